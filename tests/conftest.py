@@ -1,0 +1,15 @@
+"""Fixtures that several test modules share."""
+
+from pathlib import Path
+
+import pytest
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder of real files; tests that need it are skipped where it is absent."""
+    if not REAL.is_dir():
+        pytest.skip(f"real data is not at {REAL}")
+    return REAL
