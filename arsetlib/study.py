@@ -1,0 +1,580 @@
+"""What an instructor changes: a place, its labels, years, season, bands and legend, in one TOML file.
+
+Nothing else in the library knows a place, a year or a crop by name. ``Study.load("sample")`` reads a study that
+ships with the package, ``Study.load("mine.toml")`` one of your own. A typo in the file is an error that names the
+key and the nearest one that exists.
+
+Labs: part1_build_dataset (areas, labels, filters), part2_load_data (season, split, legend).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import re
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+from shapely import Polygon, segmentize
+
+LABEL_KINDS = ("cdl", "planetary-computer", "cropscape", "raster", "vector", "simulated")
+SIDES = ("train", "validation", "test")
+ALL_BANDS = (
+    "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "swir16", "swir22",
+)  # fmt: skip
+MAX_CODE = 65_535
+
+
+class StudyError(ValueError):
+    """A study file says something that cannot be meant; the message tells what and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """A box to sample.
+
+    Attributes:
+        key: Short name, used in file names: letters, digits, ``-`` and ``_``.
+        name: Language code → name to show.
+        bounds: (west, south, east, north) in ``crs``.
+        crs: Anything pyproj understands, e.g. ``"EPSG:5070"``.
+        every: Take each ``every``-th label pixel along x and along y; 1 takes all of them.
+    """
+
+    key: str
+    name: dict[str, str]
+    bounds: tuple[float, float, float, float]
+    crs: str
+    every: int = 1
+
+    def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon:
+        """The box's whole outline in another CRS, as a polygon in x, y (longitude, latitude) order.
+
+        A straight edge in one projection is a curve in another, so reprojecting two corners only, as is often
+        done, cuts off or adds land. Here points are first set along each edge, ``spacing`` units of the area's
+        own CRS apart (metres for a projected one, at most 400 points an edge).
+        """
+        west, south, east, north = self.bounds
+        box = Polygon([(west, south), (east, south), (east, north), (west, north)])
+        longest = max(east - west, north - south)
+        step = min(max(spacing, longest / 400), longest) if CRS(self.crs).is_projected else longest / 100
+        dense = np.asarray(segmentize(box, step).exterior.coords)
+        x, y = Transformer.from_crs(self.crs, crs, always_xy=True).transform(dense[:, 0], dense[:, 1])
+        return Polygon(np.column_stack([x, y]))
+
+
+@dataclass(frozen=True)
+class Season:
+    """How long a window is, how wide its steps are, and where it may start.
+
+    Attributes:
+        window_days: Length of a window, days.
+        step_days: Width of one step, days; divides ``window_days``.
+        first_day: Earliest day of the year on which a window starts (1 = 1 January).
+        last_day: Latest day of the year on which a window starts.
+    """
+
+    window_days: int = 120
+    step_days: int = 5
+    first_day: int = 1
+    last_day: int = 200
+
+    @property
+    def steps(self) -> int:
+        """Steps in a window: 120 days of 5 are 24."""
+        return self.window_days // self.step_days
+
+
+@dataclass(frozen=True)
+class Class:
+    """One class of a legend.
+
+    Attributes:
+        key: What code calls it.
+        name: Language code → what a learner sees.
+        colour: ``"#rrggbb"``.
+        codes: Label codes that belong to it, or ``"others"`` for every code named nowhere else. Empty for a class
+            that no label holds, such as 'No Crops Growing', which the vegetation rule of the window makes.
+        crop: Whether something is grown here, so that the vegetation rule applies.
+    """
+
+    key: str
+    name: dict[str, str]
+    colour: str
+    codes: tuple[int, ...] | str
+    crop: bool = True
+
+
+@dataclass(frozen=True)
+class Legend:
+    """How label codes become classes. Labels stay codes until the last moment; a legend is easy to change."""
+
+    name: str
+    classes: tuple[Class, ...]
+    excluded: tuple[int, ...] = ()
+
+    @property
+    def keys(self) -> list[str]:
+        return [c.key for c in self.classes]
+
+    @property
+    def colours(self) -> list[str]:
+        return [c.colour for c in self.classes]
+
+    def names(self, lang: str = "en") -> list[str]:
+        """Names to show in ``lang``, in English where a class has none in that language."""
+        return [text(c.name, lang) for c in self.classes]
+
+    def classes_of(self, codes) -> np.ndarray:
+        """Label codes → class numbers.
+
+        Args:
+            codes: (N,) integers, label codes.
+
+        Returns:
+            (N,) int8: position in ``classes``, -1 for an excluded code (a double crop, say).
+
+        Raises:
+            ValueError: A code belongs to no class and is not excluded.
+
+        Lab: part1_build_dataset.
+        """
+        codes = np.asarray(codes)
+        if codes.size and not np.issubdtype(codes.dtype, np.integer):
+            raise ValueError(f"Label codes must be integers; got dtype {codes.dtype}.")
+        if codes.size and (codes.min() < 0 or codes.max() > MAX_CODE):
+            raise ValueError(f"Label codes must lie in 0-{MAX_CODE}; got {codes.min()} to {codes.max()}.")
+        found = self._table()[codes]
+        if (found == -2).any():
+            missing = np.unique(codes[found == -2]).tolist()
+            raise ValueError(
+                f"Label codes {missing} are in no class of the legend {self.name!r}. "
+                "Add each to a class or to 'excluded' in the study file, or name one class with codes = 'others'."
+            )
+        return found
+
+    def _table(self) -> np.ndarray:
+        others = next((i for i, c in enumerate(self.classes) if c.codes == "others"), -2)
+        table = np.full(MAX_CODE + 1, others, np.int8)
+        for i, c in enumerate(self.classes):
+            if c.codes != "others":
+                table[list(c.codes)] = i
+        table[list(self.excluded)] = -1
+        return table
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where labels come from.
+
+    Attributes:
+        kind: ``cdl`` (NASS's yearly file), ``planetary-computer``, ``cropscape``, ``raster`` (your GeoTIFF),
+            ``vector`` (your fields or points) or ``simulated``.
+        path: For ``raster``, ``vector`` and ``simulated``: file, ``{year}`` stands for the year.
+        confidence: File of confidence, 0-100, on the same grid.
+        code_column: For ``vector``: the column that holds the integer code.
+        crs: For ``vector``: CRS of the label grid to make.
+        resolution: Side of a label pixel in units of the grid's CRS.
+    """
+
+    kind: str = "cdl"
+    path: str | None = None
+    confidence: str | None = None
+    code_column: str | None = None
+    crs: str = "EPSG:5070"
+    resolution: float = 30.0
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """Where scenes come from and which are taken.
+
+    Attributes:
+        url: STAC API, or a static catalogue, collection or item collection (``.json``), on http(s) or on disk.
+        collection: Collection id.
+        max_cloud: Largest cloud cover of a scene, percent.
+        min_valid: Least share, 0-1, of the area (of that part which the scene's tile could show) with data.
+    """
+
+    url: str = "https://earth-search.aws.element84.com/v1"
+    collection: str = "sentinel-2-l2a"
+    max_cloud: float = 95.0
+    min_valid: float = 0.3
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study: everything that changes when the course moves to another place.
+
+    Attributes:
+        key, name, description: Who it is. ``simulated`` says whether any of it is.
+        areas: Boxes to sample.
+        years: Label years.
+        split: Side → years; no year on two sides.
+        block_m: Side of a spatial block, units of the label grid's CRS, for splits and for honest scores.
+        season, bands, legend, labels, scenes: See their classes.
+        drop_scl: Scene classes whose observations are dropped.
+        min_confidence: Least label confidence (0-100) of a pixel; 0 takes all.
+        seed: Of every random choice in building the table.
+        root: Folder against which relative paths are read.
+        text: The study file itself, kept with what is made from it.
+    """
+
+    key: str
+    name: dict[str, str]
+    description: str
+    simulated: bool
+    areas: tuple[Area, ...]
+    years: tuple[int, ...]
+    split: dict[str, tuple[int, ...]]
+    block_m: float
+    season: Season
+    bands: tuple[str, ...]
+    legend: Legend
+    labels: LabelSource
+    scenes: SceneSource
+    drop_scl: tuple[int, ...]
+    min_confidence: int
+    seed: int
+    root: Path | None = None
+    text: str = ""
+
+    @classmethod
+    def load(cls, name: str | Path) -> Study:
+        """Read a study file: the name of a shipped one (``"sample"``) or a path that ends in ``.toml``.
+
+        Raises:
+            StudyError: No such study, not TOML, a key that does not exist, a value that cannot be meant.
+        """
+        path = Path(name)
+        if path.suffix == ".toml":
+            if not path.is_file():
+                raise StudyError(
+                    f"There is no study file {path}. Shipped studies are: {', '.join(shipped())}."
+                )
+            return cls.parse(path.read_text(encoding="utf-8"), str(path), root=path.resolve().parent)
+        if str(name) not in shipped():
+            raise StudyError(
+                f"There is no study called {str(name)!r}{_near(str(name), shipped())}. "
+                f"Shipped studies are: {', '.join(shipped())}. A file of your own must end in .toml."
+            )
+        source = resources.files("arsetlib") / "studies" / f"{name}.toml"
+        return cls.parse(source.read_text(encoding="utf-8"), f"{name}.toml")
+
+    @classmethod
+    def parse(cls, toml: str, source: str = "study", root: Path | None = None) -> Study:
+        """Build a study from the text of a study file; ``source`` names it in errors."""
+        try:
+            raw = tomllib.loads(toml)
+        except tomllib.TOMLDecodeError as error:
+            raise StudyError(f"{source} is not valid TOML: {error}. Mend that line and try again.") from None
+        return _Reader(source).study(raw, toml, root)
+
+    def area(self, key: str) -> Area:
+        for area in self.areas:
+            if area.key == key:
+                return area
+        keys = [a.key for a in self.areas]
+        raise StudyError(
+            f"Study {self.key!r} has no area {key!r}{_near(key, keys)}. It has: {', '.join(keys)}."
+        )
+
+    def replace(self, **changes) -> Study:
+        """The same study with other values, e.g. ``study.replace(years=(2021,))``."""
+        return dataclasses.replace(self, **changes)
+
+    def at(self, root: str | Path) -> Study:
+        """The same study with its relative paths read against another folder."""
+        return self.replace(root=Path(root).resolve())
+
+    def resolve(self, path: str) -> str:
+        """A path or URL of the study file as one that can be opened from anywhere."""
+        if re.match(r"^[a-z][a-z0-9+.-]*://", path):
+            return path
+        return str(Path(self.root or ".").resolve() / path)
+
+    def title(self, lang: str = "en") -> str:
+        return text(self.name, lang)
+
+    def fingerprint(self) -> str:
+        """Hex digest of all that changes the pixel table. Names, colours, legend, season and split do not."""
+        parts = {
+            "areas": [(a.key, a.bounds, a.crs, a.every) for a in self.areas],
+            "years": self.years,
+            "bands": self.bands,
+            "block_m": self.block_m,
+            "labels": dataclasses.asdict(self.labels),
+            "scenes": dataclasses.asdict(self.scenes),
+            "drop_scl": self.drop_scl,
+            "min_confidence": self.min_confidence,
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def shipped() -> list[str]:
+    """Names of the studies that come with the package."""
+    folder = resources.files("arsetlib") / "studies"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def text(names: dict[str, str], lang: str = "en") -> str:
+    """The name in ``lang``, else the English one, else any."""
+    return names.get(lang) or names.get("en") or next(iter(names.values()))
+
+
+def _near(word: str, words) -> str:
+    close = difflib.get_close_matches(word, list(words), 1, 0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+class _Reader:
+    """Turns parsed TOML into a Study and says where it is wrong."""
+
+    def __init__(self, source: str):
+        self.source = source
+
+    def study(self, raw: dict, toml: str, root: Path | None) -> Study:
+        tables = ("study", "areas", "split", "season", "scenes", "labels", "legend", "classes")
+        self.known(raw, tables, "the file")
+        head = self.table(raw, "study", ("key", "name", "description", "simulated", "years", "bands", "seed"))
+        for need in ("key", "name", "years"):
+            if need not in head:
+                self.fail(f"[study] lacks {need!r}")
+        areas = tuple(self.area(k, v) for k, v in self.table(raw, "areas").items())
+        if not areas:
+            self.fail("it has no area; add a table such as [areas.home] with bounds, crs and every")
+        years = tuple(self.whole(y, "years", 1984, 2100) for y in self.items(head["years"], "years"))
+        if not years or len(set(years)) < len(years):
+            self.fail(f"years must be different whole numbers, got {list(years)}")
+        split_raw = self.table(raw, "split", (*SIDES, "block_m"))
+        scenes = self.table(raw, "scenes", ("url", "collection", "max_cloud", "min_valid", "drop_scl"))
+        labels = self.table(
+            raw, "labels",
+            ("kind", "path", "confidence", "code_column", "crs", "resolution", "min_confidence"),
+        )  # fmt: skip
+        return Study(
+            key=self.key(head["key"], "[study] key"),
+            name=self.names(head["name"], "[study] name"),
+            description=str(head.get("description", "")).strip(),
+            simulated=self.flag(head.get("simulated", False), "[study] simulated"),
+            areas=areas,
+            years=years,
+            split=self.split(split_raw, years),
+            block_m=self.number(split_raw.get("block_m", 10_000), "[split] block_m", 1e-6, 1e7),
+            season=self.season(
+                self.table(raw, "season", ("window_days", "step_days", "first_day", "last_day"))
+            ),
+            bands=self.bands(head.get("bands", list(ALL_BANDS))),
+            legend=self.legend(raw),
+            labels=self.labels(labels),
+            scenes=SceneSource(
+                url=str(scenes.get("url", SceneSource.url)),
+                collection=str(scenes.get("collection", SceneSource.collection)),
+                max_cloud=self.number(scenes.get("max_cloud", 95.0), "[scenes] max_cloud", 0, 100),
+                min_valid=self.number(scenes.get("min_valid", 0.3), "[scenes] min_valid", 0, 1),
+            ),
+            drop_scl=tuple(
+                self.whole(v, "[scenes] drop_scl", 0, 11)
+                for v in self.items(scenes.get("drop_scl", [0, 1, 7, 8, 9, 11]), "[scenes] drop_scl")
+            ),
+            min_confidence=self.whole(labels.get("min_confidence", 0), "[labels] min_confidence", 0, 100),
+            seed=self.whole(head.get("seed", 1), "[study] seed", 0, 2**63 - 1),
+            root=root,
+            text=toml,
+        )
+
+    def area(self, key: str, raw) -> Area:
+        where = f"[areas.{key}]"
+        self.known(raw, ("name", "bounds", "crs", "every"), where)
+        bounds = tuple(
+            self.number(v, f"{where} bounds", -1e9, 1e9) for v in self.items(raw.get("bounds"), where)
+        )
+        if len(bounds) != 4 or bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
+            self.fail(
+                f"{where} bounds must be [west, south, east, north] with west < east, south < north; got {bounds}"
+            )
+        crs = raw.get("crs", "EPSG:5070")
+        try:
+            CRS(crs)
+        except CRSError:
+            self.fail(f"{where} crs = {crs!r} is no CRS that pyproj knows; write e.g. 'EPSG:5070'")
+        name = self.names(raw.get("name", {"en": key}), f"{where} name")
+        return Area(
+            self.key(key, where),
+            name,
+            bounds,
+            crs,
+            self.whole(raw.get("every", 1), f"{where} every", 1, 10**6),
+        )
+
+    def split(self, raw: dict, years: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        split = {s: tuple(self.whole(y, f"[split] {s}", 1984, 2100) for y in raw.get(s, [])) for s in SIDES}
+        placed = [y for side in split.values() for y in side]
+        if len(set(placed)) < len(placed):
+            twice = sorted({y for y in placed if placed.count(y) > 1})
+            self.fail(
+                f"[split] has {twice} on two sides; a year seen in training tells the test what it will ask"
+            )
+        strangers = sorted(set(placed) - set(years))
+        if strangers:
+            self.fail(f"[split] names {strangers}, which [study] years does not have ({list(years)})")
+        return split
+
+    def season(self, raw: dict) -> Season:
+        day = {k: self.whole(v, f"[season] {k}", 1, 366) for k, v in raw.items()}
+        season = Season(**day)
+        if season.window_days % season.step_days:
+            self.fail(
+                f"[season] window_days = {season.window_days} is no multiple of step_days = {season.step_days}"
+            )
+        if season.last_day < season.first_day:
+            self.fail(f"[season] last_day = {season.last_day} comes before first_day = {season.first_day}")
+        return season
+
+    def bands(self, raw) -> tuple[str, ...]:
+        bands = tuple(self.items(raw, "[study] bands"))
+        for band in bands:
+            if band not in ALL_BANDS:
+                self.fail(
+                    f"[study] bands has {band!r}{_near(str(band), ALL_BANDS)}; bands are {', '.join(ALL_BANDS)}"
+                )
+        if not bands or len(set(bands)) < len(bands):
+            self.fail(f"[study] bands must name each band once, got {list(bands)}")
+        return bands
+
+    def labels(self, raw: dict) -> LabelSource:
+        kind = raw.get("kind", "cdl")
+        if kind not in LABEL_KINDS:
+            self.fail(
+                f"[labels] kind = {kind!r}{_near(str(kind), LABEL_KINDS)}; kinds are {', '.join(LABEL_KINDS)}"
+            )
+        if kind in ("raster", "vector", "simulated") and "path" not in raw:
+            self.fail(f"[labels] kind = {kind!r} needs path, e.g. path = 'labels_{{year}}.tif'")
+        if kind == "vector" and "code_column" not in raw:
+            self.fail("[labels] kind = 'vector' needs code_column: the column with the integer label code")
+        fields = {k: raw[k] for k in ("path", "confidence", "code_column", "crs") if k in raw}
+        for k, v in fields.items():
+            if not isinstance(v, str):
+                self.fail(f"[labels] {k} must be text, got {v!r}")
+        resolution = self.number(raw.get("resolution", 30.0), "[labels] resolution", 1e-6, 1e5)
+        return LabelSource(kind=kind, resolution=resolution, **fields)
+
+    def legend(self, raw: dict) -> Legend:
+        head = self.table(raw, "legend", ("name", "excluded"))
+        classes = tuple(self.klass(k, v) for k, v in self.table(raw, "classes").items())
+        if not classes:
+            self.fail("it has no class; add tables such as [classes.corn] with name, codes and colour")
+        if len(classes) > 127:
+            self.fail(f"the legend has {len(classes)} classes; at most 127 fit")
+        excluded = self.codes(head.get("excluded", []), "[legend] excluded")
+        owner: dict[int, str] = dict.fromkeys(excluded, "excluded")
+        for c in classes:
+            for code in () if c.codes == "others" else c.codes:
+                if code in owner:
+                    self.fail(f"code {code} is both in [classes.{c.key}] and in {owner[code]}; leave one")
+                owner[code] = f"[classes.{c.key}]"
+        if sum(c.codes == "others" for c in classes) > 1:
+            self.fail("two classes have codes = 'others'; only one can take the rest")
+        return Legend(str(head.get("name", "legend")), classes, excluded)
+
+    def klass(self, key: str, raw) -> Class:
+        where = f"[classes.{key}]"
+        self.known(raw, ("name", "codes", "colour", "crop"), where)
+        colour = raw.get("colour", "#808080")
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", str(colour)):
+            self.fail(f"{where} colour = {colour!r} is no colour; write it as '#rrggbb'")
+        if "codes" not in raw:
+            self.fail(f"{where} lacks codes; write a list such as [1, 12, '230-241'], [] or 'others'")
+        codes = "others" if raw["codes"] == "others" else self.codes(raw["codes"], where)
+        crop = self.flag(raw.get("crop", True), f"{where} crop")
+        return Class(
+            self.key(key, where), self.names(raw.get("name", {"en": key}), where), colour.lower(), codes, crop
+        )
+
+    def codes(self, raw, where: str) -> tuple[int, ...]:
+        codes: list[int] = []
+        for item in self.items(raw, where):
+            span = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item) if isinstance(item, str) else None
+            if span:
+                low, high = int(span[1]), int(span[2])
+                if not low < high <= MAX_CODE:
+                    self.fail(f"{where}: {item!r} is no range of codes; write 'low-high'")
+                codes.extend(range(low, high + 1))
+            else:
+                codes.append(self.whole(item, f"{where} codes", 0, MAX_CODE))
+        if len(set(codes)) < len(codes):
+            self.fail(f"{where} names code {next(c for c in codes if codes.count(c) > 1)} twice")
+        return tuple(codes)
+
+    # -- small readers ---------------------------------------------------------------------------------------
+
+    def fail(self, what: str):
+        raise StudyError(f"{self.source}: {what}.")
+
+    def known(self, raw, keys, where: str) -> None:
+        if not isinstance(raw, dict):
+            self.fail(f"{where} must be a table, got {raw!r}")
+        for k in raw:
+            if k not in keys:
+                self.fail(
+                    f"{where} has the key {k!r}, which means nothing{_near(k, keys)}; keys are {', '.join(keys)}"
+                )
+
+    def table(self, raw: dict, key: str, keys=None) -> dict:
+        found = raw.get(key, {})
+        self.known(
+            found, keys if keys is not None else tuple(found) if isinstance(found, dict) else (), f"[{key}]"
+        )
+        return found
+
+    def items(self, value, where: str) -> list:
+        if not isinstance(value, list):
+            self.fail(f"{where} must be a list, got {value!r}")
+        return value
+
+    def whole(self, value, where: str, low: int, high: int) -> int:
+        if (
+            isinstance(value, date)
+            or not isinstance(value, int)
+            or isinstance(value, bool)
+            or not low <= value <= high
+        ):
+            self.fail(f"{where} must be a whole number from {low} to {high}, got {value!r}")
+        return value
+
+    def number(self, value, where: str, low: float, high: float) -> float:
+        ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not ok or not low <= value <= high:
+            self.fail(f"{where} must be a number from {low:g} to {high:g}, got {value!r}")
+        return float(value)
+
+    def flag(self, value, where: str) -> bool:
+        if not isinstance(value, bool):
+            self.fail(f"{where} must be true or false, got {value!r}")
+        return value
+
+    def key(self, value, where: str) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", value):
+            self.fail(f"{where}: {value!r} cannot be a key; use letters, digits and _")
+        return value
+
+    def names(self, value, where: str) -> dict[str, str]:
+        if isinstance(value, str):
+            return {"en": value}
+        if (
+            not isinstance(value, dict)
+            or not value
+            or not all(isinstance(v, str) and v for v in value.values())
+        ):
+            self.fail(f"{where} must be text or a table of languages such as {{ en = 'Corn', es = 'Maíz' }}")
+        return dict(value)
