@@ -237,12 +237,10 @@ def _plan(study, scenes, labels, every, per_class):
             for row in range(row0 - row0 % side, row1, side):
                 for col in range(col0 - col0 % side, col1, side):
                     top, left = max(row, row0), max(col, col0)
-                    chunk = Chunk(
-                        area.key, year, top, left, min(row + side, row1) - top, min(col + side, col1) - left, ()
-                    )
-                    outline = _outline(chunk, crs, resolution)
-                    touching = sorted(by_year[year][i] for i in trees[year].query(outline, predicate="intersects"))
-                    chunks.append(Chunk(**{**asdict(chunk), "scenes": tuple(touching)}))
+                    rows, cols = min(row + side, row1) - top, min(col + side, col1) - left
+                    chunk = Chunk(area.key, year, top, left, rows, cols, ())
+                    near = trees[year].query(grid.outline(chunk), predicate="intersects")
+                    chunks.append(replace(chunk, scenes=tuple(sorted(by_year[year][i] for i in near))))
     return chunks, thresholds
 
 
@@ -572,9 +570,13 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
     batch = pixels.make_batch(columns, day, scl, bands, np.concatenate([[0], np.cumsum(images[some])]))
     counts["observations"] = int(offsets[-1])
     meta = pixels.Meta(
-        bands=study.bands, crs=CRS(grid.crs).to_string(), resolution=grid.side, study=study.key, simulated=study.simulated,
+        bands=study.bands,
+        crs=CRS(grid.crs).to_string(),
+        resolution=grid.side,
+        study=study.key,
+        simulated=study.simulated,
         extra={"chunk": chunk.name, "counts": counts, "block_m": study.block_m},
-    )  # fmt: skip
+    )
     pixels.write([batch], path, meta)
     return rows_made, counts
 

@@ -1,0 +1,143 @@
+"""The command ``arset``: what the labs do, from a shell.
+
+Exit codes: 0 done, 1 a problem that the message explains, 2 a call that cannot be meant.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Crop maps at scale: from scenes and labels to pixel tables, models and maps.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StudyName = Annotated[str, typer.Argument(help="A shipped study (sample, mississippi_delta, …) or a .toml file.")]
+Table = Annotated[Path, typer.Argument(help="Folder of a pixel table, or one .parquet file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script, no bars.")]
+Years = Annotated[list[int] | None, typer.Option("--year", help="Only this year; repeat for more.")]
+Cache = Annotated[Path, typer.Option(help="Folder for what is fetched: item list, labels.")]
+
+
+@app.command(epilog="Example: arset simulate data/delta --scale 0.1")
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to write the simulated scenes and labels into.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
+    scale: Annotated[float, typer.Option(help="Area against the default; 20 makes more than 5 GB.")] = 1.0,
+    year: Years = None,
+    as_json: AsJson = False,
+):
+    """Make the simulated delta: scenes, labels and a study file in the layouts of the real services."""
+    from arsetlib import simulate as simulation
+
+    path = simulation.delta(out, seed=seed, scale=scale, years=tuple(year or (2019, 2020, 2021)), progress=not as_json)
+    report = {"folder": str(path), "study": str(path / "study.toml"), "simulated": True}
+    show(report, as_json, f"Simulated delta in {path}. Next: arset ingest {path / 'study.toml'} data/pixels")
+
+
+@app.command(epilog="Example: arset scenes data/delta/study.toml --year 2021")
+def scenes(study: StudyName, year: Years = None, cache: Cache = Path("data"), as_json: AsJson = False):
+    """Find the scenes of a study and save the item list."""
+    from arsetlib import catalogue
+
+    loaded = load(study, year)
+    found = catalogue.find_scenes(loaded, cache=cache / loaded.key, progress=not as_json)
+    per_year = {y: sum(1 for s in found if s.datetime.startswith(str(y))) for y in loaded.years}
+    report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "saved": str(cache / loaded.key)}
+    lines = [f"{len(found)} scenes for {loaded.title()}"]
+    lines += [f"  {y}: {n}" for y, n in per_year.items()]
+    lines += [f"  dropped, {reason.replace('_', ' ')}: {n}" for reason, n in found.dropped.items()]
+    show(report, as_json, "\n".join(lines))
+
+
+@app.command(epilog="Example: arset ingest data/delta/study.toml data/pixels --every 1")
+def ingest(
+    study: StudyName,
+    out: Annotated[Path, typer.Argument(help="Folder of the table to make.")],
+    year: Years = None,
+    every: Annotated[int | None, typer.Option(help="Take each so-many-th label pixel along x and y.")] = None,
+    per_class: Annotated[int | None, typer.Option(help="Take so many pixels of each class per area and year.")] = None,
+    cache: Cache = Path("data"),
+    master: Annotated[str, typer.Option(help="Where Spark runs; 'none' works in this process.")] = "local[*]",
+    remote: Annotated[str | None, typer.Option(help="Spark Connect address, e.g. sc://host:15002.")] = None,
+    as_json: AsJson = False,
+):
+    """Build the pixel table of a study. Run it again after a failure: finished chunks are kept."""
+    from arsetlib import catalogue, engine
+    from arsetlib.ingest import ingest as build
+
+    loaded = load(study, year)
+    found = catalogue.find_scenes(loaded, cache=cache / loaded.key, progress=not as_json)
+    labels = {y: catalogue.find_labels(loaded, y, cache / loaded.key / "labels") for y in loaded.years}
+    spark = None if master == "none" and not remote else engine.session(master, remote)
+    summary = build(loaded, found, labels, out, spark=spark, every=every, per_class=per_class, progress=not as_json)
+    show(vars(summary), as_json, str(summary))
+
+
+@app.command(epilog="Example: arset describe data/pixels")
+def describe(table: Table, as_json: AsJson = False):
+    """What a pixel table holds: rows, years, labels, images per series, band statistics."""
+    from arsetlib import pixels
+
+    summary = pixels.summary(table)
+    show(summary, as_json, pixels.format_summary(summary))
+
+
+@app.command(epilog="Example: arset check data/pixels || echo 'do not train on this'")
+def check(table: Table, as_json: AsJson = False):
+    """Hold every row of a pixel table against the rules; exit 1 where one is broken."""
+    from arsetlib import pixels
+
+    report = pixels.check(table)
+    show(report.as_dict(), as_json, str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: arset doctor")
+def doctor(as_json: AsJson = False):
+    """What is installed here, what is missing, and the command that mends it."""
+    from arsetlib import check_env
+
+    report = check_env()
+    show(report.as_dict(), as_json, str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def load(study: str, years: list[int] | None):
+    """The study, for some of its years only where the caller names them."""
+    from arsetlib.study import Study, StudyError
+
+    loaded = Study.load(study)
+    if study == "sample":
+        loaded = loaded.at("data/delta")
+    for year in years or ():
+        if year not in loaded.years:
+            raise StudyError(f"Study {loaded.key!r} has no year {year}. It has: {', '.join(map(str, loaded.years))}.")
+    return loaded.replace(years=tuple(sorted(set(years)))) if years else loaded
+
+
+def show(report: dict, as_json: bool, words: str) -> None:
+    typer.echo(json.dumps(report, indent=1, default=str) if as_json else words)
+
+
+def main() -> None:
+    """Run ``arset``; a problem of ours is one message and exit code 1, never a traceback."""
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError) as problem:
+        if not type(problem).__module__.startswith("arsetlib") and not isinstance(problem, OSError):
+            raise
+        typer.echo(f"arset: {problem}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("arset: stopped; what was finished is kept, run the same command to go on.", err=True)
+        sys.exit(130)
