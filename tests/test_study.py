@@ -1,0 +1,163 @@
+"""Study files: what they promise an instructor who changes one."""
+
+import re
+from dataclasses import FrozenInstanceError
+from importlib import resources
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyproj import Transformer
+from shapely import Point
+
+from arsetlib import cdl, sentinel2, study
+from arsetlib.study import Area, Class, Legend, Season, Study, StudyError
+
+DELTA = (resources.files("arsetlib") / "studies" / "mississippi_delta.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", study.shipped())
+def test_every_shipped_study_loads_and_names_every_class_in_english_and_spanish(name):
+    loaded = Study.load(name)
+    assert loaded.areas
+    assert loaded.years
+    for c in loaded.legend.classes:
+        assert {"en", "es"} <= set(c.name)
+
+
+def test_the_delta_has_the_originals_boxes_and_split():
+    delta = Study.load("mississippi_delta")
+    assert len(delta.areas) == 8
+    assert [a.every for a in delta.areas] == [15] * 7 + [1]
+    assert delta.split == {"train": (2021,), "validation": (2020,), "test": (2019,)}
+    # The original took every 15th pixel along x and y: about 80,617 series a year.
+    pixels = sum((a.bounds[2] - a.bounds[0]) * (a.bounds[3] - a.bounds[1]) / 30**2 / 15**2 for a in delta.areas[:7])
+    assert abs(pixels / 80_617 - 1) < 0.01
+
+
+def test_the_deltas_legend_places_every_code_of_the_cdl_and_no_other():
+    legend = Study.load("mississippi_delta").legend
+    placed = {code for c in legend.classes for code in c.codes} | set(legend.excluded)
+    assert set(cdl.CODES) <= placed
+    legend.classes_of(np.array(sorted(cdl.CODES)))
+
+
+def test_no_crop_falls_silently_to_uncultivated():
+    legend = Study.load("mississippi_delta").legend
+    classes = legend.classes_of(np.array(sorted(set(cdl.CROPS) - set(cdl.DOUBLE_CROPS))))
+    assert legend.keys.index("uncultivated") not in classes
+    barley = cdl.code_of("Barley")
+    assert legend.keys[legend.classes_of(np.array([barley]))[0]] == "cultivated"
+
+
+def test_double_crops_are_excluded_and_lettuce_and_pumpkins_are_not():
+    legend = Study.load("mississippi_delta").legend
+    assert (legend.classes_of(np.array(cdl.DOUBLE_CROPS)) == -1).all()
+    assert (legend.classes_of(np.array([227, 229])) == legend.keys.index("cultivated")).all()
+
+
+def test_bands_are_those_of_the_satellite_in_its_order():
+    assert tuple(sentinel2.BANDS) == study.ALL_BANDS
+
+
+@given(st.lists(st.integers(0, 300), max_size=50))
+def test_classes_of_equals_a_plain_loop(codes):
+    legend = Legend(
+        "test",
+        (Class("a", {"en": "A"}, "#000000", (1, 2)), Class("rest", {"en": "R"}, "#000000", "others")),
+        excluded=(5, 7),
+    )
+    expected = [-1 if c in (5, 7) else 0 if c in (1, 2) else 1 for c in codes]
+    assert legend.classes_of(np.array(codes, int)).tolist() == expected
+
+
+def test_a_code_in_no_class_is_an_error_that_names_it():
+    legend = Legend("test", (Class("a", {"en": "A"}, "#000000", (1,)),))
+    with pytest.raises(ValueError, match=r"\[9, 200\].*'test'.*others"):
+        legend.classes_of(np.array([1, 9, 200]))
+
+
+def test_an_outline_keeps_land_that_two_corners_would_cut_off():
+    box = Area("b", {"en": "b"}, (465073, 1479393, 583994, 1504168), "EPSG:5070")
+    west, south, east, north = box.bounds
+    to_degrees = Transformer.from_crs("EPSG:5070", "EPSG:4326", always_xy=True)
+    lon, lat = to_degrees.transform([west, east], [south, north])
+    outline = box.outline()
+    outside = []
+    for x in np.linspace(west, east, 60):
+        for y in np.linspace(south, north, 60):
+            point = Point(*to_degrees.transform(x, y))
+            assert outline.distance(point) < 1e-6
+            outside.append(not (lon[0] <= point.x <= lon[1] and lat[0] <= point.y <= lat[1]))
+    assert np.mean(outside) > 0.05  # of the box, lost by reprojecting two corners
+
+
+def test_relative_paths_are_read_against_the_root_and_urls_are_left_alone(tmp_path):
+    sample = Study.load("mississippi_delta").at(tmp_path)
+    assert sample.resolve("cdl_{year}.tif") == str(tmp_path / "cdl_{year}.tif")
+    assert sample.resolve("https://example.org/x") == "https://example.org/x"
+
+
+def test_a_study_file_knows_its_folder(tmp_path):
+    (tmp_path / "mine.toml").write_text(DELTA, encoding="utf-8")
+    assert Study.load(tmp_path / "mine.toml").root == tmp_path
+
+
+def test_the_fingerprint_changes_with_what_changes_the_table_only():
+    delta = Study.load("mississippi_delta")
+    assert delta.replace(name={"en": "x"}, season=Season(60, 10)).fingerprint() == delta.fingerprint()
+    for change in ({"years": (2021,)}, {"seed": 2}, {"drop_scl": (0,)}, {"min_confidence": 50}, {"block_m": 1.0}):
+        assert delta.replace(**change).fingerprint() != delta.fingerprint()
+
+
+def test_a_study_cannot_be_changed_in_place():
+    with pytest.raises(FrozenInstanceError):
+        Study.load("mississippi_delta").years = ()
+
+
+def test_120_days_in_steps_of_5_are_24_steps():
+    assert Season(120, 5).steps == 24
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("window_days = 120", "windw_days = 120", r"windw_days.*did you mean 'window_days'"),
+        ("step_days = 5", "step_days = 7", "no multiple"),
+        ("train = [2021]", "train = [2020]", r"\[2020\] on two sides"),
+        ("test = [2019]", "test = [2018]", r"2018.*does not have"),
+        ("[areas.dense]", "[area.dense]", r"'area'.*did you mean 'areas'"),
+        ("bounds = [484932, 1401912, 489035, 1405125]", "bounds = [489035, 1401912, 484932, 1405125]", "west < east"),
+        ('crs = "EPSG:5070"', 'crs = "EPSG:507000"', "no CRS"),
+        ('kind = "cdl"', 'kind = "cdll"', "did you mean 'cdl'"),
+        ('kind = "cdl"', 'kind = "raster"', "needs path"),
+        ("codes = [2]", "codes = [1]", "code 1 is both"),
+        ('colour = "#ff2626"', 'colour = "red"', "#rrggbb"),
+        ("years = [2019, 2020, 2021]", "years = [2019, 2020, 20210]", "whole number from 1984"),
+        ("years = [2019, 2020, 2021]", "years = 2019", "must be a list"),
+        ("simulated = false", 'simulated = "no"', "true or false"),
+        ("seed = 1", 'seed = 1\nbands = ["blu"]', "did you mean 'blue'"),
+        ("max_cloud = 95", "max_cloud = 950", "from 0 to 100"),
+        ("every = 15", "every = 0", "whole number from 1"),
+        ("[classes.cotton]", "[classes.cotton-2]", "cannot be a key"),
+        ('"230-241"', '"241-230"', "no range"),
+        ("[season]", "[season", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_a_study_file_is_one_clear_error(old, new, says):
+    assert old in DELTA
+    with pytest.raises(StudyError, match=re.compile(says, re.DOTALL)):
+        Study.parse(DELTA.replace(old, new, 1), "mine.toml")
+
+
+def test_an_unknown_study_lists_the_shipped_ones():
+    with pytest.raises(StudyError, match="did you mean 'mississippi_delta'"):
+        Study.load("misissippi_delta")
+    with pytest.raises(StudyError, match=r"no study file .*nowhere\.toml"):
+        Study.load("nowhere.toml")
+
+
+def test_an_unknown_area_names_those_there_are():
+    with pytest.raises(StudyError, match="did you mean 'dense'"):
+        Study.load("mississippi_delta").area("dens")
