@@ -35,29 +35,14 @@ from rasterio.windows import Window
 from shapely import STRtree
 from tqdm.auto import tqdm
 
-from arsetlib import engine, pixels, sentinel2
-from arsetlib.catalogue import Labels, Scene, Scenes, safe_href
+from arsetlib import engine, pixels, sentinel2, web
+from arsetlib.catalogue import Labels, Scene, Scenes
 from arsetlib.study import Area, Study, StudyError
 
 CHUNK_PIXELS = 256 * 256  # of a dense chunk; what a worker holds follows from it
 CHUNK_SIDE = 1024  # label pixels; the longest side of a chunk where sampling is sparse
 WAITS = (1.0, 2.0, 4.0, 8.0)  # s, before each further try of a read over the network
-GDAL = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_CACHEMAX": "128",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_MULTIPLEX": "YES",
-    "GDAL_HTTP_VERSION": "2",
-    "GDAL_HTTP_MAX_RETRY": "3",
-    "GDAL_HTTP_RETRY_DELAY": "1",
-    "GDAL_HTTP_CONNECTTIMEOUT": "15",
-    "GDAL_HTTP_TIMEOUT": "120",
-    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
-    "GDAL_HTTP_LOW_SPEED_TIME": "30",
-    "CPL_VSIL_CURL_USE_HEAD": "NO",
-    "AWS_NO_SIGN_REQUEST": "YES",
-    "VSI_CACHE": "TRUE",
-}
+GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": "128", "CPL_VSIL_CURL_USE_HEAD": "NO"}
 REMOTE_READERS = 8  # files of one scene read at once where each waits for the network
 BLANK = 100  # pixels; that many without data in one band alone are a failed read, not a swath's edge
 OUTCOME = pa.schema(
@@ -406,6 +391,7 @@ class _Reader:
         raise AssertionError("unreachable")
 
     def _values(self, scene, asset, href, points) -> np.ndarray:
+        href = web.sign(href)
         # GDAL remembers a failed answer; a further try must ask the server again.
         fresh = {"CPL_VSIL_CURL_NON_CACHED": f"/vsicurl/{href}"} if href.startswith("http") else {}
         with rasterio.Env(**GDAL, **fresh), rasterio.open(href) as src:
@@ -431,14 +417,14 @@ class _Reader:
             return found
 
     def _explain(self, scene, asset, href, error) -> str:
-        reason = str(error).replace(href, safe_href(href))
+        reason = web.redact(error)
         hint = "The disk or the server must mend this file"
         if "403" in reason or "401" in reason:
             hint = "The link may have expired: find the scenes again, which renews it"
         elif "404" in reason or "No such file" in reason or "does not exist" in reason:
             hint = "The file is gone: find the scenes again, or take this one out of the item list"
         return (
-            f"Could not read {asset} of scene {scene.id} for chunk {self.chunk} ({safe_href(href)}): {reason}. "
+            f"Could not read {asset} of scene {scene.id} for chunk {self.chunk} ({web.public(href)}): {reason}. "
             f"{hint}; then run the same command: finished chunks are kept."
         )
 
@@ -553,21 +539,23 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
     some = images > 0
     _count(counts, "pixels_without_images", ~some)
     lon, lat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True).transform(x[some], y[some])
-    rows_made = int(some.sum())
-    columns = {
-        "pixel": pixels.pixel_id(x[some], y[some], grid.side),
-        "year": np.full(rows_made, chunk.year, np.int16),
-        "area": pa.array([chunk.area] * rows_made, pa.string()),
-        "block": pixels.block_id(x[some], y[some], study.block_m),
-        "x": x[some],
-        "y": y[some],
-        "lon": lon,
-        "lat": lat,
-        "label_code": codes[some].astype(np.int16),
-        "label_confidence": None if confidence is None else confidence[some].astype(np.uint8),
-        "num_images": images[some].astype(np.int32),
-    }
-    batch = pixels.make_batch(columns, day, scl, bands, np.concatenate([[0], np.cumsum(images[some])]))
+    x, y = x[some], y[some]
+    batch = pixels.make_batch(
+        pixel=pixels.pixel_id(x, y, grid.side),
+        year=chunk.year,
+        area=chunk.area,
+        block=pixels.block_id(x, y, study.block_m),
+        x=x,
+        y=y,
+        lon=lon,
+        lat=lat,
+        label_code=codes[some].astype(np.int16),
+        label_confidence=None if confidence is None else confidence[some].astype(np.uint8),
+        day=day,
+        scl=scl,
+        bands=bands,
+        offsets=np.concatenate([[0], np.cumsum(images[some])]),
+    )
     counts["observations"] = int(offsets[-1])
     meta = pixels.Meta(
         bands=study.bands,
@@ -578,7 +566,7 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
         extra={"chunk": chunk.name, "counts": counts, "block_m": study.block_m},
     )
     pixels.write([batch], path, meta)
-    return rows_made, counts
+    return batch.num_rows, counts
 
 
 @lru_cache(maxsize=2)
@@ -608,7 +596,9 @@ def _prepare(run: Path, scenes: Scenes, plan: dict, identity: str) -> int:
         leftover.unlink()
     if not plan_file.exists():
         scenes.save(run / "_scenes.json")
-        _write_json(plan_file, {**plan, "identity": identity})  # last: a plan means that the folder is ready
+        web.save(
+            plan_file, json.dumps({**plan, "identity": identity}, indent=1).encode()
+        )  # last: a plan means that the folder is ready
     return sum(1 for _ in run.glob("*.parquet"))
 
 
@@ -658,7 +648,7 @@ def _close(run: Path, out: Path, outcomes: list[dict], study, identity: str, res
         "chunks": len(outcomes),
         "counts": counts,
     }
-    _write_json(run / "_run.json", record)
+    web.save(run / "_run.json", json.dumps(record, indent=1).encode())
     run.rename(out)
     seconds = time.perf_counter() - started
     return Summary(str(out), rows, observations, len(outcomes), resumed, seconds, counts)
@@ -682,12 +672,6 @@ def _finished(out: Path, identity: str, started: float) -> Summary:
 def _outcome_of(path: Path):
     meta = pixels.Meta.of(path)
     return pq.read_metadata(path).num_rows, meta.extra["counts"]
-
-
-def _write_json(path: Path, value: dict) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
 
 
 def _year(day: int) -> int:

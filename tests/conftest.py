@@ -13,3 +13,13 @@ def real() -> Path:
     if not REAL.is_dir():
         pytest.skip(f"real data is not at {REAL}")
     return REAL
+
+
+@pytest.fixture(scope="session")
+def spark():
+    """One local Spark session for all tests of a process."""
+    from arsetlib import engine
+
+    session = engine.session("local[2]")
+    yield session
+    session.stop()

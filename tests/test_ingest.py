@@ -1,0 +1,461 @@
+"""Ingestion: the table equals what a plain loop over points reads, whatever happens on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+import tiny
+from pyproj import Transformer
+
+from arsetlib import ingest as module
+from arsetlib import pixels, sentinel2
+from arsetlib.ingest import IngestError, ingest
+from arsetlib.study import StudyError
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tiny.make(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def table(place, tmp_path_factory):
+    out = tmp_path_factory.mktemp("table") / "pixels"
+    summary = ingest(place.study, place.scenes, place.labels, out, progress=False)
+    return out, summary
+
+
+def run(place, out, **changes):
+    return ingest(place.study, place.scenes, place.labels, out, **{"progress": False, **changes})
+
+
+def rows_of(out):
+    """The table as a dictionary, the same for any order of files."""
+    read = pixels.read(out)
+    return sorted(map(repr, read.to_pylist()))
+
+
+def by_plain_loop(place):
+    """Every label pixel, scene and band, one point at a time."""
+    expected = {}
+    for year, labels in place.labels.items():
+        with rasterio.open(labels.path) as src:
+            codes, t = src.read(1), src.transform
+        to_utm = Transformer.from_crs("EPSG:5070", tiny.UTM, always_xy=True)
+        for row in range(codes.shape[0]):
+            for col in range(codes.shape[1]):
+                x, y = t * (col + 0.5, row + 0.5)
+                area = next((a for a in place.study.areas if inside(a.bounds, x, y)), None)
+                if area is None or codes[row, col] == 0:
+                    continue
+                series = []
+                for scene in place.scenes:
+                    if not scene.datetime.startswith(str(year)) or any(scene.day == s[0] for s in series):
+                        continue
+                    point = to_utm.transform(x, y)
+                    scl = sample(scene.hrefs["scl"], point)
+                    values = [sample(scene.hrefs[b], point) for b in place.study.bands]
+                    if scl in place.study.drop_scl or 0 in values:
+                        continue
+                    series.append((scene.day, scl, [max(v + scene.offset, 1) for v in values]))
+                expected[year, x, y] = (area, int(codes[row, col]), series)
+    return expected
+
+
+FILES = {}
+
+
+def sample(href, point) -> int:
+    if href not in FILES:
+        with rasterio.open(href) as src:
+            FILES[href] = src.read(1), src.transform
+    data, t = FILES[href]
+    col, row = (int(np.floor(v)) for v in ~t * point)
+    return int(data[row, col]) if 0 <= row < data.shape[0] and 0 <= col < data.shape[1] else 0
+
+
+def inside(bounds, x, y):
+    return bounds[0] <= x < bounds[2] and bounds[1] < y <= bounds[3]
+
+
+def test_the_table_equals_a_plain_loop_over_points(place, table):
+    expected = by_plain_loop(place)
+    read = pixels.read(table[0])
+    got = {(r["year"], r["x"], r["y"]): i for i, r in enumerate(read.select(["year", "x", "y"]).to_pylist())}
+    dense = {k: v for k, v in expected.items() if v[0].every == 1 and v[2]}
+    sparse = {k: v for k, v in expected.items() if v[0].every == 3 and v[2]}
+    assert set(dense) <= set(got)
+    assert set(got) <= set(dense) | set(sparse)
+    assert len(got) - len(dense) == pytest.approx(len(sparse) / 9, rel=0.3)
+    for key, i in got.items():
+        area, code, series = expected[key]
+        day, scl, bands = pixels.series(read, i)
+        assert read["area"][i].as_py() == area.key
+        assert read["label_code"][i].as_py() == code
+        assert day.tolist() == [s[0] for s in series]
+        assert scl.tolist() == [s[1] for s in series]
+        assert bands.tolist() == [s[2] for s in series]
+
+
+def test_the_table_passes_its_own_check(table):
+    report = pixels.check(table[0])
+    assert report.ok, str(report)
+
+
+def test_every_dropped_observation_is_counted_once(place, table):
+    _, summary = table
+    counts = summary.counts
+    read = pixels.read(table[0])
+    assert summary.rows == read.num_rows
+    assert summary.observations == sum(read["num_images"].to_pylist())
+    assert counts["observations_twice_on_a_day"] > 0
+    assert counts["observations_without_data"] > 0
+    assert counts["pixels_without_label"] > 0
+    text = str(summary)
+    assert f"{summary.rows:,} pixel-years" in text
+    assert "twice on a day" in text
+
+
+def test_chunks_of_another_size_give_the_same_rows(place, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_PIXELS", 49)
+    small = run(place, tmp_path / "small")
+    assert small.chunks > table[1].chunks
+    assert rows_of(tmp_path / "small") == rows_of(table[0])
+
+
+def test_a_second_run_gives_the_same_bytes(place, table, tmp_path):
+    run(place, tmp_path / "again")
+    files = sorted(f.name for f in table[0].glob("*.parquet"))
+    assert files == sorted(f.name for f in (tmp_path / "again").glob("*.parquet"))
+    for name in files:
+        assert (table[0] / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_every_k_th_pixel_is_a_regular_grid_from_a_seeded_start(place, tmp_path):
+    run(place, tmp_path / "k", every=4)
+    read = pixels.read(tmp_path / "k")
+    for area in ("west", "east"):
+        mask = np.array([a == area for a in read["area"].to_pylist()])
+        for axis in ("x", "y"):
+            phases = np.unique(np.asarray(read[axis])[mask] % 120)
+            assert len(phases) == 1
+    other = ingest(place.study.replace(seed=4), place.scenes, place.labels, tmp_path / "s", every=4, progress=False)
+    assert other.rows
+    assert rows_of(tmp_path / "s") != rows_of(tmp_path / "k")
+
+
+def test_a_number_per_class_is_taken_at_random_from_each_area_and_year(place, tmp_path):
+    run(place, tmp_path / "c", per_class=20)
+    read = pixels.read(tmp_path / "c")
+    classes = place.study.legend.classes_of(np.asarray(read["label_code"]))
+    groups = list(zip(read["area"].to_pylist(), read["year"].to_pylist(), classes.tolist(), strict=True))
+    assert {g: groups.count(g) for g in groups} == {
+        (a, y, c): 20 for a in ("west", "east") for y in (2020, 2021) for c in (0, 1)
+    }
+    west = np.asarray(read["x"])[[g[0] == "west" for g in groups]]
+    bounds = place.study.area("west").bounds
+    assert west.min() < bounds[0] + 150 < bounds[2] - 150 < west.max()  # from the whole box, not a corner
+
+
+def test_labels_of_low_confidence_are_dropped_and_counted(place, tmp_path):
+    summary = ingest(place.study.replace(min_confidence=60), place.scenes, place.labels, tmp_path / "c", progress=False)
+    assert min(pixels.read(tmp_path / "c")["label_confidence"].to_pylist()) >= 60
+    assert summary.counts["pixels_of_low_confidence"] > 0
+
+
+def test_a_scene_is_not_opened_beyond_its_classification_where_that_rules_it_out(place, tmp_path, monkeypatch):
+    opened = []
+    real_open = rasterio.open
+    monkeypatch.setattr(
+        module.rasterio, "open", lambda path, *a, **k: opened.append(str(path)) or real_open(path, *a, **k)
+    )
+    study = place.study.replace(drop_scl=tuple(range(12)))
+    with pytest.raises(IngestError, match="No label pixel passed"):
+        ingest(study, place.scenes, place.labels, tmp_path / "none", progress=False)
+    assert any("-scl.tif" in path for path in opened)
+    assert not any("-blue.tif" in path for path in opened)
+
+
+# -- Spark ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spark
+def test_spark_makes_the_same_table_as_this_process(place, table, tmp_path, spark):
+    run(place, tmp_path / "spark", spark=spark)
+    for file in table[0].glob("*.parquet"):
+        assert file.read_bytes() == (tmp_path / "spark" / file.name).read_bytes()
+
+
+def script(body: str, place, out) -> str:
+    """A program of its own: one process holds one kind of Spark session."""
+    return textwrap.dedent(
+        f"""
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        import tiny
+        from arsetlib import engine, ingest
+        from arsetlib.catalogue import Scenes
+
+        place = tiny.make(Path({str(place)!r}))
+        out = Path({str(out)!r})
+        """
+    ) + textwrap.dedent(body)
+
+
+def start(text: str, **env):
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", text], env={**os.environ, **env},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.spark
+def test_spark_connect_makes_the_same_table(table, tmp_path):
+    (tmp_path / "place").mkdir()
+    text = script(
+        """
+        spark = engine.session(remote="local[2]")
+        assert "connect" in type(spark).__module__
+        print(ingest.ingest(place.study, place.scenes, place.labels, out, spark=spark, progress=False).rows)
+        """,
+        tmp_path / "place",
+        tmp_path / "out",
+    )
+    process = start(text)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert rows_of(tmp_path / "out") == rows_of(table[0])
+
+
+@pytest.mark.spark
+def test_an_executor_killed_in_the_middle_changes_nothing(table, tmp_path):
+    (tmp_path / "place").mkdir()
+    text = script(
+        """
+        import os, signal, threading, time
+        ingest.CHUNK_PIXELS = 36
+        spark = engine.session("local-cluster[2,1,1024]")
+
+        def killer():
+            while not list(out.with_name("out.partial").glob("*.parquet")):
+                time.sleep(0.05)
+            found = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_executor(p)]
+            os.kill(found[0], signal.SIGKILL)
+            print("killed one of", len(found), flush=True)
+
+        def is_executor(pid):
+            try:
+                line = open(f"/proc/{pid}/cmdline").read()
+            except OSError:
+                return False
+            return "CoarseGrainedExecutorBackend" in line and spark.sparkContext.applicationId in line
+
+        threading.Thread(target=killer, daemon=True).start()
+        print(ingest.ingest(place.study, place.scenes, place.labels, out, spark=spark, progress=False).rows)
+        """,
+        tmp_path / "place",
+        tmp_path / "out",
+    )
+    if not sys.platform.startswith("linux"):
+        pytest.skip("finds the executor through /proc, which only Linux has")
+    process = start(text)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert "killed one of 2" in output
+    assert rows_of(tmp_path / "out") == rows_of(table[0])
+
+
+# -- a bad day ------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_job_goes_on_where_it_stopped_and_gives_the_same_table(table, tmp_path):
+    (tmp_path / "place").mkdir()
+    text = script(
+        """
+        ingest.CHUNK_PIXELS = 36
+        print("go", flush=True)
+        summary = ingest.ingest(place.study, place.scenes, place.labels, out, progress=False)
+        print(summary.resumed, summary.chunks)
+        """,
+        tmp_path / "place",
+        tmp_path / "out",
+    )
+    process = start(text)
+    unfinished = tmp_path / "out.partial"
+    while len(list(unfinished.glob("*.parquet"))) < 5 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finished = {f: f.stat().st_mtime_ns for f in unfinished.glob("*.parquet")}
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(pixels.PixelError):
+        pixels.read(unfinished)
+    again = start(text)
+    output, _ = again.communicate(timeout=240)
+    assert again.returncode == 0, output
+    resumed, chunks = map(int, output.split()[-2:])
+    assert len(finished) <= resumed < chunks
+    assert all((tmp_path / "out" / f.name).stat().st_mtime_ns == time_ns for f, time_ns in finished.items())
+    assert rows_of(tmp_path / "out") == rows_of(table[0])
+
+
+def test_a_finished_table_is_not_made_again(place, table):
+    before = {f: f.stat().st_mtime_ns for f in table[0].iterdir()}
+    summary = run(place, table[0])
+    assert summary.resumed == summary.chunks
+    assert summary.rows == table[1].rows
+    assert before == {f: f.stat().st_mtime_ns for f in table[0].iterdir()}
+
+
+def test_two_runs_on_one_output_refuse_to_mix(place, table, tmp_path):
+    with pytest.raises(IngestError, match="not the table of this run"):
+        run(place, table[0], every=5)
+    broken = tmp_path / "out"
+    with pytest.raises(IngestError):
+        ingest(place.study, broken_scenes(place, "gone.tif"), place.labels, broken, progress=False)
+    with pytest.raises(IngestError, match="another run.*every"):
+        run(place, broken, every=5)
+
+
+def test_two_jobs_at_once_on_one_output_refuse_to_mix(place, tmp_path):
+    with module.FileLock(str(tmp_path / ".out.lock")), pytest.raises(IngestError, match="Another job is writing"):
+        run(place, tmp_path / "out")
+
+
+def broken_scenes(place, href):
+    """The scenes, one of which has another file for its red band."""
+    scene = place.scenes.items[3]
+    mended = module.replace(scene, hrefs={**scene.hrefs, "red": str(href)})
+    items = tuple(mended if s.id == scene.id else s for s in place.scenes)
+    return module.replace(place.scenes, items=items)
+
+
+def truncated(place, tmp_path):
+    path = tmp_path / "truncated.tif"
+    whole = Path(place.scenes.items[3].hrefs["red"]).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    return path
+
+
+def other_crs(place, tmp_path):
+    path = tmp_path / "zone16.tif"
+    tiny.write(path, np.ones((252, 252), "u2"), rasterio.transform.from_origin(0, 0, 10, 10), 32616)
+    return path
+
+
+def blank(place, tmp_path):
+    with rasterio.open(place.scenes.items[3].hrefs["red"]) as src:
+        tiny.write(tmp_path / "blank.tif", np.zeros(src.shape, "u2"), src.transform, tiny.UTM)
+    return tmp_path / "blank.tif"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (truncated, "Could not read red.*finished chunks are kept"),
+        (other_crs, "item says EPSG:32615, the file is in EPSG:32616"),
+        (blank, r"\['red'\] have no data.*never zeros"),
+        (lambda place, tmp_path: tmp_path / "gone.tif", "The file is gone"),
+    ],
+)
+def test_a_broken_file_stops_with_scene_band_and_chunk_and_mending_it_resumes(place, table, tmp_path, make, says):
+    scenes = broken_scenes(place, make(place, tmp_path))
+    out = tmp_path / "out"
+    with pytest.raises(IngestError, match=says) as stop:
+        ingest(place.study, scenes, place.labels, out, progress=False)
+    assert place.scenes.items[3].id in str(stop.value)
+    assert not out.exists()
+    run(place, out)
+    assert rows_of(out) == rows_of(table[0])
+
+
+def test_an_offset_that_contradicts_the_values_is_refused(place, tmp_path):
+    scene = place.scenes.items[3]
+    lying = module.replace(scene, offset=-1000 if scene.offset == 0 else 0)
+    items = tuple(lying if s.id == scene.id else s for s in place.scenes)
+    with pytest.raises(IngestError, match=f"{scene.id}.*offset"):
+        ingest(place.study, module.replace(place.scenes, items=items), place.labels, tmp_path / "o", progress=False)
+
+
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(place, table, tmp_path, monkeypatch):
+    calls = []
+
+    def full(batches, path, meta):
+        calls.append(path)
+        if len(calls) > 2:
+            raise OSError(28, "No space left on device")
+        real(batches, path, meta)
+
+    real = pixels.write
+    monkeypatch.setattr(pixels, "write", full)
+    with pytest.raises(IngestError, match="is full.*Make room"):
+        run(place, tmp_path / "out")
+    monkeypatch.setattr(pixels, "write", real)
+    assert len(list((tmp_path / "out.partial").glob("*.parquet"))) == 2
+    assert run(place, tmp_path / "out").resumed == 2
+    assert rows_of(tmp_path / "out") == rows_of(table[0])
+
+
+def test_labels_that_do_not_cover_the_area_are_refused(place, tmp_path):
+    labels = place.labels[2021]
+    with rasterio.open(labels.path) as src:
+        tiny.write(tmp_path / "small.tif", src.read(1)[:20, :20], src.transform, 5070)
+    short = module.replace(labels, path=tmp_path / "small.tif", confidence=None)
+    with pytest.raises(IngestError, match="do not cover"):
+        ingest(place.study, place.scenes, {**place.labels, 2021: short}, tmp_path / "o", progress=False)
+
+
+def test_years_on_different_grids_are_refused(place, tmp_path):
+    labels = place.labels[2021]
+    with rasterio.open(labels.path) as src:
+        tiny.write(
+            tmp_path / "shifted.tif", src.read(1), rasterio.transform.from_origin(450_000, 1_420_005, 30, 30), 5070
+        )
+    shifted = module.replace(labels, path=tmp_path / "shifted.tif", confidence=None)
+    with pytest.raises(IngestError, match="another grid"):
+        ingest(place.study, place.scenes, {**place.labels, 2021: shifted}, tmp_path / "o", progress=False)
+
+
+def test_an_area_without_scenes_is_refused_before_any_work(place, tmp_path):
+    none = module.replace(place.scenes, items=tuple(s for s in place.scenes if not s.datetime.startswith("2020")))
+    with pytest.raises(IngestError, match=r"No scene of 2020 touches area 'west'"):
+        ingest(place.study, none, place.labels, tmp_path / "o", progress=False)
+    assert not (tmp_path / "o.partial").exists()
+
+
+def test_overlapping_areas_are_refused(place, tmp_path):
+    west, east = place.study.areas
+    wide = module.replace(west, bounds=(*west.bounds[:2], west.bounds[2] + 90, west.bounds[3]))
+    with pytest.raises(StudyError, match="twice"):
+        ingest(place.study.replace(areas=(wide, east)), place.scenes, place.labels, tmp_path / "o", progress=False)
+
+
+def test_wrong_calls_are_refused_with_words(place, tmp_path):
+    with pytest.raises(IngestError, match="not both"):
+        run(place, tmp_path / "o", every=2, per_class=3)
+    with pytest.raises(IngestError, match="count from 1"):
+        run(place, tmp_path / "o", every=0)
+    with pytest.raises(IngestError, match=r"no labels for \[2021\]"):
+        ingest(place.study, place.scenes, {2020: place.labels[2020]}, tmp_path / "o", progress=False)
+
+
+def test_what_a_file_says_of_itself(place, table):
+    file = next(table[0].glob("*.parquet"))
+    meta = pixels.Meta.of(file)
+    assert meta.bands == tuple(sentinel2.BANDS)
+    assert meta.crs == "EPSG:5070"
+    assert meta.simulated
+    assert set(json.loads((table[0] / "_run.json").read_text())["counts"]) >= set(meta.extra["counts"]) - {
+        "observations"
+    }
+    assert pq.read_schema(file).names == pixels.SCHEMA.names
