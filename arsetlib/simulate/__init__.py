@@ -1,0 +1,5 @@
+"""Simulated places in the files of the real services, so that the real loaders read them."""
+
+from arsetlib.simulate.delta import delta
+
+__all__ = ["delta"]

@@ -1,0 +1,280 @@
+"""STAC items of the simulated scenes, after those of Earth Search v1 (``sentinel-2-l2a``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pyproj import Transformer
+
+from arsetlib.sentinel2 import BANDS
+from arsetlib.simulate import sky
+from arsetlib.simulate.landscape import SEAM, UTM, Region
+from arsetlib.simulate.noise import stream
+
+COLLECTION = "sentinel-2-l2a"
+_EXTENSIONS = [
+    "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/grid/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/mgrs/v1.0.0/schema.json",
+    "https://stac-extensions.github.io/projection/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/view/v1.0.0/schema.json",
+]
+_PERCENT = {
+    "s2:dark_features_percentage": sky.DARK,
+    "s2:cloud_shadow_percentage": sky.SHADOW,
+    "s2:vegetation_percentage": sky.VEGETATION,
+    "s2:not_vegetated_percentage": sky.BARE,
+    "s2:water_percentage": sky.WATER,
+    "s2:unclassified_percentage": sky.UNCLASSIFIED,
+    "s2:medium_proba_clouds_percentage": sky.MEDIUM,
+    "s2:high_proba_clouds_percentage": sky.HIGH,
+    "s2:thin_cirrus_percentage": sky.CIRRUS,
+    "s2:snow_ice_percentage": sky.SNOW,
+    "s2:saturated_defective_pixel_percentage": sky.SATURATED,
+}
+_OLD_BASELINES = (
+    ("2019-05-06", "02.11"),
+    ("2019-07-08", "02.12"),
+    ("2020-02-04", "02.13"),
+    ("2021-03-30", "02.14"),
+    ("2021-06-30", "03.00"),
+    ("2022-01-25", "03.01"),
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One of the two tiles: the part of an MGRS tile that lies in the region.
+
+    Attributes:
+        name: As MGRS says, e.g. ``15SYT``.
+        columns: Its columns in the region's 10 m grid.
+    """
+
+    name: str
+    columns: slice
+
+    def bounds(self, region: Region) -> tuple[float, float, float, float]:
+        west, south, _, north = region.bounds
+        return west + 10 * self.columns.start, south, west + 10 * self.columns.stop, north
+
+
+def tiles(region: Region) -> tuple[Tile, Tile]:
+    """The western and the eastern tile; they overlap by a twelfth of the region's width."""
+    seam = int((SEAM - region.west) // 10)
+    overlap = max(6, round(region.shape[1] / 72) * 6)
+    return Tile("15SXT", slice(0, seam + overlap)), Tile("15SYT", slice(seam, region.shape[1]))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One processing of one tile of one pass.
+
+    Attributes:
+        one: The pass.
+        tile: The tile.
+        sequence: Processing number, 0 first.
+        baseline: Processing baseline.
+        shifted: Whether the stored values carry +1000.
+        corrected: Whether the catalogue took the +1000 away.
+    """
+
+    one: sky.Pass
+    tile: Tile
+    sequence: int
+    baseline: str
+    shifted: bool
+    corrected: bool
+
+    @property
+    def id(self) -> str:
+        return f"S2{self.one.satellite}_{self.tile.name}_{self.one.when:%Y%m%d}_{self.sequence}_L2A_SIM"
+
+    @property
+    def folder(self) -> str:
+        return f"scenes/{self.tile.name}/{self.one.when:%Y}/{self.id}"
+
+
+def scenes(seed: int, region: Region, one: sky.Pass) -> list[Scene]:
+    """The scenes of a pass: one per tile it sees, and at times a superseded processing as well."""
+    seen = one.seen(region, 6)
+    found = []
+    for tile in tiles(region):
+        if seen[:, tile.columns.start // 6 : tile.columns.stop // 6].mean() < 0.02:
+            continue
+        chance = stream(seed, "processing", one.name, tile.name).random(2)
+        day = f"{one.when:%Y-%m-%d}"
+        old = next((b for end, b in _OLD_BASELINES if day < end), None)
+        if old is None:  # from 2022 on every product has the offset
+            corrected = bool(chance[0] < 0.5)
+            found.append(Scene(one, tile, 0, "05.09" if corrected else "04.00", not corrected, corrected))
+        elif chance[0] < 0.72:
+            found.append(Scene(one, tile, 0, old, False, False))
+        else:
+            replaced = chance[1] < 0.16
+            if replaced:
+                found.append(Scene(one, tile, 0, old, False, False))
+            corrected = bool(chance[0] > 0.88)
+            found.append(Scene(one, tile, int(replaced), "05.00", not corrected, corrected))
+    return found
+
+
+def item(scene: Scene, region: Region, scl: np.ndarray) -> dict:
+    """The STAC item of a scene; ``scl`` is its scene classification, which tells how much of it is what."""
+    one, tile = scene.one, scene.tile
+    west, south, east, north = tile.bounds(region)
+    ring = footprint(scene, region)
+    lon, lat = [p[0] for p in ring], [p[1] for p in ring]
+    seen = np.count_nonzero(scl)
+    share = {k: round(100 * np.count_nonzero(scl == v) / seen, 6) for k, v in _PERCENT.items()}
+    clouds = [k for k, v in _PERCENT.items() if v in (sky.MEDIUM, sky.HIGH, sky.CIRRUS)]
+    azimuth, elevation = one.sun()
+    stamp = f"{one.when:%Y%m%dT%H%M%S}"
+    number = scene.baseline.replace(".", "")
+    properties = {
+        "datetime": f"{one.when:%Y-%m-%dT%H:%M:%S}Z",
+        "created": f"{_made(scene)}Z",
+        "updated": f"{_made(scene)}Z",
+        "platform": f"sentinel-2{one.satellite.lower()}",
+        "constellation": "sentinel-2",
+        "instruments": ["msi"],
+        "gsd": 10,
+        "description": "SIMULATED scene, not measured",
+        "eo:cloud_cover": round(sum(share[k] for k in clouds), 6),
+        "proj:epsg": 32615,
+        "proj:code": UTM,
+        "mgrs:utm_zone": 15,
+        "mgrs:latitude_band": "S",
+        "mgrs:grid_square": tile.name[3:],
+        "grid:code": f"MGRS-{tile.name}",
+        "view:sun_azimuth": round(azimuth, 6),
+        "view:sun_elevation": round(elevation, 6),
+        "s2:nodata_pixel_percentage": round(100 * (1 - seen / scl.size), 6),
+        **share,
+        "s2:degraded_msi_data_percentage": 0,
+        "s2:mgrs_tile": tile.name,
+        "s2:processing_baseline": scene.baseline,
+        "s2:product_type": "S2MSI2A",
+        "s2:product_uri": f"S2{one.satellite}_MSIL2A_{stamp}_N{number}_R{one.orbit:03d}_T{tile.name}_SIMULATED.SAFE",
+        "s2:sequence": str(scene.sequence),
+        "earthsearch:boa_offset_applied": scene.corrected,
+    }
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": _EXTENSIONS,
+        "id": scene.id,
+        "collection": COLLECTION,
+        "bbox": [min(lon), min(lat), max(lon), max(lat)],
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": properties,
+        "assets": _assets(scene, (west, north), (east - west, north - south)),
+        "links": [
+            {"rel": "self", "href": f"./{scene.id}.json", "type": "application/geo+json"},
+            {"rel": "collection", "href": "../collection.json", "type": "application/json"},
+            {"rel": "parent", "href": "../collection.json", "type": "application/json"},
+            {"rel": "root", "href": "../collection.json", "type": "application/json"},
+        ],
+    }
+
+
+def _made(scene):
+    """When this processing was made: a day after the pass, or in the great reprocessing."""
+    day = "2023-04-18" if scene.baseline.startswith("05") else f"{scene.one.when:%Y-%m-%d}"
+    return f"{day}T{23 if scene.baseline.startswith('05') else 22}:10:00.000"
+
+
+def _assets(scene, corner, size):
+    assets = {}
+    for name, band in BANDS.items():
+        step = int(band.resolution_m)
+        assets[name] = _asset(scene, name, step, corner, size) | {
+            "eo:bands": [
+                {
+                    "name": name,
+                    "center_wavelength": round(band.wavelength_nm / 1000, 4),
+                    "full_width_half_max": round(band.width_nm / 1000, 4),
+                }
+            ],
+            "raster:bands": [
+                {
+                    "nodata": 0,
+                    "data_type": "uint16",
+                    "bits_per_sample": 15,
+                    "spatial_resolution": step,
+                    "scale": 0.0001,
+                    # As in the archive: a product that is stored corrected still states its offset.
+                    "offset": -0.1 if scene.shifted or scene.corrected else 0,
+                }
+            ],
+        }
+    assets["scl"] = _asset(scene, "scl", 20, corner, size) | {
+        "raster:bands": [{"nodata": 0, "data_type": "uint8", "spatial_resolution": 20}]
+    }
+    return assets
+
+
+def _asset(scene, name, step, corner, size):
+    return {
+        "href": f"../{scene.folder}/{name}.tif",
+        "type": "image/tiff; application=geotiff; profile=cloud-optimized",
+        "title": f"SIMULATED {name}, {step} m",
+        "roles": ["data", "reflectance"],
+        "gsd": step,
+        "proj:shape": [round(size[1] / step), round(size[0] / step)],
+        "proj:transform": [step, 0, corner[0], 0, -step, corner[1]],
+    }
+
+
+def footprint(scene: Scene, region: Region) -> list[list[float]]:
+    """The outline of what the scene holds, as a closed ring of longitude, latitude."""
+    west, south, east, north = scene.tile.bounds(region)
+    share, slant = scene.one.swath(region)
+    edge = [region.west + region.width * (share + slant * side) for side in (0.5, -0.5)]  # at the top, at the foot
+    height = north - south
+    keep_right = scene.one.orbit == 26
+
+    def x_at(y):
+        return edge[1] + (edge[0] - edge[1]) * (y - south) / height
+
+    box = [(west, south), (east, south), (east, north), (west, north)]
+    ring = []
+    for (x0, y0), (x1, y1) in zip(box, box[1:] + box[:1], strict=True):
+        d0, d1 = (x0 - x_at(y0), x1 - x_at(y1)) if keep_right else (x_at(y0) - x0, x_at(y1) - x1)
+        if d0 >= 0:
+            ring.append((x0, y0))
+        if d0 * d1 < 0:
+            t = d0 / (d0 - d1)
+            ring.append((x0 + t * (x1 - x0), y0 + t * (y1 - y0)))
+    to_degrees = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)
+    points = [list(to_degrees.transform(x, y)) for x, y in ring]
+    points = [[round(lon, 7), round(lat, 7)] for lon, lat in points]
+    return [*points, points[0]]
+
+
+def collection(found: list[dict], years) -> dict:
+    """The static STAC collection of all items."""
+    west, south = (min(i["bbox"][k] for i in found) for k in (0, 1))
+    east, north = (max(i["bbox"][k] for i in found) for k in (2, 3))
+    return {
+        "type": "Collection",
+        "stac_version": "1.0.0",
+        "stac_extensions": [],
+        "id": COLLECTION,
+        "title": "SIMULATED Sentinel-2 Level-2A of a made-up delta",
+        "description": "SIMULATED scenes of a made-up delta in the form of Sentinel-2 Level-2A as Earth Search "
+        "serves it. Nothing here was measured: for learning and testing only.",
+        "keywords": ["SIMULATED", "Sentinel-2", "course"],
+        "license": "CC-BY-4.0",
+        "extent": {
+            "spatial": {"bbox": [[west, south, east, north]]},
+            "temporal": {"interval": [[f"{min(years)}-01-01T00:00:00Z", f"{max(years)}-12-31T23:59:59Z"]]},
+        },
+        "links": [
+            {"rel": "root", "href": "./collection.json", "type": "application/json"},
+            {"rel": "self", "href": "./collection.json", "type": "application/json"},
+            *({"rel": "item", "href": f"./items/{i['id']}.json", "type": "application/geo+json"} for i in found),
+        ],
+    }

@@ -1,0 +1,233 @@
+"""Between ground and sensor: when satellites pass, clouds and their shadows, haze, and the scene classification.
+
+Two satellites in two overlapping orbits: in the overlap of the swaths a place is seen every two or three days. The
+scene classification (SCL) is made from what the sensor sees, with the mistakes that real ones make: thin cloud goes
+unnoticed, the first leaves and the last are called bare soil, bright roofs are called cloud, flooded rice is water.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import numpy as np
+
+from arsetlib.simulate.landscape import Region
+from arsetlib.simulate.noise import smooth, stream
+
+LATITUDE = np.deg2rad(33.6)
+# Relative orbit: (day of the cycle of Sentinel-2A, UTC second of the pass). Sentinel-2B comes five days later.
+ORBITS = {26: (1, 60_590), 126: (8, 61_190)}
+_CLOUD = np.array([72, 70, 68, 68, 69, 70, 71, 72, 73, 66, 44, 33], np.float32) / 100
+_HAZE = np.array([1.45, 1.2, 0.95, 0.72, 0.64, 0.56, 0.5, 0.45, 0.43, 0.38, 0.16, 0.09], np.float32)
+_SKYLIGHT = np.array([0.62, 0.58, 0.5, 0.43, 0.41, 0.38, 0.36, 0.34, 0.33, 0.33, 0.25, 0.22], np.float32)
+_WAVELENGTH = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1610, 2190], np.float32)
+
+SATURATED, DARK, SHADOW, VEGETATION, BARE, WATER, UNCLASSIFIED, MEDIUM, HIGH, CIRRUS, SNOW = range(1, 12)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One overflight.
+
+    Attributes:
+        when: UTC, to the second.
+        satellite: ``"A"`` or ``"B"``.
+        orbit: Relative orbit.
+    """
+
+    when: datetime
+    satellite: str
+    orbit: int
+
+    @property
+    def name(self) -> str:
+        return f"S2{self.satellite}-{self.when:%Y%m%d}-R{self.orbit:03d}"
+
+    @property
+    def day(self) -> int:
+        """Day of the year, 1 = 1 January."""
+        return self.when.timetuple().tm_yday
+
+    def sun(self) -> tuple[float, float]:
+        """Azimuth (from north, clockwise) and elevation of the sun, degrees."""
+        tilt = np.deg2rad(-23.44) * np.cos(2 * np.pi * (self.day + 10) / 365.25)
+        hour = np.deg2rad(15 * (self.when.hour + self.when.minute / 60 - 12) - 90.85)
+        height = np.arcsin(np.sin(LATITUDE) * np.sin(tilt) + np.cos(LATITUDE) * np.cos(tilt) * np.cos(hour))
+        east = -np.cos(tilt) * np.sin(hour)
+        north = np.sin(tilt) * np.cos(LATITUDE) - np.cos(tilt) * np.sin(LATITUDE) * np.cos(hour)
+        return float(np.rad2deg(np.arctan2(east, north)) % 360), float(np.rad2deg(height))
+
+    def swath(self, region: Region) -> tuple[float, float]:
+        """(share, slant): the swath's edge, as the share of the region's width at its middle row, and its lean.
+
+        Orbit 26 sees what lies east of its edge, orbit 126 what lies west of its own.
+        """
+        drift = 0.02 * np.sin(2.4 * self.when.toordinal())
+        return (0.10 if self.orbit == 26 else 0.92) + float(drift), 0.21 * region.height / region.width
+
+    def seen(self, region: Region, step: int = 1) -> np.ndarray:
+        """(H/step, W/step) bool: which pixels of the region lie in the swath."""
+        height, width = (n // step for n in region.shape)
+        x = ((np.arange(width) + 0.5) / width)[None, :]
+        y = ((np.arange(height) + 0.5) / height)[:, None]
+        edge, slant = self.swath(region)
+        edge = edge + slant * (0.5 - y)
+        return x >= edge if self.orbit == 26 else x < edge
+
+
+def passes(seed: int, years) -> list[Pass]:
+    """All overflights of the years, in order of time; a few are missing, as in the archive."""
+    rng = stream(seed, "passes")
+    found = []
+    first = date(2017, 1, 1)
+    for orbit, (cycle_day, second) in ORBITS.items():
+        for satellite, late in (("A", 0), ("B", 5)):
+            day = first + timedelta(days=cycle_day + late)
+            while day.year <= 2035:
+                jitter = int(rng.integers(-9, 10))
+                lost = rng.random() < 0.03
+                if day.year in years and not lost:
+                    when = datetime(day.year, day.month, day.day) + timedelta(seconds=second + jitter)
+                    found.append(Pass(when, satellite, orbit))
+                day += timedelta(days=10)
+    return sorted(found, key=lambda p: (p.when, p.satellite))
+
+
+@dataclass(frozen=True)
+class Sky:
+    """What one pass looks through.
+
+    Attributes:
+        cloud: (h, w) float32 at 20 m, 0-1, how much of the ground clouds hide.
+        shade: (h, w) float32 at 20 m, 0-1, how much of the sun they take.
+        whiteness: (h, w) float32 at 20 m, brightness of cloud tops.
+        added: (12,) float32, light that haze adds, reflectance.
+        gain: (12,) float32, slant of view and what the atmospheric correction got wrong.
+        haze: (h, w) float32 at 20 m, how thick haze is against its mean.
+    """
+
+    cloud: np.ndarray
+    shade: np.ndarray
+    whiteness: np.ndarray
+    added: np.ndarray
+    gain: np.ndarray
+    haze: np.ndarray
+
+    def through(self, ground: np.ndarray, band: int, rows: slice) -> np.ndarray:
+        """One band's reflectance at 10 m as the corrected scene shows it; ``rows`` are rows at 20 m."""
+        cloud, shade = _double(self.cloud[rows]), _double(self.shade[rows])
+        out = ground * self.gain[band]
+        out *= 1 - shade * (1 - _SKYLIGHT[band])
+        out += _double(self.haze[rows]) * self.added[band]
+        out += cloud * (_double(self.whiteness[rows]) * _CLOUD[band] - out)
+        return out
+
+
+def _double(field: np.ndarray) -> np.ndarray:
+    return field.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def sky(seed: int, region: Region, one: Pass) -> Sky:
+    """Clouds, shadows and haze of a pass."""
+    rng = stream(seed, "sky", one.name)
+    shape = tuple(n // 2 for n in region.shape)
+    thick, low = _thickness(rng, shape, one.day)
+    veil = _veil(rng, shape)
+    cloud = 1 - np.exp(-(thick + veil))
+    shade = _shadow(1 - np.exp(-1.6 * thick), one, low)
+    whiteness = 1 + 0.10 * smooth(rng, shape, 60, 2) + (0.12 if low else 0.0)
+    gain, added, haze = _air(rng, shape, one)
+    return Sky(cloud, shade, np.clip(whiteness, 0.6, 1.35).astype(np.float32), added, gain, haze)
+
+
+def _thickness(rng, shape, day):
+    """Optical thickness of clouds, and whether they are low heaps (sharp shadows) or a high sheet."""
+    # Winter fronts bring sheets; late summer and autumn are clear.
+    cloudy = 0.44 + 0.12 * np.cos(2 * np.pi * (day - 25) / 365)
+    kind = rng.random()
+    if kind < 0.62 * cloudy:
+        cover = rng.uniform(0.93, 1.0)
+    elif kind < 0.62 * cloudy + 0.36:
+        cover = rng.beta(1.1, 1.4)
+    else:
+        cover = 0.02 * rng.random() * (rng.random() < 0.4)
+    low = bool(rng.random() < 0.6)
+    cell = rng.uniform(28, 55) if low else rng.uniform(80, 160)
+    field = smooth(rng, shape, cell, 4 if low else 3) + 0.8 * smooth(rng, shape, 220, 1)
+    if cover >= 0.999 or cover <= 1e-3:
+        return np.full(shape, 9.0 * (cover > 0.5), np.float32), low
+    sample = np.sort(field[::5, ::5], axis=None)
+    edge = sample[int((1 - cover) * (len(sample) - 1))]
+    steep = 2.6 if low else 1.3
+    return np.clip((field - edge) * steep, 0, 9).astype(np.float32), low
+
+
+def _veil(rng, shape):
+    """Thin cirrus, often unnoticed."""
+    if rng.random() > 0.33:
+        return np.float32(0)
+    strength = rng.gamma(1.6, 0.055)
+    return (np.clip(0.8 + 0.7 * smooth(rng, shape, 110, 2), 0, 3) * strength).astype(np.float32)
+
+
+def _shadow(solid, one, low):
+    """Clouds moved away from the sun, on the 20 m grid."""
+    azimuth, elevation = one.sun()
+    reach = (1100 if low else 2400) / np.tan(np.deg2rad(elevation)) / 20
+    down = round(reach * np.cos(np.deg2rad(azimuth)))
+    right = round(-reach * np.sin(np.deg2rad(azimuth)))
+    # What lies beyond the region is taken to be as what lies at its other side.
+    return np.roll(solid, (down, right), (0, 1)) * (1 - solid)
+
+
+def _air(rng, shape, one):
+    """Errors of the correction: haze left in or taken out too much, and the slant of view."""
+    left = rng.normal(0.006, 0.011)
+    added = left * _HAZE + 0.0015 * rng.standard_normal(12)
+    side = 1 if one.orbit == 26 else -1
+    slant = side * np.interp(_WAVELENGTH, [443, 740, 2190], [0.045, 0.03, 0.04])
+    gain = 1 + slant + 0.025 * rng.standard_normal() + 0.012 * rng.standard_normal(12)
+    haze = 1 + 0.35 * smooth(rng, shape, 150, 1)
+    return gain.astype(np.float32), added.astype(np.float32), haze.astype(np.float32)
+
+
+def classify(seed: int, one: Pass, above: Sky, seen: np.ndarray, bands: dict[str, np.ndarray]) -> np.ndarray:
+    """The scene classification of a pass.
+
+    Args:
+        seed: Of the simulation.
+        one: The pass.
+        above: Its sky.
+        seen: (h, w) bool, in the swath.
+        bands: Reflectance at 20 m as seen: blue, green, red, nir, swir16, swir22.
+
+    Returns:
+        (h, w) uint8, classes 0-11.
+    """
+    rng = stream(seed, "scl", one.name)
+    shape = seen.shape
+    blue, green, red, nir, swir = (bands[k] for k in ("blue", "green", "red", "nir", "swir16"))
+    ndvi = (nir - red) / np.maximum(nir + red, 1e-3)
+    ndwi = (green - nir) / np.maximum(green + nir, 1e-3)
+    wobble = smooth(rng, shape, 5, 2)
+    scl = np.full(shape, BARE, np.uint8)
+    scl[(ndvi < 0.27) & (ndvi > 0.20) & (wobble > 0.4)] = UNCLASSIFIED
+    # Young crops and ripe ones pass for bare soil.
+    scl[(ndvi > 0.42 + 0.05 * wobble) & (nir > 0.12)] = VEGETATION
+    scl[(nir < 0.10) & (swir < 0.14)] = DARK
+    scl[((ndwi > 0.0) | ((ndvi < 0.12) & (nir < 0.09))) & (swir < 0.11 + 0.01 * wobble)] = WATER
+    scl[(above.shade * (1 - above.cloud) > 0.38 + 0.16 * wobble) & (nir < 0.24)] = SHADOW
+    # What the detector makes of cloud: a veil of less than a seventh is mostly missed.
+    felt = above.cloud * np.exp(0.30 * wobble)
+    high_veil = rng.random() < 0.5
+    scl[felt > 0.17] = UNCLASSIFIED
+    scl[(felt > 0.12) & (felt < 0.32) & high_veil] = CIRRUS
+    scl[felt > 0.32] = MEDIUM
+    scl[felt > 0.62] = HIGH
+    scl[(felt > 0.9) & (wobble > 2.4) & (one.day < 80)] = SNOW
+    # Bright roofs and sand bars pass for cloud at times, at cloud edges for nothing known.
+    scl[(blue > 0.19) & (ndvi < 0.25) & (wobble > 0.2) & (felt <= 0.17)] = MEDIUM
+    scl[bands["swir22"] > 1.4] = SATURATED
+    scl[~seen] = 0
+    return scl
