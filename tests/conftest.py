@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ def spark():
     """One local Spark session for all tests of a process."""
     from arsetlib import engine
 
+    # Workers import the functions that tests hand to Spark.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
     session = engine.session("local[2]")
     yield session
     session.stop()
