@@ -1,0 +1,197 @@
+"""The book's own Sphinx extension: what the theme cannot know about this course.
+
+- a lab's page offers its paired notebook (Colab and download), never a text source that Colab cannot open;
+- ``cover`` shows the course's map with a slider between scene and labels;
+- ``legend`` shows a study's classes in their colours;
+- ``benchmarks`` draws the figures of ``benchmarks/*.json``, so that none is typed.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+HERE = Path(__file__).resolve().parent
+
+
+def setup(app):
+    app.add_directive("cover", Cover)
+    app.add_directive("legend", Legend)
+    app.add_directive("benchmarks", Benchmarks)
+    app.connect("config-inited", dress)
+    app.connect("html-page-context", offer_notebook, priority=450)  # before the theme makes its buttons
+    app.connect("html-page-context", prune, priority=900)  # after it
+    app.connect("build-finished", enter)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+# -- theme ---------------------------------------------------------------------------------------------------------
+
+
+def dress(app, config):
+    """Add to the theme's options. Setting them in the configuration file would replace all that is generated."""
+    config.html_theme_options.update(
+        logo={"text": config.html_title, "alt_text": ""},
+        show_toc_level=2,
+        use_fullscreen_button=False,
+        search_bar_text="Search the course",
+        pygments_light_style="a11y-high-contrast-light",
+        pygments_dark_style="a11y-high-contrast-dark",
+    )
+
+
+def offer_notebook(app, pagename, templatename, context, doctree):
+    """Put a lab's paired notebook beside its source, and tell the theme of it."""
+    pair = Path(app.srcdir, pagename).with_suffix(".ipynb")
+    if doctree is not None and pair.exists():
+        target = Path(app.outdir, "_sources", pagename).with_suffix(".ipynb")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(pair, target)
+        context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def prune(app, pagename, templatename, context, doctree):
+    """Drop what a page does not need: launch buttons that lead nowhere and scripts that nothing calls."""
+    if not context.get("ipynb_source", "").startswith("labs/"):
+        context["header_buttons"] = [b for b in context.get("header_buttons", []) if b.get("label") != "launch-buttons"]
+    unused = ("thebe", "translations.js")
+    context["script_files"] = [
+        s for s in context.get("script_files", []) if not any(word in str(getattr(s, "filename", s)) for word in unused)
+    ]
+
+
+def enter(app, exception):
+    """Let the site's root lead to the first page of the language built last."""
+    root = app.config.root_doc
+    if exception is None and app.builder.format == "html" and root != "index":
+        title = html.escape(app.config.html_title)
+        Path(app.outdir, "index.html").write_text(
+            f'<!DOCTYPE html><html lang="{app.config.language}"><head><meta charset="utf-8"><title>{title}</title>'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<meta http-equiv="refresh" content="0; url={root}.html"></head>'
+            f'<body><main><h1>{title}</h1><p><a href="{root}.html">Enter</a></p></main></body></html>\n',
+            encoding="utf-8",
+        )
+
+
+# -- directives ----------------------------------------------------------------------------------------------------
+
+
+class Cover(SphinxDirective):
+    """The course's map: a scene, and over it the labels; the page's script adds a slider between the two.
+
+    Needs what ``book/cover.py`` writes. Without scripts the two pictures stand side by side.
+    """
+
+    def run(self):
+        folder = HERE / "en" / "images"
+        facts_file = folder / "cover.json"
+        if not facts_file.exists():
+            raise self.error("No cover yet. Make it first: python book/cover.py data/delta (`make book` does).")
+        self.env.note_dependency(str(facts_file))
+        facts = json.loads(facts_file.read_text(encoding="utf-8"))
+        box = nodes.container(classes=["cover"])
+        for layer in ("scene", "labels"):
+            picture = nodes.image(uri=f"/book/en/images/{facts[layer]['file']}", alt=facts[layer]["alt"])
+            picture["classes"] += ["cover-layer", f"cover-{layer}"]
+            box += picture
+        caption = nodes.paragraph(text=facts["caption"], classes=["cover-caption"])
+        return [box, caption, chips((entry["name"], entry["colour"]) for entry in facts["legend"])]
+
+
+class Legend(SphinxDirective):
+    """The classes of a study as chips in their colours: ``{legend} sample``."""
+
+    required_arguments = 1
+
+    def run(self):
+        from arsetlib.study import Study
+
+        legend = Study.load(self.arguments[0]).legend
+        language = self.config.language or "en"
+        return [chips(zip(legend.names(language), legend.colours, strict=True))]
+
+
+def chips(entries):
+    items = "".join(
+        f'<li><span class="chip" style="background:{colour}"></span>{html.escape(name)}</li>'
+        for name, colour in entries
+    )
+    return nodes.raw("", f'<ul class="class-legend" aria-label="Classes">{items}</ul>', format="html")
+
+
+class Benchmarks(SphinxDirective):
+    """Figures of a results file as a table with bars: ``{benchmarks} benchmarks/results.json``."""
+
+    required_arguments = 1
+
+    def run(self):
+        path = Path(self.env.srcdir, self.arguments[0])
+        self.env.note_dependency(str(path))
+        if not path.exists():
+            return [self.absent()]
+        runs = json.loads(path.read_text(encoding="utf-8"))
+        out = []
+        for run in runs if isinstance(runs, list) else [runs]:
+            out += [nodes.paragraph(text=machine_words(run)), self.table(run["figures"])]
+        return out
+
+    def absent(self):
+        note = nodes.admonition(classes=["no-benchmark"])
+        note += nodes.title(text="Not measured here")
+        note += nodes.paragraph(
+            text=f"This copy of the book was built without {self.arguments[0]}, so there is nothing to show. "
+            "Run make bench, then make book, to see your machine's figures."
+        )
+        return note
+
+    def table(self, figures):
+        rows = "".join(figure_row(f) for f in figures)
+        head = "<tr><th scope='col'>What</th><th scope='col'>Measured</th><th scope='col'>Goal</th><th scope='col'>Sides of the comparison</th></tr>"  # noqa: E501
+        return nodes.raw(
+            "", f'<div class="bench"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>', format="html"
+        )  # noqa: E501
+
+
+def machine_words(run):
+    machine = run.get("machine", "an unnamed machine")
+    if isinstance(machine, dict):
+        machine = ", ".join(f"{key} {value}" for key, value in machine.items())
+    when = f", {run['date']}" if run.get("date") else ""
+    return f"Measured on {machine}{when}."
+
+
+def figure_row(figure):
+    value, goal = figure["value"], figure.get("goal")
+    unit = figure.get("unit") or ""
+    state = "" if goal is None else (" met" if value >= goal else " missed")
+    verdict = {"": "informs", " met": f"{number(goal)} · met", " missed": f"{number(goal)} · missed"}[state]
+    return (
+        f'<tr class="bench-row{state}"><th scope="row">{html.escape(figure["name"])}</th>'
+        f'<td class="bench-value">{number(value)} <span>{html.escape(unit)}</span></td>'
+        f"<td>{verdict}</td><td>{bars(figure.get('sides') or {})}</td></tr>"
+    )
+
+
+def bars(sides):
+    """Bars on one scale, where the sides are numbers that can share one."""
+    numbers = {name: value for name, value in sides.items() if isinstance(value, int | float)}
+    most = max((abs(v) for v in numbers.values()), default=0) or 1
+    return "".join(
+        f'<div class="bar"><span class="bar-name">{html.escape(str(name))}</span>'
+        f'<span class="bar-track"><span style="width:{max(abs(value) / most, 0.005):.1%}"></span></span>'
+        f'<span class="bar-value">{number(value)}</span></div>'
+        for name, value in numbers.items()
+    )
+
+
+def number(value):
+    """Three significant digits, with separators where large."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,137 @@
+"""Make the book's cover from the course's own data: a scene of the simulated delta, and its labels on the same ground.
+
+    python book/cover.py data/delta
+
+writes ``cover_scene.webp``, ``cover_labels.webp`` and ``cover.json`` (captions, texts for who cannot see, legend) into
+``book/en/images``. Window and date are chosen by rule: the most varied piece of land, on its clearest summer day.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from arsetlib import cdl, maps, sentinel2
+from arsetlib.catalogue import find_labels, find_scenes
+from arsetlib.study import Study
+
+OUT = Path(__file__).resolve().parent / "en" / "images"
+WIDTH, HEIGHT = 5_400, 3_600  # m of ground
+SIZE = 960  # pixels wide
+SUMMER = ((6, 15), (9, 5))
+WEIGHT = 95_000  # bytes a picture, at most
+
+
+def main(folder):
+    folder = Path(folder)
+    facts = OUT / "cover.json"
+    if facts.exists() and facts.stat().st_mtime >= (folder / "study.toml").stat().st_mtime:
+        return
+    study = Study.load(folder / "study.toml")
+    year = max(study.years)
+    labels = find_labels(study, year)
+    ground = most_varied(study, labels)
+    scene = clearest(study, year, ground)
+    codes = maps.read(labels.path, ground, SIZE, "nearest")[0]
+    OUT.mkdir(parents=True, exist_ok=True)
+    size = (SIZE, round(SIZE * codes.shape[0] / codes.shape[1]))
+    save(true_colour(scene, ground).resize(size, Image.Resampling.BICUBIC), OUT / "cover_scene.webp")
+    save(in_colours(codes).resize(size, Image.Resampling.NEAREST), OUT / "cover_labels.webp")
+    facts.write_text(json.dumps(words(study, scene, ground, codes, year), indent=1, ensure_ascii=False), "utf-8")
+
+
+def most_varied(study, labels):
+    """The piece of ground whose label codes have the highest entropy."""
+    west, south = np.min([a.bounds[:2] for a in study.areas], axis=0)
+    east, north = np.max([a.bounds[2:] for a in study.areas], axis=0)
+    wide, tall = min(WIDTH, east - west), min(HEIGHT, north - south)
+    pieces = [
+        replace(study.areas[0], bounds=(float(x), float(y), float(x + wide), float(y + tall)))
+        for x in np.linspace(west, east - wide, 5)
+        for y in np.linspace(south, north - tall, 5)
+    ]
+    return max(pieces, key=lambda piece: entropy(maps.read(labels.path, piece, 200)[0]))
+
+
+def entropy(codes):
+    share = np.bincount(codes.ravel()) / codes.size
+    share = share[share > 0]
+    return float(-(share * np.log2(share)).sum())
+
+
+def clearest(study, year, ground):
+    """The summer scene that sees most of the ground without cloud."""
+    start, end = (date(year, *day) for day in SUMMER)
+    scenes = [s for s in find_scenes(study, years=(year,), progress=False) if start <= day_of(s) <= end]
+    outline = ground.outline()
+
+    def clear(scene):
+        if not scene.footprint.contains(outline):
+            return 0.0
+        scl = maps.read(scene.hrefs["scl"], ground, 200)[0]
+        return float(np.isin(scl, (4, 5, 6)).mean())
+
+    return max(scenes, key=clear)
+
+
+def day_of(scene):
+    return date(1970, 1, 1) + timedelta(days=scene.day)
+
+
+def true_colour(scene, ground):
+    bands = [
+        sentinel2.reflectance_dn(maps.read(scene.hrefs[b], ground, SIZE, "bilinear")[0].astype(np.uint16), scene.offset)
+        for b in maps.TRUE_COLOUR
+    ]
+    picture = np.dstack(bands) / 10_000
+    low, high = np.percentile(picture[picture > 0], (1, 99))
+    return Image.fromarray((np.clip((picture - low) / (high - low), 0, 1) ** 0.8 * 255).astype(np.uint8))
+
+
+def in_colours(codes):
+    table = np.zeros((256, 3), np.uint8)
+    for code, entry in cdl.CODES.items():
+        table[code] = [int(entry.colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return Image.fromarray(table[codes])
+
+
+def save(picture, path):
+    """As WebP, at the best quality that is light enough."""
+    for quality in (86, 78, 68, 58, 46, 34):
+        buffer = io.BytesIO()
+        picture.save(buffer, "webp", quality=quality, method=6)
+        if buffer.tell() <= WEIGHT:
+            break
+    path.write_bytes(buffer.getvalue())
+
+
+def words(study, scene, ground, codes, year):
+    found, counts = np.unique(codes[codes > 0], return_counts=True)
+    largest = found[np.argsort(-counts)][:8]
+    day = f"{day_of(scene):%d %B %Y}".lstrip("0")
+    km = " × ".join(f"{side / 1000:.1f}" for side in np.subtract(ground.bounds[2:], ground.bounds[:2]))
+    what = "simulated" if study.simulated else "real"
+    names = ", ".join(cdl.name(int(c)) for c in largest[:4])
+    return {
+        "scene": {
+            "file": "cover_scene.webp",
+            "alt": f"A {what} satellite scene in true colour, {day}: a patchwork of fields, {km} km.",
+        },
+        "labels": {
+            "file": "cover_labels.webp",
+            "alt": f"The same ground with the {what} labels of {year}, each field in the colour of its crop: mostly {names}.",  # noqa: E501
+        },
+        "caption": f"{km} km of the {what} delta. Left, the scene of {day}; right, the labels of {year} in the colours of the Cropland Data Layer.",  # noqa: E501
+        "legend": [{"name": cdl.name(int(c)), "colour": cdl.CODES[int(c)].colour} for c in largest],
+    }
+
+
+if __name__ == "__main__":
+    main(*(sys.argv[1:] or ["data/delta"]))
