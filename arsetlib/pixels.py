@@ -19,7 +19,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -873,32 +873,29 @@ def _find_duplicates(path: str | Path, found: _Found) -> None:
     """Compare (pixel, year) of all rows, a share of the pixels at a time so that memory stays flat."""
     passes = max(1, -(-found.rows // PER_PASS))
     for turn in range(passes):
-        parts, pixels, years, rows, starts = [], [], [], [], [0]
+        parts, keys, start = [], [np.zeros((3, 0), np.int64)], 0
         for part in stream(path, ["pixel", "year"]):
             pixel, year = (part.batch.column(n).fill_null(-1).to_numpy() for n in ("pixel", "year"))
             mine = np.flatnonzero(pixel % passes == turn)
-            parts.append(part)
-            starts.append(starts[-1] + part.batch.num_rows)
-            pixels.append(pixel[mine])
-            years.append(year[mine])
-            rows.append(mine + starts[-2])
-        _add_duplicates(found, parts, starts, *(np.concatenate(x) for x in (pixels, years, rows)))
+            keys.append(np.stack([pixel[mine], year[mine], mine + start]))
+            parts.append((start, part.batch.num_rows, replace(part, batch=None)))
+            start += part.batch.num_rows
+        _add_duplicates(found, parts, np.concatenate(keys, axis=1))
 
 
-def _add_duplicates(found: _Found, parts: list[Part], starts: list[int], pixel, year, row) -> None:
-    order = np.lexsort((row, year, pixel))
-    pixel, year, row = pixel[order], year[order], row[order]
+def _add_duplicates(found: _Found, parts: list[tuple[int, int, Part]], keys: np.ndarray) -> None:
+    """Record the rows whose (pixel, year) an earlier row has; keys: (3, R) pixel, year, row in the table."""
+    pixel, year, row = keys[:, np.lexsort(keys[::-1])]
     again = np.flatnonzero((pixel[1:] == pixel[:-1]) & (year[1:] == year[:-1])) + 1
-    if not len(again):
-        return
     again = again[np.argsort(row[again])]
-    owner = np.searchsorted(starts, row[again], side="right") - 1
+    owner = np.searchsorted([start for start, _, _ in parts], row[again], side="right") - 1
     for number in np.unique(owner):
+        start, count, part = parts[number]
         mine = again[owner == number]
-        broken = np.zeros(parts[number].batch.num_rows, bool)
-        broken[row[mine] - starts[number]] = True
-        words = {int(row[k] - starts[number]): f"pixel {pixel[k]} again in {year[k]}" for k in mine[:EXAMPLES]}
-        found.add(parts[number], "duplicate", broken, words.__getitem__)
+        broken = np.zeros(count, bool)
+        broken[row[mine] - start] = True
+        words = {int(row[k] - start): f"pixel {pixel[k]} again in {year[k]}" for k in mine[:EXAMPLES]}
+        found.add(part, "duplicate", broken, words.__getitem__)
 
 
 # Describing

@@ -1,0 +1,60 @@
+"""Who may import whom, read from the source and proven in a fresh interpreter."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LIGHT = ("study", "cdl", "sentinel2", "pixels", "evaluation")
+HEAVY = ("pyspark", "tensorflow", "keras")
+
+
+def imported(file: Path) -> set[str]:
+    """Dotted names that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, ["." * node.level, node.module]))
+            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return names
+
+
+def roots(file: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(file)}
+
+
+def label(file: Path) -> str:
+    return str(file.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_modules_load_neither_spark_nor_tensorflow(module):
+    if not (PACKAGE / f"{module}.py").exists():
+        pytest.skip(f"arsetlib.{module} is not written yet")
+    code = f"import sys, arsetlib.{module}; print(*[m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.split() == []
+
+
+def test_only_engine_imports_spark():
+    assert [label(f) for f in MODULES if "pyspark" in roots(f)] == ["engine.py"]
+
+
+@pytest.mark.parametrize("file", MODULES, ids=label)
+def test_no_module_imports_labs_tests_or_pickle(file):
+    assert not {"labs", "tests", "benchmarks", "pickle"} & roots(file)
+
+
+def test_study_imports_nothing_of_ours():
+    ours = [name for name in imported(PACKAGE / "study.py") if name.split(".")[0] in ("arsetlib", "")]
+    assert ours == []
+
+
+def test_no_module_is_called_utils():
+    assert not [label(f) for f in MODULES if {"utils", "util", "helpers", "common"} & {f.stem, *f.parent.parts}]
