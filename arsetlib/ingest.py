@@ -42,7 +42,7 @@ from arsetlib.study import Area, Study, StudyError
 CHUNK_PIXELS = 256 * 256  # of a dense chunk; what a worker holds follows from it
 CHUNK_SIDE = 1024  # label pixels; the longest side of a chunk where sampling is sparse
 WAITS = (1.0, 2.0, 4.0, 8.0)  # s, before each further try of a read over the network
-GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": "128", "CPL_VSIL_CURL_USE_HEAD": "NO"}
+GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD": "NO"}
 REMOTE_READERS = 8  # files of one scene read at once where each waits for the network
 BLANK = 100  # pixels; that many without data in one band alone are a failed read, not a swath's edge
 OUTCOME = pa.schema(
@@ -174,7 +174,7 @@ def ingest(
             if out.exists():
                 return _finished(out, identity, started)
             resumed = _prepare(partial_out, scenes, plan, identity)
-            job = partial(_make, str(partial_out.resolve()), study, labels, identity)
+            job = partial(_make, str(partial_out.resolve()), study, labels, time.time_ns())
             outcomes = _work(job, partial_out, len(chunks), spark, progress)
             return _close(partial_out, out, outcomes, study, identity, resumed, started)
     except Timeout:
@@ -491,11 +491,11 @@ def _observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: _Reader, c
     return offsets, day, scl, bands
 
 
-def _make(folder: str, study: Study, labels: dict[int, Labels], digest: str, number: int):
+def _make(folder: str, study: Study, labels: dict[int, Labels], run_id: int, number: int):
     """The job of one task; a chunk that is there already is not made again."""
     started = time.perf_counter()
     run = Path(folder)
-    scenes, plan = _run(folder, digest)
+    scenes, plan = _run(folder, run_id)
     chunk = Chunk(**plan["chunks"][number])
     path = run / f"{chunk.name}.parquet"
     counts, error, rows = {}, "", 0
@@ -570,8 +570,8 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
 
 
 @lru_cache(maxsize=2)
-def _run(folder: str, digest: str):
-    """Scenes and plan of a run folder, read once per process; ``digest`` tells one run from the next."""
+def _run(folder: str, run_id: int):
+    """Scenes and plan of a run folder, read once per process and run."""
     run = Path(folder)
     return Scenes.load(run / "_scenes.json"), json.loads((run / "_plan.json").read_text(encoding="utf-8"))
 
@@ -594,8 +594,8 @@ def _prepare(run: Path, scenes: Scenes, plan: dict, identity: str) -> int:
         raise IngestError(f"{run} holds Parquet files but no plan of a run. Give this run another folder.")
     for leftover in (*run.glob("*.tmp*"), *run.glob("_failed")):
         leftover.unlink()
+    scenes.save(run / "_scenes.json")  # also of a rerun, whose links may be newer
     if not plan_file.exists():
-        scenes.save(run / "_scenes.json")
         web.save(
             plan_file, json.dumps({**plan, "identity": identity}, indent=1).encode()
         )  # last: a plan means that the folder is ready
