@@ -717,7 +717,7 @@ class Report:
         """Whether no row breaks a rule."""
         return not any(self.counts.values())
 
-    def to_dict(self) -> dict:
+    def as_dict(self) -> dict:
         """The same as JSON values."""
         return asdict(self) | {"ok": self.ok, "breaks": [asdict(b) for b in self.breaks]}
 
@@ -979,6 +979,34 @@ def _spread(images: Counter) -> dict[str, float] | None:
     middle = [keys[np.searchsorted(cumulated, k, side="right")] for k in ((rows - 1) // 2, rows // 2)]
     mean = sum(int(k) * images[k] for k in images) / rows
     return {"min": int(keys[0]), "median": float(np.mean(middle)), "mean": float(mean), "max": int(keys[-1])}
+
+
+def format_summary(summary: dict) -> str:
+    """A summary as lines to read.
+
+    Args:
+        summary: What ``summary`` returns.
+    """
+    images, dates = summary["images"] or {}, summary["dates"] or ["-", "-"]
+    lines = [
+        f"{summary['study']}{' (SIMULATED)' if summary['simulated'] else ''}, {summary['crs']}, "
+        f"{summary['resolution']:g} m: {summary['rows']:,} pixel-years, {summary['observations']:,} observations, "
+        f"{summary['bytes'] / 1e6:,.1f} MB in {summary['files']} files",
+        f"dates   {dates[0]} to {dates[1]}",
+        "images  " + ", ".join(f"{key} {value:,.4g}" for key, value in images.items()) + " per pixel-year",
+    ]
+    for key in ("areas", "years"):
+        lines.append(f"{key:7} " + ", ".join(f"{name} {rows:,}" for name, rows in summary[key].items()))
+    most = sorted(summary["codes"].items(), key=lambda pair: -pair[1])
+    lines.append("labels  " + ", ".join(f"{_label(int(code))} {rows:,}" for code, rows in most))
+    for name, band in summary["bands"].items():
+        lines.append(f"{name:9}" + (f"mean {band['mean']:7.1f}  std {band['std']:7.1f}" if band else "no value"))
+    return "\n".join(lines)
+
+
+def _label(code: int) -> str:
+    """Code with its CDL name, if it has one: labels of another source keep their bare code."""
+    return f"{code} {cdl.CODES[code].name}" if code in cdl.CODES else str(code)
 
 
 # SQL that Spark SQL and DuckDB understand alike, over a view called `pixels`.

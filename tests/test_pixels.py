@@ -418,7 +418,7 @@ def test_a_row_that_breaks_a_rule_is_found_where_it_is(folder, rule, monkeypatch
     assert (Path(found.file).name, found.row_group, found.row, found.rule) == ("m.parquet", 2, 8, rule)
     assert found.found
     assert f"row group 2, row 8: {rule}" in str(report)
-    assert json.loads(json.dumps(report.to_dict()))["counts"][rule] == 1
+    assert json.loads(json.dumps(report.as_dict()))["counts"][rule] == 1
 
 
 def broken_rules(row: dict, seen: set) -> set[str]:
@@ -545,6 +545,13 @@ def test_summary_counts_and_measures_as_a_plain_loop_does(folder):
     assert json.loads(json.dumps(got)) == got
 
 
+def test_a_summary_reads_well(folder):
+    lines = pixels.format_summary(pixels.summary(folder)).splitlines()
+    assert lines[0].startswith("test (SIMULATED), EPSG:5070, 30 m: 130 pixel-years")
+    assert any(line.startswith("labels") and "24 Winter Wheat" in line for line in lines)
+    assert len(lines) == 6 + len(BANDS)
+
+
 def test_summary_leaves_missing_values_out(tmp_path):
     bands = np.array([[0] * 6 + [100] * 6, [0] * 5 + [300] * 7])
     table = pa.Table.from_batches([make_small([18_700, 18_701], [4, 4], bands, [0, 2])])
@@ -558,6 +565,7 @@ def test_summary_leaves_missing_values_out(tmp_path):
 def test_summary_of_a_table_without_rows_or_images(tmp_path):
     pixels.write([], tmp_path / "t.parquet", META)
     got = pixels.summary(tmp_path / "t.parquet")
+    assert "0 pixel-years" in pixels.format_summary(got)
     assert (got["rows"], got["images"], got["dates"], got["bands"]["nir"]) == (0, None, None, None)
     assert pixels.check(tmp_path / "t.parquet").ok
     assert pixels.ragged(pixels.read(tmp_path / "t.parquet")).bands.shape == (0, 12)
