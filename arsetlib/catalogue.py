@@ -301,8 +301,8 @@ class _Item:
             href = urljoin(self.base, href)
         elif not _is_url(href):
             href = os.path.normpath(os.path.join(os.path.dirname(self.base), href))
-        scheme = urlsplit(href).scheme if _is_url(href) else "file"
-        if href.startswith("/vsi") or scheme not in ({"http", "https", "s3"} | {"file"} * (not _is_url(self.base))):
+        here = not _is_url(self.base) and not href.startswith("/vsi")  # a list on disk may name files on disk
+        if not (urlsplit(href).scheme in ("http", "https", "s3") if _is_url(href) else here):
             raise _Unusable(f"links {name!r} to {safe_href(href)}, which is neither http(s), s3 nor a file")
         clean = safe_href(href)
         if clean != href and not (urlsplit(clean).hostname or "").endswith(web.BLOB_HOST):
