@@ -66,6 +66,7 @@ CDL_CORNER = (-2_356_095.0, 3_172_605.0)  # m, EPSG:5070: upper left of the nati
 CDL_SIDE = 30.0
 ALBERS = CRS.from_epsg(5070)
 DTYPES = ("uint8", "uint16")
+FRESH = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}  # GDAL remembers failed answers; a rerun must ask again
 CDL_KINDS = ("cdl", "planetary-computer", "cropscape")
 
 
@@ -127,7 +128,7 @@ def _make(study: Study, year: int, place: str, path: Path, sure: Path, progress:
     """Fetch or draw the labels; confidence first, so that a label file in the cache means that both are there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path.with_suffix(".lock"), timeout=0), rasterio.Env(**web.GDAL_HTTP):
+        with FileLock(path.with_suffix(".lock"), timeout=0), rasterio.Env(**web.GDAL_HTTP, **FRESH):
             match study.labels.kind:
                 case "raster" | "simulated":
                     _from_url(study, year, place, path, sure)
@@ -210,11 +211,11 @@ def _check_raster(src, name: str) -> None:
 
 def _check_cover(area: Area, crs: CRS, side: float, bounds: list, name: str) -> None:
     """Every pixel centre of the area must have a label: half a pixel may stick out."""
-    there = shapely.union_all([box(*b).buffer(side * 0.501, join_style="mitre") for b in bounds])
     outline = area.outline(crs.to_string())
-    missing = outline.difference(there)
-    if missing.is_empty:
+    there = shapely.union_all([box(*b) for b in bounds])
+    if there.buffer(side * 0.501, join_style="mitre").covers(outline):
         return
+    missing = outline.difference(there)
     (w, s, e, n), (rw, rs, re_, rn) = outline.bounds, there.bounds
     beyond = {"west": rw - w, "south": rs - s, "east": e - re_, "north": n - rn}
     sides = ", ".join(f"{d / 1000:.1f} km to the {k}" for k, d in beyond.items() if d > side / 2)
@@ -419,7 +420,7 @@ def _fields(study: Study, place: str) -> tuple[np.ndarray, np.ndarray]:
     if bad.any():
         raise CatalogueError(
             f"{place}: column {column!r} must hold whole numbers from 1 to 65535 (0 is no label); "
-            f"row {int(bad.argmax())} has {codes[bad.argmax()]!r}."
+            f"row {int(bad.argmax())} has {str(codes[bad.argmax()])!r}."
         )
     change = Transformer.from_crs(meta["crs"], study.labels.crs, always_xy=True)
     shapes = shapely.from_wkb(geometry)

@@ -1,0 +1,587 @@
+"""Label rasters from every source, and what happens when a source is bad."""
+
+import hashlib
+import io
+import json
+import resource
+import stat
+import zipfile
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+from badserver import BadServer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from rasterio.transform import from_origin
+
+from arsetlib import labels as module
+from arsetlib import web
+from arsetlib.labels import find_labels, majority
+from arsetlib.study import Area, LabelSource, Study
+from arsetlib.web import CatalogueError
+
+LEFT, TOP = 450_015.0, 1_400_025.0  # m, EPSG:5070: a corner of the CDL's 30 m grid
+HOME = Area("home", {"en": "Home"}, (LEFT + 300, TOP - 2400, LEFT + 1500, TOP - 600), "EPSG:5070")
+CODES = np.random.default_rng(1).choice(np.array([1, 2, 3, 5, 26, 121], np.uint8), (100, 100))
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch):
+    monkeypatch.setattr(web, "PATIENCE", web.Patience(attempts=3, first=0.01, longest=1.0, connect=2.0, read=0.4))
+    monkeypatch.setitem(web.GDAL_HTTP, "GDAL_HTTP_RETRY_DELAY", "0.01")
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with BadServer(folder) as bad:
+        monkeypatch.setattr(module, "NASS", bad.url + "/nass")
+        monkeypatch.setattr(module, "NASS_MD5", {})
+        monkeypatch.setattr(module, "PLANETARY_COMPUTER", bad.url + "/")
+        monkeypatch.setattr(module, "CROPSCAPE", bad.url + "/axis2/services/CDLService")
+        yield bad
+
+
+def geotiff(codes=CODES, left=LEFT, top=TOP, side=30.0, crs="EPSG:5070", **more):
+    """The bytes of a GeoTIFF."""
+    codes = codes if codes.ndim == 3 else codes[None]
+    profile = {"driver": "GTiff", "height": codes.shape[1], "width": codes.shape[2], "count": len(codes)}
+    profile |= {"dtype": codes.dtype, "crs": crs, "transform": from_origin(left, top, side, side), **more}
+    with rasterio.MemoryFile() as file:
+        with file.open(**profile) as out:
+            out.write(codes)
+            if len(codes) == 1 and codes.dtype == np.uint8:
+                out.write_colormap(1, {1: (255, 211, 0, 255)})
+        return file.read()
+
+
+def zipped(*members):
+    """The bytes of a zip of (name, bytes)."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def study_of(areas=(HOME,), **source):
+    study = Study.load("mississippi_delta")
+    return study.replace(areas=areas, years=(2021,), labels=LabelSource(**source))
+
+
+def read(path, area=HOME):
+    """The area's codes, by a plain loop over pixel centres."""
+    with rasterio.open(path) as src:
+        band, t = src.read(1), src.transform
+    west, south, east, north = area.bounds
+    rows = [r for r in range(band.shape[0]) if south < t.f + (r + 0.5) * t.e < north]
+    cols = [c for c in range(band.shape[1]) if west < t.c + (c + 0.5) * t.a < east]
+    return band[np.ix_(rows, cols)]
+
+
+TRUTH = CODES[20:80, 10:50]  # HOME's pixels
+
+
+# -- local rasters
+
+
+def test_a_local_raster_is_used_where_it_lies(tmp_path):
+    (tmp_path / "mine_2021.tif").write_bytes(geotiff())
+    (tmp_path / "sure_2021.tif").write_bytes(geotiff(np.full((100, 100), 90, np.uint8)))
+    study = study_of(kind="raster", path="mine_{year}.tif", confidence="sure_{year}.tif").at(tmp_path)
+    found = find_labels(study, 2021, tmp_path / "cache")
+    assert found.path == tmp_path / "mine_2021.tif"
+    assert found.confidence == tmp_path / "sure_2021.tif"
+    assert not (tmp_path / "cache").exists()
+    assert np.array_equal(read(found.path), TRUTH)
+    assert not found.simulated
+    assert find_labels(study.replace(labels=replace(study.labels, kind="simulated")), 2021).simulated
+
+
+def test_the_identity_changes_with_the_labels(tmp_path):
+    file = tmp_path / "mine.tif"
+    file.write_bytes(geotiff())
+    study = study_of(kind="raster", path=str(file))
+    first = find_labels(study, 2021).identity
+    assert find_labels(study, 2021).identity == first
+    changed = CODES.copy()
+    changed[50, 50] += 1
+    file.write_bytes(geotiff(changed))
+    assert find_labels(study, 2021).identity != first
+
+
+def test_the_real_cdl_and_its_confidence_go_through(real):
+    area = Area("kansas", {"en": "Kansas"}, (-106_095, 1_792_605, -76_095, 1_822_605), "EPSG:5070")
+    names = {"path": "cdl_2021_30m_kansas.tif", "confidence": "cdl_2021_30m_kansas_confidence.tif"}
+    found = find_labels(study_of((area,), kind="raster", **names).at(real), 2021)
+    with rasterio.open(found.path) as src:
+        assert src.read(1).max() <= 254
+
+
+@pytest.mark.parametrize(
+    ("move", "says"),
+    [
+        ((-1200, 0), r"75% of the area has no label; it sticks out by 0\.9 km to the west"),
+        ((0, 2000), r"78% of the area has no label; it sticks out by 1\.4 km to the north"),
+        ((1e6, 0), r"100% of the area has no label; it sticks out by 998\.5 km to the east"),
+    ],
+)
+def test_a_raster_that_leaves_part_of_an_area_out_says_which_and_how_much(tmp_path, move, says):
+    (tmp_path / "mine.tif").write_bytes(geotiff())
+    w, s, e, n = HOME.bounds
+    area = replace(HOME, bounds=(w + move[0], s + move[1], e + move[0], n + move[1]))
+    with pytest.raises(CatalogueError, match=rf"mine\.tif does not cover area 'home': {says}"):
+        find_labels(study_of((area,), kind="raster", path=str(tmp_path / "mine.tif")), 2021)
+
+
+def test_half_a_pixel_may_stick_out_since_no_centre_is_lost(tmp_path):
+    (tmp_path / "mine.tif").write_bytes(geotiff())
+    for beyond, fits in ((14, True), (16, False)):
+        area = replace(HOME, bounds=(LEFT - beyond, TOP - 900, LEFT + 900, TOP))
+        study = study_of((area,), kind="raster", path=str(tmp_path / "mine.tif"))
+        if fits:
+            find_labels(study, 2021)
+        else:
+            with pytest.raises(CatalogueError, match="does not cover"):
+                find_labels(study, 2021)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (geotiff(CODES.astype(np.float32)), "expected one band of uint8 or uint16 codes, received 1 of float32"),
+        (geotiff(np.stack([CODES] * 3)), "received 3 of uint8.*colours, not codes"),
+        (geotiff(crs="EPSG:4326", side=0.0003, left=-91, top=34), "labels need a grid in metres.*gdalwarp"),
+        (geotiff(transform=rasterio.Affine(30, 5, LEFT, 5, -30, TOP)), "not north-up with square pixels"),
+        (geotiff(np.zeros((100, 100), np.uint8)), "no label anywhere in area 'home'"),
+        (b"<html>Not found</html>", "cannot be read as a raster"),
+        (geotiff()[:400], "cannot be read as a raster|failed|TIFF"),
+    ],
+)
+def test_what_is_no_label_raster_is_refused_with_the_way_to_mend_it(tmp_path, content, says):
+    (tmp_path / "mine.tif").write_bytes(content)
+    with pytest.raises(CatalogueError, match=rf"mine\.tif.*({says})"):
+        find_labels(study_of(kind="raster", path=str(tmp_path / "mine.tif")), 2021)
+
+
+def test_missing_labels_and_a_confidence_of_another_grid_are_named(tmp_path):
+    study = study_of(kind="raster", path="mine_{year}.tif", confidence="sure.tif").at(tmp_path)
+    with pytest.raises(CatalogueError, match=r"no labels of 2021 at .*mine_2021\.tif"):
+        find_labels(study, 2021)
+    (tmp_path / "mine_2021.tif").write_bytes(geotiff())
+    with pytest.raises(CatalogueError, match=r"no confidence layer at .*sure\.tif"):
+        find_labels(study, 2021)
+    (tmp_path / "sure.tif").write_bytes(geotiff(left=LEFT + 30))
+    with pytest.raises(CatalogueError, match=r"sure\.tif must be uint8 on the grid of"):
+        find_labels(study, 2021)
+
+
+def test_a_raster_on_the_net_is_cut_to_the_areas(tmp_path, server):
+    server.put("/mine.tif", geotiff())
+    study = study_of(kind="raster", path=server.url + "/mine.tif")
+    found = find_labels(study, 2021, tmp_path / "cache")
+    assert np.array_equal(read(found.path), TRUTH)
+    with rasterio.open(found.path) as src:
+        assert src.shape == TRUTH.shape
+        assert src.colormap(1)[1] == (255, 211, 0, 255)
+    asked = len(server.requests)
+    assert find_labels(study, 2021, tmp_path / "cache") == found
+    assert len(server.requests) == asked
+
+
+# -- majority
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    codes=st.tuples(st.integers(1, 7), st.integers(1, 7), st.sampled_from([2, 3])).flatmap(
+        lambda n: st.tuples(
+            hnp.arrays(np.uint8, (n[0] * n[2], n[1] * n[2]), elements=st.sampled_from([0, 1, 5, 26, 255])),
+            st.just(n[2]),
+        )
+    )
+)
+def test_majority_is_the_most_frequent_code_and_the_lowest_of_a_tie(codes):
+    fine, factor = codes
+    coarse = majority(fine, factor)
+    for r, c in np.ndindex(coarse.shape):
+        part = fine[r * factor : (r + 1) * factor, c * factor : (c + 1) * factor].ravel().tolist()
+        votes = Counter(part)
+        assert coarse[r, c] == min(code for code in votes if votes[code] == max(votes.values()))
+
+
+def test_majority_bounds_memory_by_working_in_strips(monkeypatch):
+    fine = np.random.default_rng(1).integers(0, 4, (3 * 9, 3 * (1 << 18)), np.uint8)
+    assert np.array_equal(majority(fine, 3)[:, :50], majority(np.ascontiguousarray(fine[:, :150]), 3))
+
+
+# -- NASS
+
+
+def test_only_the_windows_of_a_national_file_are_kept(tmp_path, server):
+    national = zipped(("2021_30m_cdls/2021_30m_cdls.tif", geotiff()), ("readme.htm", b"x"))
+    server.put("/nass/2021_30m_cdls.zip", national)
+    found = find_labels(study_of(kind="cdl"), 2021, tmp_path / "c", progress=False)
+    assert np.array_equal(read(found.path), TRUTH)
+    assert found.confidence is None
+    kept = {p.name for p in (tmp_path / "c").iterdir() if p.suffix != ".lock"}
+    assert kept == {found.path.name, "2021_30m_cdls.zip.md5"}
+    assert (tmp_path / "c" / "2021_30m_cdls.zip.md5").read_text().strip() == hashlib.md5(national).hexdigest()
+
+
+def test_a_zip_fetched_by_hand_is_used_and_stays(tmp_path, server):
+    (tmp_path / "2021_30m_cdls.zip").write_bytes(zipped(("2021_30m_cdls.tif", geotiff())))
+    found = find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False)
+    assert np.array_equal(read(found.path), TRUTH)
+    assert (tmp_path / "2021_30m_cdls.zip").exists()
+    assert not server.requests
+
+
+def test_confidence_is_fetched_where_the_study_asks_for_it(tmp_path, server):
+    server.put("/nass/2021_30m_cdls.zip", zipped(("2021_30m_cdls.tif", geotiff())))
+    server.put("/nass/2021_30m_Confidence_Layer.zip", zipped(("c.tif", geotiff(CODES // 2))))
+    found = find_labels(study_of(kind="cdl").replace(min_confidence=50), 2021, tmp_path, progress=False)
+    assert np.array_equal(read(found.confidence), TRUTH // 2)
+
+
+@pytest.mark.parametrize("phase", [0, 10, -10])
+def test_ten_metre_labels_come_to_the_thirty_metre_grid_by_majority(tmp_path, server, phase):
+    fine = np.random.default_rng(2).choice(np.array([1, 2, 3, 5], np.uint8), (320, 320))
+    ten = geotiff(fine, left=LEFT - 100 + phase, top=TOP + 100 - phase, side=10.0)
+    server.put("/nass/2024_10m_cdls.zip", zipped(("2024_10m_cdls.tif", ten)))
+    found = find_labels(study_of(kind="cdl"), 2024, tmp_path, progress=False)
+    with rasterio.open(found.path) as src:
+        assert (src.transform.c - module.CDL_CORNER[0]) % 30 == 0
+        assert src.res == (30, 30)
+    got = read(found.path)
+    assert got.shape == TRUTH.shape
+    start = (100 - phase) // 10  # the fine pixel at LEFT, TOP
+    for r, c in np.ndindex(got.shape):
+        top, left = start + 3 * (r + 20), start + 3 * (c + 10)
+        votes = Counter(fine[top : top + 3, left : left + 3].ravel().tolist())
+        assert got[r, c] == min(code for code in votes if votes[code] == max(votes.values()))
+
+
+@pytest.mark.parametrize("how", ["break", "stall", 503])
+def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path, server, how):
+    content = np.random.default_rng(1).bytes(3_000_000)
+    url = server.put("/big.zip", content)
+    server.fail("/big.zip", how, times=1)
+    path = web.download(url, tmp_path / "big.zip", hashlib.md5(content).hexdigest(), progress=False)
+    assert path.read_bytes() == content
+    asked = [r.headers.get("Range") for r in server.requests]
+    assert asked[0] is None
+    assert (asked[1] is None) == (how == 503)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["big.zip", "served"]
+
+
+def test_a_rerun_goes_on_where_a_failed_download_stopped(tmp_path, server):
+    content = np.random.default_rng(1).bytes(1_000_000)
+    url = server.put("/big.zip", content)
+    server.fail("/big.zip", "break", times=1)
+    server.fail("/big.zip", 503)
+    with pytest.raises(CatalogueError, match=r"/big\.zip failed 3 times, last: HTTP 503.*nothing is lost"):
+        web.download(url, tmp_path / "big.zip", progress=False)
+    assert not (tmp_path / "big.zip").exists()
+    have = (tmp_path / "big.zip.part").stat().st_size
+    assert have > 0
+    server.mend()
+    assert web.download(url, tmp_path / "big.zip", progress=False).read_bytes() == content
+    assert server.requests[-1].headers["Range"] == f"bytes={have}-"
+
+
+def test_a_file_that_changed_meanwhile_is_begun_anew(tmp_path, server):
+    old, new = np.random.default_rng(1).bytes(500_000), np.random.default_rng(2).bytes(600_000)
+    url = server.put("/big.zip", old)
+    server.fail("/big.zip", "break", times=1)
+    server.fail("/big.zip", 503)
+    with pytest.raises(CatalogueError):
+        web.download(url, tmp_path / "big.zip", progress=False)
+    server.mend()
+    server.put("/big.zip", new)
+    assert web.download(url, tmp_path / "big.zip", progress=False).read_bytes() == new
+
+
+def test_a_server_without_ranges_sends_all_again(tmp_path):
+    content = np.random.default_rng(1).bytes(500_000)
+    with BadServer(ranges=False) as server:
+        url = server.put("/big.zip", content)
+        server.fail("/big.zip", "break", times=1)
+        assert web.download(url, tmp_path / "big.zip", progress=False).read_bytes() == content
+
+
+def test_a_wrong_checksum_is_named_and_the_file_deleted(tmp_path, server, monkeypatch):
+    good = zipped(("2021_30m_cdls.tif", geotiff()))
+    server.put("/nass/2021_30m_cdls.zip", good)
+    monkeypatch.setattr(module, "NASS_MD5", {2021: hashlib.md5(good).hexdigest()})
+    server.fail("/nass/*", "truncated", times=1)
+    with pytest.raises(CatalogueError, match=r"cdls\.zip should have md5 .*; received .*run it again"):
+        find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False)
+    assert [p.name for p in tmp_path.glob("*.zip*")] == []
+    assert np.array_equal(read(find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False).path), TRUTH)
+
+
+def test_a_sum_recorded_at_the_first_download_is_checked_afterwards(tmp_path, server):
+    server.put("/nass/2021_30m_cdls.zip", zipped(("2021_30m_cdls.tif", geotiff())))
+    find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False)
+    server.put("/nass/2021_30m_cdls.zip", zipped(("2021_30m_cdls.tif", geotiff(CODES[::-1].copy()))))
+    wider = replace(HOME, bounds=(LEFT, TOP - 2400, LEFT + 1500, TOP))
+    with pytest.raises(CatalogueError, match=r"put its md5 into 2021_30m_cdls\.zip\.md5"):
+        find_labels(study_of((wider,), kind="cdl"), 2021, tmp_path, progress=False)
+
+
+def link(name, target):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info, target
+
+
+@pytest.mark.parametrize(
+    "member",
+    [("../evil.tif", b"x"), ("/tmp/evil.tif", b"x"), ("..\\..\\evil.tif", b"x"), ("C:\\evil.tif", b"x"),
+     link("evil.tif", "/etc/passwd")],
+)  # fmt: skip
+def test_no_name_in_a_zip_leads_out_of_the_cache(tmp_path, server, member):
+    server.put("/nass/2021_30m_cdls.zip", zipped(("2021_30m_cdls.tif", geotiff()), member))
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(CatalogueError, match="a link|leads out of the folder"):
+        find_labels(study_of(kind="cdl"), 2021, tmp_path / "c" / "d", progress=False)
+    made = {p.name for p in set(tmp_path.rglob("*")) - before}
+    assert not any("evil" in name for name in made)
+    assert {n for n in made if n.endswith(".tif") or n.endswith(".part")} == set()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (zipped(("a.txt", b"x")), "should hold one GeoTIFF"),
+        (zipped(("a.tif", geotiff()), ("b.tif", geotiff())), "should hold one GeoTIFF"),
+        (b"<html>Down for maintenance</html>", "damaged zip"),
+        (zipped(("a.tif", geotiff()))[:-200], "damaged zip"),
+        (zipped(("a.tif", b"no raster")), "Reading the labels of 2021 failed"),
+        (zipped(("a.tif", geotiff(left=0.0))), "does not cover area 'home'"),
+    ],
+)
+def test_a_bad_zip_is_one_clear_error(tmp_path, server, content, says):
+    server.put("/nass/2021_30m_cdls.zip", content)
+    with pytest.raises(CatalogueError, match=says):
+        find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False)
+    assert not list(tmp_path.glob("*.tif*"))
+
+
+def test_too_little_room_is_said_before_the_download(tmp_path, server, monkeypatch):
+    url = server.put("/big.zip", bytes(1_000_000))
+    monkeypatch.setattr(web.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(CatalogueError, match=r"big\.zip needs 0\.00 GB more.*Make room"):
+        web.download(url, tmp_path / "big.zip", progress=False)
+
+
+@pytest.fixture
+def small_disk():
+    """Files of this process cannot grow past 150 kB, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_during_a_download_loses_nothing(tmp_path, server, small_disk):
+    content = np.random.default_rng(1).bytes(1_000_000)
+    url = server.put("/big.zip", content)
+    with pytest.raises(CatalogueError, match=r"Cannot write .*big\.zip\.part: .*Make room"):
+        web.download(url, tmp_path / "big.zip", progress=False)
+    small_disk()
+    assert web.download(url, tmp_path / "big.zip", progress=False).read_bytes() == content
+    assert server.requests[-1].headers["Range"] == "bytes=150000-"
+
+
+def test_a_disk_that_fills_up_while_labels_are_written_leaves_no_half_file(tmp_path, server, small_disk):
+    big = np.random.default_rng(1).integers(1, 250, (1000, 1000), np.uint8)
+    server.put("/mine.tif", geotiff(big))
+    area = replace(HOME, bounds=(LEFT, TOP - 30_000, LEFT + 30_000, TOP))
+    study = study_of((area,), kind="raster", path=server.url + "/mine.tif")
+    with pytest.raises(CatalogueError, match=r"(Cannot write|was not written whole).*Make room"):
+        find_labels(study, 2021, tmp_path / "c", progress=False)
+    assert not list((tmp_path / "c").glob("*.tif*"))
+    small_disk()
+    assert np.array_equal(read(find_labels(study, 2021, tmp_path / "c").path, area), big)
+
+
+def test_two_runs_do_not_make_the_same_labels_at_once(tmp_path, server):
+    server.put("/mine.tif", geotiff())
+    study = study_of(kind="raster", path=server.url + "/mine.tif")
+    path = find_labels(study, 2021, tmp_path).path
+    path.unlink()
+    with module.FileLock(path.with_suffix(".lock")), pytest.raises(CatalogueError, match="Another run is making"):
+        find_labels(study, 2021, tmp_path)
+
+
+# -- Planetary Computer and CropScape
+
+
+def planetary(server, tiles):
+    """An API of CDL tiles; ``tiles`` are (id, assets)."""
+    conforms = [f"https://api.stacspec.org/v1.0.0/{c}" for c in ("core", "item-search")]
+    root = {"type": "Catalog", "id": "pc", "stac_version": "1.0.0", "description": "", "conformsTo": conforms}
+    root["links"] = [
+        {"rel": "search", "href": server.url + "/search", "method": "POST", "type": "application/geo+json"}
+    ]
+    server.put("/", {**root, "links": [*root["links"], {"rel": "self", "href": server.url + "/"}]})
+    about = {"datetime": None, "start_datetime": "2021-01-01T00:00:00Z", "end_datetime": "2021-12-31T23:59:59Z"}
+    items = [
+        {"type": "Feature", "id": i, "properties": about, "assets": {k: {"href": h} for k, h in a.items()}}
+        for i, a in tiles
+    ]
+    server.put("/search", {"type": "FeatureCollection", "features": items, "links": []})
+
+
+def test_tiles_of_planetary_computer_are_put_together_with_their_confidence(tmp_path, server):
+    halves = {"west": (CODES[:, :30], LEFT), "east": (CODES[:, 30:], LEFT + 900)}
+    tiles = []
+    for name, (codes, left) in halves.items():
+        server.put(f"/{name}.tif", geotiff(codes, left=left))
+        server.put(f"/{name}_c.tif", geotiff(codes // 2, left=left))
+        tiles.append((name, {"cropland": f"{server.url}/{name}.tif", "confidence": f"{server.url}/{name}_c.tif"}))
+    tiles.append(("other", {"cultivated": f"{server.url}/none.tif"}))
+    planetary(server, tiles)
+    found = find_labels(study_of(kind="planetary-computer"), 2021, tmp_path, progress=False)
+    assert np.array_equal(read(found.path), TRUTH)
+    assert np.array_equal(read(found.confidence), TRUTH // 2)
+
+
+def test_years_that_planetary_computer_lacks_are_named(tmp_path, server):
+    planetary(server, [])
+    with pytest.raises(CatalogueError, match=r"has no usda-cdl of 2023 .*kind = 'cdl'"):
+        find_labels(study_of(kind="planetary-computer"), 2023, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("how", [403, 404, 503, "truncated", "garbage"])
+def test_a_label_file_that_cannot_be_read_is_never_zeros(tmp_path, server, how):
+    server.put("/a.tif", geotiff())
+    planetary(server, [("a", {"cropland": server.url + "/a.tif?sig=TopSecret"})])
+    server.fail("/a.tif", how)
+    with pytest.raises(CatalogueError, match="Reading the labels of 2021 failed|no label raster") as error:
+        find_labels(study_of(kind="planetary-computer"), 2021, tmp_path, progress=False)
+    assert "TopSecret" not in str(error.value)
+    assert not list(tmp_path.glob("*.tif*"))
+    server.mend()
+    found = find_labels(study_of(kind="planetary-computer"), 2021, tmp_path, progress=False)
+    assert np.array_equal(read(found.path), TRUTH)
+
+
+def cropscape(server, said=None, link="/files/cdl.tif", content=None):
+    answer = f'<ns1:GetCDLFileResponse xmlns:ns1="x"><returnURL>{server.url}{link}</returnURL></ns1:GetCDLFileResponse>'
+    server.put("/axis2/services/CDLService/GetCDLFile", answer if said is None else said)
+    server.put(link, geotiff() if content is None else content)
+
+
+def test_cropscape_gives_labels_where_it_works(tmp_path, server):
+    cropscape(server)
+    found = find_labels(study_of(kind="cropscape"), 2021, tmp_path, progress=False)
+    assert np.array_equal(read(found.path), TRUTH)
+    assert server.requests[0].query.startswith("year=2021&bbox=450270,")
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"said": ""}, "gave no file for area 'home' in 2021"),
+        ({"said": "<faultstring>Cannot run program 'x'</faultstring>"}, r"it said: \"Cannot run program 'x'\""),
+        ({"said": "<returnURL>https://elsewhere.org/a.tif</returnURL>"}, "sends to another place, https://elsewhere"),
+        ({"said": "<returnURL>file:///etc/passwd</returnURL>"}, "sends to another place"),
+        ({"content": b"<html>Sorry</html>"}, "is no GeoTIFF"),
+        ({"content": geotiff(crs="EPSG:32615")}, "expected EPSG:5070"),
+        ({"content": geotiff(left=LEFT + 600)}, "does not cover area 'home'"),
+    ],
+)
+def test_what_cropscape_says_is_looked_at_before_it_is_used(tmp_path, server, bad, says):
+    cropscape(server, **bad)
+    with pytest.raises(CatalogueError, match=says):
+        find_labels(study_of(kind="cropscape"), 2021, tmp_path, progress=False)
+    assert not list(tmp_path.glob("*.tif*"))
+
+
+def test_a_hanging_cropscape_is_given_up(tmp_path, server):
+    cropscape(server)
+    server.fail("/axis2/*", "stall")
+    with pytest.raises(CatalogueError, match=r"GetCDLFile.* failed 3 times, last: nothing more received"):
+        find_labels(study_of(kind="cropscape"), 2021, tmp_path, progress=False)
+
+
+# -- fields
+
+
+def fields(tmp_path, shapes, column="crop", name="fields.geojson"):
+    """A GeoJSON of (ring in EPSG:5070, code)."""
+    from pyproj import Transformer
+
+    change = Transformer.from_crs(5070, 4326, always_xy=True).transform
+    features = [
+        {"type": "Feature", "properties": {column: code},
+         "geometry": {"type": "Polygon", "coordinates": [[list(change(x, y)) for x, y in ring]]}}
+        for ring, code in shapes
+    ]  # fmt: skip
+    (tmp_path / name).write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return study_of(kind="vector", path=name, code_column="crop", crs="EPSG:5070", resolution=30.0).at(tmp_path)
+
+
+def ring(west, south, east, north):
+    return [(west, south), (east, south), (east, north), (west, north), (west, south)]
+
+
+def test_a_pixel_takes_the_code_of_the_field_in_which_its_centre_lies(tmp_path):
+    w, s, e, n = HOME.bounds
+    slanted = [(w, s), (e, s), (e, n), (w, s)]
+    study = fields(tmp_path, [(slanted, 7), (ring(w + 400, s + 100, w + 707, s + 812), 300)])
+    found = find_labels(study, 2021, tmp_path / "c")
+    with rasterio.open(found.path) as src:
+        got, t = src.read(1), src.transform
+        assert src.crs.to_epsg() == 5070
+        assert (t.c % 30, t.f % 30, src.res) == (0, 0, (30, 30))
+    assert got.dtype == np.uint16
+    for r, c in np.ndindex(got.shape):
+        x, y = t.c + 30 * (c + 0.5), t.f - 30 * (r + 0.5)
+        later = w + 400 < x < w + 707 and s + 100 < y < s + 812
+        under = s < y < s + (x - w) * (n - s) / (e - w) and w < x < e
+        edge = min(abs(y - (s + (x - w) * (n - s) / (e - w))), abs(x - e), abs(y - s)) < 0.5
+        if not edge:
+            assert got[r, c] == (300 if later else 7 if under else 0)
+
+
+def test_labels_are_drawn_anew_when_the_fields_change(tmp_path):
+    study = fields(tmp_path, [(ring(*HOME.bounds), 7)])
+    first = find_labels(study, 2021, tmp_path / "c")
+    study = fields(tmp_path, [(ring(*HOME.bounds), 8)])
+    second = find_labels(study, 2021, tmp_path / "c")
+    assert (read(first.path) == 7).all()
+    assert (read(second.path) == 8).all()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "column", "says"),
+    [
+        ([(ring(*HOME.bounds), 7)], "other", "has no column 'crop'; it has other"),
+        ([(ring(*HOME.bounds), "maize")], "crop", "must hold whole numbers from 1 to 65535.*row 0 has 'maize'"),
+        ([(ring(*HOME.bounds), 1), (ring(*HOME.bounds), 1.5)], "crop", "row 1 has '1.5'"),
+        ([(ring(*HOME.bounds), None), (ring(*HOME.bounds), 4)], "crop", "row 0 has 'nan'"),
+        ([(ring(*HOME.bounds), 0)], "crop", "row 0 has '0'"),
+        ([(ring(0, 0, 900, 900), 4)], "crop", "has no label anywhere in area 'home'"),
+    ],
+)
+def test_fields_that_cannot_be_labels_are_named(tmp_path, shapes, column, says):
+    with pytest.raises(CatalogueError, match=says):
+        find_labels(fields(tmp_path, shapes, column), 2021, tmp_path / "c")
+
+
+def test_a_vector_file_that_is_none_is_named(tmp_path):
+    study = fields(tmp_path, [(ring(*HOME.bounds), 7)])
+    with pytest.raises(CatalogueError, match=r"gone\.gpkg cannot be read as a vector file"):
+        find_labels(study.replace(labels=replace(study.labels, path="gone.gpkg")), 2021, tmp_path / "c")
+    (tmp_path / "fields.geojson").write_text("nothing")
+    with pytest.raises(CatalogueError, match=r"fields\.geojson cannot be read as a vector file"):
+        find_labels(study, 2021, tmp_path / "c")
