@@ -43,6 +43,16 @@ def dress(app, config):
         pygments_light_style="a11y-high-contrast-light",
         pygments_dark_style="a11y-high-contrast-dark",
     )
+    config.html_context["default_mode"] = "auto"
+    silence(app, ("sphinx_thebe", "sphinx_comments"))
+
+
+def silence(app, extensions):
+    """Jupyter Book switches these extensions on for everybody; they add scripts to each page that nothing here uses."""
+    for name, listeners in app.events.listeners.items():
+        app.events.listeners[name] = [
+            one for one in listeners if not getattr(one.handler, "__module__", "").startswith(extensions)
+        ]
 
 
 def offer_notebook(app, pagename, templatename, context, doctree):
@@ -56,13 +66,9 @@ def offer_notebook(app, pagename, templatename, context, doctree):
 
 
 def prune(app, pagename, templatename, context, doctree):
-    """Drop what a page does not need: launch buttons that lead nowhere and scripts that nothing calls."""
+    """Drop what a page does not need: a launch button that would lead to no notebook."""
     if not context.get("ipynb_source", "").startswith("labs/"):
         context["header_buttons"] = [b for b in context.get("header_buttons", []) if b.get("label") != "launch-buttons"]
-    unused = ("thebe", "translations.js")
-    context["script_files"] = [
-        s for s in context.get("script_files", []) if not any(word in str(getattr(s, "filename", s)) for word in unused)
-    ]
 
 
 def enter(app, exception):
@@ -155,7 +161,7 @@ class Benchmarks(SphinxDirective):
         head = "<tr><th scope='col'>What</th><th scope='col'>Measured</th><th scope='col'>Goal</th><th scope='col'>Sides of the comparison</th></tr>"  # noqa: E501
         return nodes.raw(
             "", f'<div class="bench"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>', format="html"
-        )  # noqa: E501
+        )
 
 
 def machine_words(run):

@@ -38,13 +38,13 @@ def main(folder):
     year = max(study.years)
     labels = find_labels(study, year)
     ground = most_varied(study, labels)
-    scene = clearest(study, year, ground)
+    scenes = clearest(study, year, ground)
     codes = maps.read(labels.path, ground, SIZE, "nearest")[0]
     OUT.mkdir(parents=True, exist_ok=True)
     size = (SIZE, round(SIZE * codes.shape[0] / codes.shape[1]))
-    save(true_colour(scene, ground).resize(size, Image.Resampling.BICUBIC), OUT / "cover_scene.webp")
+    save(true_colour(scenes, ground).resize(size, Image.Resampling.BICUBIC), OUT / "cover_scene.webp")
     save(in_colours(codes).resize(size, Image.Resampling.NEAREST), OUT / "cover_labels.webp")
-    facts.write_text(json.dumps(words(study, scene, ground, codes, year), indent=1, ensure_ascii=False), "utf-8")
+    facts.write_text(json.dumps(words(study, scenes, ground, codes, year), indent=1, ensure_ascii=False), "utf-8")
 
 
 def most_varied(study, labels):
@@ -67,29 +67,38 @@ def entropy(codes):
 
 
 def clearest(study, year, ground):
-    """The summer scene that sees most of the ground without cloud."""
+    """The scenes of the summer day that sees most of the ground without cloud: one or several tiles."""
     start, end = (date(year, *day) for day in SUMMER)
-    scenes = [s for s in find_scenes(study, years=(year,), progress=False) if start <= day_of(s) <= end]
-    outline = ground.outline()
+    days = {}
+    for scene in find_scenes(study, years=(year,), progress=False):
+        if start <= day_of(scene) <= end and scene.footprint.intersects(ground.outline()):
+            days.setdefault(scene.day, []).append(scene)
 
-    def clear(scene):
-        if not scene.footprint.contains(outline):
-            return 0.0
-        scl = maps.read(scene.hrefs["scl"], ground, 200)[0]
+    def clear(scenes):
+        scl = mosaic([maps.read(scene.hrefs["scl"], ground, 200)[0] for scene in scenes])
         return float(np.isin(scl, (4, 5, 6)).mean())
 
-    return max(scenes, key=clear)
+    return max(days.values(), key=clear)
+
+
+def mosaic(layers):
+    """Of layers on one grid, the first value that is not 0."""
+    whole = layers[0].copy()
+    for layer in layers[1:]:
+        np.copyto(whole, layer, where=whole == 0)
+    return whole
 
 
 def day_of(scene):
     return date(1970, 1, 1) + timedelta(days=scene.day)
 
 
-def true_colour(scene, ground):
-    bands = [
-        sentinel2.reflectance_dn(maps.read(scene.hrefs[b], ground, SIZE, "bilinear")[0].astype(np.uint16), scene.offset)
-        for b in maps.TRUE_COLOUR
-    ]
+def true_colour(scenes, ground):
+    def band(name, scene):
+        dn = maps.read(scene.hrefs[name], ground, SIZE, "bilinear")[0]
+        return sentinel2.reflectance_dn(dn.astype(np.uint16), scene.offset)
+
+    bands = [mosaic([band(name, scene) for scene in scenes]) for name in maps.TRUE_COLOUR]
     picture = np.dstack(bands) / 10_000
     low, high = np.percentile(picture[picture > 0], (1, 99))
     return Image.fromarray((np.clip((picture - low) / (high - low), 0, 1) ** 0.8 * 255).astype(np.uint8))
@@ -112,10 +121,10 @@ def save(picture, path):
     path.write_bytes(buffer.getvalue())
 
 
-def words(study, scene, ground, codes, year):
+def words(study, scenes, ground, codes, year):
     found, counts = np.unique(codes[codes > 0], return_counts=True)
     largest = found[np.argsort(-counts)][:8]
-    day = f"{day_of(scene):%d %B %Y}".lstrip("0")
+    day = f"{day_of(scenes[0]):%d %B %Y}".lstrip("0")
     km = " × ".join(f"{side / 1000:.1f}" for side in np.subtract(ground.bounds[2:], ground.bounds[:2]))
     what = "simulated" if study.simulated else "real"
     names = ", ".join(cdl.name(int(c)) for c in largest[:4])

@@ -1,0 +1,396 @@
+"""The built book, seen with a real browser: nothing leaves the machine, everything is drawn, readable and reachable."""
+
+import gzip
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PAGES = (
+    sorted(
+        p.relative_to(SITE).as_posix()
+        for p in SITE.rglob("*.html")
+        if "_static" not in p.parts and p.parent != SITE  # the root holds the forwarding page, search and index
+    )
+    if SITE.exists()
+    else []
+)
+LABS = [p for p in PAGES if p.startswith("labs/")]
+COMPRESSED = {".html", ".css", ".js", ".svg", ".json", ".txt"}  # what every web host compresses
+MEGABYTE = 1_000_000
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not SITE.exists(), reason="the book is not built: run `make book` first"),
+]
+
+
+# -- a web host and a browser ---------------------------------------------------------------------------------------
+
+
+class Host(http.server.SimpleHTTPRequestHandler):
+    """Serves the site as a public host would, with compression, and counts what it sends."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, directory=str(SITE), **kwargs)
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if path.suffix not in COMPRESSED or not path.is_file():
+            if path.is_file():
+                self.server.sent += path.stat().st_size
+            return super().do_GET()
+        body = gzip.compress(path.read_bytes(), 6)
+        self.server.sent += len(body)
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    sent = 0
+
+    def handle_error(self, request, client_address):
+        pass  # the browser hung up
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Server(("127.0.0.1", 0), Host) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+        thread.start()
+        httpd.url = f"http://127.0.0.1:{httpd.server_address[1]}"
+        yield httpd
+        httpd.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium")
+    if path is None:
+        reason = f"no browser at {CHROMIUM}: apt-get install chromium"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(server, browser):
+    """Open a page of the site. The page remembers foreign requests, failures and errors in ``page.trouble``."""
+    contexts = []
+
+    def open_page(path, scheme="light", width=1280, height=900):
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
+        contexts.append(context)
+        page = context.new_page()
+        page.trouble = []
+        host = urlsplit(server.url).netloc
+
+        def watch(request):
+            parts = urlsplit(request.url)
+            if parts.scheme not in ("data", "blob", "about") and parts.netloc != host:
+                page.trouble.append(f"request to another host: {request.url}")
+
+        page.on("request", watch)
+        page.on("response", lambda r: r.status >= 400 and page.trouble.append(f"{r.status} {urlsplit(r.url).path}"))
+        page.on("console", lambda m: m.type == "error" and page.trouble.append(f"console: {m.text}"))
+        page.on("pageerror", lambda e: page.trouble.append(f"error: {e}"))
+        server.sent = 0
+        page.goto(f"{server.url}/{path}", wait_until="load")
+        page.wait_for_load_state("networkidle")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+every_page = pytest.mark.parametrize("path", PAGES)
+every_lab = pytest.mark.parametrize("path", LABS)
+
+
+# -- promises of every page -----------------------------------------------------------------------------------------
+
+
+@every_page
+def test_page_asks_no_other_host_and_reports_no_error(visit, path):
+    page = visit(path)
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_load_state("networkidle")
+    assert page.trouble == []
+
+
+@every_page
+def test_page_weighs_less_than_3_mb(visit, server, path):
+    page = visit(path)
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_load_state("networkidle")
+    assert 0 < server.sent < 3 * MEGABYTE
+
+
+@every_page
+def test_plotly_loads_only_where_a_figure_needs_it(visit, path):
+    page = visit(path)
+    loaded = page.evaluate("typeof window.Plotly !== 'undefined'")
+    assert loaded == (page.locator(".plotly-graph-div").count() > 0)
+
+
+@every_page
+def test_every_picture_is_drawn_and_has_a_text(visit, path):
+    page = visit(path)
+    page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+    page.wait_for_load_state("networkidle")
+    pictures = page.evaluate(
+        """[...document.querySelectorAll('img')].filter(i => i.offsetParent).map(i =>
+             ({src: i.src.slice(0, 90), width: i.naturalWidth, alt: i.getAttribute('alt'), content: !!i.closest('article')}))"""
+    )
+    for picture in pictures:
+        assert picture["width"] > 0, f"not drawn: {picture['src']}"
+        assert picture["alt"] is not None, f"no alt: {picture['src']}"
+        assert picture["alt"].strip() or not picture["content"], f"empty alt: {picture['src']}"
+    unnamed = page.evaluate(
+        """[...document.querySelectorAll('.plotly-graph-div')].filter(d =>
+             !(d.closest('[role=img]')?.getAttribute('aria-label') ?? '').trim()).map(d => d.id)"""
+    )
+    assert unnamed == []
+
+
+@every_page
+def test_every_figure_reacts(visit, path):
+    page = visit(path)
+    for knob in page.locator(".arset-knob").all():
+        check_knob(knob)
+    for plot in page.locator(".plotly-graph-div").all():
+        if plot.is_visible():
+            check_plot(page, plot)
+    for table in page.locator(".arset-table").all():
+        check_table(table)
+    for cover in page.locator(".cover").all():
+        before = cover.evaluate("c => getComputedStyle(c.querySelector('.cover-labels')).clipPath")
+        cover.locator("input").press("ArrowRight")
+        assert cover.evaluate("c => getComputedStyle(c.querySelector('.cover-labels')).clipPath") != before
+
+
+def check_plot(page, plot):
+    """Dragging moves an axis; where a figure has none, or it stands fixed, hovering shows a label."""
+    plot.scroll_into_view_if_needed()
+    assert plot.evaluate("d => d.classList.contains('js-plotly-plot')"), "not drawn"
+    svg = plot.locator(".main-svg").first.bounding_box()
+    assert svg["width"] > 100
+    assert svg["height"] > 100
+    view = "d => JSON.stringify(Object.keys(d._fullLayout).filter(k => /^[xy]axis/.test(k)).map(k => d._fullLayout[k].range))"
+    before = plot.evaluate(view)
+    pads = plot.locator(".nsewdrag")
+    if pads.count():
+        box = pads.first.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x - 40, y + 20, steps=4)
+        page.mouse.up()
+        page.wait_for_timeout(150)
+        if plot.evaluate(view) != before:
+            return
+    plot.evaluate("d => window.Plotly.Fx.hover(d, [{curveNumber: 0, pointNumber: 0}])")
+    assert plot.locator(".hoverlayer > *").count() > 0, "neither dragging nor hovering changed anything"
+
+
+def check_knob(knob):
+    seen = set()
+    select = knob.locator("select")
+    for i in range(select.locator("option").count()):
+        select.select_option(index=i)
+        shown = [
+            c.evaluate("e => e.innerHTML.length + e.innerText")
+            for c in knob.locator(".arset-choice").all()
+            if c.is_visible()
+        ]
+        assert len(shown) == 1
+        seen.add(shown[0])
+    assert len(seen) > 1
+    select.select_option(index=0)
+
+
+def check_table(table):
+    head = table.locator("th").first
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    first = table.locator("tbody tr").first.inner_text()
+    last = table.locator("tbody tr").last.inner_text()
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert (
+        table.locator("tbody tr").count() < 2 or first == last or table.locator("tbody tr").first.inner_text() != first
+    )
+
+
+# Colours of text and of what lies under it, as the eye gets them.
+CONTRAST = """
+() => {
+  const parse = (c) => { const m = c.match(/[\\d.]+/g).map(Number); if (c.startsWith('color(srgb')) { m[0]*=255; m[1]*=255; m[2]*=255; } return [m[0], m[1], m[2], m[3] ?? 1]; };
+  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
+  const ground = (e) => { const stack = []; for (let n = e; n; n = n.parentElement) { const c = parse(getComputedStyle(n).backgroundColor); stack.push(c); if (c[3] === 1) break; }
+    return stack.reverse().reduce((under, c) => over(c, under), [255, 255, 255, 1]); };
+  const light = (c) => { const [r, g, b] = c.slice(0, 3).map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const ratio = (a, b) => { const [hi, lo] = [light(a), light(b)].sort((p, q) => q - p); return (hi + 0.05) / (lo + 0.05); };
+  const poor = [];
+  for (const e of document.querySelectorAll('article *, .bd-sidebar-primary *, .bd-sidebar-secondary *')) {
+    const words = [...e.childNodes].filter((n) => n.nodeType === 3 && n.textContent.trim()).map((n) => n.textContent.trim()).join(' ');
+    if (!words || !e.offsetParent || e.closest('svg, .cover, .headerlink, button.copybtn, .visually-hidden, .js-plotly-plot')) continue;
+    const style = getComputedStyle(e);
+    if (style.visibility === 'hidden' || +style.opacity === 0) continue;
+    const under = ground(e), text = over(parse(style.color), under), r = ratio(text, under);
+    const large = parseFloat(style.fontSize) >= 24;
+    if (r < (large ? 3 : 4.5)) poor.push(`${r.toFixed(2)} ${e.tagName}.${e.className} ${style.color} on ${under} "${words.slice(0, 40)}"`);
+  }
+  return [...new Set(poor)];
+}
+"""  # noqa: E501
+
+
+@every_page
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_both_themes(visit, path, scheme):
+    page = visit(path, scheme=scheme)
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    assert page.evaluate(CONTRAST) == []
+    for plot in page.locator(".js-plotly-plot").all():
+        ink, paper = plot.evaluate("d => [d._fullLayout.font.color, d._fullLayout.paper_bgcolor]")
+        assert contrast(ink, paper) >= 4.5, f"figure text {ink} on {paper}"
+
+
+def contrast(a, b):
+    """Contrast of two colours as WCAG 2 defines it."""
+
+    def luminance(colour):
+        if colour.startswith("#"):
+            rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        else:
+            rgb = {"white": [255] * 3}.get(colour) or [
+                float(v) for v in colour[colour.index("(") + 1 : -1].split(",")[:3]
+            ]
+        linear = [v / 255 / 12.92 if v / 255 <= 0.03928 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in rgb]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@every_page
+def test_page_fits_a_phone(visit, path):
+    page = visit(path, width=390, height=844)
+    wide = page.evaluate(
+        """(() => { const w = document.documentElement.clientWidth;
+             if (document.documentElement.scrollWidth <= w) return [];
+             return [...document.querySelectorAll('article *')].filter(e => e.getBoundingClientRect().right > w + 1)
+               .slice(0, 8).map(e => `${e.tagName}.${e.className} ${Math.round(e.getBoundingClientRect().right)}`).concat('scrolls sideways'); })()"""  # noqa: E501
+    )
+    assert wide == []
+    assert page.locator("label.sidebar-toggle, button.primary-toggle").first.is_visible()
+    assert page.locator("article p").first.evaluate("p => parseFloat(getComputedStyle(p).fontSize)") >= 14
+
+
+@every_page
+def test_page_with_simulated_data_says_so(visit, path):
+    page = visit(path)
+    if page.locator(".arset-figure, .arset-knob, .cover").count():
+        assert "simulated" in page.locator("article").inner_text().lower()
+
+
+@every_page
+def test_page_has_one_title_and_ordered_headings(visit, path):
+    page = visit(path)
+    levels = page.evaluate("[...document.querySelectorAll('article :is(h1,h2,h3,h4)')].map(h => +h.tagName[1])")
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+
+
+# -- promises of the site -------------------------------------------------------------------------------------------
+
+
+def test_site_opens_at_its_first_page(visit):
+    page = visit("index.html")
+    page.wait_for_url("**/book/en/index.html")
+    assert page.locator(".cover.ready").count() == 1
+
+
+def test_search_finds_a_word(visit):
+    page = visit("search.html?q=reflectance")
+    page.wait_for_selector("#search-results li a")
+    assert page.locator("#search-results li a").count() >= 2
+    assert page.trouble == []
+
+
+def test_theme_can_be_switched_by_hand(visit):
+    page = visit("book/en/index.html")
+    button = page.locator("button.theme-switch-button").locator("visible=true").first
+    seen = set()
+    for _ in range(3):
+        button.click()
+        seen.add(page.evaluate("document.documentElement.dataset.theme"))
+    assert seen == {"light", "dark"}
+
+
+@every_lab
+def test_lab_offers_its_notebook(visit, server, path):
+    page = visit(path)
+    links = page.evaluate("[...document.querySelectorAll('a')].map(a => a.href)")
+    name = path.removesuffix(".html")
+    colab = [link for link in links if "colab" in link]
+    assert colab
+    assert all(link.endswith(f"{name}.ipynb") for link in colab)
+    assert f"{server.url}/_sources/{name}.ipynb" in links
+    assert page.request.get(f"{server.url}/_sources/{name}.ipynb").json()["nbformat"] == 4
+    page.request.dispose()
+
+
+@every_lab
+def test_lab_ran_without_error(visit, path):
+    page = visit(path)
+    assert page.locator(".cell_output").count() > 0
+    assert page.locator(".cell_output .traceback").count() == 0
+
+
+def test_links_between_pages_lead_somewhere(visit):
+    page = visit(PAGES[0])
+    broken = []
+    for path in PAGES:
+        html = (SITE / path).read_text(encoding="utf-8")
+        for href in page.evaluate(
+            "h => [...new DOMParser().parseFromString(h, 'text/html').querySelectorAll('a[href]')].map(a => a.getAttribute('href'))",
+            html,
+        ):
+            parts = urlsplit(href)
+            if parts.scheme or parts.netloc or not parts.path:
+                continue
+            if not (SITE / path).parent.joinpath(parts.path).resolve().exists():
+                broken.append(f"{path}: {href}")
+    assert broken == []
