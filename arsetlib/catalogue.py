@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 from pyproj.exceptions import CRSError
 from shapely.geometry import box, mapping, shape
 from tqdm.auto import tqdm
@@ -281,7 +281,7 @@ class _Item:
         if not number.isdigit():
             raise _Unusable(f"says no CRS (proj:epsg or proj:code, found {code!r})")
         try:
-            CRS.from_epsg(int(number))
+            _to_tile(int(number))
         except CRSError:
             raise _Unusable(f"has a CRS that does not exist, EPSG:{number}") from None
         return int(number)
@@ -493,14 +493,24 @@ def _valid_share(item: _Item, area: Area, bands) -> float:
     if tile is None:
         return 1 - float(item.properties.get("s2:nodata_pixel_percentage") or 0) / 100
     # Corners only: a footprint's edges are straight in the tile's CRS, where it was drawn.
-    to_tile = Transformer.from_crs(4326, item.epsg, always_xy=True)
-    footprint = shapely.transform(item.footprint, lambda p: np.column_stack(to_tile.transform(p[:, 0], p[:, 1])))
+    change = _to_tile(item.epsg).transform
+    footprint = shapely.transform(item.footprint, lambda p: np.column_stack(change(p[:, 0], p[:, 1])))
     if not math.isfinite(footprint.area) or not footprint.intersects(tile):
         raise _Unusable(
             f"says its grid is in EPSG:{item.epsg}, which puts it elsewhere than its footprint: one of the two is wrong"
         )
-    could = tile.intersection(area.outline(f"EPSG:{item.epsg}"))
+    could = tile.intersection(_outline(area.bounds, area.crs, item.epsg))
     return min(1.0, footprint.intersection(could).area / could.area) if could.area else 0.0
+
+
+@lru_cache
+def _to_tile(epsg: int) -> Transformer:
+    return Transformer.from_crs(4326, epsg, always_xy=True)
+
+
+@lru_cache
+def _outline(bounds: tuple, crs: str, epsg: int) -> shapely.Polygon:
+    return Area("area", {}, tuple(bounds), crs).outline(f"EPSG:{epsg}")
 
 
 def _scenes(items: list[_Item], bands) -> tuple[Scene, ...]:

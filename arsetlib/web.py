@@ -330,7 +330,7 @@ def search(url: str, collection: str, area: dict, when: str, leave_out: tuple[st
     io = _PatientIO()
     try:
         client = Client.open(url, stac_io=io)
-        fields = {"exclude": ["links", *(f"assets.{name}" for name in leave_out)]}
+        fields = {"exclude": [f"assets.{name}" for name in leave_out]}
         fields["include"] = ["id", "type", "collection", "geometry", "bbox", "properties", "assets"]
         found = client.search(
             collections=[collection],
