@@ -26,6 +26,8 @@ from arsetlib.simulate.noise import stream
 VERSION = 1  # of what a seed gives; a folder made by another version is refused
 STRIP = 120  # rows of 10 m pixels worked on at a time, so that memory stays flat as the region grows
 BOXES = ("box_1", "box_2", "box_3", "box_4", "dense", "box_5", "box_6", "box_7")
+COUNT = np.uint16(4)  # reflectance × 10,000 of one count: the sensor has 12 bits
+NOISE = np.float32(0.003)  # of the sensor, as a share of the light from the ground
 _STEPS = np.array([int(b.resolution_m) for b in BANDS.values()])
 
 
@@ -45,7 +47,7 @@ def delta(
     Args:
         out: Folder to make: new, empty, or one that an interrupted run left.
         seed: Of everything random.
-        scale: Area, in units of 6.0 km × 4.8 km. 1 makes about 0.3 GB, 20 more than 5 GB, 0.05 a toy for tests.
+        scale: Area, in units of 5.3 km × 4.2 km. 1 makes about 0.3 GB, 20 more than 5 GB, 0.05 a toy for tests.
         years: Label years, 2018-2035.
         jobs: Processes; None takes one per core. In a script of your own keep the call under
             ``if __name__ == "__main__":``, as always with processes, or say ``jobs=1``.
@@ -83,7 +85,7 @@ def delta(
 
 def _check(scale, years, jobs):
     if not 0.005 <= scale <= 400:
-        raise ValueError(f"scale must lie between 0.005 and 400, got {scale}. It is an area: 1 is 6.0 km × 4.8 km.")
+        raise ValueError(f"scale must lie between 0.005 and 400, got {scale}. It is an area: 1 is 5.3 km × 4.2 km.")
     if not years or years[0] < 2018 or years[-1] > 2035:
         raise ValueError(f"years must name one or more of 2018-2035, got {list(years)}. Try years=(2019, 2020, 2021).")
     if jobs is not None and jobs < 1:
@@ -181,11 +183,11 @@ def observe(seed: int, scale: float, one: sky.Pass) -> tuple[list[np.ndarray], n
         rows = slice(top, min(top + STRIP, height))
         surface = ground.reflectance(one.day, rows)
         for band, step in enumerate(_STEPS):
-            light = above.through(surface[band], band, slice(rows.start // 2, rows.stop // 2))
+            light = surface[band]
+            light *= 1 + NOISE * rng.standard_normal(light.shape, dtype=np.float32)
+            light = above.through(light, band, slice(rows.start // 2, rows.stop // 2))
             light = _coarser(light, step // 10)
-            sigma = 0.0004 + 0.0045 * light
-            light += sigma * rng.standard_normal(light.shape, dtype=np.float32)
-            dn = np.clip(np.rint(light * 10_000), 1, 16_000).astype(np.uint16)
+            dn = np.clip(np.rint(light * (10_000 / COUNT)), 1, 16_000 // COUNT).astype(np.uint16) * COUNT
             images[band][rows.start * 10 // step : rows.stop * 10 // step] = dn
     for image, step in zip(images, _STEPS, strict=True):
         image[~one.seen(region, step // 10)] = 0

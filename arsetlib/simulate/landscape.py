@@ -71,10 +71,10 @@ class Region:
 
     @classmethod
     def of(cls, scale: float) -> Region:
-        """The region whose area is ``scale`` × 6.0 km × 4.8 km."""
+        """The region whose area is ``scale`` × 5.3 km × 4.2 km."""
         side = np.sqrt(scale)
-        width = max(8, round(6000 * side / 120)) * 120.0
-        height = max(8, round(4800 * side / 120)) * 120.0
+        width = max(8, round(5280 * side / 120)) * 120.0
+        height = max(8, round(4200 * side / 120)) * 120.0
         west = SEAM - 60 * round(width / 120)
         north = MIDDLE + 60 * round(height / 120)
         return cls(west, north, width, height, float(min(1.0, max(0.4, scale**0.25))))
@@ -324,15 +324,15 @@ def _waters(ground, rng, x, y, low, region):
 def _within(rng, shape, low, code, unit, f):
     """How growth, timing and soil differ within a unit: old channels, wet spots, the planter's mood."""
     channels = np.abs(smooth(rng, shape, 42 * f, 2))
-    spots = smooth(rng, shape, 14, 2)
+    spots = smooth(rng, shape, 15)
     grain = rng.standard_normal(shape, dtype=np.float32)
-    vigour = 1 + 0.10 * (1.1 - channels) + 0.09 * spots + 0.04 * grain - 0.10 * (spots < -1.5)
+    vigour = 1 + 0.10 * (1.1 - channels) + 0.09 * spots + 0.006 * grain - 0.10 * (spots < -1.5)
     town = np.isin(code, (OPEN_SPACE, LOW, MEDIUM, HIGH))
     vigour = np.where(town, np.abs(0.9 * spots + 0.55 * grain), vigour)
     wood = np.isin(code, (WOODY_WETLAND, DECIDUOUS, PECANS))
-    vigour = np.where(wood, 1 + 0.10 * spots + 0.13 * grain, vigour)
+    vigour = np.where(wood, 1 + 0.12 * spots + 0.06 * grain, vigour)
     lateness = 2.6 * smooth(rng, shape, 30 * f, 2) + 1.4 * spots
-    brightness = 1 + 0.13 * (0.9 - channels) - 0.07 * low + 0.05 * spots + 0.03 * grain
+    brightness = 1 + 0.13 * (0.9 - channels) - 0.07 * low + 0.05 * spots + 0.004 * grain
     brightness = np.where(town, 1 + 0.16 * spots + 0.20 * grain, brightness)
     water = np.isin(code, (WATER, STILL, PONDS))
     brightness = np.where(water, 1 + 0.05 * smooth(rng, shape, 30, 2), brightness)

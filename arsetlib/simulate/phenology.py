@@ -43,10 +43,10 @@ class Crop:
 
 
 CROPS = {
-    land.CORN: Crop(97, 10, 47, 7.5, 116, 5, 6.0, 144, 4.6),
-    land.SOYBEANS: Crop(125, 17, 47, 9.0, 118, 7, 5.5, 139, 5.0),
-    land.COTTON: Crop(128, 9, 60, 10.0, 141, 6, 4.5, 161, 4.0),
-    land.RICE: Crop(110, 13, 58, 8.5, 116, 5, 6.5, 138, 4.7),
+    land.CORN: Crop(96, 9, 47, 7.5, 115, 5, 6.0, 144, 4.6),
+    land.SOYBEANS: Crop(124, 14, 46, 8.5, 118, 6, 5.5, 139, 5.0),
+    land.COTTON: Crop(129, 8, 61, 10.0, 141, 6, 4.5, 161, 4.0),
+    land.RICE: Crop(110, 11, 58, 8.5, 116, 5, 6.5, 138, 4.7),
     land.WHEAT_SOY: Crop(161, 6, 42, 8.0, 107, 5, 5.0, 126, 4.3),
     land.SORGHUM: Crop(116, 11, 46, 8.0, 104, 6, 7.0, 128, 3.7),
     land.PEANUTS: Crop(134, 9, 50, 10.0, 138, 6, 9.0, 147, 3.9),
@@ -116,15 +116,15 @@ class Season:
 
     def _weather(self, rng, year):
         """Daily soil moisture of the region, 0-1, and how late and how good the year is."""
-        self.late = 4.5 * rng.standard_normal() + (5.0 if year == 2019 else 0.0)  # 2019 had a wet spring
-        self.good = 1 + 0.05 * rng.standard_normal()
+        self.late = rng.uniform(-3.5, 3.5) + (3.0 if year == 2019 else 0.0)  # 2019 had a wet spring
+        self.good = rng.uniform(0.95, 1.05)
         days = np.arange(368)
         wet = rng.random(368) < 0.27 + 0.10 * np.cos(2 * np.pi * (days - 40) / 365)
         rain = np.where(wet, rng.gamma(1.0, 0.5, 368), 0)
         self.moisture = np.zeros(368, np.float32)
         for day in range(1, 368):
             warmth = 0.5 - 0.5 * np.cos(2 * np.pi * (day - 15) / 365)
-            kept = self.moisture[day - 1] * (0.93 - 0.15 * warmth)
+            kept = self.moisture[day - 1] * (0.88 - 0.18 * warmth)
             self.moisture[day] = min(1.0, kept + rain[day])
 
     def _calendar(self, rng):
@@ -144,7 +144,7 @@ class Season:
             p["pace"][u] = c.pace * np.exp(0.18 * z[:, 3])
             p["ripe"][u], p["fade"][u] = ripe, c.fade * np.exp(0.2 * z[:, 2])
             p["harvest"][u] = ripe + (c.harvest - c.ripe) + np.abs(5 * z[:, 3])
-            p["leaf"][u] = c.leaf * self.good * np.exp(0.17 * z[:, 4])
+            p["leaf"][u] = c.leaf * self.good * np.exp(0.15 * z[:, 4])
         self.p = p
 
     def _winter(self, rng):
@@ -177,7 +177,7 @@ class Season:
         chlorophyll = np.array([0.7, 0.8, 1.0, 0.9, 0.9, 0.25, 0.05, 0, 0, 0, 0, 0])
         infrared = np.array([0, 0, 0, 0, 0.2, 0.7, 1, 1, 1, 1, 0.3, 0.1])
         dryness = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.9, 1])
-        shape = np.exp(-0.14 * z[:, :1] * chlorophyll + 0.065 * z[:, 1:2] * infrared + 0.11 * z[:, 2:3] * dryness)
+        shape = np.exp(-0.10 * z[:, :1] * chlorophyll + 0.055 * z[:, 1:2] * infrared + 0.09 * z[:, 2:3] * dryness)
         self.fresh = (np.stack([spectra.green(int(c)) for c in self.code]) * shape).astype(np.float32)
         self.dry = np.stack([spectra.withered(int(c)) for c in self.code])
         self.dry = (self.dry * np.exp(0.12 * z[:, 3:4])).astype(np.float32)

@@ -19,7 +19,7 @@ LATITUDE = np.deg2rad(33.6)
 # Relative orbit: (day of the cycle of Sentinel-2A, UTC second of the pass). Sentinel-2B comes five days later.
 ORBITS = {26: (1, 60_590), 126: (8, 61_190)}
 _CLOUD = np.array([72, 70, 68, 68, 69, 70, 71, 72, 73, 66, 44, 33], np.float32) / 100
-_HAZE = np.array([1.45, 1.2, 0.95, 0.72, 0.64, 0.56, 0.5, 0.45, 0.43, 0.38, 0.16, 0.09], np.float32)
+_HAZE = np.array([1.25, 1.1, 0.95, 0.72, 0.64, 0.56, 0.5, 0.45, 0.43, 0.38, 0.16, 0.09], np.float32)
 _SKYLIGHT = np.array([0.62, 0.58, 0.5, 0.43, 0.41, 0.38, 0.36, 0.34, 0.33, 0.33, 0.25, 0.22], np.float32)
 _WAVELENGTH = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1610, 2190], np.float32)
 
@@ -134,9 +134,10 @@ def sky(seed: int, region: Region, one: Pass) -> Sky:
     shape = tuple(n // 2 for n in region.shape)
     thick, low = _thickness(rng, shape, one.day)
     veil = _veil(rng, shape)
-    cloud = 1 - np.exp(-(thick + veil))
+    cloud = np.minimum(1, 1.03 * (1 - np.exp(-(thick + veil))))
     shade = _shadow(1 - np.exp(-1.6 * thick), one, low)
-    whiteness = 1 + 0.10 * smooth(rng, shape, 60, 2) + (0.12 if low else 0.0)
+    # Cloud tops in steps of a hundredth: no one looks at them, and flat ones take no room on disk.
+    whiteness = np.rint(100 + 7 * smooth(rng, shape, 90, 1) + (12 if low else 0)) / 100
     gain, added, haze = _air(rng, shape, one)
     return Sky(cloud, shade, np.clip(whiteness, 0.6, 1.35).astype(np.float32), added, gain, haze)
 
@@ -144,7 +145,7 @@ def sky(seed: int, region: Region, one: Pass) -> Sky:
 def _thickness(rng, shape, day):
     """Optical thickness of clouds, and whether they are low heaps (sharp shadows) or a high sheet."""
     # Winter fronts bring sheets; late summer and autumn are clear.
-    cloudy = 0.44 + 0.12 * np.cos(2 * np.pi * (day - 25) / 365)
+    cloudy = 0.42 + 0.12 * np.cos(2 * np.pi * (day - 25) / 365)
     kind = rng.random()
     if kind < 0.62 * cloudy:
         cover = rng.uniform(0.93, 1.0)
@@ -159,7 +160,7 @@ def _thickness(rng, shape, day):
         return np.full(shape, 9.0 * (cover > 0.5), np.float32), low
     sample = np.sort(field[::5, ::5], axis=None)
     edge = sample[int((1 - cover) * (len(sample) - 1))]
-    steep = 2.6 if low else 1.3
+    steep = 4.5 if low else 2.5
     return np.clip((field - edge) * steep, 0, 9).astype(np.float32), low
 
 
