@@ -41,7 +41,7 @@ from arsetlib.study import Area, Study, StudyError
 
 CHUNK_PIXELS = 256 * 256  # of a dense chunk; what a worker holds follows from it
 CHUNK_SIDE = 1024  # label pixels; the longest side of a chunk where sampling is sparse
-WAITS = (1.0, 2.0, 4.0, 8.0)  # s, before each further try of a read over the network
+WAITS = (2.0, 8.0)  # s, before each further try of a read; GDAL itself has asked several times before
 GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD": "NO"}
 REMOTE_READERS = 8  # files of one scene read at once where each waits for the network
 BLANK = 100  # pixels; that many without data in one band alone are a failed read, not a swath's edge
@@ -379,22 +379,21 @@ class _Reader:
 
     def values(self, scene: Scene, asset: str, points=None) -> np.ndarray:
         """Values of one asset at the points, 0 outside the file; network failures are tried again."""
-        href = scene.hrefs[asset]
-        remote = href.startswith(("http://", "https://", "s3://"))
+        href = web.sign(scene.hrefs[asset])
+        remote = href.startswith("http")
         for wait in (*WAITS, None) if remote else (None,):
             try:
-                return self._values(scene, asset, href, points)
-            except (rasterio.errors.RasterioError, rasterio.errors.RasterioIOError) as error:
+                # GDAL remembers a failed answer; a further try must ask the server again.
+                with rasterio.Env(**GDAL, **({"CPL_VSIL_CURL_NON_CACHED": f"/vsicurl/{href}"} if remote else {})):
+                    return self._values(scene, asset, href, points)
+            except rasterio.errors.RasterioError as error:
                 if wait is None or _final(str(error)):
                     raise IngestError(self._explain(scene, asset, href, error)) from None
                 time.sleep(wait)
         raise AssertionError("unreachable")
 
     def _values(self, scene, asset, href, points) -> np.ndarray:
-        href = web.sign(href)
-        # GDAL remembers a failed answer; a further try must ask the server again.
-        fresh = {"CPL_VSIL_CURL_NON_CACHED": f"/vsicurl/{href}"} if href.startswith("http") else {}
-        with rasterio.Env(**GDAL, **fresh), rasterio.open(href) as src:
+        with rasterio.open(href) as src:
             if src.crs is None or src.crs.to_epsg() != scene.epsg:
                 raise IngestError(
                     f"{scene.id} {asset}: the item says EPSG:{scene.epsg}, the file is in {src.crs}. "

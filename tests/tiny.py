@@ -86,7 +86,7 @@ def make(folder: Path, seed: int = 0) -> Place:
     here = study()
     labels = {year: write_labels(folder, year, rng) for year in here.years}
     x, y = Transformer.from_crs("EPSG:5070", UTM, always_xy=True).transform(LEFT, TOP)
-    west, north = x // 60 * 60 - 240, y // 60 * 60 + 300
+    west, north = x // 60 * 60 - 240, y // 60 * 60 + 1200
     scenes = []
     for year in here.years:
         for number, day_of_year in enumerate((20, 95, 140, 140, 200, 201, 330)):
@@ -115,10 +115,10 @@ def seed_of(array) -> int:
     return int(array.astype("u8").sum())
 
 
-def write_scene(folder, name, day, tile, left, north, offset, rng, side=252, simulated_edge=True) -> Scene:
-    """One scene of 2.5 km: clouds in a third, no data in the upper left corner."""
+def write_scene(folder, name, day, tile, left, north, offset, rng, side=252) -> Scene:
+    """One scene of 2.5 km: clouds in a third, no data in the lower left corner."""
     scl = rng.choice([4, 5, 6, 7, 8, 9, 10, 11], (side // 2, side // 2), p=[0.35, 0.2, 0.05, 0.1, 0.1, 0.1, 0.05, 0.05])
-    edge = np.add.outer(np.arange(side // 2), np.arange(side // 2)) < 30
+    edge = np.add.outer(np.arange(side // 2)[::-1], np.arange(side // 2)) < 50
     scl[edge] = 0
     hrefs = {"scl": folder / f"{name}-scl.tif"}
     write(hrefs["scl"], scl.astype("u1"), from_origin(left, north, 20, 20), UTM)

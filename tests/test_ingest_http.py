@@ -1,0 +1,102 @@
+"""Ingestion over http from a server that misbehaves: mended where it can be, one clear error where not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+from badserver import BadServer
+
+from arsetlib import ingest as module
+from arsetlib import pixels
+from arsetlib.ingest import IngestError, ingest
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """One year and the sparse area only: few requests."""
+    place = tiny.make(tmp_path_factory.mktemp("tiny"))
+    place.study = place.study.replace(years=(2021,), areas=(replace(place.study.areas[1], every=5),))
+    return place
+
+
+@pytest.fixture(scope="module")
+def table(place, tmp_path_factory):
+    out = tmp_path_factory.mktemp("table") / "pixels"
+    ingest(place.study, place.scenes, place.labels, out, progress=False)
+    return pixels.read(out)
+
+
+@pytest.fixture
+def server(place, monkeypatch):
+    quick = {"GDAL_HTTP_MAX_RETRY": "0", "GDAL_HTTP_TIMEOUT": "2", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
+    monkeypatch.setattr(module, "GDAL", {**module.GDAL, **quick})
+    monkeypatch.setattr(module, "WAITS", (0.01, 0.02))
+    with BadServer(place.folder) as server:
+        yield server
+
+
+def served(place, server, query=""):
+    """The scenes with links to the server."""
+    items = tuple(
+        replace(s, hrefs={k: f"{server.url}/{Path(v).name}{query}" for k, v in s.hrefs.items()}) for s in place.scenes
+    )
+    return replace(place.scenes, items=items)
+
+
+def a_file(place, asset="red") -> str:
+    scene = next(s for s in place.scenes if s.datetime.startswith("2021-07"))
+    return Path(scene.hrefs[asset]).name
+
+
+def run(place, scenes, out):
+    return ingest(place.study, scenes, place.labels, out, progress=False)
+
+
+def test_scenes_over_http_give_the_table_of_scenes_on_disk(place, table, server, tmp_path):
+    run(place, served(place, server), tmp_path / "out")
+    assert pixels.read(tmp_path / "out").equals(table)
+
+
+@pytest.mark.parametrize(
+    ("how", "more"), [(503, {}), (429, {"retry_after": 0}), (502, {}), ("break", {}), ("truncated", {}), ("stall", {})]
+)
+def test_a_passing_failure_is_tried_again_and_leaves_no_trace(place, table, server, tmp_path, how, more):
+    server.fail(f"/{a_file(place)}", how, times=1, **more)
+    run(place, served(place, server), tmp_path / "out")
+    assert server.count(f"/{a_file(place)}") > 1
+    assert pixels.read(tmp_path / "out").equals(table)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        (503, "Could not read red"),
+        ("truncated", "Could not read red"),
+        ("garbage", "Could not read red"),
+        (404, "The file is gone"),
+        (403, "link may have expired"),
+    ],
+)
+def test_a_lasting_failure_is_one_error_that_names_scene_band_and_chunk_and_mending_resumes(
+    place, table, server, tmp_path, how, says
+):
+    out = tmp_path / "out"
+    server.fail(f"/{a_file(place)}", how)
+    with pytest.raises(IngestError, match=says) as stop:
+        run(place, served(place, server, "?sig=SECRET"), out)
+    message = str(stop.value)
+    assert "2021-200" in message
+    assert "east-2021-" in message
+    assert "finished chunks are kept" in message
+    assert "SECRET" not in message
+    assert not out.exists()
+    server.mend()
+    run(place, served(place, server), out)
+    assert pixels.read(out).equals(table)
+
+
+def test_no_secret_of_a_link_reaches_a_file(place, server, tmp_path):
+    run(place, served(place, server, "?sig=SECRET"), tmp_path / "out")
+    for file in (tmp_path / "out").iterdir():
+        assert b"SECRET" not in file.read_bytes()
