@@ -208,7 +208,7 @@ def _fields(ground, rng, a, b, low, f):
     right, upper = fa > 0.5, fb > 0.5
     quarter = right + 2 * upper
     qa, qb = fa * 2 - right, fb * 2 - upper
-    cut = rng.choice(7, n, p=[0.10, 0.15, 0.15, 0.26, 0.14, 0.10, 0.10])
+    cut = rng.choice(7, n, p=[0.06, 0.13, 0.13, 0.34, 0.14, 0.10, 0.10])
     place = rng.uniform(0.42, 0.58, (*n, 2)).astype(np.float32)
     pivot = (cut == 0) & (rng.random(n) < 0.6)
     at = (i - i0, j - j0, quarter)

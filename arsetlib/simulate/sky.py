@@ -178,8 +178,9 @@ def _shadow(solid, one, low):
     reach = (1100 if low else 2400) / np.tan(np.deg2rad(elevation)) / 20
     down = round(reach * np.cos(np.deg2rad(azimuth)))
     right = round(-reach * np.sin(np.deg2rad(azimuth)))
-    # What lies beyond the region is taken to be as what lies at its other side.
-    return np.roll(solid, (down, right), (0, 1)) * (1 - solid)
+    # Beyond the region the sky is taken to go on as at its edge.
+    rows, columns = ((np.arange(n) - by).clip(0, n - 1) for n, by in zip(solid.shape, (down, right), strict=True))
+    return solid[rows[:, None], columns] * (1 - solid)
 
 
 def _air(rng, shape, one):

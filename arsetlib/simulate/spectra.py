@@ -14,7 +14,7 @@ from arsetlib.simulate import landscape as land
 
 # Columns: coastal blue green red rededge1 rededge2 rededge3 nir nir08 nir09 swir16 swir22; reflectance, percent.
 _GROUND = {
-    "silt": (7.4, 9.8, 13.6, 18.6, 21.6, 24.2, 26.4, 28.4, 30.0, 31.6, 43.0, 41.5),
+    "silt": (7.6, 10.4, 14.3, 18.7, 21.6, 24.2, 26.4, 28.4, 30.0, 31.6, 43.0, 41.5),
     "clay": (4.2, 5.5, 7.6, 10.0, 11.8, 13.6, 15.0, 16.4, 17.4, 18.6, 28.0, 26.0),
     "residue": (7.0, 9.6, 14.3, 20.2, 24.5, 28.5, 31.5, 34.0, 36.0, 37.5, 46.0, 37.5),
     "flood": (5.0, 6.2, 8.6, 8.6, 8.0, 7.0, 6.6, 6.2, 5.9, 5.5, 3.2, 2.2),
