@@ -1,0 +1,198 @@
+"""Fetch the scripts that the built site carries along, so that a reader's browser asks nobody else for them.
+
+    python book/vendor.py
+
+takes a few named files out of npm packages of fixed versions, checked against the hashes below, and writes them, with
+their licences, into ``book/static/vendor``. Files that are there already, from the same versions, are left alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+OUT = Path(__file__).resolve().parent / "static" / "vendor"
+REGISTRY = "https://registry.npmjs.org"
+
+
+@dataclass(frozen=True)
+class Package:
+    """An npm package, the one file the site needs of it, and under which name."""
+
+    name: str
+    version: str
+    sha512: str  # of the tarball, base64, as the registry states it
+    member: str
+    target: str
+    licence: str = "package/LICENSE"
+
+    @property
+    def url(self) -> str:
+        return f"{REGISTRY}/{self.name}/-/{self.name.split('/')[-1]}-{self.version}.tgz"
+
+
+PACKAGES = (
+    Package(
+        name="mathjax",
+        version="3.2.2",
+        sha512="Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw==",
+        member="package/es5/tex-svg-full.js",
+        target="tex-svg-full.js",
+    ),
+    Package(
+        name="requirejs",
+        version="2.3.8",
+        sha512="7/cTSLOdYkNBNJcDMWf+luFvMriVm7eYxp4BcFCsAX0wF421Vyce5SXP17c+Jd5otXKGNehIonFlyQXSowL6Mw==",
+        member="package/require.js",
+        target="require.js",
+        licence="package/README.md",
+    ),
+    Package(
+        name="@jupyter-widgets/html-manager",
+        version="1.0.15",
+        sha512="5thBIV6ymNgmPVOHvzx+gGy8ZSKmSazhtGw4/c4xJDVzRhG9PTeQsRjF3FUTopvFi//SABeNz1yp47bCrJ3CQA==",
+        member="package/dist/embed-amd.js",
+        target="embed-amd.js",
+        licence="package/dist/embed.js.LICENSE.txt",
+    ),
+    # The version that plotly.py bundles, without maps and 3D: a third of the weight.
+    Package(
+        name="plotly.js-cartesian-dist-min",
+        version="4.1.1",
+        sha512="o8GrFeusncwBIxbBynRJpY4pkgVB6caM+JLpwrLYbbsO7dZ8FJ+SVN2Fr+L7kiG/Z6w4P5O0Jus/Qr5EefHVeg==",
+        member="package/plotly-cartesian.min.js",
+        target="plotly.min.js",
+    ),
+)
+
+
+class VendorError(RuntimeError):
+    """A script could not be fetched, or is not what it should be."""
+
+
+def main() -> int:
+    try:
+        fetch_all(OUT)
+    except VendorError as problem:
+        print(f"book/vendor.py: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def fetch_all(out: Path, packages: tuple[Package, ...] = PACKAGES) -> None:
+    """Bring a folder up to date: each package's file and licence, and a list of what they are."""
+    check_plotly(packages)
+    versions = out / "versions.json"
+    held = json.loads(versions.read_text(encoding="utf-8")) if versions.is_file() else {}
+    for package in packages:
+        if held.get(package.target) == package.sha512 and (out / package.target).is_file():
+            continue
+        print(f"{package.target}: fetching {package.name} {package.version}")
+        tarball = fetch(package)
+        write(out / package.target, member(tarball, package.member))
+        write(out / f"{package.target}.LICENSE.txt", member(tarball, package.licence))
+        held[package.target] = package.sha512
+        write(versions, json.dumps(held, indent=1, sort_keys=True).encode())
+
+
+def fetch(package: Package) -> bytes:
+    """The package's tarball, checked: from the registry itself, else by npm, which may know a way round."""
+    reasons = []
+    for way in (download, npm_pack):
+        try:
+            tarball = way(package)
+        except (OSError, subprocess.SubprocessError) as problem:  # those of requests are OSErrors
+            reasons.append(f"{way.__name__}: {problem}")
+            continue
+        found = base64.b64encode(hashlib.sha512(tarball).digest()).decode()
+        if found == package.sha512:
+            return tarball
+        reasons.append(f"{way.__name__}: sha512 is {found}, expected {package.sha512}")
+    raise VendorError(
+        f"{package.name} {package.version} could not be fetched. " + "; ".join(reasons) + ". "
+        f"Check that {REGISTRY} can be reached (HTTPS_PROXY and SSL_CERT_FILE are honoured) and run make book again."
+    )
+
+
+def download(package: Package, attempts: int = 3) -> bytes:
+    """From the registry, with the proxy and certificate settings of the environment."""
+    certificates = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
+    for attempt in range(attempts):
+        try:
+            answer = requests.get(package.url, timeout=(10, 60), verify=certificates)
+            answer.raise_for_status()
+            return answer.content
+        except requests.RequestException:
+            if attempt == attempts - 1:
+                raise
+            time.sleep(2**attempt)
+    raise AssertionError("unreachable")
+
+
+def npm_pack(package: Package) -> bytes:
+    """By the npm client, where there is one, with whatever registry it is set up for."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise FileNotFoundError("no npm on this machine")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [npm, "pack", "--silent", f"{package.name}@{package.version}"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=180)
+        return next(Path(folder).glob("*.tgz")).read_bytes()
+
+
+def member(tarball: bytes, name: str) -> bytes:
+    """One regular file of a tarball, by its exact name; nothing is unpacked, so no name in it can lead elsewhere."""
+    with tarfile.open(fileobj=io.BytesIO(tarball), mode="r:gz") as archive:
+        try:
+            found = archive.getmember(name)
+        except KeyError:
+            raise VendorError(f"The package has no file {name}; its layout has changed.") from None
+        if not found.isfile():
+            raise VendorError(f"{name} is not a regular file in its package.")
+        return archive.extractfile(found).read()
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+def check_plotly(packages: tuple[Package, ...]) -> None:
+    """Figures are written by plotly.py for the plotly.js it bundles: ours must be the same version."""
+    for package in packages:
+        if package.target == "plotly.min.js" and (bundled := bundled_plotly()) != package.version:
+            raise VendorError(
+                f"plotly.py bundles plotly.js {bundled}, book/vendor.py fetches {package.version}. "
+                f"Set its version to {bundled} there, and sha512 to what "
+                f"`npm view {package.name}@{bundled} dist.integrity` prints."
+            )
+
+
+def bundled_plotly() -> str:
+    """The version of plotly.js inside the installed plotly.py."""
+    import plotly
+
+    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    with script.open(encoding="utf-8") as text:
+        return re.search(r"plotly\.js v(\d+\.\d+\.\d+)", text.read(500))[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
