@@ -166,6 +166,7 @@ def find_scenes(
     """
     years = tuple(sorted(years or study.years))
     chosen = [study.area(key) for key in areas] if areas else list(study.areas)
+    leave_out = set(leave_out)
     query = _query(study, years, chosen, leave_out)
     path = Path(cache) if cache else None
     if path and path.suffix != ".json":
@@ -175,7 +176,7 @@ def find_scenes(
         _same_question(saved.query, query, path)
         return saved
     found, dropped = _candidates(study, years, chosen, progress), {}
-    kept = _filter(found, study, years, chosen, set(leave_out), dropped)
+    kept = _filter(found, study, years, chosen, leave_out, dropped)
     scenes = Scenes(_scenes(kept, study.bands), dropped, query)
     _each_area_has_scenes(kept, chosen, years, scenes)
     if path:

@@ -107,10 +107,10 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
     Lab: part1_build_dataset.
     """
     source, cache = study.labels, Path(cache)
-    place = study.resolve(source.path.format(year=year)) if source.path else ""
+    place = study.resolve(source.path.replace("{year}", str(year))) if source.path else ""
     if source.kind in ("raster", "simulated") and "://" not in place:
         path = Path(place)
-        sure = Path(study.resolve(source.confidence.format(year=year))) if source.confidence else None
+        sure = Path(study.resolve(source.confidence.replace("{year}", str(year)))) if source.confidence else None
     else:
         stem = f"{source.kind}_{year}_{_key(study, place)}"
         path, sure = cache / f"{stem}.tif", cache / f"{stem}_confidence.tif"
@@ -366,7 +366,7 @@ def _write(areas, path: Path, crs: CRS, side: float, corner, dtype: str, pixels,
 def _from_url(study: Study, year: int, place: str, path: Path, sure: Path) -> None:
     source = study.labels
     if source.confidence:
-        other = study.resolve(source.confidence.format(year=year))
+        other = study.resolve(source.confidence.replace("{year}", str(year)))
         with rasterio.open(web.sign(other)) as src:
             _cut(study, [src], sure, other)
     with rasterio.open(web.sign(place)) as src:
@@ -439,8 +439,26 @@ def _from_nass(study: Study, year: int, path: Path, sure: Path, progress: bool) 
 
 
 def _cut_zip(study: Study, names: list[str], year: int | None, path: Path, progress: bool) -> None:
-    """Cut the first of these zips that NASS has; one that lies in the cache already is used and stays."""
-    folder = path.parent
+    """Cut the first of these zips that NASS has; one that lies in the cache already is used and stays.
+
+    The checksum of a zip that proved good is noted beside it and holds for later downloads.
+    """
+    with FileLock(path.parent / f"{names[0]}.lock", timeout=0):
+        file, fetched = _zip(path.parent, names, year, progress)
+        raw = path.parent / f"{file.stem}.tif.part"
+        try:
+            _extract(file, raw)
+            with rasterio.open(raw) as src:
+                _cut(study, [src], path, file.name)
+        finally:
+            raw.unlink(missing_ok=True)
+        web.save(file.with_name(f"{file.name}.md5"), f"{web.md5_of(file)}\n".encode())
+        if fetched:
+            file.unlink()
+
+
+def _zip(folder: Path, names: list[str], year: int | None, progress: bool) -> tuple[Path, bool]:
+    """A zip with the right checksum, where one is known, and whether it was fetched now."""
     file = next((folder / n for n in names if (folder / n).exists()), None)
     fetched = file is None
     for name in names if fetched else ():
@@ -450,20 +468,10 @@ def _cut_zip(study: Study, names: list[str], year: int | None, path: Path, progr
         except CatalogueError as error:
             if "HTTP 404" not in str(error) or name == names[-1]:
                 raise
-    note = file.with_name(f"{file.name}.md5")
-    expected, received = _expected(file, year), web.md5_of(file)
-    if expected and received != expected:
+    expected = _expected(file, year)
+    if not fetched and expected and (received := web.md5_of(file)) != expected:
         raise CatalogueError(f"{file} should have md5 {expected}; it has {received}. Delete it and run this again.")
-    web.save(note, f"{received}\n".encode())
-    raw = folder / f"{file.stem}.tif.part"
-    try:
-        _extract(file, raw)
-        with rasterio.open(raw) as src:
-            _cut(study, [src], path, file.name)
-    finally:
-        raw.unlink(missing_ok=True)
-    if fetched:
-        file.unlink()
+    return file, fetched
 
 
 def _expected(file: Path, year: int | None) -> str | None:

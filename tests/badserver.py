@@ -71,8 +71,7 @@ class BadServer:
         self._faults: list[_Fault] = []
         self._lock, self._closing = threading.Lock(), threading.Event()
         handler = type("Handler", (_Handler,), {"bad": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self):
@@ -138,6 +137,13 @@ class BadServer:
         if isinstance(found, str):
             found = found.encode()
         return status, found if isinstance(found, bytes) else json.dumps(found).encode()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Clients hang up on a server like this one; no need to print it."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -322,7 +322,7 @@ def test_a_wrong_checksum_is_named_and_the_file_deleted(tmp_path, server, monkey
     server.fail("/nass/*", "truncated", times=1)
     with pytest.raises(CatalogueError, match=r"cdls\.zip should have md5 .*; received .*run it again"):
         find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False)
-    assert [p.name for p in tmp_path.glob("*.zip*")] == []
+    assert [p.name for p in tmp_path.glob("*.zip*") if p.suffix != ".lock"] == []
     assert np.array_equal(read(find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False).path), TRUTH)
 
 
@@ -372,6 +372,21 @@ def test_a_bad_zip_is_one_clear_error(tmp_path, server, content, says):
     with pytest.raises(CatalogueError, match=says):
         find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False)
     assert not list(tmp_path.glob("*.tif*"))
+    (tmp_path / "2021_30m_cdls.zip").unlink()
+    server.put("/nass/2021_30m_cdls.zip", zipped(("a.tif", geotiff())))
+    assert np.array_equal(read(find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False).path), TRUTH)
+
+
+def test_a_zip_fetched_by_hand_is_checked_too(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(module, "NASS_MD5", {2021: "0" * 32})
+    (tmp_path / "2021_30m_cdls.zip").write_bytes(zipped(("2021_30m_cdls.tif", geotiff())))
+    with pytest.raises(CatalogueError, match=r"cdls\.zip should have md5 0{32}; it has .*Delete it"):
+        find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False)
+
+
+def test_a_year_that_nass_lacks_is_named(tmp_path, server):
+    with pytest.raises(CatalogueError, match=r"nass/2031_10m_cdls\.zip answered HTTP 404"):
+        find_labels(study_of(kind="cdl"), 2031, tmp_path, progress=False)
 
 
 def test_too_little_room_is_said_before_the_download(tmp_path, server, monkeypatch):
