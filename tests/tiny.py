@@ -115,20 +115,20 @@ def seed_of(array) -> int:
     return int(array.astype("u8").sum())
 
 
-def write_scene(folder, name, day, tile, left, north, offset, rng, side=252) -> Scene:
+def write_scene(folder, name, day, tile, left, north, offset, rng, side=252, epsg=UTM) -> Scene:
     """One scene of 2.5 km: clouds in a third, no data in the lower left corner."""
     scl = rng.choice([4, 5, 6, 7, 8, 9, 10, 11], (side // 2, side // 2), p=[0.35, 0.2, 0.05, 0.1, 0.1, 0.1, 0.05, 0.05])
     edge = np.add.outer(np.arange(side // 2)[::-1], np.arange(side // 2)) < 50
     scl[edge] = 0
     hrefs = {"scl": folder / f"{name}-scl.tif"}
-    write(hrefs["scl"], scl.astype("u1"), from_origin(left, north, 20, 20), UTM)
+    write(hrefs["scl"], scl.astype("u1"), from_origin(left, north, 20, 20), epsg)
     for band, info in sentinel2.BANDS.items():
         cells = side * 10 // info.resolution_m
         dn = rng.integers(150, 4000, (cells, cells)) - offset
         dn[rng.random((cells, cells)) < 0.01] = 0
         hrefs[band] = folder / f"{name}-{band}.tif"
-        write(hrefs[band], dn.astype("u2"), from_origin(left, north, info.resolution_m, info.resolution_m), UTM)
-    to_degrees = Transformer.from_crs(UTM, 4326, always_xy=True)
+        write(hrefs[band], dn.astype("u2"), from_origin(left, north, info.resolution_m, info.resolution_m), epsg)
+    to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
     reach = side * 10
     corners = [(left, north), (left + reach, north), (left + reach, north - reach), (left, north - reach)]
     return Scene(
@@ -137,7 +137,7 @@ def write_scene(folder, name, day, tile, left, north, offset, rng, side=252) -> 
         datetime=f"{np.datetime64(day, 'D')}T17:00:00Z",
         platform="sentinel-2a",
         tile=tile,
-        epsg=UTM,
+        epsg=epsg,
         footprint=Polygon([to_degrees.transform(*c) for c in corners]),
         cloud=30.0,
         baseline="04.00" if offset else "02.14",
