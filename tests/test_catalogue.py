@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from badserver import BadServer
 from hypothesis import given, settings
@@ -568,3 +569,43 @@ def test_names_in_a_catalogue_decide_no_path(tmp_path, server, name):
     before = {p for p in tmp_path.rglob("*")}
     find_scenes(study_of(server.url + "/items.json"), cache=cache, progress=False)
     assert {p for p in tmp_path.rglob("*")} - before == {cache.parent, cache, cache / "items.json"}
+
+
+# -- the simulated delta, as a catalogue like any other
+
+
+@pytest.fixture(scope="module")
+def delta(tmp_path_factory):
+    from arsetlib import simulate
+
+    out = tmp_path_factory.mktemp("simulated") / "delta"
+    return simulate.delta(out, scale=0.03, years=[2021], jobs=1, progress=False)
+
+
+def test_the_simulated_delta_is_found_on_disk_and_over_http_alike(delta):
+    study = Study.load(delta / "study.toml").replace(years=(2021,))
+    here = find_scenes(study, progress=False)
+    assert here.dropped["older_processing"] > 0
+    assert {s.offset for s in here} == {0, -1000}
+    assert all("SIM" in s.id for s in here)
+    with BadServer(delta) as server:
+        source = replace(study.scenes, url=server.url + "/collection.json")
+        server.fail("/items/*", 503, times=3)
+        server.fail("/items/*", "stall", times=1, after=50)
+        there = find_scenes(study.replace(scenes=source), progress=False)
+        assert ids(there) == ids(here)
+        assert there.dropped == here.dropped
+        scene, same = there.items[5], here.items[5]
+        with (
+            rasterio.Env(**web.GDAL_HTTP),
+            rasterio.open(scene.hrefs["red"]) as a,
+            rasterio.open(same.hrefs["red"]) as b,
+        ):
+            assert np.array_equal(a.read(), b.read())
+            assert (a.crs.to_epsg(), a.shape, tuple(a.transform)[:6]) == (scene.epsg, scene.shape, scene.transform)
+
+
+def test_the_labels_of_the_simulated_delta_are_found_and_said_to_be_simulated(delta):
+    found = catalogue.find_labels(Study.load(delta / "study.toml"), 2021)
+    assert found.simulated
+    assert found.confidence is not None
