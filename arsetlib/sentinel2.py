@@ -106,7 +106,10 @@ SCALE = 1e-4  # reflectance per DN
 
 FIRST_BASELINE_WITH_OFFSET = 4.0
 MAX_BELOW_OFFSET = 0.05  # share of land values that may be negative reflectances
-MIN_SAMPLE = 50  # fewer pixels prove nothing
+MIN_SAMPLE = 50  # fewer land pixels prove nothing
+MIN_VEGETATION = 200  # nor do fewer of vegetation, which a missed cloud may cover
+HAZE = 300  # DN of swir22 above blue over vegetation; less under thin cloud
+VISIBLE = frozenset(("coastal", "blue", "green", "red"))
 
 
 def reflectance_dn(dn: np.ndarray, offset: int) -> np.ndarray:
@@ -205,9 +208,11 @@ def _known(offset: int) -> int:
 def check_offset(dn: np.ndarray, scl: np.ndarray, bands: Sequence[str], offset: int) -> None:
     """Refuse values that contradict the offset which the metadata states.
 
-    Two facts of physics are tried, on land only (SCL 4 and 5: dark water may truly come out negative). Once
-    the offset is removed, reflectance over land is hardly ever negative; and vegetation is dark in the
-    blue, well under 10 %, so blue never starts at 1000 DN where no offset was added.
+    Two facts of physics are tried, on land only (dark water may truly come out negative). Once the offset is
+    removed, reflectance over land is hardly ever negative. And vegetation is dark in some visible band, well under
+    10 %, so where 1000 was not added, the darkest band of the darkest vegetation is well under 1000 DN. Thin
+    cloud that the scene classification misses brightens it, too, but blue more than shortwave infrared, while an
+    offset leaves their difference as it is.
 
     Args:
         dn: (N, C) DN as stored, offset not yet removed; 0 is no data.
@@ -216,19 +221,19 @@ def check_offset(dn: np.ndarray, scl: np.ndarray, bands: Sequence[str], offset: 
         offset: The stated offset, 0 or -1000.
 
     Returns:
-        None, also where fewer than 50 pixels could be judged.
+        None, also where too few pixels could be judged: 50 of land, or 200 of vegetation with a visible band.
 
     Raises:
-        OffsetError: More than 5 % of the values lie under 1000 DN though 1000 was to be subtracted, or
-            blue starts at 1000 DN over vegetation though nothing was to be.
+        OffsetError: More than 5 % of the values lie under 1000 DN though 1000 was to be subtracted, or no
+            band of vegetation falls under 1000 DN though nothing was to be.
 
     Lab: part1_build_dataset.
     """
     dn, scl = np.asarray(dn), np.asarray(scl)
     if offset < 0:
         _check_not_yet_removed(dn[np.isin(scl, (VEGETATION, NOT_VEGETATED))], offset)
-    elif "blue" in bands:
-        _check_removed(dn[scl == VEGETATION, list(bands).index("blue")])
+    elif not VISIBLE.isdisjoint(bands):
+        _check_removed(dn[scl == VEGETATION], list(bands))
 
 
 def _check_not_yet_removed(land: np.ndarray, offset: int) -> None:
@@ -244,14 +249,18 @@ def _check_not_yet_removed(land: np.ndarray, offset: int) -> None:
         )
 
 
-def _check_removed(blue: np.ndarray) -> None:
-    blue = blue[blue > 0]
-    if blue.size < MIN_SAMPLE:
+def _check_removed(vegetation: np.ndarray, bands: list[str]) -> None:
+    vegetation = vegetation[vegetation.all(axis=1)].astype(np.int32)
+    if len(vegetation) < MIN_VEGETATION:
         return
-    low = float(np.percentile(blue, 5))
+    if {"blue", "swir22"} <= set(bands):
+        infrared, blue = (vegetation[:, bands.index(name)] for name in ("swir22", "blue"))
+        if np.median(infrared - blue) < HAZE:
+            return
+    low = float(np.percentile(vegetation.min(axis=1), 1))
     if low >= 1000:
         raise OffsetError(
-            f"The metadata states no offset, yet blue over vegetation starts at {low:.0f} DN (5th percentile; "
+            f"The metadata states no offset, yet no band of vegetation falls below {low:.0f} DN (1st percentile; "
             f"expected below 1000): 1000 seems to be still in the values. "
             f"Leave the scene out, or correct its metadata (raster:bands offset = -0.1)."
         )

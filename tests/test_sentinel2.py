@@ -122,13 +122,32 @@ def test_each_date_of_the_real_cube_passes_alone(cube):
         sentinel2.check_offset(one_dn + 1000, one_scl, CUBE_BANDS, -1000)
 
 
+def test_vegetation_partly_under_a_missed_cloud_passes(cube):
+    dn, scl = cube
+    some = np.flatnonzero(scl == sentinel2.VEGETATION)[:1000]
+    hazy = dn[some].copy()
+    hazy[20:] = hazy[20:] * 0.8 + 1100
+    assert np.percentile(hazy[:, 0], 5) > 1000
+    sentinel2.check_offset(hazy, scl[some], CUBE_BANDS, 0)
+
+
+def test_vegetation_wholly_under_a_missed_cloud_passes_and_an_offset_does_not():
+    clear = np.tile(np.array([[300, 900]], np.uint16), (500, 1))  # blue, swir22 of vegetation
+    cloud, bands, scl = np.array([5500, 3000]), ("blue", "swir22"), np.full(500, 4)
+    hazy = clear * 0.8 + cloud * 0.2
+    assert hazy.min() > 1000
+    sentinel2.check_offset(hazy.astype(np.uint16), scl, bands, 0)
+    with pytest.raises(sentinel2.OffsetError, match="still in the values"):
+        sentinel2.check_offset(clear + 1000, scl, bands, 0)
+
+
 def test_dark_water_and_few_pixels_prove_nothing():
     dark = np.full((200, 4), 900, np.uint16)
     sentinel2.check_offset(dark, np.full(200, 6, np.uint8), CUBE_BANDS, -1000)
     sentinel2.check_offset(dark[:40], np.full(40, 4, np.uint8), CUBE_BANDS, -1000)
     bright = np.full((200, 4), 3000, np.uint16)
-    sentinel2.check_offset(bright[:40], np.full(40, 4, np.uint8), CUBE_BANDS, 0)
+    sentinel2.check_offset(bright[:190], np.full(190, 4, np.uint8), CUBE_BANDS, 0)
     sentinel2.check_offset(bright, np.full(200, 9, np.uint8), CUBE_BANDS, 0)
-    sentinel2.check_offset(bright[:, :1], np.full(200, 4, np.uint8), ("red",), 0)
+    sentinel2.check_offset(bright[:, :1], np.full(200, 4, np.uint8), ("nir",), 0)
     sentinel2.check_offset(bright[:0], np.zeros(0, np.uint8), CUBE_BANDS, 0)
     sentinel2.check_offset(np.zeros((200, 4), np.uint16), np.full(200, 4, np.uint8), CUBE_BANDS, -1000)
