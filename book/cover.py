@@ -23,7 +23,9 @@ from arsetlib.catalogue import find_labels, find_scenes
 from arsetlib.study import Study
 
 OUT = Path(__file__).resolve().parent / "en" / "images"
-WIDTH, HEIGHT = 5_400, 3_600  # m of ground
+WIDTH, HEIGHT = 4_200, 2_600  # m of ground
+LOOK = 240  # pixels a side while choosing
+LIGHT = (0.005, 0.21)  # reflectance shown as black and as white
 SIZE = 960  # pixels wide
 SUMMER = ((6, 15), (9, 5))
 WEIGHT = 95_000  # bytes a picture, at most
@@ -37,8 +39,7 @@ def main(folder):
     study = Study.load(folder / "study.toml")
     year = max(study.years)
     labels = find_labels(study, year)
-    ground = most_varied(study, labels)
-    scenes = clearest(study, year, ground)
+    ground, scenes = choose(study, year, labels)
     codes = maps.read(labels.path, ground, SIZE, "nearest")[0]
     OUT.mkdir(parents=True, exist_ok=True)
     size = (SIZE, round(SIZE * codes.shape[0] / codes.shape[1]))
@@ -47,38 +48,63 @@ def main(folder):
     facts.write_text(json.dumps(words(study, scenes, ground, codes, year), indent=1, ensure_ascii=False), "utf-8")
 
 
-def most_varied(study, labels):
-    """The piece of ground whose label codes have the highest entropy."""
-    west, south = np.min([a.bounds[:2] for a in study.areas], axis=0)
-    east, north = np.max([a.bounds[2:] for a in study.areas], axis=0)
-    wide, tall = min(WIDTH, east - west), min(HEIGHT, north - south)
-    pieces = [
-        replace(study.areas[0], bounds=(float(x), float(y), float(x + wide), float(y + tall)))
-        for x in np.linspace(west, east - wide, 5)
-        for y in np.linspace(south, north - tall, 5)
+def choose(study, year, labels):
+    """A piece of ground and the scenes of one summer day: varied in its labels, and seen without cloud."""
+    region = replace(
+        study.areas[0],
+        bounds=(
+            *np.min([a.bounds[:2] for a in study.areas], axis=0).tolist(),
+            *np.max([a.bounds[2:] for a in study.areas], axis=0).tolist(),
+        ),
+    )
+    days = summer_days(study, year, region)
+    clear = [
+        np.isin(mosaic([maps.read(s.hrefs["scl"], region, LOOK)[0] for s in scenes]), (2, 4, 5, 6)) for scenes in days
     ]
-    return max(pieces, key=lambda piece: entropy(maps.read(labels.path, piece, 200)[0]))
+    codes = maps.read(labels.path, region, LOOK)[0]
+    best = None
+    for piece in pieces(region):
+        window = slices(piece, region, codes.shape)
+        views = [float(c[slices(piece, region, c.shape)].mean()) for c in clear]
+        seen = max(views)
+        score = entropy(codes[window]) - 20 * (1 - seen)
+        if best is None or score > best[0]:
+            best = (score, piece, days[views.index(seen)])
+    return best[1:]
+
+
+def summer_days(study, year, region):
+    start, end = (date(year, *day) for day in SUMMER)
+    days = {}
+    for scene in find_scenes(study, years=(year,), progress=False):
+        if start <= day_of(scene) <= end and scene.footprint.intersects(region.outline()):
+            days.setdefault(scene.day, []).append(scene)
+    return list(days.values())
+
+
+def pieces(region):
+    west, south, east, north = region.bounds
+    wide, tall = min(WIDTH, east - west), min(HEIGHT, north - south)
+    for x in np.linspace(west, east - wide, 6):
+        for y in np.linspace(south, north - tall, 6):
+            yield replace(region, bounds=(float(x), float(y), float(x + wide), float(y + tall)))
+
+
+def slices(piece, region, shape):
+    """Rows and columns of a piece in an array that covers the region."""
+    west, south, east, north = region.bounds
+    down, along = shape[0] / (north - south), shape[1] / (east - west)
+    w, s, e, n = piece.bounds
+    return (
+        slice(round((north - n) * down), round((north - s) * down)),
+        slice(round((w - west) * along), round((e - west) * along)),
+    )
 
 
 def entropy(codes):
     share = np.bincount(codes.ravel()) / codes.size
     share = share[share > 0]
     return float(-(share * np.log2(share)).sum())
-
-
-def clearest(study, year, ground):
-    """The scenes of the summer day that sees most of the ground without cloud: one or several tiles."""
-    start, end = (date(year, *day) for day in SUMMER)
-    days = {}
-    for scene in find_scenes(study, years=(year,), progress=False):
-        if start <= day_of(scene) <= end and scene.footprint.intersects(ground.outline()):
-            days.setdefault(scene.day, []).append(scene)
-
-    def clear(scenes):
-        scl = mosaic([maps.read(scene.hrefs["scl"], ground, 200)[0] for scene in scenes])
-        return float(np.isin(scl, (4, 5, 6)).mean())
-
-    return max(days.values(), key=clear)
 
 
 def mosaic(layers):
@@ -100,8 +126,8 @@ def true_colour(scenes, ground):
 
     bands = [mosaic([band(name, scene) for scene in scenes]) for name in maps.TRUE_COLOUR]
     picture = np.dstack(bands) / 10_000
-    low, high = np.percentile(picture[picture > 0], (1, 99))
-    return Image.fromarray((np.clip((picture - low) / (high - low), 0, 1) ** 0.8 * 255).astype(np.uint8))
+    low, high = LIGHT
+    return Image.fromarray((np.clip((picture - low) / (high - low), 0, 1) ** 0.7 * 255).astype(np.uint8))
 
 
 def in_colours(codes):

@@ -111,6 +111,7 @@ def visit(server, browser):
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(10_000)
         page.trouble = []
         host = urlsplit(server.url).netloc
 
@@ -314,7 +315,9 @@ def test_page_fits_a_phone(visit, path):
                .slice(0, 8).map(e => `${e.tagName}.${e.className} ${Math.round(e.getBoundingClientRect().right)}`).concat('scrolls sideways'); })()"""  # noqa: E501
     )
     assert wide == []
-    assert page.locator("label.sidebar-toggle, button.primary-toggle").first.is_visible()
+    assert page.locator(".bd-sidebar-primary a.reference").locator("visible=true").count() == 0
+    page.locator("button.primary-toggle").locator("visible=true").first.click()
+    page.locator("dialog[open] a.reference").locator("visible=true").first.wait_for()
     assert page.locator("article p").first.evaluate("p => parseFloat(getComputedStyle(p).fontSize)") >= 14
 
 

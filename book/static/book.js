@@ -56,9 +56,26 @@
     return window.Plotly ? [...document.querySelectorAll(".js-plotly-plot")].filter((plot) => plot._fullLayout) : [];
   }
 
+  // The theme wires its menu buttons to the first of each kind, in the bar that this book hides: pass clicks on.
+  function menus() {
+    for (const [kind, id] of [["primary", "pst-primary-sidebar"], ["secondary", "pst-secondary-sidebar"]]) {
+      const [wired, ...others] = document.querySelectorAll(`.${kind}-toggle`);
+      const sidebar = document.getElementById(id);
+      if (!wired || wired.closest(".bd-header-article") || !sidebar) continue;
+      others.forEach((button) => button.addEventListener("click", () => {
+        if (getComputedStyle(sidebar).display === "none") wired.click();
+      }));
+    }
+  }
+
   window.addEventListener("load", () => {
+    menus();
     document.querySelectorAll(".cover").forEach(slider);
-    plots().forEach(dress);
+    // A figure drawn before the page had its final shape, or while hidden, takes its width when it gets one.
+    const fit = new ResizeObserver((entries) => entries.forEach(({ target, contentRect }) => {
+      if (contentRect.width) window.Plotly.Plots.resize(target);
+    }));
+    plots().forEach((plot) => { dress(plot); fit.observe(plot); });
     new MutationObserver(() => plots().forEach(dress)).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   });
 })();
