@@ -1,0 +1,341 @@
+"""Drawing: what a picture holds, against plain loops on made data."""
+
+import base64
+import io
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import shapely
+from matplotlib.figure import Figure
+from PIL import Image
+from rasterio.transform import from_origin
+from rasterio.warp import transform
+
+from arsetlib import cdl, maps, sentinel2
+from arsetlib.study import Area, Study
+
+WEST, NORTH, SIDE = 480_000.0, 1_200_000.0, 30.0
+CORN, COTTON, WHEAT_SOY, WATER = 1, 2, 26, 111
+
+
+def raster(path, values, crs="EPSG:5070", side=SIDE, origin=(WEST, NORTH)):
+    height, width = values.shape
+    with rasterio.open(
+        path, "w", driver="GTiff", width=width, height=height, count=1, dtype=values.dtype, crs=crs,
+        transform=from_origin(*origin, side, side),
+    ) as out:  # fmt: skip
+        out.write(values, 1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def codes():
+    values = np.full((60, 80), CORN, np.uint8)
+    values[:, 40:] = COTTON
+    values[50:, :20] = WHEAT_SOY
+    values[:5, 70:] = WATER
+    return values
+
+
+@pytest.fixture(scope="module")
+def labels(codes, tmp_path_factory):
+    path = raster(tmp_path_factory.mktemp("labels") / "cdl.tif", codes)
+    return SimpleNamespace(path=path, confidence=None, year=2021, simulated=True)
+
+
+@pytest.fixture(scope="module")
+def areas():
+    def area(key, west, east):
+        return Area(key, {"en": f"Area {key}"}, (WEST + west, NORTH - 1800, WEST + east, NORTH), "EPSG:5070")
+
+    return (area("left", 0, 1200), area("right", 1200, 2400))
+
+
+@pytest.fixture(scope="module")
+def study(areas):
+    return Study.load("mississippi_delta").replace(areas=areas, years=(2021,), simulated=True)
+
+
+@pytest.fixture(scope="module")
+def scene(areas, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scene")
+    values = np.random.default_rng(1).integers(1200, 5000, (180, 240), dtype=np.uint16)
+    values[:30] = 0
+    hrefs = {b: raster(folder / f"{b}.tif", values + i * (values > 0), side=10.0)
+             for i, b in enumerate(("red", "green", "blue", "nir"))}  # fmt: skip
+    footprint = shapely.union_all([a.outline() for a in areas]).envelope.buffer(0.2)
+    return SimpleNamespace(
+        id="S2A_15SYT_20210703_0_L2A_SIM", day=18_811, tile="15SYT", cloud=3.0, offset=-1000, hrefs=hrefs,
+        footprint=footprint,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def book(monkeypatch):
+    """Everything shown while the book is built, as HTML."""
+    shown = []
+    monkeypatch.setenv("ARSET_BOOK", "1")
+    monkeypatch.setattr(maps._loader, "done", False, raising=False)
+    monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing.data))
+    return shown
+
+
+def test_read_gives_the_pixels_whose_centres_lie_in_the_area(labels, areas, codes):
+    values, extent = maps.read(labels.path, areas[1])
+    assert np.array_equal(values, codes[:, 40:])
+    assert extent == (WEST + 1200, WEST + 2400, NORTH - 1800, NORTH)
+
+
+def test_read_moves_an_area_to_the_pixel_edges_of_the_raster(labels, codes):
+    odd = Area("odd", {"en": "Odd"}, (WEST + 1, NORTH - 610, WEST + 292, NORTH - 14), "EPSG:5070")
+    values, extent = maps.read(labels.path, odd)
+    assert np.array_equal(values, codes[0:20, 0:10])
+    assert extent == (WEST, WEST + 300, NORTH - 600, NORTH)
+
+
+def test_a_thinned_label_pixel_is_the_majority_of_what_it_stands_for(tmp_path):
+    values = np.random.default_rng(2).choice([1, 2, 3], (40, 40), p=[0.6, 0.3, 0.1]).astype(np.uint8)
+    area = Area("all", {"en": "All"}, (WEST, NORTH - 1200, WEST + 1200, NORTH), "EPSG:5070")
+    thin, _ = maps.read(raster(tmp_path / "l.tif", values), area, size=10, resampling="mode")
+    assert thin.shape == (10, 10)
+    for row in range(10):
+        for col in range(10):
+            cell = values[row * 4 : row * 4 + 4, col * 4 : col * 4 + 4]
+            counts = np.bincount(cell.ravel(), minlength=4)
+            assert counts[thin[row, col]] == counts.max()
+
+
+def test_reading_where_the_raster_is_not_says_what_to_do(labels):
+    elsewhere = Area("away", {"en": "Away"}, (0, 0, 900, 900), "EPSG:5070")
+    with pytest.raises(ValueError, match=r"does not touch the area 'away'.*footprint"):
+        maps.read(labels.path, elsewhere)
+
+
+def test_a_scene_in_another_projection_is_shown_on_the_area_s_grid(tmp_path, areas):
+    values = np.full((400, 400), 500, np.uint16)
+    lon, lat = areas[0].outline().centroid.coords[0]
+    x, y = transform("EPSG:4326", "EPSG:32615", [lon], [lat])
+    path = raster(tmp_path / "utm.tif", values, "EPSG:32615", 10.0, (x[0] - 2000, y[0] + 2000))
+    shown, _ = maps.read(path, areas[0], size=60)
+    assert max(shown.shape) == 60
+    assert (shown == 500).all()
+
+
+def test_no_picture_holds_more_than_the_eye_can_see(tmp_path, areas):
+    wide = np.ones((900, 1300), np.uint8)
+    area = Area("wide", {"en": "Wide"}, (WEST, NORTH - 27_000, WEST + 39_000, NORTH), "EPSG:5070")
+    values, _ = maps.read(raster(tmp_path / "wide.tif", wide), area, maps.EYE, "mode")
+    assert max(values.shape) == maps.EYE
+
+
+def test_class_areas_counts_pixels_as_a_loop_does(labels, areas, codes, study):
+    frame = maps.class_areas(labels, areas, study.legend)
+    for area, part in zip(areas, (codes[:, :40], codes[:, 40:]), strict=True):
+        for code in set(part.ravel().tolist()):
+            row = frame[(frame["area"] == area.key) & (frame["code"] == code)].iloc[0]
+            assert row["pixels"] == (part == code).sum()
+            assert row["hectares"] == pytest.approx((part == code).sum() * 0.09)
+            assert row["name"] == cdl.name(code)
+    assert frame.groupby("area")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
+    assert frame.set_index("code").loc[WHEAT_SOY, "class"] == "left out"
+    assert frame["hectares"].is_monotonic_decreasing
+
+
+def test_the_label_map_has_the_layer_s_colours_and_names_only_what_is_there(labels, areas, study, codes):
+    fig = maps.labels_map(labels, areas[0], study=study)
+    picture = fig.axes[0].images[0].get_array()
+    for code in (CORN, WHEAT_SOY):
+        wanted = [int(cdl.CODES[code].colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (picture[codes[:, :40] == code] == wanted).all()
+    legend = [text.get_text() for text in fig.axes[1].get_legend().get_texts()]
+    assert [t.split(" (")[0] for t in legend] == [cdl.name(CORN), cdl.name(WHEAT_SOY)]
+
+
+def test_the_label_map_of_a_legend_shows_its_classes_and_what_they_leave_out(labels, areas, study):
+    fig = maps.labels_map(labels, areas[0], study=study, legend=study.legend)
+    legend = [text.get_text().split(" (")[0] for text in fig.axes[1].get_legend().get_texts()]
+    assert legend == ["Corn", "left out"]
+
+
+def test_a_long_legend_says_how_many_classes_it_does_not_name(labels, study):
+    area = Area("all", {"en": "All"}, (WEST, NORTH - 1800, WEST + 2400, NORTH), "EPSG:5070")
+    legend = maps.labels_map(labels, area, study=study, most=2).axes[1].get_legend().get_texts()
+    assert [t.get_text().split(" (")[0] for t in legend][2:] == ["and 2 more"]
+
+
+def test_pictures_of_simulated_data_say_so_and_others_do_not(scene, areas, study, labels):
+    def words(fig):
+        if isinstance(fig, Figure):
+            return " ".join(text.get_text() for text in fig.findobj(lambda a: hasattr(a, "get_text")))
+        return " ".join(note.text for note in fig.layout.annotations)
+
+    frame = maps.class_areas(labels, areas)
+    day, scl, bands = np.arange(3), np.array([4, 8, 9]), np.full((3, len(study.bands)), 500)
+    for simulated in (True, False):
+        s = study.replace(simulated=simulated)
+        figures = (
+            maps.chip(scene, areas[0], study=s),
+            maps.labels_map(labels, areas[0], study=s),
+            maps.footprints([scene], areas, study=s, labels=labels),
+            maps.timeline([scene], study=s),
+            maps.class_bars(frame, study=s),
+            maps.series(day, scl, bands, study=s),
+        )
+        assert [maps.SIMULATED in words(fig) for fig in figures] == [simulated] * len(figures)
+
+
+def test_a_still_map_has_a_scale_and_a_north(scene, areas, study):
+    texts = [t.get_text() for t in maps.chip(scene, areas[0], study=study).axes[0].texts]
+    assert "N" in texts
+    assert any(re.fullmatch(r"\d+ k?m", t) for t in texts)
+
+
+def test_the_north_arrow_points_along_the_meridian():
+    east_of_the_central_meridian = Area("e", {"en": "E"}, (480_000, 1_100_000, 490_000, 1_110_000), "EPSG:5070")
+    on_it = Area("m", {"en": "M"}, (-5_000, 1_100_000, 5_000, 1_110_000), "EPSG:5070")
+    assert maps._north(on_it) == pytest.approx(0, abs=0.01)
+    assert -5 < maps._north(east_of_the_central_meridian) < -2
+
+
+@pytest.mark.parametrize(("metres", "said"), [(999, "500 m"), (1000, "1 km"), (4999, "2 km"), (60_000, "50 km")])
+def test_a_scale_bar_has_a_round_length(metres, said):
+    assert maps._length_name(maps._round_length(metres)) == said
+
+
+def test_a_chip_is_grey_where_there_is_no_data(scene, areas, study):
+    picture = maps.chip(scene, areas[0], study=study).axes[0].images[0].get_array()
+    assert (picture[: picture.shape[0] // 6 - 1] == 128).all()
+    assert len(np.unique(picture[picture.shape[0] // 3 :])) > 50
+
+
+def test_chip_shows_each_combination_side_by_side(scene, areas, study):
+    fig = maps.chip(scene, areas[0], maps.TRUE_COLOUR, maps.FALSE_COLOUR, study=study)
+    assert [ax.get_title() for ax in fig.axes] == ["True colour: red, green, blue", "False colour: nir, red, green"]
+
+
+def test_the_interactive_map_names_the_label_under_the_mouse(scene, areas, study, labels, codes):
+    fig = maps.footprints([scene], areas, study=study, labels=labels)
+    heat = next(t for t in fig.data if t.type == "heatmap")
+    west, north = WEST / 1000, NORTH / 1000
+    for i, j in ((0, 0), (55, 3), (30, 30)):
+        x, y = heat.x0 + j * heat.dx, heat.y0 + i * heat.dy
+        row, col = int((north - y) * 1000 / SIDE), int((x - west) * 1000 / SIDE)
+        assert heat.text[i][j] == cdl.name(int(codes[row, col]))
+
+
+def test_the_interactive_map_holds_labels_as_small_pictures_in_the_layer_s_colours(areas, study, labels, codes):
+    fig = maps.footprints([], areas, study=study, labels=labels)
+    first = fig.layout.images[0]
+    picture = Image.open(io.BytesIO(base64.b64decode(first.source.split(",")[1]))).convert("RGB")
+    wanted = [int(cdl.CODES[CORN].colour[i : i + 2], 16) for i in (1, 3, 5)]
+    assert (np.asarray(picture)[codes[:, :40] == CORN] == wanted).all()
+    assert (first.x, first.y, first.sizex) == pytest.approx((WEST / 1000, NORTH / 1000, 1.2))
+
+
+def test_scenes_with_one_outline_are_drawn_once_and_counted(scene, areas, study):
+    later = SimpleNamespace(**(vars(scene) | {"id": "later", "day": scene.day + 5, "cloud": None}))
+    fig = maps.footprints([scene, later], areas, study=study)
+    (outline,) = [t for t in fig.data if t.name == "scenes 15SYT"]
+    assert outline.x.count(None) == 1
+    assert outline.text[0].startswith("2 scenes, 2021-07-03 to 2021-07-08")
+
+
+def test_bars_of_all_areas_are_the_sum_of_each(labels, areas, study):
+    frame = maps.class_areas(labels, areas)
+    bars = {bar.name: dict(zip(bar.y, bar.x, strict=True)) for bar in maps.class_bars(frame, study=study).data}
+    for name, hectares in bars["all areas"].items():
+        assert hectares == pytest.approx(sum(bars[a.key].get(name, 0) for a in areas))
+
+
+def test_a_series_shows_all_above_and_what_the_filter_leaves_below(study):
+    rng = np.random.default_rng(3)
+    scl = rng.integers(0, 12, 200)
+    bands = rng.integers(1, 4000, (200, len(study.bands)))
+    fig = maps.series(np.arange(200) + 18_000, scl, bands, study=study)
+    markers = [t for t in fig.data if t.mode == "markers"]
+    above = sum(len(t.x) for t in markers if t.yaxis == "y")
+    below = sum(len(t.x) for t in markers if t.yaxis == "y2")
+    assert above == 200
+    assert below == sum(int(v) not in study.drop_scl for v in scl)
+    titles = [note.text for note in fig.layout.annotations]
+    assert {"raw: 200 observations", f"filtered: {below} observations"} <= set(titles)
+
+
+def test_every_scene_class_has_its_own_shape_and_colour():
+    assert set(maps.SCL_SYMBOLS) == set(maps.SCL_INK) == set(sentinel2.SCL)
+    assert len(set(maps.SCL_SYMBOLS.values())) == len(set(maps.SCL_INK.values())) == len(sentinel2.SCL)
+
+
+def test_series_refuses_what_is_no_band(study):
+    with pytest.raises(ValueError, match=r"'ndvi' or one of coastal.*got 'evi'"):
+        maps.series([1], [4], np.ones((1, 12)), study=study, quantity="evi")
+
+
+def test_ndvi_is_that_of_a_loop_and_nan_without_data():
+    rng = np.random.default_rng(4)
+    red, nir = rng.integers(0, 3, 50).astype(np.uint16), rng.integers(0, 3, 50).astype(np.uint16)
+    for r, n, got in zip(red.tolist(), nir.tolist(), maps.ndvi(red, nir), strict=True):
+        assert np.isnan(got) if not r or not n else got == (n - r) / (n + r)
+
+
+def test_the_book_gets_plain_html_with_the_text_and_loads_plotly_once(book, scene, study):
+    for _ in range(2):
+        maps.show(maps.timeline([scene], study=study), 'Cloud "cover" & date')
+    assert book[0].count(f'<script src="{maps.PLOTLY_IN_BOOK}">') == 1
+    assert "<script src" not in book[1]
+    assert 'role="img" aria-label="Cloud &quot;cover&quot; &amp; date"' in book[0]
+    assert "https://" not in re.sub(r"https://plot\.ly", "", book[0])
+    ids = [re.search(r'id="(arset-figure-\d+)"', h)[1] for h in book]
+    assert len(set(ids)) == 2
+
+
+def test_a_still_picture_has_an_alt_text_and_loads_no_script(book, scene, areas, study):
+    maps.show(maps.chip(scene, areas[0], study=study), "A chip")
+    assert '<img alt="A chip" src="data:image/' in book[0]
+    assert "<script" not in book[0]
+
+
+def test_a_table_s_cells_are_escaped_and_sortable(book):
+    maps.show(pd.DataFrame({"name": ["<b>", "b"], "value": [1.5, 20_000.0]}), "Two rows")
+    assert "&lt;b&gt;" in book[0]
+    assert "<caption>Two rows</caption>" in book[0]
+    assert 'data-value="20000.0"' in book[0]
+    assert "20,000.0" in book[0]
+
+
+def test_the_book_s_knob_holds_every_choice_and_shows_the_first(book, study):
+    bands = np.full((3, len(study.bands)), 500)
+
+    def draw(band):
+        return maps.series([1, 2, 3], [4, 4, 4], bands, study=study, quantity=band)
+
+    maps.knob(draw, "A series.", band=["ndvi", "red", "nir"])
+    assert re.findall(r"<option>(\w+)</option>", book[0]) == ["ndvi", "red", "nir"]
+    assert book[0].count('class="arset-choice" hidden') == 2
+    assert 'aria-label="A series. band: red."' in book[0]
+
+
+def test_in_a_notebook_a_plotly_figure_is_shown_as_usual(monkeypatch, scene, study):
+    shown = []
+    monkeypatch.delenv("ARSET_BOOK", raising=False)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    fig = maps.timeline([scene], study=study)
+    maps.show(fig, "Clouds")
+    assert shown == [fig]
+    assert fig.layout.meta == {"alt": "Clouds"}
+
+
+def test_the_real_label_file_is_drawn_in_its_own_colours(real, study):
+    path = real / "cdl_2021_30m_kansas.tif"
+    labels = SimpleNamespace(path=path, confidence=None, year=2021, simulated=False)
+    with rasterio.open(path) as source:
+        palette, bounds = source.colormap(1), source.bounds
+        values = source.read(1)[:300, :300]
+    area = Area("k", {"en": "Kansas"}, (bounds.left, bounds.top - 9000, bounds.left + 9000, bounds.top), "EPSG:5070")
+    picture = maps.labels_map(labels, area, study=study).axes[0].images[0].get_array()
+    for code in np.unique(values).tolist():
+        assert np.abs(picture[values == code].astype(int) - palette[code][:3]).max() <= 2, code
