@@ -1,0 +1,85 @@
+"""The labs: pairs in step, nothing stored that a run makes, and each runs as a learner runs it, at a small scale."""
+
+import itertools
+import os
+import re
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+LABS = Path(__file__).resolve().parents[1] / "labs"
+SOURCES = sorted(LABS.glob("*/*.py"))
+
+
+def by_name(path):
+    return f"{path.parent.name}/{path.stem}"
+
+
+def cells_of(notebook):
+    return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in notebook.cells]
+
+
+every_lab = pytest.mark.parametrize("source", SOURCES, ids=by_name)
+
+
+def test_there_are_labs():
+    assert SOURCES
+
+
+@every_lab
+def test_source_and_notebook_hold_the_same_cells(source):
+    pair = source.with_suffix(".ipynb")
+    assert pair.exists(), f"make it: jupytext --to ipynb {source}"
+    same = cells_of(jupytext.read(source)) == cells_of(nbformat.read(pair, 4))
+    assert same, f"out of step: jupytext --update --to ipynb {source}"
+
+
+@every_lab
+def test_the_stored_notebook_holds_no_outputs(source):
+    for cell in nbformat.read(source.with_suffix(".ipynb"), 4).cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@every_lab
+def test_a_lab_has_one_title_no_skipped_heading_and_a_length_one_can_finish(source):
+    cells = jupytext.read(source).cells
+    text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+    levels = [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    solutions = [c for c in cells if "hide-cell" in c.metadata.get("tags", [])]
+    code = [c for c in cells if c.cell_type == "code"]
+    assert 15 <= len(code) - len(solutions) <= 25
+    assert len(solutions) == text.count(":class: exercise")
+
+
+@every_lab
+def test_a_lab_begins_by_looking_at_the_machine_and_asserts_what_it_claims(source):
+    code = [c.source for c in jupytext.read(source).cells if c.cell_type == "code"]
+    assert "check_env()" in code[0]
+    assert sum("assert " in c for c in code) >= len(code) / 2
+
+
+@pytest.mark.labs
+@pytest.mark.spark
+@every_lab
+def test_a_lab_runs_and_its_asserts_hold(source, tmp_path, monkeypatch):
+    from nbclient import NotebookClient
+
+    for name, value in {"ARSET_SCALE": "small", "ARSET_DATA": str(tmp_path), "JUPYTER_PLATFORM_DIRS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("ARSET_BOOK", raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(LABS.parent), os.environ.get("PYTHONPATH", "")]).rstrip(":"))
+    notebook = nbformat.read(source.with_suffix(".ipynb"), 4)
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(source.parent)}}
+    ).execute()  # raises at the first cell that fails
+    alone = [
+        cell.source.splitlines()[0]
+        for cell in notebook.cells
+        if cell.cell_type == "code" and not cell.outputs and "hide-cell" not in cell.metadata.get("tags", [])
+    ]
+    assert alone in ([], alone[:1]), f"cells that show nothing: {alone}"
