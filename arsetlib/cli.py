@@ -48,9 +48,10 @@ def scenes(study: StudyName, year: Years = None, cache: Cache = Path("data"), as
     from arsetlib import catalogue
 
     loaded = load(study, year)
-    found = catalogue.find_scenes(loaded, cache=cache / loaded.key, progress=not as_json)
+    folder = store(cache, loaded)
+    found = catalogue.find_scenes(loaded, cache=folder, progress=not as_json)
     per_year = {y: sum(1 for s in found if s.datetime.startswith(str(y))) for y in loaded.years}
-    report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "saved": str(cache / loaded.key)}
+    report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "saved": str(folder)}
     lines = [f"{len(found)} scenes for {loaded.title()}"]
     lines += [f"  {y}: {n}" for y, n in per_year.items()]
     lines += [f"  dropped, {reason.replace('_', ' ')}: {n}" for reason, n in found.dropped.items()]
@@ -74,8 +75,9 @@ def ingest(
     from arsetlib.ingest import ingest as build
 
     loaded = load(study, year)
-    found = catalogue.find_scenes(loaded, cache=cache / loaded.key, progress=not as_json)
-    labels = {y: catalogue.find_labels(loaded, y, cache / loaded.key / "labels") for y in loaded.years}
+    folder = store(cache, loaded)
+    found = catalogue.find_scenes(loaded, cache=folder, progress=not as_json)
+    labels = {y: catalogue.find_labels(loaded, y, folder.parent / "labels", not as_json) for y in loaded.years}
     spark = None if master == "none" and not remote else engine.session(master, remote)
     summary = build(loaded, found, labels, out, spark=spark, every=every, per_class=per_class, progress=not as_json)
     show(vars(summary), as_json, str(summary))
@@ -123,6 +125,11 @@ def load(study: str, years: list[int] | None):
         if year not in loaded.years:
             raise StudyError(f"Study {loaded.key!r} has no year {year}. It has: {', '.join(map(str, loaded.years))}.")
     return loaded.replace(years=tuple(sorted(set(years)))) if years else loaded
+
+
+def store(cache: Path, study) -> Path:
+    """Folder of a study's item list; each choice of years has its own."""
+    return cache / study.key / "-".join(map(str, study.years))
 
 
 def show(report: dict, as_json: bool, words: str) -> None:

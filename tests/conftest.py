@@ -1,6 +1,7 @@
 """Fixtures that several test modules share."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,15 @@ def spark():
     session = engine.session("local[2]")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def delta(tmp_path_factory) -> Path:
+    """One year of a tiny simulated delta; ``study.toml`` is its study, ``two_areas.toml`` a smaller one."""
+    from arsetlib import simulate
+
+    out = simulate.delta(tmp_path_factory.mktemp("delta") / "delta", scale=0.03, years=(2021,), jobs=1, progress=False)
+    text = (out / "study.toml").read_text(encoding="utf-8")
+    fewer = re.sub(r"\[areas\.box_[2-7]\]\n(?:.+\n)+\n?", "", text)
+    (out / "two_areas.toml").write_text(fewer, encoding="utf-8")
+    return out

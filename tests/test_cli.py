@@ -1,0 +1,103 @@
+"""The command line: the whole path in a shell, one message and an exit code where something is wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from arsetlib import cli, pixels
+
+COMMANDS = ("simulate", "scenes", "ingest", "describe", "check", "doctor")
+
+
+def arset(*arguments, folder=None):
+    """Run ``arset`` as a shell would."""
+    program = [sys.executable, "-c", "from arsetlib.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(program, capture_output=True, text=True, cwd=folder, timeout=300)
+
+
+def called(*arguments):
+    """Run ``arset`` in this process; faster."""
+    return CliRunner().invoke(cli.app, list(map(str, arguments)))
+
+
+@pytest.fixture(scope="module")
+def made(delta, tmp_path_factory):
+    """A table made by the command line, in this process and without Spark."""
+    folder = tmp_path_factory.mktemp("cli")
+    study = delta / "two_areas.toml"
+    done = called("ingest", study, folder / "pixels", "--master", "none", "--every", 2, "--cache", folder, "--json")
+    assert done.exit_code == 0, done.output
+    return folder / "pixels", json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    text = called(command, "--help").output
+    assert f"Example: arset {command}" in text
+
+
+def test_ingest_prints_what_it_made_and_dropped(made):
+    path, report = made
+    assert report["rows"] == pixels.read(path).num_rows > 0
+    assert report["counts"]["observations_dropped_by_scl"] > 0
+
+
+def test_scenes_tells_how_many_it_found_and_dropped(delta, tmp_path):
+    done = called("scenes", delta / "study.toml", "--cache", tmp_path, "--json")
+    report = json.loads(done.stdout)
+    assert report["scenes"] == report["per_year"]["2021"] > 50
+    assert report["dropped"]["older_processing"] > 0
+    assert "scenes for" in called("scenes", delta / "study.toml", "--cache", tmp_path).stdout
+
+
+def test_describe_and_check_read_what_ingest_made(made):
+    path, report = made
+    words = called("describe", path)
+    assert f"{report['rows']:,}" in words.stdout
+    assert "SIMULATED" in words.stdout
+    assert json.loads(called("describe", path, "--json").stdout)["rows"] == report["rows"]
+    assert called("check", path).exit_code == 0
+
+
+def test_check_exits_1_and_names_the_rule_where_a_row_is_broken(made, tmp_path):
+    table = pixels.read(made[0])
+    scl = table.column_names.index("scl")
+    short = [v.as_py()[:-1] if i == 3 else v.as_py() for i, v in enumerate(table["scl"])]
+    broken = table.set_column(scl, table.schema.field("scl"), [short])
+    pixels.write(broken.to_batches(), tmp_path / "broken.parquet", pixels.Meta.of(table))
+    done = called("check", tmp_path / "broken.parquet")
+    assert done.exit_code == 1
+    assert "row 3" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("ingest", "misissippi_delta", "out"), "did you mean 'mississippi_delta'"),
+        (("ingest", "mississippi_delta", "out", "--year", "1999"), "has no year 1999"),
+        (("describe", "nowhere"), "nowhere"),
+        (("check", "nowhere"), "nowhere"),
+    ],
+)
+def test_a_problem_is_one_message_and_exit_code_1_and_no_traceback(tmp_path, arguments, says):
+    done = arset(*arguments, folder=tmp_path)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("arset: ")
+
+
+def test_a_call_that_cannot_be_meant_exits_2(tmp_path):
+    assert arset("ingest", folder=tmp_path).returncode == 2
+    assert arset("ingest", "sample", "out", "--evry", "3", folder=tmp_path).returncode == 2
+
+
+def test_simulate_makes_a_study_that_ingest_reads(tmp_path):
+    done = arset("simulate", tmp_path / "d", "--scale", "0.02", "--year", "2021", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["simulated"]
+    assert called("scenes", report["study"], "--cache", tmp_path).exit_code == 0
