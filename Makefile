@@ -52,6 +52,10 @@ check-book: env chromium ## look at the built book with a real browser
 labs: env data ## run every lab from start to end, as a learner would
 	$(RUN) python -m pytest -m labs
 
+.PHONY: live
+live: env ## test against the real services on the internet
+	$(RUN) python -m pytest -m live
+
 .PHONY: bench
 bench: env data ## measure the headline figures, write benchmarks/results.json
 	$(UV) sync --quiet --locked --inexact --python $(PYTHON) $(EXTRAS:%=--extra %) $(GROUPS:%=--group %) --group bench

