@@ -27,7 +27,7 @@ def main(folder):
         pip = find_pip() or [sys.executable, str(fetch_pip(Path(scratch)) / "pip")]
         command = [*pip, "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target", folder, UV]
         environment = {name: value for name, value in os.environ.items() if name not in ("PIP_USER", "PIP_TARGET")}
-    environment["PIP_ROOT_USER_ACTION"] = "ignore"  # a folder of our own is no system package
+        environment["PIP_ROOT_USER_ACTION"] = "ignore"  # a folder of our own is no system package
         return subprocess.call(command, env=environment)
 
 
