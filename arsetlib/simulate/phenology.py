@@ -178,15 +178,27 @@ class Season:
         infrared = np.array([0, 0, 0, 0, 0.2, 0.7, 1, 1, 1, 1, 0.3, 0.1])
         dryness = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.9, 1])
         shape = np.exp(-0.10 * z[:, :1] * chlorophyll + 0.055 * z[:, 1:2] * infrared + 0.09 * z[:, 2:3] * dryness)
-        self.fresh = (np.stack([spectra.green(int(c)) for c in self.code]) * shape).astype(np.float32)
-        self.dry = np.stack([spectra.withered(int(c)) for c in self.code])
-        self.dry = (self.dry * np.exp(0.12 * z[:, 3:4])).astype(np.float32)
-        self.tone = np.exp(0.13 * z[:, 4]).astype(np.float32)
+        fade = np.exp(0.12 * z[:, 3:4])
+        wheat = np.isin(self.code, (land.WHEAT, land.WHEAT_SOY))
+        field = np.isin(self.code, list(CROPS))
+        before = np.where(wheat, land.WHEAT, np.where(field, land.GRASS, self.code))  # what stands there off season
+        self.fresh, self.fresh_before = (
+            (np.stack([spectra.green(int(c)) for c in codes]) * shape).astype(np.float32)
+            for codes in (self.code, before)
+        )
+        self.dry, self.dry_before = (
+            (np.stack([spectra.withered(int(c)) for c in codes]) * fade).astype(np.float32)
+            for codes in (self.code, before)
+        )
+        self.tone = np.exp(0.18 * z[:, 4]).astype(np.float32)
 
     def state(self, day: int) -> State:
         """How all units look on a day of the year."""
         leaf, greenness = self._canopy(day)
-        return State(leaf, greenness, self._below(day), self.fresh, self.dry)
+        grown = ((day > self.p["planted"] + 6) & (day < self.p["harvest"]))[:, None]
+        fresh = np.where(grown, self.fresh, self.fresh_before)
+        dry = np.where(grown, self.dry, self.dry_before)
+        return State(leaf, greenness, self._below(day), fresh, dry)
 
     def _canopy(self, day):
         p = self.p

@@ -169,7 +169,7 @@ def _veil(rng, shape):
     if rng.random() > 0.33:
         return np.float32(0)
     strength = rng.gamma(1.6, 0.055)
-    return (np.clip(0.8 + 0.7 * smooth(rng, shape, 110, 2), 0, 3) * strength).astype(np.float32)
+    return (np.clip(0.6 + 0.8 * smooth(rng, shape, 80, 2), 0, 3) * strength).astype(np.float32)
 
 
 def _shadow(solid, one, low):
@@ -185,7 +185,7 @@ def _shadow(solid, one, low):
 
 def _air(rng, shape, one):
     """Errors of the correction: haze left in or taken out too much, and the slant of view."""
-    left = rng.normal(0.006, 0.011)
+    left = rng.normal(0.006, 0.014)
     added = left * _HAZE + 0.0015 * rng.standard_normal(12)
     side = 1 if one.orbit == 26 else -1
     slant = side * np.interp(_WAVELENGTH, [443, 740, 2190], [0.045, 0.03, 0.04])
@@ -220,16 +220,16 @@ def classify(seed: int, one: Pass, above: Sky, seen: np.ndarray, bands: dict[str
     scl[(nir < 0.10) & (swir < 0.14)] = DARK
     scl[((ndwi > 0.0) | ((ndvi < 0.12) & (nir < 0.09))) & (swir < 0.11 + 0.01 * wobble)] = WATER
     scl[(above.shade * (1 - above.cloud) > 0.38 + 0.16 * wobble) & (nir < 0.24)] = SHADOW
-    # What the detector makes of cloud: a veil of less than a seventh is mostly missed.
+    # What the detector makes of cloud: a veil of less than an eighth is mostly missed.
     felt = above.cloud * np.exp(0.30 * wobble)
     high_veil = rng.random() < 0.5
-    scl[felt > 0.17] = UNCLASSIFIED
-    scl[(felt > 0.12) & (felt < 0.32) & high_veil] = CIRRUS
+    scl[felt > 0.13] = UNCLASSIFIED
+    scl[(felt > 0.09) & (felt < 0.32) & high_veil] = CIRRUS
     scl[felt > 0.32] = MEDIUM
     scl[felt > 0.62] = HIGH
     scl[(felt > 0.9) & (wobble > 2.4) & (one.day < 80)] = SNOW
     # Bright roofs and sand bars pass for cloud at times, at cloud edges for nothing known.
-    scl[(blue > 0.19) & (ndvi < 0.25) & (wobble > 0.2) & (felt <= 0.17)] = MEDIUM
+    scl[(blue > 0.19) & (ndvi < 0.25) & (wobble > 0.2) & (felt <= 0.13)] = MEDIUM
     scl[bands["swir22"] > 1.4] = SATURATED
     scl[~seen] = 0
     return scl
