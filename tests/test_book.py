@@ -2,6 +2,7 @@
 
 import gzip
 import http.server
+import itertools
 import os
 import shutil
 import threading
@@ -102,13 +103,15 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visit(server, browser):
-    """Open a page of the site. The page remembers foreign requests, failures and errors in ``page.trouble``."""
+    """Open a page of the site; it brings ``trouble`` (foreign requests, failures, errors) and ``weight`` (bytes)."""
     contexts = []
 
     def open_page(path, scheme="light", width=1280, height=900):
-        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
+        context = browser.new_context(
+            color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": height}
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
@@ -126,52 +129,70 @@ def visit(server, browser):
         page.on("pageerror", lambda e: page.trouble.append(f"error: {e}"))
         server.sent = 0
         page.goto(f"{server.url}/{path}", wait_until="load")
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")  # whatever loads lazily
         page.wait_for_load_state("networkidle")
+        page.evaluate("window.scrollTo(0, 0)")
+        page.weight = server.sent
         return page
 
     yield open_page
     for context in contexts:
-        context.close()
+        context.close()  # closing twice does no harm
 
 
-every_page = pytest.mark.parametrize("path", PAGES)
-every_lab = pytest.mark.parametrize("path", LABS)
+@pytest.fixture(scope="module", params=PAGES)
+def path(request):
+    return request.param
+
+
+# One load of each kind serves all tests of a page.
+@pytest.fixture(scope="module")
+def page(visit, path):
+    page = visit(path)
+    yield page
+    page.context.close()
+
+
+@pytest.fixture(scope="module")
+def dark(visit, path):
+    page = visit(path, scheme="dark")
+    yield page
+    page.context.close()
+
+
+@pytest.fixture(scope="module")
+def phone(visit, path):
+    page = visit(path, width=390, height=844)
+    yield page
+    page.context.close()
+
+
+every_lab = pytest.mark.parametrize("lab", LABS)
 
 
 # -- promises of every page -----------------------------------------------------------------------------------------
 
 
-@every_page
-def test_page_asks_no_other_host_and_reports_no_error(visit, path):
-    page = visit(path)
-    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_load_state("networkidle")
+def test_page_asks_no_other_host_and_reports_no_error(page):
     assert page.trouble == []
 
 
-@every_page
-def test_page_weighs_less_than_3_mb(visit, server, path):
-    page = visit(path)
-    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_load_state("networkidle")
-    assert 0 < server.sent < 3 * MEGABYTE
+def test_page_weighs_less_than_3_mb(page):
+    assert 0 < page.weight < 3 * MEGABYTE
 
 
-@every_page
-def test_plotly_loads_only_where_a_figure_needs_it(visit, path):
-    page = visit(path)
+def test_plotly_loads_only_where_a_figure_needs_it(page):
     loaded = page.evaluate("typeof window.Plotly !== 'undefined'")
     assert loaded == (page.locator(".plotly-graph-div").count() > 0)
 
 
-@every_page
-def test_every_picture_is_drawn_and_has_a_text(visit, path):
-    page = visit(path)
+def test_every_picture_is_drawn_and_has_a_text(page):
     page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
     page.wait_for_load_state("networkidle")
     pictures = page.evaluate(
         """[...document.querySelectorAll('img')].filter(i => i.offsetParent).map(i =>
-             ({src: i.src.slice(0, 90), width: i.naturalWidth, alt: i.getAttribute('alt'), content: !!i.closest('article')}))"""
+             ({src: i.src.slice(0, 90), width: i.naturalWidth, alt: i.getAttribute('alt'),
+               content: !!i.closest('article')}))"""
     )
     for picture in pictures:
         assert picture["width"] > 0, f"not drawn: {picture['src']}"
@@ -184,9 +205,7 @@ def test_every_picture_is_drawn_and_has_a_text(visit, path):
     assert unnamed == []
 
 
-@every_page
-def test_every_figure_reacts(visit, path):
-    page = visit(path)
+def test_every_figure_reacts(page):
     for knob in page.locator(".arset-knob").all():
         check_knob(knob)
     for plot in page.locator(".plotly-graph-div").all():
@@ -207,7 +226,8 @@ def check_plot(page, plot):
     svg = plot.locator(".main-svg").first.bounding_box()
     assert svg["width"] > 100
     assert svg["height"] > 100
-    view = "d => JSON.stringify(Object.keys(d._fullLayout).filter(k => /^[xy]axis/.test(k)).map(k => d._fullLayout[k].range))"
+    view = """d => JSON.stringify(
+        Object.keys(d._fullLayout).filter(k => /^[xy]axis/.test(k)).map(k => d._fullLayout[k].range))"""
     before = plot.evaluate(view)
     pads = plot.locator(".nsewdrag")
     if pads.count():
@@ -277,10 +297,9 @@ CONTRAST = """
 """  # noqa: E501
 
 
-@every_page
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_is_readable_in_both_themes(visit, path, scheme):
-    page = visit(path, scheme=scheme)
+def test_text_is_readable_in_both_themes(request, scheme):
+    page = request.getfixturevalue("page" if scheme == "light" else "dark")
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     assert page.evaluate(CONTRAST) == []
     for plot in page.locator(".js-plotly-plot").all():
@@ -305,9 +324,8 @@ def contrast(a, b):
     return (high + 0.05) / (low + 0.05)
 
 
-@every_page
-def test_page_fits_a_phone(visit, path):
-    page = visit(path, width=390, height=844)
+def test_page_fits_a_phone(phone):
+    page = phone
     wide = page.evaluate(
         """(() => { const w = document.documentElement.clientWidth;
              if (document.documentElement.scrollWidth <= w) return [];
@@ -321,19 +339,15 @@ def test_page_fits_a_phone(visit, path):
     assert page.locator("article p").first.evaluate("p => parseFloat(getComputedStyle(p).fontSize)") >= 14
 
 
-@every_page
-def test_page_with_simulated_data_says_so(visit, path):
-    page = visit(path)
+def test_page_with_simulated_data_says_so(page):
     if page.locator(".arset-figure, .arset-knob, .cover").count():
         assert "simulated" in page.locator("article").inner_text().lower()
 
 
-@every_page
-def test_page_has_one_title_and_ordered_headings(visit, path):
-    page = visit(path)
+def test_page_has_one_title_and_ordered_headings(page):
     levels = page.evaluate("[...document.querySelectorAll('article :is(h1,h2,h3,h4)')].map(h => +h.tagName[1])")
     assert levels.count(1) == 1
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
 
 
 # -- promises of the site -------------------------------------------------------------------------------------------
@@ -363,21 +377,20 @@ def test_theme_can_be_switched_by_hand(visit):
 
 
 @every_lab
-def test_lab_offers_its_notebook(visit, server, path):
-    page = visit(path)
+def test_lab_offers_its_notebook(visit, server, lab):
+    page = visit(lab)
     links = page.evaluate("[...document.querySelectorAll('a')].map(a => a.href)")
-    name = path.removesuffix(".html")
+    name = lab.removesuffix(".html")
     colab = [link for link in links if "colab" in link]
     assert colab
     assert all(link.endswith(f"{name}.ipynb") for link in colab)
     assert f"{server.url}/_sources/{name}.ipynb" in links
     assert page.request.get(f"{server.url}/_sources/{name}.ipynb").json()["nbformat"] == 4
-    page.request.dispose()
 
 
 @every_lab
-def test_lab_ran_without_error(visit, path):
-    page = visit(path)
+def test_lab_ran_without_error(visit, lab):
+    page = visit(lab)
     assert page.locator(".cell_output").count() > 0
     assert page.locator(".cell_output .traceback").count() == 0
 
@@ -388,7 +401,8 @@ def test_links_between_pages_lead_somewhere(visit):
     for path in PAGES:
         html = (SITE / path).read_text(encoding="utf-8")
         for href in page.evaluate(
-            "h => [...new DOMParser().parseFromString(h, 'text/html').querySelectorAll('a[href]')].map(a => a.getAttribute('href'))",
+            """h => [...new DOMParser().parseFromString(h, 'text/html').querySelectorAll('a[href]')]
+                 .map(a => a.getAttribute('href'))""",
             html,
         ):
             parts = urlsplit(href)

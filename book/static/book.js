@@ -63,7 +63,8 @@
       const sidebar = document.getElementById(id);
       if (!wired || wired.closest(".bd-header-article") || !sidebar) continue;
       others.forEach((button) => button.addEventListener("click", () => {
-        if (getComputedStyle(sidebar).display === "none") wired.click();
+        const { left, right } = sidebar.getBoundingClientRect();
+        if (window.innerWidth < 1200 && (right <= 0 || left >= window.innerWidth || left === right)) wired.click();
       }));
     }
   }
