@@ -165,11 +165,18 @@ class Benchmarks(SphinxDirective):
 
 
 def machine_words(run):
-    machine = run.get("machine", "an unnamed machine")
-    if isinstance(machine, dict):
-        machine = ", ".join(f"{key} {value}" for key, value in machine.items())
-    when = f", {run['date']}" if run.get("date") else ""
-    return f"Measured on {machine}{when}."
+    """``{"benchmark": "storage", "machine": {"processor": …, "cores": 2, "memory_gib": 15.6, …}}`` in a sentence."""
+    machine = run.get("machine") or {}
+    said = {
+        "processor": "{}",
+        "cores": "{} cores",
+        "memory_gib": "{} GiB of memory",
+        "system": "{}",
+        "python": "Python {}",
+        "date": "{}",
+    }
+    known = [text.format(machine[key]) for key, text in said.items() if key in machine]
+    return f"{run.get('benchmark', 'Benchmark').capitalize()}, measured on {', '.join(known) or 'an unnamed machine'}."
 
 
 def figure_row(figure):
@@ -178,8 +185,8 @@ def figure_row(figure):
     state = "" if goal is None else (" met" if value >= goal else " missed")
     verdict = {"": "informs", " met": f"{number(goal)} · met", " missed": f"{number(goal)} · missed"}[state]
     return (
-        f'<tr class="bench-row{state}"><th scope="row">{html.escape(figure["name"])}</th>'
-        f'<td class="bench-value">{number(value)} <span>{html.escape(unit)}</span></td>'
+        f'<tr class="bench-row{state}"><th scope="row">{html.escape(figure["name"].replace("_", " "))}</th>'
+        f'<td class="bench-value">{number(value)} <span>{html.escape({"x": "×"}.get(unit, unit))}</span></td>'
         f"<td>{verdict}</td><td>{bars(figure.get('sides') or {})}</td></tr>"
     )
 
@@ -189,7 +196,7 @@ def bars(sides):
     numbers = {name: value for name, value in sides.items() if isinstance(value, int | float)}
     most = max((abs(v) for v in numbers.values()), default=0) or 1
     return "".join(
-        f'<div class="bar"><span class="bar-name">{html.escape(str(name))}</span>'
+        f'<div class="bar"><span class="bar-name">{html.escape(str(name).replace("_", " "))}</span>'
         f'<span class="bar-track"><span style="width:{max(abs(value) / most, 0.005):.1%}"></span></span>'
         f'<span class="bar-value">{number(value)}</span></div>'
         for name, value in numbers.items()
