@@ -349,8 +349,19 @@ def footprints(scenes, areas, *, study, labels=None, most=9):
     views = [("All areas", around), *((a.name.get("en", a.key), b) for a, b in zip(areas, boxes, strict=True))]
     views.append(("All scenes", _bounds_km(scenes, crs) if len(scenes) else around))
     layout = _layout("Where the scenes, the areas and the labels lie", 560, study.simulated)
-    layout["xaxis"] |= {"title": f"east in {CRS(crs).to_string()}, km", "range": _padded(around[:2]), "showgrid": False}
-    layout["yaxis"] |= {"title": "north, km", "range": _padded(around[2:]), "showgrid": False, "scaleanchor": "x"}
+    layout["xaxis"] |= {
+        "title": f"east in {CRS(crs).to_string()}, km",
+        "range": _padded(around[:2]),
+        "showgrid": False,
+        "tickformat": ".1~f",
+    }
+    layout["yaxis"] |= {
+        "title": "north, km",
+        "range": _padded(around[2:]),
+        "showgrid": False,
+        "scaleanchor": "x",
+        "tickformat": ".1~f",
+    }
     layout["updatemenus"] = [
         _menu([
             {"label": label, "method": "relayout",
@@ -804,7 +815,11 @@ def _data_uri(picture, kind, **options):
 def _table(frame, alt):
     """A table whose columns sort when their head is clicked; numbers stand right, with their unit's decimals."""
     key = f"arset-table-{next(_figure_numbers)}"
-    heads = "".join(f'<th scope="col"><button type="button">{html.escape(str(c))}</button></th>' for c in frame)
+    numeric = [_side(v) for v in frame.iloc[0]] if len(frame) else [""] * frame.shape[1]
+    heads = "".join(
+        f'<th scope="col"{side}><button type="button">{html.escape(str(c))}</button></th>'
+        for c, side in zip(frame, numeric, strict=True)
+    )
     rows = []
     for row in frame.itertuples(index=False):
         cells = "".join(
