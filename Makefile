@@ -17,6 +17,10 @@ MAKEFLAGS += --no-builtin-rules
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
+# Trust what the machine trusts: networks of schools and firms have certificates of their own.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS := true
+endif
 
 # The uv of this machine, else one that is fetched for this project alone.
 UV := $(or $(shell command -v uv 2>/dev/null),_build/uv/bin/uv)
