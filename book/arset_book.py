@@ -181,7 +181,7 @@ def machine_words(run):
 
 def figure_row(figure):
     value, goal = figure["value"], figure.get("goal")
-    unit = figure.get("unit") or ""
+    unit = "×" if figure.get("unit") == "x" else figure.get("unit") or ""
     state = "" if goal is None else (" met" if value >= goal else " missed")
     verdict = {"": "informs", " met": f"{number(goal)} · met", " missed": f"{number(goal)} · missed"}[state]
     return (
