@@ -258,9 +258,7 @@ class Study:
         path = Path(name)
         if path.suffix == ".toml":
             if not path.is_file():
-                raise StudyError(
-                    f"There is no study file {path}. Shipped studies are: {', '.join(shipped())}."
-                )
+                raise StudyError(f"There is no study file {path}. Shipped studies are: {', '.join(shipped())}.")
             return cls.parse(path.read_text(encoding="utf-8"), str(path), root=path.resolve().parent)
         if str(name) not in shipped():
             raise StudyError(
@@ -284,9 +282,7 @@ class Study:
             if area.key == key:
                 return area
         keys = [a.key for a in self.areas]
-        raise StudyError(
-            f"Study {self.key!r} has no area {key!r}{_near(key, keys)}. It has: {', '.join(keys)}."
-        )
+        raise StudyError(f"Study {self.key!r} has no area {key!r}{_near(key, keys)}. It has: {', '.join(keys)}.")
 
     def replace(self, **changes) -> Study:
         """The same study with other values, e.g. ``study.replace(years=(2021,))``."""
@@ -371,9 +367,7 @@ class _Reader:
             years=years,
             split=self.split(split_raw, years),
             block_m=self.number(split_raw.get("block_m", 10_000), "[split] block_m", 1e-6, 1e7),
-            season=self.season(
-                self.table(raw, "season", ("window_days", "step_days", "first_day", "last_day"))
-            ),
+            season=self.season(self.table(raw, "season", ("window_days", "step_days", "first_day", "last_day"))),
             bands=self.bands(head.get("bands", list(ALL_BANDS))),
             legend=self.legend(raw),
             labels=self.labels(labels),
@@ -396,9 +390,7 @@ class _Reader:
     def area(self, key: str, raw) -> Area:
         where = f"[areas.{key}]"
         self.known(raw, ("name", "bounds", "crs", "every"), where)
-        bounds = tuple(
-            self.number(v, f"{where} bounds", -1e9, 1e9) for v in self.items(raw.get("bounds"), where)
-        )
+        bounds = tuple(self.number(v, f"{where} bounds", -1e9, 1e9) for v in self.items(raw.get("bounds"), where))
         if len(bounds) != 4 or bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
             self.fail(
                 f"{where} bounds must be [west, south, east, north] with west < east, south < north; got {bounds}"
@@ -422,9 +414,7 @@ class _Reader:
         placed = [y for side in split.values() for y in side]
         if len(set(placed)) < len(placed):
             twice = sorted({y for y in placed if placed.count(y) > 1})
-            self.fail(
-                f"[split] has {twice} on two sides; a year seen in training tells the test what it will ask"
-            )
+            self.fail(f"[split] has {twice} on two sides; a year seen in training tells the test what it will ask")
         strangers = sorted(set(placed) - set(years))
         if strangers:
             self.fail(f"[split] names {strangers}, which [study] years does not have ({list(years)})")
@@ -434,9 +424,7 @@ class _Reader:
         day = {k: self.whole(v, f"[season] {k}", 1, 366) for k, v in raw.items()}
         season = Season(**day)
         if season.window_days % season.step_days:
-            self.fail(
-                f"[season] window_days = {season.window_days} is no multiple of step_days = {season.step_days}"
-            )
+            self.fail(f"[season] window_days = {season.window_days} is no multiple of step_days = {season.step_days}")
         if season.last_day < season.first_day:
             self.fail(f"[season] last_day = {season.last_day} comes before first_day = {season.first_day}")
         return season
@@ -445,9 +433,7 @@ class _Reader:
         bands = tuple(self.items(raw, "[study] bands"))
         for band in bands:
             if band not in ALL_BANDS:
-                self.fail(
-                    f"[study] bands has {band!r}{_near(str(band), ALL_BANDS)}; bands are {', '.join(ALL_BANDS)}"
-                )
+                self.fail(f"[study] bands has {band!r}{_near(str(band), ALL_BANDS)}; bands are {', '.join(ALL_BANDS)}")
         if not bands or len(set(bands)) < len(bands):
             self.fail(f"[study] bands must name each band once, got {list(bands)}")
         return bands
@@ -455,9 +441,7 @@ class _Reader:
     def labels(self, raw: dict) -> LabelSource:
         kind = raw.get("kind", "cdl")
         if kind not in LABEL_KINDS:
-            self.fail(
-                f"[labels] kind = {kind!r}{_near(str(kind), LABEL_KINDS)}; kinds are {', '.join(LABEL_KINDS)}"
-            )
+            self.fail(f"[labels] kind = {kind!r}{_near(str(kind), LABEL_KINDS)}; kinds are {', '.join(LABEL_KINDS)}")
         if kind in ("raster", "vector", "simulated") and "path" not in raw:
             self.fail(f"[labels] kind = {kind!r} needs path, e.g. path = 'labels_{{year}}.tif'")
         if kind == "vector" and "code_column" not in raw:
@@ -497,9 +481,7 @@ class _Reader:
             self.fail(f"{where} lacks codes; write a list such as [1, 12, '230-241'], [] or 'others'")
         codes = "others" if raw["codes"] == "others" else self.codes(raw["codes"], where)
         crop = self.flag(raw.get("crop", True), f"{where} crop")
-        return Class(
-            self.key(key, where), self.names(raw.get("name", {"en": key}), where), colour.lower(), codes, crop
-        )
+        return Class(self.key(key, where), self.names(raw.get("name", {"en": key}), where), colour.lower(), codes, crop)
 
     def codes(self, raw, where: str) -> tuple[int, ...]:
         codes: list[int] = []
@@ -526,15 +508,11 @@ class _Reader:
             self.fail(f"{where} must be a table, got {raw!r}")
         for k in raw:
             if k not in keys:
-                self.fail(
-                    f"{where} has the key {k!r}, which means nothing{_near(k, keys)}; keys are {', '.join(keys)}"
-                )
+                self.fail(f"{where} has the key {k!r}, which means nothing{_near(k, keys)}; keys are {', '.join(keys)}")
 
     def table(self, raw: dict, key: str, keys=None) -> dict:
         found = raw.get(key, {})
-        self.known(
-            found, keys if keys is not None else tuple(found) if isinstance(found, dict) else (), f"[{key}]"
-        )
+        self.known(found, keys if keys is not None else tuple(found) if isinstance(found, dict) else (), f"[{key}]")
         return found
 
     def items(self, value, where: str) -> list:
@@ -543,12 +521,7 @@ class _Reader:
         return value
 
     def whole(self, value, where: str, low: int, high: int) -> int:
-        if (
-            isinstance(value, date)
-            or not isinstance(value, int)
-            or isinstance(value, bool)
-            or not low <= value <= high
-        ):
+        if isinstance(value, date) or not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             self.fail(f"{where} must be a whole number from {low} to {high}, got {value!r}")
         return value
 
@@ -571,10 +544,6 @@ class _Reader:
     def names(self, value, where: str) -> dict[str, str]:
         if isinstance(value, str):
             return {"en": value}
-        if (
-            not isinstance(value, dict)
-            or not value
-            or not all(isinstance(v, str) and v for v in value.values())
-        ):
+        if not isinstance(value, dict) or not value or not all(isinstance(v, str) and v for v in value.values()):
             self.fail(f"{where} must be text or a table of languages such as {{ en = 'Corn', es = 'Maíz' }}")
         return dict(value)
