@@ -56,7 +56,7 @@ SCHEMA = pa.schema(
 )
 SMALL = tuple(name for name in SCHEMA.names if name not in SERIES)
 
-# Chosen by benchmarks/storage.py: see the figures `zstd_level_*` and `row_group_*` there.
+# Chosen by benchmarks/storage.py: see the figures of `zstd_level_*` and `row_group_*` there.
 ROW_GROUP = 8192  # rows
 ZSTD_LEVEL = 3
 
@@ -379,7 +379,8 @@ def write(batches: Iterable[pa.RecordBatch] | pa.Table, path: str | Path, meta: 
     """Write one Parquet file, whole or not at all.
 
     Series are stored as they are used, image by image, compressed with zstd; rows come in groups of
-    ``ROW_GROUP``; pages carry a checksum. What other layouts would bring is measured in benchmarks/storage.py.
+    ``ROW_GROUP``; pages carry a checksum. benchmarks/storage.py measures what else was tried: splitting low from
+    high bytes makes smaller files, but then reading is slower and no longer without a copy.
 
     Args:
         batches: Batches (or a table) in ``SCHEMA``; taken one at a time.
@@ -613,7 +614,7 @@ def _check_lengths(table: pa.Table, path: str | Path) -> None:
     """Byte lengths of the series must agree; a few comparisons on the offsets, so every read does it."""
     size = {"day": 2, "scl": 1, "bands": 2 * len(Meta.of(table).bands)}
     present = [name for name in SERIES if name in table.column_names]
-    counts = [np.diff(_buffers(table.column(name))[0]) / size[name] for name in present]
+    counts = [pc.binary_length(table.column(name)).to_numpy() / size[name] for name in present]
     if "num_images" in table.column_names:
         counts.append(table.column("num_images").to_numpy())
     if all(np.array_equal(counts[0], other) for other in counts[1:]):
@@ -821,7 +822,7 @@ def _broken_places(batch: pa.RecordBatch, meta: Meta, to_lonlat: Transformer) ->
 def _broken_series(batch: pa.RecordBatch, meta: Meta) -> Iterator[tuple]:
     """Rules on the byte strings: (rule, (P,) broken, words)."""
     images = batch.column("num_images").to_numpy()
-    sizes = {name: np.diff(_buffers(batch.column(name))[0]) for name in SERIES}
+    sizes = {name: pc.binary_length(batch.column(name)).to_numpy() for name in SERIES}
     width = {"day": 2, "scl": 1, "bands": 2 * len(meta.bands)}
     yield "num_images", images < 0, lambda i: str(images[i])
     fit = np.ones(batch.num_rows, bool)
