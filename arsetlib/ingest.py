@@ -591,7 +591,7 @@ def _prepare(run: Path, scenes: Scenes, plan: dict, identity: str) -> int:
             )
     elif any(run.glob("*.parquet")):
         raise IngestError(f"{run} holds Parquet files but no plan of a run. Give this run another folder.")
-    for leftover in (*run.glob("*.tmp*"), *run.glob("_failed")):
+    for leftover in (*run.glob(".*"), *run.glob("_failed")):  # half-written files of a killed run
         leftover.unlink()
     scenes.save(run / "_scenes.json")  # also of a rerun, whose links may be newer
     if not plan_file.exists():
