@@ -75,7 +75,7 @@ def test_a_lab_runs_and_its_asserts_hold(source, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(LABS.parent), os.environ.get("PYTHONPATH", "")]).rstrip(":"))
     notebook = nbformat.read(source.with_suffix(".ipynb"), 4)
     NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(source.parent)}}
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(source.parent)}}
     ).execute()  # raises at the first cell that fails
     alone = [
         cell.source.splitlines()[0]

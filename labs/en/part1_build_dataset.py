@@ -138,13 +138,14 @@ from arsetlib.labels import find_labels
 scenes = find_scenes(study, cache=work / "items.json", progress=BARS)
 labels = {y: find_labels(study, y, cache=DATA / "labels", progress=BARS) for y in study.years}
 this_year = [s for s in scenes if np.datetime64(s.day, "D").astype("M8[Y]") == np.datetime64(str(year))]
-print(f"{len(scenes)} scenes; dropped: {scenes.dropped}")
+print(f"{len(scenes)} scenes. Dropped:")
+print(pd.Series(scenes.dropped).to_string())
 
 one_each = {(s.day, s.tile, s.platform, s.datetime) for s in scenes}
 assert len(one_each) == len(scenes), "an image is in the list twice"
 
 # %% [markdown]
-# The line above counts what each filter on *scenes* dropped: wrong place, too cloudy, too little of the area, an older processing.
+# The lines above count what each filter on *scenes* dropped: wrong place, too cloudy, too little of the area, an older processing.
 # The last of these answers the question: ESA processes its archive again, and both versions can be listed. We keep the newest, as the original course did with its 'highest processing number'.
 #
 # :::{admonition} Predict
@@ -477,14 +478,18 @@ assert (again.rows, again.resumed) == (summary.rows, again.chunks)
 from arsetlib.catalogue import Scenes
 from arsetlib.ingest import IngestError
 
-one = study.replace(areas=study.areas[:1], years=(year,))
+one = study.replace(areas=tuple(under[scene.id][:1]), years=(year,))
 broken = replace(scene, hrefs=scene.hrefs | {"nir": "gone.tif"})
+said = ""
 try:
     ingest(one, Scenes((broken,)), labels, work / "broken", progress=False)
 except IngestError as error:
-    print(textwrap.fill(str(error), 100))
-assert not (work / "broken").exists(), "a table was made from a broken read"
+    said = str(error)
 shutil.rmtree(work / "broken.partial", ignore_errors=True)
+print(textwrap.fill(said, 100))
+
+assert "Could not read nir" in said
+assert not (work / "broken").exists(), "a table was made from a broken read"
 
 # %% [markdown]
 # One sentence says what, where and what next, and no table exists. A table under its final name is whole.
