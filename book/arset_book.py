@@ -132,9 +132,13 @@ def chips(entries):
 
 
 class Benchmarks(SphinxDirective):
-    """Figures of a results file as a table with bars: ``{benchmarks} benchmarks/results.json``."""
+    """Figures of a results file as a table with bars: ``{benchmarks} benchmarks/results.json``.
+
+    The body says what to show where that file does not exist.
+    """
 
     required_arguments = 1
+    has_content = True
 
     def run(self):
         path = Path(self.env.srcdir, self.arguments[0])
@@ -150,10 +154,7 @@ class Benchmarks(SphinxDirective):
     def absent(self):
         note = nodes.admonition(classes=["no-benchmark"])
         note += nodes.title(text="Not measured here")
-        note += nodes.paragraph(
-            text=f"This copy of the book was built without {self.arguments[0]}, so there is nothing to show. "
-            "Run make bench, then make book, to see your machine's figures."
-        )
+        self.state.nested_parse(self.content, self.content_offset, note)
         return note
 
     def table(self, figures):

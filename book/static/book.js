@@ -26,6 +26,14 @@
     return Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
   }
 
+  // Lines drawn in the light theme's ink would vanish on the dark paper.
+  const INK = "#22303c", PALE = "#dbe4e0";
+  function repaint(plot, dark) {
+    const [from, to] = dark ? [INK, PALE] : [PALE, INK];
+    const found = plot.data.flatMap((trace, i) => (trace.line?.color === from ? [i] : []));
+    if (found.length) window.Plotly.restyle(plot, { "line.color": to }, found);
+  }
+
   function dress(plot) {
     const dark = document.documentElement.dataset.theme === "dark";
     if (!light.has(plot)) {
@@ -40,11 +48,15 @@
         kept[`updatemenus[${i}].bordercolor`] = menu.bordercolor ?? "#dfe4e8";
       });
       (plot.layout.annotations ?? []).forEach((note, i) => {
-        if (note.font?.color) kept[`annotations[${i}].font.color`] = note.font.color;
+        for (const part of ["font.color", "arrowcolor", "bgcolor"]) {
+          const colour = part === "font.color" ? note.font?.color : note[part];
+          if (colour) kept[`annotations[${i}].${part}`] = colour;
+        }
       });
       light.set(plot, kept);
     }
     const kept = light.get(plot);
+    repaint(plot, dark);
     if (!dark) return window.Plotly.relayout(plot, kept);
     const css = getComputedStyle(document.documentElement);
     const [paper, ink, grid] = ["--plot-paper", "--plot-ink", "--plot-grid"].map((name) => css.getPropertyValue(name).trim());
@@ -76,7 +88,7 @@
     const fit = new ResizeObserver((entries) => entries.forEach(({ target, contentRect }) => {
       if (contentRect.width) window.Plotly.Plots.resize(target);
     }));
-    plots().forEach((plot) => { dress(plot); fit.observe(plot); });
+    plots().forEach((plot) => Promise.resolve(dress(plot)).then(() => fit.observe(plot)));
     new MutationObserver(() => plots().forEach(dress)).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   });
 })();
