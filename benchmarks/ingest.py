@@ -23,28 +23,80 @@ import numpy as np
 import pandas as pd
 import rasterio
 from pyproj import Transformer
+from rasterio.transform import from_origin
+from shapely import Polygon
 
 from arsetlib import catalogue, engine, simulate
 from arsetlib import ingest as module
 from arsetlib.study import Study
 
 DATA = Path("data/bench/delta")
+TILES = Path("data/bench/tiles")
 YEAR = 2021
+WIDTH = 109_800  # m, of a Sentinel-2 tile
 
 
 def place(scenes: int | None = None, side: int | None = None, every: int = 1):
-    """Study, scenes and labels: the dense box of the simulated delta, cut to a few scenes and pixels."""
+    """Study, scenes and labels: one area over the simulated delta, cut to a few scenes and a square of pixels."""
     study = Study.load(DATA / "study.toml").replace(years=(YEAR,))
-    area = study.areas[-1]
-    west, _, _, north = area.bounds
+    boxes = np.array([a.bounds for a in study.areas])
+    west, south, east, north = *boxes[:, :2].min(0), *boxes[:, 2:].max(0)
     if side:
-        area = replace(area, bounds=(west, north - side * 30, west + side * 30, north), every=every)
-    study = study.replace(areas=(replace(area, every=every),))
+        south, east = north - side * 30, west + side * 30
+    area = replace(study.areas[0], bounds=(west, south, east, north), every=every)
+    study = study.replace(areas=(area,))
     found = catalogue.find_scenes(study, progress=False)
     if scenes:
-        step = max(1, len(found) // scenes)
-        found = replace(found, items=found.items[::step][:scenes])
+        clear = sorted(found.items, key=lambda s: s.cloud)[:scenes]
+        found = replace(found, items=tuple(sorted(clear, key=lambda s: (s.day, s.id))))
     return study, found, {YEAR: catalogue.find_labels(study, YEAR, DATA / "labels")}
+
+
+def full_size(side: int, every: int, width: int):
+    """The same for one scene, on files as wide as real ones: simulated scene and labels repeated over a tile's width.
+
+    In files of 5 km the original's whole-file reads would cost next to nothing, and with them goes what it is about.
+    """
+    study, found, labels = place(scenes=1)
+    corner = found.items[0].transform
+    west, north = corner[2], corner[5]
+    tiles = tuple(_widen(s, west, north, width) for s in found)
+    x, y = Transformer.from_crs(found.items[0].epsg, 5070, always_xy=True).transform(west + 15_000, north - 15_000)
+    left, top = x // 30 * 30 + 15, y // 30 * 30 + 15
+    wide = TILES / f"labels_{side}.tif"
+    with rasterio.open(labels[YEAR].path) as src:
+        codes = np.tile(src.read(1), (10, 10))[:side, :side]
+        profile = {**src.profile, "width": side, "height": side, "transform": from_origin(left, top, 30, 30)}
+    with rasterio.open(wide, "w", **profile) as dst:
+        dst.write(codes, 1)
+    area = replace(study.areas[0], bounds=(left, top - side * 30, left + side * 30, top), every=every)
+    label = replace(labels[YEAR], path=wide, confidence=None, identity=wide.name)
+    return study.replace(areas=(area,)), replace(found, items=tiles), {YEAR: label}
+
+
+def _widen(scene, west: float, north: float, width: int):
+    """A scene's files, repeated to full size and written as Earth Search writes its own: COGs, blocks of 1024."""
+    hrefs = {}
+    for asset, href in scene.hrefs.items():
+        path = TILES / f"{scene.id}-{width}" / f"{asset}.tif"
+        hrefs[asset] = str(path)
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with rasterio.open(href) as src:
+            step, data = src.transform.a, src.read(1)
+            crs = src.crs
+        data = np.where(data == 0, np.median(data[data > 0]).astype(data.dtype), data)
+        cells = int(width // step)
+        data = np.tile(data, (-(-cells // data.shape[0]), -(-cells // data.shape[1])))[:cells, :cells]
+        profile = {"width": cells, "height": cells, "count": 1, "dtype": data.dtype, "crs": crs, "nodata": 0}
+        profile |= {"driver": "COG", "compress": "deflate", "predictor": 2, "blocksize": 1024, "num_threads": "2"}
+        with rasterio.open(path, "w", transform=from_origin(west, north, step, step), **profile) as dst:
+            dst.write(data, 1)
+    to_degrees = Transformer.from_crs(scene.epsg, 4326, always_xy=True)
+    corners = [(0, 0), (width, 0), (width, -width), (0, -width)]
+    footprint = Polygon([to_degrees.transform(west + dx, north + dy) for dx, dy in corners])
+    return replace(scene, hrefs=hrefs, footprint=footprint)
 
 
 def ours(study, scenes, labels, **how):
@@ -57,7 +109,7 @@ def original(study, scenes, labels) -> int:
     grid = module._Grid.of(labels[YEAR])
     chunks, _ = module._plan(study, scenes, labels, None, None)
     parts = [module._candidates(c, study, labels[YEAR], {}, study.areas[0].every) for c in chunks]
-    x, y = grid.centres(np.concatenate([p[0] for p in parts])[:], np.concatenate([p[1] for p in parts]))
+    x, y = grid.centres(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
     rows = []
     for scene in scenes:
         points = list(zip(*Transformer.from_crs(grid.crs, scene.epsg, always_xy=True).transform(x, y), strict=True))
@@ -150,26 +202,20 @@ def main() -> None:
     simulate.delta(DATA, years=(YEAR,))
     figures = measure.Figures("ingest")
     repeats = 1 if options.quick else 3
-    for kind, every, goal in (("dense", 1, 30), ("sparse", 15, 5)):
-        few = place(scenes=4 if options.quick else 12, side=32 if kind == "dense" else None, every=every)
-        windows = windows_of(*few)
-        seconds = measure.sides(
-            {
-                "ours": lambda few=few: ours(*few),
-                "bare reads": lambda windows=windows: bare(windows),
-                "original": lambda few=few: original(*few),
-            },
-            repeats,
-        )
+    for kind, every, side, goal in (("dense", 1, 256, 30), ("sparse", 15, 900, 5)):
+        few = full_size(96, every, WIDTH // 3) if options.quick else full_size(side, every, WIDTH)
+        ways = {"ours": lambda few=few: ours(*few), "original": lambda few=few: original(*few)}
+        seconds = measure.sides(ways, 1 if options.quick else 2)
         figures.add(f"{kind}_against_original", seconds["original"] / seconds["ours"], goal, "x", seconds)
     for kind, every in (("dense", 1), ("sparse", 15)):
-        whole = place(every=every, scenes=12 if options.quick else None)
+        whole = place(every=every, scenes=40 if options.quick else None)
         windows = windows_of(*whole)
-        seconds = measure.sides({"ours": lambda w=whole: ours(*w), "bare reads": lambda w=windows: bare(w)}, repeats)
+        ways = {"ours": lambda w=whole: ours(*w), "bare reads": lambda w=windows: bare(w)}
+        seconds = measure.sides(ways, repeats)
         figures.add(f"bare_reads_{kind}", seconds["bare reads"] / seconds["ours"], 0.6, "x", seconds)
     if not options.quick:
         scaling(figures)
-        small, large = peak_memory(32), peak_memory(64)
+        small, large = peak_memory(64), peak_memory(128)
         sides = {"quarter, MB": small, "whole, MB": large}
         figures.add("memory", 1500 / large, 1, "x", sides)
         figures.add("memory_flat", small / large, 0.9, "x", sides)
@@ -178,11 +224,11 @@ def main() -> None:
 
 def scaling(figures) -> None:
     """Each core count in a process of its own, since a process holds one Spark."""
-    times = {cores: spark_seconds(cores, 64) for cores in (1, 2)}
+    times = {cores: spark_seconds(cores, 128) for cores in (1, 2)}
     figures.add("cores", times[1] / times[2], 1.7, "x", {f"{c} core, s": t for c, t in times.items()})
     with chunk_pixels(16 * 16):
         timed = {}
-        for name, side in (("few", 32), ("many", 64)):
+        for name, side in (("few", 64), ("many", 128)):
             study, scenes, labels = place(side=side)
             started = time.perf_counter()
             timed[name] = ours(study, scenes, labels).chunks, time.perf_counter() - started

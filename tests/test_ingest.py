@@ -380,8 +380,8 @@ def test_a_broken_file_stops_with_scene_band_and_chunk_and_mending_it_resumes(pl
 
 
 def test_an_offset_that_contradicts_the_values_is_refused(place, tmp_path):
-    scene = place.scenes.items[4]
-    lying = module.replace(scene, offset=-1000 if scene.offset == 0 else 0)
+    scene = next(s for s in place.scenes if s.offset == 0)
+    lying = module.replace(scene, offset=-1000)
     items = tuple(lying if s.id == scene.id else s for s in place.scenes)
     with pytest.raises(IngestError, match=f"{scene.id}.*offset"):
         ingest(place.study, module.replace(place.scenes, items=items), place.labels, tmp_path / "o", progress=False)
