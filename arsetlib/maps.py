@@ -348,7 +348,7 @@ def footprints(scenes, areas, *, study, labels=None, most=9):
     around = np.concatenate([f(stacked[:, [i]], axis=0) for i, f in enumerate((np.min, np.max, np.min, np.max))])
     views = [("All areas", around), *((a.name.get("en", a.key), b) for a, b in zip(areas, boxes, strict=True))]
     views.append(("All scenes", _bounds_km(scenes, crs) if len(scenes) else around))
-    layout = _layout("Where the scenes, the areas and the labels lie", 560, study.simulated)
+    layout = _layout("Scenes, areas and labels", 560, study.simulated)
     layout["xaxis"] |= {
         "title": f"east in {CRS(crs).to_string()}, km",
         "range": _padded(around[:2]),
@@ -562,7 +562,7 @@ def timeline(scenes, *, study):
             marker={"symbol": symbols[i % len(symbols)], "color": LINES[i % len(LINES)], "size": 7, "opacity": 0.75},
             hovertemplate="%{text}<br>%{x|%-d %B %Y}, cloud %{y:.0f} %<extra></extra>",
         )  # fmt: skip
-    layout = _layout("When the scenes were taken, and how cloudy they are", 380, study.simulated)
+    layout = _layout("Scenes by date and cloud", 380, study.simulated)
     layout["xaxis"] |= {"title": "date"}
     layout["yaxis"] |= {"title": "cloud cover, %", "range": [-4, 104]}
     return fig.update_layout(layout)
@@ -646,13 +646,13 @@ def ndvi(red, nir):
 def _layout(title, height, simulated):
     axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": INK, "ticks": "outside", "tickcolor": GRID}
     layout = {
-        "title": {"text": title, "x": 0, "xref": "paper", "font": {"size": 16}},
+        "title": {"text": title, "x": 0.01, "xref": "container", "font": {"size": 16}},
         "font": {"family": FONT, "size": FONT_SIZE, "color": INK},
         "height": height,
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "margin": {"l": 10, "r": 10, "t": 88, "b": 10},
-        "legend": {"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top", "font": {"size": 12}},
+        "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "font": {"size": 12}},
         "hoverlabel": {"font": {"family": FONT}},
         "dragmode": "pan",
         "xaxis": axis | {"automargin": True},
