@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from arsetlib import catalogue, pixels, simulate
 from arsetlib.ingest import ingest
+from arsetlib.pixels import table as layout
 from arsetlib.study import Study
 
 PLACE = Path("data/benchmarks/storage")
@@ -78,7 +79,7 @@ def list_store(table: pa.Table, flat: pixels.Ragged) -> Store:
         day, scl, bands = (got[name].combine_chunks().flatten() for name in lists)
         return day.to_numpy(), scl.to_numpy(), bands.flatten().to_numpy().reshape(-1, flat.bands.shape[1])
 
-    settings = {"compression": "zstd", "compression_level": pixels.ZSTD_LEVEL, "row_group_size": pixels.ROW_GROUP}
+    settings = {"compression": "zstd", "compression_level": layout.ZSTD_LEVEL, "row_group_size": layout.ROW_GROUP}
     return Store("lists.parquet", lambda path: pq.write_table(nested, path, **settings), read)
 
 
@@ -86,7 +87,7 @@ def arset_store(table: pa.Table, bands: int) -> Store:
     def read(path):
         files = [str(file) for file in sorted(path.glob("**/*.parquet"))]
         got = pa.concat_tables([pq.ParquetFile(f).read(["img_dates", "scl_vals", "bands"]) for f in files])
-        day, scl, raw = (pixels._buffers(got[name])[1] for name in got.column_names)
+        day, scl, raw = (layout._buffers(got[name])[1] for name in got.column_names)
         big = raw.view(">u2").reshape(-1, bands)
         return day.view(">u2").astype("<u2"), scl, big.astype("<u2")
 
@@ -188,13 +189,13 @@ def layouts(flat: pixels.Ragged) -> dict[str, tuple[np.ndarray, Callable]]:
 
 
 def layout_store(name: str, flat: pixels.Ragged, buffer: np.ndarray, back: Callable, **changed) -> Store:
-    column = pixels._binary(np.ascontiguousarray(buffer), flat.offsets, 2 * flat.bands.shape[1])
-    day, scl = (pixels._binary(np.ascontiguousarray(v), flat.offsets, v.itemsize) for v in (flat.day, flat.scl))
+    column = layout._binary(np.ascontiguousarray(buffer), flat.offsets, 2 * flat.bands.shape[1])
+    day, scl = (layout._binary(np.ascontiguousarray(v), flat.offsets, v.itemsize) for v in (flat.day, flat.scl))
     table = pa.table({"day": day, "scl": scl, "bands": column})
     settings = {
         "compression": "zstd",
-        "compression_level": pixels.ZSTD_LEVEL,
-        "row_group_size": pixels.ROW_GROUP,
+        "compression_level": layout.ZSTD_LEVEL,
+        "row_group_size": layout.ROW_GROUP,
         "use_dictionary": False,
         "write_statistics": False,
         "write_page_checksum": True,
@@ -202,7 +203,7 @@ def layout_store(name: str, flat: pixels.Ragged, buffer: np.ndarray, back: Calla
 
     def read(path):
         got = pq.read_table(path, page_checksum_verification=True)
-        parts = [pixels._buffers(got[column].combine_chunks())[1] for column in pixels.SERIES]
+        parts = [layout._buffers(got[column].combine_chunks())[1] for column in pixels.SERIES]
         return parts[0].view("<u2"), parts[1], back(parts[2])
 
     return Store(f"{name}.parquet", lambda path: pq.write_table(table, path, **(settings | changed)), read)

@@ -1,0 +1,171 @@
+"""What a pixel table holds: a summary in one pass, and queries in SQL.
+
+Lab: part1_build_dataset.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from arsetlib import cdl
+from arsetlib.pixels.table import SERIES, Meta, _with_meta, files, ragged, stream
+
+
+def summary(path: str | Path) -> dict:
+    """Count and measure a table in one streamed pass, memory flat.
+
+    Args:
+        path: Folder or file.
+
+    Returns:
+        JSON values: ``study``, ``simulated``, ``crs``, ``resolution``, ``files``, ``bytes``, ``rows``,
+        ``observations``, ``areas``, ``years`` and ``codes`` (key to rows), ``images`` (per row: min, median, mean,
+        max), ``dates`` (first and last, or None where there is no image), ``bands`` (name to mean and std, DN, of
+        valid values; None where there is none).
+
+    Raises:
+        PixelError: The table is missing, unfinished or damaged.
+
+    Lab: part1_build_dataset.
+    """
+    meta, found = Meta.of(path), files(path)
+    counts = {"area": Counter(), "year": Counter(), "label_code": Counter(), "num_images": Counter()}
+    moments = np.zeros((3, len(meta.bands)))
+    first, last = 2**16, -1
+    for part in stream(path, [*counts, *SERIES]):
+        for name, counter in counts.items():
+            _count(counter, part.batch.column(name))
+        flat = ragged(_with_meta(part.batch, meta))
+        moments += _moments(flat.bands)
+        if len(flat.day):
+            first, last = min(first, int(flat.day.min())), max(last, int(flat.day.max()))
+    images = counts["num_images"]
+    return {
+        "study": meta.study,
+        "simulated": meta.simulated,
+        "crs": meta.crs,
+        "resolution": meta.resolution,
+        "files": len(found),
+        "bytes": sum(file.stat().st_size for file in found),
+        "rows": images.total(),
+        "observations": sum(n * rows for n, rows in images.items()),
+        "areas": _sorted(counts["area"]),
+        "years": _sorted(counts["year"]),
+        "codes": _sorted(counts["label_code"]),
+        "images": _spread(images),
+        "dates": None if last < 0 else [str(np.datetime64(day, "D")) for day in (first, last)],
+        "bands": {name: _mean_std(*moments[:, i]) for i, name in enumerate(meta.bands)},
+    }
+
+
+def _count(counter: Counter, column: pa.Array) -> None:
+    for pair in pc.value_counts(column).to_pylist():
+        counter[pair["values"]] += pair["counts"]
+
+
+def _sorted(counter: Counter) -> dict:
+    return {str(key): counter[key] for key in sorted(counter)}
+
+
+def _moments(bands: np.ndarray) -> np.ndarray:
+    """(3, C): number, sum and sum of squares of the valid values; 0 adds nothing to the sums."""
+    values = bands.astype(np.float64)
+    return np.stack([(bands > 0).sum(axis=0), values.sum(axis=0), np.einsum("nc,nc->c", values, values)])
+
+
+def _mean_std(number: float, total: float, squares: float) -> dict[str, float] | None:
+    if number == 0:
+        return None
+    mean = total / number
+    return {"mean": float(mean), "std": float(np.sqrt(max(squares / number - mean**2, 0)))}
+
+
+def _spread(images: Counter) -> dict[str, float] | None:
+    if not images:
+        return None
+    keys = np.array(sorted(images))
+    cumulated = np.cumsum([images[k] for k in keys])
+    rows = cumulated[-1]
+    middle = [keys[np.searchsorted(cumulated, k, side="right")] for k in ((rows - 1) // 2, rows // 2)]
+    mean = sum(int(k) * images[k] for k in images) / rows
+    return {"min": int(keys[0]), "median": float(np.mean(middle)), "mean": float(mean), "max": int(keys[-1])}
+
+
+def format_summary(summary: dict) -> str:
+    """A summary as lines to read.
+
+    Args:
+        summary: What ``summary`` returns.
+    """
+    images, dates = summary["images"] or {}, summary["dates"] or ["-", "-"]
+    lines = [
+        f"{summary['study']}{' (SIMULATED)' if summary['simulated'] else ''}, {summary['crs']}, "
+        f"{summary['resolution']:g} m: {summary['rows']:,} pixel-years, {summary['observations']:,} observations, "
+        f"{summary['bytes'] / 1e6:,.1f} MB in {summary['files']} files",
+        f"dates   {dates[0]} to {dates[1]}",
+        "images  " + ", ".join(f"{key} {value:,.4g}" for key, value in images.items()) + " per pixel-year",
+    ]
+    for key in ("areas", "years"):
+        lines.append(f"{key:7} " + ", ".join(f"{name} {rows:,}" for name, rows in summary[key].items()))
+    most = sorted(summary["codes"].items(), key=lambda pair: -pair[1])
+    lines.append("labels  " + ", ".join(f"{_label(int(code))} {rows:,}" for code, rows in most))
+    for name, band in summary["bands"].items():
+        lines.append(f"{name:9}" + (f"mean {band['mean']:7.1f}  std {band['std']:7.1f}" if band else "no value"))
+    return "\n".join(lines)
+
+
+def _label(code: int) -> str:
+    """Code with its CDL name, if it has one: labels of another source keep their bare code."""
+    return f"{code} {cdl.CODES[code].name}" if code in cdl.CODES else str(code)
+
+
+# SQL that Spark SQL and DuckDB understand alike, over a view called `pixels`.
+QUERIES: dict[str, str] = {
+    # Pixel-years per label code and year.
+    "classes": """
+        SELECT label_code, year, COUNT(*) AS pixel_years
+        FROM pixels
+        GROUP BY label_code, year
+        ORDER BY year, pixel_years DESC, label_code""",
+    # Pixels, labels and images per area and year.
+    "areas": """
+        SELECT area, year, COUNT(*) AS pixel_years, COUNT(DISTINCT label_code) AS codes,
+               COUNT(DISTINCT block) AS blocks, AVG(num_images) AS mean_images
+        FROM pixels
+        GROUP BY area, year
+        ORDER BY area, year""",
+    # How many series have how many images, in steps of ten.
+    "images": """
+        SELECT year, CAST(FLOOR(num_images / 10.0) * 10 AS INT) AS images_from, COUNT(*) AS series
+        FROM pixels
+        GROUP BY year, CAST(FLOOR(num_images / 10.0) * 10 AS INT)
+        ORDER BY year, images_from""",
+    # Hectares that the sampled pixels themselves cover: 0.09 ha for a pixel of 30 m.
+    "hectares": """
+        SELECT label_code, year, COUNT(*) * CAST(0.09 AS DOUBLE) AS hectares
+        FROM pixels
+        GROUP BY label_code, year
+        ORDER BY year, hectares DESC, label_code""",
+    # Labels by how sure their makers are; absent confidence forms its own row.
+    "confidence": """
+        SELECT CAST(FLOOR(label_confidence / 10.0) * 10 AS INT) AS confidence_from, COUNT(*) AS pixel_years
+        FROM pixels
+        GROUP BY CAST(FLOOR(label_confidence / 10.0) * 10 AS INT)
+        ORDER BY confidence_from""",
+    # Pixels whose label stayed the same from one year to the next.
+    "rotation": """
+        SELECT a.label_code AS from_code, b.label_code AS to_code, COUNT(*) AS pixels
+        FROM pixels a JOIN pixels b ON a.pixel = b.pixel AND b.year = a.year + 1
+        GROUP BY a.label_code, b.label_code
+        ORDER BY pixels DESC, from_code, to_code""",
+    # Size of the series.
+    "bytes": """
+        SELECT SUM(num_images) AS observations,
+               SUM(OCTET_LENGTH(day) + OCTET_LENGTH(scl) + OCTET_LENGTH(bands)) AS bytes
+        FROM pixels""",
+}
