@@ -535,11 +535,7 @@ def class_bars(frame, *, study, most=15):
          "args": [{"visible": [k == key for k in keys]}]}
         for key in keys
     ])  # fmt: skip
-    axis_menu = _menu([
-        {"label": label, "method": "relayout", "args": [{"xaxis.type": kind, "xaxis.autorange": True}]}
-        for label, kind in (("linear", "linear"), ("log", "log"))
-    ], x=0.32)  # fmt: skip
-    layout["updatemenus"] = [areas_menu, axis_menu]
+    layout["updatemenus"] = [areas_menu]
     return fig.update_layout(layout)
 
 
@@ -666,9 +662,9 @@ def _layout(title, height, simulated):
     return layout
 
 
-def _menu(buttons, x=0.0):
+def _menu(buttons):
     return {
-        "buttons": buttons, "x": x, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "direction": "down",
+        "buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "direction": "down",
         "bgcolor": "white", "bordercolor": GRID, "font": {"size": 12}, "showactive": True,
     }  # fmt: skip
 
