@@ -30,7 +30,7 @@ from arsetlib import catalogue, engine, simulate
 from arsetlib import ingest as module
 from arsetlib.study import Study
 
-DATA = Path("data/bench/delta")
+DATA = Path("data/delta")
 TILES = Path("data/bench/tiles")
 YEAR = 2021
 WIDTH = 109_800  # m, of a Sentinel-2 tile
@@ -49,7 +49,7 @@ def place(scenes: int | None = None, side: int | None = None, every: int = 1):
     if scenes:
         clear = sorted(found.items, key=lambda s: s.cloud)[:scenes]
         found = replace(found, items=tuple(sorted(clear, key=lambda s: (s.day, s.id))))
-    return study, found, {YEAR: catalogue.find_labels(study, YEAR, DATA / "labels")}
+    return study, found, {YEAR: catalogue.find_labels(study, YEAR, Path("data/bench/labels"))}
 
 
 def full_size(side: int, every: int, width: int):
@@ -199,7 +199,7 @@ def one_process(side: int) -> None:
 
 def main() -> None:
     options = measure.arguments(__doc__)
-    simulate.delta(DATA, years=(YEAR,))
+    simulate.delta(DATA)
     figures = measure.Figures("ingest")
     repeats = 1 if options.quick else 3
     for kind, every, side, goal in (("dense", 1, 256, 30), ("sparse", 15, 900, 5)):

@@ -18,20 +18,19 @@ from arsetlib.ingest import ingest
 from arsetlib.pixels import table as layout
 from arsetlib.study import Study
 
-PLACE = Path("data/benchmarks/storage")
-SCALE = 0.3  # of the delta
+DELTA = Path("data/delta")
+PLACE = Path("data/bench/storage")
 
 
 def make_table(years: tuple[int, ...]) -> Path:
-    """A dense pixel table of the simulated delta, made at the first call."""
-    place = PLACE / "-".join(map(str, years))
-    table = place / "pixels"
+    """A pixel table of the simulated delta, made at the first call."""
+    table = PLACE / "-".join(map(str, years))
     if not table.exists():
-        simulate.delta(place / "delta", scale=SCALE, years=years, progress=False)
-        study = Study.load(place / "delta" / "study.toml")
+        simulate.delta(DELTA)
+        study = Study.load(DELTA / "study.toml").replace(years=years)
         scenes = catalogue.find_scenes(study, progress=False)
-        labels = {year: catalogue.find_labels(study, year, place / "labels") for year in study.years}
-        ingest(study, scenes, labels, table, every=1, progress=False)
+        labels = {year: catalogue.find_labels(study, year, PLACE / "labels") for year in study.years}
+        ingest(study, scenes, labels, table, progress=False)
     return table
 
 
