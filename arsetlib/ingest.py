@@ -522,10 +522,10 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
     counts: dict[str, int] = {}
     every = plan["every"][chunk.area]
     rows, cols, codes, confidence = _candidates(chunk, study, labels, counts, every)
+    classes = study.legend.classes_of(codes)  # refuses a code that the legend does not know
     if plan["per_class"]:
         limit = plan["thresholds"][f"{chunk.area}-{chunk.year}"]
         ceiling = np.array([limit.get(k, 0) for k in study.legend.keys], np.uint64)
-        classes = study.legend.classes_of(codes)
         take = (classes >= 0) & (_priority(rows, cols, study.seed, chunk.year) <= ceiling[classes])
         _count(counts, "pixels_not_sampled", ~take)
         rows, cols, codes = rows[take], cols[take], codes[take]

@@ -415,6 +415,13 @@ def test_labels_that_do_not_cover_the_area_are_refused(place, tmp_path):
         ingest(place.study, place.scenes, {**place.labels, 2021: short}, tmp_path / "o", progress=False)
 
 
+def test_a_label_code_that_the_legend_does_not_know_is_refused(place, tmp_path):
+    crops, rest = place.study.legend.classes
+    legend = module.replace(place.study.legend, classes=(crops, module.replace(rest, codes=(7,))))
+    with pytest.raises(IngestError, match=r"Label codes \[176\] are in no class"):
+        ingest(place.study.replace(legend=legend), place.scenes, place.labels, tmp_path / "o", progress=False)
+
+
 def test_years_on_different_grids_are_refused(place, tmp_path):
     labels = place.labels[2021]
     with rasterio.open(labels.path) as src:
