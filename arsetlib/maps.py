@@ -18,6 +18,7 @@ import io
 import itertools
 import math
 import os
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -481,20 +482,34 @@ def class_areas(labels, areas, legend=None):
 
     Lab: part1_build_dataset.
     """
+    with rasterio.open(labels.path) as source:
+        crs, side = source.crs.to_wkt(), source.transform.a
+    hectares = (side * CRS(crs).axis_info[0].unit_conversion_factor) ** 2 / 10_000  # of one pixel
     rows = []
     for area in areas:
-        codes, (west, east, south, north) = read(labels.path, area)
-        metres = CRS(area.crs).axis_info[0].unit_conversion_factor
-        hectares = (east - west) * (north - south) * metres**2 / codes.size / 10_000
+        codes = _codes_inside(labels.path, area, crs, side)
         present, counts = np.unique(codes, return_counts=True)
         for code, count in zip(present.tolist(), counts.tolist(), strict=True):
-            rows.append((area.key, labels.year, code, _NAMES[code], count, count * hectares, count / codes.size))
+            name = _NAMES[code] if code < len(_NAMES) else f"code {code}"
+            rows.append((area.key, labels.year, code, name, count, count * hectares, count / codes.size))
     columns = ["area", "year", "code", "name", "pixels", "hectares", "share"]
     frame = pd.DataFrame(rows, columns=columns).sort_values(["hectares", "code"], ascending=[False, True])
     if legend is not None:
         of = legend.classes_of(frame["code"].to_numpy())
         frame.insert(4, "class", [legend.names()[i] if i >= 0 else "left out" for i in of])
     return frame.reset_index(drop=True)
+
+
+def _codes_inside(path, area, crs, side):
+    """(P,) codes of the label pixels whose centres lie in the area, whatever its CRS."""
+    if CRS(crs) == CRS(area.crs):
+        return read(path, area)[0].ravel()
+    around = replace(area, bounds=area.outline(crs).bounds, crs=crs)
+    codes, (left, _, _, top) = read(path, around)
+    x, y = np.meshgrid(left + (np.arange(codes.shape[1]) + 0.5) * side, top - (np.arange(codes.shape[0]) + 0.5) * side)
+    x, y = Transformer.from_crs(crs, area.crs, always_xy=True).transform(x, y)
+    west, south, east, north = area.bounds
+    return codes[(x >= west) & (x < east) & (y >= south) & (y < north)]
 
 
 def class_bars(frame, *, study, most=15):
@@ -518,10 +533,11 @@ def class_bars(frame, *, study, most=15):
         sums = sums.sort_values("hectares", ascending=False)
         share = sums["hectares"] / sums["hectares"].sum()
         top = sums.head(most)
+        colours = [_COLOURS[c] if c < len(_COLOURS) else INK for c in top["code"]]
         fig.add_bar(
             x=top["hectares"].round(2), y=top["name"], orientation="h", visible=key is None, name=key or "all areas",
             customdata=np.column_stack([top["code"], (100 * share.head(most)).round(2)]),
-            marker={"color": [_COLOURS[c] for c in top["code"]], "line": {"color": INK, "width": 0.5}},
+            marker={"color": colours, "line": {"color": INK, "width": 0.5}},
             hovertemplate="%{y} (code %{customdata[0]:.0f})<br>%{x:,.0f} ha, %{customdata[1]:.1f} %<extra></extra>",
         )  # fmt: skip
     year = int(frame["year"].iloc[0])

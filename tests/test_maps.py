@@ -145,6 +145,30 @@ def test_class_areas_counts_pixels_as_a_loop_does(labels, areas, codes, study):
     assert frame["hectares"].is_monotonic_decreasing
 
 
+def test_class_areas_of_a_box_in_degrees_counts_the_pixels_whose_centres_lie_in_it(labels, areas, codes):
+    west, south, east, north = areas[0].outline().bounds
+    box = Area("box", {"en": "Box"}, (west, south, east, north), "EPSG:4326")
+    frame = maps.class_areas(labels, [box])
+    rows, cols = np.indices(codes.shape)
+    lon, lat = transform(
+        "EPSG:5070", "EPSG:4326", (WEST + (cols + 0.5) * SIDE).ravel(), (NORTH - (rows + 0.5) * SIDE).ravel()
+    )
+    inside = [west <= x < east and south <= y < north for x, y in zip(lon, lat, strict=True)]
+    counted = dict(zip(frame["code"], frame["pixels"], strict=True))
+    there = codes.ravel()[inside]
+    for code in (CORN, COTTON, WHEAT_SOY):
+        assert counted.get(code, 0) == (there == code).sum()
+    assert frame["hectares"].sum() == pytest.approx(frame["pixels"].sum() * 0.09)
+
+
+def test_class_areas_takes_codes_that_the_layer_does_not_have(tmp_path, areas, study):
+    values = np.full((60, 80), 300, np.uint16)
+    own = SimpleNamespace(path=raster(tmp_path / "own.tif", values), confidence=None, year=2021, simulated=True)
+    frame = maps.class_areas(own, areas)
+    assert set(frame["name"]) == {"code 300"}
+    assert maps.class_bars(frame, study=study).data[0].y.tolist() == ["code 300"]
+
+
 def test_the_label_map_has_the_layer_s_colours_and_names_only_what_is_there(labels, areas, study, codes):
     fig = maps.labels_map(labels, areas[0], study=study)
     picture = fig.axes[0].images[0].get_array()
