@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from arsetlib import cdl
 from arsetlib.pixels.table import SERIES, Meta, _with_meta, files, ragged, stream
 
+CDL_CRS = "EPSG:5070"  # of the CDL's grid
+
 
 def summary(path: str | Path) -> dict:
     """Count and measure a table in one streamed pass, memory flat.
@@ -113,15 +115,16 @@ def format_summary(summary: dict) -> str:
     for key in ("areas", "years"):
         lines.append(f"{key:7} " + ", ".join(f"{name} {rows:,}" for name, rows in summary[key].items()))
     most = sorted(summary["codes"].items(), key=lambda pair: -pair[1])
-    lines.append("labels  " + ", ".join(f"{_label(int(code))} {rows:,}" for code, rows in most))
+    lines.append("labels  " + ", ".join(f"{_label(int(code), summary['crs'])} {rows:,}" for code, rows in most))
     for name, band in summary["bands"].items():
         lines.append(f"{name:9}" + (f"mean {band['mean']:7.1f}  std {band['std']:7.1f}" if band else "no value"))
     return "\n".join(lines)
 
 
-def _label(code: int) -> str:
-    """Code with its CDL name, if it has one: labels of another source keep their bare code."""
-    return f"{code} {cdl.CODES[code].name}" if code in cdl.CODES else str(code)
+def _label(code: int, crs: str) -> str:
+    """Code with its CDL name; a bare code on any grid but CDL's, where the same number may mean another crop."""
+    known = crs == CDL_CRS and code in cdl.CODES
+    return f"{code} {cdl.CODES[code].name}" if known else str(code)
 
 
 # SQL that Spark SQL and DuckDB understand alike, over a view called `pixels`.
@@ -145,19 +148,13 @@ QUERIES: dict[str, str] = {
         FROM pixels
         GROUP BY year, CAST(FLOOR(num_images / 10.0) * 10 AS INT)
         ORDER BY year, images_from""",
-    # Hectares that the sampled pixels themselves cover: 0.09 ha for a pixel of 30 m.
-    "hectares": """
-        SELECT label_code, year, COUNT(*) * CAST(0.09 AS DOUBLE) AS hectares
-        FROM pixels
-        GROUP BY label_code, year
-        ORDER BY year, hectares DESC, label_code""",
     # Labels by how sure their makers are; absent confidence forms its own row.
     "confidence": """
         SELECT CAST(FLOOR(label_confidence / 10.0) * 10 AS INT) AS confidence_from, COUNT(*) AS pixel_years
         FROM pixels
         GROUP BY CAST(FLOOR(label_confidence / 10.0) * 10 AS INT)
         ORDER BY confidence_from""",
-    # Pixels whose label stayed the same from one year to the next.
+    # How many pixels went from one label to another (or kept it) from one year to the next.
     "rotation": """
         SELECT a.label_code AS from_code, b.label_code AS to_code, COUNT(*) AS pixels
         FROM pixels a JOIN pixels b ON a.pixel = b.pixel AND b.year = a.year + 1

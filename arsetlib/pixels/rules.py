@@ -41,6 +41,7 @@ RULES: dict[str, str] = {
     "pixel": "pixel is the number of the grid pixel at x, y",
     "block": "block is the number of the block at x, y",
     "lonlat": "lon, lat are those of x, y to 0.00001 degrees",
+    "label": "label_code is at least 0",
     "confidence": "label_confidence is 0 to 100 or absent",
     "duplicate": "a pixel has one row a year",
 }
@@ -181,6 +182,8 @@ def _broken_places(batch: pa.RecordBatch, meta: Meta, to_lonlat: Transformer) ->
     off = np.maximum(np.abs((lon - value["lon"] + 180) % 360 - 180), np.abs(lat - value["lat"]))
     near = off <= TOLERANCE
     yield "lonlat", on_earth & ~near, lambda i: f"{value['lon'][i]}, {value['lat'][i]}, expected {lon[i]}, {lat[i]}"
+    code = batch.column("label_code").to_numpy()
+    yield "label", code < 0, lambda i: str(code[i])
     sure = batch.column("label_confidence").fill_null(0).to_numpy(zero_copy_only=False)
     yield "confidence", sure > 100, lambda i: str(sure[i])
 
