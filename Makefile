@@ -39,7 +39,7 @@ help: ## list the targets
 book: env data ## build the book: run the labs, write the site to _build/html
 	$(RUN) python book/vendor.py
 	$(RUN) python book/cover.py data/delta
-	$(RUN) jupyter-book build . --toc book/en/_toc.yml --path-output . -W --keep-going
+	ARSET_BOOK=1 $(RUN) jupyter-book build . --toc book/en/_toc.yml --path-output . -W --keep-going
 	@echo "The book is built. Open $(SITE)"
 
 .PHONY: test
