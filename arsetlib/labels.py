@@ -66,6 +66,7 @@ CDL_CORNER = (-2_356_095.0, 3_172_605.0)  # m, EPSG:5070: upper left of the nati
 CDL_SIDE = 30.0
 ALBERS = CRS.from_epsg(5070)
 DTYPES = ("uint8", "uint16")
+MAX_CODE = 32_767  # the pixel table's label_code is int16
 FRESH = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}  # GDAL remembers failed answers; a rerun must ask again
 CDL_KINDS = ("cdl", "planetary-computer", "cropscape")
 
@@ -92,8 +93,9 @@ class Labels:
 def find_labels(study: Study, year: int, cache: str | Path = "data/labels", progress: bool = True) -> Labels:
     """The label raster of a study for one year, fetched or made where needed.
 
-    ``raster`` and ``simulated`` files on disk are used where they lie. Everything else ends as a GeoTIFF in
-    ``cache`` that holds the areas' windows and 0 elsewhere; a second call uses it.
+    ``raster`` and ``simulated`` files on disk are used where they lie, unless their no data is another number than
+    0. Everything else ends as a GeoTIFF in ``cache`` that holds the areas' windows and 0 elsewhere; a second call
+    uses it.
 
     Args:
         study: Says which labels, and which areas they must cover.
@@ -102,13 +104,14 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         progress: Show bars.
 
     Raises:
-        CatalogueError: Not there, not a label raster, does not cover an area, service failed, or disk full.
+        CatalogueError: Not there, not a label raster, does not cover an area, no confidence where the study asks
+            for it, service failed, or disk full.
 
     Lab: part1_build_dataset.
     """
     source, cache = study.labels, Path(cache)
     place = study.resolve(source.path.replace("{year}", str(year))) if source.path else ""
-    if source.kind in ("raster", "simulated") and "://" not in place:
+    if source.kind in ("raster", "simulated") and "://" not in place and not _other_nodata(Path(place)):
         path = Path(place)
         sure = Path(study.resolve(source.confidence.replace("{year}", str(year)))) if source.confidence else None
     else:
@@ -120,8 +123,22 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
     _check(path, study.areas, year)
     if sure:
         _check_same_grid(sure, path)
+    elif study.min_confidence:
+        raise CatalogueError(
+            f"The study asks for a confidence of at least {study.min_confidence}, and the labels of {year} "
+            f"({path}) have none. Give [labels] confidence a file on their grid, or set min_confidence = 0."
+        )
     digest = hashlib.sha256("".join(_digest(p) for p in (path, sure) if p).encode()).hexdigest()[:16]
     return Labels(year, path, sure, digest, study.simulated or source.kind == "simulated")
+
+
+def _other_nodata(path: Path) -> bool:
+    """Whether a label raster marks no data by another number than 0; what is no raster is refused later."""
+    try:
+        with rasterio.open(path) as src:
+            return src.nodata not in (None, 0)
+    except rasterio.errors.RasterioIOError:
+        return False
 
 
 def _make(study: Study, year: int, place: str, path: Path, sure: Path, progress: bool) -> None:
@@ -181,10 +198,16 @@ def _check(path: Path, areas: Iterable[Area], year: int) -> None:
             _check_cover(area, crs, side, [src.bounds], str(path))
             window = _window(area, crs, src.transform.c, src.transform.f, side)
             inside = window.intersection(Window(0, 0, src.width, src.height))
-            if not (src.read(1, window=inside) != (src.nodata or 0)).any():
+            codes = src.read(1, window=inside)
+            if not codes.any():
                 raise CatalogueError(
                     f"{path} has no label anywhere in area {area.key!r}: all of it is no data. "
                     "Check the area's bounds and crs, or take the area out of the study."
+                )
+            if codes.max() > MAX_CODE:
+                raise CatalogueError(
+                    f"{path} has the code {codes.max()} in area {area.key!r}; codes go up to {MAX_CODE}. "
+                    "Give the classes smaller numbers, or make that number the file's no data if it means that."
                 )
 
 
@@ -278,13 +301,15 @@ def _window(area: Area, crs: CRS, left: float, top: float, side: float) -> Windo
 
 
 def _take(src, left: float, top: float, rows: int, cols: int) -> np.ndarray:
-    """(rows, cols) pixels from the one whose centre is the first right of ``left`` and below ``top``; 0 outside."""
+    """(rows, cols) pixels from the one whose centre is the first right of ``left`` and below ``top``; 0 is no data."""
     t = src.transform
     col, row = (int(np.ceil(v - 0.5 - 1e-6)) for v in ((left - t.c) / t.a, (t.f - top) / t.a))
     out = np.zeros((rows, cols), src.dtypes[0])
     c0, c1, r0, r1 = max(col, 0), min(col + cols, src.width), max(row, 0), min(row + rows, src.height)
     if c0 < c1 and r0 < r1:
         out[r0 - row : r1 - row, c0 - col : c1 - col] = src.read(1, window=Window(c0, r0, c1 - c0, r1 - r0))
+    if src.nodata:
+        out[out == src.nodata] = 0
     return out
 
 
@@ -416,10 +441,10 @@ def _fields(study: Study, place: str) -> tuple[np.ndarray, np.ndarray]:
     if not len(codes) or meta["crs"] is None:
         raise CatalogueError(f"{place} has {'no CRS' if len(codes) else 'no fields'}. Export it again with both.")
     number = np.asarray(codes, float) if np.asarray(codes).dtype.kind in "iuf" else np.full(len(codes), np.nan)
-    bad = ~(np.isfinite(number) & (number == np.round(number)) & (number > 0) & (number <= 65_535))
+    bad = ~(np.isfinite(number) & (number == np.round(number)) & (number > 0) & (number <= MAX_CODE))
     if bad.any():
         raise CatalogueError(
-            f"{place}: column {column!r} must hold whole numbers from 1 to 65535 (0 is no label); "
+            f"{place}: column {column!r} must hold whole numbers from 1 to {MAX_CODE} (0 is no label); "
             f"row {int(bad.argmax())} has {str(codes[bad.argmax()])!r}."
         )
     change = Transformer.from_crs(meta["crs"], study.labels.crs, always_xy=True)

@@ -159,6 +159,7 @@ def test_half_a_pixel_may_stick_out_since_no_centre_is_lost(tmp_path):
         (geotiff(crs="EPSG:4326", side=0.0003, left=-91, top=34), "labels need a grid in metres.*gdalwarp"),
         (geotiff(transform=rasterio.Affine(30, 5, LEFT, 5, -30, TOP)), "not north-up with square pixels"),
         (geotiff(np.zeros((100, 100), np.uint8)), "no label anywhere in area 'home'"),
+        (geotiff(np.full((100, 100), 40_000, np.uint16)), "the code 40000 in area 'home'; codes go up to 32767"),
         (b"<html>Not found</html>", "cannot be read as a raster"),
         (geotiff()[:400], "cannot be read as a raster|failed|TIFF"),
     ],
@@ -179,6 +180,24 @@ def test_missing_labels_and_a_confidence_of_another_grid_are_named(tmp_path):
     (tmp_path / "sure.tif").write_bytes(geotiff(left=LEFT + 30))
     with pytest.raises(CatalogueError, match=r"sure\.tif must be uint8 on the grid of"):
         find_labels(study, 2021)
+
+
+def test_a_confidence_asked_for_is_not_left_out_where_there_is_none(tmp_path):
+    (tmp_path / "mine.tif").write_bytes(geotiff())
+    study = study_of(kind="raster", path=str(tmp_path / "mine.tif")).replace(min_confidence=60)
+    with pytest.raises(CatalogueError, match="confidence of at least 60, and the labels of 2021 .* have none"):
+        find_labels(study, 2021)
+
+
+def test_no_data_of_another_number_than_0_becomes_0(tmp_path):
+    codes = np.where(CODES == 2, 255, CODES).astype(np.uint8)
+    (tmp_path / "mine.tif").write_bytes(geotiff(codes, nodata=255))
+    (tmp_path / "sure.tif").write_bytes(geotiff(np.minimum(CODES, 100)))
+    study = study_of(kind="raster", path="mine.tif", confidence="sure.tif").at(tmp_path)
+    found = find_labels(study, 2021, tmp_path / "cache")
+    assert found.path.parent == tmp_path / "cache"
+    assert np.array_equal(read(found.path), np.where(TRUTH == 2, 0, TRUTH))
+    assert np.array_equal(read(found.confidence), np.minimum(TRUTH, 100))
 
 
 def test_a_raster_on_the_net_is_cut_to_the_areas(tmp_path, server):
@@ -581,7 +600,7 @@ def test_labels_are_drawn_anew_when_the_fields_change(tmp_path):
     ("shapes", "column", "says"),
     [
         ([(ring(*HOME.bounds), 7)], "other", "has no column 'crop'; it has other"),
-        ([(ring(*HOME.bounds), "maize")], "crop", "must hold whole numbers from 1 to 65535.*row 0 has 'maize'"),
+        ([(ring(*HOME.bounds), "maize")], "crop", "must hold whole numbers from 1 to 32767.*row 0 has 'maize'"),
         ([(ring(*HOME.bounds), 1), (ring(*HOME.bounds), 1.5)], "crop", "row 1 has '1.5'"),
         ([(ring(*HOME.bounds), None), (ring(*HOME.bounds), 4)], "crop", "row 0 has 'nan'"),
         ([(ring(*HOME.bounds), 0)], "crop", "row 0 has '0'"),
