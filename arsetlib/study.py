@@ -31,7 +31,7 @@ SIDES = ("train", "validation", "test")
 ALL_BANDS = (
     "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "swir16", "swir22",
 )  # fmt: skip
-MAX_CODE = 65_535
+MAX_CODE = 32_767  # the pixel table keeps codes as int16
 
 
 class StudyError(ValueError):
