@@ -80,6 +80,9 @@ def test_check_exits_1_and_names_the_rule_where_a_row_is_broken(made, tmp_path):
         (("ingest", "mississippi_delta", "out", "--year", "1999"), "has no year 1999"),
         (("describe", "nowhere"), "nowhere"),
         (("check", "nowhere"), "nowhere"),
+        (("simulate", "out", "--scale", "0"), "scale must lie between"),
+        (("simulate", "out", "--seed", "-1"), "seed must be"),
+        (("simulate", "out", "--year", "1800"), "years must name"),
     ],
 )
 def test_a_problem_is_one_message_and_exit_code_1_and_no_traceback(tmp_path, arguments, says):

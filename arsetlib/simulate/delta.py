@@ -31,6 +31,10 @@ NOISE = np.float32(0.003)  # of the sensor, as a share of the light from the gro
 _STEPS = np.array([int(b.resolution_m) for b in BANDS.values()])
 
 
+class SimulationError(ValueError):
+    """The simulated delta cannot be made as asked; the message says what can."""
+
+
 def delta(
     out: str | Path,
     seed: int = 1,
@@ -57,13 +61,13 @@ def delta(
         ``out`` as a path.
 
     Raises:
-        ValueError: A parameter that cannot be meant.
+        SimulationError: A parameter that cannot be meant.
         FileExistsError: The folder holds something else, or a delta of other parameters.
 
     Lab: part1_build_dataset.
     """
     out, years = Path(out), tuple(sorted({int(y) for y in years}))
-    _check(scale, years, jobs)
+    _check(seed, scale, years, jobs)
     parameters = {"version": VERSION, "seed": int(seed), "scale": float(scale), "years": list(years)}
     if _claim(out, parameters):
         return out
@@ -83,13 +87,19 @@ def delta(
     return out
 
 
-def _check(scale, years, jobs):
+def _check(seed, scale, years, jobs):
+    if seed < 0:
+        raise SimulationError(f"seed must be a whole number from 0, got {seed}.")
     if not 0.005 <= scale <= 400:
-        raise ValueError(f"scale must lie between 0.005 and 400, got {scale}. It is an area: 1 is 5.3 km × 4.2 km.")
+        raise SimulationError(
+            f"scale must lie between 0.005 and 400, got {scale}. It is an area: 1 is 5.3 km × 4.2 km."
+        )
     if not years or years[0] < 2018 or years[-1] > 2035:
-        raise ValueError(f"years must name one or more of 2018-2035, got {list(years)}. Try years=(2019, 2020, 2021).")
+        raise SimulationError(
+            f"years must name one or more of 2018-2035, got {list(years)}. Try years=(2019, 2020, 2021)."
+        )
     if jobs is not None and jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}. None takes one process per core.")
+        raise SimulationError(f"jobs must be at least 1, got {jobs}. None takes one process per core.")
 
 
 def _claim(out: Path, parameters: dict) -> bool:
