@@ -141,7 +141,8 @@ def main() -> None:
     try:
         app()
     except (ValueError, RuntimeError, OSError) as problem:
-        if not type(problem).__module__.startswith("arsetlib") and not isinstance(problem, OSError):
+        # PySpark's own are those of starting it: no such master, no server at that address.
+        if not type(problem).__module__.startswith(("arsetlib", "pyspark")) and not isinstance(problem, OSError):
             raise
         typer.echo(f"arset: {problem}", err=True)
         sys.exit(1)

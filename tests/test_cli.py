@@ -93,6 +93,13 @@ def test_a_problem_is_one_message_and_exit_code_1_and_no_traceback(tmp_path, arg
     assert done.stderr.startswith("arset: ")
 
 
+def test_a_spark_that_does_not_start_is_one_message(delta, tmp_path):
+    done = arset("ingest", delta / "two_areas.toml", "out", "--master", "lcoal", folder=tmp_path)
+    assert done.returncode == 1
+    assert "\narset: [JAVA_GATEWAY_EXITED]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_call_that_cannot_be_meant_exits_2(tmp_path):
     assert arset("ingest", folder=tmp_path).returncode == 2
     assert arset("ingest", "sample", "out", "--evry", "3", folder=tmp_path).returncode == 2
