@@ -546,6 +546,12 @@ def test_summary_counts_and_measures_as_a_plain_loop_does(folder):
     assert json.loads(json.dumps(got)) == got
 
 
+@pytest.mark.parametrize("row", [-1, 130])
+def test_the_series_of_a_row_that_is_not_there_is_an_error(folder, row):
+    with pytest.raises(IndexError, match=rf"from 0 to 129, received {row}"):
+        pixels.series(pixels.read(folder), row)
+
+
 def test_a_summary_reads_well(folder):
     lines = pixels.format_summary(pixels.summary(folder)).splitlines()
     assert lines[0].startswith("test (SIMULATED), EPSG:5070, 30 m: 130 pixel-years")

@@ -320,8 +320,13 @@ def series(table: pa.Table | pa.RecordBatch, i: int) -> tuple[np.ndarray, np.nda
     Returns:
         day (N,), scl (N,) and bands (N, C), as in ``Ragged``.
 
+    Raises:
+        IndexError: The table has no such row.
+
     Lab: part1_build_dataset.
     """
+    if not 0 <= i < table.num_rows:
+        raise IndexError(f"Expected a row from 0 to {table.num_rows - 1}, received {i}.")
     one = ragged(table.slice(i, 1))
     return one.day, one.scl, one.bands
 
