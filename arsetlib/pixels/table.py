@@ -510,8 +510,8 @@ def _footer(file: Path) -> pq.FileMetaData:
 def _damaged(file: Path, error: Exception) -> PixelError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return PixelError(
-        f"{file} cannot be read: truncated or damaged ({reason}). Delete it and run the same `arset ingest` command "
-        f"again, or copy it anew."
+        f"{file} cannot be read: truncated or damaged, or no Parquet file ({reason}). If it belongs to a table, delete "
+        f"it and run the same `arset ingest` command again, or copy it anew."
     )
 
 
