@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import threading
 import time
@@ -43,6 +44,7 @@ CHUNK_PIXELS = 256 * 256  # of a dense chunk; what a worker holds follows from i
 CHUNK_SIDE = 1024  # label pixels; the longest side of a chunk where sampling is sparse
 WAITS = (2.0, 8.0)  # s, before each further try of a read; GDAL itself has asked several times before
 GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD": "NO"}
+FINAL = ("401", "403", "404", "410")  # answers that asking again does not change
 REMOTE_READERS = 8  # files of one scene read at once where each waits for the network
 BLANK = 100  # pixels; that many without data in one band alone are a failed read, not a swath's edge
 OUTCOME = pa.schema(
@@ -151,6 +153,13 @@ def ingest(
         raise IngestError("Give either every= (a regular grid) or per_class= (a number per class), not both.")
     if (every is not None and every < 1) or (per_class is not None and per_class < 1):
         raise IngestError(f"every and per_class count from 1; got every={every}, per_class={per_class}.")
+    for scene in scenes:
+        lacks = [name for name in ("scl", *study.bands) if name not in scene.hrefs]
+        if lacks:
+            raise IngestError(
+                f"Scene {scene.id} of the list has no link to {lacks}, which the study asks for. "
+                "The list was made for other bands: find the scenes again with this study."
+            )
     out = Path(out)
     partial_out = out.with_name(out.name + ".partial")
     chunks, thresholds = _plan(study, scenes, labels, every, per_class)
@@ -380,14 +389,14 @@ class _Reader:
     def values(self, scene: Scene, asset: str, points=None) -> np.ndarray:
         """Values of one asset at the points, 0 outside the file; network failures are tried again."""
         href = web.sign(scene.hrefs[asset])
-        remote = href.startswith("http")
+        remote = _remote(href)
         for wait in (*WAITS, None) if remote else (None,):
             try:
                 # GDAL remembers a failed answer; a further try must ask the server again.
                 with rasterio.Env(**GDAL, **({"CPL_VSIL_CURL_NON_CACHED": f"/vsicurl/{href}"} if remote else {})):
                     return self._values(scene, asset, href, points)
             except rasterio.errors.RasterioError as error:
-                if wait is None or _final(str(error)):
+                if wait is None or _answered(error) in FINAL:
                     raise IngestError(self._explain(scene, asset, href, error)) from None
                 time.sleep(wait)
         raise AssertionError("unreachable")
@@ -418,9 +427,9 @@ class _Reader:
     def _explain(self, scene, asset, href, error) -> str:
         reason = web.redact(error)
         hint = "The disk or the server must mend this file"
-        if "403" in reason or "401" in reason:
+        if _answered(error) in ("401", "403"):
             hint = "The link may have expired: find the scenes again, which renews it"
-        elif "404" in reason or "No such file" in reason or "does not exist" in reason:
+        elif _answered(error) in ("404", "410") or "No such file" in reason:
             hint = "The file is gone: find the scenes again, or take this one out of the item list"
         return (
             f"Could not read {asset} of scene {scene.id} for chunk {self.chunk} ({web.public(href)}): {reason}. "
@@ -428,9 +437,14 @@ class _Reader:
         )
 
 
-def _final(reason: str) -> bool:
-    """Whether trying again is useless: the server answered, and its answer will not change."""
-    return any(code in reason for code in ("403", "404", "401", "410"))
+def _answered(error: Exception) -> str | None:
+    """The status with which a server refused, if it did; never digits of the address."""
+    found = re.search(r"HTTP response code: (\d{3})", f"{error} {error.__cause__}")
+    return found[1] if found else None
+
+
+def _remote(href: str) -> bool:
+    return href.startswith(("http://", "https://"))
 
 
 def _observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: _Reader, counts: dict):
@@ -440,7 +454,7 @@ def _observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: _Reader, c
     drop = np.zeros(256, bool)
     drop[[0, *study.drop_scl]] = True
     seen: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []
-    remote = any(s.hrefs["scl"].startswith(("http", "s3")) for s in scenes)
+    remote = any(_remote(s.hrefs["scl"]) for s in scenes)
     with ThreadPoolExecutor(REMOTE_READERS if remote else 1) as pool:
         read_all = pool.map if remote else map
         for scene in scenes:
@@ -631,6 +645,7 @@ def _close(run: Path, out: Path, outcomes: list[dict], study, identity: str, res
             counts[reason] = counts.get(reason, 0) + n
     rows = sum(o["rows"] for o in outcomes)
     if not rows:
+        shutil.rmtree(run)
         raise IngestError(
             f"No label pixel passed the filters, so there is no table: {counts}. "
             "Widen the areas, lower every, min_confidence or the scene filters, and run again."

@@ -43,7 +43,7 @@ class Area:
     """A box to sample.
 
     Attributes:
-        key: Short name, used in file names: letters, digits, ``-`` and ``_``.
+        key: Short name, used in file names: letters, digits and ``_``.
         name: Language code → name to show.
         bounds: (west, south, east, north) in ``crs``.
         crs: Anything pyproj understands, e.g. ``"EPSG:5070"``.
@@ -259,7 +259,11 @@ class Study:
         if path.suffix == ".toml":
             if not path.is_file():
                 raise StudyError(f"There is no study file {path}. Shipped studies are: {', '.join(shipped())}.")
-            return cls.parse(path.read_text(encoding="utf-8"), str(path), root=path.resolve().parent)
+            try:
+                text = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise StudyError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8 and try again.") from None
+            return cls.parse(text, str(path), root=path.resolve().parent)
         if str(name) not in shipped():
             raise StudyError(
                 f"There is no study called {str(name)!r}{_near(str(name), shipped())}. "
@@ -446,6 +450,8 @@ class _Reader:
             self.fail(f"[labels] kind = {kind!r} needs path, e.g. path = 'labels_{{year}}.tif'")
         if kind == "vector" and "code_column" not in raw:
             self.fail("[labels] kind = 'vector' needs code_column: the column with the integer label code")
+        if "confidence" in raw and kind not in ("raster", "simulated"):
+            self.fail(f"[labels] confidence is a file beside a raster of labels; kind = {kind!r} has no use for it")
         fields = {k: raw[k] for k in ("path", "confidence", "code_column", "crs") if k in raw}
         for k, v in fields.items():
             if not isinstance(v, str):

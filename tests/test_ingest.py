@@ -181,6 +181,7 @@ def test_a_scene_is_not_opened_beyond_its_classification_where_that_rules_it_out
     study = place.study.replace(drop_scl=tuple(range(12)))
     with pytest.raises(IngestError, match="No label pixel passed"):
         ingest(study, place.scenes, place.labels, tmp_path / "none", progress=False)
+    assert not (tmp_path / "none.partial").exists()  # nothing that would refuse a run with wider filters
     assert any("-scl.tif" in path for path in opened)
     assert not any("-blue.tif" in path for path in opened)
 
@@ -431,6 +432,15 @@ def test_years_on_different_grids_are_refused(place, tmp_path):
     shifted = module.replace(labels, path=tmp_path / "shifted.tif", confidence=None)
     with pytest.raises(IngestError, match="another grid"):
         ingest(place.study, place.scenes, {**place.labels, 2021: shifted}, tmp_path / "o", progress=False)
+
+
+def test_scenes_that_were_found_for_other_bands_are_refused(place, tmp_path):
+    first, *rest = place.scenes
+    few = module.replace(first, hrefs={k: v for k, v in first.hrefs.items() if k != "nir"})
+    with pytest.raises(IngestError, match=r"no link to \['nir'\].*find the scenes again"):
+        ingest(
+            place.study, module.replace(place.scenes, items=(few, *rest)), place.labels, tmp_path / "o", progress=False
+        )
 
 
 def test_an_area_without_scenes_is_refused_before_any_work(place, tmp_path):

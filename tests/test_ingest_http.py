@@ -96,6 +96,20 @@ def test_a_lasting_failure_is_one_error_that_names_scene_band_and_chunk_and_mend
     assert pixels.read(out).equals(table)
 
 
+def test_digits_of_an_address_are_not_taken_for_an_answer(place, table, server, tmp_path):
+    """A scene of 4 April may well have 0404 in its name."""
+    named = {}
+    for scene in place.scenes:
+        for asset, href in scene.hrefs.items():
+            path = f"/404/{Path(href).name}"
+            server.put(path, Path(href).read_bytes())
+            named[scene.id, asset] = server.url + path
+    items = tuple(replace(s, hrefs={k: named[s.id, k] for k in s.hrefs}) for s in place.scenes)
+    server.fail(f"/404/{a_file(place)}", "break", times=1)
+    run(place, replace(place.scenes, items=items), tmp_path / "out")
+    assert pixels.read(tmp_path / "out").equals(table)
+
+
 def test_no_secret_of_a_link_reaches_a_file(place, server, tmp_path):
     run(place, served(place, server, "?sig=SECRET"), tmp_path / "out")
     for file in (tmp_path / "out").iterdir():

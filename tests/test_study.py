@@ -132,6 +132,7 @@ def test_120_days_in_steps_of_5_are_24_steps():
         ('crs = "EPSG:5070"', 'crs = "EPSG:507000"', "no CRS"),
         ('kind = "cdl"', 'kind = "cdll"', "did you mean 'cdl'"),
         ('kind = "cdl"', 'kind = "raster"', "needs path"),
+        ('kind = "cdl"', 'kind = "cdl"\nconfidence = "c.tif"', "has no use for it"),
         ("codes = [2]", "codes = [1]", "code 1 is both"),
         ('colour = "#ff2626"', 'colour = "red"', "#rrggbb"),
         ("years = [2019, 2020, 2021]", "years = [2019, 2020, 20210]", "whole number from 1984"),
@@ -156,6 +157,12 @@ def test_an_unknown_study_lists_the_shipped_ones():
         Study.load("misissippi_delta")
     with pytest.raises(StudyError, match=r"no study file .*nowhere\.toml"):
         Study.load("nowhere.toml")
+
+
+def test_a_study_file_that_is_not_text_is_one_clear_error(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(DELTA.replace("delta", "d\u00e9lta").encode("latin-1"))
+    with pytest.raises(StudyError, match="not UTF-8"):
+        Study.load(tmp_path / "mine.toml")
 
 
 def test_an_unknown_area_names_those_there_are():
