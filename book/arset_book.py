@@ -53,6 +53,9 @@ def silence(app, extensions):
         app.events.listeners[name] = [
             one for one in listeners if not getattr(one.handler, "__module__", "").startswith(extensions)
         ]
+    # Their style sheets were asked for at once; the listeners above would have copied them into the site.
+    dropped = tuple(name.replace("_", "-") for name in extensions)
+    app.registry.css_files[:] = [one for one in app.registry.css_files if not one[0].startswith(dropped)]
 
 
 def offer_notebook(app, pagename, templatename, context, doctree):
