@@ -191,7 +191,8 @@ def labels_map(labels, area, *, study, legend=None, size=EYE, most=12):
         labels: A `Labels`.
         area: The `Area` to show.
         study: Whose picture it is.
-        legend: A `Legend`: show its classes. ``None`` shows the Cropland Data Layer's codes and colours.
+        legend: A `Legend`: show its classes. ``None`` shows the Cropland Data Layer's codes and colours, or the
+            study's classes where the codes are its own.
         size: At most so many pixels a side; a thinned pixel shows the majority of those it stands for.
         most: Name so many classes, the largest first; the legend says how many more there are.
 
@@ -201,7 +202,7 @@ def labels_map(labels, area, *, study, legend=None, size=EYE, most=12):
     Lab: part1_build_dataset.
     """
     codes, extent = read(labels.path, area, size, "mode")
-    names, colours, index = _classes(codes, legend)
+    names, colours, index = _classes(codes, legend or _own_legend(study, labels))
     picture = _rgb(colours)[index]
     present, counts = np.unique(index, return_counts=True)
     order = present[np.argsort(-counts)]
@@ -310,6 +311,17 @@ def _classes(codes, legend):
     return [*legend.names(), "left out"], [*legend.colours, "#ffffff"], np.where(found < 0, len(legend.classes), found)
 
 
+def _own_legend(study, labels):
+    """The study's legend where the codes are its own, None where they are the Cropland Data Layer's.
+
+    The layer lies on one grid, EPSG:5070; codes on another grid, or made from fields, are somebody's own, and the
+    layer's names and colours would be wrong for them.
+    """
+    with rasterio.open(labels.path) as src:
+        layer = src.crs is not None and src.crs.to_epsg() == 5070
+    return None if layer and study.labels.kind != "vector" else study.legend
+
+
 def _rgb(colours):
     return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], np.uint8)
 
@@ -324,7 +336,8 @@ def footprints(scenes, areas, *, study, labels=None, most=9):
         scenes: `Scenes`; outlines that are alike (same tile, same 10 km) are drawn once and counted.
         areas: The `Area`s, all in one CRS.
         study: Whose picture it is.
-        labels: `Labels` of one year, drawn on the areas in the Cropland Data Layer's colours; hovering names them.
+        labels: `Labels` of one year, drawn on the areas in the Cropland Data Layer's colours (in the study's where
+            the codes are its own); hovering names them.
         most: Name so many label classes in the legend, the largest first.
 
     Returns:
@@ -336,7 +349,7 @@ def footprints(scenes, areas, *, study, labels=None, most=9):
     fig = go.Figure()
     _draw_footprints(fig, scenes, crs)
     if labels is not None:
-        _draw_labels(fig, labels, areas, most)
+        _draw_labels(fig, labels, areas, most, _own_legend(study, labels))
     for area in areas:
         x, y = np.asarray(area.outline(crs).exterior.coords).T / 1000
         name = area.name.get("en", area.key)
@@ -405,43 +418,44 @@ def _draw_footprints(fig, scenes, crs):
         )  # fmt: skip
 
 
-def _draw_labels(fig, labels, areas, most):
+def _draw_labels(fig, labels, areas, most, legend):
     """Palette pictures as images; and under them few invisible cells that carry the names for hovering."""
     cells = 20_000 // len(areas)
     counts = np.zeros(256, np.int64)
     for area in areas:
         codes, extent = read(labels.path, area, EYE, "mode")
-        counts += np.bincount(codes.ravel(), minlength=256)[:256]
+        names, colours, codes = _classes(codes, legend)
+        counts += np.bincount(codes.ravel(), minlength=256)
         west, east, south, north = (v / 1000 for v in extent)
         fig.add_layout_image(
-            source=_palette_png(codes), xref="x", yref="y", x=west, y=north, sizex=east - west, sizey=north - south,
+            source=_palette_png(codes, colours), xref="x", yref="y", x=west, y=north, sizex=east - west, sizey=north - south,
             sizing="stretch", layer="below", name=area.key,
         )  # fmt: skip
         step = math.ceil(math.sqrt(codes.size / cells))
         thin = codes[step // 2 :: step, step // 2 :: step]
-        names = np.array(_NAMES, object)[thin]
+        hover = np.array(names, object)[thin]
         rows, columns = codes.shape
         dx, dy = (east - west) / columns, (north - south) / rows
         fig.add_heatmap(
-            z=thin, text=names.tolist(), opacity=0, showscale=False, hoverongaps=False, showlegend=False,
+            z=thin, text=hover.tolist(), opacity=0, showscale=False, hoverongaps=False, showlegend=False,
             x0=west + dx * (step // 2 + 0.5), dx=dx * step, y0=north - dy * (step // 2 + 0.5), dy=-dy * step,
             hovertemplate=f"%{{text}}<extra>{labels.year}</extra>",
         )  # fmt: skip
     for code in np.argsort(-counts)[:most]:
         if counts[code]:
             fig.add_scatter(
-                x=[None], y=[None], mode="markers", name=_NAMES[code], hoverinfo="skip",
-                marker={"symbol": "square", "size": 11, "color": _COLOURS[code],
+                x=[None], y=[None], mode="markers", name=names[code], hoverinfo="skip",
+                marker={"symbol": "square", "size": 11, "color": colours[code],
                         "line": {"width": 0.5, "color": INK}},
             )  # fmt: skip
 
 
-def _palette_png(codes):
-    """(H, W) codes → data URI of a PNG with the Cropland Data Layer's palette."""
+def _palette_png(codes, colours):
+    """(H, W) positions in ``colours`` → data URI of a PNG with that palette."""
     from PIL import Image
 
     picture = Image.fromarray(codes.astype(np.uint8)).convert("P")
-    picture.putpalette(_rgb(_COLOURS).ravel().tolist())
+    picture.putpalette(_rgb(colours).ravel().tolist())
     return _data_uri(picture, "png", optimize=True)
 
 

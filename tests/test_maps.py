@@ -251,6 +251,21 @@ def test_the_interactive_map_names_the_label_under_the_mouse(scene, areas, study
         assert heat.text[i][j] == cdl.name(int(codes[row, col]))
 
 
+def test_codes_of_one_s_own_are_drawn_in_the_study_s_classes_not_the_layer_s(scene, tmp_path):
+    values = np.full((40, 40), 1, np.uint16)
+    values[:, 20:] = 300
+    path = raster(tmp_path / "own.tif", values, crs="EPSG:32636", side=10.0, origin=(500_000.0, 300_000.0))
+    own = SimpleNamespace(path=path, confidence=None, year=2021, simulated=False)
+    area = Area("a", {"en": "A"}, (500_000.0, 299_600.0, 500_400.0, 300_000.0), "EPSG:32636")
+    mine = Study.load("own_labels").replace(areas=(area,), years=(2021,))
+    fig = maps.footprints([scene], [area], study=mine, labels=own)
+    shown = {trace.name for trace in fig.data}
+    assert {"Maize", "Other crops"} <= shown
+    assert "Corn" not in shown
+    still = maps.labels_map(own, area, study=mine)
+    assert any("Maize" in t.get_text() for ax in still.axes if ax.get_legend() for t in ax.get_legend().get_texts())
+
+
 def test_the_interactive_map_holds_labels_as_small_pictures_in_the_layer_s_colours(areas, study, labels, codes):
     fig = maps.footprints([], areas, study=study, labels=labels)
     first = fig.layout.images[0]
