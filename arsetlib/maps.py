@@ -428,8 +428,8 @@ def _draw_labels(fig, labels, areas, most, legend):
         counts += np.bincount(codes.ravel(), minlength=256)
         west, east, south, north = (v / 1000 for v in extent)
         fig.add_layout_image(
-            source=_palette_png(codes, colours), xref="x", yref="y", x=west, y=north, sizex=east - west, sizey=north - south,
-            sizing="stretch", layer="below", name=area.key,
+            source=_palette_png(codes, colours), xref="x", yref="y", x=west, y=north,
+            sizex=east - west, sizey=north - south, sizing="stretch", layer="below", name=area.key,
         )  # fmt: skip
         step = math.ceil(math.sqrt(codes.size / cells))
         thin = codes[step // 2 :: step, step // 2 :: step]
