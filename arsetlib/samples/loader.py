@@ -24,7 +24,7 @@ import pyarrow as pa
 from arsetlib.samples.draws import draw_starts, scrambled
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.scaler import Scaler
-from arsetlib.samples.store import Memory, Pool, Stream, rows_with_images, series_bytes
+from arsetlib.samples.store import COLUMNS, PLACE, Memory, Pool, Stream, rows_with_images, series_bytes
 from arsetlib.samples.windows import (
     CHOICES,
     FILLS,
@@ -113,10 +113,11 @@ class Loader:
             stream = not isinstance(rows.source, pa.Table) and series_bytes(rows) > IN_MEMORY
         if stream and isinstance(rows.source, pa.Table):
             raise SampleError("Expected the path of a table to stream from, received a table that is in memory.")
+        columns = (*COLUMNS, *PLACE) if "xy" in self.extras else COLUMNS
         if stream:
-            self.pools = Stream(self.rows, study.legend, self._order, pool, self._order_of_groups)
+            self.pools = Stream(self.rows, study.legend, columns, self._order, self._order_of_groups, pool)
         else:
-            self.pools = Memory(self.rows, study.legend, self._order)
+            self.pools = Memory(self.rows, study.legend, columns, self._order)
 
     def __len__(self) -> int:
         return self.steps
@@ -213,8 +214,8 @@ class Loader:
         out, classes, days, chosen = self._samples(int(epoch), int(number))
         parts = {"series": lambda: out.x, "label": lambda: self._one_hot(classes)}
         parts |= {"seen": lambda: out.seen, "weight": lambda: self.class_weights[classes], "day_of_year": lambda: days}
-        parts["xy"] = lambda: np.stack([_joined(chosen, "x"), _joined(chosen, "y")], axis=1)
-        parts["pixel"] = lambda: _joined(chosen, "pixel")
+        parts["xy"] = lambda: np.stack([_joined([p.columns[n] for p in chosen]) for n in PLACE], axis=1)
+        parts["pixel"] = lambda: _joined([p.columns["pixel"] for p in chosen])
         return [parts[name]() for name in self._spec()]
 
     def _samples(self, epoch: int, number: int):
@@ -226,7 +227,7 @@ class Loader:
         for pool in chosen:
             days[at : at + len(pool)] = self._fill(out, at, pool, epoch)
             at += len(pool)
-        classes = apply_vegetation_rule(_joined(chosen, "classes"), out.vegetation, self.study.legend)
+        classes = apply_vegetation_rule(_joined([p.classes for p in chosen]), out.vegetation, self.study.legend)
         return out, classes, days, chosen
 
     def _rows(self, epoch: int, number: int) -> Iterator[Pool]:
@@ -239,7 +240,7 @@ class Loader:
 
     def _fill(self, out, at: int, pool: Pool, epoch: int) -> np.ndarray:
         """Compute the windows of some rows into ``out`` from ``at`` on; gives their starts, days of the year."""
-        season, keys = self.study.season, pool.keys
+        season, keys, year = self.study.season, pool.keys, pool.columns["year"]
         seed = scrambled(self.seed, epoch)
 
         def place(into, position, rows, keys, start):
@@ -248,16 +249,16 @@ class Loader:
 
         if self.start != "random":
             days = np.full(len(pool), self.start, np.int32)
-            place(out, at, pool.rows, keys, start_days(pool.year, days))
+            place(out, at, pool.rows, keys, start_days(year, days))
             return days
         days = draw_starts(keys, season, self.seed, epoch)
-        place(out, at, pool.rows, keys, start_days(pool.year, days))
+        place(out, at, pool.rows, keys, start_days(year, days))
         attempt = 0
         while self.empty == "drop" and len(again := np.flatnonzero(out.images[at : at + len(pool)] == 0)):
             attempt += 1
             days[again] = draw_starts(keys[again], season, self.seed, epoch, attempt)
             redrawn = empty_windows(len(again), season.steps, out.x.shape[2])
-            place(redrawn, 0, pool.rows[again], keys[again], start_days(pool.year[again], days[again]))
+            place(redrawn, 0, pool.rows[again], keys[again], start_days(year[again], days[again]))
             for name in ("x", "seen", "start", "images", "vegetation"):
                 getattr(out, name)[at + again] = getattr(redrawn, name)
         return days
@@ -376,8 +377,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _joined(pools: list[Pool], name: str) -> np.ndarray:
-    parts = [getattr(pool, name) for pool in pools]
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

@@ -26,7 +26,8 @@ from arsetlib.samples.windows import check_order
 from arsetlib.study import Season
 
 KEPT = 3  # pools in memory: one that is used up, one in use, one being read
-COLUMNS = ("pixel", "year", "x", "y", "label_code", "num_images", *pixels.SERIES)
+COLUMNS = ("pixel", "year", "label_code", "num_images", *pixels.SERIES)
+PLACE = ("x", "y")
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,21 @@ class Pool:
         series: Flat series of these and perhaps other rows.
         rows: (n,) which row of ``series`` each is.
         classes: (n,) int8, before the vegetation rule.
-        pixel, year, x, y: (n,) columns.
+        columns: ``pixel``, ``year`` and, where wanted, ``x`` and ``y``, each (n,).
     """
 
     series: pixels.Ragged
     rows: np.ndarray
     classes: np.ndarray
-    pixel: np.ndarray
-    year: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
+    columns: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, table: pa.Table, rows: np.ndarray, legend, where: str = "") -> Pool:
+    def of(cls, table: pa.Table, rows: np.ndarray, legend, where: str = "", check: bool = True) -> Pool:
         """Some rows of a table; ``where`` names its file in errors."""
-        column = {n: table.column(n).to_numpy()[rows] for n in ("label_code", "pixel", "year", "x", "y")}
-        return cls(checked(table, where), rows, legend.classes_of(column.pop("label_code")), **column)
+        present = [n for n in ("label_code", "pixel", "year", *PLACE) if n in table.column_names]
+        columns = {n: table.column(n).to_numpy()[rows] for n in present}
+        series = checked(table, where) if check else pixels.ragged(table)
+        return cls(series, rows, legend.classes_of(columns.pop("label_code")), columns)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,12 +60,12 @@ class Pool:
     @property
     def keys(self) -> np.ndarray:
         """(n,) uint64, what the draws of each row hang on."""
-        return keys_of(self.pixel, self.year)
+        return keys_of(self.columns["pixel"], self.columns["year"])
 
     def take(self, order) -> Pool:
         """Some of the rows, in another order; the series stay where they are."""
-        parts = (self.rows, self.classes, self.pixel, self.year, self.x, self.y)
-        return Pool(self.series, *(part[order] for part in parts))
+        columns = {name: column[order] for name, column in self.columns.items()}
+        return Pool(self.series, self.rows[order], self.classes[order], columns)
 
 
 def checked(table: pa.Table, where: str = "") -> pixels.Ragged:
@@ -93,11 +93,11 @@ def checked(table: pa.Table, where: str = "") -> pixels.Ragged:
 class Memory:
     """All rows in memory: one pool."""
 
-    def __init__(self, rows: Rows, legend, order: Callable[[int, int, int], np.ndarray | slice]):
+    def __init__(self, rows: Rows, legend, columns, order: Callable[[int, int, int], np.ndarray | slice]):
         if isinstance(rows.source, pa.Table):
             self.pool = Pool.of(rows.source, rows.index, legend)
         else:
-            table = rows.read(COLUMNS)
+            table = rows.read(columns)
             self.pool = Pool.of(table, np.arange(len(rows)), legend, f"{rows.source}: ")
         self.order = order
         self.cache = Cache(lambda epoch, _: self.pool.take(self.order(epoch, 0, len(self.pool))))
@@ -118,23 +118,25 @@ class Group:
     number: int
     rows: np.ndarray
 
-    def read(self, schema: pa.Schema, legend) -> Pool:
+    def read(self, columns, metadata: dict, legend, check: bool) -> Pool:
+        """The rows, with checksums, lengths and order verified where ``check``."""
         try:
-            with pq.ParquetFile(self.file, page_checksum_verification=True) as opened:
-                table = opened.read_row_group(self.number, columns=list(COLUMNS), use_threads=False)
+            with pq.ParquetFile(self.file, page_checksum_verification=check) as opened:
+                table = opened.read_row_group(self.number, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(self.file, error) from error
-        table = table.replace_schema_metadata(schema.metadata)
-        return Pool.of(table, self.rows, legend, f"{self.file}, row group {self.number}, ")
+        where = f"{self.file}, row group {self.number}, "
+        return Pool.of(table.replace_schema_metadata(metadata), self.rows, legend, where, check)
 
 
 class Stream:
     """Rows on disk, read in pools of row groups: memory holds three pools, whatever the table's size."""
 
-    def __init__(self, rows: Rows, legend, order, pool: int, shuffle: Callable[[int, int], np.ndarray]):
-        self.legend, self.order, self.shuffle, self.size = legend, order, shuffle, pool
-        self.schema = pixels.SCHEMA.with_metadata(rows.meta.to_kv())
+    def __init__(self, rows: Rows, legend, columns, order, shuffle: Callable[[int, int], np.ndarray], pool: int):
+        self.legend, self.columns, self.order, self.shuffle, self.size = legend, columns, order, shuffle, pool
+        self.metadata = rows.meta.to_kv()
         self.groups = _groups(rows)
+        self.verified: set[tuple[Path, int]] = set()
         self.readers = ThreadPoolExecutor(2, "arset-read")
         self.cache = Cache(self._read, ahead=self._next)
         self.plans: OrderedDict[int, tuple[list[list[Group]], np.ndarray]] = OrderedDict()
@@ -166,14 +168,21 @@ class Stream:
     def get(self, epoch: int, number: int) -> Pool:
         return self.cache.get((epoch, number))
 
-    def _next(self, epoch: int, number: int) -> tuple[int, int] | None:
-        return (epoch, number + 1) if number + 2 < len(self.ends(epoch)) else None
+    def _next(self, epoch: int, number: int) -> tuple[int, int]:
+        """The pool that will be asked for next: of this epoch, or the first of the next one."""
+        return (epoch, number + 1) if number + 2 < len(self.ends(epoch)) else (epoch + 1, 0)
 
     def _read(self, epoch: int, number: int) -> Pool:
         groups = self.plan(epoch)[0][number]
-        parts = list(self.readers.map(lambda group: group.read(self.schema, self.legend), groups))
-        together = _joined(parts)
+        together = _joined(list(self.readers.map(self._read_group, groups)))
         return together.take(self.order(epoch, number, len(together)))
+
+    def _read_group(self, group: Group) -> Pool:
+        """Each group is verified when it is read for the first time."""
+        key = (group.file, group.number)
+        pool = group.read(self.columns, self.metadata, self.legend, key not in self.verified)
+        self.verified.add(key)
+        return pool
 
 
 class Cache:
@@ -213,8 +222,8 @@ def _joined(parts: list[Pool]) -> Pool:
         *(np.concatenate([getattr(p.series, name) for p in parts]) for name in pixels.SERIES),
     )
     places = np.concatenate([p.rows + n for p, n in zip(parts, rows[:-1], strict=True)])
-    columns = (np.concatenate([getattr(p, n) for p in parts]) for n in ("classes", "pixel", "year", "x", "y"))
-    return Pool(series, places, *columns)
+    columns = {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns}
+    return Pool(series, places, np.concatenate([p.classes for p in parts]), columns)
 
 
 def _groups(rows: Rows) -> list[Group]:
