@@ -13,6 +13,7 @@ import it when called.
 Lab: part2_load_data.
 """
 
+from arsetlib.samples.describe import describe, format_description
 from arsetlib.samples.draws import draw_images, draw_starts, keys_of
 from arsetlib.samples.loader import EXTRAS, Loader, arrays, batches, sequence
 from arsetlib.samples.rows import Rows, SampleError
@@ -35,8 +36,10 @@ __all__ = [
     "apply_vegetation_rule",
     "arrays",
     "batches",
+    "describe",
     "draw_images",
     "draw_starts",
+    "format_description",
     "keys_of",
     "kfold",
     "parser",

@@ -128,10 +128,17 @@ def _place_compiled(
     scaled = mean is not None
     none = np.zeros(x.shape[2], np.float32)
     compiled(
-        series.offsets, series.day, series.scl, series.bands, rows, start, keys,
+        *(_fixed(part) for part in (series.offsets, series.day, series.scl, series.bands, rows, start, keys)),
         season.window_days, season.step_days, CODE[choose], np.uint64(seed), RANK,
         scaled, mean if scaled else none, std if scaled else none, x, seen, images, vegetation,
     )  # fmt: skip
+
+
+def _fixed(array: np.ndarray) -> np.ndarray:
+    """A contiguous read-only view: one type for the compiler, wherever the array comes from."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 @functools.cache
