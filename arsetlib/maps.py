@@ -688,7 +688,7 @@ def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
     fig.update_xaxes(rangemode="tozero")
     fig.update_layout(barmode="stack", bargap=0.25, showlegend=stacked, margin={"t": 60})
     if stacked:
-        fig.update_layout(height=fig.layout.height + 50, margin={"b": 90})
+        fig.update_layout(height=fig.layout.height + 50, margin={"b": 90}, legend={"traceorder": "normal"})
     return fig
 
 
