@@ -456,7 +456,7 @@ assert (raw.x.mean((0, 1)) < mean).all()
 assert (drawn.x[~drawn.seen] == 0).all()
 
 # %% [markdown]
-# With the empty steps counted, every mean is too low, by as much as there are clouds. So: first the statistics, of seen values alone; then scale; and leave empty steps at 0.
+# With the empty steps counted, every mean is too low. So: first the statistics, of seen values alone; then scale; and leave empty steps at 0.
 # A 0 now says 'the mean', which pulls to neither side. That answers a question learners ask often: the zeros do not shift the mean, because they come after it.
 # Statistics come from *training* rows only. Those of the test would be a leak, if a small one.
 #
@@ -479,7 +479,7 @@ scaler.save(work / "scaler.json")  # Lab 3 must scale new scenes alike
 assert samples.Scaler.load(work / "scaler.json") == scaler
 
 # %% [markdown]
-# Before, a network would hear the near infrared ten times louder than the blue. After, all bands speak alike, and no information is lost: `scaler.inverse` goes back.
+# Before, a network would hear the near infrared several times louder than the blue. After, all bands speak alike, and no information is lost: `scaler.inverse` goes back.
 # A scaler belongs to its model, so it is saved beside it.
 #
 # ### Other fills
@@ -524,7 +524,7 @@ for name in ("last", "linear"):
     assert np.array_equal(w[name].x[0, seen], w["zeros"].x[0, seen])
 
 # %% [markdown]
-# All agree where something was seen. Between, zeros jump to the mean, 'last' holds on, the line glides, and by that needs the *next* image: inside a window that is allowed, since all of it lies in the past.
+# The first three agree where something was seen; the median blends all images of a step, so it may differ. Between, zeros jump to the mean, 'last' holds on, the line glides, and by that needs the *next* image: inside a window that is allowed, since all of it lies in the past.
 # Whatever you choose, `seen` keeps the truth: a model can be told which steps were filled, and zero is never read back as 'missing'.
 #
 # :::{admonition} Exercise 2
