@@ -1109,11 +1109,11 @@ assert (
 # | 'random' image was always the earliest | fewer samples than thought, and a bias to early dates | a test counts the draws |
 # | `squeeze` on one image | the test parser crashed on some pixels | shapes are stated and tested |
 # | steps from the first image | a late season looked like an early one | steps count from the window's start |
-# | 120 // 5 + 1 steps | a last step that nothing ever filled | `season.steps` |
-# | double crops in the test | wheat scored as soybeans | left out by code, on all sides |
+# | 120 // 5 + 1 steps | a step more than the window has days for | `season.steps` |
+# | double crops in the test | rows with two right answers were scored as if they had one | left out by code, on all sides |
 # | a rest class | Barley became 'Uncultivated' | an unknown code is an error |
 #
-# They have one thing in common: the program ran. Only a check of what *should* hold finds such things, which is why every cell here ends with one.
+# All but one have this in common: the program ran. Only a check of what *should* hold finds such things, which is why every cell here ends with one.
 #
 # ## What you have learnt
 #
@@ -1129,7 +1129,7 @@ assert (
 # - **… the table is larger than memory?** Give `samples.batches` the path in place of the table: it streams, with a bounded shuffle.
 # - **… I use PyTorch or scikit-learn?** `samples.arrays` gives the same batches as NumPy, `samples.sequence` as a Keras `PyDataset`.
 # - **… I want steps of 10 days, or 60 days in all?** Change `[season]` in the study file; the calendar in section 4 shows what you gain and lose.
-# - **… zeros feel wrong?** Try `fill="linear"` or `choose="median"`, and compare the *test* score. Hand over `extras=("seen",)` as well.
+# - **… zeros feel wrong?** Try `fill="linear"` or `choose="median"`, and compare the score on *validation*; the test stays for the end. Hand over `extras=("seen",)` as well.
 # - **… my classes differ?** Change the legend. The table stays, since it holds codes.
 # - **… I have only one year?** Split by block alone (`by="block"`), and say beside the score that the weather was the same.
 # - **… a class is rare?** `extras=("weight",)` lets each class count alike. It cannot invent variety: more fields can.
