@@ -103,6 +103,37 @@ def check(table: Table, as_json: AsJson = False):
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: arset batches data/pixels data/delta/study.toml --side test --start 120 --show")
+def batches(
+    table: Table,
+    study: StudyName,
+    side: Annotated[str, typer.Option(help="Side of the study's split: train, validation or test.")] = "train",
+    start: Annotated[str, typer.Option(help="'random', or the day of the year on which windows start.")] = "random",
+    batch: Annotated[int, typer.Option(help="Samples a batch.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Same seed, same batches.")] = 0,
+    look: Annotated[bool, typer.Option("--show", help="Make an epoch and tell what it holds.")] = False,
+    as_json: AsJson = False,
+):
+    """Count the samples of one side of the split; --show looks at what a model would be fed."""
+    from arsetlib import samples
+
+    if start != "random" and not start.isdigit():
+        raise samples.SampleError(f"Expected --start random or a day of the year such as 120, received {start!r}.")
+    loaded = load(study, None)
+    sides = samples.split(table, loaded)
+    if side not in sides:
+        raise samples.SampleError(f"Study {loaded.key!r} has no side {side!r}. It has: {', '.join(sides)}.")
+    scaler = samples.Scaler.fit(sides["train"]) if look and "train" in sides else None
+    day = start if start == "random" else int(start)
+    loader = samples.Loader(sides[side], loaded, scaler, start=day, batch=batch, seed=seed)
+    if look:
+        report = samples.describe(loader)
+        show(report, as_json, samples.format_description(report, loaded.legend.names()))
+    else:
+        report = loader.counts | {"batches": loader.steps}
+        show(report, as_json, "\n".join(f"{noun.replace('_', ' ')}: {n:,}" for noun, n in report.items()))
+
+
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """What is installed here, what is missing, and the command that mends it."""

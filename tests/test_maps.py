@@ -16,7 +16,7 @@ from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from arsetlib import cdl, maps, sentinel2
-from arsetlib.study import Area, Study
+from arsetlib.study import Area, Season, Study
 
 WEST, NORTH, SIDE = 480_000.0, 1_200_000.0, 30.0
 CORN, COTTON, WHEAT_SOY, WATER = 1, 2, 26, 111
@@ -378,3 +378,56 @@ def test_the_real_label_file_is_drawn_in_its_own_colours(real, study):
     picture = maps.labels_map(labels, area, study=study).axes[0].images[0].get_array()
     for code in np.unique(values).tolist():
         assert np.abs(picture[values == code].astype(int) - palette[code][:3]).max() <= 2, code
+
+
+# -- pictures of lab 2 ---------------------------------------------------------------------------------------------
+
+
+def one_pixel():
+    day = np.array([100, 101, 106, 119, 130], np.uint16)
+    bands = np.tile(np.arange(1, 13, dtype=np.uint16) * 100, (5, 1))
+    return day, np.array([4, 5, 4, 4, 8], np.uint8), bands
+
+
+def test_calendar_tells_images_taken_from_others_and_empty_steps_from_filled(study):
+    day, _, _ = one_pixel()
+    season = Season(window_days=20, step_days=5)
+    fig = maps.calendar(day, np.arange(5) / 10, season, 100, [1, 2, -1, 3], study=study)
+    shown = {trace.name: list(trace.x) for trace in fig.data}
+    assert shown["taken"] == [1, 6, 19]
+    assert shown["not taken"] == [0]
+    assert shown["outside the window"] == [30]
+    assert shown["step with an image"] == [2.5, 7.5, 17.5]
+    assert shown["empty step"] == [12.5]
+    assert maps.SIMULATED in str(fig.layout.annotations)
+
+
+def test_spreads_hold_the_percentiles_of_each_band_and_not_the_values(study):
+    values = np.random.default_rng(1).normal(5, 2, (1000, 3))
+    values[::2, 0] = np.nan
+    fig = maps.spreads({"before": values, "after": (values - 5) / 2}, ["a", "b", "c"], study=study)
+    low, middle, high = np.nanpercentile(values, (5, 50, 95), axis=0)
+    box = fig.data[0]
+    np.testing.assert_allclose((box.lowerfence, box.median, box.upperfence), (low, middle, high))
+    assert len(box.median) == 3
+    np.testing.assert_allclose(fig.data[1].median, (middle - 5) / 2)
+
+
+def test_verdicts_show_each_window_at_its_last_day_in_its_class_and_colour(study):
+    day, scl, bands = one_pixel()
+    fig = maps.verdicts(day, scl, bands, [104, 109, 114], [0, 3, 3], study=study)
+    strips = {t.name.split(": ")[1]: t for t in fig.data if t.type == "bar"}
+    names, colours = study.legend.names(), study.legend.colours
+    assert [len(strips[names[k]].x) for k in (0, 3)] == [1, 2]
+    assert strips[names[3]].marker.color == colours[3]
+
+
+def test_bars_keep_their_order_and_stack_the_columns_of_a_table(study):
+    fig = maps.bars(pd.Series({"slow": 1.0, "fast": 9.0}), "Speed", "samples/s")
+    assert list(fig.data[0].y) == ["slow", "fast"]
+    assert maps.SIMULATED not in str(fig.layout.annotations)
+    frame = pd.DataFrame({"waiting": [3, 1], "working": [1, 1]}, index=["slow", "fast"])
+    fig = maps.bars(frame, "A step", "ms", study=study)
+    assert [t.name for t in fig.data] == ["waiting", "working"]
+    assert fig.layout.barmode == "stack"
+    assert maps.SIMULATED in str(fig.layout.annotations)

@@ -1,0 +1,64 @@
+"""What one epoch of a loader holds, in numbers that show at once whether something is wrong.
+
+Lab: part2_load_data.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from arsetlib.samples.loader import Loader
+
+
+def describe(loader: Loader) -> dict:
+    """Look at one epoch.
+
+    Returns:
+        JSON values: ``x`` and ``y`` (shapes of the first batch), ``counts`` (see ``Loader``), ``batches``,
+        ``class_shares`` (class key → share of the samples), ``seen_share`` (share of steps with an image),
+        ``band_means`` (band → mean after scaling of the steps seen) and ``samples_per_second`` as NumPy arrays.
+
+    Lab: part2_load_data.
+    """
+    (x, y), *_ = loader.arrays()  # also compiles, so that the clock below does not count it
+    seen = samples = 0
+    total, labels = np.zeros(x.shape[2]), np.zeros(y.shape[1])
+    seconds = 0.0
+    for number in range(loader.steps):
+        begin = time.perf_counter()
+        out, classes, _, _ = loader._samples(0, number)
+        seconds += time.perf_counter() - begin
+        samples += len(classes)
+        seen += int(out.seen.sum())
+        total += out.x[out.seen].sum(axis=0, dtype=np.float64)
+        labels += np.bincount(classes, minlength=len(labels))
+    return {
+        "x": list(x.shape),
+        "y": list(y.shape),
+        "counts": loader.counts,
+        "batches": loader.steps,
+        "class_shares": dict(zip(loader.study.legend.keys, (labels / samples).tolist(), strict=True)),
+        "seen_share": seen / (samples * x.shape[1]),
+        "band_means": dict(zip(loader.study.bands, (total / max(seen, 1)).tolist(), strict=True)),
+        "samples_per_second": samples / seconds,
+    }
+
+
+def format_description(report: dict, lang_names: list[str]) -> str:
+    """The same in words; ``lang_names`` are the legend's names, in its order."""
+    counts = report["counts"]
+    lines = [
+        f"x {tuple(report['x'])} float32: samples, steps, bands    y {tuple(report['y'])} float32: samples, classes",
+        f"{counts['samples']:,} samples in {report['batches']:,} batches an epoch, from {counts['rows']:,} rows: "
+        f"{counts['excluded']:,} excluded by the legend, {counts['no_image']:,} without an image in any window",
+        "classes, after the vegetation rule:",
+    ]
+    shares = zip(lang_names, report["class_shares"].values(), strict=True)
+    lines += [f"  {name:<20} {share:6.1%}" for name, share in shares]
+    lines.append(f"steps with an image: {report['seen_share']:.1%}")
+    lines.append("band means after scaling, of steps with an image:")
+    lines += [f"  {band:<20} {mean:+.2f}" for band, mean in report["band_means"].items()]
+    lines.append(f"{report['samples_per_second']:,.0f} samples/s as arrays")
+    return "\n".join(lines)

@@ -1,0 +1,392 @@
+"""Batches from rows: as NumPy arrays, as a tf.data.Dataset, as a Keras PyDataset. The same batches, all three.
+
+A batch is made from its epoch and its number alone: which rows, which starts and which images follow from the seed. So
+threads may make batches in any order, and a seed gives the same batches on any machine.
+
+TensorFlow asks for batches by number (``tf.numpy_function`` in a parallel map) and uses the arrays where they lie: they
+are aligned as it wants them, so nothing is copied, and the compiled kernel holds no lock that stops other threads.
+``benchmarks/loader.py`` measures this against other ways to hand over.
+
+Lab: part2_load_data.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from arsetlib.samples.draws import draw_starts, scrambled
+from arsetlib.samples.rows import Rows, SampleError
+from arsetlib.samples.scaler import Scaler
+from arsetlib.samples.store import COLUMNS, PLACE, Memory, Pool, Stream, rows_with_images, series_bytes
+from arsetlib.samples.windows import (
+    CHOICES,
+    FILLS,
+    _known,
+    aligned,
+    apply_vegetation_rule,
+    empty_windows,
+    fill_windows,
+    start_days,
+)
+from arsetlib.study import Study
+
+EXTRAS = ("seen", "weight", "day_of_year", "xy", "pixel")
+IN_MEMORY = 2**30  # bytes of series that are held in memory unless the caller wants otherwise
+
+
+class Loader:
+    """Samples of some rows, batch by batch.
+
+    Args:
+        source: Rows (from ``split``), a table, or its path.
+        study: Season, bands and legend.
+        scaler: Of the training rows; None leaves reflectance × 10,000.
+        batch: Samples a batch; the last one of an epoch holds the rest.
+        start: ``"random"`` for training (uniform over the season's starts, another one each epoch), or a day of the
+            year, 1-366, for evaluation.
+        choose: Which image stands for a step, see ``window``. By default ``"random"`` where the start is random and
+            ``"clearest"`` where it is fixed.
+        fill: What stands in a step without image, see ``window``.
+        shuffle: Whether each epoch has another order. By default where the start is random.
+        seed: Of all draws and orders.
+        extras: More of each sample, any of ``EXTRAS``. ``weight`` comes third, after x and y, as Keras takes sample
+            weights: classes then weigh the same in sum. With any other, x is a dict with ``series``, (B, T, C), and
+            ``seen`` (B, T) bool, ``day_of_year`` (B,) int32 of the window's start, ``xy`` (B, 2) float64 in m,
+            ``pixel`` (B,) int64.
+        empty: ``"keep"`` a sample whose window holds no image, or ``"drop"`` it; a random start is then drawn among
+            those that show something. ``counts`` tells how many rows are concerned.
+        stream: Read pool by pool instead of holding all rows in memory. By default where the table is on disk and its
+            series take more than 1 GiB.
+        pool: Rows shuffled together when streaming: row groups from anywhere in the table. Memory holds three pools.
+
+    Attributes:
+        rows: The rows that are used.
+        steps: Batches an epoch.
+        counts: ``rows`` received, ``excluded`` by the legend, ``no_image`` in the window (for a random start: in none
+            of the windows), ``samples`` an epoch.
+
+    Raises:
+        SampleError: An unknown option; bands that differ between table, study and scaler; no row that the legend
+            covers; while batches are made: dates out of order, byte strings of wrong length, with file, row group and
+            row.
+        PixelError: The table is missing, unfinished, damaged, or of another schema version.
+
+    Lab: part2_load_data.
+    """
+
+    def __init__(
+        self,
+        source: Rows | pa.Table | str | Path,
+        study: Study,
+        scaler: Scaler | None,
+        *,
+        batch: int = 1024,
+        start: str | int = "random",
+        choose: str | None = None,
+        fill: str = "zeros",
+        shuffle: bool | None = None,
+        seed: int = 0,
+        extras: Sequence[str] = (),
+        empty: str = "keep",
+        stream: bool | None = None,
+        pool: int = 32_768,
+    ):
+        random = start == "random"
+        self.study, self.scaler, self.batch_size, self.start, self.seed = study, scaler, batch, start, seed
+        self.choose = choose or ("random" if random else "clearest")
+        self.fill, self.extras, self.empty = fill, tuple(extras), empty
+        self.shuffle = random if shuffle is None else shuffle
+        self._check()
+        rows = Rows.of(source)
+        _check_bands(rows, study, scaler)
+        self.rows, self.counts = self._used(rows)
+        self.steps = -(-len(self.rows) // batch)
+        self.changes = self.shuffle or self.choose == "random" or random
+        if stream is None:
+            stream = not isinstance(rows.source, pa.Table) and series_bytes(rows) > IN_MEMORY
+        if stream and isinstance(rows.source, pa.Table):
+            raise SampleError("Expected the path of a table to stream from, received a table that is in memory.")
+        columns = (*COLUMNS, *PLACE) if "xy" in self.extras else COLUMNS
+        if stream:
+            self.pools = Stream(self.rows, study.legend, columns, self._order, self._order_of_groups, pool)
+        else:
+            self.pools = Memory(self.rows, study.legend, columns, self._order)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def batch(self, epoch: int, number: int) -> tuple:
+        """One batch.
+
+        Returns:
+            ``(x, y)`` or ``(x, y, weight)``: x (B, T, C) float32 (a dict with extras), y (B, K) float32, one-hot.
+
+        Lab: part2_load_data.
+        """
+        parts = dict(zip(self._spec(), self._made(epoch, number), strict=True))
+        return self._packed(parts)
+
+    def arrays(self, epoch: int = 0) -> Iterator[tuple]:
+        """All batches of one epoch as NumPy arrays, see ``batch``."""
+        return (self.batch(epoch, i) for i in range(self.steps))
+
+    def dataset(self):
+        """The batches as a ``tf.data.Dataset`` of known length; each pass over it is the next epoch, from 0 on.
+
+        Needs TensorFlow. Passes count from the making of the data set, so a peek with ``next(iter(data))`` is one.
+        """
+        import tensorflow as tf
+
+        kinds = {n: tf.as_dtype(k) for n, (k, _) in self._spec().items()}
+
+        def made(epoch, number):
+            flat = tf.numpy_function(self._made, [epoch, number], list(kinds.values()))
+            for part, (_, shape) in zip(flat, self._spec().values(), strict=True):
+                part.set_shape([None, *shape])
+            return self._packed(dict(zip(kinds, flat, strict=True)))
+
+        def of_epoch(epoch):
+            numbers = tf.data.Dataset.range(self.steps)
+            return numbers.map(lambda i: made(epoch, i), num_parallel_calls=cores(), deterministic=True)
+
+        if self.changes:
+            passes = itertools.count()
+            now = tf.data.Dataset.range(1).map(
+                lambda _: tf.ensure_shape(tf.numpy_function(lambda: np.int64(next(passes)), [], tf.int64), [])
+            )
+            data = now.flat_map(of_epoch).apply(tf.data.experimental.assert_cardinality(self.steps))
+        else:
+            data = of_epoch(tf.constant(0, tf.int64))
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        return data.prefetch(2).with_options(options)
+
+    def sequence(self):
+        """The batches as a ``keras.utils.PyDataset``, for Keras on any backend.
+
+        Needs Keras. Where rows are streamed call ``fit(…, shuffle=False)``: the loader shuffles already, and Keras's
+        own order of batches would read pools again and again.
+        """
+        import keras
+
+        loader = self
+
+        class Batches(keras.utils.PyDataset):
+            epoch = 0
+
+            def __len__(self):
+                return loader.steps
+
+            def __getitem__(self, number):
+                return loader.batch(self.epoch, number)
+
+            def on_epoch_end(self):
+                self.epoch += 1
+
+        return Batches()
+
+    @functools.cached_property
+    def class_counts(self) -> np.ndarray:
+        """(K,) int64, samples of each class in epoch 0, after the vegetation rule."""
+        counts = np.zeros(len(self.study.legend.classes), np.int64)
+        for number in range(self.steps):
+            counts += np.bincount(self._samples(0, number)[1], minlength=len(counts))
+        return counts
+
+    @functools.cached_property
+    def class_weights(self) -> np.ndarray:
+        """(K,) float32, weights under which the classes that occur weigh the same; their mean over samples is 1."""
+        counts = self.class_counts
+        there = counts > 0
+        return np.where(there, counts.sum() / (there.sum() * np.maximum(counts, 1)), 0).astype(np.float32)
+
+    # -- one batch ----------------------------------------------------------------------------------------------------
+
+    def _made(self, epoch, number) -> list[np.ndarray]:
+        """The parts of one batch, in the order of ``_spec``."""
+        out, classes, days, chosen = self._samples(int(epoch), int(number))
+        parts = {"series": lambda: out.x, "label": lambda: self._one_hot(classes)}
+        parts |= {"seen": lambda: out.seen, "weight": lambda: self.class_weights[classes], "day_of_year": lambda: days}
+        parts["xy"] = lambda: np.stack([_joined([p.columns[n] for p in chosen]) for n in PLACE], axis=1)
+        parts["pixel"] = lambda: _joined([p.columns["pixel"] for p in chosen])
+        return [parts[name]() for name in self._spec()]
+
+    def _samples(self, epoch: int, number: int):
+        """Windows, (B,) classes, (B,) days of the year and the rows of one batch."""
+        chosen = list(self._rows(epoch, number))
+        total = sum(map(len, chosen))
+        out = empty_windows(total, self.study.season.steps, len(self.study.bands))
+        days, at = aligned((total,), np.int32), 0
+        for pool in chosen:
+            days[at : at + len(pool)] = self._fill(out, at, pool, epoch)
+            at += len(pool)
+        classes = apply_vegetation_rule(_joined([p.classes for p in chosen]), out.vegetation, self.study.legend)
+        return out, classes, days, chosen
+
+    def _rows(self, epoch: int, number: int) -> Iterator[Pool]:
+        """The rows of one batch; they may lie in several pools."""
+        ends = self.pools.ends(epoch)
+        low, high = number * self.batch_size, min((number + 1) * self.batch_size, len(self.rows))
+        for i in range(np.searchsorted(ends, low, "right") - 1, np.searchsorted(ends, high, "left")):
+            part = slice(max(low - ends[i], 0), min(high, ends[i + 1]) - ends[i])
+            yield self.pools.get(epoch, i).take(part)
+
+    def _fill(self, out, at: int, pool: Pool, epoch: int) -> np.ndarray:
+        """Compute the windows of some rows into ``out`` from ``at`` on; gives their starts, days of the year."""
+        season, keys, year = self.study.season, pool.keys, pool.columns["year"]
+        seed = scrambled(self.seed, epoch)
+
+        def place(into, position, rows, keys, start):
+            options = (keys, season, self.choose, self.fill, self.scaler, seed)
+            fill_windows(into, position, pool.series, rows, start, *options)
+
+        if self.start != "random":
+            days = np.full(len(pool), self.start, np.int32)
+            place(out, at, pool.rows, keys, start_days(year, days))
+            return days
+        days = draw_starts(keys, season, self.seed, epoch)
+        place(out, at, pool.rows, keys, start_days(year, days))
+        attempt = 0
+        while self.empty == "drop" and len(again := np.flatnonzero(out.images[at : at + len(pool)] == 0)):
+            attempt += 1
+            days[again] = draw_starts(keys[again], season, self.seed, epoch, attempt)
+            redrawn = empty_windows(len(again), season.steps, out.x.shape[2])
+            place(redrawn, 0, pool.rows[again], keys[again], start_days(year[again], days[again]))
+            for name in ("x", "seen", "start", "images", "vegetation"):
+                getattr(out, name)[at + again] = getattr(redrawn, name)
+        return days
+
+    def _one_hot(self, classes: np.ndarray) -> np.ndarray:
+        hot = aligned((len(classes), len(self.study.legend.classes)), np.float32)
+        hot[:] = 0
+        hot[np.arange(len(classes)), classes] = 1
+        return hot
+
+    def _spec(self) -> dict[str, tuple[type, tuple[int, ...]]]:
+        """Name → dtype and shape without the batch, of the parts that are made."""
+        steps, bands = self.study.season.steps, len(self.study.bands)
+        every = {
+            "series": (np.float32, (steps, bands)),
+            "label": (np.float32, (len(self.study.legend.classes),)),
+            "seen": (np.bool_, (steps,)),
+            "weight": (np.float32, ()),
+            "day_of_year": (np.int32, ()),
+            "xy": (np.float64, (2,)),
+            "pixel": (np.int64, ()),
+        }
+        return {name: kind for name, kind in every.items() if name in ("series", "label", *self.extras)}
+
+    def _packed(self, parts: dict) -> tuple:
+        x, y, weight = parts["series"], parts["label"], parts.get("weight")
+        if set(self.extras) - {"weight"}:
+            x = {name: part for name, part in parts.items() if name not in ("label", "weight")}
+        return (x, y) if weight is None else (x, y, weight)
+
+    # -- which rows, in which order -----------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        _known("choose", self.choose, CHOICES)
+        _known("fill", self.fill, FILLS)
+        _known("empty", self.empty, ("keep", "drop"))
+        for extra in self.extras:
+            _known("extras", extra, EXTRAS)
+        if self.start != "random" and not (isinstance(self.start, int | np.integer) and 1 <= self.start <= 366):
+            raise SampleError(f"Expected start = 'random' or a day of the year, 1 to 366, received {self.start!r}.")
+        if self.batch_size < 1:
+            raise SampleError(f"Expected a batch of at least one sample, received {self.batch_size}.")
+
+    def _used(self, rows: Rows) -> tuple[Rows, dict[str, int]]:
+        """The rows that give samples, and how many do not."""
+        labelled = self.study.legend.classes_of(rows.column("label_code")) >= 0
+        if not labelled.any():
+            raise SampleError(
+                f"Expected rows with a class, received {len(rows)} rows of {rows.name!r} of which the legend "
+                f"{self.study.legend.name!r} excludes all. Look at the labels with `arset describe`."
+            )
+        season, year = self.study.season, rows.column("year")
+        days = (season.first_day, season.last_day) if self.start == "random" else (self.start, self.start)
+        shows = rows_with_images(rows, season, *(start_days(year, day) for day in days))
+        used = labelled & shows if self.empty == "drop" else labelled
+        if not used.any():
+            raise SampleError(f"No row of {rows.name!r} has an image in its window. Move start or lengthen the window.")
+        counts = {"rows": len(rows), "excluded": int((~labelled).sum()), "no_image": int((labelled & ~shows).sum())}
+        return rows.pick(used), counts | {"samples": int(used.sum())}
+
+    def _order(self, epoch: int, number: int, count: int):
+        """In which order the rows of a pool come."""
+        if not self.shuffle:
+            return slice(None)
+        return np.random.default_rng([self.seed, 1, epoch, number]).permutation(count)
+
+    def _order_of_groups(self, epoch: int, count: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 2, epoch]).permutation(count) if self.shuffle else np.arange(count)
+
+
+def batches(source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | None, **options):
+    """A ``tf.data.Dataset`` of ``(x, y)``: x (B, T, C) float32, y (B, K) float32 one-hot.
+
+    For training ``batches(train, study, scaler, start="random", seed=1)``; for a test that gives the same numbers each
+    time ``batches(test, study, scaler, start=120)``.
+
+    Args:
+        source, study, scaler, **options: See ``Loader``.
+
+    Returns:
+        A data set of known length, ready for ``model.fit``; each pass over it is another epoch with new draws.
+
+    Lab: part2_load_data.
+    """
+    return Loader(source, study, scaler, **options).dataset()
+
+
+def arrays(source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | None, *, epoch: int = 0, **options):
+    """The batches of ``batches`` as NumPy arrays, without TensorFlow: for scikit-learn, PyTorch, JAX.
+
+    Args:
+        source, study, scaler, **options: See ``Loader``.
+        epoch: Which pass.
+
+    Returns:
+        Iterator over one epoch.
+
+    Lab: part2_load_data.
+    """
+    return Loader(source, study, scaler, **options).arrays(epoch)
+
+
+def sequence(source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | None, **options):
+    """The batches of ``batches`` as a ``keras.utils.PyDataset``, for Keras on JAX or PyTorch.
+
+    Args:
+        source, study, scaler, **options: See ``Loader``.
+
+    Lab: part2_load_data.
+    """
+    return Loader(source, study, scaler, **options).sequence()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _check_bands(rows: Rows, study: Study, scaler: Scaler | None) -> None:
+    have = rows.meta.bands
+    for whose, bands in (("study", study.bands), ("scaler", scaler and scaler.bands)):
+        if bands is not None and tuple(bands) != tuple(have):
+            missing = [b for b in bands if b not in have]
+            raise SampleError(
+                f"Expected the {whose}'s bands {list(bands)}, received a table with {list(have)}, missing "
+                f"{missing or 'none, but the order differs'}. Ingest with this study, or fit the scaler on this table."
+            )

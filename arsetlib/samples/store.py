@@ -1,0 +1,274 @@
+"""Where a loader's rows lie: all in memory, or streamed from disk pool by pool.
+
+Both answer the same question, ``pools.get(epoch, number)``, so that a batch can be made from its number alone.
+
+Lab: part2_load_data.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from arsetlib import pixels
+from arsetlib.pixels.table import _buffers, _damaged
+from arsetlib.samples.draws import keys_of
+from arsetlib.samples.rows import Rows, SampleError
+from arsetlib.samples.windows import check_order
+from arsetlib.study import Season
+
+KEPT = 3  # pools in memory: one that is used up, one in use, one being read
+COLUMNS = ("pixel", "year", "label_code", "num_images", *pixels.SERIES)
+PLACE = ("x", "y")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows that are shuffled together.
+
+    Attributes:
+        series: Flat series of these and perhaps other rows.
+        rows: (n,) which row of ``series`` each is.
+        classes: (n,) int8, before the vegetation rule.
+        columns: ``pixel``, ``year`` and, where wanted, ``x`` and ``y``, each (n,).
+    """
+
+    series: pixels.Ragged
+    rows: np.ndarray
+    classes: np.ndarray
+    columns: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, table: pa.Table, rows: np.ndarray, legend, where: str = "", check: bool = True) -> Pool:
+        """Some rows of a table; ``where`` names its file in errors."""
+        present = [n for n in ("label_code", "pixel", "year", *PLACE) if n in table.column_names]
+        columns = {n: table.column(n).to_numpy()[rows] for n in present}
+        series = checked(table, where) if check else pixels.ragged(table)
+        return cls(series, rows, legend.classes_of(columns.pop("label_code")), columns)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def keys(self) -> np.ndarray:
+        """(n,) uint64, what the draws of each row hang on."""
+        return keys_of(self.columns["pixel"], self.columns["year"])
+
+    def take(self, order) -> Pool:
+        """Some of the rows, in another order; the series stay where they are."""
+        columns = {name: column[order] for name, column in self.columns.items()}
+        return Pool(self.series, self.rows[order], self.classes[order], columns)
+
+
+def checked(table: pa.Table, where: str = "") -> pixels.Ragged:
+    """The series of a table whose lengths agree and whose days ascend.
+
+    Raises:
+        SampleError: Else, with the row.
+    """
+    try:
+        series = pixels.ragged(table)
+    except pixels.PixelError as error:
+        raise SampleError(f"{where}{error}") from error
+    images = table.column("num_images").to_numpy()
+    wrong = np.flatnonzero(np.diff(series.offsets) != images)
+    if len(wrong):
+        row = int(wrong[0])
+        raise SampleError(
+            f"{where}row {row}: expected {images[row]} images as num_images says, received byte strings of "
+            f"{np.diff(series.offsets)[row]}. Run `arset check` on the table."
+        )
+    check_order(series, where)
+    return series
+
+
+class Memory:
+    """All rows in memory: one pool."""
+
+    def __init__(self, rows: Rows, legend, columns, order: Callable[[int, int, int], np.ndarray | slice]):
+        if isinstance(rows.source, pa.Table):
+            self.pool = Pool.of(rows.source, rows.index, legend)
+        else:
+            table = rows.read(columns)
+            self.pool = Pool.of(table, np.arange(len(rows)), legend, f"{rows.source}: ")
+        self.order = order
+        self.cache = Cache(lambda epoch, _: self.pool.take(self.order(epoch, 0, len(self.pool))))
+
+    def ends(self, epoch: int) -> np.ndarray:
+        """(P + 1,) number of the first sample of each pool, and the end of the last."""
+        return np.array([0, len(self.pool)])
+
+    def get(self, epoch: int, number: int) -> Pool:
+        return self.cache.get((epoch, 0))
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row group with the rows wanted of it."""
+
+    file: Path
+    number: int
+    rows: np.ndarray
+
+    def read(self, columns, metadata: dict, legend, check: bool) -> Pool:
+        """The rows, with checksums, lengths and order verified where ``check``."""
+        try:
+            with pq.ParquetFile(self.file, page_checksum_verification=check) as opened:
+                table = opened.read_row_group(self.number, columns=list(columns), use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(self.file, error) from error
+        where = f"{self.file}, row group {self.number}, "
+        return Pool.of(table.replace_schema_metadata(metadata), self.rows, legend, where, check)
+
+
+class Stream:
+    """Rows on disk, read in pools of row groups: memory holds three pools, whatever the table's size."""
+
+    def __init__(self, rows: Rows, legend, columns, order, shuffle: Callable[[int, int], np.ndarray], pool: int):
+        self.legend, self.columns, self.order, self.shuffle, self.size = legend, columns, order, shuffle, pool
+        self.metadata = rows.meta.to_kv()
+        self.groups = _groups(rows)
+        self.verified: set[tuple[Path, int]] = set()
+        self.readers = ThreadPoolExecutor(2, "arset-read")
+        self.cache = Cache(self._read, ahead=self._next)
+        self.plans: OrderedDict[int, tuple[list[list[Group]], np.ndarray]] = OrderedDict()
+        self.lock = Lock()
+
+    def plan(self, epoch: int) -> tuple[list[list[Group]], np.ndarray]:
+        """The groups of each pool of an epoch, and where each pool begins."""
+        with self.lock:
+            if epoch not in self.plans:
+                self.plans[epoch] = self._plan(epoch)
+                while len(self.plans) > KEPT:
+                    self.plans.popitem(last=False)
+            return self.plans[epoch]
+
+    def _plan(self, epoch: int) -> tuple[list[list[Group]], np.ndarray]:
+        pools: list[list[Group]] = [[]]
+        sizes = [0]
+        for i in self.shuffle(epoch, len(self.groups)):
+            if sizes[-1] and sizes[-1] + len(self.groups[i].rows) > self.size:
+                pools.append([])
+                sizes.append(0)
+            pools[-1].append(self.groups[i])
+            sizes[-1] += len(self.groups[i].rows)
+        return pools, np.cumsum([0, *sizes])
+
+    def ends(self, epoch: int) -> np.ndarray:
+        return self.plan(epoch)[1]
+
+    def get(self, epoch: int, number: int) -> Pool:
+        return self.cache.get((epoch, number))
+
+    def _next(self, epoch: int, number: int) -> tuple[int, int]:
+        """The pool that will be asked for next: of this epoch, or the first of the next one."""
+        return (epoch, number + 1) if number + 2 < len(self.ends(epoch)) else (epoch + 1, 0)
+
+    def _read(self, epoch: int, number: int) -> Pool:
+        groups = self.plan(epoch)[0][number]
+        together = _joined(list(self.readers.map(self._read_group, groups)))
+        return together.take(self.order(epoch, number, len(together)))
+
+    def _read_group(self, group: Group) -> Pool:
+        """Each group is verified when it is read for the first time."""
+        key = (group.file, group.number)
+        pool = group.read(self.columns, self.metadata, self.legend, key not in self.verified)
+        self.verified.add(key)
+        return pool
+
+
+class Cache:
+    """The pools used last, each made once in a thread of its own, the next one ahead of time."""
+
+    def __init__(self, make: Callable[[int, int], Pool], ahead=lambda epoch, number: None):
+        self.make, self.ahead = make, ahead
+        self.lock = Lock()
+        self.made: OrderedDict[tuple[int, int], Future] = OrderedDict()
+        self.threads = ThreadPoolExecutor(1, "arset-pool")
+
+    def get(self, key: tuple[int, int]) -> Pool:
+        following = self.ahead(*key)
+        with self.lock:
+            mine = self._future(key)
+            if following is not None:
+                self._future(following)
+            self.made.move_to_end(key)
+            while len(self.made) > KEPT:
+                self.made.popitem(last=False)
+        return mine.result()
+
+    def _future(self, key: tuple[int, int]) -> Future:
+        if key not in self.made:
+            self.made[key] = self.threads.submit(self.make, *key)
+        return self.made[key]
+
+
+def _joined(parts: list[Pool]) -> Pool:
+    """Pools one after the other; the series are copied once."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = np.cumsum([0] + [len(p.series.offsets) - 1 for p in parts])
+    images = np.cumsum([0] + [len(p.series.day) for p in parts])
+    series = pixels.Ragged(
+        np.concatenate([[0]] + [p.series.offsets[1:] + n for p, n in zip(parts, images[:-1], strict=True)]),
+        *(np.concatenate([getattr(p.series, name) for p in parts]) for name in pixels.SERIES),
+    )
+    places = np.concatenate([p.rows + n for p, n in zip(parts, rows[:-1], strict=True)])
+    columns = {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns}
+    return Pool(series, places, np.concatenate([p.classes for p in parts]), columns)
+
+
+def _groups(rows: Rows) -> list[Group]:
+    """The row groups that hold rows wanted, in order."""
+    found, first = [], 0
+    for file in pixels.files(rows.source):
+        footer = pq.read_metadata(file)
+        for number in range(footer.num_row_groups):
+            count = footer.row_group(number).num_rows
+            low, high = np.searchsorted(rows.index, (first, first + count))
+            if high > low:
+                found.append(Group(file, number, rows.index[low:high] - first))
+            first += count
+    return found
+
+
+def series_bytes(rows: Rows) -> int:
+    """Bytes that the series of a table on disk take in memory, about."""
+    return sum(
+        footer.row_group(g).total_byte_size
+        for footer in map(pq.read_metadata, pixels.files(rows.source))
+        for g in range(footer.num_row_groups)
+    )
+
+
+def rows_with_images(rows: Rows, season: Season, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Rows with an image in some window.
+
+    Args:
+        rows: R rows.
+        season: Length of a window.
+        first, last: (R,) earliest and latest start of a window, days since 1970-01-01.
+
+    Returns:
+        (R,) bool.
+    """
+    found = np.zeros(len(rows), bool)
+    for begin, batch in rows._pieces(["day"]):
+        low, high = np.searchsorted(rows.index, (begin, begin + batch.num_rows))
+        offsets, raw = _buffers(batch.column("day"))
+        day = raw[: len(raw) // 2 * 2].view("<u2").astype(np.int32)
+        local = rows.index[low:high] - begin
+        since, until = np.full((2, batch.num_rows), np.iinfo(np.int32).max)
+        since[local], until[local] = first[low:high], last[low:high] + season.window_days
+        owner = np.repeat(np.arange(batch.num_rows), np.diff(offsets // 2))
+        inside = (day >= since[owner]) & (day < until[owner])
+        found[low:high] = (np.bincount(owner[inside], minlength=batch.num_rows) > 0)[local]
+    return found

@@ -1,0 +1,223 @@
+"""Irregular images on a regular calendar: one function for training, evaluation and maps.
+
+Lab: part2_load_data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from arsetlib.pixels import Ragged
+from arsetlib.samples import kernels
+from arsetlib.samples.draws import scrambled
+from arsetlib.samples.rows import SampleError
+from arsetlib.samples.scaler import Scaler
+from arsetlib.study import Legend, Season
+
+CHOICES = ("random", "first", "last", "clearest", "median")
+FILLS = ("zeros", "last", "linear")
+VEGETATION = 4  # scene class
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A batch of windows.
+
+    Attributes:
+        x: (B, T, C) float32. Reflectance × 10,000, or scaled; 0 where there is no data and nothing was filled in.
+        seen: (B, T) bool, True where an image fell into the step; what a fill put in was not seen.
+        start: (B,) int32, first day of each window, days since 1970-01-01.
+        images: (B,) int32, images in the window; 0 for a sample of nothing.
+        vegetation: (B,) bool, True where one of the last two images of the window (the last one, where there is only
+            one) is of scene class 4, vegetation.
+    """
+
+    x: np.ndarray
+    seen: np.ndarray
+    start: np.ndarray
+    images: np.ndarray
+    vegetation: np.ndarray
+
+
+def start_days(year, day_of_year) -> np.ndarray:
+    """(B,) int32 days since 1970-01-01 of a day of the year (1 = 1 January); either may be one number for all."""
+    first = (np.asarray(year).astype(np.int64) - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
+    return np.atleast_1d(first + np.asarray(day_of_year) - 1).astype(np.int32)
+
+
+def window(
+    series: Ragged,
+    season: Season,
+    start,
+    *,
+    choose: str = "random",
+    fill: str = "zeros",
+    scaler: Scaler | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    keys: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
+) -> Windows:
+    """Put the images of many rows on a regular calendar of T = ``season.steps`` steps.
+
+    Steps count from the window's start, not from the first image: an image of day d falls into step
+    ``(d - start) // step_days``. Days before the start and from ``start + window_days`` on are left out.
+
+    Args:
+        series: Flat series, from ``pixels.ragged``; days ascend within a row.
+        season: Length of a window and of a step, days.
+        start: (B,) first day of each window, days since 1970-01-01 (see ``start_days``), or one for all.
+        choose: Which image stands for a step that holds several: ``"random"`` (uniformly, for training),
+            ``"first"``, ``"last"``, ``"clearest"`` (by scene class: vegetation, bare soil or water before dark,
+            unclassified, shadow, cirrus, snow and cloud; the latest among equals), or ``"median"`` of all of them,
+            band by band.
+        fill: What stands in a step without image: ``"zeros"``, ``"last"`` (the value before; zero before the first)
+            or ``"linear"`` (between the neighbours in steps; the nearest at the ends).
+        scaler: Scale the result, fills included; without it x is reflectance × 10,000.
+        seed: Of the random choice.
+        epoch: Another epoch, another draw.
+        keys: (B,) uint64, what the draw of a row hangs on, from ``keys_of(pixel, year)``. The row's number by
+            default.
+        rows: (B,) rows of ``series`` to take, all by default.
+
+    Returns:
+        Windows, in the order of ``rows``.
+
+    Raises:
+        SampleError: An unknown choice or fill, starts that are not one per row, or days that do not ascend.
+
+    Lab: part2_load_data.
+    """
+    _known("choose", choose, CHOICES)
+    _known("fill", fill, FILLS)
+    check_order(series)
+    rows = np.arange(len(series.offsets) - 1) if rows is None else np.asarray(rows, np.int64)
+    start = np.asarray(start)
+    if start.ndim and start.shape != rows.shape:
+        raise SampleError(f"Expected one start for all or one per row ({len(rows)}), received {start.shape}.")
+    start = np.ascontiguousarray(np.broadcast_to(start, rows.shape), np.int32)
+    keys = rows.astype(np.uint64) if keys is None else np.asarray(keys, np.uint64)
+    out = empty_windows(len(rows), season.steps, series.bands.shape[1])
+    fill_windows(out, 0, series, rows, start, keys, season, choose, fill, scaler, scrambled(seed, epoch))
+    return out
+
+
+def apply_vegetation_rule(classes: np.ndarray, vegetation: np.ndarray, legend: Legend) -> np.ndarray:
+    """Turn crops that do not show (yet, or any more) into the legend's class without codes, 'No Crops Growing'.
+
+    A crop keeps its class where one of the last two images of the window is vegetation (scene class 4): about ten days
+    at a revisit of five. The rule needs no date of sowing or harvest, and it tolerates one image in which the scene
+    classification misses thin vegetation. A window without any image shows no vegetation.
+
+    Args:
+        classes: (B,) class numbers, from ``Legend.classes_of``; -1 stays.
+        vegetation: (B,) bool, from ``window``.
+        legend: A legend without a class of no codes leaves all as it is.
+
+    Returns:
+        (B,) int8.
+
+    Raises:
+        SampleError: Two classes of the legend have no codes.
+
+    Lab: part2_load_data.
+    """
+    classes = np.asarray(classes, np.int8)
+    bare = [i for i, c in enumerate(legend.classes) if not c.codes]
+    if len(bare) > 1:
+        raise SampleError(
+            f"Expected one class without codes, for crops that do not show; the legend has "
+            f"{[legend.keys[i] for i in bare]}. Give the others codes."
+        )
+    if not bare:
+        return classes
+    crop = np.array([c.crop for c in legend.classes] + [False])  # the last stands for -1
+    return np.where(crop[classes] & ~np.asarray(vegetation, bool), np.int8(bare[0]), classes)
+
+
+def check_order(series: Ragged, where: str = "") -> None:
+    """Refuse days that do not ascend within a row; two images of one day pass.
+
+    Raises:
+        SampleError: With the first such row; ``where`` names the file.
+    """
+    back = np.flatnonzero(series.day[1:] < series.day[:-1]) + 1
+    starts = series.offsets[np.searchsorted(series.offsets, back)] == back if len(back) else back
+    if len(back) and not starts.all():
+        at = back[~starts][0]
+        row = int(np.searchsorted(series.offsets, at, "right")) - 1
+        raise SampleError(
+            f"{where}row {row}: expected days that ascend, received {series.day[at]} after {series.day[at - 1]}. "
+            f"Run `arset check` on the table for all such rows."
+        )
+
+
+def empty_windows(count: int, steps: int, bands: int) -> Windows:
+    """Room for windows, aligned so that TensorFlow can use it without a copy."""
+    return Windows(
+        aligned((count, steps, bands), np.float32),
+        aligned((count, steps), bool),
+        aligned((count,), np.int32),
+        aligned((count,), np.int32),
+        aligned((count,), bool),
+    )
+
+
+def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """An uninitialised array on a 64-byte boundary."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.empty(size + 64, np.uint8)
+    begin = -raw.ctypes.data % 64
+    return raw[begin : begin + size].view(dtype).reshape(shape)
+
+
+def fill_windows(out, at, series, rows, start, keys, season, choose, fill, scaler, seed) -> None:
+    """Compute windows into ``out`` from position ``at`` on; arguments as in ``window``, unchecked."""
+    mean, std = (None, None) if scaler is None else (np.float32(scaler.mean), np.float32(scaler.std))
+    x, seen, begin, images, vegetation = (
+        part[at : at + len(rows)] for part in (out.x, out.seen, out.start, out.images, out.vegetation)
+    )
+    begin[:] = start
+    whole = fill == "zeros" and choose != "median"
+    place = kernels.place(choose)
+    place(series, rows, start, keys, season, choose, seed, mean if whole else None, std, x, seen, images, vegetation)
+    if fill == "last":
+        x[:] = _filled_last(x)
+    elif fill == "linear":
+        x[:] = _filled_linear(x)
+    if not whole and scaler is not None:
+        kernels.scale(x, mean, std)
+
+
+def _filled_last(x: np.ndarray) -> np.ndarray:
+    """Each empty step as the one before it, band by band."""
+    before, _ = _neighbours(x)
+    return np.where(before >= 0, np.take_along_axis(x, np.maximum(before, 0), 1), np.float32(0))
+
+
+def _filled_linear(x: np.ndarray) -> np.ndarray:
+    """Each empty step on the line between its neighbours, band by band; the nearest at the ends."""
+    before, after = _neighbours(x)
+    steps = x.shape[1]
+    before, after = np.where(before < 0, after, before), np.where(after == steps, before, after)
+    low, high = (np.take_along_axis(x, np.clip(i, 0, steps - 1), 1) for i in (before, after))
+    apart = np.maximum(after - before, 1).astype(np.float32)
+    share = (np.arange(steps)[None, :, None] - before).astype(np.float32) / apart
+    line = low + (high - low) * np.where(after > before, share, np.float32(0))
+    return np.where((before < 0) | (before >= steps), np.float32(0), line)
+
+
+def _neighbours(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, T, C) the nearest step with a value at or before each step (-1: none), and at or after it (T: none)."""
+    steps = x.shape[1]
+    step = np.arange(steps)[None, :, None]
+    before = np.maximum.accumulate(np.where(x != 0, step, -1), axis=1)
+    after = np.minimum.accumulate(np.where(x != 0, step, steps)[:, ::-1], axis=1)[:, ::-1]
+    return before, after
+
+
+def _known(noun: str, value, values: tuple[str, ...]) -> None:
+    if value not in values:
+        raise SampleError(f"Expected {noun} = {', '.join(map(repr, values))}, received {value!r}.")
