@@ -138,7 +138,7 @@ def tfrecord_side(table: pa.Table, scaler: samples.Scaler, limit: int) -> Side:
 def datasets_side(path: Path, scaler: samples.Scaler, limit: int) -> Side | None:
     """Hugging Face datasets: shuffled batches of byte strings, put together for our own window."""
     if importlib.util.find_spec("datasets") is None:
-        print("datasets is left out: it is not installed (uv sync --all-groups).")
+        print("datasets is left out: it is not installed (pip install datasets).")
         return None
     import datasets
 
