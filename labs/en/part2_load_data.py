@@ -192,7 +192,7 @@ assert areas_in["batch, then shuffle"] <= areas_in["shuffle, then batch"]
 
 # %% [markdown]
 # Filtered late, a row is parsed only to be thrown away. Shuffled late, a batch stays a lump of neighbours, since the table is sorted by place: the model would see one field after another, and forget each in turn.
-# How large the buffer must be is a question for section 10.
+# How large the buffer must be is a question for section 11.
 #
 # ## 3. Bytes to arrays
 #
