@@ -224,7 +224,7 @@ def main() -> None:
 
 def scaling(figures) -> None:
     """Each core count in a process of its own, since a process holds one Spark."""
-    times = {cores: spark_seconds(cores, 128) for cores in (1, 2)}
+    times = {cores: spark_seconds(cores, 64) for cores in (1, 2)}
     figures.add("cores", times[1] / times[2], 1.7, "x", {f"{c} core, s": t for c, t in times.items()})
     with chunk_pixels(16 * 16):
         timed = {}
