@@ -281,6 +281,11 @@ class Study:
             raise StudyError(f"{source} is not valid TOML: {error}. Mend that line and try again.") from None
         return _Reader(source).study(raw, toml, root)
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names along the last axis of a sample: the bands, then what the study adds to them."""
+        return self.bands
+
     def area(self, key: str) -> Area:
         for area in self.areas:
             if area.key == key:
