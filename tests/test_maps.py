@@ -16,6 +16,7 @@ from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from arsetlib import cdl, maps, sentinel2
+from arsetlib.maps import notebook, style
 from arsetlib.study import Area, Season, Study
 
 WEST, NORTH, SIDE = 480_000.0, 1_200_000.0, 30.0
@@ -79,7 +80,7 @@ def book(monkeypatch):
     """Everything shown while the book is built, as HTML."""
     shown = []
     monkeypatch.setenv("ARSET_BOOK", "1")
-    monkeypatch.setattr(maps._loader, "done", False, raising=False)
+    monkeypatch.setattr(notebook.loader, "done", False, raising=False)
     monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing.data))
     return shown
 
@@ -221,13 +222,13 @@ def test_a_still_map_has_a_scale_and_a_north(scene, areas, study):
 def test_the_north_arrow_points_along_the_meridian():
     east_of_the_central_meridian = Area("e", {"en": "E"}, (480_000, 1_100_000, 490_000, 1_110_000), "EPSG:5070")
     on_it = Area("m", {"en": "M"}, (-5_000, 1_100_000, 5_000, 1_110_000), "EPSG:5070")
-    assert maps._north(on_it) == pytest.approx(0, abs=0.01)
-    assert -5 < maps._north(east_of_the_central_meridian) < -2
+    assert style.north_turn(on_it) == pytest.approx(0, abs=0.01)
+    assert -5 < style.north_turn(east_of_the_central_meridian) < -2
 
 
 @pytest.mark.parametrize(("metres", "said"), [(999, "500 m"), (1000, "1 km"), (4999, "2 km"), (60_000, "50 km")])
 def test_a_scale_bar_has_a_round_length(metres, said):
-    assert maps._length_name(maps._round_length(metres)) == said
+    assert style.length_name(style.round_length(metres)) == said
 
 
 def test_a_chip_is_grey_where_there_is_no_data(scene, areas, study):

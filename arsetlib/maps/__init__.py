@@ -1,0 +1,41 @@
+"""Draw scenes, labels, series and predictions; predict maps; show figures in a notebook and in the book.
+
+Maps are drawn on the label grid's projection, so that a metre is a metre, with a scale bar, a north arrow and a
+legend of the classes present. Interactive figures are Plotly figures on plain axes in km: no map tiles, so they
+work offline. What a figure holds is thinned to what the eye can see: at most 400 pixels a side.
+
+Static pictures are matplotlib figures. `show` displays either kind, and a table too, with a text for readers who
+cannot see it.
+
+A module of this package is loaded when one of its names is first used, so a worker that predicts loads no plotting.
+
+Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
+"""
+
+import importlib
+
+_HOMES = {
+    "style": ("ACCENT", "DASHES", "EYE", "FONT", "FONT_SIZE", "GRID", "INK", "LINES", "SCL_INK", "SCL_SYMBOLS",
+              "SIMULATED", "STYLE", "WIDTH"),
+    "rasters": ("class_areas", "ndvi", "read"),
+    "still": ("FALSE_COLOUR", "SWIR_COLOUR", "TRUE_COLOUR", "chip", "labels_map"),
+    "interactive": ("footprints",),
+    "plots": ("bars", "class_bars", "figure", "series", "timeline"),
+    "windows": ("calendar", "spreads", "verdicts"),
+    "notebook": ("PLOTLY_IN_BOOK", "knob", "show"),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_HOME})

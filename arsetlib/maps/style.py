@@ -1,0 +1,115 @@
+"""The look that all figures share: sizes, colours, fonts, the frame of a Plotly figure, scale bars and north.
+
+Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from datetime import date, timedelta
+
+import numpy as np
+from pyproj import Transformer
+
+WIDTH = 760  # CSS pixels: the one figure width of the course
+EYE = 400  # pixels a side: more is not seen at that width
+FONT_SIZE = 13
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+INK, GRID, ACCENT = "#22303c", "#dfe4e8", "#0b6e4f"
+# Okabe and Ito's colours, told apart by readers of every kind of colour vision.
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+# Shape as well as colour tells scene classes apart.
+SCL_SYMBOLS = {
+    0: "x-thin", 1: "asterisk", 2: "square", 3: "triangle-down", 4: "circle", 5: "diamond", 6: "hexagon",
+    7: "cross", 8: "square-open", 9: "x", 10: "triangle-up-open", 11: "star-open",
+}  # fmt: skip
+SCL_INK = {
+    0: "#8a8a8a", 1: "#8a1c1c", 2: "#595959", 3: "#7a4b1e", 4: "#009e73", 5: "#b8860b", 6: "#0072b2",
+    7: "#6d6d6d", 8: "#d55e00", 9: "#a6228b", 10: "#3d9fd6", 11: "#c4477f",
+}  # fmt: skip
+SIMULATED = "simulated"
+STYLE = {
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def plotly_layout(title, height, simulated):
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": INK, "ticks": "outside", "tickcolor": GRID}
+    layout = {
+        "title": {"text": title, "x": 0.01, "xref": "container", "font": {"size": 16}},
+        "font": {"family": FONT, "size": FONT_SIZE, "color": INK},
+        "height": height,
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "margin": {"l": 10, "r": 10, "t": 88, "b": 10},
+        "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "font": {"size": 12}},
+        "hoverlabel": {"font": {"family": FONT}},
+        "dragmode": "pan",
+        "xaxis": axis | {"automargin": True},
+        "yaxis": axis | {"automargin": True},
+        "annotations": [],
+    }
+    if simulated:
+        stamp = {"text": f"<i>{SIMULATED}</i>", "xref": "paper", "yref": "paper", "x": 1, "y": 1, "xanchor": "right",
+                 "yanchor": "bottom", "showarrow": False, "font": {"color": "#5a6872"}}  # fmt: skip
+        layout["annotations"].append(stamp)
+    return layout
+
+
+def menu_of(buttons):
+    return {
+        "buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "direction": "down",
+        "bgcolor": "white", "bordercolor": GRID, "font": {"size": 12}, "showactive": True,
+    }  # fmt: skip
+
+
+def rgb(colours):
+    return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], np.uint8)
+
+
+def palette_png(codes, colours):
+    """(H, W) positions in ``colours`` → data URI of a PNG with that palette."""
+    from PIL import Image
+
+    picture = Image.fromarray(codes.astype(np.uint8)).convert("P")
+    picture.putpalette(rgb(colours).ravel().tolist())
+    return data_uri(picture, "png", optimize=True)
+
+
+def data_uri(picture, kind, **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def date_of(day):
+    return date(1970, 1, 1) + timedelta(days=int(day))
+
+
+def round_length(metres):
+    power = 10 ** math.floor(math.log10(metres))
+    return next(m * power for m in (5, 2, 1) if m * power <= metres)
+
+
+def length_name(metres):
+    return f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
+
+
+def north_turn(area):
+    """Degrees clockwise from grid north to true north at the area's centre."""
+    west, south, east, north = area.bounds
+    x, y = (west + east) / 2, (south + north) / 2
+    lon, lat = Transformer.from_crs(area.crs, "EPSG:4326", always_xy=True).transform(x, y)
+    x1, y1 = Transformer.from_crs("EPSG:4326", area.crs, always_xy=True).transform(lon, lat + 0.01)
+    return math.degrees(math.atan2(x1 - x, y1 - y))
