@@ -37,7 +37,7 @@ KINDS = {
     "block": np.int32,
     "area": object,
 }
-GROUPS = ("last", "start", "block", "area", "year")
+GROUPS = ("last", "start", "day_of_year", "block", "area", "year", "all")
 EPOCH = date(1970, 1, 1)
 
 
@@ -105,11 +105,15 @@ class Predictions:
     def groups(self, name: str) -> tuple[list, np.ndarray]:
         """Values in ascending order, and the position of each prediction's, (N,) int64.
 
-        Values are ``datetime.date`` for ``last`` and ``start``, int for ``block`` and ``year``, str for ``area``.
+        Values are ``datetime.date`` for ``last`` and ``start``, str for ``area``, int for ``block``, ``year`` and
+        ``day_of_year`` (of the window's start: pools years). ``all`` puts everything together.
         """
         if name not in GROUPS:
             raise EvaluationError(f"Expected one of {', '.join(GROUPS)} to group by, received {name!r}.")
-        codes, values = pd.factorize(getattr(self, name), sort=True)
+        if name == "all":
+            return ["all"], np.zeros(len(self), np.int64)
+        column = day_of_year(self.start) if name == "day_of_year" else getattr(self, name)
+        codes, values = pd.factorize(column, sort=True)
         values = [as_date(v) for v in values] if name in ("last", "start") else np.asarray(values).tolist()
         return values, codes
 
@@ -122,10 +126,10 @@ class Predictions:
         return values, counts.reshape(len(values), classes, classes)
 
     def by(self, name: str) -> dict[object, Confusion]:
-        """One confusion for each value of ``last``, ``start``, ``block``, ``area`` or ``year``, ascending.
+        """One confusion for each value of ``last``, ``start``, ``day_of_year``, ``block``, ``area`` or ``year``.
 
-        Keys are ``datetime.date`` for ``last`` (the date of a prediction) and ``start``, int for ``block`` and
-        ``year``, str for ``area``. Their ``sum(…)`` is ``confusion()``.
+        Keys are those of ``groups``, ascending: ``datetime.date`` for ``last``, the date of a prediction. Their
+        ``sum(…)`` is ``confusion()``.
         """
         values, counts = self.counts_by(name)
         return {v: Confusion.from_counts(c, self.legend) for v, c in zip(values, counts, strict=True)}
@@ -239,6 +243,12 @@ class Predictions:
 def as_date(days) -> date:
     """Days since 1970-01-01 as a date."""
     return EPOCH + timedelta(days=int(days))
+
+
+def day_of_year(days: np.ndarray) -> np.ndarray:
+    """Days since 1970-01-01 → day of the year, 1 to 366."""
+    days = np.asarray(days).astype("datetime64[D]")
+    return (days - days.astype("datetime64[Y]")).astype(np.int32) + 1
 
 
 def same_legend(one: Legend, other: Legend) -> None:
