@@ -14,7 +14,12 @@ Lab: part3_train_and_test.
 from arsetlib.evaluation import published
 from arsetlib.evaluation.areas import Areas, allocate, block_areas, sample_size, stratified_areas
 from arsetlib.evaluation.blocks import score_interval
-from arsetlib.evaluation.calibration import (
+from arsetlib.evaluation.comparison import compare
+from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_crops
+from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
+from arsetlib.evaluation.importance import leave_one_out, permutation_importance
+from arsetlib.evaluation.predictions import Predictions
+from arsetlib.evaluation.probabilities import (
     Temperature,
     brier,
     calibration,
@@ -23,10 +28,6 @@ from arsetlib.evaluation.calibration import (
     reliability,
     top_k,
 )
-from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_crops
-from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
-from arsetlib.evaluation.importance import leave_one_out, permutation_importance
-from arsetlib.evaluation.predictions import Predictions
 
 __all__ = [
     "Areas",
@@ -41,6 +42,7 @@ __all__ = [
     "by_date",
     "calibration",
     "calibration_error",
+    "compare",
     "earliest_dates",
     "f1_by_date",
     "leave_one_out",

@@ -112,7 +112,7 @@ class Predictions:
             raise EvaluationError(f"Expected one of {', '.join(GROUPS)} to group by, received {name!r}.")
         if name == "all":
             return ["all"], np.zeros(len(self), np.int64)
-        column = day_of_year(self.start) if name == "day_of_year" else getattr(self, name)
+        column = day_of_year(self.start, self.year) if name == "day_of_year" else getattr(self, name)
         codes, values = pd.factorize(column, sort=True)
         values = [as_date(v) for v in values] if name in ("last", "start") else np.asarray(values).tolist()
         return values, codes
@@ -245,10 +245,10 @@ def as_date(days) -> date:
     return EPOCH + timedelta(days=int(days))
 
 
-def day_of_year(days: np.ndarray) -> np.ndarray:
-    """Days since 1970-01-01 → day of the year, 1 to 366."""
-    days = np.asarray(days).astype("datetime64[D]")
-    return (days - days.astype("datetime64[Y]")).astype(np.int32) + 1
+def day_of_year(days: np.ndarray, year: np.ndarray) -> np.ndarray:
+    """Days since 1970-01-01 → day of ``year``, 1 on 1 January; 0 and less in the year before."""
+    first = (np.asarray(year, np.int64) - 1970).astype("datetime64[Y]").astype("datetime64[D]")
+    return (np.asarray(days) - first.astype(np.int64) + 1).astype(np.int32)
 
 
 def same_legend(one: Legend, other: Legend) -> None:

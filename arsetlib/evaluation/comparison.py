@@ -12,10 +12,10 @@ import pandas as pd
 
 from arsetlib.evaluation import scores
 from arsetlib.evaluation.blocks import interval, resampled
-from arsetlib.evaluation.calibration import calibration_error, top_k
 from arsetlib.evaluation.confusion import EvaluationError
 from arsetlib.evaluation.dates import score_table
 from arsetlib.evaluation.predictions import Predictions, same_legend
+from arsetlib.evaluation.probabilities import calibration_error, top_k
 
 
 def compare(models: Mapping[str, Predictions], *, training=None, repeats: int = 500, seed: int = 0) -> pd.DataFrame:
@@ -64,6 +64,6 @@ def same_samples(one: Predictions, other: Predictions, name: str, other_name: st
         if all(np.array_equal(a, b) for a, b in zip(*sides, strict=True)):
             return
     raise EvaluationError(
-        f"Expected {name!r} and {other_name!r} to predict the same pixels, years and windows, received {len(one):,} and "
-        f"{len(other):,} predictions that differ. Evaluate both on the same side and starts."
+        f"Expected {name!r} and {other_name!r} to predict the same pixels, years and windows, received {len(one):,} "
+        f"and {len(other):,} predictions that differ. Evaluate both on the same side and starts."
     )
