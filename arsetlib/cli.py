@@ -134,6 +134,36 @@ def batches(
         show(report, as_json, "\n".join(f"{noun.replace('_', ' ')}: {n:,}" for noun, n in report.items()))
 
 
+@app.command(epilog="Example: arset predict runs/tempcnn/model data/pixels --start 120 --area dense --year 2019")
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    source: Annotated[str, typer.Argument(help="A pixel table, or a study whose scenes are read.")],
+    start: Annotated[list[int], typer.Option(help="Day of the year on which the window starts; repeat for more.")],
+    area: Annotated[str | None, typer.Option(help="Area to map; not needed where one only is dense.")] = None,
+    year: Annotated[int | None, typer.Option(help="Year to map; not needed where there is one only.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the maps.")] = Path("maps"),
+    smooth: Annotated[str, typer.Option(help="none, majority or bayes.")] = "none",
+    cache: Cache = Path("data"),
+    master: Annotated[str, typer.Option(help="Where Spark runs; 'none' works in this process.")] = "none",
+    remote: Annotated[str | None, typer.Option(help="Spark Connect address, e.g. sc://host:15002.")] = None,
+    as_json: AsJson = False,
+):
+    """Map an area: classes, probabilities, entropy and margin as GeoTIFFs. Run it again after a failure to go on."""
+    from arsetlib import catalogue, engine, maps, models
+
+    options = {"area": area, "year": year, "smooth": smooth, "progress": not as_json}
+    if not Path(source).exists() or source.endswith(".toml"):
+        study = load(source, [year] if year else None)
+        options["study"] = study
+        wanted = catalogue.find_scenes(study, cache=store(cache, study), progress=not as_json)
+    else:
+        wanted = source
+    trained = models.load(model)
+    spark = None if master == "none" and not remote else engine.session(master, remote)
+    made = maps.predict(trained, wanted, start, out, spark=spark, **options)
+    show([p.info | {"folder": str(p.folder)} for p in made], as_json, "\n".join(map(str, made)))
+
+
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """What is installed here, what is missing, and the command that mends it."""
@@ -163,7 +193,7 @@ def store(cache: Path, study) -> Path:
     return cache / study.key / "-".join(map(str, study.years))
 
 
-def show(report: dict, as_json: bool, words: str) -> None:
+def show(report: dict | list, as_json: bool, words: str) -> None:
     typer.echo(json.dumps(report, indent=1, default=str) if as_json else words)
 
 

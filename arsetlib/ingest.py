@@ -21,6 +21,7 @@ import re
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
@@ -66,7 +67,7 @@ class IngestError(RuntimeError):
 class Chunk:
     """One task: a rectangle of the label grid in one year.
 
-    ``row`` and ``col`` count pixels of the label grid's lattice (``_Grid``), so a chunk does not move when the label
+    ``row`` and ``col`` count pixels of the label grid's lattice (``Grid``), so a chunk does not move when the label
     file is cut differently. ``scenes`` are positions in the item list.
     """
 
@@ -199,9 +200,9 @@ def _plan(study, scenes, labels, every, per_class):
     missing = [y for y in study.years if y not in labels]
     if missing:
         raise IngestError(f"There are no labels for {missing}. Find them with catalogue.find_labels(study, year).")
-    grid = _Grid.of(labels[study.years[0]])
+    grid = Grid.of(labels[study.years[0]])
     for year in study.years[1:]:
-        other = _Grid.of(labels[year])
+        other = Grid.of(labels[year])
         if other != grid:
             raise IngestError(
                 f"The labels of {year} ({labels[year].path}) are on another grid than those of {study.years[0]} "
@@ -228,18 +229,25 @@ def _plan(study, scenes, labels, every, per_class):
                 thresholds[f"{area.key}-{year}"] = _class_thresholds(
                     study, labels[year], area, (row0, row1, col0, col1), per_class
                 )
-            for row in range(row0 - row0 % side, row1, side):
-                for col in range(col0 - col0 % side, col1, side):
-                    top, left = max(row, row0), max(col, col0)
-                    rows, cols = min(row + side, row1) - top, min(col + side, col1) - left
-                    chunk = Chunk(area.key, year, top, left, rows, cols, ())
-                    near = trees[year].query(grid.outline(chunk), predicate="intersects")
-                    chunks.append(replace(chunk, scenes=tuple(sorted(by_year[year][i] for i in near))))
+            for chunk in cut(grid, area, year, side):
+                near = trees[year].query(grid.outline(chunk), predicate="intersects")
+                chunks.append(replace(chunk, scenes=tuple(sorted(by_year[year][i] for i in near))))
     return chunks, thresholds
 
 
+def cut(grid: Grid, area: Area, year: int, side: int) -> Iterator[Chunk]:
+    """The chunks of an area, without scenes: squares of a lattice of so many label pixels a side, cut at its edge."""
+    west, south, east, north = area.outline(grid.crs).bounds
+    row0, row1 = grid.rows(north, south)
+    col0, col1 = grid.cols(west, east)
+    for row in range(row0 - row0 % side, row1, side):
+        for col in range(col0 - col0 % side, col1, side):
+            top, left = max(row, row0), max(col, col0)
+            yield Chunk(area.key, year, top, left, min(row + side, row1) - top, min(col + side, col1) - left, ())
+
+
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """The lattice of label pixels: pixel (row, col) has its upper left corner at (x0 + col·side, y0 - row·side)."""
 
     crs: str  # WKT
@@ -248,7 +256,7 @@ class _Grid:
     y0: float
 
     @classmethod
-    def of(cls, labels: Labels) -> _Grid:
+    def of(cls, labels: Labels) -> Grid:
         with rasterio.open(labels.path) as src:
             t, crs = src.transform, src.crs
         if t.b or t.d or not math.isclose(t.a, -t.e, rel_tol=1e-9):
@@ -271,6 +279,14 @@ class _Grid:
 
     def centres(self, rows, cols):
         return self.x0 + (cols + 0.5) * self.side, self.y0 - (rows + 0.5) * self.side
+
+    def inside(self, area: Area, rows, cols) -> np.ndarray:
+        """Whether the centres of pixels within the outline of an area lie in the area, whatever its CRS."""
+        if CRS(area.crs) == CRS(self.crs):
+            return np.ones(np.shape(rows), bool)
+        x, y = Transformer.from_crs(self.crs, area.crs, always_xy=True).transform(*self.centres(rows, cols))
+        west, south, east, north = area.bounds
+        return (x >= west) & (x < east) & (y >= south) & (y < north)
 
     def outline(self, chunk: Chunk):
         """A chunk in longitude and latitude."""
@@ -327,7 +343,7 @@ def _priority(rows, cols, seed: int, year: int) -> np.ndarray:
 
 def _candidates(chunk: Chunk, study: Study, labels: Labels, counts: dict, every: int = 1):
     """Label pixels of a chunk that pass the label filters: rows, cols (lattice), codes, confidence or None."""
-    grid = _Grid.of(labels)
+    grid = Grid.of(labels)
     with rasterio.open(labels.path) as src:
         window = grid.window(src, chunk)
         inside = window.col_off >= 0 and window.row_off >= 0
@@ -342,12 +358,8 @@ def _candidates(chunk: Chunk, study: Study, labels: Labels, counts: dict, every:
         with rasterio.open(labels.confidence) as src:
             confidence = src.read(1, window=window)
     rows, cols = np.meshgrid(np.arange(chunk.rows) + chunk.row, np.arange(chunk.cols) + chunk.col, indexing="ij")
-    take = np.ones(codes.shape, bool)
     area = study.area(chunk.area)
-    if CRS(area.crs) != CRS(grid.crs):
-        x, y = Transformer.from_crs(grid.crs, area.crs, always_xy=True).transform(*grid.centres(rows, cols))
-        west, south, east, north = area.bounds
-        take &= (x >= west) & (x < east) & (y >= south) & (y < north)
+    take = grid.inside(area, rows, cols)
     if every > 1:
         start = np.random.default_rng([study.seed, *area.key.encode()]).integers(0, every, 2)
         take &= (rows % every == start[0]) & (cols % every == start[1])
@@ -364,7 +376,7 @@ def _count(counts: dict, reason: str, mask) -> None:
     counts[reason] = counts.get(reason, 0) + int(np.count_nonzero(mask))
 
 
-class _Reader:
+class Reader:
     """Reads scene values at fixed points; points are projected once per grid, not once per file."""
 
     def __init__(self, x, y, crs, chunk: str):
@@ -447,7 +459,7 @@ def _remote(href: str) -> bool:
     return href.startswith(("http://", "https://"))
 
 
-def _observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: _Reader, counts: dict):
+def observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: Reader, counts: dict):
     """Read all scenes over the points; returns offsets (P+1,), day (N,), scl (N,), bands (N, C), pixel by pixel."""
     points = reader.x.size
     last_day = np.full(points, -1, np.int32)
@@ -544,10 +556,10 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
         _count(counts, "pixels_not_sampled", ~take)
         rows, cols, codes = rows[take], cols[take], codes[take]
         confidence = None if confidence is None else confidence[take]
-    grid = _Grid.of(labels)
+    grid = Grid.of(labels)
     x, y = grid.centres(rows, cols)
     here = [scenes.items[i] for i in chunk.scenes]
-    offsets, day, scl, bands = _observe(chunk, study, here, _Reader(x, y, grid.crs, chunk.name), counts)
+    offsets, day, scl, bands = observe(chunk, study, here, Reader(x, y, grid.crs, chunk.name), counts)
     images = np.diff(offsets)
     some = images > 0
     _count(counts, "pixels_without_images", ~some)

@@ -105,7 +105,7 @@ def ours(study, scenes, labels, **how):
 
 def original(study, scenes, labels) -> int:
     """Whole files, one point after another, then a group per pixel converted by a Python function."""
-    grid = module._Grid.of(labels[YEAR])
+    grid = module.Grid.of(labels[YEAR])
     chunks, _ = module._plan(study, scenes, labels, None, None)
     parts = [module._candidates(c, study, labels[YEAR], {}, study.areas[0].every) for c in chunks]
     x, y = grid.centres(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-LIGHT = ("study", "cdl", "sentinel2", "pixels")
+LIGHT = ("study", "cdl", "sentinel2", "pixels", "evaluation")
 HEAVY = ("pyspark", "tensorflow", "keras")
 
 

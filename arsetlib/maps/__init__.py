@@ -23,6 +23,10 @@ _HOMES = {
     "plots": ("bars", "class_bars", "figure", "series", "timeline"),
     "windows": ("calendar", "spreads", "verdicts"),
     "notebook": ("PLOTLY_IN_BOOK", "knob", "show"),
+    "comparison": ("compare",),
+    "prediction": ("predict",),
+    "products": ("MapError", "Prediction", "open_prediction", "predictions"),
+    "neighbourhood": ("Bayes", "Majority"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,0 +1,16 @@
+"""Models of a pixel's season, and the plain ones to hold them against; built by name, kept in one folder.
+
+    model = models.build("tempcnn", steps=24, bands=12, classes=7)
+    models.describe()                                   # what there is, how large, from which paper
+    trained.save("runs/tempcnn/model"); models.load("runs/tempcnn/model")
+
+Axes: B samples, T steps of the window, C channels, K classes. Neither Keras nor scikit-learn is imported before a
+model needs it.
+
+Lab: part3_train_and_test.
+"""
+
+from arsetlib.models.registry import ModelError, build, describe, names, needs, options_of
+from arsetlib.models.trained import Trained, load
+
+__all__ = ["ModelError", "Trained", "build", "describe", "load", "names", "needs", "options_of"]

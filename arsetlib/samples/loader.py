@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -137,10 +137,14 @@ class Loader:
         """All batches of one epoch as NumPy arrays, see ``batch``."""
         return (self.batch(epoch, i) for i in range(self.steps))
 
-    def dataset(self):
+    def dataset(self, epoch: int | Callable[[], int] | None = None):
         """The batches as a ``tf.data.Dataset`` of known length; each pass over it is the next epoch, from 0 on.
 
         Needs TensorFlow. Passes count from the making of the data set, so a peek with ``next(iter(data))`` is one.
+
+        Args:
+            epoch: A number makes every pass that epoch; a function is asked for it as each pass begins, so that a
+                training which goes on after a stop begins where it stood.
         """
         import tensorflow as tf
 
@@ -156,14 +160,15 @@ class Loader:
             numbers = tf.data.Dataset.range(self.steps)
             return numbers.map(lambda i: made(epoch, i), num_parallel_calls=cores(), deterministic=True)
 
-        if self.changes:
-            passes = itertools.count()
+        if epoch is None:
+            epoch = functools.partial(next, itertools.count()) if self.changes else 0
+        if callable(epoch):
             now = tf.data.Dataset.range(1).map(
-                lambda _: tf.ensure_shape(tf.numpy_function(lambda: np.int64(next(passes)), [], tf.int64), [])
+                lambda _: tf.ensure_shape(tf.numpy_function(lambda: np.int64(epoch()), [], tf.int64), [])
             )
             data = now.flat_map(of_epoch).apply(tf.data.experimental.assert_cardinality(self.steps))
         else:
-            data = of_epoch(tf.constant(0, tf.int64))
+            data = of_epoch(tf.constant(epoch, tf.int64))
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
         return data.prefetch(2).with_options(options)

@@ -1,0 +1,60 @@
+"""How good a prediction is, where and when: scores that add up, intervals, areas, and a report.
+
+    p = trained.predictions(sides["test"], starts=[1, 30, 60, 90, 120])
+    p.confusion()                                   # rows = truth
+    sum(p.by("block").values()) == p.confusion()    # results add up
+    evaluation.by_date(p)                           # scores beside the majority baseline, with intervals
+    evaluation.report(p, "report.html")             # all of it on one page
+
+Needs neither Spark nor TensorFlow: predictions may come from any model, as class numbers and probabilities.
+
+Lab: part3_train_and_test.
+"""
+
+from arsetlib.evaluation import published
+from arsetlib.evaluation.areas import Areas, allocate, block_areas, sample_size, stratified_areas
+from arsetlib.evaluation.blocks import score_interval
+from arsetlib.evaluation.comparison import compare
+from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_crops
+from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
+from arsetlib.evaluation.importance import leave_one_out, permutation_importance
+from arsetlib.evaluation.predictions import Predictions
+from arsetlib.evaluation.probabilities import (
+    Temperature,
+    brier,
+    calibration,
+    calibration_error,
+    log_loss,
+    reliability,
+    top_k,
+)
+
+__all__ = [
+    "Areas",
+    "Confusion",
+    "EvaluationError",
+    "Predictions",
+    "Temperature",
+    "allocate",
+    "block_areas",
+    "brier",
+    "by_block",
+    "by_date",
+    "calibration",
+    "calibration_error",
+    "compare",
+    "earliest_dates",
+    "f1_by_date",
+    "leave_one_out",
+    "log_loss",
+    "majority",
+    "permutation_importance",
+    "published",
+    "reliability",
+    "sample_size",
+    "score_interval",
+    "score_table",
+    "single_crops",
+    "stratified_areas",
+    "top_k",
+]

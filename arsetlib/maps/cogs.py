@@ -1,0 +1,138 @@
+"""Rasters written piece by piece, then turned into Cloud Optimized GeoTIFFs.
+
+Pieces come in any order, so they are painted on tiled scratch files, tile by tile; memory does not grow with the map.
+A COG is made under a hidden name and renamed, so that a half-made one never looks finished.
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from pyproj import CRS
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+
+from arsetlib.maps.products import NODATA, SCALE
+
+TILE = 512  # pixels; of scratch files and COGs
+CACHE = 64 * 2**20  # bytes that GDAL may hold
+GDAL = {"GDAL_CACHEMAX": CACHE, "GDAL_NUM_THREADS": "ALL_CPUS"}
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The pixels of a map, north up.
+
+    Attributes:
+        crs: As ``EPSG:5070``, or WKT.
+        side: Of a pixel, in units of the CRS.
+        left, top: Its upper left corner.
+        height, width: Pixels.
+    """
+
+    crs: str
+    side: float
+    left: float
+    top: float
+    height: int
+    width: int
+
+    @property
+    def transform(self):
+        return from_origin(self.left, self.top, self.side, self.side)
+
+    @property
+    def hectares(self) -> float:
+        """Of one pixel."""
+        return (self.side * CRS(self.crs).axis_info[0].unit_conversion_factor) ** 2 / 10_000
+
+    def places(self, x, y) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of points."""
+        row = np.floor((self.top - np.asarray(y)) / self.side).astype(np.int32)
+        return row, np.floor((np.asarray(x) - self.left) / self.side).astype(np.int32)
+
+
+def scratch(path: Path, product: str, lattice: Lattice, bands: int = 1) -> Path:
+    """An empty tiled file for one product, all nodata."""
+    nodata = NODATA[product]
+    with rasterio.open(
+        path, "w", driver="GTiff", width=lattice.width, height=lattice.height, count=bands,
+        dtype="uint8" if nodata == 255 else "uint16", crs=lattice.crs, transform=lattice.transform, nodata=nodata,
+        tiled=True, blockxsize=TILE, blockysize=TILE, SPARSE_OK=True, BIGTIFF="IF_SAFER",
+    ) as out:  # fmt: skip
+        if nodata == NODATA["probability"]:
+            out.scales = (1 / SCALE,) * bands
+    return path
+
+
+def paint(raster, row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
+    """Set pixels of an open scratch file.
+
+    Args:
+        raster: Open for update.
+        row, col: (n,) places.
+        values: (n,) or (n, bands).
+    """
+    values = values.reshape(len(row), -1).T
+    tile = (row // TILE).astype(np.int64) * (raster.width // TILE + 1) + col // TILE
+    order = np.argsort(tile, kind="stable")
+    for mine in np.split(order, np.flatnonzero(np.diff(tile[order])) + 1):
+        top, left = (int(v[mine[0]]) // TILE * TILE for v in (row, col))
+        window = Window(left, top, min(TILE, raster.width - left), min(TILE, raster.height - top))
+        block = raster.read(window=window)
+        block[:, row[mine] - top, col[mine] - left] = values[:, mine]
+        raster.write(block, window=window)
+
+
+def finish(made: Path, target: Path, product: str, legend, tags: dict) -> None:
+    """A scratch file as a COG with overviews, colours, names and tags; it appears when whole."""
+    whole = product in ("class", "unsmoothed")
+    names = legend.names()
+    with rasterio.open(made, "r+") as out:
+        out.update_tags(**{k: str(v) for k, v in tags.items()}, product=product)
+        if whole:
+            colours = {i: (*(int(c[j : j + 2], 16) for j in (1, 3, 5)), 255) for i, c in enumerate(legend.colours)}
+            out.write_colormap(1, colours | {NODATA[product]: (0, 0, 0, 0)})
+            out.update_tags(**{f"class_{i}": name for i, name in enumerate(names)})
+        for band in range(1, out.count + 1):
+            out.set_band_description(band, names[band - 1] if product == "probability" else product)
+    hidden = target.with_name(f".{target.name}")
+    few = NODATA[product] == 255
+    try:
+        with rasterio.Env(**GDAL):
+            rasterio.shutil.copy(
+                made, hidden, driver="COG", BLOCKSIZE=TILE, COMPRESS="DEFLATE", PREDICTOR="NO" if few else "YES",
+                LEVEL=6, NUM_THREADS="ALL_CPUS", BIGTIFF="IF_SAFER", OVERVIEW_RESAMPLING="MODE" if few else "AVERAGE",
+            )  # fmt: skip
+        if whole:  # GeoTIFF has no place of its own for the names of categories; GDAL reads them beside it
+            entries = "".join(f"<Category>{escape(name)}</Category>" for name in names)
+            text = f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{entries}</CategoryNames>'
+            beside = target.with_name(f"{target.name}.aux.xml")
+            beside.write_text(f"{text}</PAMRasterBand></PAMDataset>\n", encoding="utf-8")
+        os.replace(hidden, target)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def blocks(raster, size: int = TILE):
+    """Windows that cover a raster, row by row."""
+    for top in range(0, raster.height, size):
+        for left in range(0, raster.width, size):
+            yield Window(left, top, min(size, raster.width - left), min(size, raster.height - top))
+
+
+def class_counts(path: Path, classes: int) -> np.ndarray:
+    """(K,) pixels of each class."""
+    counts = np.zeros(256, np.int64)
+    with rasterio.Env(**GDAL), rasterio.open(path) as src:
+        for window in blocks(src):
+            counts += np.bincount(src.read(1, window=window).ravel(), minlength=256)
+    return counts[:classes]

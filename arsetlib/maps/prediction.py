@@ -1,0 +1,553 @@
+"""Predict a whole area for the window that starts on a date: in bounded memory, here or on Spark.
+
+    made = maps.predict(trained, "data/pixels", 120, "maps", area="dense", year=2019)
+    made = maps.predict(trained, scenes, [60, 120], "maps", area="dense", study=study)   # no labels, no table
+
+One task is a run of row groups of the table, or a chunk of the label grid read from scenes. Its series go through the
+loader's window and scaler to the model in large batches, for all starts from one read, and what the model says is
+kept as one file a task. A rerun does what is left. When all are there they become COGs, see ``products``.
+
+A model says what it was trained to say: its labels had gone through the vegetation rule, so 'No Crops Growing' on a
+map means that no crop shows yet, or any more; the rule itself is not applied to predictions.
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import rasterio
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from arsetlib import engine, ingest, pixels, samples, web
+from arsetlib.catalogue import Labels, Scenes
+from arsetlib.maps import cogs, neighbourhood, sources
+from arsetlib.maps.products import (
+    BIASED,
+    KIND,
+    NODATA,
+    SCALE,
+    VERSION,
+    MapError,
+    Prediction,
+    legend_as_json,
+    open_prediction,
+    window_dates,
+)
+from arsetlib.study import Area, Study
+
+BATCH = 8192  # pixels to the model at once
+PRODUCTS = ("class", "probability", "entropy", "margin", "vegetation")
+AHEAD = 2  # batches made while the model works
+OUTCOME = pa.schema([("task", pa.int64()), ("predicted", pa.string()), ("counts", pa.string()), ("error", pa.string())])
+
+
+def predict(
+    trained,
+    source,
+    start: int | Sequence[int],
+    out: str | Path,
+    *,
+    area: str | Area | None = None,
+    year: int | None = None,
+    study: Study | None = None,
+    labels: Labels | None = None,
+    spark=None,
+    smooth: str | neighbourhood.Majority | neighbourhood.Bayes | None = None,
+    batch: int = BATCH,
+    progress: bool = True,
+) -> Prediction | list[Prediction]:
+    """Predict the classes of every pixel of an area, and write maps of them.
+
+    Args:
+        trained: A ``models.Trained``.
+        source: The path of a pixel table, a table in memory or ``Rows``; or ``Scenes`` of ``catalogue.find_scenes``, of
+            which those in the window are read. Where a table holds each so-many-th pixel only, so does the map.
+        start: First day of the window, day of the year, or several: all are predicted from one read of the series.
+        out: Folder of the maps. Of each start it gets ``<area>_<year>_<start>.json`` and the rasters of ``products``;
+            an older map of that name is replaced.
+        area: Key of an area of the source, or, for scenes, any ``Area``. May be left out where there is one only, or
+            one only that is dense.
+        year: May be left out where the source has one only.
+        study: For scenes: whose areas, scene filters and label grid to use; the model's own by default. Its season,
+            bands and legend are always the model's.
+        labels: For scenes: a label raster whose grid to take; by default the grid that the study's labels have. No
+            labels are needed.
+        spark: A session of ``engine.session``, or None to work in this process. Workers must share the disk of ``out``.
+        smooth: ``"majority"`` or ``"bayes"``, or ``Majority`` or ``Bayes`` with other settings: smooth the classes
+            among neighbours. What the model said stays in ``_unsmoothed``.
+        batch: Pixels to the model at once.
+        progress: Show a bar, and what one should know.
+
+    Returns:
+        A Prediction, or a list of them where ``start`` is one.
+
+    Raises:
+        MapError: No such area, year or scenes; a start out of range; no image in the window; bands or their order
+            differ from the model's; the maps cannot be written; a read failed. Finished tasks are kept: the same call
+            goes on from there.
+
+    Lab: part3_train_and_test.
+    """
+    several = not isinstance(start, int | np.integer)
+    starts = _starts(start)
+    smoother = neighbourhood.named(smooth)
+    study = (study or trained.study).replace(
+        season=trained.study.season, bands=trained.study.bands, legend=trained.study.legend
+    )
+    data = _source(source, area, year, study, starts, labels)
+    _check_bands(trained, data.bands)
+    if data.every > 1 and progress:
+        print(
+            f"The table holds one label pixel in {data.every} along x and y of area {data.area!r}, so a pixel of the "
+            f"map is {data.lattice.side:g} m wide and stands for {data.every**2}. A dense area gives every pixel."
+        )
+    out = Path(out)
+    _writable(out, data.lattice.height * data.lattice.width * len(starts), len(study.legend.classes))
+    identity = _identity(trained, data, starts, smoother)
+    stems = [f"{data.area}_{data.year}_{s:03d}" for s in starts]
+    run = out / f".{data.area}_{data.year}_{'-'.join(map(str, starts))}.partial"
+    try:
+        with FileLock(str(run.with_suffix(".lock")), timeout=0):
+            finished = _finished(out, stems, identity)
+            if finished is None:
+                finished = _run(run, trained, data, study, starts, stems, identity, smoother, spark, batch, progress)
+    except Timeout:
+        raise MapError(
+            f"Another job is predicting {stems[0]} in {out}. Wait until it ends, or take another folder."
+        ) from None
+    run.with_suffix(".lock").unlink(missing_ok=True)
+    return finished if several else finished[0]
+
+
+def _starts(start) -> list[int]:
+    starts = [start] if isinstance(start, int | np.integer) else list(start)
+    wrong = [s for s in starts if not (isinstance(s, int | np.integer) and 1 <= s <= 366)]
+    if wrong or not starts or len(set(starts)) < len(starts):
+        raise MapError(f"Expected start to be different days of the year, each from 1 to 366, received {start!r}.")
+    return sorted(int(s) for s in starts)
+
+
+def _source(source, area, year, study: Study, starts: list[int], labels):
+    if isinstance(source, Scenes):
+        return sources.of_scenes(source, study, area, year, starts, labels)
+    if isinstance(source, Study):
+        raise MapError("Give the study's scenes: source=catalogue.find_scenes(study, …), study=study.")
+    return sources.of_table(source, area.key if isinstance(area, Area) else area, year, study)
+
+
+def _check_bands(trained, bands) -> None:
+    """A scaler's bands are those of the model, in its order."""
+    wants = tuple(trained.study.bands)
+    if tuple(bands) != wants:
+        missing = [b for b in wants if b not in bands]
+        raise MapError(
+            f"Expected the model's bands {list(wants)}, received {list(bands)}, "
+            f"{f'missing {missing}' if missing else 'in another order or with more'}. Predict from a table that was "
+            "ingested with the model's study."
+        )
+
+
+def _writable(out: Path, pixels_all: int, classes: int) -> None:
+    """Refuse before the work what could not be written after it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".probe.{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+        free = shutil.disk_usage(out).free
+    except OSError as error:
+        raise MapError(f"Maps cannot be written to {out}: {error.strerror}. Give another folder.") from None
+    needed = pixels_all * (2 * (2 * classes + 6) + 8)
+    if needed > free:
+        raise MapError(
+            f"The maps need up to {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {out}. Make room."
+        )
+
+
+def _identity(trained, data, starts: list[int], smoother) -> str:
+    """Changes with all that changes the maps: the model by what it answers to fixed input."""
+    season = trained.study.season
+    x = np.random.default_rng(0).standard_normal((32, season.steps, _channels(trained))).astype(np.float32)
+    seen = np.random.default_rng(1).random((32, season.steps)) < 0.5
+    seen[:, -1] = True
+    x[~seen] = 0
+    parts = {"series": x, "seen": seen, "day_of_year": np.full(32, starts[0], np.int32)}
+    parts |= {"xy": np.zeros((32, 2)), "pixel": np.zeros(32, np.int64)}
+    answers = np.asarray(trained.predict(_inputs(trained, parts)))
+    if answers.shape != (32, len(trained.study.legend.classes)) or not np.isfinite(answers).all():
+        raise MapError(
+            f"Expected a model that answers with a probability for each of the {len(trained.study.legend.classes)} "
+            f"classes of the legend, received {answers.shape}{'' if np.isfinite(answers).all() else ' with NaN'}."
+        )
+    scaler = trained.scaler
+    facts = {
+        "answers": np.round(answers, 4).tolist(),
+        "scaler": scaler and [scaler.bands, scaler.mean, scaler.std],
+        "fill": trained.fill,
+        "choose": _choose(trained),
+        "season": vars(season),
+        "legend": legend_as_json(trained.study.legend),
+        "data": data.identity,
+        "starts": starts,
+        "smooth": smoother and str(smoother),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _channels(trained) -> int:
+    return len(trained.study.channels)
+
+
+def _choose(trained) -> str:
+    """How several images of a step become one: a map has no randomness, so what trained at random sees the clearest."""
+    return "clearest" if trained.choose in (None, "random") else trained.choose
+
+
+def _inputs(trained, parts: dict):
+    return parts["series"] if not trained.needs else {n: parts[n] for n in ("series", *trained.needs)}
+
+
+def _finished(out: Path, stems: list[str], identity: str) -> list[Prediction] | None:
+    """The maps, if they are there and are those asked for."""
+    try:
+        found = [open_prediction(out / f"{stem}.json") for stem in stems]
+    except MapError:
+        return None
+    return found if all(p.info["identity"] == identity for p in found) else None
+
+
+# -- the run --------------------------------------------------------------------------------------------------------
+
+
+def _run(run, trained, data, study, starts, stems, identity, smoother, spark, batch, progress) -> list[Prediction]:
+    began = time.perf_counter()
+    _prepare(run, identity)
+    sent = Sent.of(trained, run / "model") if spark is not None else None
+    job = partial(_task, str(run.resolve()), sent or trained, data, starts, batch)
+    resumed = len(list(run.glob("piece-*.npz")))
+    outcomes = _work(job, run, len(data), spark, progress)
+    errors = [o["error"] for o in outcomes if o["error"] and o["error"] != "stopped"]
+    if errors:
+        raise MapError(errors[0] + (f" ({len(errors) - 1} more tasks failed too.)" if len(errors) > 1 else ""))
+    predicted = np.sum([json.loads(o["predicted"]) for o in outcomes], axis=0)
+    reasons: dict[str, int] = {}
+    for outcome in outcomes:
+        for reason, n in json.loads(outcome["counts"]).items():
+            reasons[reason] = reasons.get(reason, 0) + n
+    if not predicted.any():
+        shutil.rmtree(run)
+        raise MapError(
+            f"No pixel of area {data.area!r} has an image in the window of {study.season.window_days} days that starts "
+            f"on day {' or '.join(map(str, starts))} of {data.year}. Take another start or a wider window."
+        )
+    made = []
+    for i, (start, stem) in enumerate(zip(starts, stems, strict=True)):
+        first, last = window_dates(data.year, start, study.season.window_days)
+        season = study.season
+        tags = {
+            "model": trained.name,
+            "study": study.key,
+            "season": f"{season.window_days} days in steps of {season.step_days}",
+            "year": data.year,
+            "area": data.area,
+            "window_start": first,
+            "window_last_day": last,
+            "simulated": "yes" if data.simulated else "no",
+        }
+        info = {
+            "kind": KIND,
+            "version": VERSION,
+            "identity": identity,
+            "model": trained.name,
+            "study": study.key,
+            "simulated": data.simulated,
+            "area": data.area,
+            "year": data.year,
+            "start": start,
+            "window": {"first": first, "last": last, "days": season.window_days, "step_days": season.step_days},
+            "inside_season": season.first_day <= start <= season.last_day,
+            "choose": _choose(trained),
+            "fill": trained.fill,
+            "bands": list(study.bands),
+            "smooth": smoother and str(smoother),
+            "legend": legend_as_json(study.legend),
+            "every": data.every,
+            "pixel_side": data.lattice.side,
+            "scale": SCALE,
+        }
+        counts = {"predicted": int(predicted[i]), "no_image": data.pixels - int(predicted[i])}
+        counts["in_raster"] = data.lattice.height * data.lattice.width
+        info |= {"pixels": counts, "read": reasons}
+        made.append(_write(run, run.parent, stem, start, data, study, smoother, info, tags))
+    seconds = time.perf_counter() - began
+    for p in made:
+        p.info.update(chunks=[data.name(i) for i in range(len(data))], resumed=resumed, seconds=round(seconds, 2))
+        web.save(p.folder / f"{p.stem}.json", json.dumps(p.info, indent=1).encode())  # last: the map is finished
+    shutil.rmtree(run)
+    return made
+
+
+def _prepare(run: Path, identity: str) -> None:
+    """A folder for this run; what a run with another model or other data left there is dropped."""
+    note = run / "_identity"
+    if run.exists() and (not note.exists() or note.read_text() != identity):
+        shutil.rmtree(run)
+    run.mkdir(exist_ok=True)
+    for leftover in (*run.glob(".*"), *run.glob("_failed"), *run.glob("*.tif")):
+        leftover.unlink()
+    note.write_text(identity)
+
+
+def _work(job, run: Path, tasks: int, spark, progress: bool) -> list[dict]:
+    """Run all tasks under a bar that counts finished pieces, wherever the workers are."""
+    done = threading.Event()
+
+    def count():
+        return sum(1 for f in os.listdir(run) if f.startswith("piece-"))
+
+    def watch(bar):
+        while not done.wait(0.3):
+            bar.update(count() - bar.n)
+
+    with tqdm(total=tasks, unit="chunk", desc="predict", disable=not progress) as bar:
+        watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
+        watcher.start()
+        try:
+            return engine.run(job, tasks, OUTCOME, spark).to_pylist()
+        finally:
+            done.set()
+            watcher.join()
+            bar.update(count() - bar.n)
+
+
+# -- one task -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A model on its way to workers: a folder on the shared disk, and a checksum by which a process keeps it."""
+
+    folder: str
+    checksum: str
+
+    @classmethod
+    def of(cls, trained, folder: Path) -> Sent:
+        if folder.exists():
+            shutil.rmtree(folder)
+        trained.save(folder)
+        digest = hashlib.sha256()
+        for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+            digest.update(file.read_bytes())
+        return cls(str(folder.resolve()), digest.hexdigest())
+
+
+@lru_cache(maxsize=1)
+def _loaded(sent: Sent):
+    """The model of a run, loaded once in each worker process."""
+    from arsetlib import models
+
+    return models.load(sent.folder)
+
+
+def _task(folder: str, trained, data, starts: list[int], batch: int, number: int) -> Iterator[pa.RecordBatch]:
+    """Predict one task into a file of its own; what is there already is not made again."""
+    run = Path(folder)
+    path = run / f"piece-{number:06d}.npz"
+    predicted, counts, error = [0] * len(starts), {}, ""
+    if path.exists():
+        with np.load(path) as piece:
+            predicted, counts = piece["predicted"].tolist(), json.loads(str(piece["counts"]))
+    elif (run / "_failed").exists():
+        error = "stopped"
+    else:
+        try:
+            model = _loaded(trained) if isinstance(trained, Sent) else trained
+            parts = _answers(model, data, data.read(number, counts), starts, batch)
+            predicted = parts["predicted"].tolist()
+            _save(path, parts | {"counts": np.array(json.dumps(counts))})
+        except (ingest.IngestError, pixels.PixelError, samples.SampleError, MapError) as problem:
+            error = f"{data.name(number)}: {problem}"
+        except OSError as problem:
+            error = f"{data.name(number)}: the maps' scratch files cannot be written to {run} ({problem.strerror})."
+        if error:
+            (run / "_failed").write_text(error, encoding="utf-8")
+    outcome = [[number], [json.dumps(predicted)], [json.dumps(counts)], [error]]
+    yield pa.record_batch([pa.array(v, f.type) for v, f in zip(outcome, OUTCOME, strict=True)], schema=OUTCOME)
+
+
+def _save(path: Path, parts: dict[str, np.ndarray]) -> None:
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    with hidden.open("wb") as file:
+        np.savez(file, **parts)
+    os.replace(hidden, path)
+
+
+def _answers(trained, data, piece: sources.Piece, starts: list[int], batch: int) -> dict[str, np.ndarray]:
+    """What the model says of a piece, encoded as it is stored, for each start."""
+    count, classes = len(piece.row), len(trained.study.legend.classes)
+    parts = {"row": piece.row, "col": piece.col, "predicted": np.zeros(len(starts), np.int64)}
+    for start in starts:
+        for product in PRODUCTS:
+            shape = (count, classes) if product == "probability" else (count,)
+            kind = np.uint8 if NODATA[product] == 255 else np.uint16
+            parts[f"{product}_{start}"] = np.full(shape, NODATA[product], kind)
+    for i, start, at, windows in _ahead(_windows(trained, data, piece, starts, batch)):
+        shown = windows.images > 0
+        answers = _asked(trained, windows, start, data.lattice, piece, at)[shown]
+        if not np.isfinite(answers).all():
+            raise MapError(
+                f"The model {trained.name!r} answers with NaN for {int((~np.isfinite(answers)).any(1).sum())} pixels. "
+                "Its training went wrong, or its scaler belongs to other data; train it again."
+            )
+        where = at + np.flatnonzero(shown)
+        parts["predicted"][i] += len(where)
+        for product, values in encoded(answers).items():
+            parts[f"{product}_{start}"][where] = values
+        parts[f"vegetation_{start}"][where] = windows.vegetation[shown]
+    return parts
+
+
+def encoded(probability: np.ndarray) -> dict[str, np.ndarray]:
+    """(n, K) probabilities as class, probability, entropy and margin in the counts of the rasters.
+
+    Lab: part3_train_and_test.
+    """
+    classes = probability.shape[1]
+    two = np.partition(probability, classes - 2, axis=1)[:, -2:] if classes > 1 else np.c_[0 * probability, probability]
+    surprise = -np.sum(probability * np.log(np.maximum(probability, np.float32(1e-12))), axis=1)
+
+    def counts(values):
+        return np.clip(np.rint(values * SCALE), 0, SCALE).astype(np.uint16)
+
+    return {
+        "class": probability.argmax(axis=1).astype(np.uint8),
+        "probability": counts(probability),
+        "entropy": counts(surprise / np.log(max(classes, 2))),
+        "margin": counts(two[:, 1] - two[:, 0]),
+    }
+
+
+def _windows(trained, data, piece: sources.Piece, starts: list[int], batch: int):
+    """Batches of windows: (number of the start, start, position in the piece, Windows)."""
+    season, choose = trained.study.season, _choose(trained)
+    firsts = samples.start_days(np.full(len(starts), data.year), np.asarray(starts))
+    for at in range(0, len(piece.rows), batch):
+        rows = piece.rows[at : at + batch]
+        for i, (start, first) in enumerate(zip(starts, firsts.tolist(), strict=True)):
+            yield (
+                i,
+                start,
+                at,
+                samples.window(
+                    piece.series, season, first, choose=choose, fill=trained.fill, scaler=trained.scaler, rows=rows
+                ),
+            )
+
+
+def _asked(trained, windows, start: int, lattice, piece, at: int) -> np.ndarray:
+    count = len(windows.images)
+    parts = {"series": windows.x, "seen": windows.seen}
+    if "day_of_year" in trained.needs:
+        parts["day_of_year"] = np.full(count, start, np.int32)
+    return np.asarray(trained.predict(_inputs(trained, parts)))
+
+
+def _ahead(items):
+    """The same items, made in a thread while the caller works on those before."""
+    ready, stop, end = queue.Queue(AHEAD), threading.Event(), object()
+
+    def fill():
+        try:
+            for item in items:
+                while not stop.is_set():
+                    try:
+                        ready.put(item, timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                if stop.is_set():
+                    return
+            last = (end, None)
+        except BaseException as problem:  # raised again where the items are used
+            last = (end, problem)
+        while not stop.is_set():
+            try:
+                return ready.put(last, timeout=0.1)
+            except queue.Full:
+                continue
+
+    thread = threading.Thread(target=fill, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get())[0] is not end:
+            yield item
+        if item[1] is not None:
+            raise item[1]
+    finally:
+        stop.set()
+        thread.join()
+
+
+# -- rasters --------------------------------------------------------------------------------------------------------
+
+
+def _write(run: Path, out: Path, stem: str, start: int, data, study, smoother, info: dict, tags: dict) -> Prediction:
+    """The rasters of one start, from all pieces; the JSON file comes later, and an older one goes first."""
+    (out / f"{stem}.json").unlink(missing_ok=True)
+    classes = len(study.legend.classes)
+    made = {p: run / f"{p}.tif" for p in PRODUCTS}
+    with rasterio.Env(**cogs.GDAL):
+        for product, path in made.items():
+            cogs.scratch(path, product, data.lattice, classes if product == "probability" else 1)
+            with rasterio.open(path, "r+") as raster:
+                for file in sorted(run.glob("piece-*.npz")):
+                    with np.load(file) as piece:
+                        if len(piece["row"]):
+                            cogs.paint(raster, piece["row"], piece["col"], piece[f"{product}_{start}"])
+        if smoother is not None:
+            made["unsmoothed"] = made["class"].rename(run / "unsmoothed.tif")
+            made["class"] = cogs.scratch(run / "class.tif", "class", data.lattice)
+            source = made["unsmoothed" if isinstance(smoother, neighbourhood.Majority) else "probability"]
+            neighbourhood.smooth_raster(smoother, source, made["class"])
+    files = {product: f"{stem}_{product}.tif" for product in made}
+    for product, path in made.items():
+        cogs.finish(path, out / files[product], product, study.legend, tags | {"smooth": info["smooth"] or "none"})
+        path.unlink()
+    pixels_of = cogs.class_counts(out / files["class"], classes)
+    hectares = data.lattice.hectares
+    info |= {
+        "files": files,
+        "classes": [
+            {"key": c.key, "pixels": int(n), "hectares": round(float(n) * hectares, 4)}
+            for c, n in zip(study.legend.classes, pixels_of, strict=True)
+        ],
+        "about_hectares": BIASED,
+        "versions": _versions(),
+    }
+    return Prediction(out, stem, info)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("arsetlib", "numpy", "rasterio", "keras", "tensorflow", "tensorflow-cpu", "scikit-learn"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found | {"gdal": rasterio.__gdal_version__}

@@ -1,0 +1,381 @@
+"""What a map is predicted from: a pixel table, or scenes. Both are read task by task, as flat series.
+
+A task is a run of row groups of a table, or one chunk of the label grid read from scenes by the code that builds the
+table. A source knows where the map's pixels lie and how many tasks it has; it holds no series itself, so it travels
+to workers.
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyproj import CRS
+from shapely import STRtree
+
+from arsetlib import ingest, pixels, samples
+from arsetlib.catalogue import Labels, Scene, Scenes
+from arsetlib.labels import CDL_CORNER, CDL_KINDS, CDL_SIDE
+from arsetlib.maps.cogs import Lattice
+from arsetlib.maps.products import MapError
+from arsetlib.study import Area, Study, StudyError
+
+TASK_ROWS = 32_768  # of a table; with a year of images some 60 MB of series
+CHUNK_SIDE = 256  # label pixels of a chunk read from scenes
+PLACES = ("area", "year", "x", "y")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Series of some of a map's pixels: rows and columns (n,), the series, and which of its rows they are (n,)."""
+
+    row: np.ndarray
+    col: np.ndarray
+    series: pixels.Ragged
+    rows: np.ndarray
+
+
+# -- pixel tables ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """Pixels of one area and year of a table.
+
+    Attributes:
+        table: Folder or file, or a table in memory.
+        groups: For each task the (file, row group)s it reads; of a table in memory (first row, rows).
+        every: The table holds each so-many-th label pixel along x and y.
+        pixels: Pixels there are.
+    """
+
+    table: str | pa.Table
+    area: str
+    year: int
+    lattice: Lattice
+    groups: tuple[tuple[tuple[str | int, int], ...], ...]
+    every: int
+    pixels: int
+    simulated: bool
+    study: str
+    bands: tuple[str, ...]
+    identity: str
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def name(self, task: int) -> str:
+        file, group = self.groups[task][0]
+        return f"{Path(file).name}, row group {group}" if isinstance(file, str) else f"rows from {file}"
+
+    def read(self, task: int, counts: dict) -> Piece:
+        """The series of a task's pixels."""
+        parts = [_read_group(self.table, *g, (*PLACES, *pixels.SERIES)) for g in self.groups[task]]
+        table = pa.concat_tables(parts).combine_chunks() if len(parts) > 1 else parts[0]
+        mine = np.flatnonzero(_mine(table, self.area, self.year))
+        x, y = (table.column(n).to_numpy()[mine] for n in ("x", "y"))
+        row, col = self.lattice.places(x, y)
+        return Piece(row, col, pixels.ragged(table), mine)
+
+
+def of_table(source, area: str | None, year: int | None, study: Study) -> TableSource:
+    """A source from a path, a table in memory, or Rows; one pass over the places of its pixels.
+
+    Raises:
+        MapError: The table has no such area or year, or several and none was named.
+        PixelError: The table is missing, unfinished or damaged.
+    """
+    if isinstance(source, samples.Rows):
+        source = source.read() if len(source) < _length(source.source) else source.source
+    meta = pixels.Meta.of(source)
+    area, year = _which(source, area, year, study)
+    groups, held, across, down = [], 0, _Places(), _Places()
+    for group, table in _places(source):
+        mine = _mine(table, area, year)
+        if not mine.any():
+            continue
+        if not groups or held + table.num_rows > TASK_ROWS:
+            groups.append([])
+            held = 0
+        groups[-1].append(group)
+        held += table.num_rows
+        across.add(table.column("x").to_numpy()[mine])
+        down.add(table.column("y").to_numpy()[mine])
+    if not groups:
+        raise MapError(f"The table has no pixel of area {area!r} in {year}. `arset describe` tells what it holds.")
+    lattice, every = _lattice(meta, across, down, study, area)
+    identity = _digest([meta.study, meta.crs, area, year, _stamp(source), [[list(g) for g in part] for part in groups]])
+    table = source if isinstance(source, pa.Table) else str(Path(source).resolve())
+    return TableSource(
+        table, area, year, lattice, tuple(tuple(part) for part in groups), every, across.count, meta.simulated,
+        meta.study, meta.bands, identity,
+    )  # fmt: skip
+
+
+class _Places:
+    """The different coordinates of many pixels along one axis; their number grows with the side, not the area."""
+
+    def __init__(self):
+        self.values, self.count = np.empty(0), 0
+
+    def add(self, values: np.ndarray) -> None:
+        self.values = np.unique(np.concatenate([self.values, values]))
+        self.count += len(values)
+
+    def step(self, side: float) -> int:
+        apart = np.rint(np.diff(self.values) / side).astype(np.int64)
+        return int(np.gcd.reduce(apart[apart > 0])) if (apart > 0).any() else 1
+
+
+def _lattice(meta: pixels.Meta, across: _Places, down: _Places, study: Study, area: str) -> tuple[Lattice, int]:
+    """The map's pixels, and each how many label pixels there is one in the table.
+
+    A dense table of an area that the study knows gives the area's box, as scenes do; else what the table holds.
+    """
+    side, crs = meta.resolution, CRS(meta.crs).to_string()
+    steps = [p.step(side) for p in (across, down) if len(p.values) > 1]
+    every = math.gcd(*steps) if steps else 1
+    big = every * side
+    left, top = across.values[0] - big / 2, down.values[-1] + big / 2
+    width, height = (round((p.values[-1] - p.values[0]) / big) + 1 for p in (across, down))
+    if every == 1 and area in [a.key for a in study.areas]:
+        half = side / 2
+        grid = ingest.Grid(crs, side, round(left % side / half) % 2 * half, round(top % side / half) % 2 * half)
+        west, south, east, north = study.area(area).outline(crs).bounds
+        (row0, row1), (col0, col1) = grid.rows(north, south), grid.cols(west, east)
+        row, col = round((grid.y0 - top) / side), round((left - grid.x0) / side)
+        row0, row1, col0, col1 = min(row0, row), max(row1, row + height), min(col0, col), max(col1, col + width)
+        left, top, height, width = grid.x0 + col0 * side, grid.y0 - row0 * side, row1 - row0, col1 - col0
+    return Lattice(crs, big, left, top, height, width), every
+
+
+def _which(source, area: str | None, year: int | None, study: Study) -> tuple[str, int]:
+    """The area and the year meant, where the caller names none and there is no doubt."""
+    there = _contents(source)
+    areas = sorted({a for a, _ in there})
+    if area is None:
+        dense = [a.key for a in study.areas if a.every == 1 and a.key in areas]
+        known = areas if len(areas) == 1 else dense
+        if len(known) != 1:
+            raise MapError(f"Name one area to predict, area=…: the table has {', '.join(areas)}.")
+        area = known[0]
+    if area not in areas:
+        raise MapError(f"The table has no area {area!r}. It has: {', '.join(areas)}.")
+    years = sorted({y for a, y in there if a == area})
+    if year is None and len(years) > 1:
+        raise MapError(f"Name one year to predict, year=…: the table has {', '.join(map(str, years))} of {area!r}.")
+    year = years[0] if year is None else year
+    if year not in years:
+        raise MapError(f"The table has no {year} of area {area!r}. It has: {', '.join(map(str, years))}.")
+    return area, year
+
+
+def _contents(source) -> set[tuple[str, int]]:
+    found = set()
+    for _, table in _places(source, ("area", "year")):
+        pairs = table.group_by(["area", "year"]).aggregate([])
+        found |= set(zip(pairs["area"].to_pylist(), pairs["year"].to_pylist(), strict=True))
+    return found
+
+
+def _places(source, columns: Sequence[str] = PLACES):
+    """Row group after row group of a table with some of its small columns: ((file, number), table)."""
+    if isinstance(source, pa.Table):
+        for first in range(0, source.num_rows, TASK_ROWS):
+            group = (first, min(TASK_ROWS, source.num_rows - first))
+            yield group, _read_group(source, *group, columns)
+        return
+    pixels.dataset(source)  # one schema and one grid, or an error
+    for file in pixels.files(source):
+        for number in range(pq.read_metadata(file).num_row_groups):
+            yield (str(file), number), _read_group(None, str(file), number, columns)
+
+
+def _read_group(table, file, number: int, columns: Sequence[str]) -> pa.Table:
+    if isinstance(file, int):
+        return table.slice(file, number).select(list(columns))
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+            return opened.read_row_group(number, columns=list(columns), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise pixels.PixelError(
+            f"{file} cannot be read: truncated or damaged ({str(error).splitlines()[0]}). Copy it anew, or delete it "
+            "and run the same `arset ingest` command again."
+        ) from error
+
+
+def _mine(table: pa.Table, area: str, year: int) -> np.ndarray:
+    chosen = pc.and_(pc.equal(table.column("area"), area), pc.equal(table.column("year"), year))
+    return chosen.to_numpy(zero_copy_only=False)
+
+
+def _length(source) -> int:
+    return source.num_rows if isinstance(source, pa.Table) else pixels.dataset(source).count_rows()
+
+
+def _stamp(source) -> list:
+    """What changes when a table does: the names and sizes of its files, or the identity of a table in memory."""
+    if isinstance(source, pa.Table):
+        return [source.num_rows, source.nbytes]
+    return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in pixels.files(source)]
+
+
+# -- scenes ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """Chunks of the label grid, and the scenes that touch each of them."""
+
+    study: Study
+    place: Area
+    year: int
+    grid: ingest.Grid
+    lattice: Lattice
+    chunks: tuple[ingest.Chunk, ...]
+    scenes: tuple[Scene, ...]
+    pixels: int
+    identity: str
+    every: int = 1
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    @property
+    def area(self) -> str:
+        return self.place.key
+
+    @property
+    def simulated(self) -> bool:
+        return self.study.simulated
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        return self.study.bands
+
+    def name(self, task: int) -> str:
+        return self.chunks[task].name
+
+    def read(self, task: int, counts: dict) -> Piece:
+        """The series of a chunk's pixels, read as ingestion reads them."""
+        chunk = self.chunks[task]
+        rows, cols = np.indices((chunk.rows, chunk.cols)).reshape(2, -1)
+        rows, cols = rows + chunk.row, cols + chunk.col
+        take = self.grid.inside(self.place, rows, cols)
+        x, y = self.grid.centres(rows[take], cols[take])
+        reader = ingest.Reader(x, y, self.grid.crs, chunk.name)
+        offsets, day, scl, bands = ingest.observe(
+            chunk, self.study, [self.scenes[i] for i in chunk.scenes], reader, counts
+        )
+        return Piece(*self.lattice.places(x, y), pixels.Ragged(offsets, day, scl, bands), np.arange(len(x)))
+
+
+def of_scenes(
+    scenes: Scenes,
+    study: Study,
+    area: str | Area | None,
+    year: int | None,
+    starts: Sequence[int],
+    labels: Labels | None,
+) -> SceneSource:
+    """A source from an item list; only scenes that fall into one of the windows are kept.
+
+    Raises:
+        MapError: No such area or year, or no scene in a window there.
+    """
+    place = _place(study, area)
+    years = sorted({s.datetime[:4] for s in scenes})
+    if year is None:
+        if len(years) != 1:
+            raise MapError(f"Name one year to predict, year=…: the scenes are of {', '.join(years) or 'no year'}.")
+        year = int(years[0])
+    season = study.season
+    firsts = samples.start_days(np.full(len(starts), year), np.asarray(starts))
+    chosen = [s for s in scenes if any(first <= s.day < first + season.window_days for first in firsts)]
+    lacks = {s.id: [n for n in ("scl", *study.bands) if n not in s.hrefs] for s in chosen}
+    for scene, missing in lacks.items():
+        if missing:
+            raise MapError(
+                f"Scene {scene} of the list has no link to {missing}, which the model needs. The list was made for "
+                "other bands: find the scenes again with the model's study."
+            )
+    near = [s for s in chosen if s.footprint.intersects(place.outline())]
+    if not near:
+        raise MapError(
+            f"No scene of the list shows area {place.key!r} in the window{'s' if len(starts) > 1 else ''} that "
+            f"start{'s' if len(starts) == 1 else ''} on day {', '.join(map(str, starts))} of {year} "
+            f"({season.window_days} days). Find scenes of that year and area, or take another start."
+        )
+    grid = grid_of(study, place, labels)
+    tree = STRtree([s.footprint for s in near])
+    chunks = []
+    for chunk in ingest.cut(grid, place, year, CHUNK_SIDE):
+        touching = tree.query(grid.outline(chunk), predicate="intersects")
+        chunks.append(replace(chunk, scenes=tuple(sorted(touching.tolist()))))
+    if not chunks:
+        raise MapError(f"Area {place.key!r} holds the centre of no label pixel of {grid.side:g} m. Take a larger one.")
+    row0, row1 = min(c.row for c in chunks), max(c.row + c.rows for c in chunks)
+    col0, col1 = min(c.col for c in chunks), max(c.col + c.cols for c in chunks)
+    lattice = Lattice(
+        CRS(grid.crs).to_string(),
+        grid.side,
+        grid.x0 + col0 * grid.side,
+        grid.y0 - row0 * grid.side,
+        row1 - row0,
+        col1 - col0,
+    )
+    facts = [place.key, place.bounds, place.crs, year, grid.crs, grid.side, grid.x0, grid.y0, study.drop_scl]
+    identity = _digest([*facts, [[s.id, s.offset] for s in near]])
+    total = lattice.height * lattice.width
+    return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity)
+
+
+def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Grid:
+    """The label grid: of a label raster where there is one, else of the study's kind of labels. No labels are fetched.
+
+    Args:
+        study: Says which labels it would use, and their resolution.
+        area: Its CRS is the grid's where nothing else says.
+        labels: A label raster whose grid to take.
+    """
+    if labels is not None:
+        return ingest.Grid.of(labels)
+    source = study.labels
+    if source.kind in CDL_KINDS:
+        return ingest.Grid(CRS("EPSG:5070").to_wkt(), CDL_SIDE, CDL_CORNER[0] % CDL_SIDE, CDL_CORNER[1] % CDL_SIDE)
+    if source.path and source.kind != "vector":
+        for year in study.years:
+            path = study.resolve(source.path.replace("{year}", str(year)))
+            if "://" not in path and Path(path).is_file():
+                return ingest.Grid.of(Labels(year, Path(path), None, "", study.simulated))
+    crs = source.crs if source.kind == "vector" else area.crs
+    return ingest.Grid(CRS(crs).to_wkt(), source.resolution, 0.0, 0.0)
+
+
+def _place(study: Study, area: str | Area | None) -> Area:
+    if isinstance(area, Area):
+        return area
+    if area is None:
+        dense = [a for a in study.areas if a.every == 1]
+        known = study.areas if len(study.areas) == 1 else dense
+        if len(known) != 1:
+            raise MapError(f"Name one area to predict, area=…: the study has {', '.join(a.key for a in study.areas)}.")
+        return known[0]
+    try:
+        return study.area(area)
+    except StudyError as error:
+        raise MapError(str(error)) from None
+
+
+def _digest(parts) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,63 @@
+"""Recurrent networks: they read a season step after step, as it comes, and pass over what was not seen.
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from arsetlib.models.layers import Blank, Calendar
+
+
+def lstm(steps: int, bands: int, classes: int, step_days: int = 5, *, units: int = 64, depth: int = 1,
+         bidirectional: bool = True, dropout: float = 0.3, calendar: bool = True) -> keras.Model:  # fmt: skip
+    """Long short-term memory: a state with gates that say what to keep, add and show.
+
+    A step that was not seen leaves the state as it is. The day of the year stands beside each step, so the network
+    knows how long a gap was. The last state of each direction is what is classified.
+
+    Args:
+        units: Length of the state, in each direction.
+        depth: Layers one above the other.
+        bidirectional: Also read from the end of the window to its start.
+        dropout: Share of values that training drops, before the last layer.
+        calendar: Take the day of the year: four channels more, waves of a year and of half a year.
+
+    Paper: S. Hochreiter & J. Schmidhuber, Long short-term memory, Neural Computation 9(8), 1997.
+
+    Lab: part3_train_and_test.
+    """
+    return _recurrent("lstm", layers.LSTM, steps, bands, classes, step_days, units, depth, bidirectional, dropout, calendar)  # fmt: skip
+
+
+def gru(steps: int, bands: int, classes: int, step_days: int = 5, *, units: int = 64, depth: int = 1,
+        bidirectional: bool = True, dropout: float = 0.3, calendar: bool = True) -> keras.Model:  # fmt: skip
+    """Gated recurrent unit: the LSTM's idea with two gates and no separate memory.
+
+    Args:
+        units, depth, bidirectional, dropout, calendar: See ``lstm``.
+
+    Paper: K. Cho et al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014.
+
+    Lab: part3_train_and_test.
+    """
+    return _recurrent("gru", layers.GRU, steps, bands, classes, step_days, units, depth, bidirectional, dropout, calendar)  # fmt: skip
+
+
+def _recurrent(name, layer, steps, bands, classes, step_days, units, depth, bidirectional, dropout, calendar):
+    series = keras.Input((steps, bands), name="series")
+    seen = keras.Input((steps,), dtype="bool", name="seen")
+    inputs = {"series": series, "seen": seen}
+    x = Blank()(series, seen)  # (B, 24, 12)
+    if calendar:
+        inputs["day_of_year"] = keras.Input((), dtype="int32", name="day_of_year")
+        x = layers.Concatenate()([x, Calendar(steps, step_days, 4, None)(inputs["day_of_year"])])  # (B, 24, 16)
+    for level in range(depth):
+        # The fused kernel of a GPU takes only gaps at the end of a series, so it is not asked for.
+        one = layer(units, return_sequences=level < depth - 1, use_cudnn=False)
+        x = (layers.Bidirectional(one) if bidirectional else one)(x, mask=seen)  # (B, 24, 128), at last (B, 128)
+    x = layers.Dropout(dropout)(x)
+    out = layers.Dense(classes, activation="softmax", dtype="float32")(x)  # (B, 7)
+    return keras.Model(inputs, out, name=name)

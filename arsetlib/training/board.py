@@ -1,0 +1,113 @@
+"""What TensorBoard shows of a run: curves, graph, histograms, a confusion matrix each epoch, settings, a profile.
+
+    tensorboard --logdir runs          then open the address it prints
+
+Scalars are the losses and metrics of each epoch; Graphs the computation; Histograms how weights move; Images the
+confusion matrix of the validation windows; Text and HParams what the run was asked for; Profile, where asked for,
+what each operation of some steps cost and how long a step waited for input.
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from arsetlib.training.callbacks import MacroF1
+
+
+def boards(logs: Path, plan: dict, legend, profile: tuple[int, int] | int | None) -> list[keras.callbacks.Callback]:
+    """The callbacks that write for TensorBoard.
+
+    Args:
+        logs: Folder of the run's event files.
+        plan: What the run was asked for.
+        legend: Names and order of the classes.
+        profile: Steps to profile, first and last; None for none.
+    """
+    shown = keras.callbacks.TensorBoard(
+        log_dir=str(logs), histogram_freq=1, write_graph=True, update_freq="epoch", profile_batch=profile or 0
+    )
+    return [shown, Settings(logs / "settings", plan), ConfusionImage(logs / "validation", legend)]
+
+
+class Settings(keras.callbacks.Callback):
+    """Writes what the run was asked for as text and as hyper-parameters, so that runs can be sorted by them."""
+
+    def __init__(self, logs: Path, plan: dict):
+        super().__init__()
+        self.logs, self.plan = logs, plan
+
+    def on_train_begin(self, logs=None):
+        import tensorflow as tf
+        from tensorboard.plugins.hparams import api as hparams
+
+        lines = [f"| {name} | `{json.dumps(value)}` |" for name, value in self.plan.items()]
+        writer = tf.summary.create_file_writer(str(self.logs))
+        with writer.as_default():
+            tf.summary.text("run", "\n".join(["| setting | value |", "|---|---|", *lines]), step=0)
+            hparams.hparams({n: v for n, v in self.plan.items() if isinstance(v, int | float | str)})
+        writer.close()
+
+
+class ConfusionImage(keras.callbacks.Callback):
+    """Writes the confusion matrix of the validation windows as a picture, each epoch."""
+
+    def __init__(self, logs: Path, legend):
+        super().__init__()
+        self.logs, self.names = logs, legend.names()
+
+    def on_train_begin(self, logs=None):
+        import tensorflow as tf
+
+        self.writer = tf.summary.create_file_writer(str(self.logs))
+
+    def on_epoch_end(self, epoch, logs=None):
+        import tensorflow as tf
+
+        metric = next(m for m in every_metric(self.model) if isinstance(m, MacroF1))
+        png = picture(metric.counts.numpy(), self.names)
+        with self.writer.as_default():
+            tf.summary.image("confusion", tf.image.decode_png(png, channels=3)[None], step=epoch)
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        self.writer.close()
+
+
+def every_metric(model) -> list:
+    """Keras keeps compiled metrics inside one container."""
+    found = []
+    for metric in model.metrics:
+        found += getattr(metric, "metrics", None) or [metric]
+    return found
+
+
+def picture(counts: np.ndarray, names: list[str]) -> bytes:
+    """PNG of a confusion matrix whose rows are shares of the truth: the diagonal is recall.
+
+    Args:
+        counts: (K, K) integers, rows = truth.
+        names: K names.
+    """
+    from matplotlib.figure import Figure
+
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 2.2 + 0.55 * len(names)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for i, j in np.ndindex(*share.shape):
+        colour = "white" if share[i, j] > 0.5 else "black"
+        axes.text(j, i, f"{share[i, j]:.0%}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="truth", title="Share of the truth")
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=80)
+    return out.getvalue()

@@ -1,0 +1,411 @@
+"""Train one model: a network with callbacks, or a baseline on the same windows.
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib.samples import Loader, Rows, Scaler
+from arsetlib.study import Study
+from arsetlib.training.run import Folder, TrainingError, digest, digest_arrays, facts
+
+IN_MEMORY = 2**28  # bytes of validation windows that are kept in memory
+BASELINE_EPOCHS = 4  # epochs of windows that a baseline sees
+LOSSES = ("crossentropy", "focal")
+
+
+def fit(
+    name_or_model,
+    sides: dict[str, Rows],
+    study: Study,
+    *,
+    folder: str | Path | None = None,
+    epochs: int | None = None,
+    batch: int = 1024,
+    patience: int = 6,
+    monitor: str = "val_loss",
+    learning_rate=1e-3,
+    optimizer="adam",
+    loss: str = "crossentropy",
+    balance: bool = False,
+    seed: int = 0,
+    fill: str = "zeros",
+    choose: str = "random",
+    starts: int | None = None,
+    scaler: Scaler | None = None,
+    options: dict | None = None,
+    missing: str = "refuse",
+    strategy=None,
+    mixed: bool | None = None,
+    tensorboard: bool = True,
+    profile: tuple[int, int] | int | None = None,
+    callbacks: Sequence = (),
+    progress: bool = True,
+    notes: dict | None = None,
+):
+    """Train a model until its validation loss no longer falls, and keep the best.
+
+    Each epoch draws new windows of the training rows (random start, a random image per step). The validation windows
+    are drawn once, by the seed, and stay the same, so that epochs can be compared. With a folder, a run that was
+    killed goes on after its last finished epoch when the same call is made again, and ends with the same weights; a
+    finished run is returned without training.
+
+    What a seed promises: on a CPU the same weights, bit for bit, on the same machine with the same number of threads
+    and versions. On a GPU, call ``tf.config.experimental.enable_op_determinism()`` first (it holds for the whole
+    process and slows the input down); without it runs differ in the last digits.
+
+    Several devices: ``strategy="mirrored"`` splits each batch over the GPUs of this machine and sums their gradients;
+    ``batch`` stays the size of the whole. Several machines: start the same script on each with ``TF_CONFIG`` set and
+    ``strategy="multiworker"``:
+
+        TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+    Each needs the table at the same path. Worker 0 writes the folder; the others keep nothing.
+
+    Args:
+        name_or_model: A name of ``models.names()``, or a Keras model (not compiled, softmax output) or Baseline.
+        sides: Rows with ``train`` and ``validation``, from ``samples.split``.
+        study: Season, channels and legend.
+        folder: Where the run is kept, see ``arsetlib.training.run``; None keeps nothing.
+        epochs: At most so many; 40 by default. For a baseline, how many epochs of windows it is fitted on; 4.
+        batch: Samples a step, over all devices.
+        patience: Epochs without improvement after which training stops; less than ``epochs``.
+        monitor: What must improve, such as ``"val_loss"`` or ``"val_macro_f1"``.
+        learning_rate: A number or a ``keras.optimizers.schedules`` object.
+        optimizer: Name of a Keras optimiser.
+        loss: ``"crossentropy"``, or ``"focal"``, which looks more at samples that are still wrong.
+        balance: Weigh samples so that classes count the same in sum.
+        seed: Of weights, dropout, draws and order.
+        fill, choose: See ``samples.window``.
+        starts: Day of the year on which all windows start; None draws them over the season.
+        scaler: None fits one on the training rows.
+        options: For ``models.build``.
+        missing: ``"refuse"`` a legend with a class that has no training sample, or ``"allow"`` it; it is then never
+            predicted, and ``notes["classes_without_samples"]`` names it.
+        strategy: None, ``"mirrored"``, ``"multiworker"`` or a ``tf.distribute.Strategy``.
+        mixed: Compute in float16 where that is faster; None does so on a GPU. The model that is kept is float32.
+        tensorboard: Write logs into the folder.
+        profile: Steps to profile for TensorBoard, such as ``(10, 20)``.
+        callbacks: More Keras callbacks. Their own state is not kept over a kill.
+        progress: Show a bar. It stays quiet where no one looks, as in CI.
+        notes: More to keep with the model.
+
+    Returns:
+        A ``models.Trained``. Its ``history`` has, per epoch, ``loss``, ``categorical_accuracy``, ``macro_f1``, the
+        same with ``val_``, ``learning_rate`` and ``seconds``; ``notes["best_epoch"]`` is the one that was kept.
+
+    Raises:
+        TrainingError: An option cannot be meant; no validation rows; a class without training samples; the loss is no
+            number (with epoch, step and rows); the folder holds another run.
+
+    Lab: part3_train_and_test.
+    """
+    from arsetlib import models
+
+    options = options or {}
+    baseline = isinstance(name_or_model, models.Baseline) or _is_baseline(name_or_model)
+    epochs = epochs or (BASELINE_EPOCHS if baseline else 40)
+    _check(sides, epochs, patience, loss, missing, baseline)
+    scaler = scaler or Scaler.fit(sides["train"])
+    given = name_or_model if not isinstance(name_or_model, str) else None
+    plan = {
+        "model": name_or_model if given is None else _identity(given),
+        "options": options, "epochs": epochs, "batch": batch, "patience": patience, "monitor": monitor,
+        "learning_rate": learning_rate, "optimizer": optimizer, "loss": loss, "balance": balance, "seed": seed,
+        "fill": fill, "choose": choose, "starts": starts, "missing": missing, "scaler": asdict(scaler),
+        "study": facts(study), "train": digest(sides["train"]), "validation": digest(sides["validation"]),
+    }  # fmt: skip
+    strategy = None if baseline else _strategy(strategy)
+    kept = Folder(folder if _chief(strategy) else None, plan)
+    if kept.finished:
+        return models.load(kept / "model", study)
+
+    def build():
+        shape = {"steps": study.season.steps, "bands": len(study.channels), "classes": len(study.legend.classes)}
+        return models.build(name_or_model, **shape, step_days=study.season.step_days, seed=seed, **options)
+
+    began = time.perf_counter()
+    with strategy.scope() if strategy else nullcontext():
+        if baseline:
+            model = given or build()
+        else:
+            model, mixed = _network(given, build, mixed, seed)
+    extras = tuple(models.needs(model))
+    feed = {"fill": fill, "choose": choose, "seed": seed}
+    start = "random" if starts is None else starts
+    loader = Loader(
+        sides["train"], study, scaler, batch=batch, start=start, shuffle=True, **feed,
+        extras=(*extras, "weight") if balance else extras,
+    )  # fmt: skip
+    fixed = Loader(
+        sides["validation"], study, scaler, batch=max(batch, 4096), start=start, shuffle=False, **feed, extras=extras
+    )
+    empty = _without_samples(loader, study, missing)
+    history: dict[str, list[float]] = {}
+    facts_of_run = {
+        "seed": seed, "epochs_asked": epochs, "rows": {"train": loader.counts, "validation": fixed.counts},
+        "samples_of_class": dict(zip(study.legend.keys, loader.class_counts.tolist(), strict=True)),
+        "classes_without_samples": empty, "simulated": study.simulated,
+    }  # fmt: skip
+    if baseline:
+        _fit_baseline(model, loader, fixed, epochs, history, study, progress)
+        facts_of_run["best_epoch"] = epochs
+    else:
+        setting = {
+            "epochs": epochs, "patience": patience, "monitor": monitor, "learning_rate": learning_rate,
+            "optimizer": optimizer, "loss": loss, "tensorboard": tensorboard, "profile": profile,
+            "callbacks": callbacks, "progress": progress, "classes": len(study.legend.classes),
+        }  # fmt: skip
+        facts_of_run["best_epoch"] = _train(model, loader, fixed, kept, strategy, history, study.legend, **setting)
+        facts_of_run |= {"mixed": mixed, "devices": strategy.num_replicas_in_sync if strategy else 1}
+        if mixed:
+            model = _in_float32(model, build)
+    facts_of_run |= {"versions": _versions(baseline), "seconds": round(time.perf_counter() - began, 1)}
+    name = name_or_model if given is None else getattr(given, "name", type(given).__name__)
+    trained = models.Trained(
+        model=model, name=name, scaler=scaler, study=study, choose=choose, fill=fill, history=history,
+        notes=facts_of_run | (notes or {}),
+    )  # fmt: skip
+    kept.finish(trained)
+    return trained
+
+
+# A network
+
+
+def _train(
+    model, loader, fixed, kept, strategy, history, legend, *, epochs, patience, monitor, learning_rate, optimizer,
+    loss, tensorboard, profile, callbacks, progress, classes,
+) -> int:  # fmt: skip
+    """Run Keras's fit; gives the best epoch, counted from 1."""
+    import keras
+
+    from arsetlib.training.callbacks import Backup, Epoch, MacroF1, StopAtNaN
+
+    with strategy.scope() if strategy else nullcontext():
+        model.compile(
+            optimizer=_optimizer(optimizer, learning_rate),
+            loss=keras.losses.CategoricalFocalCrossentropy() if loss == "focal" else "categorical_crossentropy",
+            metrics=[keras.metrics.CategoricalAccuracy(), MacroF1(classes)],
+            jit_compile=False,
+        )
+    mode = "min" if monitor.endswith("loss") else "max"
+    stopping = keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode, restore_best_weights=True)
+    epoch = Epoch()
+    best, shown = None, []
+    if kept.path is not None:
+        best = keras.callbacks.ModelCheckpoint(kept / "best.keras", monitor, mode=mode, save_best_only=True)
+        if tensorboard:
+            from arsetlib.training.board import boards
+
+            shown = boards(kept / "logs", kept.plan, legend, profile)
+    backup = Backup(kept / "backup" if kept.path is not None else None, stopping, best, history)
+    bar = [_bar(epochs)] if progress else []
+    order = [epoch, StopAtNaN(loader, epoch), *callbacks, *filter(None, [best]), *shown, stopping, *bar, backup]
+    model.fit(
+        loader.dataset(epoch=lambda: epoch.number),
+        epochs=epochs,
+        callbacks=order,
+        verbose=0,
+        shuffle=False,  # the loader does
+        **_validation(fixed),
+    )
+    return stopping.best_epoch + 1
+
+
+def _network(given, build, mixed: bool | None, seed: int):
+    """The model to train, made under the precision to compute in."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    if given is not None:
+        return given, False
+    mixed = bool(tf.config.list_physical_devices("GPU")) if mixed is None else mixed
+    if not mixed:
+        return build(), False
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        return build(), True
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _in_float32(model, build):
+    """The same weights in a network that computes in float32, so that it runs anywhere."""
+    plain = build()
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def _validation(fixed: Loader) -> dict:
+    """The validation windows as arguments of Keras's fit: in memory where they are small."""
+    steps, channels = fixed.study.season.steps, len(fixed.study.channels)
+    if len(fixed.rows) * steps * channels * 4 > IN_MEMORY:
+        return {"validation_data": fixed.dataset(epoch=0)}
+    x, y = joined(fixed)
+    return {"validation_data": (x, y), "validation_batch_size": fixed.batch_size}
+
+
+def joined(loader: Loader) -> tuple:
+    """(x, y) of one epoch as whole arrays; x is a dict where the loader makes one."""
+    xs, ys = zip(*(b[:2] for b in loader.arrays(0)), strict=True)
+    if isinstance(xs[0], dict):
+        return {name: np.concatenate([x[name] for x in xs]) for name in xs[0]}, np.concatenate(ys)
+    return np.concatenate(xs), np.concatenate(ys)
+
+
+def _optimizer(name, learning_rate):
+    import keras
+
+    try:
+        return keras.optimizers.get({"class_name": name, "config": {"learning_rate": learning_rate}})
+    except (ValueError, TypeError) as error:
+        known = [n.lower() for n in dir(keras.optimizers) if n[0].isupper() and n not in ("Optimizer",)]
+        raise TrainingError(f"Expected an optimiser of Keras ({', '.join(known)}), received {name!r}.") from error
+
+
+def _strategy(strategy):
+    """A tf.distribute.Strategy, or None for one device."""
+    if strategy is None:
+        return None
+    import tensorflow as tf
+
+    makers = {"mirrored": tf.distribute.MirroredStrategy, "multiworker": tf.distribute.MultiWorkerMirroredStrategy}
+    if isinstance(strategy, str):
+        if strategy not in makers:
+            raise TrainingError(f"Expected strategy = {' or '.join(map(repr, makers))}, received {strategy!r}.")
+        return makers[strategy]()
+    return strategy
+
+
+def _chief(strategy) -> bool:
+    """Whether this process writes: the first of several workers, or the only one."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    return resolver is None or not resolver.task_type or (resolver.task_type == "chief" or resolver.task_id == 0)
+
+
+def _bar(epochs: int):
+    import keras
+    from tqdm.auto import tqdm
+
+    class Bar(keras.callbacks.Callback):
+        """One line that moves with each step and tells the last epoch."""
+
+        def on_epoch_begin(self, epoch, logs=None):
+            if not hasattr(self, "bar"):
+                steps = self.params["steps"] or 0
+                self.bar = tqdm(
+                    total=epochs * steps, initial=epoch * steps, unit="step", desc="train", disable=None, leave=False
+                )
+            self.bar.set_description(f"epoch {epoch + 1}/{epochs}")
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.bar.update()
+
+        def on_epoch_end(self, epoch, logs=None):
+            shown = ("loss", "val_loss", "val_macro_f1")
+            self.bar.set_postfix({n: f"{logs[n]:.3f}" for n in shown if n in (logs or {})})
+
+        def on_train_end(self, logs=None):
+            if hasattr(self, "bar"):
+                self.bar.close()
+
+    return Bar()
+
+
+# A baseline
+
+
+def _fit_baseline(model, loader, fixed, epochs, history, study, progress) -> None:
+    from tqdm.auto import tqdm
+
+    began = time.perf_counter()
+    all_batches = itertools.chain.from_iterable(loader.arrays(epoch) for epoch in range(epochs))
+    total, quiet = epochs * loader.steps, None if progress else True
+    model.fit(tqdm(all_batches, total=total, unit="batch", desc="windows", disable=quiet, leave=False))
+    x, y = joined(fixed)
+    probability = np.asarray(model.predict(x))
+    truth, predicted = y.argmax(axis=1), probability.argmax(axis=1)
+    kinds = y.shape[1]
+    counts = np.bincount(truth * kinds + predicted, minlength=kinds**2).reshape(kinds, kinds)
+    both = counts.sum(axis=0) + counts.sum(axis=1)
+    f1 = 2 * np.diag(counts)[both > 0] / both[both > 0]
+    sure = probability[np.arange(len(truth)), truth].clip(1e-7)
+    history["val_loss"] = [float(-np.log(sure).mean())]
+    history["val_categorical_accuracy"] = [float((truth == predicted).mean())]
+    history["val_macro_f1"] = [float(f1.mean())]
+    history["seconds"] = [time.perf_counter() - began]
+
+
+def _is_baseline(name) -> bool:
+    """Whether a name means a baseline, before any network is built."""
+    return isinstance(name, str) and name in ("majority", "random_forest", "gradient_boosting")
+
+
+# What is refused, and what is told
+
+
+def _check(sides, epochs, patience, loss, missing, baseline) -> None:
+    for side in ("train", "validation"):
+        if side not in sides or not len(sides[side]):
+            have = {name: len(rows) for name, rows in sides.items()}
+            raise TrainingError(
+                f"Expected rows on the side {side!r}, received {have}. Without validation nothing tells when to stop: "
+                f"name its years in the study's [split], or cut blocks with samples.split(…, by='block')."
+            )
+    if epochs < 1:
+        raise TrainingError(f"Expected at least one epoch, received {epochs}.")
+    if not baseline and not 1 <= patience < epochs:
+        raise TrainingError(
+            f"Expected a patience from 1 to {epochs - 1}, less than the {epochs} epochs, received {patience}: "
+            f"EarlyStopping could never fire, and the last weights would be kept instead of the best. "
+            f"Lower patience or raise epochs."
+        )
+    for name, value, known in (("loss", loss, LOSSES), ("missing", missing, ("refuse", "allow"))):
+        if value not in known:
+            raise TrainingError(f"Expected {name} = {' or '.join(map(repr, known))}, received {value!r}.")
+
+
+def _without_samples(loader: Loader, study: Study, missing: str) -> list[str]:
+    """Keys of the classes that no training sample has, after the vegetation rule."""
+    empty = [k for k, n in zip(study.legend.keys, loader.class_counts, strict=True) if n == 0]
+    if empty and missing == "refuse":
+        found = dict(zip(study.legend.keys, loader.class_counts.tolist(), strict=True))
+        raise TrainingError(
+            f"The classes {empty} have no training sample, so they could never be predicted: {found}. The vegetation "
+            f"rule has been applied. Take more rows, drop the class from the legend, or pass missing='allow'."
+        )
+    return empty
+
+
+def _identity(model) -> dict:
+    """What tells one given model from another: its make and its weights."""
+    if hasattr(model, "get_weights"):
+        trainable = [bool(layer.trainable) for layer in model.layers]
+        return {"name": model.name, "weights": digest_arrays(model.get_weights()), "trainable": trainable}
+    return {"name": type(model).__name__}
+
+
+def _versions(baseline: bool) -> dict[str, str]:
+    from importlib import metadata
+
+    import sklearn
+
+    found = {"numpy": np.__version__}
+    if baseline:
+        return found | {"scikit-learn": sklearn.__version__}
+    import keras
+    import tensorflow as tf
+
+    return found | {"keras": keras.__version__, "tensorflow": tf.__version__, "arsetlib": metadata.version("arsetlib")}
