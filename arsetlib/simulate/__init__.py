@@ -1,5 +1,6 @@
 """Simulated places in the files of the real services, so that the real loaders read them."""
 
 from arsetlib.simulate.delta import delta
+from arsetlib.simulate.grove import grove
 
-__all__ = ["delta"]
+__all__ = ["delta", "grove"]
