@@ -1,0 +1,39 @@
+"""Case study A: train a segmentation model, map whole captures of a flight, score them, count the trees.
+
+    found = segment.fit("unet", sides, encoder="mobilenet", folder="runs/unet")       # a Segmenter
+    segment.predict(found, "data/grove/images", "maps")                               # class PNG of each capture
+    segment.evaluate(found, captures).table()                                         # the thesis's table
+    trees = segment.count("maps", flight="data/grove/flight.json")                    # each tree once
+    trees.score("data/grove/trees.geojson") ; trees.geojson("trees.geojson")
+
+Axes: B tiles, H rows, W columns, C channels, K classes. Neither Keras nor scikit-image is imported before it is needed.
+
+Lab: case_olive_groves.
+"""
+
+import importlib
+
+_HOMES = {
+    "segmenter": ("Segmenter", "SegmentError", "load"),
+    "prediction": ("predict",),
+    "scoring": ("Boundary", "Evaluation", "boundary", "cost", "evaluate", "treeless"),
+    "counting": ("Count", "Pose", "count", "instances", "poses"),
+    "training": ("fit", "verdict"),
+    "search": ("Bandit", "search"),
+    "losses": ("make_loss",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_HOME})

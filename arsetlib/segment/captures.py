@@ -1,0 +1,111 @@
+"""Read captures and masks, write masks: whole files or none.
+
+Lab: case_olive_groves.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib.segment.segmenter import SegmentError
+
+IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+IGNORE = 255  # in a mask: not labelled
+
+
+def listed(captures) -> list:
+    """(name, path of the image, path of the mask or None) of each capture.
+
+    Args:
+        captures: A folder of images (or one with ``images`` and ``masks``), a file, or a list of files or of captures
+            (anything with ``name``, ``image`` and ``mask``).
+    """
+    if isinstance(captures, str | Path):
+        path = Path(captures)
+        if path.is_file():
+            return [(path.stem, path, None)]
+        if not path.is_dir():
+            raise SegmentError(f"There is no file or folder {path}.")
+        masks = path / "masks" if (path / "images").is_dir() else path.parent / "masks"
+        path = path / "images" if (path / "images").is_dir() else path
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
+        if not found:
+            raise SegmentError(f"{path} holds no image ({', '.join(IMAGES)}).")
+        made = [(p.stem, p, masks / f"{p.stem}.png") for p in found]
+        captures = [(name, p, mask if mask.is_file() and mask != p else None) for name, p, mask in made]
+    else:
+        captures = [listed(c)[0] if isinstance(c, str | Path) else c for c in captures]
+    rows = [c if isinstance(c, tuple) and len(c) == 3 else (c.name, c.image, c.mask) for c in captures]
+    names = [row[0] for row in rows]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise SegmentError(f"Two captures are called {', '.join(twice)}; their maps would overwrite each other.")
+    return [(name, Path(image), None if mask is None else Path(mask)) for name, image, mask in rows]
+
+
+def read_image(path: Path, channels: int) -> np.ndarray:
+    """(H, W, C) uint8, exactly the bands that the model wants."""
+    if path.suffix.lower() in (".tif", ".tiff"):
+        import rasterio
+
+        try:
+            with rasterio.open(path) as source:
+                image = np.moveaxis(source.read(), 0, -1)
+        except rasterio.RasterioIOError as problem:
+            raise SegmentError(f"{path} cannot be read: {problem}.") from problem
+    else:
+        image = _picture(path)
+        image = image[:, :, None] if image.ndim == 2 else image
+    if image.dtype != np.uint8:
+        raise SegmentError(f"{path} holds {image.dtype}; expected 8-bit values (0 to 255). Scale it first.")
+    if image.shape[2] != channels:
+        raise SegmentError(
+            f"{path} has {image.shape[2]} bands, the model takes {channels}. Nothing is dropped silently: write the "
+            f"bands that the model knows into a new file, or train one with channels = {image.shape[2]}."
+        )
+    return image
+
+
+def read_mask(path: Path, classes: int) -> np.ndarray:
+    """(H, W) uint8 class numbers, 255 = not labelled."""
+    mask = _picture(path, mask=True)
+    if mask.ndim == 3 and (mask == mask[:, :, :1]).all():
+        mask = mask[:, :, 0]
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise SegmentError(f"{path} is no mask of class numbers (8 bit, one band); `arset tiles check` tells more.")
+    odd = np.unique(mask[(mask >= classes) & (mask != IGNORE)])
+    if odd.size:
+        raise SegmentError(
+            f"{path} has values {odd[:5].tolist()}; classes go from 0 to {classes - 1}, {IGNORE} is not labelled."
+        )
+    return mask
+
+
+def _picture(path: Path, mask: bool = False) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            if picture.mode == "P" and not mask:
+                picture = picture.convert("RGB")
+            return np.asarray(picture)
+    except FileNotFoundError as problem:
+        raise SegmentError(f"There is no file {path}.") from problem
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as problem:
+        raise SegmentError(f"{path} cannot be read as an image: {problem}.") from problem
+
+
+def write_mask(mask: np.ndarray, path: Path, colours, about: str = "") -> None:
+    """Write class numbers as a PNG with a palette, whole or not at all."""
+    from PIL import Image, PngImagePlugin
+
+    picture = Image.fromarray(mask).convert("P")
+    picture.putpalette([int(colour[i : i + 2], 16) for colour in colours for i in (1, 3, 5)])
+    text = PngImagePlugin.PngInfo()
+    if about:
+        text.add_text("Description", about)
+    part = path.with_name(f".{path.name}.part")
+    picture.save(part, "PNG", compress_level=3, pnginfo=text)
+    os.replace(part, path)

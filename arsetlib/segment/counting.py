@@ -1,0 +1,450 @@
+"""Count trees: crowns in a mask, each tree of a flight once, canopy cover, and how right that is.
+
+Lab: case_olive_groves. Shell: ``arset segment count``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from arsetlib.segment import captures as files
+from arsetlib.segment.segmenter import SegmentError
+
+TREE = 1  # class number
+RADIUS = 0.5  # m, of the smallest crown that counts
+FINE = 6  # pixels of the smallest radius that are enough to find crowns; finer masks are thinned
+CELL = 0.1  # m, of the ground grid on which canopy is added up
+COLUMNS = ("x", "y", "radius", "area", "capture", "views", "seen", "whole")
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a capture lies on the ground: x = a·column + b·row + c, y = d·column + e·row + f, in m.
+
+    (0, 0) is the upper left corner of the image, so a pixel's centre is half a pixel further on.
+    """
+
+    a: float
+    b: float
+    c: float
+    d: float
+    e: float
+    f: float
+
+    @classmethod
+    def upright(cls, metres_per_pixel: float = 1.0, x: float = 0.0, y: float = 0.0) -> Pose:
+        """A capture whose columns run east and rows south; (x, y) is its upper left corner."""
+        return cls(metres_per_pixel, 0.0, x, 0.0, -metres_per_pixel, y)
+
+    @property
+    def metres(self) -> float:
+        """Metres per pixel: the side of a square of a pixel's area."""
+        return float(np.sqrt(abs(self.a * self.e - self.b * self.d)))
+
+    def ground(self, column, row):
+        """(x, y) of image places."""
+        return self.a * column + self.b * row + self.c, self.d * column + self.e * row + self.f
+
+    def image(self, x, y):
+        """(column, row) of ground places."""
+        x, y, det = np.asarray(x) - self.c, np.asarray(y) - self.f, self.a * self.e - self.b * self.d
+        return (self.e * x - self.b * y) / det, (self.a * y - self.d * x) / det
+
+
+def poses(flight: str | Path) -> dict[str, Pose]:
+    """Capture name → pose, from a ``flight.json``."""
+    try:
+        held = json.loads(Path(flight).read_text(encoding="utf-8"))
+        return {c["name"]: Pose(*map(float, c["transform"])) for c in held["captures"]}
+    except FileNotFoundError as problem:
+        raise SegmentError(f"There is no flight file {flight}.") from problem
+    except (ValueError, KeyError, TypeError) as problem:
+        raise SegmentError(
+            f"{flight} is no flight file: expected captures with name and transform of six."
+        ) from problem
+
+
+@dataclass
+class Count:
+    """Trees found.
+
+    Attributes:
+        trees: One row a tree: ``x``, ``y`` (m on the ground), ``radius`` (m, of a disc of the crown's area), ``area``
+            (m²), ``capture`` (the one it was taken from), ``views`` (captures that show its place), ``seen`` (captures
+            in which it was found), ``whole`` (False where the capture's border cuts the crown).
+        area_ha: Ground that was seen, each place once.
+        canopy_m2: Of it under crowns.
+        simulated: Whether the captures were.
+    """
+
+    trees: pd.DataFrame
+    area_ha: float
+    canopy_m2: float
+    simulated: bool = False
+    poses: dict = field(default_factory=dict, repr=False)
+    sizes: dict = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.trees)
+
+    @property
+    def cover(self) -> float:
+        """Share of the ground under crowns."""
+        return self.canopy_m2 / (self.area_ha * 1e4)
+
+    @property
+    def trees_per_ha(self) -> float:
+        return len(self.trees) / self.area_ha
+
+    @property
+    def canopy_m2_per_ha(self) -> float:
+        """Canopy cover: square metres of crown on a hectare."""
+        return self.canopy_m2 / self.area_ha
+
+    def summary(self) -> dict:
+        """The figures, JSON values."""
+        area = self.trees["area"]
+        return {
+            "trees": len(self.trees),
+            "area_ha": self.area_ha,
+            "trees_per_ha": self.trees_per_ha,
+            "canopy_m2_per_ha": self.canopy_m2_per_ha,
+            "canopy_cover": self.cover,
+            "crown_area_m2_median": float(area.median()) if len(area) else None,
+            "simulated": self.simulated,
+        }
+
+    def score(self, truth, within: float = 1.0) -> dict:
+        """Hold the trees against true ones.
+
+        A found and a true tree make a pair if their centres are no further apart than the true crown's radius (times
+        ``within``); of all ways to pair them, the one with most pairs, then least distance, is taken (Hungarian
+        method).
+
+        Args:
+            truth: ``trees.geojson`` (points with a radius, m), or (N, 3) array or table of x, y, radius.
+            within: How far, in radii of the true crown.
+
+        Returns:
+            dict of ``trees``, ``truth`` (that lie on the ground that was seen), ``matched``, ``count_error`` (found −
+            true, as a share of true), ``precision``, ``recall``, ``f1``, ``distance`` (m, median), ``radius_error`` (m,
+            mean, found − true).
+        """
+        true = _truth(truth)
+        if self.poses:
+            true = true[self._sees(true[:, 0], true[:, 1])]
+        found = self.trees[["x", "y", "radius"]].to_numpy(float)
+        ours, theirs, apart = _pairs(found, true, within)
+        matched = len(ours)
+        precision = matched / len(found) if len(found) else float("nan")
+        recall = matched / len(true) if len(true) else float("nan")
+        return {
+            "trees": len(found),
+            "truth": len(true),
+            "matched": matched,
+            "count_error": (len(found) - len(true)) / len(true) if len(true) else float("nan"),
+            "precision": precision,
+            "recall": recall,
+            "f1": 2 * matched / (len(found) + len(true)) if len(found) + len(true) else float("nan"),
+            "distance": float(np.median(apart)) if matched else float("nan"),
+            "radius_error": float(np.mean(found[ours, 2] - true[theirs, 2])) if matched else float("nan"),
+        }
+
+    def geojson(self, path: str | Path) -> Path:
+        """Write points; coordinates are metres on the flight's ground, not degrees."""
+        about = "Trees found by arsetlib. Coordinates: metres on the ground of the flight, not degrees."
+        features = [
+            {
+                "type": "Feature",
+                "geometry": {"type": "Point", "coordinates": [round(row["x"], 3), round(row["y"], 3)]},
+                "properties": {
+                    "tree": number,
+                    "radius": round(row["radius"], 3),
+                    "area": round(row["area"], 3),
+                    **{name: row[name] for name in ("capture", "views", "seen", "whole")},
+                },
+            }
+            for number, row in enumerate(self.trees.to_dict("records"), start=1)
+        ]
+        about = f"From SIMULATED captures. {about}" if self.simulated else about
+        body = {"type": "FeatureCollection", "simulated": self.simulated, "about": about, "features": features}
+        return _write(Path(path), json.dumps(body, indent=1) + "\n")
+
+    def csv(self, path: str | Path) -> Path:
+        """Write one row a tree."""
+        return _write(Path(path), self.trees.round(3).to_csv(index_label="tree"))
+
+    def _sees(self, x, y) -> np.ndarray:
+        """Whether any capture shows these places."""
+        return np.any([_inside(self.poses[n], self.sizes[n], x, y) for n in self.poses], axis=0)
+
+
+def count(masks, *, flight=None, metres_per_pixel=None, tree=TREE, radius=RADIUS, agree=0.0, progress=False) -> Count:
+    """Count the trees of a mask, or of all captures of a flight, each once.
+
+    In each mask the crowns are told apart (see ``instances``). Captures of a flight overlap, so a tree is found up to
+    five times: the finds are laid on the ground by the captures' poses, and those that cannot be two trees (the centre
+    of one lies under the crown of the other) are one. Of these the whole crown nearest to the middle of its capture is
+    kept.
+
+    Args:
+        masks: (H, W) class numbers, a dict of name → mask, a PNG, a folder of maps, or a list of captures.
+        flight: ``flight.json``, or name → Pose. None: the captures lie apart (no overlap), upright.
+        metres_per_pixel: Where there is no flight; None counts in pixels as metres.
+        tree: Class number of trees.
+        radius: m, of the smallest crown that counts.
+        agree: Drop trees found in a smaller share than this of the captures that show their place.
+        progress: Show a bar.
+
+    Raises:
+        SegmentError: A capture that the flight does not know; a mask that cannot be read.
+
+    Lab: case_olive_groves.
+    """
+    from tqdm.auto import tqdm
+
+    named = _named(masks)
+    where, simulated = _where(flight, named, metres_per_pixel)
+    finds, canopy, sizes = [], _Canopy(where, tree), {}
+    for name, source in tqdm(named.items(), desc="count", unit="capture", disable=not progress):
+        mask = source if isinstance(source, np.ndarray) else files.read_mask(source, 255)
+        if mask.ndim != 2:
+            raise SegmentError(f"Mask {name}: expected (H, W) class numbers, received shape {mask.shape}.")
+        sizes[name] = mask.shape
+        finds.append(_crowns(mask, where[name], name, tree, radius))
+        canopy.add(name, mask)
+    trees = pd.concat(finds, ignore_index=True)
+    if flight is not None:
+        trees = _once(trees, where, sizes)
+        trees = trees[trees["seen"] >= agree * trees["views"]].reset_index(drop=True)
+    area, covered = canopy.result()
+    return Count(trees[list(COLUMNS)], area / 1e4, covered, simulated, where if flight is not None else {}, sizes)
+
+
+def instances(mask: np.ndarray, radius: float) -> np.ndarray:
+    """Tell crowns apart that touch: watershed of the distance to the crowns' edge.
+
+    Every tree pixel gets its distance to the nearest other pixel; a crown's middle is a hill of it, the neck between
+    two crowns a saddle. From each hilltop the water falls to the saddles. Small bumps are no hilltop: the distance is
+    smoothed, and a top must stand out by a fifth of the smallest radius and be that far from the next.
+
+    Args:
+        mask: (H, W) bool, True on trees.
+        radius: Of the smallest crown, pixels. Smaller specks are left out.
+
+    Returns:
+        (H, W) int32: 0 on the ground, 1, 2, … on crowns.
+    """
+    from scipy import ndimage
+    from skimage.feature import peak_local_max
+    from skimage.segmentation import watershed
+
+    thin = max(1, int(radius // FINE))
+    small, r = mask[::thin, ::thin], radius / thin
+    small = ndimage.binary_fill_holes(small) if min(small.shape) > 2 else small
+    padded = np.pad(small, 1, mode="edge")  # the border of the image is no edge of a crown
+    distance = ndimage.distance_transform_edt(padded)[1:-1, 1:-1].astype(np.float32)
+    smooth = ndimage.gaussian_filter(distance, max(0.5, r / 4))
+    parts, _ = ndimage.label(small)
+    tops = peak_local_max(
+        smooth, min_distance=max(1, round(r)), threshold_abs=0.5 * r, labels=parts, exclude_border=False
+    )
+    markers = np.zeros(small.shape, np.int32)
+    markers[tuple(tops.T)] = np.arange(1, len(tops) + 1)
+    found = watershed(-smooth, markers, mask=small)
+    areas = np.bincount(found.ravel(), minlength=len(tops) + 1)
+    keep = areas >= 0.5 * np.pi * r**2
+    keep[0] = False
+    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    found = numbers[found]
+    return np.repeat(np.repeat(found, thin, 0), thin, 1)[: mask.shape[0], : mask.shape[1]] * mask
+
+
+def _crowns(mask: np.ndarray, pose: Pose, name: str, tree: int, radius: float) -> pd.DataFrame:
+    """The crowns of one capture, on the ground."""
+    found = instances(mask == tree, radius / pose.metres)
+    total = int(found.max()) + 1
+    rows, columns = np.nonzero(found)
+    whose = found[rows, columns]
+    pixels, row, column = (np.bincount(whose, w, total)[1:] for w in (None, rows + 0.5, columns + 0.5))
+    height, width = mask.shape
+    cut = np.zeros(total, bool)
+    for border in (found[0], found[-1], found[:, 0], found[:, -1]):
+        cut[border] = True
+    x, y = pose.ground(column / np.maximum(pixels, 1), row / np.maximum(pixels, 1))
+    centre = pose.ground(width / 2, height / 2)
+    table = {
+        "x": x,
+        "y": y,
+        "radius": np.sqrt(pixels / np.pi) * pose.metres,
+        "area": pixels * pose.metres**2,
+        "capture": name,
+        "views": 1,
+        "seen": 1,
+        "whole": ~cut[1:],
+        "off": np.hypot(x - centre[0], y - centre[1]),
+    }
+    return pd.DataFrame(table)[pixels > 0].reset_index(drop=True)
+
+
+def _once(finds: pd.DataFrame, where: dict[str, Pose], sizes: dict) -> pd.DataFrame:
+    """One row for each tree: the best of the finds that are the same."""
+    from scipy.spatial import cKDTree
+
+    finds = finds.sort_values(["whole", "off"], ascending=[False, True], kind="stable").reset_index(drop=True)
+    if not len(finds):
+        return finds
+    place, r = finds[["x", "y"]].to_numpy(), finds["radius"].to_numpy()
+    capture, whole = finds["capture"].to_numpy(), finds["whole"].to_numpy()
+    near = cKDTree(place).query_ball_point(place, float(r.max()))
+    free, seen = np.ones(len(finds), bool), np.ones(len(finds), int)
+    kept = []
+    for i in range(len(finds)):
+        if not free[i]:
+            continue
+        kept.append(i)
+        free[i] = False
+        others = {capture[i]}
+        for j in sorted(near[i], key=lambda j: np.hypot(*(place[j] - place[i]))):
+            # Two crowns of one capture are two trees: the watershed has told them apart.
+            if not free[j] or capture[j] == capture[i] or (whole[j] and capture[j] in others):
+                continue
+            if np.hypot(*(place[j] - place[i])) < max(r[i], r[j]) * (0.75 if whole[j] and whole[i] else 1.0):
+                free[j] = False
+                others.add(capture[j])
+        seen[i] = len(others)
+    trees = finds.iloc[kept].copy()
+    trees["seen"] = seen[kept]
+    x, y = trees["x"].to_numpy(), trees["y"].to_numpy()
+    trees["views"] = np.maximum(sum(_inside(where[n], sizes[n], x, y).astype(int) for n in sizes), trees["seen"])
+    return trees.sort_values(["y", "x"], ascending=[False, True], kind="stable").reset_index(drop=True)
+
+
+class _Canopy:
+    """Ground seen and ground under crowns, m². A place in several captures counts as in the one whose middle is
+    nearest."""
+
+    def __init__(self, where: dict[str, Pose], tree: int):
+        self.where, self.tree = where, tree
+        self.cells: dict[tuple[int, int], np.ndarray] = {}
+        self.apart = all(pose == Pose.upright(pose.metres) for pose in where.values())
+        self.seen = self.covered = 0.0
+        self.parts: list[tuple] = []
+
+    def add(self, name: str, mask: np.ndarray) -> None:
+        pose = self.where[name]
+        if self.apart:
+            known = mask != files.IGNORE
+            self.seen += known.sum() * pose.metres**2
+            self.covered += (mask == self.tree).sum() * pose.metres**2
+            return
+        height, width = mask.shape
+        x, y = pose.ground(np.array([0, width, width, 0]), np.array([0, 0, height, height]))
+        i0, i1 = int(np.floor(x.min() / CELL)), int(np.ceil(x.max() / CELL))
+        j0, j1 = int(np.floor(y.min() / CELL)), int(np.ceil(y.max() / CELL))
+        gx, gy = np.meshgrid((np.arange(i0, i1) + 0.5) * CELL, (np.arange(j0, j1) + 0.5) * CELL)
+        column, row = (np.floor(v).astype(int) for v in pose.image(gx, gy))
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        value = np.full(gx.shape, files.IGNORE, np.uint8)
+        value[inside] = mask[row[inside], column[inside]]
+        centre = pose.ground(width / 2, height / 2)
+        off = np.hypot(gx - centre[0], gy - centre[1]).astype(np.float32)
+        off[value == files.IGNORE] = np.inf
+        self.parts.append((i0, j0, value == self.tree, off))
+
+    def result(self) -> tuple[float, float]:
+        """(seen, under crowns), m²."""
+        if self.apart or not self.parts:
+            return float(self.seen), float(self.covered)
+        i0, j0 = min(p[0] for p in self.parts), min(p[1] for p in self.parts)
+        shape = (
+            max(p[1] + p[3].shape[0] for p in self.parts) - j0,
+            max(p[0] + p[3].shape[1] for p in self.parts) - i0,
+        )
+        best, crown = np.full(shape, np.inf, np.float32), np.zeros(shape, bool)
+        for i, j, is_tree, off in self.parts:
+            part = np.s_[j - j0 : j - j0 + off.shape[0], i - i0 : i - i0 + off.shape[1]]
+            nearer = off < best[part]
+            best[part][nearer] = off[nearer]
+            crown[part][nearer] = is_tree[nearer]
+        return float(np.isfinite(best).sum() * CELL**2), float(crown.sum() * CELL**2)
+
+
+def _pairs(found: np.ndarray, true: np.ndarray, within: float):
+    """Indices of found and true trees that make pairs, and their distances."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    if not len(found) or not len(true):
+        return np.array([], int), np.array([], int), np.array([])
+    apart = cdist(found[:, :2], true[:, :2])
+    ok = apart <= true[None, :, 2] * within
+    cost = np.where(ok, apart, 1e6)
+    ours, theirs = linear_sum_assignment(cost)
+    real = ok[ours, theirs]
+    ours, theirs = ours[real], theirs[real]
+    return ours, theirs, apart[ours, theirs]
+
+
+def _truth(truth) -> np.ndarray:
+    """(N, 3) x, y, radius of true trees, m."""
+    if isinstance(truth, str | Path):
+        try:
+            held = json.loads(Path(truth).read_text(encoding="utf-8"))
+            rows = [(*f["geometry"]["coordinates"][:2], f["properties"]["radius"]) for f in held["features"]]
+        except FileNotFoundError as problem:
+            raise SegmentError(f"There is no file of true trees {truth}.") from problem
+        except (ValueError, KeyError, TypeError) as problem:
+            raise SegmentError(
+                f"{truth} holds no trees: expected GeoJSON points with the property radius."
+            ) from problem
+        return np.array(rows, float).reshape(-1, 3)
+    if isinstance(truth, pd.DataFrame):
+        truth = truth[["x", "y", "radius"]]
+    return np.asarray(truth, float).reshape(-1, 3)
+
+
+def _inside(pose: Pose, size: tuple[int, int], x, y) -> np.ndarray:
+    column, row = pose.image(x, y)
+    return (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
+
+
+def _named(masks) -> dict:
+    """Name → mask or path of one."""
+    if isinstance(masks, np.ndarray):
+        return {"capture": masks}
+    if isinstance(masks, dict):
+        return masks
+    if isinstance(masks, str | Path) and (Path(masks) / "masks").is_dir():
+        masks = Path(masks) / "masks"
+    return {name: mask or image for name, image, mask in files.listed(masks)}
+
+
+def _where(flight, named: dict, metres_per_pixel) -> tuple[dict[str, Pose], bool]:
+    """Name → pose, and whether the flight says that it is simulated."""
+    if flight is None:
+        pose = Pose.upright(metres_per_pixel or 1.0)
+        return dict.fromkeys(named, pose), False
+    known, simulated = flight, False
+    if not isinstance(flight, dict):
+        known = poses(flight)
+        simulated = bool(json.loads(Path(flight).read_text(encoding="utf-8")).get("simulated", False))
+    if missing := sorted(set(named) - set(known)):
+        raise SegmentError(
+            f"The flight knows no capture {', '.join(missing)}. It has {len(known)}, from {min(known)} to {max(known)}; "
+            "a mask is called as its capture."
+        )
+    return {name: known[name] for name in named}, simulated
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+    return path
