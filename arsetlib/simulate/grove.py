@@ -305,9 +305,9 @@ def _readme(scene, parameters):
     return f"""\
 SIMULATED data. Nothing here was photographed; no conclusion about the real world can be drawn from it.
 
-A made-up olive grove as a drone would see it: {scene.captures} images of {width} × {height} pixels, about
-{scene.metres * 100:.1f} cm each, taken every {SECONDS:.0f} s along one track; each overlaps the next by about {OVERLAP:.0%}. The camera looks
-straight down everywhere (trees do not lean outwards at the edges, as they would in a photograph).
+A made-up olive grove as a drone would see it: {scene.captures} images of {width} × {height} pixels of about
+{scene.metres * 100:.1f} cm, taken every {SECONDS:.0f} s along one track; each overlaps the next by about {OVERLAP:.0%}.
+The camera looks straight down everywhere: trees do not lean outwards at the edges, as they would in a photograph.
 
 images/         the captures
 masks/          their exact classes as palette PNG: {", ".join(f"{k} {name}" for k, name in enumerate(CLASSES))}

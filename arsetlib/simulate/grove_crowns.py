@@ -41,9 +41,8 @@ def lobes(seed: int, tree: Tree) -> np.ndarray:
     dome = np.sqrt(np.clip(1 - (away / 1.2) ** 2, 0, 1))
     height = 0.9 + (tree.height - 1.3) * (0.2 + 0.8 * dome) + rng.normal(0, 0.2, count)
     long = np.exp(rng.normal(0, 0.22, count))
-    return np.stack([x, y, size, np.maximum(height, 0.8), long, rng.uniform(0, np.pi, count)], axis=1).astype(
-        np.float32
-    )
+    turned = rng.uniform(0, np.pi, count)
+    return np.stack([x, y, size, np.maximum(height, 0.8), long, turned], axis=1).astype(np.float32)
 
 
 def heights(scene: Scene, leaves: np.ndarray, top: int, left: int, shape: tuple[int, int]):

@@ -23,10 +23,10 @@ def _colour(*srgb):
 
 PALE, BROWN, RED = _colour(0.71, 0.62, 0.50), _colour(0.53, 0.44, 0.34), _colour(0.63, 0.48, 0.36)
 FILM = _colour(0.50, 0.49, 0.33)  # thin growth on soil that is still ground
-GREEN, YELLOW, STRAW = _colour(0.41, 0.46, 0.27), _colour(0.53, 0.52, 0.34), _colour(0.67, 0.60, 0.45)
-LEAF, YOUNG, SILVER = _colour(0.41, 0.44, 0.30), _colour(0.46, 0.48, 0.30), _colour(0.63, 0.62, 0.52)
+GREEN, YELLOW, STRAW = _colour(0.37, 0.415, 0.255), _colour(0.53, 0.52, 0.34), _colour(0.67, 0.60, 0.45)
+LEAF, YOUNG, SILVER = _colour(0.45, 0.47, 0.34), _colour(0.50, 0.51, 0.33), _colour(0.70, 0.68, 0.57)
 PIPE = _colour(0.25, 0.24, 0.23)
-EXPOSURE = 1.2
+EXPOSURE = 1.3
 
 
 def paint(scene: Scene, textures: dict[str, np.ndarray], rows: range):
@@ -45,7 +45,8 @@ def paint(scene: Scene, textures: dict[str, np.ndarray], rows: range):
     high, owner = crowns.heights(scene, textures["leaves"], rows.start - halo, -halo, shape)
     light = crowns.lit(scene, high, textures["tufts"], rows.start - halo, -halo)
     wide = max(3, round(0.35 / scene.metres) | 1)
-    open_sky = high - uniform_filter(uniform_filter(high, wide), wide)
+    around = uniform_filter(high, wide) / np.maximum(uniform_filter((high > 0).astype(np.float32), wide), 1e-3)
+    open_sky = np.clip(high - around, -0.7, 0.7)  # m above the crown around
     inner = slice(halo, -halo), slice(halo, -halo)
     shading = _crown_shading(scene, high)[inner]
     high, owner, light, open_sky = high[inner], np.ascontiguousarray(owner[inner]), light[inner], open_sky[inner]
@@ -116,7 +117,7 @@ def _chunk(scene, textures, rows, owner, light, shading, open_sky):
     crown = _crowns(scene, owner, tex("leaves", 811, 405), tex("sprays", 5, 77), open_sky)
     sun = np.where(tree, shading * np.float32(0.92), tuned)
     hollow = np.where(tree, np.clip(np.float32(0.78) + np.float32(0.45) * open_sky, 0.30, 1.15), 1)
-    sun *= light * np.where(tree, np.clip(np.float32(0.72) + np.float32(0.55) * open_sky, 0.25, 1.15), 1)
+    sun *= light * np.where(tree, np.clip(np.float32(0.88) + np.float32(0.65) * open_sky, 0.25, 1.15), 1)
     sun_share = np.float32(1) - SKY
 
     picture = np.empty((*shape, 3), np.uint8)
@@ -202,7 +203,7 @@ def _crowns(scene, owner, leaves, sprays, open_sky):
     draws = np.random.default_rng([scene.seed, 77]).normal(0, 1, (2, 1 + len(scene.trees))).astype(np.float32)
     hue, level = draws[0][owner], draws[1][owner]
     silver = np.clip(np.float32(0.34) + np.float32(0.2) * sprays + np.float32(0.15) * hue + open_sky * 0.5, 0, 1)
-    bright = np.exp(np.float32(0.23) * leaves + np.float32(0.22) * sprays + np.float32(0.12) * level)
+    bright = np.exp(np.float32(0.23) * leaves + np.float32(0.22) * sprays + np.float32(0.19) * level)
     young = np.clip(np.float32(0.5) - np.float32(0.5) * hue, 0, 1)
     planes = []
     for c in range(3):
