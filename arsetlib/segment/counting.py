@@ -13,60 +13,14 @@ import numpy as np
 import pandas as pd
 
 from arsetlib.segment import captures as files
+from arsetlib.segment.crowns import crowns
+from arsetlib.segment.flight import Pose, inside, poses
 from arsetlib.segment.segmenter import SegmentError
 
 TREE = 1  # class number
 RADIUS = 0.5  # m, of the smallest crown that counts
-FINE = 6  # pixels of the smallest radius that are enough to find crowns; finer masks are thinned
 CELL = 0.1  # m, of the ground grid on which canopy is added up
 COLUMNS = ("x", "y", "radius", "area", "capture", "views", "seen", "whole")
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Where a capture lies on the ground: x = a·column + b·row + c, y = d·column + e·row + f, in m.
-
-    (0, 0) is the upper left corner of the image, so a pixel's centre is half a pixel further on.
-    """
-
-    a: float
-    b: float
-    c: float
-    d: float
-    e: float
-    f: float
-
-    @classmethod
-    def upright(cls, metres_per_pixel: float = 1.0, x: float = 0.0, y: float = 0.0) -> Pose:
-        """A capture whose columns run east and rows south; (x, y) is its upper left corner."""
-        return cls(metres_per_pixel, 0.0, x, 0.0, -metres_per_pixel, y)
-
-    @property
-    def metres(self) -> float:
-        """Metres per pixel: the side of a square of a pixel's area."""
-        return float(np.sqrt(abs(self.a * self.e - self.b * self.d)))
-
-    def ground(self, column, row):
-        """(x, y) of image places."""
-        return self.a * column + self.b * row + self.c, self.d * column + self.e * row + self.f
-
-    def image(self, x, y):
-        """(column, row) of ground places."""
-        x, y, det = np.asarray(x) - self.c, np.asarray(y) - self.f, self.a * self.e - self.b * self.d
-        return (self.e * x - self.b * y) / det, (self.a * y - self.d * x) / det
-
-
-def poses(flight: str | Path) -> dict[str, Pose]:
-    """Capture name → pose, from a ``flight.json``."""
-    try:
-        held = json.loads(Path(flight).read_text(encoding="utf-8"))
-        return {c["name"]: Pose(*map(float, c["transform"])) for c in held["captures"]}
-    except FileNotFoundError as problem:
-        raise SegmentError(f"There is no flight file {flight}.") from problem
-    except (ValueError, KeyError, TypeError) as problem:
-        raise SegmentError(
-            f"{flight} is no flight file: expected captures with name and transform of six."
-        ) from problem
 
 
 @dataclass
@@ -181,7 +135,7 @@ class Count:
 
     def _sees(self, x, y) -> np.ndarray:
         """Whether any capture shows these places."""
-        return np.any([_inside(self.poses[n], self.sizes[n], x, y) for n in self.poses], axis=0)
+        return np.any([inside(self.poses[n], self.sizes[n], x, y) for n in self.poses], axis=0)
 
 
 def count(masks, *, flight=None, metres_per_pixel=None, tree=TREE, radius=RADIUS, agree=0.0, progress=False) -> Count:
@@ -216,7 +170,7 @@ def count(masks, *, flight=None, metres_per_pixel=None, tree=TREE, radius=RADIUS
         if mask.ndim != 2:
             raise SegmentError(f"Mask {name}: expected (H, W) class numbers, received shape {mask.shape}.")
         sizes[name] = mask.shape
-        finds.append(_crowns(mask, where[name], name, tree, radius))
+        finds.append(crowns(mask, where[name], name, tree, radius))
         canopy.add(name, mask)
     trees = pd.concat(finds, ignore_index=True)
     if flight is not None:
@@ -224,72 +178,6 @@ def count(masks, *, flight=None, metres_per_pixel=None, tree=TREE, radius=RADIUS
         trees = trees[trees["seen"] >= agree * trees["views"]].reset_index(drop=True)
     area, covered = canopy.result()
     return Count(trees[list(COLUMNS)], area / 1e4, covered, simulated, where if flight is not None else {}, sizes)
-
-
-def instances(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Tell crowns apart that touch: watershed of the distance to the crowns' edge.
-
-    Every tree pixel gets its distance to the nearest other pixel; a crown's middle is a hill of it, the neck between
-    two crowns a saddle. From each hilltop the water falls to the saddles. Small bumps are no hilltop: the distance is
-    smoothed, and a top must stand out by a fifth of the smallest radius and be that far from the next.
-
-    Args:
-        mask: (H, W) bool, True on trees.
-        radius: Of the smallest crown, pixels. Smaller specks are left out.
-
-    Returns:
-        (H, W) int32: 0 on the ground, 1, 2, … on crowns.
-    """
-    from scipy import ndimage
-    from skimage.feature import peak_local_max
-    from skimage.segmentation import watershed
-
-    thin = max(1, int(radius // FINE))
-    small, r = mask[::thin, ::thin], radius / thin
-    small = ndimage.binary_fill_holes(small) if min(small.shape) > 2 else small
-    padded = np.pad(small, 1, mode="edge")  # the border of the image is no edge of a crown
-    distance = ndimage.distance_transform_edt(padded)[1:-1, 1:-1].astype(np.float32)
-    smooth = ndimage.gaussian_filter(distance, max(0.5, r / 4))
-    parts, _ = ndimage.label(small)
-    tops = peak_local_max(
-        smooth, min_distance=max(1, round(r)), threshold_abs=0.5 * r, labels=parts, exclude_border=False
-    )
-    markers = np.zeros(small.shape, np.int32)
-    markers[tuple(tops.T)] = np.arange(1, len(tops) + 1)
-    found = watershed(-smooth, markers, mask=small)
-    areas = np.bincount(found.ravel(), minlength=len(tops) + 1)
-    keep = areas >= 0.5 * np.pi * r**2
-    keep[0] = False
-    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    found = numbers[found]
-    return np.repeat(np.repeat(found, thin, 0), thin, 1)[: mask.shape[0], : mask.shape[1]] * mask
-
-
-def _crowns(mask: np.ndarray, pose: Pose, name: str, tree: int, radius: float) -> pd.DataFrame:
-    """The crowns of one capture, on the ground."""
-    found = instances(mask == tree, radius / pose.metres)
-    total = int(found.max()) + 1
-    rows, columns = np.nonzero(found)
-    whose = found[rows, columns]
-    pixels, row, column = (np.bincount(whose, w, total)[1:] for w in (None, rows + 0.5, columns + 0.5))
-    height, width = mask.shape
-    cut = np.zeros(total, bool)
-    for border in (found[0], found[-1], found[:, 0], found[:, -1]):
-        cut[border] = True
-    x, y = pose.ground(column / np.maximum(pixels, 1), row / np.maximum(pixels, 1))
-    centre = pose.ground(width / 2, height / 2)
-    table = {
-        "x": x,
-        "y": y,
-        "radius": np.sqrt(pixels / np.pi) * pose.metres,
-        "area": pixels * pose.metres**2,
-        "capture": name,
-        "views": 1,
-        "seen": 1,
-        "whole": ~cut[1:],
-        "off": np.hypot(x - centre[0], y - centre[1]),
-    }
-    return pd.DataFrame(table)[pixels > 0].reset_index(drop=True)
 
 
 def _once(finds: pd.DataFrame, where: dict[str, Pose], sizes: dict) -> pd.DataFrame:
@@ -321,7 +209,7 @@ def _once(finds: pd.DataFrame, where: dict[str, Pose], sizes: dict) -> pd.DataFr
     trees = finds.iloc[kept].copy()
     trees["seen"] = seen[kept]
     x, y = trees["x"].to_numpy(), trees["y"].to_numpy()
-    trees["views"] = np.maximum(sum(_inside(where[n], sizes[n], x, y).astype(int) for n in sizes), trees["seen"])
+    trees["views"] = np.maximum(sum(inside(where[n], sizes[n], x, y).astype(int) for n in sizes), trees["seen"])
     return trees.sort_values(["y", "x"], ascending=[False, True], kind="stable").reset_index(drop=True)
 
 
@@ -409,11 +297,6 @@ def _truth(truth) -> np.ndarray:
     return np.asarray(truth, float).reshape(-1, 3)
 
 
-def _inside(pose: Pose, size: tuple[int, int], x, y) -> np.ndarray:
-    column, row = pose.image(x, y)
-    return (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
-
-
 def _named(masks) -> dict:
     """Name → mask or path of one."""
     if isinstance(masks, np.ndarray):
@@ -436,7 +319,7 @@ def _where(flight, named: dict, metres_per_pixel) -> tuple[dict[str, Pose], bool
         simulated = bool(json.loads(Path(flight).read_text(encoding="utf-8")).get("simulated", False))
     if missing := sorted(set(named) - set(known)):
         raise SegmentError(
-            f"The flight knows no capture {', '.join(missing)}. It has {len(known)}, from {min(known)} to {max(known)}; "
+            f"The flight knows no capture {', '.join(missing)}. It has {len(known)}, {min(known)} to {max(known)}; "
             "a mask is called as its capture."
         )
     return {name: known[name] for name in named}, simulated

@@ -105,8 +105,8 @@ class Evaluation:
         return sum(self.boundaries.values())
 
     def table(self, name: str = "all captures") -> pd.DataFrame:
-        """The thesis's form: frequency-weighted and mean IoU, IoU of each class; then pixel accuracy and boundary
-        F1.""" return pd.DataFrame([_row(self.confusion, self.boundary)], index=pd.Index([name], name="model"))
+        """The thesis's form: frequency-weighted IoU, mean IoU, IoU of each class; then pixel accuracy, boundary F1."""
+        return pd.DataFrame([_row(self.confusion, self.boundary)], index=pd.Index([name], name="model"))
 
     def by_capture(self) -> pd.DataFrame:
         """The same, one row a capture."""
@@ -236,6 +236,6 @@ def _row(confusion: Confusion, edges: Boundary) -> dict[str, float]:
 def _same(size, expected, what, mask) -> None:
     if tuple(size) != tuple(expected):
         raise SegmentError(
-            f"{what} is {size[0]} × {size[1]} pixels, its mask {mask} {expected[0]} × {expected[1]}. Nothing is resized "
-            "silently: export the mask at the size of the image."
+            f"{what} is {size[0]} × {size[1]} pixels, its mask {mask} {expected[0]} × {expected[1]}. Nothing is "
+            "resized silently: export the mask at the size of the image."
         )
