@@ -42,6 +42,33 @@ def simulate(
     show(report, as_json, f"Simulated delta in {path}. Next: arset ingest {path / 'study.toml'} data/pixels")
 
 
+@app.command(epilog="Example: arset simulate-grove data/grove --captures 4 --width 1000 --height 750")
+def simulate_grove(
+    out: Annotated[Path, typer.Argument(help="Folder to write the simulated captures and masks into.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
+    captures: Annotated[int, typer.Option(help="Images of the flight; each overlaps the next by about 80 %.")] = 10,
+    width: Annotated[int, typer.Option(help="Columns of a capture, pixels.")] = 3808,
+    height: Annotated[int, typer.Option(help="Rows of a capture, pixels.")] = 2912,
+    resolution: Annotated[float | None, typer.Option(help="Metres per pixel; by default 0.016 at full width.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes; by default one per core.")] = None,
+    as_json: AsJson = False,
+):
+    """Make the simulated olive grove: drone images of one flight with exact masks of ground, tree and grass."""
+    from arsetlib import simulate as simulation
+
+    path = simulation.grove(
+        out,
+        seed=seed,
+        captures=captures,
+        size=(height, width),
+        resolution=resolution,
+        jobs=jobs,
+        progress=not as_json,
+    )
+    report = {"folder": str(path), "captures": captures, "simulated": True}
+    show(report, as_json, f"Simulated grove in {path}. Next: arset tiles check {path}")
+
+
 @app.command(epilog="Example: arset scenes data/delta/study.toml --year 2021")
 def scenes(study: StudyName, year: Years = None, cache: Cache = Path("data"), as_json: AsJson = False):
     """Find the scenes of a study and save the item list."""
@@ -162,6 +189,30 @@ def predict(
     spark = None if master == "none" and not remote else engine.session(master, remote)
     made = maps.predict(trained, wanted, start, out, spark=spark, **options)
     show([p.info | {"folder": str(p.folder)} for p in made], as_json, "\n".join(map(str, made)))
+
+
+tiles_app = typer.Typer(help="Images and masks for segmentation.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(tiles_app, name="tiles")
+
+
+@tiles_app.command("check", epilog="Example: arset tiles check data/grove --size 224")
+def check_tiles(
+    folder: Annotated[Path, typer.Argument(help="Folder of images and masks.")],
+    layout: Annotated[
+        str, typer.Option(help="masks, beside, keras-segmentation, labelme, coco, or 'auto' to look.")
+    ] = "auto",
+    classes: Annotated[Path | None, typer.Option(help="A .toml file of classes; else classes.toml in FOLDER.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the tiles that are to be cut, pixels.")] = 224,
+    as_json: AsJson = False,
+):
+    """Read every image and mask of a folder, name what does not match; exit 1 where something does not."""
+    from arsetlib import tiles
+
+    known = tiles.Classes.load(classes) if classes else None
+    report = tiles.check(folder, layout, known, size, progress=not as_json)
+    show(report.as_dict(), as_json, str(report))
+    if not report.ok:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: arset doctor")

@@ -5,6 +5,7 @@ Lab: case_olive_groves. Shell: ``arset simulate-grove data/grove``.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -101,6 +102,8 @@ def grove(
 
 
 def _check(seed, captures, size, resolution, jobs):
+    if importlib.util.find_spec("PIL") is None:
+        raise GroveError("Pictures need Pillow: pip install 'arsetlib[images]'.")
     if seed < 0:
         raise GroveError(f"seed must be a whole number from 0, got {seed}.")
     if not 1 <= captures <= 100:
