@@ -21,7 +21,7 @@ _HOMES = {
     "crowns": ("instances",),
     "flight": ("Pose", "poses"),
     "training": ("fit", "verdict"),
-    "search": ("Bandit", "search"),
+    "tuning": ("Bandit", "search"),
     "losses": ("make_loss",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

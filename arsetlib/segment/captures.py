@@ -17,7 +17,7 @@ IGNORE = 255  # in a mask: not labelled
 
 
 def listed(captures) -> list:
-    """(name, path of the image, path of the mask or None) of each capture.
+    """(name, path of the image, mask or None) of each capture; a mask is a path, or a capture that `tiles` reads.
 
     Args:
         captures: A folder of images (or one with ``images`` and ``masks``), a file, or a list of files or of captures
@@ -38,11 +38,14 @@ def listed(captures) -> list:
         captures = [(name, p, mask if mask.is_file() and mask != p else None) for name, p, mask in made]
     else:
         captures = [listed(c)[0] if isinstance(c, str | Path) else c for c in captures]
-    rows = [c if isinstance(c, tuple) and len(c) == 3 else (c.name, c.image, c.mask) for c in captures]
+    rows = [
+        c if isinstance(c, tuple) else (c.name, c.image, c if c.mask and hasattr(c, "layout") else c.mask)
+        for c in captures
+    ]
     names = [row[0] for row in rows]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise SegmentError(f"Two captures are called {', '.join(twice)}; their maps would overwrite each other.")
-    return [(name, Path(image), None if mask is None else Path(mask)) for name, image, mask in rows]
+    return [(name, Path(image), Path(mask) if isinstance(mask, str) else mask) for name, image, mask in rows]
 
 
 def read_image(path: Path, channels: int) -> np.ndarray:
@@ -68,8 +71,12 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     return image
 
 
-def read_mask(path: Path, classes: int) -> np.ndarray:
-    """(H, W) uint8 class numbers, 255 = not labelled."""
+def read_mask(path, classes: int) -> np.ndarray:
+    """(H, W) uint8 class numbers, 255 = not labelled; of a file, or of a capture in any layout that `tiles` knows."""
+    if hasattr(path, "layout"):
+        from arsetlib import tiles
+
+        return tiles.read(path)[1]
     mask = _picture(path, mask=True)
     if mask.ndim == 3 and (mask == mask[:, :, :1]).all():
         mask = mask[:, :, 0]

@@ -135,6 +135,10 @@ def evaluate(segmenter: Segmenter | str | Path, captures, *, overlap=0.25, class
         segmenter = None if maps else load(segmenter)
     names = tuple(classes) if classes else segmenter.classes if segmenter else ("ground", "tree", "grass")
     found = Evaluation({}, {}, simulated=bool(segmenter and segmenter.notes.get("simulated")))
+    if isinstance(captures, str | Path):
+        from arsetlib import tiles
+
+        captures = tiles.captures(captures)
     for name, image, mask in tqdm(files.listed(captures), desc="evaluate", unit="capture", disable=not progress):
         if mask is None:
             raise SegmentError(f"Capture {name} has no mask, so it cannot be scored. Leave it out, or label it.")

@@ -12,6 +12,7 @@ Lab: case_olive_groves.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -88,7 +89,9 @@ def application(encoder: str, shape: tuple[int, int, int], **options):
         "resnet50": keras.applications.ResNet50,
         "mobilenet": keras.applications.MobileNet,
     }[encoder]
-    return maker(include_top=False, weights=None, input_shape=shape, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This model usually expects 1 or 3 input channels")  # that is the point
+        return maker(include_top=False, weights=None, input_shape=shape, **options)
 
 
 def set_weights(model, encoder: str, channels: int, weights, alpha: float = 1.0) -> list[str]:

@@ -1,0 +1,208 @@
+"""Train a segmentation model on tiles; a run that was stopped goes on.
+
+Lab: case_olive_groves. Shell: ``arset segment train``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib.segment.segmenter import CLASSES, COLOURS, Segmenter, SegmentError, load
+
+APART = 0.15  # of accuracy: a run of the thesis whose train and validation accuracy differ by more was not valid
+FLAT = 0.02  # of accuracy: a run that gained less than this learnt nothing
+
+
+def fit(
+    model,
+    sides: dict,
+    *,
+    encoder: str = "mobilenet",
+    size: int = 224,
+    channels: int = 3,
+    weights=None,
+    options: dict | None = None,
+    classes=CLASSES,
+    colours=COLOURS,
+    shrink: float = 1.0,
+    folder: str | Path | None = None,
+    epochs: int = 40,
+    batch: int = 8,
+    patience: int = 8,
+    monitor: str = "val_mean_iou",
+    optimizer: str = "adam",
+    learning_rate: float | None = None,
+    loss: str = "crossentropy",
+    class_weights=None,
+    seed: int = 0,
+    callbacks=(),
+    progress: bool = True,
+    notes: dict | None = None,
+) -> Segmenter:
+    """Train until the validation no longer improves, and keep the best epoch.
+
+    With a folder, a run that was stopped goes on after its last finished epoch when it is called again with the same
+    arguments, and a finished one is returned as it is.
+
+    Args:
+        model: An architecture ("unet", "fcn8", "segnet", "pspnet"), or a Keras model with a softmax over the classes.
+        sides: ``train`` and ``validation``: each a ``tf.data.Dataset`` of (tiles (B, S, S, C) float32 0..1, one-hot
+            masks (B, S, S, K); all zeros where not labelled), as ``tiles.batches`` makes it.
+        encoder, size, channels, weights, options: For ``segmentation.build``.
+        classes, colours: (K,) names and "#rrggbb".
+        shrink: Capture pixels per pixel of the tiles.
+        folder: Where the run is kept: ``model/`` in the end, until then ``backup/``. None keeps nothing.
+        epochs: At most.
+        batch: Only noted: the datasets are batched already.
+        patience: Epochs without improvement of ``monitor`` after which training stops.
+        monitor: ``"val_mean_iou"``, ``"val_accuracy"`` or ``"val_loss"``.
+        optimizer: ``"adam"``, or ``"adadelta"`` as in the thesis, or another of Keras.
+        learning_rate: None: 1e-3, for adadelta 1.0, the value of its paper and of Keras in 2020 (Keras 3 starts it at
+            1e-3, a thousand times slower).
+        loss: ``"crossentropy"``, ``"dice"`` or ``"focal"``.
+        class_weights: None, (K,) numbers, or ``"balanced"``: each class counts the same in sum.
+        seed: Of the model's random weights.
+        callbacks: More of Keras.
+        progress: Print one line an epoch.
+        notes: More to keep with the model.
+
+    Returns:
+        A Segmenter. ``history`` has loss, accuracy, mean_iou, the same with ``val_``, and seconds of each epoch;
+        ``notes["best_epoch"]`` is the one that was kept, from 1; ``notes["verdict"]`` is that of the thesis's rule.
+
+    Raises:
+        SegmentError: No validation; an unknown optimiser, loss or monitor; the loss is no number; the folder holds
+            another run.
+    """
+    import keras
+
+    from arsetlib.models import segmentation
+    from arsetlib.segment import losses
+    from arsetlib.training.callbacks import Backup
+    from arsetlib.training.run import Folder
+
+    if missing := {"train", "validation"} - set(sides):
+        raise SegmentError(f"sides lacks {' and '.join(sorted(missing))}. tiles.split makes both.")
+    if patience < 1:
+        raise SegmentError(f"Expected a patience of 1 or more, received {patience}.")
+    if monitor not in ("val_mean_iou", "val_accuracy", "val_loss"):
+        raise SegmentError(f"Expected monitor val_mean_iou, val_accuracy or val_loss, received {monitor!r}.")
+    if isinstance(class_weights, str):
+        if class_weights != "balanced":
+            raise SegmentError(f"Expected class_weights None, numbers or 'balanced', received {class_weights!r}.")
+        class_weights = losses.balanced(pixels(sides["train"]))
+    rate = learning_rate or (1.0 if str(optimizer).lower() == "adadelta" else 1e-3)
+    plan = {
+        "model": model if isinstance(model, str) else model.name, "encoder": encoder, "size": size,
+        "channels": channels, "weights": None if weights is None else str(getattr(weights, "name", weights)),
+        "options": options or {}, "classes": list(classes), "shrink": shrink, "epochs": epochs, "batch": batch,
+        "patience": patience, "monitor": monitor, "optimizer": optimizer, "learning_rate": rate, "loss": loss,
+        "class_weights": None if class_weights is None else [round(float(w), 6) for w in class_weights], "seed": seed,
+    }  # fmt: skip
+    kept = Folder(folder, plan)
+    if folder is not None and (Path(folder) / "model" / "card.json").is_file():
+        return load(Path(folder) / "model")
+    keras.utils.set_random_seed(seed)
+    name = model
+    if isinstance(model, str):
+        model = segmentation.build(
+            model, encoder=encoder, size=size, channels=channels, classes=len(classes), weights=weights, seed=seed,
+            **(options or {}),
+        )  # fmt: skip
+    model.compile(
+        optimizer=_optimizer(optimizer, rate),
+        loss=losses.make_loss(loss, class_weights),
+        metrics=[losses.PixelAccuracy(), losses.MeanIoU(len(classes))],
+    )
+    history: dict[str, list[float]] = {}
+    mode = "min" if monitor == "val_loss" else "max"
+    stopping = keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode, restore_best_weights=True)
+    best = None
+    if folder is not None:
+        best = keras.callbacks.ModelCheckpoint(kept / "best.keras", monitor, mode=mode, save_best_only=True)
+    backup = Backup(kept / "backup" if folder is not None else None, stopping, best, history)
+    began = time.perf_counter()
+    told = [_told()] if progress else []
+    model.fit(
+        sides["train"],
+        validation_data=sides["validation"],
+        epochs=epochs,
+        callbacks=[_finite(), *callbacks, *filter(None, [best]), stopping, *told, backup],
+        verbose=0,
+        shuffle=False,
+    )
+    facts = plan | {
+        "model": model.name if isinstance(name, str) else str(model.name),
+        "best_epoch": stopping.best_epoch + 1,
+        "seconds": round(time.perf_counter() - began, 1),
+        "verdict": verdict(history),
+        "keras": keras.__version__,
+    }
+    made = Segmenter(model, classes, colours, shrink, history, facts | (notes or {}))
+    if folder is not None:
+        made.save(kept / "model")
+        import shutil
+
+        shutil.rmtree(kept / "backup", ignore_errors=True)
+        (kept / "best.keras").unlink(missing_ok=True)
+    return made
+
+
+def verdict(history: dict) -> str:
+    """The thesis's rule on a run: ``"valid"``, ``"overfit"`` or ``"underfit"``.
+
+    Valid if the best train and validation accuracy differ by at most 15 points. Otherwise the training set was learnt
+    by heart (overfit). Lines that stay flat are underfit.
+    """
+    train, validation = history.get("accuracy", []), history.get("val_accuracy", [])
+    if not train or not validation:
+        return "underfit"
+    if max(train) - max(validation) > APART:
+        return "overfit"
+    if len(train) > 1 and max(train) - train[0] < FLAT and max(train) < 0.9:
+        return "underfit"
+    return "valid"
+
+
+def pixels(batches) -> np.ndarray:
+    """(K,) labelled pixels of each class in a dataset."""
+    return np.sum([np.asarray(masks).sum(axis=(0, 1, 2)) for _, masks in batches], axis=0)
+
+
+def _optimizer(name: str, rate: float):
+    import keras
+
+    try:
+        return keras.optimizers.get({"class_name": name, "config": {"learning_rate": rate}})
+    except (ValueError, TypeError) as problem:
+        raise SegmentError(f"Expected an optimiser of Keras, such as adam or adadelta, received {name!r}.") from problem
+
+
+def _finite():
+    import keras
+
+    class Finite(keras.callbacks.Callback):
+        """Stop where the loss is no number, and say so."""
+
+        def on_train_batch_end(self, batch, logs=None):
+            if not math.isfinite((logs or {}).get("loss", 0.0)):
+                raise SegmentError(f"The loss is no number after step {batch + 1}. Take a lower learning_rate.")
+
+    return Finite()
+
+
+def _told():
+    import keras
+
+    class Told(keras.callbacks.Callback):
+        """One line an epoch."""
+
+        def on_epoch_end(self, epoch, logs=None):
+            said = ", ".join(f"{k} {logs[k]:.3f}" for k in ("loss", "val_loss", "val_accuracy", "val_mean_iou"))
+            print(f"epoch {epoch + 1}/{self.params['epochs']}: {said}", flush=True)
+
+    return Told()
