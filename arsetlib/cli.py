@@ -215,6 +215,98 @@ def check_tiles(
         raise typer.Exit(1)
 
 
+segments = typer.Typer(
+    help="Case study A: map drone captures with a segmentation model and count their trees.", no_args_is_help=True
+)
+app.add_typer(segments, name="segment")
+
+
+@segments.command("train", epilog="Example: arset segment train data/grove runs/unet --epochs 20")
+def segment_train(
+    data: Annotated[Path, typer.Argument(help="Folder of captures with masks, see arset tiles check.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the run; the same command goes on where a run stopped.")],
+    architecture: Annotated[str, typer.Option(help="unet, fcn8, segnet or pspnet.")] = "unet",
+    encoder: Annotated[str, typer.Option(help="mobilenet, vgg16 or resnet50.")] = "mobilenet",
+    weights: Annotated[str | None, typer.Option(help="Of the encoder: imagenet, or a file.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the model's tiles, px; a multiple of 32.")] = 224,
+    grid: Annotated[str, typer.Option(help="Tiles down x across that a capture is cut into.")] = "5x7",
+    by: Annotated[
+        str, typer.Option(help="Split by capture, or by flight so that no ground is on two sides.")
+    ] = "capture",
+    epochs: Annotated[int, typer.Option(help="At most.")] = 40,
+    batch: Annotated[int, typer.Option(help="Tiles a step.")] = 8,
+    optimizer: Annotated[str, typer.Option(help="adam, or adadelta as in the thesis.")] = "adam",
+    loss: Annotated[str, typer.Option(help="crossentropy, dice or focal.")] = "crossentropy",
+    balance: Annotated[bool, typer.Option("--balance", help="Let each class count the same.")] = False,
+    seed: Annotated[int, typer.Option(help="Of split, weights and order.")] = 0,
+    as_json: AsJson = False,
+):
+    """Train a segmentation model and score it on the captures it has not seen."""
+    from arsetlib import segment
+
+    found = segment.train_folder(
+        data, out, architecture, encoder=encoder, weights=weights, size=size, grid=grid, by=by, epochs=epochs,
+        batch=batch, optimizer=optimizer, loss=loss, class_weights="balanced" if balance else None, seed=seed,
+        progress=not as_json,
+    )  # fmt: skip
+    row = found.scores.table(architecture).iloc[0].to_dict() if found.scores else {}
+    report = {"model": str(out / "model"), "best_epoch": found.segmenter.notes["best_epoch"], "test": row}
+    report |= {"verdict": found.segmenter.notes["verdict"], "simulated": found.segmenter.notes["simulated"]}
+    lines = [f"Model in {out / 'model'}, best epoch {report['best_epoch']}, the thesis's verdict: {report['verdict']}"]
+    lines += [f"  {name.replace('_', ' ')}: {value:.3f}" for name, value in row.items()]
+    show(report, as_json, "\n".join(lines))
+
+
+@segments.command("predict", epilog="Example: arset segment predict runs/unet data/grove maps/grove")
+def segment_predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a run of arset segment train.")],
+    captures: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the maps; finished ones are kept.")],
+    overlap: Annotated[float, typer.Option(help="Share of a tile that the next repeats, 0 to 0.9.")] = 0.25,
+    as_json: AsJson = False,
+):
+    """Map whole captures: one class PNG each, at the capture's own size."""
+    from arsetlib import segment
+
+    paths = segment.predict(model, captures, out, overlap=overlap, progress=not as_json)
+    show({"maps": [str(path) for path in paths]}, as_json, f"{len(paths)} maps in {out}")
+
+
+@segments.command("count", epilog="Example: arset segment count maps/grove --flight data/grove/flight.json")
+def segment_count(
+    masks: Annotated[Path, typer.Argument(help="A map, or a folder of maps.")],
+    flight: Annotated[Path | None, typer.Option(help="flight.json: where the captures lie; each tree once.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="trees.geojson of the true trees, to score against.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the trees: .geojson or .csv.")] = None,
+    radius: Annotated[float, typer.Option(help="Of the smallest crown that counts, m.")] = 0.5,
+    metres_per_pixel: Annotated[float | None, typer.Option(help="Where there is no flight.")] = None,
+    as_json: AsJson = False,
+):
+    """Count the trees of maps, their crowns and the canopy cover."""
+    from arsetlib import segment
+
+    if out is not None and out.suffix not in (".geojson", ".csv"):
+        raise segment.SegmentError(f"Expected --out with the ending .geojson or .csv, received {out.name!r}.")
+    if flight is None and metres_per_pixel is None:
+        raise segment.SegmentError("Expected --flight, or --metres-per-pixel for captures that do not overlap.")
+    found = segment.count(masks, flight=flight, metres_per_pixel=metres_per_pixel, radius=radius, progress=not as_json)
+    report = found.summary() | ({"score": found.score(truth)} if truth else {})
+    if out is not None:
+        report["saved"] = str(found.geojson(out) if out.suffix == ".geojson" else found.csv(out))
+    says = "SIMULATED: " if found.simulated else ""
+    lines = [
+        f"{says}{len(found)} trees on {found.area_ha:.2f} ha, {found.trees_per_ha:.0f} a hectare, "
+        f"crowns cover {found.cover:.1%} ({found.canopy_m2_per_ha:,.0f} m² a hectare)"
+    ]
+    if truth:
+        score = report["score"]
+        lines.append(
+            f"Against {score['truth']} true trees: count error {score['count_error']:+.1%}, "
+            f"precision {score['precision']:.3f}, recall {score['recall']:.3f}"
+        )
+    show(report, as_json, "\n".join(lines))
+
+
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """What is installed here, what is missing, and the command that mends it."""

@@ -21,6 +21,7 @@ _HOMES = {
     "crowns": ("instances",),
     "flight": ("Pose", "poses"),
     "training": ("fit", "verdict"),
+    "runs": ("Run", "train_folder"),
     "tuning": ("Bandit", "search"),
     "losses": ("make_loss",),
 }

@@ -91,13 +91,13 @@ def read_mask(path, classes: int) -> np.ndarray:
 
 
 def _picture(path: Path, mask: bool = False) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as picture:
             if picture.mode == "P" and not mask:
                 picture = picture.convert("RGB")
-            return np.asarray(picture)
+            return np.asarray(picture if mask else ImageOps.exif_transpose(picture))
     except FileNotFoundError as problem:
         raise SegmentError(f"There is no file {path}.") from problem
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as problem:

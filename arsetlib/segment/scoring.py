@@ -15,7 +15,7 @@ import pandas as pd
 from arsetlib.evaluation import Confusion
 from arsetlib.segment import captures as files
 from arsetlib.segment import prediction
-from arsetlib.segment.segmenter import Segmenter, SegmentError, load
+from arsetlib.segment.segmenter import CLASSES, Segmenter, SegmentError, load
 
 TOLERANCE = 3  # pixels, of a border
 TILES = 35  # of a capture, in the thesis
@@ -133,7 +133,7 @@ def evaluate(segmenter: Segmenter | str | Path, captures, *, overlap=0.25, class
     if not isinstance(segmenter, Segmenter):
         maps = Path(segmenter) if (Path(segmenter) / "maps.json").is_file() else None
         segmenter = None if maps else load(segmenter)
-    names = tuple(classes) if classes else segmenter.classes if segmenter else ("ground", "tree", "grass")
+    names = tuple(classes) if classes else segmenter.classes if segmenter else CLASSES
     found = Evaluation({}, {}, simulated=bool(segmenter and segmenter.notes.get("simulated")))
     if isinstance(captures, str | Path):
         from arsetlib import tiles

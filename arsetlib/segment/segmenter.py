@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-CLASSES = ("ground", "tree", "grass")
-COLOURS = ("#c49a6c", "#006633", "#bed246")
+from arsetlib.tiles import classes as tiles
+
+CLASSES, COLOURS = tiles.CLASSES.keys, tiles.CLASSES.colours
 CARD = 1  # version of card.json
 
 
