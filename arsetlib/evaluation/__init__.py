@@ -18,6 +18,7 @@ from arsetlib.evaluation.comparison import compare
 from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_crops
 from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
 from arsetlib.evaluation.importance import leave_one_out, permutation_importance
+from arsetlib.evaluation.page import Report, report
 from arsetlib.evaluation.predictions import Predictions
 from arsetlib.evaluation.probabilities import (
     Temperature,
@@ -34,6 +35,7 @@ __all__ = [
     "Confusion",
     "EvaluationError",
     "Predictions",
+    "Report",
     "Temperature",
     "allocate",
     "block_areas",
@@ -51,6 +53,7 @@ __all__ = [
     "permutation_importance",
     "published",
     "reliability",
+    "report",
     "sample_size",
     "score_interval",
     "score_table",
