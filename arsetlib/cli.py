@@ -164,6 +164,64 @@ def predict(
     show([p.info | {"folder": str(p.folder)} for p in made], as_json, "\n".join(map(str, made)))
 
 
+@app.command(
+    epilog="Example: arset evaluate runs/tempcnn data/pixels --study data/delta/study.toml --out runs/tempcnn/test"
+)
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its run.")],
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Folder for predictions and scores.")],
+    study: Annotated[str | None, typer.Option(help="Study whose split names the side; --side all needs none.")] = None,
+    side: Annotated[str, typer.Option(help="train, validation, test, or all: every row of the table.")] = "test",
+    start: Annotated[list[int] | None, typer.Option(help="Day of the year on which windows start; repeat.")] = None,
+    held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test, as in training; repeat.")] = None,
+    f1: Annotated[float, typer.Option(help="F1 from which a crop counts as known.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
+    as_json: AsJson = False,
+):
+    """Predict a side of the table for several dates, save what was said, and print the scores."""
+    from arsetlib import evaluation, models, samples
+
+    known = load(study, None) if study else None
+    trained = models.load(model / "model" if (model / "model" / "card.json").is_file() else model, known)
+    if side != "all" and known is None:
+        raise evaluation.EvaluationError(
+            f"Expected --study FILE, whose split says which rows are {side!r}, received none. "
+            "Name it, or take every row with --side all."
+        )
+    sides = {"all": samples.Rows.of(table)} if side == "all" else samples.split(table, known, held_out=held_out or ())
+    if side not in sides:
+        raise evaluation.EvaluationError(f"Study {known.key!r} has no side {side!r}. It has: {', '.join(sides)}.")
+    season = trained.study.season
+    starts = start or sorted({*range(season.first_day, season.last_day + 1, 30), season.last_day})
+    done = evaluation.evaluated(trained, sides[side], starts, side=side, progress=not as_json)
+    done.save(out)
+    facts = evaluation.Facts.of(done.predictions, training=done.training, f1=f1, seed=seed)
+    report = {"folder": str(out), "model": done.name, "side": side, "simulated": done.predictions.simulated}
+    kind = "SIMULATED: " if done.predictions.simulated else ""
+    show(
+        report | facts.as_dict(),
+        as_json,
+        f"{kind}{done.name}, {side}\n{facts}\n\nSaved in {out}. Next: arset report {out}",
+    )
+
+
+@app.command(epilog="Example: arset report runs/tempcnn/test runs/random_forest/test --out report.html")
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="What `arset evaluate` saved, of one model or several.")],
+    out: Annotated[Path | None, typer.Option(help="The page, .html, or a folder; else beside the first.")] = None,
+    title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
+    f1: Annotated[float, typer.Option(help="F1 from which a crop counts as known.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
+    as_json: AsJson = False,
+):
+    """Write one HTML page and a JSON file from saved predictions; several models are compared."""
+    from arsetlib import evaluation
+
+    made = evaluation.report_of(folders, out or folders[0], title=title, f1=f1, seed=seed)
+    show({"html": str(made.html), "json": str(made.json)}, as_json, f"{made.html}\n{made.json}")
+
+
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """What is installed here, what is missing, and the command that mends it."""

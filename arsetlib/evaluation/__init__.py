@@ -17,6 +17,7 @@ from arsetlib.evaluation.blocks import score_interval
 from arsetlib.evaluation.comparison import compare
 from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_crops
 from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
+from arsetlib.evaluation.facts import Facts
 from arsetlib.evaluation.importance import leave_one_out, permutation_importance
 from arsetlib.evaluation.page import Report, report
 from arsetlib.evaluation.predictions import Predictions
@@ -29,11 +30,14 @@ from arsetlib.evaluation.probabilities import (
     reliability,
     top_k,
 )
+from arsetlib.evaluation.saved import Evaluated, evaluated, report_of
 
 __all__ = [
     "Areas",
     "Confusion",
+    "Evaluated",
     "EvaluationError",
+    "Facts",
     "Predictions",
     "Report",
     "Temperature",
@@ -46,6 +50,7 @@ __all__ = [
     "calibration_error",
     "compare",
     "earliest_dates",
+    "evaluated",
     "f1_by_date",
     "leave_one_out",
     "log_loss",
@@ -54,6 +59,7 @@ __all__ = [
     "published",
     "reliability",
     "report",
+    "report_of",
     "sample_size",
     "score_interval",
     "score_table",

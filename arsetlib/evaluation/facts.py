@@ -90,6 +90,33 @@ class Facts:
             notes=dict(notes or {}),
         )
 
+    def __str__(self) -> str:
+        """The tables of one page of text."""
+        s, base = self.summary, self.majority
+        shown = {
+            "accuracy": "accuracy",
+            "macro_f1": "macro-F1",
+            "crops_accuracy": "crops",
+            "crops_macro_f1": "crops F1",
+        }
+        dates = self.dates[[*shown, "majority_accuracy"]].rename(columns={**shown, "majority_accuracy": "majority"})
+        earliest = self.earliest[["date", "stays", "best_f1"]].astype({"date": object, "stays": object})
+        earliest = earliest.map(lambda v: "-" if pd.isna(v) else f"{v:%Y-%m-%d}" if hasattr(v, "year") else f"{v:.3f}")
+        low, high = s.get("accuracy_low", np.nan), s.get("accuracy_high", np.nan)
+        between = "" if low != low else f" ({low:.3f} to {high:.3f}, drawing {s.blocks:.0f} blocks)"
+        parts = [
+            f"{s.samples:,.0f} predictions: accuracy {s.accuracy:.3f}{between}, macro-F1 {s.macro_f1:.3f}, "
+            f"top two {s.top_2:.3f}, calibration error {self.calibration['calibration_error']:.3f}",
+            f"majority baseline: accuracy {base.accuracy:.3f}, macro-F1 {base.macro_f1:.3f}",
+            f"crops are {', '.join(self.crops)}\n\nBy date of prediction",
+            dates.to_string(float_format="{:.3f}".format, na_rep="-"),
+            "\nClass by class",
+            self.classes.rename_axis(None).to_string(float_format="{:.3f}".format, na_rep="-"),
+            f"\nEarliest date with an F1 of {self.earliest.attrs['f1']:g}, and from when it stays",
+            earliest.rename_axis(None).to_string(),
+        ]
+        return "\n".join(parts)
+
     def as_dict(self) -> dict:
         """JSON values; a score without meaning is null."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
