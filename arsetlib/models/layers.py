@@ -61,10 +61,8 @@ class Calendar(layers.Layer):
 
     def call(self, day_of_year):
         pair = np.arange(self.size // 2)
-        if self.longest is None:
-            rate = 2 * math.pi * (pair + 1) / 365.25
-        else:
-            rate = self.longest ** (-2 * pair / self.size)
+        yearly = self.longest is None
+        rate = 2 * math.pi * (pair + 1) / 365.25 if yearly else self.longest ** (-2 * pair / self.size)
         offset = np.arange(self.steps) * self.step_days  # (T,)
         day = ops.cast(day_of_year, "float32")[:, None] + ops.convert_to_tensor(offset.astype("float32"))
         angle = day[:, :, None] * ops.convert_to_tensor(rate.astype("float32"))  # (B, T, size / 2)

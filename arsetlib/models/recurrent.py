@@ -15,8 +15,9 @@ def lstm(steps: int, bands: int, classes: int, step_days: int = 5, *, units: int
          bidirectional: bool = True, dropout: float = 0.3, calendar: bool = True) -> keras.Model:  # fmt: skip
     """Long short-term memory: a state with gates that say what to keep, add and show.
 
-    A step that was not seen leaves the state as it is. The day of the year stands beside each step, so the network
-    knows how long a gap was. The last state of each direction is what is classified.
+    42,375 parameters for the course's season. A step that was not seen leaves the state as it is. The day of the year
+    stands beside each step, so the network knows how long a gap was. The last state of each direction is what is
+    classified.
 
     Args:
         units: Length of the state, in each direction.
@@ -29,12 +30,15 @@ def lstm(steps: int, bands: int, classes: int, step_days: int = 5, *, units: int
 
     Lab: part3_train_and_test.
     """
-    return _recurrent("lstm", layers.LSTM, steps, bands, classes, step_days, units, depth, bidirectional, dropout, calendar)  # fmt: skip
+    sizes = (steps, bands, classes, step_days)
+    return _recurrent("lstm", layers.LSTM, sizes, units, depth, bidirectional, dropout, calendar)
 
 
 def gru(steps: int, bands: int, classes: int, step_days: int = 5, *, units: int = 64, depth: int = 1,
         bidirectional: bool = True, dropout: float = 0.3, calendar: bool = True) -> keras.Model:  # fmt: skip
     """Gated recurrent unit: the LSTM's idea with two gates and no separate memory.
+
+    32,391 parameters for the course's season.
 
     Args:
         units, depth, bidirectional, dropout, calendar: See ``lstm``.
@@ -43,10 +47,12 @@ def gru(steps: int, bands: int, classes: int, step_days: int = 5, *, units: int 
 
     Lab: part3_train_and_test.
     """
-    return _recurrent("gru", layers.GRU, steps, bands, classes, step_days, units, depth, bidirectional, dropout, calendar)  # fmt: skip
+    sizes = (steps, bands, classes, step_days)
+    return _recurrent("gru", layers.GRU, sizes, units, depth, bidirectional, dropout, calendar)
 
 
-def _recurrent(name, layer, steps, bands, classes, step_days, units, depth, bidirectional, dropout, calendar):
+def _recurrent(name, layer, sizes, units, depth, bidirectional, dropout, calendar) -> keras.Model:
+    steps, bands, classes, step_days = sizes
     series = keras.Input((steps, bands), name="series")
     seen = keras.Input((steps,), dtype="bool", name="seen")
     inputs = {"series": series, "seen": seen}

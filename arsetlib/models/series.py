@@ -20,7 +20,7 @@ def toy(steps: int, bands: int, classes: int, step_days: int = 5, *, filters: in
     """One convolution and two dense layers, small enough to count its parameters by hand.
 
     With 20 steps and 6 classes, as on the slides: 183 + 0 + 0 + 100 + 66 = 349 parameters, and the outputs are
-    (16, 3), (3, 3), (9,), (10,), (6,). With the course's season: 390.
+    (16, 3), (3, 3), (9,), (10,), (6,). 390 parameters for the course's season.
 
     The trap: Keras' default padding is ``"valid"``, which shortens a series by ``kernel - 1`` steps, and pooling drops
     what does not fill a whole ``pool``. Of fewer than ``kernel + pool - 1`` steps nothing is left.
@@ -93,6 +93,8 @@ def tempcnn(steps: int, bands: int, classes: int, step_days: int = 5, *, filters
             blocks: int = 3, units: int = 256, dropout: float = 0.5, l2: float = 1e-6, seen: bool = False,
             calendar: bool = False) -> keras.Model:  # fmt: skip
     """TempCNN: three blocks of convolution, batch normalisation, ReLU and dropout, then one dense block.
+
+    441,607 parameters for the course's season, most of them where the flat series meets the dense block.
 
     Args:
         filters: Filters of each convolution.
