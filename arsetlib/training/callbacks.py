@@ -194,7 +194,7 @@ class Backup(keras.callbacks.BackupAndRestore):
 
 def value_of(variable) -> np.ndarray:
     """Its value, on one device or mirrored on several."""
-    return ops.convert_to_numpy(ops.convert_to_tensor(variable))
+    return ops.convert_to_tensor(variable).numpy()
 
 
 def save(file: Path, arrays: list[np.ndarray]) -> None:
