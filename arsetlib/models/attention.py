@@ -10,14 +10,14 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from arsetlib.models.layers import Blank, Calendar, MasterQuery, SeenMean
+from arsetlib.models.layers import Blank, Calendar, MasterQuery, SeenMean, StepVector
 
 
 def ltae(steps: int, bands: int, classes: int, step_days: int = 5, *, size: int = 128, heads: int = 16, key: int = 8,
          units: int = 128, hidden: int = 64, dropout: float = 0.2, longest: float = 1000.0) -> keras.Model:  # fmt: skip
     """Lightweight temporal attention encoder: one learned query per head, channels shared out among the heads.
 
-    61,127 parameters for the course's season. The paper encodes a parcel's pixels first; here a step's bands are
+    64,199 parameters for the course's season. The paper encodes a parcel's pixels first; here a step's bands are
     embedded by two dense layers, as pixels stand alone.
 
     Args:
@@ -40,6 +40,7 @@ def ltae(steps: int, bands: int, classes: int, step_days: int = 5, *, size: int 
     x = layers.Dense(size, activation="relu")(x)  # (B, 24, 128)
     x = layers.LayerNormalization()(layers.Dense(size)(x))
     x = layers.Add()([x, Calendar(steps, step_days, size, longest)(inputs["day_of_year"])])
+    x = StepVector()(x)
     x = MasterQuery(heads, key, dropout / 2)(x, seen)  # (B, 128)
     x = layers.ReLU()(layers.BatchNormalization()(layers.Dense(units, use_bias=False)(x)))  # (B, 128)
     x = layers.LayerNormalization()(layers.Dropout(dropout)(x))
@@ -54,7 +55,7 @@ def transformer(steps: int, bands: int, classes: int, step_days: int = 5, *, siz
                 longest: float = 1000.0) -> keras.Model:  # fmt: skip
     """A small Transformer encoder: in each layer every step looks at all steps that were seen.
 
-    68,359 parameters for the course's season. Layer normalisation comes first in each block, which trains without a
+    69,895 parameters for the course's season. Layer normalisation comes first in each block, which trains without a
     warm-up. The mean over the steps that were seen is what is classified.
 
     Args:
@@ -74,6 +75,7 @@ def transformer(steps: int, bands: int, classes: int, step_days: int = 5, *, siz
     seen = inputs["seen"]
     x = layers.Dense(size)(Blank()(inputs["series"], seen))  # (B, 24, 64)
     x = layers.Add()([x, Calendar(steps, step_days, size, longest)(inputs["day_of_year"])])
+    x = StepVector()(x)
     pairs = layers.Reshape((1, steps))(seen)  # (B, 1, 24): who may be looked at
     for _ in range(depth):
         h = layers.LayerNormalization()(x)

@@ -77,6 +77,19 @@ class Calendar(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("arsetlib")
+class StepVector(layers.Layer):
+    """Add a learned vector to each step, so that its place in the window is known: (B, T, D) → (B, T, D)."""
+
+    def build(self, shape):
+        start = keras.initializers.RandomNormal(stddev=0.02)
+        self.vector = self.add_weight(name="vector", shape=shape[1:], initializer=start)
+        self.built = True
+
+    def call(self, h):
+        return h + ops.cast(self.vector, h.dtype)
+
+
+@keras.saving.register_keras_serializable("arsetlib")
 class SeenMean(layers.Layer):
     """Mean over the steps that were seen: (B, T, D) and (B, T) bool → (B, D); 0 where nothing was."""
 
