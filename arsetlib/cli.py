@@ -222,6 +222,47 @@ def report(
     show({"html": str(made.html), "json": str(made.json)}, as_json, f"{made.html}\n{made.json}")
 
 
+@app.command(epilog="Example: arset train data/pixels data/delta/study.toml --model tempcnn --out runs/tempcnn")
+def train(
+    table: Table,
+    study: StudyName,
+    out: Annotated[Path, typer.Option(help="Folder of the run; the same call goes on with a run that was stopped.")],
+    model: Annotated[str, typer.Option(help="Name of the model, see models.names().")] = "tempcnn",
+    start_from: Annotated[Path | None, typer.Option("--from", help="Fine-tune this run's model.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many; 40, or 4 for a baseline.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples a step; 1,024, or 32 with --from.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate; 0.001, or 0.0003 with --from.")] = None,
+    loss: Annotated[str, typer.Option(help="crossentropy or focal.")] = "crossentropy",
+    balance: Annotated[bool, typer.Option("--balance", help="Classes count the same in sum.")] = False,
+    freeze: Annotated[bool, typer.Option("--freeze", help="With --from: train the last layer only.")] = False,
+    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
+    as_json: AsJson = False,
+):
+    """Train a model on the study's split, or go on training one on new labels."""
+    from arsetlib import models, samples, training
+
+    loaded = load(study, None)
+    sides = samples.split(table, loaded)
+    given = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
+    options = {name: value for name, value in given.items() if value is not None}
+    options |= {"folder": out, "loss": loss, "balance": balance, "seed": seed, "progress": not as_json}
+    if start_from is None:
+        if freeze:
+            raise training.TrainingError("--freeze keeps what a model has learned; name the model with --from.")
+        trained = training.fit(model, sides, loaded, **options)
+    else:
+        held = start_from / "model" if (start_from / "model").is_dir() else start_from
+        before = models.load(held)
+        trained = training.fine_tune(before, sides, loaded, freeze="body" if freeze else None, **options)
+    at = trained.notes["best_epoch"] - 1
+    best = {n: v[min(at, len(v) - 1)] for n, v in trained.history.items() if n.startswith("val_")}
+    report = {"folder": str(out), "model": str(out / "model"), "name": trained.name, "best": best}
+    report |= {"best_epoch": at + 1, "notes": trained.notes}
+    words = f"{trained.name} in {out}: epoch {at + 1} is kept, " + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
+    show(report, as_json, f"{words}. Curves: tensorboard --logdir {out}")
+
+
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """What is installed here, what is missing, and the command that mends it."""

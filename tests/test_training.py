@@ -253,7 +253,7 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
     [
         ({"patience": 3}, "could never fire"),
         ({"patience": 0}, "patience from 1 to 2"),
-        ({"epochs": 0}, "at least one epoch"),
+        ({"epochs": 0, "patience": None}, "at least one epoch"),
         ({"loss": "hinge"}, "'crossentropy' or 'focal'"),
         ({"optimizer": "nadia"}, "optimiser of Keras"),
         ({"strategy": "cloud"}, "'mirrored' or 'multiworker'"),

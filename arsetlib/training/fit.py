@@ -31,7 +31,7 @@ def fit(
     folder: str | Path | None = None,
     epochs: int | None = None,
     batch: int = 1024,
-    patience: int = 6,
+    patience: int | None = None,
     monitor: str = "val_loss",
     learning_rate=1e-3,
     optimizer="adam",
@@ -78,7 +78,8 @@ def fit(
         folder: Where the run is kept, see ``arsetlib.training.run``; None keeps nothing.
         epochs: At most so many; 40 by default. For a baseline, how many epochs of windows it is fitted on; 4.
         batch: Samples a step, over all devices.
-        patience: Epochs without improvement after which training stops; less than ``epochs``.
+        patience: Epochs without improvement after which training stops; less than ``epochs``. None takes 6, or fewer
+            where there are no more than 6 epochs.
         monitor: What must improve, such as ``"val_loss"`` or ``"val_macro_f1"``.
         learning_rate: A number or a ``keras.optimizers.schedules`` object.
         optimizer: Name of a Keras optimiser.
@@ -115,7 +116,15 @@ def fit(
     baseline = _is_baseline(name_or_model)
     if epochs is None:
         epochs = BASELINE_EPOCHS if baseline else 40
-    _check(sides, epochs, patience, loss, missing, baseline)
+    if patience is None:
+        patience = max(min(6, epochs - 1), 1)
+    elif not baseline and not 1 <= patience < epochs:
+        raise TrainingError(
+            f"Expected a patience from 1 to {epochs - 1}, less than the {epochs} epochs, received {patience}: "
+            f"EarlyStopping could never fire, and the last weights would be kept instead of the best. "
+            f"Lower patience or raise epochs."
+        )
+    _check(sides, epochs, loss, missing)
     scaler = scaler or Scaler.fit(sides["train"])
     given = name_or_model if not isinstance(name_or_model, str) else None
     plan = {
@@ -378,7 +387,7 @@ def _is_baseline(name_or_model) -> bool:
 # What is refused, and what is told
 
 
-def _check(sides, epochs, patience, loss, missing, baseline) -> None:
+def _check(sides, epochs, loss, missing) -> None:
     for side in ("train", "validation"):
         if side not in sides or not len(sides[side]):
             have = {name: len(rows) for name, rows in sides.items()}
@@ -388,12 +397,6 @@ def _check(sides, epochs, patience, loss, missing, baseline) -> None:
             )
     if epochs < 1:
         raise TrainingError(f"Expected at least one epoch, received {epochs}.")
-    if not baseline and not 1 <= patience < epochs:
-        raise TrainingError(
-            f"Expected a patience from 1 to {epochs - 1}, less than the {epochs} epochs, received {patience}: "
-            f"EarlyStopping could never fire, and the last weights would be kept instead of the best. "
-            f"Lower patience or raise epochs."
-        )
     for name, value, known in (("loss", loss, LOSSES), ("missing", missing, ("refuse", "allow"))):
         if value not in known:
             raise TrainingError(f"Expected {name} = {' or '.join(map(repr, known))}, received {value!r}.")
