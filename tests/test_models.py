@@ -264,6 +264,22 @@ def test_the_calendar_is_that_of_a_plain_loop():
     np.testing.assert_allclose(year[0], year[1], atol=0.01)
 
 
+def test_gaps_and_shifts_are_drawn_in_training_only():
+    from arsetlib.models.layers import Calendar, Gaps
+
+    gaps, calendar = Gaps(0.5), Calendar(3, 5, 4, shift=10)
+    seen, day = np.ones((400, 6), bool), np.full(400, 100, "i4")
+    assert np.asarray(gaps(seen)).all()
+    assert np.asarray(gaps(seen, training=True)).mean() == pytest.approx(0.5, abs=0.05)
+    assert not np.asarray(gaps(~seen, training=True)).any()
+    still, moved = np.asarray(calendar(day)), np.asarray(calendar(day, training=True))
+    assert (still == still[0]).all()
+    angle = np.arcsin(moved[:, 0, 1] * np.cos(100 / 1000**0.5) - moved[:, 0, 3] * np.sin(100 / 1000**0.5))
+    late = angle * 1000**0.5
+    assert -10 <= late.min() < -8
+    assert 8 < late.max() <= 10
+
+
 @pytest.mark.parametrize("name", KERAS)
 def test_under_mixed_precision_the_shares_are_float32_and_finite(name):
     import keras
