@@ -64,7 +64,7 @@ class Trained:
                 f"Expected a model of {_sizes(expected)}, as study {study.key!r} has them, received one of "
                 f"{_sizes(received)}. Build it for this study, or take the study that it was trained with."
             )
-        if self.scaler is not None and tuple(self.scaler.bands) != tuple(study.bands):
+        if self.scaler is not None and tuple(self.scaler.bands) not in (tuple(study.bands), tuple(study.channels)):
             raise ModelError(
                 f"Expected a scaler of the bands {list(study.bands)}, received one of {list(self.scaler.bands)}. "
                 "Fit it on the training rows of this study."
