@@ -307,6 +307,105 @@ def segment_count(
     show(report, as_json, "\n".join(lines))
 
 
+@app.command(
+    epilog="Example: arset evaluate runs/tempcnn data/pixels --study data/delta/study.toml --out runs/tempcnn/test"
+)
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its run.")],
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Folder for predictions and scores.")],
+    study: Annotated[str | None, typer.Option(help="Study whose split names the side; --side all needs none.")] = None,
+    side: Annotated[str, typer.Option(help="train, validation, test, or all: every row of the table.")] = "test",
+    start: Annotated[list[int] | None, typer.Option(help="Day of the year on which windows start; repeat.")] = None,
+    held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test, as in training; repeat.")] = None,
+    f1: Annotated[float, typer.Option(help="F1 from which a crop counts as known.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
+    as_json: AsJson = False,
+):
+    """Predict a side of the table for several dates, save what was said, and print the scores."""
+    from arsetlib import evaluation, models, samples
+
+    known = load(study, None) if study else None
+    trained = models.load(model / "model" if (model / "model" / "card.json").is_file() else model, known)
+    if side != "all" and known is None:
+        raise evaluation.EvaluationError(
+            f"Expected --study FILE, whose split says which rows are {side!r}, received none. "
+            "Name it, or take every row with --side all."
+        )
+    sides = {"all": samples.Rows.of(table)} if side == "all" else samples.split(table, known, held_out=held_out or ())
+    if side not in sides:
+        raise evaluation.EvaluationError(f"Study {known.key!r} has no side {side!r}. It has: {', '.join(sides)}.")
+    season = trained.study.season
+    starts = start or sorted({*range(season.first_day, season.last_day + 1, 30), season.last_day})
+    done = evaluation.evaluated(trained, sides[side], starts, side=side, progress=not as_json)
+    done.save(out)
+    facts = evaluation.Facts.of(done.predictions, training=done.training, f1=f1, seed=seed)
+    report = {"folder": str(out), "model": done.name, "side": side, "simulated": done.predictions.simulated}
+    kind = "SIMULATED: " if done.predictions.simulated else ""
+    show(
+        report | facts.as_dict(),
+        as_json,
+        f"{kind}{done.name}, {side}\n{facts}\n\nSaved in {out}. Next: arset report {out}",
+    )
+
+
+@app.command(epilog="Example: arset report runs/tempcnn/test runs/random_forest/test --out report.html")
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="What `arset evaluate` saved, of one model or several.")],
+    out: Annotated[Path | None, typer.Option(help="The page, .html, or a folder; else beside the first.")] = None,
+    title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
+    f1: Annotated[float, typer.Option(help="F1 from which a crop counts as known.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
+    as_json: AsJson = False,
+):
+    """Write one HTML page and a JSON file from saved predictions; several models are compared."""
+    from arsetlib import evaluation
+
+    made = evaluation.report_of(folders, out or folders[0], title=title, f1=f1, seed=seed)
+    show({"html": str(made.html), "json": str(made.json)}, as_json, f"{made.html}\n{made.json}")
+
+
+@app.command(epilog="Example: arset train data/pixels data/delta/study.toml --model tempcnn --out runs/tempcnn")
+def train(
+    table: Table,
+    study: StudyName,
+    out: Annotated[Path, typer.Option(help="Folder of the run; the same call goes on with a run that was stopped.")],
+    model: Annotated[str, typer.Option(help="Name of the model, see models.names().")] = "tempcnn",
+    start_from: Annotated[Path | None, typer.Option("--from", help="Fine-tune this run's model.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many; 40, or 4 for a baseline.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples a step; 1,024, or 32 with --from.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate; 0.001, or 0.0003 with --from.")] = None,
+    loss: Annotated[str, typer.Option(help="crossentropy or focal.")] = "crossentropy",
+    balance: Annotated[bool, typer.Option("--balance", help="Classes count the same in sum.")] = False,
+    freeze: Annotated[bool, typer.Option("--freeze", help="With --from: train the last layer only.")] = False,
+    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
+    as_json: AsJson = False,
+):
+    """Train a model on the study's split, or go on training one on new labels."""
+    from arsetlib import models, samples, training
+
+    loaded = load(study, None)
+    sides = samples.split(table, loaded)
+    given = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
+    options = {name: value for name, value in given.items() if value is not None}
+    options |= {"folder": out, "loss": loss, "balance": balance, "seed": seed, "progress": not as_json}
+    if start_from is None:
+        if freeze:
+            raise training.TrainingError("--freeze keeps what a model has learned; name the model with --from.")
+        trained = training.fit(model, sides, loaded, **options)
+    else:
+        held = start_from / "model" if (start_from / "model").is_dir() else start_from
+        before = models.load(held)
+        trained = training.fine_tune(before, sides, loaded, freeze="body" if freeze else None, **options)
+    at = trained.notes["best_epoch"] - 1
+    best = {n: v[min(at, len(v) - 1)] for n, v in trained.history.items() if n.startswith("val_")}
+    report = {"folder": str(out), "model": str(out / "model"), "name": trained.name, "best": best}
+    report |= {"best_epoch": at + 1, "notes": trained.notes}
+    words = f"{trained.name} in {out}: epoch {at + 1} is kept, " + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
+    show(report, as_json, f"{words}. Curves: tensorboard --logdir {out}")
+
+
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """What is installed here, what is missing, and the command that mends it."""

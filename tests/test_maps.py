@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from types import SimpleNamespace
 
@@ -16,7 +17,8 @@ from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from arsetlib import cdl, maps, sentinel2
-from arsetlib.maps import notebook, style
+from arsetlib.evaluation import Confusion
+from arsetlib.maps import cogs, notebook, products, seasons, style
 from arsetlib.study import Area, Season, Study
 
 WEST, NORTH, SIDE = 480_000.0, 1_200_000.0, 30.0
@@ -432,3 +434,167 @@ def test_bars_keep_their_order_and_stack_the_columns_of_a_table(study):
     assert [t.name for t in fig.data] == ["waiting", "working"]
     assert fig.layout.barmode == "stack"
     assert maps.SIMULATED in str(fig.layout.annotations)
+
+
+# -- pictures of lab 3 ---------------------------------------------------------------------------------------------
+
+HIGH, WIDE = 60, 40
+
+
+@pytest.fixture(scope="module")
+def season_of_maps(study, labels, codes, tmp_path_factory):
+    """Two predictions on the left area: the first right everywhere, the second corn everywhere."""
+    folder = tmp_path_factory.mktemp("predictions")
+    lattice = cogs.Lattice("EPSG:5070", SIDE, WEST, NORTH, HIGH, WIDE)
+    right = study.legend.classes_of(codes[:, :WIDE].ravel().astype(int)).reshape(HIGH, WIDE)
+    corn = study.legend.keys.index("corn")
+    return [
+        saved(folder, study, lattice, start, classes)
+        for start, classes in ((60, np.where(right < 0, corn, right)), (120, np.full_like(right, corn)))
+    ]
+
+
+def saved(folder, study, lattice, start, classes):
+    row, col = np.indices(classes.shape).reshape(2, -1)
+    stem, files = f"left_2021_{start:03d}", {}
+    values = {"class": classes, "margin": np.full(classes.shape, 5000), "vegetation": np.ones(classes.shape)}
+    for product, value in values.items():
+        made = cogs.scratch(folder / f"{product}.tif", product, lattice)
+        with rasterio.open(made, "r+") as out:
+            cogs.paint(out, row, col, value.ravel().astype(out.dtypes[0]))
+        files[product] = f"{stem}_{product}.tif"
+        cogs.finish(made, folder / files[product], product, study.legend, {})
+    first, last = products.window_dates(2021, start, 120)
+    info = {
+        "kind": products.KIND, "version": 1, "area": "left", "year": 2021, "start": start, "simulated": True,
+        "window": {"first": first, "last": last}, "legend": products.legend_as_json(study.legend), "files": files,
+        "scale": products.SCALE, "model": "made up",
+    }  # fmt: skip
+    (folder / f"{stem}.json").write_text(json.dumps(info))
+    return maps.open_prediction(folder / f"{stem}.json")
+
+
+def picture_of(image, shape):
+    read = Image.open(io.BytesIO(base64.b64decode(image.source.split(",")[1]))).convert("RGB")
+    factor = read.height // shape[0]
+    return np.asarray(read)[factor // 2 :: factor, factor // 2 :: factor]
+
+
+def test_the_prediction_map_shows_prediction_labels_and_disagreement(season_of_maps, labels, study, codes):
+    fig = maps.prediction_map(season_of_maps, labels=labels)
+    assert [i.visible for i in fig.layout.images] == [True] * 3 + [False] * 3
+    names = [note.text for note in fig.layout.annotations]
+    assert {"prediction", "labels on that date", "disagreement", "<i>simulated</i>", "<b>N</b>", "200 m"} <= set(names)
+    first, truth, wrong, second, _, wrong_then = (picture_of(i, (HIGH, WIDE)) for i in fig.layout.images)
+    corn = study.legend.colours[study.legend.keys.index("corn")]
+    assert (second == [int(corn[i : i + 2], 16) for i in (1, 3, 5)]).all()
+    excluded = codes[:, :WIDE] == WHEAT_SOY
+    assert (truth[excluded] == 255).all()
+    assert (first[~excluded] == truth[~excluded]).all()
+    grey = [int(seasons.AGREE[i : i + 2], 16) for i in (1, 3, 5)]
+    assert (wrong[~excluded] == grey).all()
+    differs = ~excluded & (codes[:, :WIDE] != CORN)
+    assert ((wrong_then == grey).all(-1) == (~excluded & ~differs)).all()
+    shown = {t.name for t in fig.data if t.type == "scatter"}
+    assert {"agree", "disagree", "Corn", "nothing"} <= shown
+    assert "Cotton" not in shown
+
+
+def test_each_step_of_the_slider_shows_its_date_and_no_other(season_of_maps, labels):
+    fig = maps.prediction_map(season_of_maps[::-1], labels=labels)
+    (slider,) = fig.layout.sliders
+    assert [s.label for s in slider.steps] == ["28 Jun", "27 Aug"]
+    for number, step in enumerate(slider.steps):
+        traces, images = step.args
+        assert [images[f"images[{i}].visible"] for i in range(6)] == [i // 3 == number for i in range(6)]
+        heat = [v for v, t in zip(traces["visible"], fig.data, strict=True) if t.type == "heatmap"]
+        assert heat == [i // 3 == number for i in range(6)]
+        assert all(v for v, t in zip(traces["visible"], fig.data, strict=True) if t.type == "scatter")
+    assert len(fig.to_json()) < 1_000_000
+
+
+def test_without_labels_the_margin_stands_beside_the_prediction(season_of_maps):
+    fig = maps.prediction_map(season_of_maps[0])
+    assert [n.text for n in fig.layout.annotations][:2] == ["prediction", "margin"]
+    assert not fig.layout.sliders
+    assert "28 June" in fig.layout.title.text
+    assert "Corn<br>margin 0.5" in fig.data[0].text[5][5]
+
+
+def test_a_large_map_is_thinned_to_single_pixels(tmp_path, study):
+    lattice = cogs.Lattice("EPSG:5070", SIDE, WEST, NORTH, 900, 700)
+    classes = np.random.default_rng(5).integers(0, 7, (900, 700))
+    fig = maps.prediction_map(saved(tmp_path, study, lattice, 60, classes), size=300)
+    shown = picture_of(fig.layout.images[0], (300, 233))
+    palette = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in study.legend.colours])
+    assert np.array_equal(shown, palette[classes[1::3, 1::3]])
+
+
+def test_maps_of_two_areas_are_not_put_in_one_figure(season_of_maps):
+    from dataclasses import replace
+
+    other = replace(season_of_maps[1], info=season_of_maps[1].info | {"area": "right"})
+    with pytest.raises(maps.MapError, match="one area, year and legend"):
+        maps.prediction_map([season_of_maps[0], other])
+
+
+def test_the_animated_season_has_a_frame_a_date_and_can_be_shown(season_of_maps, labels, tmp_path, book):
+    path = maps.season(season_of_maps, tmp_path / "season.gif", labels=labels)
+    with Image.open(path) as gif:
+        assert gif.n_frames == 2
+        assert gif.size[0] == maps.WIDTH
+    maps.show(path, "The season")
+    assert '<img alt="The season" src="data:image/gif;base64,' in book[0]
+    assert [f.name for f in tmp_path.iterdir()] == ["season.gif"]
+    with pytest.raises(maps.MapError, match=r"ends in \.gif"):
+        maps.season(season_of_maps, tmp_path / "season.png")
+
+
+@pytest.mark.parametrize("normalise", ["truth", "prediction", "all", None])
+def test_a_confusion_says_how_it_is_normalised_and_keeps_the_counts(study, normalise):
+    counts = np.random.default_rng(6).integers(0, 50, (7, 7))
+    counts[2], counts[:, 3] = 0, 0
+    fig = maps.confusion(Confusion.from_counts(counts, study.legend), normalise, study=study)
+    heat = fig.data[0]
+    assert np.array_equal(np.asarray(heat.customdata)[..., 0], counts)
+    over = {"truth": counts.sum(1, keepdims=True), "prediction": counts.sum(0), "all": counts.sum(), None: 1}
+    with np.errstate(invalid="ignore"):
+        expected = np.nan_to_num(counts / over[normalise])
+    assert np.allclose(heat.z, expected)
+    words = {"truth": "rows sum to 1", "prediction": "columns sum to 1", "all": "of all samples", None: "samples"}
+    assert words[normalise] in fig.layout.title.text
+    assert fig.layout.yaxis.autorange == "reversed"
+
+
+def test_scores_by_date_show_the_crops_and_the_baseline(study):
+    table = pd.DataFrame(
+        {"samples": [10, 10], "accuracy": [0.5, 0.9], "accuracy_low": [0.4, 0.8], "accuracy_high": [0.6, 1.0],
+         "crops_accuracy": [0.6, 0.2], "majority_accuracy": [0.4, 0.8]},
+        index=pd.to_datetime(["2019-05-01", "2019-09-01"]),
+    )  # fmt: skip
+    lines = {t.name: list(t.y) for t in maps.by_date(table, study=study).data if t.name}
+    assert lines["all classes"] == [0.5, 0.9]
+    assert lines["crops only"] == [0.6, 0.2]
+    assert lines["always the commonest class"] == [0.4, 0.8]
+    both = maps.by_date({"CNN": table, "forest": table}, study=study)
+    assert {"CNN, all classes", "forest, crops only"} <= {t.name for t in both.data}
+
+
+def test_learning_curves_mark_the_epoch_of_least_validation_loss():
+    history = {"loss": [3, 2, 1], "val_loss": [3, 1.5, 2], "accuracy": [0.1, 0.5, 0.6], "val_accuracy": [0.1, 0.4, 0.3]}
+    fig = maps.learning_curves(history)
+    stars = [t for t in fig.data if t.marker.symbol == "star"]
+    assert [(s.x[0], s.y[0]) for s in stars] == [(2, 1.5), (2, 0.4)]
+    assert maps.SIMULATED not in str(fig.layout.annotations)
+
+
+def test_reliability_and_bars_hold_what_the_tables_hold(study):
+    table = pd.DataFrame(
+        {"low": [0.4, 0.9], "high": [0.5, 1.0], "samples": [10, 30], "confidence": [0.45, 0.95], "accuracy": [0.4, 0.8]}
+    )
+    points = next(t for t in maps.reliability(table, study=study).data if t.name == "model")
+    assert list(points.x) == [0.45, 0.95]
+    assert list(points.y) == [0.4, 0.8]
+    matrix = Confusion.from_counts(np.diag([5, 0, 3]), ["a", "b", "c"])
+    (bar,) = maps.score_bars({"model": matrix}).data
+    assert [v if v == v else None for v in bar.y] == [1.0, None, 1.0]

@@ -17,7 +17,9 @@ from arsetlib.evaluation.blocks import score_interval
 from arsetlib.evaluation.comparison import compare
 from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_crops
 from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
+from arsetlib.evaluation.facts import Facts
 from arsetlib.evaluation.importance import leave_one_out, permutation_importance
+from arsetlib.evaluation.page import Report, report
 from arsetlib.evaluation.predictions import Predictions
 from arsetlib.evaluation.probabilities import (
     Temperature,
@@ -28,12 +30,16 @@ from arsetlib.evaluation.probabilities import (
     reliability,
     top_k,
 )
+from arsetlib.evaluation.saved import Evaluated, evaluated, report_of
 
 __all__ = [
     "Areas",
     "Confusion",
+    "Evaluated",
     "EvaluationError",
+    "Facts",
     "Predictions",
+    "Report",
     "Temperature",
     "allocate",
     "block_areas",
@@ -44,6 +50,7 @@ __all__ = [
     "calibration_error",
     "compare",
     "earliest_dates",
+    "evaluated",
     "f1_by_date",
     "leave_one_out",
     "log_loss",
@@ -51,6 +58,8 @@ __all__ = [
     "permutation_importance",
     "published",
     "reliability",
+    "report",
+    "report_of",
     "sample_size",
     "score_interval",
     "score_table",

@@ -20,7 +20,7 @@ def majority(truth: Predictions | Confusion, training=None) -> Confusion:
     """What always naming one class would score: the baseline beside every score.
 
     Args:
-        truth: What is scored.
+        truth: What is scored. Of ``confusion.only(crops)`` the baseline names one of the crops.
         training: (K,) samples or shares of each class in training, whose commonest class is named. None names the
             commonest class of the truth itself: the best that any constant answer can do.
 
@@ -30,7 +30,7 @@ def majority(truth: Predictions | Confusion, training=None) -> Confusion:
     confusion = truth.confusion() if isinstance(truth, Predictions) else truth
     support = confusion.support
     counts = np.zeros_like(confusion.counts)
-    counts[:, _commonest(training, support)] = support
+    counts[:, _commonest(training, support, confusion.scored)] = support
     return Confusion(counts, confusion.keys, confusion.names, confusion.scored)
 
 
@@ -176,16 +176,17 @@ def earliest_dates(
 _INDEX = {"last": "date", "start": "window starts", "day_of_year": "window starts on day"}
 
 
-def _commonest(training, support: np.ndarray) -> int:
+def _commonest(training, support: np.ndarray, scored: np.ndarray | bool = True) -> int:
+    """Number of the commonest class of training, or of the truth, among those that are scored."""
     if training is None:
-        return int(support.argmax())
+        return int(np.where(scored, support, -1).argmax())
     training = np.asarray(training, np.float64)
     if training.shape != support.shape or not np.nan_to_num(training).sum() > 0:
         raise EvaluationError(
             f"Expected the training samples of each of {len(support)} classes, received {training.tolist()}. "
             "A Loader has them as class_counts."
         )
-    return int(training.argmax())
+    return int(np.where(scored, training, -1).argmax())
 
 
 def _counts_by_block(predictions: Predictions, by: str):

@@ -26,6 +26,8 @@ _HOMES = {
     "comparison": ("compare",),
     "prediction": ("predict",),
     "products": ("MapError", "Prediction", "open_prediction", "predictions"),
+    "seasons": ("prediction_map", "season"),
+    "scores": ("by_date", "confusion", "learning_curves", "reliability", "score_bars"),
     "neighbourhood": ("Bayes", "Majority"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

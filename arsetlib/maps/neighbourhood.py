@@ -65,7 +65,7 @@ class Bayes:
         fraction: Of the neighbours that form the prior, those with the highest log-odds of the class.
     """
 
-    size: int = 7
+    size: int = 5
     smoothness: float = 20.0
     fraction: float = 0.5
 

@@ -5,10 +5,12 @@ Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import itertools
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,7 +31,7 @@ def show(thing, alt):
     copy of Plotly once. A matplotlib figure becomes a picture, a pandas table one whose columns sort when clicked.
 
     Args:
-        thing: A Plotly figure, a matplotlib figure or a pandas table.
+        thing: A Plotly figure, a matplotlib figure, a pandas table, or the path of a picture, such as an animated GIF.
         alt: What it shows, in a sentence.
 
     Lab: part1_build_dataset.
@@ -135,10 +137,17 @@ def _html(thing, alt):
         )  # fmt: skip
         head = f'<figure class="arset-figure" role="img" aria-label="{said}" style="max-width:{WIDTH}px">'
         return f"{head}{body}</figure>"
+    source = _file(thing) if isinstance(thing, str | Path) else _picture(thing)
     return (
         f'<figure class="arset-figure" style="max-width:{WIDTH}px">'
-        f'<img alt="{said}" src="{_picture(thing)}" style="width:100%;height:auto"></figure>'
+        f'<img alt="{said}" src="{source}" style="width:100%;height:auto"></figure>'
     )
+
+
+def _file(path):
+    """A picture file as a data URI, so that the page needs no other file."""
+    path = Path(path)
+    return f"data:image/{path.suffix[1:]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _picture(fig):

@@ -52,7 +52,7 @@ def chip(scene, area, *combinations, study, size=EYE):
             picture[~np.all([shown[name] > 0 for name in bands], axis=0)] = 128
             ax.imshow(picture, extent=extent, interpolation="nearest")
             ax.set_title(f"{_combination_name(bands)}: {', '.join(bands)}")
-            _map_furniture(ax, area, extent, study.simulated)
+            map_furniture(ax, area, extent, study.simulated)
         fig.suptitle(f"{area.name.get('en', area.key)}, {date_of(scene.day):%-d %B %Y}", fontsize=12)
     return fig
 
@@ -84,7 +84,7 @@ def labels_map(labels, area, *, study, legend=None, size=EYE, most=12):
         fig, (ax, beside) = _panels((0.66, 0.34), codes.shape[0] / codes.shape[1])
         ax.imshow(picture, extent=extent, interpolation="nearest")
         ax.set_title(f"{area.name.get('en', area.key)}, labels of {labels.year}")
-        _map_furniture(ax, area, extent, study.simulated)
+        map_furniture(ax, area, extent, study.simulated)
         handles = [
             Patch(facecolor=colours[i], edgecolor=INK, linewidth=0.4, label=f"{names[i]} {_percent(share[i])}")
             for i in order[:most]
@@ -106,7 +106,7 @@ def _panels(widths, aspect):
     return fig, fig.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
 
 
-def _map_furniture(ax, area, extent, simulated):
+def map_furniture(ax, area, extent, simulated):
     """Scale bar, north arrow, no ticks; and a stamp where the picture is simulated."""
     west, east, south, north = extent
     ax.set_xticks([])

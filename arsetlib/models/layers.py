@@ -39,6 +39,33 @@ class Blank(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("arsetlib")
+class Gaps(layers.Layer):
+    """Forget some of the steps that were seen, in training only: (B, T) bool → (B, T) bool.
+
+    Clouds fall elsewhere next year. A model that has met many patterns of gaps leans on no single date.
+
+    Args:
+        rate: Share of the steps that are forgotten.
+    """
+
+    def __init__(self, rate: float, **options):
+        super().__init__(**options)
+        if not 0 <= rate < 1:
+            raise ValueError(f"Expected a share from 0 to below 1, received {rate}.")
+        self.rate = rate
+        self.draws = keras.random.SeedGenerator()
+
+    def call(self, seen, training=None):
+        if not training or not self.rate:
+            return seen
+        keep = keras.random.uniform(ops.shape(seen), dtype="float32", seed=self.draws) >= self.rate
+        return ops.logical_and(seen, keep)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+
+@keras.saving.register_keras_serializable("arsetlib")
 class Calendar(layers.Layer):
     """The day of each step as waves: (B,) day of the year of the window's start → (B, T, size).
 
@@ -51,22 +78,28 @@ class Calendar(layers.Layer):
         step_days: Width of a step, days.
         size: Channels, even.
         longest: See above.
+        shift: In training the whole window is early or late by up to so many days, drawn for each sample: one year's
+            spring is not the next one's.
     """
 
-    def __init__(self, steps: int, step_days: int, size: int, longest: float | None = 1000.0, **options):
+    def __init__(
+        self, steps: int, step_days: int, size: int, longest: float | None = 1000.0, shift: float = 0.0, **options
+    ):
         super().__init__(**options)
         if size < 2 or size % 2:
             raise ValueError(f"Expected an even size of at least 2, received {size}.")
         self.steps, self.step_days, self.size, self.longest = steps, step_days, size, longest
+        self.shift, self.draws = shift, keras.random.SeedGenerator()
 
-    def call(self, day_of_year):
+    def call(self, day_of_year, training=None):
         pair = np.arange(self.size // 2)
-        if self.longest is None:
-            rate = 2 * math.pi * (pair + 1) / 365.25
-        else:
-            rate = self.longest ** (-2 * pair / self.size)
+        yearly = self.longest is None
+        rate = 2 * math.pi * (pair + 1) / 365.25 if yearly else self.longest ** (-2 * pair / self.size)
         offset = np.arange(self.steps) * self.step_days  # (T,)
-        day = ops.cast(day_of_year, "float32")[:, None] + ops.convert_to_tensor(offset.astype("float32"))
+        day = ops.cast(day_of_year, "float32")
+        if training and self.shift:
+            day = day + keras.random.uniform(ops.shape(day), -self.shift, self.shift, dtype="float32", seed=self.draws)
+        day = day[:, None] + ops.convert_to_tensor(offset.astype("float32"))
         angle = day[:, :, None] * ops.convert_to_tensor(rate.astype("float32"))  # (B, T, size / 2)
         return ops.cast(ops.concatenate([ops.sin(angle), ops.cos(angle)], -1), self.compute_dtype)
 
@@ -74,8 +107,21 @@ class Calendar(layers.Layer):
         return (shape[0], self.steps, self.size)
 
     def get_config(self):
-        own = ("steps", "step_days", "size", "longest")
+        own = ("steps", "step_days", "size", "longest", "shift")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+
+@keras.saving.register_keras_serializable("arsetlib")
+class StepVector(layers.Layer):
+    """Add a learned vector to each step, so that its place in the window is known: (B, T, D) → (B, T, D)."""
+
+    def build(self, shape):
+        start = keras.initializers.RandomNormal(stddev=0.02)
+        self.vector = self.add_weight(name="vector", shape=shape[1:], initializer=start)
+        self.built = True
+
+    def call(self, h):
+        return h + ops.cast(self.vector, h.dtype)
 
 
 @keras.saving.register_keras_serializable("arsetlib")

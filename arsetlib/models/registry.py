@@ -39,18 +39,19 @@ class Kind:
     paper: str
 
 
+BOTH = ("seen", "day_of_year")
 KINDS = {
-    "toy": Kind("series", (), 390, "One convolution, to see how shapes run", "Course slides"),
-    "original": Kind("series", (), 50_455, "Two convolutions, the course's CNN of 2024", "ARSET 2024"),
-    "tempcnn": Kind("series", (), 441_607, "Three convolutions with batch normalisation", "Pelletier et al. 2019"),
-    "ltae": Kind("attention", ("seen", "day_of_year"), 61_127, "One learned query per head", "Garnot & Landrieu 2020"),
-    "transformer": Kind("attention", ("seen", "day_of_year"), 68_359, "Every step looks at every step", "Vaswani et al. 2017"),
-    "lstm": Kind("recurrent", ("seen", "day_of_year"), 42_375, "Reads step after step, with a gated memory", "Hochreiter & Schmidhuber 1997"),
-    "gru": Kind("recurrent", ("seen", "day_of_year"), 32_391, "The LSTM with two gates fewer", "Cho et al. 2014"),
+    "toy": Kind("series", (), 390, "One convolution, to see how shapes run", "ARSET 2024, slides"),
+    "original": Kind("series", (), 50_455, "Two convolutions: the course's CNN of 2024", "ARSET 2024"),
+    "tempcnn": Kind("series", (), 441_607, "Three convolutions, batch normalisation", "Pelletier et al. 2019"),
+    "ltae": Kind("attention", BOTH, 64_199, "Attention with one learned query a head", "Garnot & Landrieu 2020"),
+    "transformer": Kind("attention", BOTH, 69_895, "Every step looks at every step", "Vaswani et al. 2017"),
+    "lstm": Kind("recurrent", BOTH, 42_375, "Step after step, a gated memory", "Hochreiter & Schmidhuber 1997"),
+    "gru": Kind("recurrent", BOTH, 32_391, "The LSTM with fewer gates", "Cho et al. 2014"),
     "majority": Kind("baselines", (), None, "Always the commonest class", ""),
-    "random_forest": Kind("baselines", ("seen", "day_of_year"), None, "Trees that vote, on the flat window", "Breiman 2001"),
-    "gradient_boosting": Kind("baselines", ("seen", "day_of_year"), None, "Trees that mend each other, on the flat window", "Friedman 2001"),
-}  # fmt: skip
+    "random_forest": Kind("baselines", BOTH, None, "Trees that vote", "Breiman 2001"),
+    "gradient_boosting": Kind("baselines", BOTH, None, "Trees that mend each other", "Friedman 2001"),
+}
 
 
 def names() -> list[str]:

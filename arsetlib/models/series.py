@@ -11,7 +11,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from arsetlib.models.layers import Blank, Calendar
+from arsetlib.models.layers import Blank, Calendar, Gaps
 from arsetlib.models.registry import ModelError
 
 
@@ -20,7 +20,7 @@ def toy(steps: int, bands: int, classes: int, step_days: int = 5, *, filters: in
     """One convolution and two dense layers, small enough to count its parameters by hand.
 
     With 20 steps and 6 classes, as on the slides: 183 + 0 + 0 + 100 + 66 = 349 parameters, and the outputs are
-    (16, 3), (3, 3), (9,), (10,), (6,). With the course's season: 390.
+    (16, 3), (3, 3), (9,), (10,), (6,). 390 parameters for the course's season.
 
     The trap: Keras' default padding is ``"valid"``, which shortens a series by ``kernel - 1`` steps, and pooling drops
     what does not fill a whole ``pool``. Of fewer than ``kernel + pool - 1`` steps nothing is left.
@@ -91,8 +91,10 @@ def original(steps: int, bands: int, classes: int, step_days: int = 5, *, filter
 
 def tempcnn(steps: int, bands: int, classes: int, step_days: int = 5, *, filters: int = 64, kernel: int = 5,
             blocks: int = 3, units: int = 256, dropout: float = 0.5, l2: float = 1e-6, seen: bool = False,
-            calendar: bool = False) -> keras.Model:  # fmt: skip
+            calendar: bool = False, gaps: float = 0.0, shift: float = 0.0) -> keras.Model:  # fmt: skip
     """TempCNN: three blocks of convolution, batch normalisation, ReLU and dropout, then one dense block.
+
+    441,607 parameters for the course's season, most of them where the flat series meets the dense block.
 
     Args:
         filters: Filters of each convolution.
@@ -103,6 +105,8 @@ def tempcnn(steps: int, bands: int, classes: int, step_days: int = 5, *, filters
         l2: Weight decay of the paper.
         seen: Also take which steps were seen: what was not is 0, and one channel more says so.
         calendar: Also take the day of the year: four channels more, waves of a year and of half a year.
+        gaps: With ``seen``, the share of the steps that training forgets, see ``layers.Gaps``.
+        shift: With ``calendar``, days by which training moves it, see ``layers.Calendar``.
 
     Paper: C. Pelletier, G. Webb & F. Petitjean, Temporal convolutional neural network for the classification of
     satellite image time series, Remote Sensing 11(5), 523, 2019.
@@ -113,10 +117,10 @@ def tempcnn(steps: int, bands: int, classes: int, step_days: int = 5, *, filters
     inputs, x = {"series": series}, series  # (B, 24, 12)
     if seen:
         inputs["seen"] = keras.Input((steps,), dtype="bool", name="seen")
-        x = Blank(flag=True)(x, inputs["seen"])  # (B, 24, 13)
+        x = Blank(flag=True)(x, Gaps(gaps)(inputs["seen"]))  # (B, 24, 13)
     if calendar:
         inputs["day_of_year"] = keras.Input((), dtype="int32", name="day_of_year")
-        x = layers.Concatenate()([x, Calendar(steps, step_days, 4, None)(inputs["day_of_year"])])  # (B, 24, + 4)
+        x = layers.Concatenate()([x, Calendar(steps, step_days, 4, None, shift)(inputs["day_of_year"])])  # (B, 24, + 4)
     decay = {"kernel_regularizer": keras.regularizers.L2(l2)} if l2 else {}
     for _ in range(blocks):
         x = layers.Conv1D(filters, kernel, padding="same", use_bias=False, **decay)(x)  # (B, 24, 64)

@@ -35,6 +35,7 @@ from arsetlib.pixels.table import (
     stream,
     write,
 )
+from arsetlib.pixels.wide import from_wide
 
 __all__ = [
     "BLOCK_M",
@@ -55,6 +56,7 @@ __all__ = [
     "dataset",
     "files",
     "format_summary",
+    "from_wide",
     "make_batch",
     "pixel_id",
     "ragged",

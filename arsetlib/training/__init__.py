@@ -10,5 +10,7 @@ Lab: part3_train_and_test.
 
 from arsetlib.training.fit import fit
 from arsetlib.training.run import TrainingError
+from arsetlib.training.search import Search, search
+from arsetlib.training.transfer import fine_tune, learning_curve, mean_and_spread
 
-__all__ = ["TrainingError", "fit"]
+__all__ = ["Search", "TrainingError", "fine_tune", "fit", "learning_curve", "mean_and_spread", "search"]

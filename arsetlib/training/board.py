@@ -18,7 +18,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from arsetlib.training.callbacks import MacroF1
+from arsetlib.training.callbacks import MacroF1, value_of
 
 
 def boards(logs: Path, plan: dict, legend, profile: tuple[int, int] | int | None) -> list[keras.callbacks.Callback]:
@@ -71,7 +71,7 @@ class ConfusionImage(keras.callbacks.Callback):
         import tensorflow as tf
 
         metric = next(m for m in every_metric(self.model) if isinstance(m, MacroF1))
-        png = picture(metric.counts.numpy(), self.names)
+        png = picture(value_of(metric.counts), self.names)
         with self.writer.as_default():
             tf.summary.image("confusion", tf.image.decode_png(png, channels=3)[None], step=epoch)
         self.writer.flush()

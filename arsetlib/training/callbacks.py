@@ -139,7 +139,7 @@ class Backup(keras.callbacks.BackupAndRestore):
 
     def on_epoch_end(self, epoch, logs=None):
         now = time.perf_counter()
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(value_of(self.model.optimizer.learning_rate))
         values = {**(logs or {}), "learning_rate": rate, "seconds": now - self.began}
         self.began = now
         for name, value in values.items():
@@ -154,7 +154,7 @@ class Backup(keras.callbacks.BackupAndRestore):
         part, final = self.folder / f"epoch-{epoch + 1:05}.partial", self.folder / f"epoch-{epoch + 1:05}"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        save(part / "state.npz", [v.numpy() for v in self._variables()])
+        save(part / "state.npz", [value_of(v) for v in self._variables()])
         stopping = self.stopping
         save(part / "best.npz", stopping.best_weights or [])
         state = {
@@ -190,6 +190,11 @@ class Backup(keras.callbacks.BackupAndRestore):
         self.history.update(state["history"])
         # A run that was killed between stopping and saving has no epoch left to do.
         self.model._initial_epoch = self.params["epochs"] if state["stopped"] else state["epoch"]
+
+
+def value_of(variable) -> np.ndarray:
+    """Its value, on one device or mirrored on several."""
+    return ops.convert_to_tensor(variable).numpy()
 
 
 def save(file: Path, arrays: list[np.ndarray]) -> None:

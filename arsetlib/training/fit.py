@@ -31,7 +31,7 @@ def fit(
     folder: str | Path | None = None,
     epochs: int | None = None,
     batch: int = 1024,
-    patience: int = 6,
+    patience: int | None = None,
     monitor: str = "val_loss",
     learning_rate=1e-3,
     optimizer="adam",
@@ -78,7 +78,8 @@ def fit(
         folder: Where the run is kept, see ``arsetlib.training.run``; None keeps nothing.
         epochs: At most so many; 40 by default. For a baseline, how many epochs of windows it is fitted on; 4.
         batch: Samples a step, over all devices.
-        patience: Epochs without improvement after which training stops; less than ``epochs``.
+        patience: Epochs without improvement after which training stops; less than ``epochs``. None takes 6, or fewer
+            where there are no more than 6 epochs.
         monitor: What must improve, such as ``"val_loss"`` or ``"val_macro_f1"``.
         learning_rate: A number or a ``keras.optimizers.schedules`` object.
         optimizer: Name of a Keras optimiser.
@@ -112,9 +113,18 @@ def fit(
     from arsetlib import models
 
     options = options or {}
-    baseline = isinstance(name_or_model, models.Baseline) or _is_baseline(name_or_model)
-    epochs = epochs or (BASELINE_EPOCHS if baseline else 40)
-    _check(sides, epochs, patience, loss, missing, baseline)
+    baseline = _is_baseline(name_or_model)
+    if epochs is None:
+        epochs = BASELINE_EPOCHS if baseline else 40
+    if patience is None:
+        patience = max(min(6, epochs - 1), 1)
+    elif not baseline and not 1 <= patience < epochs:
+        raise TrainingError(
+            f"Expected a patience from 1 to {epochs - 1}, less than the {epochs} epochs, received {patience}: "
+            f"EarlyStopping could never fire, and the last weights would be kept instead of the best. "
+            f"Lower patience or raise epochs."
+        )
+    _check(sides, epochs, loss, missing)
     scaler = scaler or Scaler.fit(sides["train"])
     given = name_or_model if not isinstance(name_or_model, str) else None
     plan = {
@@ -173,7 +183,7 @@ def fit(
     name = name_or_model if given is None else getattr(given, "name", type(given).__name__)
     trained = models.Trained(
         model=model, name=name, scaler=scaler, study=study, choose=choose, fill=fill, history=history,
-        notes=facts_of_run | (notes or {}),
+        notes=facts_of_run | (notes or {}), options=options,
     )  # fmt: skip
     kept.finish(trained)
     return trained
@@ -212,12 +222,12 @@ def _train(
     bar = [_bar(epochs)] if progress else []
     order = [epoch, StopAtNaN(loader, epoch), *callbacks, *filter(None, [best]), *shown, stopping, *bar, backup]
     model.fit(
-        loader.dataset(epoch=lambda: epoch.number),
+        _shared(loader, loader.dataset(epoch=lambda: epoch.number), strategy),
         epochs=epochs,
         callbacks=order,
         verbose=0,
         shuffle=False,  # the loader does
-        **_validation(fixed),
+        **_validation(fixed, strategy),
     )
     return stopping.best_epoch + 1
 
@@ -248,13 +258,30 @@ def _in_float32(model, build):
     return plain
 
 
-def _validation(fixed: Loader) -> dict:
+def _shared(loader: Loader, data, strategy):
+    """The batches of an epoch, without the last, smaller one where devices cannot share it evenly."""
+    devices = strategy.num_replicas_in_sync if strategy else 1
+    if devices == 1:
+        return data
+    count, batch = len(loader.rows), loader.batch_size
+    if batch % devices or count < batch:
+        raise TrainingError(
+            f"Expected a batch that {devices} devices share evenly and {count} training samples fill, received "
+            f"{batch}. Take {max(min(batch, count) // devices, 1) * devices}."
+        )
+    return data.take(count // batch) if count % batch % devices else data
+
+
+def _validation(fixed: Loader, strategy) -> dict:
     """The validation windows as arguments of Keras's fit: in memory where they are small."""
     steps, channels = fixed.study.season.steps, len(fixed.study.channels)
     if len(fixed.rows) * steps * channels * 4 > IN_MEMORY:
         return {"validation_data": fixed.dataset(epoch=0)}
     x, y = joined(fixed)
-    return {"validation_data": (x, y), "validation_batch_size": fixed.batch_size}
+    devices = strategy.num_replicas_in_sync if strategy else 1
+    # Keras looks at the first batch of several devices and asks that they share it evenly.
+    size = max(min(fixed.batch_size, len(y)) // devices, 1) * devices
+    return {"validation_data": (x, y), "validation_batch_size": size}
 
 
 def joined(loader: Loader) -> tuple:
@@ -348,15 +375,19 @@ def _fit_baseline(model, loader, fixed, epochs, history, study, progress) -> Non
     history["seconds"] = [time.perf_counter() - began]
 
 
-def _is_baseline(name) -> bool:
-    """Whether a name means a baseline, before any network is built."""
-    return isinstance(name, str) and name in ("majority", "random_forest", "gradient_boosting")
+def _is_baseline(name_or_model) -> bool:
+    """Whether a name or model is a baseline; known before any network is built."""
+    from arsetlib.models import registry
+
+    if isinstance(name_or_model, str):
+        return registry.is_baseline(name_or_model)
+    return not hasattr(name_or_model, "get_weights")
 
 
 # What is refused, and what is told
 
 
-def _check(sides, epochs, patience, loss, missing, baseline) -> None:
+def _check(sides, epochs, loss, missing) -> None:
     for side in ("train", "validation"):
         if side not in sides or not len(sides[side]):
             have = {name: len(rows) for name, rows in sides.items()}
@@ -366,12 +397,6 @@ def _check(sides, epochs, patience, loss, missing, baseline) -> None:
             )
     if epochs < 1:
         raise TrainingError(f"Expected at least one epoch, received {epochs}.")
-    if not baseline and not 1 <= patience < epochs:
-        raise TrainingError(
-            f"Expected a patience from 1 to {epochs - 1}, less than the {epochs} epochs, received {patience}: "
-            f"EarlyStopping could never fire, and the last weights would be kept instead of the best. "
-            f"Lower patience or raise epochs."
-        )
     for name, value, known in (("loss", loss, LOSSES), ("missing", missing, ("refuse", "allow"))):
         if value not in known:
             raise TrainingError(f"Expected {name} = {' or '.join(map(repr, known))}, received {value!r}.")
@@ -394,7 +419,7 @@ def _identity(model) -> dict:
     if hasattr(model, "get_weights"):
         trainable = [bool(layer.trainable) for layer in model.layers]
         return {"name": model.name, "weights": digest_arrays(model.get_weights()), "trainable": trainable}
-    return {"name": type(model).__name__}
+    return {"name": model.name, "options": model.options}
 
 
 def _versions(baseline: bool) -> dict[str, str]:

@@ -1,0 +1,166 @@
+"""What a report tells of one model, as tables; and the same as JSON.
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from dataclasses import dataclass, fields, is_dataclass
+
+import numpy as np
+import pandas as pd
+
+from arsetlib.evaluation.areas import Areas, block_areas
+from arsetlib.evaluation.confusion import Confusion, EvaluationError
+from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
+from arsetlib.evaluation.predictions import Predictions
+from arsetlib.evaluation.probabilities import calibration, reliability, top_k
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is told of one model.
+
+    Attributes:
+        summary: The one row of ``score_table(p, "all")`` with ``top_2``, ``balanced_accuracy``, ``kappa``.
+        confusion, classes: Counts, and the table by class.
+        majority, crops_majority: What always naming one class would score, of all samples and of the crops alone.
+        dates, f1, earliest, blocks: See ``by_date``, ``f1_by_date``, ``earliest_dates``, ``by_block``.
+        calibration, reliability: Scores of the probabilities, and the table of bins.
+        areas, areas_date: Area estimates on the date with the best macro-F1 of the crops.
+        history: Lists by epoch, as Keras gives them; empty where unknown.
+        notes: What else is known of the model.
+    """
+
+    summary: pd.Series
+    confusion: Confusion
+    classes: pd.DataFrame
+    majority: Confusion
+    crops_majority: Confusion
+    majority_names: str
+    crops: list[str]
+    dates: pd.DataFrame
+    f1: pd.DataFrame
+    earliest: pd.DataFrame
+    blocks: pd.DataFrame
+    calibration: dict[str, float]
+    reliability: pd.DataFrame
+    areas: Areas
+    areas_date: datetime.date
+    history: dict
+    notes: dict
+
+    @classmethod
+    def of(
+        cls, predictions: Predictions, *, training=None, mapped=None, unit=None, f1: float = 0.8, repeats: int = 500,
+        seed: int = 0, history: dict | None = None, notes: dict | None = None,
+    ) -> Facts:  # fmt: skip
+        """Collect; see ``report`` for the arguments."""
+        if not len(predictions):
+            raise EvaluationError("Expected predictions to report on, received none. Does the side have rows?")
+        confusion = predictions.confusion()
+        whole = score_table(predictions, "all", training=training, repeats=repeats, seed=seed)
+        crops = [i for i, name in enumerate(confusion.names) if name in whole.attrs["crops"]]
+        dates = by_date(predictions, training=training, repeats=repeats, seed=seed)
+        best = dates.crops_macro_f1.fillna(dates.macro_f1).idxmax() if len(dates) > 1 else dates.index[0]
+        on = predictions.pick(predictions.last == (best - datetime.date(1970, 1, 1)).days)
+        summary = whole.iloc[0].copy()
+        summary["balanced_accuracy"], summary["kappa"] = confusion.balanced_accuracy, confusion.kappa
+        summary["top_2"] = top_k(predictions, min(2, len(predictions.legend.classes)))
+        return cls(
+            summary=summary,
+            confusion=confusion,
+            classes=confusion.table(),
+            majority=majority(confusion, training),
+            crops_majority=majority(confusion.only(crops), training),
+            majority_names=whole.attrs["majority"],
+            crops=whole.attrs["crops"],
+            dates=dates,
+            f1=f1_by_date(predictions),
+            earliest=earliest_dates(predictions, f1),
+            blocks=by_block(predictions, training=training),
+            calibration=calibration(predictions),
+            reliability=reliability(predictions),
+            areas=block_areas(on, mapped, unit=unit, repeats=max(repeats, 2), seed=seed),
+            areas_date=best,
+            history=dict(history or {}),
+            notes=dict(notes or {}),
+        )
+
+    def __str__(self) -> str:
+        """The tables of one page of text."""
+        s, base = self.summary, self.majority
+        shown = {
+            "accuracy": "accuracy",
+            "macro_f1": "macro-F1",
+            "crops_accuracy": "crops",
+            "crops_macro_f1": "crops F1",
+        }
+        dates = self.dates[[*shown, "majority_accuracy"]].rename(columns={**shown, "majority_accuracy": "majority"})
+        earliest = self.earliest[["date", "stays", "best_f1"]].astype({"date": object, "stays": object})
+        earliest = earliest.map(lambda v: "-" if pd.isna(v) else f"{v:%Y-%m-%d}" if hasattr(v, "year") else f"{v:.3f}")
+        low, high = s.get("accuracy_low", np.nan), s.get("accuracy_high", np.nan)
+        between = "" if low != low else f" ({low:.3f} to {high:.3f}, drawing {s.blocks:.0f} blocks)"
+        parts = [
+            f"{s.samples:,.0f} predictions: accuracy {s.accuracy:.3f}{between}, macro-F1 {s.macro_f1:.3f}, "
+            f"top two {s.top_2:.3f}, calibration error {self.calibration['calibration_error']:.3f}",
+            f"majority baseline: accuracy {base.accuracy:.3f}, macro-F1 {base.macro_f1:.3f}",
+            f"crops are {', '.join(self.crops)}\n\nBy date of prediction",
+            dates.to_string(float_format="{:.3f}".format, na_rep="-"),
+            "\nClass by class",
+            self.classes.rename_axis(None).to_string(float_format="{:.3f}".format, na_rep="-"),
+            f"\nEarliest date with an F1 of {self.earliest.attrs['f1']:g}, and from when it stays",
+            earliest.rename_axis(None).to_string(),
+        ]
+        return "\n".join(parts)
+
+    def as_dict(self) -> dict:
+        """JSON values; a score without meaning is null."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["confusion"] = {
+            "rows": "truth",
+            "columns": "predicted",
+            "classes": list(self.confusion.names),
+            "counts": self.confusion.counts.tolist(),
+            "normalised_by_truth": self.confusion.normalised("truth").to_numpy().tolist(),
+        }
+        values["majority"] = {"names": self.majority_names} | self.majority.summary()
+        values["crops_majority"] = self.crops_majority.summary()
+        values["areas"] = {"date": self.areas_date, **{f.name: getattr(self.areas, f.name) for f in fields(Areas)}}
+        for name in ("majority_names", "areas_date"):
+            del values[name]
+        return plain(values)
+
+
+def plain(value):
+    """A value as JSON takes it: tables as rows, dates as text, NaN as null, floats to seven digits."""
+    if isinstance(value, pd.DataFrame):
+        return [plain(row) for row in value.reset_index().to_dict("records")]
+    if isinstance(value, pd.Series):
+        return plain(value.to_dict())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(v) for v in value]
+    if value is None or value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.date().isoformat()
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    if isinstance(value, str | int | bool):
+        return value
+    return str(value)
+
+
+def to_json(facts: dict) -> str:
+    return json.dumps(plain(facts), indent=1, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,251 @@
+"""Take a trained model elsewhere: fine-tune it on a few labels, and see how many labels are enough.
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from arsetlib.samples import Loader, Rows, Scaler, kfold
+from arsetlib.study import Study
+from arsetlib.training.fit import fit
+from arsetlib.training.run import TrainingError
+
+HELD_BACK = 0.2  # share of the labels that tells when to stop
+METHODS = ("fine-tuned", "from scratch", "random forest", "majority")
+
+
+def fine_tune(
+    trained,
+    rows: Rows | dict[str, Rows],
+    study: Study,
+    *,
+    freeze: str | Sequence[str] | None = None,
+    scaler: str = "keep",
+    learning_rate: float = 3e-4,
+    epochs: int = 60,
+    patience: int = 10,
+    batch: int = 32,
+    seed: int = 0,
+    notes: dict | None = None,
+    **options,
+):
+    """Go on training a model on the labels of another place or year.
+
+    Where the study's legend has other classes, the last layer is replaced by a new one; the layers before, which know
+    what a season looks like, keep what they have learned.
+
+    Args:
+        trained: A ``models.Trained`` of a network.
+        rows: Labelled rows of the new place. A fifth of each class is held back to tell when to stop; it is too small
+            and too near for a score, so test on other blocks. Or sides with ``train`` and ``validation``.
+        study: Of the new place: the same steps and channels; the legend may differ.
+        freeze: Layers that keep their weights: ``"body"`` all but the last, or names of layers; None trains all.
+        scaler: ``"keep"`` that of the model, so that a reflectance means what it did; ``"refit"`` on the new rows,
+            where the sensor or the processing differ. With few labels keep it: statistics of 20 points are noise.
+        learning_rate: Low, so that what was learned is bent, not overwritten.
+        epochs, patience, batch, seed, notes, **options: See ``fit``.
+
+    Returns:
+        A ``models.Trained`` with the new study; the one that was given is not changed.
+
+    Raises:
+        TrainingError: Steps or channels differ, no such layer, the model is a baseline, or what ``fit`` refuses.
+
+    Lab: part3_train_and_test.
+    """
+    import keras
+
+    if scaler not in ("keep", "refit"):
+        raise TrainingError(f"Expected scaler = 'keep' or 'refit', received {scaler!r}.")
+    sides = rows if isinstance(rows, dict) else held_back(rows, study, seed)
+    keras.utils.set_random_seed(seed)
+    network = adapted(trained, study)
+    _freeze(network, freeze)
+    kept = trained.scaler if scaler == "keep" else Scaler.fit(sides["train"])
+    setting = {"learning_rate": learning_rate, "epochs": epochs, "patience": patience, "batch": batch, "seed": seed}
+    setting = {"fill": trained.fill, "choose": trained.choose, "missing": "allow"} | setting | options
+    came = {"fine_tuned_from": {"name": trained.name, "study": trained.study.key}, "freeze": freeze, "scaler": scaler}
+    return fit(network, sides, study, scaler=kept, notes=came | (notes or {}), **setting)
+
+
+def adapted(trained, study: Study):
+    """A copy of the network for a study; the last layer is new where the classes differ."""
+    import keras
+
+    if not hasattr(trained.model, "get_weights"):
+        raise TrainingError(f"{trained.name} cannot be fine-tuned: a baseline is fitted anew. Call fit on the rows.")
+    old = trained.study
+    for noun, had, has in (
+        ("steps", (old.season.steps, old.season.step_days), (study.season.steps, study.season.step_days)),
+        ("channels", tuple(old.channels), tuple(study.channels)),
+    ):
+        if had != has:
+            raise TrainingError(
+                f"Expected the {noun} of the model, {list(had)}, received a study with {list(has)}. Give the study the "
+                f"model's season and bands, or train anew."
+            )
+    copy = keras.models.clone_model(trained.model)
+    copy.set_weights(trained.model.get_weights())
+    if old.legend.keys == study.legend.keys:
+        return copy
+    body = copy.layers[-1].input
+    head = keras.layers.Dense(len(study.legend.classes), activation="softmax", dtype="float32", name="new_head")
+    return keras.Model(copy.inputs, head(body), name=copy.name)
+
+
+def _freeze(network, freeze) -> None:
+    names = [layer.name for layer in network.layers]
+    if freeze is None:
+        return
+    chosen = names[:-1] if freeze == "body" else list(freeze)
+    unknown = set(chosen) - set(names)
+    if unknown or (isinstance(freeze, str) and freeze != "body"):
+        raise TrainingError(f"Expected freeze = 'body' or layers out of {names}, received {freeze!r}.")
+    for layer in network.layers:
+        layer.trainable = layer.name not in chosen
+
+
+def held_back(rows: Rows, study: Study, seed: int = 0) -> dict[str, Rows]:
+    """``train`` and ``validation``: a fifth of each class, at least one row, goes to the second.
+
+    A class with a single row stays in training.
+    """
+    classes = study.legend.classes_of(rows.column("label_code"))
+    random = np.random.default_rng([seed, 7])
+    second = np.zeros(len(rows), bool)
+    for number in range(len(study.legend.classes)):
+        mine = random.permutation(np.flatnonzero(classes == number))
+        if len(mine) > 1:
+            second[mine[: max(1, round(HELD_BACK * len(mine)))]] = True
+    return {"train": rows.pick(~second & (classes >= 0), "train"), "validation": rows.pick(second, "validation")}
+
+
+def learning_curve(
+    trained,
+    rows: Rows,
+    study: Study,
+    counts: Sequence[int] = (0, 5, 20, 100),
+    *,
+    repeats: int = 5,
+    methods: Sequence[str] = METHODS,
+    starts: int | Sequence[int] | None = None,
+    folds: int = 3,
+    seed: int = 0,
+    progress: bool = True,
+    **options,
+):
+    """How good a model gets with so many labels of each class, fine-tuned, from scratch, and beside a random forest.
+
+    Each repeat deals the blocks anew: labels are drawn from two thirds of them, the score is that of the other third.
+    All methods get the same labels and the same test.
+
+    Args:
+        trained: A trained network from elsewhere.
+        rows: All labelled rows of the new place.
+        study: Of the new place.
+        counts: Labels of each class. A class with fewer gives what it has; 0 applies the model as it is: it can be
+            right only on classes whose keys both legends share.
+        repeats: How often blocks and labels are drawn.
+        methods: Any of ``METHODS``.
+        starts: Days of the year on which the tested windows start; None takes the middle of the season's starts.
+        folds: Parts that the blocks are dealt into; one is the test.
+        seed: Of all draws.
+        progress: Show a bar.
+        **options: For ``fine_tune``; ``epochs``, ``patience`` and ``batch`` hold from scratch, too.
+
+    Returns:
+        A pandas table: ``labels`` (of each class), ``repeat``, ``method``, ``macro_f1``, ``accuracy``, ``used`` (rows
+        that were drawn) and ``tested``. ``mean_and_spread`` sums it up.
+
+    Raises:
+        TrainingError: An unknown method; too few blocks.
+
+    Lab: part3_train_and_test.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    unknown = set(methods) - set(METHODS)
+    if unknown or any(n < 0 or n == 1 for n in counts):
+        raise TrainingError(
+            f"Expected methods out of {METHODS} and counts of 0, 2 or more, received {methods} and {counts}: of two "
+            f"labels one tells when to stop."
+        )
+    rows = Rows.of(rows).pick(study.legend.classes_of(Rows.of(rows).column("label_code")) >= 0)
+    if starts is None:
+        starts = (study.season.first_day + study.season.last_day) // 2
+    found = []
+    work = [(r, n, m) for r in range(repeats) for n in counts for m in methods if n or m == "fine-tuned"]
+    for repeat, count, method in tqdm(work, unit="model", desc="labels", disable=None if progress else True):
+        sides = kfold(rows, folds, seed + repeat)[repeat % folds]
+        few = _drawn(sides["train"], study, count, seed + repeat)
+        score = _score(method, trained, few, study, sides["test"], starts, seed + repeat, count, options)
+        known = {"labels": count, "repeat": repeat, "method": method}
+        found.append(known | score | {"used": len(few), "tested": len(sides["test"])})
+    return pd.DataFrame(found)
+
+
+def mean_and_spread(curve, score: str = "macro_f1"):
+    """Mean and standard deviation over the repeats, one row a number of labels, one pair of columns a method."""
+    table = curve.groupby(["labels", "method"])[score].agg(["mean", "std"]).unstack("method")
+    return table.swaplevel(axis=1).sort_index(axis=1)
+
+
+def _drawn(rows: Rows, study: Study, count: int, seed: int) -> Rows:
+    """So many rows of each class."""
+    classes = study.legend.classes_of(rows.column("label_code"))
+    random = np.random.default_rng([seed, 11])
+    chosen = np.zeros(len(rows), bool)
+    for number in range(len(study.legend.classes)):
+        chosen[random.permutation(np.flatnonzero(classes == number))[:count]] = True
+    return rows.pick(chosen, "few labels")
+
+
+def _score(method, trained, few: Rows, study: Study, test: Rows, starts, seed: int, count: int, options) -> dict:
+    if count == 0:
+        confusion = _as_it_is(trained, study, test, starts)
+    else:
+        confusion = _fitted(method, trained, few, study, seed, options).predictions(test, starts).confusion()
+    return {"macro_f1": float(confusion.macro_f1), "accuracy": float(confusion.accuracy)}
+
+
+def _fitted(method, trained, few: Rows, study: Study, seed: int, options):
+    import keras
+
+    if method == "fine-tuned":
+        return fine_tune(trained, few, study, seed=seed, progress=False, **options)
+    shared = {k: v for k, v in options.items() if k not in ("freeze", "scaler", "learning_rate")}
+    quiet = {"progress": False, "missing": "allow", "seed": seed, "fill": trained.fill, "choose": trained.choose}
+    if method == "from scratch":
+        keras.utils.set_random_seed(seed)
+        fresh = keras.models.clone_model(adapted(trained, study))
+        setting = {"epochs": 60, "patience": 10, "batch": 32} | shared | quiet
+        return fit(fresh, held_back(few, study, seed), study, **setting)
+    # A forest needs no one to tell it when to stop, so it learns from all labels.
+    name = "random_forest" if method == "random forest" else "majority"
+    return fit(name, {"train": few, "validation": few}, study, epochs=8, **quiet)
+
+
+def _as_it_is(trained, study: Study, test: Rows, starts):
+    """The model without any label of the place; classes are matched by their keys, the others never predicted."""
+    from arsetlib import evaluation
+    from arsetlib.models import Trained
+
+    old, keys = trained.study.legend.keys, study.legend.keys
+    place = [old.index(key) if key in old else -1 for key in keys]
+    if old == keys:
+        same = Trained(trained.model, trained.name, trained.scaler, study, trained.choose, trained.fill)
+        return same.predictions(test, starts).confusion()
+    if max(place) < 0:
+        raise TrainingError(f"None of the classes {keys} is one of the model's, {old}: leave 0 out of counts.")
+    found = evaluation.Confusion.of([], [], study.legend)
+    for start in np.atleast_1d(starts):
+        options = {"choose": "clearest", "fill": trained.fill, "extras": trained.needs}
+        for x, y in Loader(test, study, trained.scaler, start=int(start), batch=4096, **options).arrays():
+            share = np.where(np.array(place) >= 0, trained.predict(x)[:, place], -1)
+            found += evaluation.Confusion.of(y.argmax(axis=1), share.argmax(axis=1), study.legend)
+    return found

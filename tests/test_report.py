@@ -1,0 +1,212 @@
+"""The report asks nothing of the network, escapes what it is told, and says what the scores are beside."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from predicted import K, in_season, made
+from typer.testing import CliRunner
+
+from arsetlib import cli
+from arsetlib import evaluation as ev
+from arsetlib.evaluation import charts
+
+VOID = {"meta", "br", "link", "img", "path", "rect", "circle"}
+
+
+class Balanced(HTMLParser):
+    """Knows whether every tag that opens closes."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID - {"circle", "rect"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    history = {"loss": [1.0, 0.6, 0.5], "val_loss": [1.1, 0.8, 0.9], "accuracy": [0.4, 0.6, 0.7]}
+    notes = {"seed": 3, "bands": ["red", "nir"], "<script>alert(1)</script>": "<img src=x onerror=alert(1)>"}
+    out = tmp_path_factory.mktemp("one")
+    return ev.report(made(), out, title="Corn & <rice>", history=history, notes=notes, repeats=40)
+
+
+def test_page_is_whole_small_and_asks_nothing_of_the_network(one):
+    page = one.html.read_text(encoding="utf-8")
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.wrong == []
+    assert parser.open == []
+    assert len(page) < 3_000_000
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|<script|<link|<img|src=\"", page)
+    assert "prefers-color-scheme:dark" in page
+    assert 'name="viewport"' in page
+
+
+def test_every_text_is_escaped(one):
+    page = one.html.read_text(encoding="utf-8")
+    assert "<title>Corn &amp; &lt;rice&gt;</title>" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+def test_every_chart_has_a_text_for_those_who_cannot_see_it(one):
+    page = one.html.read_text(encoding="utf-8")
+    labels = re.findall(r'<svg viewBox="[^"]+" role="img" aria-label="([^"]+)"', page)
+    assert len(labels) == page.count("<svg") >= 6
+    assert all(len(text) > 15 for text in labels)
+
+
+def test_page_says_that_data_are_simulated_only_where_they_are(one, tmp_path):
+    assert "SIMULATED" in one.html.read_text(encoding="utf-8")
+    real = ev.report(made(simulated=False), tmp_path / "real.html", repeats=10)
+    assert "SIMULATED" not in real.html.read_text(encoding="utf-8")
+    assert real.json == tmp_path / "real.json"
+
+
+def test_page_states_the_normalisation_and_the_baseline(one):
+    page = one.html.read_text(encoding="utf-8")
+    assert "normalised by truth: each row sums to 100 %" in page
+    assert "majority baseline" in page
+    assert "two crops" in page
+
+
+def test_json_holds_the_figures_of_the_page(one):
+    facts = json.loads(one.json.read_text(encoding="utf-8"))
+    told = facts["models"]["model"]
+    p = made()
+    assert told["confusion"]["counts"] == p.confusion().counts.tolist()
+    assert told["summary"]["accuracy"] == pytest.approx(p.confusion().accuracy, rel=1e-6)
+    assert [row["date"] for row in told["dates"]] == facts["dates"]
+    assert told["majority"]["accuracy"] == pytest.approx(p.confusion().support.max() / len(p), rel=1e-6)
+    assert facts["simulated"] is True
+    assert f"{told['summary']['accuracy']:.1%}" in one.html.read_text(encoding="utf-8")
+
+
+def test_several_models_are_compared(tmp_path):
+    models = {"good <1>": made(skill=3), "poor": made(skill=0.5)}
+    done = ev.report(models, tmp_path, repeats=40, history={"poor": {"loss": [2, 1]}})
+    page = done.html.read_text(encoding="utf-8")
+    assert page.count('<details class="model"') == 2
+    assert page.index("<summary>good &lt;1&gt;") < page.index("<summary>poor")
+    assert [row["index"] for row in done.facts["comparison"]] == ["good <1>", "poor", "majority"]
+    with pytest.raises(ev.EvaluationError, match="same pixels"):
+        ev.report({"a": made(), "b": made(300)}, tmp_path)
+
+
+def test_one_date_one_block_and_absent_classes_make_a_page(tmp_path):
+    p = in_season([40])
+    alone = p.pick(p.block == 0)
+    done = ev.report(alone, tmp_path, repeats=20)
+    page = done.html.read_text(encoding="utf-8")
+    assert "nan" not in re.sub(r"<style>.*?</style>", "", page).lower()
+    json.loads(done.json.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+
+
+def test_nothing_to_report_is_an_error(tmp_path):
+    with pytest.raises(ev.EvaluationError, match="received none"):
+        ev.report(made().pick(slice(0, 0)), tmp_path)
+    with pytest.raises(ev.EvaluationError, match="at least one model"):
+        ev.report({}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_crop_line_and_a_warning_show_where_fallow_inflates_accuracy(tmp_path):
+    p = made(dates=3)
+    bare = p.pick(p.last == p.last.max())
+    probability = np.full((len(bare), K), 0.01, np.float32)
+    probability[:, 0] = 0.97
+    columns = {n: getattr(bare, n) for n in ("start", "last", "pixel", "year", "x", "y", "block", "area")}
+    truth = np.where(np.arange(len(bare)) % 9, 0, bare.truth).astype(np.int8)
+    late = ev.Predictions(truth=truth, probability=probability, legend=bare.legend, simulated=True, **columns)
+    done = ev.report(p.pick(p.last < p.last.max()) + late, tmp_path, repeats=10)
+    assert "mostly that of easy classes" in done.html.read_text(encoding="utf-8")
+
+
+def test_colours_of_shares_run_from_low_to_high():
+    assert charts.ramp(0) == "#b24a00"
+    assert charts.ramp(1) == charts.ramp(7) == "#0b5e44"
+
+
+# -- in a shell -------------------------------------------------------------------------------------------------------
+
+
+def called(*arguments):
+    return CliRunner().invoke(cli.app, list(map(str, arguments)))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+def test_commands_have_help_with_an_example(command):
+    assert f"Example: arset {command}" in called(command, "--help").output
+
+
+def test_report_of_saved_predictions(tmp_path):
+    for name, skill in (("a", 3), ("b", 1)):
+        run = ev.Evaluated(made(skill=skill), name, {"loss": [1.0, 0.5]}, {"seed": 1}, [1, 2, 3, 4])
+        run.save(tmp_path / name)
+        back = ev.Evaluated.load(tmp_path / name)
+        assert (back.name, back.history, back.notes, back.training) == (name, run.history, run.notes, run.training)
+    done = called("report", tmp_path / "a", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {k: str(tmp_path / "a" / f"report.{k}") for k in ("html", "json")}
+    both = called("report", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "both.html", "--title", "Both")
+    assert both.exit_code == 0, both.output
+    assert "<title>Both</title>" in (tmp_path / "both.html").read_text(encoding="utf-8")
+
+
+def test_an_unfinished_folder_is_refused(tmp_path):
+    made().save(tmp_path / "predictions.parquet")
+    with pytest.raises(ev.EvaluationError, match="did not finish"):
+        ev.Evaluated.load(tmp_path)
+    assert isinstance(called("report", tmp_path / "nowhere").exception, ev.EvaluationError)
+
+
+class Said:
+    """A trained model that needs no Keras: what `evaluated` takes of one."""
+
+    name, options, history = "said", {"units": 4}, {"loss": [1.0, 0.4]}
+    notes = {"samples_of_class": {"bare": 5, "other": 1, "corn": 9}}  # noqa: RUF012
+
+    class study:
+        bands = ("red", "nir")
+
+    def predictions(self, rows, starts, progress=False):
+        return made(simulated=False)
+
+
+class SomeRows:
+    class meta:
+        simulated = True
+
+    def __init__(self, n):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+
+def test_evaluated_keeps_what_is_known_of_the_model_and_that_the_table_is_simulated():
+    done = ev.evaluated(Said(), SomeRows(3), [1, 31])
+    assert done.predictions.simulated
+    assert done.training == [5, 1, 9, 0]
+    assert done.notes["starts"] == [1, 31]
+    with pytest.raises(ev.EvaluationError, match="side 'validation', received none"):
+        ev.evaluated(Said(), SomeRows(0), [1], side="validation")
+
+
+def test_facts_print_as_a_page_of_text():
+    words = str(ev.Facts.of(made(), repeats=20))
+    for part in ("majority baseline", "By date of prediction", "Class by class", "Earliest date with an F1 of 0.8"):
+        assert part in words

@@ -1,0 +1,310 @@
+"""Training on tables made here: what it refuses, what it keeps, and that a killed run ends the same."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import few
+import numpy as np
+import pytest
+
+from arsetlib import models, samples, training
+from arsetlib.training.run import Folder
+
+TINY = {"epochs": 3, "patience": 2, "batch": 64, "progress": False}
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="module")
+def sides():
+    return few.make_sides()
+
+
+@pytest.fixture(scope="module")
+def whole(sides, tmp_path_factory):
+    """One finished run with everything on, and its folder."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return training.fit(few.network(), sides, few.STUDY, folder=folder, seed=3, profile=(2, 3), **TINY), folder
+
+
+def same(one, other) -> bool:
+    a, b = one.model.get_weights(), other.model.get_weights()
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+# What comes out
+
+
+def test_history_has_one_value_of_each_metric_per_epoch(whole):
+    history = whole[0].history
+    for name in ("loss", "categorical_accuracy", "macro_f1", "val_loss", "val_macro_f1", "learning_rate", "seconds"):
+        assert len(history[name]) == 3, name
+
+
+def test_the_best_epoch_is_kept_not_the_last(sides):
+    """A learning rate that explodes after the first epoch: the kept weights are those of before."""
+    import keras
+
+    rates = keras.callbacks.LearningRateScheduler(lambda epoch: 0.01 if epoch < 2 else 3.0)
+    done = training.fit(few.network(), sides, few.STUDY, seed=1, callbacks=[rates], **{**TINY, "epochs": 9})
+    losses = done.history["val_loss"]
+    assert len(losses) < 9  # it stopped before the end
+    assert done.notes["best_epoch"] == np.argmin(losses) + 1 < len(losses)
+    x, y = windows(sides, done)
+    kept = -np.log((done.model.predict(x, verbose=0) * y).sum(axis=1)).mean()
+    assert kept == pytest.approx(min(losses), rel=1e-4)
+
+
+def windows(sides, trained):
+    """The validation windows that ``fit`` has drawn."""
+    from arsetlib.training.fit import joined
+
+    options = {"start": "random", "shuffle": False, "seed": trained.notes["seed"], "choose": "random"}
+    return joined(samples.Loader(sides["validation"], few.STUDY, trained.scaler, batch=4096, **options))
+
+
+def test_it_learns(sides):
+    done = training.fit(few.network(), sides, few.STUDY, learning_rate=0.01, **{**TINY, "epochs": 8})
+    assert max(done.history["val_macro_f1"]) > 0.6
+
+
+def test_a_seed_gives_the_same_weights_bit_for_bit(sides, whole):
+    again = training.fit(few.network(), sides, few.STUDY, seed=3, **TINY)
+    assert same(again, whole[0])
+    assert again.history["val_loss"] == whole[0].history["val_loss"]
+    other = training.fit(few.network(), sides, few.STUDY, seed=4, **TINY)
+    assert not same(other, whole[0])
+
+
+def test_the_scaler_is_fitted_on_the_training_rows_unless_given(sides, whole):
+    assert whole[0].scaler == samples.Scaler.fit(sides["train"])
+    mine = samples.Scaler(few.STUDY.bands, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    assert training.fit(few.network(), sides, few.STUDY, scaler=mine, **TINY).scaler == mine
+
+
+@pytest.mark.parametrize("options", [{"loss": "focal"}, {"balance": True}, {"optimizer": "sgd"}, {"starts": 90}])
+def test_options_change_the_outcome(sides, whole, options):
+    done = training.fit(few.network(), sides, few.STUDY, seed=3, **options, **TINY)
+    assert not same(done, whole[0])
+    assert np.isfinite(done.history["loss"]).all()
+
+
+def test_macro_f1_is_that_of_scikit_learn():
+    from sklearn.metrics import f1_score
+
+    from arsetlib.training.callbacks import MacroF1
+
+    random = np.random.default_rng(0)
+    truth, probability = random.integers(0, 3, 90), random.random((90, 5)).astype("f4")
+    probability[:, 4] = 0
+    metric = MacroF1(5)
+    for part in (slice(0, 40), slice(40, 90)):
+        metric.update_state(np.eye(5, dtype="f4")[truth[part]], probability[part])
+    assert float(metric.result()) == pytest.approx(f1_score(truth, probability.argmax(1), average="macro"))
+
+
+def test_a_baseline_is_fitted_through_the_same_call(sides, tmp_path):
+    options = {"folder": tmp_path / "forest", "progress": False, "epochs": 2, "options": {"trees": 10}}
+    options.pop("options")
+    done = training.fit("random_forest", sides, few.STUDY, **options)
+    assert done.history["val_macro_f1"][0] > 0.6
+    majority = training.fit("majority", sides, few.STUDY, progress=False)
+    assert majority.history["val_categorical_accuracy"][0] < done.history["val_categorical_accuracy"][0]
+
+
+# The folder
+
+
+def test_a_finished_run_is_returned_without_training(sides, whole):
+    before = (whole[1] / "run.json").stat().st_mtime_ns
+    again = training.fit(few.network(), sides, few.STUDY, folder=whole[1], seed=3, **TINY)
+    assert same(again, whole[0])
+    assert (whole[1] / "run.json").stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_run_is_refused(sides, whole):
+    with pytest.raises(training.TrainingError, match=r"seed was 3, now 4"):
+        training.fit(few.network(), sides, few.STUDY, folder=whole[1], seed=4, **TINY)
+    fewer = {**sides, "train": sides["train"].pick(np.arange(len(sides["train"])) > 0)}
+    with pytest.raises(training.TrainingError, match="train was"):
+        training.fit(few.network(), fewer, few.STUDY, folder=whole[1], seed=3, **TINY)
+
+
+def test_a_folder_of_other_files_is_refused(sides, tmp_path):
+    (tmp_path / "thesis.docx").write_text("years of work")
+    with pytest.raises(training.TrainingError, match="other files"):
+        training.fit(few.network(), sides, few.STUDY, folder=tmp_path, **TINY)
+
+
+def test_a_run_that_dies_while_saving_is_not_finished(sides, tmp_path, monkeypatch):
+    def full(self, folder):
+        Path(folder).mkdir()
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models.Trained, "save", full)
+        with pytest.raises(OSError, match="No space"):
+            training.fit(few.network(), sides, few.STUDY, folder=tmp_path / "run", **TINY)
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert not (tmp_path / "run" / "model").exists()
+    done = training.fit(few.network(), sides, few.STUDY, folder=tmp_path / "run", **TINY)
+    assert len(done.history["loss"]) == 3  # none of its epochs is done twice
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+
+
+def test_tensorboard_gets_scalars_graph_histograms_a_picture_text_and_a_profile(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {"plugins": set(), "tags": set()}
+    for folder in {file.parent for file in whole[1].rglob("events.out.*")}:
+        events = EventAccumulator(str(folder)).Reload()
+        tags = events.Tags()
+        found["tags"] |= {tag for kind in tags.values() if isinstance(kind, list) for tag in kind}
+        found["plugins"] |= set(events.summary_metadata[t].plugin_data.plugin_name for t in events.summary_metadata)
+    assert {"scalars", "histograms", "images", "text", "hparams", "graph_keras_model"} <= found["plugins"]
+    assert {"epoch_loss", "epoch_macro_f1", "confusion"} <= found["tags"]
+    assert list(whole[1].rglob("*.xplane.pb"))
+
+
+CHILD = """
+import sys, os, signal
+sys.path.insert(0, {here!r})
+import few, keras
+from arsetlib import training
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.model.optimizer.iterations.numpy() == {step}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+training.fit(few.network(), few.make_sides(), few.STUDY, folder={folder!r}, callbacks=[Kill()], **{options!r})
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(sides, tmp_path):
+    """Killed within the fourth epoch; weights, optimiser, draws, dropout, patience and history go on as if not."""
+    options = {**TINY, "epochs": 7, "patience": 2, "seed": 9, "learning_rate": 0.05}
+    steps = -(-len(sides["train"]) // 64)
+    code = CHILD.format(here=str(HERE), step=3 * steps + 1, folder=str(tmp_path / "killed"), options=options)
+    died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE.parent)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert not (tmp_path / "killed" / "run.json").exists()
+    assert [f.name for f in (tmp_path / "killed" / "backup").iterdir()] == ["epoch-00003"]
+    resumed = training.fit(few.network(), sides, few.STUDY, folder=tmp_path / "killed", **options)
+    straight = training.fit(few.network(), sides, few.STUDY, **options)
+    assert same(resumed, straight)
+    for name in ("loss", "val_loss", "val_macro_f1"):
+        assert resumed.history[name] == straight.history[name]
+    assert resumed.notes["best_epoch"] == straight.notes["best_epoch"]
+    assert not (tmp_path / "killed" / "backup").exists()
+
+
+# Several devices
+
+
+TWO = """
+import sys, json
+sys.path.insert(0, {here!r})
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import few, keras
+from arsetlib import training
+
+def plain():
+    series = keras.Input((6, 3), name="series")
+    h = keras.layers.Flatten()(keras.layers.Conv1D(4, 3)(series))
+    return keras.Model(series, keras.layers.Dense(3, activation="softmax")(h))
+
+sides = few.make_sides()
+sides["train"] = sides["train"].pick(few.np.arange(len(sides["train"])) < 96)
+losses = []
+for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    keras.utils.set_random_seed(1)
+    with strategy.scope() if strategy else __import__("contextlib").nullcontext():
+        model = plain()
+    folder = {folder!r} + str(bool(strategy))
+    done = training.fit(model, sides, few.STUDY, strategy=strategy, folder=folder, **{options!r})
+    losses.append((done.notes["devices"], done.history["loss"], done.history["val_loss"]))
+print(json.dumps(losses))
+"""
+
+
+def test_two_devices_give_the_losses_of_one(tmp_path):
+    options = {**TINY, "batch": 32}
+    code = TWO.format(here=str(HERE), folder=str(tmp_path / "run"), options=options)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE.parent)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (one, *losses), (two, *others) = json.loads(done.stdout.splitlines()[-1])
+    assert (one, two) == (1, 2)
+    np.testing.assert_allclose(losses, others, rtol=1e-4)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"patience": 3}, "could never fire"),
+        ({"patience": 0}, "patience from 1 to 2"),
+        ({"epochs": 0, "patience": None}, "at least one epoch"),
+        ({"loss": "hinge"}, "'crossentropy' or 'focal'"),
+        ({"optimizer": "nadia"}, "optimiser of Keras"),
+        ({"strategy": "cloud"}, "'mirrored' or 'multiworker'"),
+    ],
+)
+def test_options_that_cannot_be_meant(sides, options, words):
+    with pytest.raises(training.TrainingError, match=words):
+        training.fit(few.network(), sides, few.STUDY, **{**TINY, **options})
+
+
+def test_no_validation_rows(sides):
+    with pytest.raises(training.TrainingError, match="'validation'"):
+        training.fit(few.network(), {"train": sides["train"]}, few.STUDY, **TINY)
+
+
+def test_a_class_without_samples_is_named_and_can_be_allowed():
+    sides = few.make_sides(codes=(1, 3))
+    with pytest.raises(training.TrainingError, match=r"\['late'\] have no training sample"):
+        training.fit(few.network(), sides, few.STUDY, **TINY)
+    done = training.fit(few.network(), sides, few.STUDY, missing="allow", **TINY)
+    assert done.notes["classes_without_samples"] == ["late"]
+
+
+def test_a_loss_that_is_no_number_stops_with_epoch_step_and_rows(sides):
+    import keras
+
+    run_away = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: batch == 1 and model.layers[-1].bias.assign([np.nan] * 3)
+    )
+    model = few.network()
+    loader = samples.Loader(sides["train"], few.STUDY, None, batch=64)
+    pools = list(loader._rows(0, 1))
+    with pytest.raises(training.TrainingError, match=r"epoch 1, step 2 of .*\(pixel, year\)") as told:
+        training.fit(model, sides, few.STUDY, callbacks=[run_away], **TINY)
+    assert f"({pools[0].columns['pixel'][0]}, {pools[0].columns['year'][0]})" in str(told.value)
+
+
+def test_rows_that_make_the_loss_no_number_are_named(sides):
+    broken = samples.Scaler(few.STUDY.bands, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    object.__setattr__(broken, "mean", (float("nan"), 0.0, 0.0))  # as an index of two bands might
+    with pytest.raises(training.TrainingError, match="64 of its 64 samples hold values that are no numbers"):
+        training.fit(few.network(), sides, few.STUDY, scaler=broken, **TINY)
+
+
+def test_a_plan_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(training.TrainingError, match="cannot be read"):
+        Folder(tmp_path, {"seed": 1})
+
+
+def test_training_loads_keras_only_when_called():
+    code = "import sys, arsetlib.training; print(*[m for m in ('keras', 'tensorflow', 'optuna') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent)
+    assert done.stdout.split() == []
