@@ -13,9 +13,6 @@ from arsetlib.segment import SegmentError
 
 keras = pytest.importorskip("keras")
 
-# TensorFlow's variables do not know NumPy 2's copy keyword yet; h5py asks for it when a model is saved.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 SMALL = {
     "unet": {"filters": (16, 12, 8, 8)},
     "segnet": {"filters": (16, 12, 8, 8)},
