@@ -21,10 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib.samples.windows import aligned
 from arsetlib.tiles import pictures
-from arsetlib.tiles.changes import Augment, Changes, draw_changes, light_table, moved
+from arsetlib.tiles.changes import Augment, Changes, draw_changes
 from arsetlib.tiles.classes import CLASSES, Classes, TileError
 from arsetlib.tiles.cutting import cut, places
+from arsetlib.tiles.kernels import fill
 from arsetlib.tiles.layouts import Capture, read
 from arsetlib.tiles.sides import Dealt
 
@@ -102,7 +104,7 @@ class Loader:
             cache = "memory" if total <= IN_MEMORY else "none"
         self.streams = cache == "none"
         folder = Path(cache) if cache not in ("none", "memory") else None
-        self.store = Store(self, 2 * self.pool + 1 if self.streams else len(per), folder)
+        self.store = Store(self, 2 * self.pool if self.streams else len(per), folder)
         self._orders: OrderedDict = OrderedDict()
         self._lock = threading.Lock()
 
@@ -123,16 +125,12 @@ class Loader:
         order = self._order(epoch)
         rows = order[number * self.batch_size : (number + 1) * self.batch_size]
         changes = self._changes(rows, epoch)
-        x = np.empty((len(rows), self.size, self.size, 3), np.float32)
-        masks = np.empty((len(rows), self.size, self.size), np.uint8)
+        x = aligned((len(rows), self.size, self.size, 3), np.float32)
+        y = aligned((len(rows), self.size, self.size, len(self.classes)), np.float32)
         for k, row in enumerate(rows):
-            images, classes = self.store.get(int(self.capture[row]))
-            table = light_table(changes.brightness[k], changes.contrast[k])
-            # Bytes are moved before they become numbers: a quarter of the memory to walk through.
-            tile = np.ascontiguousarray(moved(images[self.tile[row]], changes, k))
-            np.take(table, tile, out=x[k], mode="clip")
-            masks[k] = moved(classes[self.tile[row]], changes, k)
-        return x, one_hot(masks, len(self.classes))
+            images, masks = self.store.get(int(self.capture[row]))
+            fill(x, y, k, images[self.tile[row]], masks[self.tile[row]], changes)
+        return x, y
 
     def arrays(self, epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All batches of one epoch, see ``batch``; the next is made while one is used."""
@@ -278,13 +276,14 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             part = self.folder / f".{key}.{os.getpid()}.part"
             with part.open("wb") as out:
-                np.save(out, np.concatenate([images, masks[..., None]], axis=-1), allow_pickle=False)
+                np.save(out, np.concatenate([images.ravel(), masks.ravel()]), allow_pickle=False)
             os.replace(part, file)
         try:
             both = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as problem:
+            side, pixels = self.loader.size, len(both) // 4
+        except (ValueError, TypeError, OSError, EOFError) as problem:
             raise TileError(f"Cached tiles {file} are damaged ({problem}). Delete the file.") from None
-        return both[..., :3], both[..., 3]
+        return both[:-pixels].reshape(-1, side, side, 3), both[-pixels:].reshape(-1, side, side)
 
 
 def one_hot(masks: np.ndarray, count: int) -> np.ndarray:
