@@ -116,9 +116,10 @@ def cut(
     if array.ndim < 2:
         raise TileError(f"Expected an array of (H, W, …), received {array.shape}.")
     rows, columns, (high, wide) = places(array.shape[:2], size, grid, overlap)
-    windows = np.lib.stride_tricks.sliding_window_view(array, (high, wide), (0, 1))
-    values = np.moveaxis(windows[rows, columns], (-2, -1), (1, 2))  # (N, h, w, …)
-    return Tiles(np.ascontiguousarray(values), rows, columns, array.shape[:2])
+    values = np.empty((len(rows), high, wide, *array.shape[2:]), array.dtype)
+    for k, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        values[k] = array[row : row + high, column : column + wide]
+    return Tiles(values, rows, columns, array.shape[:2])
 
 
 class Canvas:

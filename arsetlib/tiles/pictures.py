@@ -12,6 +12,7 @@ from arsetlib.tiles.classes import IGNORE, Classes, TileError
 MOST_PIXELS = 80_000_000  # of a picture; a small file can hold a picture that fills the memory
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "MPO")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+ORIENTATION = 0x0112  # tag of how a camera was held
 SHOWN = 3  # unknown colours that a message names
 
 
@@ -43,15 +44,16 @@ def _loaded(path: Path):
     picture = _opened(path)
     try:
         picture.load()
-        return ImageOps.exif_transpose(picture)
+        return ImageOps.exif_transpose(picture) if picture.getexif().get(ORIENTATION, 1) != 1 else picture
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
+        picture.close()
         raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
 
 
 def size_of(path: Path) -> tuple[int, int]:
     """(rows, columns) from the file's header, as a viewer would turn it."""
     with _opened(path) as picture:
-        turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
@@ -92,7 +94,7 @@ def read_mask(path: Path, classes: Classes) -> np.ndarray:
     if picture.mode == "L":
         return _numbers(np.asarray(picture), path, classes)
     if picture.mode == "P":
-        return _palette(np.asarray(picture), np.array(picture.getpalette()).reshape(-1, 3), path, classes)
+        return _palette(picture, path, classes)
     if picture.mode not in ("RGB", "RGBA"):
         raise TileError(f"Mask {path} has mode {picture.mode}, expected class numbers of 8 bits or RGB colours.")
     pixels = np.asarray(picture)
@@ -110,7 +112,7 @@ def read_mask(path: Path, classes: Classes) -> np.ndarray:
 
 
 def _numbers(mask, path, classes):
-    wrong = (mask >= len(classes)) & (mask != IGNORE)
+    wrong = (mask >= len(classes)) & (mask != IGNORE) if mask.max(initial=0) >= len(classes) else np.zeros(1, bool)
     if wrong.any():
         value = int(mask[wrong][0])
         raise TileError(
@@ -120,8 +122,9 @@ def _numbers(mask, path, classes):
     return mask
 
 
-def _palette(mask, palette, path, classes):
-    used = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+def _palette(picture, path, classes):
+    mask, palette = np.asarray(picture), np.array(picture.getpalette()).reshape(-1, 3)
+    used = np.flatnonzero(picture.histogram())
     table = np.zeros(256, np.uint8)
     for value in used:
         colour = palette[value] if value < len(palette) else None
@@ -129,7 +132,7 @@ def _palette(mask, palette, path, classes):
         if not len(match):
             return _numbers(mask, path, classes)
         table[value] = match[0]
-    return table[mask]
+    return mask if (table[used] == used).all() else np.take(table, mask)
 
 
 def _coloured(red, green, blue, path, classes):
