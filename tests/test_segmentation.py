@@ -507,3 +507,85 @@ def test_a_model_folder_that_was_altered_is_refused(trained, tmp_path):
         segment.load(tmp_path / "copy")
     with pytest.raises(SegmentError, match="no trained segmenter"):
         segment.load(tmp_path / "nothing")
+
+
+# -- a folder, and the shell -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flown(tmp_path):
+    """Six captures of a made-up flight."""
+    from arsetlib import simulate
+
+    return simulate.grove(tmp_path / "grove", captures=6, size=(192, 256), jobs=1, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore::arsetlib.tiles.LeakWarning")
+def test_a_folder_of_captures_becomes_a_scored_model(flown, tmp_path, monkeypatch):
+    from arsetlib.segment import runs, training
+
+    def fit(name, sides, **given):
+        return training.fit(tiny(), sides, **given)
+
+    monkeypatch.setattr(runs, "fit", fit)
+    made = segment.train_folder(
+        flown, tmp_path / "run", size=64, grid="3x4", by="capture", shares=(0.5, 0.2, 0.3), epochs=1, progress=False
+    )
+    assert made.segmenter.shrink == 1
+    assert made.segmenter.notes["simulated"]
+    names = [c.name for side in made.sides.values() for c in side]
+    assert sorted(names) == [f"capture_{k:02d}" for k in range(1, 7)]
+    assert set(made.scores.captures) == {c.name for c in made.sides["test"]}
+    assert made.scores.table().columns[0] == "frequency_weighted_iou"
+    assert segment.load(tmp_path / "run").notes["captures"]["test"] == [c.name for c in made.sides["test"]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"), [({"grid": "five"}, "grid such as 5x7"), ({"grid": "6x8"}, "Nothing is enlarged")]
+)
+def test_a_grid_that_cannot_be_meant_is_explained(flown, tmp_path, changed, message):
+    with pytest.raises(SegmentError, match=message):
+        segment.train_folder(flown, tmp_path / "run", size=64, progress=False, **changed)
+
+
+def test_the_shell_maps_and_counts(trained, flown, tmp_path):
+    from typer.testing import CliRunner
+
+    from arsetlib.cli import app
+
+    def run(*words):
+        done = CliRunner().invoke(app, ["segment", *map(str, words)])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    maps = run("predict", trained[1], flown, tmp_path / "maps", "--json")["maps"]
+    assert len(maps) == 6
+    where = ("--flight", flown / "flight.json", "--truth", flown / "trees.geojson", "--out", tmp_path / "trees.csv")
+    told = run("count", flown / "masks", *where, "--radius", "0.3", "--json")
+    assert told["simulated"]
+    assert told["score"]["recall"] > 0.8
+    assert (tmp_path / "trees.csv").read_text().startswith("tree,x,y,radius,area")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["count", "masks"], "Expected --flight, or --metres-per-pixel"),
+        (["count", "masks", "--out", "trees.kml"], r"ending \.geojson or \.csv"),
+        (["predict", "nowhere", "images", "maps"], "nowhere holds no trained segmenter"),
+        (["train", "nowhere", "run"], "nowhere is no folder"),
+    ],
+)
+def test_the_shell_tells_a_problem_in_one_message(monkeypatch, capsys, words, message):
+    import re
+    import sys
+
+    from arsetlib import cli
+
+    monkeypatch.setattr(sys, "argv", ["arset", "segment", *words])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("arset: ")
+    assert re.search(message, told)
