@@ -210,7 +210,19 @@ def _once(finds: pd.DataFrame, where: dict[str, Pose], sizes: dict) -> pd.DataFr
     trees["seen"] = seen[kept]
     x, y = trees["x"].to_numpy(), trees["y"].to_numpy()
     trees["views"] = np.maximum(sum(inside(where[n], sizes[n], x, y).astype(int) for n in sizes), trees["seen"])
+    trees = trees[~_splinters(trees)]
     return trees.sort_values(["y", "x"], ascending=[False, True], kind="stable").reset_index(drop=True)
+
+
+def _splinters(trees: pd.DataFrame) -> np.ndarray:
+    """Whether a tree is a piece of a larger crown: under it, and found in at most half of the captures that see it."""
+    from scipy.spatial.distance import cdist
+
+    place, r = trees[["x", "y"]].to_numpy(), trees["radius"].to_numpy()
+    doubtful = (trees["seen"] <= trees["views"] / 2).to_numpy()
+    under = (cdist(place[doubtful], place) < r) & (r[doubtful][:, None] < r)
+    doubtful[doubtful] = under.any(axis=1)
+    return doubtful
 
 
 class _Canopy:
