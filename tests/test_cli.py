@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from arsetlib import cli, pixels
 
-COMMANDS = ("simulate", "scenes", "ingest", "describe", "check", "batches", "doctor")
+COMMANDS = ("simulate", "simulate-grove", "scenes", "ingest", "describe", "check", "batches", "doctor")
 
 
 def arset(*arguments, folder=None):
