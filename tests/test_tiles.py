@@ -296,6 +296,21 @@ def test_classes_come_from_a_file_beside_the_images(tmp_path, pair):
         tiles.check(folder)
 
 
+def test_captures_come_in_the_order_of_their_numbers(tmp_path, pair):
+    for number in (10, 9, 100):
+        save(pair[0], tmp_path / f"image_{number}.png")
+    assert [c.name for c in tiles.captures(tmp_path)] == ["image_9", "image_10", "image_100"]
+
+
+def test_a_picture_is_turned_as_its_camera_was_held(tmp_path, pair):
+    held = Image.Exif()
+    held[pictures.ORIENTATION] = 6
+    Image.fromarray(pair[0]).save(tmp_path / "a.png", exif=held)
+    (capture,) = tiles.captures(tmp_path)
+    assert pictures.size_of(capture.image) == (80, 60)
+    assert np.array_equal(tiles.read(capture)[0], np.rot90(pair[0], -1))
+
+
 # -- wrong input
 
 

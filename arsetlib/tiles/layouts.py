@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Capture:
 
 
 def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
-    """The captures of a folder, in the order of their names.
+    """The captures of a folder, in the order of their names; numbers in names count as numbers.
 
     Args:
         folder: Where the images are.
@@ -65,7 +66,7 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
     layout = layout_of(folder) if layout == "auto" else layout
     if layout not in LAYOUTS:
         raise TileError(f"Expected a layout of {', '.join(LAYOUTS)} or 'auto', received {layout!r}.")
-    found = sorted(_FIND[layout](folder), key=lambda c: c.name)
+    found = sorted(_FIND[layout](folder), key=lambda c: _counted(c.name))
     if not found:
         raise TileError(f"{folder} has no images in the layout {layout!r}: {LAYOUTS[layout]}.")
     return found
@@ -145,6 +146,11 @@ def _coco_index(path: Path, changed: int) -> dict:
 
 
 # -- layouts -----------------------------------------------------------------------------------------------------------
+
+
+def _counted(name: str) -> list:
+    """A key that sorts image_9 before image_10, as a camera counts."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _files(folder: Path) -> list[Path]:
