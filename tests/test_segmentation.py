@@ -106,6 +106,11 @@ def test_a_model_gives_class_shares_at_the_size_of_the_image(name, encoder):
     assert not [layer for layer in model.layers if isinstance(layer, keras.layers.Lambda)]
 
 
+def test_running_means_follow_a_short_training(unet):
+    momenta = {layer.momentum for layer in unet.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta == {0.9}
+
+
 def test_resnet50_has_its_five_stages():
     from arsetlib.models.segmentation import encoders
 

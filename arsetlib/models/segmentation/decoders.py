@@ -13,6 +13,9 @@ from keras import layers, ops
 
 from arsetlib.models.segmentation import SegmentationError, encoders
 
+# Of the running means that batch normalisation predicts with. Keras' 0.99 needs some 500 steps to forget its start:
+# after a short training the validation would look like noise.
+MOMENTUM = 0.9
 FILTERS = (512, 256, 128, 64)  # of U-Net's and SegNet's decoder, coarsest first: the thesis's
 
 
@@ -38,7 +41,11 @@ def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, op
     if scores.shape[1] != shape[0]:
         scores = Resize(*shape[:2], name="full_size")(scores)  # (B, H, W, K)
     shares = layers.Softmax(dtype="float32", name="shares")(scores)  # (B, H, W, K)
-    return keras.Model(image, shares, name=f"{encoder}_{name}")
+    model = keras.Model(image, shares, name=f"{encoder}_{name}")
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = MOMENTUM
+    return model
 
 
 def unet(seen, classes: int, filters=FILTERS, separable: bool = False):
