@@ -148,9 +148,10 @@ def panels(pictures, *, step=SHRINK, bar=None, columns=2):
         long, y = bar / metres / step, 0.94 * first.shape[0] / step
         axes.flat[0].plot([10, 10 + long], [y, y], color="white", lw=3)
         axes.flat[0].text(10, y - 8, f"{bar} m", color="white", fontsize=9)
-    marks = [plt.Rectangle((0, 0), 1, 1, color=c) for c in COLOURS]
+    if bar:  # there is a mask among the pictures
+        marks = [plt.Rectangle((0, 0), 1, 1, color=c) for c in COLOURS]
+        fig.legend(marks, NAMES, ncol=3, loc="lower left", frameon=False)
     note = "simulated" if grove.simulated else ""
-    fig.legend(marks, NAMES, ncol=3, loc="lower left", frameon=False)
     fig.text(0.98, 0.02, note, ha="right", style="italic", color="#5a6872")
     fig.subplots_adjust(0.01, 0.4 / high, 0.99, 1 - 0.3 / high, 0.03, 0.15)
     plt.close(fig)
@@ -447,10 +448,10 @@ assert np.allclose(y.numpy().sum(-1), 1)  # one-hot
 # %% [markdown]
 # ## 8. FCN-8 and U-Net
 #
-# Both begin with an *encoder* made for naming whole pictures: five stages, each half as wide and high as the one before. At the end it knows *what* is there, and hardly *where*. The two differ in the way back.
+# Both begin with an *encoder* made for naming whole pictures: five stages, each half as wide and high as the one before. At the end it knows *what* is there, and hardly *where*. The two differ in the way back ([sources](../../book/en/bibliography.md)).
 #
-# - **FCN-8** slides a classifier over the last stage, enlarges its scores, adds the scores of two finer stages, and enlarges the sum eight times.
-# - **U-Net** goes back step by step, and at each step lays what the encoder saw at that size beside what comes from below: the *skips*.
+# - **FCN-8** (Long and others, 2015) slides a classifier over the last stage, enlarges its scores, adds the scores of two finer stages, and enlarges the sum eight times.
+# - **U-Net** (Ronneberger and others, 2015) goes back step by step, and at each step lays what the encoder saw at that size beside what comes from below: the *skips*.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -480,7 +481,8 @@ for title, (name, words) in ways.items():
     plain = ~table["layer"].str.contains("bn|relu|dropout|_pad|_crop")
     maps.show(table[plain], f"The way back of {title} on VGG-16, at 224 × 224")
     sizes[title] = network.count_params()
-    print(f"{title}: {sizes[title]:,} parameters in all")
+    on_disk = 3 * 4 * sizes[title] / 2**20  # adadelta keeps three of each
+    print(f"{title}: {sizes[title]:,} parameters in all, {on_disk:,.0f} MB")
     if name == "fcn8":
         dense1 = network.get_layer("dense1").count_params()
     else:
@@ -491,9 +493,10 @@ assert dense1 == (7 * 7 * 512 + 1) * 4096  # one layer, by hand
 assert dense1 > 0.7 * sizes["FCN-8"]
 assert len(skips) == 3
 assert sizes["FCN-8"] > 5 * sizes["U-Net"]
+assert round(on_disk) == 141  # what the thesis found on its disk
 
 # %% [markdown]
-# One layer of FCN-8 holds most of it: each of 4,096 outputs looks at 7 × 7 places of 512 values. Adadelta, the thesis's optimiser, keeps two more numbers a parameter. Three times four bytes each, and you have the 1.5 GB that the thesis found on its disk, beside 141 MB of its U-Net.
+# One layer of FCN-8 holds most of it: each of 4,096 outputs looks at 7 × 7 places of 512 values. Adadelta, the thesis's optimiser, keeps two more numbers a parameter. Three times four bytes for each parameter is what the thesis found on its disk: 1.5 GB for FCN-8, 141 MB for U-Net.
 # The skips of U-Net cost little, and bring back the *where*: an edge that the encoder saw at half size goes straight to the end.
 #
 # ## 9. Train a small one
@@ -643,8 +646,8 @@ maps.show(
     maps.confusion(confusion, study=grove, title="The test, pixel by pixel"),
     "Confusion matrix of the test capture",
 )
-print("IoU by hand:   ", dict(zip(KEYS, by_hand.round(4), strict=True)))
-print("IoU by library:", dict(zip(KEYS, confusion.iou.round(4), strict=True)))
+for key, one, two in zip(KEYS, by_hand, confusion.iou, strict=True):
+    print(f"IoU of {key}: by hand {one:.4f}, by library {two:.4f}")
 print(f"mean {confusion.mean_iou:.3f}, ", end="")
 print(f"frequency-weighted {confusion.frequency_weighted_iou:.3f}")
 
@@ -737,6 +740,8 @@ rivals = {
     "SegNet (no skips)": ("segnet", slim),
     "FCN-8": ("fcn8", {"alpha": 0.25, "dense": 128}),
 }
+if SMALL:
+    del rivals["SegNet (no skips)"]
 networks = {"U-Net": unet} | {
     title: segment.fit(small(name, **options), batches, **recipe)
     for title, (name, options) in rivals.items()
