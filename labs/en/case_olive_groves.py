@@ -591,9 +591,10 @@ def wipe(image, over, alt, wide=800):
     display(HTML(
         f'<figure style="--at:50%;max-width:{maps.WIDTH}px;margin:0">'
         f'<label>Right of the line <select onchange="{pick}">{choices}'
-        f"</select></label> &ensp; <label>move it "
-        f'<input type="range" min="0" max="100" value="50" style="width:40%" '
-        f'oninput="{move}"></label><div style="position:relative">'
+        f'</select></label> <input type="range" aria-label="Move the line" '
+        f'min="0" max="100" value="50" oninput="{move}" '
+        f'style="display:block;width:100%;margin:.4em 0">'
+        f'<div style="position:relative">'
         f'<img src="{pictures[0]}" alt="{html.escape(alt)}" '
         f'style="display:block;width:100%">{upper}</div>'
         f"<figcaption>{key} {note}</figcaption></figure>"
@@ -724,7 +725,7 @@ assert np.isclose(scored.loc[last.name, "mean_iou"], confusion.mean_iou)
 assert abs(flattered) < 1 - copied["flight"]  # far less than the copyist's
 
 # %% [markdown]
-# A network this small, trained this briefly on augmented tiles, has little room to learn tiles by heart, so its difference is small beside the copyist's. A network of 134 million parameters after a hundred epochs has all the room it wants. You cannot tell from the score of a leaky test which of the two you have: that is why the split comes first.
+# A network this small, trained this briefly on augmented tiles, has little room to learn tiles by heart, so its difference is small beside the copyist's; and part of it may be no leak, since each capture has its own light. A network of 134 million parameters after a hundred epochs has all the room it wants. You cannot tell from the score of a leaky test which of the two you have: that is why the split comes first.
 #
 # ## 14. Compare
 #
@@ -872,11 +873,11 @@ maps.show(
     panels({"predicted": tiles.CLASSES.paint(predicted), "crowns": shown}, bar=5),
     "The predicted mask, and the crowns that the watershed told apart",
 )  # fmt: skip
-assert SMALL or crowns.max() < patches
+assert SMALL or abs(crowns.max() / true_crowns.max() - 1) < 0.25
 assert not (crowns[predicted != 1]).any()
 
 # %% [markdown]
-# Most patches are specks, and a crown of less than half a metre's radius is left out. The rest splits where crowns touch.
+# Specks are patches too, but a crown of less than half a metre's radius is left out. What is left splits where crowns touch.
 #
 # ## 17. Count the grove, each tree once
 #
@@ -962,8 +963,9 @@ assert np.isclose(trees.canopy_m2_per_ha, 1e4 * trees.cover)
 # :::
 
 # %% tags=["hide-cell"]
-# Solution: captures vote. Asking for more agreement drops false trees first,
-# then true ones at the edge of what the network can see.
+# Solution: captures vote. Asking for more agreement costs true trees at the
+# edge of what the network can see. It pays where false trees are seen in one
+# capture only; those that all captures agree on, no vote removes.
 for agree in (0, 0.25, 0.5, 0.8):
     s = segment.count(
         out, flight=folder / "flight.json", agree=agree
