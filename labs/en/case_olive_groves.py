@@ -725,7 +725,7 @@ assert np.isclose(scored.loc[last.name, "mean_iou"], confusion.mean_iou)
 assert abs(flattered) < 1 - copied["flight"]  # far less than the copyist's
 
 # %% [markdown]
-# A network this small, trained this briefly on augmented tiles, has little room to learn tiles by heart, so its difference is small beside the copyist's; and part of it may be no leak, since each capture has its own light. A network of 134 million parameters after a hundred epochs has all the room it wants. You cannot tell from the score of a leaky test which of the two you have: that is why the split comes first.
+# Look at trees and grass apart: trees are nearly as good on new ground, grass is not. A network this small, trained this briefly on augmented tiles, has little room to learn tiles by heart, so its difference is small beside the copyist's; and part of it may be no leak, since each capture has its own light. A network of 134 million parameters after a hundred epochs has all the room it wants. You cannot tell from the score of a leaky test which of the two you have: that is why the split comes first.
 #
 # ## 14. Compare
 #
