@@ -2,6 +2,8 @@
 
 import datetime
 import math
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -414,12 +416,14 @@ def test_f1_by_date_is_that_of_each_date():
 def test_models_are_compared_on_the_same_blocks():
     good, bad = made(skill=3), made(skill=0.5)
     table = ev.compare({"bad": bad, "good": good}, repeats=100)
-    assert list(table.index) == ["good", "bad", "majority"]
+    assert list(table.index) == ["good", "bad", "majority baseline"]
     assert table.behind["bad"] == pytest.approx(good.confusion().macro_f1 - bad.confusion().macro_f1)
     assert 0 < table.behind_low["bad"] < table.behind["bad"] < table.behind_high["bad"]
     assert table.behind["good"] == table.behind_high["good"] == 0
     shuffled = bad.pick(np.random.default_rng(0).permutation(len(bad)))
     assert ev.compare({"bad": shuffled, "good": good}, repeats=100).behind_low["bad"] == table.behind_low["bad"]
+    with pytest.raises(ev.EvaluationError, match="another name"):
+        ev.compare({"majority baseline": good})
     with pytest.raises(ev.EvaluationError, match="same pixels"):
         ev.compare({"a": good, "b": bad.pick(bad.area == "west")})
 
@@ -692,6 +696,13 @@ def test_leave_one_out_tells_what_each_band_adds():
 def test_importance_refuses_what_does_not_fit(call, message):
     with pytest.raises(ev.EvaluationError, match=message):
         call(*series(20))
+
+
+def test_importing_loads_nothing_that_draws_or_trains():
+    heavy = ("matplotlib", "plotly", "sklearn", "scipy.stats")
+    code = f"import sys, arsetlib.evaluation; print(*[m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 # -- published --------------------------------------------------------------------------------------------------------

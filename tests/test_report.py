@@ -101,7 +101,7 @@ def test_several_models_are_compared(tmp_path):
     page = done.html.read_text(encoding="utf-8")
     assert page.count('<details class="model"') == 2
     assert page.index("<summary>good &lt;1&gt;") < page.index("<summary>poor")
-    assert [row["index"] for row in done.facts["comparison"]] == ["good <1>", "poor", "majority"]
+    assert [row["index"] for row in done.facts["comparison"]] == ["good <1>", "poor", "majority baseline"]
     with pytest.raises(ev.EvaluationError, match="same pixels"):
         ev.report({"a": made(), "b": made(300)}, tmp_path)
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from arsetlib.evaluation import charts
 from arsetlib.evaluation.charts import Line
-from arsetlib.evaluation.comparison import compare
+from arsetlib.evaluation.comparison import BASELINE, compare
 from arsetlib.evaluation.confusion import EvaluationError
 from arsetlib.evaluation.facts import Facts, plain, to_json
 from arsetlib.evaluation.predictions import Predictions, as_date
@@ -181,7 +181,7 @@ def _comparison(told: dict[str, Facts], many: pd.DataFrame) -> str:
         behind = _between(r, "behind") if r.behind > 0 else ""
         cells = [_between(r, "accuracy"), _between(r, "macro_f1"), _between(r, "crops_macro_f1"), behind]
         cells += [_share(r.top_2), _number(r.calibration_error)]
-        faint = ' class="faint"' if name == "majority" else ""
+        faint = ' class="faint"' if name == BASELINE else ""
         rows.append(f"<tr{faint}><th>{escape(str(name))}</th>{''.join(f'<td>{c}</td>' for c in cells)}</tr>")
     heads = ("model", "accuracy", "macro-F1", "crops macro-F1", "behind", "top two", "ECE")
     table = _table(heads, rows)
@@ -224,7 +224,7 @@ def _dates(facts: Facts) -> str:
     t = facts.dates
     crops = f"{_crops(facts)}, accuracy"
     drawn = [
-        Line("majority baseline, accuracy", t.majority_accuracy.tolist(), 6, dash=True),
+        Line("best constant answer that day, accuracy", t.majority_accuracy.tolist(), 6, dash=True),
         Line("macro-F1", t.macro_f1.tolist(), 2),
         _line(t, "crops_accuracy", crops, 1),
         _line(t, "accuracy", "all classes, accuracy", 0),
