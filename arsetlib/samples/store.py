@@ -22,6 +22,7 @@ from arsetlib import pixels
 from arsetlib.pixels.table import _buffers, _damaged
 from arsetlib.samples.draws import keys_of
 from arsetlib.samples.rows import Rows, SampleError
+from arsetlib.samples.scratch import Scratch
 from arsetlib.samples.windows import check_order
 from arsetlib.study import Season
 
@@ -118,13 +119,16 @@ class Group:
     number: int
     rows: np.ndarray
 
-    def read(self, columns, metadata: dict, legend, check: bool) -> Pool:
-        """The rows, with checksums, lengths and order verified where ``check``."""
+    def decode(self, columns, check: bool) -> pa.Table:
+        """All rows of the group, with checksums verified where ``check``."""
         try:
             with pq.ParquetFile(self.file, page_checksum_verification=check) as opened:
-                table = opened.read_row_group(self.number, columns=list(columns), use_threads=False)
+                return opened.read_row_group(self.number, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(self.file, error) from error
+
+    def pool(self, table: pa.Table, metadata: dict, legend, check: bool) -> Pool:
+        """The rows wanted of the group's table, with lengths and order verified where ``check``."""
         where = f"{self.file}, row group {self.number}, "
         return Pool.of(table.replace_schema_metadata(metadata), self.rows, legend, where, check)
 
@@ -132,8 +136,18 @@ class Group:
 class Stream:
     """Rows on disk, read in pools of row groups: memory holds three pools, whatever the table's size."""
 
-    def __init__(self, rows: Rows, legend, columns, order, shuffle: Callable[[int, int], np.ndarray], pool: int):
+    def __init__(
+        self,
+        rows: Rows,
+        legend,
+        columns,
+        order,
+        shuffle: Callable[[int, int], np.ndarray],
+        pool: int,
+        scratch: str | Path | None = None,
+    ):
         self.legend, self.columns, self.order, self.shuffle, self.size = legend, columns, order, shuffle, pool
+        self.scratch = None if scratch is None else Scratch(scratch, columns, series_bytes(rows))
         self.metadata = rows.meta.to_kv()
         self.groups = _groups(rows)
         self.verified: set[tuple[Path, int]] = set()
@@ -180,7 +194,12 @@ class Stream:
     def _read_group(self, group: Group) -> Pool:
         """Each group is verified when it is read for the first time."""
         key = (group.file, group.number)
-        pool = group.read(self.columns, self.metadata, self.legend, key not in self.verified)
+        first = key not in self.verified
+        if self.scratch is None:
+            table = group.decode(self.columns, first)
+        else:
+            table = self.scratch.table(*key, lambda: group.decode(self.columns, True), first)
+        pool = group.pool(table, self.metadata, self.legend, first)
         self.verified.add(key)
         return pool
 

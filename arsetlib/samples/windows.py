@@ -43,8 +43,12 @@ class Windows:
 
 def start_days(year, day_of_year) -> np.ndarray:
     """(B,) int32 days since 1970-01-01 of a day of the year (1 = 1 January); either may be one number for all."""
-    first = (np.asarray(year).astype(np.int64) - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
-    return np.atleast_1d(first + np.asarray(day_of_year) - 1).astype(np.int32)
+    year = np.atleast_1d(year)
+    low, high = (int(year.min()), int(year.max())) if year.size else (1970, 1970)
+    every = np.arange(low - 1970, high - 1969).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
+    return (every.astype(np.int32)[year - low] + np.asarray(day_of_year, np.int32) - np.int32(1)).astype(
+        np.int32, copy=False
+    )
 
 
 def window(
@@ -173,15 +177,18 @@ def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
     return raw[begin : begin + size].view(dtype).reshape(shape)
 
 
-def fill_windows(out, at, series, rows, start, keys, season, choose, fill, scaler, seed) -> None:
-    """Compute windows into ``out`` from position ``at`` on; arguments as in ``window``, unchecked."""
+def fill_windows(out, at, series, rows, start, keys, season, choose, fill, scaler, seed, wait=True) -> None:
+    """Compute windows into ``out`` from position ``at`` on; arguments as in ``window``, unchecked.
+
+    ``wait`` for the compiled kernel, or take the NumPy one while it is loading.
+    """
     mean, std = (None, None) if scaler is None else (np.float32(scaler.mean), np.float32(scaler.std))
     x, seen, begin, images, vegetation = (
         part[at : at + len(rows)] for part in (out.x, out.seen, out.start, out.images, out.vegetation)
     )
     begin[:] = start
     whole = fill == "zeros" and choose != "median"
-    place = kernels.place(choose)
+    place = kernels.place(choose, wait)
     place(series, rows, start, keys, season, choose, seed, mean if whole else None, std, x, seen, images, vegetation)
     if fill == "last":
         x[:] = _filled_last(x)
