@@ -365,6 +365,8 @@ def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Gr
 def _place(study: Study, area: str | Area | None) -> Area:
     if isinstance(area, Area):
         return area
+    if not study.areas:
+        raise MapError("The model's own study has no areas. Give the one whose scenes these are: study=…")
     if area is None:
         dense = [a for a in study.areas if a.every == 1]
         known = study.areas if len(study.areas) == 1 else dense
