@@ -4,12 +4,14 @@ import json
 import re
 from html.parser import HTMLParser
 
+import few
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from predicted import K, in_season, made
 from typer.testing import CliRunner
 
-from arsetlib import cli
+from arsetlib import cli, models, samples
 from arsetlib import evaluation as ev
 from arsetlib.evaluation import charts
 
@@ -171,6 +173,55 @@ def test_an_unfinished_folder_is_refused(tmp_path):
     with pytest.raises(ev.EvaluationError, match="did not finish"):
         ev.Evaluated.load(tmp_path)
     assert isinstance(called("report", tmp_path / "nowhere").exception, ev.EvaluationError)
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A table with some excluded labels, its study file and the folder of a model, as `arset train` leaves them."""
+    folder = tmp_path_factory.mktemp("learnt")
+    table = few.make_table(900, codes=(1, 2, 3, 9))
+    pq.write_table(table, folder / "table.parquet")
+    (folder / "study.toml").write_text(few.STUDY.text, encoding="utf-8")
+    sides = samples.split(table, few.STUDY)
+    model = models.build("random_forest", steps=6, bands=3, classes=3, seed=0, trees=10)
+    scaler = samples.Scaler.fit(sides["train"])
+    loader = samples.Loader(sides["train"], few.STUDY, scaler, extras=model.needs)
+    model.fit(loader.arrays())
+    notes = {"samples_of_class": dict(zip(few.STUDY.legend.keys, loader.class_counts.tolist(), strict=True))}
+    models.Trained(model, "random_forest", scaler, few.STUDY, notes=notes).save(folder / "run" / "model")
+    return folder, sides
+
+
+def test_evaluate_in_a_shell(learnt, tmp_path):
+    folder, sides = learnt
+    given = [folder / "run", folder / "table.parquet", "--out", tmp_path / "test"]
+    done = called("evaluate", *given, "--study", folder / "study.toml", "--start", 60, "--start", 100, "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    back = ev.Evaluated.load(tmp_path / "test")
+    test = sides["test"]
+    labelled = test.column("label_code") != 9
+    assert 0 < labelled.sum() < len(test)  # double crops must not be in the test set
+    assert len(back.predictions) == 2 * labelled.sum()
+    assert set(back.predictions.pixel) == set(test.column("pixel")[labelled])
+    assert told["summary"]["accuracy"] == pytest.approx(back.predictions.confusion().accuracy, rel=1e-6)
+    assert told["simulated"]
+    assert len(told["dates"]) == 2
+    words = called("evaluate", *given, "--study", folder / "study.toml", "--start", 60)
+    assert words.output.count("SIMULATED") == 1
+    assert "majority baseline" in words.output
+    page = called("report", tmp_path / "test")
+    assert page.exit_code == 0, page.output
+
+
+def test_evaluate_says_what_it_lacks(learnt, tmp_path):
+    folder, _ = learnt
+    given = ["evaluate", folder / "run" / "model", folder / "table.parquet", "--out", tmp_path / "out"]
+    assert "Expected --study FILE" in str(called(*given).exception)
+    stranger = called(*given, "--study", folder / "study.toml", "--side", "exam")
+    assert "no side 'exam'" in str(stranger.exception)
+    assert called(*given, "--side", "all", "--start", 60).exit_code == 0
+    assert len(ev.Evaluated.load(tmp_path / "out").predictions) > 500
 
 
 class Said:
