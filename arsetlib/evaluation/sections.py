@@ -78,8 +78,8 @@ def _dates(facts: Facts) -> str:
     if len(t) > 1 and (t.crops_share.iloc[-1] < t.crops_share.max() / 2) and rise.iloc[-1] > 0:
         note = (
             f'<p class="note">On the last date {t.crops_share.iloc[-1]:.0%} of the truth is one of '
-            f"{crops_in_words(facts)}, down from {t.crops_share.max():.0%}. Accuracy there is mostly that of easy classes: read the crops' "
-            "line.</p>"
+            f"{crops_in_words(facts)}, down from {t.crops_share.max():.0%}. "
+            "Accuracy there is mostly that of easy classes: read the crops' line.</p>"
         )
     chart = charts.lines(list(t.index), drawn, label) if len(t) > 1 else ""
     table = as_table(heads, rows)
