@@ -304,6 +304,30 @@ def test_a_plan_that_cannot_be_read_is_told(tmp_path):
         Folder(tmp_path, {"seed": 1})
 
 
+def test_arset_train_and_go_on_from_a_model(tmp_path):
+    from typer.testing import CliRunner
+
+    from arsetlib import cli, pixels
+
+    table = few.make_table()
+    (tmp_path / "pixels").mkdir()
+    pixels.write(table, tmp_path / "pixels" / "all.parquet", few.META)
+    (tmp_path / "few.toml").write_text(few.STUDY.text, encoding="utf-8")
+
+    def call(*words):
+        done = CliRunner().invoke(cli.app, ["train", str(tmp_path / "pixels"), str(tmp_path / "few.toml"), *words])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    first = call("--model", "random_forest", "--out", str(tmp_path / "forest"), "--json")
+    assert json.loads(first)["best"]["val_macro_f1"] > 0.5
+    short = ["--epochs", "2", "--batch", "64"]
+    told = call("--model", "gru", "--out", str(tmp_path / "gru"), *short)
+    assert "epoch" in told
+    call("--from", str(tmp_path / "gru"), "--freeze", "--out", str(tmp_path / "tuned"), *short)
+    assert models.load(tmp_path / "tuned" / "model").notes["fine_tuned_from"]["name"] == "gru"
+
+
 def test_training_loads_keras_only_when_called():
     code = "import sys, arsetlib.training; print(*[m for m in ('keras', 'tensorflow', 'optuna') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent)

@@ -46,8 +46,8 @@ def from_wide(
     """Make a pixel table from a wide table of composites.
 
     Each composite becomes one observation on its date. One without a value in any band, or outside the row's year, is
-    left out; a single band without a value is 0, no data. Composites have no scene class: theirs is 7, unclassified, so a legend for such a
-    table leaves out 'No Crops Growing', which needs SCL.
+    left out; a single band without a value is 0, no data. Composites have no scene class: theirs is 7, unclassified,
+    so a legend for such a table leaves out 'No Crops Growing', which needs SCL.
 
     Args:
         frame: A pandas DataFrame, one row a point and year.
