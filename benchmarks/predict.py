@@ -92,7 +92,7 @@ def original(trained, table: Path, rows: int) -> np.ndarray:
 
 def parts(trained, table: Path) -> dict[str, float]:
     """Seconds of each part of our way, one after the other; together they take less, as batches are made ahead."""
-    from arsetlib.maps import prediction, sources
+    from arsetlib.maps import pieces, sources
 
     seconds = dict.fromkeys(("places", "reading", "windows", "model", "encoding"), 0.0)
 
@@ -105,10 +105,10 @@ def parts(trained, table: Path) -> dict[str, float]:
     data = timed("places", lambda: sources.of_table(table, None, None, STUDY))
     for task in range(len(data)):
         piece = timed("reading", lambda t=task: data.read(t, {}))
-        windows = prediction._windows(trained, data, piece, list(STARTS), prediction.BATCH)
+        windows = pieces.windows_of(trained, data, piece, list(STARTS), pieces.BATCH)
         while (one := timed("windows", lambda w=windows: next(w, None))) is not None:
             answers = timed("model", lambda o=one: trained.predict(o[3].x))
-            timed("encoding", lambda a=answers: prediction.encoded(a))
+            timed("encoding", lambda a=answers: pieces.encoded(a))
     return seconds
 
 

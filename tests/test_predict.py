@@ -323,6 +323,13 @@ def test_another_model_s_map_replaces_an_older_one(place, model, tmp_path):
     assert two.info["identity"] != one.info["identity"]
 
 
+def test_a_map_that_is_not_smoothed_leaves_nothing_of_one_that_was(place, model, tmp_path):
+    options = {"area": "dense", "progress": False}
+    maps.predict(model, place[3], START, tmp_path, smooth="majority", **options)
+    maps.predict(model, place[3], START, tmp_path, **options)
+    assert not list(tmp_path.glob("*unsmoothed*"))
+
+
 def broken(place, tmp_path):
     study, scenes, _, _ = place
     source = sources.of_scenes(scenes, study, "dense", 2021, [START], None)
@@ -374,6 +381,19 @@ def test_bands_that_differ_from_the_model_s_are_refused(place, model, tmp_path):
     other = Linear(model.study.replace(bands=model.study.bands[::-1]), model.scaler)
     with pytest.raises(maps.MapError, match="Expected the model's bands.*another order"):
         maps.predict(other, place[3], START, tmp_path, area="dense", progress=False)
+
+
+def test_a_start_that_the_model_was_not_trained_on_is_said(place, model, tmp_path, capsys):
+    study = model.study.replace(season=model.study.season.__class__(last_day=100))
+    made = maps.predict(Linear(study, model.scaler), place[3], START, tmp_path, area="dense")
+    assert "between days 1 and 100" in capsys.readouterr().out
+    assert not made.info["inside_season"]
+
+
+def test_a_worker_that_predicts_loads_no_plotting():
+    code = "import sys; from arsetlib.maps import predict; print({'plotly', 'matplotlib', 'keras'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(place, model, tmp_path):
