@@ -617,8 +617,10 @@ for folder in sorted((runs / "cnn" / "logs").glob("*/")):
     everything = {"tensors": 0}  # 0: thin nothing out
     reader = event_accumulator.EventAccumulator(str(folder), everything)
     board[folder.name] = reader.Reload()
-    tags = sorted(tag.split("/")[0] for tag in reader.Tags()["tensors"])
-    print(f"{folder.name}: {', '.join(dict.fromkeys(tags))}")
+    tags = reader.Tags()["tensors"]
+    plain = sorted(tag for tag in tags if "/" not in tag)
+    print(f"{folder.name}: {', '.join(plain)}")
+    print(f"    and {len(tags) - len(plain)} histograms of weights")
 
 
 def logged(run, tag):
@@ -641,10 +643,10 @@ def picture(epoch):
     return fig
 
 
-steps_shown = sorted({1, 2, 4, 8, len(pictures)} & set(range(99)))
+last = len(pictures)
 maps.knob(
     picture, "TensorBoard's picture of the confusion matrix, simulated data.",
-    epoch=[e for e in steps_shown if e <= len(pictures)],
+    epoch=[e for e in (1, 2, 4, 8, 16) if e < last] + [last],
 )  # fmt: skip
 
 assert np.allclose(logged("validation", "epoch_loss"), losses, atol=1e-5)
@@ -952,11 +954,11 @@ if not SMALL:
 # %%
 earliest = evaluation.earliest_dates(p, 0.7, least=5 if SMALL else 30)
 shown = earliest.copy()
-for column in ("date", "stays", "best_date"):
+for column in ("date", "until", "best_date"):
     shown[column] = shown[column].dt.strftime("%-d %B").fillna("never")
 maps.show(
-    shown[["date", "stays", "best_date", "best_f1"]].reset_index(),
-    "First date with an F1 of 0.7, from when on it stays, and the best date",
+    shown[["date", "until", "best_date", "best_f1"]].reset_index(),
+    "First date with an F1 of 0.7, until when it lasts, and the best date",
 )
 f1 = evaluation.f1_by_date(p)[[names[study.legend.keys.index(k)] for k in four]]
 fig = maps.figure("F1 by date of prediction", "", "F1", study=study)
@@ -1084,7 +1086,7 @@ assert np.isclose(said["calibration_error"], evaluation.calibration_error(p))
 assert SMALL or right[~unsure].mean() > right[unsure].mean()
 
 # %% [markdown]
-# Where the curve lies under the diagonal, the network promises more than it keeps; above it, less. Training longer makes it too sure, dropout and random windows too modest, so look before you believe. One number, a *temperature* found on the validation, makes shares softer (above 1) or sharper (below 1) without changing any answer. It can only mend what the validation shows.
+# Where the curve lies under the diagonal, the network promises more than it keeps; above it, less. Training longer makes it too sure, dropout and random windows too modest, so look before you believe. One number, a *temperature* found on the validation, makes shares softer (above 1) or sharper (below 1) without changing any answer. It can only mend what the validation shows: if the error grew with it, the two years are not alike.
 # *Entropy* puts how spread the shares are into one number: 0 is sure, 1 knows nothing. Most errors sit among the unsure answers, so a map may leave those out, and say how many.
 #
 # ## 16. The sparse class
@@ -1169,7 +1171,7 @@ assert (table_of["low"] <= table_of["high"]).all()
 
 # %% [markdown]
 # The intervals come from drawing whole blocks again and again, because pixels of one field are one answer. On so small a place they are wide, and overlap: a table that ranks models by the second decimal without them tells of luck.
-# The [performance page](../../book/en/performance.md) has the comparison over several seeds. If the forest keeps up, take the forest, unless you need what a network brings: it can be tuned further on a few labels elsewhere, and it gains from more years and fields where a forest levels off.
+# The [performance page](../../book/en/performance.md) has the comparison over several seeds. If the forest keeps up, take the forest, unless you need what a network brings: it can be tuned further on a few labels elsewhere, and it has more to gain from more years and fields.
 #
 # :::{admonition} Exercise 5
 # :class: exercise
@@ -1182,12 +1184,15 @@ costs = evaluation.permutation_importance(
     cnn.predict, cnn.loader(test, STARTS[july]), study.channels, repeats=3
 )
 maps.show(
-    maps.bars(costs["drop"], "A band spoilt", "macro-F1 lost", study=study),
+    maps.bars(
+        costs["drop"], "A band spoilt", "macro-F1 lost", study=study, text=".3f"
+    ),
     "Macro-F1 lost when one band comes from other samples",
 )
 # Neighbouring bands say nearly the same, so each can stand in for the other:
 # spoil them together, with groups={"red edge": […], …}.
-#
+
+# %% [markdown]
 # ## 18. What the original published
 #
 # Its table of predictions was handed out with the course, so its scores can be recomputed. They are of **real data**, the lower Mississippi delta in 2019. Ours are of a **simulated** delta. They may stand side by side to see *patterns*, not to see who wins.
@@ -1211,6 +1216,9 @@ mine = evaluation.score_table(p, "day_of_year", repeats=0)
 mine = mine.loc[by_start.index + 1, ["accuracy", "crops_accuracy"]]
 by_start[["ours", "ours, four crops"]] = mine.to_numpy()
 by_start = by_start.round(2).astype(str).replace("nan", "not known")
+by_start = by_start.rename(
+    columns={"accuracy": "published", "four_crops": "published, four crops"}
+)
 maps.show(
     by_start.reset_index(names="first day"),
     f"Accuracy by first day of the window: published on real data; {label}",
@@ -1285,7 +1293,9 @@ for start in STARTS if len(double) else []:
     x["day_of_year"] = np.full(len(double), start, np.int32)
     called = cnn.predict(x).argmax(1)
     last = np.datetime64("2019-01-01") + start + study.season.window_days - 2
-    said[str(last)[5:]] = 100 * np.bincount(called, minlength=K) / len(double)
+    said[f"{pd.Timestamp(last):%-d %B}"] = (
+        100 * np.bincount(called, minlength=K) / len(double)
+    )
 print(f"{len(double)} rows of the table are double crops")
 if said:
     said = pd.DataFrame(said, names).T.iloc[::2]
@@ -1295,7 +1305,7 @@ if said:
     )  # fmt: skip
     maps.show(fig, "Classes given to double crops, by the window's last day")
     assert np.allclose(said.sum(axis=1), 100)
-    assert said["Uncultivated"].max() < 50, "the model holds them for no crop"
+    assert SMALL or said.idxmax(axis=1).nunique() > 1
 assert (p.truth >= 0).all(), "a row without one right answer is in the test"
 
 # %% [markdown]
