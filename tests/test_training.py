@@ -256,7 +256,7 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
         ({"epochs": 0, "patience": None}, "at least one epoch"),
         ({"loss": "hinge"}, "'crossentropy' or 'focal'"),
         ({"optimizer": "nadia"}, "optimiser of Keras"),
-        ({"strategy": "cloud"}, "'mirrored' or 'multiworker'"),
+        ({"strategy": "cloud"}, "strategy = 'mirrored'"),
     ],
 )
 def test_options_that_cannot_be_meant(sides, options, words):

@@ -64,12 +64,8 @@ def fit(
     process and slows the input down); without it runs differ in the last digits.
 
     Several devices: ``strategy="mirrored"`` splits each batch over the GPUs of this machine and sums their gradients;
-    ``batch`` stays the size of the whole. Several machines: start the same script on each with ``TF_CONFIG`` set and
-    ``strategy="multiworker"``:
-
-        TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
-
-    Each needs the table at the same path. Worker 0 writes the folder; the others keep nothing.
+    ``batch`` stays the size of the whole. Several machines are not offered: with Keras 3.15 a run under TensorFlow's
+    ``MultiWorkerMirroredStrategy`` (``TF_CONFIG``) connects and then fails where Keras adds up the metrics.
 
     Args:
         name_or_model: A name of ``models.names()``, or a Keras model (not compiled, softmax output) or Baseline.
@@ -92,7 +88,7 @@ def fit(
         options: For ``models.build``.
         missing: ``"refuse"`` a legend with a class that has no training sample, or ``"allow"`` it; it is then never
             predicted, and ``notes["classes_without_samples"]`` names it.
-        strategy: None, ``"mirrored"``, ``"multiworker"`` or a ``tf.distribute.Strategy``.
+        strategy: None, ``"mirrored"`` or a ``tf.distribute.Strategy``.
         mixed: Compute in float16 where that is faster; None does so on a GPU. The model that is kept is float32.
         tensorboard: Write logs into the folder.
         profile: Steps to profile for TensorBoard, such as ``(10, 20)``.
@@ -125,7 +121,7 @@ def fit(
             f"Lower patience or raise epochs."
         )
     _check(sides, epochs, loss, missing)
-    scaler = scaler or Scaler.fit(sides["train"])
+    scaler = scaler or Scaler.fit(sides["train"], study)
     given = name_or_model if not isinstance(name_or_model, str) else None
     plan = {
         "model": name_or_model if given is None else _identity(given),
@@ -135,7 +131,7 @@ def fit(
         "study": facts(study), "train": digest(sides["train"]), "validation": digest(sides["validation"]),
     }  # fmt: skip
     strategy = None if baseline else _strategy(strategy)
-    kept = Folder(folder if _chief(strategy) else None, plan)
+    kept = Folder(folder, plan)
     if kept.finished:
         return models.load(kept / "model", study)
 
@@ -221,6 +217,8 @@ def _train(
     backup = Backup(kept / "backup" if kept.path is not None else None, stopping, best, history)
     bar = [_bar(epochs)] if progress else []
     order = [epoch, StopAtNaN(loader, epoch), *callbacks, *filter(None, [best]), *shown, stopping, *bar, backup]
+    if strategy:
+        _build_once(model, loader, strategy)
     model.fit(
         _shared(loader, loader.dataset(epoch=lambda: epoch.number), strategy),
         epochs=epochs,
@@ -256,6 +254,18 @@ def _in_float32(model, build):
     plain = build()
     plain.set_weights(model.get_weights())
     return plain
+
+
+def _build_once(model, loader: Loader, strategy) -> None:
+    """Make the variables of metrics and optimiser from one plain batch.
+
+    Keras would average a batch over the devices for it, which fails where inputs are a dict (keras 3.15).
+    """
+    if not all(hasattr(model, name) for name in ("_symbolic_build", "_maybe_symbolic_build")):
+        return
+    with strategy.scope():
+        model._symbolic_build(data_batch=loader.batch(0, 0))
+    model._maybe_symbolic_build = lambda *_, **__: None
 
 
 def _shared(loader: Loader, data, strategy):
@@ -308,18 +318,11 @@ def _strategy(strategy):
         return None
     import tensorflow as tf
 
-    makers = {"mirrored": tf.distribute.MirroredStrategy, "multiworker": tf.distribute.MultiWorkerMirroredStrategy}
     if isinstance(strategy, str):
-        if strategy not in makers:
-            raise TrainingError(f"Expected strategy = {' or '.join(map(repr, makers))}, received {strategy!r}.")
-        return makers[strategy]()
+        if strategy != "mirrored":
+            raise TrainingError(f"Expected strategy = 'mirrored' or a tf.distribute.Strategy, received {strategy!r}.")
+        return tf.distribute.MirroredStrategy()
     return strategy
-
-
-def _chief(strategy) -> bool:
-    """Whether this process writes: the first of several workers, or the only one."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    return resolver is None or not resolver.task_type or (resolver.task_type == "chief" or resolver.task_id == 0)
 
 
 def _bar(epochs: int):

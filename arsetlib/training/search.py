@@ -127,7 +127,7 @@ def _run(kept, space, sides, study, model, sampler, trials, monitor, seed, timeo
 
     for trial in kept.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         kept.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # killed: the lock says that no one runs it
-    scaler = fixed.get("scaler") or Scaler.fit(sides["train"])
+    scaler = fixed.get("scaler") or Scaler.fit(sides["train"], study)
 
     def objective(trial):
         chosen = {key: _ask(trial, key, what) for key, what in space.items()}

@@ -65,7 +65,7 @@ def fine_tune(
     keras.utils.set_random_seed(seed)
     network = adapted(trained, study)
     _freeze(network, freeze)
-    kept = trained.scaler if scaler == "keep" else Scaler.fit(sides["train"])
+    kept = trained.scaler if scaler == "keep" else Scaler.fit(sides["train"], study)
     patience = patience or max(min(10, epochs - 1), 1)
     setting = {"learning_rate": learning_rate, "epochs": epochs, "patience": patience, "batch": batch, "seed": seed}
     setting = {"fill": trained.fill, "choose": trained.choose, "missing": "allow"} | setting | options
@@ -224,7 +224,8 @@ def _fitted(method, trained, few: Rows, study: Study, seed: int, options):
     if method == "from scratch":
         keras.utils.set_random_seed(seed)
         fresh = keras.models.clone_model(adapted(trained, study))
-        setting = {"epochs": 60, "patience": 10, "batch": 32} | shared | quiet
+        setting = {"epochs": 60, "batch": 32} | shared | quiet
+        setting = {"patience": max(min(10, setting["epochs"] - 1), 1)} | setting
         return fit(fresh, held_back(few, study, seed), study, **setting)
     # A forest needs no one to tell it when to stop, so it learns from all labels.
     name = "random_forest" if method == "random forest" else "majority"
