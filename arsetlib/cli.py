@@ -123,7 +123,7 @@ def batches(
     sides = samples.split(table, loaded)
     if side not in sides:
         raise samples.SampleError(f"Study {loaded.key!r} has no side {side!r}. It has: {', '.join(sides)}.")
-    scaler = samples.Scaler.fit(sides["train"]) if look and "train" in sides else None
+    scaler = samples.Scaler.fit(sides["train"], loaded) if look and "train" in sides else None
     day = start if start == "random" else int(start)
     loader = samples.Loader(sides[side], loaded, scaler, start=day, batch=batch, seed=seed)
     if look:

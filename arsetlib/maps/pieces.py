@@ -139,13 +139,12 @@ def windows_of(trained, data, piece: sources.Piece, starts: list[int], batch: in
     """Batches of windows: (number of the start, start, position in the piece, Windows)."""
     study, season, choose = trained.study, trained.study.season, choice_of(trained)
     more = {} if study.channels == study.bands else {"channels": samples.Channels.of(study)}
-    channels = samples.Channels.of(trained.study)
     firsts = samples.start_days(np.full(len(starts), data.year), np.asarray(starts))
     for at in range(0, len(piece.rows), batch):
         rows = piece.rows[at : at + batch]
         for i, (start, first) in enumerate(zip(starts, firsts.tolist(), strict=True)):
             options = {"choose": choose, "fill": trained.fill, "scaler": trained.scaler, "rows": rows, **more}
-            yield i, start, at, samples.window(piece.series, season, first, channels=channels, **options)
+            yield i, start, at, samples.window(piece.series, season, first, **options)
 
 
 def _asked(trained, windows, start: int) -> np.ndarray:

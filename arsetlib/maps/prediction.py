@@ -153,7 +153,7 @@ def _source(source, area, year, study: Study, starts: list[int], labels):
 
 def _check_bands(trained, bands) -> None:
     """A scaler's bands are those of the model, in its order."""
-    wants = tuple(trained.study.bands)
+    wants = tuple(trained.study.table_bands)
     if tuple(bands) != wants:
         missing = [b for b in wants if b not in bands]
         raise MapError(

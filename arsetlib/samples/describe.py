@@ -19,7 +19,7 @@ def describe(loader: Loader) -> dict:
     Returns:
         JSON values: ``x`` and ``y`` (shapes of the first batch), ``counts`` (see ``Loader``), ``batches``,
         ``class_shares`` (class key → share of the samples), ``seen_share`` (share of steps with an image),
-        ``band_means`` (band → mean after scaling of the steps seen) and ``samples_per_second`` as NumPy arrays.
+        ``band_means`` (channel → mean after scaling of the steps seen) and ``samples_per_second`` as NumPy arrays.
 
     Lab: part2_load_data.
     """
@@ -43,7 +43,7 @@ def describe(loader: Loader) -> dict:
         "batches": loader.steps,
         "class_shares": dict(zip(loader.study.legend.keys, (labels / samples).tolist(), strict=True)),
         "seen_share": seen / (samples * x.shape[1]),
-        "band_means": dict(zip(loader.study.bands, (total / max(seen, 1)).tolist(), strict=True)),
+        "band_means": dict(zip(loader.study.channels, (total / max(seen, 1)).tolist(), strict=True)),
         "samples_per_second": samples / seconds,
     }
 
