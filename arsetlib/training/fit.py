@@ -30,7 +30,7 @@ def fit(
     *,
     folder: str | Path | None = None,
     epochs: int | None = None,
-    batch: int = 1024,
+    batch: int = 256,
     patience: int | None = None,
     monitor: str = "val_loss",
     learning_rate=1e-3,
@@ -73,7 +73,7 @@ def fit(
         study: Season, channels and legend.
         folder: Where the run is kept, see ``arsetlib.training.run``; None keeps nothing.
         epochs: At most so many; 40 by default. For a baseline, how many epochs of windows it is fitted on; 4.
-        batch: Samples a step, over all devices.
+        batch: Samples a step, over all devices. Larger ones fill a GPU; smaller ones give a small table more steps.
         patience: Epochs without improvement after which training stops; less than ``epochs``. None takes 6, or fewer
             where there are no more than 6 epochs.
         monitor: What must improve, such as ``"val_loss"`` or ``"val_macro_f1"``.
