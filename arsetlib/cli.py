@@ -134,9 +134,9 @@ def batches(
         show(report, as_json, "\n".join(f"{noun.replace('_', ' ')}: {n:,}" for noun, n in report.items()))
 
 
-@app.command(epilog="Example: arset predict runs/tempcnn/model data/pixels --start 120 --area dense --year 2019")
+@app.command(epilog="Example: arset predict runs/tempcnn data/pixels --start 120 --area dense --year 2019")
 def predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its run.")],
     source: Annotated[str, typer.Argument(help="A pixel table, or a study whose scenes are read.")],
     start: Annotated[list[int], typer.Option(help="Day of the year on which the window starts; repeat for more.")],
     area: Annotated[str | None, typer.Option(help="Area to map; not needed where one only is dense.")] = None,
@@ -152,16 +152,20 @@ def predict(
     from arsetlib import catalogue, engine, maps, models
 
     options = {"area": area, "year": year, "smooth": smooth, "progress": not as_json}
+    if not Path(source).exists() and Path(source).parent != Path():  # names of shipped studies are no paths
+        raise maps.MapError(f"There is no pixel table and no study file at {source}. `arset ingest` makes a table.")
     if not Path(source).exists() or source.endswith(".toml"):
         study = load(source, [year] if year else None)
         options["study"] = study
         wanted = catalogue.find_scenes(study, cache=store(cache, study), progress=not as_json)
     else:
         wanted = source
-    trained = models.load(model)
+    trained = models.load(model_folder(model))
     spark = None if master == "none" and not remote else engine.session(master, remote)
     made = maps.predict(trained, wanted, start, out, spark=spark, **options)
-    show([p.info | {"folder": str(p.folder)} for p in made], as_json, "\n".join(map(str, made)))
+    kind = "SIMULATED: " if any(p.simulated for p in made) else ""
+    words = "\n".join(f"{p}\n  class map: {p.path()}" for p in made)
+    show([p.info | {"folder": str(p.folder)} for p in made], as_json, f"{kind}{words}")
 
 
 @app.command(
@@ -183,7 +187,7 @@ def evaluate(
     from arsetlib import evaluation, models, samples
 
     known = load(study, None) if study else None
-    trained = models.load(model / "model" if (model / "model" / "card.json").is_file() else model, known)
+    trained = models.load(model_folder(model), known)
     if side != "all" and known is None:
         raise evaluation.EvaluationError(
             f"Expected --study FILE, whose split says which rows are {side!r}, received none. "
@@ -218,7 +222,8 @@ def report(
     """Write one HTML page and a JSON file from saved predictions; several models are compared."""
     from arsetlib import evaluation
 
-    made = evaluation.report_of(folders, out or folders[0], title=title, f1=f1, seed=seed)
+    beside = folders[0].parent if folders[0].is_file() else folders[0]
+    made = evaluation.report_of(folders, out or beside, title=title, f1=f1, seed=seed)
     show({"html": str(made.html), "json": str(made.json)}, as_json, f"{made.html}\n{made.json}")
 
 
@@ -285,6 +290,11 @@ def load(study: str, years: list[int] | None):
         if year not in loaded.years:
             raise StudyError(f"Study {loaded.key!r} has no year {year}. It has: {', '.join(map(str, loaded.years))}.")
     return loaded.replace(years=tuple(sorted(set(years)))) if years else loaded
+
+
+def model_folder(folder: Path) -> Path:
+    """The model within a run's folder, or the folder itself."""
+    return folder / "model" if (folder / "model" / "card.json").is_file() else folder
 
 
 def store(cache: Path, study) -> Path:

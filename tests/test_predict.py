@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import rasterio
 
@@ -18,9 +19,6 @@ from arsetlib import catalogue, maps, pixels, samples
 from arsetlib.ingest import ingest
 from arsetlib.maps import cogs, neighbourhood, prediction, products, sources
 from arsetlib.study import Area, Study
-
-# Keras saves its variables in a way that NumPy means to deprecate.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 
 START = 150
 
@@ -321,6 +319,26 @@ def test_another_model_s_map_replaces_an_older_one(place, model, tmp_path):
     two = maps.predict(other, place[3], START, tmp_path, area="dense", progress=False)
     assert not np.array_equal(old, two.read("probability").filled())
     assert two.info["identity"] != one.info["identity"]
+
+
+def test_a_map_of_a_table_in_memory_is_made_anew_when_its_values_change(place, model, tmp_path):
+    table = pixels.read(place[3]).combine_chunks()
+    one = maps.predict(model, table, START, tmp_path, area="dense", progress=False)
+    bands = table.column_names.index("bands")
+    darker = [(np.frombuffer(v.as_py(), "<u2") // 2).clip(1).astype("<u2").tobytes() for v in table["bands"]]
+    other = table.set_column(bands, table.schema.field(bands), [pa.array(darker, table.schema.field(bands).type)])
+    assert (other.num_rows, other.nbytes) == (table.num_rows, table.nbytes)
+    two = maps.predict(model, other, START, tmp_path, area="dense", progress=False)
+    assert two.info["identity"] != one.info["identity"]
+
+
+def test_what_a_kill_left_while_the_model_was_sent_is_in_nobodys_way(place, model, made, tmp_path):
+    run = tmp_path / f".dense_2021_{START}.partial"
+    (run / ".model-x1y2.partial").mkdir(parents=True)
+    (run / ".model-x1y2.partial" / "model.keras").write_bytes(b"half")
+    (run / "_identity").write_text(made.info["identity"])
+    again = maps.predict(model, place[3], START, tmp_path, area="dense", progress=False)
+    assert np.array_equal(again.read().filled(), made.read().filled())
 
 
 def test_a_map_that_is_not_smoothed_leaves_nothing_of_one_that_was(place, model, tmp_path):

@@ -301,7 +301,10 @@ def _prepare(run: Path, identity: str) -> None:
         shutil.rmtree(run)
     run.mkdir(exist_ok=True)
     for leftover in (*run.glob(".*"), *run.glob("_failed"), *run.glob("*.tif")):
-        leftover.unlink()
+        if leftover.is_dir():  # a model that was being sent to workers
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
     note.write_text(identity)
 
 
