@@ -149,11 +149,6 @@ def called(*arguments):
     return CliRunner().invoke(cli.app, list(map(str, arguments)))
 
 
-@pytest.mark.parametrize("command", ["evaluate", "report"])
-def test_commands_have_help_with_an_example(command):
-    assert f"Example: arset {command}" in called(command, "--help").output
-
-
 def test_report_of_saved_predictions(tmp_path):
     for name, skill in (("a", 3), ("b", 1)):
         run = ev.Evaluated(made(skill=skill), name, {"loss": [1.0, 0.5]}, {"seed": 1}, [1, 2, 3, 4])
@@ -173,6 +168,31 @@ def test_an_unfinished_folder_is_refused(tmp_path):
     with pytest.raises(ev.EvaluationError, match="did not finish"):
         ev.Evaluated.load(tmp_path)
     assert isinstance(called("report", tmp_path / "nowhere").exception, ev.EvaluationError)
+
+
+def test_a_report_of_a_file_of_predictions_stands_beside_it(tmp_path):
+    made().save(tmp_path / "mine.parquet")
+    done = called("report", tmp_path / "mine.parquet", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["html"] == str(tmp_path / "report.html")
+
+
+def test_a_metric_that_is_missing_in_an_epoch_breaks_no_page(tmp_path):
+    history = {"loss": [1.0, float("nan"), 0.5], "val_loss": [1.1, 0.9, 0.8]}
+    run = ev.Evaluated(made(), "a", history)
+    run.save(tmp_path / "a")
+    assert ev.Evaluated.load(tmp_path / "a").history["loss"] == [1.0, None, 0.5]
+    done = called("report", tmp_path / "a")
+    assert done.exit_code == 0, done.output
+    assert "Loss by epoch" in (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
+
+
+def test_predictions_are_not_put_into_a_models_folder(learnt):
+    folder, _ = learnt
+    before = sorted((folder / "run" / "model").iterdir())
+    with pytest.raises(ev.EvaluationError, match="holds a trained model"):
+        ev.Evaluated(made()).save(folder / "run" / "model")
+    assert sorted((folder / "run" / "model").iterdir()) == before
 
 
 @pytest.fixture(scope="module")

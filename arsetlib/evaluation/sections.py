@@ -220,7 +220,7 @@ def _history(history: dict) -> str:
         drawn = []
         for side, name in ((0, "training"), (1, "validation")):
             found = [k for k in (f"{'val_' * side}{stem}{key}" for stem in ("", "categorical_")) if k in history]
-            drawn += [Line(name, [float(v) for v in history[k]], side) for k in found[:1]]
+            drawn += [Line(name, [np.nan if v is None else float(v) for v in history[k]], side) for k in found[:1]]
         longest = max((len(line.values) for line in drawn), default=0)
         if longest > 1 and all(len(line.values) == longest for line in drawn):
             epochs = list(range(1, longest + 1))

@@ -64,8 +64,9 @@ def load(folder: str | Path, study: Study | None = None) -> Trained:
         scaler = Scaler.load(folder / SCALER) if SCALER in card["files"] else None
     except SampleError as error:
         raise ModelError(f"{folder}: {error}") from error
-    kept = {name: card[name] for name in ("choose", "fill", "history", "notes", "options")}
-    return Trained(model, card["name"], scaler, study or own, **kept)
+    kept = {name: card[name] for name in ("choose", "fill", "notes", "options")}
+    history = {name: [math.nan if v is None else v for v in values] for name, values in card["history"].items()}
+    return Trained(model, card["name"], scaler, study or own, history=history, **kept)
 
 
 def write(trained: Trained, folder: str | Path) -> Path:
