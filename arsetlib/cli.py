@@ -235,7 +235,7 @@ def train(
     model: Annotated[str, typer.Option(help="Name of the model, see models.names().")] = "tempcnn",
     start_from: Annotated[Path | None, typer.Option("--from", help="Fine-tune this run's model.")] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many; 40, or 4 for a baseline.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples a step; 1,024, or 32 with --from.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples a step; 256, or 32 with --from.")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate; 0.001, or 0.0003 with --from.")] = None,
     loss: Annotated[str, typer.Option(help="crossentropy or focal.")] = "crossentropy",
