@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from arsetlib import cli, pixels, samples
-from arsetlib.samples import kernels, store
+from arsetlib.samples import kernels, scratch, store
 from arsetlib.study import Legend, Season, Study
 
 STUDY = Study.load("sample").replace(block_m=600.0)
@@ -562,13 +562,13 @@ def test_a_scratch_folder_changes_no_batch_and_is_read_by_the_next_loader(path, 
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "empty", "another"])
 def test_a_scratch_file_that_is_damaged_or_stale_is_made_anew(path, tmp_path, damage):
-    scratch = tmp_path / "scratch"
+    folder = tmp_path / "scratch"
 
     def epoch():
-        return flat_batches(samples.arrays(path, STUDY, SCALER, stream=True, scratch=scratch, **OPTIONS))
+        return flat_batches(samples.arrays(path, STUDY, SCALER, stream=True, scratch=folder, **OPTIONS))
 
     expected = epoch()
-    made = sorted(scratch.iterdir())
+    made = sorted(folder.iterdir())
     whole = made[0].read_bytes()
     middle = len(whole) // 2
     made[0].write_bytes({
@@ -579,7 +579,26 @@ def test_a_scratch_file_that_is_damaged_or_stale_is_made_anew(path, tmp_path, da
     }[damage])  # fmt: skip
     assert_same(epoch(), expected)
     assert made[0].read_bytes() == whole
-    assert sorted(scratch.iterdir()) == made
+    assert sorted(folder.iterdir()) == made
+
+
+def test_memory_is_used_again_only_when_nothing_looks_at_it():
+    room, kind = scratch.Room(), np.dtype("<u2")
+    first = room.array("day", (100,), kind)
+    first[:] = 1
+    part = first[10:20]
+    del first
+    second = room.array("day", (100,), kind)
+    second[:] = 2
+    assert (part == 1).all()
+    where = part.base.ctypes.data
+    del part
+    third = room.array("day", (110,), kind)
+    assert third.base.ctypes.data == where  # the block has an eighth to spare
+    assert not np.shares_memory(second, third)
+    held = [room.array("day", (100,), kind) for _ in range(10)]
+    assert len({array.ctypes.data for array in held}) == 10
+    assert len(room.blocks["day"]) <= scratch.BLOCKS
 
 
 def test_a_table_written_anew_is_not_read_from_an_old_scratch_folder(table, tmp_path):

@@ -23,7 +23,7 @@ from arsetlib.pixels.table import _buffers, _damaged
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import keys_of
 from arsetlib.samples.rows import Rows, SampleError
-from arsetlib.samples.scratch import Scratch
+from arsetlib.samples.scratch import Entry, Room, Scratch, together
 from arsetlib.samples.windows import check_order
 from arsetlib.study import Season, Study
 
@@ -123,6 +123,11 @@ class Group:
     number: int
     rows: np.ndarray
 
+    @property
+    def where(self) -> str:
+        """How an error about a row begins."""
+        return f"{self.file}, row group {self.number}, "
+
     def decode(self, columns, check: bool) -> pa.Table:
         """All rows of the group, with checksums verified where ``check``."""
         try:
@@ -133,8 +138,7 @@ class Group:
 
     def pool(self, table: pa.Table, metadata: dict, study: Study, channels: Channels, check: bool) -> Pool:
         """The rows wanted of the group's table, with lengths and order verified where ``check``."""
-        where = f"{self.file}, row group {self.number}, "
-        return Pool.of(table.replace_schema_metadata(metadata), self.rows, study, channels, where, check)
+        return Pool.of(table.replace_schema_metadata(metadata), self.rows, study, channels, self.where, check)
 
 
 class Stream:
@@ -154,6 +158,7 @@ class Stream:
         self.study, self.channels, self.columns = study, channels, columns
         self.order, self.shuffle, self.size = order, shuffle, pool
         self.scratch = None if scratch is None else Scratch(scratch, columns, series_bytes(rows))
+        self.room = Room()
         self.metadata = rows.meta.to_kv()
         self.groups = _groups(rows)
         self.verified: set[tuple[Path, int]] = set()
@@ -194,17 +199,39 @@ class Stream:
 
     def _read(self, epoch: int, number: int) -> Pool:
         groups = self.plan(epoch)[0][number]
-        together = _joined(list(self.readers.map(self._read_group, groups)))
-        return together.take(self.order(epoch, number, len(together)))
+        if self.scratch is None:
+            pool = _joined(list(self.readers.map(self._read_group, groups)))
+        else:
+            pool = self._read_scratch(groups)
+        return pool.take(self.order(epoch, number, len(pool)))
+
+    def _read_scratch(self, groups: list[Group]) -> Pool:
+        entries = list(self.readers.map(self._entry, groups))
+        series, columns = together(entries, self.readers.map, self.room)
+        first = np.cumsum([0] + [entry.rows for entry in entries])
+        rows = np.concatenate([group.rows + low for group, low in zip(groups, first[:-1], strict=True)])
+        columns = {name: columns[name][rows] for name in columns}
+        classes = self.study.legend.classes_of(columns.pop("label_code"))
+        return Pool(self.channels.by_sensor(series), rows, classes, columns)
+
+    def _entry(self, group: Group) -> Entry:
+        """The group in the scratch folder, its checksum verified when it is first used."""
+        key = (group.file, group.number)
+        entry = self.scratch.entry(*key, lambda: self._decoded(group), key not in self.verified)
+        self.verified.add(key)
+        return entry
+
+    def _decoded(self, group: Group) -> dict[str, np.ndarray]:
+        table = group.decode(self.columns, True).replace_schema_metadata(self.metadata)
+        series = checked(table, group.where)
+        small = {n: table.column(n).to_numpy() for n in self.columns if n not in ("num_images", *pixels.SERIES)}
+        return {"offsets": series.offsets, **{n: getattr(series, n) for n in pixels.SERIES}, **small}
 
     def _read_group(self, group: Group) -> Pool:
         """Each group is verified when it is read for the first time."""
         key = (group.file, group.number)
         first = key not in self.verified
-        if self.scratch is None:
-            table = group.decode(self.columns, first)
-        else:
-            table = self.scratch.table(*key, lambda: group.decode(self.columns, True), first)
+        table = group.decode(self.columns, first)
         pool = group.pool(table, self.metadata, self.study, self.channels, first)
         self.verified.add(key)
         return pool
