@@ -241,7 +241,8 @@ def check_plot(page, plot):
         page.wait_for_timeout(150)
         if plot.evaluate(view) != before:
             return
-    plot.evaluate("d => window.Plotly.Fx.hover(d, [{curveNumber: 0, pointNumber: 0}])")
+    first = "d.data[0].type === 'heatmap' ? [0, 0] : 0"
+    plot.evaluate(f"d => window.Plotly.Fx.hover(d, [{{curveNumber: 0, pointNumber: {first}}}])")
     assert plot.locator(".hoverlayer > *").count() > 0, "neither dragging nor hovering changed anything"
 
 

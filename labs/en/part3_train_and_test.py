@@ -66,6 +66,7 @@ check_env()
 
 # %%
 import shutil
+import textwrap
 import time
 from pathlib import Path
 
@@ -573,7 +574,7 @@ try:
     training.fit("original", sides, study, epochs=40, patience=40)
 except training.TrainingError as error:
     said = str(error)
-print(said)
+print(textwrap.fill(said, 78))
 assert "never fire" in said
 
 # %% [markdown]
