@@ -828,8 +828,9 @@ for trial in search.study.trials:
         line={"dash": "dot" if pruned else "solid"},
     )  # fmt: skip
 maps.show(fig, "Macro-F1 on the validation by epoch, for each trial")
+tried_out = search.table.rename(columns=lambda c: c.removeprefix("options."))
 maps.show(
-    search.table.drop(columns=["error", "seconds"]).round(4).astype(str),
+    tried_out.drop(columns=["error", "seconds", "epochs"]).round(4).astype(str),
     "Trials of the search, the best first",
 )
 
