@@ -232,7 +232,7 @@ def train(
     table: Table,
     study: StudyName,
     out: Annotated[Path, typer.Option(help="Folder of the run; the same call goes on with a run that was stopped.")],
-    model: Annotated[str, typer.Option(help="Name of the model, see models.names().")] = "tempcnn",
+    model: Annotated[str | None, typer.Option(help="Name of the model, see models.names(); else tempcnn.")] = None,
     start_from: Annotated[Path | None, typer.Option("--from", help="Fine-tune this run's model.")] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many; 40, or 4 for a baseline.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples a step; 256, or 32 with --from.")] = None,
@@ -241,24 +241,26 @@ def train(
     loss: Annotated[str, typer.Option(help="crossentropy or focal.")] = "crossentropy",
     balance: Annotated[bool, typer.Option("--balance", help="Classes count the same in sum.")] = False,
     freeze: Annotated[bool, typer.Option("--freeze", help="With --from: train the last layer only.")] = False,
+    held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test; repeat.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
     as_json: AsJson = False,
 ):
     """Train a model on the study's split, or go on training one on new labels."""
     from arsetlib import models, samples, training
 
+    if start_from is not None and model is not None:
+        raise training.TrainingError(f"--from goes on with its own network, so leave out --model {model}, or --from.")
     loaded = load(study, None)
-    sides = samples.split(table, loaded)
+    sides = samples.split(table, loaded, held_out=held_out or ())
     given = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
     options = {name: value for name, value in given.items() if value is not None}
     options |= {"folder": out, "loss": loss, "balance": balance, "seed": seed, "progress": not as_json}
     if start_from is None:
         if freeze:
             raise training.TrainingError("--freeze keeps what a model has learned; name the model with --from.")
-        trained = training.fit(model, sides, loaded, **options)
+        trained = training.fit(model or "tempcnn", sides, loaded, **options)
     else:
-        held = start_from / "model" if (start_from / "model").is_dir() else start_from
-        before = models.load(held)
+        before = models.load(model_folder(start_from))
         trained = training.fine_tune(before, sides, loaded, freeze="body" if freeze else None, **options)
     at = trained.notes["best_epoch"] - 1
     best = {n: v[min(at, len(v) - 1)] for n, v in trained.history.items() if n.startswith("val_")}

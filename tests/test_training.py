@@ -135,6 +135,13 @@ def test_a_folder_with_another_run_is_refused(sides, whole):
         training.fit(few.network(), fewer, few.STUDY, folder=whole[1], seed=3, **TINY)
 
 
+def test_a_call_that_was_refused_leaves_its_folder_to_the_next(sides, tmp_path):
+    with pytest.raises(ValueError, match="batch of at least one"):
+        training.fit("majority", sides, few.STUDY, folder=tmp_path / "run", batch=0)
+    training.fit("majority", sides, few.STUDY, folder=tmp_path / "run", progress=False)
+    assert (tmp_path / "run" / "run.json").is_file()
+
+
 def test_a_folder_of_other_files_is_refused(sides, tmp_path):
     (tmp_path / "thesis.docx").write_text("years of work")
     with pytest.raises(training.TrainingError, match="other files"):
@@ -255,6 +262,7 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
         ({"patience": 0}, "patience from 1 to 2"),
         ({"epochs": 0, "patience": None}, "at least one epoch"),
         ({"loss": "hinge"}, "'crossentropy' or 'focal'"),
+        ({"learning_rate": -1}, "learning_rate above 0"),
         ({"optimizer": "nadia"}, "optimiser of Keras"),
         ({"strategy": "cloud"}, "strategy = 'mirrored'"),
     ],

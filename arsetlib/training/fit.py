@@ -120,7 +120,7 @@ def fit(
             f"EarlyStopping could never fire, and the last weights would be kept instead of the best. "
             f"Lower patience or raise epochs."
         )
-    _check(sides, epochs, loss, missing)
+    _check(sides, epochs, loss, missing, learning_rate)
     scaler = scaler or Scaler.fit(sides["train"], study)
     given = name_or_model if not isinstance(name_or_model, str) else None
     plan = {
@@ -390,7 +390,7 @@ def _is_baseline(name_or_model) -> bool:
 # What is refused, and what is told
 
 
-def _check(sides, epochs, loss, missing) -> None:
+def _check(sides, epochs, loss, missing, learning_rate) -> None:
     for side in ("train", "validation"):
         if side not in sides or not len(sides[side]):
             have = {name: len(rows) for name, rows in sides.items()}
@@ -400,6 +400,8 @@ def _check(sides, epochs, loss, missing) -> None:
             )
     if epochs < 1:
         raise TrainingError(f"Expected at least one epoch, received {epochs}.")
+    if isinstance(learning_rate, int | float) and not learning_rate > 0:
+        raise TrainingError(f"Expected a learning_rate above 0, such as 0.001, received {learning_rate}.")
     for name, value, known in (("loss", loss, LOSSES), ("missing", missing, ("refuse", "allow"))):
         if value not in known:
             raise TrainingError(f"Expected {name} = {' or '.join(map(repr, known))}, received {value!r}.")

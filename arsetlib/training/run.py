@@ -53,7 +53,10 @@ class Folder:
                 )
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.path / "plan.json", self.plan)
-        elif changes := _changes(held, self.plan):
+        elif (changes := _changes(held, self.plan)) and not self._begun():
+            shutil.rmtree(self.path / "logs", ignore_errors=True)
+            write_json(self.path / "plan.json", self.plan)  # the call before was refused, or ended at once
+        elif changes:
             raise TrainingError(
                 f"{self.path} holds another run: {'; '.join(changes)}. Name another folder, ask for the same as it "
                 f"did, or delete the folder to begin anew."
@@ -69,6 +72,10 @@ class Folder:
             return None
         except ValueError as error:
             raise TrainingError(f"{file} cannot be read ({error}). Delete {self.path} and train again.") from error
+
+    def _begun(self) -> bool:
+        """Whether an epoch was finished, or a model kept."""
+        return any((self.path / name).exists() for name in ("backup", "best.keras", "model", "run.json"))
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
