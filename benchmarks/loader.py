@@ -7,7 +7,7 @@ What is measured:
 
 - Rates are of a running pipeline. The clock of each side starts after its second batch, so that graph tracing, threads
   and the filling of shuffle buffers are not counted; it stops at the end of the epoch (of the fourth, for sides that
-  stream, so that read-ahead is no gift), or with ``--quick`` after 10 batches of the slow sides. Sides take turns, and
+  stream, so that read-ahead is no gift), or with ``--quick`` after 8 batches of the slow sides. Sides take turns, and
   a rate is the median over the rounds. Ratios are within one run.
 - ``streamed`` decodes Parquet (zstd) in every epoch, ``scratch`` reads the decoded copy that its first epoch made.
 - Hugging Face ``datasets`` reads its own decoded copy, shuffled row by row (``datasets``) or in a buffer of ten batches
@@ -15,7 +15,7 @@ What is measured:
   left out, as it does not run beside this library: 0.13.1, the newest, fails on import with pyarrow 16 or newer
   ("No module named 'pyarrow.filesystem'"), and with pyarrow 15, the oldest that arsetlib takes, when it opens a table
   ("ParquetDataset.__init__() got an unexpected keyword argument 'validate_schema'").
-- Memory: a process whose private memory the kernel caps (RLIMIT_DATA on Linux) streams a table of 24 files, links to
+- Memory: a process whose private memory the kernel caps (RLIMIT_DATA on Linux) streams a table of 20 files, links to
   the same 50,000 series; a second one, with the same cap, is asked to hold the table in memory and must fail.
 - Time to the first batch: from the table's path, in a new process, after imports.
 """
@@ -45,8 +45,8 @@ PLACE = Path("data/bench/loader")
 STUDY = Study.load("sample")
 BATCH = 1024
 ROWS = 50_000
-CAP = 400_000  # KiB of private memory of the process that streams a large table
-LARGE = 24  # files of the large table
+CAP = 360_000  # KiB of private memory of the process that streams a large table
+LARGE = 20  # files of the large table
 
 
 # The table
@@ -316,7 +316,7 @@ def training_sides(loader: samples.Loader, steps: int) -> dict:
 
 def main() -> None:
     options = measure.arguments(__doc__)
-    repeats, slow = (2, 10) if options.quick else (5, None)
+    repeats, slow = (2, 8) if options.quick else (5, None)
     path = make_table()
     table = pixels.read(path).combine_chunks()
     scaler = samples.Scaler.fit(table)

@@ -68,9 +68,9 @@ class Loader:
         stream: Read pool by pool instead of holding all rows in memory. By default where the table is on disk and its
             series take more than 1 GiB.
         pool: Rows shuffled together when streaming: row groups from anywhere in the table. Memory holds three pools.
-        scratch: When streaming, a folder for a decoded copy of the table: uncompressed, about 1.6 times the table's
-            size on disk. The first epoch makes it, later ones and later loaders read it, about twice as fast. Without
-            one each epoch decodes the table anew.
+        scratch: When streaming, a folder for a decoded copy of the table: uncompressed, up to twice the table's size on
+            disk. The first epoch makes it, later ones and later loaders read it, nearly as fast as memory. Without one
+            each epoch decodes the table anew, which halves the rate.
 
     Attributes:
         rows: The rows that are used.
