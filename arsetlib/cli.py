@@ -185,6 +185,7 @@ def evaluate(
 ):
     """Predict a side of the table for several dates, save what was said, and print the scores."""
     from arsetlib import evaluation, models, samples
+    from arsetlib.training.run import digest
 
     known = load(study, None) if study else None
     trained = models.load(model_folder(model), known)
@@ -196,6 +197,10 @@ def evaluate(
     sides = {"all": samples.Rows.of(table)} if side == "all" else samples.split(table, known, held_out=held_out or ())
     if side not in sides:
         raise evaluation.EvaluationError(f"Study {known.key!r} has no side {side!r}. It has: {', '.join(sides)}.")
+    trained_on = trained.notes.get("digest_of_training_rows")
+    if trained_on and "train" in sides and digest(sides["train"]) != trained_on:
+        words = "the model was trained on other rows than this split's; if on some of this table, the score may flatter"
+        typer.echo(f"arset: note: {words}. Give --study and --held-out as in training.", err=True)
     season = trained.study.season
     starts = start or sorted({*range(season.first_day, season.last_day + 1, 30), season.last_day})
     done = evaluation.evaluated(trained, sides[side], starts, side=side, progress=not as_json)

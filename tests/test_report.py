@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from arsetlib import cli, models, samples
 from arsetlib import evaluation as ev
 from arsetlib.evaluation import charts
+from arsetlib.training.run import digest
 
 VOID = {"meta", "br", "link", "img", "path", "rect", "circle"}
 
@@ -232,6 +233,18 @@ def test_evaluate_in_a_shell(learnt, tmp_path):
     assert "majority baseline" in words.output
     page = called("report", tmp_path / "test")
     assert page.exit_code == 0, page.output
+
+
+def test_evaluate_says_when_the_split_is_not_that_of_training(learnt, tmp_path):
+    folder, sides = learnt
+    for name, rows in (("same", sides["train"]), ("other", sides["validation"])):
+        trained = models.load(folder / "run" / "model")
+        trained.notes["digest_of_training_rows"] = digest(rows)
+        trained.save(tmp_path / name)
+        given = [tmp_path / name, folder / "table.parquet", "--study", folder / "study.toml", "--start", 60]
+        done = called("evaluate", *given, "--out", tmp_path / "out")
+        assert done.exit_code == 0, done.output
+        assert ("score may flatter" in done.stderr) == (name == "other")
 
 
 def test_evaluate_says_what_it_lacks(learnt, tmp_path):

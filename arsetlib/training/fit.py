@@ -160,7 +160,7 @@ def fit(
     facts_of_run = {
         "seed": seed, "epochs_asked": epochs, "rows": {"train": loader.counts, "validation": fixed.counts},
         "samples_of_class": dict(zip(study.legend.keys, loader.class_counts.tolist(), strict=True)),
-        "classes_without_samples": empty, "simulated": study.simulated,
+        "classes_without_samples": empty, "simulated": study.simulated, "digest_of_training_rows": plan["train"],
     }  # fmt: skip
     if baseline:
         _fit_baseline(model, loader, fixed, epochs, history, study, progress)
