@@ -195,7 +195,7 @@ def _train(
     """Run Keras's fit; gives the best epoch, counted from 1."""
     import keras
 
-    from arsetlib.training.callbacks import Backup, Epoch, MacroF1, StopAtNaN
+    from arsetlib.training.callbacks import Backup, Bar, Epoch, MacroF1, StopAtNaN
 
     with strategy.scope() if strategy else nullcontext():
         model.compile(
@@ -215,7 +215,7 @@ def _train(
 
             shown = boards(kept / "logs", kept.plan, legend, profile)
     backup = Backup(kept / "backup" if kept.path is not None else None, stopping, best, history)
-    bar = [_bar(epochs)] if progress else []
+    bar = [Bar(epochs)] if progress else []
     order = [epoch, StopAtNaN(loader, epoch), *callbacks, *filter(None, [best]), *shown, stopping, *bar, backup]
     if strategy:
         _build_once(model, loader, strategy)
@@ -323,35 +323,6 @@ def _strategy(strategy):
             raise TrainingError(f"Expected strategy = 'mirrored' or a tf.distribute.Strategy, received {strategy!r}.")
         return tf.distribute.MirroredStrategy()
     return strategy
-
-
-def _bar(epochs: int):
-    import keras
-    from tqdm.auto import tqdm
-
-    class Bar(keras.callbacks.Callback):
-        """One line that moves with each step and tells the last epoch."""
-
-        def on_epoch_begin(self, epoch, logs=None):
-            if not hasattr(self, "bar"):
-                steps = self.params["steps"] or 0
-                self.bar = tqdm(
-                    total=epochs * steps, initial=epoch * steps, unit="step", desc="train", disable=None, leave=False
-                )
-            self.bar.set_description(f"epoch {epoch + 1}/{epochs}")
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.bar.update()
-
-        def on_epoch_end(self, epoch, logs=None):
-            shown = ("loss", "val_loss", "val_macro_f1")
-            self.bar.set_postfix({n: f"{logs[n]:.3f}" for n in shown if n in (logs or {})})
-
-        def on_train_end(self, logs=None):
-            if hasattr(self, "bar"):
-                self.bar.close()
-
-    return Bar()
 
 
 # A baseline
