@@ -247,6 +247,7 @@ def train(
     balance: Annotated[bool, typer.Option("--balance", help="Classes count the same in sum.")] = False,
     freeze: Annotated[bool, typer.Option("--freeze", help="With --from: train the last layer only.")] = False,
     held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test; repeat.")] = None,
+    allow: Annotated[bool, typer.Option("--allow-missing", help="Allow a class without training samples.")] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
     as_json: AsJson = False,
 ):
@@ -260,6 +261,7 @@ def train(
     given = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
     options = {name: value for name, value in given.items() if value is not None}
     options |= {"folder": out, "loss": loss, "balance": balance, "seed": seed, "progress": not as_json}
+    options |= {"missing": "allow"} if allow else {}
     if start_from is None:
         if freeze:
             raise training.TrainingError("--freeze keeps what a model has learned; name the model with --from.")

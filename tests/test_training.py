@@ -340,3 +340,15 @@ def test_training_loads_keras_only_when_called():
     code = "import sys, arsetlib.training; print(*[m for m in ('keras', 'tensorflow', 'optuna') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent)
     assert done.stdout.split() == []
+
+
+def test_a_second_process_is_kept_out_of_a_run(tmp_path):
+    held = Folder(tmp_path / "run", {"seed": 1})
+    code = (
+        "import sys; from arsetlib.training import run\n"
+        "try: run.Folder(sys.argv[1], {'seed': 1})\n"
+        "except run.TrainingError as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True, check=True)
+    assert "Another process trains in" in told.stdout
+    assert not held.finished

@@ -385,7 +385,8 @@ def _without_samples(loader: Loader, study: Study, missing: str) -> list[str]:
         found = dict(zip(study.legend.keys, loader.class_counts.tolist(), strict=True))
         raise TrainingError(
             f"The classes {empty} have no training sample, so they could never be predicted: {found}. The vegetation "
-            f"rule has been applied. Take more rows, drop the class from the legend, or pass missing='allow'."
+            f"rule has been applied. Take more rows, drop the class from the legend, or allow it: "
+            f"missing='allow' in Python, --allow-missing for `arset train`."
         )
     return empty
 

@@ -1041,8 +1041,8 @@ maps.show(
 film = maps.season(made, out / "season.gif", labels=labels)
 maps.show(film, "The same season as an animated picture")
 
-named = np.stack([m.read().filled(255) for m in made])  # (dates, H, W)
-changes = (np.diff(named, axis=0) != 0).sum(axis=0)
+named = np.ma.stack([m.read() for m in made])  # (dates, H, W)
+changes = (np.ma.diff(named, axis=0) != 0).sum(axis=0)  # no image: no say
 print(f"{(changes > 0).mean():.0%} of the pixels change their class")
 print(f"picture for slides: {film.stat().st_size / 1e6:.1f} MB")
 assert len(named) == len(STARTS)
@@ -1215,6 +1215,7 @@ maps.show(
 
 by_start = evaluation.published.arset_by_start()
 mine = evaluation.score_table(p, "day_of_year", repeats=0)
+# Theirs counts days from 0, ours from 1.
 mine = mine.loc[by_start.index + 1, ["accuracy", "crops_accuracy"]]
 by_start[["ours", "ours, four crops"]] = mine.to_numpy()
 by_start = by_start.round(2).astype(str).replace("nan", "not known")
@@ -1222,7 +1223,7 @@ by_start = by_start.rename(
     columns={"accuracy": "published", "four_crops": "published, four crops"}
 )
 maps.show(
-    by_start.reset_index(names="first day"),
+    by_start.reset_index(names="first day, from 0"),
     f"Accuracy by first day of the window: published on real data; {label}",
 )
 print(theirs_all.to_string())
