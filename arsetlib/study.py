@@ -31,6 +31,12 @@ SIDES = ("train", "validation", "test")
 ALL_BANDS = (
     "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "swir16", "swir22",
 )  # fmt: skip
+INDEX_BANDS = {
+    "ndvi": ("nir", "red"), "gndvi": ("nir", "green"), "ndre": ("nir", "rededge1"), "evi": ("nir", "red", "blue"),
+    "evi2": ("nir", "red"), "savi": ("nir", "red"), "ndmi": ("nir", "swir16"), "ndwi": ("green", "nir"),
+    "mndwi": ("green", "swir16"), "ndti": ("swir16", "swir22"), "nbr": ("nir", "swir22"),
+}  # fmt: skip  # formulas and papers stand in samples.INDICES
+WAVES = ("day_of_year_sin", "day_of_year_cos")
 MAX_CODE = 32_767  # the pixel table keeps codes as int16
 
 
@@ -227,6 +233,9 @@ class Study:
         seed: Of every random choice in building the table.
         root: Folder against which relative paths are read.
         text: The study file itself, kept with what is made from it.
+        sensors: Sensor → its bands, for tables to which ``pixels.join`` added those of other sensors.
+        indices: Spectral indices that are channels of a sample, such as ``ndvi``; see ``samples.INDICES``.
+        day_of_year: Whether the time of the year is a channel, as a sine and a cosine.
     """
 
     key: str
@@ -247,6 +256,9 @@ class Study:
     seed: int
     root: Path | None = None
     text: str = ""
+    sensors: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    indices: tuple[str, ...] = ()
+    day_of_year: bool = False
 
     @classmethod
     def load(cls, name: str | Path) -> Study:
@@ -284,7 +296,12 @@ class Study:
     @property
     def channels(self) -> tuple[str, ...]:
         """Names along the last axis of a sample: the bands, then what the study adds to them."""
-        return self.bands
+        return (*self.table_bands, *self.indices, *(WAVES if self.day_of_year else ()))
+
+    @property
+    def table_bands(self) -> tuple[str, ...]:
+        """Bands of the table that samples are made from: the study's own, then those of its other sensors."""
+        return (*self.bands, *(band for bands in self.sensors.values() for band in bands))
 
     def area(self, key: str) -> Area:
         for area in self.areas:
@@ -349,7 +366,7 @@ class _Reader:
         self.source = source
 
     def study(self, raw: dict, toml: str, root: Path | None) -> Study:
-        tables = ("study", "areas", "split", "season", "scenes", "labels", "legend", "classes")
+        tables = ("study", "areas", "split", "season", "scenes", "labels", "legend", "classes", "channels")
         self.known(raw, tables, "the file")
         head = self.table(raw, "study", ("key", "name", "description", "simulated", "years", "bands", "seed"))
         for need in ("key", "name", "years"):
@@ -367,6 +384,7 @@ class _Reader:
             raw, "labels",
             ("kind", "path", "confidence", "code_column", "crs", "resolution", "min_confidence"),
         )  # fmt: skip
+        bands = self.bands(head.get("bands", list(ALL_BANDS)))
         return Study(
             key=self.key(head["key"], "[study] key"),
             name=self.names(head["name"], "[study] name"),
@@ -377,7 +395,7 @@ class _Reader:
             split=self.split(split_raw, years),
             block_m=self.number(split_raw.get("block_m", 10_000), "[split] block_m", 1e-6, 1e7),
             season=self.season(self.table(raw, "season", ("window_days", "step_days", "first_day", "last_day"))),
-            bands=self.bands(head.get("bands", list(ALL_BANDS))),
+            bands=bands,
             legend=self.legend(raw),
             labels=self.labels(labels),
             scenes=SceneSource(
@@ -394,6 +412,7 @@ class _Reader:
             seed=self.whole(head.get("seed", 1), "[study] seed", 0, 2**63 - 1),
             root=root,
             text=toml,
+            **self.channels(self.table(raw, "channels", ("sensors", "indices", "day_of_year")), bands),
         )
 
     def area(self, key: str, raw) -> Area:
@@ -446,6 +465,32 @@ class _Reader:
         if not bands or len(set(bands)) < len(bands):
             self.fail(f"[study] bands must name each band once, got {list(bands)}")
         return bands
+
+    def channels(self, raw: dict, bands: tuple[str, ...]) -> dict:
+        sensors = raw.get("sensors", {})
+        if not isinstance(sensors, dict):
+            self.fail(f"[channels] sensors must be a table such as {{ radar = ['vv', 'vh'] }}, got {sensors!r}")
+        named = list(bands)
+        for sensor, own in sensors.items():
+            where = f"[channels] sensors {sensor}"
+            self.key(sensor, where)
+            named += [self.key(band, where) for band in self.items(own, where)]
+            if not own:
+                self.fail(f"{where} has no band; name those that the sensor adds to the table")
+        indices = tuple(self.items(raw.get("indices", []), "[channels] indices"))
+        for index in indices:
+            if not isinstance(index, str) or index not in INDEX_BANDS:
+                known = ", ".join(INDEX_BANDS)
+                self.fail(f"[channels] indices has {index!r}{_near(str(index), INDEX_BANDS)}; indices are {known}")
+            missing = [band for band in INDEX_BANDS[index] if band not in bands]
+            if missing:
+                self.fail(f"[channels] index {index!r} needs {missing}, which [study] bands does not have")
+        twice = sorted({n for n in (*named, *indices, *WAVES) if [*named, *indices, *WAVES].count(n) > 1})
+        if twice:
+            self.fail(f"[channels] names {twice} twice, or what is a band already; leave one")
+        day_of_year = self.flag(raw.get("day_of_year", False), "[channels] day_of_year")
+        sensors = {sensor: tuple(own) for sensor, own in sensors.items()}
+        return {"sensors": sensors, "indices": indices, "day_of_year": day_of_year}
 
     def labels(self, raw: dict) -> LabelSource:
         kind = raw.get("kind", "cdl")

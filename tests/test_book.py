@@ -241,6 +241,10 @@ def check_plot(page, plot):
         page.wait_for_timeout(150)
         if plot.evaluate(view) != before:
             return
+        page.mouse.move(x, y)
+        page.wait_for_timeout(150)
+        if plot.locator(".hoverlayer > *").count():
+            return
     plot.evaluate("d => window.Plotly.Fx.hover(d, [{curveNumber: 0, pointNumber: 0}])")
     assert plot.locator(".hoverlayer > *").count() > 0, "neither dragging nor hovering changed anything"
 

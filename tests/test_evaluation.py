@@ -2,6 +2,8 @@
 
 import datetime
 import math
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -25,6 +27,7 @@ pairs = st.lists(st.tuples(st.integers(0, K - 1), st.integers(0, K - 1)), min_si
 
 
 @given(pairs)
+@settings(deadline=None)
 def test_counts_are_those_of_a_plain_loop_with_rows_as_truth(pairs):
     counts = np.zeros((K, K), int)
     for t, p in pairs:
@@ -33,7 +36,7 @@ def test_counts_are_those_of_a_plain_loop_with_rows_as_truth(pairs):
 
 
 @given(pairs)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_scores_are_those_of_scikit_learn(pairs):
     truth, predicted = np.array(pairs).T
     c = ev.Confusion.of(truth, predicted, K)
@@ -55,7 +58,7 @@ def test_scores_are_those_of_scikit_learn(pairs):
 
 
 @given(pairs)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_scores_of_some_classes_are_those_of_the_samples_that_are_one_of_them(pairs):
     truth, predicted = np.array(pairs).T
     crops = ev.Confusion.of(truth, predicted, LEGEND).only(["corn", "rice"])
@@ -75,7 +78,7 @@ def test_scores_of_some_classes_are_those_of_the_samples_that_are_one_of_them(pa
 
 
 @given(pairs, pairs)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_confusions_add_up(one, other):
     a, b = (ev.Confusion.of(*np.array(p).T, LEGEND) for p in (one, other))
     both = ev.Confusion.of(*np.array(one + other).T, LEGEND)
@@ -414,12 +417,14 @@ def test_f1_by_date_is_that_of_each_date():
 def test_models_are_compared_on_the_same_blocks():
     good, bad = made(skill=3), made(skill=0.5)
     table = ev.compare({"bad": bad, "good": good}, repeats=100)
-    assert list(table.index) == ["good", "bad", "majority"]
+    assert list(table.index) == ["good", "bad", "majority baseline"]
     assert table.behind["bad"] == pytest.approx(good.confusion().macro_f1 - bad.confusion().macro_f1)
     assert 0 < table.behind_low["bad"] < table.behind["bad"] < table.behind_high["bad"]
     assert table.behind["good"] == table.behind_high["good"] == 0
     shuffled = bad.pick(np.random.default_rng(0).permutation(len(bad)))
     assert ev.compare({"bad": shuffled, "good": good}, repeats=100).behind_low["bad"] == table.behind_low["bad"]
+    with pytest.raises(ev.EvaluationError, match="another name"):
+        ev.compare({"majority baseline": good})
     with pytest.raises(ev.EvaluationError, match="same pixels"):
         ev.compare({"a": good, "b": bad.pick(bad.area == "west")})
 
@@ -428,7 +433,7 @@ def test_models_are_compared_on_the_same_blocks():
 
 
 @given(st.integers(0, 10_000), st.integers(1, K))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_top_k_is_that_of_a_plain_loop(seed, k):
     p = made(30, seed, skill=0.5)
     found = 0
@@ -597,7 +602,7 @@ def test_sample_size_is_that_of_the_paper():
 
 
 @given(st.lists(st.floats(0, 10), min_size=2, max_size=6), st.integers(0, 500), st.integers(0, 20))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_allocation_adds_up_and_gives_each_mapped_class_its_least(shares, more, least):
     if not sum(shares) > 1e-3:
         return
@@ -692,6 +697,13 @@ def test_leave_one_out_tells_what_each_band_adds():
 def test_importance_refuses_what_does_not_fit(call, message):
     with pytest.raises(ev.EvaluationError, match=message):
         call(*series(20))
+
+
+def test_importing_loads_nothing_that_draws_or_trains():
+    heavy = ("matplotlib", "plotly", "sklearn", "scipy.stats")
+    code = f"import sys, arsetlib.evaluation; print(*[m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 # -- published --------------------------------------------------------------------------------------------------------

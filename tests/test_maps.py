@@ -518,7 +518,7 @@ def test_without_labels_the_margin_stands_beside_the_prediction(season_of_maps):
     assert [n.text for n in fig.layout.annotations][:2] == ["prediction", "margin"]
     assert not fig.layout.sliders
     assert "28 June" in fig.layout.title.text
-    assert "Corn<br>margin 0.5" in fig.data[0].text[5][5]
+    assert (fig.data[0].text[5][5], fig.data[0].z[5][5]) == ("Corn", 0.5)
 
 
 def test_a_large_map_is_thinned_to_single_pixels(tmp_path, study):

@@ -15,9 +15,6 @@ from arsetlib import models, pixels, samples
 from arsetlib.models import ModelError, Trained, folder, registry
 from arsetlib.study import Season, Study
 
-# TensorFlow's variables take a keyword of NumPy 2 that they do not know yet.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 COURSE = Study.load("sample")
 STUDY = COURSE.replace(bands=("red", "nir", "swir16"), season=Season(30, 5, 1, 100), block_m=600.0)
 SIZES = {"steps": 6, "bands": 3, "classes": 7}
@@ -361,6 +358,13 @@ def test_a_saved_model_comes_back_the_same(name, tmp_path):
     assert (after.name, after.options, after.needs, after.scaler) == (name, SMALL[name], before.needs, SCALER)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["deep"]
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["model"]
+
+
+def test_a_history_with_gaps_comes_back_with_gaps(tmp_path):
+    before = trained("majority")
+    before.history = {"loss": [1.0, float("nan"), 0.5]}
+    after = models.load(before.save(tmp_path / "model"))
+    np.testing.assert_array_equal(after.history["loss"], before.history["loss"])
 
 
 def test_the_card_is_enough_for_loaders_and_predictions(saved, table):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import rasterio
 
@@ -18,9 +19,6 @@ from arsetlib import catalogue, maps, pixels, samples
 from arsetlib.ingest import ingest
 from arsetlib.maps import cogs, neighbourhood, prediction, products, sources
 from arsetlib.study import Area, Study
-
-# Keras saves its variables in a way that NumPy means to deprecate.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 
 START = 150
 
@@ -323,6 +321,33 @@ def test_another_model_s_map_replaces_an_older_one(place, model, tmp_path):
     assert two.info["identity"] != one.info["identity"]
 
 
+def test_a_map_of_a_table_in_memory_is_made_anew_when_its_values_change(place, model, tmp_path):
+    table = pixels.read(place[3]).combine_chunks()
+    one = maps.predict(model, table, START, tmp_path, area="dense", progress=False)
+    bands = table.column_names.index("bands")
+    darker = [(np.frombuffer(v.as_py(), "<u2") // 2).clip(1).astype("<u2").tobytes() for v in table["bands"]]
+    other = table.set_column(bands, table.schema.field(bands), [pa.array(darker, table.schema.field(bands).type)])
+    assert (other.num_rows, other.nbytes) == (table.num_rows, table.nbytes)
+    two = maps.predict(model, other, START, tmp_path, area="dense", progress=False)
+    assert two.info["identity"] != one.info["identity"]
+
+
+def test_what_a_kill_left_while_the_model_was_sent_is_in_nobodys_way(place, model, made, tmp_path):
+    run = tmp_path / f".dense_2021_{START}.partial"
+    (run / ".model-x1y2.partial").mkdir(parents=True)
+    (run / ".model-x1y2.partial" / "model.keras").write_bytes(b"half")
+    (run / "_identity").write_text(made.info["identity"])
+    again = maps.predict(model, place[3], START, tmp_path, area="dense", progress=False)
+    assert np.array_equal(again.read().filled(), made.read().filled())
+
+
+def test_a_map_that_is_not_smoothed_leaves_nothing_of_one_that_was(place, model, tmp_path):
+    options = {"area": "dense", "progress": False}
+    maps.predict(model, place[3], START, tmp_path, smooth="majority", **options)
+    maps.predict(model, place[3], START, tmp_path, **options)
+    assert not list(tmp_path.glob("*unsmoothed*"))
+
+
 def broken(place, tmp_path):
     study, scenes, _, _ = place
     source = sources.of_scenes(scenes, study, "dense", 2021, [START], None)
@@ -374,6 +399,19 @@ def test_bands_that_differ_from_the_model_s_are_refused(place, model, tmp_path):
     other = Linear(model.study.replace(bands=model.study.bands[::-1]), model.scaler)
     with pytest.raises(maps.MapError, match="Expected the model's bands.*another order"):
         maps.predict(other, place[3], START, tmp_path, area="dense", progress=False)
+
+
+def test_a_start_that_the_model_was_not_trained_on_is_said(place, model, tmp_path, capsys):
+    study = model.study.replace(season=model.study.season.__class__(last_day=100))
+    made = maps.predict(Linear(study, model.scaler), place[3], START, tmp_path, area="dense")
+    assert "between days 1 and 100" in capsys.readouterr().out
+    assert not made.info["inside_season"]
+
+
+def test_a_worker_that_predicts_loads_no_plotting():
+    code = "import sys; from arsetlib.maps import predict; print({'plotly', 'matplotlib', 'keras'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(place, model, tmp_path):

@@ -4,14 +4,17 @@ import json
 import re
 from html.parser import HTMLParser
 
+import few
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from predicted import K, in_season, made
 from typer.testing import CliRunner
 
-from arsetlib import cli
+from arsetlib import cli, models, samples
 from arsetlib import evaluation as ev
 from arsetlib.evaluation import charts
+from arsetlib.training.run import digest
 
 VOID = {"meta", "br", "link", "img", "path", "rect", "circle"}
 
@@ -101,7 +104,7 @@ def test_several_models_are_compared(tmp_path):
     page = done.html.read_text(encoding="utf-8")
     assert page.count('<details class="model"') == 2
     assert page.index("<summary>good &lt;1&gt;") < page.index("<summary>poor")
-    assert [row["index"] for row in done.facts["comparison"]] == ["good <1>", "poor", "majority"]
+    assert [row["index"] for row in done.facts["comparison"]] == ["good <1>", "poor", "majority baseline"]
     with pytest.raises(ev.EvaluationError, match="same pixels"):
         ev.report({"a": made(), "b": made(300)}, tmp_path)
 
@@ -147,11 +150,6 @@ def called(*arguments):
     return CliRunner().invoke(cli.app, list(map(str, arguments)))
 
 
-@pytest.mark.parametrize("command", ["evaluate", "report"])
-def test_commands_have_help_with_an_example(command):
-    assert f"Example: arset {command}" in called(command, "--help").output
-
-
 def test_report_of_saved_predictions(tmp_path):
     for name, skill in (("a", 3), ("b", 1)):
         run = ev.Evaluated(made(skill=skill), name, {"loss": [1.0, 0.5]}, {"seed": 1}, [1, 2, 3, 4])
@@ -171,6 +169,92 @@ def test_an_unfinished_folder_is_refused(tmp_path):
     with pytest.raises(ev.EvaluationError, match="did not finish"):
         ev.Evaluated.load(tmp_path)
     assert isinstance(called("report", tmp_path / "nowhere").exception, ev.EvaluationError)
+
+
+def test_a_report_of_a_file_of_predictions_stands_beside_it(tmp_path):
+    made().save(tmp_path / "mine.parquet")
+    done = called("report", tmp_path / "mine.parquet", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["html"] == str(tmp_path / "report.html")
+
+
+def test_a_metric_that_is_missing_in_an_epoch_breaks_no_page(tmp_path):
+    history = {"loss": [1.0, float("nan"), 0.5], "val_loss": [1.1, 0.9, 0.8]}
+    run = ev.Evaluated(made(), "a", history)
+    run.save(tmp_path / "a")
+    assert ev.Evaluated.load(tmp_path / "a").history["loss"] == [1.0, None, 0.5]
+    done = called("report", tmp_path / "a")
+    assert done.exit_code == 0, done.output
+    assert "Loss by epoch" in (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
+
+
+def test_predictions_are_not_put_into_a_models_folder(learnt):
+    folder, _ = learnt
+    before = sorted((folder / "run" / "model").iterdir())
+    with pytest.raises(ev.EvaluationError, match="holds a trained model"):
+        ev.Evaluated(made()).save(folder / "run" / "model")
+    assert sorted((folder / "run" / "model").iterdir()) == before
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A table with some excluded labels, its study file and the folder of a model, as `arset train` leaves them."""
+    folder = tmp_path_factory.mktemp("learnt")
+    table = few.make_table(900, codes=(1, 2, 3, 9))
+    pq.write_table(table, folder / "table.parquet")
+    (folder / "study.toml").write_text(few.STUDY.text, encoding="utf-8")
+    sides = samples.split(table, few.STUDY)
+    model = models.build("random_forest", steps=6, bands=3, classes=3, seed=0, trees=10)
+    scaler = samples.Scaler.fit(sides["train"])
+    loader = samples.Loader(sides["train"], few.STUDY, scaler, extras=model.needs)
+    model.fit(loader.arrays())
+    notes = {"samples_of_class": dict(zip(few.STUDY.legend.keys, loader.class_counts.tolist(), strict=True))}
+    models.Trained(model, "random_forest", scaler, few.STUDY, notes=notes).save(folder / "run" / "model")
+    return folder, sides
+
+
+def test_evaluate_in_a_shell(learnt, tmp_path):
+    folder, sides = learnt
+    given = [folder / "run", folder / "table.parquet", "--out", tmp_path / "test"]
+    done = called("evaluate", *given, "--study", folder / "study.toml", "--start", 60, "--start", 100, "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    back = ev.Evaluated.load(tmp_path / "test")
+    test = sides["test"]
+    labelled = test.column("label_code") != 9
+    assert 0 < labelled.sum() < len(test)  # double crops must not be in the test set
+    assert len(back.predictions) == 2 * labelled.sum()
+    assert set(back.predictions.pixel) == set(test.column("pixel")[labelled])
+    assert told["summary"]["accuracy"] == pytest.approx(back.predictions.confusion().accuracy, rel=1e-6)
+    assert told["simulated"]
+    assert len(told["dates"]) == 2
+    words = called("evaluate", *given, "--study", folder / "study.toml", "--start", 60)
+    assert words.output.count("SIMULATED") == 1
+    assert "majority baseline" in words.output
+    page = called("report", tmp_path / "test")
+    assert page.exit_code == 0, page.output
+
+
+def test_evaluate_says_when_the_split_is_not_that_of_training(learnt, tmp_path):
+    folder, sides = learnt
+    for name, rows in (("same", sides["train"]), ("other", sides["validation"])):
+        trained = models.load(folder / "run" / "model")
+        trained.notes["digest_of_training_rows"] = digest(rows)
+        trained.save(tmp_path / name)
+        given = [tmp_path / name, folder / "table.parquet", "--study", folder / "study.toml", "--start", 60]
+        done = called("evaluate", *given, "--out", tmp_path / "out")
+        assert done.exit_code == 0, done.output
+        assert ("score may flatter" in done.stderr) == (name == "other")
+
+
+def test_evaluate_says_what_it_lacks(learnt, tmp_path):
+    folder, _ = learnt
+    given = ["evaluate", folder / "run" / "model", folder / "table.parquet", "--out", tmp_path / "out"]
+    assert "Expected --study FILE" in str(called(*given).exception)
+    stranger = called(*given, "--study", folder / "study.toml", "--side", "exam")
+    assert "no side 'exam'" in str(stranger.exception)
+    assert called(*given, "--side", "all", "--start", 60).exit_code == 0
+    assert len(ev.Evaluated.load(tmp_path / "out").predictions) > 500
 
 
 class Said:

@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from arsetlib import cli, pixels, samples
-from arsetlib.samples import kernels
+from arsetlib.samples import kernels, scratch, store
 from arsetlib.study import Legend, Season, Study
 
 STUDY = Study.load("sample").replace(block_m=600.0)
@@ -85,6 +87,7 @@ def engine(request, monkeypatch):
     """Both kernels, where both are there."""
     if request.param == "numba":
         pytest.importorskip("numba")
+        kernels.place("first")  # loaded, so that no test begins with the other
     else:
         monkeypatch.setattr(kernels, "_compiled", lambda: None)
     return request.param
@@ -541,6 +544,81 @@ def test_without_shuffling_streamed_batches_come_in_the_tables_order(path):
     memory = samples.arrays(path, STUDY, SCALER, start=60, **OPTIONS)
     streamed = samples.arrays(path, STUDY, SCALER, start=60, stream=True, pool=40, **OPTIONS)
     for (a, y), (b, z) in zip(memory, streamed, strict=True):
+        assert_same(a | {"y": y}, b | {"y": z})
+
+
+def test_a_scratch_folder_changes_no_batch_and_is_read_by_the_next_loader(path, tmp_path, monkeypatch):
+    options = OPTIONS | {"stream": True, "pool": 40}
+    plain = samples.Loader(path, STUDY, SCALER, **options)
+    epochs = [list(plain.arrays(epoch)) for epoch in range(2)]
+    for again in range(2):
+        if again:
+            monkeypatch.setattr(store.Group, "decode", None)
+        scratched = samples.Loader(path, STUDY, SCALER, scratch=tmp_path / "scratch", **options)
+        for epoch in range(2):
+            for (a, y), (b, z) in zip(epochs[epoch], scratched.arrays(epoch), strict=True):
+                assert_same(a | {"y": y}, b | {"y": z})
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "empty", "another"])
+def test_a_scratch_file_that_is_damaged_or_stale_is_made_anew(path, tmp_path, damage):
+    folder = tmp_path / "scratch"
+
+    def epoch():
+        return flat_batches(samples.arrays(path, STUDY, SCALER, stream=True, scratch=folder, **OPTIONS))
+
+    expected = epoch()
+    made = sorted(folder.iterdir())
+    whole = made[0].read_bytes()
+    middle = len(whole) // 2
+    made[0].write_bytes({
+        "cut": whole[:middle],
+        "altered": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+        "empty": b"",
+        "another": made[1].read_bytes(),
+    }[damage])  # fmt: skip
+    assert_same(epoch(), expected)
+    assert made[0].read_bytes() == whole
+    assert sorted(folder.iterdir()) == made
+
+
+def test_memory_is_used_again_only_when_nothing_looks_at_it():
+    room, kind = scratch.Room(), np.dtype("<u2")
+    first = room.array("day", (100,), kind)
+    first[:] = 1
+    part = first[10:20]
+    del first
+    second = room.array("day", (100,), kind)
+    second[:] = 2
+    assert (part == 1).all()
+    where = part.base.ctypes.data
+    del part
+    third = room.array("day", (110,), kind)
+    assert third.base.ctypes.data == where  # the block has an eighth to spare
+    assert not np.shares_memory(second, third)
+    held = [room.array("day", (100,), kind) for _ in range(10)]
+    assert len({array.ctypes.data for array in held}) == 10
+    assert len(room.blocks["day"]) <= scratch.BLOCKS
+
+
+def test_a_table_written_anew_is_not_read_from_an_old_scratch_folder(table, tmp_path):
+    file = tmp_path / "pixels.parquet"
+    for part in (table.slice(0, 150), table.slice(150, 150)):
+        pixels.write(part, file, META)
+        streamed = samples.arrays(file, STUDY, SCALER, stream=True, scratch=tmp_path / "scratch", **OPTIONS)
+        assert_same(flat_batches(streamed), flat_batches(samples.arrays(part, STUDY, SCALER, **OPTIONS)))
+
+
+def test_a_scratch_folder_without_room_is_refused(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(samples.SampleError, match="No space in the scratch folder"):
+        samples.Loader(path, STUDY, SCALER, stream=True, scratch=tmp_path / "scratch")
+
+
+def test_the_first_batches_are_the_same_while_the_kernel_is_loading(table, monkeypatch):
+    ready = list(samples.arrays(table, STUDY, SCALER, **OPTIONS))
+    monkeypatch.setattr(kernels, "_loading", Future)
+    for (a, y), (b, z) in zip(ready, samples.arrays(table, STUDY, SCALER, **OPTIONS), strict=True):
         assert_same(a | {"y": y}, b | {"y": z})
 
 

@@ -6,7 +6,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 from shapely import Point
@@ -61,6 +61,7 @@ def test_bands_are_those_of_the_satellite_in_its_order():
     assert tuple(sentinel2.BANDS) == study.ALL_BANDS
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=50))
 def test_classes_of_equals_a_plain_loop(codes):
     legend = Legend(

@@ -135,6 +135,13 @@ def test_a_folder_with_another_run_is_refused(sides, whole):
         training.fit(few.network(), fewer, few.STUDY, folder=whole[1], seed=3, **TINY)
 
 
+def test_a_call_that_was_refused_leaves_its_folder_to_the_next(sides, tmp_path):
+    with pytest.raises(ValueError, match="batch of at least one"):
+        training.fit("majority", sides, few.STUDY, folder=tmp_path / "run", batch=0)
+    training.fit("majority", sides, few.STUDY, folder=tmp_path / "run", progress=False)
+    assert (tmp_path / "run" / "run.json").is_file()
+
+
 def test_a_folder_of_other_files_is_refused(sides, tmp_path):
     (tmp_path / "thesis.docx").write_text("years of work")
     with pytest.raises(training.TrainingError, match="other files"):
@@ -255,8 +262,9 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
         ({"patience": 0}, "patience from 1 to 2"),
         ({"epochs": 0, "patience": None}, "at least one epoch"),
         ({"loss": "hinge"}, "'crossentropy' or 'focal'"),
+        ({"learning_rate": -1}, "learning_rate above 0"),
         ({"optimizer": "nadia"}, "optimiser of Keras"),
-        ({"strategy": "cloud"}, "'mirrored' or 'multiworker'"),
+        ({"strategy": "cloud"}, "strategy = 'mirrored'"),
     ],
 )
 def test_options_that_cannot_be_meant(sides, options, words):
@@ -304,7 +312,43 @@ def test_a_plan_that_cannot_be_read_is_told(tmp_path):
         Folder(tmp_path, {"seed": 1})
 
 
+def test_arset_train_and_go_on_from_a_model(tmp_path):
+    from typer.testing import CliRunner
+
+    from arsetlib import cli, pixels
+
+    table = few.make_table()
+    (tmp_path / "pixels").mkdir()
+    pixels.write(table, tmp_path / "pixels" / "all.parquet", few.META)
+    (tmp_path / "few.toml").write_text(few.STUDY.text, encoding="utf-8")
+
+    def call(*words):
+        done = CliRunner().invoke(cli.app, ["train", str(tmp_path / "pixels"), str(tmp_path / "few.toml"), *words])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    first = call("--model", "random_forest", "--out", str(tmp_path / "forest"), "--json")
+    assert json.loads(first)["best"]["val_macro_f1"] > 0.5
+    short = ["--epochs", "2", "--batch", "64"]
+    told = call("--model", "gru", "--out", str(tmp_path / "gru"), *short)
+    assert "epoch" in told
+    call("--from", str(tmp_path / "gru"), "--freeze", "--out", str(tmp_path / "tuned"), *short)
+    assert models.load(tmp_path / "tuned" / "model").notes["fine_tuned_from"]["name"] == "gru"
+
+
 def test_training_loads_keras_only_when_called():
     code = "import sys, arsetlib.training; print(*[m for m in ('keras', 'tensorflow', 'optuna') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent)
     assert done.stdout.split() == []
+
+
+def test_a_second_process_is_kept_out_of_a_run(tmp_path):
+    held = Folder(tmp_path / "run", {"seed": 1})
+    code = (
+        "import sys; from arsetlib.training import run\n"
+        "try: run.Folder(sys.argv[1], {'seed': 1})\n"
+        "except run.TrainingError as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True, check=True)
+    assert "Another process trains in" in told.stdout
+    assert not held.finished

@@ -65,6 +65,18 @@ def test_reflectance_from_0_to_1_is_scaled():
     assert pixels.from_wide(scaled, BANDS, DATES, scale=10_000, **GRID).equals(expected)
 
 
+def test_composites_of_another_year_are_left_out():
+    table = pixels.from_wide(make_frame(), BANDS, ["2016-12-15", *DATES[:2]], **GRID)
+    assert set(table["num_images"].to_pylist()) == {2}
+
+
+def test_of_twins_the_first_can_be_kept():
+    frame = make_frame()
+    twice = pd.concat([frame, frame.iloc[:2].assign(label=13)], ignore_index=True)
+    expected = pixels.from_wide(frame, BANDS, DATES, **GRID)
+    assert pixels.from_wide(twice, BANDS, DATES, twins="first", **GRID).equals(expected)
+
+
 def test_points_of_one_place_share_a_block():
     table = pixels.from_wide(make_frame(200), BANDS, DATES, block_m=50_000, **GRID)
     folds = samples.kfold(table, 3)
@@ -84,6 +96,7 @@ def test_points_of_one_place_share_a_block():
         ({}, {"label": "crop"}, "Expected a column 'crop'"),
         ({}, {"year": "year"}, "Expected a column 'year'"),
         ({}, {"crs": "EPSG:4326"}, "projected CRS"),
+        ({}, {"year": 2018}, r"No date of 2017-01-15 to 2017-03-15 lies in a year of the rows, \[2018\]"),
         ({"lat": np.nan}, {}, "6 rows have no position"),
         ({"lon": 33.0}, {}, "same pixel and year"),
     ],

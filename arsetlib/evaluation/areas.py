@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from arsetlib.evaluation.blocks import interval, resampled
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
@@ -97,7 +97,7 @@ def stratified_areas(
     overall = (weight[:, 0] * np.diag(within)).sum()  # eq. 1
     overall_error = np.sqrt(own.sum())  # eq. 5
 
-    z = norm.ppf(0.5 + confidence / 2)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     table = pd.DataFrame(
         {
             "mapped": area,

@@ -17,9 +17,11 @@ from arsetlib.evaluation.dates import score_table
 from arsetlib.evaluation.predictions import Predictions, same_legend
 from arsetlib.evaluation.probabilities import calibration_error, top_k
 
+BASELINE = "majority baseline"
+
 
 def compare(models: Mapping[str, Predictions], *, training=None, repeats: int = 500, seed: int = 0) -> pd.DataFrame:
-    """One row a model, best macro-F1 first, the majority baseline last.
+    """One row a model, best macro-F1 first, then ``majority baseline``.
 
     Args:
         models: Name → predictions of the same samples.
@@ -35,6 +37,8 @@ def compare(models: Mapping[str, Predictions], *, training=None, repeats: int = 
     """
     if not models:
         raise EvaluationError("Expected predictions of at least one model, received none.")
+    if BASELINE in models:
+        raise EvaluationError(f"Expected another name than {BASELINE!r}, which the baseline's row has.")
     first, *rest = models.items()
     for name, predictions in rest:
         same_samples(first[1], predictions, first[0], name)
@@ -51,7 +55,7 @@ def compare(models: Mapping[str, Predictions], *, training=None, repeats: int = 
     table["behind_low"], table["behind_high"] = tails[:, 0], tails[:, 1]
     base = table.loc[best, ["majority_accuracy", "majority_macro_f1"]]
     table = table.drop(columns=["majority_accuracy", "majority_macro_f1"])
-    table.loc["majority", ["accuracy", "macro_f1"]] = base.to_numpy()
+    table.loc[BASELINE, ["accuracy", "macro_f1"]] = base.to_numpy()
     return table.astype({"samples": "Int64", "blocks": "Int64"})
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
 
 from arsetlib.evaluation.confusion import EvaluationError
 from arsetlib.evaluation.predictions import Predictions
@@ -115,6 +114,8 @@ class Temperature:
     @classmethod
     def fit(cls, predictions: Predictions) -> Temperature:
         """The temperature of least log loss, between 1/20 and 20."""
+        from scipy.optimize import minimize_scalar
+
         _some(predictions)
 
         def loss(log_temperature: float) -> float:

@@ -38,8 +38,14 @@ class Evaluated:
     training: list[int] | None = None
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``predictions.parquet`` and, last, ``model.json``."""
+        """Write ``predictions.parquet`` and, last, ``model.json``.
+
+        Raises:
+            EvaluationError: The folder holds a trained model, whose files have such names too.
+        """
         folder = Path(folder)
+        if (folder / "card.json").exists():
+            raise EvaluationError(f"{folder} holds a trained model. Choose another folder for its predictions.")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MODEL).unlink(missing_ok=True)
         self.predictions.save(folder / PREDICTIONS)

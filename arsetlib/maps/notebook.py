@@ -131,8 +131,8 @@ def _html(thing, alt):
     if isinstance(thing, go.Figure):
         height = thing.layout.height or 450
         body = thing.to_html(
-            full_html=False, include_plotlyjs=False, include_mathjax=False, default_width="100%",
-            default_height=f"{height}px", div_id=f"arset-figure-{next(_figure_numbers)}",
+            full_html=False, include_plotlyjs=False, include_mathjax=False, auto_play=False,
+            default_width="100%", default_height=f"{height}px", div_id=f"arset-figure-{next(_figure_numbers)}",
             config={"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
         )  # fmt: skip
         head = f'<figure class="arset-figure" role="img" aria-label="{said}" style="max-width:{WIDTH}px">'
@@ -165,7 +165,7 @@ def _table(frame, alt):
     key = f"arset-table-{next(_figure_numbers)}"
     numeric = [_side(v) for v in frame.iloc[0]] if len(frame) else [""] * frame.shape[1]
     heads = "".join(
-        f'<th scope="col"{side}><button type="button">{html.escape(str(c))}</button></th>'
+        f'<th scope="col"{side}><button type="button">{html.escape(str(c).replace("_", " "))}</button></th>'
         for c, side in zip(frame, numeric, strict=True)
     )
     rows = []
@@ -186,6 +186,8 @@ def _side(value):
 
 
 def _said(value):
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return "–"
     if isinstance(value, float | np.floating):
         return f"{value:,.3f}" if abs(value) < 1 else f"{value:,.1f}"
     return str(value)

@@ -19,24 +19,22 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import queue
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import rasterio
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from arsetlib import engine, ingest, pixels, samples, web
+from arsetlib import engine, web
 from arsetlib.catalogue import Labels, Scenes
 from arsetlib.maps import cogs, neighbourhood, sources
+from arsetlib.maps.pieces import BATCH, OUTCOME, PRODUCTS, Sent, choice_of, inputs_of, make_piece
 from arsetlib.maps.products import (
     BIASED,
     KIND,
@@ -50,11 +48,6 @@ from arsetlib.maps.products import (
     window_dates,
 )
 from arsetlib.study import Area, Study
-
-BATCH = 8192  # pixels to the model at once
-PRODUCTS = ("class", "probability", "entropy", "margin", "vegetation")
-AHEAD = 2  # batches made while the model works
-OUTCOME = pa.schema([("task", pa.int64()), ("predicted", pa.string()), ("counts", pa.string()), ("error", pa.string())])
 
 
 def predict(
@@ -117,6 +110,13 @@ def predict(
             f"The table holds one label pixel in {data.every} along x and y of area {data.area!r}, so a pixel of the "
             f"map is {data.lattice.side:g} m wide and stands for {data.every**2}. A dense area gives every pixel."
         )
+    season = study.season
+    beyond = [s for s in starts if not season.first_day <= s <= season.last_day]
+    if beyond and progress:
+        print(
+            f"Start {', '.join(map(str, beyond))}: the model was trained on windows that start between days "
+            f"{season.first_day} and {season.last_day} of the year, and knows nothing of others."
+        )
     out = Path(out)
     _writable(out, data.lattice.height * data.lattice.width * len(starts), len(study.legend.classes))
     identity = _identity(trained, data, starts, smoother)
@@ -153,7 +153,7 @@ def _source(source, area, year, study: Study, starts: list[int], labels):
 
 def _check_bands(trained, bands) -> None:
     """A scaler's bands are those of the model, in its order."""
-    wants = tuple(trained.study.bands)
+    wants = tuple(trained.study.table_bands)
     if tuple(bands) != wants:
         missing = [b for b in wants if b not in bands]
         raise MapError(
@@ -189,7 +189,7 @@ def _identity(trained, data, starts: list[int], smoother) -> str:
     x[~seen] = 0
     parts = {"series": x, "seen": seen, "day_of_year": np.full(32, starts[0], np.int32)}
     parts |= {"xy": np.zeros((32, 2)), "pixel": np.zeros(32, np.int64)}
-    answers = np.asarray(trained.predict(_inputs(trained, parts)))
+    answers = np.asarray(trained.predict(inputs_of(trained, parts)))
     if answers.shape != (32, len(trained.study.legend.classes)) or not np.isfinite(answers).all():
         raise MapError(
             f"Expected a model that answers with a probability for each of the {len(trained.study.legend.classes)} "
@@ -200,7 +200,7 @@ def _identity(trained, data, starts: list[int], smoother) -> str:
         "answers": np.round(answers, 4).tolist(),
         "scaler": scaler and [scaler.bands, scaler.mean, scaler.std],
         "fill": trained.fill,
-        "choose": _choose(trained),
+        "choose": choice_of(trained),
         "season": vars(season),
         "legend": legend_as_json(trained.study.legend),
         "data": data.identity,
@@ -212,15 +212,6 @@ def _identity(trained, data, starts: list[int], smoother) -> str:
 
 def _channels(trained) -> int:
     return len(trained.study.channels)
-
-
-def _choose(trained) -> str:
-    """How several images of a step become one: a map has no randomness, so what trained at random sees the clearest."""
-    return "clearest" if trained.choose in (None, "random") else trained.choose
-
-
-def _inputs(trained, parts: dict):
-    return parts["series"] if not trained.needs else {n: parts[n] for n in ("series", *trained.needs)}
 
 
 def _finished(out: Path, stems: list[str], identity: str) -> list[Prediction] | None:
@@ -239,7 +230,7 @@ def _run(run, trained, data, study, starts, stems, identity, smoother, spark, ba
     began = time.perf_counter()
     _prepare(run, identity)
     sent = Sent.of(trained, run / "model") if spark is not None else None
-    job = partial(_task, str(run.resolve()), sent or trained, data, starts, batch)
+    job = partial(make_piece, str(run.resolve()), sent or trained, data, starts, batch)
     resumed = len(list(run.glob("piece-*.npz")))
     outcomes = _work(job, run, len(data), spark, progress)
     errors = [o["error"] for o in outcomes if o["error"] and o["error"] != "stopped"]
@@ -282,7 +273,7 @@ def _run(run, trained, data, study, starts, stems, identity, smoother, spark, ba
             "start": start,
             "window": {"first": first, "last": last, "days": season.window_days, "step_days": season.step_days},
             "inside_season": season.first_day <= start <= season.last_day,
-            "choose": _choose(trained),
+            "choose": choice_of(trained),
             "fill": trained.fill,
             "bands": list(study.bands),
             "smooth": smoother and str(smoother),
@@ -310,7 +301,10 @@ def _prepare(run: Path, identity: str) -> None:
         shutil.rmtree(run)
     run.mkdir(exist_ok=True)
     for leftover in (*run.glob(".*"), *run.glob("_failed"), *run.glob("*.tif")):
-        leftover.unlink()
+        if leftover.is_dir():  # a model that was being sent to workers
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
     note.write_text(identity)
 
 
@@ -336,174 +330,6 @@ def _work(job, run: Path, tasks: int, spark, progress: bool) -> list[dict]:
             bar.update(count() - bar.n)
 
 
-# -- one task -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A model on its way to workers: a folder on the shared disk, and a checksum by which a process keeps it."""
-
-    folder: str
-    checksum: str
-
-    @classmethod
-    def of(cls, trained, folder: Path) -> Sent:
-        if folder.exists():
-            shutil.rmtree(folder)
-        trained.save(folder)
-        digest = hashlib.sha256()
-        for file in sorted(f for f in folder.rglob("*") if f.is_file()):
-            digest.update(file.read_bytes())
-        return cls(str(folder.resolve()), digest.hexdigest())
-
-
-@lru_cache(maxsize=1)
-def _loaded(sent: Sent):
-    """The model of a run, loaded once in each worker process."""
-    from arsetlib import models
-
-    return models.load(sent.folder)
-
-
-def _task(folder: str, trained, data, starts: list[int], batch: int, number: int) -> Iterator[pa.RecordBatch]:
-    """Predict one task into a file of its own; what is there already is not made again."""
-    run = Path(folder)
-    path = run / f"piece-{number:06d}.npz"
-    predicted, counts, error = [0] * len(starts), {}, ""
-    if path.exists():
-        with np.load(path) as piece:
-            predicted, counts = piece["predicted"].tolist(), json.loads(str(piece["counts"]))
-    elif (run / "_failed").exists():
-        error = "stopped"
-    else:
-        try:
-            model = _loaded(trained) if isinstance(trained, Sent) else trained
-            parts = _answers(model, data, data.read(number, counts), starts, batch)
-            predicted = parts["predicted"].tolist()
-            _save(path, parts | {"counts": np.array(json.dumps(counts))})
-        except (ingest.IngestError, pixels.PixelError, samples.SampleError, MapError) as problem:
-            error = f"{data.name(number)}: {problem}"
-        except OSError as problem:
-            error = f"{data.name(number)}: the maps' scratch files cannot be written to {run} ({problem.strerror})."
-        if error:
-            (run / "_failed").write_text(error, encoding="utf-8")
-    outcome = [[number], [json.dumps(predicted)], [json.dumps(counts)], [error]]
-    yield pa.record_batch([pa.array(v, f.type) for v, f in zip(outcome, OUTCOME, strict=True)], schema=OUTCOME)
-
-
-def _save(path: Path, parts: dict[str, np.ndarray]) -> None:
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
-    with hidden.open("wb") as file:
-        np.savez(file, **parts)
-    os.replace(hidden, path)
-
-
-def _answers(trained, data, piece: sources.Piece, starts: list[int], batch: int) -> dict[str, np.ndarray]:
-    """What the model says of a piece, encoded as it is stored, for each start."""
-    count, classes = len(piece.row), len(trained.study.legend.classes)
-    parts = {"row": piece.row, "col": piece.col, "predicted": np.zeros(len(starts), np.int64)}
-    for start in starts:
-        for product in PRODUCTS:
-            shape = (count, classes) if product == "probability" else (count,)
-            kind = np.uint8 if NODATA[product] == 255 else np.uint16
-            parts[f"{product}_{start}"] = np.full(shape, NODATA[product], kind)
-    for i, start, at, windows in _ahead(_windows(trained, data, piece, starts, batch)):
-        shown = windows.images > 0
-        answers = _asked(trained, windows, start, data.lattice, piece, at)[shown]
-        if not np.isfinite(answers).all():
-            raise MapError(
-                f"The model {trained.name!r} answers with NaN for {int((~np.isfinite(answers)).any(1).sum())} pixels. "
-                "Its training went wrong, or its scaler belongs to other data; train it again."
-            )
-        where = at + np.flatnonzero(shown)
-        parts["predicted"][i] += len(where)
-        for product, values in encoded(answers).items():
-            parts[f"{product}_{start}"][where] = values
-        parts[f"vegetation_{start}"][where] = windows.vegetation[shown]
-    return parts
-
-
-def encoded(probability: np.ndarray) -> dict[str, np.ndarray]:
-    """(n, K) probabilities as class, probability, entropy and margin in the counts of the rasters.
-
-    Lab: part3_train_and_test.
-    """
-    classes = probability.shape[1]
-    two = np.partition(probability, classes - 2, axis=1)[:, -2:] if classes > 1 else np.c_[0 * probability, probability]
-    surprise = -np.sum(probability * np.log(np.maximum(probability, np.float32(1e-12))), axis=1)
-
-    def counts(values):
-        return np.clip(np.rint(values * SCALE), 0, SCALE).astype(np.uint16)
-
-    return {
-        "class": probability.argmax(axis=1).astype(np.uint8),
-        "probability": counts(probability),
-        "entropy": counts(surprise / np.log(max(classes, 2))),
-        "margin": counts(two[:, 1] - two[:, 0]),
-    }
-
-
-def _windows(trained, data, piece: sources.Piece, starts: list[int], batch: int):
-    """Batches of windows: (number of the start, start, position in the piece, Windows)."""
-    season, choose = trained.study.season, _choose(trained)
-    firsts = samples.start_days(np.full(len(starts), data.year), np.asarray(starts))
-    for at in range(0, len(piece.rows), batch):
-        rows = piece.rows[at : at + batch]
-        for i, (start, first) in enumerate(zip(starts, firsts.tolist(), strict=True)):
-            yield (
-                i,
-                start,
-                at,
-                samples.window(
-                    piece.series, season, first, choose=choose, fill=trained.fill, scaler=trained.scaler, rows=rows
-                ),
-            )
-
-
-def _asked(trained, windows, start: int, lattice, piece, at: int) -> np.ndarray:
-    count = len(windows.images)
-    parts = {"series": windows.x, "seen": windows.seen}
-    if "day_of_year" in trained.needs:
-        parts["day_of_year"] = np.full(count, start, np.int32)
-    return np.asarray(trained.predict(_inputs(trained, parts)))
-
-
-def _ahead(items):
-    """The same items, made in a thread while the caller works on those before."""
-    ready, stop, end = queue.Queue(AHEAD), threading.Event(), object()
-
-    def fill():
-        try:
-            for item in items:
-                while not stop.is_set():
-                    try:
-                        ready.put(item, timeout=0.1)
-                        break
-                    except queue.Full:
-                        continue
-                if stop.is_set():
-                    return
-            last = (end, None)
-        except BaseException as problem:  # raised again where the items are used
-            last = (end, problem)
-        while not stop.is_set():
-            try:
-                return ready.put(last, timeout=0.1)
-            except queue.Full:
-                continue
-
-    thread = threading.Thread(target=fill, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get())[0] is not end:
-            yield item
-        if item[1] is not None:
-            raise item[1]
-    finally:
-        stop.set()
-        thread.join()
-
-
 # -- rasters --------------------------------------------------------------------------------------------------------
 
 
@@ -526,6 +352,9 @@ def _write(run: Path, out: Path, stem: str, start: int, data, study, smoother, i
             source = made["unsmoothed" if isinstance(smoother, neighbourhood.Majority) else "probability"]
             neighbourhood.smooth_raster(smoother, source, made["class"])
     files = {product: f"{stem}_{product}.tif" for product in made}
+    for product in set(NODATA) - set(files):  # of an older map that was smoothed
+        for old in out.glob(f"{stem}_{product}.tif*"):
+            old.unlink()
     for product, path in made.items():
         cogs.finish(path, out / files[product], product, study.legend, tags | {"smooth": info["smooth"] or "none"})
         path.unlink()

@@ -64,7 +64,12 @@ class Layers:
 
 
 def prediction_map(
-    predictions: Prediction | Sequence[Prediction], *, labels=None, size: int = EYE, title: str | None = None
+    predictions: Prediction | Sequence[Prediction],
+    *,
+    labels=None,
+    study=None,
+    size: int = EYE,
+    title: str | None = None,
 ) -> go.Figure:
     """Map of a prediction beside the labels and what disagrees, to zoom, hover, and move through the season.
 
@@ -73,6 +78,7 @@ def prediction_map(
         labels: `Labels` or the path of a raster of label codes. They are shown as the truth of the date: through the
             vegetation rule of each window. Without labels the margin is shown beside the prediction: how far the most
             probable class is ahead of the second.
+        study: Whose areas' names to show; without it the area's key is shown.
         size: At most so many pixels a side.
         title: Of the figure.
 
@@ -111,7 +117,7 @@ def prediction_map(
             shown.append(number)
             fig.add_heatmap(
                 **hover, opacity=0, showscale=False, showlegend=False, visible=number == 0,
-                hovertemplate="%{text}<extra></extra>", row=1, col=i,
+                hovertemplate="predicted %{text}<br>margin %{z}<extra></extra>", row=1, col=i,
             )  # fmt: skip
             traces.append(number)
     for name, colour in _legend_of(layers, legend, labels is not None):
@@ -123,7 +129,8 @@ def prediction_map(
     aspect = (north - south) / (east - west)
     tall = min(max((WIDTH - 80) / len(names) * aspect, 150), 520)
     below = 62 + 22 * math.ceil((none + 3) / 4) + (75 if len(dates) > 1 else 0)
-    where = title or f"{first.area}, {first.year}: {first.info['model']}"
+    name = next((a.name.get("en", a.key) for a in (study.areas if study else ()) if a.key == first.area), first.area)
+    where = title or f"{name}, {first.year}: {first.info['model']}"
     layout = plotly_layout(where, int(tall + 80 + below), first.simulated)
     layout["margin"] |= {"t": 80, "b": below, "l": 8}
     axes = {"showgrid": False, "zeroline": False, "tickformat": ".1~f", "ticklabeloverflow": "hide past domain"}
@@ -201,13 +208,13 @@ def _hover(one: Layers, legend, cells: int) -> dict:
     predicted = one.predicted[part]
     text = names[predicted]
     if one.truth is not None:
-        text = "predicted " + text + "<br>labelled " + names[one.truth[part]]
-    text = text + "<br>margin " + np.round(np.nan_to_num(one.margin[part]), 2).astype(str).astype(object)
+        text = text + "<br>labelled " + names[one.truth[part]]
     west, east, south, north = (v / 1000 * _metres(one.crs) for v in one.extent)
     rows, columns = one.predicted.shape
     dx, dy = (east - west) / columns, (north - south) / rows
     return {
-        "z": predicted.astype(int), "text": text.tolist(), "x0": west + dx * (step // 2 + 0.5), "dx": dx * step,
+        "z": np.nan_to_num(one.margin[part]).round(2), "text": text.tolist(),
+        "x0": west + dx * (step // 2 + 0.5), "dx": dx * step,
         "y0": north - dy * (step // 2 + 0.5), "dy": -dy * step,
     }  # fmt: skip
 

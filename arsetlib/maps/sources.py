@@ -224,9 +224,14 @@ def _length(source) -> int:
 
 
 def _stamp(source) -> list:
-    """What changes when a table does: the names and sizes of its files, or the identity of a table in memory."""
+    """What changes when a table does: names, sizes and times of its files, or the bytes of a table in memory."""
     if isinstance(source, pa.Table):
-        return [source.num_rows, source.nbytes]
+        held = hashlib.blake2b()
+        for chunk in (c for name in (*PLACES, *pixels.SERIES) for c in source.column(name).chunks):
+            held.update(f"{chunk.offset} {len(chunk)}".encode())
+            for buffer in filter(None, chunk.buffers()):
+                held.update(buffer)
+        return [source.num_rows, held.hexdigest()]
     return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in pixels.files(source)]
 
 
@@ -365,6 +370,8 @@ def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Gr
 def _place(study: Study, area: str | Area | None) -> Area:
     if isinstance(area, Area):
         return area
+    if not study.areas:
+        raise MapError("The model's own study has no areas. Give the one whose scenes these are: study=…")
     if area is None:
         dense = [a for a in study.areas if a.every == 1]
         known = study.areas if len(study.areas) == 1 else dense

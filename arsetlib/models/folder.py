@@ -32,6 +32,7 @@ from arsetlib.study import Class, LabelSource, Legend, SceneSource, Season, Stud
 
 SCHEMA = 1
 CARD, SCALER = "card.json", "scaler.json"
+IN_CARD = ("key", "name", "simulated", "block_m", "drop_scl", "sensors", "indices", "day_of_year")  # of the study
 MODELS = ("model.keras", "model.skops", "model.json")
 PACKAGES = ("arsetlib", "keras", "tensorflow", "tensorflow-cpu", "scikit-learn", "skops", "numpy")
 
@@ -63,8 +64,9 @@ def load(folder: str | Path, study: Study | None = None) -> Trained:
         scaler = Scaler.load(folder / SCALER) if SCALER in card["files"] else None
     except SampleError as error:
         raise ModelError(f"{folder}: {error}") from error
-    kept = {name: card[name] for name in ("choose", "fill", "history", "notes", "options")}
-    return Trained(model, card["name"], scaler, study or own, **kept)
+    kept = {name: card[name] for name in ("choose", "fill", "notes", "options")}
+    history = {name: [math.nan if v is None else v for v in values] for name, values in card["history"].items()}
+    return Trained(model, card["name"], scaler, study or own, history=history, **kept)
 
 
 def write(trained: Trained, folder: str | Path) -> Path:
@@ -158,7 +160,7 @@ def _card(trained: Trained) -> dict:
             "channels": study.channels,
             "season": asdict(study.season),
             "legend": asdict(study.legend),
-            "study": {name: getattr(study, name) for name in ("key", "name", "simulated", "block_m", "drop_scl")},
+            "study": {name: getattr(study, name) for name in IN_CARD},
             "choose": trained.choose,
             "fill": trained.fill,
             "history": trained.history,
@@ -227,6 +229,8 @@ def _study(card: dict, folder: Path) -> Study:
         key=head["key"], name=head["name"], description="", simulated=head["simulated"], areas=(), years=(), split={},
         block_m=head["block_m"], season=Season(**card["season"]), bands=tuple(card["bands"]), legend=legend,
         labels=LabelSource(), scenes=SceneSource(), drop_scl=tuple(head["drop_scl"]), min_confidence=0, seed=0,
+        sensors={sensor: tuple(bands) for sensor, bands in head.get("sensors", {}).items()},
+        indices=tuple(head.get("indices", ())), day_of_year=head.get("day_of_year", False),
     )  # fmt: skip
     if list(study.channels) != card["channels"]:
         raise ModelError(

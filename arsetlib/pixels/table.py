@@ -507,8 +507,10 @@ def _footer(file: Path) -> pq.FileMetaData:
         raise _damaged(file, error) from error
 
 
-def _damaged(file: Path, error: Exception) -> PixelError:
+def _damaged(file: Path, error: Exception) -> PixelError | MemoryError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, MemoryError):  # Arrow's own is both
+        return MemoryError(f"Too little memory to read {file} ({reason}). Read fewer columns or rows, or stream them.")
     return PixelError(
         f"{file} cannot be read: truncated or damaged, or no Parquet file ({reason}). If it belongs to a table, delete "
         f"it and run the same `arset ingest` command again, or copy it anew."

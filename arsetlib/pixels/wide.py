@@ -41,12 +41,13 @@ def from_wide(
     scale: float = 1.0,
     study: str = "own_points",
     simulated: bool = False,
+    twins: str = "refuse",
 ) -> pa.Table:
     """Make a pixel table from a wide table of composites.
 
-    Each composite becomes one observation on its date. One without a value in any band is left out; a single band
-    without a value is 0, no data. Composites have no scene class: theirs is 7, unclassified, so a legend for such a
-    table leaves out 'No Crops Growing', which needs SCL.
+    Each composite becomes one observation on its date. One without a value in any band, or outside the row's year, is
+    left out; a single band without a value is 0, no data. Composites have no scene class: theirs is 7, unclassified,
+    so a legend for such a table leaves out 'No Crops Growing', which needs SCL.
 
     Args:
         frame: A pandas DataFrame, one row a point and year.
@@ -66,6 +67,7 @@ def from_wide(
         scale: What turns a value into reflectance × 10,000; 10,000 where yours are reflectance.
         study: Key of the study.
         simulated: Whether the values were made up.
+        twins: ``"refuse"`` two rows of the same pixel and year, or keep the ``"first"``.
 
     Returns:
         A table in ``SCHEMA`` with metadata, ready for ``write`` and ``samples``; labels and their codes are in the
@@ -77,14 +79,26 @@ def from_wide(
 
     Lab: part3_train_and_test.
     """
+    if twins not in ("refuse", "first"):
+        raise PixelError(f"Expected twins = 'refuse' or 'first', received {twins!r}.")
     day = _days(dates)
-    values = _values(frame, bands, len(day), column, first, nodata, scale)
-    label_code, named = _codes(frame, label, codes)
     x, y, longitude, latitude = _places(frame, lon, lat, crs)
     years = frame[_known(frame, year)].to_numpy(np.int16) if isinstance(year, str) else np.full(len(frame), year, "i2")
     pixel = pixel_id(x, y, resolution)
-    _refuse_twins(pixel, years, frame)
-    seen = values.any(axis=2)
+    first_of = _firsts(pixel, years)
+    if len(first_of) < len(frame):
+        if twins == "refuse":
+            raise _twins(pixel, years, first_of)
+        frame, pixel, years = frame.iloc[first_of], pixel[first_of], years[first_of]
+        x, y, longitude, latitude = (v[first_of] for v in (x, y, longitude, latitude))
+    values = _values(frame, bands, len(day), column, first, nodata, scale)
+    label_code, named = _codes(frame, label, codes)
+    in_year = years[:, None] == np.asarray(dates, "datetime64[Y]").astype(int) + 1970
+    if not in_year.any():
+        raise PixelError(
+            f"No date of {dates[0]} to {dates[-1]} lies in a year of the rows, {np.unique(years).tolist()}."
+        )
+    seen = values.any(axis=2) & in_year
     batch = make_batch(
         day=np.broadcast_to(day, seen.shape)[seen],
         scl=np.full(seen.sum(), UNCLASSIFIED),
@@ -184,13 +198,16 @@ def _places(frame, lon: str, lat: str, crs: str):
     return x, y, longitude, latitude
 
 
-def _refuse_twins(pixel: np.ndarray, year: np.ndarray, frame) -> None:
+def _firsts(pixel: np.ndarray, year: np.ndarray) -> np.ndarray:
+    """Rows that are the first of their pixel and year, ascending."""
     key = np.stack([pixel, year.astype(np.int64)], axis=1)
-    _, first, counts = np.unique(key, axis=0, return_index=True, return_counts=True)
-    if (counts > 1).any():
-        i = int(first[counts > 1][0])
-        same = np.flatnonzero((key == key[i]).all(axis=1))
-        raise PixelError(
-            f"{int((counts[counts > 1] - 1).sum())} rows are the same pixel and year as another, such as rows "
-            f"{same[:SHOWN].tolist()}. Keep one of each, or make resolution smaller."
-        )
+    return np.sort(np.unique(key, axis=0, return_index=True)[1])
+
+
+def _twins(pixel: np.ndarray, year: np.ndarray, first: np.ndarray) -> PixelError:
+    row = np.setdiff1d(np.arange(len(pixel)), first)[0]
+    same = np.flatnonzero((pixel == pixel[row]) & (year == year[row]))
+    return PixelError(
+        f"{len(pixel) - len(first)} rows are the same pixel and year as another, such as rows {same[:SHOWN].tolist()}. "
+        f"Keep the first of each with twins='first', or make resolution smaller."
+    )

@@ -13,8 +13,10 @@ import it when called.
 Lab: part2_load_data.
 """
 
+from arsetlib.samples.channels import Channels
 from arsetlib.samples.describe import describe, format_description
 from arsetlib.samples.draws import draw_images, draw_starts, keys_of
+from arsetlib.samples.indices import INDICES, Index, index
 from arsetlib.samples.loader import EXTRAS, Loader, arrays, batches, sequence
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.rowwise import parser, row_by_row
@@ -26,6 +28,9 @@ __all__ = [
     "CHOICES",
     "EXTRAS",
     "FILLS",
+    "INDICES",
+    "Channels",
+    "Index",
     "LeakWarning",
     "Loader",
     "Moments",
@@ -40,6 +45,7 @@ __all__ = [
     "draw_images",
     "draw_starts",
     "format_description",
+    "index",
     "keys_of",
     "kfold",
     "parser",

@@ -20,9 +20,9 @@ _A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _32 = (np.uint64(n) for n in (30, 27, 31, 32))
 
 
-def scrambled(seed: int, epoch: int = 0) -> np.ndarray:
-    """() uint64, the seed of one epoch."""
-    start = _mix(np.atleast_1d(np.uint64(seed % 2**64)))
+def scrambled(seed: int, epoch: int = 0, sensor: int = 0) -> np.ndarray:
+    """() uint64, the seed of one epoch; each sensor draws for itself."""
+    start = _mix(np.atleast_1d(np.uint64((seed + (sensor << 48)) % 2**64)))
     return _mix(start + np.atleast_1d(np.uint64(epoch % 2**64)) * GOLDEN)[0]
 
 
@@ -46,13 +46,15 @@ def draw(seed: np.uint64, keys: np.ndarray, number) -> np.ndarray:
     return _mix(base + (np.atleast_1d(number).astype(np.uint64) + np.uint64(1)) * GOLDEN) >> _32
 
 
-def draw_images(keys: np.ndarray, steps: int, seed: int = 0, epoch: int = 0) -> np.ndarray:
+def draw_images(keys: np.ndarray, steps: int, seed: int = 0, epoch: int = 0, sensor: int = 0) -> np.ndarray:
     """The draw that picks an image in each step of each row: image ``draw * count >> 32`` of ``count``.
+
+    ``sensor`` is 0 for the study's own bands, 1 for the first of its other sensors and so on.
 
     Returns:
         (B, T) uint64 below 2**32.
     """
-    return draw(scrambled(seed, epoch), np.asarray(keys)[:, None], np.arange(steps)[None, :])
+    return draw(scrambled(seed, epoch, sensor), np.asarray(keys)[:, None], np.arange(steps)[None, :])
 
 
 def draw_starts(keys: np.ndarray, season: Season, seed: int = 0, epoch: int = 0, attempt: int = 0) -> np.ndarray:

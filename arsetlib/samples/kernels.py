@@ -6,21 +6,33 @@ Lab: part2_load_data.
 from __future__ import annotations
 
 import functools
+import os
+from concurrent.futures import Future
+from threading import Lock, Thread, current_thread
 
 import numpy as np
 
+from arsetlib.pixels import Ragged
 from arsetlib.samples.draws import _A, _B, GOLDEN, draw
+from arsetlib.study import Season
 
 # Scene class -> how clear the ground shows: vegetation, bare soil and water alike, none preferred to another.
 CLEARNESS = np.array([0, 1, 8, 6, 9, 9, 9, 7, 3, 2, 5, 4], np.int64)
 RANK = np.concatenate([CLEARNESS, np.zeros(256 - len(CLEARNESS), np.int64)])
 VEGETATION = 4
+LOCK = Lock()
 CODE = {"first": 0, "last": 1, "random": 2, "clearest": 3}
 
 
-def place(choose: str):
-    """The function that places images: compiled where Numba is installed and knows the choice."""
-    compiled = None if choose == "median" else _compiled()
+def place(choose: str, wait: bool = True):
+    """The function that places images: compiled where Numba is installed and knows the choice.
+
+    Loading Numba and the compiled loop takes a second or two. Where ``wait`` is False it goes on in a thread, and until
+    it is done the answer is the NumPy function: the same bits, more slowly.
+    """
+    if choose == "median" or not (wait or _loading().done()):
+        return place_numpy
+    compiled = _compiled()
     return place_numpy if compiled is None else functools.partial(_place_compiled, compiled)
 
 
@@ -141,14 +153,46 @@ def _fixed(array: np.ndarray) -> np.ndarray:
     return view
 
 
-@functools.cache
 def _compiled():
     """The loop, compiled, or None where Numba is not installed. Releases the GIL, so that threads help."""
+    return _loading().result()
+
+
+def _loading() -> Future:
+    """The compiled loop, as it is being loaded in a thread of its own."""
+    with LOCK:
+        return _started()
+
+
+@functools.cache
+def _started() -> Future:
+    future: Future = Future()
+    thread = Thread(target=_load, args=(future,), name="arset-numba")
+    thread.start()
+    if hasattr(os, "register_at_fork"):  # a child must not inherit half an import
+        os.register_at_fork(before=lambda: None if current_thread() is thread else thread.join())
+    return future
+
+
+def _load(future: Future) -> None:
     try:
         import numba
+
+        compiled = numba.njit(nogil=True, cache=True, boundscheck=False)(_loop)
+        _place_compiled(compiled, *_nothing())  # loads the machine code for the types in use, or makes it
+        future.set_result(compiled)
     except ImportError:
-        return None
-    return numba.njit(nogil=True, cache=True, boundscheck=False)(_loop)
+        future.set_result(None)
+    except BaseException as error:
+        future.set_exception(error)
+
+
+def _nothing() -> tuple:
+    """Arguments of ``place_numpy`` for no rows at all."""
+    none = np.zeros(0, np.int64)
+    series = Ragged(np.zeros(1, np.int64), none.astype("<u2"), none.astype("u1"), np.zeros((0, 1), "<u2"))
+    ask = (series, none, none.astype(np.int32), none.astype(np.uint64), Season(1, 1), "first", np.uint64(0), None, None)
+    return (*ask, np.zeros((0, 1, 1), np.float32), np.zeros((0, 1), bool), none.astype(np.int32), none.astype(bool))
 
 
 def _loop(

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import draw_starts, scrambled
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.scaler import Scaler
@@ -28,9 +29,11 @@ from arsetlib.samples.store import COLUMNS, PLACE, Memory, Pool, Stream, rows_wi
 from arsetlib.samples.windows import (
     CHOICES,
     FILLS,
+    NAMES,
     _known,
     aligned,
     apply_vegetation_rule,
+    check_channels,
     empty_windows,
     fill_windows,
     start_days,
@@ -46,7 +49,7 @@ class Loader:
 
     Args:
         source: Rows (from ``split``), a table, or its path.
-        study: Season, bands and legend.
+        study: Season, channels (bands and what the study file adds to them) and legend.
         scaler: Of the training rows; None leaves reflectance × 10,000.
         batch: Samples a batch; the last one of an epoch holds the rest.
         start: ``"random"`` for training (uniform over the season's starts, another one each epoch), or a day of the
@@ -65,6 +68,9 @@ class Loader:
         stream: Read pool by pool instead of holding all rows in memory. By default where the table is on disk and its
             series take more than 1 GiB.
         pool: Rows shuffled together when streaming: row groups from anywhere in the table. Memory holds three pools.
+        scratch: When streaming, a folder for a decoded copy of the table: uncompressed, up to twice the table's size on
+            disk. The first epoch makes it, later ones and later loaders read it, nearly as fast as memory. Without one
+            each epoch decodes the table anew, which halves the rate.
 
     Attributes:
         rows: The rows that are used.
@@ -97,6 +103,7 @@ class Loader:
         empty: str = "keep",
         stream: bool | None = None,
         pool: int = 32_768,
+        scratch: str | Path | None = None,
     ):
         random = start == "random"
         self.study, self.scaler, self.batch_size, self.start, self.seed = study, scaler, batch, start, seed
@@ -105,7 +112,9 @@ class Loader:
         self.shuffle = random if shuffle is None else shuffle
         self._check()
         rows = Rows.of(source)
-        _check_bands(rows, study, scaler)
+        self.channels = Channels.of(study)
+        _check_bands(rows, study)
+        check_channels(self.channels, len(study.table_bands), scaler)
         self.rows, self.counts = self._used(rows)
         self.steps = -(-len(self.rows) // batch)
         self.changes = self.shuffle or self.choose == "random" or random
@@ -115,9 +124,10 @@ class Loader:
             raise SampleError("Expected the path of a table to stream from, received a table that is in memory.")
         columns = (*COLUMNS, *PLACE) if "xy" in self.extras else COLUMNS
         if stream:
-            self.pools = Stream(self.rows, study.legend, columns, self._order, self._order_of_groups, pool)
+            options = (self._order, self._order_of_groups, pool, scratch)
+            self.pools = Stream(self.rows, study, self.channels, columns, *options)
         else:
-            self.pools = Memory(self.rows, study.legend, columns, self._order)
+            self.pools = Memory(self.rows, study, self.channels, columns, self._order)
 
     def __len__(self) -> int:
         return self.steps
@@ -227,7 +237,7 @@ class Loader:
         """Windows, (B,) classes, (B,) days of the year and the rows of one batch."""
         chosen = list(self._rows(epoch, number))
         total = sum(map(len, chosen))
-        out = empty_windows(total, self.study.season.steps, len(self.study.bands))
+        out = empty_windows(total, self.study.season.steps, len(self.study.channels))
         days, at = aligned((total,), np.int32), 0
         for pool in chosen:
             days[at : at + len(pool)] = self._fill(out, at, pool, epoch)
@@ -246,11 +256,11 @@ class Loader:
     def _fill(self, out, at: int, pool: Pool, epoch: int) -> np.ndarray:
         """Compute the windows of some rows into ``out`` from ``at`` on; gives their starts, days of the year."""
         season, keys, year = self.study.season, pool.keys, pool.columns["year"]
-        seed = scrambled(self.seed, epoch)
+        seeds = [scrambled(self.seed, epoch, sensor) for sensor in range(len(pool.series))]
 
         def place(into, position, rows, keys, start):
-            options = (keys, season, self.choose, self.fill, self.scaler, seed)
-            fill_windows(into, position, pool.series, rows, start, *options)
+            options = (keys, season, self.choose, self.fill, self.scaler, seeds, self.channels)
+            fill_windows(into, position, pool.series, rows, start, *options, wait=False)
 
         if self.start != "random":
             days = np.full(len(pool), self.start, np.int32)
@@ -264,7 +274,7 @@ class Loader:
             days[again] = draw_starts(keys[again], season, self.seed, epoch, attempt)
             redrawn = empty_windows(len(again), season.steps, out.x.shape[2])
             place(redrawn, 0, pool.rows[again], keys[again], start_days(year[again], days[again]))
-            for name in ("x", "seen", "start", "images", "vegetation"):
+            for name in NAMES:
                 getattr(out, name)[at + again] = getattr(redrawn, name)
         return days
 
@@ -276,9 +286,9 @@ class Loader:
 
     def _spec(self) -> dict[str, tuple[type, tuple[int, ...]]]:
         """Name → dtype and shape without the batch, of the parts that are made."""
-        steps, bands = self.study.season.steps, len(self.study.bands)
+        steps, channels = self.study.season.steps, len(self.study.channels)
         every = {
-            "series": (np.float32, (steps, bands)),
+            "series": (np.float32, (steps, channels)),
             "label": (np.float32, (len(self.study.legend.classes),)),
             "seen": (np.bool_, (steps,)),
             "weight": (np.float32, ()),
@@ -386,12 +396,13 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _check_bands(rows: Rows, study: Study, scaler: Scaler | None) -> None:
-    have = rows.meta.bands
-    for whose, bands in (("study", study.bands), ("scaler", scaler and scaler.bands)):
-        if bands is not None and tuple(bands) != tuple(have):
-            missing = [b for b in bands if b not in have]
-            raise SampleError(
-                f"Expected the {whose}'s bands {list(bands)}, received a table with {list(have)}, missing "
-                f"{missing or 'none, but the order differs'}. Ingest with this study, or fit the scaler on this table."
-            )
+def _check_bands(rows: Rows, study: Study) -> None:
+    have, expected = tuple(rows.meta.bands), study.table_bands
+    if have == expected:
+        return
+    missing = [b for b in expected if b not in have]
+    joined = " and join the other sensors' tables with pixels.join" if study.sensors else ""
+    raise SampleError(
+        f"Expected the study's bands {list(expected)}, received a table with {list(have)}, missing "
+        f"{missing or 'none, but the order differs'}. Ingest with this study{joined}."
+    )

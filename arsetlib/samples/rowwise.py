@@ -66,8 +66,16 @@ def row_by_row(
 def parser(study: Study, scaler: Scaler):
     """The function that turns one row of byte strings into ``(x, y)``, in TensorFlow operations.
 
+    Raises:
+        SampleError: The study has more channels than its bands.
+
     Lab: part2_load_data.
     """
+    if study.channels != study.bands:
+        raise SampleError(
+            f"Row by row gives the bands only, received a study with the channels {list(study.channels)}. Take "
+            f"samples.batches, or leave [channels] out of the study file."
+        )
     import tensorflow as tf
 
     season, bands = study.season, len(study.bands)

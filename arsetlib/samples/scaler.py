@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from arsetlib import pixels
+from arsetlib.samples.channels import Channels
 from arsetlib.samples.rows import Rows, SampleError
+from arsetlib.study import Study
 
 PIECE = 1 << 20  # observations summed at once: sums of squares of uint16 then stay exact in float64
 
@@ -23,7 +25,7 @@ class Moments:
     """Counts and sums of the observed values of each band; whole numbers, so that adding is exact in any order.
 
     Attributes:
-        bands: Band names.
+        bands: Names of bands, and of indices.
         count: Observed values (0 is no data and does not count).
         total: Sum of the values, reflectance × 10,000.
         squares: Sum of their squares.
@@ -35,27 +37,35 @@ class Moments:
     squares: tuple[int, ...]
 
     @classmethod
-    def of(cls, source: Rows | pa.Table | str | Path) -> Moments:
+    def of(cls, source: Rows | pa.Table | str | Path, study: Study | None = None) -> Moments:
         """Those of a table, in one pass and in memory that does not grow with it.
+
+        Args:
+            source: Rows, a table or its path.
+            study: Adds its indices, of each image, to the table's bands.
 
         Lab: part2_load_data.
         """
         rows = Rows.of(source)
-        bands = rows.meta.bands
-        none = (0,) * len(bands)
-        moments = cls(bands, none, none, none)
+        channels = None if study is None else Channels.of(study)
+        if channels is not None and channels.bands != tuple(rows.meta.bands):
+            raise SampleError(f"Expected a table with {list(channels.bands)}, received {list(rows.meta.bands)}.")
+        names = rows.meta.bands if channels is None else channels.measured
+        none = (0,) * len(names)
+        moments = cls(names, none, none, none)
         kv = rows.meta.to_kv()
         for first, batch in rows._pieces(list(pixels.SERIES)):
             low, high = np.searchsorted(rows.index, (first, first + batch.num_rows))
             if high > low:
                 if high - low < batch.num_rows:
                     batch = batch.take(pa.array(rows.index[low:high] - first))
-                moments += cls.of_values(pixels.ragged(batch.replace_schema_metadata(kv)).bands, bands)
+                values = pixels.ragged(batch.replace_schema_metadata(kv)).bands
+                moments += cls.of_values(values if channels is None else channels.with_indices(values), names)
         return moments
 
     @classmethod
     def of_values(cls, values: np.ndarray, bands: tuple[str, ...]) -> Moments:
-        """Those of (N, C) uint16 values; 0 is no data."""
+        """Those of (N, C) whole numbers of at most 16 bits; 0 is no data."""
         count, total, squares = (np.zeros(len(bands), object) for _ in range(3))
         for start in range(0, len(values), PIECE):
             piece = values[start : start + PIECE]
@@ -100,8 +110,8 @@ class Scaler:
     """(value − mean) / standard deviation, band by band; where there is no data the result is 0, the mean.
 
     Attributes:
-        bands: Band names, in the table's order.
-        mean: Mean of each band, reflectance × 10,000.
+        bands: Names of the channels: bands in the table's order, and what a study adds to them.
+        mean: Mean of each band, reflectance × 10,000; of each index, × 10,000.
         std: Standard deviation of each band, same unit.
     """
 
@@ -123,7 +133,7 @@ class Scaler:
                 )
 
     @classmethod
-    def fit(cls, source: Rows | pa.Table | str | Path) -> Scaler:
+    def fit(cls, source: Rows | pa.Table | str | Path, study: Study | None = None) -> Scaler:
         """Mean and standard deviation of what was observed in the training rows.
 
         One pass, float64 from exact integer sums; fills, padding and no data do not count. For parts made on several
@@ -131,6 +141,8 @@ class Scaler:
 
         Args:
             source: Training rows only: what the test holds must not leak into the scale.
+            study: Needed where it has more channels than the table's bands: its indices are scaled by their own mean
+                and spread, and waves of the calendar are left as they are (mean 0, standard deviation 1).
 
         Raises:
             SampleError: A band has no value or no spread.
@@ -138,7 +150,9 @@ class Scaler:
 
         Lab: part2_load_data.
         """
-        return Moments.of(source).scaler()
+        scaler = Moments.of(source, study).scaler()
+        waves = study.channels[len(scaler.bands) :] if study is not None else ()
+        return cls(scaler.bands + waves, scaler.mean + (0.0,) * len(waves), scaler.std + (1.0,) * len(waves))
 
     def transform(self, x: np.ndarray) -> np.ndarray:
         """Scale values; 0 (no data) stays 0.

@@ -20,10 +20,12 @@ import pyarrow.parquet as pq
 
 from arsetlib import pixels
 from arsetlib.pixels.table import _buffers, _damaged
+from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import keys_of
 from arsetlib.samples.rows import Rows, SampleError
+from arsetlib.samples.scratch import Entry, Room, Scratch, together
 from arsetlib.samples.windows import check_order
-from arsetlib.study import Season
+from arsetlib.study import Season, Study
 
 KEPT = 3  # pools in memory: one that is used up, one in use, one being read
 COLUMNS = ("pixel", "year", "label_code", "num_images", *pixels.SERIES)
@@ -35,24 +37,27 @@ class Pool:
     """Rows that are shuffled together.
 
     Attributes:
-        series: Flat series of these and perhaps other rows.
+        series: Flat series of these and perhaps other rows, for each sensor.
         rows: (n,) which row of ``series`` each is.
         classes: (n,) int8, before the vegetation rule.
         columns: ``pixel``, ``year`` and, where wanted, ``x`` and ``y``, each (n,).
     """
 
-    series: pixels.Ragged
+    series: tuple[pixels.Ragged, ...]
     rows: np.ndarray
     classes: np.ndarray
     columns: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, table: pa.Table, rows: np.ndarray, legend, where: str = "", check: bool = True) -> Pool:
+    def of(
+        cls, table: pa.Table, rows: np.ndarray, study: Study, channels: Channels, where: str = "", check: bool = True
+    ) -> Pool:
         """Some rows of a table; ``where`` names its file in errors."""
         present = [n for n in ("label_code", "pixel", "year", *PLACE) if n in table.column_names]
         columns = {n: table.column(n).to_numpy()[rows] for n in present}
         series = checked(table, where) if check else pixels.ragged(table)
-        return cls(series, rows, legend.classes_of(columns.pop("label_code")), columns)
+        classes = study.legend.classes_of(columns.pop("label_code"))
+        return cls(channels.by_sensor(series), rows, classes, columns)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -93,12 +98,12 @@ def checked(table: pa.Table, where: str = "") -> pixels.Ragged:
 class Memory:
     """All rows in memory: one pool."""
 
-    def __init__(self, rows: Rows, legend, columns, order: Callable[[int, int, int], np.ndarray | slice]):
+    def __init__(self, rows: Rows, study: Study, channels: Channels, columns, order: Callable):
         if isinstance(rows.source, pa.Table):
-            self.pool = Pool.of(rows.source, rows.index, legend)
+            self.pool = Pool.of(rows.source, rows.index, study, channels)
         else:
             table = rows.read(columns)
-            self.pool = Pool.of(table, np.arange(len(rows)), legend, f"{rows.source}: ")
+            self.pool = Pool.of(table, np.arange(len(rows)), study, channels, f"{rows.source}: ")
         self.order = order
         self.cache = Cache(lambda epoch, _: self.pool.take(self.order(epoch, 0, len(self.pool))))
 
@@ -118,22 +123,42 @@ class Group:
     number: int
     rows: np.ndarray
 
-    def read(self, columns, metadata: dict, legend, check: bool) -> Pool:
-        """The rows, with checksums, lengths and order verified where ``check``."""
+    @property
+    def where(self) -> str:
+        """How an error about a row begins."""
+        return f"{self.file}, row group {self.number}, "
+
+    def decode(self, columns, check: bool) -> pa.Table:
+        """All rows of the group, with checksums verified where ``check``."""
         try:
             with pq.ParquetFile(self.file, page_checksum_verification=check) as opened:
-                table = opened.read_row_group(self.number, columns=list(columns), use_threads=False)
+                return opened.read_row_group(self.number, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(self.file, error) from error
-        where = f"{self.file}, row group {self.number}, "
-        return Pool.of(table.replace_schema_metadata(metadata), self.rows, legend, where, check)
+
+    def pool(self, table: pa.Table, metadata: dict, study: Study, channels: Channels, check: bool) -> Pool:
+        """The rows wanted of the group's table, with lengths and order verified where ``check``."""
+        return Pool.of(table.replace_schema_metadata(metadata), self.rows, study, channels, self.where, check)
 
 
 class Stream:
     """Rows on disk, read in pools of row groups: memory holds three pools, whatever the table's size."""
 
-    def __init__(self, rows: Rows, legend, columns, order, shuffle: Callable[[int, int], np.ndarray], pool: int):
-        self.legend, self.columns, self.order, self.shuffle, self.size = legend, columns, order, shuffle, pool
+    def __init__(
+        self,
+        rows: Rows,
+        study: Study,
+        channels: Channels,
+        columns,
+        order,
+        shuffle: Callable[[int, int], np.ndarray],
+        pool: int,
+        scratch: str | Path | None = None,
+    ):
+        self.study, self.channels, self.columns = study, channels, columns
+        self.order, self.shuffle, self.size = order, shuffle, pool
+        self.scratch = None if scratch is None else Scratch(scratch, columns, series_bytes(rows))
+        self.room = Room()
         self.metadata = rows.meta.to_kv()
         self.groups = _groups(rows)
         self.verified: set[tuple[Path, int]] = set()
@@ -174,13 +199,40 @@ class Stream:
 
     def _read(self, epoch: int, number: int) -> Pool:
         groups = self.plan(epoch)[0][number]
-        together = _joined(list(self.readers.map(self._read_group, groups)))
-        return together.take(self.order(epoch, number, len(together)))
+        if self.scratch is None:
+            pool = _joined(list(self.readers.map(self._read_group, groups)))
+        else:
+            pool = self._read_scratch(groups)
+        return pool.take(self.order(epoch, number, len(pool)))
+
+    def _read_scratch(self, groups: list[Group]) -> Pool:
+        entries = list(self.readers.map(self._entry, groups))
+        series, columns = together(entries, self.readers.map, self.room)
+        first = np.cumsum([0] + [entry.rows for entry in entries])
+        rows = np.concatenate([group.rows + low for group, low in zip(groups, first[:-1], strict=True)])
+        columns = {name: columns[name][rows] for name in columns}
+        classes = self.study.legend.classes_of(columns.pop("label_code"))
+        return Pool(self.channels.by_sensor(series), rows, classes, columns)
+
+    def _entry(self, group: Group) -> Entry:
+        """The group in the scratch folder, its checksum verified when it is first used."""
+        key = (group.file, group.number)
+        entry = self.scratch.entry(*key, lambda: self._decoded(group), key not in self.verified)
+        self.verified.add(key)
+        return entry
+
+    def _decoded(self, group: Group) -> dict[str, np.ndarray]:
+        table = group.decode(self.columns, True).replace_schema_metadata(self.metadata)
+        series = checked(table, group.where)
+        small = {n: table.column(n).to_numpy() for n in self.columns if n not in ("num_images", *pixels.SERIES)}
+        return {"offsets": series.offsets, **{n: getattr(series, n) for n in pixels.SERIES}, **small}
 
     def _read_group(self, group: Group) -> Pool:
         """Each group is verified when it is read for the first time."""
         key = (group.file, group.number)
-        pool = group.read(self.columns, self.metadata, self.legend, key not in self.verified)
+        first = key not in self.verified
+        table = group.decode(self.columns, first)
+        pool = group.pool(table, self.metadata, self.study, self.channels, first)
         self.verified.add(key)
         return pool
 
@@ -215,15 +267,19 @@ def _joined(parts: list[Pool]) -> Pool:
     """Pools one after the other; the series are copied once."""
     if len(parts) == 1:
         return parts[0]
-    rows = np.cumsum([0] + [len(p.series.offsets) - 1 for p in parts])
-    images = np.cumsum([0] + [len(p.series.day) for p in parts])
-    series = pixels.Ragged(
-        np.concatenate([[0]] + [p.series.offsets[1:] + n for p, n in zip(parts, images[:-1], strict=True)]),
-        *(np.concatenate([getattr(p.series, name) for p in parts]) for name in pixels.SERIES),
-    )
+    rows = np.cumsum([0] + [len(p.series[0].offsets) - 1 for p in parts])
+    series = tuple(_joined_series(one) for one in zip(*(p.series for p in parts), strict=True))
     places = np.concatenate([p.rows + n for p, n in zip(parts, rows[:-1], strict=True)])
     columns = {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns}
     return Pool(series, places, np.concatenate([p.classes for p in parts]), columns)
+
+
+def _joined_series(parts: tuple[pixels.Ragged, ...]) -> pixels.Ragged:
+    images = np.cumsum([0] + [len(p.day) for p in parts])
+    return pixels.Ragged(
+        np.concatenate([[0]] + [p.offsets[1:] + n for p, n in zip(parts, images[:-1], strict=True)]),
+        *(np.concatenate([getattr(p, name) for p in parts]) for name in pixels.SERIES),
+    )
 
 
 def _groups(rows: Rows) -> list[Group]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from arsetlib.pixels import Ragged
 from arsetlib.samples import kernels
+from arsetlib.samples.channels import Channels, waves
 from arsetlib.samples.draws import scrambled
 from arsetlib.samples.rows import SampleError
 from arsetlib.samples.scaler import Scaler
@@ -19,6 +20,7 @@ from arsetlib.study import Legend, Season
 CHOICES = ("random", "first", "last", "clearest", "median")
 FILLS = ("zeros", "last", "linear")
 VEGETATION = 4  # scene class
+NAMES = ("x", "seen", "start", "images", "vegetation")  # of the parts of Windows
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Windows:
         x: (B, T, C) float32. Reflectance × 10,000, or scaled; 0 where there is no data and nothing was filled in.
         seen: (B, T) bool, True where an image fell into the step; what a fill put in was not seen.
         start: (B,) int32, first day of each window, days since 1970-01-01.
-        images: (B,) int32, images in the window; 0 for a sample of nothing.
+        images: (B,) int32, images in the window, of each sensor; 0 for a sample of nothing.
         vegetation: (B,) bool, True where one of the last two images of the window (the last one, where there is only
-            one) is of scene class 4, vegetation.
+            one) is of scene class 4, vegetation. Only images of the study's own sensor count: others have no class.
     """
 
     x: np.ndarray
@@ -43,8 +45,12 @@ class Windows:
 
 def start_days(year, day_of_year) -> np.ndarray:
     """(B,) int32 days since 1970-01-01 of a day of the year (1 = 1 January); either may be one number for all."""
-    first = (np.asarray(year).astype(np.int64) - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
-    return np.atleast_1d(first + np.asarray(day_of_year) - 1).astype(np.int32)
+    year = np.atleast_1d(year)
+    low, high = (int(year.min()), int(year.max())) if year.size else (1970, 1970)
+    every = np.arange(low - 1970, high - 1969).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
+    return (every.astype(np.int32)[year - low] + np.asarray(day_of_year, np.int32) - np.int32(1)).astype(
+        np.int32, copy=False
+    )
 
 
 def window(
@@ -59,6 +65,7 @@ def window(
     epoch: int = 0,
     keys: np.ndarray | None = None,
     rows: np.ndarray | None = None,
+    channels: Channels | None = None,
 ) -> Windows:
     """Put the images of many rows on a regular calendar of T = ``season.steps`` steps.
 
@@ -81,12 +88,16 @@ def window(
         keys: (B,) uint64, what the draw of a row hangs on, from ``keys_of(pixel, year)``. The row's number by
             default.
         rows: (B,) rows of ``series`` to take, all by default.
+        channels: What stands along the last axis, from ``Channels.of(study)``; by default the bands of ``series``.
+            Each sensor chooses its own image in a step. Indices (× 10,000) are of what stands for the step, and are
+            filled and scaled as bands are; waves of the calendar stand in every step and are not scaled.
 
     Returns:
         Windows, in the order of ``rows``.
 
     Raises:
-        SampleError: An unknown choice or fill, starts that are not one per row, or days that do not ascend.
+        SampleError: An unknown choice or fill, starts that are not one per row, days that do not ascend, or a scaler
+            of other channels.
 
     Lab: part2_load_data.
     """
@@ -99,8 +110,12 @@ def window(
         raise SampleError(f"Expected one start for all or one per row ({len(rows)}), received {start.shape}.")
     start = np.ascontiguousarray(np.broadcast_to(start, rows.shape), np.int32)
     keys = rows.astype(np.uint64) if keys is None else np.asarray(keys, np.uint64)
-    out = empty_windows(len(rows), season.steps, series.bands.shape[1])
-    fill_windows(out, 0, series, rows, start, keys, season, choose, fill, scaler, scrambled(seed, epoch))
+    if channels is not None:
+        check_channels(channels, series.bands.shape[1], scaler)
+    parts = (series,) if channels is None else channels.by_sensor(series)
+    out = empty_windows(len(rows), season.steps, series.bands.shape[1] if channels is None else len(channels.names))
+    seeds = [scrambled(seed, epoch, sensor) for sensor in range(len(parts))]
+    fill_windows(out, 0, parts, rows, start, keys, season, choose, fill, scaler, seeds, channels)
     return out
 
 
@@ -173,22 +188,67 @@ def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
     return raw[begin : begin + size].view(dtype).reshape(shape)
 
 
-def fill_windows(out, at, series, rows, start, keys, season, choose, fill, scaler, seed) -> None:
-    """Compute windows into ``out`` from position ``at`` on; arguments as in ``window``, unchecked."""
-    mean, std = (None, None) if scaler is None else (np.float32(scaler.mean), np.float32(scaler.std))
-    x, seen, begin, images, vegetation = (
-        part[at : at + len(rows)] for part in (out.x, out.seen, out.start, out.images, out.vegetation)
-    )
-    begin[:] = start
-    whole = fill == "zeros" and choose != "median"
-    place = kernels.place(choose)
-    place(series, rows, start, keys, season, choose, seed, mean if whole else None, std, x, seen, images, vegetation)
+def fill_windows(
+    out, at, parts, rows, start, keys, season, choose, fill, scaler, seeds, channels=None, wait=True
+) -> None:
+    """Compute windows into ``out`` from position ``at`` on; arguments as in ``window``, unchecked.
+
+    ``parts`` and ``seeds`` are the series and the seed of each sensor. ``wait`` for the compiled kernel, or take the
+    NumPy one while it is loading.
+    """
+    place = kernels.place(choose, wait)
+    into = Windows(*(getattr(out, name)[at : at + len(rows)] for name in NAMES))
+    into.start[:] = start
+    if channels is None or channels.plain:
+        mean, std = (None, None) if scaler is None else (np.float32(scaler.mean), np.float32(scaler.std))
+        whole = fill == "zeros" and choose != "median"  # then the kernel scales, too
+        filled = into.x, into.seen, into.images, into.vegetation
+        place(parts[0], rows, start, keys, season, choose, seeds[0], mean if whole else None, std, *filled)
+        _fill(into.x, fill)
+        if not whole and scaler is not None:
+            kernels.scale(into.x, mean, std)
+        return
+    measured = len(channels.measured)
+    values = np.empty((*into.seen.shape, len(channels.bands)), np.float32)
+    into.seen[:], into.images[:], end = False, 0, 0
+    for part, seed in zip(parts, seeds, strict=True):
+        one = empty_windows(len(rows), season.steps, part.bands.shape[1])
+        place(part, rows, start, keys, season, choose, seed, None, None, one.x, one.seen, one.images, one.vegetation)
+        begin, end = end, end + part.bands.shape[1]
+        values[:, :, begin:end] = one.x
+        into.seen[:] |= one.seen
+        into.images[:] += one.images
+        if begin == 0:
+            into.vegetation[:] = one.vegetation
+    values = channels.with_indices(values)
+    _fill(values, fill)
+    if scaler is not None:
+        kernels.scale(values, np.float32(scaler.mean[:measured]), np.float32(scaler.std[:measured]))
+    into.x[:, :, :measured] = values
+    if channels.day_of_year:
+        into.x[:, :, measured:] = waves(start, season.steps, season.step_days)
+
+
+def check_channels(channels: Channels, bands: int, scaler: Scaler | None) -> None:
+    """Refuse series or a scaler of other channels.
+
+    Raises:
+        SampleError: Bands differ in number, or the scaler has other names.
+    """
+    if bands != len(channels.bands):
+        raise SampleError(f"Expected series of the bands {list(channels.bands)}, received {bands} bands.")
+    if scaler is not None and tuple(scaler.bands) not in (channels.measured, channels.names):
+        raise SampleError(
+            f"Expected a scaler of the channels {list(channels.measured)}, received one of {list(scaler.bands)}. Fit "
+            f"it with the study: Scaler.fit(rows, study)."
+        )
+
+
+def _fill(x: np.ndarray, fill: str) -> None:
     if fill == "last":
         x[:] = _filled_last(x)
     elif fill == "linear":
         x[:] = _filled_linear(x)
-    if not whole and scaler is not None:
-        kernels.scale(x, mean, std)
 
 
 def _filled_last(x: np.ndarray) -> np.ndarray:

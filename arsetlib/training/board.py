@@ -33,7 +33,24 @@ def boards(logs: Path, plan: dict, legend, profile: tuple[int, int] | int | None
     shown = keras.callbacks.TensorBoard(
         log_dir=str(logs), histogram_freq=1, write_graph=True, update_freq="epoch", profile_batch=profile or 0
     )
-    return [shown, Settings(logs / "settings", plan), ConfusionImage(logs / "validation", legend)]
+    steps = [StepTrace()] if profile else []
+    return [shown, *steps, Settings(logs / "settings", plan), ConfusionImage(logs / "validation", legend)]
+
+
+class StepTrace(keras.callbacks.Callback):
+    """Marks where a step begins and ends, so that the profiler can tell how long it waited for input.
+
+    Keras's TensorBoard callback starts and stops the profiler but marks no steps: 'no step time measured'.
+    """
+
+    def on_train_batch_begin(self, batch, logs=None):
+        import tensorflow as tf
+
+        self.trace = tf.profiler.experimental.Trace("train", step_num=batch, _r=1)
+        self.trace.__enter__()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.trace.__exit__(None, None, None)
 
 
 class Settings(keras.callbacks.Callback):

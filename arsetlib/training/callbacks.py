@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
+from tqdm.auto import tqdm
 
 from arsetlib.training.run import TrainingError, write_json
 
@@ -108,6 +109,32 @@ class StopAtNaN(keras.callbacks.Callback):
             f"{where}. Its {len(pixel)} samples are finite, so the weights ran away before: use a lower learning_rate. "
             f"Rows of the batch (pixel, year): {named}{more}."
         )
+
+
+class Bar(keras.callbacks.Callback):
+    """One line that moves with each step and tells the last epoch."""
+
+    def __init__(self, epochs: int):
+        super().__init__()
+        self.epochs, self.bar = epochs, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.bar is None:
+            steps = self.params["steps"] or 0
+            total, done = self.epochs * steps, epoch * steps
+            self.bar = tqdm(total=total, initial=done, unit="step", desc="train", disable=None, leave=False)
+        self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        shown = ("loss", "val_loss", "val_macro_f1")
+        self.bar.set_postfix({n: f"{logs[n]:.3f}" for n in shown if n in (logs or {})})
+
+    def on_train_end(self, logs=None):
+        if self.bar is not None:
+            self.bar.close()
 
 
 class Backup(keras.callbacks.BackupAndRestore):

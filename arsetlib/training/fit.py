@@ -30,7 +30,7 @@ def fit(
     *,
     folder: str | Path | None = None,
     epochs: int | None = None,
-    batch: int = 1024,
+    batch: int = 256,
     patience: int | None = None,
     monitor: str = "val_loss",
     learning_rate=1e-3,
@@ -64,12 +64,8 @@ def fit(
     process and slows the input down); without it runs differ in the last digits.
 
     Several devices: ``strategy="mirrored"`` splits each batch over the GPUs of this machine and sums their gradients;
-    ``batch`` stays the size of the whole. Several machines: start the same script on each with ``TF_CONFIG`` set and
-    ``strategy="multiworker"``:
-
-        TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
-
-    Each needs the table at the same path. Worker 0 writes the folder; the others keep nothing.
+    ``batch`` stays the size of the whole. Several machines are not offered: with Keras 3.15 a run under TensorFlow's
+    ``MultiWorkerMirroredStrategy`` (``TF_CONFIG``) connects and then fails where Keras adds up the metrics.
 
     Args:
         name_or_model: A name of ``models.names()``, or a Keras model (not compiled, softmax output) or Baseline.
@@ -77,7 +73,7 @@ def fit(
         study: Season, channels and legend.
         folder: Where the run is kept, see ``arsetlib.training.run``; None keeps nothing.
         epochs: At most so many; 40 by default. For a baseline, how many epochs of windows it is fitted on; 4.
-        batch: Samples a step, over all devices.
+        batch: Samples a step, over all devices. Larger ones fill a GPU; smaller ones give a small table more steps.
         patience: Epochs without improvement after which training stops; less than ``epochs``. None takes 6, or fewer
             where there are no more than 6 epochs.
         monitor: What must improve, such as ``"val_loss"`` or ``"val_macro_f1"``.
@@ -92,7 +88,7 @@ def fit(
         options: For ``models.build``.
         missing: ``"refuse"`` a legend with a class that has no training sample, or ``"allow"`` it; it is then never
             predicted, and ``notes["classes_without_samples"]`` names it.
-        strategy: None, ``"mirrored"``, ``"multiworker"`` or a ``tf.distribute.Strategy``.
+        strategy: None, ``"mirrored"`` or a ``tf.distribute.Strategy``.
         mixed: Compute in float16 where that is faster; None does so on a GPU. The model that is kept is float32.
         tensorboard: Write logs into the folder.
         profile: Steps to profile for TensorBoard, such as ``(10, 20)``.
@@ -124,8 +120,8 @@ def fit(
             f"EarlyStopping could never fire, and the last weights would be kept instead of the best. "
             f"Lower patience or raise epochs."
         )
-    _check(sides, epochs, loss, missing)
-    scaler = scaler or Scaler.fit(sides["train"])
+    _check(sides, epochs, loss, missing, learning_rate)
+    scaler = scaler or Scaler.fit(sides["train"], study)
     given = name_or_model if not isinstance(name_or_model, str) else None
     plan = {
         "model": name_or_model if given is None else _identity(given),
@@ -135,7 +131,7 @@ def fit(
         "study": facts(study), "train": digest(sides["train"]), "validation": digest(sides["validation"]),
     }  # fmt: skip
     strategy = None if baseline else _strategy(strategy)
-    kept = Folder(folder if _chief(strategy) else None, plan)
+    kept = Folder(folder, plan)
     if kept.finished:
         return models.load(kept / "model", study)
 
@@ -164,7 +160,7 @@ def fit(
     facts_of_run = {
         "seed": seed, "epochs_asked": epochs, "rows": {"train": loader.counts, "validation": fixed.counts},
         "samples_of_class": dict(zip(study.legend.keys, loader.class_counts.tolist(), strict=True)),
-        "classes_without_samples": empty, "simulated": study.simulated,
+        "classes_without_samples": empty, "simulated": study.simulated, "digest_of_training_rows": plan["train"],
     }  # fmt: skip
     if baseline:
         _fit_baseline(model, loader, fixed, epochs, history, study, progress)
@@ -199,7 +195,7 @@ def _train(
     """Run Keras's fit; gives the best epoch, counted from 1."""
     import keras
 
-    from arsetlib.training.callbacks import Backup, Epoch, MacroF1, StopAtNaN
+    from arsetlib.training.callbacks import Backup, Bar, Epoch, MacroF1, StopAtNaN
 
     with strategy.scope() if strategy else nullcontext():
         model.compile(
@@ -219,8 +215,10 @@ def _train(
 
             shown = boards(kept / "logs", kept.plan, legend, profile)
     backup = Backup(kept / "backup" if kept.path is not None else None, stopping, best, history)
-    bar = [_bar(epochs)] if progress else []
+    bar = [Bar(epochs)] if progress else []
     order = [epoch, StopAtNaN(loader, epoch), *callbacks, *filter(None, [best]), *shown, stopping, *bar, backup]
+    if strategy:
+        _build_once(model, loader, strategy)
     model.fit(
         _shared(loader, loader.dataset(epoch=lambda: epoch.number), strategy),
         epochs=epochs,
@@ -256,6 +254,18 @@ def _in_float32(model, build):
     plain = build()
     plain.set_weights(model.get_weights())
     return plain
+
+
+def _build_once(model, loader: Loader, strategy) -> None:
+    """Make the variables of metrics and optimiser from one plain batch.
+
+    Keras would average a batch over the devices for it, which fails where inputs are a dict (keras 3.15).
+    """
+    if not all(hasattr(model, name) for name in ("_symbolic_build", "_maybe_symbolic_build")):
+        return
+    with strategy.scope():
+        model._symbolic_build(data_batch=loader.batch(0, 0))
+    model._maybe_symbolic_build = lambda *_, **__: None
 
 
 def _shared(loader: Loader, data, strategy):
@@ -308,47 +318,11 @@ def _strategy(strategy):
         return None
     import tensorflow as tf
 
-    makers = {"mirrored": tf.distribute.MirroredStrategy, "multiworker": tf.distribute.MultiWorkerMirroredStrategy}
     if isinstance(strategy, str):
-        if strategy not in makers:
-            raise TrainingError(f"Expected strategy = {' or '.join(map(repr, makers))}, received {strategy!r}.")
-        return makers[strategy]()
+        if strategy != "mirrored":
+            raise TrainingError(f"Expected strategy = 'mirrored' or a tf.distribute.Strategy, received {strategy!r}.")
+        return tf.distribute.MirroredStrategy()
     return strategy
-
-
-def _chief(strategy) -> bool:
-    """Whether this process writes: the first of several workers, or the only one."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    return resolver is None or not resolver.task_type or (resolver.task_type == "chief" or resolver.task_id == 0)
-
-
-def _bar(epochs: int):
-    import keras
-    from tqdm.auto import tqdm
-
-    class Bar(keras.callbacks.Callback):
-        """One line that moves with each step and tells the last epoch."""
-
-        def on_epoch_begin(self, epoch, logs=None):
-            if not hasattr(self, "bar"):
-                steps = self.params["steps"] or 0
-                self.bar = tqdm(
-                    total=epochs * steps, initial=epoch * steps, unit="step", desc="train", disable=None, leave=False
-                )
-            self.bar.set_description(f"epoch {epoch + 1}/{epochs}")
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.bar.update()
-
-        def on_epoch_end(self, epoch, logs=None):
-            shown = ("loss", "val_loss", "val_macro_f1")
-            self.bar.set_postfix({n: f"{logs[n]:.3f}" for n in shown if n in (logs or {})})
-
-        def on_train_end(self, logs=None):
-            if hasattr(self, "bar"):
-                self.bar.close()
-
-    return Bar()
 
 
 # A baseline
@@ -387,7 +361,7 @@ def _is_baseline(name_or_model) -> bool:
 # What is refused, and what is told
 
 
-def _check(sides, epochs, loss, missing) -> None:
+def _check(sides, epochs, loss, missing, learning_rate) -> None:
     for side in ("train", "validation"):
         if side not in sides or not len(sides[side]):
             have = {name: len(rows) for name, rows in sides.items()}
@@ -397,6 +371,8 @@ def _check(sides, epochs, loss, missing) -> None:
             )
     if epochs < 1:
         raise TrainingError(f"Expected at least one epoch, received {epochs}.")
+    if isinstance(learning_rate, int | float) and not learning_rate > 0:
+        raise TrainingError(f"Expected a learning_rate above 0, such as 0.001, received {learning_rate}.")
     for name, value, known in (("loss", loss, LOSSES), ("missing", missing, ("refuse", "allow"))):
         if value not in known:
             raise TrainingError(f"Expected {name} = {' or '.join(map(repr, known))}, received {value!r}.")
@@ -409,7 +385,8 @@ def _without_samples(loader: Loader, study: Study, missing: str) -> list[str]:
         found = dict(zip(study.legend.keys, loader.class_counts.tolist(), strict=True))
         raise TrainingError(
             f"The classes {empty} have no training sample, so they could never be predicted: {found}. The vegetation "
-            f"rule has been applied. Take more rows, drop the class from the legend, or pass missing='allow'."
+            f"rule has been applied. Take more rows, drop the class from the legend, or allow it: "
+            f"missing='allow' in Python, --allow-missing for `arset train`."
         )
     return empty
 

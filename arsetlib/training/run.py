@@ -20,9 +20,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from arsetlib.samples import Rows
 from arsetlib.study import Study
+
+LOCK = ".lock"
 
 
 class TrainingError(RuntimeError):
@@ -46,18 +49,33 @@ class Folder:
         if self.path is None:
             return
         held = self._held()
+        if not self.finished:
+            self._hold()
         if held is None:
-            if self.path.exists() and any(self.path.iterdir()):
+            if any(f.name != LOCK for f in self.path.iterdir()):
                 raise TrainingError(
                     f"Expected an empty folder or a run, but {self.path} holds other files. Name another."
                 )
-            self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.path / "plan.json", self.plan)
-        elif changes := _changes(held, self.plan):
+        elif (changes := _changes(held, self.plan)) and not self._begun():
+            shutil.rmtree(self.path / "logs", ignore_errors=True)
+            write_json(self.path / "plan.json", self.plan)  # the call before was refused, or ended at once
+        elif changes:
             raise TrainingError(
                 f"{self.path} holds another run: {'; '.join(changes)}. Name another folder, ask for the same as it "
                 f"did, or delete the folder to begin anew."
             )
+
+    def _hold(self) -> None:
+        """Keep other processes out until the run is finished or this process ends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(str(self.path / LOCK), timeout=0, is_singleton=True)  # this process may try again
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise TrainingError(
+                f"Another process trains in {self.path}. Wait until it ends, or name another."
+            ) from None
 
     def _held(self) -> dict | None:
         file = self.path / "plan.json"
@@ -69,6 +87,10 @@ class Folder:
             return None
         except ValueError as error:
             raise TrainingError(f"{file} cannot be read ({error}). Delete {self.path} and train again.") from error
+
+    def _begun(self) -> bool:
+        """Whether an epoch was finished, or a model kept."""
+        return any((self.path / name).exists() for name in ("backup", "best.keras", "model", "run.json"))
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -90,6 +112,8 @@ class Folder:
         shutil.rmtree(self.path / "backup", ignore_errors=True)
         report = {"status": "finished", "plan": self.plan, "history": trained.history, "notes": trained.notes}
         write_json(self.path / "run.json", report)
+        self._lock.release(force=True)
+        (self.path / LOCK).unlink(missing_ok=True)
 
 
 def write_json(file: Path, value) -> None:

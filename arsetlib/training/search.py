@@ -6,6 +6,7 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ def _run(kept, space, sides, study, model, sampler, trials, monitor, seed, timeo
 
     for trial in kept.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         kept.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # killed: the lock says that no one runs it
-    scaler = fixed.get("scaler") or Scaler.fit(sides["train"])
+    scaler = fixed.get("scaler") or Scaler.fit(sides["train"], study)
 
     def objective(trial):
         chosen = {key: _ask(trial, key, what) for key, what in space.items()}
@@ -146,9 +147,12 @@ def _run(kept, space, sides, study, model, sampler, trials, monitor, seed, timeo
         while _done(kept) < trials and (timeout is None or time.monotonic() - began < timeout):
             before = _done(kept)
             # Seeded by the trial's number, so that a search which goes on draws what it would have drawn.
-            kept.sampler = _sampler(sampler, space, seed + len(kept.get_trials(deepcopy=False)))
-            if sampler == "grid" and kept.sampler.is_exhausted(kept):
-                break
+            kept.sampler = _sampler(sampler, seed + len(kept.get_trials(deepcopy=False)))
+            if sampler == "grid":
+                left = _untried(kept, space, seed)
+                if not left:
+                    break
+                kept.enqueue_trial(left[0])
             kept.optimize(objective, n_trials=1, catch=(TrainingError, ModelError))
             bar.update(_done(kept) - before)
 
@@ -167,11 +171,13 @@ def _report(trial, monitor: str):
     return Report()
 
 
+def _ended(trial) -> bool:
+    """Whether a trial ended by itself: well, pruned, or with an error of ours."""
+    return trial.state.name in ("COMPLETE", "PRUNED") or "error" in trial.user_attrs
+
+
 def _done(kept) -> int:
-    """Trials that ended by themselves: well, pruned, or with an error of ours."""
-    return sum(
-        t.state.name in ("COMPLETE", "PRUNED") or "error" in t.user_attrs for t in kept.get_trials(deepcopy=False)
-    )
+    return sum(map(_ended, kept.get_trials(deepcopy=False)))
 
 
 def _found(kept, model, fixed, monitor) -> Search:
@@ -210,12 +216,23 @@ def _ask(trial, key: str, what):
     return trial.suggest_float(key, low, high, **rest)
 
 
-def _sampler(name: str, space: dict, seed: int):
+def _sampler(name: str, seed: int):
     import optuna
 
-    if name == "grid":
-        return optuna.samplers.GridSampler({key: _points(what) for key, what in space.items()}, seed=seed)
-    return optuna.samplers.RandomSampler(seed) if name == "random" else optuna.samplers.TPESampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed) if name == "tpe" else optuna.samplers.RandomSampler(seed)
+
+
+def _untried(kept, space: dict, seed: int) -> list[dict]:
+    """Points of the grid that no trial has ended on, in an order of the seed: the first of them already spread over it.
+
+    Optuna's own GridSampler takes a trial that was killed for one that is done.
+    """
+    import random
+
+    ended = [t.params for t in kept.get_trials(deepcopy=False) if _ended(t)]
+    cells = [dict(zip(space, values, strict=True)) for values in itertools.product(*map(_points, space.values()))]
+    random.Random(seed).shuffle(cells)
+    return [cell for cell in cells if cell not in ended]
 
 
 def _points(what) -> list:

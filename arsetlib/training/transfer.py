@@ -27,7 +27,7 @@ def fine_tune(
     scaler: str = "keep",
     learning_rate: float = 3e-4,
     epochs: int = 60,
-    patience: int = 10,
+    patience: int | None = None,
     batch: int = 32,
     seed: int = 0,
     notes: dict | None = None,
@@ -47,7 +47,7 @@ def fine_tune(
         scaler: ``"keep"`` that of the model, so that a reflectance means what it did; ``"refit"`` on the new rows,
             where the sensor or the processing differ. With few labels keep it: statistics of 20 points are noise.
         learning_rate: Low, so that what was learned is bent, not overwritten.
-        epochs, patience, batch, seed, notes, **options: See ``fit``.
+        epochs, patience, batch, seed, notes, **options: See ``fit``; patience is 10, or fewer with few epochs.
 
     Returns:
         A ``models.Trained`` with the new study; the one that was given is not changed.
@@ -65,7 +65,8 @@ def fine_tune(
     keras.utils.set_random_seed(seed)
     network = adapted(trained, study)
     _freeze(network, freeze)
-    kept = trained.scaler if scaler == "keep" else Scaler.fit(sides["train"])
+    kept = trained.scaler if scaler == "keep" else Scaler.fit(sides["train"], study)
+    patience = patience or max(min(10, epochs - 1), 1)
     setting = {"learning_rate": learning_rate, "epochs": epochs, "patience": patience, "batch": batch, "seed": seed}
     setting = {"fill": trained.fill, "choose": trained.choose, "missing": "allow"} | setting | options
     came = {"fine_tuned_from": {"name": trained.name, "study": trained.study.key}, "freeze": freeze, "scaler": scaler}
@@ -223,7 +224,8 @@ def _fitted(method, trained, few: Rows, study: Study, seed: int, options):
     if method == "from scratch":
         keras.utils.set_random_seed(seed)
         fresh = keras.models.clone_model(adapted(trained, study))
-        setting = {"epochs": 60, "patience": 10, "batch": 32} | shared | quiet
+        setting = {"epochs": 60, "batch": 32} | shared | quiet
+        setting = {"patience": max(min(10, setting["epochs"] - 1), 1)} | setting
         return fit(fresh, held_back(few, study, seed), study, **setting)
     # A forest needs no one to tell it when to stop, so it learns from all labels.
     name = "random_forest" if method == "random forest" else "majority"

@@ -488,7 +488,7 @@ print(
 )
 
 # %% [markdown]
-# The naive line calls water greener than any forest. The forgotten offset flattens every curve, and only for some scenes, so a model learns the processing date.
+# The naive line calls water greener than any forest. And where there are no data, an index is no number: the original wrote −100 there, which the next step took for a value. The forgotten offset flattens every curve, and only for some scenes, so a model learns the processing date.
 # The library takes the offset from each item's metadata, tries it against the values, and stops if the two contradict each other.
 #
 # ## 7. One row per pixel and year
@@ -568,7 +568,7 @@ assert (again.rows, again.resumed) == (summary.rows, again.chunks)
 # %% [markdown]
 # ### A failed read is an error, never zeros
 #
-# The original caught every exception and went on, so a broken download became a hole in the data that nobody saw.
+# The original caught every exception and went on, so a broken download became a hole in the data that nobody saw. Other failures it met with a riddle: where the label service CropScape gave no answer, an `IndexError`; and one saved file got its suffix twice, so the next step looked for a name that did not exist.
 # Let us break one link and see what happens here.
 
 # %%

@@ -1,0 +1,174 @@
+"""One task of a prediction: series in, what the model says out, encoded as the rasters hold it.
+
+A piece is one ``.npz`` file with the places of its pixels and, for each start, the counts of each product.
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from arsetlib import ingest, samples
+from arsetlib.maps import sources
+from arsetlib.maps.products import NODATA, SCALE, MapError
+
+BATCH = 8192  # pixels to the model at once
+PRODUCTS = ("class", "probability", "entropy", "margin", "vegetation")
+AHEAD = 2  # batches made while the model works
+OUTCOME = pa.schema([("task", pa.int64()), ("predicted", pa.string()), ("counts", pa.string()), ("error", pa.string())])
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A model on its way to workers: a folder on the shared disk, and a checksum by which a process keeps it."""
+
+    folder: str
+    checksum: str
+
+    @classmethod
+    def of(cls, trained, folder: Path) -> Sent:
+        if folder.exists():
+            shutil.rmtree(folder)
+        trained.save(folder)
+        digest = hashlib.sha256()
+        for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+            digest.update(file.read_bytes())
+        return cls(str(folder.resolve()), digest.hexdigest())
+
+
+@lru_cache(maxsize=1)
+def _loaded(sent: Sent):
+    """The model of a run, loaded once in each worker process."""
+    from arsetlib import models
+
+    return models.load(sent.folder)
+
+
+def make_piece(folder: str, trained, data, starts: list[int], batch: int, number: int) -> Iterator[pa.RecordBatch]:
+    """Predict one task into a file of its own; what is there already is not made again."""
+    run = Path(folder)
+    path = run / f"piece-{number:06d}.npz"
+    predicted, counts, error = [0] * len(starts), {}, ""
+    if path.exists():
+        with np.load(path) as piece:
+            predicted, counts = piece["predicted"].tolist(), json.loads(str(piece["counts"]))
+    elif (run / "_failed").exists():
+        error = "stopped"
+    else:
+        try:
+            model = _loaded(trained) if isinstance(trained, Sent) else trained
+            parts = _answers(model, data, data.read(number, counts), starts, batch)
+            predicted = parts["predicted"].tolist()
+            _save(path, parts | {"counts": np.array(json.dumps(counts))})
+        except (ingest.IngestError, MapError, ValueError) as problem:  # those of tables and models are ValueErrors
+            error = f"{data.name(number)}: {problem}"
+        except OSError as problem:
+            error = f"{data.name(number)}: what was predicted cannot be kept in {run}: {problem}. Make room, go on."
+        if error:
+            (run / "_failed").write_text(error, encoding="utf-8")
+    outcome = [[number], [json.dumps(predicted)], [json.dumps(counts)], [error]]
+    yield pa.record_batch([pa.array(v, f.type) for v, f in zip(outcome, OUTCOME, strict=True)], schema=OUTCOME)
+
+
+def _save(path: Path, parts: dict[str, np.ndarray]) -> None:
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    with hidden.open("wb") as file:
+        np.savez(file, **parts)
+    os.replace(hidden, path)
+
+
+def _answers(trained, data, piece: sources.Piece, starts: list[int], batch: int) -> dict[str, np.ndarray]:
+    """What the model says of a piece, encoded as it is stored, for each start."""
+    count, classes = len(piece.row), len(trained.study.legend.classes)
+    parts = {"row": piece.row, "col": piece.col, "predicted": np.zeros(len(starts), np.int64)}
+    for start in starts:
+        for product in PRODUCTS:
+            shape = (count, classes) if product == "probability" else (count,)
+            kind = np.uint8 if NODATA[product] == 255 else np.uint16
+            parts[f"{product}_{start}"] = np.full(shape, NODATA[product], kind)
+    for i, start, at, windows in made_ahead(windows_of(trained, data, piece, starts, batch)):
+        shown = windows.images > 0
+        answers = _asked(trained, windows, start)[shown]
+        if not np.isfinite(answers).all():
+            raise MapError(
+                f"The model {trained.name!r} answers with NaN for {int((~np.isfinite(answers)).any(1).sum())} pixels. "
+                "Its training went wrong, or its scaler belongs to other data; train it again."
+            )
+        where = at + np.flatnonzero(shown)
+        parts["predicted"][i] += len(where)
+        for product, values in encoded(answers).items():
+            parts[f"{product}_{start}"][where] = values
+        parts[f"vegetation_{start}"][where] = windows.vegetation[shown]
+    return parts
+
+
+def encoded(probability: np.ndarray) -> dict[str, np.ndarray]:
+    """(n, K) probabilities as class, probability, entropy and margin in the counts of the rasters.
+
+    Lab: part3_train_and_test.
+    """
+    classes = probability.shape[1]
+    two = np.partition(probability, classes - 2, axis=1)[:, -2:] if classes > 1 else np.c_[0 * probability, probability]
+    surprise = -np.sum(probability * np.log(np.maximum(probability, np.float32(1e-12))), axis=1)
+
+    def counts(values):
+        return np.clip(np.rint(values * SCALE), 0, SCALE).astype(np.uint16)
+
+    return {
+        "class": probability.argmax(axis=1).astype(np.uint8),
+        "probability": counts(probability),
+        "entropy": counts(surprise / np.log(max(classes, 2))),
+        "margin": counts(two[:, 1] - two[:, 0]),
+    }
+
+
+def windows_of(trained, data, piece: sources.Piece, starts: list[int], batch: int):
+    """Batches of windows: (number of the start, start, position in the piece, Windows)."""
+    study, season, choose = trained.study, trained.study.season, choice_of(trained)
+    more = {} if study.channels == study.bands else {"channels": samples.Channels.of(study)}
+    firsts = samples.start_days(np.full(len(starts), data.year), np.asarray(starts))
+    for at in range(0, len(piece.rows), batch):
+        rows = piece.rows[at : at + batch]
+        for i, (start, first) in enumerate(zip(starts, firsts.tolist(), strict=True)):
+            options = {"choose": choose, "fill": trained.fill, "scaler": trained.scaler, "rows": rows, **more}
+            yield i, start, at, samples.window(piece.series, season, first, **options)
+
+
+def _asked(trained, windows, start: int) -> np.ndarray:
+    count = len(windows.images)
+    parts = {"series": windows.x, "seen": windows.seen}
+    if "day_of_year" in trained.needs:
+        parts["day_of_year"] = np.full(count, start, np.int32)
+    return np.asarray(trained.predict(inputs_of(trained, parts)))
+
+
+def made_ahead(items):
+    """The same items, made in a thread while the caller works on those before."""
+    items = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, items, None) for _ in range(AHEAD))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, items, None))
+            yield item
+
+
+def choice_of(trained) -> str:
+    """How several images of a step become one: a map has no randomness, so what trained at random sees the clearest."""
+    return "clearest" if trained.choose in (None, "random") else trained.choose
+
+
+def inputs_of(trained, parts: dict):
+    return parts["series"] if not trained.needs else {n: parts[n] for n in ("series", *trained.needs)}

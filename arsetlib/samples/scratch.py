@@ -1,0 +1,215 @@
+"""Row groups decoded once: a streamed table is then read from a scratch folder, which costs one copy of memory.
+
+Decoding Parquet (zstd) takes about as long as making the samples. So where a caller names a folder, each row group is
+written there uncompressed when it is first read, and later epochs copy it from there, straight to where samples are
+made from it. A file of the folder says which row group of which file, of what size and time of change, it was made
+from, and carries a checksum; one that is stale, cut short or altered is made anew. Files are read, not mapped into
+memory: mapping costs more, and a disk that fails is then an error and no crash.
+
+Lab: part2_load_data.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import get_ident
+
+import numpy as np
+
+from arsetlib import pixels
+from arsetlib.samples.rows import SampleError
+
+VERSION = 2
+KINDS = {"day": np.dtype("<u2"), "scl": np.dtype("u1"), "bands": np.dtype("<u2")}
+UNUSED = (lambda blocks: sys.getrefcount(blocks[0]))([np.empty(0)])  # references to what only a list holds
+BLOCKS = 4  # kept of each array
+PIECE = 1 << 22  # bytes whose checksum is taken at once
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row group in the folder.
+
+    Attributes:
+        place: Its file: a line of JSON, then the arrays it names, one after the other, then a checksum.
+        start: Bytes of that line.
+        arrays: Name, dtype and shape of each array.
+    """
+
+    place: Path
+    start: int
+    arrays: tuple[tuple[str, str, tuple[int, ...]], ...]
+
+    def read(self, into: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays; those of ``into`` are filled, the others made.
+
+        Raises:
+            SampleError: The file was cut short since it was opened.
+        """
+        found = {}
+        with self.place.open("rb") as source:
+            source.seek(self.start)
+            for name, kind, shape in self.arrays:
+                found[name] = into[name] if name in into else np.empty(shape, kind)
+                if source.readinto(found[name]) != found[name].nbytes:
+                    raise SampleError(f"{self.place} was cut short. Stop what changes the scratch folder, run again.")
+        return found
+
+    @property
+    def rows(self) -> int:
+        return self._shape("offsets")[0] - 1
+
+    @property
+    def images(self) -> int:
+        return self._shape("day")[0]
+
+    @property
+    def bands(self) -> int:
+        return self._shape("bands")[1]
+
+    def _shape(self, wanted: str) -> tuple[int, ...]:
+        return next(shape for name, _, shape in self.arrays if name == wanted)
+
+
+class Scratch:
+    """A folder of decoded row groups; several loaders, threads and processes may share it.
+
+    Args:
+        folder: Made where it does not exist. Delete it when it is no longer needed.
+        columns: What of a row group is kept.
+        size: Bytes the whole table takes, about.
+
+    Raises:
+        SampleError: The disk has no room for the table.
+    """
+
+    def __init__(self, folder: str | Path, columns: Sequence[str], size: int):
+        self.folder, self.columns = Path(folder), tuple(columns)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        held = sum(file.stat().st_size for file in self.folder.glob("*.scratch"))
+        if shutil.disk_usage(self.folder).free + held < size:
+            raise self._full(size)
+
+    def entry(self, file: Path, number: int, decode: Callable[[], dict[str, np.ndarray]], check: bool) -> Entry:
+        """One row group of the folder; where it is not there it is decoded and written first.
+
+        Args:
+            file, number: The row group.
+            decode: Gives its arrays from Parquet: ``offsets``, those of ``pixels.SERIES`` and the small columns.
+            check: Whether to verify the checksum of what lies in the folder.
+        """
+        identity = self._identity(file, number)
+        place = self.folder / f"{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}.scratch"
+        return _opened(place, identity, check) or self._write(decode(), place, identity)
+
+    def _identity(self, file: Path, number: int) -> str:
+        state = file.stat()
+        return json.dumps([VERSION, str(file.resolve()), state.st_size, state.st_mtime_ns, number, self.columns])
+
+    def _write(self, arrays: dict[str, np.ndarray], place: Path, identity: str) -> Entry:
+        """The file appears when it is complete."""
+        named = tuple((name, array.dtype.str, array.shape) for name, array in arrays.items())
+        line = json.dumps({"identity": identity, "arrays": named}).encode() + b"\n"
+        hidden = place.with_name(f".{place.name}.{os.getpid()}.{get_ident()}")
+        try:
+            with hidden.open("wb") as out:
+                seal = 0
+                for part in (line, *map(np.ascontiguousarray, arrays.values())):
+                    out.write(part)
+                    seal = zlib.crc32(part, seal)
+                out.write(seal.to_bytes(4, "little"))
+            os.replace(hidden, place)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._full(sum(array.nbytes for array in arrays.values())) from error
+            raise
+        finally:
+            hidden.unlink(missing_ok=True)
+        return Entry(place, len(line), named)
+
+    def _full(self, size: int) -> SampleError:
+        return SampleError(
+            f"No space in the scratch folder {self.folder} for {size / 1e9:.2g} GB of decoded series. Free some, name "
+            f"a folder on another disk, or leave scratch out: then each epoch decodes the table anew."
+        )
+
+
+class Room:
+    """Memory that is used again when nothing looks at it any more: fresh memory costs more than filling it does."""
+
+    def __init__(self):
+        self.blocks: dict[str, list[np.ndarray]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
+        """An uninitialised array. One thread at a time may ask; views may be dropped in any."""
+        size = int(np.prod(shape)) * kind.itemsize
+        blocks = self.blocks.setdefault(name, [])
+        free = [i for i in range(len(blocks)) if sys.getrefcount(blocks[i]) == UNUSED]
+        fits = [i for i in free if blocks[i].nbytes >= size]
+        block = blocks[fits[0]] if fits else np.empty(size + size // 8, np.uint8)
+        if not fits:
+            self.blocks[name] = [*(b for i, b in enumerate(blocks) if i not in free), block][-BLOCKS:]
+        return block[:size].view(kind).reshape(shape)
+
+
+def together(entries: Sequence[Entry], run: Callable, room: Room) -> tuple[pixels.Ragged, dict[str, np.ndarray]]:
+    """Row groups one after the other, each read straight to its place.
+
+    Args:
+        entries: At least one.
+        run: ``map``, or that of an executor.
+        room: Where the series lie.
+
+    Returns:
+        Their series, and the small columns.
+    """
+    images = np.cumsum([0] + [entry.images for entry in entries])
+    count = int(images[-1])
+    shapes = {"day": (count,), "scl": (count,), "bands": (count, entries[0].bands)}
+    series = {name: room.array(name, shapes[name], kind) for name, kind in KINDS.items()}
+
+    def read(entry: Entry, low: int, high: int) -> dict[str, np.ndarray]:
+        return entry.read({name: array[low:high] for name, array in series.items()})
+
+    parts = list(run(read, entries, images[:-1].tolist(), images[1:].tolist()))
+    offsets = [part["offsets"][1:] + low for part, low in zip(parts, images[:-1], strict=True)]
+    small = {n: np.concatenate([part[n] for part in parts]) for n in parts[0] if n not in ("offsets", *KINDS)}
+    return pixels.Ragged(np.concatenate([[0], *offsets]), **series), small
+
+
+def _opened(place: Path, identity: str, check: bool) -> Entry | None:
+    """What lies there, or None where there is no such file or it is damaged."""
+    try:
+        with place.open("rb") as source:
+            line = source.readline()
+            head = json.loads(line)
+            if head["identity"] != identity:
+                return None
+            arrays = tuple((name, kind, tuple(shape)) for name, kind, shape in head["arrays"])
+            size = sum(np.dtype(kind).itemsize * int(np.prod(shape)) for _, kind, shape in arrays)
+            if place.stat().st_size != len(line) + size + 4:
+                return None
+            if check and not _sealed(source, line, size):
+                return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Entry(place, len(line), arrays)
+
+
+def _sealed(source, line: bytes, size: int) -> bool:
+    seal = zlib.crc32(line)
+    while size:
+        piece = source.read(min(size, PIECE))
+        if not piece:
+            return False
+        seal, size = zlib.crc32(piece, seal), size - len(piece)
+    return source.read() == seal.to_bytes(4, "little")
