@@ -225,12 +225,13 @@ segments = typer.Typer(
 app.add_typer(segments, name="segment")
 
 
-@segments.command("train", epilog="Example: arset segment train data/grove runs/unet --epochs 20")
+@segments.command("train", epilog="Example: arset segment train data/grove runs/unet --slim --by flight --epochs 24")
 def segment_train(
     data: Annotated[Path, typer.Argument(help="Folder of captures with masks, see arset tiles check.")],
     out: Annotated[Path, typer.Argument(help="Folder of the run; the same command goes on where a run stopped.")],
     architecture: Annotated[str, typer.Option(help="unet, fcn8, segnet or pspnet.")] = "unet",
     encoder: Annotated[str, typer.Option(help="mobilenet, vgg16 or resnet50.")] = "mobilenet",
+    slim: Annotated[bool, typer.Option("--slim", help="A thin U-Net or SegNet: minutes on two cores.")] = False,
     weights: Annotated[str | None, typer.Option(help="Of the encoder: imagenet, or a file.")] = None,
     size: Annotated[int, typer.Option(help="Side of the model's tiles, px; a multiple of 32.")] = 224,
     grid: Annotated[str, typer.Option(help="Tiles down x across that a capture is cut into.")] = "5x7",
@@ -240,6 +241,7 @@ def segment_train(
     epochs: Annotated[int, typer.Option(help="At most.")] = 40,
     batch: Annotated[int, typer.Option(help="Tiles a step.")] = 8,
     optimizer: Annotated[str, typer.Option(help="adam, or adadelta as in the thesis.")] = "adam",
+    learning_rate: Annotated[float | None, typer.Option(help="Else 0.001, with --slim 0.003, with adadelta 1.")] = None,
     loss: Annotated[str, typer.Option(help="crossentropy, dice or focal.")] = "crossentropy",
     balance: Annotated[bool, typer.Option("--balance", help="Let each class count the same.")] = False,
     seed: Annotated[int, typer.Option(help="Of split, weights and order.")] = 0,
@@ -247,10 +249,16 @@ def segment_train(
 ):
     """Train a segmentation model and score it on the captures it has not seen."""
     from arsetlib import segment
+    from arsetlib.models import segmentation
 
+    if slim and (encoder != "mobilenet" or architecture not in ("unet", "segnet")):
+        raise segment.SegmentError("--slim is for unet or segnet on mobilenet.")
+    if slim and optimizer == "adam":
+        learning_rate = learning_rate or 3e-3
     found = segment.train_folder(
         data, out, architecture, encoder=encoder, weights=weights, size=size, grid=grid, by=by, epochs=epochs,
         batch=batch, optimizer=optimizer, loss=loss, class_weights="balanced" if balance else None, seed=seed,
+        learning_rate=learning_rate, options=segmentation.SLIM if slim else None,
         progress=not as_json,
     )  # fmt: skip
     row = found.scores.table(architecture).iloc[0].to_dict() if found.scores else {}

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from arsetlib import segment
+from arsetlib import segment, tiles
 from arsetlib.segment import Pose, SegmentError
 
 METRES = 0.05  # per pixel
@@ -169,6 +170,34 @@ def test_masks_and_poses_are_read_from_files(flight, tmp_path):
     found = segment.count(tmp_path / "masks", flight=tmp_path / "flight.json")
     assert (len(found), found.simulated) == (len(truth), True)
     assert found.summary()["trees"] == len(truth)
+
+
+def test_maps_are_counted_never_the_true_masks_beside_them(tmp_path):
+    for folder, places in (("masks", [(60, 60), (60, 140)]), ("maps", [(60, 60)])):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(discs((120, 200), places, 20)).save(tmp_path / folder / "a.png")
+    assert len(segment.count(tmp_path / "maps", metres_per_pixel=METRES)) == 1
+
+
+def test_the_masks_of_labelled_captures_are_read_by_their_colours(tmp_path):
+    mask = discs((120, 200), [(60, 60), (60, 140)], 20)
+    (tmp_path / "images").mkdir(), (tmp_path / "masks").mkdir()
+    Image.fromarray(np.zeros((120, 200, 3), np.uint8)).save(tmp_path / "images" / "a.png")
+    Image.fromarray(tiles.CLASSES.paint(mask)).save(tmp_path / "masks" / "a.png")
+    assert len(segment.count(tmp_path, metres_per_pixel=METRES)) == 2
+
+
+def test_places_on_the_ground_are_not_held_against_pixels(tmp_path):
+    found = segment.count(discs((120, 200), [(60, 60)], 20), metres_per_pixel=METRES)
+    with pytest.raises(SegmentError, match="counted without a flight"):
+        found.score(tmp_path / "trees.geojson")
+
+
+def test_a_transform_that_leads_nowhere_is_named(tmp_path):
+    captures = [{"name": "a", "transform": [0, 0, 5, 0, 0, 5]}]
+    (tmp_path / "flight.json").write_text(json.dumps({"captures": captures}))
+    with pytest.raises(SegmentError, match="transform of a leads to no ground"):
+        segment.poses(tmp_path / "flight.json")
 
 
 def test_a_capture_that_the_flight_does_not_know_is_named(flight):

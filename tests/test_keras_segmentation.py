@@ -108,7 +108,6 @@ def test_it_trains_and_finds_its_last_checkpoint(library, trained, pairs):
 @pytest.mark.parametrize(
     ("family", "name", "size", "shape"),
     [
-        ("unet", "vgg_unet", 64, (32, 32)),
         ("segnet", "vgg_segnet", 64, (32, 32)),
         ("pspnet", "pspnet", 192, (48, 48)),
         ("unet", "mobilenet_unet", 224, (112, 112)),

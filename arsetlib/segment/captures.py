@@ -5,22 +5,25 @@ Lab: case_olive_groves.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 
+from arsetlib import tiles
 from arsetlib.segment.segmenter import SegmentError
+from arsetlib.tiles import pictures
 
-IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
-IGNORE = 255  # in a mask: not labelled
+IMAGES, IGNORE = pictures.SUFFIXES, tiles.IGNORE
+CARD = "maps.json"  # of a folder of maps
 
 
 def listed(captures) -> list:
     """(name, path of the image, mask or None) of each capture; a mask is a path, or a capture that `tiles` reads.
 
     Args:
-        captures: A folder of images (or one with ``images`` and ``masks``), a file, or a list of files or of captures
+        captures: A folder of images (or one with ``images`` and ``masks``), a file, or a list of these or of captures
             (anything with ``name``, ``image`` and ``mask``).
     """
     if isinstance(captures, str | Path):
@@ -37,7 +40,7 @@ def listed(captures) -> list:
         made = [(p.stem, p, masks / f"{p.stem}.png") for p in found]
         captures = [(name, p, mask if mask.is_file() and mask != p else None) for name, p, mask in made]
     else:
-        captures = [listed(c)[0] if isinstance(c, str | Path) else c for c in captures]
+        captures = [row for c in captures for row in (listed(c) if isinstance(c, str | Path) else [c])]
     rows = [
         c if isinstance(c, tuple) else (c.name, c.image, c if c.mask and hasattr(c, "layout") else c.mask)
         for c in captures
@@ -55,11 +58,17 @@ def read_image(path: Path, channels: int) -> np.ndarray:
 
         try:
             with rasterio.open(path) as source:
+                if source.width * source.height > pictures.MOST_PIXELS:
+                    raise SegmentError(
+                        f"{path} has {source.width} × {source.height} pixels, more than {pictures.MOST_PIXELS:,}. Cut "
+                        "it into parts first."
+                    )
                 image = np.moveaxis(source.read(), 0, -1)
         except rasterio.RasterioIOError as problem:
             raise SegmentError(f"{path} cannot be read: {problem}.") from problem
     else:
-        image = _picture(path)
+        picture = _picture(path)
+        image = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
         image = image[:, :, None] if image.ndim == 2 else image
     if image.dtype != np.uint8:
         raise SegmentError(f"{path} holds {image.dtype}; expected 8-bit values (0 to 255). Scale it first.")
@@ -71,37 +80,54 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     return image
 
 
-def read_mask(path, classes: int) -> np.ndarray:
-    """(H, W) uint8 class numbers, 255 = not labelled; of a file, or of a capture in any layout that `tiles` knows."""
-    if hasattr(path, "layout"):
-        from arsetlib import tiles
+def read_mask(path, classes: tiles.Classes | None = None) -> np.ndarray:
+    """(H, W) uint8 class numbers, 255 = not labelled; of a file, or of a capture in any layout that `tiles` knows.
 
-        return tiles.read(path)[1]
-    mask = _picture(path, mask=True)
+    Args:
+        path: A file, or a capture of ``tiles.captures``.
+        classes: What numbers and colours mean. None takes the file's numbers as they are.
+    """
+    try:
+        if hasattr(path, "layout"):
+            return tiles.read(path, classes or tiles.CLASSES)[1]
+        if classes is not None:
+            return pictures.read_mask(path, classes)
+    except tiles.TileError as problem:
+        raise SegmentError(str(problem)) from problem
+    mask = np.asarray(_picture(path))
     if mask.ndim == 3 and (mask == mask[:, :, :1]).all():
         mask = mask[:, :, 0]
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise SegmentError(f"{path} is no mask of class numbers (8 bit, one band); `arset tiles check` tells more.")
-    odd = np.unique(mask[(mask >= classes) & (mask != IGNORE)])
-    if odd.size:
-        raise SegmentError(
-            f"{path} has values {odd[:5].tolist()}; classes go from 0 to {classes - 1}, {IGNORE} is not labelled."
-        )
     return mask
 
 
-def _picture(path: Path, mask: bool = False) -> np.ndarray:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def _picture(path: Path):
+    try:
+        return pictures.loaded(path)
+    except tiles.TileError as problem:
+        raise SegmentError(str(problem)) from problem
+
+
+def card(folder: Path) -> dict:
+    """What ``predict`` noted of a folder of maps; empty where it wrote none."""
+    try:
+        return json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as problem:
+        raise SegmentError(f"{folder / CARD} cannot be read ({problem}). Delete the folder and map anew.") from problem
+
+
+def described(path: Path) -> str:
+    """The text that ``write_mask`` put into a map; empty where there is none."""
+    from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            if picture.mode == "P" and not mask:
-                picture = picture.convert("RGB")
-            return np.asarray(picture if mask else ImageOps.exif_transpose(picture))
-    except FileNotFoundError as problem:
-        raise SegmentError(f"There is no file {path}.") from problem
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as problem:
-        raise SegmentError(f"{path} cannot be read as an image: {problem}.") from problem
+        with Image.open(path, formats=("PNG",)) as picture:
+            return getattr(picture, "text", {}).get("Description", "")
+    except (OSError, SyntaxError, ValueError):
+        return ""
 
 
 def write_mask(mask: np.ndarray, path: Path, colours, about: str = "") -> None:
@@ -113,6 +139,7 @@ def write_mask(mask: np.ndarray, path: Path, colours, about: str = "") -> None:
     text = PngImagePlugin.PngInfo()
     if about:
         text.add_text("Description", about)
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     picture.save(part, "PNG", compress_level=3, pnginfo=text)
     os.replace(part, path)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from arsetlib import tiles
 from arsetlib.segment import captures as files
 from arsetlib.segment.crowns import crowns
 from arsetlib.segment.flight import Pose, inside, poses
@@ -89,6 +90,10 @@ class Count:
             true, as a share of true), ``precision``, ``recall``, ``f1``, ``distance`` (m, median), ``radius_error`` (m,
             mean, found − true).
         """
+        if isinstance(truth, str | Path) and not self.poses:
+            raise SegmentError(
+                f"{truth} tells places on the ground, but these trees were counted without a flight. Count with flight."
+            )
         true = _truth(truth)
         if self.poses:
             true = true[self._sees(true[:, 0], true[:, 1])]
@@ -166,7 +171,7 @@ def count(masks, *, flight=None, metres_per_pixel=None, tree=TREE, radius=RADIUS
     where, simulated = _where(flight, named, metres_per_pixel)
     finds, canopy, sizes = [], _Canopy(where, tree), {}
     for name, source in tqdm(named.items(), desc="count", unit="capture", disable=not progress):
-        mask = source if isinstance(source, np.ndarray) else files.read_mask(source, 255)
+        mask = source if isinstance(source, np.ndarray) else files.read_mask(source)
         if mask.ndim != 2:
             raise SegmentError(f"Mask {name}: expected (H, W) class numbers, received shape {mask.shape}.")
         sizes[name] = mask.shape
@@ -177,6 +182,7 @@ def count(masks, *, flight=None, metres_per_pixel=None, tree=TREE, radius=RADIUS
         trees = _once(trees, where, sizes)
         trees = trees[trees["seen"] >= agree * trees["views"]].reset_index(drop=True)
     area, covered = canopy.result()
+    simulated = simulated or _says_simulated(named)
     return Count(trees[list(COLUMNS)], area / 1e4, covered, simulated, where if flight is not None else {}, sizes)
 
 
@@ -315,9 +321,17 @@ def _named(masks) -> dict:
         return {"capture": masks}
     if isinstance(masks, dict):
         return masks
-    if isinstance(masks, str | Path) and (Path(masks) / "masks").is_dir():
-        masks = Path(masks) / "masks"
+    if isinstance(masks, str | Path):
+        if (Path(masks) / "images").is_dir():  # labelled captures: their masks
+            masks = tiles.captures(masks)
+        else:  # maps: never the masks of a folder beside them
+            return {name: path for name, path, _ in files.listed(masks)}
     return {name: mask or image for name, image, mask in files.listed(masks)}
+
+
+def _says_simulated(named: dict) -> bool:
+    """Whether a map says of itself that it was made from simulated captures."""
+    return any("SIMULATED" in files.described(path) for path in named.values() if isinstance(path, Path))
 
 
 def _where(flight, named: dict, metres_per_pixel) -> tuple[dict[str, Pose], bool]:

@@ -52,13 +52,17 @@ def poses(flight: str | Path) -> dict[str, Pose]:
     """Capture name → pose, from a ``flight.json``."""
     try:
         held = json.loads(Path(flight).read_text(encoding="utf-8"))
-        return {c["name"]: Pose(*map(float, c["transform"])) for c in held["captures"]}
+        found = {c["name"]: Pose(*map(float, c["transform"])) for c in held["captures"]}
     except FileNotFoundError as problem:
         raise SegmentError(f"There is no flight file {flight}.") from problem
     except (ValueError, KeyError, TypeError) as problem:
         raise SegmentError(
             f"{flight} is no flight file: expected captures with name and transform of six."
         ) from problem
+    for name, pose in found.items():
+        if not pose.metres > 0 or not np.isfinite([pose.c, pose.f, pose.metres]).all():
+            raise SegmentError(f"{flight}: the transform of {name} leads to no ground. Expected six finite numbers.")
+    return found
 
 
 def inside(pose: Pose, size: tuple[int, int], x, y) -> np.ndarray:

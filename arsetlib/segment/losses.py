@@ -66,6 +66,20 @@ class MeanIoU(keras.metrics.OneHotMeanIoU):
         return {"num_classes": self.num_classes, "name": self.name, "dtype": self.dtype}
 
 
+@keras.saving.register_keras_serializable(package="arsetlib")
+class LabelledDice(keras.losses.Dice):
+    """Dice over the labelled pixels of a batch; what is said of the others counts for nothing."""
+
+    def __init__(self, name="labelled_dice", **kwargs):
+        super().__init__(name=name, axis=(0, 1, 2), **kwargs)
+
+    def call(self, y_true, y_pred):
+        return super().call(y_true, y_pred * ops.sum(y_true, axis=-1, keepdims=True))
+
+    def get_config(self):
+        return {name: value for name, value in super().get_config().items() if name != "axis"}
+
+
 def make_loss(name: str, weights=None):
     """A loss for (B, H, W, K) one-hot truth and class shares.
 
@@ -79,7 +93,7 @@ def make_loss(name: str, weights=None):
     if name == "dice":
         if weights is not None:
             raise SegmentError("Dice weighs every class alike; leave class_weights out, or take crossentropy.")
-        return keras.losses.Dice(axis=(0, 1, 2))
+        return LabelledDice()
     if name == "focal":
         # Keras multiplies by alpha; scaled so that alike weights leave the loss as it is in the paper without alpha.
         alpha = 1.0 if weights is None else [float(w) for w in weights]

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib.segment import captures as files
-from arsetlib.segment.segmenter import Segmenter, SegmentError, load
+from arsetlib.segment.captures import CARD
+from arsetlib.segment.segmenter import Segmenter, SegmentError, digest, fingerprint, load
 
 STRIP = 256  # rows of a capture that get their class at once
 BATCH = 4  # tiles; more are no faster on a few cores, and take memory
@@ -27,7 +28,8 @@ def predict(
     averaged, each weighing less towards its border, where it saw least around it. Then the shares are brought back to
     the size of the capture and the largest wins. Memory holds one capture, whatever the folder's size.
 
-    A map gets its name when it is whole. Run again after a stop: finished maps are kept.
+    A map gets its name when it is whole, and says of which file it was made. Run again after a stop: finished maps are
+    kept.
 
     Args:
         segmenter: A Segmenter or its folder.
@@ -42,7 +44,7 @@ def predict(
 
     Raises:
         SegmentError: A file that cannot be read, is smaller than a tile or has other bands; ``out`` holds maps of
-            another model or overlap.
+            another model or overlap, or of another image of that name.
     """
     from tqdm.auto import tqdm
 
@@ -50,14 +52,14 @@ def predict(
     listed, out = files.listed(captures), Path(out)
     _claim(out, segmenter, overlap)
     paths = [out / f"{name}.png" for name, *_ in listed]
-    todo = [(image, path) for (_, image, _), path in zip(listed, paths, strict=True) if not path.is_file()]
+    todo = [(image, path) for (_, image, _), path in zip(listed, paths, strict=True) if not _made(path, image)]
     about = "Predicted by arsetlib" + (" from SIMULATED captures" if segmenter.notes.get("simulated") else "")
     with tqdm(
         total=len(paths), initial=len(paths) - len(todo), desc="map", unit="capture", disable=not progress
     ) as bar:
         for image, path in todo:
             mask = mapped(segmenter, files.read_image(image, segmenter.channels), overlap, batch, str(image))
-            files.write_mask(mask, path, segmenter.colours, about)
+            files.write_mask(mask, path, segmenter.colours, f"{about}. {_source(image)}")
             bar.update()
     return paths
 
@@ -158,28 +160,37 @@ def _enlarged(shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
+def _source(image: Path) -> str:
+    return f"Of {image.name}, sha256 {digest(image)}"
+
+
+def _made(path: Path, image: Path) -> bool:
+    """Whether a map is there; it must be one of this very image, else an old map would pass for a new one."""
+    if not path.is_file():
+        return False
+    if not files.described(path).endswith(_source(image)):
+        raise SegmentError(f"{path} is no map of {image}: another file of that name was mapped. Name another folder.")
+    return True
+
+
 def _claim(out: Path, segmenter: Segmenter, overlap: float) -> None:
     """Make the folder that of this model, so that maps of two models never mix."""
-    import hashlib
-
-    weights = hashlib.sha256()
-    for value in segmenter.model.get_weights():
-        weights.update(np.ascontiguousarray(value).tobytes())
     ours = {
         "model": segmenter.model.name,
-        "weights_sha256": weights.hexdigest(),
+        "weights_sha256": fingerprint(segmenter.model),
         "classes": list(segmenter.classes),
+        "colours": list(segmenter.colours),
         "shrink": segmenter.shrink,
         "overlap": overlap,
+        "simulated": bool(segmenter.notes.get("simulated")),
     }
-    card = out / "maps.json"
-    if card.is_file():
-        held = json.loads(card.read_text(encoding="utf-8"))
+    card = out / CARD
+    if held := files.card(out):
         if held != ours:
             other = [key for key in ours if held.get(key) != ours[key]]
             raise SegmentError(f"{out} holds maps made otherwise ({', '.join(other)} differ). Name another folder.")
         return
     out.mkdir(parents=True, exist_ok=True)
-    part = out / ".maps.json.part"
+    part = out / f".{CARD}.part"
     part.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
     os.replace(part, card)

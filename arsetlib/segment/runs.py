@@ -32,17 +32,19 @@ def train_folder(
 ) -> Run:  # fmt: skip
     """Split the captures of a folder, train on their tiles, score the test captures as whole maps.
 
-    Each capture is cut into a grid of tiles and each tile brought to the model's size, as in the thesis.
+    Each capture is cut into a grid of tiles and each tile brought to the model's size, as in the thesis. A
+    ``classes.toml`` in the folder tells other classes than ground, tree and grass.
 
     Args:
         data: Captures with masks, in a layout of ``tiles.captures``.
         out: Folder of the run; see ``fit``.
         architecture, size, batch, seed, options: For ``fit`` and ``tiles.batches``.
         grid: Tiles down × across, "5x7" or (5, 7).
-        by, shares: See ``tiles.split``.
+        by, shares: See ``tiles.split``. By flight the test is clean, for which captures between are left out; the
+            last training capture serves as validation, since few flights are long enough for three clean sides.
 
     Raises:
-        SegmentError: A grid that cannot be read, or whose tiles would have to be enlarged.
+        SegmentError: A grid that cannot be read, or whose tiles would have to be enlarged; captures of other sizes.
     """
     from arsetlib import tiles
     from arsetlib.tiles import pictures
@@ -51,6 +53,15 @@ def train_folder(
     if not found:
         raise SegmentError(f"{data} has no capture with a mask. `arset tiles check {data}` tells what is missing.")
     grid = _grid(grid)
+    toml = Path(data) / "classes.toml"
+    classes = tiles.Classes.load(toml) if toml.is_file() else tiles.CLASSES
+    areas = [float(np.prod(pictures.size_of(c.image))) for c in found]
+    odd = int(np.argmax(np.abs(np.log(np.array(areas) / areas[0]))))
+    if not 0.9 < areas[odd] / areas[0] < 1.1:
+        raise SegmentError(
+            f"{found[0].image} and {found[odd].image} have other sizes, so that a tile of one shows more ground than a "
+            "tile of the other. Train on captures of one size."
+        )
     height, width = pictures.size_of(found[0].image)
     shrink = float(np.sqrt(height / grid[0] * width / grid[1]) / size)
     if shrink < 1:
@@ -58,10 +69,10 @@ def train_folder(
             f"A tile of {found[0].image} has {height // grid[0]} × {width // grid[1]} pixels, less than the model's "
             f"{size}. Nothing is enlarged silently: take a coarser grid than {grid[0]}x{grid[1]} or a smaller size."
         )
-    sides = tiles.split(found, shares, seed=seed, by=by)
+    sides = _split(found, shares, seed, by)
     given = {"size": size, "grid": grid, "batch": batch, "seed": seed}
     batches = {
-        side: tiles.batches(sides[side], augment=side == "train", **given)
+        side: tiles.batches(sides[side], classes, augment=side == "train", **given)
         for side in ("train", "validation")
         if side in sides
     }
@@ -69,11 +80,24 @@ def train_folder(
     simulated = flight.is_file() and bool(json.loads(flight.read_text(encoding="utf-8")).get("simulated"))
     notes = {"simulated": simulated, "captures": {side: [c.name for c in part] for side, part in sides.items()}}
     made = fit(
-        architecture, batches, size=size, shrink=shrink, folder=out, batch=batch, seed=seed, progress=progress,
+        architecture, batches, size=size, classes=classes.keys, colours=classes.colours, shrink=shrink, folder=out,
+        batch=batch, seed=seed, progress=progress,
         notes=notes, **options,
     )  # fmt: skip
     scores = evaluate(made, sides["test"], progress=progress) if "test" in sides else None
     return Run(made, sides, scores)
+
+
+def _split(found, shares, seed, by) -> dict[str, list]:
+    from arsetlib import tiles
+
+    if by != "flight":
+        return tiles.split(found, shares, seed=seed, by=by)
+    sides = tiles.split(found, (1 - shares[2], 0, shares[2]), by=by)
+    if len(sides["train"]) < 2:
+        raise SegmentError(f"By flight {len(found)} captures leave one for training and validation. Split by capture.")
+    *train, validation = sides["train"]
+    return {**sides, "train": train, "validation": [validation]}
 
 
 def _grid(grid) -> tuple[int, int]:

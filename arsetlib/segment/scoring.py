@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from arsetlib import tiles
 from arsetlib.evaluation import Confusion
 from arsetlib.segment import captures as files
 from arsetlib.segment import prediction
-from arsetlib.segment.segmenter import CLASSES, Segmenter, SegmentError, load
+from arsetlib.segment.segmenter import Segmenter, SegmentError, load
 
 TOLERANCE = 3  # pixels, of a border
 TILES = 35  # of a capture, in the thesis
@@ -66,7 +67,7 @@ def boundary(truth: np.ndarray, predicted: np.ndarray, classes: int, tolerance: 
     """
     from scipy.ndimage import maximum_filter, minimum_filter
 
-    known = truth != files.IGNORE
+    known = minimum_filter(truth != files.IGNORE, 3, mode="nearest")  # a border with the unknown is none
     size, counts = 2 * tolerance + 1, np.zeros((classes, 4), np.int64)
     for k in range(classes):
         edges = [inside & ~minimum_filter(inside, 3, mode="nearest") & known for inside in (predicted == k, truth == k)]
@@ -114,14 +115,13 @@ class Evaluation:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("capture")
 
 
-def evaluate(segmenter: Segmenter | str | Path, captures, *, overlap=0.25, classes=None, progress=True) -> Evaluation:
+def evaluate(segmenter: Segmenter | str | Path, captures, *, overlap=0.25, progress=True) -> Evaluation:
     """Predict captures that have masks and score them.
 
     Args:
         segmenter: A Segmenter or its folder; or a folder of maps that ``predict`` wrote (PNG named as the captures).
         captures: With masks: a folder with ``images`` and ``masks``, or a list of captures.
         overlap: Of tiles, as in ``predict``.
-        classes: (K,) names, where a folder of maps is given; by default ground, tree, grass.
         progress: Show a bar.
 
     Raises:
@@ -131,20 +131,23 @@ def evaluate(segmenter: Segmenter | str | Path, captures, *, overlap=0.25, class
 
     maps = None
     if not isinstance(segmenter, Segmenter):
-        maps = Path(segmenter) if (Path(segmenter) / "maps.json").is_file() else None
+        maps = Path(segmenter) if files.card(Path(segmenter)) else None
         segmenter = None if maps else load(segmenter)
-    names = tuple(classes) if classes else segmenter.classes if segmenter else CLASSES
-    found = Evaluation({}, {}, simulated=bool(segmenter and segmenter.notes.get("simulated")))
+    card = files.card(maps) if maps else {}
+    kinds = tiles.CLASSES
+    if segmenter or "colours" in card:
+        names, colours = (card["classes"], card["colours"]) if maps else (segmenter.classes, segmenter.colours)
+        kinds = tiles.Classes(tuple(names), tuple(colours[: len(names)]))
+    simulated = bool(card.get("simulated") if maps else segmenter.notes.get("simulated"))
+    found = Evaluation({}, {}, simulated=simulated)
     if isinstance(captures, str | Path):
-        from arsetlib import tiles
-
         captures = tiles.captures(captures)
     for name, image, mask in tqdm(files.listed(captures), desc="evaluate", unit="capture", disable=not progress):
         if mask is None:
             raise SegmentError(f"Capture {name} has no mask, so it cannot be scored. Leave it out, or label it.")
-        truth = files.read_mask(mask, len(names))
+        truth = files.read_mask(mask, kinds)
         if maps:
-            predicted = files.read_mask(maps / f"{name}.png", len(names))
+            predicted = files.read_mask(maps / f"{name}.png", kinds)
         else:
             picture = files.read_image(image, segmenter.channels)
             _same(picture.shape[:2], truth.shape, image, mask)
@@ -152,8 +155,8 @@ def evaluate(segmenter: Segmenter | str | Path, captures, *, overlap=0.25, class
             predicted = prediction.mapped(segmenter, picture, overlap, name=str(image))
             found.seconds[name] = time.perf_counter() - began
         _same(predicted.shape, truth.shape, maps or image, mask)
-        found.captures[name] = Confusion.of(truth, predicted, names, ignore=files.IGNORE)
-        found.boundaries[name] = boundary(truth, predicted, len(names))
+        found.captures[name] = Confusion.of(truth, predicted, kinds.keys, ignore=files.IGNORE)
+        found.boundaries[name] = boundary(truth, predicted, len(kinds))
     return found
 
 

@@ -138,6 +138,14 @@ def load(folder: str | Path) -> Segmenter:
     return Segmenter(model, card["classes"], card["colours"], card["shrink"], card["history"], card["notes"])
 
 
+def fingerprint(model) -> str:
+    """sha256 of a model's weights."""
+    weights = hashlib.sha256()
+    for value in model.get_weights():
+        weights.update(np.ascontiguousarray(value).tobytes())
+    return weights.hexdigest()
+
+
 def digest(file: Path) -> str:
     """sha256 of a file."""
     with file.open("rb") as stream:

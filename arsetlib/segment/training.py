@@ -6,15 +6,18 @@ Lab: case_olive_groves. Shell: ``arset segment train``.
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 
-from arsetlib.segment.segmenter import CLASSES, COLOURS, Segmenter, SegmentError, load
+from arsetlib.segment.segmenter import CLASSES, COLOURS, Segmenter, SegmentError, fingerprint, load
 
 APART = 0.15  # of accuracy: a run of the thesis whose train and validation accuracy differ by more was not valid
 FLAT = 0.02  # of accuracy: a run that gained less than this learnt nothing
+FOUND = 0.1  # IoU from which a class counts as found
+RATES = {"adadelta": 1.0}  # of its paper and of Keras in 2020; Keras 3 starts it a thousand times slower
 
 
 def fit(
@@ -61,8 +64,7 @@ def fit(
         patience: Epochs without improvement of ``monitor`` after which training stops.
         monitor: ``"val_mean_iou"``, ``"val_accuracy"`` or ``"val_loss"``.
         optimizer: ``"adam"``, or ``"adadelta"`` as in the thesis, or another of Keras.
-        learning_rate: None: 1e-3, for adadelta 1.0, the value of its paper and of Keras in 2020 (Keras 3 starts it at
-            1e-3, a thousand times slower).
+        learning_rate: None: 1e-3, for adadelta 1.0. A small network that is to learn in minutes bears 3e-3.
         loss: ``"crossentropy"``, ``"dice"`` or ``"focal"``.
         class_weights: None, (K,) numbers, or ``"balanced"``: each class counts the same in sum.
         seed: Of the model's random weights.
@@ -71,8 +73,9 @@ def fit(
         notes: More to keep with the model.
 
     Returns:
-        A Segmenter. ``history`` has loss, accuracy, mean_iou, the same with ``val_``, and seconds of each epoch;
-        ``notes["best_epoch"]`` is the one that was kept, from 1; ``notes["verdict"]`` is that of the thesis's rule.
+        A Segmenter. ``history`` has loss, accuracy, mean_iou, the same with ``val_``, learning_rate and seconds of each
+        epoch; ``notes["best_epoch"]`` is the one that was kept, from 1; ``notes["validation_iou"]`` its IoU of each
+        class (None where the validation has none of it); ``notes["verdict"]`` see ``verdict``.
 
     Raises:
         SegmentError: No validation; an unknown optimiser, loss or monitor; the loss is no number; the folder holds
@@ -95,16 +98,17 @@ def fit(
         if class_weights != "balanced":
             raise SegmentError(f"Expected class_weights None, numbers or 'balanced', received {class_weights!r}.")
         class_weights = losses.balanced(pixels(sides["train"]))
-    rate = learning_rate or (1.0 if str(optimizer).lower() == "adadelta" else 1e-3)
+    rate = learning_rate or RATES.get(str(optimizer).lower(), 1e-3)
     plan = {
         "model": model if isinstance(model, str) else model.name, "encoder": encoder, "size": size,
-        "channels": channels, "weights": None if weights is None else str(getattr(weights, "name", weights)),
+        "channels": channels, "weights": _origin(weights),
         "options": options or {}, "classes": list(classes), "shrink": shrink, "epochs": epochs, "batch": batch,
         "patience": patience, "monitor": monitor, "optimizer": optimizer, "learning_rate": rate, "loss": loss,
         "class_weights": None if class_weights is None else [round(float(w), 6) for w in class_weights], "seed": seed,
     }  # fmt: skip
     kept = Folder(folder, plan)
     if folder is not None and (Path(folder) / "model" / "card.json").is_file():
+        shutil.rmtree(kept / "backup", ignore_errors=True)  # of a run that was killed just after its end
         return load(Path(folder) / "model")
     keras.utils.set_random_seed(seed)
     name = model
@@ -121,43 +125,46 @@ def fit(
     history: dict[str, list[float]] = {}
     mode = "min" if monitor == "val_loss" else "max"
     stopping = keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode, restore_best_weights=True)
-    best = None
-    if folder is not None:
-        best = keras.callbacks.ModelCheckpoint(kept / "best.keras", monitor, mode=mode, save_best_only=True)
-    backup = Backup(kept / "backup" if folder is not None else None, stopping, best, history)
+    backup = Backup(kept / "backup" if folder is not None else None, stopping, None, history)
     began = time.perf_counter()
     told = [_told()] if progress else []
     model.fit(
         sides["train"],
         validation_data=sides["validation"],
         epochs=epochs,
-        callbacks=[_finite(), *callbacks, *filter(None, [best]), stopping, *told, backup],
+        callbacks=[_finite(), *callbacks, stopping, *told, backup],
         verbose=0,
         shuffle=False,
     )
+    reached = validation_iou(model, sides["validation"])
     facts = plan | {
         "model": model.name if isinstance(name, str) else str(model.name),
         "best_epoch": stopping.best_epoch + 1,
         "seconds": round(time.perf_counter() - began, 1),
-        "verdict": verdict(history),
+        "validation_iou": [None if np.isnan(v) else round(float(v), 4) for v in reached],
+        "verdict": verdict(history, reached),
         "keras": keras.__version__,
     }
     made = Segmenter(model, classes, colours, shrink, history, facts | (notes or {}))
     if folder is not None:
         made.save(kept / "model")
-        import shutil
-
         shutil.rmtree(kept / "backup", ignore_errors=True)
-        (kept / "best.keras").unlink(missing_ok=True)
     return made
 
 
-def verdict(history: dict) -> str:
-    """The thesis's rule on a run: ``"valid"``, ``"overfit"`` or ``"underfit"``.
+def verdict(history: dict, iou=None) -> str:
+    """The thesis's rule on a run, made stricter: ``"valid"``, ``"overfit"`` or ``"underfit"``.
 
     Valid if the best train and validation accuracy differ by at most 15 points. Otherwise the training set was learnt
-    by heart (overfit). Lines that stay flat are underfit.
+    by heart (overfit). Lines that stay flat are underfit. Accuracy alone would call a map valid that says 'ground'
+    everywhere; so a run that does not find a class (IoU under 0.1) is underfit, too.
+
+    Args:
+        history: ``accuracy`` and ``val_accuracy``, one value an epoch.
+        iou: (K,) IoU of each class on the validation, NaN where it has none of it. None leaves the thesis's own rule.
     """
+    if iou is not None and (np.asarray(iou, float) < FOUND).any():
+        return "underfit"
     train, validation = history.get("accuracy", []), history.get("val_accuracy", [])
     if not train or not validation:
         return "underfit"
@@ -171,6 +178,28 @@ def verdict(history: dict) -> str:
 def pixels(batches) -> np.ndarray:
     """(K,) labelled pixels of each class in a dataset."""
     return np.sum([np.asarray(masks).sum(axis=(0, 1, 2)) for _, masks in batches], axis=0)
+
+
+def validation_iou(model, batches) -> np.ndarray:
+    """(K,) IoU of each class over the labelled pixels of a dataset; NaN where it has none of the class."""
+    from arsetlib.evaluation import Confusion
+
+    classes = model.output_shape[-1]
+    counts = np.zeros((classes, classes), np.int64)
+    for x, y in batches:
+        y = np.asarray(y)
+        known = y.any(axis=-1)
+        truth, said = y.argmax(-1)[known], np.asarray(model(x, training=False)).argmax(-1)[known]
+        counts += np.bincount(truth * classes + said, minlength=classes**2).reshape(classes, classes)
+    return np.where(counts.sum(axis=1) > 0, Confusion.from_counts(counts).iou, np.nan)
+
+
+def _origin(weights) -> str | None:
+    """What the encoder starts from, as a run's plan notes it."""
+    if weights is None or isinstance(weights, str | Path):
+        return None if weights is None else str(weights)
+    model = getattr(weights, "model", weights)
+    return f"{model.name} {fingerprint(model)[:16]}"
 
 
 def _optimizer(name: str, rate: float):

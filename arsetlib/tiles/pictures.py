@@ -37,8 +37,12 @@ def _opened(path: Path):
     return picture
 
 
-def _loaded(path: Path):
-    """The picture with its pixels, as a viewer would turn it."""
+def loaded(path: Path):
+    """A Pillow picture with its pixels, as a viewer would turn it.
+
+    Raises:
+        TileError: It cannot be read, or holds more than ``MOST_PIXELS``.
+    """
     from PIL import ImageOps
 
     picture = _opened(path)
@@ -63,7 +67,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         TileError: It cannot be read, has another number of bands than three, or is not of 8 bits.
     """
-    picture = _loaded(path)
+    picture = loaded(path)
     if picture.mode == "P":
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     bands = len(picture.getbands())
@@ -88,7 +92,7 @@ def read_mask(path: Path, classes: Classes) -> np.ndarray:
     Raises:
         TileError: It cannot be read, or holds other numbers or colours; the message names some and where they are.
     """
-    picture = _loaded(path)
+    picture = loaded(path)
     if picture.mode == "1":
         picture = picture.convert("L")
     if picture.mode == "L":

@@ -19,7 +19,7 @@ import difflib
 import random
 from collections.abc import Iterable
 
-__all__ = ["ARCHITECTURES", "ENCODERS", "SegmentationError", "build", "describe", "load"]
+__all__ = ["ARCHITECTURES", "ENCODERS", "SLIM", "SegmentationError", "build", "describe", "load"]
 
 # name: (function in decoders, who thought of it)
 ARCHITECTURES = {
@@ -33,6 +33,8 @@ ENCODERS = {
     "resnet50": "He et al. 2016, Deep residual learning for image recognition, CVPR",
     "mobilenet": "Howard et al. 2017, MobileNets, arXiv:1704.04861",
 }
+# Options of a U-Net or SegNet on MobileNet that learns in minutes on two cores, from random weights.
+SLIM = {"alpha": 0.25, "filters": (64, 48, 32, 16)}
 MULTIPLE = 32  # an encoder halves the image five times
 
 
