@@ -97,7 +97,8 @@ def figures_of_the_loader(figures, generator, quick: bool = False) -> None:
         rate = compare(cut, generator, 3, 1) if quick else compare(cut, generator, 5)
         for side in [name for name in rate if name != "keras_segmentation"]:
             sides = {name: round(rate[name], 1) for name in (side, "keras_segmentation")}
-            goal = 5 if side == "dataset" else None  # theirs neither augments nor decodes captures
+            # Theirs neither augments nor decodes captures. And in 35 tiles, starting a pass outweighs the reading.
+            goal = 5 if side == "dataset" and not quick else None
             figures.add(
                 f"{cut}_tiles_{side}_against_keras_segmentation",
                 rate[side] / rate["keras_segmentation"],

@@ -669,6 +669,7 @@ def test_the_shell_maps_and_counts(trained, flown, tmp_path):
         (["count", "masks", "--out", "trees.kml"], r"ending \.geojson or \.csv"),
         (["predict", "nowhere", "images", "maps"], "nowhere holds no trained segmenter"),
         (["train", "nowhere", "run"], "nowhere is no folder"),
+        (["train", "nowhere", "run", "--slim", "--encoder", "vgg16"], "--slim is for unet or segnet on mobilenet"),
     ],
 )
 def test_the_shell_tells_a_problem_in_one_message(monkeypatch, capsys, words, message):
