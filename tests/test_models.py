@@ -370,7 +370,8 @@ def test_a_history_with_gaps_comes_back_with_gaps(tmp_path):
 def test_the_card_is_enough_for_loaders_and_predictions(saved, table):
     path, model = saved
     alone, given = models.load(path), models.load(path, STUDY)
-    assert (alone.fill, alone.history, alone.notes) == ("last", {"loss": [1.0, None]}, {"seed": 3})
+    assert (alone.fill, alone.notes) == ("last", {"seed": 3})
+    np.testing.assert_array_equal(alone.history["loss"], [1.0, np.nan])
     assert (alone.study.legend, alone.study.season, alone.study.bands) == (STUDY.legend, STUDY.season, STUDY.bands)
     assert given.study is STUDY
     one, other = (m.predictions(table, 20).probability for m in (alone, model))
