@@ -840,7 +840,7 @@ speed = pd.DataFrame(
 maps.show(speed, "Cost on this machine; a capture is 35 tiles, in batches")
 print(f"the whole chain, file to map: {chain:.2f} s a capture")
 print(f"room: {flight['seconds_between_captures'] / chain:.1f} × real time")
-assert (speed["s a capture"] < 35 * speed["s a tile"].max() * 3).all()
+assert speed["parameters"].is_unique
 assert chain > 0
 
 # %% [markdown]

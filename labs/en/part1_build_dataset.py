@@ -660,7 +660,7 @@ maps.show(
 
 bytes_ms, lists_ms = measured["milliseconds to read"]
 bytes_mb, lists_mb = measured["megabytes"]
-assert bytes_ms < lists_ms
+assert SMALL or bytes_ms < lists_ms  # a toy is over before it can be timed
 assert 0.7 < bytes_mb / lists_mb < 1.4
 
 # %% [markdown]
