@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
+from tqdm.auto import tqdm
 
 SPARK_TYPES = {"int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean"}
 
@@ -108,6 +110,36 @@ def run(function: Callable[[int], Iterator[pa.RecordBatch]], n: int, schema: pa.
     columns = ", ".join(f"`{field.name}` {SPARK_TYPES[str(field.type)]}" for field in schema)
     # One number to a partition: a task is large, so each is scheduled, retried and finished on its own.
     return spark.range(0, n, 1, n).mapInArrow(over_numbers, columns).toArrow().cast(schema)
+
+
+def run_watched(
+    function, n: int, schema: pa.Schema, spark, *, finished: Callable[[], int], desc: str, progress: bool
+) -> pa.Table:
+    """``run`` under a bar of chunks, wherever the workers are.
+
+    Args:
+        function, n, schema, spark: As in ``run``.
+        finished: How many tasks have left their result, such as files counted; called from a thread.
+        desc: What the bar is called.
+        progress: Show the bar.
+
+    Lab: part1_build_dataset.
+    """
+    done = threading.Event()
+
+    def watch(bar):
+        while not done.wait(0.3):
+            bar.update(finished() - bar.n)
+
+    with tqdm(total=n, unit="chunk", desc=desc, disable=not progress) as bar:
+        watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
+        watcher.start()
+        try:
+            return run(function, n, schema, spark)
+        finally:
+            done.set()
+            watcher.join()
+            bar.update(finished() - bar.n)
 
 
 def _prepare_java() -> None:

@@ -19,7 +19,6 @@ import math
 import os
 import re
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +34,6 @@ from filelock import FileLock, Timeout
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
-from tqdm.auto import tqdm
 
 from arsetlib import engine, pixels, sentinel2, web
 from arsetlib.catalogue import Labels, Scene, Scenes
@@ -628,22 +626,14 @@ def _prepare(run: Path, scenes: Scenes, plan: dict, identity: str) -> int:
 
 
 def _work(job, run: Path, chunks: int, spark, progress: bool) -> list[dict]:
-    """Run all tasks under a progress bar that counts the finished files, wherever the workers are."""
-    done = threading.Event()
+    """Run all tasks under a bar that counts the finished files."""
 
-    def watch(bar):
-        while not done.wait(0.3):
-            bar.update(sum(1 for f in os.listdir(run) if f.endswith(".parquet")) - bar.n)
+    def finished():
+        return sum(1 for f in os.listdir(run) if f.endswith(".parquet"))
 
-    with tqdm(total=chunks, unit="chunk", desc="ingest", disable=not progress) as bar:
-        watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
-        watcher.start()
-        try:
-            return engine.run(job, chunks, OUTCOME, spark).to_pylist()
-        finally:
-            done.set()
-            watcher.join()
-            bar.update(sum(1 for _ in run.glob("*.parquet")) - bar.n)
+    return engine.run_watched(
+        job, chunks, OUTCOME, spark, finished=finished, desc="ingest", progress=progress
+    ).to_pylist()
 
 
 def _close(run: Path, out: Path, outcomes: list[dict], study, identity: str, resumed: int, started: float) -> Summary:

@@ -20,7 +20,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -29,7 +28,6 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
 from arsetlib import engine, web
 from arsetlib.catalogue import Labels, Scenes
@@ -309,25 +307,14 @@ def _prepare(run: Path, identity: str) -> None:
 
 
 def _work(job, run: Path, tasks: int, spark, progress: bool) -> list[dict]:
-    """Run all tasks under a bar that counts finished pieces, wherever the workers are."""
-    done = threading.Event()
+    """Run all tasks under a bar that counts finished pieces."""
 
-    def count():
+    def finished():
         return sum(1 for f in os.listdir(run) if f.startswith("piece-"))
 
-    def watch(bar):
-        while not done.wait(0.3):
-            bar.update(count() - bar.n)
-
-    with tqdm(total=tasks, unit="chunk", desc="predict", disable=not progress) as bar:
-        watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
-        watcher.start()
-        try:
-            return engine.run(job, tasks, OUTCOME, spark).to_pylist()
-        finally:
-            done.set()
-            watcher.join()
-            bar.update(count() - bar.n)
+    return engine.run_watched(
+        job, tasks, OUTCOME, spark, finished=finished, desc="predict", progress=progress
+    ).to_pylist()
 
 
 # -- rasters --------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def delta(
     out, years = Path(out), tuple(sorted({int(y) for y in years}))
     _check(seed, scale, years, jobs)
     parameters = {"version": VERSION, "seed": int(seed), "scale": float(scale), "years": list(years)}
-    if _claim(out, parameters):
+    if files.claim(out, parameters, "delta", ("items",)):
         return out
     region = land.Region.of(scale)
     passes = sky.passes(seed, years)
@@ -100,24 +100,6 @@ def _check(seed, scale, years, jobs):
         )
     if jobs is not None and jobs < 1:
         raise SimulationError(f"jobs must be at least 1, got {jobs}. None takes one process per core.")
-
-
-def _claim(out: Path, parameters: dict) -> bool:
-    """Make the folder ours; True if it is already complete."""
-    mark = out / "_parameters.json"
-    if mark.is_file():
-        held = json.loads(mark.read_text(encoding="utf-8"))
-        if held != parameters:
-            raise FileExistsError(
-                f"{out} holds a simulated delta made with {held}; asked for {parameters}. "
-                "Choose another folder, delete this one, or ask for the same parameters."
-            )
-        return (out / "_complete").is_file()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is no simulated delta. Choose a new or an empty folder.")
-    (out / "items").mkdir(parents=True, exist_ok=True)
-    files.write_json(mark, parameters)
-    return False
 
 
 def _run_all(out, seed, scale, passes, jobs, progress):

@@ -29,6 +29,29 @@ def write_json(path: Path, what: dict) -> None:
     write_text(path, json.dumps(what, indent=1) + "\n")
 
 
+def claim(out: Path, parameters: dict, what: str, folders: tuple[str, ...]) -> bool:
+    """Make a folder ours, with its subfolders; True if it is already complete.
+
+    Raises:
+        FileExistsError: It holds something else, or was made with other parameters; ``what`` names what it should be.
+    """
+    mark = out / "_parameters.json"
+    if mark.is_file():
+        held = json.loads(mark.read_text(encoding="utf-8"))
+        if held != parameters:
+            raise FileExistsError(
+                f"{out} holds a simulated {what} made with {held}; asked for {parameters}. "
+                "Choose another folder, delete this one, or ask for the same parameters."
+            )
+        return (out / "_complete").is_file()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} exists and is no simulated {what}. Choose a new or an empty folder.")
+    for folder in folders:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    write_json(mark, parameters)
+    return False
+
+
 def write_raster(path: Path, image: np.ndarray, transform: Affine, crs: str, nodata=0, colours=None) -> None:
     """Write one band as a cloud-optimised GeoTIFF: one block where it is small, else blocks and overviews.
 

@@ -80,7 +80,7 @@ def grove(
         "size": list(size),
         "resolution": resolution,
     }
-    if _claim(out, parameters):
+    if files.claim(out, parameters, "grove", ("images", "masks")):
         return out
     scene = Scene(int(seed), int(captures), size, resolution)
     work = out / "_work"
@@ -116,25 +116,6 @@ def _check(seed, captures, size, resolution, jobs):
         raise GroveError(f"A capture of {size} at {resolution} m per pixel is wider than 400 m. Ask for a finer one.")
     if jobs is not None and jobs < 1:
         raise GroveError(f"jobs must be at least 1, got {jobs}. None takes one process per core.")
-
-
-def _claim(out: Path, parameters: dict) -> bool:
-    """Make the folder ours; True if it is already complete."""
-    mark = out / "_parameters.json"
-    if mark.is_file():
-        held = json.loads(mark.read_text(encoding="utf-8"))
-        if held != parameters:
-            raise FileExistsError(
-                f"{out} holds a simulated grove made with {held}; asked for {parameters}. "
-                "Choose another folder, delete this one, or ask for the same parameters."
-            )
-        return (out / "_complete").is_file()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is no simulated grove. Choose a new or an empty folder.")
-    for folder in ("images", "masks"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    files.write_json(mark, parameters)
-    return False
 
 
 def _run(stages, jobs, bar):
