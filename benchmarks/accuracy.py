@@ -10,17 +10,13 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from pathlib import Path
-
+import _sample
 import measure
 import numpy as np
 
-from arsetlib import catalogue, models, samples, simulate, training
-from arsetlib.ingest import ingest
+from arsetlib import models, samples, training
 from arsetlib.study import Study
 
-DELTA = Path("data/delta")
-PLACE = Path("data/bench/accuracy")
 STARTS = (1, 15, 30, 45, 60, 75, 90, 105, 120, 135, 150, 165, 180, 195)
 SEEDS = (0, 1, 2)
 # The sample is small, 2,800 training rows: small batches and many epochs of new windows, alike for all networks.
@@ -28,18 +24,6 @@ BATCH, EPOCHS, PATIENCE = 256, 60, 20
 RATE = 1e-3  # falls to 0 along a cosine: without that, scores swing from one epoch to the next
 WINDOWS = 16  # epochs of windows that a baseline is fitted on: the forest still gained between 4 and 16
 QUICK = ("original", "ltae", "majority", "random_forest")
-
-
-def make_table() -> tuple[Path, Study]:
-    """The pixel table of the simulated delta, three years, made at the first call; and its study."""
-    table = PLACE / "pixels"
-    simulate.delta(DELTA)
-    study = Study.load(DELTA / "study.toml")
-    if not table.exists():
-        scenes = catalogue.find_scenes(study, progress=False)
-        labels = {year: catalogue.find_labels(study, year, PLACE / "labels") for year in study.years}
-        ingest(study, scenes, labels, table, progress=False)
-    return table, study
 
 
 def score(name: str, sides: dict, study: Study, seed: int, quick: bool) -> dict[str, float]:
@@ -70,7 +54,7 @@ def score(name: str, sides: dict, study: Study, seed: int, quick: bool) -> dict[
 
 def main() -> None:
     options = measure.arguments(__doc__)
-    table, study = make_table()
+    table, study = _sample.pixel_table()
     sides = samples.split(table, study)
     names = QUICK if options.quick else models.names()
     figures = measure.Figures("accuracy")

@@ -1,6 +1,6 @@
 """Size and read rate of the pixel table, against other ways to store the same series and other settings.
 
-The series are those of a simulated delta, made once and kept in data/benchmarks/storage. Each side is read back to
+The series are those of a simulated delta, made once and kept in data/bench. Each side is read back to
 the same three arrays: days (N,), scene classes (N,) and bands (N, C). TFRecord needs TensorFlow (arsetlib[train]).
 """
 
@@ -8,30 +8,16 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
+import _sample
 import measure
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from arsetlib import catalogue, pixels, simulate
-from arsetlib.ingest import ingest
+from arsetlib import pixels
 from arsetlib.pixels import table as layout
-from arsetlib.study import Study
 
-DELTA = Path("data/delta")
 PLACE = Path("data/bench/storage")
-
-
-def make_table(years: tuple[int, ...]) -> Path:
-    """A pixel table of the simulated delta, made at the first call."""
-    table = PLACE / "-".join(map(str, years))
-    if not table.exists():
-        simulate.delta(DELTA)
-        study = Study.load(DELTA / "study.toml").replace(years=years)
-        scenes = catalogue.find_scenes(study, progress=False)
-        labels = {year: catalogue.find_labels(study, year, PLACE / "labels") for year in study.years}
-        ingest(study, scenes, labels, table, progress=False)
-    return table
 
 
 class Store:
@@ -240,7 +226,7 @@ def compare(figures: measure.Figures, stores: dict[str, Store], flat: pixels.Rag
 def main() -> None:
     options = measure.arguments(__doc__)
     repeats = 5 if options.quick else 15
-    path = make_table((2021,) if options.quick else (2019, 2020, 2021))
+    path, _ = _sample.pixel_table((2021,) if options.quick else (2019, 2020, 2021))
     table, meta = pixels.read(path).combine_chunks(), pixels.Meta.of(path)
     flat = pixels.ragged(table)
     figures = measure.Figures("storage")

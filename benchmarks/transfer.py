@@ -6,31 +6,16 @@ labels. The real points lie beside the project and are left out where they are a
 """
 
 import os
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import _points
+import _sample
 import measure
 
-from arsetlib import catalogue, samples, simulate, training
-from arsetlib.ingest import ingest
-from arsetlib.study import Study
+from arsetlib import samples, training
 
-DELTA, TABLE = Path("data/delta"), Path("data/pixels")
 SMALL = {"filters": 32, "units": 64}
-
-
-def make_table() -> tuple[Path, Study]:
-    """The pixel table of the sample delta, made at the first call."""
-    if not TABLE.exists():
-        if not (DELTA / "study.toml").exists():
-            simulate.delta(DELTA)
-        study = Study.load(DELTA / "study.toml")
-        scenes = catalogue.find_scenes(study, cache=Path("data/cache"), progress=False)
-        labels = {year: catalogue.find_labels(study, year, Path("data/cache/labels")) for year in study.years}
-        ingest(study, scenes, labels, TABLE, progress=False)
-    return TABLE, Study.load(DELTA / "study.toml")
 
 
 def tell(figures: measure.Figures, journey: str, curve, counts, goal: float | None) -> None:
@@ -54,7 +39,7 @@ def main() -> None:
     figures = measure.Figures("transfer")
     counts, repeats = ((0, 5), 1) if options.quick else ((0, 5, 20, 100), 5)
     epochs = 6 if options.quick else 40
-    place, delta = make_table()
+    place, delta = _sample.pixel_table()
 
     sides = samples.split(place, delta)
     setting = {"epochs": epochs, "batch": 128, "options": SMALL, "progress": False, "seed": 0}
