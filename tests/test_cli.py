@@ -5,13 +5,12 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from arsetlib import cli, pixels
 
-COMMANDS = sorted(
-    (command.name or command.callback.__name__).replace("_", "-") for command in cli.app.registered_commands
-)
+COMMANDS = sorted(name for name, c in get_command(cli.app).commands.items() if not hasattr(c, "commands"))
 
 
 def arset(*arguments, folder=None):

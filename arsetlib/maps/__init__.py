@@ -12,7 +12,7 @@ A module of this package is loaded when one of its names is first used, so a wor
 Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
 """
 
-import importlib
+import lazy_loader
 
 _HOMES = {
     "style": ("ACCENT", "DASHES", "EYE", "FONT", "FONT_SIZE", "GRID", "INK", "LINES", "SCL_INK", "SCL_SYMBOLS",
@@ -30,18 +30,5 @@ _HOMES = {
     "scores": ("by_date", "confusion", "learning_curves", "reliability", "score_bars"),
     "neighbourhood": ("Bayes", "Majority"),
 }  # fmt: skip
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)

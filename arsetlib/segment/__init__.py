@@ -11,7 +11,7 @@ Axes: B tiles, H rows, W columns, C channels, K classes. Neither Keras nor sciki
 Lab: case_olive_groves.
 """
 
-import importlib
+import lazy_loader
 
 _HOMES = {
     "segmenter": ("Segmenter", "SegmentError", "load"),
@@ -25,18 +25,5 @@ _HOMES = {
     "tuning": ("Bandit", "search"),
     "losses": ("make_loss",),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)

@@ -1,0 +1,42 @@
+"""What the commands share: arguments, and how a result is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyName = Annotated[str, typer.Argument(help="A shipped study (sample, mississippi_delta, …) or a .toml file.")]
+Table = Annotated[Path, typer.Argument(help="Folder of a pixel table, or one .parquet file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script, no bars.")]
+Years = Annotated[list[int] | None, typer.Option("--year", help="Only this year; repeat for more.")]
+Cache = Annotated[Path, typer.Option(help="Folder for what is fetched: item list, labels.")]
+
+
+def load(study: str, years: list[int] | None):
+    """The study, for some of its years only where the caller names them."""
+    from arsetlib.study import Study, StudyError
+
+    loaded = Study.load(study)
+    if study == "sample":
+        loaded = loaded.at("data/delta")
+    for year in years or ():
+        if year not in loaded.years:
+            raise StudyError(f"Study {loaded.key!r} has no year {year}. It has: {', '.join(map(str, loaded.years))}.")
+    return loaded.replace(years=tuple(sorted(set(years)))) if years else loaded
+
+
+def model_folder(folder: Path) -> Path:
+    """The model within a run's folder, or the folder itself."""
+    return folder / "model" if (folder / "model" / "card.json").is_file() else folder
+
+
+def store(cache: Path, study) -> Path:
+    """Folder of a study's item list; each choice of years has its own."""
+    return cache / study.key / "-".join(map(str, study.years))
+
+
+def show(report: dict | list, as_json: bool, words: str) -> None:
+    typer.echo(json.dumps(report, indent=1, default=str) if as_json else words)

@@ -1,0 +1,131 @@
+"""Commands of parts 1 and 2: simulate, find, ingest, look, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arsetlib.cli.arguments import AsJson, Cache, StudyName, Table, Years, load, show, store
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: arset simulate data/delta --scale 0.1")
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to write the simulated scenes and labels into.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
+    scale: Annotated[float, typer.Option(help="Area against the default; 20 makes more than 5 GB.")] = 1.0,
+    year: Years = None,
+    as_json: AsJson = False,
+):
+    """Make the simulated delta: scenes, labels and a study file in the layouts of the real services."""
+    from arsetlib import simulate as simulation
+
+    path = simulation.delta(out, seed=seed, scale=scale, years=tuple(year or (2019, 2020, 2021)), progress=not as_json)
+    report = {"folder": str(path), "study": str(path / "study.toml"), "simulated": True}
+    show(report, as_json, f"Simulated delta in {path}. Next: arset ingest {path / 'study.toml'} data/pixels")
+
+
+@app.command(epilog="Example: arset scenes data/delta/study.toml --year 2021")
+def scenes(study: StudyName, year: Years = None, cache: Cache = Path("data"), as_json: AsJson = False):
+    """Find the scenes of a study and save the item list."""
+    from arsetlib import catalogue
+
+    loaded = load(study, year)
+    folder = store(cache, loaded)
+    found = catalogue.find_scenes(loaded, cache=folder, progress=not as_json)
+    per_year = {y: sum(1 for s in found if s.datetime.startswith(str(y))) for y in loaded.years}
+    report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "saved": str(folder)}
+    lines = [f"{len(found)} scenes for {loaded.title()}"]
+    lines += [f"  {y}: {n}" for y, n in per_year.items()]
+    lines += [f"  dropped, {reason.replace('_', ' ')}: {n}" for reason, n in found.dropped.items()]
+    show(report, as_json, "\n".join(lines))
+
+
+@app.command(epilog="Example: arset ingest data/delta/study.toml data/pixels --every 1")
+def ingest(
+    study: StudyName,
+    out: Annotated[Path, typer.Argument(help="Folder of the table to make.")],
+    year: Years = None,
+    every: Annotated[int | None, typer.Option(help="Take each so-many-th label pixel along x and y.")] = None,
+    per_class: Annotated[int | None, typer.Option(help="Take so many pixels of each class per area and year.")] = None,
+    cache: Cache = Path("data"),
+    master: Annotated[str, typer.Option(help="Where Spark runs; 'none' works in this process.")] = "local[*]",
+    remote: Annotated[str | None, typer.Option(help="Spark Connect address, e.g. sc://host:15002.")] = None,
+    as_json: AsJson = False,
+):
+    """Build the pixel table of a study. Run it again after a failure: finished chunks are kept."""
+    from arsetlib import catalogue, engine
+    from arsetlib.ingest import ingest as build
+
+    loaded = load(study, year)
+    folder = store(cache, loaded)
+    found = catalogue.find_scenes(loaded, cache=folder, progress=not as_json)
+    labels = {y: catalogue.find_labels(loaded, y, folder.parent / "labels", not as_json) for y in loaded.years}
+    spark = None if master == "none" and not remote else engine.session(master, remote)
+    summary = build(loaded, found, labels, out, spark=spark, every=every, per_class=per_class, progress=not as_json)
+    show(vars(summary), as_json, str(summary))
+
+
+@app.command(epilog="Example: arset describe data/pixels")
+def describe(table: Table, as_json: AsJson = False):
+    """What a pixel table holds: rows, years, labels, images per series, band statistics."""
+    from arsetlib import pixels
+
+    summary = pixels.summary(table)
+    show(summary, as_json, pixels.format_summary(summary))
+
+
+@app.command(epilog="Example: arset check data/pixels || echo 'do not train on this'")
+def check(table: Table, as_json: AsJson = False):
+    """Hold every row of a pixel table against the rules; exit 1 where one is broken."""
+    from arsetlib import pixels
+
+    report = pixels.check(table)
+    show(report.as_dict(), as_json, str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: arset batches data/pixels data/delta/study.toml --side test --start 120 --show")
+def batches(
+    table: Table,
+    study: StudyName,
+    side: Annotated[str, typer.Option(help="Side of the study's split: train, validation or test.")] = "train",
+    start: Annotated[str, typer.Option(help="'random', or the day of the year on which windows start.")] = "random",
+    batch: Annotated[int, typer.Option(help="Samples a batch.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Same seed, same batches.")] = 0,
+    look: Annotated[bool, typer.Option("--show", help="Make an epoch and tell what it holds.")] = False,
+    as_json: AsJson = False,
+):
+    """Count the samples of one side of the split; --show looks at what a model would be fed."""
+    from arsetlib import samples
+
+    if start != "random" and not start.isdigit():
+        raise samples.SampleError(f"Expected --start random or a day of the year such as 120, received {start!r}.")
+    loaded = load(study, None)
+    sides = samples.split(table, loaded)
+    if side not in sides:
+        raise samples.SampleError(f"Study {loaded.key!r} has no side {side!r}. It has: {', '.join(sides)}.")
+    scaler = samples.Scaler.fit(sides["train"], loaded) if look and "train" in sides else None
+    day = start if start == "random" else int(start)
+    loader = samples.Loader(sides[side], loaded, scaler, start=day, batch=batch, seed=seed)
+    if look:
+        report = samples.describe(loader)
+        show(report, as_json, samples.format_description(report, loaded.legend.names()))
+    else:
+        report = loader.counts | {"batches": loader.steps}
+        show(report, as_json, "\n".join(f"{noun.replace('_', ' ')}: {n:,}" for noun, n in report.items()))
+
+
+@app.command(epilog="Example: arset doctor")
+def doctor(as_json: AsJson = False):
+    """What is installed here, what is missing, and the command that mends it."""
+    from arsetlib import check_env
+
+    report = check_env()
+    show(report.as_dict(), as_json, str(report))
+    if not report.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,159 @@
+"""Commands of case study A: simulate a grove, check its tiles, train, predict, count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arsetlib.cli.arguments import AsJson, show
+
+app = typer.Typer()
+tiles_app = typer.Typer(help="Images and masks for segmentation.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(tiles_app, name="tiles")
+segments = typer.Typer(
+    help="Case study A: map drone captures with a segmentation model and count their trees.", no_args_is_help=True
+)
+app.add_typer(segments, name="segment")
+
+
+@app.command(epilog="Example: arset simulate-grove data/grove --captures 4 --width 1000 --height 750")
+def simulate_grove(
+    out: Annotated[Path, typer.Argument(help="Folder to write the simulated captures and masks into.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
+    captures: Annotated[int, typer.Option(help="Images of the flight; each overlaps the next by about 80 %.")] = 10,
+    width: Annotated[int, typer.Option(help="Columns of a capture, pixels.")] = 3808,
+    height: Annotated[int, typer.Option(help="Rows of a capture, pixels.")] = 2912,
+    resolution: Annotated[float | None, typer.Option(help="Metres per pixel; by default 0.016 at full width.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes; by default one per core.")] = None,
+    as_json: AsJson = False,
+):
+    """Make the simulated olive grove: drone images of one flight with exact masks of ground, tree and grass."""
+    from arsetlib import simulate as simulation
+
+    path = simulation.grove(
+        out,
+        seed=seed,
+        captures=captures,
+        size=(height, width),
+        resolution=resolution,
+        jobs=jobs,
+        progress=not as_json,
+    )
+    report = {"folder": str(path), "captures": captures, "simulated": True}
+    show(report, as_json, f"Simulated grove in {path}. Next: arset tiles check {path}")
+
+
+@tiles_app.command("check", epilog="Example: arset tiles check data/grove --size 224")
+def check_tiles(
+    folder: Annotated[Path, typer.Argument(help="Folder of images and masks.")],
+    layout: Annotated[
+        str, typer.Option(help="masks, beside, keras-segmentation, labelme, coco, or 'auto' to look.")
+    ] = "auto",
+    classes: Annotated[Path | None, typer.Option(help="A .toml file of classes; else classes.toml in FOLDER.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the tiles that are to be cut, pixels.")] = 224,
+    as_json: AsJson = False,
+):
+    """Read every image and mask of a folder, name what does not match; exit 1 where something does not."""
+    from arsetlib import tiles
+
+    known = tiles.Classes.load(classes) if classes else None
+    report = tiles.check(folder, layout, known, size, progress=not as_json)
+    show(report.as_dict(), as_json, str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@segments.command("train", epilog="Example: arset segment train data/grove runs/unet --slim --by flight --epochs 24")
+def segment_train(
+    data: Annotated[Path, typer.Argument(help="Folder of captures with masks, see arset tiles check.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the run; the same command goes on where a run stopped.")],
+    architecture: Annotated[str, typer.Option(help="unet, fcn8, segnet or pspnet.")] = "unet",
+    encoder: Annotated[str, typer.Option(help="mobilenet, vgg16 or resnet50.")] = "mobilenet",
+    slim: Annotated[bool, typer.Option("--slim", help="A thin U-Net or SegNet: minutes on two cores.")] = False,
+    weights: Annotated[str | None, typer.Option(help="Of the encoder: imagenet, or a file.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the model's tiles, px; a multiple of 32.")] = 224,
+    grid: Annotated[str, typer.Option(help="Tiles down x across that a capture is cut into.")] = "5x7",
+    by: Annotated[
+        str, typer.Option(help="Split by capture, or by flight so that no ground is on two sides.")
+    ] = "capture",
+    epochs: Annotated[int, typer.Option(help="At most.")] = 40,
+    batch: Annotated[int, typer.Option(help="Tiles a step.")] = 8,
+    optimizer: Annotated[str, typer.Option(help="adam, or adadelta as in the thesis.")] = "adam",
+    learning_rate: Annotated[float | None, typer.Option(help="Else 0.001, with --slim 0.003, with adadelta 1.")] = None,
+    loss: Annotated[str, typer.Option(help="crossentropy, dice or focal.")] = "crossentropy",
+    balance: Annotated[bool, typer.Option("--balance", help="Let each class count the same.")] = False,
+    seed: Annotated[int, typer.Option(help="Of split, weights and order.")] = 0,
+    as_json: AsJson = False,
+):
+    """Train a segmentation model and score it on the captures it has not seen."""
+    from arsetlib import segment
+    from arsetlib.models import segmentation
+
+    if slim and (encoder != "mobilenet" or architecture not in ("unet", "segnet")):
+        raise segment.SegmentError("--slim is for unet or segnet on mobilenet.")
+    if slim and optimizer == "adam":
+        learning_rate = learning_rate or 3e-3
+    found = segment.train_folder(
+        data, out, architecture, encoder=encoder, weights=weights, size=size, grid=grid, by=by, epochs=epochs,
+        batch=batch, optimizer=optimizer, loss=loss, class_weights="balanced" if balance else None, seed=seed,
+        learning_rate=learning_rate, options=segmentation.SLIM if slim else None,
+        progress=not as_json,
+    )  # fmt: skip
+    row = found.scores.table(architecture).iloc[0].to_dict() if found.scores else {}
+    report = {"model": str(out / "model"), "best_epoch": found.segmenter.notes["best_epoch"], "test": row}
+    report |= {"verdict": found.segmenter.notes["verdict"], "simulated": found.segmenter.notes["simulated"]}
+    lines = [f"Model in {out / 'model'}, best epoch {report['best_epoch']}, the thesis's verdict: {report['verdict']}"]
+    lines += [f"  {name.replace('_', ' ')}: {value:.3f}" for name, value in row.items()]
+    show(report, as_json, "\n".join(lines))
+
+
+@segments.command("predict", epilog="Example: arset segment predict runs/unet data/grove maps/grove")
+def segment_predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a run of arset segment train.")],
+    captures: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the maps; finished ones are kept.")],
+    overlap: Annotated[float, typer.Option(help="Share of a tile that the next repeats, 0 to 0.9.")] = 0.25,
+    as_json: AsJson = False,
+):
+    """Map whole captures: one class PNG each, at the capture's own size."""
+    from arsetlib import segment
+
+    paths = segment.predict(model, captures, out, overlap=overlap, progress=not as_json)
+    show({"maps": [str(path) for path in paths]}, as_json, f"{len(paths)} maps in {out}")
+
+
+@segments.command("count", epilog="Example: arset segment count maps/grove --flight data/grove/flight.json")
+def segment_count(
+    masks: Annotated[Path, typer.Argument(help="A map, or a folder of maps.")],
+    flight: Annotated[Path | None, typer.Option(help="flight.json: where the captures lie; each tree once.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="trees.geojson of the true trees, to score against.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the trees: .geojson or .csv.")] = None,
+    radius: Annotated[float, typer.Option(help="Of the smallest crown that counts, m.")] = 0.5,
+    metres_per_pixel: Annotated[float | None, typer.Option(help="Where there is no flight.")] = None,
+    as_json: AsJson = False,
+):
+    """Count the trees of maps, their crowns and the canopy cover."""
+    from arsetlib import segment
+
+    if out is not None and out.suffix not in (".geojson", ".csv"):
+        raise segment.SegmentError(f"Expected --out with the ending .geojson or .csv, received {out.name!r}.")
+    if flight is None and metres_per_pixel is None:
+        raise segment.SegmentError("Expected --flight, or --metres-per-pixel for captures that do not overlap.")
+    found = segment.count(masks, flight=flight, metres_per_pixel=metres_per_pixel, radius=radius, progress=not as_json)
+    report = found.summary() | ({"score": found.score(truth)} if truth else {})
+    if out is not None:
+        report["saved"] = str(found.geojson(out) if out.suffix == ".geojson" else found.csv(out))
+    says = "SIMULATED: " if found.simulated else ""
+    lines = [
+        f"{says}{len(found)} trees on {found.area_ha:.2f} ha, {found.trees_per_ha:.0f} a hectare, "
+        f"crowns cover {found.cover:.1%} ({found.canopy_m2_per_ha:,.0f} m² a hectare)"
+    ]
+    if truth:
+        score = report["score"]
+        lines.append(
+            f"Against {score['truth']} true trees: count error {score['count_error']:+.1%}, "
+            f"precision {score['precision']:.3f}, recall {score['recall']:.3f}"
+        )
+    show(report, as_json, "\n".join(lines))

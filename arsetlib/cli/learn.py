@@ -1,0 +1,155 @@
+"""Commands of part 3: train, evaluate, report, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arsetlib.cli.arguments import AsJson, Cache, StudyName, Table, load, model_folder, show, store
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: arset train data/pixels data/delta/study.toml --model tempcnn --out runs/tempcnn")
+def train(
+    table: Table,
+    study: StudyName,
+    out: Annotated[Path, typer.Option(help="Folder of the run; the same call goes on with a run that was stopped.")],
+    model: Annotated[str | None, typer.Option(help="Name of the model, see models.names(); else tempcnn.")] = None,
+    start_from: Annotated[Path | None, typer.Option("--from", help="Fine-tune this run's model.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many; 40, or 4 for a baseline.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples a step; 256, or 32 with --from.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate; 0.001, or 0.0003 with --from.")] = None,
+    loss: Annotated[str, typer.Option(help="crossentropy or focal.")] = "crossentropy",
+    balance: Annotated[bool, typer.Option("--balance", help="Classes count the same in sum.")] = False,
+    freeze: Annotated[bool, typer.Option("--freeze", help="With --from: train the last layer only.")] = False,
+    held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test; repeat.")] = None,
+    allow: Annotated[bool, typer.Option("--allow-missing", help="Allow a class without training samples.")] = False,
+    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
+    as_json: AsJson = False,
+):
+    """Train a model on the study's split, or go on training one on new labels."""
+    from arsetlib import models, samples, training
+
+    if start_from is not None and model is not None:
+        raise training.TrainingError(f"--from goes on with its own network, so leave out --model {model}, or --from.")
+    loaded = load(study, None)
+    sides = samples.split(table, loaded, held_out=held_out or ())
+    given = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
+    options = {name: value for name, value in given.items() if value is not None}
+    options |= {"folder": out, "loss": loss, "balance": balance, "seed": seed, "progress": not as_json}
+    options |= {"missing": "allow"} if allow else {}
+    if start_from is None:
+        if freeze:
+            raise training.TrainingError("--freeze keeps what a model has learned; name the model with --from.")
+        trained = training.fit(model or "tempcnn", sides, loaded, **options)
+    else:
+        before = models.load(model_folder(start_from))
+        trained = training.fine_tune(before, sides, loaded, freeze="body" if freeze else None, **options)
+    at = trained.notes["best_epoch"] - 1
+    best = {n: v[min(at, len(v) - 1)] for n, v in trained.history.items() if n.startswith("val_")}
+    report = {"folder": str(out), "model": str(out / "model"), "name": trained.name, "best": best}
+    report |= {"best_epoch": at + 1, "notes": trained.notes}
+    words = f"{trained.name} in {out}: epoch {at + 1} is kept, " + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
+    show(report, as_json, f"{words}. Curves: tensorboard --logdir {out}")
+
+
+@app.command(
+    epilog="Example: arset evaluate runs/tempcnn data/pixels --study data/delta/study.toml --out runs/tempcnn/test"
+)
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its run.")],
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Folder for predictions and scores.")],
+    study: Annotated[str | None, typer.Option(help="Study whose split names the side; --side all needs none.")] = None,
+    side: Annotated[str, typer.Option(help="train, validation, test, or all: every row of the table.")] = "test",
+    start: Annotated[list[int] | None, typer.Option(help="Day of the year on which windows start; repeat.")] = None,
+    held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test, as in training; repeat.")] = None,
+    f1: Annotated[float, typer.Option(help="F1 from which a crop counts as known.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
+    as_json: AsJson = False,
+):
+    """Predict a side of the table for several dates, save what was said, and print the scores."""
+    from arsetlib import evaluation, models, samples
+    from arsetlib.training.run import digest
+
+    known = load(study, None) if study else None
+    trained = models.load(model_folder(model), known)
+    if side != "all" and known is None:
+        raise evaluation.EvaluationError(
+            f"Expected --study FILE, whose split says which rows are {side!r}, received none. "
+            "Name it, or take every row with --side all."
+        )
+    sides = {"all": samples.Rows.of(table)} if side == "all" else samples.split(table, known, held_out=held_out or ())
+    if side not in sides:
+        raise evaluation.EvaluationError(f"Study {known.key!r} has no side {side!r}. It has: {', '.join(sides)}.")
+    trained_on = trained.notes.get("digest_of_training_rows")
+    if trained_on and "train" in sides and digest(sides["train"]) != trained_on:
+        words = "the model was trained on other rows than this split's; if on some of this table, the score may flatter"
+        typer.echo(f"arset: note: {words}. Give --study and --held-out as in training.", err=True)
+    season = trained.study.season
+    starts = start or sorted({*range(season.first_day, season.last_day + 1, 30), season.last_day})
+    done = evaluation.evaluated(trained, sides[side], starts, side=side, progress=not as_json)
+    done.save(out)
+    facts = evaluation.Facts.of(done.predictions, training=done.training, f1=f1, seed=seed)
+    report = {"folder": str(out), "model": done.name, "side": side, "simulated": done.predictions.simulated}
+    kind = "SIMULATED: " if done.predictions.simulated else ""
+    show(
+        report | facts.as_dict(),
+        as_json,
+        f"{kind}{done.name}, {side}\n{facts}\n\nSaved in {out}. Next: arset report {out}",
+    )
+
+
+@app.command(epilog="Example: arset report runs/tempcnn/test runs/random_forest/test --out report.html")
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="What `arset evaluate` saved, of one model or several.")],
+    out: Annotated[Path | None, typer.Option(help="The page, .html, or a folder; else beside the first.")] = None,
+    title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
+    f1: Annotated[float, typer.Option(help="F1 from which a crop counts as known.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
+    as_json: AsJson = False,
+):
+    """Write one HTML page and a JSON file from saved predictions; several models are compared."""
+    from arsetlib import evaluation
+
+    beside = folders[0].parent if folders[0].is_file() else folders[0]
+    made = evaluation.report_of(folders, out or beside, title=title, f1=f1, seed=seed)
+    show({"html": str(made.html), "json": str(made.json)}, as_json, f"{made.html}\n{made.json}")
+
+
+@app.command(epilog="Example: arset predict runs/tempcnn data/pixels --start 120 --area dense --year 2019")
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its run.")],
+    source: Annotated[str, typer.Argument(help="A pixel table, or a study whose scenes are read.")],
+    start: Annotated[list[int], typer.Option(help="Day of the year on which the window starts; repeat for more.")],
+    area: Annotated[str | None, typer.Option(help="Area to map; not needed where one only is dense.")] = None,
+    year: Annotated[int | None, typer.Option(help="Year to map; not needed where there is one only.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the maps.")] = Path("maps"),
+    smooth: Annotated[str, typer.Option(help="none, majority or bayes.")] = "none",
+    cache: Cache = Path("data"),
+    master: Annotated[str, typer.Option(help="Where Spark runs; 'none' works in this process.")] = "none",
+    remote: Annotated[str | None, typer.Option(help="Spark Connect address, e.g. sc://host:15002.")] = None,
+    as_json: AsJson = False,
+):
+    """Map an area: classes, probabilities, entropy and margin as GeoTIFFs. Run it again after a failure to go on."""
+    from arsetlib import catalogue, engine, maps, models
+
+    options = {"area": area, "year": year, "smooth": smooth, "progress": not as_json}
+    if not Path(source).exists() and Path(source).parent != Path():  # names of shipped studies are no paths
+        raise maps.MapError(f"There is no pixel table and no study file at {source}. `arset ingest` makes a table.")
+    if not Path(source).exists() or source.endswith(".toml"):
+        study = load(source, [year] if year else None)
+        options["study"] = study
+        wanted = catalogue.find_scenes(study, cache=store(cache, study), progress=not as_json)
+    else:
+        wanted = source
+    trained = models.load(model_folder(model))
+    spark = None if master == "none" and not remote else engine.session(master, remote)
+    made = maps.predict(trained, wanted, start, out, spark=spark, **options)
+    kind = "SIMULATED: " if any(p.simulated for p in made) else ""
+    words = "\n".join(f"{p}\n  class map: {p.path()}" for p in made)
+    show([p.info | {"folder": str(p.folder)} for p in made], as_json, f"{kind}{words}")
