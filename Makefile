@@ -44,7 +44,7 @@ book: env data ## build the book: run the labs, write the site to _build/html
 
 .PHONY: test
 test: env ## run the tests, and those of the book where it is built
-	$(RUN) python -m pytest -n $(WORKERS) --dist loadscope -m "not browser and not live"
+	$(RUN) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not browser and not live"
 	@if [ -f $(SITE) ]; then $(MAKE) --no-print-directory check-book; fi
 
 .PHONY: check-book

@@ -6,7 +6,20 @@ from pathlib import Path
 
 import pytest
 
+# What takes longest goes first, so that no process is left with a lab while the others are done.
+LONGEST = ("test_labs", "test_ingest", "test_training", "test_simulate", "test_predict", "test_segmentation")
+
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+
+def pytest_collection_modifyitems(items):
+    """Processes share the work by module, for its fixtures' sake; each lab is a piece of its own."""
+    for item in items:
+        module = item.path.stem
+        alone = item.get_closest_marker("labs") is not None
+        item.add_marker(pytest.mark.xdist_group(item.name if alone else module))
+    rank = {module: i for i, module in enumerate(LONGEST)}
+    items.sort(key=lambda item: (rank.get(item.path.stem, len(rank)), item.get_closest_marker("labs") is None))
 
 
 @pytest.fixture(scope="session")
