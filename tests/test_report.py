@@ -294,3 +294,12 @@ def test_facts_print_as_a_page_of_text():
     words = str(ev.Facts.of(made(), repeats=20))
     for part in ("majority baseline", "By date of prediction", "Class by class", "Earliest date with an F1 of 0.8"):
         assert part in words
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--f1", 80), ("--start", 0), ("--start", 400), ("--side", "all", "--held-out", "box_1")]
+)
+def test_evaluate_refuses_a_slip_before_it_loads_anything(wrong, tmp_path):
+    done = CliRunner().invoke(cli.app, ["evaluate", "no_model", "no_table", "--out", str(tmp_path), *map(str, wrong)])
+    assert done.exit_code != 0
+    assert wrong[-2].lstrip("-").split("-")[0] in done.output + str(done.exception)

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a problem that the message explains, 2 a call that cannot 
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -23,6 +24,7 @@ for commands in (data, learn, groves):
 
 def main() -> None:
     """Run ``arset``; a problem of ours is one message and exit code 1, never a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says of the processor is no news here
     try:
         app()
     except (ValueError, RuntimeError, OSError) as problem:

@@ -66,9 +66,11 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for predictions and scores.")],
     study: Annotated[str | None, typer.Option(help="Study whose split names the side; --side all needs none.")] = None,
     side: Annotated[str, typer.Option(help="train, validation, test, or all: every row of the table.")] = "test",
-    start: Annotated[list[int] | None, typer.Option(help="Day of the year on which windows start; repeat.")] = None,
+    start: Annotated[
+        list[int] | None, typer.Option(min=1, max=366, help="Day of the year on which windows start; repeat.")
+    ] = None,
     held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test, as in training; repeat.")] = None,
-    f1: Annotated[float, typer.Option(help="F1 from which a crop counts as known.")] = 0.8,
+    f1: Annotated[float, typer.Option(min=0, max=1, help="F1 from which a crop counts as known.")] = 0.8,
     seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
     as_json: AsJson = False,
 ):
@@ -76,6 +78,8 @@ def evaluate(
     from arsetlib import evaluation, models, samples
     from arsetlib.training.run import digest
 
+    if side == "all" and held_out:
+        raise evaluation.EvaluationError("Expected --held-out with a side of the split, received it with --side all.")
     known = load(study, None) if study else None
     trained = models.load(model_folder(model), known)
     if side != "all" and known is None:
@@ -109,7 +113,7 @@ def report(
     folders: Annotated[list[Path], typer.Argument(help="What `arset evaluate` saved, of one model or several.")],
     out: Annotated[Path | None, typer.Option(help="The page, .html, or a folder; else beside the first.")] = None,
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
-    f1: Annotated[float, typer.Option(help="F1 from which a crop counts as known.")] = 0.8,
+    f1: Annotated[float, typer.Option(min=0, max=1, help="F1 from which a crop counts as known.")] = 0.8,
     seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
     as_json: AsJson = False,
 ):
