@@ -1,0 +1,1 @@
+"""The assignments, one module each. `arsetlib.grading` tells what a module holds."""
