@@ -57,7 +57,16 @@ cell holds `hw = grading.start("<key>", name="your name")`, a call with plain st
 import lazy_loader
 
 _HOMES = {
-    "homework": ("ASSIGNMENTS", "Homework", "HomeworkError", "check", "require", "start"),
+    "homework": (
+        "ASSIGNMENTS",
+        "Homework",
+        "HomeworkError",
+        "check",
+        "open_homework",
+        "read_start",
+        "require",
+        "start",
+    ),
     "questions": ("Asked", "Question", "Result", "Wrong", "assess"),
 }
 

@@ -143,14 +143,24 @@ def check(key: str, answer: Any) -> Result:
     return result
 
 
-def require(key: str, answer: Any) -> None:
+def require(key: str, answer: Any, hidden: str | Path | None = None) -> None:
     """Like `check`, for otter's test files: silent where the answer is right.
+
+    Args:
+        key: As for `check`.
+        answer: As for `check`.
+        hidden: Folder or zip of hidden checks to use instead of the public one.
 
     Raises:
         Wrong: It is not.
     """
     hw, question = _find(key)
-    result = assess(question, answer, hw)
+    checks = []
+    if hidden is not None:
+        from arsetlib.grading import hidden as store
+
+        checks = [check for name, check in store.load(hidden, hw.assignment).items() if name == question.key]
+    result = assess(question, answer, hw, *checks)
     if not result.ok:
         raise Wrong(result.message)
 
