@@ -40,6 +40,7 @@ def limit(limits):
 
 def serve(receive, send, ended):
     shell = None
+    send({"id": "ready", "value": None})
     while True:
         try:
             request = receive()

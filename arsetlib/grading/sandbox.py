@@ -1,4 +1,4 @@
-"""A process that can do no harm: bubblewrap's namespaces, limits of the system, and a watch over what those do not count.
+"""A process that can do no harm: bubblewrap's namespaces, limits of the system, a watch over what those do not count.
 
 What holds where is in `protection`. With bubblewrap (Linux) a learner's code sees `/usr`, Python, this library and the
 sample data, all read-only, and one folder in memory to write to; no network, no other process, no file of yours. It
@@ -8,6 +8,7 @@ processor time, memory, number of processes and of files, time by the clock.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -77,7 +78,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class View:
-    """What a submission sees of the machine, read-only: the data, and nothing of ``private`` even inside what it sees."""
+    """What a submission sees of the machine, read-only: the data; nothing of ``private``, even inside what it sees."""
 
     data: Path
     private: tuple[Path, ...] = ()
@@ -301,10 +302,8 @@ class Sandbox:
         if self.process.poll() is None:
             self.why, self._stopped = self.why or why, True
             if why_unprotected() and hasattr(os, "killpg"):
-                try:
+                with contextlib.suppress(OSError):
                     os.killpg(self.process.pid, signal.SIGKILL)
-                except OSError:
-                    pass
             self.process.kill()  # bwrap's end is that of all its processes
 
     def _listen(self) -> None:

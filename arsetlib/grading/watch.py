@@ -27,7 +27,7 @@ def over(pid: int, limits) -> str:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that descend from it. In a namespace an orphan's parent is the first process, so none is lost."""
+    """A process and all that descend from it; in a namespace an orphan's parent is the first process: none is lost."""
     found, new = [pid], [pid]
     while new and len(found) < 5000:
         one = new.pop()

@@ -1,0 +1,338 @@
+"""Grade a folder of submissions: several at a time, each in a sandbox, into one CSV and a log for each.
+
+    grades = grade("submissions", out="grades.csv")
+
+**One row for each notebook.** A learner who hands in an assignment twice, or whose name stands in two notebooks, has
+two rows; both say so, and the better one counts: so nobody can take another's points away by using their name.
+
+**The same submission gets the same marks.** What was graded is not run again while its bytes, the checks, the limits
+and the library are the same; so a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import selectors
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import arsetlib
+from arsetlib.grading import sandbox, submission, talk
+from arsetlib.grading.marking import Mark
+from arsetlib.grading.sandbox import Limits
+
+PATIENCE = {"read": 60.0, "prepare": 3600.0}  # seconds a worker may take for a stage; "mark" has that of the limits
+MAX_FAILED = 3  # submissions that could not be run, through no fault of theirs, before the batch stops
+GRACE = 60.0  # seconds for the checks themselves, beyond what the sandbox may take
+
+
+class GradeError(ValueError):
+    """A batch that cannot be graded as it was asked for."""
+
+
+@dataclass(frozen=True)
+class Grades:
+    """The marks of a batch.
+
+    Attributes:
+        marks: One for each notebook, by name.
+        path: The CSV.
+        logs: Folder of the logs.
+        reused: How many submissions had been graded before and were not run again.
+    """
+
+    marks: tuple[Mark, ...]
+    path: Path
+    logs: Path
+    reused: int
+
+    @property
+    def rows(self) -> list[dict]:
+        """The rows of the CSV: submission, learner, assignment, points of each question, total, of, reason, log."""
+        return list(_rows(self.marks))
+
+
+def grade(
+    folder: str | Path, *, out: str | Path = "grades.csv", hidden: str | Path | None = None,
+    data: str | Path | None = None, jobs: int | None = None, limits: Limits | None = None, trust: bool = False,
+    progress: bool = True,
+) -> Grades:  # fmt: skip
+    """Grade all notebooks and zips below a folder.
+
+    Args:
+        folder: Of the submissions; it may have one folder for each learner.
+        out: The CSV; logs go to a folder beside it, ``<name>-logs``.
+        hidden: Folder or zip of hidden checks; by default those of this repository, if there are any.
+        data: Folder of the sample data, made if missing; else the environment variable ARSET_DATA, else ``data``.
+        jobs: How many at a time; by default one for each core.
+        limits: What each submission may use.
+        trust: Run the submissions even where there is no sandbox.
+        progress: Show a bar.
+
+    Raises:
+        SandboxError: There is no sandbox on this machine and ``trust`` is False, or it stopped working.
+        GradeError: The folder or the hidden checks cannot be used.
+    """
+    sandbox.require(trust)
+    batch = _Batch(folder, out, hidden, data, limits or Limits(), trust)
+    jobs = max(1, min(jobs or len(_cores()), len(batch.waiting) or 1))
+    try:
+        with _Bar(len(batch.paths), batch.reused, progress) as bar:
+            for _ in batch.run(jobs):
+                bar.update()
+    finally:
+        marks = batch.marks()
+        _write_csv(batch.out, marks)
+    if batch.failed:
+        name, words = next(iter(batch.failed.items()))
+        raise sandbox.SandboxError(
+            f"{len(batch.failed)} submissions could not be run, one is {name}: {words} "
+            "What was graded is kept; run the same command to go on."
+        )
+    return Grades(tuple(marks), batch.out, batch.logs, batch.reused)
+
+
+class _Batch:
+    """The submissions of a folder: what is done, what waits, and the workers."""
+
+    def __init__(self, folder, out, hidden, data, limits: Limits, trust: bool):
+        self.folder, self.out = Path(folder).absolute(), Path(out).absolute()
+        self.logs = self.out.with_name(f"{self.out.stem}-logs")
+        data = Path(data or os.environ.get("ARSET_DATA") or "data").absolute()
+        if data.is_relative_to(self.folder):
+            raise GradeError(f"The sample data in {data} lie among the submissions. Keep them in another folder.")
+        data.mkdir(parents=True, exist_ok=True)
+        hidden = find_hidden(hidden)
+        try:
+            self.paths = submission.find(self.folder)
+        except submission.SubmissionError as problem:
+            raise GradeError(str(problem)) from None
+        self.logs.mkdir(parents=True, exist_ok=True)
+        private = [self.folder, self.out, self.logs, *([hidden] if hidden else [])]
+        self.settings = {
+            "folder": str(self.folder), "data": str(data), "private": [str(path) for path in private],
+            "hidden": hidden and str(hidden), "limits": asdict(limits), "trust": trust,
+        }  # fmt: skip
+        self.patience = PATIENCE | {"mark": limits.wall + GRACE}
+        checks = _fingerprint_of_checks(hidden, limits)
+        self.done: dict[str, list[Mark]] = {}
+        self.failed: dict[str, str] = {}
+        self.keys, self.waiting = {}, []
+        for path in self.paths:
+            name = str(path.relative_to(self.folder))
+            self.keys[name] = hashlib.sha256(f"{checks}\n{submission.fingerprint(path)}".encode()).hexdigest()
+            held = self.load(name)
+            if held is None:
+                self.waiting.append(name)
+            else:
+                self.done[name] = held
+        self.reused = len(self.done)
+
+    def run(self, jobs: int) -> Iterator[str]:
+        """Grade what waits; gives each name as it is finished. Stops all workers at its end, however that comes."""
+        todo, workers = list(reversed(self.waiting)), []
+        with selectors.DefaultSelector() as selector:
+            try:
+                while len(self.failed) < MAX_FAILED and (todo or any(worker.name for worker in workers)):
+                    workers = [worker for worker in workers if worker.process.poll() is None or worker.name]
+                    while todo and len(workers) < jobs:
+                        workers.append(_Worker(self.settings, selector))
+                    for worker in workers:
+                        if todo and not worker.name:
+                            worker.give(todo.pop())
+                    for key, _ in selector.select(timeout=0.5):
+                        if key.data.take():
+                            yield self.finish(key.data)
+                    for worker in workers:
+                        if worker.name and time.monotonic() - worker.since > self.patience[worker.stage]:
+                            worker.stop(f"it took over {self.patience[worker.stage]:g} s to {worker.stage} it")
+                            yield self.finish(worker)
+            finally:
+                for worker in workers:
+                    worker.stop("")
+
+    def finish(self, worker: _Worker) -> str:
+        """Keep what a worker found of its submission."""
+        name, found = worker.name, worker.found
+        worker.name, worker.found = "", None
+        if "failed" in found:
+            self.failed[name] = found["failed"]
+            return name
+        if "ended" in found:
+            reason = f"It could not be graded: {found['ended']}."
+            found = {"marks": [asdict(Mark(submission.clean(name), reason=reason))]}
+        marks = [Mark(**one) for one in found["marks"]]
+        self.save(name, marks)
+        self.done[name] = marks
+        return name
+
+    def load(self, name: str) -> list[Mark] | None:
+        """Marks of an earlier run, None where there are none for the same bytes and checks."""
+        try:
+            held = json.loads(self.place(name, ".json").read_text(encoding="utf-8"))
+            if held["key"] != self.keys[name]:
+                return None
+            return [Mark(**one) for one in held["marks"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, name: str, marks: list[Mark]) -> None:
+        log = "\n".join(one.log or f"{one.submission}: {one.reason}\n" for one in marks)
+        _write(self.place(name, ".log"), log)
+        for one in marks:
+            one.log = self.place(name, ".log").name
+        _write(self.place(name, ".json"), json.dumps({"key": self.keys[name], "marks": [asdict(m) for m in marks]}))
+
+    def place(self, name: str, ending: str) -> Path:
+        """Where a submission's log or marks are: never outside the folder, never that of another."""
+        words = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60]
+        return self.logs / f"{words}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:10]}{ending}"
+
+    def marks(self) -> list[Mark]:
+        """All that are known so far, in the order of the submissions, with a word where two are of one learner."""
+        order = [str(path.relative_to(self.folder)) for path in self.paths]
+        marks = [one for name in order for one in self.done.get(name, ())]
+        same = defaultdict(list)
+        for one in marks:
+            if one.learner and one.assignment:
+                same[one.learner, one.assignment].append(one)
+        for group in same.values():
+            for one in group:
+                others = [other.submission for other in group if other is not one]
+                if others:
+                    words = f"The same name and assignment also in {', '.join(others[:3])}: the better one counts"
+                    one.reason = "; ".join(filter(None, (one.reason, words)))
+        return marks
+
+
+class _Worker:
+    """A process that marks, see `arsetlib.grading.worker`."""
+
+    def __init__(self, settings: dict, selector):
+        self.name, self.stage, self.since, self.found, self.selector = "", "read", 0.0, None, selector
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "arsetlib.grading.worker", json.dumps(settings)], bufsize=0,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        selector.register(self.process.stdout, selectors.EVENT_READ, self)
+
+    def give(self, name: str) -> None:
+        self.name, self.stage, self.since = name, "read", time.monotonic()
+        try:
+            talk.send(self.process.stdin.fileno(), {"submission": name})
+        except talk.TalkError:
+            self.end()
+
+    def take(self) -> bool:
+        """Take a message; True where the submission is finished by it."""
+        try:
+            message = talk.receive(self.process.stdout.fileno())
+        except talk.TalkError:
+            return self.end()
+        if "stage" in message:
+            self.stage, self.since = message["stage"], time.monotonic()
+            return False
+        self.found = message
+        return True
+
+    def end(self) -> bool:
+        """The process has ended by itself: while it marked, or before it could."""
+        try:
+            words = self.process.stderr.read().decode(errors="replace").strip().rpartition("\n")[2][-300:]
+        except (OSError, ValueError):
+            words = ""
+        stage, had = self.stage, bool(self.name)
+        self.stop("")
+        words = words or f"exit code {self.process.returncode}"
+        self.found = {"ended": "reading it ended the process"} if stage != "prepare" else {"failed": words}
+        return had
+
+    def stop(self, why: str) -> None:
+        """End it; its sandbox ends with it."""
+        if not self.process.stdout.closed:
+            self.selector.unregister(self.process.stdout)
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            pipe.close()
+        self.found = {"ended": why}
+
+
+def find_hidden(hidden: str | Path | None) -> Path | None:
+    """Where the hidden checks are: what was asked for, else those of the repository this library is used from.
+
+    Raises:
+        GradeError: What was asked for does not exist.
+    """
+    if hidden is not None:
+        if not Path(hidden).exists():
+            raise GradeError(f"Expected a folder or a zip of hidden checks, found none at {hidden}.")
+        return Path(hidden).absolute()
+    own = Path(arsetlib.__file__).parent.parent / "homework" / "hidden"
+    return own if own.is_dir() else None
+
+
+def _fingerprint_of_checks(hidden: Path | None, limits: Limits) -> str:
+    """SHA-256 of all that marks depend on besides the submission."""
+    found = hashlib.sha256(f"{arsetlib.__version__} {sys.version_info[:2]} {sandbox.describe(limits)}".encode())
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    if hidden is not None:
+        files += sorted(hidden.rglob("*.py")) if hidden.is_dir() else [hidden]
+    for path in files:
+        found.update(f"\n{path.name}\n".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def _rows(marks) -> Iterator[dict]:
+    questions = sorted({key for one in marks for key in one.points}, key=lambda key: (len(key), key))
+    for one in marks:
+        row = {"submission": one.submission, "learner": one.learner, "assignment": one.assignment}
+        row |= {key: one.points.get(key, "") for key in questions}
+        why = [one.reason, *(f"{key}: {words}" for key, words in one.reasons.items())]
+        yield row | {"total": one.total, "of": one.of, "reason": " | ".join(filter(None, why)), "log": one.log}
+
+
+def _write_csv(path: Path, marks: list[Mark]) -> None:
+    import io
+
+    text = io.StringIO(newline="")
+    rows = list(_rows(marks))
+    columns = list(rows[0]) if rows else ["submission", "learner", "assignment", "total", "of", "reason", "log"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, text.getvalue())
+
+
+def _cell(value):
+    """A value as a spreadsheet shows it and never runs it: text that looks like a formula gets an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    value = submission.clean(value)
+    return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+    os.replace(part, path)
+
+
+def _cores() -> set[int] | range:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+
+
+def _Bar(total: int, done: int, progress: bool):
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, unit=" submissions", disable=not progress, leave=False)
