@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import re
 import shutil
 import sys
@@ -77,11 +76,11 @@ def test_{question}_hidden({answer}):
 
     require("{key}.{question}", {answer}, hidden="hidden")'''
 
-END = """## Hand in
-
-Run the notebook once more from its top (*Restart and run all*), save it, and hand in this one file, the `.ipynb`.
-
-Do you use otter-grader? `import otter; otter.Notebook(tests_dir="tests").check_all()` runs the same checks, whatever this notebook is called."""
+END = (
+    "## Hand in\n\nRun the notebook once more from its top (*Restart and run all*), save it, and hand in this one "
+    'file, the `.ipynb`.\n\nDo you use otter-grader? `import otter; otter.Notebook(tests_dir="tests").check_all()` '
+    "runs the same checks, whatever this notebook is called."
+)
 
 
 class MasterError(ValueError):
@@ -218,7 +217,7 @@ def _clean(path: Path, key: str, answers: dict[str, str] | None = None) -> bytes
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    return (json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    return (nbformat.writes(notebook).rstrip() + "\n").encode()
 
 
 def _leave_room(cells: list, answer: str) -> None:
