@@ -52,7 +52,7 @@ print(f"codes: {codes.shape} label codes, {codes.dtype}")
 #
 # - `codes`: a 2-D array of label codes;
 # - `code`: the one to measure;
-# - `side_m`: how wide a label pixel is, m. The Cropland Data Layer had 30 m pixels until 2023 and has had 10 m ones since, so 30 must not be built in.
+# - `side_m`: how wide a label pixel is, m. The Cropland Data Layer had pixels of 30 m until 2023 and has had pixels of 10 m since, so do not build 30 in.
 #
 # A code that the raster does not hold has 0 hectares.
 
@@ -142,20 +142,17 @@ def class_of(code, classes, excluded):
 
 # %%
 # BEGIN SOLUTION
-found, counts = np.unique(codes, return_counts=True)
+found, numbers = np.unique(codes, return_counts=True)
 rows = [
     (class_of(code, classes, excluded), count, hectares(codes, code, 30))
-    for code, count in zip(found.tolist(), counts.tolist(), strict=True)
+    for code, count in zip(found.tolist(), numbers.tolist(), strict=True)
 ]
-land = (
-    pd.DataFrame(rows, columns=["class", "pixels", "hectares"])
-    .query("`class` != 'left out'")
-    .groupby("class", as_index=False)
-    .sum()
-)
-land["percent"] = 100 * land["pixels"] / land["pixels"].sum()
+rows = pd.DataFrame(rows, columns=["class", "pixels", "hectares"])
+rows = rows[rows["class"] != "left out"]
+rows = rows.groupby("class", as_index=False).sum()
 # END SOLUTION
-land  # SOLUTION
+land = rows.assign(percent=100 * rows["pixels"] / rows["pixels"].sum())  # SOLUTION
+print(land)
 
 # %% [raw]
 # # END SOLUTION
@@ -281,10 +278,10 @@ frame = hw.table.to_pandas().query(
     f"area == '{hw.draw['area']}' and year == {hw.draw['table_year']}"
 )
 seen = np.frombuffer(b"".join(frame["scl"]), "u1")
-found, counts = np.unique(seen, return_counts=True)
+found, numbers = np.unique(seen, return_counts=True)
 # END SOLUTION
-scl_counts = dict(zip(found.tolist(), counts.tolist()))  # SOLUTION
-scl_counts
+scl_counts = dict(zip(found.tolist(), numbers.tolist(), strict=True))  # SOLUTION
+print(scl_counts)
 
 # %% [raw]
 # # END SOLUTION
@@ -373,8 +370,3 @@ rerun = (letter, digit)  # SOLUTION
 
 # %% [raw]
 # # END QUESTION
-
-# %% [markdown]
-# ## Done
-#
-# If every check says *right*, save the notebook and hand it in. `arset homework` in a terminal lists the assignments that are left.
