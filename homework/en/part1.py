@@ -46,7 +46,7 @@ print(f"codes: {codes.shape} label codes, {codes.dtype}")
 # name: q1
 
 # %% [markdown]
-# ## Question 1 · Hectares
+# ## Question 1 · Hectares (2 points)
 #
 # Write `hectares(codes, code, side_m)`. It returns how many hectares of a label raster have one code, as a number.
 #
@@ -79,7 +79,7 @@ def hectares(codes, code, side_m):
 # name: q2
 
 # %% [markdown]
-# ## Question 2 · From codes to classes
+# ## Question 2 · From codes to classes (4 points)
 #
 # The legend of your study folds more than a hundred codes into a few classes. Here it is as two plain Python values:
 
@@ -126,7 +126,7 @@ def class_of(code, classes, excluded):
 # name: q3
 
 # %% [markdown]
-# ## Question 3 · The land of your box
+# ## Question 3 · The land of your box (3 points)
 #
 # Make a table `land` of `codes`, your box in your year: a pandas DataFrame with one row for each class that occurs and the columns
 #
@@ -165,7 +165,7 @@ print(land)
 # name: q4
 
 # %% [markdown]
-# ## Question 4 · Which scenes to read
+# ## Question 4 · Which scenes to read (4 points)
 #
 # A catalogue answered with the list below. Each scene says its `day` (of the year), its `tile`, its `satellite`, the `cloud` cover in percent, and the number of its `processing`: where ESA has processed an image again, both versions are listed, and the higher number is the newer one.
 
@@ -210,7 +210,7 @@ def keep_scenes(scenes, max_cloud):
 # name: q5
 
 # %% [markdown]
-# ## Question 5 · The longest gap
+# ## Question 5 · The longest gap (3 points)
 #
 # Two satellites pass every five days together, and yet a pixel can stay unseen for weeks. This is one pixel of your pixel table:
 
@@ -258,7 +258,7 @@ print("strict filter:", longest_gap(day, scl, [3, 10]), "days")
 # name: q6
 
 # %% [markdown]
-# ## Question 6 · Ask the table
+# ## Question 6 · Ask the table (3 points)
 #
 # `hw.table` is a pixel table as Lab 1 makes it: one row a pixel and year, the scene classes of its images in the byte string `scl`, one byte each. You need one area and one year of it:
 
@@ -297,7 +297,7 @@ print(scl_counts)
 # name: q7
 
 # %% [markdown]
-# ## Question 7 · How to store it
+# ## Question 7 · How to store it (2 points)
 #
 # In which form would you keep a table that a training job reads again and again? Choose one form, and the one reason that carries the choice.
 
@@ -335,7 +335,7 @@ layout = (letter, digit)  # SOLUTION
 # name: q8
 
 # %% [markdown]
-# ## Question 8 · The job stopped
+# ## Question 8 · The job stopped (3 points)
 
 # %%
 chunks, done = hw.draw["chunks"], hw.draw["done"]

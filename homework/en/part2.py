@@ -43,7 +43,7 @@ print(f"{table.num_rows} rows; yours is row {row}, {label}")
 # name: q1
 
 # %% [markdown]
-# ## Question 1 · Count before you compute
+# ## Question 1 · Count before you compute (3 points)
 #
 # A colleague plans a loader. These are its sizes:
 
@@ -111,7 +111,7 @@ shapes = {
 # name: q2
 
 # %% [markdown]
-# ## Question 2 · Bytes to arrays
+# ## Question 2 · Bytes to arrays (3 points)
 #
 # Write `decode(text, bands, little_endian)`. It turns the byte string `bands` of a row back into an array of shape (images, bands).
 #
@@ -152,7 +152,7 @@ print("your row:", None if bands is None else np.shape(bands))
 # name: q3
 
 # %% [markdown]
-# ## Question 3 · Which step?
+# ## Question 3 · Which step? (3 points)
 #
 # Write `step_of(day, start, window_days, step_days)`. It returns the number of the step into which one day falls, counted from 0.
 #
@@ -181,7 +181,7 @@ def step_of(day, start, window_days, step_days):
 # name: q4
 
 # %% [markdown]
-# ## Question 4 · The window
+# ## Question 4 · The window (5 points)
 #
 # Write `window(day, bands, start, window_days, step_days, seed=None)`. It puts the images of one row on a regular calendar and returns a pair `x, seen`:
 #
@@ -235,7 +235,7 @@ print("your window:", window(day, bands, start, 120, 5))
 # name: q5
 
 # %% [markdown]
-# ## Question 5 · Statistics first
+# ## Question 5 · Statistics first (4 points)
 #
 # Write `scaled(train, train_seen, x, seen)`. It returns `x`, normalised band by band: minus the mean, divided by the standard deviation (as `np.std` gives it).
 #
@@ -268,7 +268,7 @@ def scaled(train, train_seen, x, seen):
 # name: q6
 
 # %% [markdown]
-# ## Question 6 · When nothing grows
+# ## Question 6 · When nothing grows (4 points)
 #
 # Write `class_in_window(name, day, scl, start, window_days, crops)`: the class of a row in one window.
 #
@@ -303,7 +303,7 @@ def class_in_window(name, day, scl, start, window_days, crops):
 # name: q7
 
 # %% [markdown]
-# ## Question 7 · Label counts of a training side
+# ## Question 7 · Label counts of a training side (3 points)
 #
 # Split your table so that nothing leaks: your training side has the rows of one year whose block is *not* held out.
 
@@ -352,7 +352,7 @@ print(counts)
 # name: q8
 
 # %% [markdown]
-# ## Question 8 · Who waits for whom?
+# ## Question 8 · Who waits for whom? (3 points)
 
 # %%
 print(
