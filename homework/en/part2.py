@@ -91,12 +91,12 @@ shapes = {
 # END SOLUTION
 """ # BEGIN PROMPT
 shapes = {
-    "x": ...,
-    "y": ...,
-    "batches": ...,
-    "last": ...,
-    "passes": ...,
-    "clear": ...,
+    "x": None,
+    "y": None,
+    "batches": None,
+    "last": None,
+    "passes": None,
+    "clear": None,
 }
 """ # END PROMPT
 
@@ -142,6 +142,7 @@ def decode(text, bands, little_endian):
 # %%
 bands = decode(table["bands"][row].as_py(), 12, little_endian=True)
 day, scl, _ = pixels.series(table, row)
+day = day.astype(int)  # 16 bits without sign know no number below 0
 print("your row:", None if bands is None else np.shape(bands))
 
 # %% [raw]
@@ -332,7 +333,7 @@ new_year = int(np.datetime64(f"{d['year']}-01-01").astype(int))
 names = []
 for i in np.flatnonzero(mine):
     day_i, scl_i, _ = pixels.series(table, i)
-    window_i = day_i, scl_i, new_year + d["start_day"] - 1, 120
+    window_i = day_i.astype(int), scl_i, new_year + d["start_day"] - 1, 120
     names.append(class_in_window(keys[class_numbers[i]], *window_i, crops))
 # END SOLUTION
 counts = pd.Series(names).value_counts().to_dict()  # SOLUTION

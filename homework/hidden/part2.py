@@ -55,7 +55,7 @@ def window(ask, hw):
     for images, bands, window_days, step_days in ((40, 4, 60, 10), (12, 1, 45, 5), (1, 12, 120, 5), (0, 12, 120, 5),
                                                   (9, 2, 30, 30)):  # fmt: skip
         start = int(rng.integers(17_000, 19_000))
-        day = np.sort(rng.integers(start - 10, start + window_days + 10, images)).astype(np.uint16)
+        day = np.sort(rng.integers(start - 10, start + window_days + 10, images))
         values = rng.integers(1, 9_000, (images, bands)).astype(np.uint16)
         held = plain_window(day, values, start, window_days, step_days)
         of = f"a window of {window_days} days in steps of {step_days} with {images} images of {bands} bands"
@@ -106,7 +106,7 @@ def class_in_window(ask, hw):
     for _ in range(60):
         size = int(rng.integers(0, 7))
         day, scl = (
-            np.sort(rng.integers(0, 90, size)).astype(np.uint16),
+            np.sort(rng.integers(0, 90, size)),
             rng.choice([3, 4, 5, 10], size).astype(np.uint8),
         )
         name = str(rng.choice(["maize", "winter crops", "corn", "wet"]))

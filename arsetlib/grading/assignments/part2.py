@@ -49,7 +49,8 @@ def change_reasons(wait: float, work: float) -> dict[str, str]:
 
 def draw(rng) -> dict:
     """A learner's own numbers."""
-    step, steps = int(rng.choice([5, 6, 10, 15])), int(rng.integers(9, 25))
+    step = int(rng.choice([5, 6, 10, 15]))
+    steps = int(rng.integers(9, min(24, 240 // step) + 1))
     batch = int(rng.choice([32, 64, 128, 256, 512]))
     rows = batch * int(rng.integers(6, 30)) + int(rng.integers(3, batch - 2))
     work = float(rng.integers(30, 61)) / 10
@@ -194,7 +195,7 @@ def _own_window(ask, hw, hint: str) -> None:
     day, _, bands = pixels.series(hw.table, row)
     start = own_start(hw, hw.table["year"][row].as_py())
     right = samples.window(pixels.ragged(hw.table), season, np.array([start]), rows=np.array([row]), choose="first")
-    x, seen = window_pair(ask(day, bands, start, WINDOW, STEP, None), season.steps, 12, "your row", hint)
+    x, seen = window_pair(ask(day.astype(int), bands, start, WINDOW, STEP, None), season.steps, 12, "your row", hint)
     equal(seen.astype(bool), right.seen[0], of="seen of your row", hint=hint)
     equal(x, right.x[0].astype(float), of="x of your row", tol=0.5, hint=hint)
 
