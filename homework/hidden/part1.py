@@ -17,7 +17,7 @@ def hectares(ask, hw):
             expected = sum(int(v) == code for v in raster.ravel()) * side_m * side_m / 10_000
             value = number(ask(raster, code, side_m))
             if abs(value - expected) > 1e-9:
-                raise Wrong(f"Other data: expected {expected:g} ha of code {code} in a raster of shape {raster.shape} "
+                raise Wrong(f"Expected {expected:g} ha of code {code} in a raster of shape {raster.shape} "
                             f"with pixels of {side_m} m, received {value:g}.")  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def class_of(ask, hw):
             if expected is None:
                 part1.refuses(ask, (code, classes, excluded), f"code {code} of another legend, which does not know it,")
             elif (value := ask(code, classes, excluded)) != expected:
-                raise Wrong(f"Another legend: expected class_of({code}, {classes}, {excluded}) to be {expected!r}, "
+                raise Wrong(f"Expected class_of({code}, {classes}, {excluded}) to be {expected!r}, "
                             f"received {value!r}. Take classes and exclusions from the arguments alone.")  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def keep_scenes(ask, hw):
         expected = sorted(s["id"] for s in newest.values() if s["cloud"] <= limit)
         received = ask(scenes, limit)
         if not isinstance(received, list | tuple | set | np.ndarray) or sorted(map(str, received)) != expected:
-            raise Wrong(f"Another list, at most {limit} % cloud: expected {expected}, received {received}.")
+            raise Wrong(f"Expected, with at most {limit} % cloud, {expected}, received {received}.")
 
 
 def longest_gap(ask, hw):
@@ -89,7 +89,7 @@ def longest_gap(ask, hw):
                 last = int(when)
         value = number(ask(np.array(day, np.uint16), np.array(scl, np.uint8), drop))
         if value != expected:
-            raise Wrong(f"Other data: {len(day)} observations, classes {drop} dropped: expected a longest gap of "
+            raise Wrong(f"Expected of {len(day)} observations, classes {drop} dropped, a longest gap of "
                         f"{expected} days, received {value:g}.")  # fmt: skip
 
 

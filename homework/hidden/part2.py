@@ -36,7 +36,7 @@ def step_of(ask, hw):
             value = number(ask(start + since, start, window_days, step_days))
             if value != expected:
                 raise Wrong(
-                    f"Another season: expected day {since} of a window of {window_days} days in steps of {step_days} "
+                    f"Expected day {since} of a window of {window_days} days in steps of {step_days} "
                     f"to fall into step {expected}, received {value:g}."
                 )
 
@@ -115,7 +115,7 @@ def class_in_window(ask, hw):
         expected = part2.BARE if name in crops and 4 not in last else name
         value = ask(name, day, scl, start, window_days, crops)
         if value != expected:
-            raise Wrong(f"Another legend, whose crops are {crops}: expected {expected!r} for {name}, images on days "
+            raise Wrong(f"Expected, where the crops are {crops}, {expected!r} for {name}, images on days "
                         f"{day.tolist()} of classes {scl.tolist()}, a window of {window_days} days from day {start}, "
                         f"received {value!r}.")  # fmt: skip
 
