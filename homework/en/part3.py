@@ -318,9 +318,8 @@ by_start
 # Your scores for the window from day 106, by your function of question 5:
 
 # %%
-summer = mine[mine["start"] == 106]
-summer = scores(*summer[["truth", "predicted"]].to_numpy().T, len(names))
-print({key: round(summer[key], 3) for key in ("accuracy", "macro_f1")})
+summer = mine[mine["start"] == 106][["truth", "predicted"]].to_numpy()
+print(scores(*summer.T, len(names)))
 
 # %% [raw]
 # # END QUESTION
@@ -401,7 +400,8 @@ def area_with_interval(counts, mapped_ha, k):
     ha = np.asarray(mapped_ha)[there]
     estimate = (ha * p).sum()
     half = 1.96 * np.sqrt((ha**2 * p * (1 - p) / (visits[there] - 1)).sum())
-    return estimate, max(estimate - half, 0), estimate + half
+    ends = estimate, max(estimate - half, 0), estimate + half
+    return tuple(round(float(end), 2) for end in ends)
     # END SOLUTION
 
 
@@ -416,13 +416,8 @@ visits = hw.draw["visits"]
 counts, mapped_ha = np.array(visits["counts"]), np.array(visits["mapped_ha"])
 print(pd.DataFrame(counts).rename_axis("truth", axis=0).to_string())
 for k, mapped in enumerate(mapped_ha):
-    estimate, low, high = area_with_interval(counts, mapped_ha, k)
-    print(f"class {k}: mapped {mapped:,.0f} ha, estimated {estimate:,.0f} ha ({low:,.0f} to {high:,.0f})")
+    print(f"class {k}, {mapped:,.0f} ha on the map:", end=" ")
+    print(area_with_interval(counts, mapped_ha, k))
 
 # %% [raw]
 # # END QUESTION
-
-# %% [markdown]
-# ## Done
-#
-# If every check says *right*, save the notebook and hand it in. `arset homework` in a terminal lists the assignments that are left.
