@@ -708,8 +708,8 @@ assert from_duckdb["pixel_years"].tolist() == from_spark["pixel_years"].tolist()
 # %% tags=["hide-cell"]
 # Solution
 seen = duckdb.sql("""
-    SELECT area, year, sum(num_images) AS observations,
-           sum(octet_length(scl)) AS bytes_of_scl, max(num_images) AS most
+    SELECT area, year, sum(num_images)::bigint AS observations,
+           sum(octet_length(scl))::bigint AS bytes_of_scl, max(num_images) AS most
     FROM pixels GROUP BY area, year ORDER BY area, year
 """).df()
 maps.show(seen, "Observations per area and year, by DuckDB")
