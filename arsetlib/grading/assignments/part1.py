@@ -241,8 +241,9 @@ def keep_scenes(ask, hw) -> None:
         {"id": "a2", "day": 100, "tile": "15SXT", "satellite": "S2A", "cloud": 12, "processing": 2},
         {"id": "b1", "day": 100, "tile": "15SYT", "satellite": "S2A", "cloud": 30, "processing": 1},
         {"id": "c1", "day": 105, "tile": "15SXT", "satellite": "S2B", "cloud": 31, "processing": 1},
+        {"id": "d1", "day": 100, "tile": "15SYT", "satellite": "S2B", "cloud": 3, "processing": 2},
     ]
-    _kept_right(ask(few, 30), few, 30, "a list of four", hint)
+    _kept_right(ask(few, 30), few, 30, "a list of five", hint)
     limit = hw.draw["max_cloud"]
     _kept_right(ask(hw.draw["scenes"], limit), hw.draw["scenes"], limit, "your list", hint)
 
