@@ -39,6 +39,12 @@ def grade(
         typer.echo(sandbox.protection(), err=True)
         if grader.find_hidden(hidden) is None:
             typer.echo("No hidden checks: public ones only. Name a folder or a zip with --hidden.", err=True)
-    found = grader.grade(folder, out=out, hidden=hidden, jobs=jobs, limits=limits, trust=trust, progress=not as_json)
+    try:
+        found = grader.grade(
+            folder, out=out, hidden=hidden, jobs=jobs, limits=limits, trust=trust, progress=not as_json
+        )
+    except KeyboardInterrupt:
+        typer.echo("arset: stopped; what was finished is kept, run the same command to go on.", err=True)
+        raise typer.Exit(130) from None
     report = {"csv": str(found.path), "logs": str(found.logs), "notebooks": len(found.marks), "reused": found.reused}
     show(report, as_json, f"{len(found.marks)} notebooks in {found.path}, their logs in {found.logs}")

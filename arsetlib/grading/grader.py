@@ -11,7 +11,7 @@ and the library are the same; so a stopped run goes on where it was.
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import hashlib
 import json
 import os
@@ -19,46 +19,30 @@ import re
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import arsetlib
 from arsetlib.grading import sandbox, submission, talk
+from arsetlib.grading.grades import Grades, write, write_csv
 from arsetlib.grading.marking import Mark
 from arsetlib.grading.sandbox import Limits
 
-PATIENCE = {"read": 60.0, "prepare": 3600.0}  # seconds a worker may take for a stage; "mark" has that of the limits
+PATIENCE = {
+    "start": 300.0,
+    "read": 60.0,
+    "prepare": 3600.0,
+}  # seconds a worker may take for a stage; "mark" has that of the limits
 MAX_FAILED = 3  # submissions that could not be run, through no fault of theirs, before the batch stops
 GRACE = 60.0  # seconds for the checks themselves, beyond what the sandbox may take
 
 
 class GradeError(ValueError):
     """A batch that cannot be graded as it was asked for."""
-
-
-@dataclass(frozen=True)
-class Grades:
-    """The marks of a batch.
-
-    Attributes:
-        marks: One for each notebook, by name.
-        path: The CSV.
-        logs: Folder of the logs.
-        reused: How many submissions had been graded before and were not run again.
-    """
-
-    marks: tuple[Mark, ...]
-    path: Path
-    logs: Path
-    reused: int
-
-    @property
-    def rows(self) -> list[dict]:
-        """The rows of the CSV: submission, learner, assignment, points of each question, total, of, reason, log."""
-        return list(_rows(self.marks))
 
 
 def grade(
@@ -91,7 +75,7 @@ def grade(
                 bar.update()
     finally:
         marks = batch.marks()
-        _write_csv(batch.out, marks)
+        write_csv(batch.out, marks)
     if batch.failed:
         name, words = next(iter(batch.failed.items()))
         raise sandbox.SandboxError(
@@ -154,23 +138,23 @@ class _Batch:
                             yield self.finish(key.data)
                     for worker in workers:
                         if worker.name and time.monotonic() - worker.since > self.patience[worker.stage]:
-                            worker.stop(f"it took over {self.patience[worker.stage]:g} s to {worker.stage} it")
+                            worker.give_up(f"it took over {self.patience[worker.stage]:g} s to {worker.stage} it")
                             yield self.finish(worker)
             finally:
                 for worker in workers:
-                    worker.stop("")
+                    worker.stop()
 
     def finish(self, worker: _Worker) -> str:
         """Keep what a worker found of its submission."""
-        name, found = worker.name, worker.found
-        worker.name, worker.found = "", None
-        if "failed" in found:
-            self.failed[name] = found["failed"]
+        name, marks = worker.name, worker.marks
+        worker.name = ""
+        if worker.failed:
+            self.failed[name] = worker.failed
             return name
-        if "ended" in found:
-            reason = f"It could not be graded: {found['ended']}."
-            found = {"marks": [asdict(Mark(submission.clean(name), reason=reason))]}
-        marks = [Mark(**one) for one in found["marks"]]
+        if worker.ended:
+            unread = worker.unread or Mark(submission.clean(name))
+            unread.reason = f"It could not be graded: {worker.ended}"
+            marks = [*marks, unread]
         self.save(name, marks)
         self.done[name] = marks
         return name
@@ -187,10 +171,10 @@ class _Batch:
 
     def save(self, name: str, marks: list[Mark]) -> None:
         log = "\n".join(one.log or f"{one.submission}: {one.reason}\n" for one in marks)
-        _write(self.place(name, ".log"), log)
+        write(self.place(name, ".log"), log)
         for one in marks:
             one.log = self.place(name, ".log").name
-        _write(self.place(name, ".json"), json.dumps({"key": self.keys[name], "marks": [asdict(m) for m in marks]}))
+        write(self.place(name, ".json"), json.dumps({"key": self.keys[name], "marks": [asdict(m) for m in marks]}))
 
     def place(self, name: str, ending: str) -> Path:
         """Where a submission's log or marks are: never outside the folder, never that of another."""
@@ -215,56 +199,75 @@ class _Batch:
 
 
 class _Worker:
-    """A process that marks, see `arsetlib.grading.worker`."""
+    """A process that marks, see `arsetlib.grading.worker`.
+
+    Attributes:
+        name: Submission that it works on; empty where it waits.
+        stage: What it does: start, read, prepare or mark; ``since`` when.
+        marks: Of this submission's notebooks.
+        unread: The mark of the notebook it works on, should that end it.
+        failed: Why the submission could not be run, through no fault of its own.
+        ended: Why the process was ended by the submission.
+    """
 
     def __init__(self, settings: dict, selector):
-        self.name, self.stage, self.since, self.found, self.selector = "", "read", 0.0, None, selector
+        self.selector, self.words = selector, tempfile.TemporaryFile()  # noqa: SIM115 -- closed by stop
+        self._expect("")
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "arsetlib.grading.worker", json.dumps(settings)], bufsize=0,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, start_new_session=True,
         )  # fmt: skip
         selector.register(self.process.stdout, selectors.EVENT_READ, self)
 
+    def _expect(self, name: str) -> None:
+        self.name, self.stage, self.since = name, "start", time.monotonic()
+        self.marks, self.unread, self.failed, self.ended = [], None, "", ""
+
     def give(self, name: str) -> None:
-        self.name, self.stage, self.since = name, "read", time.monotonic()
-        try:
+        """Let it mark a submission."""
+        self._expect(name)
+        with contextlib.suppress(talk.TalkError):  # then it has ended, and `take` finds out
             talk.send(self.process.stdin.fileno(), {"submission": name})
-        except talk.TalkError:
-            self.end()
 
     def take(self) -> bool:
         """Take a message; True where the submission is finished by it."""
         try:
             message = talk.receive(self.process.stdout.fileno())
         except talk.TalkError:
-            return self.end()
+            return self._end()
         if "stage" in message:
             self.stage, self.since = message["stage"], time.monotonic()
-            return False
-        self.found = message
-        return True
+            self.unread = Mark(**message["unread"]) if "unread" in message else None
+        elif "mark" in message:
+            self.marks.append(Mark(**message["mark"]))
+            self.stage, self.since, self.unread = "read", time.monotonic(), None
+        self.failed = message.get("failed", "")
+        return "failed" in message or "done" in message
 
-    def end(self) -> bool:
+    def _end(self) -> bool:
         """The process has ended by itself: while it marked, or before it could."""
-        try:
-            words = self.process.stderr.read().decode(errors="replace").strip().rpartition("\n")[2][-300:]
-        except (OSError, ValueError):
-            words = ""
-        stage, had = self.stage, bool(self.name)
-        self.stop("")
-        words = words or f"exit code {self.process.returncode}"
-        self.found = {"ended": "reading it ended the process"} if stage != "prepare" else {"failed": words}
+        self.words.seek(0)
+        words = self.words.read().decode(errors="replace").strip().rpartition("\n")[2][-300:]
+        had = bool(self.name)
+        self.give_up(f"reading it ended the grader's own process ({words or 'no words'})")
         return had
 
-    def stop(self, why: str) -> None:
+    def give_up(self, why: str) -> None:
+        """End it: by fault of the submission, once that is being read."""
+        self.stop()
+        if self.stage in ("start", "prepare"):
+            self.failed = why
+        else:
+            self.ended = why
+
+    def stop(self) -> None:
         """End it; its sandbox ends with it."""
         if not self.process.stdout.closed:
             self.selector.unregister(self.process.stdout)
         self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+        for pipe in (self.process.stdin, self.process.stdout, self.words):
             pipe.close()
-        self.found = {"ended": why}
 
 
 def find_hidden(hidden: str | Path | None) -> Path | None:
@@ -290,42 +293,6 @@ def _fingerprint_of_checks(hidden: Path | None, limits: Limits) -> str:
     for path in files:
         found.update(f"\n{path.name}\n".encode() + path.read_bytes())
     return found.hexdigest()
-
-
-def _rows(marks) -> Iterator[dict]:
-    questions = sorted({key for one in marks for key in one.points}, key=lambda key: (len(key), key))
-    for one in marks:
-        row = {"submission": one.submission, "learner": one.learner, "assignment": one.assignment}
-        row |= {key: one.points.get(key, "") for key in questions}
-        why = [one.reason, *(f"{key}: {words}" for key, words in one.reasons.items())]
-        yield row | {"total": one.total, "of": one.of, "reason": " | ".join(filter(None, why)), "log": one.log}
-
-
-def _write_csv(path: Path, marks: list[Mark]) -> None:
-    import io
-
-    text = io.StringIO(newline="")
-    rows = list(_rows(marks))
-    columns = list(rows[0]) if rows else ["submission", "learner", "assignment", "total", "of", "reason", "log"]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, text.getvalue())
-
-
-def _cell(value):
-    """A value as a spreadsheet shows it and never runs it: text that looks like a formula gets an apostrophe."""
-    if not isinstance(value, str):
-        return value
-    value = submission.clean(value)
-    return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-    os.replace(part, path)
 
 
 def _cores() -> set[int] | range:

@@ -127,7 +127,10 @@ class _Asking:
         limits = self.sandbox.limits
         wall = 2 * limits.seconds
         try:
-            told = self.ask({"do": "run", "cells": list(cells), "seconds": limits.seconds, "wall": wall}, wall + 15)
+            told = self.ask(
+                {"do": "run", "cells": list(cells), "seconds": limits.seconds, "wall": wall},
+                wall + max(2.0, limits.seconds / 4),
+            )
         except Wrong:
             return
         told = told.get("value")
@@ -135,10 +138,10 @@ class _Asking:
             return self.broken()
         stopped, failed = told.get("stopped"), told.get("failed")
         if isinstance(failed, list):
-            pairs = [pair for pair in failed[:100] if isinstance(pair, list) and len(pair) == 2]
-            self.failed = [f"Cell {clean(str(number))[:9]}: {clean(str(text))[:500]}" for number, text in pairs]
-        if type(stopped) is int:
-            self.notes.append(f"Cell {stopped:.0f} was stopped: the notebook took over {limits.seconds:g} s")
+            pairs = [pair for pair in failed[:100] if isinstance(pair, list) and list(map(type, pair)) == [int, str]]
+            self.failed = [f"Cell {number % 10_000}: {clean(text)[:500]}" for number, text in pairs]
+        if type(stopped) is int and 0 < stopped <= len(cells):
+            self.notes.append(f"Cell {stopped} was stopped: the notebook took over {limits.seconds:g} s")
         if self.failed:
             self.notes.append(self.failed[0] + (f" (and {len(self.failed) - 1} more)" if self.failed[1:] else ""))
 
@@ -148,7 +151,7 @@ class _Asking:
         Raises:
             Wrong: It is no plain value, or the process has ended.
         """
-        reply = self.ask({"do": "get", "name": name}, 20)
+        reply = self.ask({"do": "get", "name": name}, 5 + self.sandbox.limits.seconds / 4)
         if "no" in reply:
             raise Wrong(f"{name}: {reply['text']}")
         return _decoded(reply["value"], name)

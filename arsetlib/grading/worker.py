@@ -49,7 +49,8 @@ class Worker:
 
     Args:
         settings: "folder", "data", "private", "hidden", "limits", "trust".
-        tell: Takes messages: ``{"stage": …}``, at the end ``{"marks": […]}`` or ``{"failed": words}``.
+        tell: Takes messages: ``{"stage": …}``, ``{"mark": …}`` for each notebook, at the end ``{"done": True}`` or
+            ``{"failed": words}``.
     """
 
     def __init__(self, settings: dict, tell):
@@ -63,12 +64,13 @@ class Worker:
         """Mark the notebooks of one submission."""
         self.tell({"stage": "read"})
         try:
-            marks = [self.one(submission, notebook) for notebook in read(self.folder / submission)]
+            for notebook in read(self.folder / submission):
+                self.tell({"mark": asdict(self.one(submission, notebook))})
         except SubmissionError as problem:
-            marks = [Mark(clean(submission), reason=str(problem))]
+            self.tell({"mark": asdict(Mark(clean(submission), reason=str(problem)))})
         except (SandboxError, HomeworkError) as problem:
             return self.tell({"failed": str(problem)})
-        self.tell({"marks": [asdict(one) for one in marks]})
+        self.tell({"done": True})
 
     def one(self, submission: str, notebook: Notebook) -> Mark:
         name = clean(submission) + (f"/{clean(notebook.inside)}" if notebook.inside else "")
@@ -78,7 +80,8 @@ class Worker:
         checks, files = self.prepare(notebook.assignment)
         hw = open_homework(notebook.assignment, notebook.learner, self.data)
         view = View(self.data, self.private, files)
-        self.tell({"stage": "mark"})
+        unread = Mark(name, notebook.learner, notebook.assignment, of=sum(q.points for q in hw.questions))
+        self.tell({"stage": "mark", "unread": asdict(unread)})
         if not self.trust:
             return mark(name, notebook, hw, checks, self.limits, view)
         with tempfile.TemporaryDirectory(prefix="arset-grade-", ignore_cleanup_errors=True) as scratch:
@@ -100,13 +103,14 @@ def find_fonts() -> dict[str, str]:
     """Matplotlib's list of fonts, which takes seconds to make: a file here, and its name in the sandbox."""
     try:
         import matplotlib
-        from matplotlib import font_manager
     except ImportError:
         return {}
-    made = Path(matplotlib.get_cachedir()) / f"fontlist-v{font_manager.FontManager.__version__}.json"
-    if not made.is_file() or not os.stat(made).st_mode & 0o004:
-        return {}
-    return {str(made): f"{SCRATCH}/.matplotlib/{made.name}"}
+    made = sorted(Path(matplotlib.get_cachedir()).glob("fontlist-v*.json"))
+    if not made:
+        from matplotlib import font_manager  # noqa: F401 -- makes it
+
+        made = sorted(Path(matplotlib.get_cachedir()).glob("fontlist-v*.json"))
+    return {str(path): f"{SCRATCH}/.matplotlib/{path.name}" for path in made if os.stat(path).st_mode & 0o004}
 
 
 if __name__ == "__main__":
