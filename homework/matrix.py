@@ -63,40 +63,35 @@ def page() -> str:
     for key, objective in objectives.load().items():
         if key[0] != part:
             part = key[0]
-            lines += ["", f"## {PARTS[part]}", "", "| | A learner can… | taught in | practised in | asked in |"]
+            lines += [
+                "",
+                f"## {PARTS[part]}",
+                "",
+                "| | A learner can… | taught in | practised in | asked in the homework of |",
+            ]
             lines += ["|---|---|---|---|---|"]
-        practice = [f"{name(ref)}, exercise {ref.split()[1]}" for ref in objective.exercises]
-        practice += [f"{name(ref)}, Predict {ref.split()[1]}" for ref in objective.predicts]
-        taught = [f"{name(ref)}, {title(ref, labs)}" for ref in objective.sections]
-        lines.append(f"| {key} | {objective.can} | {cell(taught)} | {cell(practice)} | {cell(questions(asked[key]))} |")
+        practice = [(ref, f"exercise {ref.split()[1]}") for ref in objective.exercises]
+        practice += [(ref, f"Predict {ref.split()[1]}") for ref in objective.predicts]
+        taught = cell([(ref, title(ref, labs)) for ref in objective.sections], labs)
+        asks = cell([(ref.replace(".", " "), ref.split(".")[1]) for ref in asked[key]])
+        lines.append(f"| {key} | {objective.can} | {taught} | {cell(practice)} | {asks} |")
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
-
-
-def name(reference: str) -> str:
-    return LABS[reference.split()[0]][0]
 
 
 def title(reference: str, labs: dict) -> str:
     lab, number = reference.split()
-    heading = f"{number}. {labs[lab][number]}" if lab in labs else f"section {number}"
-    return f"[{heading}](../../labs/en/{LABS[lab][1]})" if lab in labs else heading
+    return f"{number}. {labs[lab][number]}" if lab in labs else f"section {number}"
 
 
-def questions(references: list[str]) -> list[str]:
-    found: dict[str, list[str]] = {}
-    for reference in references:
-        assignment, question = reference.split(".")
-        found.setdefault(assignment, []).append(question)
-    return [f"`{assignment}` {', '.join(asked)}" for assignment, asked in found.items()]
-
-
-def cell(parts: list[str]) -> str:
-    """Parts of one cell; a name that the part before has too is left out."""
-    said, before = [], ""
-    for part in parts:
-        head, _, rest = part.partition(", ")
-        said.append(rest if rest and head == before else part)
-        before = head
+def cell(parts: list[tuple[str, str]], linked=()) -> str:
+    """What stands in one cell, each lab named once: "Lab 1: exercise 2, Predict 2; Lab 2: …"."""
+    by_lab: dict[str, list[str]] = {}
+    for reference, words in parts:
+        by_lab.setdefault(reference.split()[0], []).append(words)
+    said = []
+    for lab, words in by_lab.items():
+        name, stem = LABS[lab]
+        said.append(f"{f'[{name}](../../labs/en/{stem})' if lab in linked else name}: {', '.join(words)}")
     return "; ".join(said)
 
 
