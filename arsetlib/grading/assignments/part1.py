@@ -162,7 +162,7 @@ def hectares(ask, hw) -> None:
 
 def class_of(ask, hw) -> None:
     classes, excluded = legend(hw.study)
-    hint = "Lab 1, section 5, and Lab 2, section 8"
+    hint = "Lab 1, section 5"
     names = {1: "Corn", 3: "Rice", 21: "Barley", 227: "Lettuce", 229: "Pumpkins", 190: "Woody Wetlands"}
     for code, expected in {1: "corn", 3: "rice", 190: "uncultivated", 21: "cultivated", 227: "cultivated",
                            229: "cultivated"}.items():  # fmt: skip
@@ -196,7 +196,7 @@ def refuses(ask, args: tuple, what: str) -> None:
         raise Wrong(f"Expected {ask.name} to raise a ValueError for {what} but {wrong}") from None
     raise Wrong(
         f"Expected {ask.name} to raise a ValueError for {what} received {value!r}: an unknown code must not slip into "
-        "a class. Write `raise ValueError(…)`. Lab 2, section 8."
+        "a class. Write `raise ValueError(…)`. Lab 1, section 5."
     )
 
 
