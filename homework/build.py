@@ -259,7 +259,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--learners-only", action="store_true", help="do not run the solutions")
     given = parser.parse_args(arguments)
     keys = given.keys or masters()
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+    fresh = None if given.learners_only else 1  # each solution has a process of its own
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=fresh) as pool:
         jobs = [pool.submit(_one, key, given.hidden.resolve(), given.learners_only) for key in keys]
         found = [job.result() for job in jobs]
     for key, (made, _) in zip(keys, found, strict=True):

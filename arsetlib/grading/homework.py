@@ -102,7 +102,8 @@ def open_homework(assignment: str, name: str, data: str | Path | None = None) ->
     Args:
         assignment: One of `ASSIGNMENTS`.
         name: Of the learner.
-        data: Folder of the sample data; else the environment variable ARSET_DATA, else ``data``.
+        data: Folder of the sample data; else the environment variable ARSET_DATA, else a folder ``data`` here or in a
+            folder above that has the sample, else a new one: beside the assignments where this is one's folder.
 
     Raises:
         HomeworkError: No such assignment, or no name.
@@ -112,7 +113,7 @@ def open_homework(assignment: str, name: str, data: str | Path | None = None) ->
     if not isinstance(name, str) or not name.strip():
         raise HomeworkError(f'Expected your name, received {name!r}. Write start("{assignment}", name="Ada Lovelace").')
     words = " ".join(unicodedata.normalize("NFC", name).split())
-    return Homework(assignment, words, Path(data or os.environ.get("ARSET_DATA") or "data"))
+    return Homework(assignment, words, Path(data or os.environ.get("ARSET_DATA") or _data_folder()))
 
 
 def start(assignment: str, name: str, data: str | Path | None = None) -> Homework:
@@ -183,6 +184,14 @@ def read_start(source: str) -> tuple[str, str] | None:
         if all(isinstance(value, str) for value in values):
             return values[0], values[1]
     return None
+
+
+def _data_folder() -> Path:
+    here = Path.cwd()
+    for place in (here, *here.parents[:3]):
+        if (place / "data" / "delta-toy").is_dir():
+            return place / "data"
+    return (here.parent if here.name in ASSIGNMENTS else here) / "data"
 
 
 def _find(key: str) -> tuple[Homework, Question]:
