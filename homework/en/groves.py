@@ -203,8 +203,10 @@ offer(hw.draw["remedy"], hw.draw["remedy_reasons"])
 # BEGIN SOLUTION
 train = samples[samples["side"] == "train"]
 test = samples[samples["side"] == "test"]
-known = set(zip(train["capture"], train["tile"]))
-twins = np.mean([one in known for one in zip(test["capture"], test["tile"])])
+twin = test.merge(
+    train[["capture", "tile"]].drop_duplicates(), how="left", indicator=True
+)["_merge"]
+twins = (twin == "both").mean()
 same = test["capture"].isin(train["capture"]).mean()
 best, why = "Deal whole captures", "A capture shows most of the ground"
 letters, digits = hw.draw["remedy"], hw.draw["remedy_reasons"]
@@ -270,9 +272,11 @@ def iou(truth, predicted, classes):
 # %%
 predicted = groves.my_prediction(hw)
 figure, axes = plt.subplots(1, 2, figsize=(8, 3))
-for ax, shown, title in zip(axes, (mask, predicted), ("truth", "prediction")):
-    ax.imshow(tiles.CLASSES.paint(shown))
-    ax.set_title(f"{title} (simulated)")
+axes[0].imshow(tiles.CLASSES.paint(mask))
+axes[0].set_title("truth (simulated)")
+axes[1].imshow(tiles.CLASSES.paint(predicted))
+axes[1].set_title("prediction")
+for ax in axes:
     ax.axis("off")
 
 # %% [markdown]

@@ -215,7 +215,7 @@ saved = record["step_ms"]["device"] * (1 - 1 / record["times_faster"])
 found = epoch + 1, best + 1, saved, reading
 keys = "last_epoch", "best_epoch", "saved_ms", "reading"
 # END SOLUTION
-run = dict(zip(keys, found))  # SOLUTION
+run = dict(zip(keys, found, strict=True))  # SOLUTION
 run
 
 # %% [raw]
