@@ -47,7 +47,7 @@ def offer(key):
 # name: q1
 
 # %% [markdown]
-# ## Question 1 · When memory ends
+# ## Question 1 · When memory ends (3 points)
 
 # %%
 own = hw.draw["set"]
@@ -104,7 +104,7 @@ memory
 # name: q2
 
 # %% [markdown]
-# ## Question 2 · Split by field
+# ## Question 2 · Split by field (4 points)
 #
 # A chip's name begins with the name of its field; an underscore and the chip's place in the field follow:
 
@@ -155,7 +155,7 @@ print(pd.Series(split_by_field(names, (0.7, 0.15, 0.15), hw.draw["seed"])))
 # name: q3
 
 # %% [markdown]
-# ## Question 3 · Fill shards
+# ## Question 3 · Fill shards (4 points)
 #
 # Records are written into shards one after the other, in their order. A shard may hold up to `limit` bytes. Where the next record would take it over the limit, the shard is closed for good and the record begins the next one. A record that is over the limit by itself gets a shard of its own.
 #
@@ -192,7 +192,7 @@ print(shard_for([40, 50, 30, 120, 10], 100))
 # name: q4
 
 # %% [markdown]
-# ## Question 4 · An epoch on several workers
+# ## Question 4 · An epoch on several workers (3 points)
 
 # %%
 sizes, limit = hw.draw["sizes"], hw.draw["limit"]
@@ -241,9 +241,9 @@ epoch
 # name: q5
 
 # %% [markdown]
-# ## Question 5 · Judge a race
+# ## Question 5 · Judge a race (4 points)
 #
-# Two forms were read three times each, cold and warm, 400 images a run, on one machine. While one of the runs was on, another program kept the machine busy; nobody wrote down which. Below stands where an image's time goes, and what you could do next.
+# Two forms were read three times each, cold and warm, 400 images a run, on one machine. Now and then another program kept the machine busy; nobody wrote down when. Below stands where an image's time goes, and what you could do next.
 
 # %%
 runs = hw.draw["race"]
@@ -285,7 +285,7 @@ race
 # name: q6
 
 # %% [markdown]
-# ## Question 6 · Late gradients
+# ## Question 6 · Late gradients (4 points)
 #
 # One parameter w runs down a valley. At the place w the slope is `curve` × w. Each step subtracts `rate` × slope, but the slope comes late: it was computed at the place where w stood `staleness` steps before. As long as there were not so many steps, it is the slope at the start.
 #
@@ -329,7 +329,7 @@ for trial in (0.05, 0.1, 0.2, 0.4, 0.8):
 # name: q7
 
 # %% [markdown]
-# ## Question 7 · The bill
+# ## Question 7 · The bill (3 points)
 #
 # Four machines are for hire. Each of a machine's cores decodes so many images a second, and its card trains no faster than images come.
 
@@ -389,7 +389,7 @@ bill
 # name: q8
 
 # %% [markdown]
-# ## Question 8 · Referee
+# ## Question 8 · Referee (3 points)
 #
 # Three sentences that somebody might write about the report's figures. For each, choose what you would answer as a referee, and the one reason that carries it.
 #

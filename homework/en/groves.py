@@ -62,7 +62,7 @@ print("values of the mask:", np.unique(mask))
 # name: q1
 
 # %% [markdown]
-# ## Question 1 · What is in the mask?
+# ## Question 1 · What is in the mask? (3 points)
 #
 # How much of your part is ground (0), tree (1) and grass (2)? And: the network takes masks of 224 × 224. How would you make yours smaller, and why so?
 
@@ -101,7 +101,7 @@ shares
 # name: q2
 
 # %% [markdown]
-# ## Question 2 · Where to cut
+# ## Question 2 · Where to cut (4 points)
 #
 # A capture is cut into tiles of one size that together show every pixel. Think of one side of it, `length` pixels long.
 #
@@ -142,7 +142,7 @@ print(tile_starts(flight["wide"], flight["tile"], flight["overlap"]))
 # name: q3
 
 # %% [markdown]
-# ## Question 3 · Vary a tile
+# ## Question 3 · Vary a tile (4 points)
 #
 # Write `vary(image, mask, mirror, turns, light)`. It returns two new arrays, `(image, mask)`, changed in this order:
 #
@@ -178,7 +178,7 @@ def vary(image, mask, mirror, turns, light):
 # name: q4
 
 # %% [markdown]
-# ## Question 4 · Measure a leak
+# ## Question 4 · Measure a leak (3 points)
 #
 # Somebody has cut captures of a flight into tiles, made three or four copies of each by varying, mixed the samples, and dealt them one by one: half to training, half to test. (The thesis made four, and dealt 80, 10 and 10 %.) This is what came of it.
 
@@ -203,9 +203,7 @@ offer(hw.draw["remedy"], hw.draw["remedy_reasons"])
 # BEGIN SOLUTION
 train = samples[samples["side"] == "train"]
 test = samples[samples["side"] == "test"]
-twin = test.merge(
-    train[["capture", "tile"]].drop_duplicates(), how="left", indicator=True
-)["_merge"]
+twin = test.merge(train[["capture", "tile"]].drop_duplicates(), how="left", indicator=True)["_merge"]
 twins = (twin == "both").mean()
 same = test["capture"].isin(train["capture"]).mean()
 best, why = "Deal whole captures", "A capture shows most of the ground"
@@ -229,7 +227,7 @@ leak
 # name: q5
 
 # %% [markdown]
-# ## Question 5 · Intersection over union
+# ## Question 5 · Intersection over union (4 points)
 #
 # Write `iou(truth, predicted, classes)`. The first two are arrays of class numbers of the same shape, of any number of dimensions. It returns the IoU of each class 0 to `classes` − 1, in this order, as an array or a list: the pixels that both have, over those that either has.
 #
@@ -265,7 +263,7 @@ def iou(truth, predicted, classes):
 # name: q6
 
 # %% [markdown]
-# ## Question 6 · Score a map
+# ## Question 6 · Score a map (3 points)
 #
 # A made-up network has mapped your part:
 
@@ -317,7 +315,7 @@ map_scores
 # name: q7
 
 # %% [markdown]
-# ## Question 7 · A network for the drone
+# ## Question 7 · A network for the drone (4 points)
 #
 # Your drone takes a capture every two seconds, and a small computer on board has to map each before the next one comes. Four networks were measured on it. The rest of the chain, reading, shrinking, blending and writing, takes its time as well.
 
@@ -368,7 +366,7 @@ real_time
 # name: q8
 
 # %% [markdown]
-# ## Question 8 · Trees, each once
+# ## Question 8 · Trees, each once (3 points)
 #
 # Three captures of a small grove were mapped, and the crowns laid on the ground. Since captures overlap, most trees were found more than once.
 

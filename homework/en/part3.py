@@ -48,7 +48,7 @@ def offer(options, reasons=None):
 # name: q1
 
 # %% [markdown]
-# ## Question 1 · Count parameters
+# ## Question 1 · Count parameters (3 points)
 #
 # The toy network of the lab slides `kernels` kernels, each `width` steps wide, over a series of `steps` steps × `bands` bands (padding `"valid"`, stride 1); takes the largest of every `pool` answers; lays what is left flat; and passes it through a dense layer with `dense` outputs and one with `classes` outputs. Each kernel and each output has a constant.
 #
@@ -85,7 +85,7 @@ print("parameters:", toy_parameters(**hw.draw["network"]))
 # name: q2
 
 # %% [markdown]
-# ## Question 2 · How far does it see?
+# ## Question 2 · How far does it see? (3 points)
 #
 # One kernel of five steps, of five days each, knows 25 days and no more. Deeper layers see wider, and after a layer with a stride neighbours lie further apart.
 #
@@ -127,7 +127,7 @@ print(f"{stack} at {step_days} days a step see {days_seen(stack, step_days)} day
 # name: q3
 
 # %% [markdown]
-# ## Question 3 · A loss, and three steps downhill
+# ## Question 3 · A loss, and three steps downhill (3 points)
 #
 # A network gives a pixel these shares, and the truth is known. Then one of its parameters, which stands at 0, sees the slopes of three batches, one after the other.
 
@@ -171,7 +171,7 @@ first_step
 # name: q4
 
 # %% [markdown]
-# ## Question 4 · A colleague's run
+# ## Question 4 · A colleague's run (4 points)
 #
 # A colleague trained for all of thirty epochs on seven classes, without any callback, and sends you the record. The table has one row an epoch, counted from 1; a profiler measured how the milliseconds of one training step were spent.
 
@@ -229,7 +229,7 @@ run
 # name: q5
 
 # %% [markdown]
-# ## Question 5 · Counts and scores
+# ## Question 5 · Counts and scores (4 points)
 #
 # Write `scores(truth, predicted, classes)`. The first two are arrays of class numbers, 0 to `classes` − 1, of the same length. It returns a dict:
 #
@@ -273,7 +273,7 @@ def scores(truth, predicted, classes):
 # name: q6
 
 # %% [markdown]
-# ## Question 6 · Through the season
+# ## Question 6 · Through the season (4 points)
 #
 # Now a model of your own: a random forest with your seed learns from the sample's years 2020 and 2021, and is tested on 2019, for windows of 120 days that start on fifteen days of the year. The sample is *simulated*, and tiny: 124 pixels of a few fields. The first time it is made, which takes a minute.
 
@@ -329,7 +329,7 @@ print(scores(*summer.T, len(names)))
 # name: q7
 
 # %% [markdown]
-# ## Question 7 · Two claims
+# ## Question 7 · Two claims (3 points)
 #
 # Two sentences from a report. For each, choose what you would answer, and the one reason that carries it.
 #
@@ -376,7 +376,7 @@ claims = answers  # SOLUTION
 # name: q8
 
 # %% [markdown]
-# ## Question 8 · Hectares, and how sure
+# ## Question 8 · Hectares, and how sure (4 points)
 #
 # Somebody has visited 50 random places of each class of your map. Counting the map's pixels is biased; the visits mend it (Olofsson and others, 2014).
 #

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from arsetlib.grading.assignments import picked
-from arsetlib.grading.assignments.fields_draws import PAIRS, draw
+from arsetlib.grading.assignments.fields_draws import PAIRS, draw, records_of, shards
 from arsetlib.grading.questions import Question, Wrong, array, close, mapping, number
 
 __all__ = ["QUESTIONS", "draw"]
@@ -21,28 +21,16 @@ SIDES = "train", "validation", "test"
 # --- what is true -----------------------------------------------------------------------------------------------------
 
 
-def shards(sizes, limit) -> list[int]:
-    """Shard of each record, filled one after the other."""
-    found, number_of, held = [], 0, 0
-    for size in sizes:
-        if held and held + size > limit:
-            number_of, held = number_of + 1, 0
-        held += size
-        found.append(number_of)
-    return found
-
-
 def an_epoch(own) -> dict:
     """Shards, records of each worker, steps of all, records left out, and the raised rate."""
-    shard, workers = np.array(shards(own["sizes"], own["limit"])), own["workers"]
-    records = [int((shard % workers == k).sum()) for k in range(workers)]
+    records = records_of(own["sizes"], own["limit"], own["workers"])
     steps = min(records) // own["batch"]
     return {
-        "shards": int(shard.max()) + 1,
+        "shards": shards(own["sizes"], own["limit"])[-1] + 1,
         "records": records,
         "steps": steps,
-        "left_out": sum(records) - steps * own["batch"] * workers,
-        "rate": own["rate"] * workers,
+        "left_out": sum(records) - steps * own["batch"] * own["workers"],
+        "rate": own["rate"] * own["workers"],
     }
 
 

@@ -107,9 +107,7 @@ def draw(rng) -> dict:
         },
         "names": names(rng),
         "seed": int(rng.integers(1, 1000)),
-        "sizes": rng.integers(30_000, 90_000, int(rng.integers(110, 160))).tolist(),
-        "limit": int(rng.choice([400_000, 500_000, 600_000])),
-        "workers": int(rng.integers(2, 5)),
+        **records(rng),
         "batch": int(rng.integers(3, 7)),
         "rate": float(rng.choice([0.001, 0.002, 0.0005])),
         "race": race(rng),
@@ -126,6 +124,35 @@ def draw(rng) -> dict:
     return numbers
 
 
+def records(rng) -> dict:
+    """Records, shards and workers such that it matters how shards are dealt."""
+    while True:
+        sizes = rng.integers(30_000, 90_000, int(rng.integers(110, 160))).tolist()
+        limit, workers = int(rng.choice([400_000, 500_000, 600_000])), int(rng.integers(2, 5))
+        held = records_of(sizes, limit, workers)
+        if max(held) - min(held) >= 4:
+            return {"sizes": sizes, "limit": limit, "workers": workers}
+
+
+def shards(sizes, limit) -> list[int]:
+    """Shard of each record, filled one after the other."""
+    found, number_of, held = [], 0, 0
+    for size in sizes:
+        if held and held + size > limit:
+            number_of, held = number_of + 1, 0
+        held += size
+        found.append(number_of)
+    return found
+
+
+def records_of(sizes, limit, workers) -> list[int]:
+    """Records of each worker, shards dealt in turns."""
+    held = [0] * workers
+    for shard in shards(sizes, limit):
+        held[shard % workers] += 1
+    return held
+
+
 def names(rng) -> list[str]:
     """Names of chips, FIELD_x1-y1-x2-y2, of a dozen fields or more, mixed."""
     letters = np.array(list("ABCDEFGHJKLMNPQRSTUVWXYZ23456789"))
@@ -139,12 +166,14 @@ def names(rng) -> list[str]:
 
 
 def race(rng) -> dict:
-    """Three timed runs of 400 images for each form and state, one of them disturbed; where an image's time goes, ms."""
+    """Three timed runs of 400 images for each form and state, some disturbed; where an image's time goes, ms."""
     rows = []
-    for form, cold, warm in (("directory", 1.5, 1.05), ("tfrecord", 1.12, 1.0)):
-        for state, slower in (("cold", cold), ("warm", warm)):
-            seconds = 400 * 0.006 * slower * rng.uniform(0.95, 1.05, 3)
-            seconds[rng.integers(3)] *= rng.uniform(1.3, 1.9)  # another program ran
+    for state, slower in (("cold", (1.5, 1.12)), ("warm", (1.05, 1.0))):
+        disturbed = int(rng.integers(2))
+        for at, form in enumerate(("directory", "tfrecord")):
+            seconds = 400 * 0.006 * slower[at] * rng.uniform(0.95, 1.05, 3)
+            if at == disturbed:
+                seconds[rng.integers(3)] *= rng.uniform(1.5, 2.2)  # another program ran
             rows.append({"form": form, "state": state, "seconds": [round(float(s), 2) for s in seconds]})
     parts = {"fetch": rng.uniform(0.3, 0.9), "decode": rng.uniform(3.5, 5.5), "shrink": rng.uniform(0.5, 1.2)}
     return {"images": 400, "rows": rows, "parts_ms": {part: round(float(ms), 2) for part, ms in parts.items()}}
