@@ -75,7 +75,7 @@ def batch(tmp_path_factory, data):
             secrets=(folder, folder / "honest_first.ipynb", private, private / "secret.txt", REPOSITORY / "homework",
                      REPOSITORY / "homework" / "hidden" / "part1.py", REPOSITORY / "tests", REPOSITORY / ".git",
                      place / "grades.csv", place / "grades-logs", Path.home() / ".bashrc", Path.home() / ".ssh"),
-            elsewhere=(folder, outside, place, REPOSITORY, Path.home()),
+            elsewhere=(folder, outside, place, REPOSITORY),
             port=listener.getsockname()[1],
         )  # fmt: skip
         for key, one in made.items():
@@ -179,8 +179,10 @@ def test_the_same_submissions_get_the_same_bytes_and_only_what_changed_is_run_ag
     again = graded(few, data)
     assert again.reused == 3
     assert again.path.read_bytes() == other.path.read_bytes()
-    (few / "blas.ipynb").write_bytes(hostile.notebook("Blas"))
-    assert (graded(few, data).reused, graded(few, data).marks[1].total) == (2, 6)
+    (few / "blas.ipynb").write_bytes(hostile.notebook("your name"))
+    changed = graded(few, data)
+    assert (changed.reused, changed.marks[1].learner, changed.marks[1].total) == (2, "", 6)
+    assert "still 'your name'" in changed.marks[1].reason
     checks = few.parent / "checks.zip"
     with zipfile.ZipFile(checks, "w") as held:
         held.writestr("mine/part1.py", "def none(answer, hw):\n    raise ValueError\nHIDDEN = {'q1': none}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from arsetlib.grading import answers, talk
-from arsetlib.grading.homework import Homework
+from arsetlib.grading.homework import NOBODY, Homework
 from arsetlib.grading.questions import Asked, Question, Wrong, assess, raised, slow
 from arsetlib.grading.sandbox import Limits, Sandbox, SandboxError, View
 from arsetlib.grading.submission import Notebook, clean
@@ -79,6 +79,9 @@ def mark(
             if wrong:
                 made.reasons[question.key] = wrong
     made.points = {question.key: made.points[question.key] for question in hw.questions}
+    if hw.name == NOBODY:
+        made.learner = ""
+        asking.notes.append(f"The name in it is still {NOBODY!r}")
     made.reason = "; ".join(asking.notes)
     made.log = _log(made, asking)
     return made
@@ -245,5 +248,9 @@ def _log(made: Mark, asking: _Asking) -> str:
     lines = [f"{made.submission}: {made.assignment} of {made.learner}", f"{made.total} of {made.of} points", ""]
     lines += [f"{key}: {made.points[key]} {made.reasons.get(key, 'right')}" for key in made.points]
     lines += ["", *(f"NOTE {note}" for note in asking.notes), *asking.failed]
-    lines += ["", "--- what it printed ---", clean(asking.sandbox.output, lines=True)]
+    lines += [
+        "",
+        "--- what it printed, also when hidden checks called it: not for learners ---",
+        clean(asking.sandbox.output, lines=True),
+    ]
     return "\n".join(lines) + "\n"

@@ -1,9 +1,25 @@
 """A process that can do no harm: bubblewrap's namespaces, limits of the system, a watch over what those do not count.
 
-What holds where is in `protection`. With bubblewrap (Linux) a learner's code sees `/usr`, Python, this library and the
-sample data, all read-only, and one folder in memory to write to; no network, no other process, no file of yours. It
-runs as a user without rights. Each process is limited by the system, and all together by a watch that ends them:
-processor time, memory, number of processes and of files, time by the clock.
+With bubblewrap (Linux) a learner's code sees `/usr`, Python, this library and the sample data, all read-only, and one
+folder in memory to write to; no network, no other process, no file of yours. It runs as a user without rights. Each
+process is limited by the system, and all together by a watch that ends them.
+
+==================  ==================  ===================  ===============
+is limited          Linux, bubblewrap   Linux, `--trust`     macOS, `--trust`
+==================  ==================  ===================  ===============
+files, network      own, none           open                 open
+other processes     not seen            open                 open
+system calls        filtered            open                 open
+processor, clock    each and all        each and all         each
+memory              each and all        each and all         not kept
+disk                all, in memory      each file            each file
+processes           counted             counted              no
+output              kept to 200 kB      kept to 200 kB       kept to 200 kB
+==================  ==================  ===================  ===============
+
+Linux means also WSL 2 on Windows and containers that allow namespaces; Windows itself is refused. What falls short: the
+watch looks every twentieth of a second, so a burst may be over a limit for that long; buffers of the kernel (pipes,
+sockets) are bounded by the number of open files only; and whoever is graded sees the public checks, as everybody does.
 """
 
 from __future__ import annotations
@@ -11,7 +27,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -25,6 +40,7 @@ from pathlib import Path
 
 import arsetlib
 from arsetlib.grading import seccomp
+from arsetlib.grading.watch import family, over
 
 SCRATCH = "/tmp"  # noqa: S108 -- inside the sandbox: a folder in memory, of this submission alone
 CHILD = Path(__file__).with_name("child.py")
@@ -94,6 +110,8 @@ def find_bwrap() -> str | None:
 @cache
 def why_unprotected() -> str:
     """Why learners' code would run without protection here; empty where it is protected."""
+    if sys.platform == "win32":
+        return "There is no sandbox for Windows: run it in WSL 2 with bubblewrap."
     if sys.platform != "linux":
         return f"There is no sandbox for {sys.platform}: it takes Linux (a virtual machine or a container will do)."
     if find_bwrap() is None:
@@ -124,12 +142,8 @@ def protection() -> str:
             "limits on time, memory, disk, processes and output."
         )
     if sys.platform == "linux":
-        return "NO sandbox: limits on each process's time, memory and file size; files, network and processes are open."
-    if sys.platform == "darwin":
-        return (
-            "NO sandbox: limits on time and file size (macOS keeps none on memory); files, network, processes are open."
-        )
-    return "NO sandbox: only a limit on time; files, network, memory and processes are open."
+        return "NO sandbox: limits on time, memory, file size and number of processes; files and network are open."
+    return "NO sandbox: limits on time and file size (macOS keeps none on memory); files, network, processes are open."
 
 
 def require(trust: bool) -> None:
@@ -138,6 +152,8 @@ def require(trust: bool) -> None:
     Raises:
         SandboxError: There is none; says why and what to do.
     """
+    if sys.platform == "win32":
+        raise SandboxError(why_unprotected())
     if not trust and why_unprotected():
         raise SandboxError(
             f"Refusing to run submissions unprotected. {why_unprotected()} "
@@ -188,6 +204,8 @@ def _bwrap(limits: Limits, view: View) -> list[str]:
 @cache
 def _unused_uid() -> int:
     """A user id that nobody has; each grader its own, so that the number of processes is its own."""
+    import pwd  # not on Windows
+
     for step in range(UIDS):
         uid = FIRST_UID + (os.getpid() + step) % UIDS
         try:
@@ -299,12 +317,19 @@ class Sandbox:
 
     def stop(self, why: str) -> None:
         """End all its processes. The first reason given is kept."""
-        if self.process.poll() is None:
-            self.why, self._stopped = self.why or why, True
-            if why_unprotected() and hasattr(os, "killpg"):
+        if self.process.poll() is not None:
+            return
+        self.why, self._stopped = self.why or why, True
+        if why_unprotected():
+            with contextlib.suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        else:  # the first process of the namespace: its end is that of all in it, and bwrap sees it off
+            for first in family(self.process.pid)[1:2]:
                 with contextlib.suppress(OSError):
-                    os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.kill()  # bwrap's end is that of all its processes
+                    os.kill(first, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)
+        self.process.kill()
 
     def _listen(self) -> None:
         """Read what it prints, keep the beginning."""
@@ -315,8 +340,6 @@ class Sandbox:
 
     def _watch(self) -> None:
         """Stop it where all its processes together are over a limit."""
-        from arsetlib.grading.watch import over
-
         while not self._stopped and self.process.poll() is None:
             if time.monotonic() > min(self._end, self._until):
                 self.stop("it took too long and was stopped")
