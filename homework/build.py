@@ -35,7 +35,6 @@ COURSE = "git+https://github.com/crop-maps-at-scale/crop-maps-at-scale"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a zip
 
 CONFIG = """# ASSIGNMENT CONFIG
-name: {key}
 init_cell: false
 export_cell: false
 check_all_cell: false

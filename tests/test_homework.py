@@ -338,6 +338,8 @@ def test_masters_make_exactly_the_notebooks_that_are_shipped(tmp_path):
         with zipfile.ZipFile(tmp_path / "out" / "autograder" / key / f"{key}.zip") as grader:
             assert f"files/hidden/{key}.py" in grader.namelist()
             assert {entry.date_time for entry in grader.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+            # otter refuses a notebook without its metadata where the assignment has a name, and platforms drop them.
+            assert not json.loads(grader.read("otter_config.json")).get("assignment_name")
 
 
 def files(folder: Path) -> dict[str, str]:
