@@ -79,6 +79,15 @@ def test_the_better_submission_counts_and_files_are_taken_together(tmp_path):
     assert certificate.passed([one])[0] == {}
 
 
+def test_what_could_not_be_graded_is_no_pass(tmp_path):
+    grades = write_grades(tmp_path / "grades.csv", {"Ada": FULL})
+    text = grades.read_text(encoding="utf-8").replace(",groves,,20,22,", ",groves,,0,0,")
+    grades.write_text(text, encoding="utf-8")
+    assert certificate.passed([grades]) == ({}, {"Ada": "groves is not there"})
+    with pytest.raises(CertificateError, match="over 0 and up to 100"):
+        certificate.issue(grades, tmp_path / "out", pass_mark=0)
+
+
 def test_a_name_that_a_spreadsheet_would_run_is_read_back(tmp_path):
     grades = write_grades(tmp_path / "grades.csv", {"'=Ada": FULL})
     assert set(certificate.passed([grades])[0]) == {"=Ada"}

@@ -41,6 +41,7 @@ class Certificate:
         day: On which it was issued.
         points: Assignment → (points, of), the better one where something was handed in twice.
         issuer: Who issues it; empty where nobody is named.
+        pass_mark: Percent of the points, reached in each assignment.
         edition: Of the course.
         version: Of the library that graded.
         self_study: Nobody but the learner stands for it.
@@ -51,6 +52,7 @@ class Certificate:
     day: date
     points: dict[str, tuple[int, int]]
     issuer: str = ""
+    pass_mark: float = PASS_MARK
     edition: str = EDITION
     version: str = arsetlib.__version__
     self_study: bool = False
@@ -73,6 +75,7 @@ class Certificate:
             "date": self.day.isoformat(),
             "points": {key: list(pair) for key, pair in self.points.items()},
             "total": list(self.total),
+            "pass_mark": self.pass_mark,
             "issuer": self.issuer,
         }
 
@@ -99,7 +102,7 @@ def passed(grades: list[str | Path], pass_mark: float = PASS_MARK) -> tuple[dict
     for path in grades:
         for row in _rows(Path(path)):
             name, assignment, got, of = row
-            if not name or name == NOBODY or assignment not in ASSIGNMENTS:
+            if not name or name == NOBODY or assignment not in ASSIGNMENTS or of < 1:  # what could not be read
                 continue
             held = best.setdefault(name, {})
             held[assignment] = max(held.get(assignment, (0, of)), (got, of))
@@ -142,6 +145,8 @@ def issue(
     """
     from arsetlib.grading import page
 
+    if not 0 < pass_mark <= 100:
+        raise CertificateError(f"Expected a pass mark over 0 and up to 100 percent, received {pass_mark:g}.")
     if lang not in COURSE:
         raise CertificateError(f"Expected a language of {', '.join(COURSE)}, received {lang!r}.")
     day = day or date.today()
@@ -160,7 +165,7 @@ def issue(
         raise CertificateError(f"Nobody has {pass_mark:g} % in all of {', '.join(ASSIGNMENTS)}. {lacks}.")
     issuer = key.public.issuer if key else ""
     made = [
-        Certificate(_spelt(shown_as) or name, lang, day, points, issuer, edition, self_study=key is None)
+        Certificate(_spelt(shown_as) or name, lang, day, points, issuer, pass_mark, edition, self_study=key is None)
         for name, points in done.items()
     ]
     pages = [page.draw(one, key.public.name if key else "", font) for one in made]  # all, or a font is lacking

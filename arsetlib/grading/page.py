@@ -24,7 +24,7 @@ WORDS = {
         "self": "Self-study certificate",
         "to": "This says that",
         "did": "has worked through the course",
-        "all": "and reached the pass mark in all its assignments:",
+        "all": "and reached at least {mark:g} % of the points in each assignment:",
         "total": "Total",
         "edition": "Edition {edition}, version {version}",
         "issuer": "Issued by {issuer}",
@@ -44,7 +44,7 @@ WORDS = {
         "self": "Certificado de autoestudio",
         "to": "Se hace constar que",
         "did": "ha completado el curso",
-        "all": "y ha alcanzado la nota mínima en todas sus tareas:",
+        "all": "y ha alcanzado al menos el {mark:g} % de los puntos en cada tarea:",
         "total": "Total",
         "edition": "Edición {edition}, versión {version}",
         "issuer": "Expedido por {issuer}",
@@ -108,7 +108,7 @@ def _fill(figure, certificate: Certificate, key: str) -> None:
     _name(figure, say, certificate.name)
     say(136, words["did"], 12, color=SOFT)
     say(125, certificate.content["course"], 22, weight="bold")
-    say(114, words["all"], 12, color=SOFT)
+    say(114, words["all"].format(mark=certificate.pass_mark), 12, color=SOFT)
     y = 103
     for assignment, (got, of) in certificate.points.items():
         say(y, words[assignment], 11, x=88, ha="left", va="baseline")
@@ -201,7 +201,9 @@ def _letters(font: Path | None) -> frozenset[int]:
 
     if font is not None:
         return frozenset(ft2font.FT2Font(str(font)).get_charmap())
-    files = [font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=w)) for w in ("normal", "bold")]
+    files = [
+        font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=w)) for w in ("normal", "bold")
+    ]
     return frozenset.intersection(*(frozenset(ft2font.FT2Font(file).get_charmap()) for file in files))
 
 
