@@ -28,7 +28,7 @@ ENV := .venv/.made-with$(subst /,-,-$(PYTHON))
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 DATA := data/delta/_complete
 SITE := _build/html/index.html
-LINTED := $(wildcard arsetlib book benchmarks labs tests .ci)
+LINTED := $(wildcard arsetlib book benchmarks homework labs tests .ci)
 
 .PHONY: help
 help: ## list the targets
@@ -42,8 +42,13 @@ book: env data ## build the book: run the labs, write the site to _build/html
 	ARSET_BOOK=1 $(RUN) jupyter-book build . --toc book/en/_toc.yml --path-output . -W --keep-going
 	@echo "The book is built. Open $(SITE)"
 
+.PHONY: homework
+homework: env bubblewrap ## make the homework from its masters: learners' notebooks, autograder, solutions in _build/homework
+	$(RUN) python homework/build.py
+	$(RUN) python homework/matrix.py
+
 .PHONY: test
-test: env ## run the tests, and those of the book where it is built
+test: env bubblewrap ## run the tests, and those of the book where it is built
 	$(RUN) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not browser and not live"
 	@if [ -f $(SITE) ]; then $(MAKE) --no-print-directory check-book; fi
 
@@ -96,8 +101,19 @@ chromium: ## find a browser; as root on Debian install one; else say how
 	elif [ -n "$$CI" ]; then echo "No Chromium, and CI must not go without: install it first." >&2; exit 1; \
 	else echo "No Chromium here: the tests of the book are skipped. On Debian: sudo apt-get install chromium"; fi
 
+.PHONY: bubblewrap
+bubblewrap: ## find the sandbox of `arset grade`; as root on Debian install it; else say how
+	@if [ -n "$$GITHUB_ACTIONS" ]; then \
+	  sudo apt-get update -qq && sudo apt-get install -y -qq --no-install-recommends bubblewrap; \
+	  sudo sysctl -q -w kernel.apparmor_restrict_unprivileged_userns=0; \
+	elif command -v bwrap; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap; \
+	elif [ -n "$$CI" ]; then echo "No bubblewrap, and CI must not go without: install it first." >&2; exit 1; \
+	else echo "No bubblewrap here: tests of the sandbox are skipped. On Debian: sudo apt-get install bubblewrap"; fi
+
 .PHONY: clean
 clean: ## remove all that make made: .venv, _build, sample data, fetched scripts, caches
-	rm -rf .venv _build data/delta book/static/vendor book/en/images/cover* spark-warehouse artifacts
+	rm -rf .venv _build data/delta data/delta-toy book/static/vendor book/en/images/cover* spark-warehouse artifacts
 	rm -rf .pytest_cache .ruff_cache .hypothesis
-	find arsetlib book benchmarks labs tests -name __pycache__ -prune -exec rm -rf {} +
+	find arsetlib book benchmarks homework labs tests -name __pycache__ -prune -exec rm -rf {} +

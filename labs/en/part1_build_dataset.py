@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -698,6 +700,22 @@ assert from_duckdb["pixel_years"].tolist() == from_spark["pixel_years"].tolist()
 # Both give the same counts. For a table that fits on one machine DuckDB answers at once; Spark answers for a hundred machines.
 # Look at the mean number of images: it differs between years, because clouds do, and between areas, because some lie where orbits overlap.
 #
+# :::{admonition} Exercise 5
+# :class: exercise
+# An *observation* is one pixel on one date. Ask the table in one query how many each area and year has, and how many the best-seen pixel has. `num_images` counts those of a row, and `scl` holds one byte for each: do both ways of counting agree?
+# :::
+
+# %% tags=["hide-cell"]
+# Solution
+seen = duckdb.sql("""
+    SELECT area, year, sum(num_images)::bigint AS observations,
+           sum(octet_length(scl))::bigint AS bytes_of_scl, max(num_images) AS most
+    FROM pixels GROUP BY area, year ORDER BY area, year
+""").df()
+maps.show(seen, "Observations per area and year, by DuckDB")
+assert (seen["observations"] == seen["bytes_of_scl"]).all()
+
+# %% [markdown]
 # ## 11. Check it
 #
 # Would you notice a table with one series out of order? `pixels.check` tries every row against the rules that the rest of the course relies on.

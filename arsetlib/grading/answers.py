@@ -1,0 +1,276 @@
+"""Plain values: what an answer may be, and how it passes from the process of a learner's code to that of the grader.
+
+    decode(json.loads(json.dumps(encode(value)))) gives the value back
+
+Numbers, text, bytes, dates, lists, tuples, sets and dicts of them, NumPy arrays, pandas Series and DataFrames. Nothing
+that is decoded can run: there are no classes and no functions in it. NumPy scalars become Python's, Arrow tables
+DataFrames, dtypes of pandas' own (categories, nullable) plain lists.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import math
+from typing import Any
+
+import numpy as np
+
+MAX_BYTES = 16 << 20  # of all numbers and text of one value, together
+MAX_DEPTH = 12
+KINDS = "biufmMSU"
+
+
+class AnswerError(ValueError):
+    """A value that is not plain, too large, or encoded in a way that does not decode."""
+
+
+def encode(value: Any) -> Any:
+    """A value as what JSON can hold.
+
+    Raises:
+        AnswerError: It, or something in it, is not plain; or it is over `MAX_BYTES`.
+    """
+    return _Encoder().any(value, 0)
+
+
+def decode(coded: Any) -> Any:
+    """The value that `encode` was given. Trusts nothing: every size and type is checked.
+
+    Raises:
+        AnswerError: ``coded`` is not something that `encode` makes.
+    """
+    try:
+        return _decode(coded, 0)
+    except AnswerError:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError, AttributeError, binascii.Error) as problem:
+        raise AnswerError(f"A value that was not encoded as expected: {problem}") from None
+
+
+def plain(value: Any) -> Any:
+    """A copy of a value as the grader would see it.
+
+    Raises:
+        AnswerError: See `encode`.
+    """
+    return decode(encode(value))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Are two values equal in type, shape and content? NaN equals NaN."""
+    return encode(one) == encode(other)
+
+
+class _Encoder:
+    def __init__(self):
+        self.room = MAX_BYTES
+
+    def take(self, size: int) -> None:
+        self.room -= size
+        if self.room < 0:
+            raise AnswerError(f"Expected a value of at most {MAX_BYTES >> 20} MB, received a larger one.")
+
+    def any(self, value, depth: int):
+        if depth > MAX_DEPTH:
+            raise AnswerError(f"Expected a value nested at most {MAX_DEPTH} deep, received a deeper one.")
+        self.take(8)
+        if isinstance(value, np.generic):
+            if value.dtype.kind not in KINDS:
+                raise AnswerError(f"Expected plain values, received a NumPy {value.dtype}.")
+            if value.dtype.kind in "mM":
+                return {"!": "scalar", **self.array(np.asarray(value))}
+            value = value.item()
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            value = int(value)
+            if value.bit_length() > 4096:
+                raise AnswerError("Expected a number, received one of over a thousand digits.")
+            return value if abs(value) < 1 << 53 else {"!": "int", "v": hex(value)}
+        if isinstance(value, float):
+            value = float(value)
+            return {"!": "float", "v": value.hex()} if not math.isfinite(value) else value
+        if isinstance(value, str):
+            self.take(len(value))
+            return str(value)
+        if isinstance(value, bytes | bytearray):
+            self.take(len(value))
+            return {"!": "bytes", "v": _text(bytes(value))}
+        if isinstance(value, list):
+            return [self.any(item, depth + 1) for item in value]
+        if isinstance(value, tuple):
+            return {"!": "tuple", "v": [self.any(item, depth + 1) for item in value]}
+        if isinstance(value, set | frozenset):
+            items = [self.any(item, depth + 1) for item in value]
+            return {"!": "set", "v": sorted(items, key=repr)}
+        if isinstance(value, dict):
+            return {"!": "dict", "v": [[self.any(k, depth + 1), self.any(v, depth + 1)] for k, v in value.items()]}
+        if isinstance(value, np.ma.MaskedArray):
+            raise AnswerError("Expected a plain array, received a masked one. Use its `.filled(…)`.")
+        if isinstance(value, np.ndarray):
+            return {"!": "array", **self.array(value)}
+        return self.other(value, depth)
+
+    def other(self, value, depth: int):
+        home = type(value).__module__.split(".")[0]
+        if home == "pandas":
+            return self.pandas(value, depth)
+        if home == "pyarrow" and hasattr(value, "to_pandas"):
+            return self.any(value.to_pandas(), depth)
+        if home == "tensorflow" and hasattr(value, "numpy"):
+            return self.any(value.numpy(), depth)
+        if isinstance(value, datetime.datetime):
+            return {"!": "time", "v": value.isoformat()}
+        if isinstance(value, datetime.date):
+            return {"!": "date", "v": value.isoformat()}
+        raise AnswerError(
+            "Expected a plain value (a number, text, list, dict, NumPy array or pandas table), "
+            f"received a {type(value).__name__}."
+        )
+
+    def array(self, value: np.ndarray) -> dict:
+        value = np.asarray(value)
+        if value.dtype.kind == "O":
+            raise AnswerError(
+                "Expected an array of numbers or text, received one of dtype object: "
+                "its rows differ in length or in kind. Make a list of it, or mend the rows."
+            )
+        if value.dtype.kind not in KINDS:
+            raise AnswerError(f"Expected an array of numbers or text, received one of dtype {value.dtype}.")
+        self.take(value.nbytes)
+        return {"dtype": value.dtype.str, "shape": list(value.shape), "v": _text(np.ascontiguousarray(value).tobytes())}
+
+    def pandas(self, value, depth: int):
+        import pandas as pd
+
+        if value is pd.NA or value is pd.NaT:
+            return None
+        if isinstance(value, pd.Timestamp):
+            return {"!": "time", "v": value.isoformat()}
+        if isinstance(value, pd.DataFrame):
+            columns = [[self.any(name, depth + 1), self.column(value.iloc[:, at])] for at, name in enumerate(value)]
+            return {"!": "frame", "columns": columns, "index": self.index(value.index), "rows": len(value)}
+        if isinstance(value, pd.Series):
+            name = self.any(value.name, depth + 1)
+            return {"!": "series", "name": name, "v": self.column(value), "index": self.index(value.index)}
+        if isinstance(value, pd.Index):
+            return self.column(value)
+        if hasattr(value, "dtype") and hasattr(value, "__array__"):
+            return self.column(pd.Series(value))
+        raise AnswerError(f"Expected a pandas Series or DataFrame, received a {type(value).__name__}.")
+
+    def column(self, values):
+        if isinstance(values.dtype, np.dtype) and values.dtype.kind in KINDS:
+            return {"!": "array", **self.array(values.to_numpy())}
+        return [self.any(item, 2) for item in values.tolist()]
+
+    def index(self, index) -> dict | None:
+        import pandas as pd
+
+        if isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1 and index.name is None:
+            return None
+        levels = [index.get_level_values(level) for level in range(index.nlevels)]
+        return {"names": [self.any(name, 2) for name in index.names], "levels": [self.column(v) for v in levels]}
+
+
+def _decode(coded, depth: int):
+    if depth > MAX_DEPTH + 2:
+        raise AnswerError(f"Expected a value nested at most {MAX_DEPTH} deep, received a deeper one.")
+    if coded is None or isinstance(coded, bool | int | float | str):
+        return coded
+    if isinstance(coded, list):
+        return [_decode(item, depth + 1) for item in coded]
+    if not isinstance(coded, dict):
+        raise AnswerError(f"A value that was not encoded as expected: {type(coded).__name__}.")
+    kind, held = coded["!"], coded.get("v")
+    if kind == "int":
+        if len(held) > 1100:
+            raise AnswerError("Expected a number, received one of over a thousand digits.")
+        return int(held, 16)
+    if kind == "float":
+        return float.fromhex(held)
+    if kind == "bytes":
+        return _bytes(held)
+    if kind == "tuple":
+        return tuple(_decode(item, depth + 1) for item in held)
+    if kind == "set":
+        return {_decode(item, depth + 1) for item in held}
+    if kind == "dict":
+        return {_decode(key, depth + 1): _decode(item, depth + 1) for key, item in held}
+    if kind == "array":
+        return _array(coded)
+    if kind == "scalar":
+        return _array(coded)[()]
+    if kind == "date":
+        return datetime.date.fromisoformat(held)
+    if kind == "time":
+        return datetime.datetime.fromisoformat(held)
+    if kind == "series":
+        import pandas as pd
+
+        return pd.Series(_column(held), index=_index(coded["index"]), name=_decode(coded["name"], depth + 1))
+    if kind == "frame":
+        return _frame(coded, depth)
+    raise AnswerError(f"A value that was not encoded as expected: of kind {kind!r}.")
+
+
+def _frame(coded: dict, depth: int):
+    import pandas as pd
+
+    index = _index(coded["index"])
+    rows = len(index) if index is not None else int(coded["rows"])
+    names = [_decode(name, depth + 1) for name, _ in coded["columns"]]
+    columns = [_column(values) for _, values in coded["columns"]]
+    if any(len(column) != rows for column in columns) or not 0 <= rows <= MAX_BYTES:
+        raise AnswerError("A table whose columns differ in length.")
+    frame = pd.DataFrame(dict(enumerate(columns)), index=index if index is not None else range(rows))
+    frame.columns = pd.Index(names, tupleize_cols=False)
+    return frame
+
+
+def _column(coded):
+    values = _decode(coded, 1)
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        return values
+    if not isinstance(values, list):
+        raise AnswerError("A column that is neither array nor list.")
+    held = np.empty(len(values), object)
+    held[:] = values
+    return held
+
+
+def _index(coded):
+    import pandas as pd
+
+    if coded is None:
+        return None
+    names = [_decode(name, 1) for name in coded["names"]]
+    levels = [_column(level) for level in coded["levels"]]
+    if len(levels) == 1:
+        return pd.Index(levels[0], name=names[0], tupleize_cols=False)
+    return pd.MultiIndex.from_arrays(levels, names=names)
+
+
+def _array(coded: dict) -> np.ndarray:
+    dtype = np.dtype(str(coded["dtype"]))
+    shape = tuple(int(side) for side in coded["shape"])
+    if dtype.kind not in KINDS or any(side < 0 for side in shape) or len(shape) > 8:
+        raise AnswerError(f"Expected an array of numbers or text, received dtype {dtype}, shape {shape}.")
+    held = _bytes(coded["v"])
+    if len(held) != dtype.itemsize * math.prod(shape):
+        raise AnswerError(f"An array of {len(held)} bytes that should be of dtype {dtype}, shape {shape}.")
+    if not held:
+        return np.empty(shape, dtype)
+    return np.frombuffer(held, dtype).reshape(shape).copy()
+
+
+def _text(held: bytes) -> str:
+    return base64.b64encode(held).decode("ascii")
+
+
+def _bytes(held: str) -> bytes:
+    if not isinstance(held, str) or len(held) > 2 * MAX_BYTES:
+        raise AnswerError(f"Expected a value of at most {MAX_BYTES >> 20} MB, received a larger one.")
+    return base64.b64decode(held, validate=True)

@@ -1,0 +1,301 @@
+"""Homework of case study B: memory, fields, shards, a race, late gradients, a bill, a referee. Lab: case_field_images.
+
+It needs no images: all is drawn from the learner's name.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+import numpy as np
+
+from arsetlib.grading.assignments import picked
+from arsetlib.grading.assignments.fields_draws import PAIRS, draw, records_of, shards
+from arsetlib.grading.questions import Question, Wrong, array, close, mapping, number
+
+__all__ = ["QUESTIONS", "draw"]
+
+SIDES = "train", "validation", "test"
+
+# --- what is true -----------------------------------------------------------------------------------------------------
+
+
+def an_epoch(own) -> dict:
+    """Shards, records of each worker, steps of all, records left out, and the raised rate."""
+    records = records_of(own["sizes"], own["limit"], own["workers"])
+    steps = min(records) // own["batch"]
+    return {
+        "shards": shards(own["sizes"], own["limit"])[-1] + 1,
+        "records": records,
+        "steps": steps,
+        "left_out": sum(records) - steps * own["batch"] * own["workers"],
+        "rate": own["rate"] * own["workers"],
+    }
+
+
+def descent(start, curve, rate, steps, staleness) -> list[float]:
+    """(steps + 1,) places, each step with the slope of ``staleness`` steps before."""
+    path = [float(start)]
+    for step in range(int(steps)):
+        path.append(path[-1] - rate * curve * path[max(0, step - staleness)])
+    return path
+
+
+def speed(own, machine) -> float:
+    """Images a second: of the card, or of the cores that decode for it."""
+    return min(machine["card_images_s"], machine["cores"] * own["core_images_s"])
+
+
+def price(own, machine) -> float:
+    """Of the whole training."""
+    return own["images"] * own["epochs"] / speed(own, machine) / 3600 * machine["price_h"]
+
+
+# --- public checks ----------------------------------------------------------------------------------------------------
+
+
+def chosen(answer, hw, key: str, where: str) -> None:
+    """Is the pair that answers ``key`` right?"""
+    choices, reasons = PAIRS[key]
+    picked(answer, hw.draw[key], choices, hw.draw[f"{key}_reasons"], reasons, f"Case study B, {where}")
+
+
+def memory(answer, hw) -> None:
+    given, own = (
+        mapping(answer, ("chip_bytes", "set_gb", "fit", "feed"), hint="Case study B, section 5"),
+        hw.draw["set"],
+    )
+    chip = own["side"] ** 2 * own["channels"] * 4
+    value = number(given["chip_bytes"], hint="This is the bytes of one chip. Case study B, section 5")
+    more = (
+        "A 32-bit float has four bytes"
+        if value in (chip / 4, chip / 2, chip * 2, chip * 8)
+        else "side × side × channels × 4"
+    )
+    more = "Red, green, blue and near infrared are four channels" if value == chip * 3 / 4 else more
+    close(value, chip, unit="bytes a chip", hint=f"{more}. Case study B, section 5")
+    value = number(given["set_gb"], hint="This is the size of the set. Case study B, section 5")
+    more = "All chips as floats; a GB has 10**9 bytes here"
+    close(value, chip * own["chips"] / 1e9, rel=5e-3, unit="GB", hint=f"{more}. Case study B, section 5")
+    fit = own["memory_gb"] * 1e9 // (own["small_side"] ** 2 * own["channels"])
+    value = number(given["fit"], hint="This is how many chips fit. Case study B, section 5")
+    more = f"Shrunken chips, {own['small_side']} × {own['small_side']}, four channels of one byte; whole chips"
+    close(value, fit, tol=1.5, unit="chips that fit", hint=f"{more}. Case study B, exercise 1")
+    chosen(given["feed"], hw, "feed", "sections 5 and 6")
+
+
+def split(ask, hw) -> None:
+    names, shares, seed = hw.draw["names"], (0.7, 0.15, 0.15), hw.draw["seed"]
+    sides = sided(ask, names, shares, seed, "your chips")
+    again = sided(ask, names, shares, seed, "your chips, asked again")
+    if sides != again:
+        raise Wrong("Expected the same sides from the same seed, received others. Make the random numbers from `seed`.")
+    if all(sided(ask, names, shares, other, "your chips") == sides for other in (seed + 1, seed + 2, seed + 3)):
+        raise Wrong("Expected other sides from another seed, received the same. Deal the fields at random, by `seed`.")
+
+
+def sided(ask, names: list, shares: tuple, seed: int, what: str) -> dict[str, set]:
+    """The sides as sets, once they are found to be right."""
+    hint = "Case study B, section 3"
+    given = mapping(ask(list(names), shares, seed), SIDES, hint=hint)
+    side_of: dict[str, str] = {}
+    for side in SIDES:
+        held = given[side]
+        if isinstance(held, str | dict) or not hasattr(held, "__iter__"):
+            raise Wrong(f"Expected a list of names for {side!r}, received {held!r:.80}. {hint}.")
+        for name in held:
+            if name not in names:
+                raise Wrong(f"Expected names of chips for {side!r}, received {name!r:.80}. {hint}.")
+            if name in side_of:
+                raise Wrong(f"Expected each chip once; {name} is in {side_of[name]} and again in {side}. {hint}.")
+            side_of[str(name)] = side
+    if len(side_of) < len(names):
+        lost = next(name for name in names if name not in side_of)
+        raise Wrong(f"Expected all {len(names)} of {what} on some side, {lost} is on none. {hint}.")
+    fields: dict[str, str] = {}
+    for name, side in side_of.items():
+        field = name.split("_")[0]
+        if fields.setdefault(field, side) != side:
+            raise Wrong(
+                f"Expected all chips of a field on one side; {field} is in {fields[field]} and in {side}. The field "
+                f"is what stands before the underscore. {hint}."
+            )
+    for side, share in zip(SIDES, shares, strict=True):
+        count, wanted = sum(s == side for s in fields.values()), share * len(fields)
+        if abs(count - wanted) > 1 + 1e-9 or (count == 0 and share and len(fields) >= 3):
+            raise Wrong(
+                f"Expected {wanted:.1f} of the {len(fields)} fields of {what} in {side}, one more or less, not 0; "
+                f"received {count}. Shares are of fields. {hint}."
+            )
+    return {side: {name for name, s in side_of.items() if s == side} for side in SIDES}
+
+
+def sharded(ask, hw) -> None:
+    for sizes, limit, why in (
+        ([40, 50, 30], 100, "40 and 50 fit into 100, with 30 they would not"),
+        ([60, 40, 1], 100, "60 and 40 are 100, which is not over the limit"),
+        ([60, 70, 20, 20], 100, "the second shard takes 70 and 20; the last 20 would make 110, so it begins a third"),
+        ([250, 10], 100, "a record over the limit stands alone in its shard"),
+    ):
+        cut(ask, sizes, limit, f": {why}")
+    own = hw.draw
+    cut(ask, own["sizes"], own["limit"], ". Go through your records in their order")
+
+
+def cut(ask, sizes: list, limit: int, why: str = "") -> None:
+    """Hold the shards of records against the true ones."""
+    hint = "Case study B, sections 8 and 11"
+    what = f"shard_for({sizes}, {limit})" if len(sizes) < 8 else f"shard_for of {len(sizes)} records, limit {limit}"
+    value, expected = array(ask(sizes, limit), shape=(len(sizes),), of=what, hint=hint), np.array(shards(sizes, limit))
+    if np.array_equal(value, expected):
+        return
+    at = int(np.flatnonzero(value != expected)[0])
+    more = "Count shards from 0" if np.array_equal(value, expected + 1) else f"The first that differs is record {at}"
+    if np.array_equal(value, _reopened(sizes, limit)):
+        more = "A shard that is closed stays closed, since it is on the disk already"
+    shown = (
+        f"{expected.tolist()}, received {value.tolist()}"
+        if len(sizes) < 8
+        else f"{expected[at]} there, received {value[at]}"
+    )
+    raise Wrong(f"Expected {what} to be {shown}{why}. {more}. {hint}.")
+
+
+def _reopened(sizes, limit) -> list[int]:
+    """Shards of someone who puts a record into the first shard that has room."""
+    held, found = [], []
+    for size in sizes:
+        at = next((k for k, there in enumerate(held) if there + size <= limit), len(held))
+        held[at : at + 1] = [(held[at] if at < len(held) else 0) + size]
+        found.append(at)
+    return found
+
+
+def epoch(answer, hw) -> None:
+    expected, hint = an_epoch(hw.draw), "Case study B, sections 11 to 13"
+    given = mapping(answer, tuple(expected), hint=hint)
+    words = {
+        "shards": "shard_for says how many",
+        "steps": "Full batches of the worker that has the fewest records: all take each step together",
+        "left_out": "All records, less those in the full batches of all workers",
+        "rate": "The linear scaling rule: as many times the rate as the batch of all together is larger. Section 12",
+    }
+    close(number(given["shards"], hint="This is the number of shards"), expected["shards"], unit="shards",
+          hint=f"{words['shards']}. {hint}")  # fmt: skip
+    records = array(given["records"], shape=(hw.draw["workers"],), of="the records of each worker", hint=hint)
+    if not np.array_equal(records, expected["records"]):
+        more = (
+            "Together they have all records, each once"
+            if records.sum() != sum(expected["records"])
+            else "Deal shards, not records"
+        )
+        came = records.tolist()
+        raise Wrong(f"Expected others, received records {came}. Shard s goes to worker s % workers. {more}. {hint}.")
+    for key in ("steps", "left_out", "rate"):
+        value = number(given[key], hint=f"This is {key!r}. {hint}")
+        close(value, expected[key], unit=f"({key})", hint=f"{words[key]}. {hint}")
+
+
+def raced(answer, hw) -> None:
+    given, own = (
+        mapping(answer, ("cold", "warm", "ceiling", "next"), hint="Case study B, sections 9 and 10"),
+        hw.draw["race"],
+    )
+    seconds = {(row["form"], row["state"]): row["seconds"] for row in own["rows"]}
+    for state in ("cold", "warm"):
+        one, other = seconds["directory", state], seconds["tfrecord", state]
+        expected = median(one) / median(other)
+        value = number(given[state], hint=f"This is {state!r}. Case study B, section 9")
+        more = "Images a second of TFRecord over those of the directory, so seconds the other way round"
+        if abs(value - np.mean(one) / np.mean(other)) < 2e-3:
+            more = "A single disturbed run moves a mean; take the median of the three"
+        close(value, expected, tol=6e-3, unit=f"({state})", hint=f"{more}. Case study B, section 9")
+    parts = own["parts_ms"]
+    total = sum(parts.values())
+    value = number(given["ceiling"], hint="This is the ceiling. Case study B, section 10")
+    more = "All parts, over what is left of them when fetching takes no time"
+    close(value, total / (total - parts["fetch"]), tol=6e-3, unit="(ceiling)", hint=f"{more}. Case study B, section 10")
+    chosen(given["next"], hw, "next", "section 10")
+
+
+def late(ask, hw) -> None:
+    for start, curve, rate, steps, staleness in ((1.0, 1.0, 0.5, 3, 0), (1.0, 1.0, 0.5, 4, 1), (2.0, 0.5, 0.4, 6, 3)):
+        descended(ask, start, curve, rate, steps, staleness)
+    own = hw.draw["valley"]
+    descended(ask, own["start"], own["curve"], 0.2, 40, own["staleness"])
+
+
+def descended(ask, start, curve, rate, steps, staleness) -> None:
+    """Hold a path against the true one."""
+    call, hint = f"late_sgd({start}, {curve}, {rate}, {steps}, {staleness})", "Case study B, section 14"
+    value = array(ask(start, curve, rate, steps, staleness), shape=(None,), of=call, hint=hint).astype(float)
+    expected = np.array(descent(start, curve, rate, steps, staleness))
+    if len(value) != len(expected):
+        raise Wrong(
+            f"Expected {len(expected)} places from {call}, the start and each step, received {len(value)}. {hint}."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        wrong = np.flatnonzero(~np.isclose(value, expected, rtol=1e-6, atol=1e-9, equal_nan=True))
+    if not len(wrong):
+        return
+    at = int(wrong[0])
+    more = (
+        f"Step {at} takes the slope at the place {staleness} before the one it leaves"
+        if staleness
+        else "The slope is curve × place"
+    )
+    if 0 < at <= staleness:
+        more = "In the first steps nobody is late by more than there is: the slope is that of the start"
+    raise Wrong(f"Expected place {at} of {call} to be {expected[at]:.6g}, received {value[at]:.6g}. {more}. {hint}.")
+
+
+def bill(answer, hw) -> None:
+    keys = ("cheapest", "cost", "efficiency", "break_even", "licence")
+    given, own = mapping(answer, keys, hint="Case study B, section 20"), hw.draw["costs"]
+    best = min(own["machines"], key=lambda machine: price(own, machine))
+    machine = next((one for one in own["machines"] if one["machine"] == given["cheapest"]), None)
+    if machine is not best:
+        more = "Its letter as in the table"
+        if machine is not None:
+            what = (
+                "its cores cannot decode more"
+                if speed(own, machine) < machine["card_images_s"]
+                else "its card trains no more"
+            )
+            more = f"It sees {speed(own, machine):,.0f} images a second, since {what}; another one costs less in all"
+        raise Wrong(f"Expected another machine, received {given['cheapest']!r}. {more}. Case study B, section 20.")
+    for key, expected, words in (
+        ("cost", price(own, best), "Images × epochs / images a second, in hours, × the price of an hour. Section 20"),
+        (
+            "efficiency",
+            own["all_devices_images_s"] / own["one_device_images_s"] / own["devices"],
+            "The speed-up, all devices over one, divided by how many they are. Section 15",
+        ),
+        (
+            "break_even",
+            math.ceil(own["conversion_s"] / (own["epoch_before_s"] - own["epoch_after_s"])),
+            "Seconds of the conversion over what each epoch saves; the first whole epoch. Exercise 4",
+        ),
+    ):
+        value = number(given[key], hint=f"This is {key!r}. Case study B. {words}")
+        close(value, expected, tol=0 if key == "break_even" else 6e-3, unit=f"({key})", hint=f"Case study B. {words}")
+    chosen(given["licence"], hw, "licence", "section 22")
+
+
+def referee(answer, hw) -> None:
+    given = mapping(answer, ("cards", "mirrored", "gap"), hint='Such as {"cards": ("a", 1), …}')
+    for key, where in (("cards", "section 4"), ("mirrored", "section 15"), ("gap", "section 17")):
+        chosen(given[key], hw, key, where)
+
+
+QUESTIONS = (
+    Question("q1", "memory", "computed", 3, ("B.2",), "5. Why memory ends", memory),
+    Question("q2", "split_by_field", "coded", 4, ("B.1", "S5"), "3. Count, and split by field", split),
+    Question("q3", "shard_for", "coded", 4, ("B.3",), "11. How large a shard?", sharded),
+    Question("q4", "epoch", "computed", 3, ("B.3", "B.5", "S4"), "12. Batch size", epoch),
+    Question("q5", "race", "computed", 4, ("B.4",), "10. Where the time goes", raced),
+    Question("q6", "late_sgd", "coded", 4, ("B.5",), "14. Averaged or late", late),
+    Question("q7", "bill", "computed", 3, ("B.5", "B.8"), "20. What does it cost?", bill),
+    Question("q8", "referee", "reasoned", 3, ("B.6", "B.7"), "4. The report, read like a referee", referee),
+)

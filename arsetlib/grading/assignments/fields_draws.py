@@ -1,0 +1,204 @@
+"""What a learner of case study B draws, and the choices of its reasoned questions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from arsetlib.grading.assignments import shuffled
+
+# Choices and reasons → why they are wrong; the right one has no why.
+FEED = {
+    "Read a batch when it is asked for, use it, and let it go": "",
+    "Load all images as bytes, and make them floats once they are in memory": (
+        "Then they need all of the memory that you have just computed"
+    ),
+    "Load a tenth of the set, and train on that alone": "Nine tenths of the fields would never be seen",
+    "Order memory until the set fits": "The next set is larger; and nothing needs it",
+}
+FEED_REASONS = {
+    "What is held is a batch and what is read ahead, however large the set": "",
+    "A disk is as fast as memory, so nobody has to wait for it": "It is slower, which is why one reads ahead",
+    "A network learns more from images that it sees only once": "It sees them once an epoch, either way",
+    "A JPEG takes as many bytes on the disk as in memory": "Decoded, it takes many times as many",
+}
+NEXT = {
+    "Shrink the images once, at conversion, so that each epoch decodes less": "",
+    "Put all records into one large shard": "Requests are not what takes the time here",
+    "Read from a faster disk": "You have computed how little that can bring at most",
+    "Train on a faster card": "The network waits for images already",
+}
+NEXT_REASONS = {
+    "Decoding takes most of an image's time, so only less decoding gains much": "",
+    "One file needs the fewest requests, and requests take most of the time": "Look at the parts again",
+    "The disk is the slowest part at every epoch, even when files are in memory": "Warm, nothing is fetched from it",
+    "In any training the network is the slowest part": "Here it was not even measured: the images are late",
+}
+LICENCE = {
+    "No: train on images whose owners allow it": "",
+    "Yes, since weights are sold and not images": "The weights were made of the images",
+    "Yes, once the images are converted to TFRecord": "Another form is still the same images",
+    "Yes, if its F1 is good enough to be of use": "A score gives nobody a right",
+}
+LICENCE_REASONS = {
+    "The licence excludes commercial use, and a model trained on the images is a use of them": "",
+    "Weights hold no image, so no licence reaches them": "Training is a use of the images",
+    "Whoever converts images makes them his own": "Nobody does so by copying",
+    "A licence is about passing on files, not about what is done with them": "This one is about both",
+}
+CARDS = {
+    "It cannot be told: repeat both on one card, with nothing else changed": "",
+    "It is true: both saw the same images for as many epochs": "And on what card did each of them run?",
+    "It is false: the form of a file never matters": "That does not follow from these figures either",
+    "It is true, and the gain is even larger: the V100 is the slower card": "The V100 is the faster card",
+}
+CARDS_REASONS = {
+    "Two things changed at once, the form and the card, and the ratio holds both": "",
+    "As many epochs on the same images make any two runs comparable": "Only if all else is the same as well",
+    "Minutes on a card are too few to be measured": "They are many, but they measure two things",
+    "A card reads both forms equally fast, so any difference is luck": "Nobody has measured that here",
+}
+MIRRORED = {
+    "It shows the price of sharing alone: there was one device to share with": "",
+    "It is true: averaging gradients costs more than it can bring": "With several devices each brings work of its own",
+    "It is false: with the strategy fewer epochs were needed": "Both ran fifty epochs",
+    "It shows that the batch was too small for the card": "The batch was not what changed",
+}
+MIRRORED_REASONS = {
+    "A gain comes from work that a further device does; with one, there is only the bookkeeping": "",
+    "The averaged gradient of two halves is not that of the whole, so it learns more slowly": (
+        "It is the same, but for rounding"
+    ),
+    "Each device gets the whole batch, so all work is done twice": "Each gets its part of the batch",
+    "The strategy lowers the learning rate, so steps take longer": "A rate does not change how long a step takes",
+}
+GAP = {
+    "It knows its images by heart: get more fields, augment, take weights learnt elsewhere": "",
+    "It is too small for its task: take a larger network": "A larger one has even more room to learn by heart",
+    "The validation was unfair: deal chips and not fields, and the gap will close": (
+        "It may close, because the network then knows the fields; of new ones it tells less than before"
+    ),
+    "It is not finished: train on, and the validation will follow": "At 0.98 to 1.0 hardly anything is left to learn",
+}
+GAP_REASONS = {
+    "Only new fields say what was learnt, and there little more than half of the answers are right": "",
+    "A network that is right in all of its training has learnt all there is": "It has learnt these images",
+    "Chips of one field on both sides make a validation fairer": "They make it easier",
+    "Images of a validation are always harder than those of the training": "They are like them, but new",
+}
+PAIRS = {
+    "feed": (FEED, FEED_REASONS),
+    "next": (NEXT, NEXT_REASONS),
+    "licence": (LICENCE, LICENCE_REASONS),
+    "cards": (CARDS, CARDS_REASONS),
+    "mirrored": (MIRRORED, MIRRORED_REASONS),
+    "gap": (GAP, GAP_REASONS),
+}
+
+
+def draw(rng) -> dict:
+    """A learner's own numbers."""
+    numbers = {
+        "set": {
+            "chips": int(rng.integers(200, 950)) * 100,
+            "side": 512,
+            "channels": 4,
+            "small_side": int(rng.choice([96, 128, 160, 192])),
+            "memory_gb": int(rng.choice([8, 12, 16, 24])),
+        },
+        "names": names(rng),
+        "seed": int(rng.integers(1, 1000)),
+        **records(rng),
+        "batch": int(rng.integers(3, 7)),
+        "rate": float(rng.choice([0.001, 0.002, 0.0005])),
+        "race": race(rng),
+        "valley": {
+            "start": round(float(rng.uniform(1, 4)), 1),
+            "curve": round(float(rng.uniform(0.5, 2)), 1),
+            "staleness": int(rng.integers(3, 8)),
+        },
+        "costs": costs(rng),
+    }
+    for key, (choices, reasons) in PAIRS.items():
+        numbers[key] = shuffled(rng, "abcd", choices)
+        numbers[f"{key}_reasons"] = shuffled(rng, "1234", reasons)
+    return numbers
+
+
+def records(rng) -> dict:
+    """Records, shards and workers such that it matters how shards are dealt."""
+    while True:
+        sizes = rng.integers(30_000, 90_000, int(rng.integers(110, 160))).tolist()
+        limit, workers = int(rng.choice([400_000, 500_000, 600_000])), int(rng.integers(2, 5))
+        held = records_of(sizes, limit, workers)
+        if max(held) - min(held) >= 4:
+            return {"sizes": sizes, "limit": limit, "workers": workers}
+
+
+def shards(sizes, limit) -> list[int]:
+    """Shard of each record, filled one after the other."""
+    found, number_of, held = [], 0, 0
+    for size in sizes:
+        if held and held + size > limit:
+            number_of, held = number_of + 1, 0
+        held += size
+        found.append(number_of)
+    return found
+
+
+def records_of(sizes, limit, workers) -> list[int]:
+    """Records of each worker, shards dealt in turns."""
+    held = [0] * workers
+    for shard in shards(sizes, limit):
+        held[shard % workers] += 1
+    return held
+
+
+def names(rng) -> list[str]:
+    """Names of chips, FIELD_x1-y1-x2-y2, of a dozen fields or more, mixed."""
+    letters = np.array(list("ABCDEFGHJKLMNPQRSTUVWXYZ23456789"))
+    made = []
+    for _ in range(int(rng.integers(13, 22))):
+        field = "".join(rng.choice(letters, 9))
+        for _ in range(int(rng.integers(1, 7))):
+            x, y = rng.integers(0, 6000, 2).tolist()
+            made.append(f"{field}_{x}-{y}-{x + 512}-{y + 512}")
+    return [made[at] for at in rng.permutation(len(made)).tolist()]
+
+
+def race(rng) -> dict:
+    """Three timed runs of 400 images for each form and state, some disturbed; where an image's time goes, ms."""
+    rows = []
+    for state, slower in (("cold", (1.5, 1.12)), ("warm", (1.05, 1.0))):
+        disturbed = int(rng.integers(2))
+        for at, form in enumerate(("directory", "tfrecord")):
+            seconds = 400 * 0.006 * slower[at] * rng.uniform(0.95, 1.05, 3)
+            if at == disturbed:
+                seconds[rng.integers(3)] *= rng.uniform(1.5, 2.2)  # another program ran
+            rows.append({"form": form, "state": state, "seconds": [round(float(s), 2) for s in seconds]})
+    parts = {"fetch": rng.uniform(0.3, 0.9), "decode": rng.uniform(3.5, 5.5), "shrink": rng.uniform(0.5, 1.2)}
+    return {"images": 400, "rows": rows, "parts_ms": {part: round(float(ms), 2) for part, ms in parts.items()}}
+
+
+def costs(rng) -> dict:
+    """Machines to hire; what was measured on several devices, and of a conversion."""
+    core = int(rng.integers(60, 100))
+    fast, slow = int(rng.integers(18, 25)) * 100, int(rng.integers(5, 8)) * 100
+    machines = [
+        {"cores": 4, "card_images_s": fast, "price_h": round(float(rng.uniform(2.8, 3.6)), 2)},
+        {"cores": 8, "card_images_s": slow, "price_h": round(float(rng.uniform(0.9, 1.8)), 2)},
+        {"cores": 16, "card_images_s": fast, "price_h": round(float(rng.uniform(3.4, 4.0)), 2)},
+        {"cores": 8, "card_images_s": 90, "price_h": round(float(rng.uniform(0.35, 0.5)), 2)},
+    ]
+    devices, alone = int(rng.choice([2, 4, 8])), int(rng.integers(20, 40)) * 10
+    return {
+        "images": int(rng.integers(30, 95)) * 1000,
+        "epochs": int(rng.choice([20, 30, 40])),
+        "core_images_s": core,
+        "machines": [{"machine": name} | machines[at] for name, at in zip("PQRS", rng.permutation(4), strict=True)],
+        "devices": devices,
+        "one_device_images_s": alone,
+        "all_devices_images_s": int(alone * devices * rng.uniform(0.6, 0.9)),
+        "conversion_s": int(rng.integers(900, 2400)),
+        "epoch_before_s": int(rng.integers(300, 420)),
+        "epoch_after_s": int(rng.integers(110, 180)),
+    }

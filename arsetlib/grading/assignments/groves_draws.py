@@ -1,0 +1,194 @@
+"""What a learner of case study A draws: numbers, an own part of the sample, a grove; choices of reasoned questions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from arsetlib.grading.assignments import shuffled
+
+CAPTURES, SIZE, PART = 3, (240, 336), (180, 250)
+IGNORE = 255
+
+# Choices and reasons → why they are wrong; the right one has no why.
+RESIZE = {
+    "Take the pixel of the old mask that is nearest": "",
+    "Average the pixels that fall together, and round to whole numbers": (
+        "Half ground (0) and half grass (2) would round to tree (1)"
+    ),
+    "Average the pixels that fall together, and keep the decimals": "A class of 0.7 does not exist",
+    "Save the mask as a small JPEG": "JPEG is made for the eye: it writes numbers that were not there",
+}
+RESIZE_REASONS = {
+    "Class numbers are names: between ground (0) and grass (2) lies no tree (1)": "",
+    "It is the fastest way, and all others give the same mask": "They do not give the same: try 0 and 2",
+    "A mask has more detail than a picture, so it must be smoothed first": "Smoothing invents classes",
+    "It is the only way that keeps each class's share of the pixels exactly": "Not exactly: thin things may be lost",
+}
+REMEDY = {
+    "Deal whole captures, and leave out those between the sides that show ground of both": "",
+    "Deal tiles, each with all its copies": "The next capture shows the same trees, and may lie on the other side",
+    "Deal samples as before, and take another seed": "Any seed spreads the copies over both sides",
+    "Deal samples as before, and vary the copies more strongly": "A copy in other light is still the same tree",
+}
+REMEDY_REASONS = {
+    "A capture shows most of the ground of the one before, so relatives are parted only where the ground is": "",
+    "A turned or relit tile is new to a network, so copies do no harm": "It has seen that tree, and its mask",
+    "Tiles of one capture share no pixel, so captures need not be kept together": (
+        "They share crowns on the cut, light and soil, and the neighbouring captures"
+    ),
+    "A leak shows in the training loss, so it is enough to watch that": "It shows nowhere: the test score is too good",
+}
+NETWORKS = "ABCD"
+
+
+def draw(rng) -> dict:
+    """A learner's own numbers."""
+    return {
+        "capture": int(rng.integers(3)),
+        "corner": (int(rng.integers(0, 40)), int(rng.integers(0, 60))),  # of the learner's part of it: row, column
+        "unjudged": int(rng.integers(14, 30)),  # columns at the left that nobody judged
+        "resize": shuffled(rng, "abcd", RESIZE),
+        "resize_reasons": shuffled(rng, "1234", RESIZE_REASONS),
+        "captures": int(rng.integers(6, 10)),
+        "tiles_a_capture": int(rng.integers(6, 13)),
+        "copies": int(rng.integers(3, 5)),
+        "remedy": shuffled(rng, "abcd", REMEDY),
+        "remedy_reasons": shuffled(rng, "1234", REMEDY_REASONS),
+        "shift": (int(rng.integers(1, 4)), int(rng.integers(-3, 0))),
+        "layer": {
+            "kernel": int(rng.choice([3, 5, 7])),
+            "inputs": int(rng.choice([256, 320, 512])),
+            "outputs": int(rng.choice([1024, 2048, 4096])),
+        },
+        "flight": flight(rng),
+    }
+
+
+def flight(rng) -> dict:
+    """A flight and four networks: the best keeps up by tiles alone, the next is too large, the third is the choice."""
+    tile = int(rng.choice([192, 224, 256]))
+    high, wide = int(rng.integers(4 * tile, 5 * tile)), int(rng.integers(6 * tile, 7 * tile))
+    overlap = int(rng.choice([16, 24, 32]))
+    tiles = _across(high, tile, overlap) * _across(wide, tile, overlap)
+    rest, largest = round(float(rng.uniform(0.35, 0.6)), 2), int(rng.choice([300, 400, 500]))
+    left = 2.0 - rest
+    roles = (  # mean IoU, seconds for all tiles, share of the largest size
+        (rng.uniform(0.715, 0.74), rng.uniform(left + 0.08, 1.95), rng.uniform(0.3, 0.8)),
+        (rng.uniform(0.69, 0.71), left * rng.uniform(0.5, 0.8), rng.uniform(1.2, 2.5)),
+        (rng.uniform(0.66, 0.68), left * rng.uniform(0.6, 0.9), rng.uniform(0.3, 0.9)),
+        (rng.uniform(0.6, 0.64), left * rng.uniform(0.3, 0.5), rng.uniform(0.1, 0.3)),
+    )
+    networks = [
+        {
+            "network": name,
+            "mean_iou": round(float(roles[role][0]), 3),
+            "s_a_tile": round(float(roles[role][1] / tiles), 4),
+            "parameters": int(roles[role][2] * largest * 2**20 / 12),
+        }
+        for name, role in zip(NETWORKS, rng.permutation(4), strict=True)
+    ]
+    return {
+        "high": high, "wide": wide, "tile": tile, "overlap": overlap, "rest_s": rest, "every_s": 2.0,
+        "largest_mb": largest, "networks": networks,
+    }  # fmt: skip
+
+
+def _across(length: int, tile: int, overlap: int) -> int:
+    return 1 + -(-(length - tile) // (tile - overlap))
+
+
+def _dealt(rng, captures: int, tiles: int, copies: int) -> list[tuple]:
+    """(capture, tile, copy, side) of samples dealt one by one: half to training, half to test."""
+    rows = [(c, t, k) for c in range(1, captures + 1) for t in range(1, tiles + 1) for k in range(1, copies + 1)]
+    test = set(rng.permutation(len(rows))[: len(rows) // 2].tolist())
+    return [(*row, "test" if at in test else "train") for at, row in enumerate(rows)]
+
+
+def _trees(rng) -> tuple[list, list]:
+    """((x, y, radius) of true trees, m; (capture, x, y) of finds): a grove seen by three captures."""
+    rows, columns = int(rng.integers(4, 6)), int(rng.integers(5, 8))
+    true, finds = [], []
+    for i in range(rows):
+        for j in range(columns):
+            x, y = 6 * j + rng.uniform(-0.7, 0.7), 6 * i + rng.uniform(-0.7, 0.7)
+            true.append((x, y, rng.uniform(1.2, 2.0)))
+            if rng.random() < 0.1:
+                continue  # a tree that no capture shows well
+            for capture in (1, 2, 3):
+                if rng.random() < 0.85:
+                    finds.append((capture, x + rng.uniform(-0.4, 0.4), y + rng.uniform(-0.4, 0.4)))
+    for _ in range(int(rng.integers(2, 5))):  # bushes between the rows
+        place = 6 * rng.integers(0, [columns, rows]) + 3
+        finds.append((int(rng.integers(1, 4)), place[0] + rng.uniform(-0.3, 0.3), place[1] + rng.uniform(-0.3, 0.3)))
+    return [tuple(round(float(v), 2) for v in t) for t in true], [(c, round(x, 2), round(y, 2)) for c, x, y in finds]
+
+
+# --- the learner's own data -------------------------------------------------------------------------------------------
+
+
+def prepare(data):
+    """Captures of the sample: [(image (H, W, 3), mask (H, W)), …]. Made where they are missing."""
+    from filelock import FileLock
+
+    from arsetlib import simulate, tiles
+
+    folder = data / "grove-homework"
+    if not (folder / "_complete").exists():
+        data.mkdir(parents=True, exist_ok=True)
+        with FileLock(data / ".homework.lock"):
+            simulate.grove(folder, captures=CAPTURES, size=SIZE, jobs=1, progress=False)
+    return [tiles.read(capture) for capture in tiles.captures(folder)]
+
+
+def my_part(hw) -> tuple[np.ndarray, np.ndarray]:
+    """The learner's part of a capture: image (180, 250, 3) and mask (180, 250), 255 where nobody has judged."""
+    image, mask = hw.prepared[hw.draw["capture"]]
+    (row, column), (high, wide) = hw.draw["corner"], PART
+    window = np.s_[row : row + high, column : column + wide]
+    image, mask = image[window].copy(), mask[window].copy()
+    mask[:, : hw.draw["unjudged"]] = IGNORE
+    return image, mask
+
+
+def my_prediction(hw) -> np.ndarray:
+    """(180, 250) classes that a made-up network gives the learner's part: shifted a little, with patches of errors."""
+    _, mask = hw.prepared[hw.draw["capture"]]
+    (row, column), (high, wide) = hw.draw["corner"], PART
+    guess = np.roll(mask, hw.draw["shift"], (0, 1))[row : row + high, column : column + wide].copy()
+    guess[guess == IGNORE] = 0
+    rng = hw.rng("prediction")
+    for _ in range(12):
+        at, side = rng.integers(0, [high, wide]), rng.integers(8, 30, 2)
+        guess[at[0] : at[0] + side[0], at[1] : at[1] + side[1]] = rng.integers(3)
+    return guess
+
+
+def samples(hw):
+    """1 row a sample: ``capture``, ``tile``, ``copy`` and the ``side`` it was dealt to, train or test."""
+    import pandas as pd
+
+    rows = _dealt(hw.rng("samples"), *(hw.draw[key] for key in ("captures", "tiles_a_capture", "copies")))
+    return pd.DataFrame(rows, columns=["capture", "tile", "copy", "side"])
+
+
+def true_trees(hw) -> np.ndarray:
+    """(M, 3) x, y and radius of the trees of a small grove, m."""
+    return np.array(_trees(hw.rng("trees"))[0])
+
+
+def finds(hw):
+    """1 row a find: ``capture``, ``x``, ``y`` in m. Three captures see the grove, so a tree has up to three."""
+    import pandas as pd
+
+    return pd.DataFrame(_trees(hw.rng("trees"))[1], columns=["capture", "x", "y"])
+
+
+def once(places, reach=1.5) -> np.ndarray:
+    """(N, 2) x, y of each tree once: finds of several captures less than ``reach`` apart are one tree."""
+    kept = []
+    for _, x, y in places.sort_values("capture").itertuples(index=False):
+        if all(math.hypot(x - a, y - b) >= reach for a, b in kept):
+            kept.append((x, y))
+    return np.array(kept).reshape(-1, 2)

@@ -1,0 +1,134 @@
+"""What a learner draws for homework 3, and the choices of its reasoned questions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from arsetlib.grading.assignments import shuffled
+
+# Choices and reasons → why they are wrong; the right one has no why.
+VERDICTS = {
+    "over": "It overfits",
+    "under": "It underfits",
+    "fits": "It is sound: the longer it runs, the better it gets",
+    "asleep": "It has learnt nothing at all",
+}
+SIGNS = {
+    "over": "The training loss falls on, while that of the validation has turned and rises",
+    "under": "Both losses stay high, and close together, to the end",
+    "fits": "The lowest validation loss of the whole record is not the one that was kept",
+    "asleep": "Its loss begins near log 7",
+}
+LATE = {
+    "The figure says little of crops: for a map of them take a window of early summer": "",
+    "Wait: the later the window, the more of the season the model has seen": (
+        "All windows are equally long. Look at crops_accuracy in your own table"
+    ),
+    "The figure comes from a leak: late windows of the test were in the training": (
+        "The years differ, and a leak would lift all windows"
+    ),
+    "The figure is an accident of this forest's seed: take the mean over all starts": (
+        "Other seeds show the same rise, and a mean over dates hides what each date is worth"
+    ),
+}
+LATE_REASONS = {
+    "By then most of the truth is 'No Crops Growing', easy to get right, and of the four crops little is found": "",
+    "The constant answer is at its weakest there, so the model's lead is largest": (
+        "Look at `constant` in your table: late in the season it is strong"
+    ),
+    "Every window is equally long, so every start is equally hard": "Accuracy in your table says that they are not",
+    "The test draws its windows at random, so any accuracy jumps by that much": (
+        "Its starts and images are fixed: ask again, and you get the same numbers"
+    ),
+}
+SEARCH = {
+    "0.93 promises too much: choose on the validation, and ask the test once, at the end": "",
+    "0.93 can be promised, since no weight was ever trained on a row of the test": (
+        "The choice of settings was, by hand: it was made for these rows"
+    ),
+    "0.93 can be promised if the forty were drawn at random and not taken from a grid": (
+        "How settings are proposed changes nothing: the best was picked by its score on the test"
+    ),
+    "0.93 promises too little: train on the test's rows as well, and score there again": (
+        "Then the test would be known by heart, and would say nothing of new ground"
+    ),
+}
+SEARCH_REASONS = {
+    "The best of forty is in part the luckiest, and its luck was that of the test's rows": "",
+    "Settings are not learnt from rows, only weights are, so settings cannot fit a side": (
+        "Whoever looks forty times at a side and keeps the best fits the choice to it"
+    ),
+    "In a random search each setting has the same chance, so there is no luck in the best": (
+        "The larger the number of tries, the more luck there is in the best of them"
+    ),
+    "More rows raise a score, whichever side they come from": "Rows of the test are there to judge, not to learn from",
+}
+
+
+def draw(rng) -> dict:
+    """A learner's own numbers."""
+    network = {
+        "steps": int(rng.integers(21, 39)),
+        "bands": int(rng.choice([6, 10, 13])),
+        "kernels": int(rng.integers(4, 10)),
+        "width": int(rng.choice([3, 5, 7])),
+        "pool": int(rng.integers(2, 5)),
+        "dense": int(rng.integers(12, 30)),
+        "classes": int(rng.integers(4, 10)),
+    }
+    stack = [(int(rng.choice([3, 5])), 1), (2, 2), (int(rng.choice([3, 5])), 1)]
+    shares = (rng.dirichlet(np.full(7, 0.7)) * 0.93 + 0.01).round(3)
+    slopes = [rng.uniform(0.8, 1.6), rng.uniform(0.4, 0.9), -rng.uniform(0.1, 0.3)]
+    return {
+        "network": network,
+        "stack": stack,
+        "step_days": int(rng.choice([6, 8, 10])),
+        "shares": [float(share) for share in shares],
+        "truth": int(rng.integers(7)),
+        "slopes": [round(float(slope), 2) for slope in slopes],
+        "rate": float(rng.choice([0.1, 0.2, 0.25, 0.4])),
+        "run": record(rng),
+        "verdicts": shuffled(rng, "abcd", VERDICTS.values()),
+        "signs": shuffled(rng, "1234", SIGNS.values()),
+        "forest": int(rng.integers(1, 10_000)),
+        "late": shuffled(rng, "abcd", LATE),
+        "late_reasons": shuffled(rng, "1234", LATE_REASONS),
+        "search": shuffled(rng, "abcd", SEARCH),
+        "search_reasons": shuffled(rng, "1234", SEARCH_REASONS),
+        "visits": visits(rng),
+    }
+
+
+def record(rng) -> dict:
+    """A run as if nobody had stopped it: a short rise that patience bears, the best, a long rise, a late dip."""
+    over = bool(rng.random() < 0.5)
+    patience, best = int(rng.integers(4, 7)), int(rng.integers(10, 15))  # epochs, from 0
+    epoch, left = np.arange(30), 29 - best
+    low, floor, pace = (0.75, 0.15, 4) if over else (1.60, 1.57, 2.5)
+    loss = floor + (1.9 - floor) * np.exp(-epoch / (7 if over else 3))
+    valid = low + (1.93 - low) * np.exp(-epoch / pace) + rng.uniform(0.004, 0.012, 30)
+    valid[best] = valid[:best].min() - 0.02
+    valid[best - 3 : best] = valid[best] + 0.008 + np.r_[0, rng.uniform(0.01, 0.03, 2)]
+    rise = (0.02 if over else 0.001) * np.arange(1, left + 1)
+    valid[best + 1 :] = valid[best] + 0.012 + rise + rng.uniform(0, 0.01, left)
+    valid[best + patience + 3] = valid[best] - 0.05  # nobody who stops in time will see it
+    step_ms = {"input": rng.uniform(12, 30), "device": rng.uniform(1, 9), "all else": 2.5}
+    return {
+        "loss": loss.round(3).tolist(),
+        "val_loss": valid.round(3).tolist(),
+        "patience": patience,
+        "step_ms": {part: round(float(ms), 1) for part, ms in step_ms.items()},
+        "times_faster": int(rng.choice([4, 5, 8, 10])),
+    }
+
+
+def visits(rng) -> dict:
+    """A map's hectares, and what was found on the ground: rows = truth, columns = mapped."""
+    mapped = rng.choice(np.arange(400, 900, 10), 4, replace=False) * np.array([12, 4, 2, 0.5])
+    right = np.array([0.93, 0.85, 0.78, 0.7]) + rng.uniform(-0.05, 0.05, 4)
+    counts = np.zeros((4, 4), int)
+    for k in range(4):
+        chances = np.full(4, (1 - right[k]) / 3)
+        chances[k] = right[k]
+        counts[:, k] = rng.multinomial(50, chances)
+    return {"mapped_ha": mapped.tolist(), "counts": counts.tolist(), "class": int(rng.integers(1, 4))}

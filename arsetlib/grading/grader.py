@@ -1,0 +1,305 @@
+"""Grade a folder of submissions: several at a time, each in a sandbox, into one CSV and a log for each.
+
+    grades = grade("submissions", out="grades.csv")
+
+**One row for each notebook.** A learner who hands in an assignment twice, or whose name stands in two notebooks, has
+two rows; both say so, and the better one counts: so nobody can take another's points away by using their name.
+
+**The same submission gets the same marks.** What was graded is not run again while its bytes, the checks, the limits
+and the library are the same; so a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import arsetlib
+from arsetlib.grading import sandbox, submission, talk
+from arsetlib.grading.grades import Grades, write, write_csv
+from arsetlib.grading.marking import Mark
+from arsetlib.grading.sandbox import Limits
+
+PATIENCE = {
+    "start": 300.0,
+    "read": 60.0,
+    "prepare": 3600.0,
+}  # seconds a worker may take for a stage; "mark" has that of the limits
+MAX_FAILED = 3  # submissions that could not be run, through no fault of theirs, before the batch stops
+GRACE = 60.0  # seconds for the checks themselves, beyond what the sandbox may take
+
+
+class GradeError(ValueError):
+    """A batch that cannot be graded as it was asked for."""
+
+
+def grade(
+    folder: str | Path, *, out: str | Path = "grades.csv", hidden: str | Path | None = None,
+    data: str | Path | None = None, jobs: int | None = None, limits: Limits | None = None, trust: bool = False,
+    progress: bool = True,
+) -> Grades:  # fmt: skip
+    """Grade all notebooks and zips below a folder.
+
+    Args:
+        folder: Of the submissions; it may have one folder for each learner.
+        out: The CSV; logs go to a folder beside it, ``<name>-logs``.
+        hidden: Folder or zip of hidden checks; by default those of this repository, if there are any.
+        data: Folder of the sample data, made if missing; else the environment variable ARSET_DATA, else ``data``.
+        jobs: How many at a time; by default one for each core.
+        limits: What each submission may use.
+        trust: Run the submissions even where there is no sandbox.
+        progress: Show a bar.
+
+    Raises:
+        SandboxError: There is no sandbox on this machine and ``trust`` is False, or it stopped working.
+        GradeError: The folder or the hidden checks cannot be used.
+    """
+    sandbox.require(trust)
+    batch = _Batch(folder, out, hidden, data, limits or Limits(), trust)
+    jobs = max(1, min(jobs or len(_cores()), len(batch.waiting) or 1))
+    try:
+        with _Bar(len(batch.paths), batch.reused, progress) as bar:
+            for _ in batch.run(jobs):
+                bar.update()
+    finally:
+        marks = batch.marks()
+        write_csv(batch.out, marks)
+    if batch.failed:
+        name, words = next(iter(batch.failed.items()))
+        raise sandbox.SandboxError(
+            f"{len(batch.failed)} submissions could not be run, one is {name}: {words} "
+            "What was graded is kept; run the same command to go on."
+        )
+    return Grades(tuple(marks), batch.out, batch.logs, batch.reused)
+
+
+class _Batch:
+    """The submissions of a folder: what is done, what waits, and the workers."""
+
+    def __init__(self, folder, out, hidden, data, limits: Limits, trust: bool):
+        self.folder, self.out = Path(folder).absolute(), Path(out).absolute()
+        self.logs = self.out.with_name(f"{self.out.stem}-logs")
+        data = Path(data or os.environ.get("ARSET_DATA") or "data").absolute()
+        if data.is_relative_to(self.folder):
+            raise GradeError(f"The sample data in {data} lie among the submissions. Keep them in another folder.")
+        data.mkdir(parents=True, exist_ok=True)
+        hidden = find_hidden(hidden)
+        try:
+            self.paths = submission.find(self.folder)
+        except submission.SubmissionError as problem:
+            raise GradeError(str(problem)) from None
+        self.logs.mkdir(parents=True, exist_ok=True)
+        private = [self.folder, self.out, self.logs, *([hidden] if hidden else [])]
+        self.settings = {
+            "folder": str(self.folder), "data": str(data), "private": [str(path) for path in private],
+            "hidden": hidden and str(hidden), "limits": asdict(limits), "trust": trust,
+        }  # fmt: skip
+        self.patience = PATIENCE | {"mark": limits.wall + GRACE}
+        checks = _fingerprint_of_checks(hidden, limits)
+        self.done: dict[str, list[Mark]] = {}
+        self.failed: dict[str, str] = {}
+        self.keys, self.waiting = {}, []
+        for path in self.paths:
+            name = str(path.relative_to(self.folder))
+            self.keys[name] = hashlib.sha256(f"{checks}\n{submission.fingerprint(path)}".encode()).hexdigest()
+            held = self.load(name)
+            if held is None:
+                self.waiting.append(name)
+            else:
+                self.done[name] = held
+        self.reused = len(self.done)
+
+    def run(self, jobs: int) -> Iterator[str]:
+        """Grade what waits; gives each name as it is finished. Stops all workers at its end, however that comes."""
+        todo, workers = list(reversed(self.waiting)), []
+        with selectors.DefaultSelector() as selector:
+            try:
+                while len(self.failed) < MAX_FAILED and (todo or any(worker.name for worker in workers)):
+                    workers = [worker for worker in workers if worker.process.poll() is None or worker.name]
+                    while todo and len(workers) < jobs:
+                        workers.append(_Worker(self.settings, selector))
+                    for worker in workers:
+                        if todo and not worker.name:
+                            worker.give(todo.pop())
+                    for key, _ in selector.select(timeout=0.5):
+                        if key.data.take():
+                            yield self.finish(key.data)
+                    for worker in workers:
+                        if worker.name and time.monotonic() - worker.since > self.patience[worker.stage]:
+                            worker.give_up(f"it took over {self.patience[worker.stage]:g} s to {worker.stage} it")
+                            yield self.finish(worker)
+            finally:
+                for worker in workers:
+                    worker.stop()
+
+    def finish(self, worker: _Worker) -> str:
+        """Keep what a worker found of its submission."""
+        name, marks = worker.name, worker.marks
+        worker.name = ""
+        if worker.failed:
+            self.failed[name] = worker.failed
+            return name
+        if worker.ended:
+            unread = worker.unread or Mark(submission.clean(name))
+            unread.reason = f"It could not be graded: {worker.ended}"
+            marks = [*marks, unread]
+        self.save(name, marks)
+        self.done[name] = marks
+        return name
+
+    def load(self, name: str) -> list[Mark] | None:
+        """Marks of an earlier run, None where there are none for the same bytes and checks."""
+        try:
+            held = json.loads(self.place(name, ".json").read_text(encoding="utf-8"))
+            if held["key"] != self.keys[name]:
+                return None
+            return [Mark(**one) for one in held["marks"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, name: str, marks: list[Mark]) -> None:
+        log = "\n".join(one.log or f"{one.submission}: {one.reason}\n" for one in marks)
+        write(self.place(name, ".log"), log)
+        for one in marks:
+            one.log = self.place(name, ".log").name
+        write(self.place(name, ".json"), json.dumps({"key": self.keys[name], "marks": [asdict(m) for m in marks]}))
+
+    def place(self, name: str, ending: str) -> Path:
+        """Where a submission's log or marks are: never outside the folder, never that of another."""
+        words = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60]
+        return self.logs / f"{words}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:10]}{ending}"
+
+    def marks(self) -> list[Mark]:
+        """All that are known so far, in the order of the submissions, with a word where two are of one learner."""
+        order = [str(path.relative_to(self.folder)) for path in self.paths]
+        marks = [one for name in order for one in self.done.get(name, ())]
+        same = defaultdict(list)
+        for one in marks:
+            if one.learner and one.assignment:
+                same[one.learner, one.assignment].append(one)
+        for group in same.values():
+            for one in group:
+                others = [other.submission for other in group if other is not one]
+                if others:
+                    words = f"The same name and assignment also in {', '.join(others[:3])}: the better one counts"
+                    one.reason = "; ".join(filter(None, (one.reason, words)))
+        return marks
+
+
+class _Worker:
+    """A process that marks, see `arsetlib.grading.worker`.
+
+    Attributes:
+        name: Submission that it works on; empty where it waits.
+        stage: What it does: start, read, prepare or mark; ``since`` when.
+        marks: Of this submission's notebooks.
+        unread: The mark of the notebook it works on, should that end it.
+        failed: Why the submission could not be run, through no fault of its own.
+        ended: Why the process was ended by the submission.
+    """
+
+    def __init__(self, settings: dict, selector):
+        self.selector, self.words = selector, tempfile.TemporaryFile()  # noqa: SIM115 -- closed by stop
+        self._expect("")
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "arsetlib.grading.worker", json.dumps(settings)], bufsize=0,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, start_new_session=True,
+        )  # fmt: skip
+        selector.register(self.process.stdout, selectors.EVENT_READ, self)
+
+    def _expect(self, name: str) -> None:
+        self.name, self.stage, self.since = name, "start", time.monotonic()
+        self.marks, self.unread, self.failed, self.ended = [], None, "", ""
+
+    def give(self, name: str) -> None:
+        """Let it mark a submission."""
+        self._expect(name)
+        with contextlib.suppress(talk.TalkError):  # then it has ended, and `take` finds out
+            talk.send(self.process.stdin.fileno(), {"submission": name})
+
+    def take(self) -> bool:
+        """Take a message; True where the submission is finished by it."""
+        try:
+            message = talk.receive(self.process.stdout.fileno())
+        except talk.TalkError:
+            return self._end()
+        if "stage" in message:
+            self.stage, self.since = message["stage"], time.monotonic()
+            self.unread = Mark(**message["unread"]) if "unread" in message else None
+        elif "mark" in message:
+            self.marks.append(Mark(**message["mark"]))
+            self.stage, self.since, self.unread = "read", time.monotonic(), None
+        self.failed = message.get("failed", "")
+        return "failed" in message or "done" in message
+
+    def _end(self) -> bool:
+        """The process has ended by itself: while it marked, or before it could."""
+        self.words.seek(0)
+        words = self.words.read().decode(errors="replace").strip().rpartition("\n")[2][-300:]
+        had = bool(self.name)
+        self.give_up(f"reading it ended the grader's own process ({words or 'no words'})")
+        return had
+
+    def give_up(self, why: str) -> None:
+        """End it: by fault of the submission, once that is being read."""
+        self.stop()
+        if self.stage in ("start", "prepare"):
+            self.failed = why
+        else:
+            self.ended = why
+
+    def stop(self) -> None:
+        """End it; its sandbox ends with it."""
+        if not self.process.stdout.closed:
+            self.selector.unregister(self.process.stdout)
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.words):
+            pipe.close()
+
+
+def find_hidden(hidden: str | Path | None) -> Path | None:
+    """Where the hidden checks are: what was asked for, else those of the repository this library is used from.
+
+    Raises:
+        GradeError: What was asked for does not exist.
+    """
+    if hidden is not None:
+        if not Path(hidden).exists():
+            raise GradeError(f"Expected a folder or a zip of hidden checks, found none at {hidden}.")
+        return Path(hidden).absolute()
+    own = Path(arsetlib.__file__).parent.parent / "homework" / "hidden"
+    return own if own.is_dir() else None
+
+
+def _fingerprint_of_checks(hidden: Path | None, limits: Limits) -> str:
+    """SHA-256 of all that marks depend on besides the submission."""
+    found = hashlib.sha256(f"{arsetlib.__version__} {sys.version_info[:2]} {sandbox.describe(limits)}".encode())
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    if hidden is not None:
+        files += sorted(hidden.rglob("*.py")) if hidden.is_dir() else [hidden]
+    for path in files:
+        found.update(f"\n{path.name}\n".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def _cores() -> set[int] | range:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+
+
+def _Bar(total: int, done: int, progress: bool):
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, unit=" submissions", disable=not progress, leave=False)

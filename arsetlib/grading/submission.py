@@ -1,0 +1,256 @@
+"""Read submissions: notebooks and zips of notebooks, that anybody may have made in any way.
+
+Nothing is unpacked to disk and nothing is run. A file is looked at before it is read, a zip before it is opened, and
+what is read has a largest size whatever the file says of itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import struct
+import unicodedata
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError, open_homework, read_start
+
+MAX_NOTEBOOK = 20 << 20  # bytes
+MAX_ZIP = 50 << 20
+MAX_CODE = 2 << 20  # characters of all code cells
+MAX_CELLS, MAX_ENTRIES, MAX_NOTEBOOKS, MAX_FILES = 2000, 2000, 20, 20_000
+SKIPPED = (".", "__MACOSX")  # folders and files that programs leave
+TAIL = struct.Struct("<4s4H2LH")  # the last record of a zip: the fifth number is how many entries it has
+
+
+class SubmissionError(ValueError):
+    """A submission that cannot be graded. The message is for its learner."""
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One notebook of a submission: its code cells, and what its ``start("part1", name="Ada")`` says.
+
+    Attributes:
+        inside: Name inside the zip; empty for a notebook that is a file.
+        cells: Source of its code cells, in order.
+        assignment: "part1", …
+        learner: Name that the learner's own numbers were drawn from.
+        problem: Why it cannot be graded; then assignment and learner may be empty.
+    """
+
+    inside: str
+    cells: tuple[str, ...] = ()
+    assignment: str = ""
+    learner: str = ""
+    problem: str = ""
+
+
+def find(folder: Path) -> list[Path]:
+    """All submissions below a folder, by name: every notebook and every zip, also one folder for each learner.
+
+    Raises:
+        SubmissionError: It is no folder, or there are none, or far too many.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SubmissionError(f"Expected a folder of notebooks or zips, found none at {folder}.")
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(SKIPPED))
+        found += [
+            Path(place, name)
+            for name in names
+            if name.lower().endswith((".ipynb", ".zip")) and not name.startswith(SKIPPED)
+        ]
+        if len(found) > MAX_FILES:
+            raise SubmissionError(f"{folder} holds more than {MAX_FILES} notebooks and zips. Is it the right folder?")
+    if not found:
+        raise SubmissionError(f"There is no notebook (.ipynb) and no .zip in {folder}.")
+    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a submission's file.
+
+    Raises:
+        SubmissionError: It is a link, no regular file, or larger than a submission may be.
+    """
+    limit = MAX_ZIP if path.suffix.lower() == ".zip" else MAX_NOTEBOOK
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        if path.is_symlink():
+            raise OSError("a link")
+        descriptor = os.open(path, flags)
+    except OSError as problem:
+        raise SubmissionError(f"The file cannot be read: {problem.strerror or 'it is a link to another'}.") from None
+    with open(descriptor, "rb") as file:
+        held = os.fstat(descriptor)
+        if not stat.S_ISREG(held.st_mode):
+            raise SubmissionError("The file is no regular file.")
+        if held.st_size > limit:
+            raise SubmissionError(_too_large(held.st_size, limit))
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise SubmissionError(_too_large(len(data), limit))
+    return data
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a submission; of its name and size where it is not read."""
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except SubmissionError as problem:
+        return hashlib.sha256(f"{path.name}\n{problem}".encode(errors="replace")).hexdigest()
+
+
+def read(path: Path) -> list[Notebook]:
+    """The notebooks of a submission, at least one; what is wrong with one is its ``problem``.
+
+    Raises:
+        SubmissionError: There is none to be had.
+    """
+    data = read_bytes(path)
+    if path.suffix.lower() == ".zip":
+        return [_notebook(part, inside) for inside, part in _unzip(data)]
+    return [_notebook(data, "")]
+
+
+def _unzip(data: bytes):
+    """(Name, bytes) of each notebook in a zip; a problem in place of the bytes where there is one."""
+    import io
+
+    _few_entries(data)
+    try:
+        held = zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, struct.error):
+        raise SubmissionError("This is no zip that can be opened.") from None
+    entries = held.infolist()
+    if len(entries) > MAX_ENTRIES:
+        raise SubmissionError(_too_many(len(entries)))
+    for entry in entries:
+        parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
+        if ".." in parts or entry.filename.startswith(("/", "\\")) or ":" in entry.filename[:3]:
+            raise SubmissionError("The zip holds a path that leads out of it. Zip the notebook alone.")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise SubmissionError("The zip holds a link. Zip the notebook alone.")
+    notebooks = [
+        entry
+        for entry in entries
+        if entry.filename.lower().endswith(".ipynb")
+        and not any(part.startswith(SKIPPED) for part in PurePosixPath(entry.filename).parts)
+    ]
+    if not notebooks:
+        nested = any(entry.filename.lower().endswith(".zip") for entry in entries)
+        more = "It holds another zip: hand that in." if nested else "Zip the notebook (.ipynb)."
+        raise SubmissionError(f"There is no notebook in the zip. {more}")
+    if len(notebooks) > MAX_NOTEBOOKS:
+        raise SubmissionError(f"The zip holds {len(notebooks)} notebooks; at most {MAX_NOTEBOOKS} are read.")
+    return [(entry.filename, _member(held, entry)) for entry in sorted(notebooks, key=lambda e: e.filename)]
+
+
+def _member(held: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | str:
+    if entry.flag_bits & 1:
+        return "The notebook in the zip is encrypted. Zip it without a password."
+    if entry.file_size > MAX_NOTEBOOK:
+        return _too_large(entry.file_size, MAX_NOTEBOOK)
+    try:
+        with held.open(entry) as file:
+            data = file.read(MAX_NOTEBOOK + 1)  # whatever size it says it has
+    except Exception as problem:  # zlib, lzma, bz2 and zipfile each have their own
+        return f"The notebook in the zip cannot be unpacked ({type(problem).__name__})."
+    return _too_large(len(data), MAX_NOTEBOOK) if len(data) > MAX_NOTEBOOK else data
+
+
+def _few_entries(data: bytes) -> None:
+    """Refuse a zip that would fill memory with the list of its entries, before that list is read."""
+    at = data.rfind(b"PK\x05\x06")
+    if at < 0 or len(data) < at + TAIL.size:
+        raise SubmissionError("This is no zip that can be opened.")
+    if b"PK\x06\x07" in data[max(0, at - 20) : at] or TAIL.unpack_from(data, at)[4] > MAX_ENTRIES:
+        raise SubmissionError(_too_many(TAIL.unpack_from(data, at)[4]))
+    if data.count(b"PK\x01\x02") > 2 * MAX_ENTRIES:
+        raise SubmissionError(_too_many(data.count(b"PK\x01\x02")))
+
+
+def _notebook(data: bytes | str, inside: str) -> Notebook:
+    try:
+        if isinstance(data, str):
+            raise SubmissionError(data)
+        cells = _cells(data)
+    except SubmissionError as problem:
+        return Notebook(inside, problem=str(problem))
+    calls = [call for call in map(read_start, map(_without_magics, cells)) if call]
+    if not calls:
+        return Notebook(inside, cells, problem='There is no cell with start("part1", name="…") as it was handed out.')
+    assignment, learner = calls[-1]
+    if assignment not in ASSIGNMENTS:
+        return Notebook(inside, cells, problem=f"It starts the homework {assignment[:40]!r}, which does not exist.")
+    try:
+        learner = open_homework(assignment, learner).name
+    except HomeworkError:
+        return Notebook(inside, cells, assignment, problem="Its start(…) has no name in it.")
+    if len(learner) > 200 or learner != clean(learner):
+        return Notebook(inside, cells, assignment, clean(learner)[:200], "The name in it has characters of no name.")
+    return Notebook(inside, cells, assignment, learner)
+
+
+def _cells(data: bytes) -> tuple[str, ...]:
+    """Source of the code cells of a notebook, nbformat 4."""
+    try:
+        held = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError, MemoryError):
+        raise SubmissionError("This is no notebook: its text is not JSON.") from None
+    cells = held.get("cells") if isinstance(held, dict) else None
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise SubmissionError("This is no notebook of format 4: it has no list of cells. Save it again with Jupyter.")
+    found = []
+    for cell in cells:
+        if cell.get("cell_type") != "code":
+            continue
+        source = cell.get("source", "")
+        if isinstance(source, list) and all(isinstance(line, str) for line in source):
+            source = "".join(source)
+        if not isinstance(source, str):
+            raise SubmissionError("A code cell of the notebook has a source that is no text.")
+        found.append(source.encode("utf-8", errors="replace").decode("utf-8"))  # no halves of characters
+    if len(found) > MAX_CELLS or sum(map(len, found)) > MAX_CODE:
+        raise SubmissionError(f"The notebook has over {MAX_CELLS} code cells, or over {MAX_CODE >> 20} MB of code.")
+    return tuple(found)
+
+
+def _without_magics(source: str) -> str:
+    """A cell with its magics and shell commands left blank, for Python's own parser."""
+    lines = source.splitlines(keepends=True)
+    return "".join("\n" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)
+
+
+def clean(text: str, lines: bool = False) -> str:
+    """Text without control characters, and without those that turn the direction of what is shown.
+
+    Args:
+        text: Anything.
+        lines: Keep line ends and tabs.
+    """
+    kept = "\n\t" if lines else ""
+    return "".join(
+        c if c in kept or (unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") and c not in _TURNS) else " "
+        for c in text
+    )
+
+
+_TURNS = frozenset(map(chr, [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF]))
+
+
+def _too_large(size: int, limit: int) -> str:
+    return (
+        f"The file has {size / 1e6:,.0f} MB; at most {limit >> 20} MB are read. "
+        "Clear the outputs of the notebook and hand it in again."
+    )
+
+
+def _too_many(entries: int) -> str:
+    return f"The zip holds {entries:,} entries; at most {MAX_ENTRIES:,} are read. Zip the notebook alone."

@@ -1,0 +1,284 @@
+"""Make the homework from its masters: what learners get, an autograder for otter, solutions.
+
+    python homework/build.py [part1 …] [--out _build/homework] [--hidden FOLDER] [--learners-only]
+
+Masters are notebooks as text, `homework/en/<key>.py`, with otter-grader's marks; the docstring of `arsetlib.grading`
+tells their form. Test cells are the same for every question, so they are added here. The same masters give the same
+bytes. Each solution is run, and has to pass all its checks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
+
+from arsetlib.grading import hidden as hidden_checks
+from arsetlib.grading import open_homework
+from arsetlib.grading.questions import assess
+
+HERE = Path(__file__).resolve().parent
+SHIPPED = HERE.parent / "arsetlib" / "grading" / "student"  # committed; `arset homework start` copies it
+COURSE = "git+https://github.com/crop-maps-at-scale/crop-maps-at-scale"
+EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a zip
+
+CONFIG = """# ASSIGNMENT CONFIG
+init_cell: false
+export_cell: false
+check_all_cell: false
+run_tests: false
+requirements: requirements.txt
+autograder_files:
+  - hidden/{key}.py
+generate:
+  pdf: false
+  filtering: false
+  show_stdout: true
+  show_hidden: false
+tests:
+  files: true
+  ok_format: false
+"""
+
+SETUP = f"""from importlib.util import find_spec
+
+from IPython import get_ipython
+
+if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
+    course = "{COURSE}"
+    get_ipython().run_line_magic(
+        "pip", f'install -q "arsetlib[labs,train] @ {{course}}"'
+    )"""
+
+TESTS = """def test_{question}({answer}):
+    from arsetlib.grading import require
+
+    require("{key}.{question}", {answer})"""
+
+HIDDEN_TESTS = '''""" # BEGIN TEST CONFIG
+hidden: true
+""" # END TEST CONFIG
+def test_{question}_hidden({answer}):
+    from arsetlib.grading import require
+
+    require("{key}.{question}", {answer}, hidden="hidden")'''
+
+END = (
+    "## Hand in\n\nRun the notebook once more from its top (*Restart and run all*), save it, and hand in this one "
+    'file, the `.ipynb`.\n\nDo you use otter-grader? `import otter; otter.Notebook(tests_dir="tests").check_all()` '
+    "runs the same checks, whatever this notebook is called."
+)
+
+
+class MasterError(ValueError):
+    """A master that does not fit its assignment."""
+
+
+def masters() -> list[str]:
+    """Keys of the assignments that have a master."""
+    from arsetlib.grading import ASSIGNMENTS
+
+    return [key for key in ASSIGNMENTS if (HERE / "en" / f"{key}.py").is_file()]
+
+
+def prepare(key: str, hidden: Path) -> nbformat.NotebookNode:
+    """The master as otter wants it: settings, points and test cells added.
+
+    Raises:
+        MasterError: Its questions are not those of the assignment, or one has no solution.
+    """
+    notebook = jupytext.read(HERE / "en" / f"{key}.py")
+    questions = {question.key: question for question in open_homework(key, "anyone").questions}
+    further = hidden_checks.load(hidden, key)
+    cells, asked = [new_raw_cell(CONFIG.format(key=key))], []
+    for cell in notebook.cells:
+        if cell.cell_type == "raw" and cell.source.startswith("# BEGIN QUESTION"):
+            name = re.search(r"^name:\s*(\w+)\s*$", cell.source, re.M)
+            if not name or name[1] not in questions:
+                raise MasterError(f"{key}: expected one of {', '.join(questions)}, received {cell.source!r}.")
+            question = questions[name[1]]
+            asked.append(question.key)
+            cell.source = f"{cell.source.strip()}\npoints: {question.points}\nall_or_nothing: true\ncheck_cell: false"
+        if cell.cell_type == "raw" and cell.source.startswith("# END QUESTION"):
+            words = {"key": key, "question": question.key, "answer": question.answer}
+            cells += [new_raw_cell("# BEGIN TESTS"), new_code_cell(TESTS.format(**words))]
+            if question.key in further:
+                cells.append(new_code_cell(HIDDEN_TESTS.format(**words)))
+            cells += [new_raw_cell("# END TESTS"), cell]
+            cells.append(new_code_cell(f'grading.check("{question.key}", {question.answer})'))
+            continue
+        cells.append(cell)
+        if len(cells) == 2:  # after the title
+            cells.append(new_code_cell(SETUP, metadata={"tags": ["hide-cell"]}))
+    if asked != list(questions):
+        raise MasterError(f"{key}: expected questions {', '.join(questions)}, received {', '.join(asked)}.")
+    cells.append(new_markdown_cell(END))
+    notebook.cells = cells
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    for number, cell in enumerate(cells):
+        cell.id = f"{key}-{number}"
+    return notebook
+
+
+def assign(key: str, hidden: Path) -> dict[str, bytes]:
+    """Run `otter assign` on a master.
+
+    Returns:
+        Path → bytes: student/…, autograder/…, solutions/….
+    """
+    from otter.assign import main
+
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        (work / "hidden").mkdir()
+        if (hidden / f"{key}.py").is_file():
+            shutil.copy(hidden / f"{key}.py", work / "hidden")
+        else:
+            (work / "hidden" / f"{key}.py").write_text("HIDDEN = {}\n", encoding="utf-8")
+        (work / "requirements.txt").write_text(f"arsetlib[labs,train,homework] @ {COURSE}\n", encoding="utf-8")
+        nbformat.write(prepare(key, hidden), work / f"{key}.ipynb")
+        main(str(work / f"{key}.ipynb"), str(work / "out"), no_pdfs=True, no_run_tests=True)
+        student, grader = work / "out" / "student", work / "out" / "autograder"
+        made = {f"student/{key}/{key}.ipynb": _clean(student / f"{key}.ipynb", key, _answers(key))}
+        for test in sorted((student / "tests").glob("q*.py")):
+            made[f"student/{key}/tests/{test.name}"] = _text(test)
+        made[f"solutions/{key}/{key}.ipynb"] = _clean(grader / f"{key}.ipynb", key)
+        made[f"autograder/{key}/{key}.zip"] = _rezip(next(grader.glob("*autograder*.zip")))
+    leak = re.search(r"(BEGIN|END) SOLUTION|# SOLUTION|BEGIN TESTS", made[f"student/{key}/{key}.ipynb"].decode())
+    if leak:
+        raise MasterError(f"{key}: {leak[0]!r} is left in the learner's notebook. Is a mark of the master misspelt?")
+    return made
+
+
+def solve(key: str, notebook: bytes, hidden: Path) -> list[str]:
+    """Run a solution, hold it against its checks; what went wrong, one line each."""
+    import matplotlib as mpl
+    from IPython.core.interactiveshell import InteractiveShell
+
+    mpl.use("Agg")
+    shell = InteractiveShell.instance()
+    with contextlib.redirect_stdout(io.StringIO()):
+        for cell in nbformat.reads(notebook.decode(), as_version=4).cells:
+            if cell.cell_type == "code":
+                ran = shell.run_cell(cell.source)
+                if not ran.success:
+                    problem = ran.error_in_exec or ran.error_before_exec
+                    return [f"{key}: the solution stops with {problem!r} in\n{cell.source}"]
+    hw, checks = shell.user_ns["hw"], hidden_checks.load(hidden, key)
+    wrong = []
+    for question in hw.questions:
+        more = [checks[question.key]] if question.key in checks else []
+        found = assess(question, shell.user_ns.get(question.answer), hw, question.public, *more)
+        if not found.ok:
+            wrong.append(f"{key}.{found}")
+    return wrong
+
+
+def _answers(key: str) -> dict[str, str]:
+    return {question.key: question.answer for question in open_homework(key, "anyone").questions}
+
+
+def _clean(path: Path, key: str, answers: dict[str, str] | None = None) -> bytes:
+    """A notebook without what changes from run to run: cell ids, outputs, otter's own notes.
+
+    With ``answers`` each is there to be filled in, as ``name = ...``, so that an unfinished notebook runs to its end.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    before: list = []
+    for cell in notebook.cells if answers else ():
+        asked = re.match(r'grading\.check\("(\w+)", (\w+)\)', cell.source)
+        if cell.cell_type == "code" and not asked:
+            before.append(cell)
+        elif asked:
+            _leave_room(before, answers[asked[1]])
+            before = []
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"{key}-{number:02d}"
+        tags = cell.metadata.get("tags")
+        cell.metadata = {"tags": [tag for tag in tags if not tag.startswith("otter")]} if tags else {}
+        cell.metadata = {name: value for name, value in cell.metadata.items() if value}
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return (nbformat.writes(notebook).rstrip() + "\n").encode()
+
+
+def _leave_room(cells: list, answer: str) -> None:
+    if any(re.search(rf"^(def |){answer}\b *[=(,:]", cell.source, re.M) for cell in cells):
+        return
+    for cell in cells:
+        if set(cell.source.split()) == {"..."}:
+            cell.source = f"{answer} = ..."
+            return
+    raise MasterError(f"Expected a cell in which {answer} is answered, received none before its check.")
+
+
+def _text(path: Path) -> bytes:
+    return (path.read_text(encoding="utf-8").rstrip() + "\n").encode()
+
+
+def _rezip(path: Path) -> bytes:
+    """The same zip with its files in order and without times."""
+    part = path.with_name("part.zip")
+    with zipfile.ZipFile(path) as held, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as fresh:
+        for name in sorted(held.namelist()):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, held.getinfo(name).external_attr
+            fresh.writestr(entry, held.read(name))
+    return part.read_bytes()
+
+
+def _one(key: str, hidden: Path, learners_only: bool) -> tuple[dict[str, bytes], list[str]]:
+    made = assign(key, hidden)
+    return made, [] if learners_only else solve(key, made[f"solutions/{key}/{key}.ipynb"], hidden)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("keys", nargs="*", metavar="part1", help="assignments; by default all")
+    parser.add_argument("--out", type=Path, default=Path("_build/homework"))
+    parser.add_argument("--hidden", type=Path, default=HERE / "hidden", help="folder of hidden checks")
+    parser.add_argument("--shipped", type=Path, default=SHIPPED, help="where learners' notebooks of the library go")
+    parser.add_argument("--learners-only", action="store_true", help="do not run the solutions")
+    given = parser.parse_args(arguments)
+    keys = given.keys or masters()
+    fresh = None if given.learners_only else 1  # each solution has a process of its own
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=fresh) as pool:
+        jobs = [pool.submit(_one, key, given.hidden.resolve(), given.learners_only) for key in keys]
+        found = [job.result() for job in jobs]
+    for key, (made, _) in zip(keys, found, strict=True):
+        for kind in ("student", "autograder", "solutions"):
+            shutil.rmtree(given.out / kind / key, ignore_errors=True)
+        shutil.rmtree(given.shipped / key, ignore_errors=True)
+        for name, held in made.items():
+            places = [given.out / name]
+            if name.startswith("student/"):
+                places.append(given.shipped / name.removeprefix("student/"))
+            for place in places:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(held)
+    wrong = [line for _, lines in found for line in lines]
+    for line in wrong:
+        print(line, file=sys.stderr)
+    print(f"Homework {', '.join(keys)} in {given.out}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

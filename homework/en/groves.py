@@ -1,0 +1,420 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Homework A · From a mask to trees
+#
+# You have done case study A. Here you measure a mask, cut and vary tiles, find out how much a split leaks, score a map, choose a network that keeps up with a drone, and count trees. No TensorFlow is needed.
+#
+# **Eight questions, 28 points, about 55 minutes.** Functions that you write are used again further down, so keep the order.
+#
+# Your name in the next cell draws *your* part of a capture, your samples, networks and trees, so they differ from your neighbour's. Keep the name as it is once you have begun.
+#
+# Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks run with other data: one tile, absent classes, a grove without finds.
+# So write functions that work for somebody else's data, too.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from arsetlib import grading, tiles
+from arsetlib.grading.assignments import groves
+
+hw = grading.start("groves", name="your name")
+
+
+def offer(options, reasons):
+    """Print what can be chosen."""
+    for letter, text in options.items():
+        print(f"{letter}) {text}.")
+    print("\nbecause …")
+    for digit, text in reasons.items():
+        print(f"{digit}. {text}.")
+
+
+# %% [markdown]
+# Your part of a capture. It is *simulated*: nobody took this picture. The columns at the left are 255 in the mask: nobody has judged them.
+
+# %%
+image, mask = groves.my_part(hw)
+figure, axes = plt.subplots(1, 2, figsize=(8, 3))
+axes[0].imshow(image)
+axes[0].set_title("capture (simulated)")
+axes[1].imshow(tiles.CLASSES.paint(mask))
+axes[1].set_title("mask: ground brown, trees dark, grass light green")
+for ax in axes:
+    ax.axis("off")
+print(f"image {image.shape} {image.dtype}, mask {mask.shape} {mask.dtype}")
+print("values of the mask:", np.unique(mask))
+
+# %% [raw]
+# # BEGIN QUESTION
+# name: q1
+
+# %% [markdown]
+# ## Question 1 · What is in the mask? (3 points)
+#
+# How much of your part is ground (0), tree (1) and grass (2)? And: the network takes masks of 224 × 224. How would you make yours smaller, and why so?
+
+# %%
+offer(hw.draw["resize"], hw.draw["resize_reasons"])
+
+# %% [markdown]
+# Assign to `shares` a dict with four entries: `"ground"`, `"tree"` and `"grass"`, the shares (0 to 1, not rounded) of the pixels that *somebody has judged*; and `"resize"`, your choice and its reason, in this form: `("a", 1)`.
+
+# %% [raw]
+# # BEGIN SOLUTION
+
+# %%
+# BEGIN SOLUTION
+counts = np.bincount(mask[mask != 255], minlength=3)
+share = counts / counts.sum()
+best, why = "Take the pixel of the old mask", "Class numbers are names"
+letters, digits = hw.draw["resize"], hw.draw["resize_reasons"]
+choice = (
+    next(key for key, text in letters.items() if text.startswith(best)),
+    next(key for key, text in digits.items() if text.startswith(why)),
+)
+found = {"ground": share[0], "tree": share[1], "grass": share[2]}
+# END SOLUTION
+shares = found | {"resize": choice}  # SOLUTION
+shares
+
+# %% [raw]
+# # END SOLUTION
+
+# %% [raw]
+# # END QUESTION
+
+# %% [raw]
+# # BEGIN QUESTION
+# name: q2
+
+# %% [markdown]
+# ## Question 2 · Where to cut (4 points)
+#
+# A capture is cut into tiles of one size that together show every pixel. Think of one side of it, `length` pixels long.
+#
+# Write `tile_starts(length, tile, overlap)`. It returns a list of whole numbers in ascending order, the first pixel of each tile, such that
+#
+# - the first tile starts at 0, the last one ends exactly at the edge, none reaches over it;
+# - neighbours share at least `overlap` pixels (0 or more, less than `tile`);
+# - there are as few tiles as possible.
+#
+# Where there is room to choose, choose as you like. A side is at least as long as a tile; where it is as long, there is one tile.
+
+# %% [raw]
+# # BEGIN SOLUTION
+
+
+# %%
+def tile_starts(length, tile, overlap):
+    # BEGIN SOLUTION
+    last, step = length - tile, tile - overlap
+    count = 1 + -(-last // step)
+    return [min(k * step, last) for k in range(count)]
+    # END SOLUTION
+
+
+# %% [raw]
+# # END SOLUTION
+
+# %%
+flight = hw.draw["flight"]
+print(f"Your drone's capture is {flight['wide']} pixels wide; tiles start at")
+print(tile_starts(flight["wide"], flight["tile"], flight["overlap"]))
+
+# %% [raw]
+# # END QUESTION
+
+# %% [raw]
+# # BEGIN QUESTION
+# name: q3
+
+# %% [markdown]
+# ## Question 3 · Vary a tile (4 points)
+#
+# Write `vary(image, mask, mirror, turns, light)`. It returns two new arrays, `(image, mask)`, changed in this order:
+#
+# 1. if `mirror` is true, left and right change places;
+# 2. both are turned by `turns` quarter turns (0 to 3) against the clock, as `np.rot90` does;
+# 3. the values of the image are multiplied by `light`. They stay from 0 to 255.
+#
+# `image` is (H, W, 3) uint8, `mask` (H, W) uint8; tiles need not be square. Decide what has to happen to the mask, and what must not. Leave the arrays that you are given as they are.
+
+# %% [raw]
+# # BEGIN SOLUTION
+
+
+# %%
+def vary(image, mask, mirror, turns, light):
+    # BEGIN SOLUTION
+    if mirror:
+        image, mask = image[:, ::-1], mask[:, ::-1]
+    image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+    lit = np.clip(np.rint(image * float(light)), 0, 255)
+    return lit.astype(np.uint8), mask.copy()
+    # END SOLUTION
+
+
+# %% [raw]
+# # END SOLUTION
+
+# %% [raw]
+# # END QUESTION
+
+# %% [raw]
+# # BEGIN QUESTION
+# name: q4
+
+# %% [markdown]
+# ## Question 4 · Measure a leak (3 points)
+#
+# Somebody has cut captures of a flight into tiles, made three or four copies of each by varying, mixed the samples, and dealt them one by one: half to training, half to test. (The thesis made four, and dealt 80, 10 and 10 %.) This is what came of it.
+
+# %%
+samples = groves.samples(hw)
+print(f"{len(samples)} samples:", dict(samples["side"].value_counts()))
+print(samples.sample(5, random_state=1).to_string(index=False))
+print()
+offer(hw.draw["remedy"], hw.draw["remedy_reasons"])
+
+# %% [markdown]
+# Assign to `leak` a dict with three entries:
+#
+# - `"twins"`: the share (0 to 1) of the test samples of which the training has a copy of the *same tile of the same capture*;
+# - `"captures"`: the share of the test samples of whose capture the training has *any* tile;
+# - `"remedy"`: how would you deal, and why? In the form `("a", 1)`.
+
+# %% [raw]
+# # BEGIN SOLUTION
+
+# %%
+# BEGIN SOLUTION
+train = samples[samples["side"] == "train"]
+test = samples[samples["side"] == "test"]
+twin = test.merge(train[["capture", "tile"]].drop_duplicates(), how="left", indicator=True)["_merge"]
+twins = (twin == "both").mean()
+same = test["capture"].isin(train["capture"]).mean()
+best, why = "Deal whole captures", "A capture shows most of the ground"
+letters, digits = hw.draw["remedy"], hw.draw["remedy_reasons"]
+choice = (
+    next(key for key, text in letters.items() if text.startswith(best)),
+    next(key for key, text in digits.items() if text.startswith(why)),
+)
+# END SOLUTION
+leak = {"twins": twins, "captures": same, "remedy": choice}  # SOLUTION
+leak
+
+# %% [raw]
+# # END SOLUTION
+
+# %% [raw]
+# # END QUESTION
+
+# %% [raw]
+# # BEGIN QUESTION
+# name: q5
+
+# %% [markdown]
+# ## Question 5 · Intersection over union (4 points)
+#
+# Write `iou(truth, predicted, classes)`. The first two are arrays of class numbers of the same shape, of any number of dimensions. It returns the IoU of each class 0 to `classes` − 1, in this order, as an array or a list: the pixels that both have, over those that either has.
+#
+# - Where the truth is 255 nobody has judged: such pixels count nowhere.
+# - A class that neither of the two has, has no IoU: `np.nan`.
+
+# %% [raw]
+# # BEGIN SOLUTION
+
+
+# %%
+def iou(truth, predicted, classes):
+    # BEGIN SOLUTION
+    judged = truth != 255
+    truth, predicted = truth[judged], predicted[judged]
+    found = []
+    for k in range(classes):
+        both = np.sum((truth == k) & (predicted == k))
+        either = np.sum((truth == k) | (predicted == k))
+        found.append(both / either if either else np.nan)
+    return np.array(found)
+    # END SOLUTION
+
+
+# %% [raw]
+# # END SOLUTION
+
+# %% [raw]
+# # END QUESTION
+
+# %% [raw]
+# # BEGIN QUESTION
+# name: q6
+
+# %% [markdown]
+# ## Question 6 · Score a map (3 points)
+#
+# A made-up network has mapped your part:
+
+# %%
+predicted = groves.my_prediction(hw)
+figure, axes = plt.subplots(1, 2, figsize=(8, 3))
+axes[0].imshow(tiles.CLASSES.paint(mask))
+axes[0].set_title("truth (simulated)")
+axes[1].imshow(tiles.CLASSES.paint(predicted))
+axes[1].set_title("prediction")
+for ax in axes:
+    ax.axis("off")
+
+# %% [markdown]
+# Assign to `map_scores` a dict with four numbers, 0 to 1, not rounded:
+#
+# - `"mean_iou"`: the mean IoU of the three classes;
+# - `"frequency_weighted"`: the IoUs, each weighted by its class's share of the judged truth;
+# - `"accuracy"`: the share of the judged pixels that are right;
+# - `"lazy_accuracy"`: the accuracy of a map that never says 'tree', and has all else right.
+#
+# `shares` and `iou` help. Which of the four would you not show to a farmer who pays for trees?
+
+# %% [raw]
+# # BEGIN SOLUTION
+
+# %%
+# BEGIN SOLUTION
+each, judged = iou(mask, predicted, 3), mask != 255
+weights = np.array([shares[key] for key in ("ground", "tree", "grass")])
+scores = {
+    "mean_iou": each.mean(),
+    "frequency_weighted": (weights * each).sum(),
+    "accuracy": (mask == predicted)[judged].mean(),
+    "lazy_accuracy": 1 - shares["tree"],
+}
+# END SOLUTION
+map_scores = scores  # SOLUTION
+map_scores
+
+# %% [raw]
+# # END SOLUTION
+
+# %% [raw]
+# # END QUESTION
+
+# %% [raw]
+# # BEGIN QUESTION
+# name: q7
+
+# %% [markdown]
+# ## Question 7 · A network for the drone (4 points)
+#
+# Your drone takes a capture every two seconds, and a small computer on board has to map each before the next one comes. Four networks were measured on it. The rest of the chain, reading, shrinking, blending and writing, takes its time as well.
+
+# %%
+print(pd.DataFrame(flight["networks"]).to_string(index=False))
+print(f"\na capture: {flight['high']} × {flight['wide']} pixels")
+print(f"tiles: {flight['tile']} × {flight['tile']}, which share")
+print(f"    at least {flight['overlap']} pixels with their neighbours")
+print(f"the rest of the chain: {flight['rest_s']} s a capture")
+print(f"largest network that fits: {flight['largest_mb']} MB")
+print(f"\na layer: {hw.draw['layer']}")
+
+# %% [markdown]
+# Assign to `real_time` a dict with five entries:
+#
+# - `"layer"`: how many parameters has the convolution printed last: kernels of `kernel` × `kernel` places over `inputs` values each, and a constant, for each of `outputs`? (In FCN-8 one such layer holds most of the network.)
+# - `"tiles"`: how many tiles has a capture, cut as in question 2 down and across?
+# - `"network"`: the letter of the network with the best mean IoU of those that keep up, tiles one after the other *and the rest of the chain*, and that fit on the disk;
+# - `"seconds"`: how long that one takes for a capture, the rest of the chain included;
+# - `"megabytes"`: how large its file is: adadelta keeps three numbers of four bytes for each parameter, and a megabyte has 2²⁰ bytes here, as in the lab.
+
+# %% [raw]
+# # BEGIN SOLUTION
+
+# %%
+# BEGIN SOLUTION
+layer = hw.draw["layer"]
+weights = (layer["kernel"] ** 2 * layer["inputs"] + 1) * layer["outputs"]
+down, across = (len(tile_starts(flight[side], flight["tile"], flight["overlap"])) for side in ("high", "wide"))
+table = pd.DataFrame(flight["networks"])
+table["seconds"] = down * across * table["s_a_tile"] + flight["rest_s"]
+table["megabytes"] = 12 * table["parameters"] / 2**20
+fits = (table["seconds"] <= 2) & (table["megabytes"] <= flight["largest_mb"])
+best = table[fits].sort_values("mean_iou").iloc[-1]
+found = {"layer": weights, "tiles": down * across} | {key: best[key] for key in ("network", "seconds", "megabytes")}
+# END SOLUTION
+real_time = found  # SOLUTION
+real_time
+
+# %% [raw]
+# # END SOLUTION
+
+# %% [raw]
+# # END QUESTION
+
+# %% [raw]
+# # BEGIN QUESTION
+# name: q8
+
+# %% [markdown]
+# ## Question 8 · Trees, each once (3 points)
+#
+# Three captures of a small grove were mapped, and the crowns laid on the ground. Since captures overlap, most trees were found more than once.
+
+# %%
+finds = groves.finds(hw)  # capture, x, y in m
+true = groves.true_trees(hw)  # x, y, radius in m
+print(f"{len(true)} true trees, {len(finds)} finds of three captures")
+print(f"{len(groves.once(finds))} after finds less than 1.5 m apart were joined")
+
+# %% [markdown]
+# Write `score_trees(found, true)`. `found` is an array (N, 2) of x and y, `true` an array (M, 3) of x, y and radius, both in metres; N may be 0, M is at least 1. It returns a dict:
+#
+# - `"count_error"`: (N − M) / M, with its sign;
+# - `"precision"`: pairs / N, or `np.nan` where nothing was found;
+# - `"recall"`: pairs / M.
+#
+# A find and a true tree can be a pair if the find lies no further from the tree's middle than the tree's radius. Each find and each tree is in *one pair at most*, and as many pairs are made as can be. Crowns do not touch here, so a find lies under one crown at most.
+
+# %% [raw]
+# # BEGIN SOLUTION
+
+
+# %%
+def score_trees(found, true):
+    # BEGIN SOLUTION
+    pairs = 0
+    for x, y, radius in true:
+        apart = np.hypot(found[:, 0] - x, found[:, 1] - y)
+        pairs += bool((apart <= radius).any())
+    n, m = len(found), len(true)
+    return {
+        "count_error": (n - m) / m,
+        "precision": pairs / n if n else np.nan,
+        "recall": pairs / m,
+    }
+    # END SOLUTION
+
+
+# %% [raw]
+# # END SOLUTION
+
+# %%
+every = finds[["x", "y"]].to_numpy()
+print("all captures added up:", score_trees(every, true))
+print("each tree once:       ", score_trees(groves.once(finds), true))
+
+# %% [raw]
+# # END QUESTION
+
+# %% [markdown]
+# Adding up the captures finds every tree and still counts far too many. Joined, few are left over: bushes, and trees that no capture shows well.

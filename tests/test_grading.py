@@ -1,0 +1,342 @@
+"""`arset grade`: what hostile submissions gain (nothing), and that honest ones keep theirs."""
+
+import csv
+import errno
+import importlib
+import io
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from few import make_table
+from homework.hostile_cells import SECRET
+
+from arsetlib import pixels
+from arsetlib.grading import grader, grades, marking, sandbox, seccomp, submission, talk, watch
+from arsetlib.grading.homework import open_homework
+from homework import hostile
+
+simulated = importlib.import_module("arsetlib.simulate.delta")  # the package names its function so
+REPOSITORY = Path(__file__).resolve().parents[1]
+LIMITS = sandbox.Limits(seconds=4, memory_mb=700, disk_mb=64, processes=24, files=3000)
+if sandbox.why_unprotected() and os.environ.get("CI"):
+    pytest.fail(f"Continuous integration tests the sandbox. {sandbox.why_unprotected()}", pytrace=False)
+needs_sandbox = pytest.mark.skipif(bool(sandbox.why_unprotected()), reason=sandbox.why_unprotected())
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """Sample data as the homework knows them, with a small table in place of the real one."""
+    folder = tmp_path_factory.mktemp("sample") / "data"
+    delta = folder / "delta-toy"
+    delta.mkdir(parents=True)
+    (delta / "study.toml").write_text(simulated.study_text(1, 0.05), encoding="utf-8")
+    simulated._write_labels(delta, 1, 0.05, (2019, 2020, 2021))
+    (delta / "_complete").touch()
+    study = open_homework("part1", "nobody", folder).study
+    table = make_table(900)
+    area = pa.array(np.where(np.arange(900) % 2, "box_6", "box_7"), table.schema.field("area").type)
+    table = table.set_column(table.schema.get_field_index("area"), table.schema.field("area"), area)
+    work = folder / f"lab1-{study.key}-{study.fingerprint()}"
+    pixels.write(table, work / "pixels", pixels.Meta.of(table))
+    return folder
+
+
+def solved(name: str) -> bytes:
+    """The master of homework 1 with its solutions, as the notebook of a learner."""
+    text = (REPOSITORY / "homework" / "en" / "part1.py").read_text(encoding="utf-8").replace("your name", name)
+    blocks = text.split("\n# %%")[1:]
+    cells = [block.partition("\n")[2] for block in blocks if not block.partition("\n")[0].strip()]
+    made = [{"cell_type": "code", "metadata": {}, "outputs": [], "source": cell} for cell in cells]
+    return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory, data):
+    """Every hostile submission with honest ones between them, graded at once."""
+    place = tmp_path_factory.mktemp("batch")
+    folder, private, outside = place / "submissions", place / "private", place / "outside"
+    for path in (folder / "another", private, outside):
+        path.mkdir(parents=True)
+    (private / "own.ipynb").write_bytes(hostile.notebook("the grader's own"))
+    (private / "secret.txt").write_text(SECRET)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        made = hostile.hostile(
+            secrets=(folder, folder / "honest_first.ipynb", private, private / "secret.txt", REPOSITORY / "homework",
+                     REPOSITORY / "homework" / "hidden" / "part1.py", REPOSITORY / "tests", REPOSITORY / ".git",
+                     place / "grades.csv", place / "grades-logs", Path.home() / ".bashrc", Path.home() / ".ssh"),
+            elsewhere=(folder, outside, place, REPOSITORY),
+            port=listener.getsockname()[1],
+        )  # fmt: skip
+        for key, one in made.items():
+            hostile.write(folder, key, one)
+        for name in ("honest_first", "zz_honest_last"):
+            (folder / f"{name}.ipynb").write_bytes(solved(name.replace("_", " ")))
+        (folder / "another" / "homework (1).ipynb").write_bytes(solved("Ñandú 陳"))
+        before = state(folder, private, outside, data)
+        running = processes()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ARSET_TEST_SECRET", SECRET)
+            began = time.monotonic()
+            found = grader.grade(
+                folder, out=place / "grades.csv", hidden=REPOSITORY / "homework" / "hidden", data=data, jobs=4,
+                limits=LIMITS, progress=False,
+            )  # fmt: skip
+            print(f"{len(found.marks)} submissions in {time.monotonic() - began:.1f} s")
+    after = state(folder, private, outside, data)
+    rows = {row["submission"]: row for row in csv.DictReader(io.StringIO(found.path.read_text(encoding="utf-8")))}
+    return {"rows": rows, "made": made, "grades": found, "changed": before ^ after, "running": (running, processes())}
+
+
+def state(*folders: Path) -> set:
+    """Every file: its name, size and when it was changed."""
+    found = set()
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if "__pycache__" not in path.parts:
+                held = path.lstat()
+                found.add((str(path), held.st_size if not path.is_dir() else 0, held.st_mtime_ns))
+    return found
+
+
+def processes() -> set:
+    """Processes that a sandbox may have left."""
+    listed = subprocess.run(["ps", "-eo", "pid,stat,comm,args"], capture_output=True, text=True).stdout.splitlines()
+    return {
+        line for line in listed if ("bwrap" in line or "child.py" in line or "sleep 6" in line) and " Z" not in line
+    }
+
+
+def rows_of(batch, key: str) -> list[dict]:
+    return [row for name, row in batch["rows"].items() if name.partition(".")[0] in (key, f"{key}-that says 1 kB")
+            or name.partition("/")[0].partition(".")[0] == key]  # fmt: skip
+
+
+KEYS = tuple(hostile.hostile(secrets=(), elsewhere=(), port=1))
+
+
+@needs_sandbox
+@pytest.mark.parametrize("key", KEYS)
+def test_a_hostile_submission_ends_with_no_points_or_those_it_earned(batch, key):
+    rows, one = rows_of(batch, key), batch["made"][key]
+    assert rows, f"{key} has no row"
+    for row in rows:
+        points = int(row["total"])
+        assert points in ((0, hostile.EARNED) if one.points is None else (one.points,)), row
+        assert one.reason in row["reason"], row
+        assert points == hostile.EARNED or row["reason"], row
+        if row["log"]:
+            log = (batch["grades"].logs / row["log"]).read_text(encoding="utf-8")
+            assert "LEAK" not in log.replace('print("LEAK', ""), log
+            assert SECRET not in log
+
+
+@needs_sandbox
+@pytest.mark.parametrize("name", ["honest_first.ipynb", "zz_honest_last.ipynb", "another/homework (1).ipynb"])
+def test_honest_submissions_of_the_same_batch_get_all_their_points(batch, name):
+    row = batch["rows"][name]
+    assert (int(row["total"]), int(row["of"])) == (24, 24), row
+
+
+@needs_sandbox
+def test_nothing_outside_of_a_sandbox_was_changed_and_nothing_still_runs(batch):
+    assert not batch["changed"]
+    assert not [*REPOSITORY.glob("planted*"), *(REPOSITORY / "arsetlib").rglob("planted*")]
+    assert not batch["running"][1] - batch["running"][0]
+
+
+@pytest.fixture
+def few(tmp_path) -> Path:
+    """Three small submissions: right, half right, and one that is no notebook."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    (folder / "ada.ipynb").write_bytes(hostile.notebook("Ada"))
+    (folder / "blas.ipynb").write_bytes(hostile.notebook("Blas", "hectares = 1\nprint('blas was here')"))
+    (folder / "cy.ipynb").write_bytes(b"{}")
+    return folder
+
+
+def graded(folder, data, out="grades.csv", **options):
+    return grader.grade(folder, out=folder.parent / out, data=data, limits=LIMITS, progress=False, **options)
+
+
+@needs_sandbox
+def test_the_same_submissions_get_the_same_bytes_and_only_what_changed_is_run_again(few, data):
+    first = graded(few, data, jobs=1)
+    other = graded(few, data, "other.csv", jobs=3)
+    assert first.path.read_bytes() == other.path.read_bytes()
+    assert [(one.learner, one.total) for one in first.marks] == [("Ada", 6), ("Blas", 4), ("", 0)]
+    again = graded(few, data)
+    assert again.reused == 3
+    assert again.path.read_bytes() == other.path.read_bytes()
+    (few / "blas.ipynb").write_bytes(hostile.notebook("your name"))
+    changed = graded(few, data)
+    assert (changed.reused, changed.marks[1].learner, changed.marks[1].total) == (2, "", 6)
+    assert "still 'your name'" in changed.marks[1].reason
+    checks = few.parent / "checks.zip"
+    with zipfile.ZipFile(checks, "w") as held:
+        held.writestr("mine/part1.py", "def none(answer, hw):\n    raise ValueError\nHIDDEN = {'q1': none}")
+    hidden = graded(few, data, hidden=checks)
+    assert (hidden.reused, hidden.marks[0].total) == (0, 4)
+    assert "With other data" in hidden.marks[0].reasons["q1"]
+
+
+@needs_sandbox
+def test_a_stopped_run_keeps_what_is_finished_and_leaves_nothing_running(few, data):
+    (few / "zz_long.ipynb").write_bytes(hostile.notebook("Zoe", "import time; time.sleep(6)"))
+    out = few.parent / "grades.csv"
+    command = [str(Path(sys.executable).with_name("arset")), "grade", str(few), "--out", str(out), "--jobs", "1"]
+    before = processes()
+    running = subprocess.Popen(
+        [*command, "--seconds", "60"], env=os.environ | {"ARSET_DATA": str(data)}, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while len(list(few.parent.glob("grades-logs/*.json"))) < 3 and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    words = running.communicate(timeout=30)[1]
+    assert running.returncode == 130, words
+    assert "what was finished is kept" in words
+    assert [row.partition(".")[0] for row in out.read_text().splitlines()[1:]] == ["ada", "blas", "cy"]
+    time.sleep(0.5)
+    assert not processes() - before
+
+
+def test_without_a_sandbox_nothing_is_run_unless_told_to_trust(few, data, monkeypatch):
+    monkeypatch.setattr(sandbox, "why_unprotected", lambda: "bubblewrap is not installed.")
+    with pytest.raises(sandbox.SandboxError, match=r"Refusing to run submissions unprotected.*--trust"):
+        graded(few, data)
+    with pytest.raises(sandbox.SandboxError, match="Refusing"):
+        sandbox.Sandbox(LIMITS, sandbox.View(data))
+    assert not (few.parent / "grades.csv").exists()
+
+
+def test_trusted_submissions_are_graded_without_a_sandbox(few, data, monkeypatch, tmp_path):
+    for place in ("bin", "empty"):
+        (tmp_path / place).mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))  # as on a machine without bubblewrap
+    monkeypatch.setattr(sandbox, "find_bwrap", lambda: None)
+    sandbox.why_unprotected.cache_clear()
+    try:
+        assert "NO sandbox" in sandbox.protection()
+        (few / "dee.ipynb").write_bytes(hostile.notebook("Dee", "while True: pass"))
+        assert [one.total for one in graded(few, data, trust=True, jobs=1).marks] == [6, 4, 0, 6]
+    finally:
+        sandbox.why_unprotected.cache_clear()
+
+
+@needs_sandbox
+def test_private_files_inside_of_what_is_seen_are_not_seen(tmp_path):
+    (tmp_path / "data" / "checks").mkdir(parents=True)
+    (tmp_path / "data" / "checks" / "part1.py").write_text(SECRET)
+    (tmp_path / "data" / "grades.csv").write_text(SECRET)
+    view = sandbox.View(tmp_path / "data", (tmp_path / "data" / "checks", tmp_path / "data" / "grades.csv"))
+    command = ["/bin/sh", "-c", f"ls -R {tmp_path / 'data'}; cat {tmp_path / 'data' / 'grades.csv'} | wc -c"]
+    seen = subprocess.run([*sandbox._bwrap(LIMITS, view), *command], capture_output=True, text=True, check=True).stdout
+    assert "part1.py" not in seen
+    assert seen.split()[-1] == "0"
+
+
+def test_a_filter_of_system_calls_jumps_to_where_its_labels_are():
+    denied, found = {number for numbers in seccomp.DENIED.values() for number in numbers[:1]}, {}
+    lines = list(struct.iter_unpack("<HBBI", seccomp.program("x86_64")))
+
+    def result(number, arch=0xC000003E, first=0):
+        at, held, words = 0, 0, {0: number, 4: arch, 16: first}
+        while True:
+            operation, yes, no, value = lines[at]
+            at += 1
+            if operation == seccomp.LOAD:
+                held = words[value]
+            elif operation == seccomp.RETURN:
+                return value
+            else:
+                so = {seccomp.EQUAL: held == value, seccomp.ATLEAST: held >= value, seccomp.ANY: held & value}[
+                    operation
+                ]
+                at += yes if so else no
+
+    found = {number for number in range(470) if result(number) == seccomp.ERROR | errno.EPERM}
+    assert found == denied | {seccomp.SOCKET[0]}  # a socket of family 0
+    assert result(seccomp.CLONE3[0]) == seccomp.ERROR | errno.ENOSYS
+    assert result(seccomp.CLONE[0], first=17) == result(seccomp.SOCKET[0], first=1) == seccomp.ALLOW
+    assert result(seccomp.CLONE[0], first=0x10000011) == result(0x40000000) == seccomp.ERROR | errno.EPERM
+    assert result(0, arch=0x40000003) == seccomp.KILL
+    assert seccomp.program("riscv64") is None
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": NaN}', b"[1]", b'"a"', b"\xff", b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b'{"a": 1} x', b""]
+)
+def test_what_is_no_strict_message_is_refused(body):
+    with pytest.raises(talk.TalkError):
+        talk.parse(body)
+
+
+def test_messages_pass_a_pipe_and_end_with_it():
+    ours, theirs = os.pipe()
+    talk.send(theirs, {"id": "é", "value": [1, None]})
+    assert talk.receive(ours) == {"id": "é", "value": [1, None]}
+    os.close(theirs)
+    with pytest.raises(talk.TalkError, match="ended"):
+        talk.receive(ours)
+    os.close(ours)
+
+
+def test_submissions_are_found_by_name_without_what_programs_leave(tmp_path):
+    for name in (
+        "b.ipynb",
+        "a/x.IPYNB",
+        "a/y.zip",
+        ".ipynb_checkpoints/b.ipynb",
+        "__MACOSX/c.zip",
+        "a/._x.ipynb",
+        "n.txt",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    found = [str(path.relative_to(tmp_path)) for path in submission.find(tmp_path)]
+    assert found == ["a/x.IPYNB", "a/y.zip", "b.ipynb"]
+    with pytest.raises(submission.SubmissionError, match="no notebook"):
+        submission.find(tmp_path / "empty")
+
+
+def test_the_start_of_a_notebook_is_read_beside_magics(tmp_path):
+    cells = ("%pip install x\nfrom arsetlib import grading\n!ls\nhw = grading.start('part2', name=' Ada  L ')", "1 +")
+    held = {"cells": [{"cell_type": "code", "source": cell.splitlines(True)} for cell in cells]}
+    (tmp_path / "a.ipynb").write_text("\ufeff" + json.dumps(held), encoding="utf-8")
+    (one,) = submission.read(tmp_path / "a.ipynb")
+    assert (one.assignment, one.learner, one.problem) == ("part2", "Ada L", "")
+    assert one.cells == cells
+
+
+def test_a_cell_of_the_csv_never_starts_a_formula(tmp_path):
+    made = [marking.Mark("=a.ipynb", "+1", "part1", {"q1": 2, "q10": 1}, 3, {"q1": "a\nb\x1b[2J\u202e"}, "\t@x", "-l")]
+    grades.write_csv(tmp_path / "g.csv", made)
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "g.csv").read_text(encoding="utf-8")))
+    assert [row[name] for name in ("submission", "learner", "log")] == ["'=a.ipynb", "'+1", "'-l"]
+    assert row["reason"] == "' @x | q1: a b [2J "
+    assert list(row) == ["submission", "learner", "assignment", "q1", "q10", "total", "of", "reason", "log"]
+
+
+def test_a_family_of_processes_is_found_and_measured():
+    with subprocess.Popen(["sh", "-c", "sleep 5 & sleep 5"]) as parent:
+        time.sleep(0.3)
+        found = watch.family(parent.pid)
+        assert len(found) == 3
+        assert watch.usage(parent.pid)[0] == 1
+        for pid in reversed(found):
+            os.kill(pid, signal.SIGKILL)
+    assert watch.usage(parent.pid) == (0, 0.0, 0)
