@@ -4,7 +4,7 @@
     pixels, valid = images.read(chips, 0)                   # (H, W, 4) red, green, blue, near infrared; (H, W) bool
     sides = images.split(chips, seed=0)                     # by field: train, validation, test
 
-Axes: B chips, H rows, W columns, C channels, K = 9 classes. Neither TensorFlow nor Keras is imported before it is needed.
+Axes: B chips, H rows, W columns, C channels, K = 9 classes. TensorFlow and Keras are imported only where needed.
 
 Lab: case_field_images.
 """
