@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from arsetlib.cli import data, groves, learn
+from arsetlib.cli import data, groves, images, learn
 
 app = typer.Typer(
     help="Crop maps at scale: from scenes and labels to pixel tables, models and maps.",
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (data, learn, groves):
+for commands in (data, learn, groves, images):
     app.add_typer(commands.app)
 
 
