@@ -96,8 +96,8 @@ BACKBONES = {
 }
 # Parameters of each with 4 channels and 9 classes, as `describe` shows them.
 PARAMETERS = {
-    "small": 96_841, "nasnetlarge": 84_953_979, "nasnetmobile": 4_279_517, "resnet50": 23_609_289, "mobilenetv3": 3_005_145,
-    "efficientnetv2b0": 5_931_129,
+    "small": 96_841, "nasnetlarge": 84_953_979, "nasnetmobile": 4_279_517, "resnet50": 23_609_289,
+    "mobilenetv3": 3_005_145, "efficientnetv2b0": 5_931_129,
 }  # fmt: skip
 
 
@@ -280,9 +280,9 @@ def _part(model, name: str):
     try:
         return model.get_layer(name)
     except ValueError:
-        names = [layer.name for layer in model.layers]
+        names = ", ".join(layer.name for layer in model.layers)
         raise ImageModelError(
-            f"Expected a model with a layer called {name!r}, as models.images.build makes it, received one with {names}."
+            f"Expected a model with a layer called {name!r}, as models.images.build makes it, received {names}."
         ) from None
 
 
