@@ -88,7 +88,7 @@ def _of_directory(images: stored.Stored, order: Order, readers: int, epoch):
 
     def whole(path, size):
         data = tf.io.read_file(path)
-        seen = tf.strings.length(data, out_type=tf.int32)
+        seen = tf.strings.length(data)
         text = tf.strings.as_string
         said = tf.strings.join(["<<", path, " has ", text(seen), " bytes, expected ", text(size), ". Copy it again.>>"])
         with tf.control_dependencies([tf.debugging.Assert(tf.equal(tf.cast(seen, tf.int64), size), [said])]):
