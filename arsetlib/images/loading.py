@@ -210,6 +210,7 @@ class Loader:
         labels = tf.constant(np.asarray(self.source.labels), tf.uint8)
         changes = self._changes(epoch)
 
+        @tf.autograph.experimental.do_not_convert
         def finished(rows, pixels):
             from arsetlib.images import decode
 
@@ -237,6 +238,7 @@ class Loader:
         raw = converted and self.source.encoding == "raw"
         names = tf.constant(np.asarray(self.source.names).astype(str))
 
+        @tf.autograph.experimental.do_not_convert
         def pixels(row, rgb, nir, *masks):
             if raw:
                 return row, decode.raw_pixels(rgb, nir, side, self.size)

@@ -22,6 +22,7 @@ from arsetlib.images.order import Order
 BUFFER = 1 << 18  # bytes that TFRecord files are read by
 TEXT = tf.TensorSpec([], tf.string)
 NUMBERS = tf.TensorSpec([None], tf.int64)
+plain = tf.autograph.experimental.do_not_convert  # our functions hold TensorFlow's operations only: nothing to convert
 
 
 def stream_of(images, order: Order, readers: int) -> Callable:
@@ -55,6 +56,7 @@ def _of_files(chips, order: Order, readers: int, epoch):
 
     signature = (tf.TensorSpec([], tf.int64), TEXT, TEXT, TEXT, TEXT)
 
+    @plain
     def of(reader):
         return tf.data.Dataset.from_generator(generator, output_signature=signature, args=(epoch, reader))
 
@@ -79,6 +81,7 @@ def _of_directory(images: stored.Stored, order: Order, readers: int, epoch):
     )
     sizes = tf.constant(images.sizes, tf.int64)
 
+    @plain
     def read(row):
         parts = []
         for k, suffix in enumerate(stored.SUFFIXES):
@@ -129,11 +132,13 @@ def _of_pools(images: stored.Stored, order: Order, readers: int, epoch, block: C
                 for a in (shard, images.start[low], low - first_of[shard], count, place[pool.rows], pool.rows)
             )
 
+    @plain
     def pool(shard, start, first, count, place, rows):
         blocks = tf.data.Dataset.from_tensor_slices((shard, start, first, count))
         blocks = blocks.interleave(block, cycle_length=readers, num_parallel_calls=readers, deterministic=True)
         together = blocks.unbatch().batch(tf.reduce_sum(count))
 
+        @plain
         def in_order(*parts):
             return (rows, *(tf.gather(part, place) for part in parts), tf.fill(tf.shape(rows), ""))
 
@@ -148,6 +153,7 @@ def _tfrecord_block(images: stored.Stored) -> Callable:
     files = tf.constant([str(images.folder / shard.file) for shard in images.shards])
     features = {part: tf.io.FixedLenFeature([], tf.string) for part in stored.PARTS}
 
+    @plain
     def block(shard, start, first, count):
         path = files[shard]
         found = tf.data.experimental.from_variant(
@@ -158,7 +164,7 @@ def _tfrecord_block(images: stored.Stored) -> Callable:
         )
         # What cannot be read is left out here and counted below, so that the error can name the record.
         found = found.ignore_errors().take(count).concatenate(tf.data.Dataset.from_tensors(""))
-        return found.batch(count + 1).map(lambda records: parsed(records[:-1], path, first, count))
+        return found.batch(count + 1).map(plain(lambda records: parsed(records[:-1], path, first, count)))
 
     def parsed(records, path, first, count):
         seen = tf.shape(records, tf.int64)[0]
@@ -203,6 +209,7 @@ def _parquet_block(images: stored.Stored) -> Callable:
         table = table.slice(int(first) % BLOCK, int(count))
         return tuple(table[part].to_numpy() for part in stored.PARTS)
 
+    @plain
     def block(shard, start, first, count):
         parts = tf.numpy_function(read, [shard, first, count], [tf.string] * 3)
         return tf.data.Dataset.from_tensors(tuple(tf.ensure_shape(part, [None]) for part in parts))
