@@ -21,6 +21,9 @@ _HOMES = {
     "conversion": ("convert",),
     "stored": ("verify",),
     "loading": ("Loader", "images"),
+    "classifier": ("Classifier", "load"),
+    "training": ("fit",),
+    "scoring": ("Evaluation", "Scores", "evaluate", "score"),
 }
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)
