@@ -127,7 +127,7 @@ class Evaluation:
         import pandas as pd
 
         said = f"{self.model.images:,} {'SIMULATED ' if self.simulated else ''}images"
-        with pd.option_context("display.width", 120):
+        with pd.option_context("display.width", 150, "display.max_columns", None):
             return f"{said}\n{self.table().round(3)}\n\n{self.by_class().round(3)}"
 
 
@@ -153,15 +153,14 @@ def evaluate(classifier: Classifier | str | Path, source, *, train=None, seed: i
     """
     if not isinstance(classifier, Classifier):
         classifier = load(classifier)
-    truth, shares = classifier.predictions(source, batch=batch)
+    given = feed(source, batch=batch, size=classifier.size, kind=classifier.kind)
+    truth, shares, there = _seen(classifier, given, train is not None)
     common = {"classes": classifier.classes, "kind": classifier.kind}
     found = score(classifier.model.name, truth, shares, thresholds=classifier.thresholds, **common)
-    given = feed(source, batch=batch, size=classifier.size, kind=classifier.kind)
     baselines = {}
     if train is not None:
         seen = feed(train, batch=batch, size=classifier.size, kind=classifier.kind)
         features, labels = histograms(seen)
-        there, _ = histograms(given)
         prior = np.broadcast_to(labels.mean(axis=0), truth.shape)
         baselines["majority"] = score("majority", truth, prior, thresholds=np.full(len(found.classes), 0.5), **common)
         forest, thresholds = _forest(features, labels, there, classifier.kind, seed)
@@ -185,12 +184,11 @@ def score(name: str, truth, shares, *, classes, kind: str = "multi", thresholds=
     truth, shares = np.asarray(truth) > 0.5, np.asarray(shares)
     said = decided(shares, kind, 0.5 if thresholds is None else thresholds) > 0
     parts = (truth & said, ~truth & said, truth & ~said, ~truth & ~said)
-    average = [
-        average_precision_score(truth[:, k], shares[:, k]) if truth[:, k].any() else np.nan
-        for k in range(truth.shape[1])
-    ]
+    average = np.full(truth.shape[1], np.nan)
+    for k in np.flatnonzero(truth.any(axis=0)):
+        average[k] = average_precision_score(truth[:, k], shares[:, k])
     return Scores(
-        name, tuple(classes), np.stack([part.sum(axis=0) for part in parts], axis=1), np.array(average),
+        name, tuple(classes), np.stack([part.sum(axis=0) for part in parts], axis=1), average,
         float((truth == said).all(axis=1).mean()), len(truth),
     )  # fmt: skip
 
@@ -211,6 +209,18 @@ def histograms(given) -> tuple[np.ndarray, np.ndarray]:
         features.append(np.stack([_histogram(image) for image in x]))
         labels.append(np.asarray(y))
     return np.concatenate(features), np.concatenate(labels)
+
+
+def _seen(classifier: Classifier, given, colours: bool) -> tuple:
+    """Truth, shares and histograms of a feed, in one pass."""
+    truth, shares, features = [], [], []
+    for x, y in given.batches(0):
+        x = np.asarray(x)
+        truth.append(np.asarray(y))
+        shares.append(classifier.predict(x))
+        if colours:
+            features += [_histogram(image) for image in x]
+    return np.concatenate(truth), np.concatenate(shares), np.array(features)
 
 
 def _histogram(image: np.ndarray) -> np.ndarray:
