@@ -126,13 +126,13 @@ def endrow(canvas: Canvas) -> np.ndarray:
         nx, ny = np.cos(turn), np.sin(turn)
         offset = 0.5 * (nx + ny) - rng.uniform(0.25, 0.45)
     depth = x * np.float32(nx) + y * np.float32(ny) - np.float32(offset)  # from the border inward
-    wide = rng.uniform(0.11, 0.24)
+    wide = rng.uniform(0.14, 0.28)
     where = (depth > 0) & (depth < wide)
     where &= depth < np.float32(wide) + np.float32(0.004) * waves(rng, size, 30)
     angle = float(np.arctan2(ny, nx))
     turned = canvas.rows(angle, one.row, rng.random())
     canvas.ripple[where] = np.float32(1.2) * turned[where]
-    canvas.cover[where] *= np.float32(rng.uniform(0.68, 0.85))
+    canvas.cover[where] *= np.float32(rng.uniform(0.55, 0.78))
     tracks = np.abs(np.mod(depth * np.float32(size / one.row) + np.float32(rng.random() * 8), 8) - 4) < 0.7
     canvas.cover[where & tracks] *= np.float32(0.55)
     return where
@@ -163,7 +163,7 @@ def drydown(canvas: Canvas) -> np.ndarray:
     rng, size = canvas.rng, canvas.size
     depth = blob(rng, size, canvas.place(0.1, 0.9), rng.uniform(0.3, 0.65, 2), 0.35, 3)
     where = depth > 0.05
-    dry = ramp(depth, 0.45) * np.float32(rng.uniform(0.6, 0.95))
+    dry = ramp(depth, 0.45) * np.float32(rng.uniform(0.35, 0.95))
     dry *= np.clip(1 + np.float32(0.18) * waves(rng, size, 24, 2), 0.3, 1.2)
     canvas.dry = dry if canvas.dry is None else np.maximum(canvas.dry, dry)
     return where
@@ -201,8 +201,10 @@ def weed_cluster(canvas: Canvas) -> np.ndarray:
     where = depth > 0
     tufts = clumps(rng, size, max(9 * (size / 512) ** 0.5, 3.5)) + np.float32(0.5) * clumps(rng, size, 3)
     alpha = ramp(tufts + np.float32(2.2) * depth - np.float32(0.25), 0.5) * ramp(depth, 0.08)
-    alpha *= np.float32(rng.uniform(0.75, 1.0))
-    canvas.layers.append((alpha, WEED, 1 + np.float32(0.22) * tufts))
+    alpha *= np.float32(rng.uniform(0.7, 1.0))
+    rank = rng.uniform(0.2, 1.0)  # from little other than the crop to rank growth
+    colour = tuple((1 - rank) * crop + rank * weed for crop, weed in zip(canvas.field.crop, WEED, strict=True))
+    canvas.layers.append((alpha, colour, 1 + np.float32(0.22) * tufts))
     return where
 
 
@@ -246,7 +248,7 @@ def water(canvas: Canvas) -> np.ndarray:
     mud = ramp(depth + np.float32(0.22), 0.22)
     canvas.layers.append((mud, tuple(canvas.field.soil * np.float32(0.55)), np.float32(1)))
     sky = rng.uniform(0, 0.09)
-    murk = rng.uniform(0.7, 1.5)
+    murk = rng.uniform(0.7, 2.2)
     colour = tuple(murk * m + sky * w for m, w in zip(MURKY, (0.55, 0.8, 1.0, 0.25), strict=True))
     canvas.layers.append((ramp(depth, 0.05), colour, 1 + np.float32(0.05) * waves(rng, size, 5)))
     return where

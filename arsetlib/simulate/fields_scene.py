@@ -9,11 +9,12 @@ import numpy as np
 from arsetlib.images.classes import CLASSES
 from arsetlib.simulate.fields_anomalies import GRASS, HIDE, PAINTERS, STRAW, TAU, YELLOW, Canvas
 from arsetlib.simulate.fields_draws import Field
-from arsetlib.simulate.fields_noise import axes, grain, ramp, shares_within, waves
+from arsetlib.simulate.fields_noise import axes, blob, grain, ramp, shares_within, waves
 from arsetlib.simulate.noise import stream
 
 LEAST = 0.006  # share of the valid pixels under which an anomaly is too small to label
-SHADOW, BORDER, CUT = 0.12, 0.15, 0.14  # shares of the chips with a cloud's shadow, a border, missing pixels
+# Shares of the chips with what is no anomaly: a cloud's shadow, a border, missing pixels, a thin stand, damp soil.
+SHADOW, BORDER, CUT, THIN, DAMP = 0.12, 0.15, 0.14, 0.18, 0.14
 ATTEMPTS = 6  # to show all anomalies of a chip
 STEPS = 4096  # of the table that turns reflectance into pixel values
 BRIGHTEST = 0.9  # reflectance at the table's end
@@ -56,6 +57,7 @@ def paint(one: Field, number: int, corner: tuple[int, int], names: tuple[str, ..
 def _paint(one: Field, rng: np.random.Generator, corner, names) -> Chip:
     canvas = _crop(one, rng, corner)
     bounds = _border(canvas, names)
+    _decoys(canvas)
     found = {name: PAINTERS[name](canvas) for name in PAINTERS if name in names}
     reflectance = _reflectance(canvas)
     if bounds is not None:
@@ -90,6 +92,20 @@ def _crop(one: Field, rng: np.random.Generator, corner) -> Canvas:
     tone = np.float32(1) + np.float32(0.10) * waves(rng, one.size, one.size / max(one.row * 0.8, 2.5))
     tone += np.float32(0.5) * growth
     return Canvas(one, rng, across, along, cover, ripple, tone)
+
+
+def _decoys(canvas: Canvas) -> None:
+    """Ground that is a little other and no anomaly: a thin stand where pale soil shines through, damp, dark soil."""
+    rng, size = canvas.rng, canvas.size
+    if rng.random() < THIN:
+        depth = blob(rng, size, canvas.place(), rng.uniform(0.15, 0.4, 2), 0.5, 4)
+        canvas.cover *= 1 - ramp(depth, 0.3) * np.float32(rng.uniform(0.15, 0.45))
+    if rng.random() < DAMP:
+        depth = blob(rng, size, canvas.place(), rng.uniform(0.10, 0.3, 2), 0.5, 5)
+        alpha = ramp(depth, 0.5)
+        canvas.cover *= 1 - np.float32(0.6) * alpha
+        damp = tuple(canvas.field.soil * np.float32(rng.uniform(0.35, 0.6)))
+        canvas.layers.append((alpha * np.float32(rng.uniform(0.4, 0.75)), damp, np.float32(1)))
 
 
 def _border(canvas: Canvas, names) -> np.ndarray | None:
