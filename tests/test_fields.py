@@ -5,6 +5,8 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -485,6 +487,16 @@ def test_a_file_that_changes_size_after_listing_is_an_error(spoilt):
     over(BOUND, np.zeros((50, 50), np.uint8))(spoilt)
     with pytest.raises(images.ImageError, match="expected 48 × 48"):
         images.read(chips, 1)
+
+
+def test_reading_loads_no_tensorflow(few):
+    code = (
+        f"import sys; from arsetlib import images; chips = images.agriculture_vision({str(few)!r}); "
+        "images.read(chips, 0); images.split(chips, (1, 0, 0)); images.check(chips.folder); "
+        "print([m for m in ('tensorflow', 'keras', 'pyspark') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 # -- sides

@@ -220,7 +220,7 @@ def waterway(canvas: Canvas) -> np.ndarray:
     bend, phase = rng.uniform(0.03, 0.10), rng.uniform(0, TAU)
     across = across + np.float32(bend) * np.sin(along * np.float32(rng.uniform(5, 9)) + np.float32(phase))
     across += np.float32(0.012) * waves(rng, size, 8, 2)
-    half = np.float32(rng.uniform(0.028, 0.065)) * (1 + np.float32(0.5) * along)
+    half = np.float32(rng.uniform(0.035, 0.075)) * (1 + np.float32(0.5) * along)
     if rng.random() < 0.35:  # a branch joins
         turn2 = turn + rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
         c2, s2 = np.float32(np.cos(turn2)), np.float32(np.sin(turn2))

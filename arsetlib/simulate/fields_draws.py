@@ -20,13 +20,13 @@ DECK = 10  # fields over which each anomaly is dealt out a fixed number of times
 PRONE = {
     "storm_damage": (1, 0.35),
     "drydown": (4, 0.55),
-    "endrow": (2, 0.45),
+    "endrow": (2, 0.60),
     "water": (2, 0.40),
     "nutrient_deficiency": (4, 0.60),
-    "double_plant": (2, 0.55),
-    "waterway": (2, 0.50),
+    "double_plant": (2, 0.60),
+    "waterway": (2, 0.60),
     "weed_cluster": (3, 0.65),
-    "planter_skip": (1, 0.60),
+    "planter_skip": (2, 0.45),
 }
 
 # Reflectance in red, green, blue, near infrared.
