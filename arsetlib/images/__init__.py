@@ -23,6 +23,7 @@ _HOMES = {
     "loading": ("Loader", "images"),
     "classifier": ("Classifier", "load"),
     "training": ("fit",),
+    "runs": ("convert_sides", "sides_of"),
     "scoring": ("Evaluation", "Scores", "evaluate", "score"),
 }
 
