@@ -104,7 +104,7 @@ def images_train(
         raise images.ImageError("--mirrored uses the GPUs of one process, --workers several processes. Give one.")
     sides = runs.sides_of(data, seed, progress=not as_json)
     if workers != 1 and not together:
-        return processes.run(_again(context, ["images", "train"], without="workers"), workers, logs=out / "workers")
+        return processes.run(_again(context, ["images", "train"], without="workers"), workers)
     found = images.fit(
         model, sides, folder=out, size=size, kind=kind, weights=weights, epochs=epochs, freeze=freeze, batch=batch,
         patience=patience, learning_rate=learning_rate, class_weights="balanced" if balance else None,

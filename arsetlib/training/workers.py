@@ -292,7 +292,6 @@ def _words(rank: int, code: int, log: Path, workers: int) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         own = [line for line in lines if line.startswith("arset: ")] or lines[-1:]
         how, why = f"ended with code {code}", f" It said: {own[-1].removeprefix('arset: ')[:1000]}" if own else ""
-    return (
-        f"Worker {rank} of {workers} {how}, so all have stopped.{why} The same command goes on after the last finished "
-        f"epoch."
-    )
+        return f"Worker {rank} of {workers} {how}, so all have stopped.{why}"
+    again = "The same command goes on after the last finished epoch."
+    return f"Worker {rank} of {workers} {how}, so all have stopped.{why} {again}"
