@@ -33,18 +33,22 @@ def sized(tensor, side: int, channels: int, name, what: str):
 
 
 def seen_pixels(masks, side: int, ratio: int, name):
-    """(side // ratio, …, 1) uint8, 1 where all masks are above 0 in all pixels that become this one. None are empty."""
+    """(side // ratio, side // ratio) bool: whether all masks are above 0 in all pixels that become this one."""
+
+    small = side // ratio
+    kind = {1: tf.uint8, 2: tf.uint16, 4: tf.uint32, 8: tf.uint64}[ratio]
+    ones = int.from_bytes(b"\1" * ratio, "little")
 
     def of(mask):
         found = sized(tf.io.decode_png(mask), side, 1, name, "the mask")
-        small = side // ratio
-        return tf.reduce_min(tf.reshape(tf.minimum(found, 1), [small, ratio, small, ratio, 1]), axis=[1, 3])
+        rows = tf.reduce_min(tf.reshape(tf.cast(found > 0, tf.uint8), [small, ratio, side]), axis=1)
+        # Pixels that lie side by side, looked at as one number: much faster than a minimum along the last axis.
+        together = rows if ratio == 1 else tf.bitcast(tf.reshape(rows, [small, small, ratio]), kind)
+        return tf.equal(together, tf.constant(ones, kind))
 
-    small = side // ratio
-    every = tf.ones([small, small, 1], tf.uint8)
+    every = tf.ones([small, small], tf.bool)
     for mask in masks:
-        one = tf.cond(tf.equal(mask, ""), lambda: tf.ones([small, small, 1], tf.uint8), lambda mask=mask: of(mask))
-        every = every * one
+        every = tf.cond(tf.equal(mask, ""), lambda e=every: e, lambda e=every, m=mask: e & of(m))
     return every
 
 
@@ -80,8 +84,12 @@ def pixels_of(rgb, nir, masks, side: int, size: int, name):
     ratio = ratio_for(side, size)
     pixels = bands_of(rgb, nir, side, ratio, name)
     bare = tf.equal(tf.strings.length(tf.strings.join(masks)), 0)
-    pixels = tf.cond(bare, lambda: pixels, lambda: pixels * seen_pixels(masks, side, ratio, name))
-    return resized(pixels, size)
+
+    def without_invalid():
+        seen = tf.cast(seen_pixels(masks, side, ratio, name), tf.int32)
+        return tf.bitcast(tf.bitcast(pixels, tf.int32) * seen, tf.uint8)
+
+    return resized(tf.cond(bare, lambda: pixels, without_invalid), size)
 
 
 def raw_pixels(rgb, nir, side: int, size: int):
@@ -98,7 +106,7 @@ def smaller_files(rgb, nir, masks, side: int, size: int, quality: int, name):
     """
     ratio = ratio_for(side, size)
     pixels = resized(bands_of(rgb, nir, side, ratio, name), size)
-    seen = seen_pixels(masks, side, ratio, name)
+    seen = tf.cast(seen_pixels(masks, side, ratio, name), tf.uint8)[..., None]
     if seen.shape[0] != size:
         seen = tf.cast(tf.image.resize(seen, (size, size)) > 0.999, tf.uint8)
     whole = tf.reduce_all(seen > 0)
@@ -111,13 +119,13 @@ def changed(pixels, mirror, flip, turn, factor):
     """A batch mirrored, flipped, turned and relit.
 
     Args:
-        pixels: (B, S, S, C) uint8.
+        pixels: (B, S, S, 4) uint8.
         mirror, flip: (B,) bool, left-right and up-down, before turning.
         turn: (B,) quarters, against the clock.
-        factor: (B,) float32, of the light.
+        factor: (B,) float32, of the light; invalid pixels stay 0.
 
     Returns:
-        (B, S, S, C) float32, 0 to 1.
+        (B, S, S, 4) float32, 0 to 1.
     """
     # A quarter turn against the clock is a transposition and then a flip: so one transposition and two flips do all.
     odd = tf.equal(turn % 2, 1)
@@ -125,8 +133,11 @@ def changed(pixels, mirror, flip, turn, factor):
     mirrored, flipped = tf.where(odd, flip, mirror), tf.where(odd, mirror, flip)
     across = tf.not_equal(mirrored, half)
     down = tf.not_equal(flipped, tf.not_equal(half, odd))
-    wide = [-1, 1, 1, 1]
-    pixels = tf.where(tf.reshape(odd, wide), tf.transpose(pixels, [0, 2, 1, 3]), pixels)
-    pixels = tf.where(tf.reshape(across, wide), tf.reverse(pixels, [2]), pixels)
-    pixels = tf.where(tf.reshape(down, wide), tf.reverse(pixels, [1]), pixels)
-    return tf.minimum(tf.cast(pixels, tf.float32) * tf.reshape(factor / 255, wide), 1)
+    wide = [-1, 1, 1]
+    # The four bytes of a pixel are moved as one number: ten times as fast.
+    whole = tf.bitcast(pixels, tf.int32)
+    whole = tf.where(tf.reshape(odd, wide), tf.transpose(whole, [0, 2, 1]), whole)
+    whole = tf.where(tf.reshape(across, wide), tf.reverse(whole, [2]), whole)
+    whole = tf.where(tf.reshape(down, wide), tf.reverse(whole, [1]), whole)
+    light = tf.reshape(factor / 255, [-1, 1, 1, 1])
+    return tf.minimum(tf.cast(tf.bitcast(whole, tf.uint8), tf.float32) * light, 1)
