@@ -19,7 +19,7 @@ from arsetlib.simulate.fields_noise import axes, blob, clumps, ramp, waves
 # Reflectance in red, green, blue, near infrared.
 YELLOW = (0.170, 0.182, 0.076, 0.40)
 STRAW = (0.330, 0.265, 0.165, 0.37)
-GRASS = (0.085, 0.135, 0.055, 0.56)
+GRASS = (0.085, 0.140, 0.055, 0.60)
 WEED = (0.055, 0.150, 0.040, 0.66)
 LODGED = (0.120, 0.155, 0.080, 0.52)
 MURKY = (0.085, 0.080, 0.062, 0.045)
@@ -70,7 +70,8 @@ class Canvas:
 
 def planter_skip(canvas: Canvas) -> np.ndarray:
     """Rows that were not planted: straight strips of bare soil, one to three rows wide, with clean ends."""
-    rng, row, size = canvas.rng, canvas.field.row, canvas.size
+    rng, one, size = canvas.rng, canvas.field, canvas.size
+    row = one.row
     number = canvas.across * np.float32(1 / row)
     where = np.zeros((size, size), bool)
     middle = float(number[size // 2, size // 2])
@@ -87,6 +88,7 @@ def planter_skip(canvas: Canvas) -> np.ndarray:
     sparse = (canvas.cover + np.float32(0.12) * clumps(rng, size, 3)) * np.float32(rng.uniform(0.03, 0.25))
     canvas.cover[where] = sparse[where]
     canvas.ripple[where] = -1
+    canvas.layers.append((where * np.float32(0.8), tuple(one.soil), 1 + np.float32(0.10) * clumps(rng, size, 3)))
     return where
 
 
@@ -110,8 +112,8 @@ def double_plant(canvas: Canvas) -> np.ndarray:
     second = canvas.rows(turn, one.row * rng.uniform(0.95, 1.1), rng.random())
     crossed = np.maximum(canvas.ripple, second)
     canvas.ripple[where] = (np.float32(1.25) * (canvas.ripple + second) * np.float32(0.6) + crossed * 0.3)[where]
-    canvas.cover[where] = np.minimum(canvas.cover[where] + np.float32(0.10), 1)
-    canvas.tone[where] *= np.float32(rng.uniform(0.74, 0.88))
+    canvas.cover[where] = np.minimum(canvas.cover[where] + np.float32(0.12), 1)
+    canvas.tone[where] *= np.float32(rng.uniform(0.66, 0.84))
     return where
 
 
@@ -231,9 +233,9 @@ def waterway(canvas: Canvas) -> np.ndarray:
     depth = 1 - np.abs(across) / np.maximum(half, np.float32(0.012))
     where = depth > 0
     alpha = ramp(depth, 0.25)
-    lush = rng.uniform(0.35, 1)
+    lush = rng.uniform(0.5, 1)
     colour = tuple((1 - lush) * a + lush * b for a, b in zip(YELLOW, GRASS, strict=True))
-    tone = np.float32(0.92) + np.float32(0.08) * waves(rng, size, 40) - np.float32(0.22) * ramp(depth - 0.7, 0.3)
+    tone = np.float32(0.92) + np.float32(0.08) * waves(rng, size, 40) - np.float32(0.38) * ramp(depth - 0.65, 0.3)
     canvas.layers.append((alpha, colour, tone))
     return where
 

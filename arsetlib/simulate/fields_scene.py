@@ -14,7 +14,7 @@ from arsetlib.simulate.noise import stream
 
 LEAST = 0.006  # share of the valid pixels under which an anomaly is too small to label
 # Shares of the chips with what is no anomaly: a cloud's shadow, a border, missing pixels, a thin stand, damp soil.
-SHADOW, BORDER, CUT, THIN, DAMP = 0.12, 0.15, 0.14, 0.18, 0.14
+SHADOW, BORDER, CUT, THIN, DAMP = 0.12, 0.22, 0.14, 0.18, 0.14
 ATTEMPTS = 6  # to show all anomalies of a chip
 STEPS = 4096  # of the table that turns reflectance into pixel values
 BRIGHTEST = 0.9  # reflectance at the table's end
@@ -109,9 +109,9 @@ def _decoys(canvas: Canvas) -> None:
 
 
 def _border(canvas: Canvas, names) -> np.ndarray | None:
-    """Where the field ends, if it does on this chip: on most chips with a headland, on some others."""
+    """Where the field ends, if it does on this chip: on half of those with a headland, on some others."""
     rng, one = canvas.rng, canvas.field
-    if rng.random() >= (0.6 if "endrow" in names else BORDER):
+    if rng.random() >= (0.45 if "endrow" in names else BORDER):
         return None
     turn = one.angle + np.pi / 2 + (np.pi if rng.random() < 0.5 else 0) + rng.normal(0, 0.04)
     if "endrow" not in names and rng.random() < 0.5:
