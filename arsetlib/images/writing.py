@@ -149,4 +149,5 @@ def _whole(hidden: Path, file: Path, start, sizes) -> dict:
 def _no_room(problem) -> bool:
     import tensorflow as tf
 
-    return isinstance(problem, tf.errors.ResourceExhaustedError) or "No space" in problem.message
+    told = ("No space", "File too large", "quota")  # the system's words: TensorFlow drops the number of the error
+    return isinstance(problem, tf.errors.ResourceExhaustedError) or any(word in problem.message for word in told)
