@@ -59,6 +59,7 @@ class Loop:
         self.devices = self.strategy.num_replicas_in_sync
         self.local = self.devices // (cluster.size if cluster else 1)  # of this process
         self._look = tf.function(self._looked, reduce_retracing=True)
+        self._add = tf.function(self._added)
 
     def run(self, feed, validation, phases: list[Phase], callbacks: list, backup, epochs: int) -> None:
         """Train phase after phase, from where the backup ends.
@@ -179,14 +180,14 @@ class Loop:
         if self.cluster is None:
             return totals
 
-        @tf.function
-        def summed(values):
-            def replica(part):
-                return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, part)
+        return self._add(tf.constant(totals / self.local)).numpy()
 
-            return self.strategy.experimental_local_results(self.strategy.run(replica, args=(values,)))[0]
+    def _added(self, values):
+        def replica(part):
+            # A copy, so that it has a device, which the sum wants to know.
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(part))
 
-        return summed(tf.constant(totals / self.local)).numpy()
+        return self.strategy.experimental_local_results(self.strategy.run(replica, args=(values,)))[0]
 
     def _same(self, begin: int) -> None:
         """All processes must begin with the same epoch."""

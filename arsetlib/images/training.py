@@ -105,7 +105,7 @@ def fit(
 
     from arsetlib.images import loop as loops
     from arsetlib.training.callbacks import Backup
-    from arsetlib.training.run import Folder, write_json  # noqa: F401
+    from arsetlib.training.run import Folder
 
     processes, rank = (cluster.size, cluster.rank) if cluster else (1, 0)
     devices = strategy.num_replicas_in_sync if strategy else 1
@@ -274,13 +274,15 @@ def _together(strategy):
     """(Cluster or None, strategy or None)."""
     if strategy is None:
         return None, None
-    if strategy == "workers":
-        from arsetlib.training import workers
+    import tensorflow as tf
 
-        return workers.cluster(), workers.strategy()
+    from arsetlib.training import workers
     from arsetlib.training.fit import _strategy
 
-    return None, _strategy(strategy)
+    if isinstance(strategy, str) and strategy == "workers":
+        return workers.cluster(), workers.strategy()
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return workers.cluster() if several else None, _strategy(strategy)
 
 
 def _identity(model) -> dict:

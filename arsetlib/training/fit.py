@@ -319,7 +319,6 @@ def _strategy(strategy):
     """A tf.distribute.Strategy, or None for one device."""
     if strategy is None:
         return None
-    import tensorflow as tf
 
     if isinstance(strategy, str):
         if strategy != "mirrored":

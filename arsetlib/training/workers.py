@@ -47,9 +47,9 @@ networks that do not fit on one device, and for wide dense layers; hybrid uses b
     layout["head/kernel"] = (None, "model")               # each column of devices holds a quarter of the classes
     keras.distribution.set_distribution(keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch"))
 
-With Keras 3.15 that works with the JAX backend alone (``KERAS_BACKEND=jax``, before Keras is imported). Under TensorFlow,
-which this library trains with, it is a prototype that its own source says not to use; there is none for PyTorch. No
-network of this course is so large that it needs it.
+With Keras 3.15 that works with the JAX backend alone (``KERAS_BACKEND=jax`` before Keras is imported). Under
+TensorFlow, which this library trains with, it is a prototype that its own source says not to use; there is none for
+PyTorch. No network of this course is so large that it needs it.
 
 Lab: case_field_images.
 """
@@ -264,15 +264,14 @@ def _free_ports(count: int) -> list[int]:
 def _wait(processes, grace: float) -> int | None:
     """Until all are done; the number of the one that failed first, or None."""
     first, until = None, None
-    while any(process.poll() is None for process in processes):
-        if first is None:
-            # One that was killed from outside failed before those that lost it: they notice seconds later.
-            first = next((i for i, p in enumerate(processes) if p.returncode), None)
-            until = None if first is None else time.monotonic() + grace
-        elif time.monotonic() > until:
+    while None in (codes := [process.poll() for process in processes]):
+        if first is None and any(codes):
+            # The one that was killed failed before those that lost it: they notice seconds later.
+            first, until = next(i for i, code in enumerate(codes) if code), time.monotonic() + grace
+        elif first is not None and time.monotonic() > until:
             _end(processes)
         time.sleep(0.1)
-    return next((i for i, p in enumerate(processes) if p.returncode), None) if first is None else first
+    return next((i for i, code in enumerate(codes) if code), None) if first is None else first
 
 
 def _end(processes) -> None:
