@@ -15,7 +15,8 @@ import squares
 from arsetlib.training import TrainingError, parallel_sgd, workers
 
 HERE = Path(__file__).resolve().parent
-TINY = {"epochs": 3, "batch": 32, "learning_rate": 3e-3, "seed": 1}
+# Plain SGD: Adam makes of a last digit that differs a step that differs.
+TINY = {"epochs": 3, "batch": 32, "optimizer": "sgd", "learning_rate": 0.1, "seed": 1}
 
 CHILD = """
 import os, signal, sys
@@ -46,7 +47,7 @@ def child(folder, dies: bool) -> list[str]:
 
 
 def test_two_workers_lose_one_go_on_and_end_as_one_process_does(tmp_path):
-    """Killed in the second epoch: all end with a clear error, soon; the run goes on and has the losses of one process."""
+    """Killed in the second epoch: the other ends with a clear error; started again, they have the losses of one."""
     from arsetlib import images
     from arsetlib.models import images as networks
 
@@ -63,17 +64,18 @@ def test_two_workers_lose_one_go_on_and_end_as_one_process_does(tmp_path):
         networks.build("small", size=32, dropout=0.0, seed=5), squares.sides(), progress=False, **TINY
     )  # fmt: skip
     for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
-        np.testing.assert_allclose(two.history[name], one.history[name], rtol=2e-3, err_msg=name)
-    np.testing.assert_allclose(two.history["loss"][0], one.history["loss"][0], rtol=1e-4)
+        np.testing.assert_allclose(
+            two.history[name], one.history[name], rtol=1e-3, err_msg=name
+        )  # sums in another order
     x = squares.make(20, 2)[0]
-    np.testing.assert_allclose(two.predict(x), one.predict(x), atol=5e-3)
+    np.testing.assert_allclose(two.predict(x), one.predict(x), atol=1e-3)
 
 
 def test_a_worker_that_fails_ends_the_others_and_its_words_are_told(tmp_path):
     code = (
         "import json, os, sys, time\n"
         "rank = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
-        "sys.exit('arset: no such shard') if rank == 2 else time.sleep(60)\n"
+        "sys.exit('arset: no such shard') if rank == 2 else time.sleep(30)\n"
     )
     began = time.monotonic()
     with pytest.raises(workers.WorkerError, match=r"Worker 2 of 3 ended with code 1.*no such shard"):
