@@ -145,8 +145,7 @@ def _claim(out: Path, asked: dict) -> None:
 
 def _convert(chips, out: Path, asked: dict, side: int, runs, jobs, progress) -> None:
     form, encoding, size = asked["form"], asked["encoding"], asked["size"]
-    for strange in out.glob(".*.partial"):
-        strange.unlink()
+    _clear(out)
     homes = stored.rarest(chips.labels) if form == "directory" else None
     made = [_finished(out, number, form, len(run)) for number, run in enumerate(runs)]
     left = [number for number, done in enumerate(made) if done is None]
@@ -170,7 +169,11 @@ def _convert(chips, out: Path, asked: dict, side: int, runs, jobs, progress) -> 
             stored.write_json(out / f".{number:05}.json", done)
             made[number] = done
 
-        _together(make, left, jobs or _cores(), out, stop)
+        try:
+            _together(make, left, jobs or _cores(), out, stop)
+        except BaseException:
+            _clear(out)
+            raise
     _close(chips, out, asked, side, runs, made, homes)
 
 
@@ -198,6 +201,12 @@ def _together(make: Callable[[int], None], numbers: list[int], jobs: int, out: P
             "some space and call convert again: finished files are kept."
         ) from problem
     raise problem
+
+
+def _clear(out: Path) -> None:
+    """Remove what is not whole."""
+    for half in out.glob(".*.partial"):
+        half.unlink()
 
 
 def _room(out: Path, images: int, bytes_each: int) -> None:

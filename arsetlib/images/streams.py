@@ -48,6 +48,7 @@ def _of_files(chips, order: Order, readers: int, epoch):
     """A plain Python generator for each reader; they take turns."""
     side = source.side_of(chips)
 
+    @plain
     def generator(epoch, reader):
         for row in order.epoch(int(epoch))[int(reader) :: readers].tolist():
             paths = chips.paths(row)
@@ -118,6 +119,7 @@ def _of_pools(images: stored.Stored, order: Order, readers: int, epoch, block: C
     """
     first_of = np.searchsorted(images.shard, np.arange(len(images.shards)))  # a file's first image
 
+    @plain
     def plan(epoch):
         for pool in order.pools(int(epoch)):
             low, high = (np.array([rows[k] for rows in pool.blocks]) for k in (0, -1))
