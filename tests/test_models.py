@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from arsetlib import models, pixels, samples
 from arsetlib.models import ModelError, Trained, folder, registry
+from arsetlib.models import card as card_files
 from arsetlib.study import Season, Study
 
 COURSE = Study.load("sample")
@@ -532,7 +533,7 @@ def alter(path, change, sign=True):
     card = json.loads((path / "card.json").read_text())
     change(card)
     if sign:
-        card["sha256"] = folder._digest(card)
+        card["sha256"] = card_files.digest(card)
     (path / "card.json").write_text(json.dumps(card))
 
 
@@ -605,7 +606,7 @@ def resign(path):
     """Checksums of what lies there now: what someone would do who means harm."""
 
     def change(card):
-        card["files"] = {f.name: folder._sha256(f) for f in path.iterdir() if f.name != "card.json"}
+        card["files"] = {f.name: card_files.sha256(f) for f in path.iterdir() if f.name != "card.json"}
 
     alter(path, change)
 

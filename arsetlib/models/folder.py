@@ -12,29 +12,20 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
-import math
-import platform
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
+from arsetlib.models import card as files
 from arsetlib.models.baselines import Baseline
+from arsetlib.models.card import first_line
 from arsetlib.models.registry import KINDS, ModelError, build, is_baseline
 from arsetlib.models.trained import Trained, shape_of
 from arsetlib.samples import SampleError, Scaler
 from arsetlib.study import Class, LabelSource, Legend, SceneSource, Season, Study
 
-SCHEMA = 1
-CARD, SCALER = "card.json", "scaler.json"
+SCALER = "scaler.json"
 IN_CARD = ("key", "name", "simulated", "block_m", "drop_scl", "sensors", "indices", "day_of_year")  # of the study
 MODELS = ("model.keras", "model.skops", "model.json")
-PACKAGES = ("arsetlib", "keras", "tensorflow", "tensorflow-cpu", "scikit-learn", "skops", "numpy")
 
 
 def load(folder: str | Path, study: Study | None = None) -> Trained:
@@ -53,8 +44,8 @@ def load(folder: str | Path, study: Study | None = None) -> Trained:
     Lab: part3_train_and_test.
     """
     folder = Path(folder)
-    card = _read_card(folder)
-    _check_parts(folder, card)
+    card = files.read(folder)
+    files.check_parts(folder, card, MODELS, (SCALER,))
     own = _study(card, folder)
     if study is not None:
         _check_study(own, study, folder)
@@ -65,47 +56,18 @@ def load(folder: str | Path, study: Study | None = None) -> Trained:
     except SampleError as error:
         raise ModelError(f"{folder}: {error}") from error
     kept = {name: card[name] for name in ("choose", "fill", "notes", "options")}
-    history = {name: [math.nan if v is None else v for v in values] for name, values in card["history"].items()}
-    return Trained(model, card["name"], scaler, study or own, history=history, **kept)
+    return Trained(model, card["name"], scaler, study or own, history=files.history(card), **kept)
 
 
 def write(trained: Trained, folder: str | Path) -> Path:
     """Write a model's folder, whole or not at all; see ``Trained.save``."""
-    folder = Path(folder).absolute()
-    if folder.exists() and not (folder.is_dir() and ((folder / CARD).is_file() or not any(folder.iterdir()))):
-        raise ModelError(
-            f"Expected a new or empty folder or one that holds a model, received {folder}, which holds something else. "
-            "Choose another folder."
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".partial", dir=folder.parent))
-    try:
+
+    def fill(partial: Path) -> None:
         _write_model(trained, partial)
         if trained.scaler is not None:
             trained.scaler.save(partial / SCALER)
-        card = _card(trained) | {"files": {f.name: _sha256(f) for f in sorted(partial.iterdir())}}
-        card["sha256"] = _digest(card)
-        (partial / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.chmod(0o755)
-        _put(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return folder
 
-
-def _put(partial: Path, folder: Path) -> None:
-    """Rename the finished folder to its name; what stood there goes once the new one is in place."""
-    old = partial.with_name(partial.name + "-old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        partial.rename(folder)
-    except BaseException:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    return files.write(folder, _card(trained), fill)
 
 
 # The network or the baseline
@@ -139,7 +101,7 @@ def _read_model(file: Path, card: dict):
         return keras.models.load_model(file, safe_mode=True, compile=False)
     except Exception as error:  # what a damaged or hostile file makes of the reader is not ours to foresee
         raise ModelError(
-            f"{file} cannot be loaded in safe mode: {_first_line(error)} Expected layers of Keras and of this library "
+            f"{file} cannot be loaded in safe mode: {first_line(error)} Expected layers of Keras and of this library "
             "and no code (no Lambda). Load models only from those you trust; train and save this one again."
         ) from error
 
@@ -149,75 +111,21 @@ def _read_model(file: Path, card: dict):
 
 def _card(trained: Trained) -> dict:
     study = trained.study
-    return _plain(
-        {
-            "schema": SCHEMA,
-            "name": trained.name,
-            "kind": "baseline" if isinstance(trained.model, Baseline) else "keras",
-            "options": trained.options,
-            "shape": shape_of(trained.model),
-            "bands": study.bands,
-            "channels": study.channels,
-            "season": asdict(study.season),
-            "legend": asdict(study.legend),
-            "study": {name: getattr(study, name) for name in IN_CARD},
-            "choose": trained.choose,
-            "fill": trained.fill,
-            "history": trained.history,
-            "notes": trained.notes,
-            "versions": versions(),
-        }
-    )
-
-
-def versions() -> dict[str, str]:
-    """Versions that a model's file may hang on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _read_card(folder: Path) -> dict:
-    file = folder / CARD
-    if not file.is_file():
-        found = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else "no such folder"
-        raise ModelError(f"Expected a model's folder with {CARD} at {folder}, found {found}. Train one: `arset train`.")
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        version = card["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{file} is no card of a model: {error!r}. Take a whole copy, or train again.") from error
-    if version != SCHEMA:
-        raise ModelError(
-            f"{file} has schema version {version}, this library reads version {SCHEMA}. "
-            + ("Update the library." if isinstance(version, int) and version > SCHEMA else "Train the model again.")
-        )
-    if card.get("sha256") != _digest(card):
-        raise ModelError(
-            f"{file} was altered after the model was saved: its checksum does not fit. Take a whole copy of the "
-            "folder; a model's bands, season and legend cannot be changed afterwards."
-        )
-    return card
-
-
-def _check_parts(folder: Path, card: dict) -> None:
-    files = card["files"]
-    if len([name for name in files if name in MODELS]) != 1 or set(files) - {*MODELS, SCALER}:
-        raise ModelError(f"{folder / CARD} names the parts {sorted(files)}, expected one model and its {SCALER}.")
-    for name, expected in files.items():
-        file = folder / name
-        if not file.is_file():
-            raise ModelError(f"{folder} lacks its part {name}. Take a whole copy of the folder, or train again.")
-        received = _sha256(file)
-        if received != expected:
-            raise ModelError(
-                f"{file} is altered or damaged: expected sha256 {expected[:12]}…, received {received[:12]}…. "
-                "Take a whole copy of the folder, or train again."
-            )
+    return {
+        "name": trained.name,
+        "kind": "baseline" if isinstance(trained.model, Baseline) else "keras",
+        "options": trained.options,
+        "shape": shape_of(trained.model),
+        "bands": study.bands,
+        "channels": study.channels,
+        "season": asdict(study.season),
+        "legend": asdict(study.legend),
+        "study": {name: getattr(study, name) for name in IN_CARD},
+        "choose": trained.choose,
+        "fill": trained.fill,
+        "history": trained.history,
+        "notes": trained.notes,
+    }
 
 
 def _study(card: dict, folder: Path) -> Study:
@@ -234,8 +142,8 @@ def _study(card: dict, folder: Path) -> Study:
     )  # fmt: skip
     if list(study.channels) != card["channels"]:
         raise ModelError(
-            f"{folder / CARD} has the channels {card['channels']}, this library makes {list(study.channels)} of its "
-            "study. Update the library, or give the study that the model was trained with."
+            f"{folder / files.CARD} has the channels {card['channels']}, this library makes {list(study.channels)} "
+            "of its study. Update the library, or give the study that the model was trained with."
         )
     return study
 
@@ -270,32 +178,3 @@ def _meaning(legend: Legend) -> dict:
 
 def _codes(codes) -> tuple[int, ...] | str:
     return codes if isinstance(codes, str) else tuple(codes)
-
-
-def _digest(card: dict) -> str:
-    """Of the card without its own digest."""
-    rest = {key: value for key, value in card.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _plain(value):
-    """Only what JSON holds: NumPy numbers as numbers, what is not finite as None, keys as text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple | set | np.ndarray):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, bool | int | str) or value is None else str(value)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0][:300]
-    return text if text.endswith(".") else text + "."

@@ -1,6 +1,7 @@
 """Simulated places in the files of the real services, so that the real loaders read them."""
 
 from arsetlib.simulate.delta import delta
+from arsetlib.simulate.fields import fields
 from arsetlib.simulate.grove import grove
 
-__all__ = ["delta", "grove"]
+__all__ = ["delta", "fields", "grove"]

@@ -5,6 +5,7 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Sequence
@@ -64,8 +65,10 @@ def fit(
     process and slows the input down); without it runs differ in the last digits.
 
     Several devices: ``strategy="mirrored"`` splits each batch over the GPUs of this machine and sums their gradients;
-    ``batch`` stays the size of the whole. Several machines are not offered: with Keras 3.15 a run under TensorFlow's
-    ``MultiWorkerMirroredStrategy`` (``TF_CONFIG``) connects and then fails where Keras adds up the metrics.
+    ``batch`` stays the size of the whole. Several machines are not offered here: with Keras 3.15 Keras's own ``fit``
+    under TensorFlow's ``MultiWorkerMirroredStrategy`` (``TF_CONFIG``) connects and then fails where it adds up the
+    metrics. A training loop of one's own works: ``images.fit(strategy="workers")`` has one, see
+    ``arsetlib.training.workers``. Series are small; one machine trains them in minutes.
 
     Args:
         name_or_model: A name of ``models.names()``, or a Keras model (not compiled, softmax output) or Baseline.
@@ -316,13 +319,20 @@ def _strategy(strategy):
     """A tf.distribute.Strategy, or None for one device."""
     if strategy is None:
         return None
-    import tensorflow as tf
 
     if isinstance(strategy, str):
         if strategy != "mirrored":
             raise TrainingError(f"Expected strategy = 'mirrored' or a tf.distribute.Strategy, received {strategy!r}.")
-        return tf.distribute.MirroredStrategy()
+        return _mirrored()
     return strategy
+
+
+@functools.cache
+def _mirrored():
+    """One for the process: a second one would number its sums as the first did, and TensorFlow mixes them up."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy()
 
 
 # A baseline

@@ -1,0 +1,153 @@
+"""Write one file of images, or one run of files of a directory; each function is one form.
+
+A file has another name until it is whole. All return what the index says of it: its name, images, bytes, SHA-256, where
+each image starts, and the bytes of its parts.
+
+Lab: case_field_images.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib.images import stored
+from arsetlib.images.classes import CLASSES
+from arsetlib.images.order import BLOCK
+from arsetlib.images.source import Encoded
+
+Images = Iterable[tuple[int, Encoded]]
+AROUND = 16  # bytes of length and checksums beside a TFRecord's own
+
+
+def tfrecord(out: Path, number: int, images: Images, chips, homes=None) -> dict:
+    """A TFRecord file of ``tf.train.Example``."""
+    import tensorflow as tf
+
+    file = out / f"shard-{number:05}.tfrecord"
+    hidden = out / f".{file.name}.partial"
+    start, sizes, at = [], [], 0
+    try:
+        with tf.io.TFRecordWriter(str(hidden)) as writer:
+            for row, one in images:
+                data = example(one, str(chips.names[row]), chips.labels[row])
+                writer.write(data)
+                start.append(at)
+                sizes.append(_sizes(one))
+                at += AROUND + len(data)
+    except tf.errors.OpError as problem:
+        raise OSError(errno.ENOSPC if _no_room(problem) else errno.EIO, problem.message, str(file)) from problem
+    if hidden.stat().st_size != at:
+        raise OSError(errno.ENOSPC, "not all bytes were written", str(file))
+    return _whole(hidden, file, start, sizes)
+
+
+def example(one: Encoded, name: str, labels: np.ndarray) -> bytes:
+    """A ``tf.train.Example``: name, field, labels (9 whole numbers, 0 or 1), rgb, nir, valid."""
+    import tensorflow as tf
+
+    def of_bytes(*values: bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+    feature = {
+        "name": of_bytes(name.encode()),
+        "field": of_bytes(name.split("_")[0].encode()),
+        "labels": tf.train.Feature(int64_list=tf.train.Int64List(value=labels.tolist())),
+        "rgb": of_bytes(one.rgb),
+        "nir": of_bytes(one.nir),
+        "valid": of_bytes(one.valid),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
+
+
+def parquet(out: Path, number: int, images: Images, chips, homes=None) -> dict:
+    """A Parquet file, one row group for each block of images; pages carry checksums."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = out / f"shard-{number:05}.parquet"
+    hidden = out / f".{file.name}.partial"
+    kinds = {"name": pa.string(), "field": pa.string(), "labels": pa.list_(pa.uint8(), len(CLASSES))}
+    schema = pa.schema([*kinds.items(), *((part, pa.binary()) for part in stored.PARTS)])
+    sizes: list[list[int]] = []
+    # JPEG does not get smaller by compressing it again, and numbers of a dictionary would be as long as the bytes.
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+    with pq.ParquetWriter(hidden, schema, **options) as writer:
+        for block in _blocks(images):
+            rows = [row for row, _ in block]
+            names = [str(chips.names[row]) for row in rows]
+            columns = {"name": names, "field": [name.split("_")[0] for name in names]}
+            columns["labels"] = [chips.labels[row].tolist() for row in rows]
+            for part in stored.PARTS:
+                columns[part] = [getattr(one, part) for _, one in block]
+            writer.write_table(pa.table(columns, schema=schema), row_group_size=BLOCK)
+            sizes += [_sizes(one) for _, one in block]
+    return _whole(hidden, file, list(range(len(sizes))), sizes)
+
+
+def directory(out: Path, number: int, images: Images, chips, homes) -> dict:
+    """One run of images, each in the folder of its rarest class."""
+    sizes, seal = [], hashlib.sha256()
+    for row, one in images:
+        place = out / str(homes[row])
+        place.mkdir(exist_ok=True)
+        for suffix, data in zip(stored.SUFFIXES, (one.rgb, one.nir, one.valid), strict=True):
+            if data:
+                (place / f"{chips.names[row]}{suffix}").write_bytes(data)
+                seal.update(data)
+        sizes.append(_sizes(one))
+    bytes_ = int(np.sum(sizes))
+    return {
+        "file": f"run-{number:05}", "records": len(sizes), "bytes": bytes_, "sha256": seal.hexdigest(),
+        "start": list(range(len(sizes))), "sizes": sizes,
+    }  # fmt: skip
+
+
+WRITERS = {"tfrecord": tfrecord, "parquet": parquet, "directory": directory}
+
+
+def labels_csv(made: stored.Stored) -> None:
+    """labels.csv of a directory: each image with its folder and all its classes."""
+    hidden = made.folder / ".labels.csv.partial"
+    with hidden.open("w", newline="", encoding="utf-8") as out:
+        rows = csv.writer(out)
+        rows.writerow(["folder", "name", "field", *CLASSES])
+        for home, name, field, labels in zip(made.homes, made.names, made.fields, made.labels.tolist(), strict=True):
+            rows.writerow([home, name, field, *labels])
+    os.replace(hidden, made.folder / "labels.csv")
+
+
+def _blocks(images: Images):
+    block = []
+    for image in images:
+        block.append(image)
+        if len(block) == BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _sizes(one: Encoded) -> list[int]:
+    return [len(one.rgb), len(one.nir), len(one.valid)]
+
+
+def _whole(hidden: Path, file: Path, start, sizes) -> dict:
+    seal, size = stored.digest(hidden), hidden.stat().st_size
+    os.replace(hidden, file)
+    return {
+        "file": file.name, "records": len(sizes), "bytes": size, "sha256": seal, "start": start, "sizes": sizes,
+    }  # fmt: skip
+
+
+def _no_room(problem) -> bool:
+    import tensorflow as tf
+
+    told = ("No space", "File too large", "quota")  # the system's words: TensorFlow drops the number of the error
+    return isinstance(problem, tf.errors.ResourceExhaustedError) or any(word in problem.message for word in told)

@@ -1,0 +1,186 @@
+"""Simulated field images in the layout of Agriculture-Vision: chips in four bands with masks of nine anomalies.
+
+Lab: case_field_images. Shell: ``arset simulate-fields data/fields``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from arsetlib.images.classes import CLASSES, ImageError
+from arsetlib.simulate import files
+
+VERSION = 1  # of what a seed gives; a folder made by another version is refused
+SAYS = "SIMULATED image of the course library arsetlib: not photographed"
+FOLDERS = ("field_images/rgb", "field_images/nir", "field_bounds", "field_masks")
+TASK = 8  # fields made by one task
+QUALITY = 90  # of the JPEG files
+ALONE = 30_000_000  # pixels up to which one process is sooner done than others have started
+
+
+def fields(
+    out: str | Path,
+    *,
+    seed: int = 1,
+    fields: int = 60,
+    chips: int = 4,
+    size: int = 512,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Make simulated field images: ``fields`` × ``chips`` chips in the layout of Agriculture-Vision.
+
+    Each field draws its crop, soil, light and the anomalies it is prone to from a stream of its own number: the first
+    fields of a larger set are those of a smaller one, byte for byte, whatever ``jobs``. A rare anomaly comes on one
+    field of ten: with 30 fields each is on three at least. An interrupted run goes on where it stopped; a complete one
+    is left as it is. Memory does not grow with the number of chips.
+
+    Args:
+        out: Folder to make: new, empty, or one that an interrupted run left.
+        seed: Of everything random.
+        fields: How many fields.
+        chips: Of each field; no two show the same ground.
+        size: Side of a chip, pixels. Smaller chips show less ground, a little coarser.
+        jobs: Processes; None takes one per core, or one alone for a small set. In a script of your own keep the call
+            under ``if __name__ == "__main__":``, as always with processes, or say ``jobs=1``.
+        progress: Show a progress bar.
+
+    Returns:
+        ``out`` as a path. ``field_images/rgb/NAME.jpg``, ``field_images/nir/NAME.jpg``,
+        ``field_labels/<class>/NAME.png`` (255 where the anomaly is, else 0; one for each of the nine classes),
+        ``field_bounds/NAME.png`` (255 in the field), ``field_masks/NAME.png`` (255 where the camera has a pixel),
+        ``simulated.json``, ``README.txt``. NAME is ``FIELD_x1-y1-x2-y2``.
+
+    Raises:
+        ImageError: A parameter that cannot be meant.
+        FileExistsError: The folder holds something else, or fields of other parameters.
+
+    Lab: case_field_images.
+    """
+    out = Path(out)
+    asked = {"seed": seed, "fields": fields, "chips": chips, "size": size}
+    _check(asked, jobs)
+    parameters = {"version": VERSION} | {name: int(value) for name, value in asked.items()}
+    labels = tuple(f"field_labels/{name}" for name in CLASSES)
+    if files.claim(out, parameters, "set of fields", (*FOLDERS, *labels)):
+        return out
+    tasks = [range(low, min(low + TASK, fields)) for low in range(0, fields, TASK)]
+    if jobs is None:
+        jobs = 1 if fields * chips * size * size <= ALONE else os.cpu_count() or 1
+    with tqdm(total=fields * chips, desc="simulate", unit="chip", disable=not progress) as bar:
+        _run([partial(_make, out, seed, numbers, chips, size) for numbers in tasks], jobs, bar)
+    files.write_json(out / "simulated.json", _about(parameters))
+    files.write_text(out / "README.txt", _readme(parameters))
+    files.write_text(out / "_complete", "")
+    return out
+
+
+def _check(asked: dict, jobs) -> None:
+    if importlib.util.find_spec("PIL") is None:
+        raise ImageError("Pictures need Pillow: pip install 'arsetlib[images]'.")
+    bounds = {"seed": (0, 2**32 - 1), "fields": (1, 100_000), "chips": (1, 400), "size": (32, 2048)}
+    for name, value in asked.items():
+        low, high = bounds[name]
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+            raise ImageError(f"Expected {name} as a whole number from {low:,} to {high:,}, received {value!r}.")
+    if jobs is not None and jobs < 1:
+        raise ImageError(f"Expected jobs of at least 1, received {jobs}. None takes one process per core.")
+
+
+def _run(tasks, jobs, bar) -> None:
+    """Run the tasks, in fresh processes if in several: forking a process with threads hangs."""
+    jobs = min(jobs, len(tasks))
+    if jobs <= 1:
+        for task in tasks:
+            bar.update(task())
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        try:
+            for ready in as_completed([pool.submit(task) for task in tasks]):
+                bar.update(ready.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _make(out: Path, seed: int, numbers: range, chips: int, size: int) -> int:
+    """Write the chips of some fields that are not there yet; how many chips these fields have."""
+    from arsetlib.simulate import fields_draws, fields_scene
+
+    for number in numbers:
+        one = fields_draws.field(seed, number, size)
+        shown = fields_draws.shown(one, chips)
+        for k, corner in enumerate(fields_draws.windows(one, chips)):
+            name = fields_draws.chip_name(one, corner)
+            if not (out / "field_images" / "rgb" / f"{name}.jpg").is_file():
+                _write(out, name, fields_scene.paint(one, k, corner, shown[k]))
+    return len(numbers) * chips
+
+
+def _write(out: Path, name: str, chip) -> None:
+    """Write the files of a chip; its colour image comes last, as the sign that all are whole."""
+    empty = np.zeros(chip.valid.shape, bool)
+    for label in CLASSES:
+        _mask(out / "field_labels" / label / f"{name}.png", chip.labels.get(label, empty))
+    _mask(out / "field_bounds" / f"{name}.png", chip.bounds)
+    _mask(out / "field_masks" / f"{name}.png", chip.valid)
+    _photo(out / "field_images" / "nir" / f"{name}.jpg", chip.pixels[3])
+    _photo(out / "field_images" / "rgb" / f"{name}.jpg", np.moveaxis(chip.pixels[:3], 0, -1))
+
+
+def _mask(path: Path, mask: np.ndarray) -> None:
+    _save(path, mask.astype(np.uint8) * 255, "PNG", compress_level=1)
+
+
+def _photo(path: Path, pixels: np.ndarray) -> None:
+    _save(path, np.ascontiguousarray(pixels), "JPEG", quality=QUALITY, comment=SAYS.encode())
+
+
+def _save(path: Path, pixels: np.ndarray, form: str, **options) -> None:
+    from PIL import Image
+
+    part = path.with_name("." + path.name + ".part")
+    Image.fromarray(pixels).save(part, form, **options)
+    os.replace(part, path)
+
+
+def _about(parameters: dict) -> dict:
+    return {
+        "simulated": True,
+        "about": "SIMULATED images of arsetlib.simulate.fields in the layout of Agriculture-Vision.",
+        "made_with": parameters,
+        "classes": list(CLASSES),
+        "bands": ["red", "green", "blue", "nir"],
+        "images": parameters["fields"] * parameters["chips"],
+        "licence": "CC BY 4.0",
+    }
+
+
+def _readme(parameters: dict) -> str:
+    return f"""\
+SIMULATED data. Nothing here was photographed; no conclusion about the real world can be drawn from it.
+
+{parameters["fields"] * parameters["chips"]:,} made-up aerial images of {parameters["fields"]:,} farm fields, \
+{parameters["size"]} × {parameters["size"]} pixels, in the layout of Agriculture-Vision.
+No image, mask or number of Agriculture-Vision is in them.
+
+field_images/rgb/NAME.jpg          red, green, blue
+field_images/nir/NAME.jpg          near infrared
+field_labels/<class>/NAME.png      255 where the anomaly is, 0 elsewhere; several may be on one image, or none
+field_bounds/NAME.png              255 inside the field
+field_masks/NAME.png               255 where the camera has a pixel
+NAME is FIELD_x1-y1-x2-y2: the field and the place of the image in the picture of the whole field.
+
+Classes: {", ".join(CLASSES)}
+Made by arsetlib.simulate.fields with {json.dumps(parameters)}
+Licence: CC BY 4.0
+"""

@@ -1,0 +1,146 @@
+"""What chance decides about simulated fields: what a field is like, which anomalies it has, where its chips lie.
+
+A field has its own crop, soil, sun, camera and rows, and anomalies that it is prone to: its chips resemble each other
+more than those of other fields, as real ones do. Each field draws from a stream of its own number, so that any field
+can be made alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from arsetlib.images.classes import CLASSES
+from arsetlib.simulate.noise import stream
+
+DECK = 10  # fields over which each anomaly is dealt out a fixed number of times
+
+# Class → (fields of a deck that are prone to it, share of such a field's chips that show it).
+PRONE = {
+    "storm_damage": (1, 0.35),
+    "drydown": (4, 0.55),
+    "endrow": (2, 0.60),
+    "water": (2, 0.40),
+    "nutrient_deficiency": (4, 0.60),
+    "double_plant": (2, 0.60),
+    "waterway": (2, 0.60),
+    "weed_cluster": (3, 0.65),
+    "planter_skip": (2, 0.45),
+}
+
+# Reflectance in red, green, blue, near infrared.
+CROPS = {
+    "corn": (0.045, 0.095, 0.035, 0.47),
+    "soybeans": (0.050, 0.115, 0.040, 0.54),
+    "wheat": (0.060, 0.105, 0.045, 0.42),
+}
+SOILS = {
+    "dark": (0.105, 0.085, 0.068, 0.165),
+    "brown": (0.190, 0.145, 0.105, 0.260),
+    "red": (0.235, 0.145, 0.095, 0.285),
+    "pale": (0.300, 0.255, 0.200, 0.360),
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field: all that its chips share.
+
+    Args:
+        name: Its id in file names: nine letters and digits, as in the published data.
+        seed, number: Which field of which set.
+        size: Side of a chip, pixels.
+        crop, soil: (4,) reflectance of a healthy canopy and of dry soil.
+        cover: Share of the ground under the canopy, 0 to 1.
+        contrast: How strongly rows show in the canopy.
+        angle: Direction across the rows, radians.
+        row: From row to row, pixels.
+        light: (4,) gain of the camera.
+        gamma: Of the camera.
+        shade: How far the sun's side and the far side of a row differ.
+        tracks: Rows from one pair of wheel tracks to the next, 0 without.
+        vigour: How much growth varies over the field.
+        prone: Anomalies that the field has.
+    """
+
+    name: str
+    seed: int
+    number: int
+    size: int
+    crop: np.ndarray
+    soil: np.ndarray
+    cover: float
+    contrast: float
+    angle: float
+    row: float
+    light: np.ndarray
+    gamma: float
+    shade: float
+    tracks: int
+    vigour: float
+    prone: tuple[str, ...]
+
+
+def field(seed: int, number: int, size: int) -> Field:
+    """A field of a set; the size of its chips changes no draw."""
+    rng = stream(seed, "fields", number)
+    letters = np.array(list("ABCDEFGHIJKLMNPQRTUVWXYZ0123456789"))
+    name = "".join(letters[rng.integers(0, len(letters), 4)]) + f"{number:05d}"
+    crop = np.array(CROPS[str(rng.choice(list(CROPS)))]) * rng.uniform(0.85, 1.15, 4)
+    soil = np.array(SOILS[str(rng.choice(list(SOILS)))]) * rng.uniform(0.9, 1.1, 4) * rng.uniform(0.85, 1.15)
+    cover = rng.choice([rng.uniform(0.40, 0.6), rng.uniform(0.60, 0.80), rng.uniform(0.80, 0.92)], p=[0.25, 0.4, 0.35])
+    return Field(
+        name=name,
+        seed=seed,
+        number=number,
+        size=size,
+        crop=crop.astype(np.float32),
+        soil=soil.astype(np.float32),
+        cover=float(cover),
+        contrast=float(rng.uniform(0.16, 0.30)),
+        angle=float(rng.choice([0.0, np.pi / 2]) + rng.normal(0, 0.12) + (rng.random() < 0.25) * rng.uniform(0, np.pi)),
+        row=float(rng.uniform(6.0, 9.0) * (size / 512) ** 0.35),
+        light=(rng.uniform(0.72, 1.35) * rng.uniform(0.84, 1.18, 4)).astype(np.float32),
+        gamma=float(rng.uniform(0.46, 0.68)),
+        shade=float(rng.uniform(0.04, 0.14) * rng.choice([-1, 1])),
+        tracks=int(rng.choice([0, 24, 32])),
+        vigour=float(rng.uniform(0.03, 0.10)),
+        prone=_prone(seed, number),
+    )
+
+
+def _prone(seed: int, number: int) -> tuple[str, ...]:
+    """Anomalies of a field: each deck of fields deals every anomaly its number of times."""
+    rng = stream(seed, "fields", "deck", number // DECK)
+    found = []
+    for name in CLASSES:
+        dealt = rng.permutation(DECK)[: PRONE[name][0]]
+        if number % DECK in dealt:
+            found.append(name)
+    return tuple(found)
+
+
+def shown(one: Field, chips: int) -> list[tuple[str, ...]]:
+    """Which anomalies each chip of a field shows; every anomaly of the field is on one of its chips at least."""
+    rng = stream(one.seed, "fields", one.number, "shown")
+    found = [[] for _ in range(chips)]
+    for name in one.prone:
+        sure = rng.integers(chips)
+        seen = rng.random(chips) < PRONE[name][1]
+        seen[sure] = True
+        for k in np.flatnonzero(seen):
+            found[k].append(name)
+    return [tuple(names) for names in found]
+
+
+def windows(one: Field, chips: int) -> list[tuple[int, int]]:
+    """(x1, y1) of each chip in its field's picture, pixels; no two overlap."""
+    side = int(np.ceil(np.sqrt(2 * chips)))
+    places = stream(one.seed, "fields", one.number, "windows").permutation(side * side)[:chips]
+    return [(int(p % side) * one.size, int(p // side) * one.size) for p in places]
+
+
+def chip_name(one: Field, corner: tuple[int, int]) -> str:
+    x, y = corner
+    return f"{one.name}_{x}-{y}-{x + one.size}-{y + one.size}"

@@ -1,0 +1,276 @@
+"""Feeding images from each form against the most that decoding allows; what a conversion costs; what fits in memory.
+
+Every side gives the same batches: 32 images of 224 × 224, four bands, in the same order. The limit is the same
+decoding with the encoded bytes in memory, on the same cores. A form is read by one reader and by two; warm, with its
+files in the system's memory, and cold, after the system was asked to let go of them. That leaves names and sizes of
+files in memory, which spares the forms of many files some of their cost; and a virtual machine's disk may be in its
+host's memory, so the rate of plain reading stands beside. Needs arsetlib[train,images].
+"""
+
+import itertools
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import measure
+import numpy as np
+import tensorflow as tf
+
+from arsetlib import images, simulate
+from arsetlib.images import stored, streams
+
+PLACE = Path("data/bench/images")
+SIZE, BATCH = 224, 32
+FORMS = ("tfrecord", "parquet", "directory", "generator")
+SHARDS = (4, 32, 100)  # megabytes
+HERE = Path(__file__).resolve().parent
+
+
+# -- data, made at the first call -------------------------------------------------------------------------------------
+
+
+def make_chips(fields: int):
+    """Simulated chips of 512 × 512 pixels, four a field."""
+    folder = simulate.fields(PLACE / f"fields{fields}", fields=fields, chips=4, seed=1, progress=False)
+    return images.agriculture_vision(folder)
+
+
+def converted(chips, form: str, name: str, **options) -> Path:
+    return images.convert(chips, PLACE / f"{chips.folder.name}_{name}", form, progress=False, **options)
+
+
+def files_of(source) -> list[Path]:
+    """The files from which the images of a source come."""
+    if isinstance(source, Path):
+        return [file for file in source.rglob("*") if file.suffix in (".tfrecord", ".parquet", ".jpg", ".png")]
+    paths = [source.paths(k) for k in range(len(source))]
+    return [file for p in paths for file in (p.rgb, p.nir, p.bounds, p.masks)]
+
+
+def let_go(files: list[Path]) -> None:
+    """Ask the system to forget what it holds of files."""
+    if not hasattr(os, "posix_fadvise"):
+        raise RuntimeError("Cold reading is measured on Linux only.")
+    os.sync()
+    for file in files:
+        handle = os.open(file, os.O_RDONLY)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
+
+
+# -- sides ------------------------------------------------------------------------------------------------------------
+
+
+class Side:
+    """One way to get images: runs over the next epoch, and tells images a second.
+
+    Args:
+        data: Batches (x, y); each pass is another epoch.
+        files: Let go of these before each pass; none for a warm side.
+    """
+
+    def __init__(self, data, files: list[Path] | None = None):
+        self.data, self.files = data, files
+
+    def rate(self) -> float:
+        if self.files:
+            let_go(self.files)
+        begin = time.perf_counter()
+        count = sum(int(x.shape[0]) for x, _ in self.data)
+        return count / (time.perf_counter() - begin)
+
+
+def rates(sides: dict[str, Side], repeats: int) -> dict[str, float]:
+    """Median images a second; sides take turns, and each runs once untimed first."""
+    for side in sides.values():
+        side.rate()
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(repeats):
+        names = [*sides][turn % len(sides) :] + [*sides][: turn % len(sides)]
+        for name in names:
+            found[name].append(sides[name].rate())
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def loader(source, readers: int = 2, **options) -> images.Loader:
+    return images.images(source, size=SIZE, batch=BATCH, shuffle=True, seed=1, readers=readers, **options)
+
+
+def in_memory(source, epoch: int = 0):
+    """The encoded images of an epoch, held in memory: a tf.data.Dataset that reads no file."""
+    feed = loader(source)
+    found = streams.stream_of(feed.source, feed.order, 1)(tf.constant(epoch, tf.int64))
+    parts = [np.array(part) for part in zip(*found.as_numpy_iterator(), strict=True)]
+    return tf.data.Dataset.from_tensor_slices(tuple(tf.constant(part) for part in parts))
+
+
+def limit(source) -> Side:
+    """What decoding alone allows: the loader's own steps, with the bytes in memory."""
+    feed, held = loader(source), in_memory(source)
+    feed.decoded = lambda order, epoch: held.map(feed.decoding(), num_parallel_calls=os.cpu_count())
+    return Side(feed.epoch(0))
+
+
+def plain_rate(files: list[Path]) -> float:
+    """Bytes a second of reading cold files from first to last."""
+    let_go(files)
+    begin = time.perf_counter()
+    size = 0
+    for file in files:
+        with file.open("rb", buffering=0) as source:
+            while piece := source.read(1 << 22):
+                size += len(piece)
+    return size / (time.perf_counter() - begin)
+
+
+# -- figures ----------------------------------------------------------------------------------------------------------
+
+
+def feeding(figures: measure.Figures, chips, sources: dict, quick: bool) -> float:
+    """Each form, warm and cold, with one reader and with two."""
+    sides = {"limit": limit(sources["tfrecord"])}
+    sizes = {form: sum(file.stat().st_size for file in files_of(source)) for form, source in sources.items()}
+    for form, readers in itertools.product(FORMS, (1, 2)):
+        source = sources[form]
+        sides[f"{form}_{readers}_warm"] = Side(loader(source, readers).dataset)
+        if not (quick and form != "tfrecord"):
+            sides[f"{form}_{readers}_cold"] = Side(loader(source, readers).dataset, files_of(source))
+    rate = rates(sides, 1 if quick else 5)
+    for name, value in rate.items():
+        form = name.split("_")[0]
+        each = sizes[form if form in sizes else "tfrecord"] / len(chips)
+        both = {"images_per_second": round(value, 1), "bytes_per_second": round(value * each)}
+        figures.add(f"images_{name}", value, None, "images/s", both)
+    for state in ("warm", "cold"):
+        of = {form: rate.get(f"{form}_2_{state}") for form in FORMS}
+        goal = 0.8 if state == "warm" and not quick else None
+        pair = {"tfrecord": of["tfrecord"], "limit": rate["limit"]}
+        figures.add(f"tfrecord_{state}_against_decode_limit", of["tfrecord"] / rate["limit"], goal, "x", pair)
+        for form in ("directory", "parquet", "generator"):
+            if of[form]:
+                pair = {"tfrecord": of["tfrecord"], form: of[form]}
+                figures.add(f"tfrecord_{state}_against_{form}", of["tfrecord"] / of[form], None, "x", pair)
+    value = rate["tfrecord_2_cold"] / rate["tfrecord_1_cold"]
+    figures.add("tfrecord_cold_two_readers_against_one", value, None, "x")
+    return rate["limit"]
+
+
+def disk(figures: measure.Figures, sources: dict, repeats: int) -> None:
+    """The rate of plain reading, for the few large files and for the many small ones."""
+    found = {form: statistics.median(plain_rate(files_of(sources[form])) for _ in range(repeats))
+             for form in ("tfrecord", "directory")}  # fmt: skip
+    figures.add("plain_reading_of_large_files", found["tfrecord"] / 1e6, None, "MB/s")
+    figures.add("plain_reading_of_small_files", found["directory"] / 1e6, None, "MB/s")
+
+
+def stages(figures: measure.Figures, source: Path, count: int, repeats: int) -> None:
+    """Where the time goes: core milliseconds an image of each stage, measured as what it adds to those before."""
+    cores = os.cpu_count()
+    feed, changed = loader(source), loader(source, augment=True)
+    held = in_memory(source)
+    half = images.images(source, size=256, batch=BATCH)  # decoded at half size: what is left to do is making smaller
+    steps = {
+        "in_memory": held.batch(BATCH),
+        "decoded": held.map(half.decoding(), num_parallel_calls=cores),
+        "made_smaller": held.map(feed.decoding(), num_parallel_calls=cores),
+        "batched": held.map(feed.decoding(), num_parallel_calls=cores).batch(BATCH),
+    }
+    feed.decoded = changed.decoded = lambda order, epoch: held.map(feed.decoding(), num_parallel_calls=cores)
+    steps |= {"as_numbers": feed.epoch(0), "augmented": changed.epoch(0)}
+    steps |= {"read": streams.stream_of(feed.source, feed.order, 2)(tf.constant(0, tf.int64))}
+    seconds = measure.sides({name: lambda d=data: sum(1 for _ in d) for name, data in steps.items()}, repeats)
+    each = {name: 1000 * cores * value / count for name, value in seconds.items()}
+    parts = {"read": each["read"], "decode": each["decoded"] - each["in_memory"]}
+    order = ["decoded", "made_smaller", "batched", "as_numbers", "augmented"]
+    parts |= {late: each[late] - each[early] for early, late in itertools.pairwise(order)}
+    figures.add("decode_share_of_the_time", parts["decode"] / each["as_numbers"], None, "x",
+                {f"{name}_core_ms_per_image": round(value, 3) for name, value in parts.items()})  # fmt: skip
+
+
+def conversion(figures: measure.Figures, chips, limit_rate: float, quick: bool) -> None:
+    """Images a second that are converted, against those that can be decoded."""
+    cases = {"tfrecord": {}, "parquet": {}, "directory": {}, "tfrecord_224": {"size": SIZE}}
+    cases |= {"tfrecord_224_raw": {"size": SIZE, "encoding": "raw"}}
+
+    def convert(name: str):
+        out = PLACE / "conversion" / name
+
+        def run():
+            shutil.rmtree(out, ignore_errors=True)
+            images.convert(chips, out, name.split("_")[0], progress=False, **cases[name])
+
+        return run
+
+    names = list(cases)[:1] if quick else list(cases)
+    seconds = measure.sides({name: convert(name) for name in names}, 1 if quick else 3)
+    for name in names:
+        rate = len(chips) / seconds[name]
+        goal = 0.7 if name == "tfrecord" and not quick else None
+        pair = {"converted": rate, "decode_limit": limit_rate}
+        figures.add(f"conversion_{name}_against_decode_limit", rate / limit_rate, goal, "x", pair)
+    shutil.rmtree(PLACE / "conversion")
+
+
+def shard_sizes(figures: measure.Figures, chips, repeats: int) -> None:
+    """Cold reading of small, middle and large files."""
+    sources = {f"{size}_mb": converted(chips, "tfrecord", f"tfrecord_{size}mb", shard_mb=size) for size in SHARDS}
+    rate = rates({name: Side(loader(s).dataset, files_of(s)) for name, s in sources.items()}, repeats)
+    count = {f"{name}_files": len(files_of(source)) for name, source in sources.items()}
+    figures.add("shards_of_4_mb_against_100_mb_cold", rate["4_mb"] / rate["100_mb"], None, "x", rate | count)
+
+
+def made_smaller_once(figures: measure.Figures, chips, repeats: int) -> None:
+    """What converting to the model's size brings to each later epoch, as JPEG and raw, and pixels kept in memory."""
+    source = converted(chips, "tfrecord", "tfrecord")
+    sides = {"as_found": Side(loader(source).dataset)}
+    for encoding in ("jpeg", "raw"):
+        small = converted(chips, "tfrecord", f"tfrecord_{SIZE}_{encoding}", size=SIZE, encoding=encoding)
+        sides[f"{encoding}_{SIZE}"] = Side(loader(small).dataset)
+    sides["kept_in_memory"] = Side(loader(source, cache="memory").dataset)
+    rate = rates(sides, repeats)
+    for name in list(sides)[1:]:
+        pair = {name: rate[name], "as_found": rate["as_found"]}
+        figures.add(f"images_{name}_against_as_found", rate[name] / rate["as_found"], None, "x", pair)
+
+
+def larger_than_memory(figures: measure.Figures, chips) -> None:
+    """Stream 4 GB of raw images under a limit within which they do not fit."""
+    raw = converted(chips[:128], "tfrecord", "raw_512", size=512, encoding="raw")
+    script = [sys.executable, str(HERE / "_images_large.py"), str(raw), "4"]
+    few = os.environ | {"MALLOC_ARENA_MAX": "2"}  # stacks and heaps of threads count, used or not: few and small ones
+    command = ["sh", "-c", 'ulimit -s 1024; exec "$@"', "sh", *script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=few)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    found = json.loads(done.stdout.splitlines()[-1])
+    if found["fits"]:
+        raise RuntimeError(f"The limit does not hold here: {found['bytes']} bytes fitted under {found['cap_bytes']}.")
+    figures.add("streamed_set_over_peak_memory", found["bytes"] / found["peak_resident_bytes"], None, "x", found)
+
+
+def main() -> None:
+    options = measure.arguments(__doc__)
+    quick, repeats = options.quick, 1 if options.quick else 5
+    chips = make_chips(16 if quick else 256)
+    sources = {form: converted(chips, form, form) for form in stored.FORMS} | {"generator": chips}
+    figures = measure.Figures("images")
+    disk(figures, sources, repeats)
+    limit_rate = feeding(figures, chips, sources, quick)
+    conversion(figures, chips, limit_rate, quick)
+    if not quick:
+        stages(figures, sources["tfrecord"], len(chips), repeats)
+        shard_sizes(figures, chips, repeats)
+        made_smaller_once(figures, chips, repeats)
+        larger_than_memory(figures, chips)
+    figures.finish()
+
+
+if __name__ == "__main__":
+    main()
