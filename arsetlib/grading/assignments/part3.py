@@ -57,7 +57,7 @@ def prepare(data):
             x, y = samples.Loader(side, study, scaler, start=start, batch=len(side)).batch(0, 0)
             yield x.reshape(len(x), -1), y.argmax(1), np.full(len(y), start)
 
-    sides = (windows(train, range(1, 201, 12)), windows(test, STARTS))
+    sides = (windows(train, range(1, 201, 15)), windows(test, STARTS))
     return _Windows(tuple(map(np.concatenate, zip(*side, strict=True))) for side in sides)
 
 
@@ -67,7 +67,7 @@ def _forest(seed: int, windows: _Windows):
     from sklearn.ensemble import RandomForestClassifier
 
     (x, y, _), (asked, truth, start) = windows
-    forest = RandomForestClassifier(15, min_samples_leaf=2, max_features=40, random_state=seed, n_jobs=1).fit(x, y)
+    forest = RandomForestClassifier(25, min_samples_leaf=5, max_features=24, random_state=seed, n_jobs=1).fit(x, y)
     return pd.DataFrame({"start": start, "truth": truth, "predicted": forest.predict(asked)})
 
 
