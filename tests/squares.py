@@ -20,3 +20,19 @@ def make(count: int, seed: int, classes: int = 9) -> tuple[np.ndarray, np.ndarra
 
 def sides(train: int = 96, validation: int = 40, classes: int = 9) -> dict:
     return {"train": make(train, 0, classes), "validation": make(validation, 1, classes)}
+
+
+def network(seed: int = 3):
+    """A Keras model of two convolutions and a batch normalisation. Smooth: a last digit that differs stays one.
+
+    (Where the largest value of a map counts, the last digit may decide which one that is.)
+    """
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((SIDE, SIDE, 4))
+    h = layers.Conv2D(8, 5, strides=2, activation="tanh")(image)
+    h = layers.BatchNormalization(momentum=0.9)(h)
+    h = layers.GlobalAveragePooling2D()(layers.Conv2D(16, 3, strides=2, activation="tanh")(h))
+    return keras.Model(image, layers.Dense(9, activation="sigmoid")(h), name="smooth")

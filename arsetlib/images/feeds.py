@@ -41,6 +41,8 @@ class ArrayFeed:
         step = batch * part[1]
         self.total = len(self.x)
         self.steps = self.total // step if whole else -(-self.total // step)
+        if not self.steps:
+            raise ImageError(f"{self.total} images fill no batch of {step}. Take a smaller one.")
         self.counts = self.y.sum(axis=0).astype(int)
         self.classes = (
             CLASSES if self.y.shape[1] == len(CLASSES) else tuple(f"class {k}" for k in range(self.y.shape[1]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm.auto import tqdm
 
 from arsetlib.models import images as networks
 from arsetlib.training import workers
@@ -236,4 +238,5 @@ class Told(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         said = ", ".join(f"{side}{name} {logs[side + name]:.3f}" for name in SHOWN for side in ("", "val_"))
-        print(f"epoch {epoch + 1}/{self.params['epochs']}: {said}", flush=True)
+        tqdm.write(f"epoch {epoch + 1}/{self.params['epochs']}: {said}")  # above the bar, if there is one
+        sys.stdout.flush()

@@ -14,6 +14,7 @@ import numpy as np
 from arsetlib.images.classes import ImageError
 from arsetlib.images.classifier import Classifier, load
 from arsetlib.images.feeds import KINDS, feed
+from arsetlib.training.fit import identity_of, optimizer_of, strategy_of
 
 MONITORS = ("val_loss", "val_accuracy", "val_macro_f1")
 STRATEGIES = (None, "mirrored", "workers")
@@ -61,8 +62,8 @@ def fit(
     (dropout draws its own on each device).
 
     Args:
-        name_or_model: A name of ``models.images.BACKBONES``, or a model that ends in shares (B, K) and is not compiled.
-            Under a strategy, make it within ``strategy.scope()``, or give a name.
+        name_or_model: A name of ``models.images.BACKBONES``, or a Keras model that ends in shares (B, K). It is trained
+            itself, or a copy of it where a strategy did not make it.
         sides: ``train`` and ``validation``: each Chips, a folder made by ``images.convert``, or arrays (x, y).
         folder: Where the run is kept: ``model/`` in the end, until then ``backup/``. None keeps nothing.
         size: Side of the images as the model gets them, px; of arrays and models, their own.
@@ -90,7 +91,7 @@ def fit(
     Returns:
         A Classifier. ``history`` has loss, accuracy, macro_f1 (at a threshold of 0.5), the same with ``val_``,
         learning_rate and seconds of each epoch; ``notes["best_epoch"]`` is the one that was kept, from 1. With workers,
-        those after the first return the same model and keep nothing.
+        those after the first keep nothing and leave the thresholds at 0.5.
 
     Raises:
         ImageError: No validation, options that cannot be meant, images that do not fit the model.
@@ -104,7 +105,7 @@ def fit(
     import keras
 
     from arsetlib.images import loop as loops
-    from arsetlib.training.callbacks import Backup
+    from arsetlib.training.callbacks import Backup, Bar
     from arsetlib.training.run import Folder
 
     processes, rank = (cluster.size, cluster.rank) if cluster else (1, 0)
@@ -118,7 +119,7 @@ def fit(
     fixed = feed(sides["validation"], batch=max(batch // processes, 64), **shared)
     weights_of_classes = _class_weights(class_weights, train, kind)
     plan = {
-        "model": name_or_model if given is None else _identity(given), "size": train.size, "kind": kind,
+        "model": name_or_model if given is None else identity_of(given), "size": train.size, "kind": kind,
         "weights": None if weights is None else str(weights), "epochs": epochs, "freeze": freeze, "batch": batch,
         "patience": patience, "monitor": monitor, "optimizer": optimizer, "learning_rate": learning_rate,
         "fine_tune_rate": fine_tune_rate, "class_weights": weights_of_classes, "augment": augment, "seed": seed,
@@ -132,7 +133,7 @@ def fit(
         return load(kept / "model")
     keras.utils.set_random_seed(seed)
     with strategy.scope() if strategy else nullcontext():
-        model = given or _build(name_or_model, train, kind, weights, seed)
+        model = _build(name_or_model, train, kind, weights, seed) if given is None else _within(given, strategy)
     _fits(model, train)
     if devices > 1:
         loops.synchronise(model, True)
@@ -143,7 +144,7 @@ def fit(
     history: dict[str, list[float]] = {}
     backup = _backup(Backup, chief)(None if folder is None else Path(folder) / "backup", stopping, None, history)
     loop = loops.Loop(model, _loss(kind, weights_of_classes), kind, strategy, cluster)
-    told = [loops.Told()] if progress and chief else []
+    told = [Bar(epochs), loops.Told()] if progress and chief else []
     began = time.perf_counter()
     phases = _phases(loops.Phase, epochs, freeze, optimizer, learning_rate, fine_tune_rate)
     loop.run(train, fixed, phases, [*callbacks, stopping, *told], backup, epochs)
@@ -202,24 +203,29 @@ def _build(name: str, train, kind: str, weights, seed: int):
     )
 
 
+def _within(model, strategy):
+    """The model, or a copy that is the strategy's where it was made outside."""
+    import keras
+
+    if strategy is None or all(strategy.extended.variable_created_in_scope(v.value) for v in model.variables):
+        return model
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def _phases(phase, epochs, freeze, optimizer, rate, fine_tune_rate) -> list:
     if not freeze:
-        return [phase(0, epochs, None, lambda: _optimizer(optimizer, rate))]
+        return [phase(0, epochs, None, lambda: optimizer_of(optimizer, rate))]
     gentle = fine_tune_rate
     if gentle is None:
         if not isinstance(rate, int | float):
             raise ImageError("A schedule cannot be made a tenth by itself. Give fine_tune_rate, too.")
         gentle = rate / GENTLER
-    first = phase(0, min(freeze, epochs), True, lambda: _optimizer(optimizer, rate))
+    first = phase(0, min(freeze, epochs), True, lambda: optimizer_of(optimizer, rate))
     if freeze >= epochs:
         return [first]
-    return [first, phase(freeze, epochs, False, lambda: _optimizer(optimizer, gentle))]
-
-
-def _optimizer(name: str, rate):
-    from arsetlib.training.fit import _optimizer as made
-
-    return made(name, rate)
+    return [first, phase(freeze, epochs, False, lambda: optimizer_of(optimizer, gentle))]
 
 
 def _loss(kind: str, weights):
@@ -277,18 +283,11 @@ def _together(strategy):
     import tensorflow as tf
 
     from arsetlib.training import workers
-    from arsetlib.training.fit import _strategy
 
     if isinstance(strategy, str) and strategy == "workers":
         return workers.cluster(), workers.strategy()
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    return workers.cluster() if several else None, _strategy(strategy)
-
-
-def _identity(model) -> dict:
-    from arsetlib.training.fit import _identity as identity
-
-    return identity(model)
+    return workers.cluster() if several else None, strategy_of(strategy)
 
 
 def _fits(model, train) -> None:

@@ -127,13 +127,13 @@ def fit(
     scaler = scaler or Scaler.fit(sides["train"], study)
     given = name_or_model if not isinstance(name_or_model, str) else None
     plan = {
-        "model": name_or_model if given is None else _identity(given),
+        "model": name_or_model if given is None else identity_of(given),
         "options": options, "epochs": epochs, "batch": batch, "patience": patience, "monitor": monitor,
         "learning_rate": learning_rate, "optimizer": optimizer, "loss": loss, "balance": balance, "seed": seed,
         "fill": fill, "choose": choose, "starts": starts, "missing": missing, "scaler": asdict(scaler),
         "study": facts(study), "train": digest(sides["train"]), "validation": digest(sides["validation"]),
     }  # fmt: skip
-    strategy = None if baseline else _strategy(strategy)
+    strategy = None if baseline else strategy_of(strategy)
     kept = Folder(folder, plan)
     if kept.finished:
         return models.load(kept / "model", study)
@@ -202,7 +202,7 @@ def _train(
 
     with strategy.scope() if strategy else nullcontext():
         model.compile(
-            optimizer=_optimizer(optimizer, learning_rate),
+            optimizer=optimizer_of(optimizer, learning_rate),
             loss=keras.losses.CategoricalFocalCrossentropy() if loss == "focal" else "categorical_crossentropy",
             metrics=[keras.metrics.CategoricalAccuracy(), MacroF1(classes)],
             jit_compile=False,
@@ -305,7 +305,7 @@ def joined(loader: Loader) -> tuple:
     return np.concatenate(xs), np.concatenate(ys)
 
 
-def _optimizer(name, learning_rate):
+def optimizer_of(name, learning_rate):
     import keras
 
     try:
@@ -315,7 +315,7 @@ def _optimizer(name, learning_rate):
         raise TrainingError(f"Expected an optimiser of Keras ({', '.join(known)}), received {name!r}.") from error
 
 
-def _strategy(strategy):
+def strategy_of(strategy):
     """A tf.distribute.Strategy, or None for one device."""
     if strategy is None:
         return None
@@ -401,7 +401,7 @@ def _without_samples(loader: Loader, study: Study, missing: str) -> list[str]:
     return empty
 
 
-def _identity(model) -> dict:
+def identity_of(model) -> dict:
     """What tells one given model from another: its make and its weights."""
     if hasattr(model, "get_weights"):
         trainable = [bool(layer.trainable) for layer in model.layers]
