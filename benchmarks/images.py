@@ -87,18 +87,6 @@ class Side:
         return count / (time.perf_counter() - begin)
 
 
-def rates(sides: dict[str, Side], repeats: int) -> dict[str, float]:
-    """Median images a second; sides take turns, and each runs once untimed first."""
-    for side in sides.values():
-        side.rate()
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(repeats):
-        names = [*sides][turn % len(sides) :] + [*sides][: turn % len(sides)]
-        for name in names:
-            found[name].append(sides[name].rate())
-    return {name: statistics.median(values) for name, values in found.items()}
-
-
 def loader(source, readers: int = 2, **options) -> images.Loader:
     return images.images(source, size=SIZE, batch=BATCH, shuffle=True, seed=1, readers=readers, **options)
 
@@ -142,7 +130,7 @@ def feeding(figures: measure.Figures, chips, sources: dict, quick: bool) -> floa
         sides[f"{form}_{readers}_warm"] = Side(loader(source, readers).dataset)
         if not (quick and form != "tfrecord"):
             sides[f"{form}_{readers}_cold"] = Side(loader(source, readers).dataset, files_of(source))
-    rate = rates(sides, 1 if quick else 5)
+    rate = measure.rates(sides, 1 if quick else 5)
     for name, value in rate.items():
         form = name.split("_")[0]
         each = sizes[form if form in sizes else "tfrecord"] / len(chips)
@@ -221,7 +209,7 @@ def conversion(figures: measure.Figures, chips, limit_rate: float, quick: bool) 
 def shard_sizes(figures: measure.Figures, chips, repeats: int) -> None:
     """Cold reading of small, middle and large files."""
     sources = {f"{size}_mb": converted(chips, "tfrecord", f"tfrecord_{size}mb", shard_mb=size) for size in SHARDS}
-    rate = rates({name: Side(loader(s).dataset, files_of(s)) for name, s in sources.items()}, repeats)
+    rate = measure.rates({name: Side(loader(s).dataset, files_of(s)) for name, s in sources.items()}, repeats)
     count = {f"{name}_files": len(files_of(source)) for name, source in sources.items()}
     figures.add("shards_of_4_mb_against_100_mb_cold", rate["4_mb"] / rate["100_mb"], None, "x", rate | count)
 
@@ -234,7 +222,7 @@ def made_smaller_once(figures: measure.Figures, chips, repeats: int) -> None:
         small = converted(chips, "tfrecord", f"tfrecord_{SIZE}_{encoding}", size=SIZE, encoding=encoding)
         sides[f"{encoding}_{SIZE}"] = Side(loader(small).dataset)
     sides["kept_in_memory"] = Side(loader(source, cache="memory").dataset)
-    rate = rates(sides, repeats)
+    rate = measure.rates(sides, repeats)
     for name in list(sides)[1:]:
         pair = {name: rate[name], "as_found": rate["as_found"]}
         figures.add(f"images_{name}_against_as_found", rate[name] / rate["as_found"], None, "x", pair)

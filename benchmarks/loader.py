@@ -127,18 +127,6 @@ class Side:
         return samples / seconds
 
 
-def rates(sides: dict[str, Side], repeats: int) -> dict[str, float]:
-    """Median rate of each side; sides take turns, and each runs once untimed first."""
-    for side in sides.values():
-        side.rate()
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(repeats):
-        names = [*sides][turn % len(sides) :] + [*sides][: turn % len(sides)]
-        for name in names:
-            found[name].append(sides[name].rate())
-    return {name: statistics.median(values) for name, values in found.items()}
-
-
 def without_numba(loader: samples.Loader):
     """The loader's epochs from the NumPy kernel."""
 
@@ -339,7 +327,7 @@ def main() -> None:
         "scratch_arrays": Side(scratch.arrays, 4),
         "tfrecord": tfrecord_side(table, scaler, slow),
     } | datasets_sides(path, scaler, slow)
-    rate = rates(sides, repeats)
+    rate = measure.rates(sides, repeats)
 
     def against(name: str, ours: str, theirs: str, goal: float | None) -> None:
         if theirs in rate:

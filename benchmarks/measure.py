@@ -49,6 +49,18 @@ def sides(functions: dict[str, Callable[[], object]], repeats: int = 5) -> dict[
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def rates(sides: dict[str, object], repeats: int) -> dict[str, float]:
+    """Median of what ``rate()`` of each side tells; they take turns, and each runs once untimed first."""
+    for side in sides.values():
+        side.rate()
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(repeats):
+        names = [*sides][turn % len(sides) :] + [*sides][: turn % len(sides)]
+        for name in names:
+            found[name].append(sides[name].rate())
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
 def _seconds(function: Callable[[], object]) -> float:
     gc.collect()
     start = time.perf_counter()

@@ -143,6 +143,15 @@ def test_command_makes_fields(tmp_path):
     assert len(images.agriculture_vision(tmp_path / "f")) == 2
 
 
+def test_command_checks_a_folder_and_names_what_is_wrong(tmp_path):
+    simulate.fields(tmp_path / "fields", fields=2, chips=1, size=64, jobs=1, progress=False)
+    called = ["images", "check", str(tmp_path / "fields")]
+    assert "No problem found" in CliRunner().invoke(cli.app, called).output
+    next((tmp_path / "fields" / "field_images" / "nir").glob("*.jpg")).unlink()
+    done = CliRunner().invoke(cli.app, called)
+    assert (done.exit_code, "PROBLEM" in done.output) == (1, True)
+
+
 # -- what is on them
 
 

@@ -29,7 +29,7 @@ def simulate_fields(
 
     path = simulation.fields(out, seed=seed, fields=fields, chips=chips, size=size, jobs=jobs, progress=not as_json)
     report = {"folder": str(path), "fields": fields, "images": fields * chips, "simulated": True}
-    show(report, as_json, f"{fields * chips:,} simulated images of {fields:,} fields in {path}.")
+    show(report, as_json, f"{fields * chips:,} simulated images of {fields:,} fields in {path}. Next: arset images check {path}")
 
 
 images_app = typer.Typer(
@@ -38,6 +38,19 @@ images_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(images_app, name="images")
+
+
+@images_app.command("check", epilog="Example: arset images check data/fields")
+def images_check(
+    folder: Annotated[Path, typer.Argument(help="Images in the layout of Agriculture-Vision.")], as_json: AsJson = False
+):
+    """Read every image and mask of a folder, name what does not fit; exit 1 where something does not."""
+    from arsetlib import images
+
+    report = images.check(folder, progress=not as_json)
+    show(report.as_dict(), as_json, str(report))
+    if not report.ok:
+        raise typer.Exit(1)
 
 
 @images_app.command("convert", epilog="Example: arset images convert data/fields data/shards --form tfrecord")
