@@ -29,7 +29,8 @@ def simulate_fields(
 
     path = simulation.fields(out, seed=seed, fields=fields, chips=chips, size=size, jobs=jobs, progress=not as_json)
     report = {"folder": str(path), "fields": fields, "images": fields * chips, "simulated": True}
-    show(report, as_json, f"{fields * chips:,} simulated images of {fields:,} fields in {path}. Next: arset images check {path}")
+    words = f"{fields * chips:,} simulated images of {fields:,} fields in {path}."
+    show(report, as_json, f"{words} Next: arset images check {path}")
 
 
 images_app = typer.Typer(

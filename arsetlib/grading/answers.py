@@ -127,7 +127,7 @@ class _Encoder:
             return {"!": "date", "v": value.isoformat()}
         raise AnswerError(
             "Expected a plain value (a number, text, list, dict, NumPy array or pandas table), "
-            f"received a {type(value).__name__}."
+            f"received {'nothing yet: three dots' if value is ... else f'a {type(value).__name__}'}."
         )
 
     def array(self, value: np.ndarray) -> dict:

@@ -39,9 +39,7 @@ def sides_of(folder: str | Path, seed: int = 0, progress: bool = False) -> dict:
     if not found:
         return images.split(images.agriculture_vision(folder, progress=progress), seed=seed)
     if missing := {"train", "validation"} - set(found):
-        raise ImageError(
-            f"{folder} has the sides {sorted(found)} but lacks {sorted(missing)}. Convert them again."
-        )
+        raise ImageError(f"{folder} has the sides {sorted(found)} but lacks {sorted(missing)}. Convert them again.")
     for path in found.values():
         stored.load(path)  # says what is not whole, before anything long begins
     return found
