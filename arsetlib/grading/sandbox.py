@@ -45,6 +45,7 @@ from arsetlib.grading.watch import family, over
 SCRATCH = "/tmp"  # noqa: S108 -- inside the sandbox: a folder in memory, of this submission alone
 CHILD = Path(__file__).with_name("child.py")
 FIRST_UID, UIDS = 60706, 470  # no user's, no service's: see https://systemd.io/UIDS-GIDS
+TOO_LONG = "it took too long by the clock and was stopped"
 OUTPUT = 200_000  # bytes kept of what a learner's code prints
 SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/fonts", "/etc/mime.types")
@@ -75,7 +76,7 @@ class Limits:
     @property
     def wall(self) -> float:
         """Seconds by the clock from start to end: a busy machine is no fault of a learner's."""
-        return 3 * self.seconds + 30
+        return 3 * self.seconds + 60
 
     def of_system(self) -> dict[str, int]:
         """The limits that the system itself keeps, for each process."""
@@ -342,7 +343,7 @@ class Sandbox:
         """Stop it where all its processes together are over a limit."""
         while not self._stopped and self.process.poll() is None:
             if time.monotonic() > min(self._end, self._until):
-                self.stop("it took too long and was stopped")
+                self.stop(TOO_LONG)
             elif sys.platform == "linux":
                 why = over(self.process.pid, self.limits)
                 if why:
