@@ -22,7 +22,7 @@ from few import make_table
 from homework.hostile_cells import SECRET
 
 from arsetlib import pixels
-from arsetlib.grading import grader, grades, marking, sandbox, seccomp, submission, talk, watch
+from arsetlib.grading import answers, grader, grades, marking, sandbox, seccomp, submission, talk, watch
 from arsetlib.grading.homework import open_homework
 from homework import hostile
 
@@ -248,10 +248,11 @@ def test_private_files_inside_of_what_is_seen_are_not_seen(tmp_path):
     (tmp_path / "data" / "checks" / "part1.py").write_text(SECRET)
     (tmp_path / "data" / "grades.csv").write_text(SECRET)
     view = sandbox.View(tmp_path / "data", (tmp_path / "data" / "checks", tmp_path / "data" / "grades.csv"))
-    command = ["/bin/sh", "-c", f"ls -R {tmp_path / 'data'}; cat {tmp_path / 'data' / 'grades.csv'} | wc -c"]
+    command = ["/bin/sh", "-c", f"ls -R {tmp_path / 'data'}; cat {tmp_path / 'data' / 'grades.csv'} | wc -c;"
+               "grep -c 'data/checks ro,' /proc/self/mountinfo"]  # fmt: skip
     seen = subprocess.run([*sandbox._bwrap(LIMITS, view), *command], capture_output=True, text=True, check=True).stdout
     assert "part1.py" not in seen
-    assert seen.split()[-1] == "0"
+    assert seen.split()[-2:] == ["0", "1"]  # empty, and nobody can fill it
 
 
 def test_a_filter_of_system_calls_jumps_to_where_its_labels_are():
@@ -335,6 +336,44 @@ def test_a_cell_of_the_csv_never_starts_a_formula(tmp_path):
     assert [row[name] for name in ("submission", "learner", "log")] == ["'=a.ipynb", "'+1", "'-l"]
     assert row["reason"] == "' @x | q1: a b [2J "
     assert list(row) == ["submission", "learner", "assignment", "q1", "q10", "total", "of", "reason", "log"]
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("a;=1+1", "a;'=1+1"),
+        ('a; "@x', "a; \"'@x"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        (" -1", "' -1"),
+        ("right; wrong - 1", "right; wrong - 1"),
+    ],
+)
+def test_a_cell_of_the_csv_starts_no_formula_where_cells_end_at_semicolons_or_signs_are_wide(tmp_path, text, held):
+    grades.write_csv(tmp_path / "g.csv", [marking.Mark("a.ipynb", text)])
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "g.csv").read_text(encoding="utf-8")))
+    assert row["learner"] == held
+
+
+def test_names_that_are_no_text_have_logs_of_their_own(tmp_path):
+    batch = object.__new__(grader._Batch)
+    batch.logs = tmp_path
+    assert batch.place("a\udcff.ipynb", ".log") != batch.place("a\udcfe.ipynb", ".log")
+
+
+@pytest.mark.parametrize(
+    "coded",
+    [
+        {"!": "array", "dtype": ",".join(["i1"] * 1_000_000), "shape": [0], "v": ""},
+        {"!": "array", "dtype": "<U0", "shape": [1 << 30], "v": ""},
+        {"!": "array", "dtype": "<U999999999", "shape": [0], "v": ""},
+        {"!": "frame", "index": None, "rows": 0, "columns": [[None, []]] * 500_000},
+    ],
+)
+def test_a_value_that_would_take_minutes_or_gigabytes_is_refused_at_once(coded):
+    began = time.process_time()
+    with pytest.raises(answers.AnswerError):
+        answers.decode(coded)
+    assert time.process_time() - began < 1
 
 
 def test_a_family_of_processes_is_found_and_measured():

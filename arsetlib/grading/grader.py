@@ -79,7 +79,7 @@ def grade(
     if batch.failed:
         name, words = next(iter(batch.failed.items()))
         raise sandbox.SandboxError(
-            f"{len(batch.failed)} submissions could not be run, one is {name}: {words} "
+            f"{len(batch.failed)} submissions could not be run, one is {submission.clean(name)}: {words} "
             "What was graded is kept; run the same command to go on."
         )
     return Grades(tuple(marks), batch.out, batch.logs, batch.reused)
@@ -181,7 +181,7 @@ class _Batch:
     def place(self, name: str, ending: str) -> Path:
         """Where a submission's log or marks are: never outside the folder, never that of another."""
         words = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60]
-        return self.logs / f"{words}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:10]}{ending}"
+        return self.logs / f"{words}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:10]}{ending}"
 
     def marks(self) -> list[Mark]:
         """All that are known so far, in the order of the submissions, with a word where two are of one learner."""

@@ -187,14 +187,16 @@ def _bwrap(limits: Limits, view: View) -> list[str]:
         command += ["--perms", "0755", "--dir", str(path)]  # else only root could pass
     for path in shown:
         command += ["--ro-bind", str(path), str(path)]
+    covered = []
     for path in view.private:
         if path.exists() and any(path.is_relative_to(folder) for folder in (Path("/usr"), *shown)):
             command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
+            covered += ["--remount-ro", str(path)] if path.is_dir() else []
     for here, there in view.files.items():
         command += ["--perms", "0777", "--dir", os.path.dirname(there), "--ro-bind", here, there]
     command += ["--proc", "/proc", "--dev", "/dev"]
     command += ["--perms", "0777", "--size", str(min(size, 64 << 20)), "--tmpfs", "/dev/shm"]  # noqa: S108
-    command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--"]
+    command += [*covered, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--"]
     if root:
         uid = str(_unused_uid())
         command += ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
