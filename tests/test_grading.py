@@ -243,13 +243,15 @@ def test_trusted_submissions_are_graded_without_a_sandbox(few, data, monkeypatch
 
 
 @needs_sandbox
-def test_private_files_inside_of_what_is_seen_are_not_seen(tmp_path):
+@pytest.mark.parametrize(("seen_as", "named"), [("data", "data"), ("link", "data"), ("data", "link")])
+def test_private_files_inside_of_what_is_seen_are_not_seen(tmp_path, seen_as, named):
     (tmp_path / "data" / "checks").mkdir(parents=True)
     (tmp_path / "data" / "checks" / "part1.py").write_text(SECRET)
     (tmp_path / "data" / "grades.csv").write_text(SECRET)
-    view = sandbox.View(tmp_path / "data", (tmp_path / "data" / "checks", tmp_path / "data" / "grades.csv"))
-    command = ["/bin/sh", "-c", f"ls -R {tmp_path / 'data'}; cat {tmp_path / 'data' / 'grades.csv'} | wc -c;"
-               "grep -c 'data/checks ro,' /proc/self/mountinfo"]  # fmt: skip
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    view = sandbox.View(tmp_path / seen_as, (tmp_path / named / "checks", tmp_path / named / "grades.csv"))
+    command = ["/bin/sh", "-c", f"ls -R {tmp_path / seen_as}; cat {tmp_path / seen_as / 'grades.csv'} | wc -c;"
+               f"grep -c '{seen_as}/checks ro,' /proc/self/mountinfo"]  # fmt: skip
     seen = subprocess.run([*sandbox._bwrap(LIMITS, view), *command], capture_output=True, text=True, check=True).stdout
     assert "part1.py" not in seen
     assert seen.split()[-2:] == ["0", "1"]  # empty, and nobody can fill it

@@ -188,10 +188,12 @@ def _bwrap(limits: Limits, view: View) -> list[str]:
     for path in shown:
         command += ["--ro-bind", str(path), str(path)]
     covered = []
-    for path in view.private:
-        if path.exists() and any(path.is_relative_to(folder) for folder in (Path("/usr"), *shown)):
-            command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
-            covered += ["--remount-ro", str(path)] if path.is_dir() else []
+    for path in (path.resolve() for path in view.private if path.exists()):
+        for folder in (Path("/usr"), *shown):
+            if path.is_relative_to(folder.resolve()):  # by whatever links it was named
+                inside = str(folder / path.relative_to(folder.resolve()))
+                command += ["--tmpfs", inside] if path.is_dir() else ["--ro-bind", os.devnull, inside]
+                covered += ["--remount-ro", inside] if path.is_dir() else []
     for here, there in view.files.items():
         command += ["--perms", "0777", "--dir", os.path.dirname(there), "--ro-bind", here, there]
     command += ["--proc", "/proc", "--dev", "/dev"]
