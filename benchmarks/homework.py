@@ -109,8 +109,9 @@ def make_submissions(folder: Path, count: int) -> dict[str, dict[str, int]]:
 
 def spoil(notebook, kind: str, questions, number: int) -> set[str]:
     """Change a solution; returns the questions that are wrong after it."""
-    one = questions[number % len(questions)]
     coded = [q for q in questions if q.kind == "coded"]
+    others = [q for q in questions if q.kind != "coded"]  # no other answer calls these
+    one = others[number % len(others)]
     if kind == "lacks one":
         notebook.cells.append(new_code_cell(f"{one.answer} = ...", id="spoilt"))
         return {one.key}

@@ -89,8 +89,8 @@ def test_what_could_not_be_graded_is_no_pass(tmp_path):
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_read_back(tmp_path):
-    grades = write_grades(tmp_path / "grades.csv", {"'=Ada": FULL})
-    assert set(certificate.passed([grades])[0]) == {"=Ada"}
+    grades = write_grades(tmp_path / "grades.csv", {"'=Ada": FULL, "'\uff1dBo": FULL, "'Cy": FULL})
+    assert set(certificate.passed([grades])[0]) == {"=Ada", "\uff1dBo", "'Cy"}
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "learner,assignment,total,of\nAda,part1,many,24\n"])
@@ -211,6 +211,14 @@ def test_the_page_of_one_with_the_signature_of_another_fails(issued, pair, tmp_p
         certificate.verify(tmp_path / "mixed.pdf", public(pair), TODAY)
 
 
+def test_what_is_said_of_a_forged_file_is_safe_for_a_terminal(issued, pair, tmp_path):
+    held = json.loads(issued.with_suffix(".json").read_bytes())
+    (tmp_path / "x.json").write_bytes(keys.canonical(held | {"key": "\x1b[2JGood: Ada"}))
+    with pytest.raises(CertificateError, match=r"another key \(\?+") as problem:
+        certificate.verify(tmp_path / "x.json", public(pair))
+    assert str(problem.value).isprintable()
+
+
 def test_another_key_and_an_expired_one_fail_with_the_reason(issued, pair, tmp_path):
     other = keys.load_public(keys.make(tmp_path / "other", date(2031, 12, 31), today=TODAY))
     with pytest.raises(CertificateError, match="signed with another key"):
@@ -292,6 +300,9 @@ def test_the_command_makes_a_key_issues_and_verifies(tmp_path):
     good = run("verify", path, "--key", tmp_path / "keys" / keys.PUBLIC)
     assert good.exit_code == 0
     assert good.output.startswith("Good: Ada Lovelace, Mapas de cultivos a gran escala")
+    assert "verify that, too" not in good.output
+    alone = run("verify", path.with_suffix(".json"), "--key", tmp_path / "keys" / keys.PUBLIC)
+    assert "A PDF that came with it may say something else: verify that, too." in alone.output
     path.write_bytes(path.read_bytes().replace(b"%PDF-1.4", b"%PDF-1.5"))
     assert isinstance(run("verify", path, "--key", tmp_path / "keys" / keys.PUBLIC).exception, CertificateError)
     assert isinstance(run("issue", grades).exception, CertificateError)

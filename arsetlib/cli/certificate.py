@@ -80,5 +80,7 @@ def verify(
     words = (
         f"Good: {found['name']}, {found['course']}, edition {found['edition']}, {found['date']}, {got} of {of} points."
     )
+    if file.suffix.lower() != ".pdf":
+        words += "\nThat is what this file says. A PDF that came with it may say something else: verify that, too."
     words += f"\nSigned with {public.name}" + (f" of {public.issuer}" if public.issuer else "")
     show({"good": True} | found, as_json, f"{words}, which is good until {public.until}.")

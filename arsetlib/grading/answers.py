@@ -13,13 +13,16 @@ import base64
 import binascii
 import datetime
 import math
+import re
 from typing import Any
 
 import numpy as np
 
 MAX_BYTES = 16 << 20  # of all numbers and text of one value, together
 MAX_DEPTH = 12
+MAX_COLUMNS = 10_000  # of a table
 KINDS = "biufmMSU"
+DTYPE = re.compile(r"[<>|=][biufmMSU]\d{1,7}(\[\d{0,9}[A-Za-z]{1,2}\])?", re.ASCII)
 
 
 class AnswerError(ValueError):
@@ -150,6 +153,8 @@ class _Encoder:
         if isinstance(value, pd.Timestamp):
             return {"!": "time", "v": value.isoformat()}
         if isinstance(value, pd.DataFrame):
+            if value.shape[1] > MAX_COLUMNS:
+                raise AnswerError(f"Expected a table of at most {MAX_COLUMNS} columns, received {value.shape[1]}.")
             columns = [[self.any(name, depth + 1), self.column(value.iloc[:, at])] for at, name in enumerate(value)]
             return {"!": "frame", "columns": columns, "index": self.index(value.index), "rows": len(value)}
         if isinstance(value, pd.Series):
@@ -221,6 +226,8 @@ def _frame(coded: dict, depth: int):
 
     index = _index(coded["index"])
     rows = len(index) if index is not None else int(coded["rows"])
+    if len(coded["columns"]) > MAX_COLUMNS:
+        raise AnswerError(f"Expected a table of at most {MAX_COLUMNS} columns, received {len(coded['columns'])}.")
     names = [_decode(name, depth + 1) for name, _ in coded["columns"]]
     columns = [_column(values) for _, values in coded["columns"]]
     if any(len(column) != rows for column in columns) or not 0 <= rows <= MAX_BYTES:
@@ -254,7 +261,9 @@ def _index(coded):
 
 
 def _array(coded: dict) -> np.ndarray:
-    dtype = np.dtype(str(coded["dtype"]))
+    if not DTYPE.fullmatch(str(coded["dtype"])):  # NumPy would read a list of millions of fields
+        raise AnswerError(f"Expected an array of numbers or text, received dtype {str(coded['dtype'])[:60]}.")
+    dtype = np.dtype(coded["dtype"])
     shape = tuple(int(side) for side in coded["shape"])
     if dtype.kind not in KINDS or any(side < 0 for side in shape) or len(shape) > 8:
         raise AnswerError(f"Expected an array of numbers or text, received dtype {dtype}, shape {shape}.")
@@ -262,6 +271,8 @@ def _array(coded: dict) -> np.ndarray:
     if len(held) != dtype.itemsize * math.prod(shape):
         raise AnswerError(f"An array of {len(held)} bytes that should be of dtype {dtype}, shape {shape}.")
     if not held:
+        if math.prod(shape):  # of text without a letter; NumPy would make room for one
+            raise AnswerError(f"An array without bytes that should be of shape {shape}.")
         return np.empty(shape, dtype)
     return np.frombuffer(held, dtype).reshape(shape).copy()
 

@@ -6,7 +6,7 @@
 two rows; both say so, and the better one counts: so nobody can take another's points away by using their name.
 
 **The same submission gets the same marks.** What was graded is not run again while its bytes, the checks, the limits
-and the library are the same; so a stopped run goes on where it was.
+and the library are the same; so a stopped run goes on where it was. Only what the clock stopped is tried again.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def grade(
     if batch.failed:
         name, words = next(iter(batch.failed.items()))
         raise sandbox.SandboxError(
-            f"{len(batch.failed)} submissions could not be run, one is {name}: {words} "
+            f"{len(batch.failed)} submissions could not be run, one is {submission.clean(name)}: {words} "
             "What was graded is kept; run the same command to go on."
         )
     return Grades(tuple(marks), batch.out, batch.logs, batch.reused)
@@ -138,6 +138,7 @@ class _Batch:
                             yield self.finish(key.data)
                     for worker in workers:
                         if worker.name and time.monotonic() - worker.since > self.patience[worker.stage]:
+                            worker.late = True
                             worker.give_up(f"it took over {self.patience[worker.stage]:g} s to {worker.stage} it")
                             yield self.finish(worker)
             finally:
@@ -153,7 +154,7 @@ class _Batch:
             return name
         if worker.ended:
             unread = worker.unread or Mark(submission.clean(name))
-            unread.reason = f"It could not be graded: {worker.ended}"
+            unread.reason, unread.again = f"It could not be graded: {worker.ended}", worker.late
             marks = [*marks, unread]
         self.save(name, marks)
         self.done[name] = marks
@@ -165,7 +166,8 @@ class _Batch:
             held = json.loads(self.place(name, ".json").read_text(encoding="utf-8"))
             if held["key"] != self.keys[name]:
                 return None
-            return [Mark(**one) for one in held["marks"]]
+            marks = [Mark(**one) for one in held["marks"]]
+            return None if any(one.again for one in marks) else marks
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -179,7 +181,7 @@ class _Batch:
     def place(self, name: str, ending: str) -> Path:
         """Where a submission's log or marks are: never outside the folder, never that of another."""
         words = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60]
-        return self.logs / f"{words}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:10]}{ending}"
+        return self.logs / f"{words}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:10]}{ending}"
 
     def marks(self) -> list[Mark]:
         """All that are known so far, in the order of the submissions, with a word where two are of one learner."""
@@ -207,7 +209,7 @@ class _Worker:
         marks: Of this submission's notebooks.
         unread: The mark of the notebook it works on, should that end it.
         failed: Why the submission could not be run, through no fault of its own.
-        ended: Why the process was ended by the submission.
+        ended: Why the process was ended by the submission; ``late`` where it was the clock.
     """
 
     def __init__(self, settings: dict, selector):
@@ -221,7 +223,7 @@ class _Worker:
 
     def _expect(self, name: str) -> None:
         self.name, self.stage, self.since = name, "start", time.monotonic()
-        self.marks, self.unread, self.failed, self.ended = [], None, "", ""
+        self.marks, self.unread, self.failed, self.ended, self.late = [], None, "", "", False
 
     def give(self, name: str) -> None:
         """Let it mark a submission."""

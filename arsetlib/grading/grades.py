@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from pathlib import Path
 
 from arsetlib.grading.marking import Mark
 from arsetlib.grading.submission import clean
+
+START = r"[=+@\-\uff1d\uff0b\uff20\uff0d]"  # of a formula; the wide ones in a spreadsheet in Japanese
+FORMULA = re.compile(rf"\s*{START}")
+INNER = re.compile(rf"(;[\s\"]*)(?={START})")
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,14 @@ def write_csv(path: Path, marks: list[Mark]) -> None:
 
 
 def _cell(value):
-    """A value as a spreadsheet shows it and never runs it: text that looks like a formula gets an apostrophe."""
+    """A value as a spreadsheet shows it and never runs it: text that looks like a formula gets an apostrophe.
+
+    Also inside, since a spreadsheet in Spanish or German splits cells at semicolons.
+    """
     if not isinstance(value, str):
         return value
-    value = clean(value)
-    return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value
+    value = INNER.sub(r"\1'", clean(value))
+    return f"'{value}" if FORMULA.match(value) else value
 
 
 def write(path: Path, text: str) -> None:

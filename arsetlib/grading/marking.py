@@ -14,7 +14,7 @@ from pathlib import Path
 from arsetlib.grading import answers, talk
 from arsetlib.grading.homework import NOBODY, Homework
 from arsetlib.grading.questions import Asked, Question, Wrong, assess, raised, slow
-from arsetlib.grading.sandbox import Limits, Sandbox, SandboxError, View
+from arsetlib.grading.sandbox import TOO_LONG, Limits, Sandbox, SandboxError, View
 from arsetlib.grading.submission import Notebook, clean
 
 REFUSALS = ("function", "slow", "raised", "plain")
@@ -33,6 +33,7 @@ class Mark:
         reasons: Question → why it got none.
         reason: Why the whole could not be graded, or where running it went wrong.
         log: What it printed and what was found.
+        again: It was stopped by the clock, which a busy machine may have done: the next run tries it again.
     """
 
     submission: str
@@ -43,6 +44,7 @@ class Mark:
     reasons: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     log: str = ""
+    again: bool = False
 
     @property
     def total(self) -> int:
@@ -83,6 +85,7 @@ def mark(
         made.learner = ""
         asking.notes.append(f"The name in it is still {NOBODY!r}")
     made.reason = "; ".join(asking.notes)
+    made.again = sandbox.why == TOO_LONG
     made.log = _log(made, asking)
     return made
 
@@ -128,7 +131,7 @@ class _Asking:
     def run(self, cells: tuple[str, ...]) -> None:
         """Run the cells; what failed is noted."""
         limits = self.sandbox.limits
-        wall = 2 * limits.seconds
+        wall = 2 * limits.seconds + 10
         try:
             told = self.ask(
                 {"do": "run", "cells": list(cells), "seconds": limits.seconds, "wall": wall},

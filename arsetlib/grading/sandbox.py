@@ -45,6 +45,7 @@ from arsetlib.grading.watch import family, over
 SCRATCH = "/tmp"  # noqa: S108 -- inside the sandbox: a folder in memory, of this submission alone
 CHILD = Path(__file__).with_name("child.py")
 FIRST_UID, UIDS = 60706, 470  # no user's, no service's: see https://systemd.io/UIDS-GIDS
+TOO_LONG = "it took too long by the clock and was stopped"
 OUTPUT = 200_000  # bytes kept of what a learner's code prints
 SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/fonts", "/etc/mime.types")
@@ -75,7 +76,7 @@ class Limits:
     @property
     def wall(self) -> float:
         """Seconds by the clock from start to end: a busy machine is no fault of a learner's."""
-        return 3 * self.seconds + 30
+        return 3 * self.seconds + 60
 
     def of_system(self) -> dict[str, int]:
         """The limits that the system itself keeps, for each process."""
@@ -186,14 +187,18 @@ def _bwrap(limits: Limits, view: View) -> list[str]:
         command += ["--perms", "0755", "--dir", str(path)]  # else only root could pass
     for path in shown:
         command += ["--ro-bind", str(path), str(path)]
-    for path in view.private:
-        if path.exists() and any(path.is_relative_to(folder) for folder in (Path("/usr"), *shown)):
-            command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
+    covered = []
+    for path in (path.resolve() for path in view.private if path.exists()):
+        for folder in (Path("/usr"), *shown):
+            if path.is_relative_to(folder.resolve()):  # by whatever links it was named
+                inside = str(folder / path.relative_to(folder.resolve()))
+                command += ["--tmpfs", inside] if path.is_dir() else ["--ro-bind", os.devnull, inside]
+                covered += ["--remount-ro", inside] if path.is_dir() else []
     for here, there in view.files.items():
         command += ["--perms", "0777", "--dir", os.path.dirname(there), "--ro-bind", here, there]
     command += ["--proc", "/proc", "--dev", "/dev"]
     command += ["--perms", "0777", "--size", str(min(size, 64 << 20)), "--tmpfs", "/dev/shm"]  # noqa: S108
-    command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--"]
+    command += [*covered, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--"]
     if root:
         uid = str(_unused_uid())
         command += ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
@@ -342,7 +347,7 @@ class Sandbox:
         """Stop it where all its processes together are over a limit."""
         while not self._stopped and self.process.poll() is None:
             if time.monotonic() > min(self._end, self._until):
-                self.stop("it took too long and was stopped")
+                self.stop(TOO_LONG)
             elif sys.platform == "linux":
                 why = over(self.process.pid, self.limits)
                 if why:

@@ -21,6 +21,7 @@ from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError, open_homework,
 MAX_NOTEBOOK = 20 << 20  # bytes
 MAX_ZIP = 50 << 20
 MAX_CODE = 2 << 20  # characters of all code cells
+MAX_NAME = 255  # characters of the name of a file in a zip
 MAX_CELLS, MAX_ENTRIES, MAX_NOTEBOOKS, MAX_FILES = 2000, 2000, 20, 20_000
 SKIPPED = (".", "__MACOSX")  # folders and files that programs leave
 TAIL = struct.Struct("<4s4H2LH")  # the last record of a zip: the fifth number is how many entries it has
@@ -135,6 +136,8 @@ def _unzip(data: bytes):
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
         if ".." in parts or entry.filename.startswith(("/", "\\")) or ":" in entry.filename[:3]:
             raise SubmissionError("The zip holds a path that leads out of it. Zip the notebook alone.")
+        if len(entry.filename) > MAX_NAME:  # a spreadsheet's cell, and csv's own, would not hold a few of them
+            raise SubmissionError(f"The zip holds a name of over {MAX_NAME} characters. Zip the notebook alone.")
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise SubmissionError("The zip holds a link. Zip the notebook alone.")
     notebooks = [
@@ -229,20 +232,18 @@ def _without_magics(source: str) -> str:
 
 
 def clean(text: str, lines: bool = False) -> str:
-    """Text without control characters, and without those that turn the direction of what is shown.
+    """Text without control characters, and without those that are not seen or turn the direction of what is shown.
+
+    The two that join letters and keep them apart, which names in Persian and Hindi have, are kept.
 
     Args:
         text: Anything.
         lines: Keep line ends and tabs.
     """
-    kept = "\n\t" if lines else ""
+    kept = "\u200c\u200d\n\t" if lines else "\u200c\u200d"
     return "".join(
-        c if c in kept or (unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") and c not in _TURNS) else " "
-        for c in text
+        c if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else " " for c in text
     )
-
-
-_TURNS = frozenset(map(chr, [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF]))
 
 
 def _too_large(size: int, limit: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+PLACES = ("/tmp", "/dev/shm")  # noqa: S108 -- where a sandbox can write; their size does not limit their empty files
 TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -56,13 +57,17 @@ def usage(pid: int) -> tuple[int, float, int]:
 
 
 def files(pid: int) -> int:
-    """How many files are in the folder in memory that a process of the sandbox sees; 0 before and after it has one."""
+    """How many files are in the folders in memory that a process of the sandbox sees; 0 before and after it has any."""
+    return sum(_files(f"/proc/{pid}/root{place}") for place in PLACES)
+
+
+def _files(place: str) -> int:
     try:
-        folder = os.open(f"/proc/{pid}/root/tmp", os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return 0
     try:
-        if os.fstat(folder).st_dev in {os.stat(ours).st_dev for ours in ("/", "/tmp")}:  # noqa: S108
+        if os.fstat(folder).st_dev in {os.stat(ours).st_dev for ours in ("/", *PLACES) if os.path.isdir(ours)}:
             return 0
         found = os.fstatvfs(folder)
         return found.f_files - found.f_ffree

@@ -66,7 +66,7 @@ def vary(ask, hw):
                     r, c = (wide if turn % 2 == 0 else high) - 1 - c, r
                 if moved[r, c] != mask[i, j]:
                     raise Wrong(f"Another tile, {what}: the mask of pixel ({i}, {j}) is not where it belongs.")
-                if np.abs(lit[r, c] - np.minimum(image[i, j] * light, 255)).max() > 1:
+                if not np.abs(lit[r, c] - np.minimum(image[i, j] * light, 255)).max() <= 1:
                     raise Wrong(f"Another tile, {what}: the image of pixel ({i}, {j}) is not right.")
 
 

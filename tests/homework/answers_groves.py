@@ -201,6 +201,7 @@ def blurred(mask, mirror, turns, light):
 
 
 NOT_VARY = functions(
+    image_of_nan=varies(light_of=lambda image, light: np.full(image.shape, np.nan)),
     mask_stays=varies(mask_of=lambda m, *_: m),
     mask_lit=varies(mask_of=lit_mask),
     mask_blurred=varies(mask_of=blurred),

@@ -181,6 +181,9 @@ def hostile(*, secrets: tuple[Path, ...], elsewhere: tuple[Path, ...], port: int
         "fills_shared_memory": Hostile((cells.FILLS.replace("{FOLDER}", "/dev/shm"),), EARNED, "No space left"),
         "one_large_file": Hostile(("file = open('/tmp/a', 'wb')\nfile.truncate(1 << 40)",), None),
         "many_files": Hostile(("import os\nfor turn in range(10**6): os.mkdir(f'/tmp/{turn}')",), 0, "files"),
+        "many_files_in_shared_memory": Hostile(
+            ("import os\nfor turn in range(10**6): os.mkdir(f'/dev/shm/{turn}')",), 0, "files"
+        ),
         "pickles": Hostile((cells.PICKLES,), 4, "plain"),
         "endless_values": Hostile((cells.ENDLESS_VALUES,), 4),
         "no_such_kernel": Hostile(
@@ -196,6 +199,9 @@ def hostile(*, secrets: tuple[Path, ...], elsewhere: tuple[Path, ...], port: int
         "zip_drive": Hostile(points=0, reason="leads out", write=zipped(("C:\\planted.ipynb", b""))),
         "zip_link": Hostile(
             points=0, reason="link", write=zipped(("part1.ipynb", b"../private/own.ipynb"), mode=stat.S_IFLNK)
+        ),
+        "zip_long_names": Hostile(
+            points=0, reason="255", write=zipped(*(("x" * 60_000 + f"{k}.ipynb", b"") for k in range(4)))
         ),
         "zip_nested": Hostile(points=0, reason="another zip", write=zipped(("inner.zip", b"PK"))),
         "zip_encrypted": Hostile(points=0, reason="password", write=zipped(("part1.ipynb", b""), inner=encrypted)),
@@ -229,6 +235,7 @@ def hostile(*, secrets: tuple[Path, ...], elsewhere: tuple[Path, ...], port: int
         "name_of_a_formula": Hostile(write=named('=HYPERLINK("http://x",1)')),
         "name_of_a_command": Hostile(write=named("@SUM(1+1)*cmd|' /C calc'!A0")),
         "name_of_lines": Hostile(points=0, reason="characters", write=named("Ada\u202egnp.exe")),
+        "name_not_seen": Hostile(points=0, reason="characters", write=named("honest\u200b first")),
         "name_of_halves": Hostile(points=0, reason="", write=named("\ud800Ada")),
         "name_of_another": Hostile(
             points=0,
