@@ -9,6 +9,7 @@ Lab: case_field_images.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,6 @@ from arsetlib.images.order import BLOCK, Order
 
 BUFFER = 1 << 18  # bytes that TFRecord files are read by
 TEXT = tf.TensorSpec([], tf.string)
-NUMBERS = tf.TensorSpec([None], tf.int64)
 plain = tf.autograph.experimental.do_not_convert  # our functions hold TensorFlow's operations only: nothing to convert
 
 
@@ -45,27 +45,22 @@ def stream_of(images, order: Order, readers: int) -> Callable:
 
 
 def _of_files(chips, order: Order, readers: int, epoch):
-    """A plain Python generator for each reader; they take turns."""
+    """Plain Python reads the files of an image when its turn comes.
+
+    Not through ``Dataset.from_generator``: that has the C library give memory back at once, and slows all that follows.
+    """
     side = source.side_of(chips)
 
-    @plain
-    def generator(epoch, reader):
-        for row in order.epoch(int(epoch))[int(reader) :: readers].tolist():
-            paths = chips.paths(row)
-            masks = [_read(path) for path in (paths.bounds, paths.masks)]
-            yield row, source.jpeg(paths.rgb, side, 3), source.jpeg(paths.nir, side, 1), *masks
-
-    signature = (tf.TensorSpec([], tf.int64), TEXT, TEXT, TEXT, TEXT)
+    def files(row):
+        paths = chips.paths(int(row))
+        masks = [_read(path) for path in (paths.bounds, paths.masks)]
+        return source.jpeg(paths.rgb, side, 3), source.jpeg(paths.nir, side, 1), *masks
 
     @plain
-    def of(reader):
-        return tf.data.Dataset.from_generator(generator, output_signature=signature, args=(epoch, reader))
+    def read(row):
+        return (row, *(tf.ensure_shape(part, []) for part in tf.numpy_function(plain(files), [row], [tf.string] * 4)))
 
-    if readers == 1:
-        return of(tf.constant(0, tf.int64))
-    return tf.data.Dataset.range(readers).interleave(
-        of, cycle_length=readers, block_length=1, num_parallel_calls=readers
-    )
+    return rows_of(order, epoch).map(read, num_parallel_calls=readers)
 
 
 def _read(path) -> bytes:
@@ -98,12 +93,12 @@ def _of_directory(images: stored.Stored, order: Order, readers: int, epoch):
         with tf.control_dependencies([tf.debugging.Assert(tf.equal(tf.cast(seen, tf.int64), size), [said])]):
             return tf.identity(data)
 
-    return _rows(order, epoch).map(read, num_parallel_calls=readers)
+    return rows_of(order, epoch).map(read, num_parallel_calls=readers)
 
 
-def _rows(order: Order, epoch):
+def rows_of(order: Order, epoch):
     """Numbers of the images of an epoch."""
-    rows = tf.numpy_function(lambda e: order.epoch(int(e)).astype(np.int64), [epoch], tf.int64)
+    rows = tf.numpy_function(plain(lambda e: order.epoch(int(e)).astype(np.int64)), [epoch], tf.int64)
     return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, [len(order)]))
 
 
@@ -114,24 +109,33 @@ def _of_pools(images: stored.Stored, order: Order, readers: int, epoch):
     """Pool after pool, one being read while another is given out."""
     first_of = np.searchsorted(images.shard, np.arange(len(images.shards)))  # a file's first image
 
+    pools = functools.lru_cache(2)(order.pools)
+    lock = threading.Lock()
+
+    def plan(epoch, number):
+        with lock:
+            pool = pools(int(epoch))[int(number)]
+        low, high = (np.array([rows[k] for rows in pool.blocks]) for k in (0, -1))
+        count = high - low + 1  # of a block that is read from its first to its last image in use
+        shift = np.repeat(np.cumsum(count + 1) - count - 1 - low, [len(rows) for rows in pool.blocks])
+        rows = np.concatenate(pool.blocks)
+        by_number = np.argsort(rows)
+        at = by_number[np.searchsorted(rows, pool.rows, sorter=by_number)]
+        shard = images.shard[low]
+        found = (shard, images.start[low], low - first_of[shard], count, (rows + shift)[at], pool.rows)
+        return tuple(np.asarray(array, np.int64) for array in found)
+
     @plain
-    def plan(epoch):
-        for pool in order.pools(int(epoch)):
-            low, high = (np.array([rows[k] for rows in pool.blocks]) for k in (0, -1))
-            count = high - low + 1  # of a block that is read from its first to its last image in use
-            shift = np.repeat(np.cumsum(count + 1) - count - 1 - low, [len(rows) for rows in pool.blocks])
-            rows = np.concatenate(pool.blocks)
-            by_number = np.argsort(rows)
-            at = by_number[np.searchsorted(rows, pool.rows, sorter=by_number)]
-            shard = images.shard[low]
-            found = (shard, images.start[low], low - first_of[shard], count, (rows + shift)[at], pool.rows)
-            yield tuple(np.asarray(array, np.int64) for array in found)
+    def planned(number):
+        return tuple(
+            tf.ensure_shape(a, [None]) for a in tf.numpy_function(plain(plan), [epoch, number], [tf.int64] * 6)
+        )
 
     @plain
     def in_order(rows, place, *parts):
         return (rows, *(tf.gather(part, place) for part in parts), tf.fill(tf.shape(rows), ""))
 
-    plans = tf.data.Dataset.from_generator(plan, output_signature=(NUMBERS,) * 6, args=(epoch,))
+    plans = tf.data.Dataset.range(len(order.pools(0))).map(planned)
     read = _tfrecord_pools if images.form == "tfrecord" else _parquet_pools
     return read(plans, images, readers).map(in_order).prefetch(1).unbatch()
 
@@ -212,7 +216,7 @@ def _parquet_pools(plans, images: stored.Stored, readers: int):
 
     @plain
     def read(shard, start, first, count, place, rows):
-        parts = tf.numpy_function(pool, [shard, first, count], [tf.string] * 3)
+        parts = tf.numpy_function(plain(pool), [shard, first, count], [tf.string] * 3)
         return (rows, place, *(tf.ensure_shape(part, [None]) for part in parts))
 
     return plans.map(read)
