@@ -28,7 +28,7 @@ from arsetlib.images import stored, streams
 
 PLACE = Path("data/bench/images")
 SIZE, BATCH = 224, 32
-FORMS = ("tfrecord", "parquet", "directory", "generator")
+FORMS = ("tfrecord", "parquet", "directory", "chips")
 SHARDS = (4, 32, 100)  # megabytes
 HERE = Path(__file__).resolve().parent
 
@@ -130,7 +130,7 @@ def feeding(figures: measure.Figures, chips, sources: dict, quick: bool) -> floa
         sides[f"{form}_{readers}_warm"] = Side(loader(source, readers).dataset)
         if not (quick and form != "tfrecord"):
             sides[f"{form}_{readers}_cold"] = Side(loader(source, readers).dataset, files_of(source))
-    rate = measure.rates(sides, 1 if quick else 5)
+    rate = measure.rates(sides, 1 if quick else 4)
     for name, value in rate.items():
         form = name.split("_")[0]
         each = sizes[form if form in sizes else "tfrecord"] / len(chips)
@@ -141,7 +141,7 @@ def feeding(figures: measure.Figures, chips, sources: dict, quick: bool) -> floa
         goal = 0.8 if state == "warm" and not quick else None
         pair = {"tfrecord": of["tfrecord"], "limit": rate["limit"]}
         figures.add(f"tfrecord_{state}_against_decode_limit", of["tfrecord"] / rate["limit"], goal, "x", pair)
-        for form in ("directory", "parquet", "generator"):
+        for form in ("directory", "parquet", "chips"):
             if of[form]:
                 pair = {"tfrecord": of["tfrecord"], form: of[form]}
                 figures.add(f"tfrecord_{state}_against_{form}", of["tfrecord"] / of[form], None, "x", pair)
@@ -245,9 +245,9 @@ def larger_than_memory(figures: measure.Figures, chips) -> None:
 
 def main() -> None:
     options = measure.arguments(__doc__)
-    quick, repeats = options.quick, 1 if options.quick else 5
-    chips = make_chips(16 if quick else 256)
-    sources = {form: converted(chips, form, form) for form in stored.FORMS} | {"generator": chips}
+    quick, repeats = options.quick, 1 if options.quick else 4
+    chips = make_chips(16 if quick else 192)
+    sources = {form: converted(chips, form, form) for form in stored.FORMS} | {"chips": chips}
     figures = measure.Figures("images")
     disk(figures, sources, repeats)
     limit_rate = feeding(figures, chips, sources, quick)

@@ -54,6 +54,7 @@ class Kept:
         """A batch of numbers → the numbers and (B, size, size, 4) uint8 pixels, as TensorFlow."""
         import tensorflow as tf
 
+        @tf.autograph.experimental.do_not_convert
         def gathered(rows):
             return np.take(self._all(), np.searchsorted(self.rows, rows), axis=0)
 

@@ -45,7 +45,7 @@ class Loader:
     """The images of a source, batch by batch.
 
     Args:
-        source: Chips, read by a plain Python generator, or a folder that ``images.convert`` made.
+        source: Chips, read by plain Python, or a folder that ``images.convert`` made.
         batch: Images a batch; the last of an epoch may be smaller.
         size: Side of the squares that a model gets, pixels.
         shuffle: Another order each epoch.
@@ -145,10 +145,13 @@ class Loader:
         if not (self.order.shuffle or self.augment):
             return self.epoch(0)
         passes = itertools.count()
-        now = tf.data.Dataset.range(1).map(
-            lambda _: tf.ensure_shape(tf.numpy_function(lambda: np.int64(next(passes)), [], tf.int64), [])
-        )
-        return self._ready(now.flat_map(self._batches))
+        plain = tf.autograph.experimental.do_not_convert
+
+        @plain
+        def now(_):
+            return tf.ensure_shape(tf.numpy_function(plain(lambda: np.int64(next(passes))), [], tf.int64), [])
+
+        return self._ready(tf.data.Dataset.range(1).map(now).flat_map(plain(self._batches)))
 
     def epoch(self, number: int):
         """A ``tf.data.Dataset`` of one epoch: each pass over it is the same."""
@@ -197,14 +200,11 @@ class Loader:
         import tensorflow as tf
 
         if self.cache:
-            numbers = tf.data.Dataset.from_tensor_slices(
-                tf.ensure_shape(
-                    tf.numpy_function(lambda e: self.order.epoch(int(e)).astype(np.int64), [epoch], tf.int64),
-                    [len(self.order)],
-                )
-            )
+            from arsetlib.images.streams import rows_of
+
+            numbers = rows_of(self.order, epoch)
             data = numbers.batch(self.batch_size, drop_remainder=self.drop_remainder)
-            data = data.map(self.cache.looked_up, num_parallel_calls=_cores())
+            data = data.map(tf.autograph.experimental.do_not_convert(self.cache.looked_up), num_parallel_calls=_cores())
         else:
             data = self.decoded(self.order, epoch).batch(self.batch_size, drop_remainder=self.drop_remainder)
         labels = tf.constant(np.asarray(self.source.labels), tf.uint8)
@@ -254,6 +254,7 @@ class Loader:
             return None
         count = len(self.source.names)
 
+        @tf.autograph.experimental.do_not_convert
         def drawn(epoch):
             found = draw_changes(self.augment, np.arange(count), self.seed, int(epoch))
             return found.mirror, found.flip, found.turn.astype(np.int64), found.brightness
