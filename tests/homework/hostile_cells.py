@@ -35,7 +35,7 @@ for place in {listed!r}:
     if os.path.exists(place): print("LEAK exists", place)
 import arsetlib
 seen = (sys.prefix, sys.base_prefix, arsetlib.__path__[0], os.environ["ARSET_DATA"])
-for pattern in ("/home/*/*", "/root/.[a-oq-z]*", "/root/[!.]*", "/etc/passwd", "/etc/shadow", "/var/*", "/sys/*",
+for pattern in ("/home/*/*", "/root/[.][a-oq-z]*", "/root/[!.]*", "/etc/passwd", "/etc/shadow", "/var/*", "/sys/*",
                 "/proc/1/root/var/*", "/proc/1/root/home/*", "/run/*", "/opt/*"):
     for found in glob.glob(pattern):
         if not any(path.startswith(found) for path in seen): print("LEAK", found)
