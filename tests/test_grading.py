@@ -200,6 +200,24 @@ def test_the_same_submissions_get_the_same_bytes_and_only_what_changed_is_run_ag
 
 
 @needs_sandbox
+def test_a_notebook_that_ends_the_grader_takes_no_other_of_its_zip_with_it(few, data):
+    with zipfile.ZipFile(few / "class.zip", "w") as held:
+        for name in ("Abel", "Bad", "Eve"):
+            held.writestr(f"{name}/part1.ipynb", hostile.notebook(name))
+    checks = few.parent / "checks"
+    checks.mkdir()
+    (checks / "part1.py").write_text(
+        "import os\ndef end(answer, hw):\n    hw.name == 'Bad' and os._exit(3)\nHIDDEN = {'q1': end}"
+    )
+    found = graded(few, data, hidden=checks, jobs=2)
+    ours = [one for one in found.marks if one.submission.startswith("class.zip")]
+    assert [(one.learner, one.total, one.of) for one in ours] == [("Abel", 6, 24), ("Bad", 0, 24), ("Eve", 6, 24)]
+    assert "ended the grader's own process" in ours[1].reason
+    assert len(found.marks) == 6
+    assert graded(few, data, hidden=checks).reused == 4
+
+
+@needs_sandbox
 def test_a_stopped_run_keeps_what_is_finished_and_leaves_nothing_running(few, data):
     (few / "zz_long.ipynb").write_bytes(hostile.notebook("Zoe", "import time; time.sleep(6)"))
     out = few.parent / "grades.csv"
@@ -369,8 +387,10 @@ def test_names_that_are_no_text_have_logs_of_their_own(tmp_path):
         {"!": "array", "dtype": "<U0", "shape": [1 << 30], "v": ""},
         {"!": "array", "dtype": "<U999999999", "shape": [0], "v": ""},
         {"!": "frame", "index": None, "rows": 0, "columns": [[None, []]] * 500_000},
+        {"!": "series", "v": [1], "name": None, "index": {  # what pandas has an error of its own for
+            "names": [None], "levels": [{"!": "array", "dtype": "<f2", "shape": [1], "v": "AAA="}]}},
     ],
-)
+)  # fmt: skip
 def test_a_value_that_would_take_minutes_or_gigabytes_is_refused_at_once(coded):
     began = time.process_time()
     with pytest.raises(answers.AnswerError):

@@ -110,6 +110,7 @@ class _Batch:
         checks = _fingerprint_of_checks(hidden, limits)
         self.done: dict[str, list[Mark]] = {}
         self.failed: dict[str, str] = {}
+        self.begun: dict[str, list[Mark]] = {}  # zips of which a notebook ended the worker
         self.keys, self.waiting = {}, []
         for path in self.paths:
             name = str(path.relative_to(self.folder))
@@ -132,33 +133,39 @@ class _Batch:
                         workers.append(_Worker(self.settings, selector))
                     for worker in workers:
                         if todo and not worker.name:
-                            worker.give(todo.pop())
+                            name = todo.pop()
+                            worker.give(name, self.begun.get(name, []))
                     for key, _ in selector.select(timeout=0.5):
                         if key.data.take():
-                            yield self.finish(key.data)
+                            yield from self.finish(key.data, todo)
                     for worker in workers:
                         if worker.name and time.monotonic() - worker.since > self.patience[worker.stage]:
                             worker.late = True
                             worker.give_up(f"it took over {self.patience[worker.stage]:g} s to {worker.stage} it")
-                            yield self.finish(worker)
+                            yield from self.finish(worker, todo)
             finally:
                 for worker in workers:
                     worker.stop()
 
-    def finish(self, worker: _Worker) -> str:
-        """Keep what a worker found of its submission."""
+    def finish(self, worker: _Worker, todo: list[str]) -> Iterator[str]:
+        """Keep what a worker found of its submission, and give its name; a zip's further notebooks are still to do."""
         name, marks = worker.name, worker.marks
         worker.name = ""
         if worker.failed:
             self.failed[name] = worker.failed
-            return name
+            yield name
+            return
         if worker.ended:
             unread = worker.unread or Mark(submission.clean(name))
             unread.reason, unread.again = f"It could not be graded: {worker.ended}", worker.late
             marks = [*marks, unread]
+            if worker.unread and name.lower().endswith(".zip"):
+                self.begun[name] = marks
+                todo.append(name)
+                return
         self.save(name, marks)
         self.done[name] = marks
-        return name
+        yield name
 
     def load(self, name: str) -> list[Mark] | None:
         """Marks of an earlier run, None where there are none for the same bytes and checks."""
@@ -225,11 +232,12 @@ class _Worker:
         self.name, self.stage, self.since = name, "start", time.monotonic()
         self.marks, self.unread, self.failed, self.ended, self.late = [], None, "", "", False
 
-    def give(self, name: str) -> None:
-        """Let it mark a submission."""
+    def give(self, name: str, begun: list[Mark]) -> None:
+        """Let it mark a submission, after those of its notebooks that have a mark."""
         self._expect(name)
+        self.marks = list(begun)
         with contextlib.suppress(talk.TalkError):  # then it has ended, and `take` finds out
-            talk.send(self.process.stdin.fileno(), {"submission": name})
+            talk.send(self.process.stdin.fileno(), {"submission": name, "after": len(begun)})
 
     def take(self) -> bool:
         """Take a message; True where the submission is finished by it."""

@@ -41,7 +41,7 @@ def main() -> None:
             request = talk.receive(requests)
         except talk.TalkError:
             return
-        worker.do(request["submission"])
+        worker.do(request["submission"], request["after"])
 
 
 class Worker:
@@ -60,11 +60,11 @@ class Worker:
         self.trust, self.tell, self._ready = settings["trust"], tell, {}
         require(self.trust)
 
-    def do(self, submission: str) -> None:
-        """Mark the notebooks of one submission."""
+    def do(self, submission: str, after: int) -> None:
+        """Mark the notebooks of one submission, but for the first ones, which have a mark."""
         self.tell({"stage": "read"})
         try:
-            for notebook in read(self.folder / submission):
+            for notebook in read(self.folder / submission)[after:]:
                 self.tell({"mark": asdict(self.one(submission, notebook))})
         except SubmissionError as problem:
             self.tell({"mark": asdict(Mark(clean(submission), reason=str(problem)))})
