@@ -299,7 +299,8 @@ def _fingerprint_of_checks(hidden: Path | None, limits: Limits) -> str:
     found = hashlib.sha256(f"{arsetlib.__version__} {sys.version_info[:2]} {sandbox.describe(limits)}".encode())
     files = sorted(Path(__file__).parent.rglob("*.py"))
     if hidden is not None:
-        files += sorted(hidden.rglob("*.py")) if hidden.is_dir() else [hidden]
+        kept = (path for path in hidden.rglob("*") if path.is_file() and path.suffix != ".pyc")
+        files += sorted(kept) if hidden.is_dir() else [hidden]
     for path in files:
         found.update(f"\n{path.name}\n".encode() + path.read_bytes())
     return found.hexdigest()
