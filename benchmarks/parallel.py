@@ -52,7 +52,7 @@ def seconds(side: str, model: str, size: int, images: int, epochs: int) -> float
 def main() -> None:
     options = measure.arguments(__doc__)
     figures = measure.Figures("parallel")
-    cases = [("small", 64, 256)] if options.quick else [("small", 128, 512), ("mobilenetv3", 96, 256)]
+    cases = [("small", 64, 256)] if options.quick else [("small", 128, 256), ("mobilenetv3", 96, 128)]
     for model, size, images in cases:
         found: dict[str, list[float]] = {side: [] for side in SIDES}
         for turn in range(1 if options.quick else 3):
