@@ -85,11 +85,10 @@ def expected(chips):
 
 @pytest.mark.parametrize("form", [*FORMS, "raw tfrecord", "raw parquet"])
 def test_every_form_gives_the_same_batches_for_a_seed(converted, expected, form):
-    for readers in (1, 3):
-        for epoch in (0, 1):
-            x, y = all_of(converted[form], epoch, readers=readers, **ALL)
-            assert np.array_equal(x, expected[epoch][0])
-            assert np.array_equal(y, expected[epoch][1])
+    for epoch, readers in ((0, 1), (1, 3)):
+        x, y = all_of(converted[form], epoch, readers=readers, **ALL)
+        assert np.array_equal(x, expected[epoch][0])
+        assert np.array_equal(y, expected[epoch][1])
     assert not np.array_equal(expected[0][0], expected[1][0])
 
 
@@ -540,10 +539,10 @@ def test_wrong_options_of_a_conversion_are_named(chips, tmp_path, options, messa
 def test_a_set_larger_than_memory_streams_and_does_not_fit_at_once(tmp_path):
     """Under a limit of what the process may ask for, all at once fails, and a stream gives every image."""
     few = images.agriculture_vision(make_chips(tmp_path / "chips", count=8, side=256))
-    many = few[np.arange(1000) % 8]
+    many = few[np.arange(700) % 8]
     out = images.convert(many, tmp_path / "out", size=256, encoding="raw", shard_mb=30, progress=False)
     size = sum(f.stat().st_size for f in out.glob("*.tfrecord"))
-    assert size > 250e6
+    assert size > 180e6
     code = f"""
         import os, resource
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -564,4 +563,4 @@ def test_a_set_larger_than_memory_streams_and_does_not_fit_at_once(tmp_path):
     command = ["sh", "-c", 'ulimit -s 1024; exec "$0" -c "$1"', sys.executable, textwrap.dedent(code)]
     few_heaps = os.environ | {"MALLOC_ARENA_MAX": "2"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=few_heaps)
-    assert done.stdout.split("\n")[:2] == ["does not fit", "1000"], done.stderr[-2000:]
+    assert done.stdout.split("\n")[:2] == ["does not fit", "700"], done.stderr[-2000:]
