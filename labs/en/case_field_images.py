@@ -570,7 +570,7 @@ for column, ratio in versus.items():
 assert (race > 0).all().all()
 
 # %% [markdown]
-# Compare within a column: same machine, same images, same batches, and only the form differs. Then compare the ratios with the report's. The shrunk entrant has less to do each epoch, because part of the work was done once, at conversion.
+# Compare within a column: same machine, same images, same batches, and only the form differs. Then compare the ratios with the report's. Where they wander from column to column, other programs are at work, and the answer is 'no difference to be seen'. The shrunk entrant has less to do each epoch, because part of the work was done once, at conversion.
 # How cold is cold? The system remembers names and places of files, and a rented machine's disk may lie in its host's memory. On a disk that turns, the generator's four files a chip are four journeys of the arm.
 #
 # ## 10. Where the time goes
@@ -1239,12 +1239,12 @@ if not SMALL:
 #
 # :::{admonition} Predict
 # :class: predict
-# A card that could train on 2,000 images a second stands in a machine with 4 cores. What does an hour of it buy?
+# A card that could train on 4,000 images a second stands in a machine with 4 cores. What does an hour of it buy?
 # :::
 
 # %%
 IMAGES, TIMES = 94_986, 10  # all of Agriculture-Vision, epochs
-CARD = 2_000  # images a second that a card could train on
+CARD = 4_000  # images a second that a card could train on
 STORE = 0.02  # a GB and month
 PRICES = {  # machine: cores, an hour, images a second of the network
     "2 cores": (2, 0.10, trained_rate * 2 / CORES),
