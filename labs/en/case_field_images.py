@@ -155,6 +155,13 @@ for k in range(K):
         shown[k] = having[0]
 
 
+COLOURS = {
+    "true colour": "",
+    "near infrared": "red is near infrared   ",
+    "NDVI": "NDVI: red −1, yellow 0, green 1   ",
+}
+
+
 def gallery(view):
     """One chip of each class, its anomaly outlined."""
     with plt.rc_context(maps.STYLE):
@@ -169,7 +176,7 @@ def gallery(view):
         ax.contour(where, [0.5], colors="black", linewidths=1)
         ax.set_title(NAMES[k], fontsize=9)
     note = "simulated" if fields.simulated else ""
-    note = f"line: what was marked as the class in the title   {note}"
+    note = f"{COLOURS[view]}line: marked as the class above it   {note}"
     fig.text(0.98, 0.01, note, ha="right", style="italic", color="#5a6872")
     fig.subplots_adjust(0.01, 0.035, 0.99, 0.97, 0.03, 0.1)
     plt.close(fig)
