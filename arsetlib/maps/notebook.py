@@ -104,8 +104,9 @@ _SORT = """
     table.querySelectorAll("th").forEach((th) => th.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
     const value = (row) => row.cells[column].dataset.value;
-    const order = (a, b) => isNaN(value(a)) ? value(a).localeCompare(value(b)) : value(a) - value(b);
-    const body = table.tBodies[0];
+    const body = table.tBodies[0], words = [...body.rows].some((row) => isNaN(value(row)));
+    const order = (a, b) =>
+      words ? value(a).localeCompare(value(b), undefined, {numeric: true}) : value(a) - value(b);
     [...body.rows].sort((a, b) => (up ? 1 : -1) * order(a, b)).forEach((row) => body.append(row));
   }));
 })();
