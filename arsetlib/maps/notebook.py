@@ -104,9 +104,11 @@ _SORT = """
     table.querySelectorAll("th").forEach((th) => th.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
     const value = (row) => row.cells[column].dataset.value;
-    const body = table.tBodies[0], words = [...body.rows].some((row) => isNaN(value(row)));
+    const body = table.tBodies[0], missing = (row) => ["nan", "None", "NaT", "<NA>"].includes(value(row));
+    const words = [...body.rows].some((row) => isNaN(value(row)) && !missing(row));
+    const number = (row) => missing(row) ? Infinity : Number(value(row));
     const order = (a, b) =>
-      words ? value(a).localeCompare(value(b), undefined, {numeric: true}) : value(a) - value(b);
+      words ? value(a).localeCompare(value(b), undefined, {numeric: true}) : number(a) - number(b) || 0;
     [...body.rows].sort((a, b) => (up ? 1 : -1) * order(a, b)).forEach((row) => body.append(row));
   }));
 })();
