@@ -3,7 +3,6 @@
 import itertools
 import math
 import random
-import time
 from bisect import bisect_right
 from statistics import mean, median
 
@@ -11,23 +10,7 @@ import numpy as np
 import pandas as pd
 
 from arsetlib.grading.assignments import fields
-
-
-def function(body):
-    """A coded answer that does not hang on the learner's numbers."""
-    return lambda hw: body
-
-
-def functions(**bodies):
-    return {name.replace("_", " "): function(body) for name, body in bodies.items()}
-
-
-def slow(body):
-    def late(*args, **kwargs):
-        time.sleep(5.6)
-        return body(*args, **kwargs)
-
-    return late
+from homework.forms import functions, slow
 
 
 def texts(hw, key, choice=0, reason=0):

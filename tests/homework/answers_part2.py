@@ -12,7 +12,8 @@ import pandas as pd
 
 from arsetlib import pixels
 from arsetlib.grading.assignments import part2
-from homework.answers_part1 import choices, function
+from homework.answers_part1 import choices
+from homework.forms import function
 
 CROPS = ("cultivated", "corn", "soybeans", "cotton", "rice")
 
