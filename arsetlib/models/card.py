@@ -169,6 +169,31 @@ def plain(value):
     return value if isinstance(value, bool | int | str) or value is None else str(value)
 
 
+def keras_model(file: str | Path, error: type[ValueError] = ModelError):
+    """The model of a ``.keras`` file, in safe mode: no code from the file is run.
+
+    Layers of this library that it may hold must have been imported.
+
+    Args:
+        file: The file.
+        error: What is raised.
+
+    Raises:
+        ValueError: As ``error``: no such file, or none that Keras can load safely.
+    """
+    import keras
+
+    if not Path(file).is_file():
+        raise error(f"There is no model file {file}.")
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as problem:  # what a damaged or hostile file makes of the reader is not ours to foresee
+        raise error(
+            f"{file} cannot be loaded in safe mode: {first_line(problem)} Expected layers of Keras and of this library "
+            "and no code (no Lambda). Load models only from those you trust; train and save this one again."
+        ) from problem
+
+
 def first_line(error: Exception) -> str:
     """The first line of what an error says, as a sentence."""
     text = (str(error).strip() or type(error).__name__).split("\n")[0][:300]

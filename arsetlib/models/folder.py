@@ -17,7 +17,6 @@ from pathlib import Path
 
 from arsetlib.models import card as files
 from arsetlib.models.baselines import Baseline
-from arsetlib.models.card import first_line
 from arsetlib.models.registry import KINDS, ModelError, build, is_baseline
 from arsetlib.models.trained import Trained, shape_of
 from arsetlib.samples import SampleError, Scaler
@@ -93,17 +92,9 @@ def _read_model(file: Path, card: dict):
         steps, bands, classes = card["shape"]
         baseline = build(card["name"], steps=steps, bands=bands, classes=classes, **card["options"])
         return baseline.read(file)
-    import keras
-
     from arsetlib.models import layers  # noqa: F401  registers the own layers
 
-    try:
-        return keras.models.load_model(file, safe_mode=True, compile=False)
-    except Exception as error:  # what a damaged or hostile file makes of the reader is not ours to foresee
-        raise ModelError(
-            f"{file} cannot be loaded in safe mode: {first_line(error)} Expected layers of Keras and of this library "
-            "and no code (no Lambda). Load models only from those you trust; train and save this one again."
-        ) from error
+    return files.keras_model(file)
 
 
 # The card

@@ -29,6 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib.models.card import first_line, keras_model
+
 __all__ = ["BACKBONES", "ImageModelError", "build", "describe", "freeze", "load", "widen"]
 
 HOME = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -186,17 +188,7 @@ def load(path: str | Path):
     Raises:
         ImageModelError: No such file, or none that Keras can load safely.
     """
-    import keras
-
-    if not Path(path).is_file():
-        raise ImageModelError(f"There is no model file {path}.")
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as problem:  # what a damaged or hostile file makes of the reader is not ours to foresee
-        raise ImageModelError(
-            f"{path} cannot be loaded in safe mode: {_first_line(problem)}. Expected layers of Keras and no code (no "
-            "Lambda). Load models only from those you trust; train and save this one again."
-        ) from problem
+    return keras_model(path, ImageModelError)
 
 
 def describe():
@@ -326,7 +318,7 @@ def _donor(name: str, kind: Backbone, size: int, weights):
     except (ValueError, OSError, KeyError, TypeError) as problem:
         raise ImageModelError(
             f"{path} does not hold weights of a {name} without its classifier ('notop'), nor a model of Keras. Keras "
-            f"says: {_first_line(problem)}"
+            f"says: {first_line(problem)}"
         ) from problem
     return donor, kind.flipped
 
@@ -354,7 +346,3 @@ def _known(name, names, noun: str) -> None:
     near = difflib.get_close_matches(str(name).lower().replace("-", "").replace("_", ""), list(names), 1, 0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ImageModelError(f"There is no {noun} {name!r}. There are: {', '.join(names)}.{hint}")
-
-
-def _first_line(problem: Exception) -> str:
-    return (str(problem).strip().splitlines() or [type(problem).__name__])[0][:300].rstrip(".")

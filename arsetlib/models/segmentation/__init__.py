@@ -110,19 +110,10 @@ def load(path):
     Raises:
         SegmentationError: No such file, or none that Keras can load safely.
     """
-    from pathlib import Path
-
-    import keras
-
+    from arsetlib.models.card import keras_model
     from arsetlib.models.segmentation import decoders  # noqa: F401 (registers our layers)
 
-    if not Path(path).is_file():
-        raise SegmentationError(f"There is no model file {path}.")
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError, KeyError) as problem:
-        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        raise SegmentationError(f"{path} is not a model that Keras can load safely: {reason}") from problem
+    return keras_model(path, SegmentationError)
 
 
 def describe():

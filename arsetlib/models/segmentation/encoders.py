@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from arsetlib.models.card import first_line, keras_model
 from arsetlib.models.segmentation import SegmentationError
 
 STAGES = {
@@ -146,15 +147,15 @@ def source(encoder: str, weights, alpha: float):
         raise SegmentationError(
             f"There is no file of weights {path}. Expected None, 'imagenet', a file or a trained model."
         )
+    if path.suffix == ".keras":
+        return keras_model(path, SegmentationError)
     try:
-        if path.suffix == ".keras":
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
         donor = application(encoder, (224, 224, 3), **({"alpha": alpha} if encoder == "mobilenet" else {}))
         donor.load_weights(path)
     except (ValueError, OSError, KeyError, TypeError) as problem:
         raise SegmentationError(
             f"{path} does not hold weights of a {encoder} without its classifier ('notop'), nor a model of Keras. "
-            f"Keras says: {(str(problem).splitlines() or [type(problem).__name__])[0]}"
+            f"Keras says: {first_line(problem)}"
         ) from problem
     return donor
 
