@@ -17,8 +17,8 @@ import lazy_loader
 _HOMES = {
     "style": ("ACCENT", "DASHES", "EYE", "FONT", "FONT_SIZE", "GRID", "INK", "LINES", "SCL_INK", "SCL_SYMBOLS",
               "SIMULATED", "STYLE", "WIDTH"),
-    "rasters": ("class_areas", "ndvi", "read"),
-    "still": ("FALSE_COLOUR", "SWIR_COLOUR", "TRUE_COLOUR", "chip", "labels_map"),
+    "rasters": ("class_areas", "examples", "ndvi", "read"),
+    "still": ("FALSE_COLOUR", "SWIR_COLOUR", "TRUE_COLOUR", "chip", "clear_view", "labels_map"),
     "interactive": ("footprints",),
     "plots": ("bars", "class_bars", "figure", "series", "timeline"),
     "windows": ("calendar", "spreads", "verdicts"),
