@@ -20,7 +20,7 @@ _HOMES = {
     "rasters": ("class_areas", "examples", "ndvi", "read"),
     "still": ("FALSE_COLOUR", "SWIR_COLOUR", "TRUE_COLOUR", "chip", "clear_view", "labels_map"),
     "interactive": ("footprints",),
-    "plots": ("bars", "class_bars", "figure", "series", "timeline"),
+    "plots": ("bars", "class_bars", "figure", "lines", "series", "timeline"),
     "windows": ("calendar", "spreads", "verdicts"),
     "notebook": ("PLOTLY_IN_BOOK", "knob", "show"),
     "comparison": ("compare",),

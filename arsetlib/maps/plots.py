@@ -1,6 +1,6 @@
 """Bars, time and series (Plotly).
 
-Labs: part1_build_dataset, part2_load_data.
+Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from arsetlib import sentinel2
 from arsetlib.maps.rasters import CODE_COLOURS, ndvi
-from arsetlib.maps.style import ACCENT, INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, menu_of, plotly_layout
+from arsetlib.maps.style import ACCENT, DASHES, INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, menu_of, plotly_layout
 
 
 def figure(title, x, y, *, study=None, height=380):
@@ -66,6 +66,32 @@ def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
     if stacked:
         fig.update_layout(height=fig.layout.height + 50, margin={"b": 90}, legend={"traceorder": "normal"})
     return fig
+
+
+def lines(table, title, x, y, *, study=None, dashes=DASHES, height=380):
+    """A line for each column of a table, over its index.
+
+    Args:
+        table: pandas DataFrame: the index along x, the columns along y. A line ends where a value is NaN.
+        title: Title of the figure.
+        x, y: What the axes show, with the unit.
+        study: As in `figure`.
+        dashes: Plotly's name of the dash of each column, so that lines differ by more than colour; repeated where
+            there are more columns.
+        height: CSS pixels.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: part3_train_and_test.
+    """
+    fig = figure(title, x, y, study=study, height=height)
+    for i, name in enumerate(table):
+        fig.add_scatter(
+            x=table.index, y=table[name].round(4), name=str(name), mode="lines+markers",
+            line={"dash": dashes[i % len(dashes)], "color": LINES[i % len(LINES)]},
+        )  # fmt: skip
+    return fig.update_layout(showlegend=True, margin={"b": 80})
 
 
 def class_bars(frame, *, study, most=15):
