@@ -588,7 +588,7 @@ ever_worse = np.arange(40.0)  # no epoch improves
 assert stop(ever_worse, 40)[0] == 40, "a patience of 40 stopped early"
 
 # %% [markdown]
-# The best weights should be kept, and they were: the star marks their epoch. A patience of 40 cannot stop 40 epochs early, not even if every epoch is worse than the one before.
+# The best weights should be kept, and they were: the star marks their epoch. With a patience of 40, a training of 40 epochs never stops early, not even if every epoch is worse than the one before.
 #
 # Which weights are left at the end is a second question, `restore_best_weights`. Measure it on a network that becomes worse with every epoch:
 
@@ -832,8 +832,8 @@ if delta:
     assert over[-1] > min(over)
 
 # %% [markdown]
-# The run 'too small' underfits: its training accuracy is the lowest of the three. The run 'too large' overfits: its difference between training and validation is the largest, and its validation loss rises after its best epoch. Part of every difference has another cause: the validation set is another year and other fields.
-# Random windows reduce overfitting, because each epoch shows a row with another window. But they add no fields: the few rows come from few fields.
+# The run 'too small' underfits: its training accuracy is the lowest of the three. The run 'too large' overfits: its difference between training and validation is the largest, and its validation loss rises after its best epoch. Part of a difference can have another cause: the validation set holds other fields, and in the delta another year.
+# Random windows show a row with another window in each epoch. But they add no fields: the few rows come from few fields.
 #
 # :::{admonition} Exercise 3
 # :class: exercise
@@ -925,7 +925,7 @@ assert (evenly < 1e-3).mean() < 0.15 < 0.45 < (in_logarithm < 1e-3).mean()
 #
 # ---
 #
-# Training ends here. **The rest of the lab is the test**: another year and other places.
+# Training ends here. **The rest of the lab is the test**: rows that were used neither for training nor for a choice.
 #
 # ## 11. Take the randomness out
 #
@@ -1047,7 +1047,7 @@ if delta:
 
 # %% [markdown]
 # The first printed line answers the question: accuracy of all classes is highest late in the season. This does not show skill. In autumn most fields are bare, so their truth is 'No Crops Growing' by the rule of Lab 2, and bare soil is easy to recognise. Of the *crops* alone the score is highest earlier, on the date of the last line.
-# The original course published the same rise and took it for skill. State for which classes a score stands, and show the constant answer beside it: the picture has its line.
+# The original course published the same rise and interpreted it as skill. State for which classes a score stands, and show the constant answer beside it: the picture has its line.
 #
 # ### From which day on?
 #
@@ -1317,7 +1317,7 @@ if delta:
 
 # %% [markdown]
 # With weights the network predicts the rare class more often. Its recall rises, and the accuracy of all classes falls: this is the price. The lines above say how much, and what happens to precision. Weights add no new fields: a class that was seen on few fields is still known from few fields.
-# More fields of it can help, or a narrower class, or leaving it as 'other'. The *definition* of a label matters: a class of unrelated crops has no common pattern that a model could learn.
+# More fields of it can help, or a narrower class, or leaving it as 'other'. The *definition* of a label matters: a class of unrelated crops may have no common pattern that a model could learn.
 #
 # ## 17. Rivals
 #
@@ -1554,7 +1554,7 @@ print(f"{excluded} samples of the test have no single right answer")
 assert excluded == 0
 
 # %% [markdown]
-# The commonest prediction changes during the season, as it should: one crop, then another. Scored against 'Uncultivated' every right answer counts as wrong. So a row without one right answer does not belong in a test, and a class list must not ignore an unknown name silently.
+# The commonest prediction changes during the season, as it should, because the field changes. Scored against 'Uncultivated' every right answer counts as wrong. So a row without one right answer does not belong in a test, and a class list must not ignore an unknown name silently.
 #
 # | defect of the original | its effect | what prevents it here |
 # |---|---|---|
