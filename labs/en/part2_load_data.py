@@ -596,6 +596,7 @@ assert classes[field] in named
 # %%
 K = len(legend.classes)
 one_hot = np.eye(K, dtype=np.float32)  # row k is the vector of class k
+print(f"class {K - 1}, {legend.names()[-1]}, as a vector: {one_hot[K - 1]}")
 
 # %% tags=["hide-input"]
 listed = pd.DataFrame(
