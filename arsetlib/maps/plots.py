@@ -33,6 +33,32 @@ def figure(title, x, y, *, study=None, height=380):
     return go.Figure(layout=layout)
 
 
+def lines(curves, title, x, y, *, study=None, points=None, markers=False):
+    """Lines of one figure, told apart by colour and dashes.
+
+    Args:
+        curves: Name → (x, y), each (N,).
+        title: Its title.
+        x, y: What the axes show, with the unit.
+        study: Whose data it shows; None for timings and the like.
+        points: Name → (x, y) of what is drawn as black dots, such as what was measured.
+        markers: Draw a marker at each point of a line, too.
+
+    Lab: part2_load_data.
+    """
+    fig = figure(title, x, y, study=study)
+    for i, (name, (at, value)) in enumerate(curves.items()):
+        fig.add_scatter(
+            x=at, y=np.round(value, 3), mode="lines+markers" if markers else "lines", name=name,
+            line={"dash": DASHES[i % len(DASHES)], "color": LINES[i % len(LINES)]},
+        )  # fmt: skip
+    for name, (at, value) in (points or {}).items():
+        fig.add_scatter(
+            x=at, y=np.round(value, 3), mode="markers", name=name, marker={"size": 9, "color": INK}
+        )  # fmt: skip
+    return fig
+
+
 def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
     """Horizontal bars, in the order given, with their values written on them.
 
@@ -68,7 +94,7 @@ def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
     return fig
 
 
-def lines(table, title, x, y, *, study=None, dashes=DASHES, height=380):
+def table_lines(table, title, x, y, *, study=None, dashes=DASHES, height=380):
     """A line for each column of a table, over its index.
 
     Args:

@@ -209,7 +209,7 @@ def reach(model):
 keras.utils.set_random_seed(1)
 seen_by = {f"padding {p}": reach(toy(p)) for p in ("valid", "same")}
 seen_by = pd.DataFrame(seen_by)
-fig = maps.lines(
+fig = maps.table_lines(
     seen_by,
     "Which steps can change the answer?",
     "step that is replaced (20 is the newest)",
@@ -670,7 +670,7 @@ assert np.allclose(logged["validation/epoch_loss"], losses, atol=1e-5)
 found_by = logged[
     ["validation/epoch_categorical_accuracy", "validation/epoch_macro_f1"]
 ]
-fig = maps.lines(
+fig = maps.table_lines(
     found_by, "TensorBoard's scalars", "epoch", "score", study=study
 )
 maps.show(fig, "Accuracy and macro-F1 on the validation, from TensorBoard")
@@ -905,7 +905,7 @@ for trial in search.study.trials:
     dashes.append("dot" if pruned else "solid")
 by_epoch = pd.DataFrame(by_epoch)
 by_epoch.index += 1
-fig = maps.lines(
+fig = maps.table_lines(
     by_epoch, "Trials", "epoch", "macro-F1, validation",
     study=study, dashes=dashes, height=420,
 )  # fmt: skip
@@ -1056,7 +1056,7 @@ if delta:
 # %%
 earliest = evaluation.earliest_dates(p, 0.7, least=5 if here.small else 30)
 f1 = evaluation.f1_by_date(p)[earliest.index]
-fig = maps.lines(
+fig = maps.table_lines(
     f1, "F1 by date of prediction", "last day of the window", "F1", study=study
 )
 maps.show(fig, "F1 of the single crops by the last day of the window")
@@ -1187,7 +1187,7 @@ shares = pd.DataFrame(
     columns=names,
 )
 shares = shares.div(shares.sum(axis=1).clip(1), axis=0)
-fig = maps.lines(
+fig = maps.table_lines(
     shares, "Classes on the map", "last day of the window", "share of the box",
     study=study, height=430,
 )  # fmt: skip
