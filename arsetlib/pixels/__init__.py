@@ -14,6 +14,7 @@ Lab: part1_build_dataset.
 
 from arsetlib.pixels.arset_layout import read_arset, write_arset
 from arsetlib.pixels.describe import QUERIES, format_summary, summary
+from arsetlib.pixels.long import from_long
 from arsetlib.pixels.rules import EXAMPLES, RULES, Break, Report, check
 from arsetlib.pixels.sensors import join
 from arsetlib.pixels.table import (
@@ -57,6 +58,7 @@ __all__ = [
     "dataset",
     "files",
     "format_summary",
+    "from_long",
     "from_wide",
     "join",
     "make_batch",
