@@ -26,7 +26,8 @@ def summary(path: str | Path) -> dict:
 
     Returns:
         JSON values: ``study``, ``simulated``, ``crs``, ``resolution``, ``files``, ``bytes``, ``rows``,
-        ``observations``, ``areas``, ``years`` and ``codes`` (key to rows), ``images`` (per row: min, median, mean,
+        ``observations``, ``left_out`` (counts of ``from_wide`` and
+        ``from_long``, else empty), ``areas``, ``years`` and ``codes`` (key to rows), ``images`` (per row: min, median, mean,
         max), ``dates`` (first and last, or None where there is no image), ``bands`` (name to mean and std, DN, of
         valid values; None where there is none).
 
@@ -56,6 +57,7 @@ def summary(path: str | Path) -> dict:
         "bytes": sum(file.stat().st_size for file in found),
         "rows": images.total(),
         "observations": sum(n * rows for n, rows in images.items()),
+        "left_out": meta.extra.get("left_out", {}),
         "areas": _sorted(counts["area"]),
         "years": _sorted(counts["year"]),
         "codes": _sorted(counts["label_code"]),
@@ -116,6 +118,8 @@ def format_summary(summary: dict) -> str:
         lines.append(f"{key:7} " + ", ".join(f"{name} {rows:,}" for name, rows in summary[key].items()))
     most = sorted(summary["codes"].items(), key=lambda pair: -pair[1])
     lines.append("labels  " + ", ".join(f"{_label(int(code), summary['crs'])} {rows:,}" for code, rows in most))
+    if any(summary["left_out"].values()):
+        lines.append("left out  " + _left_out(summary["left_out"]))
     for name, band in summary["bands"].items():
         lines.append(f"{name:9}" + (f"mean {band['mean']:7.1f}  std {band['std']:7.1f}" if band else "no value"))
     return "\n".join(lines)
@@ -125,6 +129,17 @@ def _label(code: int, crs: str) -> str:
     """Code with its CDL name; a bare code on any grid but CDL's, where the same number may mean another crop."""
     known = crs == CDL_CRS and code in cdl.CODES
     return f"{code} {cdl.CODES[code].name}" if known else str(code)
+
+
+def _left_out(counts: dict) -> str:
+    """What a table of points did not take over, in words."""
+    dates = counts.get("dates_of_another_year", [])
+    named = f" ({', '.join(dates[:5])}{', …' if len(dates) > 5 else ''})" if dates else ""
+    return ", ".join(
+        f"{noun.replace('_', ' ')} {n:,}{named if noun == 'observations_of_another_year' else ''}"
+        for noun, n in counts.items()
+        if isinstance(n, int) and n
+    )
 
 
 # SQL that Spark SQL and DuckDB understand alike, over a view called `pixels`.

@@ -21,7 +21,7 @@ from arsetlib.study import Study
 UNCLASSIFIED = 7  # a composite has no scene class; this one makes no claim
 SHOWN = 5  # columns, values or rows that a message names
 YEARS = (1970, 2148)  # those whose days all fit into the table's 16 bits
-DARK_MEDIAN, DARK_MAX = 50, 200  # if half of a band's values and all of them are below: another unit
+DARK = 150  # reflectance × 10,000; where no value is above, percent or reflectance from 0 to 1 is likelier
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 EPOCH = (3e8, 5.6e9)  # seconds since 1970 of an image: 1979 to 2147
 
@@ -255,18 +255,18 @@ def reflectance(
 
 def _check_unit(raw, scaled, none, name, row, scale: float, steps: int) -> None:
     """Refuse reflectance from 0 to 1 and percent in a whole band, in one column, or in some observations."""
-    for c in range(raw.shape[1]):
-        valid = np.flatnonzero(~none[:, c])
-        if not len(valid):
+    fraction = ~none & (raw != np.round(raw)) if scale == 1 else np.zeros(raw.shape, bool)
+    largest = np.where(none, -1, scaled).argmax(axis=0)
+    for c, i in enumerate(largest):
+        if none[i, c]:
             raise PixelError(f"Column {name(0, c)!r} and those like it have no value. Leave this band out of bands=….")
-        if scaled[valid, c].max() < DARK_MAX and np.median(scaled[valid, c]) < DARK_MEDIAN:
-            i = valid[np.argmax(scaled[valid, c])]
+        # Whole numbers may be as small as this in one band, such as the short-wave infrared over water.
+        if scaled[i, c] < DARK and (fraction[:, c].any() or scaled.max() < DARK):
             raise PixelError(
-                f"Expected reflectance × 10,000, the largest value of {len(valid):,} is {raw[i, c]:g} × {scale:g} in "
-                f"column {name(i, c)!r}, row {row(i)}. Say scale=10_000 where yours are reflectance from 0 to 1, "
-                f"scale=100 where they are percent."
+                f"Expected reflectance × 10,000, the largest value is {raw[i, c]:g} × {scale:g} in column "
+                f"{name(i, c)!r}, row {row(i)}. Say scale=10_000 where yours are reflectance from 0 to 1, scale=100 "
+                f"where they are percent."
             )
-    fraction = ~none & (raw != np.round(raw))
     small = none | (scaled < 2)
     columns = small.reshape(-1, steps, raw.shape[1]).all(axis=0)  # (T, C), those with nothing but small values
     seen = np.tile(columns, (len(raw) // steps, 1)) | small.all(axis=1, keepdims=True)
