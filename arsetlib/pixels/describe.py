@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arsetlib import cdl
-from arsetlib.pixels.table import SERIES, Meta, _with_meta, files, ragged, stream
+from arsetlib.pixels.table import SERIES, Meta, PixelError, _with_meta, files, ragged, stream
 
 CDL_CRS = "EPSG:5070"  # of the CDL's grid
 
@@ -26,10 +26,9 @@ def summary(path: str | Path) -> dict:
 
     Returns:
         JSON values: ``study``, ``simulated``, ``crs``, ``resolution``, ``files``, ``bytes``, ``rows``,
-        ``observations``, ``left_out`` (counts of ``from_wide`` and
-        ``from_long``, else empty), ``areas``, ``years`` and ``codes`` (key to rows), ``images`` (per row: min, median, mean,
-        max), ``dates`` (first and last, or None where there is no image), ``bands`` (name to mean and std, DN, of
-        valid values; None where there is none).
+        ``observations``, ``left_out`` (counts of ``from_wide`` and ``from_long``, else empty), ``areas``, ``years`` and
+        ``codes`` (key to rows), ``images`` (per row: min, median, mean, max), ``dates`` (first and last, or None where
+        there is no image), ``bands`` (name to mean and std, DN, of valid values; None where there is none).
 
     Raises:
         PixelError: The table is missing, unfinished or damaged.
@@ -43,7 +42,10 @@ def summary(path: str | Path) -> dict:
     for part in stream(path, [*counts, *SERIES]):
         for name, counter in counts.items():
             _count(counter, part.batch.column(name))
-        flat = ragged(_with_meta(part.batch, meta))
+        try:
+            flat = ragged(_with_meta(part.batch, meta))
+        except PixelError as error:
+            raise PixelError(f"{part.file}, row group {part.row_group}, from row {part.row} on: {error}") from None
         moments += _moments(flat.bands)
         if len(flat.day):
             first, last = min(first, int(flat.day.min())), max(last, int(flat.day.max()))
