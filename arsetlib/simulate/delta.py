@@ -16,7 +16,7 @@ import numpy as np
 from rasterio.transform import Affine
 from tqdm import tqdm
 
-from arsetlib import cdl
+from arsetlib import cdl, orphans
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import files, items, phenology, sky
 from arsetlib.simulate import landscape as land
@@ -113,7 +113,8 @@ def _run_all(out, seed, scale, passes, jobs, progress):
                 bar.update()
             return
         # Fresh processes: forking one that has threads (Spark, TensorFlow, a notebook) can hang.
-        with ProcessPoolExecutor(min(jobs, len(todo)), multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(todo)), context, orphans.end_with, (os.getpid(),)) as pool:
             running = [pool.submit(make_pass, out, seed, scale, one) for one in todo]
             try:
                 for done in as_completed(running):
