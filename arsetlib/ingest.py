@@ -35,7 +35,7 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import engine, pixels, sentinel2, web
+from arsetlib import checksums, engine, pixels, sentinel2, web
 from arsetlib.catalogue import Labels, Scene, Scenes
 from arsetlib.study import Area, Study, StudyError
 
@@ -400,6 +400,11 @@ class Reader:
         """Values of one asset at the points, 0 outside the file; network failures are tried again."""
         href = web.sign(scene.hrefs[asset])
         remote = _remote(href)
+        if asset in scene.checksums and not remote and "://" not in href and not href.startswith("/vsi"):
+            try:
+                checksums.check(href, *scene.checksums[asset])
+            except (checksums.ChecksumError, OSError) as error:
+                raise IngestError(self._explain(scene, asset, href, error)) from None
         for wait in (*WAITS, None) if remote else (None,):
             try:
                 # GDAL remembers a failed answer; a further try must ask the server again.

@@ -32,7 +32,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 from shapely.geometry import box, mapping
 
-from arsetlib import web
+from arsetlib import checksums, web
 from arsetlib.study import Area, Study
 from arsetlib.web import CatalogueError, public, redact
 
@@ -119,7 +119,14 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         path, sure = cache / f"{stem}.tif", cache / f"{stem}_confidence.tif"
         if not path.exists():
             _make(study, year, place, path, sure, progress)
+            for made in filter(Path.exists, (path, sure)):
+                web.save(checksums.of(made), checksums.listed([made]).encode())
         sure = sure if sure.exists() else None
+    for one in filter(None, (path, sure)):
+        try:
+            checksums.check_beside(one)
+        except checksums.ChecksumError as error:
+            raise CatalogueError(f"The labels of {year} cannot be used: {error}.") from None
     _check(path, study.areas, year)
     if sure:
         _check_same_grid(sure, path)
