@@ -9,11 +9,13 @@ Computer ``usda-cdl``, CropScape (https://nassgeodata.gmu.edu/CropScape/). Lab: 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import stat
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -127,9 +129,11 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
             checksums.check_beside(one)
         except checksums.ChecksumError as error:
             raise CatalogueError(f"The labels of {year} cannot be used: {error}.") from None
-    _check(path, study.areas, year)
+    with _readable(path):
+        _check(path, study.areas, year)
     if sure:
-        _check_same_grid(sure, path)
+        with _readable(sure):
+            _check_same_grid(sure, path)
     elif study.min_confidence:
         raise CatalogueError(
             f"The study asks for a confidence of at least {study.min_confidence}, and the labels of {year} "
@@ -137,6 +141,19 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         )
     digest = hashlib.sha256("".join(_digest(p) for p in (path, sure) if p).encode()).hexdigest()[:16]
     return Labels(year, path, sure, digest, study.simulated or source.kind == "simulated")
+
+
+@contextlib.contextmanager
+def _readable(path: Path):
+    """Name the file where GDAL fails within it: cut short, or damaged."""
+    try:
+        with warnings.catch_warnings():  # that it lacks a grid is said by the checks, with the file's name
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            yield
+    except rasterio.errors.RasterioError as error:
+        raise CatalogueError(
+            f"{path} is damaged or cut short: {error.__cause__ or error}. Fetch or make this file again."
+        ) from None
 
 
 def _other_nodata(path: Path) -> bool:

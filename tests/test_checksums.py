@@ -7,8 +7,9 @@ import subprocess
 
 import numpy as np
 import pytest
+import rasterio
 
-from arsetlib import checksums
+from arsetlib import checksums, ingest
 from arsetlib.catalogue import Scenes, find_scenes
 from arsetlib.ingest import IngestError, Reader
 from arsetlib.labels import CatalogueError, find_labels
@@ -71,7 +72,6 @@ def test_checksums_come_through_a_saved_list(place, tmp_path):
 
 
 def test_a_local_copy_that_was_compressed_anew_is_read(place):
-    import rasterio
 
     scene = first(place)
     file = next((place / "scenes").rglob(f"{scene.id}/red.tif"))
@@ -119,3 +119,30 @@ def test_a_file_that_no_list_names_is_not_compared(tmp_path):
     checksums.check_beside(tmp_path / "a")
     (tmp_path / checksums.LIST).write_text("not a list\n")
     checksums.check_beside(tmp_path / "a")
+
+
+def spoil(file, how: str) -> None:
+    """Damage that GDAL cannot read; no list of checksums names the file."""
+    (file.parent / checksums.LIST).unlink(missing_ok=True)
+    data = file.read_bytes()
+    if how == "cut short":
+        file.write_bytes(data[: len(data) * 2 // 3])
+    elif how == "text":
+        file.write_text("version https://git-lfs.github.com/spec/v1\n")
+    else:
+        file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("how", ["cut short", "text", "empty"])
+@pytest.mark.parametrize("name", ["cdl_2021.tif", "cdl_2021_confidence.tif"])
+def test_damaged_labels_are_one_error_that_names_the_file(place, name, how):
+    study = Study.load(place / "study.toml")
+    scenes = find_scenes(study, progress=False)
+    spoil(place / name, how)
+
+    def build():
+        labels = {2021: find_labels(study, 2021, progress=False)}
+        ingest.ingest(study, scenes, labels, place / "px", progress=False)
+
+    with pytest.raises((CatalogueError, IngestError), match=name):
+        build()

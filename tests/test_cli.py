@@ -125,3 +125,25 @@ def test_simulate_makes_a_study_that_ingest_reads(tmp_path):
     report = json.loads(done.stdout)
     assert report["simulated"]
     assert called("scenes", report["study"], "--cache", tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("problem", "says"),
+    [
+        (OSError(28, "No space left on device", "/data/run/state.npz"), "/data/run/state.npz"),
+        (OSError("Unable to flush file (errno = 28, error message = 'No space left on device')"), "where the command"),
+        (RuntimeError("Can't write data: No space left on device"), "where the command"),
+    ],
+)
+def test_a_full_disk_is_one_sentence_in_every_command(monkeypatch, capsys, problem, says):
+    def fail():
+        raise problem
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("arset: The disk is full (")
+    assert says in said
+    assert "Traceback" not in said
