@@ -159,9 +159,9 @@ def _readable(path: Path):
 def _other_nodata(path: Path) -> bool:
     """Whether a label raster marks no data by another number than 0; what is no raster is refused later."""
     try:
-        with rasterio.open(path) as src:
+        with _readable(path), rasterio.open(path) as src:
             return src.nodata not in (None, 0)
-    except rasterio.errors.RasterioIOError:
+    except CatalogueError:
         return False
 
 

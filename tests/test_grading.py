@@ -25,8 +25,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arsetlib import pixels
-from arsetlib.grading import answers, certificate, grader, grades, marking, sandbox, seccomp, submission, talk, watch
-from arsetlib.grading.homework import open_homework
+from arsetlib.grading import (
+    answers,
+    certificate,
+    grader,
+    grades,
+    hidden,
+    marking,
+    sandbox,
+    seccomp,
+    submission,
+    talk,
+    watch,
+)
+from arsetlib.grading.homework import HomeworkError, open_homework
 from homework import hostile
 
 simulated = importlib.import_module("arsetlib.simulate.delta")  # the package names its function so
@@ -510,3 +522,15 @@ def test_names_of_files_that_differ_stay_different_in_the_csv():
     names = ["a b.ipynb", "a\x01b.ipynb", "a\nb.ipynb", "a\u202eb.ipynb", "A b.ipynb", "a b.ipynb ", "a\udcffb.ipynb"]
     assert len(set(map(submission.shown, names))) == len(names)
     assert submission.shown("a b.ipynb") == "a b.ipynb"
+
+
+def test_a_damaged_zip_of_hidden_checks_is_one_clear_error(tmp_path):
+    with zipfile.ZipFile(tmp_path / "checks.zip", "w", zipfile.ZIP_DEFLATED) as held:
+        held.writestr("mine/part1.py", "HIDDEN = {}\n" + "# words\n" * 500)
+        held.writestr("__MACOSX/mine/part1.py", b"\0")  # what a Mac adds
+    assert hidden.load(tmp_path / "checks.zip", "part1") == {}
+    data = bytearray((tmp_path / "checks.zip").read_bytes())
+    data[60:64] = b"\xff\xff\xff\xff"
+    (tmp_path / "checks.zip").write_bytes(data)
+    with pytest.raises(HomeworkError, match="checks.zip is damaged"):
+        hidden.load(tmp_path / "checks.zip", "part1")
