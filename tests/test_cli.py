@@ -9,6 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from arsetlib import cli, pixels
+from arsetlib.ingest import IngestError
 
 COMMANDS = sorted(name for name, c in get_command(cli.app).commands.items() if not hasattr(c, "commands"))
 
@@ -125,6 +126,19 @@ def test_simulate_makes_a_study_that_ingest_reads(tmp_path):
     report = json.loads(done.stdout)
     assert report["simulated"]
     assert called("scenes", report["study"], "--cache", tmp_path).exit_code == 0
+
+
+def test_an_error_of_ours_keeps_its_words_where_a_full_disk_led_to_it(monkeypatch, capsys):
+    def fail():
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError:
+            raise IngestError("Chunk c1 cannot be written.") from None
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "arset: Chunk c1 cannot be written.\n"
 
 
 @pytest.mark.parametrize(

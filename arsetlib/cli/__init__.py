@@ -24,7 +24,10 @@ for commands in (data, learn, groves, images, homework, grade, certificate):
 
 
 def disk_is_full(problem: BaseException | None) -> str:
-    """What to say where an error, or one that led to it, is that of a full disk; else nothing."""
+    """What to say where an error, or one that led to it, is that of a full disk; else nothing.
+
+    TensorFlow, h5py and Arrow each raise another type for it.
+    """
     while problem is not None:
         said = getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(
             problem
@@ -35,7 +38,7 @@ def disk_is_full(problem: BaseException | None) -> str:
                 f"The disk is full ({place}). Free space there or write to another folder, then run the same command; "
                 "what was finished is kept."
             )
-        problem = problem.__cause__ or problem.__context__
+        problem = problem.__cause__ or (None if problem.__suppress_context__ else problem.__context__)
     return ""
 
 
@@ -44,12 +47,15 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says of the processor is no news here
     try:
         app()
-    except (ValueError, RuntimeError, OSError) as problem:
-        if full := disk_is_full(problem):
+    except Exception as problem:
+        # PySpark's own are those of starting it: no such master, no server at that address.
+        ours = isinstance(problem, (ValueError, RuntimeError)) and type(problem).__module__.startswith(
+            ("arsetlib", "pyspark")
+        )
+        if not ours and (full := disk_is_full(problem)):
             typer.echo(f"arset: {full}", err=True)
             sys.exit(1)
-        # PySpark's own are those of starting it: no such master, no server at that address.
-        if not type(problem).__module__.startswith(("arsetlib", "pyspark")) and not isinstance(problem, OSError):
+        if not ours and not isinstance(problem, OSError):
             raise
         said = str(problem)
         if "See previous exception" in said and problem.__cause__:  # of rasterio, whose cause names the file
