@@ -154,8 +154,8 @@ def run_watched(
 
 def _set_variables() -> str:
     """The variables that decide which Spark is started, as far as they are set."""
-    named = {name: value for name, value in os.environ.items() if name.startswith(("SPARK_", "PYSPARK_", "JAVA_HOME"))}
-    words = ", ".join(f"{name}={value}" for name, value in sorted(named.items()))
+    names = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_HOME")  # others may hold secrets
+    words = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
     return f"These variables are set: {words}. Remove those of another installation."
 
 

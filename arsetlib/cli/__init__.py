@@ -29,10 +29,8 @@ def disk_is_full(problem: BaseException | None) -> str:
     TensorFlow, h5py and Arrow each raise another type for it.
     """
     while problem is not None:
-        said = getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(
-            problem
-        )
-        if said:
+        number, text = getattr(problem, "errno", None), str(problem)
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
             place = getattr(problem, "filename", None) or "where the command writes"
             return (
                 f"The disk is full ({place}). Free space there or write to another folder, then run the same command; "

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -253,10 +254,10 @@ def _split(held: bytes, path: Path) -> tuple[bytes, bytes]:
 
 def _rows(path: Path):
     try:
-        lines = textfiles.read_text(path).splitlines(keepends=True)
+        text = textfiles.read_text(path)
         # A spreadsheet in Spanish or German puts semicolons, "Unicode text" has tabs.
-        delimiter = max(",;\t", key=(lines or [""])[0].count)
-        for row in csv.DictReader(lines, delimiter=delimiter):
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
             yield _spelt(uncell(row["learner"])), row["assignment"], int(row["total"] or 0), int(row["of"] or 0)
     except FileNotFoundError:
         raise CertificateError(
