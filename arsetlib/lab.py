@@ -12,6 +12,7 @@ Labs: all.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,6 +102,7 @@ class Pictures:
 
     Attributes:
         folder: Where the pictures lie.
+        data: Folder of all data.
         small: Whether they are a toy, for a fast run.
         bars: Whether to show progress bars.
 
@@ -108,8 +110,15 @@ class Pictures:
     """
 
     folder: Path
+    data: Path
     small: bool
     bars: bool
+
+    @property
+    def work(self) -> Path:
+        """Folder of what is made from these pictures; other pictures have another folder."""
+        place = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:8]
+        return self.data / f"work-{self.folder.name}-{place}"
 
     @cached_property
     def simulated(self) -> bool:
@@ -156,10 +165,10 @@ def grove(source: str | Path = "simulated", data: str | Path | None = None, smal
 
     data, small = _data(data), _small(small)
     if str(source) != "simulated":
-        return Pictures(Path(source), small, _bars())
+        return Pictures(Path(source), data, small, _bars())
     folder = data / ("grove-toy" if small else "grove")
     simulate.grove(folder, progress=_bars(), **({"captures": 7, "size": (400, 560)} if small else {}))
-    return Pictures(folder, small, _bars())
+    return Pictures(folder, data, small, _bars())
 
 
 def fields(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:
@@ -175,11 +184,11 @@ def fields(source: str | Path = "simulated", data: str | Path | None = None, sma
 
     data, small = _data(data), _small(small)
     if str(source) != "simulated":
-        return Pictures(Path(source), small, _bars())
+        return Pictures(Path(source), data, small, _bars())
     folder = data / ("fields-toy" if small else "fields")
     size = {"fields": 30, "chips": 3, "size": 128} if small else {"fields": 100, "chips": 6, "size": 512}
     simulate.fields(folder, seed=1, progress=_bars(), **size)
-    return Pictures(folder, small, _bars())
+    return Pictures(folder, data, small, _bars())
 
 
 def _delta(data: Path, small: bool) -> Study:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import re
 from types import SimpleNamespace
@@ -607,3 +608,73 @@ def test_reliability_and_bars_hold_what_the_tables_hold(study):
     matrix = Confusion.from_counts(np.diag([5, 0, 3]), ["a", "b", "c"])
     (bar,) = maps.score_bars({"model": matrix}).data
     assert [v if v == v else None for v in bar.y] == [1.0, None, 1.0]
+
+
+# -- photographs and masks ---------------------------------------------------------------------------------------------
+
+SIMULATED, REAL = SimpleNamespace(simulated=True), SimpleNamespace(simulated=False)
+KINDS = SimpleNamespace(colours=("#c49a6c", "#006633"), titles=lambda: ("Ground", "Tree"))
+
+
+def picture(height=60, width=80):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_panels_show_each_picture_with_its_title_a_scale_a_legend_and_whether_they_are_simulated():
+    fig = maps.panels({"one": picture(), "two": picture()}, classes=KINDS, metres=0.5, study=SIMULATED)
+    assert [ax.get_title() for ax in fig.axes] == ["one", "two"]
+    np.testing.assert_array_equal(fig.axes[0].images[0].get_array(), picture())
+    (bar,) = fig.axes[0].lines  # 40 m wide: a bar of 10 m is 20 pixels long
+    assert np.ptp(bar.get_xdata()) == 20
+    assert fig.axes[0].texts[0].get_text() == "10 m"
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["Ground", "Tree"]
+    assert [t.get_text() for t in fig.texts] == [maps.SIMULATED]
+    assert not maps.panels({"one": picture()}, study=REAL).texts
+
+
+def test_panels_hold_no_more_pixels_than_the_page_shows_and_leave_places_without_a_picture_empty():
+    fig = maps.panels({str(k): picture(300, 4000) for k in range(3)}, columns=2)
+    assert len(fig.axes) == 4
+    assert not fig.axes[3].images
+    assert max(ax.images[0].get_array().shape[1] for ax in fig.axes[:3]) <= 1.1 * 0.8 * maps.WIDTH
+
+
+def test_a_wipe_holds_all_its_pictures_says_what_they_show_and_makes_no_request(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing.data))
+    over = {"a <prediction>": picture(), "the truth": picture()}
+    maps.wipe(picture(), over, 'Capture "1"', classes=KINDS, study=SIMULATED)
+    (text,) = shown
+    sources = re.findall(r'src="([^"]*)"', text)
+    assert len(sources) == 3
+    assert all(s.startswith("data:image/webp;base64,") for s in sources)
+    assert "http" not in text
+    assert "<option>a &lt;prediction&gt;</option><option>the truth</option>" in text
+    assert 'alt="Capture &quot;1&quot;: the truth"' in text
+    assert "Ground" in text
+    assert maps.SIMULATED in text
+    assert re.findall(r"display:(block|none);clip", text) == ["block", "none"]
+    maps.wipe(picture(), over, "A real one", study=REAL)
+    assert maps.SIMULATED not in shown[1]
+
+
+def test_painted_instances_have_one_colour_each_that_differs_from_the_next_and_leave_the_rest_as_it_is():
+    image, numbers = picture(), np.zeros((60, 80), np.int32)
+    for k in range(1, 31):
+        numbers[2 * k - 2] = k
+    painted = maps.paint_instances(image, numbers)
+    np.testing.assert_array_equal(painted[numbers == 0], image[numbers == 0])
+    colours = [np.unique(painted[numbers == k], axis=0) for k in range(1, 31)]
+    assert all(len(c) == 1 for c in colours)
+    assert all((a != b).any() for a, b in itertools.pairwise(colours))
+    np.testing.assert_array_equal(maps.paint_instances(image, 0 * numbers), image)
+
+
+def test_scatter_draws_each_group_with_its_own_shape_and_colour():
+    groups = {"found": ([1, 2], [3, 4]), "missed": ([5], [6])}
+    fig = maps.scatter(groups, "title", "m", "m", study=SIMULATED, equal=True)
+    assert [(t.name, list(t.x), list(t.y)) for t in fig.data] == [("found", [1, 2], [3, 4]), ("missed", [5], [6])]
+    assert len({(t.marker.symbol, t.marker.color) for t in fig.data}) == 2
+    assert fig.layout.yaxis.scaleanchor == "x"
+    assert maps.SIMULATED in str(fig.layout.annotations)
+    assert fig.layout.showlegend

@@ -14,6 +14,8 @@ from arsetlib import sentinel2
 from arsetlib.maps.rasters import CODE_COLOURS, ndvi
 from arsetlib.maps.style import ACCENT, DASHES, INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, menu_of, plotly_layout
 
+SYMBOLS = ("circle", "diamond-open", "x", "square-open", "triangle-up", "cross", "star")
+
 
 def figure(title, x, y, *, study=None, height=380):
     """An empty Plotly figure in the course's look, to add traces to.
@@ -57,6 +59,34 @@ def lines(curves, title, x, y, *, study=None, points=None, markers=False):
             x=at, y=np.round(value, 3), mode="markers", name=name, marker={"size": 9, "color": INK}
         )  # fmt: skip
     return fig
+
+
+def scatter(groups, title, x, y, *, study=None, text=None, equal=False, height=380):
+    """Points in groups, told apart by colour and shape.
+
+    Args:
+        groups: Name → (x, y), each (N,).
+        title: Its title.
+        x, y: What the axes show, with the unit.
+        study: As in `figure`.
+        text: (N,) what a point shows when the pointer is on it, the same for each group; or None.
+        equal: Whether a unit of x is as long as one of y, as on a map.
+        height: CSS pixels.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: case_olive_groves.
+    """
+    fig = figure(title, x, y, study=study, height=height)
+    for i, (name, (at, value)) in enumerate(groups.items()):
+        fig.add_scatter(
+            x=np.round(at, 3), y=np.round(value, 3), mode="markers", name=str(name), text=text,
+            marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 9, "color": LINES[i % len(LINES)]},
+        )  # fmt: skip
+    if equal:
+        fig.update_yaxes(scaleanchor="x")
+    return fig.update_layout(showlegend=True, margin={"t": 60, "b": 80})
 
 
 def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):

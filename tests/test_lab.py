@@ -1,0 +1,15 @@
+"""What a lab works on: pictures found or made with one call, and a folder for what is made of them."""
+
+from arsetlib import lab
+
+
+def test_what_is_made_of_pictures_lies_with_the_data_and_apart_from_that_of_other_pictures(tmp_path):
+    one, other = tmp_path / "a" / "grove", tmp_path / "b" / "grove"
+    for folder in (one, other):
+        folder.mkdir(parents=True)
+    mine, theirs = (lab.grove(folder, data=tmp_path / "data") for folder in (one, other))
+    assert mine.work.parent == tmp_path / "data"
+    assert mine.work != theirs.work
+    assert mine.work == lab.grove(str(one), data=tmp_path / "data").work
+    assert not mine.simulated
+    assert lab.fields(one, data=tmp_path / "data").folder == one
