@@ -559,11 +559,15 @@ for name in ("mean_iou", "val_mean_iou"):
 print(f"kept: epoch {unet.notes['best_epoch']}, {unet.notes['verdict']}")
 if full:
     assert max(history["val_mean_iou"]) > colour_iou.mean()
+    assert history["mean_iou"][0] > history["val_mean_iou"][0]
+    assert abs(history["mean_iou"][-1] - history["val_mean_iou"][-1]) < 0.1
 
 # %% [markdown]
-# READ9
+# In the first epoch the training has the higher mean IoU, at the end the two are nearly equal. The training tiles are harder, because they are augmented; but the validation set is one capture that shows much of the same ground, so it is no test.
 #
 # The word at the end is the thesis's own rule: a run is *valid* if the best accuracies of training and validation differ by at most 15 points. If the validation IoU of a class stays below 0.1, we call the run *underfit*, whatever the accuracy.
+#
+# A low validation score in the first epochs need not be overfitting. *Batch normalisation* uses the mean of each batch in training, and a running mean in prediction. The running mean starts at 0 and changes a little at each step; Keras's default momentum is 0.99. How much of the start value is left in a training as short as this one?
 
 # %%
 steps = len(batches["train"])
@@ -578,7 +582,7 @@ norms = [n for n in thin_unet.layers if "Normalization" in type(n).__name__]
 assert {layer.momentum for layer in norms} == {0.9}
 
 # %% [markdown]
-# BN
+# With 0.99 the running mean is still far from the true mean after the first epoch, and the validation uses it. `segmentation.build` takes 0.9, as the assert shows.
 #
 # :::{admonition} A good place for a pause
 # :class: tip
@@ -631,16 +635,21 @@ window = 2 * round(0.1 / metres) + 1  # pixels: 10 cm to both sides
 at_edge = ndimage.maximum_filter(mask, window) != ndimage.minimum_filter(
     mask, window
 )
-for part, where in {
-    "within 10 cm of an edge": at_edge,
-    "elsewhere": ~at_edge,
-    **{f"on {key}": mask == number for number, key in enumerate(KEYS)},
-}.items():
+parts = {"within 10 cm of an edge": at_edge, "elsewhere": ~at_edge}
+parts |= {f"on {key}": mask == number for number, key in enumerate(KEYS)}
+for part, where in parts.items():
     print(f"{part}: {wrong[where].mean():.1%} of the pixels are wrong")
 assert wrong[at_edge].mean() > wrong[~at_edge].mean()
 
+# %%
+ground_called = np.bincount(predicted[wrong & (mask == GROUND)], minlength=3)
+print("ground is called:", dict(zip(KEYS, ground_called.tolist(), strict=True)))
+if full:
+    assert wrong[mask == GROUND].mean() > wrong[mask == TREE].mean()
+    assert ground_called.argmax() == GRASS
+
 # %% [markdown]
-# READ10
+# Move the line, and change the picture on its right side. Errors are more frequent at edges than elsewhere. Few tree pixels are wrong; most errors are ground that is called grass. Grass has no sharp outline: even a person cannot draw it exactly.
 #
 # ## 11. IoU, by hand and by library
 #
@@ -734,16 +743,18 @@ assert np.isclose(scored.loc[last.name, "mean_iou"], confusion.mean_iou)
 known = np.array(share_seen) > 50
 means = pd.DataFrame(
     {
-        "ground seen": scored[known][measures].mean(),
-        "new ground": scored[~known][measures].mean(),
+        "mostly seen": scored[known][measures].mean(),
+        "mostly new": scored[~known][measures].mean(),
     }
 )
-gap = means["ground seen"] - means["new ground"]
+gap = means["mostly seen"] - means["mostly new"]
 print(means.assign(difference=gap).round(3).to_string())
 assert abs(gap["mean_iou"]) < 1 - by_copy["flight"]  # the copying model's
+assert not full or gap["tree"] < gap["grass"] < gap["ground"]
 
 # %% [markdown]
-# READ13
+# The last column answers the question. Trees are nearly as good on new ground; grass and ground are not. The difference of this network is small compared with that of the copying model: it is small, was trained briefly, and saw augmented tiles. A part of the difference may be no leak, because each capture has its own light.
+# A network with a thousand times as many parameters, trained for a hundred epochs, could remember far more; we have not measured it. The score of a leaky test does not show which of the two you have. So decide on the split first.
 #
 # ## 14. Compare
 #
@@ -776,7 +787,9 @@ ours = pd.concat([e.table(title) for title, e in tested.items()])
 maps.show(ours.reset_index(), "Our three networks, tested on new ground")
 print(f"sharpest edges: {ours['boundary_f1'].idxmax()}, ", end="")
 print(f"bluntest: {ours['boundary_f1'].idxmin()}")
-assert not full or ours["boundary_f1"].idxmax() == "U-Net"
+if full:
+    assert ours["boundary_f1"].idxmax() == "U-Net"
+    assert ours["boundary_f1"].idxmin() == "SegNet (no skips)"
 assert np.isclose(ours.loc["U-Net", "mean_iou"], confusion.mean_iou, atol=0.2)
 
 # %%
@@ -809,7 +822,7 @@ assert (most - least).max() < 0.05  # another architecture: little changes
 assert most[512] - most[384] < 0.01
 
 # %% [markdown]
-# The printed lines answer the question: U-Net has the sharpest edges. *Boundary F1* measures them: the share of border pixels that are within three pixels of a true border, and the other way round. Without skips the edges are the bluntest, and grass loses more than trees: a crown is a large patch with one outline, grass consists of many small ones.
+# The printed lines answer the question: U-Net has the sharpest edges. *Boundary F1* measures them: the share of border pixels that are within three pixels of a true border, and the other way round. Without skips the edges are the bluntest, and grass loses more than trees. Look at the masks again: crowns are few and large, patches of grass are many and small.
 # Do not compare the two tables with each other. Theirs has real olives, ours has simulated ones; theirs was tested on tiles of images known from training, ours on new ground; their training was far longer.
 # *Within* a table you may compare. In theirs, the side of the tile changes the IoU of trees much more than the architecture does, and 512 gives hardly more than 384: the last cell asserts it. In ours, a small lead may be luck; exercise 3 gives an interval.
 #
@@ -879,7 +892,7 @@ print(f"time between captures / time to map: {between / chain:.1f}")
 assert alone < chain
 
 # %% [markdown]
-# The printed lines answer both questions for your machine. The network is only one part: opening a JPEG of several million pixels, shrinking it, averaging overlapping tiles and bringing the classes back to full size take time, too, and seconds *a tile* do not show it. Measure the whole way from file to map.
+# The printed lines answer both questions for your machine: if the last number is above 1, a map is ready before the next capture comes. The network is only one part: opening a JPEG of several million pixels, shrinking it, averaging overlapping tiles and bringing the classes back to full size take time, too, and seconds *a tile* do not show it. Measure the whole way from file to map.
 #
 # ## 16. From pixels to trees
 #
