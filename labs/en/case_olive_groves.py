@@ -193,13 +193,14 @@ for key, value in zip(KEYS, colour_iou, strict=True):
     print(f"{key}: overlap {value:.2f}")
 print(f"mean: {colour_iou.mean():.3f}")
 false_trees = (mask[guess == TREE] != TREE).mean()
+brown_grass = (guess[mask == GRASS] == GROUND).mean()
 print(f"{false_trees:.0%} of the pixels called tree are no trees")
-if full:
-    assert colour_iou.mean() < 0.55
-    assert false_trees > 0.1
+print(f"{brown_grass:.0%} of the grass is called ground")
+assert not full or (colour_iou.mean() < 0.55 and false_trees > 0.1)
+assert not full or brown_grass > 0.1
 
 # %% [markdown]
-# The mean is the answer: even the best pair of thresholds is far from a usable mask. Compare the two pictures: shadow is dark like a crown, and dry grass is brown like soil. The colour of one pixel is not enough; its *surroundings* are needed. You recognise a tree by its texture, its outline and the shadow next to it, and this is what a network has to learn.
+# The mean is the answer. Compare the two pictures: shadow on the ground is called tree, because it is as dark as a crown, and dry grass is called ground. The last two lines say how often. The colour of one pixel is not enough; its *surroundings* are needed. You recognise a tree by its texture, its outline and the shadow next to it, and this is what a network has to learn.
 #
 # :::{admonition} Exercise 1
 # :class: exercise
@@ -393,7 +394,7 @@ assert not full or by_copy["flight"] < by_copy["captures"]
 
 # %% [markdown]
 # The table answers the question. A model that cannot segment anything gets a nearly perfect score when samples are divided, because nearly every test sample has a copy of itself in the training set. This does not prove that the thesis's networks remembered tiles. It proves that its test *could not have shown it*.
-# Dividing whole captures helps, but it is not enough here: neighbouring captures show the same trees. Only a gap in the flight removes the leak. It costs captures, and it gives a score that you can believe.
+# Dividing whole captures helps, but it is not enough here: neighbouring captures show the same trees. A gap in the flight removes the leak. It costs captures, and it gives a score that you can believe.
 #
 # ## 7. An honest split
 #
@@ -586,7 +587,7 @@ assert {layer.momentum for layer in norms} == {0.9}
 #
 # :::{admonition} A good place for a pause
 # :class: tip
-# The first half ends here. To go on later, run the cells again from the top; the training takes the largest part of that time.
+# The first half ends here. To go on later, run the cells again from the top; with the training it takes a few minutes.
 # :::
 #
 # ## 10. Look
@@ -753,8 +754,8 @@ assert abs(gap["mean_iou"]) < 1 - by_copy["flight"]  # the copying model's
 assert not full or gap["tree"] < gap["grass"] < gap["ground"]
 
 # %% [markdown]
-# The last column answers the question. Trees are nearly as good on new ground; grass and ground are not. The difference of this network is small compared with that of the copying model: it is small, was trained briefly, and saw augmented tiles. A part of the difference may be no leak, because each capture has its own light.
-# A network with a thousand times as many parameters, trained for a hundred epochs, could remember far more; we have not measured it. The score of a leaky test does not show which of the two you have. So decide on the split first.
+# The last column answers the question. Trees are nearly as good on new ground; grass and ground are not. The difference of this network is much smaller than that of the copying model. The network is small, was trained briefly and saw augmented tiles, which may be the reason. A part of the difference may be no leak: each capture has its own light.
+# FCN-8 on VGG-16 has almost a thousand times as many parameters and could remember far more; we have not measured it. The score of a leaky test does not show how much a network remembers. So choose the split first.
 #
 # ## 14. Compare
 #
@@ -929,7 +930,7 @@ print(segment.instances(speck, radius).max(), "crowns")
 assert segment.instances(speck, radius).max() == 0
 
 # %% [markdown]
-# Two effects change the number of patches: touching crowns make one patch of several trees, and specks are patches without a tree. So it can be too low or too high. A speck counts as one patch and as no crown, because the library leaves out crowns with a radius of less than half a metre.
+# Two effects change the number of patches: touching crowns make one patch of several trees, and specks are patches without a tree. So it can be lower or higher than the number of crowns; the printed numbers tell which effect is larger here. A speck counts as one patch and as no crown, because the library leaves out crowns with a radius of less than half a metre.
 #
 # ## 17. Count the grove, each tree once
 #
@@ -947,7 +948,7 @@ print(f"captures that show a tree: up to {most_views}")
 assert sum(single) >= len(trees)
 
 # %% [markdown]
-# The two lines answer the question. The sum counts most trees several times. The library places every detection on the ground, with the position and heading of the drone in `flight.json`, and merges detections of several captures that are closer than a crown's radius.
+# The two lines answer the question. The sum counts trees several times. The library places every detection on the ground, with the position and heading of the drone in `flight.json`, and merges detections of several captures that are closer than a crown's radius.
 # Is the count right? The true places are in `trees.geojson`; without that file we take the crowns of your masks.
 
 # %%
@@ -1032,7 +1033,7 @@ for file in (
 assert len(pd.read_csv(here.work / "trees.csv")) == len(trees)
 
 # %% [markdown]
-# *Canopy cover*, the share of the ground under crowns, is often the next question of an agronomist. It needs no crowns, only pixels, and each place counted once.
+# *Canopy cover* is the share of the ground under crowns. It needs no single crowns, only tree pixels, and each place counted once.
 # The files open in a GIS; their coordinates are metres on the flight's own ground.
 #
 # :::{admonition} Exercise 4
@@ -1058,15 +1059,15 @@ for agree in (0, 0.25, 0.5, 0.8):
 # - Tiles make a capture fit a network; `stitch(cut(x))` is x; the answers of overlapping tiles are averaged. Augmentation moves image and mask together, within limits.
 # - Related tiles belong on one side. A model that only copies shows how much a split gives away: copies of a tile, tiles of a capture, captures of the same ground.
 # - U-Net's skips bring back the *where* with few parameters; one layer of FCN-8 holds most of its parameters.
-# - IoU does not reward easy ground; accuracy rewards a map without trees.
+# - The IoU of a class ignores pixels that neither truth nor prediction gives to it; accuracy counts them all, so a map without trees can score high.
 # - Time everything from file to map. Count each tree once, and report precision and recall next to the count error.
 #
 # ## What if …
 #
-# - **… I have my own images?** Put them in `images/` and their masks in `masks/`, as class numbers, as colours from GIMP, as LabelMe or COCO; `arset tiles check FOLDER` names each pair that does not match and each class that never occurs. Then set `source` in section 1.
+# - **… I have my own images?** Put them in `images/` and their masks in `masks/`, as class numbers, as colours from GIMP, as LabelMe or COCO; `arset tiles check FOLDER` names each pair that does not match. Then set `source` in section 1.
 # - **… I have no `flight.json`?** This lab needs it; the library does not. Leave out captures so that none overlap, split by capture, and count with `metres_per_pixel=…`. Or take poses from the mosaic that a photogrammetry program makes.
 # - **… I have a graphics card?** Raise `alpha` to 1, take `size=384`, and train for the thesis's 100 epochs: `arset segment train` does so, and resumes after a stop. At 384 the thesis's trees gained most.
 # - **… I want the thesis's very models?** The extra `arsetlib[keras-segmentation]` installs its library, and `arsetlib.models.keras_segmentation` makes it run under Keras 3.
 # - **… I want to transfer?** `weights=unet` starts a network of another size from this one's encoder; then a few labelled captures of your grove are a start.
-# - **… the camera has a near-infrared band?** `channels=4`. A colour rule can then use NDVI, too.
+# - **… the camera has a near-infrared band?** `channels=4` builds a network for four bands; give it batches of your own, since `tiles.batches` reads three. A colour rule can then use NDVI, too.
 # - **… it should be olives, not trees?** The same, with boxes of fruits in close-ups. There the difficulty is that leaves hide fruits, not that crowns touch.
