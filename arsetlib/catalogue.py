@@ -152,7 +152,8 @@ def find_scenes(
 
     Args:
         study: Says where scenes come from and which are wanted.
-        years: Calendar years; the study's by default.
+        years: Years of labels; the study's by default. Where the season runs on over New Year, a year is the days of
+            the season that starts in it.
         areas: Keys of areas; all by default.
         cache: Folder (or ``.json`` file) of the saved item list, ``items.json``. It is used where it exists.
         leave_out: Ids of scenes not wanted, say because one is damaged.
@@ -178,7 +179,7 @@ def find_scenes(
     found, dropped = _candidates(study, years, chosen, progress), {}
     kept = _filter(found, study, years, chosen, leave_out, dropped)
     scenes = Scenes(_scenes(kept, study.bands), dropped, query)
-    _each_area_has_scenes(kept, chosen, years, scenes)
+    _each_area_has_scenes(kept, chosen, study, years, scenes)
     if path:
         scenes.save(path)
     if progress:
@@ -197,13 +198,15 @@ def _query(study: Study, years, areas: list[Area], leave_out) -> dict:
         "min_valid": study.scenes.min_valid,
         "leave_out": sorted(leave_out),
     }
+    if study.season.over_new_year:
+        query["days"] = [study.season.first_day, study.season.end_day]
     return json.loads(json.dumps(query))
 
 
 def _same_question(saved: dict, asked: dict, path: Path) -> None:
-    other = [key for key in asked if saved.get(key) != asked[key]]
+    other = [key for key in (*asked, *{"days"}.difference(asked)) if saved.get(key) != asked.get(key)]
     if other:
-        was = "; ".join(f"{k} was {saved.get(k)!r}, now {asked[k]!r}" for k in other)
+        was = "; ".join(f"{k} was {saved.get(k)!r}, now {asked.get(k)!r}" for k in other)
         raise CatalogueError(
             f"{path} answers another question: {was[:600]}. "
             "Delete it to search again, or give another cache folder to keep both."
@@ -356,7 +359,8 @@ def _search(study: Study, years, areas: list[Area]) -> Iterator[_Item]:
     # A little wider than the areas; the true footprint decides later, on this machine.
     ground = shapely.union_all([a.outline() for a in areas]).simplify(0.001).buffer(0.002, quad_segs=1)
     for year in years:
-        when = f"{year}-01-01T00:00:00Z/{year}-12-31T23:59:59.999Z"
+        first, last = (date.fromordinal(EPOCH + day) for day in study.season.days(year))
+        when = f"{first}T00:00:00Z/{last}T23:59:59.999Z"
         for raw in web.search(study.scenes.url, study.scenes.collection, mapping(ground), when, NOT_NEEDED):
             yield _Item(raw, safe_href(study.scenes.url) + "/")
 
@@ -425,7 +429,7 @@ def _is_url(text: str) -> bool:
 def _filter(items: list[_Item], study: Study, years, areas: list[Area], leave_out: set, dropped: dict) -> list[_Item]:
     outlines = {a.key: a.outline() for a in areas}
     items = _keep(items, lambda i: i.id not in leave_out, "left_out", dropped)
-    items = _keep(items, lambda i: i.time.year in years, "other_years", dropped)
+    items = _keep(items, lambda i: _of_years(i, study, years), "other_years", dropped)
     items = _keep(items, lambda i: any(i.footprint.intersects(o) for o in outlines.values()), "outside_areas", dropped)
     newest = {i.id for i in _newest(items)}
     items = _keep(items, lambda i: i.id in newest, "older_processing", dropped)
@@ -444,6 +448,12 @@ def _filter(items: list[_Item], study: Study, years, areas: list[Area], leave_ou
     items = _keep(items, enough, "too_little_valid", dropped)
     _refuse(broken)
     return items
+
+
+def _of_years(item: _Item, study: Study, years) -> bool:
+    """Whether the season of one of these years holds the item's day."""
+    day = item.time.toordinal() - EPOCH
+    return any(first <= day <= last for first, last in map(study.season.days, years))
 
 
 def _keep(items: list[_Item], wanted, reason: str, dropped: dict) -> list[_Item]:
@@ -554,11 +564,11 @@ def _refuse(broken: list[str]) -> None:
         )
 
 
-def _each_area_has_scenes(items: list[_Item], areas: list[Area], years, scenes: Scenes) -> None:
+def _each_area_has_scenes(items: list[_Item], areas: list[Area], study: Study, years, scenes: Scenes) -> None:
     for area in areas:
         outline = area.outline()
-        there = {i.time.year for i in items if i.footprint.intersects(outline)}
-        empty = [y for y in years if y not in there]
+        there = [i for i in items if i.footprint.intersects(outline)]
+        empty = [y for y in years if not any(_of_years(i, study, [y]) for i in there)]
         if empty:
             west, south, east, north = (round(v, 2) for v in outline.bounds)
             raise CatalogueError(

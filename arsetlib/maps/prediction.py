@@ -45,6 +45,7 @@ from arsetlib.maps.products import (
     open_prediction,
     window_dates,
 )
+from arsetlib.samples import Rows, SampleError
 from arsetlib.study import Area, Study
 
 
@@ -146,6 +147,10 @@ def _source(source, area, year, study: Study, starts: list[int], labels):
         return sources.of_scenes(source, study, area, year, starts, labels)
     if isinstance(source, Study):
         raise MapError("Give the study's scenes: source=catalogue.find_scenes(study, …), study=study.")
+    try:
+        Rows.of(source).check_season(study.season)
+    except SampleError as error:
+        raise MapError(str(error)) from None
     return sources.of_table(source, area.key if isinstance(area, Area) else area, year, study)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from arsetlib import pixels
+from arsetlib.study import Season
 
 
 class SampleError(ValueError):
@@ -54,6 +55,23 @@ class Rows:
     def meta(self) -> pixels.Meta:
         """Bands, grid and study of the table."""
         return pixels.Meta.of(self.source)
+
+    def check_season(self, season: Season) -> None:
+        """Refuse a table whose rows end where the windows of a season do not.
+
+        Raises:
+            SampleError: The season runs on over New Year, and the table was ingested for another one.
+        """
+        extra = self.meta.extra
+        if "chunk" not in extra or not (season.over_new_year or "days" in extra):
+            return  # not ingested by us, or both keep to the calendar year
+        first, last = extra.get("days", (1, 365))
+        if season.first_day < first or season.end_day > last:
+            raise SampleError(
+                f"The windows of the season go from day {season.first_day} to day {season.end_day} of a year, and the "
+                f"rows of {self.name!r} hold images of the days {first} to {last}. "
+                "Ingest the table again with this season; day 366 and later are of the next calendar year."
+            )
 
     def pick(self, chosen: np.ndarray, name: str | None = None) -> Rows:
         """Some of these rows; ``chosen`` is (R,) bool."""
