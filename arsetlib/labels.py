@@ -526,7 +526,7 @@ def _on_ground(study: Study, src, name: str, stack: ExitStack):
     cols, rows = math.ceil((east - left) / side) + 1, math.ceil((top - south) / side) + 1
     view = WarpedVRT(
         src, crs=crs.to_wkt(), transform=from_origin(left, top, side, side), width=cols, height=rows,
-        resampling=Resampling.nearest, tolerance=0,
+        resampling=Resampling.nearest, tolerance=0.001,
     )  # fmt: skip
     return stack.enter_context(view), f"{name} {why}"
 
