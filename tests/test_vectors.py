@@ -157,9 +157,7 @@ def test_pixels_of_fields_with_different_codes_have_no_label_and_many_of_them_ar
     assert about["pixels_without_label_since_codes_differ"] == 200
     assert "200 pixels lie in fields of different codes and have no label" in about["text"]
     save(path, [LEFT, rectangle(300, 0, 1000, 1000)], [1, 2])
-    with pytest.raises(
-        CatalogueError, match=r"lie on 2,000 of 10,000 labelled pixels \(20%.*row 1 \(code 2\) and row 0"
-    ):
+    with pytest.raises(CatalogueError, match=r"on 2,000 of 10,000 labelled pixels \(20%.*row 1 \(code 2\) and row 0"):
         made(study_of(path), tmp_path / "d")
 
 
@@ -168,10 +166,7 @@ def test_every_pixel_equals_a_plain_loop_over_fields(tmp_path):
     shapes = [Point(X + x, Y + y).buffer(r) for x, y, r in rng.uniform((50, 50, 3), (950, 950, 40), (25, 3))]
     number = rng.integers(1, 4, 25)
     study = study_of(save(tmp_path / "f.gpkg", shapes, number))
-    try:
-        codes, _ = made(study, tmp_path / "c")
-    except CatalogueError as error:
-        pytest.fail(str(error))
+    codes, _ = made(study, tmp_path / "c")
     for r, c in np.ndindex(100, 100):
         centre = Point(X + 10 * c + 5, Y + 1000 - 10 * r - 5)
         there = {int(n) for s, n in zip(shapes, number, strict=True) if s.contains(centre)}
