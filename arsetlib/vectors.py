@@ -8,6 +8,7 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from arsetlib.web import CatalogueError, public
 
 CONTRADICTED = 0.05  # largest share of the labelled pixels on which fields of different codes may lie
 STRIP = 512  # rows drawn at once, to bound memory
-ROWS_SHOWN = 5
+SETS = (".shp", ".gpkg", ".geojson", ".json", ".kml", ".fgb")  # files of a zip that may hold fields
 POINTS, POLYGONS, LINES, COLLECTION = (0, 4), (3, 6), (1, 2, 5), 7  # shapely's numbers of types
 SWAPPED = (
     "The file seems to hold latitude first. Export it again with longitude first (x, y), as GeoJSON and QGIS have it."
@@ -94,21 +95,21 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
     own = _crs_of(said, place)
     found.crs = own.to_string() if own.to_epsg() is None else f"EPSG:{own.to_epsg()}"
     _check_degrees(found, own, place)
-    outlines = [a.outline(crs.to_wkt()) for a in areas]
-    there = _moved(found.shapes, own, crs)
+    outlines = [o for o in (a.outline(own.to_wkt()) for a in areas) if np.isfinite(o.bounds).all()]
+    touches = np.zeros(len(found.shapes), bool)
+    for outline in outlines:
+        touches |= shapely.intersects(found.shapes, outline)
+    if not touches.any():
+        raise CatalogueError(_nothing_here(found, own, outlines, areas, place))
+    _drop(found, ~touches, "outside the areas")
+    there = _moved(_near(found.shapes, outlines), own, crs)
     off = ~np.isfinite(shapely.bounds(there)).all(axis=1)
     if off.any():
         raise CatalogueError(
             f"Row {found.rows[off][0]} of {place} cannot be brought from {found.crs} to {crs.to_string()}: "
             "its coordinates lie outside of where these are defined. Correct the row or the file's CRS."
         )
-    touches = np.zeros(len(there), bool)
-    for outline in outlines:
-        touches |= shapely.intersects(there, outline)
-    if not touches.any():
-        raise CatalogueError(_nothing_here(found, own, crs, outlines, areas, place))
     found.shapes = there
-    _drop(found, ~touches, "outside the areas")
     return found
 
 
@@ -120,17 +121,35 @@ def _read(place: str, layer: str | None, column: str):
         from pyogrio.raw import read
     except ImportError:
         raise CatalogueError("Fields need pyogrio. Install it: pip install 'arsetlib[vector]'.") from None
+    named, place = place, _inside(place)
     try:
-        layer = _layer(list_layers(place), layer, place)
+        layer = _layer(list_layers(place), layer, named)
         known = list(read_info(place, layer=layer)["fields"])
         if column not in known:
             raise CatalogueError(
-                f"{place} has no column {column!r}; it has {', '.join(known) or 'none'}. Set [labels] code_column."
+                f"{named} has no column {column!r}; it has {', '.join(known) or 'none'}. Set [labels] code_column."
             )
         meta, _, geometry, (values,) = read(place, layer=layer, columns=[column], force_2d=True)
     except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
-        raise CatalogueError(f"{place} cannot be read as a vector file: {error}. Check [labels] path.") from None
+        reason = str(error).split(".; It might help")[0]
+        raise CatalogueError(f"{named} cannot be read as a vector file: {reason}. Check [labels] path.") from None
     return layer, geometry, values, meta["crs"]
+
+
+def _inside(place: str) -> str:
+    """The data set in a zip, where it lies in a folder of it: GDAL looks only at the top."""
+    if not place.lower().endswith(".zip") or "://" in place or not zipfile.is_zipfile(place):
+        return place
+    with zipfile.ZipFile(place) as archive:
+        names = [n for n in archive.namelist() if n.lower().endswith(SETS) and not n.startswith("__MACOSX")]
+    if not any("/" in n for n in names):
+        return place
+    if len(names) > 1:
+        raise CatalogueError(
+            f"{place} holds {len(names)} vector files: {', '.join(names[:5])}. "
+            "Unpack it, and set [labels] path to the one that holds the fields."
+        )
+    return f"/vsizip/{place}/{names[0]}"
 
 
 def _layer(layers: np.ndarray, asked: str | None, place: str) -> str:
@@ -225,12 +244,22 @@ def _moved(shapes: np.ndarray, own: CRS, crs: CRS) -> np.ndarray:
     return shapely.transform(shapes, lambda p: np.column_stack(change.transform(p[:, 0], p[:, 1])))
 
 
-def _nothing_here(found: Fields, own: CRS, crs: CRS, outlines, areas: list[Area], place: str) -> str:
+def _near(shapes: np.ndarray, outlines: list) -> np.ndarray:
+    """Shapes cut to the neighbourhood of the areas: what reaches far beyond cannot be brought to another CRS."""
+    west, south, east, north = shapely.total_bounds(outlines)
+    margin = max(east - west, north - south)
+    near = box(west - margin, south - margin, east + margin, north + margin)
+    far = ~shapely.covered_by(shapes, near)
+    shapes = shapes.copy()
+    shapes[far] = shapely.intersection(shapes[far], near)
+    return shapes
+
+
+def _nothing_here(found: Fields, own: CRS, outlines, areas: list[Area], place: str) -> str:
     """Why no field touches an area, in words."""
     told = f"None of the {len(found.shapes)} fields of {found} touches an area of the study"
     turned = shapely.transform(found.shapes, lambda p: p[:, ::-1])
-    turned = _moved(turned, own, crs)
-    if np.isfinite(shapely.bounds(turned)).all() and any(shapely.intersects(turned, o).any() for o in outlines):
+    if any(shapely.intersects(turned, o).any() for o in outlines):
         swapped = SWAPPED if own.is_geographic else "The file seems to have x and y swapped. Export it with x first."
         return f"{told}. {swapped}"
     to_degrees = Transformer.from_crs(own, "EPSG:4326", always_xy=True)

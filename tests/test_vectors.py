@@ -128,6 +128,29 @@ def test_every_common_format_gives_the_same_labels(tmp_path):
         assert (codes[:, 50:] == 2).all(), name
 
 
+def test_a_zip_may_hold_its_files_in_a_folder_and_only_one_data_set(tmp_path):
+    save(tmp_path / "f.shp", [LEFT], [1], kind="Polygon")
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
+        for part in tmp_path.glob("f.*"):
+            archive.write(part, f"export/{part.name}")
+            archive.writestr(f"__MACOSX/export/._{part.name}", b"")
+    assert (made(study_of(tmp_path / "zipped.zip"), tmp_path / "c")[0][:, :50] == 1).all()
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "a") as archive:
+        archive.write(tmp_path / "f.shp", "export/other.shp")
+    with pytest.raises(CatalogueError, match="holds 2 vector files: export/f.*export/other.shp.*Unpack"):
+        made(study_of(tmp_path / "zipped.zip"), tmp_path / "d")
+
+
+def test_fields_on_the_other_side_of_the_earth_do_no_harm_and_an_outline_of_the_world_covers_the_area(tmp_path):
+    far = [shapely.box(-100, 40, -99, 41), shapely.box(100, -40, 101, -39), Polygon([(0, 89.9), (90, 89.9), (180, 90)])]
+    path = save(tmp_path / "f.gpkg", [*far, to_degrees(LEFT)], [5, 6, 7, 1], "EPSG:4326")
+    codes, about = made(study_of(path), tmp_path / "c")
+    assert (codes[:, :50] == 1).all()
+    assert about["fields_lost"] == {"outside the areas": 3}
+    save(path, [shapely.box(-180, -90, 180, 90)], [2], "EPSG:4326")
+    assert (made(study_of(path), tmp_path / "c")[0] == 2).all()
+
+
 def test_a_geojson_that_states_its_crs_is_read_in_it(tmp_path):
     feature = {"type": "Feature", "properties": {"crop": 4}, "geometry": shapely.geometry.mapping(LEFT)}
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32636"}}

@@ -136,9 +136,9 @@ def predict(
 
 def _starts(start) -> list[int]:
     starts = [start] if isinstance(start, int | np.integer) else list(start)
-    wrong = [s for s in starts if not (isinstance(s, int | np.integer) and 1 <= s <= 366)]
+    wrong = [s for s in starts if not (isinstance(s, int | np.integer) and 1 <= s <= 731)]
     if wrong or not starts or len(set(starts)) < len(starts):
-        raise MapError(f"Expected start to be different days of the year, each from 1 to 366, received {start!r}.")
+        raise MapError(f"Expected start to be different days of the year, each from 1 to 731, received {start!r}.")
     return sorted(int(s) for s in starts)
 
 

@@ -53,7 +53,7 @@ class Loader:
         scaler: Of the training rows; None leaves reflectance × 10,000.
         batch: Samples a batch; the last one of an epoch holds the rest.
         start: ``"random"`` for training (uniform over the season's starts, another one each epoch), or a day of the
-            year, 1-366, for evaluation.
+            year, for evaluation: 1-366, or up to ``last_day`` of a season over New Year.
         choose: Which image stands for a step, see ``window``. By default ``"random"`` where the start is random and
             ``"clearest"`` where it is fixed.
         fill: What stands in a step without image, see ``window``.
