@@ -187,7 +187,10 @@ def raster_grid(study: Study, src) -> tuple[CRS, float, str]:
     crs, why = ground.grid_crs(study.labels.crs, study.areas)
     side = study.labels.resolution
     if side is None:
-        centre = shapely.union_all([a.outline(own.to_wkt()) for a in study.areas]).envelope.centroid
+        bounds = shapely.total_bounds([a.outline(own.to_wkt()) for a in study.areas])
+        if not np.isfinite(bounds).all():
+            raise ground.GridError(f"The labels' CRS, {own.name}, does not reach the areas of the study.")
+        centre = box(*bounds).centroid
         side = ground.pixel_side(own, centre.x, centre.y, src.transform.a, -src.transform.e)
         side = max(1.0, round(side)) if side > 0.75 else side
     named = f"EPSG:{own.to_epsg()}" if own.to_epsg() else own.name
@@ -515,12 +518,12 @@ def _from_url(study: Study, year: int, place: str, path: Path, sure: Path) -> No
 def _on_ground(study: Study, src, name: str, stack: ExitStack):
     """A raster, or a view of it on a grid of metres, and what was done to it in words."""
     _check_raster(src, name)
+    for area in study.areas:
+        _check_cover(area, CRS(src.crs), src.transform.a, [src.bounds], name)
     crs, side, why = raster_grid(study, src)
     name = public(name) if "://" in name else Path(name).name
     if not why:
         return src, f"{name}, cut to the areas"
-    for area in study.areas:
-        _check_cover(area, CRS(src.crs), src.transform.a, [src.bounds], name)
     west, south, east, north = shapely.total_bounds([a.outline(crs.to_wkt()) for a in study.areas])
     left, top = (math.floor(west / side) - 1) * side, (math.ceil(north / side) + 1) * side
     cols, rows = math.ceil((east - left) / side) + 1, math.ceil((top - south) / side) + 1

@@ -126,6 +126,14 @@ def test_feet_are_brought_to_metres(tmp_path):
         assert (src.crs.to_epsg(), src.res) == (32618, (10, 10))
 
 
+def test_a_raster_of_another_part_of_the_earth_does_not_cover_the_area(tmp_path):
+    home = area(-61, -34)
+    write(tmp_path / "mine.tif", np.ones((50, 50), np.uint8), "EPSG:32655", 500_000, 4_000_000, 10)
+    study = study_of(home, kind="raster", path=str(tmp_path / "mine.tif"))
+    with pytest.raises(CatalogueError, match=r"mine\.tif does not cover area 'home': 100% of the area"):
+        find_labels(study, 2021, tmp_path / "cache", progress=False)
+
+
 def test_labels_put_together_by_hand_on_a_distorted_grid_are_refused(tmp_path):
     home = area(10, 60)
     west, _, _, north = home.outline("EPSG:3857").bounds
