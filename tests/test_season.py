@@ -174,6 +174,7 @@ def test_a_table_of_another_season_is_refused_and_says_what_to_do(place):
         with pytest.raises(samples.SampleError, match="Ingest the table again with this season"):
             samples.Loader(folder / "pixels", study.replace(season=season), None)
     samples.Loader(folder / "pixels", study.replace(season=Season(60, 30, 305, 340)), None)
+    samples.Loader(folder / "pixels", study.replace(season=Season(120, 30, 305, 340)), None, start=330)
 
 
 def test_a_year_without_scenes_of_its_season_is_named(place, tmp_path):

@@ -148,7 +148,8 @@ def _source(source, area, year, study: Study, starts: list[int], labels):
     if isinstance(source, Study):
         raise MapError("Give the study's scenes: source=catalogue.find_scenes(study, …), study=study.")
     try:
-        Rows.of(source).check_season(study.season)
+        for start in starts:
+            Rows.of(source).check_season(study.season, start)
     except SampleError as error:
         raise MapError(str(error)) from None
     return sources.of_table(source, area.key if isinstance(area, Area) else area, year, study)

@@ -112,7 +112,7 @@ class Loader:
         self.shuffle = random if shuffle is None else shuffle
         self._check()
         rows = Rows.of(source)
-        rows.check_season(study.season)
+        rows.check_season(study.season, None if random else start)
         self.channels = Channels.of(study)
         _check_bands(rows, study)
         check_channels(self.channels, len(study.table_bands), scaler)

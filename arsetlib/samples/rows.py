@@ -56,8 +56,12 @@ class Rows:
         """Bands, grid and study of the table."""
         return pixels.Meta.of(self.source)
 
-    def check_season(self, season: Season) -> None:
-        """Refuse a table whose rows end where the windows of a season do not.
+    def check_season(self, season: Season, start: int | None = None) -> None:
+        """Refuse a table whose rows end before the windows of a season do.
+
+        Args:
+            season: Where windows start, and how long they are.
+            start: The one day of the year on which windows start; None where it is any of the season's.
 
         Raises:
             SampleError: The season runs on over New Year, and the table was ingested for another one.
@@ -66,11 +70,13 @@ class Rows:
         if "chunk" not in extra or not (season.over_new_year or "days" in extra):
             return  # not ingested by us, or both keep to the calendar year
         first, last = extra.get("days", (1, 365))
-        if season.first_day < first or season.end_day > last:
+        low, high = (season.first_day, season.last_day) if start is None else (start, start)
+        high += season.window_days - 1
+        if low < first or high > last:
             raise SampleError(
-                f"The windows of the season go from day {season.first_day} to day {season.end_day} of a year, and the "
-                f"rows of {self.name!r} hold images of the days {first} to {last}. "
-                "Ingest the table again with this season; day 366 and later are of the next calendar year."
+                f"The windows go from day {low} to day {high} of a year, and the rows of {self.name!r} hold images of "
+                f"the days {first} to {last}. Ingest the table again with this season; day 366 and later are of the "
+                "next calendar year."
             )
 
     def pick(self, chosen: np.ndarray, name: str | None = None) -> Rows:
