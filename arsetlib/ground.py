@@ -25,7 +25,7 @@ _GEOD = Geod(ellps="WGS84")
 
 
 class GridError(ValueError):
-    """Metres of a coordinate system are no metres on the ground at the study's areas."""
+    """Metres of a coordinate system are not metres on the ground at the study's areas."""
 
 
 def utm_zone(areas: Iterable[Area]) -> CRS:
@@ -82,7 +82,7 @@ def metres_per_unit(area: Area) -> float:
 
 
 def fault(crs: CRS, areas: Iterable[Area]) -> str:
-    """Why metres of a CRS are no metres on the ground at some areas; empty where they are.
+    """Why metres of a CRS are not metres on the ground at some areas; empty where they are.
 
     Args:
         crs: Of a label grid.
@@ -108,7 +108,7 @@ def fault(crs: CRS, areas: Iterable[Area]) -> str:
 
 
 def check(crs: CRS, areas: Iterable[Area], what: str) -> None:
-    """Refuse a CRS for a label grid where its metres are no metres on the ground.
+    """Refuse a CRS for a label grid where its metres are not metres on the ground.
 
     Args:
         crs: Of the grid.
@@ -131,7 +131,7 @@ def grid_crs(crs: str | None, areas: Iterable[Area]) -> tuple[CRS, str]:
         areas: Of the study.
 
     Raises:
-        GridError: Its metres are no metres on the ground, or the areas are too far apart for one UTM zone.
+        GridError: Its metres are not metres on the ground, or the areas are too far apart for one UTM zone.
     """
     areas = list(areas)
     if crs is not None and not CRS(crs).is_geographic:

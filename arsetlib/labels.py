@@ -178,7 +178,7 @@ def raster_grid(study: Study, src) -> tuple[CRS, float, str]:
     """CRS and side of pixels (m) of the label grid of a raster, and why it is another than its own; else empty.
 
     Raises:
-        GridError: Its metres are none on the ground, and so are those of [labels] crs.
+        GridError: Its metres are not metres on the ground, nor are those of [labels] crs.
     """
     own = CRS(src.crs)
     reason = ground.fault(own, study.areas)

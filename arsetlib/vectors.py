@@ -225,7 +225,7 @@ def _check_degrees(found: Fields, own: CRS, place: str) -> None:
     lat_first = max(-west[off].min(), east[off].max()) <= 90 and max(-south[off].min(), north[off].max()) <= 360
     raise CatalogueError(
         f"{place} says that it is in {found.crs}, which has degrees, and row {found.rows[i]} has the coordinates "
-        f"({west[i]:g}, {south[i]:g}), which are none (longitude, latitude). "
+        f"({west[i]:g}, {south[i]:g}), which are not longitude and latitude. "
         + (
             SWAPPED
             if lat_first

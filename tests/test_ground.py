@@ -42,7 +42,7 @@ def write(path, codes, crs, left, top, dx, dy=None):
         ("EPSG:4978", 10, 60, "not a projected CRS"),
     ],
 )
-def test_a_crs_whose_metres_are_none_on_the_ground_is_named_with_the_reason(crs, lon, lat, says):
+def test_a_crs_whose_metres_are_not_metres_on_the_ground_is_named_with_the_reason(crs, lon, lat, says):
     home = area(lon, lat)
     with pytest.raises(ground.GridError, match=f"{says}.*Take the UTM zone of the areas, 'EPSG:32"):
         ground.check(CRS(crs), [home], "This")

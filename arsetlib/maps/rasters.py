@@ -101,7 +101,7 @@ def class_areas(labels, areas, legend=None):
         hectares, share (of the area, 0-1).
 
     Raises:
-        GridError: Metres of the labels' grid are no metres on the ground, so areas would be wrong.
+        GridError: Metres of the labels' grid are not metres on the ground, so areas would be wrong.
 
     Lab: part1_build_dataset.
     """

@@ -378,7 +378,7 @@ def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Gr
         labels: A label raster whose grid to take.
 
     Raises:
-        MapError: Metres of the grid are no metres on the ground at the area.
+        MapError: Metres of the grid are not metres on the ground at the area.
     """
     try:
         grid = _grid_of(study, area, labels)

@@ -34,7 +34,7 @@ RULES: dict[str, str] = {
     "num_images": "num_images is at least 0",
     "lengths": "day, scl and bands hold num_images observations",
     "day_order": "days ascend strictly: one image a day",
-    "day_year": "days lie in the row's year",
+    "day_year": "days lie in the row's year, or in the season that starts in it",
     "scl": "scene classes are 0 to 11",
     "bands": f"values are at most {MAX_DN}, and every image has a value in some band",
     "finite": "x, y, lon and lat are finite and on Earth",
