@@ -137,7 +137,8 @@ def test_a_raster_of_another_part_of_the_earth_does_not_cover_the_area(tmp_path)
 def test_labels_put_together_by_hand_on_a_distorted_grid_are_refused(tmp_path):
     home = area(10, 60)
     west, _, _, north = home.outline("EPSG:3857").bounds
-    write(tmp_path / "mine.tif", np.ones((800, 800), np.uint8), "EPSG:3857", west // 20 * 20 - 100, north // 20 * 20 + 100, 20)
+    left, top = west // 20 * 20 - 100, north // 20 * 20 + 100
+    write(tmp_path / "mine.tif", np.ones((800, 800), np.uint8), "EPSG:3857", left, top, 20)
     by_hand = Labels(2021, tmp_path / "mine.tif", None, "", False)
     with pytest.raises(ground.GridError, match="ha on the ground"):
         maps.class_areas(by_hand, [home])
