@@ -10,6 +10,7 @@ Computer ``usda-cdl``, CropScape (https://nassgeodata.gmu.edu/CropScape/). Lab: 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import hashlib
@@ -19,6 +20,7 @@ import os
 import re
 import shutil
 import stat
+import warnings
 import zipfile
 import zlib
 from contextlib import ExitStack
@@ -37,7 +39,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from shapely.geometry import box, mapping
 
-from arsetlib import ground, vectors, web
+from arsetlib import checksums, ground, vectors, web
 from arsetlib.study import CDL_10_M, Area, Study
 from arsetlib.web import CatalogueError, public, redact
 
@@ -140,12 +142,21 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
             path, sure = cache / f"{stem}.tif", cache / f"{stem}_confidence.tif"
             if not path.exists():
                 _make(study, year, place, path, sure, progress)
+                for made in filter(Path.exists, (path, sure)):
+                    web.save(checksums.of(made), checksums.listed([made]).encode())
             sure = sure if sure.exists() else None
-        _check(path, study, year)
+        for one in filter(None, (path, sure)):
+            try:
+                checksums.check_beside(one)
+            except checksums.ChecksumError as error:
+                raise CatalogueError(f"The labels of {year} cannot be used: {error}.") from None
+        with _readable(path):
+            _check(path, study, year)
     except ground.GridError as error:
         raise CatalogueError(str(error)) from None
     if sure:
-        _check_same_grid(sure, path)
+        with _readable(sure):
+            _check_same_grid(sure, path)
     elif study.min_confidence:
         raise CatalogueError(
             f"The study asks for a confidence of at least {study.min_confidence}, and the labels of {year} "
@@ -163,14 +174,27 @@ def _about(path: Path) -> dict:
         return json.loads(src.tags().get(TAG, "{}"))
 
 
+@contextlib.contextmanager
+def _readable(path: Path):
+    """Name the file where GDAL fails within it: cut short, or damaged."""
+    try:
+        with warnings.catch_warnings():  # that it lacks a grid is said by the checks, with the file's name
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            yield
+    except rasterio.errors.RasterioError as error:
+        raise CatalogueError(
+            f"{path} is damaged or cut short: {error.__cause__ or error}. Fetch or make this file again."
+        ) from None
+
+
 def _must_be_made(path: Path, study: Study) -> bool:
     """Whether a label raster cannot be used where it lies; what is no raster is refused later."""
     try:
-        with rasterio.open(path) as src:
+        with _readable(path), rasterio.open(path) as src:
             return src.nodata not in (None, 0) or (
                 src.crs is not None and bool(ground.fault(CRS(src.crs), study.areas)) and src.count == 1
             )
-    except rasterio.errors.RasterioIOError:
+    except CatalogueError:
         return False
 
 
