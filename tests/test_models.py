@@ -132,6 +132,13 @@ def test_parameters_and_needs_of_the_registry_are_those_of_the_model(name):
     assert (model.outputs[0].shape, model.outputs[0].dtype) == ((None, 7), "float32")
 
 
+def test_layer_table_sums_to_the_parameters_of_the_model():
+    model = models.build("toy", steps=20, bands=12, classes=6)
+    table = models.layer_table(model)
+    assert table["parameters"].sum() == model.count_params() == 349
+    assert table["output"].tolist()[-1] == "(6,)"
+
+
 def test_describe_lists_each_model():
     table = models.describe()
     assert list(table.index) == models.names()
