@@ -444,8 +444,8 @@ class Reader:
         hint = "The disk or the server must mend this file"
         if href.startswith("s3://") and _answered(error) in ("401", "403"):
             hint = (
-                "The bucket wants keys: set the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (where "
-                "the requester pays, as in sentinel-s2-l2a, you are charged), or take a catalogue with http links"
+                "The bucket wants keys: set the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
+                "(where the requester pays, as in sentinel-s2-l2a, you pay), or take a catalogue with http links"
             )
         elif _answered(error) in ("401", "403"):
             hint = "The link may have expired: find the scenes again, which renews it"

@@ -24,9 +24,10 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
-from pystac.errors import STACError, STACTypeError
+from pystac.errors import STACError
 from pystac_client import Client
 from pystac_client.conformance import ConformanceClasses
+from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
@@ -428,6 +429,12 @@ class _PatientIO(StacApiIO):
         return url, body
 
 
+_NO_API = (
+    APIError, ClientTypeError, STACError, PystacClientWarning, AttributeError, KeyError, TypeError, ValueError,
+    NotImplementedError, RecursionError,
+)  # fmt: skip  # what pystac and pystac-client raise where an answer is not what the standard says
+
+
 def search(url: str, collection: str, area: dict, when: str, leave_out: tuple[str, ...] = ()) -> Iterator[dict]:
     """Items of a STAC API, page after page.
 
@@ -465,16 +472,7 @@ def search(url: str, collection: str, area: dict, when: str, leave_out: tuple[st
                     "link leads on. Report it to the service, or use a static item list."
                 )
             yield from features
-    except (
-        APIError,
-        STACError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        NotImplementedError,
-        RecursionError,
-    ) as error:
+    except _NO_API as error:
         raise _no_root(url, error) from None
     if given < matched:
         raise CatalogueError(
@@ -483,20 +481,20 @@ def search(url: str, collection: str, area: dict, when: str, leave_out: tuple[st
 
 
 def _search(url: str, collection: str, area: dict, when: str, leave_out: tuple[str, ...]) -> Iterator[dict]:
+    fields = {"exclude": [f"assets.{name}" for name in leave_out]}
+    fields["include"] = ["id", "type", "collection", "geometry", "bbox", "properties", "assets"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PystacClientWarning)
         client = Client.open(url, stac_io=_PatientIO())
-    if not client.conforms_to(ConformanceClasses.ITEM_SEARCH) and client.get_single_link("search"):
-        client.add_conforms_to("ITEM_SEARCH")  # an old API, such as Earth Search v0, does not say what it can
-    fields = {"exclude": [f"assets.{name}" for name in leave_out]}
-    fields["include"] = ["id", "type", "collection", "geometry", "bbox", "properties", "assets"]
-    found = client.search(
-        collections=[collection],
-        intersects=area,
-        datetime=when,
-        limit=PAGE,
-        fields=fields if client.conforms_to(ConformanceClasses.FIELDS) else None,
-    )
+        if not client.conforms_to(ConformanceClasses.ITEM_SEARCH) and client.get_single_link("search"):
+            client.add_conforms_to("ITEM_SEARCH")  # an old API, such as Earth Search v0, does not say what it can
+        found = client.search(
+            collections=[collection],
+            intersects=area,
+            datetime=when,
+            limit=PAGE,
+            fields=fields if client.conforms_to(ConformanceClasses.FIELDS) else None,
+        )
     return found.pages_as_dicts()
 
 
@@ -504,7 +502,7 @@ def _no_root(url: str, error: Exception) -> CatalogueError:
     """What a URL is that does not answer as the root of an API, and what to write instead."""
     why = f"{type(error).__name__}: {' '.join(redact(error).split())[:200]}"
     remedy = "The URL in [scenes] must be the root of a STAC API, or end in .json for a static catalogue."
-    if isinstance(error, (STACTypeError, NotImplementedError, TypeError, KeyError, ValueError)):
+    if not isinstance(error, APIError):
         try:
             there = ask_json(url)
         except CatalogueError:
