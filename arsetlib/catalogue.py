@@ -192,9 +192,9 @@ def find_scenes(
         return saved
     found, dropped = _candidates(study, years, chosen, progress), {}
     kept, days = _filter(found, study, years, chosen, leave_out, dropped)
-    scenes = Scenes(_scenes(kept, days, study.bands), dropped, query)
+    items = _scenes(kept, days, study.bands)
+    scenes = Scenes(items, dropped, query, _notes(study, years, kept, items))
     _each_area_has_scenes(kept, days, chosen, years, scenes)
-    scenes = Scenes(scenes.items, dropped, query, _notes(study, years, kept, scenes))
     if path:
         scenes.save(path)
     if progress:
@@ -257,8 +257,14 @@ def _static(study: Study) -> str | None:
     url = study.scenes.url
     if url.lower().startswith("file://"):
         url = unquote(urlsplit(url).path)
-    place = url if is_url(url) else study.resolve(url)
-    return place if not is_url(place) or urlsplit(place).path.endswith((".json", ".geojson")) else None
+    if not is_url(url):
+        return study.resolve(url)
+    if not host(url) or urlsplit(url).scheme not in ("http", "https"):
+        raise CatalogueError(
+            f"[scenes] url = {safe_href(url)!r} is no address that scenes can come from. Write one that begins with "
+            "https:// or http://, or the path of a file."
+        )
+    return url if urlsplit(url).path.endswith((".json", ".geojson")) else None
 
 
 def _search(study: Study, years, areas: list[Area]) -> Iterator[Item]:
@@ -326,7 +332,9 @@ def _link(base: str, link, wanted: tuple[str, ...]) -> str | None:
             f"{safe_href(base)} has a link {link['rel']!r} whose href is {href!r}; expected an address."
         )
     if is_url(base) or is_url(href):
-        target = urljoin(base, href) if is_url(base) else href
+        target = urljoin(base, href) if is_url(base) and not is_url(href) else href
+        if not host(target) and not target.lower().startswith("file://"):
+            raise CatalogueError(f"{safe_href(base)} links to {safe_href(target)!r}, which is no address.")
         if not is_url(base) and urlsplit(target).scheme == "file":
             return unquote(urlsplit(target).path)
         if urlsplit(target).scheme not in ("http", "https"):
@@ -551,7 +559,8 @@ def _each_area_has_scenes(items: list[Item], days: list[int], areas: list[Area],
             west, south, east, north = (round(v, 2) for v in outline.bounds)
             raise CatalogueError(
                 f"Area {area.key!r} (longitude {west} to {east}, latitude {south} to {north}) has no scene in {empty}. "
-                f"{scenes} Check its bounds and crs, the years and the collection, or loosen max_cloud and min_valid."
+                f"{' '.join(str(scenes).splitlines())} Check its bounds and crs, the years and the collection, "
+                "or loosen max_cloud and min_valid."
             )
 
 
@@ -564,7 +573,7 @@ GAPS = {  # Earth Search's issues 65 and 70: years of which a collection lacks m
 WHOLE = ("dataspace.copernicus.eu", "planetarycomputer.microsoft.com")  # other services, same collection id
 
 
-def _notes(study: Study, years, items: list[Item], scenes: Scenes) -> tuple[str, ...]:
+def _notes(study: Study, years, items: list[Item], scenes: tuple[Scene, ...]) -> tuple[str, ...]:
     notes = [] if _static(study) or host(study.scenes.url).endswith(WHOLE) else _gaps(study, years, scenes)
     repaired = [i.id for i in items if i.repaired]
     if repaired:
@@ -580,7 +589,7 @@ def _notes(study: Study, years, items: list[Item], scenes: Scenes) -> tuple[str,
     return tuple(notes)
 
 
-def _gaps(study: Study, years, scenes: Scenes) -> list[str]:
+def _gaps(study: Study, years, scenes: tuple[Scene, ...]) -> list[str]:
     found = Counter(s.year for s in scenes)
     notes = []
     for year in years:

@@ -332,6 +332,8 @@ class Item:
             Unusable: The band is missing, its link needs credentials or may not be followed from here.
         """
         href = self.asset(name)["href"].strip()
+        if is_url(href) and not href.lower().startswith("file://") and not host(href):
+            raise Unusable(f"links {name!r} to {public(href)!r}, which is no address")
         local = not is_url(self.base)
         if local and href.lower().startswith("file://"):
             href = unquote(urlsplit(href).path)

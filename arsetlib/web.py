@@ -32,6 +32,7 @@ from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
 from tqdm.auto import tqdm
+from urllib3.exceptions import LocationParseError
 
 from arsetlib.links import host, public, redact
 
@@ -229,7 +230,7 @@ def ask(
             ) from None
         except _PASSING as error:
             trouble = _silence(error)
-        except requests.RequestException as error:
+        except (requests.RequestException, LocationParseError) as error:
             raise CatalogueError(f"{public(url)} cannot be asked: {redact(error)}.") from None
         else:
             if answer.status < 400:
@@ -569,7 +570,7 @@ def download(url: str, target: Path, md5: str | None = None, progress: bool = Tr
             trouble = f"less than {SLOWEST} bytes a second for {PATIENCE.read:g} s"
         except _PASSING as error:
             trouble = _silence(error)
-        except requests.RequestException as error:
+        except (requests.RequestException, LocationParseError) as error:
             raise CatalogueError(f"{public(url)} cannot be fetched: {redact(error)}.") from None
         except OSError as error:
             raise _unwritable(part, error) from None

@@ -604,6 +604,20 @@ def test_a_page_that_is_none_is_one_clear_error(page):
             find_scenes(study_of(server.url), progress=False)
 
 
+@pytest.mark.parametrize("url", ["https://[x", "https://u:p@[::1/x.json", "http://", "http://a..b/", "s3://b/x.json"])
+def test_an_address_that_is_none_is_named(url):
+    with pytest.raises(CatalogueError, match=r"is no address that scenes can come from|cannot be asked"):
+        find_scenes(study_of(url), progress=False)
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path):
+    with pytest.raises(CatalogueError, match=r"links 'red' to 'http://\[bad', which is no address"):
+        found(tmp_path, [item(links={"red": {"href": "http://[bad"}})])
+    (tmp_path / "c.json").write_text(json.dumps({"type": "Catalog", "links": [{"rel": "item", "href": "https://[x"}]}))
+    with pytest.raises(CatalogueError, match=r"links to 'https://\[x', which is no address"):
+        find_scenes(study_of(tmp_path / "c.json"), progress=False)
+
+
 # -- collections by year
 
 TOML = Path(__file__).resolve().parents[1] / "arsetlib" / "studies" / "mississippi_delta.toml"
