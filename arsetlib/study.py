@@ -78,7 +78,7 @@ class Area:
         dense = np.asarray(segmentize(whole, step).exterior.coords)
         x, y = Transformer.from_crs(self.crs, crs, always_xy=True).transform(dense[:, 0], dense[:, 1])
         outline = Polygon(np.column_stack([x, y]))
-        return across_180(outline) if CRS(crs).is_geographic else outline
+        return across_180(outline) if CRS(crs).is_geographic and np.isfinite(x).all() else outline
 
 
 def across_180(ground: Geometry) -> Polygon | MultiPolygon:
@@ -466,7 +466,8 @@ class _Reader:
         if not isinstance(raw, dict):
             self.fail(f"{where} must be a table such as 2019 = 'sentinel-2-l2a', got {raw!r}")
         for year, collection in raw.items():
-            if not re.fullmatch(r"[0-9]{4}", year) or int(year) not in years:
+            # Scenes of a season over New Year are of the year after its label year, too.
+            if not re.fullmatch(r"[0-9]{4}", year) or not {int(year), int(year) - 1} & set(years):
                 self.fail(f"{where} names {year!r}, which [study] years does not have ({list(years)})")
             if not isinstance(collection, str) or not collection.strip():
                 self.fail(f"{where} {year} must be the id of a collection, got {collection!r}")

@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
 from pystac.errors import STACError
@@ -86,6 +86,7 @@ PAGE, SMALLEST_PAGE = 100, 10  # items; Earth Search answers 500 or 502 above ab
 LARGEST = 128 << 20  # bytes of one answer, unpacked; a page of 100 items has about 3 MB
 LARGEST_FILE = 50 << 30  # bytes of a download; the largest that is known, CDL at 10 m, has about 10 GB
 SLOWEST = 1000  # bytes a second that a download must bring
+REDIRECTS = 10
 MOST_PAGES = 2000  # of one search
 REPEATED_PAGES = 3  # pages in a row without a new item: the service goes in a circle
 BLOB_HOST = ".blob.core.windows.net"
@@ -274,14 +275,7 @@ def parse_json(content: bytes):
 
 def _answer(stop: threading.Event, method: str, url: str, body, headers) -> Answer:
     """Ask once. The body is read in small pieces, so that a bomb is noticed before it is unpacked."""
-    with _session.request(
-        method,
-        url,
-        json=body,
-        headers={"Accept-Encoding": "gzip, deflate", **(headers or {})},
-        timeout=(PATIENCE.connect, PATIENCE.read),
-        stream=True,
-    ) as answer:
+    with _open(method, url, body, {"Accept-Encoding": "gzip, deflate", **(headers or {})}) as answer:
         packed = answer.headers.get("Content-Encoding", "identity").strip().lower()
         if packed not in ("", "identity", "gzip", "x-gzip", "deflate"):
             raise CatalogueError(
@@ -301,6 +295,28 @@ def _answer(stop: threading.Event, method: str, url: str, body, headers) -> Answ
         if declared.isdecimal() and method != "HEAD" and answer.raw.tell() < int(declared):
             raise requests.exceptions.ChunkedEncodingError("incomplete")
         return Answer(answer.status_code, answer.reason or "", answer.headers, bytes(content))
+
+
+def _open(method: str, url: str, body, headers: dict) -> requests.Response:
+    """Headers of an answer; its body is still to be read. Redirects are followed here, for requests reads their bodies
+    whole."""
+    for _ in range(REDIRECTS):
+        answer = _session.request(
+            method,
+            url,
+            json=body,
+            headers=headers,
+            timeout=(PATIENCE.connect, PATIENCE.read),
+            stream=True,
+            allow_redirects=False,
+        )
+        if not answer.is_redirect:
+            return answer
+        answer.close()
+        url = urljoin(url, answer.headers["Location"])
+        if answer.status_code not in (307, 308):
+            method, body = "GET", None
+    raise requests.TooManyRedirects(f"more than {REDIRECTS} redirects")
 
 
 def _within(seconds: float, work: Callable, *arguments):
@@ -618,9 +634,7 @@ def _watched(part: Path, *arguments) -> Answer | None:
 
 
 def _fetch(stop: threading.Event, part: Path, url: str, mark: Path, target: Path, progress: bool) -> Answer | None:
-    with _session.get(
-        url, headers=_resume(part, mark), stream=True, timeout=(PATIENCE.connect, PATIENCE.read)
-    ) as answer:
+    with _open("GET", url, None, _resume(part, mark)) as answer:
         if not answer.ok:
             start = next(answer.iter_content(1 << 10), b"")
             return Answer(answer.status_code, answer.reason or "", answer.headers, start)

@@ -56,6 +56,22 @@ def test_an_answer_has_an_upper_bound_also_unpacked(server, monkeypatch, content
         find_scenes(study_of(server.url + "/items.json"), progress=False)
 
 
+def test_redirects_are_followed_and_their_bodies_left_alone(server, monkeypatch):
+    monkeypatch.setattr(web, "LARGEST", 1 << 20)
+    there = {"type": "FeatureCollection", "features": many(3)}
+    server.put("/new.json", there)
+    for code in (301, 302, 307, 308):
+        packed = {"Location": "new.json", "Content-Encoding": "gzip"}
+        server.put("/items.json", lambda request, code=code: (code, bomb(40)), headers=packed)
+        assert len(find_scenes(study_of(server.url + "/items.json"), progress=False)) == 3
+    server.put("/items.json", lambda request: (302, b""), headers={"Location": "items.json"})
+    with pytest.raises(CatalogueError, match="more than 10 redirects"):
+        find_scenes(study_of(server.url + "/items.json"), progress=False)
+    server.put("/items.json", lambda request: (302, b""), headers={"Location": "file:///etc/passwd"})
+    with pytest.raises(CatalogueError, match="cannot be asked"):
+        find_scenes(study_of(server.url + "/items.json"), progress=False)
+
+
 def test_a_packed_answer_is_read(server):
     there = json.dumps({"type": "FeatureCollection", "features": many(3)}).encode()
     server.put("/items.json", gzip.compress(there), headers={"Content-Encoding": "gzip"})
