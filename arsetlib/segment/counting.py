@@ -336,7 +336,7 @@ def _named(masks) -> tuple[dict, tiles.Classes | None]:
     if not isinstance(masks, str | Path):
         return _several(masks)
     folder = Path(masks)
-    card = files.card(folder)
+    card = files.card(folder) if folder.is_dir() else {}
     if not card and folder.is_dir() and _is_labelled(folder):
         return _several(tiles.captures(folder))
     classes = None

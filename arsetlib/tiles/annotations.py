@@ -18,6 +18,7 @@ import numpy as np
 from arsetlib.tiles.classes import FILE, Classes, TileError
 
 LARGEST_JSON = 512 * 2**20  # bytes
+AREAS = ("polygon", "rectangle", "rotation", "circle")  # of LabelMe and tools that write its files
 FIRST_PIXEL = 1.0  # an outline no larger than this lies in one pixel: its coordinates are shares of the image
 
 
@@ -119,15 +120,15 @@ def labelme_mask(path: Path, shape: tuple[int, int], classes: Classes, image: st
         if kind == "mask":
             _paste(mask, value, one, where)
             continue
-        points = points_of(points, where)
+        points = np.empty((0, 2)) if kind not in AREAS else points_of(points, where)
         if kind == "circle" and len(points) == 2:
             points = _circle(*points)
         elif kind == "rectangle" and len(points) == 2:
             (x0, y0), (x1, y1) = points
             points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-        elif kind not in ("polygon", "rectangle", "rotation") or len(points) < 3:
+        elif kind not in AREAS or kind == "circle" or len(points) < 3:
             raise TileError(
-                f"{where} is a {kind} of {len(points)} points, which has no area. Expected polygons of three points or "
+                f"{where} is a {kind} of {len(one.get('points') or ())} point(s), which has no area. Expected polygons of three points or "
                 "more, rectangles, circles or masks. Draw it again."
             )
         fill(mask, value, checked(points, shape, where))

@@ -81,10 +81,16 @@ def mask(rows, shape, classes: Classes) -> np.ndarray:
 
 def is_voc(path: Path) -> bool:
     """Whether an XML file is one of Pascal VOC, by its root."""
+    return not why_not(path)
+
+
+def why_not(path: Path) -> str:
+    """Why an XML file is none of Pascal VOC; empty where it is one."""
     try:
-        return _root(path).tag == "annotation"
-    except TileError:
-        return False
+        tag = _root(path).tag
+    except TileError as problem:
+        return str(problem)
+    return "" if tag == "annotation" else f"{path} has the root {tag!r}, expected 'annotation' of Pascal VOC."
 
 
 def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None = None) -> list:
@@ -157,11 +163,11 @@ def _is_number(text) -> bool:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a CSV file has the columns of DeepForest's boxes."""
+    """Whether a CSV file has DeepForest's column of images."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            return {"image_path", "xmin"} <= {name.strip() for name in next(csv.reader(file), [])}
-    except (OSError, csv.Error):
+            return "image_path" in file.readline(10_000)
+    except OSError:
         return False
 
 
@@ -214,6 +220,6 @@ def rows_of(path: Path, image: str, shape: tuple[int, int], classes: Classes) ->
         where, texts = f"{path}, line {line}", [row[name] for name in CORNERS]
         if all(t in ("", "0", "0.0") for t in texts):
             continue
-        value = annotations.class_of(row["label"], classes, f"{where}: the label")
+        value = annotations.class_of(row["label"], classes, f"{where} has the label")
         rows.append((where, value, checked(_numbers(texts, where), shape, where)))
     return rows

@@ -388,6 +388,11 @@ def _with_images(folder, listed, layout):
         file = annotations.inside(folder, name, path)
         if not file.is_file() and (folder / "images").is_dir():
             file = annotations.inside(folder / "images", name, path)
+        if not file.is_file():  # some tools write the folders of their server
+            base = Path(str(name).replace("\\", "/")).name
+            file = next(
+                (p for p in ((folder / base).resolve(), (folder / "images" / base).resolve()) if p.is_file()), file
+            )
         if file in seen:
             where = "twice" if seen[file] == path else f"as {seen[file]} does"
             raise TileError(f"{path} lists the image {name!r} {where}. Keep one of them.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib.tiles import pictures
+from arsetlib.tiles import box_files, pictures
 from arsetlib.tiles.annotations import kind_of, read_json
 from arsetlib.tiles.classes import FILE, IGNORE, Classes, TileError
 from arsetlib.tiles.layouts import boxes, captures, orphans, read
@@ -155,9 +155,10 @@ def check(
         what = f"{len(bare)} of {labelled} images have no outline: all their pixels are {classes.keys[0]} ({names})."
         notes.append((str(folder), what))
     if ellipses:
-        what = f"{ellipses} boxes were filled as ellipses, an approximation ({FILE}: boxes = 'ellipse')."
+        what = f"{ellipses} box(es) were filled as ellipses, an approximation ({FILE}: boxes = 'ellipse')."
         notes.append((str(folder), what))
-    if absent := [key for key, n in share.items() if not n]:
+    nothing = any(file == str(folder) for file, _ in problems)
+    if (absent := [key for key, n in share.items() if not n]) and not nothing:
         notes.append((str(folder), _never(absent, share, layout)))
     ignored = float(counts[IGNORE] / counts.sum()) if counts.any() else 0.0
     return Report(folder, layout, len(found), labelled, share, problems, _simulated(folder), notes, ignored)
@@ -176,9 +177,10 @@ def _never(absent, share, layout) -> str:
 def _beside(capture) -> str:
     """What lies beside an image in place of a mask."""
     file = capture.image.with_suffix(".json")
-    if not file.is_file() or kind_of(file) in ("labelme", "coco"):
-        return ""
-    return f" {file.name} beside it is {kind_of(file)}, not of LabelMe or COCO."
+    if file.is_file() and kind_of(file) not in ("labelme", "coco"):
+        return f" {file.name} beside it is {kind_of(file)}, not of LabelMe or COCO."
+    file = capture.image.with_suffix(".xml")
+    return f" {box_files.why_not(file)}" if file.is_file() else ""
 
 
 def _simulated(folder: Path) -> bool:
