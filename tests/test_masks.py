@@ -155,14 +155,13 @@ def test_a_mask_saved_with_losses_is_refused(tmp_path, rgb, truth):
 
 def test_colours_of_16_bits_are_refused_since_their_low_half_would_be_lost(tmp_path, rgb, truth):
     rasterio = pytest.importorskip("rasterio")
-    (tmp_path / "images").mkdir()
-    (tmp_path / "masks").mkdir()
-    saved(rgb, tmp_path / "images" / "a.png")
+    place = folder(tmp_path, rgb, truth)
     shape = {"driver": "PNG", "width": SIDE, "height": SIDE, "count": 3, "dtype": "uint16"}
-    with rasterio.Env(), rasterio.MemoryFile() as memory, pytest.warns(rasterio.errors.NotGeoreferencedWarning):
-        with memory.open(**shape) as out:
-            out.write(np.repeat(truth[None], 3, axis=0).astype(np.uint16))
-        (tmp_path / "masks" / "a.png").write_bytes(memory.read())
+    with (
+        pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+        rasterio.open(place / "masks/a.png", "w", **shape) as out,
+    ):
+        out.write(np.repeat(truth[None], 3, axis=0).astype(np.uint16))
     assert "16 bits" in said(tmp_path)
 
 

@@ -128,8 +128,8 @@ def labelme_mask(path: Path, shape: tuple[int, int], classes: Classes, image: st
             points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
         elif kind not in AREAS or kind == "circle" or len(points) < 3:
             raise TileError(
-                f"{where} is a {kind} of {len(one.get('points') or ())} point(s), which has no area. Expected polygons of three points or "
-                "more, rectangles, circles or masks. Draw it again."
+                f"{where} is a {kind} of {len(one.get('points') or ())} point(s), which has no area. Expected polygons "
+                "of three points or more, rectangles, circles or masks. Draw it again."
             )
         fill(mask, value, checked(points, shape, where))
     return mask
