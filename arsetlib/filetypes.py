@@ -21,8 +21,8 @@ MARKS = (  # first bytes → what, and what to do
     (b"\x00\x05\x16\x07", "a file of macOS with attributes, not pixels", "Delete it."),
     (b"\x93NUMPY", "a NumPy array", "Save it as PNG."),
     (b"\x89HDF", "an HDF5 file", "Export the picture as PNG or TIFF."),
-    (b"\x89PNG", "a damaged PNG image", "Copy or export it again."),
-    (b"\xff\xd8\xff", "a damaged JPEG image", "Copy or export it again."),
+    (b"\x89PNG", "no picture that can be read, but a damaged PNG", "Copy or export it again."),
+    (b"\xff\xd8\xff", "no picture that can be read, but a damaged JPEG", "Copy or export it again."),
 )
 HEIF = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF"}
 

@@ -67,11 +67,12 @@ def read_valid(path: Path, channels: int) -> tuple[np.ndarray, np.ndarray | None
     """
     if path.suffix.lower() in (".tif", ".tiff"):
         image, valid = _raster(path, channels)
-    elif channels == 3 and _picture(path).mode in ("RGB", "RGBA", "P"):
+    elif channels == 3 and (mode := _picture(path).mode) in ("RGB", "RGBA", "P"):
         try:
             return pictures.read_valid(path)
         except tiles.TileError as problem:
-            raise SegmentError(str(problem)) from problem
+            bands = f"{path} has 4 bands, the model takes 3. " if mode == "RGBA" else ""
+            raise SegmentError(f"{bands}{problem}") from problem
     else:
         image, valid = np.asarray(_picture(path)), None
         image = image[:, :, None] if image.ndim == 2 else image
