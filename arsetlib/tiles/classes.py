@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import textfiles
+
 IGNORE = 255  # in a mask: counts for nothing
 FILE = "classes.toml"  # in a folder of images
 
@@ -69,7 +71,7 @@ class Classes:
             TileError: The file is not of this form.
         """
         try:
-            held = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+            held = tomllib.loads(textfiles.read_text(path))
             table = held["classes"]
             languages = {code for row in table.values() for code in row.get("name", {})}
             names = {
@@ -78,7 +80,7 @@ class Classes:
             return cls(tuple(table), tuple(row["colour"] for row in table.values()), names, held.get("boxes", "refuse"))
         except TileError as problem:
             raise TileError(f"{path}: {problem}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as problem:
+        except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as problem:
             raise TileError(
                 f"{path} is no file of classes ({problem}). Expected tables such as [classes.tree] with a colour "
                 "such as '#006633' each."
