@@ -10,11 +10,11 @@ import base64
 import binascii
 import functools
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 
+from arsetlib import textfiles
 from arsetlib.tiles.classes import FILE, Classes, TileError
 
 LARGEST_JSON = 512 * 2**20  # bytes
@@ -36,14 +36,17 @@ def read_json(path: Path) -> dict:
 
 def _json(path: Path):
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise TileError(f"{path} is larger than {LARGEST_JSON >> 20} MB. Split it by image.")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= LARGEST_JSON else b""
     except FileNotFoundError:
         raise TileError(f"{path} does not exist.") from None
     except OSError as problem:
         raise TileError(f"{path} cannot be opened ({problem.strerror}). See who may read it.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:
+    if size > LARGEST_JSON:
+        raise TileError(f"{path} is larger than {LARGEST_JSON >> 20} MB. Split it by image.")
+    try:
+        return textfiles.parse_json(data)
+    except ValueError as problem:
         raise TileError(f"{path} is no JSON that can be read ({problem}). Save it again.") from None
 
 

@@ -16,6 +16,7 @@ from xml.parsers import expat
 
 import numpy as np
 
+from arsetlib import textfiles
 from arsetlib.tiles import annotations
 from arsetlib.tiles.classes import FILE, Classes, TileError
 
@@ -183,9 +184,9 @@ def table(path: Path) -> dict[str, list[tuple[int, dict]]]:
 @functools.lru_cache(maxsize=16)
 def _table(path: Path, changed: int) -> dict:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise TileError(f"{path} cannot be read ({problem}). Save it as CSV in UTF-8.") from None
+        text = textfiles.read_text(path)
+    except (OSError, ValueError) as problem:
+        raise TileError(f"{path} cannot be read: {problem}. Save it as CSV in UTF-8.") from None
     try:
         reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
         missing = [name for name in COLUMNS if name not in [str(n).strip() for n in reader.fieldnames or []]]
