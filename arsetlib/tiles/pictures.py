@@ -65,6 +65,10 @@ def loaded(path: Path):
         told = {"format": picture.format, "bits": _bits(picture, path), "nodata": _nodata(picture)}
         if picture.getexif().get(ORIENTATION, 1) != 1:
             picture = ImageOps.exif_transpose(picture)
+        if getattr(picture, "fp", None) is not None:  # of several pictures: the file stays open
+            first = picture.copy()
+            picture.close()
+            picture = first
         picture.info |= told
         return picture
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
