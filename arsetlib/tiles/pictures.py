@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,25 +31,34 @@ def files_of(folder: Path) -> list[Path]:
     )
 
 
+@contextmanager
 def _opened(path: Path):
+    """A Pillow picture whose file is closed at the end, also that of several pictures, which Pillow keeps open."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        import PIL  # noqa: F401
     except ImportError:
         raise TileError("Pictures need Pillow: pip install 'arsetlib[images]'.") from None
+    with ExitStack() as stack:
+        picture = _identified(path, stack)
+        if picture.width * picture.height > MOST_PIXELS:
+            raise TileError(
+                f"{path} has {picture.width} × {picture.height} pixels, more than {MOST_PIXELS:,}. Cut it into parts "
+                "first."
+            )
+        yield picture
+
+
+def _identified(path: Path, stack: ExitStack):
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        picture = Image.open(path, formats=FORMATS)
+        return Image.open(stack.enter_context(path.open("rb")), formats=FORMATS)
     except (FileNotFoundError, IsADirectoryError, PermissionError, UnidentifiedImageError):
         raise TileError(f"{path} {filetypes.what_is(path)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TileError(f"{path} holds more than {MOST_PIXELS:,} pixels. Cut it into parts first.") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
         raise TileError(f"{path} is no picture that can be read ({problem}). Export it again.") from None
-    if picture.width * picture.height > MOST_PIXELS:
-        picture.close()
-        raise TileError(
-            f"{path} has {picture.width} × {picture.height} pixels, more than {MOST_PIXELS:,}. Cut it into parts first."
-        )
-    return picture
 
 
 def loaded(path: Path):
@@ -59,21 +69,16 @@ def loaded(path: Path):
     """
     from PIL import ImageOps
 
-    picture = _opened(path)
-    try:
-        picture.load()
-        told = {"format": picture.format, "bits": _bits(picture, path), "nodata": _nodata(picture)}
-        if picture.getexif().get(ORIENTATION, 1) != 1:
-            picture = ImageOps.exif_transpose(picture)
-        if getattr(picture, "fp", None) is not None:  # of several pictures: the file stays open
-            first = picture.copy()
-            picture.close()
-            picture = first
-        picture.info |= told
-        return picture
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
-        picture.close()
-        raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
+    with _opened(path) as picture:
+        try:
+            picture.load()
+            about = {"format": picture.format, "bits": _bits(picture, path), "nodata": _nodata(picture)}
+            turned = picture.getexif().get(ORIENTATION, 1) != 1
+            upright = ImageOps.exif_transpose(picture) if turned else picture.copy()
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
+            raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
+        upright.info |= about
+        return upright
 
 
 def _bits(picture, path: Path) -> int:
