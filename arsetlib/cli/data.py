@@ -38,7 +38,8 @@ def scenes(study: StudyName, year: Years = None, cache: Cache = Path("data"), as
     found = catalogue.find_scenes(loaded, cache=folder, progress=not as_json)
     days = {y: loaded.season.days(y) for y in loaded.years}
     per_year = {y: sum(1 for s in found if first <= s.day <= last) for y, (first, last) in days.items()}
-    report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "saved": str(folder)}
+    report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "notes": found.notes}
+    report["saved"] = str(folder)
     lines = [f"{len(found)} scenes for {loaded.title()}"]
     lines += [f"  {y}: {n}" for y, n in per_year.items()]
     lines += [f"  dropped, {reason.replace('_', ' ')}: {n}" for reason, n in found.dropped.items()]

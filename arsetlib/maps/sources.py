@@ -356,7 +356,7 @@ def of_scenes(
 
 def _years(scenes: Scenes, season: Season) -> list[int]:
     """The years of which there are scenes; of a season over New Year, those in which such a season starts."""
-    calendar = {int(s.datetime[:4]) for s in scenes}
+    calendar = {s.year for s in scenes}
     if not season.over_new_year:
         return sorted(calendar)
     if len(asked := scenes.query.get("years", ())) == 1:
