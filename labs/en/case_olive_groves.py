@@ -100,8 +100,9 @@ assert {c.name for c in found} <= set(poses)
 # %%
 from arsetlib import maps
 
-CLASSES = tiles.CLASSES
+CLASSES = tiles.Classes.of(here.folder)
 KEYS, TREE = CLASSES.keys, CLASSES.keys.index("tree")
+assert set(KEYS) == {"ground", "tree", "grass"}
 pair = {"capture": image, "mask": CLASSES.paint(mask)}
 fig = maps.panels(pair, classes=CLASSES, metres=metres, study=here)
 maps.show(fig, "A capture of the grove and its mask in the classes' colours")
@@ -534,6 +535,8 @@ recipe = {
     "learning_rate": 3e-3,
     "seed": 1,
     "progress": False,
+    "classes": KEYS,
+    "colours": CLASSES.colours,
     "notes": {"simulated": here.simulated},
 }
 
@@ -699,7 +702,7 @@ assert np.isclose((share * by_hand).sum(), confusion.frequency_weighted_iou)
 
 # %%
 young = np.diag([60, 5, 35]) * 1000  # pixels of ground, tree, grass
-young = evaluation.Confusion.from_counts(young, KEYS)
+young = evaluation.Confusion.from_counts(young, tiles.CLASSES.keys)
 compared = {
     "our network": confusion,
     "no tree, this capture": segment.treeless(confusion),
@@ -708,7 +711,10 @@ compared = {
 
 # %%
 table = pd.DataFrame(
-    [(n, c.accuracy, c.mean_iou, c.iou[TREE]) for n, c in compared.items()],
+    [
+        (n, c.accuracy, c.mean_iou, c.iou[c.keys.index("tree")])
+        for n, c in compared.items()
+    ],
     columns=["map", "pixel accuracy", "mean IoU", "tree IoU"],
 )
 maps.show(table, "Scores of a map without a single tree")
@@ -940,8 +946,10 @@ assert segment.instances(speck, radius).max() == 0
 # :::
 
 # %%
-single = [len(segment.count(p, metres_per_pixel=metres)) for p in mapped]
-trees = segment.count(out, flight=flight)
+single = [
+    len(segment.count(p, metres_per_pixel=metres, tree=TREE)) for p in mapped
+]
+trees = segment.count(out, flight=flight, tree=TREE)
 most_views = trees.trees["views"].max()
 print(f"sum over captures: {sum(single)}, each tree once: {len(trees)}")
 print(f"captures that show a tree: up to {most_views}")
@@ -954,7 +962,7 @@ assert sum(single) >= len(trees)
 # %%
 true_trees = here.folder / "trees.geojson"
 if not true_trees.exists():
-    true_trees = segment.count(found, flight=flight).trees
+    true_trees = segment.count(found, flight=flight, tree=TREE).trees
 score = trees.score(true_trees)
 print(f"true: {score['truth']}, count error {score['count_error']:+.1%}")
 print(f"precision {score['precision']:.2f}, recall {score['recall']:.2f}")
@@ -1007,7 +1015,7 @@ maps.show(fig, "Trees on the ground: found, missed, and found where none is")
 
 # %%
 new_ground = [out / f"{c.name}.png" for c in test]
-clean_trees = segment.count(new_ground, flight=flight)
+clean_trees = segment.count(new_ground, flight=flight, tree=TREE)
 counts = {"whole flight": trees, "test, new ground": clean_trees}
 summary = pd.DataFrame.from_dict(
     {n: c.summary() | c.score(true_trees) for n, c in counts.items()},
@@ -1047,7 +1055,8 @@ assert len(pd.read_csv(here.work / "trees.csv")) == len(trees)
 # network finds in few captures. It helps where false trees appear in one
 # capture only; a vote cannot remove those that all captures show.
 for agree in (0, 0.25, 0.5, 0.8):
-    voted = segment.count(out, flight=flight, agree=agree).score(true_trees)
+    voted = segment.count(out, flight=flight, tree=TREE, agree=agree)
+    voted = voted.score(true_trees)
     print(
         f"agree {agree}: {voted['trees']} trees, "
         f"precision {voted['precision']:.2f}, recall {voted['recall']:.2f}"
@@ -1065,7 +1074,7 @@ for agree in (0, 0.25, 0.5, 0.8):
 #
 # ## What if …
 #
-# - **… I have my own images?** Put them in `images/` and their masks in `masks/`, as class numbers, as colours from GIMP, as LabelMe or COCO; `arset tiles check FOLDER` names each pair that does not match. Then set `source` in section 1.
+# - **… I have my own images?** Put them in `images/` and their masks in `masks/`, as class numbers, as colours from GIMP, as LabelMe or COCO; `arset tiles check FOLDER` names each pair that does not match and each class that never occurs. Then set `source` in section 1.
 # - **… I have no `flight.json`?** This lab needs it; the library does not. Leave out captures so that none overlap, split by capture, and count with `metres_per_pixel=…`. Or take poses from the mosaic that a photogrammetry program makes.
 # - **… I have a graphics card?** Raise `alpha` to 1, take `size=384`, and train for the thesis's 100 epochs: `arset segment train` does so, and resumes after a stop. At 384 the thesis's trees gained most.
 # - **… I want the thesis's very models?** The extra `arsetlib[keras-segmentation]` installs its library, and `arsetlib.models.keras_segmentation` makes it run under Keras 3.
