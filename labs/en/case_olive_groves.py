@@ -422,9 +422,9 @@ shares = pd.Series(
     {f"{n}, {side_of.get(n, 'left out')}": 100 * s for n, s in seen.items()}
 )
 colours = [colour_of[label.split(", ")[1]] for label in shares.index]
-title, unit = "The flight", "% of its ground that the training shows"
+title, unit = "Ground that the training shows", "% of a capture"
 fig = maps.bars(shares, title, unit, study=here, colours=colours, text=".0f")
-maps.show(fig, "Share of each capture's ground that the training shows too")
+maps.show(fig, "Share of each capture that the training shows, too")
 
 # %% [markdown]
 # Each step forward brings a fifth of new ground, so after five steps nothing should be shared: four captures lie between. Is this true of the real outlines?
