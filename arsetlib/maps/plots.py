@@ -12,9 +12,18 @@ from plotly.subplots import make_subplots
 
 from arsetlib import sentinel2
 from arsetlib.maps.rasters import CODE_COLOURS, ndvi
-from arsetlib.maps.style import ACCENT, DASHES, INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, menu_of, plotly_layout
-
-SYMBOLS = ("circle", "diamond-open", "x", "square-open", "triangle-up", "cross", "star")
+from arsetlib.maps.style import (
+    ACCENT,
+    DASHES,
+    INK,
+    LINES,
+    SCL_INK,
+    SCL_SYMBOLS,
+    SYMBOLS,
+    date_of,
+    menu_of,
+    plotly_layout,
+)
 
 
 def figure(title, x, y, *, study=None, height=380):
@@ -202,14 +211,13 @@ def timeline(scenes, *, study):
     Lab: part1_build_dataset.
     """
     fig = go.Figure()
-    symbols = ("circle", "diamond", "square", "triangle-up", "cross", "star", "hexagon")
     tiles = sorted({s.tile or "scenes" for s in scenes})
     for i, tile in enumerate(tiles):
         of_tile = [s for s in scenes if (s.tile or "scenes") == tile and s.cloud is not None]
         fig.add_scatter(
             x=[date_of(s.day) for s in of_tile], y=[round(s.cloud, 1) for s in of_tile], text=[s.id for s in of_tile],
             mode="markers", name=tile,
-            marker={"symbol": symbols[i % len(symbols)], "color": LINES[i % len(LINES)], "size": 7, "opacity": 0.75},
+            marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "color": LINES[i % len(LINES)], "size": 7, "opacity": 0.75},
             hovertemplate="%{text}<br>%{x|%-d %B %Y}, cloud %{y:.0f} %<extra></extra>",
         )  # fmt: skip
     layout = plotly_layout("Scenes by date and cloud", 380, study.simulated)

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from arsetlib.maps.plots import figure
-from arsetlib.maps.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, plotly_layout
+from arsetlib.maps.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, plotly_layout
 
 SHARES = [[0, "#ffffff"], [0.25, "#cfe3f1"], [0.5, "#8bbcdc"], [0.75, "#3f8abf"], [1, "#0b4f8a"]]
 NORMALISED = {
@@ -22,7 +22,6 @@ NORMALISED = {
     "all": "of all samples",
     None: "samples",
 }
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "hexagon")
 PATTERNS = ("", "/", ".", "x", "\\", "-", "+")
 
 

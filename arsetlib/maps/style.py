@@ -21,6 +21,7 @@ INK, GRID, ACCENT = "#22303c", "#dfe4e8", "#0b6e4f"
 # Okabe and Ito's colours, told apart by readers of every kind of colour vision.
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "hexagon")
 # Shape as well as colour tells scene classes apart.
 SCL_SYMBOLS = {
     0: "x-thin", 1: "asterisk", 2: "square", 3: "triangle-down", 4: "circle", 5: "diamond", 6: "hexagon",
