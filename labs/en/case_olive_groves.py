@@ -946,8 +946,10 @@ assert segment.instances(speck, radius).max() == 0
 # :::
 
 # %%
+masks = {p.stem: np.asarray(Image.open(p)) for p in mapped}
 single = [
-    len(segment.count(p, metres_per_pixel=metres, tree=TREE)) for p in mapped
+    len(segment.count({name: mask}, flight=flight, tree=TREE))
+    for name, mask in masks.items()
 ]
 trees = segment.count(out, flight=flight, tree=TREE)
 most_views = trees.trees["views"].max()
@@ -1014,7 +1016,7 @@ maps.show(fig, "Trees on the ground: found, missed, and found where none is")
 # Part of this ground was seen in training. The test's ground was not:
 
 # %%
-new_ground = [out / f"{c.name}.png" for c in test]
+new_ground = {c.name: masks[c.name] for c in test}
 clean_trees = segment.count(new_ground, flight=flight, tree=TREE)
 counts = {"whole flight": trees, "test, new ground": clean_trees}
 summary = pd.DataFrame.from_dict(
