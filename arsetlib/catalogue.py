@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 
 from arsetlib import web
 from arsetlib.labels import Labels, find_labels
-from arsetlib.sentinel2 import BANDS, offset_of
+from arsetlib.sentinel2 import BANDS, SCALE, offset_and_source, stated_of
 from arsetlib.study import Area, Study
 from arsetlib.web import CatalogueError, sign
 from arsetlib.web import public as safe_href
@@ -62,10 +62,12 @@ class Scene:
         footprint: Where there are data, longitude and latitude: a polygon or several.
         cloud: Cloud cover, percent; None where the item does not say.
         baseline: Processing baseline, such as ``05.09``.
-        offset: What must be added to the DN of every band: 0 or -1000.
+        offset: What must be added to the DN of every band: 0 or -1000. As the item states it; ``survey`` measures it.
         hrefs: Band name or ``scl`` → URL or path, without credentials (``sign`` makes it openable).
         shape: Rows and columns of the finest grid, where the item says.
         transform: Its affine coefficients (a, b, c, d, e, f).
+        offset_by: What states the offset, see ``sentinel2.offset_and_source``.
+        stated: Band or ``scl`` → ``scale`` and ``nodata`` that the item states, where it states them.
     """
 
     id: str
@@ -81,15 +83,18 @@ class Scene:
     hrefs: dict[str, str]
     shape: tuple[int, int] | None = None
     transform: tuple[float, ...] | None = None
+    offset_by: str = "bands"
+    stated: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """An item list: scenes by date, what was asked for, and how many each filter dropped."""
+    """An item list: scenes by date, what was asked for, how many each filter dropped, what a ``survey`` found."""
 
     items: tuple[Scene, ...]
     dropped: dict[str, int] = field(default_factory=dict)
     query: dict = field(default_factory=dict)
+    survey: dict = field(default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "items", tuple(sorted(self.items, key=lambda s: (s.day, s.id))))
@@ -110,7 +115,7 @@ class Scenes:
         features = [_feature(s, path.resolve().parent) for s in self.items]
         content = {
             "type": "FeatureCollection",
-            "arset": {"version": 1, "query": self.query, "dropped": self.dropped},
+            "arset": {"version": 1, "query": self.query, "dropped": self.dropped, "survey": self.survey},
             "features": features,
         }
         web.save(path, json.dumps(content, separators=(",", ":"), allow_nan=False).encode())
@@ -133,7 +138,7 @@ class Scenes:
                 f"{path} is not a whole item list of ours ({type(error).__name__}: {error}). "
                 "Delete it and find the scenes again."
             ) from None
-        return cls(scenes, about["dropped"], about["query"])
+        return cls(scenes, about["dropped"], about["query"], about.get("survey", {}))
 
 
 def find_scenes(
@@ -155,7 +160,7 @@ def find_scenes(
         years: Calendar years; the study's by default.
         areas: Keys of areas; all by default.
         cache: Folder (or ``.json`` file) of the saved item list, ``items.json``. It is used where it exists.
-        leave_out: Ids of scenes not wanted, say because one is damaged.
+        leave_out: Ids of scenes not wanted, say because one is damaged; besides those of the study.
         progress: Show a bar, then what was dropped.
 
     Raises:
@@ -166,15 +171,17 @@ def find_scenes(
     """
     years = tuple(sorted(years or study.years))
     chosen = [study.area(key) for key in areas] if areas else list(study.areas)
-    leave_out = set(leave_out)
+    leave_out = {*study.scenes.leave_out, *leave_out}
     query = _query(study, years, chosen, leave_out)
     path = Path(cache) if cache else None
     if path and path.suffix != ".json":
         path = path / "items.json"
     if path and path.exists():
         saved = Scenes.load(path)
-        _same_question(saved.query, query, path)
-        return saved
+        _same_question(saved.query, {k: v for k, v in query.items() if k != "leave_out"}, path)
+        if saved.query.get("leave_out") == query["leave_out"]:
+            return saved
+        # Where other scenes are left out, an older processing of one may be wanted: search again.
     found, dropped = _candidates(study, years, chosen, progress), {}
     kept = _filter(found, study, years, chosen, leave_out, dropped)
     scenes = Scenes(_scenes(kept, study.bands), dropped, query)
@@ -527,7 +534,8 @@ def _scenes(items: list[_Item], bands) -> tuple[Scene, ...]:
 
 def _scene(item: _Item, bands) -> Scene:
     size, transform = item.grid(bands)
-    raster_bands = [b for name in bands for b in item.asset(name).get("raster:bands") or ()]
+    stated = {name: stated_of(item.asset(name)) for name in (*bands, "scl")}
+    offset, offset_by = offset_and_source(item.properties, [stated[name] for name in bands])
     return Scene(
         id=item.id,
         day=item.time.toordinal() - EPOCH,
@@ -538,11 +546,19 @@ def _scene(item: _Item, bands) -> Scene:
         footprint=item.footprint,
         cloud=item.cloud,
         baseline=item.baseline,
-        offset=offset_of(item.properties, raster_bands),
+        offset=offset,
         hrefs={name: item.href(name) for name in (*bands, "scl")},
         shape=size,
         transform=transform,
+        offset_by=offset_by,
+        stated={name: _encoding(said) for name, said in stated.items() if _encoding(said)},
     )
+
+
+def _encoding(stated: dict[str, float]) -> dict[str, float]:
+    """Scale and no data that differ from those of every Sentinel-2 file."""
+    usual = {"scale": SCALE, "nodata": 0}
+    return {k: v for k, v in stated.items() if k in usual and v != usual[k]}
 
 
 def _refuse(broken: list[str]) -> None:
@@ -576,8 +592,11 @@ def _feature(scene: Scene, folder: Path) -> dict:
     for name, href in scene.hrefs.items():
         href = safe_href(href) if _is_url(href) else Path(os.path.relpath(href, folder)).as_posix()
         assets[name] = {"href": href, "type": "image/tiff; application=geotiff; profile=cloud-optimized"}
+        said = {k: v if math.isfinite(v) else str(v) for k, v in scene.stated.get(name, {}).items()}
         if name != "scl":
-            assets[name]["raster:bands"] = [{"scale": 0.0001, "offset": scene.offset * 0.0001}]
+            assets[name]["raster:bands"] = [{"scale": SCALE, "offset": round(scene.offset * SCALE, 4), **said}]
+        elif said:
+            assets[name]["raster:bands"] = [said]
     properties = {
         "datetime": scene.datetime,
         "platform": scene.platform,
@@ -588,6 +607,7 @@ def _feature(scene: Scene, folder: Path) -> dict:
         "eo:cloud_cover": scene.cloud,
         "s2:processing_baseline": scene.baseline,
         "arset:offset": scene.offset,
+        "arset:offset_by": scene.offset_by,
     }
     return {
         "type": "Feature",
@@ -605,6 +625,12 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
     p = feature["properties"]
     when = datetime.fromisoformat(p["datetime"])
     hrefs = {name: asset["href"] for name, asset in feature["assets"].items()}
+    if p["arset:offset"] not in (0, -1000) or isinstance(p["arset:offset"], bool | float):
+        raise ValueError(
+            f"item {feature['id']!r} states arset:offset = {p['arset:offset']!r}; only 0 and -1000 exist, so the list "
+            "was changed by hand or by another program"
+        )
+    stated = {name: _encoding(stated_of(asset)) for name, asset in feature["assets"].items()}
     return Scene(
         id=feature["id"],
         day=when.toordinal() - EPOCH,
@@ -619,4 +645,6 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
         hrefs={n: h if _is_url(h) else os.path.normpath(folder / h) for n, h in hrefs.items()},
         shape=tuple(p["proj:shape"]) if "proj:shape" in p else None,
         transform=tuple(p["proj:transform"]) if "proj:transform" in p else None,
+        offset_by=str(p.get("arset:offset_by", "bands")),
+        stated={name: said for name, said in stated.items() if said},
     )

@@ -17,7 +17,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -35,15 +34,13 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import engine, pixels, sentinel2, web
-from arsetlib.catalogue import Labels, Scene, Scenes
+from arsetlib import engine, pixels, reflectance, sentinel2, survey, web
+from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
+from arsetlib.reader import Reader, SceneError, is_remote
 from arsetlib.study import Area, Study, StudyError
 
 CHUNK_PIXELS = 256 * 256  # of a dense chunk; what a worker holds follows from it
 CHUNK_SIDE = 1024  # label pixels; the longest side of a chunk where sampling is sparse
-WAITS = (2.0, 8.0)  # s, before each further try of a read; GDAL itself has asked several times before
-GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD": "NO"}
-FINAL = ("401", "403", "404", "410")  # answers that asking again does not change
 REMOTE_READERS = 8  # files of one scene read at once where each waits for the network
 BLANK = 100  # pixels; that many without data in one band alone are a failed read, not a swath's edge
 OUTCOME = pa.schema(
@@ -59,6 +56,14 @@ OUTCOME = pa.schema(
 
 class IngestError(RuntimeError):
     """The table cannot be built; the message says where it stopped, why, and how to go on."""
+
+
+class BadScenes(IngestError):
+    """Scenes that failed while a chunk was read. ``found``: id → why."""
+
+    def __init__(self, found: dict[str, str]):
+        super().__init__("\n".join(found.values()))
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,8 @@ class Summary:
         counts: Reason → number. ``pixels_…`` count label pixels, ``observations_…`` pixel × image, ``scenes_…``
             chunk × scene.
         seconds: Wall time of this run.
+        scenes: How many scenes got which answer on their offset, and how many were bad and are not in the table.
+        bad: Why each of the bad scenes is not in the table.
     """
 
     path: str
@@ -103,6 +110,8 @@ class Summary:
     resumed: int
     seconds: float
     counts: dict[str, int] = field(default_factory=dict)
+    scenes: dict[str, int] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [
@@ -110,6 +119,8 @@ class Summary:
             f"{self.chunks} chunks ({self.resumed} from an earlier run) in {self.seconds:.1f} s",
         ]
         lines += [f"  {reason.replace('_', ' ')}: {n:,}" for reason, n in sorted(self.counts.items()) if n]
+        lines += [f"  scenes, {answer}: {n:,}" for answer, n in self.scenes.items()]
+        lines += [f"  not in the table: {reason}" for reason in self.bad.values()]
         return "\n".join(lines)
 
 
@@ -161,6 +172,12 @@ def ingest(
             )
     out = Path(out)
     partial_out = out.with_name(out.name + ".partial")
+    looked = survey.known(scenes, study, (out, partial_out), progress)
+    share = study.scenes.max_bad_share
+    try:
+        looked.refuse_too_many(len(scenes), share)
+    except CatalogueError as error:
+        raise IngestError(str(error)) from None
     chunks, thresholds = _plan(study, scenes, labels, every, per_class)
     plan = {
         "study": study.key,
@@ -181,10 +198,18 @@ def ingest(
         with FileLock(str(out.with_name(f".{out.name}.lock")), timeout=0):
             if out.exists():
                 return _finished(out, identity, started)
-            resumed = _prepare(partial_out, scenes, plan, identity)
-            job = partial(_make, str(partial_out.resolve()), study, labels, time.time_ns())
-            outcomes = _work(job, partial_out, len(chunks), spark, progress)
-            return _close(partial_out, out, outcomes, study, identity, resumed, started)
+            while True:
+                resumed = _prepare(partial_out, replace(scenes, survey=looked.as_dict()), plan, identity)
+                job = partial(_make, str(partial_out.resolve()), study, labels, time.time_ns())
+                outcomes = _work(job, partial_out, len(chunks), spark, progress)
+                found = _bad_scenes(partial_out)
+                if not found:
+                    return _close(partial_out, out, outcomes, study, identity, resumed, started)
+                looked = looked.with_bad(found)
+                looked.refuse_too_many(len(scenes), share)
+                _drop_chunks(partial_out, scenes, chunks, found)
+    except CatalogueError as error:
+        raise IngestError(str(error)) from None
     except Timeout:
         raise IngestError(
             f"Another job is writing {out}. Wait until it ends, or give this one another folder; two never mix."
@@ -336,6 +361,26 @@ def _priority(rows, cols, seed: int, year: int) -> np.ndarray:
         return z ^ (z >> np.uint64(31))
 
 
+# -- scenes that fail while chunks are read -----------------------------------------------------------------------
+
+
+def _bad_scenes(run: Path) -> dict[str, str]:
+    """Scenes that failed in some chunk of this pass: id → why. A scene is in the whole table or not at all."""
+    found = {}
+    for file in sorted(run.glob("_bad-*.json")):
+        found |= json.loads(file.read_text(encoding="utf-8"))
+        file.unlink()
+    return found
+
+
+def _drop_chunks(run: Path, scenes: Scenes, chunks: list[Chunk], bad: dict[str, str]) -> None:
+    """Remove the finished chunks that have a scene which is now left out; the next pass makes them again."""
+    out = {i for i, s in enumerate(scenes) if s.id in bad}
+    for chunk in chunks:
+        if out & set(chunk.scenes):
+            (run / f"{chunk.name}.parquet").unlink(missing_ok=True)
+
+
 # -- one chunk ----------------------------------------------------------------------------------------------------
 
 
@@ -374,131 +419,44 @@ def _count(counts: dict, reason: str, mask) -> None:
     counts[reason] = counts.get(reason, 0) + int(np.count_nonzero(mask))
 
 
-class Reader:
-    """Reads scene values at fixed points; points are projected once per grid, not once per file."""
-
-    def __init__(self, x, y, crs, chunk: str):
-        self.x, self.y, self.crs, self.chunk = x, y, crs, chunk
-        self.projected: dict[int, tuple] = {}
-        self.cells: dict[tuple, tuple] = {}
-
-    def cells_of(self, src, epsg: int):
-        """(P,) row and column of each point in the file's own grid."""
-        key = (epsg, src.transform, src.width, src.height)
-        if key not in self.cells:
-            if epsg not in self.projected:
-                self.projected[epsg] = Transformer.from_crs(self.crs, epsg, always_xy=True).transform(self.x, self.y)
-            x, y = self.projected[epsg]
-            t = src.transform
-            row = np.floor((y - t.f) / t.e).astype(np.int32)
-            col = np.floor((x - t.c) / t.a).astype(np.int32)
-            inside = (row >= 0) & (row < src.height) & (col >= 0) & (col < src.width)
-            self.cells[key] = row, col, inside
-        return self.cells[key]
-
-    def values(self, scene: Scene, asset: str, points=None) -> np.ndarray:
-        """Values of one asset at the points, 0 outside the file; network failures are tried again."""
-        href = web.sign(scene.hrefs[asset])
-        remote = _remote(href)
-        for wait in (*WAITS, None) if remote else (None,):
-            try:
-                # GDAL remembers a failed answer; a further try must ask the server again.
-                with rasterio.Env(**GDAL, **({"CPL_VSIL_CURL_NON_CACHED": f"/vsicurl/{href}"} if remote else {})):
-                    return self._values(scene, asset, href, points)
-            except rasterio.errors.RasterioError as error:
-                if wait is None or _answered(error) in FINAL:
-                    raise IngestError(self._explain(scene, asset, href, error)) from None
-                time.sleep(wait)
-        raise AssertionError("unreachable")
-
-    def _values(self, scene, asset, href, points) -> np.ndarray:
-        with rasterio.open(href) as src:
-            if src.crs is None or src.crs.to_epsg() != scene.epsg:
-                raise IngestError(
-                    f"{scene.id} {asset}: the item says EPSG:{scene.epsg}, the file is in {src.crs}. "
-                    "Take this scene out of the item list, or report it to the catalogue's owner."
-                )
-            row, col, inside = self.cells_of(src, scene.epsg)
-            if points is not None:
-                row, col, inside = row[points], col[points], inside[points]
-            found = np.zeros(row.size, src.dtypes[0])
-            if not inside.any():
-                return found
-            r, c = row[inside], col[inside]
-            top, left = int(r.min()), int(c.min())
-            window = Window(left, top, int(c.max()) - left + 1, int(r.max()) - top + 1)
-            data = src.read(1, window=window)
-            taken = data.ravel()[(r - top) * data.shape[1] + (c - left)]
-            if inside.all():
-                return taken
-            found[inside] = taken
-            return found
-
-    def _explain(self, scene, asset, href, error) -> str:
-        reason = web.redact(error)
-        hint = "The disk or the server must mend this file"
-        if _answered(error) in ("401", "403"):
-            hint = "The link may have expired: find the scenes again, which renews it"
-        elif _answered(error) in ("404", "410") or "No such file" in reason:
-            hint = "The file is gone: find the scenes again, or take this one out of the item list"
-        return (
-            f"Could not read {asset} of scene {scene.id} for chunk {self.chunk} ({web.public(href)}): {reason}. "
-            f"{hint}; then run the same command: finished chunks are kept."
-        )
-
-
-def _answered(error: Exception) -> str | None:
-    """The status with which a server refused, if it did; never digits of the address."""
-    found = re.search(r"HTTP response code: (\d{3})", f"{error} {error.__cause__}")
-    return found[1] if found else None
-
-
-def _remote(href: str) -> bool:
-    return href.startswith(("http://", "https://"))
-
-
 def observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: Reader, counts: dict):
-    """Read all scenes over the points; returns offsets (P+1,), day (N,), scl (N,), bands (N, C), pixel by pixel."""
+    """Read all scenes over the points; returns offsets (P+1,), day (N,), scl (N,), bands (N, C), pixel by pixel.
+
+    Raises:
+        BadScenes: Files that cannot be read or hold something else than reflectance; all of them are named.
+    """
     points = reader.x.size
     last_day = np.full(points, -1, np.int32)
     drop = np.zeros(256, bool)
     drop[[0, *study.drop_scl]] = True
     seen: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []
-    remote = any(_remote(s.hrefs["scl"]) for s in scenes)
+    bad: dict[str, str] = {}
+    remote = any(is_remote(s.hrefs["scl"]) for s in scenes)
     with ThreadPoolExecutor(REMOTE_READERS if remote else 1) as pool:
         read_all = pool.map if remote else map
         for scene in scenes:
-            scl = reader.values(scene, "scl")
-            _count(counts, "observations_dropped_by_scl", drop[scl] & (scl != 0))
-            keep = ~drop[scl]
-            twice = keep & (last_day == scene.day)
-            _count(counts, "observations_twice_on_a_day", twice)
-            take = np.flatnonzero(keep & ~twice)
-            if not take.size:
-                _count(counts, "scenes_skipped_after_scl", True)
+            try:
+                scl = reader.values(scene, "scl")
+                _count(counts, "observations_dropped_by_scl", drop[scl] & (scl != 0))
+                keep = ~drop[scl]
+                twice = keep & (last_day == scene.day)
+                _count(counts, "observations_twice_on_a_day", twice)
+                take = np.flatnonzero(keep & ~twice)
+                if not take.size:
+                    _count(counts, "scenes_skipped_after_scl", True)
+                    continue
+                _count(counts, "scenes_read", True)
+                raw = np.stack(list(read_all(partial(reader.values, scene, points=take), study.bands)))  # (C, n)
+                valid = _valid(raw, scene, study.bands, chunk, counts)
+            except SceneError as error:
+                bad[scene.id] = str(error)
                 continue
-            _count(counts, "scenes_read", True)
-            raw = np.stack(list(read_all(partial(reader.values, scene, points=take), study.bands)))  # (C, n)
-            blank = raw == 0
-            if take.size >= BLANK:
-                empty = blank.all(1)
-                if empty.any() and not empty.all():
-                    names = [b for b, e in zip(study.bands, empty, strict=True) if e]
-                    raise IngestError(
-                        f"Scene {scene.id}, chunk {chunk.name}: {names} have no data at {take.size} pixels where "
-                        "the other bands have. A blank band is a failed read or a broken file, never zeros: "
-                        "take the scene out of the item list or have it mended, then run the same command."
-                    )
-            valid = ~blank.any(0)
-            _count(counts, "observations_without_data", ~valid)
             if not valid.all():
                 take, raw = take[valid], raw[:, valid]
-            try:
-                sentinel2.check_offset(raw.T, scl[take], study.bands, scene.offset)
-            except sentinel2.OffsetError as error:
-                raise IngestError(f"Scene {scene.id}, chunk {chunk.name}: {error}") from None
             last_day[take] = scene.day
             seen.append((take, scene.day, scl[take].astype(np.uint8), sentinel2.reflectance_dn(raw, scene.offset)))
+    if bad:
+        raise BadScenes(bad)
     per_point = np.zeros(points, np.int64)
     for take, *_ in seen:
         per_point[take] += 1
@@ -514,6 +472,31 @@ def observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: Reader, cou
     return offsets, day, scl, bands
 
 
+def _valid(raw: np.ndarray, scene: Scene, bands, chunk: Chunk, counts: dict) -> np.ndarray:
+    """(n,) whether a pixel has a value of every band, in the valid range; raw: (C, n), 0 is no data."""
+    blank = raw == 0
+    if raw.shape[1] >= BLANK:
+        empty = blank.all(1)
+        if empty.any() and not empty.all():
+            names = [b for b, e in zip(bands, empty, strict=True) if e]
+            raise SceneError(
+                scene.id,
+                f"Scene {scene.id}, chunk {chunk.name}: {names} have no data at {raw.shape[1]} pixels where "
+                "the other bands have. A blank band is a failed read or a broken file, never zeros: "
+                "leave the scene out or have it mended, then run the same command.",
+            )
+    valid = ~blank.any(0)
+    _count(counts, "observations_without_data", ~valid)
+    if raw.dtype == np.uint16 and raw.max(initial=0) <= reflectance.MAX_DN:
+        return valid
+    try:
+        inside = reflectance.refuse_many_outside(raw, scene.offset, bands)
+    except reflectance.ReflectanceError as error:
+        raise SceneError(scene.id, f"Scene {scene.id}, chunk {chunk.name}: {error}") from None
+    _count(counts, "observations_out_of_range", valid & ~inside)
+    return valid & inside
+
+
 def _make(folder: str, study: Study, labels: dict[int, Labels], run_id: int, number: int):
     """The job of one task; a chunk that is there already is not made again."""
     started = time.perf_counter()
@@ -527,6 +510,9 @@ def _make(folder: str, study: Study, labels: dict[int, Labels], run_id: int, num
     elif not (run / "_failed").exists():
         try:
             rows, counts = _build(chunk, study, scenes, labels[chunk.year], plan, path)
+        except BadScenes as problem:
+            web.save(run / f"_bad-{chunk.name}.json", json.dumps(problem.found).encode())
+            error = str(problem)
         except (IngestError, pixels.PixelError, StudyError, ValueError) as problem:
             error = str(problem)
         except OSError as problem:
@@ -542,7 +528,7 @@ def _make(folder: str, study: Study, labels: dict[int, Labels], run_id: int, num
     yield pa.record_batch([pa.array(v, f.type) for v, f in zip(outcome, OUTCOME, strict=True)], schema=OUTCOME)
 
 
-def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dict, path: Path):
+def _build(chunk: Chunk, study: Study, scenes, labels: Labels, plan: dict, path: Path):
     counts: dict[str, int] = {}
     every = plan["every"][chunk.area]
     rows, cols, codes, confidence = _candidates(chunk, study, labels, counts, every)
@@ -556,7 +542,8 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
         confidence = None if confidence is None else confidence[take]
     grid = Grid.of(labels)
     x, y = grid.centres(rows, cols)
-    here = [scenes.items[i] for i in chunk.scenes]
+    found, decided = scenes
+    here = [scene for scene in (decided[i] for i in chunk.scenes) if scene is not None]
     offsets, day, scl, bands = observe(chunk, study, here, Reader(x, y, grid.crs, chunk.name), counts)
     images = np.diff(offsets)
     some = images > 0
@@ -580,13 +567,20 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
         offsets=np.concatenate([[0], np.cumsum(images[some])]),
     )
     counts["observations"] = int(offsets[-1])
+    evidence = {scene.id: found.decisions[scene.id] for scene in here if scene.id in found.decisions}
     meta = pixels.Meta(
         bands=study.bands,
         crs=CRS(grid.crs).to_string(),
         resolution=grid.side,
         study=study.key,
         simulated=study.simulated,
-        extra={"chunk": chunk.name, "counts": counts, "block_m": study.block_m},
+        extra={
+            "chunk": chunk.name,
+            "counts": counts,
+            "block_m": study.block_m,
+            "offsets": evidence,
+            "bad_scenes": found.bad,
+        },
     )
     pixels.write([batch], path, meta)
     return batch.num_rows, counts
@@ -594,9 +588,11 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
 
 @lru_cache(maxsize=2)
 def _run(folder: str, run_id: int):
-    """Scenes and plan of a run folder, read once per process and run."""
+    """Survey, scenes with their offsets decided on, and plan of a run folder, read once per process and run."""
     run = Path(folder)
-    return Scenes.load(run / "_scenes.json"), json.loads((run / "_plan.json").read_text(encoding="utf-8"))
+    scenes = Scenes.load(run / "_scenes.json")
+    found = survey.Survey(**scenes.survey)
+    return (found, found.apply(scenes)), json.loads((run / "_plan.json").read_text(encoding="utf-8"))
 
 
 # -- the run folder -----------------------------------------------------------------------------------------------
@@ -653,6 +649,8 @@ def _close(run: Path, out: Path, outcomes: list[dict], study, identity: str, res
             "Widen the areas, lower every, min_confidence or the scene filters, and run again."
         )
     observations = counts.pop("observations")
+    found = survey.Survey(**Scenes.load(run / "_scenes.json").survey)
+    about = found.counts(), found.bad
     record = {
         "status": "complete",
         "schema_version": pixels.VERSION,
@@ -663,11 +661,13 @@ def _close(run: Path, out: Path, outcomes: list[dict], study, identity: str, res
         "observations": observations,
         "chunks": len(outcomes),
         "counts": counts,
+        "scenes": about[0],
+        "bad_scenes": about[1],
     }
     web.save(run / "_run.json", json.dumps(record, indent=1).encode())
     run.rename(out)
     seconds = time.perf_counter() - started
-    return Summary(str(out), rows, observations, len(outcomes), resumed, seconds, counts)
+    return Summary(str(out), rows, observations, len(outcomes), resumed, seconds, counts, *about)
 
 
 def _finished(out: Path, identity: str, started: float) -> Summary:
@@ -681,7 +681,7 @@ def _finished(out: Path, identity: str, started: float) -> Summary:
         )
     return Summary(
         str(out), known["rows"], known["observations"], known["chunks"], known["chunks"],
-        time.perf_counter() - started, known["counts"],
+        time.perf_counter() - started, known["counts"], known.get("scenes", {}), known.get("bad_scenes", {}),
     )  # fmt: skip
 
 
