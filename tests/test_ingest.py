@@ -318,12 +318,17 @@ def test_a_finished_table_is_not_made_again(place, table):
     assert before == {f: f.stat().st_mtime_ns for f in table[0].iterdir()}
 
 
-def test_two_runs_on_one_output_refuse_to_mix(place, table, tmp_path):
+def test_two_runs_on_one_output_refuse_to_mix(place, table, tmp_path, monkeypatch):
     with pytest.raises(IngestError, match="not the table of this run"):
         run(place, table[0], every=5)
     broken = tmp_path / "out"
-    with pytest.raises(IngestError):
-        ingest(place.study, broken_scenes(place, "gone.tif"), place.labels, broken, progress=False)
+
+    def fails(*_):
+        raise pixels.PixelError("not now")
+
+    monkeypatch.setattr(pixels, "write", fails)
+    with pytest.raises(IngestError, match="not now"):
+        run(place, broken)
     with pytest.raises(IngestError, match="another run.*every"):
         run(place, broken, every=5)
 
@@ -380,12 +385,86 @@ def test_a_broken_file_stops_with_scene_band_and_chunk_and_mending_it_resumes(pl
     assert rows_of(out) == rows_of(table[0])
 
 
-def test_an_offset_that_contradicts_the_values_is_refused(place, tmp_path):
-    scene = next(s for s in place.scenes if s.offset == 0)
-    lying = module.replace(scene, offset=-1000)
-    items = tuple(lying if s.id == scene.id else s for s in place.scenes)
-    with pytest.raises(IngestError, match=f"{scene.id}.*offset"):
-        ingest(place.study, module.replace(place.scenes, items=items), place.labels, tmp_path / "o", progress=False)
+def with_mode(study, **how):
+    return study.replace(scenes=module.replace(study.scenes, **how))
+
+
+@pytest.mark.parametrize("said", [0, -1000])
+def test_an_offset_that_contradicts_the_values_is_measured_or_refused(place, table, tmp_path, said):
+    scene = next(s for s in place.scenes if s.offset != said)
+    lying = module.replace(scene, offset=said)
+    scenes = module.replace(place.scenes, items=tuple(lying if s.id == scene.id else s for s in place.scenes))
+    summary = ingest(place.study, scenes, place.labels, tmp_path / "measure", progress=False)
+    assert rows_of(tmp_path / "measure") == rows_of(table[0])
+    assert summary.scenes == {"offset confirmed": 13, "offset corrected": 1}
+    assert summary == module.replace(
+        ingest(place.study, scenes, place.labels, tmp_path / "measure", progress=False),
+        seconds=summary.seconds, resumed=0,
+    )  # fmt: skip
+    told = {}
+    for file in (tmp_path / "measure").glob("*.parquet"):
+        told |= pixels.Meta.of(file).extra["offsets"]
+    assert told[scene.id]["answer"] == "corrected"
+    assert (told[scene.id]["stated"], told[scene.id]["measured"]) == (said, scene.offset)
+    with pytest.raises(
+        IngestError, match=rf'{scene.id}.*states an offset of {said}.*\n.*\n  leave_out = \["{scene.id}"\]'
+    ):
+        ingest(with_mode(place.study, offset="refuse"), scenes, place.labels, tmp_path / "refuse", progress=False)
+    summary = ingest(with_mode(place.study, offset="state"), scenes, place.labels, tmp_path / "state", progress=False)
+    assert summary.scenes == {"offset confirmed": 13, "offset contradicted": 1}
+    assert rows_of(tmp_path / "state") != rows_of(table[0])
+
+
+def test_bad_scenes_are_named_all_at_once_and_left_out_as_far_as_the_study_allows(place, tmp_path):
+    ids = [place.scenes.items[i].id for i in (2, 7, 9)]
+    items = [
+        module.replace(s, hrefs={**s.hrefs, "red": str(truncated(place, tmp_path))}) if s.id in ids else s
+        for s in place.scenes
+    ]
+    scenes = module.replace(place.scenes, items=tuple(items))
+    without = module.replace(place.scenes, items=tuple(s for s in place.scenes if s.id not in ids))
+    with pytest.raises(IngestError) as stop:
+        ingest(place.study, scenes, place.labels, tmp_path / "no", progress=False)
+    assert all(str(stop.value).count(i) >= 3 for i in ids)
+    assert f"leave_out = {json.dumps(ids)}" in str(stop.value)
+    with pytest.raises(IngestError, match="more than the share of 0.1"):
+        ingest(with_mode(place.study, max_bad_share=0.1), scenes, place.labels, tmp_path / "no", progress=False)
+    summary = ingest(
+        with_mode(place.study, max_bad_share=0.25), scenes, place.labels, tmp_path / "some", progress=False
+    )
+    assert list(summary.bad) == ids
+    assert summary.scenes["bad"] == 3
+    assert all(i in str(summary) for i in ids)
+    assert json.loads((tmp_path / "some" / "_run.json").read_text())["bad_scenes"] == summary.bad
+    ingest(place.study, without, place.labels, tmp_path / "without", progress=False)
+    assert rows_of(tmp_path / "some") == rows_of(tmp_path / "without")
+
+
+def test_a_scene_that_fails_in_the_middle_is_in_no_row_of_the_table(place, tmp_path, monkeypatch):
+    """The damage lies where the look at every scene does not see it: in a band that it does not read."""
+    scene = place.scenes.items[4]
+    with rasterio.open(scene.hrefs["green"]) as src:
+        data, t = src.read(1), src.transform
+    data[data.shape[0] // 2 :] = 64_700
+    tiny.write(tmp_path / "half.tif", data, t, tiny.UTM)
+    items = tuple(
+        module.replace(s, hrefs={**s.hrefs, "green": str(tmp_path / "half.tif")}) if s is scene else s
+        for s in place.scenes
+    )
+    scenes = module.replace(place.scenes, items=items)
+    without = module.replace(place.scenes, items=tuple(s for s in place.scenes if s is not scene))
+    monkeypatch.setattr(module, "CHUNK_PIXELS", 49)
+    with pytest.raises(IngestError, match=f"{scene.id}.*green: .*lie outside -1,000 to 32,767.*64,700.*wrapped"):
+        ingest(place.study, scenes, place.labels, tmp_path / "no", progress=False)
+    allowed = with_mode(place.study, max_bad_share=0.1)
+    summary = ingest(allowed, scenes, place.labels, tmp_path / "some", progress=False)
+    assert list(summary.bad) == [scene.id]
+    ingest(place.study, without, place.labels, tmp_path / "without", progress=False)
+    assert rows_of(tmp_path / "some") == rows_of(tmp_path / "without")
+    again = ingest(allowed, scenes, place.labels, tmp_path / "again", progress=False)
+    assert again.counts == summary.counts
+    for file in (tmp_path / "some").glob("*.parquet"):
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(place, table, tmp_path, monkeypatch):

@@ -7,8 +7,7 @@ import pytest
 import tiny
 from badserver import BadServer
 
-from arsetlib import ingest as module
-from arsetlib import pixels
+from arsetlib import pixels, reader
 from arsetlib.ingest import IngestError, ingest
 
 
@@ -30,8 +29,8 @@ def table(place, tmp_path_factory):
 @pytest.fixture
 def server(place, monkeypatch):
     quick = {"GDAL_HTTP_MAX_RETRY": "0", "GDAL_HTTP_TIMEOUT": "2", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
-    monkeypatch.setattr(module, "GDAL", {**module.GDAL, **quick})
-    monkeypatch.setattr(module, "WAITS", (0.01, 0.02))
+    monkeypatch.setattr(reader, "GDAL", {**reader.GDAL, **quick})
+    monkeypatch.setattr(reader, "WAITS", (0.01, 0.02))
     with BadServer(place.folder) as server:
         yield server
 

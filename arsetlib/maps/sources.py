@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from pyproj import CRS
 from shapely import STRtree
 
-from arsetlib import ingest, pixels, samples
-from arsetlib.catalogue import Labels, Scene, Scenes
+from arsetlib import ingest, pixels, samples, survey
+from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
 from arsetlib.labels import CDL_CORNER, CDL_KINDS, CDL_SIDE
 from arsetlib.maps.cogs import Lattice
 from arsetlib.maps.products import MapError
@@ -252,6 +252,7 @@ class SceneSource:
     pixels: int
     identity: str
     every: int = 1
+    looked: survey.Survey = field(default_factory=survey.Survey)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -321,6 +322,7 @@ def of_scenes(
             f"start{'s' if len(starts) == 1 else ''} on day {', '.join(map(str, starts))} of {year} "
             f"({season.window_days} days). Find scenes of that year and area, or take another start."
         )
+    near, looked = _fit(near, study, place)
     grid = grid_of(study, place, labels)
     tree = STRtree([s.footprint for s in near])
     chunks = []
@@ -342,7 +344,17 @@ def of_scenes(
     facts = [place.key, place.bounds, place.crs, year, grid.crs, grid.side, grid.x0, grid.y0, study.drop_scl]
     identity = _digest([*facts, [[s.id, s.offset] for s in near]])
     total = lattice.height * lattice.width
-    return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity)
+    return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity, looked=looked)
+
+
+def _fit(scenes: list[Scene], study: Study, place: Area) -> tuple[list[Scene], survey.Survey]:
+    """The scenes that can be used, with their offsets decided on, as ingestion does."""
+    looked = survey.survey(scenes, study, [place])
+    try:
+        looked.refuse_too_many(len(scenes), study.scenes.max_bad_share)
+    except CatalogueError as error:
+        raise MapError(str(error)) from None
+    return [s for s in looked.apply(scenes) if s is not None], looked
 
 
 def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Grid:
