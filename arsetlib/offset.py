@@ -63,7 +63,10 @@ _WET = {
     "nir": 0.3, "nir08": 0.3, "nir09": 0.3, "swir16": 1.0, "swir22": 0.9,
 }  # fmt: skip
 _HAZE_SD, _GREEN_SD, _WET_SD, _GAIN_SD, _DEGREES = 250.0, 900.0, 700.0, 0.25, 4.0
-_ODD = 25.0  # squared distance from which on a difference is neither a real change nor an offset
+# Kinds of change: how common, how strong, DN and share of the level that each band has of its own.
+_KINDS = ((0.6, 0.3, 40.0, 0.02), (0.35, 1.0, 100.0, 0.06), (0.05, 4.0, 400.0, 0.2))
+WITNESSES = 4  # so many bands count in full
+ENOUGH = 4.0  # log-likelihood from which on a pair tells as much as any
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ def _alone(sample: Sample, bands: tuple[str, ...]) -> tuple[float, str]:
 def _brightness_of_plants(plants: np.ndarray, bands: tuple[str, ...], dark: float) -> tuple[float, str]:
     visible = [i for i, b in enumerate(bands) if b in VISIBLE]
     nothing = 0.0, f"the darkest 5 % of the clear pixels have {dark:.0f} DN"
-    if not visible or len(plants) < 2 * MIN_PIXELS:
+    if not visible or len(plants) < MIN_PIXELS:
         return nothing
     if {"blue", "swir22"} <= set(bands):
         haze = np.median(plants[:, bands.index("swir22")] - plants[:, bands.index("blue")]) < HAZE
@@ -264,32 +267,44 @@ def _pairs(samples: list[Sample], bands: tuple[str, ...]) -> list[_Pair]:
             here, there = sample.dn[common].astype(np.float64), samples[j].dn[common].astype(np.float64)
             difference = np.median(here - there, axis=0)
             level = np.median((here + there) / 2, axis=0)
-            inverse = _inverse_covariance(level, bands, sample.day - samples[j].day)
-            likelihood = tuple(_student(difference - 1000 * s, inverse) for s in (-1, 0, 1))
+            changes = _changes(level, bands, sample.day - samples[j].day)
+            likelihood = tuple(_log_density(difference - 1000 * s, changes) for s in (-1, 0, 1))
             pairs.append(_Pair(i, j, likelihood, float(np.median(difference))))
     return pairs
 
 
-def _inverse_covariance(level: np.ndarray, bands: tuple[str, ...], days: int) -> np.ndarray:
-    """Of real changes between two dates: each band's own, brightness of all, haze, greenness."""
+def _changes(level: np.ndarray, bands: tuple[str, ...], days: int) -> list[tuple[float, np.ndarray, float]]:
+    """Kinds of real change between two dates: how common, inverse and log determinant of the covariance.
+
+    Each is made of what single bands do, of brightness, haze, greenness and moisture.
+    """
     time = 0.3 + 0.7 * min(days, 30) / 30
     level = np.clip(level - 500, 200, 6000)  # half of the offset, as it may be in or not
-    own = time * (100 + 0.06 * level)
-    parts = (
-        time * _GAIN_SD * level,
-        _HAZE_SD * np.array([_HAZE[b] for b in bands]),
-        time * _GREEN_SD * np.array([_GREEN[b] for b in bands]),
-        time * _WET_SD * np.array([_WET[b] for b in bands]),
+    parts = np.array(
+        [
+            time * _GAIN_SD * level,
+            [_HAZE_SD * _HAZE[b] for b in bands],
+            [time * _GREEN_SD * _GREEN[b] for b in bands],
+            [time * _WET_SD * _WET[b] for b in bands],
+        ]
     )
-    covariance = np.diag(own**2) + sum(np.outer(p, p) for p in parts)
-    return np.linalg.inv(covariance)
+    found = []
+    for share, strength, own, relative in _KINDS:
+        some = strength * parts
+        covariance = np.diag((own + relative * level) ** 2) + some.T @ some
+        found.append((np.log(share), np.linalg.inv(covariance), float(np.linalg.slogdet(covariance)[1])))
+    return found
 
 
-def _student(residual: np.ndarray, inverse: np.ndarray) -> float:
-    """Log density up to a constant; heavy tails, so that one odd band decides nothing alone."""
-    square, power = float(residual @ inverse @ residual), (_DEGREES + min(len(residual), 4)) / 2
-    # Thick haze or snow that was taken for ground is a third possibility, of which nothing follows.
-    return float(np.logaddexp(-power * np.log1p(square / _DEGREES), -power * np.log1p(_ODD / _DEGREES)))
+def _log_density(residual: np.ndarray, changes) -> float:
+    """Of a change, up to a constant: a mixture of Student's distributions, so that odd values decide little."""
+    n = len(residual)
+    logs = [
+        share - determinant / 2 - (_DEGREES + n) / 2 * np.log1p(float(residual @ inverse @ residual) / _DEGREES)
+        for share, inverse, determinant in changes
+    ]
+    # Bands repeat each other: many of them do not count as so many witnesses.
+    return min(1.0, WITNESSES / n) * float(np.logaddexp.reduce(logs))
 
 
 def _forest(pairs: list[_Pair], n: int) -> tuple[list[_Pair], np.ndarray]:
@@ -303,7 +318,8 @@ def _forest(pairs: list[_Pair], n: int) -> tuple[list[_Pair], np.ndarray]:
         return k
 
     kept = []
-    for pair in sorted(pairs, key=lambda p: (-p.tells, p.i, p.j)):
+    # Flags are wrong for whole periods, so of pairs that tell enough those closest in time come first.
+    for pair in sorted(pairs, key=lambda p: (-min(round(p.tells, 6), ENOUGH), p.i - p.j, p.i)):
         a, b = find(pair.i), find(pair.j)
         if a != b:
             root[a] = b
