@@ -42,6 +42,7 @@ DISAGREE = 0.5  # where item and file state different offsets
 LAND = 50  # pixels of land from which on a scene's brightness is judged
 DIMMEST = {"infrared": 100, "visible": 30}  # DN that the brightest land exceeds in any scene
 MAX_CLIPPED = 0.5  # share of land values that may be 1 or less in a band other than blue
+SHOWN = 20  # reasons in an error; ids are all named
 APART = 2  # pixels by which the corners of a scene's files may differ
 
 
@@ -86,15 +87,22 @@ class Survey:
         """
         if len(self.bad) <= share * scenes:
             return
-        ids = list(self.bad)
+        ids, shown = list(self.bad), list(self.bad.values())[:SHOWN]
         limit = f", more than the share of {share:g} that max_bad_share allows" if share else ""
-        reasons = "\n".join(f"  {reason}" for reason in self.bad.values())
+        reasons = "\n".join(f"  {reason}" for reason in shown)
+        more = f"\n  (and {len(ids) - SHOWN} more)" if len(ids) > SHOWN else ""
+        if len(ids) == scenes:
+            raise CatalogueError(
+                f"None of the {scenes} scenes can be used:\n{reasons}{more}\n"
+                "Where all fail alike, the collection or the way the files were made is the cause. Mend the files or "
+                "the items, or take another collection."
+            )
         raise CatalogueError(
-            f"{len(ids)} of {scenes} scenes cannot be used{limit}:\n{reasons}\n"
+            f"{len(ids)} of {scenes} scenes cannot be used{limit}:\n{reasons}{more}\n"
             f"Mend them, or leave them out. In the study file, under [scenes]:\n"
             f"  leave_out = {json.dumps(ids)}\n"
             f"or on the command line: --leave-out {','.join(ids)}\n"
-            f"To go on past bad scenes, set max_bad_share here "
+            f"To go on past bad scenes, set max_bad_share to "
             f"{math.ceil(1000 * len(ids) / scenes) / 1000:g} or more. Finished chunks are kept."
         )
 

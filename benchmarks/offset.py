@@ -138,7 +138,10 @@ class Table:
         ]  # fmt: skip
 
     def show(self):
-        print(f"{'ground':>10} {'bands':>5} | {'right':>6} {'false alarms':>12} | twice: wrong, missed | forgotten: wrong, missed | cannot tell")
+        print(
+            f"{'ground':>11} {'bands':>5} | {'right':>6} {'false alarms':>12} | twice: wrong, missed | "
+            "forgotten: wrong, missed | cannot tell"
+        )
         for ground in dict.fromkeys(g for g, _, _ in self.rows):
             for n in dict.fromkeys(n for g, n, _ in self.rows if g == ground):
                 found = self.of((ground,), bands=(n,))
@@ -148,7 +151,7 @@ class Table:
                 alarms, missed, kept = (sum(o[2] != o[0] for o in part) for part in (right, twice, forgot))
                 unknown = sum(o[3] for o in found) / len(found)
                 print(
-                    f"{ground:>10} {n:>5} | {len(right):>6} {alarms:>12} | {len(twice):>12} {missed:>7} | "
+                    f"{ground:>11} {n:>5} | {len(right):>6} {alarms:>12} | {len(twice):>12} {missed:>7} | "
                     f"{len(forgot):>16} {kept:>7} | {unknown:>10.0%}"
                 )
 

@@ -77,7 +77,7 @@ def test_a_passing_failure_is_tried_again_and_leaves_no_trace(place, table, serv
         (403, "link may have expired"),
     ],
 )
-def test_a_lasting_failure_is_one_error_that_names_scene_band_and_chunk_and_mending_resumes(
+def test_a_lasting_failure_is_one_error_that_names_scene_and_band_and_mending_it_goes_on(
     place, table, server, tmp_path, how, says
 ):
     out = tmp_path / "out"
@@ -86,7 +86,6 @@ def test_a_lasting_failure_is_one_error_that_names_scene_band_and_chunk_and_mend
         run(place, served(place, server, "?sig=SECRET"), out)
     message = str(stop.value)
     assert "2021-200" in message
-    assert "east-2021-" in message
     assert "finished chunks are kept" in message
     assert "SECRET" not in message
     assert not out.exists()
