@@ -491,7 +491,7 @@ print(
 
 # %% [markdown]
 # The naive line calls water greener than any forest. And where there are no data, an index is no number: the original wrote −100 there, which the next step took for a value. The forgotten offset flattens every curve, and only for some scenes, so a model learns the processing date.
-# The library takes the offset from each item's metadata, tries it against the values, and stops if the two contradict each other.
+# The library reads the offset from each item's metadata and measures it in the values of the scene. Where the two contradict each other, the values decide, and the table says so.
 #
 # ## 7. One row per pixel and year
 #
