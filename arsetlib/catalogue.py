@@ -556,9 +556,8 @@ def _scene(item: _Item, bands) -> Scene:
 
 
 def _encoding(stated: dict[str, float]) -> dict[str, float]:
-    """Scale and no data that differ from those of every Sentinel-2 file."""
-    usual = {"scale": SCALE, "nodata": 0}
-    return {k: v for k, v in stated.items() if k in usual and v != usual[k]}
+    """What the reader of files needs of it: the scale, and no data other than 0."""
+    return {k: v for k, v in stated.items() if k == "scale" or (k == "nodata" and v != 0)}
 
 
 def _refuse(broken: list[str]) -> None:
@@ -595,8 +594,8 @@ def _feature(scene: Scene, folder: Path) -> dict:
         said = {k: v if math.isfinite(v) else str(v) for k, v in scene.stated.get(name, {}).items()}
         if name != "scl":
             assets[name]["raster:bands"] = [{"scale": SCALE, "offset": round(scene.offset * SCALE, 4), **said}]
-        elif said:
-            assets[name]["raster:bands"] = [said]
+        if said:
+            assets[name]["arset:stated"] = said
     properties = {
         "datetime": scene.datetime,
         "platform": scene.platform,
@@ -630,7 +629,7 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
             f"item {feature['id']!r} states arset:offset = {p['arset:offset']!r}; only 0 and -1000 exist, so the list "
             "was changed by hand or by another program"
         )
-    stated = {name: _encoding(stated_of(asset)) for name, asset in feature["assets"].items()}
+    stated = {name: asset.get("arset:stated") for name, asset in feature["assets"].items()}
     return Scene(
         id=feature["id"],
         day=when.toordinal() - EPOCH,
@@ -646,5 +645,5 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
         shape=tuple(p["proj:shape"]) if "proj:shape" in p else None,
         transform=tuple(p["proj:transform"]) if "proj:transform" in p else None,
         offset_by=str(p.get("arset:offset_by", "bands")),
-        stated={name: said for name, said in stated.items() if said},
+        stated={name: {k: float(v) for k, v in said.items()} for name, said in stated.items() if said},
     )

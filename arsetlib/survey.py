@@ -238,7 +238,7 @@ def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _Grids) -> _L
         if not scl.any():
             _somewhere(scene, corners["scl"], cells)
         if np.isin(scl, (0, *study.drop_scl)).all():  # all cloud: nothing to see, and hardly anything to read later
-            dn = np.zeros((scl.size, len(bands)), np.int32)
+            dn = np.zeros((scl.size, len(bands)), np.uint16)
             return _Look(dn, scl, scene.offset, scene.offset_by, WRONG[scene.offset_by])
         dn = np.stack([read(b) for b in bands], axis=1)
         if not reader.is_remote(scene.hrefs["scl"]):  # on the network the other files cost more than they tell
@@ -246,7 +246,7 @@ def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _Grids) -> _L
                 reader.with_file(scene, asset, lambda src, asset=asset: reader.encoding(src, scene, asset))
         _same_ground(corners)
         said, by, wrong, disagree = _stated(scene, {v for v in stated.values() if v is not None})
-        reflectance.refuse_many_outside(dn.T, min(said, 0), bands)
+        dn[~reflectance.refuse_many_outside(dn.T, said, bands)] = 0
         return _Look(dn, scl, said, by, wrong, disagree)
     except reader.SceneError as error:
         return _Look(bad=str(error))
@@ -259,8 +259,7 @@ def _sample(src, cells, how, asset: str) -> np.ndarray:
     parts, places = [], 0
     for left, top, side, rows, cols in cells:
         x, y = left + (np.arange(cols) + 0.5) * side, top - (np.arange(rows) + 0.5) * side
-        found = np.zeros((rows, cols), np.int32)
-        parts.append(found)
+        parts.append(np.zeros((rows, cols), np.uint8 if asset == "scl" else np.uint16))
         t = src.transform
         if t.b or t.d:
             continue
@@ -280,7 +279,8 @@ def _sample(src, cells, how, asset: str) -> np.ndarray:
         at_c = np.minimum((c - window.col_off) * shape[1] // window.width, shape[1] - 1)
         at = np.ix_(at_r.astype(int), at_c.astype(int))
         values = reader.decoded(data[at], how, asset, None if shown is None else shown[at])
-        found[np.ix_(in_r, in_c)] = values
+        parts[-1] = parts[-1].astype(np.promote_types(parts[-1].dtype, values.dtype), copy=False)
+        parts[-1][np.ix_(in_r, in_c)] = values
     return np.concatenate([p.ravel() for p in parts])
 
 
@@ -336,7 +336,7 @@ def _problem(look: _Look, found: offset.Decision, bands: Sequence[str], mode: st
     land = np.isin(look.scl, (VEGETATION, NOT_VEGETATED)) & (look.dn != 0).all(1)
     if land.sum() < LAND:
         return ""
-    dn = look.dn[land] + found.decided
+    dn = look.dn[land].astype(np.int32) + found.decided
     kind = "infrared" if any(b in offset.INFRARED for b in bands) else "visible"
     bright = [i for i, b in enumerate(bands) if (b in offset.INFRARED) == (kind == "infrared")]
     top = float(np.percentile(dn[:, bright].max(1), 99))
