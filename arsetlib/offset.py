@@ -226,7 +226,7 @@ def _brightness_of_plants(plants: np.ndarray, bands: tuple[str, ...], dark: floa
     if {"blue", "swir22"} <= set(bands):
         haze = np.median(plants[:, bands.index("swir22")] - plants[:, bands.index("blue")]) < HAZE
         if haze:
-            return 0.0, "haze"
+            return -3.0, "haze, which brightens all bands as an offset does"
     low = float(np.percentile(plants[:, visible].min(1), 5))
     if low < 1000:
         return nothing

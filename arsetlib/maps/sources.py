@@ -322,7 +322,7 @@ def of_scenes(
             f"start{'s' if len(starts) == 1 else ''} on day {', '.join(map(str, starts))} of {year} "
             f"({season.window_days} days). Find scenes of that year and area, or take another start."
         )
-    near, looked = _fit(near, study, place)
+    near, looked = _fit(list(scenes), near, study, place)
     grid = grid_of(study, place, labels)
     tree = STRtree([s.footprint for s in near])
     chunks = []
@@ -347,14 +347,16 @@ def of_scenes(
     return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity, looked=looked)
 
 
-def _fit(scenes: list[Scene], study: Study, place: Area) -> tuple[list[Scene], survey.Survey]:
-    """The scenes that can be used, with their offsets decided on, as ingestion does."""
-    looked = survey.survey(scenes, study, [place])
+def _fit(scenes: list[Scene], near: list[Scene], study: Study, place: Area) -> tuple[list[Scene], survey.Survey]:
+    """The near scenes that can be used, with offsets decided on from the whole list, as ingestion does."""
+    looked = survey.survey(scenes, study, study.areas if place in study.areas else [place])
+    here = {s.id for s in near}
+    looked = replace(looked, bad={i: why for i, why in looked.bad.items() if i in here})
     try:
-        looked.refuse_too_many(len(scenes), study.scenes.max_bad_share)
+        looked.refuse_too_many(len(near), study.scenes.max_bad_share)
     except CatalogueError as error:
         raise MapError(str(error)) from None
-    return [s for s in looked.apply(scenes) if s is not None], looked
+    return [s for s in looked.apply(near) if s is not None], looked
 
 
 def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Grid:
