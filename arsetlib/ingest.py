@@ -12,6 +12,7 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -387,7 +388,7 @@ def _drop_chunks(run: Path, scenes: Scenes, chunks: list[Chunk], bad: dict[str, 
 def _candidates(chunk: Chunk, study: Study, labels: Labels, counts: dict, every: int = 1):
     """Label pixels of a chunk that pass the label filters: rows, cols (lattice), codes, confidence or None."""
     grid = Grid.of(labels)
-    with rasterio.open(labels.path) as src:
+    with _label_file(labels.path, chunk) as src:
         window = grid.window(src, chunk)
         inside = window.col_off >= 0 and window.row_off >= 0
         if not inside or window.col_off + window.width > src.width or window.row_off + window.height > src.height:
@@ -398,7 +399,7 @@ def _candidates(chunk: Chunk, study: Study, labels: Labels, counts: dict, every:
         codes = src.read(1, window=window)
     confidence = None
     if labels.confidence:
-        with rasterio.open(labels.confidence) as src:
+        with _label_file(labels.confidence, chunk) as src:
             confidence = src.read(1, window=window)
     rows, cols = np.meshgrid(np.arange(chunk.rows) + chunk.row, np.arange(chunk.cols) + chunk.col, indexing="ij")
     area = study.area(chunk.area)
@@ -413,6 +414,19 @@ def _candidates(chunk: Chunk, study: Study, labels: Labels, counts: dict, every:
         _count(counts, "pixels_of_low_confidence", take & low)
         take &= ~low
     return rows[take], cols[take], codes[take], None if confidence is None else confidence[take]
+
+
+@contextlib.contextmanager
+def _label_file(path: Path, chunk: Chunk):
+    """An open raster of labels or confidence; where reading fails, the error names file and chunk."""
+    try:
+        with rasterio.open(path) as src:
+            yield src
+    except rasterio.errors.RasterioError as error:
+        raise IngestError(
+            f"Could not read {path} for chunk {chunk.name}: {error.__cause__ or error}. The file is damaged or cut "
+            "short: fetch or make it again; then run the same command: finished chunks are kept."
+        ) from None
 
 
 def _count(counts: dict, reason: str, mask) -> None:

@@ -15,8 +15,8 @@ import rasterio
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from arsetlib import reflectance, web
-from arsetlib.catalogue import Scene
+from arsetlib import checksums, links, reflectance, web
+from arsetlib.catalogue import CatalogueError, Scene
 
 WAITS = (2.0, 8.0)  # s, before each further try of a read; GDAL itself has asked several times before
 GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD": "NO"}
@@ -109,13 +109,20 @@ def with_file(scene: Scene, asset: str, read, why: str = ""):
     """
     href = web.sign(scene.hrefs[asset])
     remote = is_remote(href)
+    try:
+        options = GDAL | web.s3_options(href)
+    except CatalogueError as error:
+        raise SceneError(scene.id, f"Could not read {asset} of scene {scene.id}: {error}") from None
+    if remote:  # GDAL remembers a failed answer; a further try must ask the server again
+        options["CPL_VSIL_CURL_NON_CACHED"] = _vsi(href)
+    if asset in scene.checksums and not remote and "://" not in href and not href.startswith("/vsi"):
+        try:
+            checksums.check(href, *scene.checksums[asset])
+        except (checksums.ChecksumError, OSError) as error:
+            raise SceneError(scene.id, _explain(scene, asset, href, error, why)) from None
     for wait in (*WAITS, None) if remote else (None,):
         try:
-            # GDAL remembers a failed answer; a further try must ask the server again.
-            with (
-                rasterio.Env(**GDAL, **({"CPL_VSIL_CURL_NON_CACHED": f"/vsicurl/{href}"} if remote else {})),
-                rasterio.open(href) as src,
-            ):
+            with rasterio.Env(**options), rasterio.open(href) as src:
                 if src.crs is None or src.crs.to_epsg() != scene.epsg:
                     raise SceneError(
                         scene.id,
@@ -150,7 +157,12 @@ def decoded(values: np.ndarray, how: reflectance.Encoding, asset: str, shown=Non
 def _explain(scene: Scene, asset: str, href: str, error: Exception, why: str) -> str:
     reason = web.redact(error)
     hint = "The disk or the server must mend this file"
-    if _answered(error) in ("401", "403"):
+    if href.startswith("s3://") and _answered(error) in ("401", "403"):
+        hint = (
+            "The bucket wants keys: set the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
+            "(where the requester pays, as in sentinel-s2-l2a, you pay), or take a catalogue with http links"
+        )
+    elif _answered(error) in ("401", "403"):
         hint = "The link may have expired: find the scenes again, which renews it"
     elif _answered(error) in ("404", "410") or "No such file" in reason:
         hint = "The file is gone: find the scenes again, or leave this one out"
@@ -162,10 +174,19 @@ def _explain(scene: Scene, asset: str, href: str, error: Exception, why: str) ->
 
 def _answered(error: Exception) -> str | None:
     """The status with which a server refused, if it did; never digits of the address."""
-    found = re.search(r"HTTP response code: (\d{3})", f"{error} {error.__cause__}")
+    said = f"{error} {error.__cause__}"
+    found = re.search(r"HTTP response code: (\d{3})", said)
+    if not found and re.search(r"Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|AWS_SECRET_ACCESS_KEY", said):
+        return "403"  # as s3 says it
     return found[1] if found else None
+
+
+def _vsi(href: str) -> str:
+    """The name under which GDAL keeps what it has read of a link."""
+    scheme, _, rest = href.partition("://")
+    return f"/vsicurl/{href}" if scheme in ("http", "https") else f"/vsi{scheme}/{rest}" if rest else href
 
 
 def is_remote(href: str) -> bool:
     """Whether reading means to wait for the network."""
-    return href.startswith(("http://", "https://"))
+    return links.remote(href)

@@ -24,7 +24,9 @@ from pathlib import Path
 import numpy as np
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
-from shapely import Polygon, segmentize
+from shapely import Geometry, MultiPolygon, Polygon, box, get_parts, make_valid, segmentize, transform, union_all
+
+from arsetlib import textfiles
 
 LABEL_KINDS = ("cdl", "planetary-computer", "cropscape", "raster", "vector", "simulated")
 SIDES = ("train", "validation", "test")
@@ -63,20 +65,59 @@ class Area:
     crs: str
     every: int = 1
 
-    def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon:
+    def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon | MultiPolygon:
         """The box's whole outline in another CRS, as a polygon in x, y (longitude, latitude) order.
+
+        In longitude and latitude, an area across 180° is two polygons, one on either side.
 
         A straight edge in one projection is a curve in another, so reprojecting two corners only, as is often
         done, cuts off or adds land. Here points are first set along each edge, ``spacing`` units of the area's
         own CRS apart (metres for a projected one, at most 400 points an edge).
         """
         west, south, east, north = self.bounds
-        box = Polygon([(west, south), (east, south), (east, north), (west, north)])
+        whole = Polygon([(west, south), (east, south), (east, north), (west, north)])
         longest = max(east - west, north - south)
         step = min(max(spacing, longest / 400), longest) if CRS(self.crs).is_projected else longest / 100
-        dense = np.asarray(segmentize(box, step).exterior.coords)
+        dense = np.asarray(segmentize(whole, step).exterior.coords)
         x, y = Transformer.from_crs(self.crs, crs, always_xy=True).transform(dense[:, 0], dense[:, 1])
-        return Polygon(np.column_stack([x, y]))
+        outline = Polygon(np.column_stack([x, y]))
+        return across_180(outline) if CRS(crs).is_geographic and np.isfinite(x).all() else outline
+
+
+def across_180(ground: Geometry) -> Polygon | MultiPolygon:
+    """A polygon in longitude and latitude with its parts beyond ±180° on the other side, where they lie on Earth.
+
+    Two neighbouring vertices more than 180° apart are taken the short way. Nothing else changes; what has no area is
+    left out.
+    """
+    parts = [p for p in get_parts(get_parts(ground)) if isinstance(p, Polygon) and not p.is_empty]
+    turned = [_the_short_way(part) for part in parts]
+    if all(p.bounds[0] >= -180 and p.bounds[2] <= 180 for p in turned):
+        return parts[0] if len(parts) == 1 and turned == parts else _polygons(union_all(turned))
+    lies = []
+    for part in turned:
+        for turn in (-360, 0, 360):
+            cut = part.intersection(box(turn - 180, -90, turn + 180, 90))
+            lies.append(transform(cut, lambda p, turn=turn: p - [turn, 0]))
+    return _polygons(union_all(lies))
+
+
+def _the_short_way(part: Polygon) -> Geometry:
+    rings = []
+    for ring in (part.exterior, *part.interiors):
+        points = np.asarray(ring.coords)[:, :2].copy()
+        if np.any(np.abs(np.diff(points[:, 0])) > 180):
+            points[:, 0] = np.unwrap(points[:, 0], period=360)
+        if rings:  # a hole lies within its ring
+            points[:, 0] += 360 * np.round((rings[0][:, 0].mean() - points[:, 0].mean()) / 360)
+        rings.append(points)
+    return make_valid(Polygon(rings[0], rings[1:]))
+
+
+def _polygons(ground: Geometry) -> Polygon | MultiPolygon:
+    """Without the points and lines that cutting leaves."""
+    parts = [p for p in getattr(ground, "geoms", [ground]) if p.geom_type in ("Polygon", "MultiPolygon") and p.area]
+    return union_all(parts) if parts else Polygon()
 
 
 @dataclass(frozen=True)
@@ -208,6 +249,7 @@ class SceneSource:
     Attributes:
         url: STAC API, or a static catalogue, collection or item collection (``.json``), on http(s) or on disk.
         collection: Collection id.
+        collections: Year → collection id, for years that another collection than ``collection`` serves better.
         max_cloud: Largest cloud cover of a scene, percent.
         min_valid: Least share, 0-1, of the area (of that part which the scene's tile could show) with data.
         offset: Who decides on the processing offset, see ``arsetlib.offset``: ``measure`` (the values where they tell,
@@ -225,6 +267,11 @@ class SceneSource:
     offset: str = "measure"
     leave_out: tuple[str, ...] = ()
     max_bad_share: float = 0.0
+    collections: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    def collection_of(self, year: int) -> str:
+        """The collection that scenes of a year are taken from."""
+        return self.collections.get(year, self.collection)
 
 
 @dataclass(frozen=True)
@@ -282,9 +329,11 @@ class Study:
             if not path.is_file():
                 raise StudyError(f"There is no study file {path}. Shipped studies are: {', '.join(shipped())}.")
             try:
-                text = path.read_text(encoding="utf-8")
-            except UnicodeDecodeError as error:
-                raise StudyError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8 and try again.") from None
+                text = textfiles.read_text(path)
+            except ValueError as error:
+                raise StudyError(f"{path} cannot be read: {error} and try again.") from None
+            except OSError as error:
+                raise StudyError(f"{path} cannot be read: {error.strerror}.") from None
             return cls.parse(text, str(path), root=path.resolve().parent)
         if str(name) not in shipped():
             raise StudyError(
@@ -300,7 +349,9 @@ class Study:
         try:
             raw = tomllib.loads(toml)
         except tomllib.TOMLDecodeError as error:
-            raise StudyError(f"{source} is not valid TOML: {error}. Mend that line and try again.") from None
+            raise StudyError(f"{source} is not valid TOML: {error}. Correct that line and try again.") from None
+        except (RecursionError, ValueError) as error:  # nested without end; a whole number of thousands of digits
+            raise StudyError(f"{source} cannot be read as TOML: {error}.") from None
         return _Reader(source).study(raw, toml, root)
 
     @property
@@ -345,7 +396,7 @@ class Study:
             "bands": self.bands,
             "block_m": self.block_m,
             "labels": dataclasses.asdict(self.labels),
-            "scenes": _without_defaults(self.scenes, ("offset", "leave_out", "max_bad_share")),
+            "scenes": _without_defaults(self.scenes, ("offset", "leave_out", "max_bad_share", "collections")),
             "drop_scl": self.drop_scl,
             "min_confidence": self.min_confidence,
             "seed": self.seed,
@@ -356,7 +407,7 @@ class Study:
 def _without_defaults(source: SceneSource, keys: tuple[str, ...]) -> dict:
     """Its fields; of the named ones only those that are not as by default, so that older tables keep their identity."""
     found = dataclasses.asdict(source)
-    return {k: v for k, v in found.items() if k not in keys or v != getattr(SceneSource, k)}
+    return {k: v for k, v in found.items() if k not in keys or v != getattr(SceneSource, k, {})}
 
 
 def shipped() -> list[str]:
@@ -391,14 +442,17 @@ class _Reader:
         areas = tuple(self.area(k, v) for k, v in self.table(raw, "areas").items())
         if not areas:
             self.fail("it has no area; add a table such as [areas.home] with bounds, crs and every")
-        years = tuple(self.whole(y, "years", 1984, 2100) for y in self.items(head["years"], "years"))
+        years = tuple(self.whole(y, "[study] years", 1984, 2100) for y in self.items(head["years"], "[study] years"))
         if not years or len(set(years)) < len(years):
             self.fail(f"years must be different whole numbers, got {list(years)}")
         split_raw = self.table(raw, "split", (*SIDES, "block_m"))
         scenes = self.table(
             raw,
             "scenes",
-            ("url", "collection", "max_cloud", "min_valid", "drop_scl", "offset", "leave_out", "max_bad_share"),
+            (
+                *("url", "collection", "collections", "max_cloud", "min_valid", "drop_scl"),
+                *("offset", "leave_out", "max_bad_share"),
+            ),
         )
         labels = self.table(
             raw, "labels",
@@ -408,7 +462,7 @@ class _Reader:
         return Study(
             key=self.key(head["key"], "[study] key"),
             name=self.names(head["name"], "[study] name"),
-            description=str(head.get("description", "")).strip(),
+            description=self.words(head.get("description", ""), "[study] description").strip(),
             simulated=self.flag(head.get("simulated", False), "[study] simulated"),
             areas=areas,
             years=years,
@@ -419,13 +473,14 @@ class _Reader:
             legend=self.legend(raw),
             labels=self.labels(labels),
             scenes=SceneSource(
-                url=str(scenes.get("url", SceneSource.url)),
-                collection=str(scenes.get("collection", SceneSource.collection)),
+                url=self.words(scenes.get("url", SceneSource.url), "[scenes] url"),
+                collection=self.words(scenes.get("collection", SceneSource.collection), "[scenes] collection"),
                 max_cloud=self.number(scenes.get("max_cloud", 95.0), "[scenes] max_cloud", 0, 100),
                 min_valid=self.number(scenes.get("min_valid", 0.3), "[scenes] min_valid", 0, 1),
                 offset=self.one_of(scenes.get("offset", "measure"), "[scenes] offset", OFFSET_MODES),
                 leave_out=self.ids(scenes.get("leave_out", []), "[scenes] leave_out"),
                 max_bad_share=self.number(scenes.get("max_bad_share", 0.0), "[scenes] max_bad_share", 0, 1),
+                collections=self.collections(scenes.get("collections", {}), years),
             ),
             drop_scl=tuple(
                 self.whole(v, "[scenes] drop_scl", 0, 11)
@@ -438,15 +493,30 @@ class _Reader:
             **self.channels(self.table(raw, "channels", ("sensors", "indices", "day_of_year")), bands),
         )
 
+    def collections(self, raw, years: tuple[int, ...]) -> dict[int, str]:
+        where, found = "[scenes.collections]", {}
+        if not isinstance(raw, dict):
+            self.fail(f"{where} must be a table such as 2019 = 'sentinel-2-l2a', got {raw!r}")
+        for year, collection in raw.items():
+            # Scenes of a season over New Year are of the year after its label year, too.
+            if not re.fullmatch(r"[0-9]{4}", year) or not {int(year), int(year) - 1} & set(years):
+                self.fail(f"{where} names {year!r}, which [study] years does not have ({list(years)})")
+            if not isinstance(collection, str) or not collection.strip():
+                self.fail(f"{where} {year} must be the id of a collection, got {collection!r}")
+            found[int(year)] = collection
+        return found
+
     def area(self, key: str, raw) -> Area:
         where = f"[areas.{key}]"
         self.known(raw, ("name", "bounds", "crs", "every"), where)
-        bounds = tuple(self.number(v, f"{where} bounds", -1e9, 1e9) for v in self.items(raw.get("bounds"), where))
+        bounds = tuple(
+            self.number(v, f"{where} bounds", -1e9, 1e9) for v in self.items(raw.get("bounds"), f"{where} bounds")
+        )
         if len(bounds) != 4 or bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
             self.fail(
                 f"{where} bounds must be [west, south, east, north] with west < east, south < north; got {bounds}"
             )
-        crs = raw.get("crs", "EPSG:5070")
+        crs = self.words(raw.get("crs", "EPSG:5070"), f"{where} crs")
         try:
             CRS(crs)
         except CRSError:
@@ -461,7 +531,10 @@ class _Reader:
         )
 
     def split(self, raw: dict, years: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        split = {s: tuple(self.whole(y, f"[split] {s}", 1984, 2100) for y in raw.get(s, [])) for s in SIDES}
+        split = {
+            s: tuple(self.whole(y, f"[split] {s}", 1984, 2100) for y in self.items(raw.get(s, []), f"[split] {s}"))
+            for s in SIDES
+        }
         placed = [y for side in split.values() for y in side]
         if len(set(placed)) < len(placed):
             twice = sorted({y for y in placed if placed.count(y) > 1})
@@ -548,31 +621,33 @@ class _Reader:
                 owner[code] = f"[classes.{c.key}]"
         if sum(c.codes == "others" for c in classes) > 1:
             self.fail("two classes have codes = 'others'; only one can take the rest")
-        return Legend(str(head.get("name", "legend")), classes, excluded)
+        return Legend(self.words(head.get("name", "legend"), "[legend] name"), classes, excluded)
 
     def klass(self, key: str, raw) -> Class:
         where = f"[classes.{key}]"
         self.known(raw, ("name", "codes", "colour", "crop"), where)
-        colour = raw.get("colour", "#808080")
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", str(colour)):
+        colour = self.words(raw.get("colour", "#808080"), f"{where} colour")
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
             self.fail(f"{where} colour = {colour!r} is no colour; write it as '#rrggbb'")
         if "codes" not in raw:
             self.fail(f"{where} lacks codes; write a list such as [1, 12, '230-241'], [] or 'others'")
-        codes = "others" if raw["codes"] == "others" else self.codes(raw["codes"], where)
+        codes = "others" if raw["codes"] == "others" else self.codes(raw["codes"], f"{where} codes")
         crop = self.flag(raw.get("crop", True), f"{where} crop")
-        return Class(self.key(key, where), self.names(raw.get("name", {"en": key}), where), colour.lower(), codes, crop)
+        return Class(
+            self.key(key, where), self.names(raw.get("name", {"en": key}), f"{where} name"), colour.lower(), codes, crop
+        )
 
     def codes(self, raw, where: str) -> tuple[int, ...]:
         codes: list[int] = []
         for item in self.items(raw, where):
-            span = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item) if isinstance(item, str) else None
+            span = re.fullmatch(r"\s*(\d{1,9})\s*-\s*(\d{1,9})\s*", item) if isinstance(item, str) else None
             if span:
                 low, high = int(span[1]), int(span[2])
                 if not low < high <= MAX_CODE:
                     self.fail(f"{where}: {item!r} is no range of codes; write 'low-high'")
                 codes.extend(range(low, high + 1))
             else:
-                codes.append(self.whole(item, f"{where} codes", 0, MAX_CODE))
+                codes.append(self.whole(item, where, 0, MAX_CODE))
         if len(set(codes)) < len(codes):
             self.fail(f"{where} names code {next(c for c in codes if codes.count(c) > 1)} twice")
         return tuple(codes)
@@ -620,6 +695,11 @@ class _Reader:
             if not isinstance(item, str) or not item.strip():
                 self.fail(f"{where} must list ids of scenes as text, got {item!r}")
         return tuple(dict.fromkeys(value))
+
+    def words(self, value, where: str) -> str:
+        if not isinstance(value, str):
+            self.fail(f"{where} must be text in quotes, got {value!r}")
+        return value
 
     def flag(self, value, where: str) -> bool:
         if not isinstance(value, bool):

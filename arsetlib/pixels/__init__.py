@@ -14,6 +14,7 @@ Lab: part1_build_dataset.
 
 from arsetlib.pixels.arset_layout import read_arset, write_arset
 from arsetlib.pixels.describe import QUERIES, format_summary, summary
+from arsetlib.pixels.long import from_long
 from arsetlib.pixels.rules import EXAMPLES, RULES, Break, Report, check
 from arsetlib.pixels.sensors import join
 from arsetlib.pixels.table import (
@@ -32,6 +33,7 @@ from arsetlib.pixels.table import (
     pixel_id,
     ragged,
     read,
+    row_group,
     series,
     stream,
     write,
@@ -57,6 +59,7 @@ __all__ = [
     "dataset",
     "files",
     "format_summary",
+    "from_long",
     "from_wide",
     "join",
     "make_batch",
@@ -64,6 +67,7 @@ __all__ = [
     "ragged",
     "read",
     "read_arset",
+    "row_group",
     "series",
     "stream",
     "summary",

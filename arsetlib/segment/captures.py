@@ -5,13 +5,12 @@ Lab: case_olive_groves.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 
-from arsetlib import tiles
+from arsetlib import textfiles, tiles
 from arsetlib.segment.segmenter import SegmentError
 from arsetlib.tiles import pictures
 
@@ -112,7 +111,7 @@ def _picture(path: Path):
 def card(folder: Path) -> dict:
     """What ``predict`` noted of a folder of maps; empty where it wrote none."""
     try:
-        return json.loads((folder / CARD).read_text(encoding="utf-8"))
+        return textfiles.read_json(folder / CARD)
     except FileNotFoundError:
         return {}
     except ValueError as problem:

@@ -16,7 +16,7 @@ import numpy as np
 from rasterio.transform import Affine
 from tqdm import tqdm
 
-from arsetlib import cdl
+from arsetlib import cdl, checksums, orphans
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import files, items, phenology, sky
 from arsetlib.simulate import landscape as land
@@ -75,6 +75,7 @@ def delta(
     passes = sky.passes(seed, years)
     _run_all(out, seed, scale, passes, jobs or os.cpu_count() or 1, progress)
     _write_labels(out, seed, scale, years)
+    files.write_text(out / checksums.LIST, checksums.listed(out.glob("*.tif")))
     found = [
         json.loads((out / "items" / f"{scene.id}.json").read_text(encoding="utf-8"))
         for one in passes
@@ -113,7 +114,8 @@ def _run_all(out, seed, scale, passes, jobs, progress):
                 bar.update()
             return
         # Fresh processes: forking one that has threads (Spark, TensorFlow, a notebook) can hang.
-        with ProcessPoolExecutor(min(jobs, len(todo)), multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(todo)), context, orphans.end_with, (os.getpid(),)) as pool:
             running = [pool.submit(make_pass, out, seed, scale, one) for one in todo]
             try:
                 for done in as_completed(running):
@@ -144,7 +146,7 @@ def make_pass(out: Path, seed: int, scale: float, one: sky.Pass) -> None:
             files.write_raster(folder / f"{name}.tif", part, Affine(step, 0, west, 0, -step, north), land.UTM)
         part = np.ascontiguousarray(_cut(scl, scene.tile, 20))
         files.write_raster(folder / "scl.tif", part, Affine(20, 0, west, 0, -20, north), land.UTM)
-        files.write_json(_item_path(out, scene), items.item(scene, region, part))
+        files.write_json(_item_path(out, scene), items.item(scene, region, part, folder))
 
 
 def _cut(image, tile, step):
