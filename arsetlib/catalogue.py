@@ -178,7 +178,8 @@ def find_scenes(
 
     Args:
         study: Says where scenes come from and which are wanted.
-        years: Calendar years; the study's by default.
+        years: Years of labels; the study's by default. Where the season runs on over New Year, a year is the days of
+            the season that starts in it.
         areas: Keys of areas; all by default.
         cache: Folder (or ``.json`` file) of the saved item list, ``items.json``. It is used where it exists.
         leave_out: Ids of scenes not wanted, say because one is damaged; besides those of the study.
@@ -209,7 +210,7 @@ def find_scenes(
     kept, days = _filter(found, study, years, chosen, leave_out, dropped)
     items = _scenes(kept, days, study.bands)
     scenes = Scenes(items, dropped, query, _notes(study, years, kept, items))
-    _each_area_has_scenes(kept, days, chosen, years, scenes)
+    _each_area_has_scenes(kept, days, chosen, study, years, scenes)
     if path:
         scenes.save(path)
     if progress:
@@ -221,7 +222,7 @@ def _query(study: Study, years, areas: list[Area], leave_out) -> dict:
     query = {
         "url": safe_href(study.scenes.url),
         "collection": study.scenes.collection,
-        **({"collections": {y: study.scenes.collection_of(y) for y in years}} if study.scenes.collections else {}),
+        **({"collections": _collections(study, years)} if study.scenes.collections else {}),
         "years": list(years),
         "areas": {a.key: [*a.bounds, a.crs] for a in areas},
         "bands": list(study.bands),
@@ -229,13 +230,21 @@ def _query(study: Study, years, areas: list[Area], leave_out) -> dict:
         "min_valid": study.scenes.min_valid,
         "leave_out": sorted(leave_out),
     }
+    if study.season.over_new_year:
+        query["days"] = [study.season.first_day, study.season.end_day]
     return json.loads(json.dumps(query))
 
 
+def _collections(study: Study, years) -> dict[int, str]:
+    """The collection of each calendar year that is asked for."""
+    last = 1 if study.season.over_new_year else 0
+    return {y: study.scenes.collection_of(y) for year in years for y in range(year, year + 1 + last)}
+
+
 def _same_question(saved: dict, asked: dict, path: Path) -> None:
-    other = [key for key in asked if saved.get(key) != asked[key]]
+    other = [key for key in (*asked, *{"days"}.difference(asked)) if saved.get(key) != asked.get(key)]
     if other:
-        was = "; ".join(f"{k} was {saved.get(k)!r}, now {asked[k]!r}" for k in other)
+        was = "; ".join(f"{k} was {saved.get(k)!r}, now {asked.get(k)!r}" for k in other)
         raise CatalogueError(
             f"{path} answers another question: {was[:600]}. "
             "Delete it to search again, or give another cache folder to keep both."
@@ -287,11 +296,14 @@ def _search(study: Study, years, areas: list[Area]) -> Iterator[Item]:
     ground = shapely.union_all([a.outline() for a in areas]).simplify(0.001).buffer(0.002, quad_segs=1)
     ground = ground.intersection(box(-180, -90, 180, 90))
     for year in years:
-        # A pass that begins before New Year ends after it.
-        when = f"{year}-01-01T00:00:00Z/{year + 1}-01-01T00:{SAME_PASS.seconds // 60}:00Z"
-        collection = study.scenes.collection_of(year)
-        for raw in web.search(study.scenes.url, collection, mapping(ground), when, NOT_NEEDED):
-            yield Item(raw, safe_href(study.scenes.url) + "/")
+        first, last = (date.fromordinal(EPOCH + day) for day in study.season.days(year))
+        for part in range(first.year, last.year + 1):  # a season over New Year may need two collections
+            begin, end = max(first, date(part, 1, 1)), min(last, date(part, 12, 31)) + timedelta(days=1)
+            # A pass that begins before the last midnight ends after it.
+            when = f"{begin}T00:00:00Z/{end}T00:{SAME_PASS.seconds // 60}:00Z"
+            collection = study.scenes.collection_of(part)
+            for raw in web.search(study.scenes.url, collection, mapping(ground), when, NOT_NEEDED):
+                yield Item(raw, safe_href(study.scenes.url) + "/")
 
 
 def _walk(place: str) -> Iterator[Item]:
@@ -404,7 +416,7 @@ def _filter(
 
     def of_years(item: Item) -> bool:
         item.require_parts()
-        return bool({item.time.year, item.start.year} & set(years))
+        return any(_in_season(when.toordinal() - EPOCH, study, years) for when in (item.time, item.start))
 
     def shown(item: Item) -> bool:
         if any(item.footprint.intersects(o) for o in outlines.values()):
@@ -418,7 +430,7 @@ def _filter(
     items = keep(items, of_years, "other_years")
     items = keep(items, shown, "outside_areas")
     days = _pass_days(items)
-    items = keep(items, lambda i: _year(days[i]) in years, "other_years")
+    items = keep(items, lambda i: _in_season(days[i], study, years), "other_years")
     newest = set(_newest(items))
     items = keep(items, lambda i: i in newest, "older_processing")
     twice = sorted(ident for ident, n in Counter(i.id for i in items).items() if n > 1)
@@ -432,6 +444,11 @@ def _filter(
     items = keep(items, enough, "too_little_valid")
     _refuse(broken)
     return items, [days[i] for i in items]
+
+
+def _in_season(day: int, study: Study, years) -> bool:
+    """Whether the season of one of these years holds a day, counted since 1970-01-01."""
+    return any(first <= day <= last for first, last in map(study.season.days, years))
 
 
 def _pass_days(items: list[Item]) -> dict[Item, int]:
@@ -581,11 +598,13 @@ def _refuse(broken: list[str]) -> None:
         )
 
 
-def _each_area_has_scenes(items: list[Item], days: list[int], areas: list[Area], years, scenes: Scenes) -> None:
+def _each_area_has_scenes(
+    items: list[Item], days: list[int], areas: list[Area], study: Study, years, scenes: Scenes
+) -> None:
     for area in areas:
         outline = area.outline()
-        there = {_year(d) for i, d in zip(items, days, strict=True) if i.footprint.intersects(outline)}
-        empty = [y for y in years if y not in there]
+        there = [d for i, d in zip(items, days, strict=True) if i.footprint.intersects(outline)]
+        empty = [y for y in years if not any(_in_season(d, study, [y]) for d in there)]
         if empty:
             west, south, east, north = (round(v, 2) for v in outline.bounds)
             raise CatalogueError(

@@ -35,7 +35,7 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import engine, pixels, reflectance, sentinel2, survey, web
+from arsetlib import engine, ground, pixels, reflectance, sentinel2, survey, web
 from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
 from arsetlib.reader import Reader, SceneError, is_remote
 from arsetlib.study import Area, Study, StudyError
@@ -232,8 +232,13 @@ def _plan(study, scenes, labels, every, per_class):
                 f"The labels of {year} ({labels[year].path}) are on another grid than those of {study.years[0]} "
                 f"({labels[study.years[0]].path}): {other} against {grid}. Bring all years to one grid."
             )
+    try:
+        ground.check(CRS(grid.crs), study.areas, f"{CRS(grid.crs).name}, in which the labels are,")
+    except ground.GridError as error:
+        raise IngestError(f"{error} catalogue.find_labels brings a raster to such a grid.") from None
     _refuse_overlap(study.areas, grid.crs)
-    by_year = {y: [i for i, s in enumerate(scenes) if _year(s.day) == y] for y in study.years}
+    days = {y: study.season.days(y) for y in study.years}
+    by_year = {y: [i for i, s in enumerate(scenes) if days[y][0] <= s.day <= days[y][1]] for y in study.years}
     trees = {y: STRtree([scenes.items[i].footprint for i in by_year[y]]) for y in study.years}
     chunks, thresholds = [], {}
     for area in study.areas:
@@ -246,8 +251,9 @@ def _plan(study, scenes, labels, every, per_class):
             here = trees[year].query(area.outline(), predicate="intersects")
             if not len(here):
                 raise IngestError(
-                    f"No scene of {year} touches area {area.key!r} ({len(by_year[year])} scenes of that year in the "
-                    "list). Look for scenes again with this study, or take the area or the year out of it."
+                    f"No scene of {year} touches area {area.key!r} ({len(by_year[year])} scenes of that "
+                    f"{'season' if study.season.over_new_year else 'year'} in the list). Look for scenes again with "
+                    "this study, or take the area or the year out of it."
                 )
             if per_class:
                 thresholds[f"{area.key}-{year}"] = _class_thresholds(
@@ -594,7 +600,8 @@ def _build(chunk: Chunk, study: Study, scenes, labels: Labels, plan: dict, path:
             "block_m": study.block_m,
             "offsets": evidence,
             "bad_scenes": found.bad,
-        },
+        }
+        | _span(study),
     )
     pixels.write([batch], path, meta)
     return batch.num_rows, counts
@@ -704,5 +711,7 @@ def _outcome_of(path: Path):
     return pq.read_metadata(path).num_rows, meta.extra["counts"]
 
 
-def _year(day: int) -> int:
-    return int(np.datetime64(day, "D").astype("datetime64[Y]").astype(int)) + 1970
+def _span(study: Study) -> dict:
+    """What a table must say of its rows' images where they are not those of a calendar year."""
+    season = study.season
+    return {"days": [season.first_day, season.end_day]} if season.over_new_year else {}

@@ -43,7 +43,8 @@ def scenes(
     loaded = load(study, year)
     folder = store(cache, loaded)
     found = catalogue.find_scenes(loaded, cache=folder, leave_out=ids_of(leave_out), progress=not as_json)
-    per_year = {y: sum(1 for s in found if s.year == y) for y in loaded.years}
+    days = {y: loaded.season.days(y) for y in loaded.years}
+    per_year = {y: sum(1 for s in found if first <= s.day <= last) for y, (first, last) in days.items()}
     report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "notes": found.notes}
     report["saved"] = str(folder)
     lines = [f"{len(found)} scenes for {loaded.title()}"]
