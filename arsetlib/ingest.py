@@ -12,13 +12,8 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import math
-import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,15 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import rasterio
-from filelock import FileLock, Timeout
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import engine, pixels, sentinel2, web
+from arsetlib import engine, folders, pixels, sentinel2, web
 from arsetlib.catalogue import Labels, Scene, Scenes
+from arsetlib.pixels.table import RUN_FILE
 from arsetlib.study import Area, Study, StudyError
 
 CHUNK_PIXELS = 256 * 256  # of a dense chunk; what a worker holds follows from it
@@ -46,15 +40,7 @@ GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD":
 FINAL = ("401", "403", "404", "410")  # answers that asking again does not change
 REMOTE_READERS = 8  # files of one scene read at once where each waits for the network
 BLANK = 100  # pixels; that many without data in one band alone are a failed read, not a swath's edge
-OUTCOME = pa.schema(
-    [
-        ("chunk", pa.string()),
-        ("rows", pa.int64()),
-        ("seconds", pa.float64()),
-        ("counts", pa.string()),
-        ("error", pa.string()),
-    ]
-)
+OUTCOME = pa.schema([("chunk", pa.string())])  # what came of it is looked up in the folder
 
 
 class IngestError(RuntimeError):
@@ -130,8 +116,8 @@ def ingest(
         study: Places, years, bands and filters.
         scenes: Of ``catalogue.find_scenes``.
         labels: Year → label raster, of ``catalogue.find_labels``. Every year of the study must be there.
-        out: Folder of the table, on a disk that the workers share. Until the table is whole it is called
-            ``<out>.partial``.
+        out: Folder of the table, on a disk that the workers share. It is complete when it has its ``_manifest.json``,
+            see ``folders``; until then no reader of the library opens it.
         spark: A session of ``engine.session``, or None to work in this process.
         every: Take each ``every``-th label pixel along x and y, from a seeded start, in place of what each area
             says; 1 takes all.
@@ -160,7 +146,6 @@ def ingest(
                 "The list was made for other bands: find the scenes again with this study."
             )
     out = Path(out)
-    partial_out = out.with_name(out.name + ".partial")
     chunks, thresholds = _plan(study, scenes, labels, every, per_class)
     plan = {
         "study": study.key,
@@ -173,22 +158,24 @@ def ingest(
         "schema_version": pixels.VERSION,
         "chunks": [asdict(c) for c in chunks],
     }
-    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    if out.exists():
-        return _finished(out, identity, started)
-    partial_out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(str(out.with_name(f".{out.name}.lock")), timeout=0):
-            if out.exists():
-                return _finished(out, identity, started)
-            resumed = _prepare(partial_out, scenes, plan, identity)
-            job = partial(_make, str(partial_out.resolve()), study, labels, time.time_ns())
-            outcomes = _work(job, partial_out, len(chunks), spark, progress)
-            return _close(partial_out, out, outcomes, study, identity, resumed, started)
-    except Timeout:
+    if (out / RUN_FILE).is_file():
         raise IngestError(
-            f"Another job is writing {out}. Wait until it ends, or give this one another folder; two never mix."
-        ) from None
+            f"{out} holds the table of an earlier version of arsetlib. It can be read as it is; to make it anew, "
+            "delete it or give this run another folder."
+        )
+    names = [chunk.name for chunk in chunks]
+    with folders.claim(out, plan, names, what="pixel table", error=IngestError) as folder:
+        manifest, resumed = folder.manifest(), len(names)
+        if manifest is None:
+            scenes.save(out / "_scenes.json")  # also of a rerun, whose links may be newer
+            resumed -= len(folder.missing())
+            job = partial(_make, replace(folder, path=out.resolve()), study, labels, time.time_ns())
+            engine.run_watched(
+                job, len(names), OUTCOME, spark, finished=folder.count, desc="ingest", progress=progress
+            )
+            manifest = _close(folder, study)
+    made = [manifest[key] for key in ("rows", "observations")]
+    return Summary(str(out), *made, len(names), resumed, time.perf_counter() - started, manifest["counts"])
 
 
 # -- plan: which chunks, which scenes, which pixels -------------------------------------------------------------
@@ -514,32 +501,19 @@ def observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: Reader, cou
     return offsets, day, scl, bands
 
 
-def _make(folder: str, study: Study, labels: dict[int, Labels], run_id: int, number: int):
-    """The job of one task; a chunk that is there already is not made again."""
-    started = time.perf_counter()
-    run = Path(folder)
-    scenes, plan = _run(folder, run_id)
+def _make(folder: folders.Folder, study: Study, labels: dict[int, Labels], run_id: int, number: int):
+    """The job of one task; a chunk that is there already is not made again. What came of it stands in the folder."""
+    scenes, plan = _run(folder.path, run_id)
     chunk = Chunk(**plan["chunks"][number])
-    path = run / f"{chunk.name}.parquet"
-    counts, error, rows = {}, "", 0
-    if path.exists():
-        rows, counts = _outcome_of(path)
-    elif not (run / "_failed").exists():
+    if folder.done(chunk.name) is None and not folder.failed:
+        path = folder.path / f"{chunk.name}.parquet"
         try:
-            rows, counts = _build(chunk, study, scenes, labels[chunk.year], plan, path)
+            with folders.room(folder.path, IngestError):
+                rows, counts = _build(chunk, study, scenes, labels[chunk.year], plan, path)
+                folder.finish(chunk.name, [path.name], rows=rows, counts=counts)
         except (IngestError, pixels.PixelError, StudyError, ValueError) as problem:
-            error = str(problem)
-        except OSError as problem:
-            if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            free = shutil.disk_usage(run).free
-            error = f"The disk of {run} is full ({free / 1e6:.0f} MB free). Make room and run the same command."
-        if error:
-            (run / "_failed").write_text(f"{chunk.name}: {error}\n", encoding="utf-8")
-    else:
-        error = "stopped"
-    outcome = [[chunk.name], [rows], [time.perf_counter() - started], [json.dumps(counts)], [error]]
-    yield pa.record_batch([pa.array(v, f.type) for v, f in zip(outcome, OUTCOME, strict=True)], schema=OUTCOME)
+            folder.fail(chunk.name, str(problem))
+    yield pa.record_batch([pa.array([chunk.name])], schema=OUTCOME)
 
 
 def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dict, path: Path):
@@ -593,101 +567,33 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
 
 
 @lru_cache(maxsize=2)
-def _run(folder: str, run_id: int):
+def _run(path: Path, run_id: int):
     """Scenes and plan of a run folder, read once per process and run."""
-    run = Path(folder)
-    return Scenes.load(run / "_scenes.json"), json.loads((run / "_plan.json").read_text(encoding="utf-8"))
+    return Scenes.load(path / "_scenes.json"), folders.Folder(path).plan()
 
 
-# -- the run folder -----------------------------------------------------------------------------------------------
-
-
-def _prepare(run: Path, scenes: Scenes, plan: dict, identity: str) -> int:
-    """Make the folder ready for this run, or refuse; returns how many chunks an earlier run finished."""
-    plan_file = run / "_plan.json"
-    if plan_file.exists():
-        before = json.loads(plan_file.read_text(encoding="utf-8"))
-        if before.get("identity") != identity:
-            changed = sorted(k for k in plan if json.loads(json.dumps(plan[k])) != before.get(k))
-            raise IngestError(
-                f"{run} holds the unfinished table of another run (it differs in: {', '.join(changed)}). "
-                "Finish that one with its own settings, delete the folder, or give this run another one."
-            )
-    elif any(run.glob("*.parquet")):
-        raise IngestError(f"{run} holds Parquet files but no plan of a run. Give this run another folder.")
-    for leftover in (*run.glob(".*"), *run.glob("_failed")):  # half-written files of a killed run
-        leftover.unlink()
-    scenes.save(run / "_scenes.json")  # also of a rerun, whose links may be newer
-    if not plan_file.exists():
-        web.save(
-            plan_file, json.dumps({**plan, "identity": identity}, indent=1).encode()
-        )  # last: a plan means that the folder is ready
-    return sum(1 for _ in run.glob("*.parquet"))
-
-
-def _work(job, run: Path, chunks: int, spark, progress: bool) -> list[dict]:
-    """Run all tasks under a bar that counts the finished files."""
-
-    def finished():
-        return sum(1 for f in os.listdir(run) if f.endswith(".parquet"))
-
-    return engine.run_watched(
-        job, chunks, OUTCOME, spark, finished=finished, desc="ingest", progress=progress
-    ).to_pylist()
-
-
-def _close(run: Path, out: Path, outcomes: list[dict], study, identity: str, resumed: int, started: float) -> Summary:
-    errors = [o["error"] for o in outcomes if o["error"] and o["error"] != "stopped"]
-    if errors:
-        more = f" ({len(errors) - 1} more chunks failed too.)" if len(errors) > 1 else ""
-        raise IngestError(errors[0] + more)
+def _close(folder: folders.Folder, study: Study) -> dict:
+    """Publish the table, if every planned chunk is there; returns the manifest."""
+    notes = folder.settle().values()
     counts: dict[str, int] = {}
-    for outcome in outcomes:
-        for reason, n in json.loads(outcome["counts"]).items():
+    for note in notes:
+        for reason, n in note["counts"].items():
             counts[reason] = counts.get(reason, 0) + n
-    rows = sum(o["rows"] for o in outcomes)
+    rows = sum(note["rows"] for note in notes)
     if not rows:
-        shutil.rmtree(run)
+        folder.remove()
         raise IngestError(
             f"No label pixel passed the filters, so there is no table: {counts}. "
             "Widen the areas, lower every, min_confidence or the scene filters, and run again."
         )
-    observations = counts.pop("observations")
-    record = {
-        "status": "complete",
-        "schema_version": pixels.VERSION,
-        "identity": identity,
-        "study": study.key,
-        "simulated": study.simulated,
-        "rows": rows,
-        "observations": observations,
-        "chunks": len(outcomes),
-        "counts": counts,
-    }
-    web.save(run / "_run.json", json.dumps(record, indent=1).encode())
-    run.rename(out)
-    seconds = time.perf_counter() - started
-    return Summary(str(out), rows, observations, len(outcomes), resumed, seconds, counts)
-
-
-def _finished(out: Path, identity: str, started: float) -> Summary:
-    """The summary of a table that is there already, if it is the one asked for."""
-    record = out / "_run.json"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    if known.get("identity") != identity:
-        raise IngestError(
-            f"{out} is there already and is not the table of this run (other study, scenes, labels or sampling). "
-            "Delete it or give this run another folder."
-        )
-    return Summary(
-        str(out), known["rows"], known["observations"], known["chunks"], known["chunks"],
-        time.perf_counter() - started, known["counts"],
-    )  # fmt: skip
-
-
-def _outcome_of(path: Path):
-    meta = pixels.Meta.of(path)
-    return pq.read_metadata(path).num_rows, meta.extra["counts"]
+    return folder.publish(
+        schema_version=pixels.VERSION,
+        study=study.key,
+        simulated=study.simulated,
+        rows=rows,
+        observations=counts.pop("observations"),
+        counts=counts,
+    )
 
 
 def _year(day: int) -> int:

@@ -181,7 +181,7 @@ def test_a_scene_is_not_opened_beyond_its_classification_where_that_rules_it_out
     study = place.study.replace(drop_scl=tuple(range(12)))
     with pytest.raises(IngestError, match="No label pixel passed"):
         ingest(study, place.scenes, place.labels, tmp_path / "none", progress=False)
-    assert not (tmp_path / "none.partial").exists()  # nothing that would refuse a run with wider filters
+    assert not (tmp_path / "none").exists()  # nothing that would refuse a run with wider filters
     assert any("-scl.tif" in path for path in opened)
     assert not any("-blue.tif" in path for path in opened)
 
@@ -248,7 +248,7 @@ def test_an_executor_killed_in_the_middle_changes_nothing(table, tmp_path):
         spark = engine.session("local-cluster[2,1,1024]")
 
         def killer():
-            while not list(out.with_name("out.partial").glob("*.parquet")):
+            while not list(out.glob("*.parquet")):
                 time.sleep(0.05)
             found = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_executor(p)]
             os.kill(found[0], signal.SIGKILL)
@@ -292,21 +292,21 @@ def test_a_killed_job_goes_on_where_it_stopped_and_gives_the_same_table(table, t
         tmp_path / "out",
     )
     process = start(text)
-    unfinished = tmp_path / "out.partial"
-    while len(list(unfinished.glob("*.parquet"))) < 5 and process.poll() is None:
+    unfinished = tmp_path / "out"
+    while len(list(unfinished.glob("_parts/*.json"))) < 5 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    finished = {f: f.stat().st_mtime_ns for f in unfinished.glob("*.parquet")}
-    assert not (tmp_path / "out").exists()
-    with pytest.raises(pixels.PixelError):
+    finished = [unfinished / f"{f.stem}.parquet" for f in unfinished.glob("_parts/*.json")]
+    finished = {f: f.stat().st_mtime_ns for f in finished}
+    with pytest.raises(pixels.PixelError, match="unfinished"):
         pixels.read(unfinished)
     again = start(text)
     output, _ = again.communicate(timeout=240)
     assert again.returncode == 0, output
     resumed, chunks = map(int, output.split()[-2:])
     assert len(finished) <= resumed < chunks
-    assert all((tmp_path / "out" / f.name).stat().st_mtime_ns == time_ns for f, time_ns in finished.items())
+    assert all(f.stat().st_mtime_ns == time_ns for f, time_ns in finished.items())
     assert rows_of(tmp_path / "out") == rows_of(table[0])
 
 
@@ -319,17 +319,17 @@ def test_a_finished_table_is_not_made_again(place, table):
 
 
 def test_two_runs_on_one_output_refuse_to_mix(place, table, tmp_path):
-    with pytest.raises(IngestError, match="not the table of this run"):
+    with pytest.raises(IngestError, match=r"holds the pixel table of another run.*every"):
         run(place, table[0], every=5)
     broken = tmp_path / "out"
     with pytest.raises(IngestError):
         ingest(place.study, broken_scenes(place, "gone.tif"), place.labels, broken, progress=False)
-    with pytest.raises(IngestError, match="another run.*every"):
+    with pytest.raises(IngestError, match="holds the unfinished pixel table of another run.*every"):
         run(place, broken, every=5)
 
 
 def test_two_jobs_at_once_on_one_output_refuse_to_mix(place, tmp_path):
-    with module.FileLock(str(tmp_path / ".out.lock")), pytest.raises(IngestError, match="Another job is writing"):
+    with module.FileLock(str(tmp_path / "out" / ".lock")), pytest.raises(IngestError, match="Another job is writing"):
         run(place, tmp_path / "out")
 
 
@@ -375,7 +375,8 @@ def test_a_broken_file_stops_with_scene_band_and_chunk_and_mending_it_resumes(pl
     with pytest.raises(IngestError, match=says) as stop:
         ingest(place.study, scenes, place.labels, out, progress=False)
     assert place.scenes.items[4].id in str(stop.value)
-    assert not out.exists()
+    with pytest.raises(pixels.PixelError, match="unfinished"):
+        pixels.read(out)
     run(place, out)
     assert rows_of(out) == rows_of(table[0])
 
@@ -402,7 +403,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(place, table, tmp_path
     with pytest.raises(IngestError, match="is full.*Make room"):
         run(place, tmp_path / "out")
     monkeypatch.setattr(pixels, "write", real)
-    assert len(list((tmp_path / "out.partial").glob("*.parquet"))) == 2
+    assert len(list((tmp_path / "out").glob("*.parquet"))) == 2
     assert run(place, tmp_path / "out").resumed == 2
     assert rows_of(tmp_path / "out") == rows_of(table[0])
 
@@ -447,7 +448,7 @@ def test_an_area_without_scenes_is_refused_before_any_work(place, tmp_path):
     none = module.replace(place.scenes, items=tuple(s for s in place.scenes if not s.datetime.startswith("2020")))
     with pytest.raises(IngestError, match=r"No scene of 2020 touches area 'west'"):
         ingest(place.study, none, place.labels, tmp_path / "o", progress=False)
-    assert not (tmp_path / "o.partial").exists()
+    assert not (tmp_path / "o").exists()
 
 
 def test_overlapping_areas_are_refused(place, tmp_path):
@@ -472,7 +473,6 @@ def test_what_a_file_says_of_itself(place, table):
     assert meta.bands == tuple(sentinel2.BANDS)
     assert meta.crs == "EPSG:5070"
     assert meta.simulated
-    assert set(json.loads((table[0] / "_run.json").read_text())["counts"]) >= set(meta.extra["counts"]) - {
-        "observations"
-    }
+    counts = json.loads((table[0] / "_manifest.json").read_text())["counts"]
+    assert set(counts) >= set(meta.extra["counts"]) - {"observations"}
     assert pq.read_schema(file).names == pixels.SCHEMA.names
