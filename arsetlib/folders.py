@@ -53,30 +53,32 @@ class HeldError(FolderError, FileExistsError):
 # -- one file -------------------------------------------------------------------------------------------------------
 
 
-def put(file: str | Path, content: bytes | str | Callable[[Path], object]) -> None:
+def put(file: str | Path, content: bytes | str | Path | Callable[[Path], object]) -> None:
     """Write a file whole or not at all; an older one stays until the new one is complete.
 
     Args:
         file: Where. Its folder is made.
-        content: Bytes, text (UTF-8, lines end with a line feed), or a function that writes the path it is given.
+        content: Bytes, text (UTF-8, lines end with a line feed), a function that writes the path it is given, or a
+            finished file of the same disk, which is moved.
 
     Raises:
         OSError: It cannot be written; nothing is left.
     """
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    half = file.with_name(f".{uuid.uuid4().hex[:12]}.part")
+    half = content if isinstance(content, Path) else file.with_name(f".{uuid.uuid4().hex[:12]}.part")
     try:
         if callable(content):
             content(half)
-        else:
+        elif half is not content:
             half.write_bytes(content.encode() if isinstance(content, str) else content)
         with half.open("rb+") as written:
             os.fsync(written.fileno())
         os.replace(half, file)
     except BaseException:
-        for left in half.parent.glob(f"{half.name}*"):
-            left.unlink(missing_ok=True)
+        if half is not content:
+            for left in half.parent.glob(f"{half.name}*"):
+                left.unlink(missing_ok=True)
         raise
 
 
@@ -191,7 +193,7 @@ class Folder:
         """What was made: ``parts``, and what ``publish`` was given; None as long as the folder is unfinished."""
         return _json(self.path / MANIFEST)
 
-    def put(self, key: str, content: bytes | str | Callable[[Path], object]) -> None:
+    def put(self, key: str, content: bytes | str | Path | Callable[[Path], object]) -> None:
         """Write a file whole or not at all, see ``folders.put``."""
         put(self.path / key, content)
 
@@ -206,14 +208,14 @@ class Folder:
         Returns:
             What is noted: ``files`` (key → size and sha256) and the facts.
         """
-        held = {"files": {key: _seal(self.path / key) for key in keys}, **facts}
+        held = {"files": {key: seal(self.path / key) for key in keys}, **facts}
         put_json(self._note(part), held)
         return held
 
     def done(self, part: str) -> dict | None:
         """What is noted of a part; None where it is not finished, or a file of it is missing or has another size."""
         held = _json(self._note(part))
-        return held if held is not None and not any(_wrong(self.path, held["files"])) else None
+        return held if held is not None and not any(differences(self.path, held["files"])) else None
 
     def missing(self) -> list[str]:
         """Planned parts that are not finished, in the order of the plan."""
@@ -291,7 +293,7 @@ class Folder:
     def _reopen(self, manifest: dict) -> None:
         """A complete folder that lost a part is unfinished again; its other parts are kept."""
         for part, held in manifest["parts"].items():
-            if not any(_wrong(self.path, held["files"])):
+            if not any(differences(self.path, held["files"])):
                 put_json(self._note(part), held)
         (self.path / MANIFEST).unlink()
 
@@ -305,7 +307,7 @@ class Folder:
 
     def _whole(self, note: Path) -> bool:
         held = _json(note)
-        return held is not None and not any(_wrong(self.path, held["files"], deep=True))
+        return held is not None and not any(differences(self.path, held["files"], deep=True))
 
 
 @contextmanager
@@ -419,29 +421,31 @@ def wrong(path: str | Path, *, deep: bool = False, alone: str | None = None) -> 
     if not isinstance(parts, dict):
         yield f"{path / MANIFEST} is damaged: copy the folder again, or delete it and make it again"
         return
-    files = {key: seal for held in parts.values() for key, seal in held["files"].items()}
-    yield from _wrong(path, files, deep)
+    files = {key: sealed for held in parts.values() for key, sealed in held["files"].items()}
+    yield from differences(path, files, deep)
     if alone is not None:
         for file in sorted(path.glob(alone)):
             if file.name not in files and not file.name.startswith((".", "_")):
                 yield f"{file} is not in {MANIFEST}: move it elsewhere"
 
 
-def _wrong(path: Path, files: dict, deep: bool = False) -> Iterator[str]:
-    for key, seal in files.items():
+def differences(path: Path, files: dict, deep: bool = False) -> Iterator[str]:
+    """What differs between files and their seals (key → size and sha256), one sentence a file."""
+    for key, sealed in files.items():
         file = path / key
         try:
             size = file.stat().st_size
         except OSError:
             yield f"{file} is missing"
             continue
-        if size != seal["size"]:
-            yield f"{file} has {size:,} bytes, expected {seal['size']:,}"
-        elif deep and sha256(file) != seal["sha256"]:
+        if size != sealed["size"]:
+            yield f"{file} has {size:,} bytes, expected {sealed['size']:,}"
+        elif deep and sha256(file) != sealed["sha256"]:
             yield f"{file} was changed since it was written: its checksum differs"
 
 
-def _seal(file: Path) -> dict:
+def seal(file: Path) -> dict:
+    """Size and SHA-256 of a file."""
     return {"size": file.stat().st_size, "sha256": sha256(file)}
 
 

@@ -170,9 +170,7 @@ def ingest(
             scenes.save(out / "_scenes.json")  # also of a rerun, whose links may be newer
             resumed -= len(folder.missing())
             job = partial(_make, replace(folder, path=out.resolve()), study, labels, time.time_ns())
-            engine.run_watched(
-                job, len(names), OUTCOME, spark, finished=folder.count, desc="ingest", progress=progress
-            )
+            engine.run_watched(job, len(names), OUTCOME, spark, finished=folder.count, desc="ingest", progress=progress)
             manifest = _close(folder, study)
     made = [manifest[key] for key in ("rows", "observations")]
     return Summary(str(out), *made, len(names), resumed, time.perf_counter() - started, manifest["counts"])

@@ -289,7 +289,7 @@ def test_a_killed_job_goes_on_where_it_stopped(delta, place, model, made, tmp_pa
         return subprocess.Popen([sys.executable, "-W", "ignore", "-c", text], stdout=subprocess.PIPE, text=True)
 
     process = run()
-    while not len(list(tmp_path.glob("maps/.*.partial/piece-*.npz"))) > 2 and process.poll() is None:
+    while not len(list(tmp_path.glob("maps/.*.partial/_parts/*.json"))) > 2 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
