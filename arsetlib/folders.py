@@ -9,6 +9,7 @@
     _plan.json       what is made: settings, and every part by name. Put first.
     _parts/          one JSON file for each finished part: its files with size and SHA-256, and the caller's facts
     _errors/         one text file for each part that failed
+    _work/           scratch files of the job; a caller fills it, or not
     .lock            held by the process that works
     _manifest.json   every planned part with its files. Put last: a folder that has it is complete.
 
@@ -36,7 +37,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-PLAN, MANIFEST, PARTS, ERRORS, LOCK = "_plan.json", "_manifest.json", "_parts", "_errors", ".lock"
+PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
+PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is complete
+EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LITTLE = 1 << 20  # bytes; with less space left a failed write is put down to a full disk, whatever the library said
 HALF = re.compile(r"\.[0-9a-f]{12}\.part")  # how names of unfinished files start: a library may add its own ending
@@ -286,7 +289,7 @@ class Folder:
         return self.path / PARTS / f"{part}.json"
 
     def _sweep(self) -> None:
-        for name in (PARTS, ERRORS):
+        for name in (PARTS, ERRORS, WORK):
             if (self.path / name).exists():
                 shutil.rmtree(self.path / name)
 
@@ -338,7 +341,7 @@ def claim(
     folder = Folder(path, what, error)
     with room(path, error):
         _look(folder, plan, ours)  # before a lock is put into a folder of others
-        left = any((path / name).exists() for name in (PARTS, ERRORS, LOCK))
+        left = any((path / name).exists() for name in (PARTS, ERRORS, WORK, LOCK))
         if folder.manifest() is not None and not left and not any(wrong(path)):
             yield folder  # also from a disk that cannot be written
             return
@@ -402,8 +405,10 @@ def _difference(name: str, held, asked) -> str:
 def state(path: str | Path) -> str | None:
     """``"complete"``, ``"unfinished"``, or None for a folder that was not made in parts."""
     path = Path(path)
-    if (path / MANIFEST).is_file():
+    if (path / MANIFEST).is_file() or (path / EARLIER[1]).is_file():
         return "complete"
+    if (path / EARLIER[0]).is_file():
+        return "unfinished"
     return "unfinished" if (path / PLAN).is_file() else None
 
 

@@ -42,7 +42,7 @@ def data(tmp_path_factory) -> Path:
     delta.mkdir(parents=True)
     (delta / "study.toml").write_text(simulated.study_text(1, 0.05), encoding="utf-8")
     simulated._write_labels(delta, 1, 0.05, (2019, 2020, 2021))
-    (delta / "_complete").touch()
+    (delta / "_manifest.json").touch()
     study = open_homework("part1", "nobody", folder).study
     table = make_table(900)
     area = pa.array(np.where(np.arange(900) % 2, "box_6", "box_7"), table.schema.field("area").type)

@@ -16,8 +16,8 @@ import rasterio
 import tiny
 from pyproj import Transformer
 
+from arsetlib import folders, pixels, sentinel2
 from arsetlib import ingest as module
-from arsetlib import pixels, sentinel2
 from arsetlib.ingest import IngestError, ingest
 from arsetlib.study import StudyError
 
@@ -329,7 +329,7 @@ def test_two_runs_on_one_output_refuse_to_mix(place, table, tmp_path):
 
 
 def test_two_jobs_at_once_on_one_output_refuse_to_mix(place, tmp_path):
-    with module.FileLock(str(tmp_path / "out" / ".lock")), pytest.raises(IngestError, match="Another job is writing"):
+    with folders.lock(tmp_path / "out"), pytest.raises(IngestError, match="Another job is writing"):
         run(place, tmp_path / "out")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.tiles import annotations, pictures
 from arsetlib.tiles.classes import CLASSES, Classes, TileError
 
@@ -59,7 +60,7 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
     folder = Path(folder)
     if not folder.is_dir():
         raise TileError(f"{folder} is no folder.")
-    if (folder / "_parameters.json").is_file() and not (folder / "_complete").is_file():
+    if folders.state(folder) == "unfinished":
         raise TileError(
             f"{folder} is a simulated grove that is not finished. Run `arset simulate-grove {folder}` again."
         )

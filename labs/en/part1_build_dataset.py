@@ -86,7 +86,7 @@ DATA = Path(
 
 if source == "simulated":
     delta = DATA / ("delta-small" if SMALL else "delta")
-    if not (delta / "_complete").exists():
+    if not (delta / "_manifest.json").exists():
         print(f"Making the simulated delta in {delta} …")
         years = (2021,) if SMALL else (2019, 2020, 2021)
         simulate.delta(
@@ -574,6 +574,7 @@ assert (again.rows, again.resumed) == (summary.rows, again.chunks)
 # Let us break one link and see what happens here.
 
 # %%
+from arsetlib import folders
 from arsetlib.catalogue import Scenes
 from arsetlib.ingest import IngestError
 
@@ -584,14 +585,15 @@ try:
     ingest(one, Scenes((broken,)), labels, work / "broken", progress=False)
 except IngestError as error:
     said = str(error)
-shutil.rmtree(work / "broken.partial", ignore_errors=True)
+made = folders.state(work / "broken")
+shutil.rmtree(work / "broken")
 print(textwrap.fill(said, 100))
 
 assert "Could not read nir" in said
-assert not (work / "broken").exists(), "a table was made from a broken read"
+assert made == "unfinished", "a table was made from a broken read"
 
 # %% [markdown]
-# One sentence says what, where and what next, and no table exists. A table under its final name is whole.
+# One sentence says what, where and what next. The folder has a plan but no manifest, so it is unfinished: `pixels.read` refuses it until the same call has made every chunk of the plan.
 #
 # ## 9. Why byte strings?
 #

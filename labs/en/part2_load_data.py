@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -91,7 +93,7 @@ DATA = Path(
 
 if source == "simulated":
     delta = DATA / ("delta-toy" if SMALL else "delta")
-    if not (delta / "_complete").exists():
+    if not (delta / "_manifest.json").exists():
         print(f"Making the simulated delta in {delta} …")
         simulate.delta(delta, scale=0.05 if SMALL else 1.0, progress=BARS)
     study = Study.load(delta / "study.toml")
