@@ -316,7 +316,7 @@ class Folder:
 @contextmanager
 def claim(
     path: str | Path, plan: dict, parts: Iterable[str], *,
-    what: str = "folder", error: type[Exception] = FolderError, ours: bool = False,
+    what: str = "folder", error: type[Exception] = FolderError, ours: bool = False, grows: bool = False,
 ) -> Iterator[Folder]:  # fmt: skip
     """A folder for one job: new, empty, or begun or made by the same call. It is locked meanwhile.
 
@@ -331,6 +331,7 @@ def claim(
         what: What the folder holds, for messages.
         error: What is raised.
         ours: Files that are there without a plan belong to the caller.
+        grows: Parts are added to those that earlier calls planned.
 
     Raises:
         FolderError: As ``error``: the folder holds something else (``HeldError`` where ``error`` is left out), another
@@ -340,20 +341,22 @@ def claim(
     plan = json.loads(json.dumps({**plan, "parts": list(parts)}))
     folder = Folder(path, what, error)
     with room(path, error):
-        _look(folder, plan, ours)  # before a lock is put into a folder of others
+        if grows:
+            before = (folder.plan() or {}).get("parts", [])
+            plan["parts"] = [*before, *(part for part in plan["parts"] if part not in set(before))]
+        _look(folder, plan, ours, grows)  # before a lock is put into a folder of others
         left = any((path / name).exists() for name in (PARTS, ERRORS, WORK, LOCK))
-        if folder.manifest() is not None and not left and not any(wrong(path)):
+        if folder.manifest() is not None and folder.plan() == plan and not left and not any(wrong(path)):
             yield folder  # also from a disk that cannot be written
             return
         with lock(path, error):
-            _look(folder, plan, ours)
-            if folder.plan() is None:
-                clear(path)
-                put_json(path / PLAN, plan)
-            manifest = folder.manifest()
-            if manifest is not None and any(wrong(path)):
+            _look(folder, plan, ours, grows)
+            manifest, held = folder.manifest(), folder.plan()
+            if manifest is not None and (held != plan or any(wrong(path))):
                 folder._reopen(manifest)
                 manifest = None
+            if held != plan:
+                put_json(path / PLAN, plan)
             if manifest is None:
                 clear(path)
                 folder._drop_damaged()
@@ -364,7 +367,7 @@ def claim(
             yield folder
 
 
-def _look(folder: Folder, plan: dict, ours: bool) -> None:
+def _look(folder: Folder, plan: dict, ours: bool, grows: bool) -> None:
     """Refuse a folder that holds something else."""
     path = folder.path
     error = HeldError if folder.error is FolderError else folder.error
@@ -372,17 +375,17 @@ def _look(folder: Folder, plan: dict, ours: bool) -> None:
         raise error(f"Expected a folder for the {folder.what}, but {path} is a file. Give another name.")
     held = folder.plan()
     if held is None:
-        strange = [] if ours or not path.exists() else sorted(n for n in os.listdir(path) if not _litter(n))
+        strange = [] if ours or not path.exists() else sorted(n for n in os.listdir(path) if not is_litter(n))
         if strange:
             raise error(
                 f"{path} holds something else ({', '.join(strange[:3])}{' …' if len(strange) > 3 else ''}). Give the "
                 f"{folder.what} a new or an empty folder."
             )
-    elif held != plan:
+    elif held != ({**plan, "parts": held.get("parts")} if grows else plan):
         state = "the unfinished" if folder.manifest() is None else "the"
         differ = sorted(name for name in {**held, **plan} if held.get(name) != plan.get(name))
         if len(differ) > 1 and "parts" in differ:
-            differ.remove("parts")  # follows from the others
+            differ.remove("parts")  # they follow from the others
         shown = "; ".join(_difference(name, held.get(name), plan.get(name)) for name in differ)
         raise error(
             f"{path} holds {state} {folder.what} of another run, which differs in: {shown}. Finish that one with its "
@@ -390,7 +393,8 @@ def _look(folder: Folder, plan: dict, ours: bool) -> None:
         )
 
 
-def _litter(name: str) -> bool:
+def is_litter(name: str) -> bool:
+    """Whether a file is a lock or the unfinished file of a process that was killed."""
     return name == LOCK or bool(HALF.match(name))
 
 
