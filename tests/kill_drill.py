@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -120,11 +121,30 @@ def held(drill: Drill, folder: Path) -> dict[str, str]:
 def content(file: Path, timed: bool) -> str:
     if file.suffix in (".keras", ".skops"):  # zip files with times
         with zipfile.ZipFile(file) as packed:
-            parts = [(n, hashlib.sha256(packed.read(n)).hexdigest()) for n in packed.namelist() if n != "metadata.json"]
-        return json.dumps(sorted(parts))
+            parts = {n: packed.read(n) for n in packed.namelist() if n not in ("metadata.json", "config.json")}
+        return json.dumps(sorted((n, values(p) if n.endswith(".h5") else sha(p)) for n, p in parts.items()))
     if file.suffix == ".json":
         return json.dumps(without(json.loads(file.read_text(encoding="utf-8")), TIMES | (SEALS if timed else set())))
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return sha(file.read_bytes())
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def values(content: bytes) -> list:
+    """All arrays of an HDF5 file, which itself holds times."""
+    import h5py
+
+    found = []
+
+    def visit(name, part):
+        if isinstance(part, h5py.Dataset):
+            found.append((name, sha(np.ascontiguousarray(part[()]).tobytes())))
+
+    with h5py.File(io.BytesIO(content)) as opened:
+        opened.visititems(visit)
+    return sorted(found)
 
 
 def without(value, names):
