@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,42 +239,60 @@ def test_spark_connect_makes_the_same_table(table, tmp_path):
     assert rows_of(tmp_path / "out") == rows_of(table[0])
 
 
-@pytest.mark.spark
-def test_an_executor_killed_in_the_middle_changes_nothing(table, tmp_path):
-    (tmp_path / "place").mkdir()
-    text = script(
-        """
-        import os, signal, threading, time
-        ingest.CHUNK_PIXELS = 36
-        spark = engine.session("local-cluster[2,1,1024]")
+KILLER = """
+    import os, signal, threading, time
+    from dataclasses import replace
+    ingest.CHUNK_PIXELS = 36
+    spark = engine.session("local-cluster[2,1,1024]")
 
-        def killer():
-            while not list(out.glob("*.parquet")):
-                time.sleep(0.05)
-            found = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_executor(p)]
-            os.kill(found[0], signal.SIGKILL)
-            print("killed one of", len(found), flush=True)
+    def killer():
+        while not list(out.glob({after!r})):
+            time.sleep(0.01)
+        found = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_executor(p)]
+        os.kill(found[0], signal.SIGKILL)
+        print("killed one of", len(found), flush=True)
 
-        def is_executor(pid):
-            try:
-                line = open(f"/proc/{pid}/cmdline").read()
-            except OSError:
-                return False
-            return "CoarseGrainedExecutorBackend" in line and spark.sparkContext.applicationId in line
+    def is_executor(pid):
+        try:
+            line = open(f"/proc/{{pid}}/cmdline").read()
+        except OSError:
+            return False
+        return "CoarseGrainedExecutorBackend" in line and spark.sparkContext.applicationId in line
 
-        threading.Thread(target=killer, daemon=True).start()
-        print(ingest.ingest(place.study, place.scenes, place.labels, out, spark=spark, progress=False).rows)
-        """,
-        tmp_path / "place",
-        tmp_path / "out",
-    )
+    scenes = place.scenes
+    if {broken!r}:
+        scenes = replace(scenes, items=tuple(
+            replace(s, hrefs={{**s.hrefs, "red": "gone.tif"}}) if s.id == scenes.items[4].id else s for s in scenes
+        ))
+    threading.Thread(target=killer, daemon=True).start()
+    print(ingest.ingest(place.study, scenes, place.labels, out, spark=spark, progress=False).rows)
+"""
+
+
+def with_a_killed_executor(tmp_path, after, broken):
     if not sys.platform.startswith("linux"):
         pytest.skip("finds the executor through /proc, which only Linux has")
-    process = start(text)
+    (tmp_path / "place").mkdir()
+    process = start(script(KILLER.format(after=after, broken=broken), tmp_path / "place", tmp_path / "out"))
     output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
     assert "killed one of 2" in output
+    return process.returncode, output
+
+
+@pytest.mark.spark
+def test_an_executor_killed_in_the_middle_changes_nothing(table, tmp_path):
+    code, output = with_a_killed_executor(tmp_path, "*.parquet", broken=False)
+    assert code == 0, output
     assert rows_of(tmp_path / "out") == rows_of(table[0])
+
+
+@pytest.mark.spark
+def test_an_executor_killed_after_a_chunk_failed_does_not_lose_the_failure(table, tmp_path):
+    code, output = with_a_killed_executor(tmp_path, "_errors/*.txt", broken=True)
+    assert code == 1, output
+    assert "IngestError: Could not read red of scene" in output
+    with pytest.raises(pixels.PixelError, match="unfinished"):
+        pixels.check(tmp_path / "out")
 
 
 # -- a bad day ------------------------------------------------------------------------------------------------------
@@ -406,6 +425,61 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(place, table, tmp_path
     assert len(list((tmp_path / "out").glob("*.parquet"))) == 2
     assert run(place, tmp_path / "out").resumed == 2
     assert rows_of(tmp_path / "out") == rows_of(table[0])
+
+
+def test_tasks_that_run_twice_after_a_failure_do_not_lose_it(place, tmp_path, monkeypatch):
+    """Each job is called twice in turn, as by Spark after it lost a worker."""
+    monkeypatch.setattr(
+        module.engine, "run_watched",
+        lambda job, n, *a, **k: [list(job(i)) for i in (*range(n), *reversed(range(n)))],
+    )  # fmt: skip
+    with pytest.raises(IngestError, match="Could not read red of scene"):
+        ingest(place.study, broken_scenes(place, "gone.tif"), place.labels, tmp_path / "out", progress=False)
+    with pytest.raises(pixels.PixelError, match="unfinished"):
+        pixels.check(tmp_path / "out")
+
+
+def test_a_table_that_lost_a_chunk_is_refused_and_made_whole_by_the_same_call(place, table, tmp_path):
+    out = Path(shutil.copytree(table[0], tmp_path / "out"))
+    lost = sorted(out.glob("*.parquet"))[1]
+    before = lost.read_bytes()
+    lost.unlink()
+    for reader in (pixels.read, pixels.Meta.of, pixels.summary):
+        with pytest.raises(pixels.PixelError, match=f"not complete.*{lost.name} is missing"):
+            reader(out)
+    report = pixels.check(out)
+    assert not report.ok
+    assert report.files == (f"{lost} is missing",)
+    assert run(place, out).resumed == table[1].chunks - 1
+    assert lost.read_bytes() == before
+    assert pixels.check(out).planned == table[1].chunks
+    lost.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    assert "its checksum differs" in str(pixels.check(out))
+    lost.write_bytes(before)
+    shutil.copy(lost, out / "copy.parquet")
+    assert "copy.parquet is not in _manifest.json" in str(pixels.check(out))
+
+
+def test_a_table_of_an_earlier_version_is_read_and_a_lost_chunk_of_it_noticed(table, tmp_path):
+    out = Path(shutil.copytree(table[0], tmp_path / "out"))
+    plan = json.loads((out / "_plan.json").read_text())
+    (out / "_plan.json").write_text(json.dumps({key: plan[key] for key in plan if key != "parts"} | {"identity": "x"}))
+    (out / "_manifest.json").unlink()
+    (out / "_run.json").write_text('{"status": "complete"}')
+    assert rows_of(out) == rows_of(table[0])
+    assert pixels.check(out).ok
+    lost = sorted(out.glob("*.parquet"))[0]
+    lost.unlink()
+    with pytest.raises(pixels.PixelError, match=f"{lost.name} is missing"):
+        pixels.read(out)
+
+
+def test_a_folder_without_manifest_is_read_and_not_called_complete(table, tmp_path):
+    out = Path(shutil.copytree(table[0], tmp_path / "out", ignore=shutil.ignore_patterns("_*")))
+    assert rows_of(out) == rows_of(table[0])
+    report = pixels.check(out)
+    assert (report.ok, report.planned) == (True, None)
+    assert "cannot be known whether it is complete" in str(report)
 
 
 def test_labels_that_do_not_cover_the_area_are_refused(place, tmp_path):
