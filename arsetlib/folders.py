@@ -338,18 +338,17 @@ def claim(
             process works in it, or the disk gets full.
     """
     path = Path(path)
-    plan = json.loads(json.dumps({**plan, "parts": list(parts)}))
+    asked = json.loads(json.dumps({**plan, "parts": list(parts)}))
     folder = Folder(path, what, error)
     with room(path, error):
-        if grows:
-            before = (folder.plan() or {}).get("parts", [])
-            plan["parts"] = [*before, *(part for part in plan["parts"] if part not in set(before))]
+        plan = _grown(folder, asked) if grows else asked
         _look(folder, plan, ours, grows)  # before a lock is put into a folder of others
         left = any((path / name).exists() for name in (PARTS, ERRORS, WORK, LOCK))
         if folder.manifest() is not None and folder.plan() == plan and not left and not any(wrong(path)):
             yield folder  # also from a disk that cannot be written
             return
         with lock(path, error):
+            plan = _grown(folder, asked) if grows else asked
             _look(folder, plan, ours, grows)
             manifest, held = folder.manifest(), folder.plan()
             if manifest is not None and (held != plan or any(wrong(path))):
@@ -365,6 +364,12 @@ def claim(
             else:
                 folder._sweep()
             yield folder
+
+
+def _grown(folder: Folder, asked: dict) -> dict:
+    """The plan with the parts of earlier calls before its own."""
+    before = (folder.plan() or {}).get("parts", [])
+    return {**asked, "parts": [*before, *(part for part in asked["parts"] if part not in set(before))]}
 
 
 def _look(folder: Folder, plan: dict, ours: bool, grows: bool) -> None:
@@ -426,11 +431,11 @@ def wrong(path: str | Path, *, deep: bool = False, alone: str | None = None) -> 
     """
     path = Path(path)
     manifest = _json(path / MANIFEST)
-    parts = manifest.get("parts") if isinstance(manifest, dict) else None
-    if not isinstance(parts, dict):
+    try:
+        files = {key: sealed for held in manifest["parts"].values() for key, sealed in held["files"].items()}
+    except (AttributeError, KeyError, TypeError):
         yield f"{path / MANIFEST} is damaged: copy the folder again, or delete it and make it again"
         return
-    files = {key: sealed for held in parts.values() for key, sealed in held["files"].items()}
     yield from differences(path, files, deep)
     if alone is not None:
         for file in sorted(path.glob(alone)):
