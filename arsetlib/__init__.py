@@ -3,6 +3,8 @@
 Importing the package loads none of its modules; each is imported by its name: ``from arsetlib import study``.
 """
 
+import os
+
 __version__ = "0.1.0"
 __all__ = ["check_env"]
 
@@ -13,3 +15,9 @@ def __getattr__(name: str):
 
         return check_env
     raise AttributeError(f"module 'arsetlib' has no attribute {name!r}")
+
+
+if os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB"):  # rasterio takes them when it is imported
+    from arsetlib.variables import use_own_proj
+
+    use_own_proj()

@@ -66,6 +66,7 @@ class Scene:
         hrefs: Band name or ``scl`` → URL or path, without credentials (``sign`` makes it openable).
         shape: Rows and columns of the finest grid, where the item says.
         transform: Its affine coefficients (a, b, c, d, e, f).
+        checksums: Name of an asset → its ``file:size`` and ``file:checksum``, where the item states both.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Scene:
     hrefs: dict[str, str]
     shape: tuple[int, int] | None = None
     transform: tuple[float, ...] | None = None
+    checksums: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -542,7 +544,13 @@ def _scene(item: _Item, bands) -> Scene:
         hrefs={name: item.href(name) for name in (*bands, "scl")},
         shape=size,
         transform=transform,
+        checksums=_checksums({name: item.asset(name) for name in (*bands, "scl")}),
     )
+
+
+def _checksums(assets: dict[str, dict]) -> dict[str, tuple[int, str]]:
+    found = {name: (asset.get("file:size"), asset.get("file:checksum")) for name, asset in assets.items()}
+    return {n: (size, said) for n, (size, said) in found.items() if type(size) is int and isinstance(said, str)}
 
 
 def _refuse(broken: list[str]) -> None:
@@ -576,6 +584,8 @@ def _feature(scene: Scene, folder: Path) -> dict:
     for name, href in scene.hrefs.items():
         href = safe_href(href) if _is_url(href) else Path(os.path.relpath(href, folder)).as_posix()
         assets[name] = {"href": href, "type": "image/tiff; application=geotiff; profile=cloud-optimized"}
+        if name in scene.checksums:
+            assets[name] |= dict(zip(("file:size", "file:checksum"), scene.checksums[name], strict=True))
         if name != "scl":
             assets[name]["raster:bands"] = [{"scale": 0.0001, "offset": scene.offset * 0.0001}]
     properties = {
@@ -619,4 +629,5 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
         hrefs={n: h if _is_url(h) else os.path.normpath(folder / h) for n, h in hrefs.items()},
         shape=tuple(p["proj:shape"]) if "proj:shape" in p else None,
         transform=tuple(p["proj:transform"]) if "proj:transform" in p else None,
+        checksums=_checksums(feature["assets"]),
     )

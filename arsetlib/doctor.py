@@ -132,6 +132,8 @@ def check_env(extras: tuple[str, ...] = LABS) -> Report:
     findings = [python(), *packages(extras, where)]
     if "spark" in extras and where != "Databricks":
         findings.append(java())
+        findings += spark_variables()
+    findings += proj()
     findings += [memory(), disk(), processors()]
     return Report(where, tuple(findings), commands(findings, where))
 
@@ -210,6 +212,23 @@ def java() -> Finding:
     return Finding("Java", "missing", "none", wanted, "java")
 
 
+def spark_variables() -> list[Finding]:
+    """Variables of another Spark or Python with which Spark does not start; nothing where all is well."""
+    from arsetlib.variables import wrong_for_spark
+
+    if importlib.util.find_spec("pyspark") is None:
+        return []
+    return [Finding(name, "missing", os.environ[name], words) for name, words in wrong_for_spark().items()]
+
+
+def proj() -> list[Finding]:
+    """Variables that name another PROJ's database. They are ignored here; other programs may fail with them."""
+    from arsetlib.variables import ignored
+
+    wanted = "no such variable: it names the database of another PROJ, and arsetlib ignores it"
+    return [Finding(name, "warning", value, f"{wanted} (unset {name})") for name, value in ignored.items()]
+
+
 def memory() -> Finding:
     """The memory that this process may use, by the machine and by its container's limit."""
     sizes = []
@@ -246,8 +265,10 @@ def processors() -> Finding:
 def commands(findings: list[Finding], where: str) -> tuple[str, ...]:
     """What to run, on this platform, so that nothing is missing any more. Never installs Spark on Databricks."""
     missing = [finding for finding in findings if finding.state == "missing"]
+    variables = [f.name for f in missing if f.name in ("SPARK_HOME", "PYSPARK_PYTHON")]
+    missing = [f for f in missing if f.name not in variables]
     mendable = [f for f in missing if f.name != "Python" and not (where == "Databricks" and f.name == "pyspark")]
-    steps = []
+    steps = [f"unset {name}" if where == "local" else f"import os; os.environ.pop({name!r})" for name in variables]
     if len(mendable) < len(missing):
         steps += [advice(finding.name, where) for finding in missing if finding not in mendable]
     if not mendable:

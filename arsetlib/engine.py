@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 from tqdm.auto import tqdm
 
+from arsetlib.variables import wrong_for_spark
+
 SPARK_TYPES = {"int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean"}
 
 
@@ -40,7 +42,8 @@ def session(master: str = "local[*]", remote: str | None = None, **conf):
         pyspark.sql.SparkSession
 
     Raises:
-        EngineError: PySpark or Java is missing.
+        EngineError: PySpark or Java is missing, or a variable (``SPARK_HOME``, ``PYSPARK_PYTHON``) points to another
+            installation.
 
     Lab: part1_build_dataset.
     """
@@ -53,7 +56,11 @@ def session(master: str = "local[*]", remote: str | None = None, **conf):
         ) from error
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return SparkSession.builder.getOrCreate()
-    if remote is None or remote.startswith("local"):
+    here = remote is None or remote.startswith("local")
+    wrong = wrong_for_spark(local=(remote or master).startswith("local")) if here else {}
+    if wrong and SparkSession.getActiveSession() is None:
+        raise EngineError(" ".join(wrong.values()))
+    if here:
         _prepare_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
@@ -75,7 +82,10 @@ def session(master: str = "local[*]", remote: str | None = None, **conf):
     for key, value in settings.items():
         if value is not None:
             builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    try:
+        spark = builder.getOrCreate()
+    except OSError as error:
+        raise EngineError(f"Spark does not start: {error}. {_set_variables()}") from error
     if not remote:
         spark.sparkContext.setLogLevel("ERROR")
     return spark
@@ -140,6 +150,13 @@ def run_watched(
             done.set()
             watcher.join()
             bar.update(finished() - bar.n)
+
+
+def _set_variables() -> str:
+    """The variables that decide which Spark is started, as far as they are set."""
+    names = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_HOME")  # others may hold secrets
+    words = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+    return f"These variables are set: {words}. Remove those of another installation."
 
 
 def _prepare_java() -> None:

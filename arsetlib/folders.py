@@ -23,7 +23,6 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -36,6 +35,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from arsetlib.checksums import sha256
 
 PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
 PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is complete
@@ -88,12 +89,6 @@ def put(file: str | Path, content: bytes | str | Path | Callable[[Path], object]
 def put_json(file: str | Path, value) -> None:
     """Write JSON values, as ``put``."""
     put(file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def sha256(file: str | Path) -> str:
-    """SHA-256 of a file, hex."""
-    with Path(file).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def clear(path: str | Path) -> None:

@@ -12,6 +12,7 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import time
@@ -28,7 +29,7 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import engine, folders, pixels, sentinel2, web
+from arsetlib import checksums, engine, folders, pixels, sentinel2, web
 from arsetlib.catalogue import Labels, Scene, Scenes
 from arsetlib.pixels.table import RUN_FILE
 from arsetlib.study import Area, Study, StudyError
@@ -327,7 +328,7 @@ def _priority(rows, cols, seed: int, year: int) -> np.ndarray:
 def _candidates(chunk: Chunk, study: Study, labels: Labels, counts: dict, every: int = 1):
     """Label pixels of a chunk that pass the label filters: rows, cols (lattice), codes, confidence or None."""
     grid = Grid.of(labels)
-    with rasterio.open(labels.path) as src:
+    with _label_file(labels.path, chunk) as src:
         window = grid.window(src, chunk)
         inside = window.col_off >= 0 and window.row_off >= 0
         if not inside or window.col_off + window.width > src.width or window.row_off + window.height > src.height:
@@ -338,7 +339,7 @@ def _candidates(chunk: Chunk, study: Study, labels: Labels, counts: dict, every:
         codes = src.read(1, window=window)
     confidence = None
     if labels.confidence:
-        with rasterio.open(labels.confidence) as src:
+        with _label_file(labels.confidence, chunk) as src:
             confidence = src.read(1, window=window)
     rows, cols = np.meshgrid(np.arange(chunk.rows) + chunk.row, np.arange(chunk.cols) + chunk.col, indexing="ij")
     area = study.area(chunk.area)
@@ -353,6 +354,19 @@ def _candidates(chunk: Chunk, study: Study, labels: Labels, counts: dict, every:
         _count(counts, "pixels_of_low_confidence", take & low)
         take &= ~low
     return rows[take], cols[take], codes[take], None if confidence is None else confidence[take]
+
+
+@contextlib.contextmanager
+def _label_file(path: Path, chunk: Chunk):
+    """An open raster of labels or confidence; where reading fails, the error names file and chunk."""
+    try:
+        with rasterio.open(path) as src:
+            yield src
+    except rasterio.errors.RasterioError as error:
+        raise IngestError(
+            f"Could not read {path} for chunk {chunk.name}: {error.__cause__ or error}. The file is damaged or cut "
+            "short: fetch or make it again; then run the same command: finished chunks are kept."
+        ) from None
 
 
 def _count(counts: dict, reason: str, mask) -> None:
@@ -385,6 +399,11 @@ class Reader:
         """Values of one asset at the points, 0 outside the file; network failures are tried again."""
         href = web.sign(scene.hrefs[asset])
         remote = _remote(href)
+        if asset in scene.checksums and not remote and "://" not in href and not href.startswith("/vsi"):
+            try:
+                checksums.check(href, *scene.checksums[asset])
+            except (checksums.ChecksumError, OSError) as error:
+                raise IngestError(self._explain(scene, asset, href, error)) from None
         for wait in (*WAITS, None) if remote else (None,):
             try:
                 # GDAL remembers a failed answer; a further try must ask the server again.

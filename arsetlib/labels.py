@@ -9,11 +9,13 @@ Computer ``usda-cdl``, CropScape (https://nassgeodata.gmu.edu/CropScape/). Lab: 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import stat
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -32,7 +34,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 from shapely.geometry import box, mapping
 
-from arsetlib import web
+from arsetlib import checksums, web
 from arsetlib.study import Area, Study
 from arsetlib.web import CatalogueError, public, redact
 
@@ -119,10 +121,19 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         path, sure = cache / f"{stem}.tif", cache / f"{stem}_confidence.tif"
         if not path.exists():
             _make(study, year, place, path, sure, progress)
+            for made in filter(Path.exists, (path, sure)):
+                web.save(checksums.of(made), checksums.listed([made]).encode())
         sure = sure if sure.exists() else None
-    _check(path, study.areas, year)
+    for one in filter(None, (path, sure)):
+        try:
+            checksums.check_beside(one)
+        except checksums.ChecksumError as error:
+            raise CatalogueError(f"The labels of {year} cannot be used: {error}.") from None
+    with _readable(path):
+        _check(path, study.areas, year)
     if sure:
-        _check_same_grid(sure, path)
+        with _readable(sure):
+            _check_same_grid(sure, path)
     elif study.min_confidence:
         raise CatalogueError(
             f"The study asks for a confidence of at least {study.min_confidence}, and the labels of {year} "
@@ -132,12 +143,25 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
     return Labels(year, path, sure, digest, study.simulated or source.kind == "simulated")
 
 
+@contextlib.contextmanager
+def _readable(path: Path):
+    """Name the file where GDAL fails within it: cut short, or damaged."""
+    try:
+        with warnings.catch_warnings():  # that it lacks a grid is said by the checks, with the file's name
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            yield
+    except rasterio.errors.RasterioError as error:
+        raise CatalogueError(
+            f"{path} is damaged or cut short: {error.__cause__ or error}. Fetch or make this file again."
+        ) from None
+
+
 def _other_nodata(path: Path) -> bool:
     """Whether a label raster marks no data by another number than 0; what is no raster is refused later."""
     try:
-        with rasterio.open(path) as src:
+        with _readable(path), rasterio.open(path) as src:
             return src.nodata not in (None, 0)
-    except rasterio.errors.RasterioIOError:
+    except CatalogueError:
         return False
 
 

@@ -26,6 +26,8 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 from shapely import Polygon, segmentize
 
+from arsetlib import textfiles
+
 LABEL_KINDS = ("cdl", "planetary-computer", "cropscape", "raster", "vector", "simulated")
 SIDES = ("train", "validation", "test")
 ALL_BANDS = (
@@ -272,9 +274,11 @@ class Study:
             if not path.is_file():
                 raise StudyError(f"There is no study file {path}. Shipped studies are: {', '.join(shipped())}.")
             try:
-                text = path.read_text(encoding="utf-8")
-            except UnicodeDecodeError as error:
-                raise StudyError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8 and try again.") from None
+                text = textfiles.read_text(path)
+            except ValueError as error:
+                raise StudyError(f"{path} cannot be read: {error} and try again.") from None
+            except OSError as error:
+                raise StudyError(f"{path} cannot be read: {error.strerror}.") from None
             return cls.parse(text, str(path), root=path.resolve().parent)
         if str(name) not in shipped():
             raise StudyError(
@@ -290,7 +294,9 @@ class Study:
         try:
             raw = tomllib.loads(toml)
         except tomllib.TOMLDecodeError as error:
-            raise StudyError(f"{source} is not valid TOML: {error}. Mend that line and try again.") from None
+            raise StudyError(f"{source} is not valid TOML: {error}. Correct that line and try again.") from None
+        except (RecursionError, ValueError) as error:  # nested without end; a whole number of thousands of digits
+            raise StudyError(f"{source} cannot be read as TOML: {error}.") from None
         return _Reader(source).study(raw, toml, root)
 
     @property
@@ -375,7 +381,7 @@ class _Reader:
         areas = tuple(self.area(k, v) for k, v in self.table(raw, "areas").items())
         if not areas:
             self.fail("it has no area; add a table such as [areas.home] with bounds, crs and every")
-        years = tuple(self.whole(y, "years", 1984, 2100) for y in self.items(head["years"], "years"))
+        years = tuple(self.whole(y, "[study] years", 1984, 2100) for y in self.items(head["years"], "[study] years"))
         if not years or len(set(years)) < len(years):
             self.fail(f"years must be different whole numbers, got {list(years)}")
         split_raw = self.table(raw, "split", (*SIDES, "block_m"))
@@ -388,7 +394,7 @@ class _Reader:
         return Study(
             key=self.key(head["key"], "[study] key"),
             name=self.names(head["name"], "[study] name"),
-            description=str(head.get("description", "")).strip(),
+            description=self.words(head.get("description", ""), "[study] description").strip(),
             simulated=self.flag(head.get("simulated", False), "[study] simulated"),
             areas=areas,
             years=years,
@@ -399,8 +405,8 @@ class _Reader:
             legend=self.legend(raw),
             labels=self.labels(labels),
             scenes=SceneSource(
-                url=str(scenes.get("url", SceneSource.url)),
-                collection=str(scenes.get("collection", SceneSource.collection)),
+                url=self.words(scenes.get("url", SceneSource.url), "[scenes] url"),
+                collection=self.words(scenes.get("collection", SceneSource.collection), "[scenes] collection"),
                 max_cloud=self.number(scenes.get("max_cloud", 95.0), "[scenes] max_cloud", 0, 100),
                 min_valid=self.number(scenes.get("min_valid", 0.3), "[scenes] min_valid", 0, 1),
             ),
@@ -418,12 +424,14 @@ class _Reader:
     def area(self, key: str, raw) -> Area:
         where = f"[areas.{key}]"
         self.known(raw, ("name", "bounds", "crs", "every"), where)
-        bounds = tuple(self.number(v, f"{where} bounds", -1e9, 1e9) for v in self.items(raw.get("bounds"), where))
+        bounds = tuple(
+            self.number(v, f"{where} bounds", -1e9, 1e9) for v in self.items(raw.get("bounds"), f"{where} bounds")
+        )
         if len(bounds) != 4 or bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
             self.fail(
                 f"{where} bounds must be [west, south, east, north] with west < east, south < north; got {bounds}"
             )
-        crs = raw.get("crs", "EPSG:5070")
+        crs = self.words(raw.get("crs", "EPSG:5070"), f"{where} crs")
         try:
             CRS(crs)
         except CRSError:
@@ -438,7 +446,10 @@ class _Reader:
         )
 
     def split(self, raw: dict, years: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        split = {s: tuple(self.whole(y, f"[split] {s}", 1984, 2100) for y in raw.get(s, [])) for s in SIDES}
+        split = {
+            s: tuple(self.whole(y, f"[split] {s}", 1984, 2100) for y in self.items(raw.get(s, []), f"[split] {s}"))
+            for s in SIDES
+        }
         placed = [y for side in split.values() for y in side]
         if len(set(placed)) < len(placed):
             twice = sorted({y for y in placed if placed.count(y) > 1})
@@ -525,31 +536,33 @@ class _Reader:
                 owner[code] = f"[classes.{c.key}]"
         if sum(c.codes == "others" for c in classes) > 1:
             self.fail("two classes have codes = 'others'; only one can take the rest")
-        return Legend(str(head.get("name", "legend")), classes, excluded)
+        return Legend(self.words(head.get("name", "legend"), "[legend] name"), classes, excluded)
 
     def klass(self, key: str, raw) -> Class:
         where = f"[classes.{key}]"
         self.known(raw, ("name", "codes", "colour", "crop"), where)
-        colour = raw.get("colour", "#808080")
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", str(colour)):
+        colour = self.words(raw.get("colour", "#808080"), f"{where} colour")
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
             self.fail(f"{where} colour = {colour!r} is no colour; write it as '#rrggbb'")
         if "codes" not in raw:
             self.fail(f"{where} lacks codes; write a list such as [1, 12, '230-241'], [] or 'others'")
-        codes = "others" if raw["codes"] == "others" else self.codes(raw["codes"], where)
+        codes = "others" if raw["codes"] == "others" else self.codes(raw["codes"], f"{where} codes")
         crop = self.flag(raw.get("crop", True), f"{where} crop")
-        return Class(self.key(key, where), self.names(raw.get("name", {"en": key}), where), colour.lower(), codes, crop)
+        return Class(
+            self.key(key, where), self.names(raw.get("name", {"en": key}), f"{where} name"), colour.lower(), codes, crop
+        )
 
     def codes(self, raw, where: str) -> tuple[int, ...]:
         codes: list[int] = []
         for item in self.items(raw, where):
-            span = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item) if isinstance(item, str) else None
+            span = re.fullmatch(r"\s*(\d{1,9})\s*-\s*(\d{1,9})\s*", item) if isinstance(item, str) else None
             if span:
                 low, high = int(span[1]), int(span[2])
                 if not low < high <= MAX_CODE:
                     self.fail(f"{where}: {item!r} is no range of codes; write 'low-high'")
                 codes.extend(range(low, high + 1))
             else:
-                codes.append(self.whole(item, f"{where} codes", 0, MAX_CODE))
+                codes.append(self.whole(item, where, 0, MAX_CODE))
         if len(set(codes)) < len(codes):
             self.fail(f"{where} names code {next(c for c in codes if codes.count(c) > 1)} twice")
         return tuple(codes)
@@ -586,6 +599,11 @@ class _Reader:
         if not ok or not low <= value <= high:
             self.fail(f"{where} must be a number from {low:g} to {high:g}, got {value!r}")
         return float(value)
+
+    def words(self, value, where: str) -> str:
+        if not isinstance(value, str):
+            self.fail(f"{where} must be text in quotes, got {value!r}")
+        return value
 
     def flag(self, value, where: str) -> bool:
         if not isinstance(value, bool):

@@ -9,6 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from arsetlib import cli, pixels
+from arsetlib.ingest import IngestError
 
 COMMANDS = sorted(name for name, c in get_command(cli.app).commands.items() if not hasattr(c, "commands"))
 
@@ -125,3 +126,38 @@ def test_simulate_makes_a_study_that_ingest_reads(tmp_path):
     report = json.loads(done.stdout)
     assert report["simulated"]
     assert called("scenes", report["study"], "--cache", tmp_path).exit_code == 0
+
+
+def test_an_error_of_ours_keeps_its_words_where_a_full_disk_led_to_it(monkeypatch, capsys):
+    def fail():
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError:
+            raise IngestError("Chunk c1 cannot be written.") from None
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "arset: Chunk c1 cannot be written.\n"
+
+
+@pytest.mark.parametrize(
+    ("problem", "says"),
+    [
+        (OSError(28, "No space left on device", "/data/run/state.npz"), "/data/run/state.npz"),
+        (OSError("Unable to flush file (errno = 28, error message = 'No space left on device')"), "where the command"),
+        (RuntimeError("Can't write data: No space left on device"), "where the command"),
+    ],
+)
+def test_a_full_disk_is_one_sentence_in_every_command(monkeypatch, capsys, problem, says):
+    def fail():
+        raise problem
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("arset: The disk is full (")
+    assert says in said
+    assert "Traceback" not in said

@@ -56,7 +56,7 @@ DEFECTS = {
     ),
     "a late peak that is bare soil": (
         "test_evaluation.test_original_defect_the_late_peak_is_an_artefact_of_the_fallow_class",
-        "part3_train_and_test", "published the same rise and took it for skill",
+        "part3_train_and_test", "published the same rise and interpreted it as skill",
     ),
     "boxes by two corners": (
         "test_study.test_an_outline_keeps_land_that_two_corners_would_cut_off",

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -20,10 +21,24 @@ import pyarrow as pa
 import pytest
 from few import make_table
 from homework.hostile_cells import SECRET
+from hypothesis import given
+from hypothesis import strategies as st
 
 from arsetlib import pixels
-from arsetlib.grading import answers, grader, grades, marking, sandbox, seccomp, submission, talk, watch
-from arsetlib.grading.homework import open_homework
+from arsetlib.grading import (
+    answers,
+    certificate,
+    grader,
+    grades,
+    hidden,
+    marking,
+    sandbox,
+    seccomp,
+    submission,
+    talk,
+    watch,
+)
+from arsetlib.grading.homework import HomeworkError, open_homework
 from homework import hostile
 
 simulated = importlib.import_module("arsetlib.simulate.delta")  # the package names its function so
@@ -412,3 +427,112 @@ def test_a_family_of_processes_is_found_and_measured():
         for pid in reversed(found):
             os.kill(pid, signal.SIGKILL)
     assert watch.usage(parent.pid) == (0, 0.0, 0)
+
+
+def below(pid: int) -> list[int]:
+    """Processes that a process started, and theirs."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True).stdout.split()
+    pairs = list(zip(map(int, listed[::2]), map(int, listed[1::2]), strict=True))
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in pairs if parent == one]
+    return found[1:]
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@needs_sandbox
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_grader_that_is_killed_leaves_no_process(tmp_path, data, trust):
+    (tmp_path / "in").mkdir()
+    code = "while True: pass" if not trust else "import time\ntime.sleep(500)"
+    (tmp_path / "in" / "a.ipynb").write_bytes(hostile.notebook("Ada", code))
+    command = [str(Path(sys.executable).with_name("arset")), "grade", str(tmp_path / "in"), "--jobs", "1"]
+    environment = os.environ | {"ARSET_DATA": str(data)}
+    if trust:  # as on a machine without bubblewrap
+        (tmp_path / "bin").mkdir()
+        command, environment["PATH"] = [sys.executable, *command, "--trust"], str(tmp_path / "bin")
+    grader_ = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until, ours = time.monotonic() + 60, []
+    while not any("child.py" in line for line in map(told, ours)) and time.monotonic() < until:
+        time.sleep(0.1)
+        ours = below(grader_.pid)
+    time.sleep(0.5)
+    ours = below(grader_.pid)
+    assert any("child.py" in line for line in map(told, ours)), grader_.stderr.read1().decode()
+    grader_.send_signal(signal.SIGKILL)
+    grader_.communicate(timeout=30)
+    until = time.monotonic() + 10
+    while any(map(runs, ours)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not [told(pid) for pid in ours if runs(pid)]
+
+
+def told(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+@needs_sandbox
+def test_grading_leaves_nothing_where_it_is_called_but_the_grades_and_their_logs(few, data, monkeypatch, tmp_path):
+    monkeypatch.delenv("ARSET_DATA", raising=False)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.copytree(data, Path("grades-logs") / grader.SAMPLE)  # as a run that was killed leaves it
+    found = grader.grade(few, out="grades.csv", limits=LIMITS, progress=False)
+    assert [one.total for one in found.marks] == [6, 4, 0]
+    assert sorted(path.name for path in Path().iterdir()) == ["grades-logs", "grades.csv"]
+    assert {path.suffix for path in Path("grades-logs").iterdir()} == {".json", ".log"}
+
+
+TEXTS = st.text(st.sampled_from("'=+-@ ;\"ax\uff1d"), max_size=8)
+
+
+@given(TEXTS, TEXTS)
+def test_two_texts_never_become_one_cell_and_each_comes_back(one, other):
+    assert (grades._cell(one) == grades._cell(other)) == (one == other)
+    assert grades.uncell(grades._cell(one)) == one
+    assert not grades.FORMULA.match(grades._cell(one)) or grades._cell(one).startswith("'")
+
+
+def test_learners_called_like_each_others_cells_stay_two_in_the_csv_and_on_certificates(tmp_path):
+    names = ["=1", "'=1", "''=1", "a;=1", "a;'=1", "Ada"]
+    made = [marking.Mark(f"{i}.ipynb", name, key, {"q1": 1}, 1) for key in certificate.ASSIGNMENTS
+            for i, name in enumerate(names)]  # fmt: skip
+    grades.write_csv(tmp_path / "g.csv", made)
+    done, missing = certificate.passed([tmp_path / "g.csv"])
+    assert (sorted(done), missing) == (sorted(names), {})
+
+
+@pytest.mark.parametrize(("encoding", "delimiter"), [("utf-8-sig", ","), ("utf-8-sig", ";"), ("utf-16", "\t")])
+def test_grades_that_a_spreadsheet_saved_again_are_read(tmp_path, encoding, delimiter):
+    rows = [["submission", "learner", "assignment", "total", "of"]]
+    rows += [["a.ipynb", "Íñigo", key, "1", "1"] for key in certificate.ASSIGNMENTS]
+    text = "".join(delimiter.join(row) + "\r\n" for row in rows)
+    (tmp_path / "g.csv").write_bytes(text.encode(encoding))
+    assert list(certificate.passed([tmp_path / "g.csv"])[0]) == ["Íñigo"]
+
+
+def test_names_of_files_that_differ_stay_different_in_the_csv():
+    names = ["a b.ipynb", "a\x01b.ipynb", "a\nb.ipynb", "a\u202eb.ipynb", "A b.ipynb", "a b.ipynb ", "a\udcffb.ipynb"]
+    assert len(set(map(submission.shown, names))) == len(names)
+    assert submission.shown("a b.ipynb") == "a b.ipynb"
+
+
+def test_a_damaged_zip_of_hidden_checks_is_one_clear_error(tmp_path):
+    with zipfile.ZipFile(tmp_path / "checks.zip", "w", zipfile.ZIP_DEFLATED) as held:
+        held.writestr("mine/part1.py", "HIDDEN = {}\n" + "# words\n" * 500)
+        held.writestr("__MACOSX/mine/part1.py", b"\0")  # what a Mac adds
+    assert hidden.load(tmp_path / "checks.zip", "part1") == {}
+    data = bytearray((tmp_path / "checks.zip").read_bytes())
+    data[60:64] = b"\xff\xff\xff\xff"
+    (tmp_path / "checks.zip").write_bytes(data)
+    with pytest.raises(HomeworkError, match="checks.zip is damaged"):
+        hidden.load(tmp_path / "checks.zip", "part1")

@@ -249,7 +249,7 @@ def test_only_the_windows_of_a_national_file_are_kept(tmp_path, server):
     assert np.array_equal(read(found.path), TRUTH)
     assert found.confidence is None
     kept = {p.name for p in (tmp_path / "c").iterdir() if p.suffix != ".lock"}
-    assert kept == {found.path.name, "2021_30m_cdls.zip.md5"}
+    assert kept == {found.path.name, f"{found.path.name}.sha256", "2021_30m_cdls.zip.md5"}
     assert (tmp_path / "c" / "2021_30m_cdls.zip.md5").read_text().strip() == hashlib.md5(national).hexdigest()
 
 

@@ -5,6 +5,7 @@ import math
 import os
 import queue
 import re
+import statistics
 import time
 from pathlib import Path
 
@@ -47,16 +48,29 @@ def test_the_stored_notebook_holds_no_outputs(source):
         assert cell.get("execution_count") is None
 
 
+FOLDED = {"hide-cell", "hide-input"}  # solutions; drawing and preparing
+LONG = {"case_olive_groves", "case_field_images"}  # still to be shortened
+
+
 @every_lab
-def test_a_lab_has_one_title_no_skipped_heading_and_a_length_one_can_finish(source):
+def test_visible_cells_are_short_half_of_them_at_most_8_lines_none_over_20(source):
+    if source.stem in LONG:
+        pytest.xfail("its cells are still too long")
+    code = [c for c in jupytext.read(source).cells if c.cell_type == "code"]
+    visible = [c.source for c in code if not FOLDED & set(c.metadata.get("tags", []))]
+    lines = [sum(bool(line.strip()) for line in source.splitlines()) for source in visible]
+    assert statistics.median(lines) <= 8
+    assert max(lines) <= 20, [s for s, n in zip(visible, lines, strict=True) if n > 20]
+
+
+@every_lab
+def test_a_lab_has_one_title_no_skipped_heading_and_a_folded_solution_for_each_exercise(source):
     cells = jupytext.read(source).cells
     text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
     levels = [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
     assert levels.count(1) == 1
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
     solutions = [c for c in cells if "hide-cell" in c.metadata.get("tags", [])]
-    code = [c for c in cells if c.cell_type == "code"]
-    assert 15 <= len(code) - len(solutions) <= 25
     assert len(solutions) == text.count(":class: exercise")
 
 
@@ -64,7 +78,7 @@ def test_a_lab_has_one_title_no_skipped_heading_and_a_length_one_can_finish(sour
 def test_a_lab_begins_by_looking_at_the_machine_and_asserts_what_it_claims(source):
     code = [c.source for c in jupytext.read(source).cells if c.cell_type == "code"]
     assert "check_env()" in code[0]
-    assert sum("assert " in c for c in code) >= len(code) / 2
+    assert sum("assert " in c for c in code) >= len(code) / 3
 
 
 @pytest.fixture
@@ -102,9 +116,6 @@ def test_a_lab_runs_and_its_asserts_hold(source, tmp_path, monkeypatch, awake):
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(source.parent)}}
     ).execute()  # raises at the first cell that fails
-    alone = [
-        cell.source.splitlines()[0]
-        for cell in notebook.cells
-        if cell.cell_type == "code" and not cell.outputs and "hide-cell" not in cell.metadata.get("tags", [])
-    ]
-    assert alone in ([], alone[:1]), f"cells that show nothing: {alone}"
+    code = [c for c in notebook.cells if c.cell_type == "code" and "hide-cell" not in c.metadata.get("tags", [])]
+    silent = [c.source.splitlines()[0] for c in code if not c.outputs]
+    assert len(silent) <= len(code) / 3, f"too many cells show nothing: {silent}"

@@ -425,6 +425,15 @@ def test_verdicts_show_each_window_at_its_last_day_in_its_class_and_colour(study
     assert strips[names[3]].marker.color == colours[3]
 
 
+def test_table_lines_draw_each_column_over_the_index_with_its_dash(study):
+    table = pd.DataFrame({"a": [1.0, np.nan], "b": [2.0, 3.0], "c": [4.0, 5.0]}, index=[10, 20])
+    fig = maps.table_lines(table, "title", "x", "y", study=study, dashes=["solid", "dot"])
+    assert [t.name for t in fig.data] == ["a", "b", "c"]
+    assert [t.line.dash for t in fig.data] == ["solid", "dot", "solid"]
+    assert [list(t.x) for t in fig.data] == [[10, 20]] * 3
+    np.testing.assert_array_equal(fig.data[0].y, [1, np.nan])
+
+
 def test_bars_keep_their_order_and_stack_the_columns_of_a_table(study):
     fig = maps.bars(pd.Series({"slow": 1.0, "fast": 9.0}), "Speed", "samples/s")
     assert list(fig.data[0].y) == ["slow", "fast"]

@@ -1,5 +1,6 @@
 """Models by name, their shapes and masks, baselines, and the folder that keeps a trained one."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -129,6 +130,13 @@ def test_parameters_and_needs_of_the_registry_are_those_of_the_model(name):
     assert (model.count_params(), models.needs(model)) == (kind.parameters, kind.needs)
     assert f"{kind.parameters:,} parameters" in registry._function(name, kind).__doc__
     assert (model.outputs[0].shape, model.outputs[0].dtype) == ((None, 7), "float32")
+
+
+def test_layer_table_sums_to_the_parameters_of_the_model():
+    model = models.build("toy", steps=20, bands=12, classes=6)
+    table = models.layer_table(model)
+    assert table["parameters"].sum() == model.count_params() == 349
+    assert table["output"].tolist()[-1] == "(6,)"
 
 
 def test_describe_lists_each_model():
@@ -559,10 +567,46 @@ def test_a_card_that_cannot_be_meant_is_refused(copy, change, message):
         models.load(copy)
 
 
-def test_a_card_that_is_no_json_is_refused(copy):
-    (copy / "card.json").write_text("{")
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "3", "null", '{"a":' * 100_000, "[" * 900 + "]" * 900, '{"schema": 1' + "0" * 9999 + "}", "\0"]
+)
+def test_a_card_that_is_no_json_is_refused(copy, text):
+    (copy / "card.json").write_text(text)
     with pytest.raises(ModelError, match="no card of a model"):
         models.load(copy)
+
+
+def test_a_card_that_is_too_large_is_refused_unread(copy):
+    with (copy / "card.json").open("ab") as file:
+        file.truncate(card_files.LARGEST + 1)
+    with pytest.raises(ModelError, match="no card of a model.*MB"):
+        models.load(copy)
+
+
+def places(value, path=()):
+    """Where a card holds a value."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inside:
+        yield from places(part, (*path, key))
+
+
+def test_a_card_with_a_value_of_any_other_kind_loads_or_is_one_clear_error(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "_read_model", lambda *_: saved[1].model)  # reading the network takes a second
+    whole = json.loads((saved[0] / "card.json").read_text())
+    there = [path for path in places(whole) if path and path[0] not in ("versions", "sha256", "files", "notes")]
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    for path in there:
+        for value in (None, 7, "x", [1], {"a": 1}, float("nan"), True):
+            card = json.loads(json.dumps(whole))
+            part = card
+            for step in path[:-1]:
+                part = part[step]
+            part[path[-1]] = value
+            card["sha256"] = card_files.digest(card)
+            (copy / "card.json").write_text(json.dumps(card))
+            with contextlib.suppress(ModelError):
+                models.load(copy)
 
 
 def classes(**changes):

@@ -581,7 +581,7 @@ def test_a_model_folder_that_was_altered_is_refused(trained, tmp_path):
     card = json.loads((tmp_path / "copy" / "card.json").read_text())
     card["sha256"] = "0" * 64
     (tmp_path / "copy" / "card.json").write_text(json.dumps(card))
-    with pytest.raises(SegmentError, match="not the file that card.json tells of"):
+    with pytest.raises(SegmentError, match="not the file that card.json describes"):
         segment.load(tmp_path / "copy")
     with pytest.raises(SegmentError, match="no trained segmenter"):
         segment.load(tmp_path / "nothing")

@@ -1,7 +1,9 @@
 """Study files: what they promise an instructor who changes one."""
 
+import contextlib
 import re
 from dataclasses import FrozenInstanceError
+from datetime import date, datetime
 from importlib import resources
 
 import numpy as np
@@ -169,3 +171,100 @@ def test_a_study_file_that_is_not_text_is_one_clear_error(tmp_path):
 def test_an_unknown_area_names_those_there_are():
     with pytest.raises(StudyError, match="did you mean 'dense'"):
         Study.load("mississippi_delta").area("dens")
+
+
+# Every key that a study file may have, and the TOML types that it takes.
+EVERY_KEY = {
+    ("study", "key"): (str,), ("study", "name"): (str, dict), ("study", "description"): (str,),
+    ("study", "simulated"): (bool,), ("study", "years"): (list,), ("study", "bands"): (list,),
+    ("study", "seed"): (int,),
+    ("areas",): (dict,), ("areas", "home"): (dict,), ("areas", "home", "name"): (str, dict),
+    ("areas", "home", "bounds"): (list,), ("areas", "home", "crs"): (str,), ("areas", "home", "every"): (int,),
+    ("split",): (dict,), ("split", "train"): (list,), ("split", "validation"): (list,), ("split", "test"): (list,),
+    ("split", "block_m"): (int, float), ("season",): (dict,), ("season", "window_days"): (int,),
+    ("season", "step_days"): (int,), ("season", "first_day"): (int,), ("season", "last_day"): (int,),
+    ("scenes",): (dict,), ("scenes", "url"): (str,), ("scenes", "collection"): (str,),
+    ("scenes", "max_cloud"): (int, float), ("scenes", "min_valid"): (int, float), ("scenes", "drop_scl"): (list,),
+    ("labels",): (dict,), ("labels", "kind"): (str,), ("labels", "path"): (str,), ("labels", "confidence"): (str,),
+    ("labels", "code_column"): (str,), ("labels", "crs"): (str,), ("labels", "resolution"): (int, float),
+    ("labels", "min_confidence"): (int,), ("legend",): (dict,), ("legend", "name"): (str,),
+    ("legend", "excluded"): (list,), ("classes",): (dict,), ("classes", "corn"): (dict,),
+    ("classes", "corn", "name"): (str, dict), ("classes", "corn", "codes"): (list,),
+    ("classes", "corn", "colour"): (str,), ("classes", "corn", "crop"): (bool,), ("channels",): (dict,),
+    ("channels", "sensors"): (dict,), ("channels", "indices"): (list,), ("channels", "day_of_year"): (bool,),
+}  # fmt: skip
+EVERY_TYPE = ("words", 7, 0.5, True, [[1]], [{}], [None], {"odd": 1}, {}, [], date(2021, 5, 1), datetime(2021, 5, 1, 7))
+
+
+def whole_study() -> dict:
+    found = {
+        "study": {"key": "k", "name": "N", "description": "", "simulated": False, "years": [2020, 2021], "seed": 1},
+        "areas": {"home": {"name": "Home", "bounds": [0, 0, 9000, 9000], "crs": "EPSG:5070", "every": 2}},
+        "split": {"train": [2021], "validation": [2020], "test": [], "block_m": 600},
+        "season": {"window_days": 120, "step_days": 5, "first_day": 1, "last_day": 200},
+        "scenes": {"url": "items.json", "collection": "c", "max_cloud": 95, "min_valid": 0.3, "drop_scl": [0, 1]},
+        "labels": {"kind": "raster", "path": "l.tif", "confidence": "c.tif", "code_column": "code", "crs": "EPSG:5070"},
+        "legend": {"name": "mine", "excluded": [9]},
+        "classes": {"corn": {"name": {"en": "Corn"}, "codes": [1], "colour": "#ffd400", "crop": True}},
+        "channels": {"sensors": {"radar": ["vv"]}, "indices": ["ndvi"], "day_of_year": False},
+    }
+    found["study"]["bands"], found["labels"] = ["red", "nir"], found["labels"] | {"resolution": 30, "min_confidence": 0}
+    return found
+
+
+def read(raw: dict) -> Study:
+    return study._Reader("study.toml").study(raw, "", None)
+
+
+def test_the_study_of_every_key_loads_and_no_key_is_left_out():
+    read(whole_study())
+    placed = {(t, *rest) for t, *rest in EVERY_KEY}
+    given = {(t, k) for t, table in whole_study().items() if t not in ("areas", "classes") for k in table} | {
+        (t, n, k) for t in ("areas", "classes") for n, table in whole_study()[t].items() for k in table
+    }
+    assert given <= placed
+
+
+@pytest.mark.parametrize("where", EVERY_KEY, ids=".".join)
+def test_a_value_of_another_type_is_an_error_that_names_its_key(where):
+    for value in EVERY_TYPE:
+        raw = whole_study()
+        table = raw
+        for step in where[:-1]:
+            table = table[step]
+        table[where[-1]] = value
+        if type(value) in EVERY_KEY[where]:
+            with contextlib.suppress(StudyError):
+                read(raw)
+        else:
+            with pytest.raises(StudyError, match=where[-1]):
+                read(raw)
+
+
+@pytest.mark.parametrize("table", ["study", "areas", "split", "season", "scenes", "labels", "legend", "classes"])
+@pytest.mark.parametrize("value", [1, "words", [1], True], ids=repr)
+def test_a_value_where_a_table_belongs_is_one_clear_error(table, value):
+    with pytest.raises(StudyError, match=table):
+        read(whole_study() | {table: value})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_study_file_is_read_as_editors_save_it(tmp_path, encoding, newline):
+    (tmp_path / "a.toml").write_bytes(DELTA.replace("\n", newline).encode(encoding))
+    assert Study.load(tmp_path / "a.toml").text == DELTA
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (DELTA.encode("utf-16-le"), "UTF-16 without a byte-order mark"),
+        ("ñ".encode("latin-1"), "not UTF-8 text"),
+        (b"a = " + b"[" * 100_000, "cannot be read as TOML"),
+        (b"a = " + b"1" * 10_000, "cannot be read as TOML"),
+    ],
+)
+def test_a_study_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path, data, says):
+    (tmp_path / "a.toml").write_bytes(data)
+    with pytest.raises(StudyError, match=f"a.toml.*{says}"):
+        Study.load(tmp_path / "a.toml")

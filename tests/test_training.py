@@ -163,6 +163,22 @@ def test_a_run_that_dies_while_saving_is_not_finished(sides, tmp_path, monkeypat
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
 
 
+def test_scalars_and_pictures_of_tensorboard_are_those_of_the_history(whole):
+    done, folder = whole
+    logged = training.scalars(folder / "logs")
+    assert logged.index.tolist() == [1, 2, 3]
+    np.testing.assert_allclose(logged["validation/epoch_loss"], done.history["val_loss"], rtol=1e-5)
+    pictures = training.pictures(folder / "logs")
+    assert [p.ndim for p in pictures] == [3, 3, 3]
+
+
+def test_a_folder_without_event_files_says_where_they_come_from(tmp_path, whole):
+    with pytest.raises(training.TrainingError, match="Train with folder="):
+        training.scalars(tmp_path)
+    with pytest.raises(training.TrainingError, match="found .*epoch_loss"):
+        training.pictures(whole[1] / "logs", "maps")
+
+
 def test_tensorboard_gets_scalars_graph_histograms_a_picture_text_and_a_profile(whole):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -5,12 +5,12 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from arsetlib import textfiles
 from arsetlib.evaluation.confusion import EvaluationError
 from arsetlib.evaluation.facts import to_json
 from arsetlib.evaluation.page import Report, report
@@ -67,7 +67,7 @@ class Evaluated:
             return cls(Predictions.load(folder), folder.stem)
         predictions = Predictions.load(folder / PREDICTIONS)
         try:
-            known = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+            known = textfiles.read_json(folder / MODEL)
         except (OSError, ValueError):
             raise EvaluationError(
                 f"Expected {MODEL} beside the predictions in {folder}, found none that can be read. "

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from datetime import date
 from pathlib import Path
 
 import arsetlib
+from arsetlib import textfiles
 from arsetlib.grading import keys
-from arsetlib.grading.grades import FORMULA
+from arsetlib.grading.grades import uncell
 from arsetlib.grading.homework import ASSIGNMENTS, NOBODY
 from arsetlib.grading.keys import CertificateError, canonical
 
@@ -252,11 +254,11 @@ def _split(held: bytes, path: Path) -> tuple[bytes, bytes]:
 
 def _rows(path: Path):
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                name = row["learner"]
-                name = name[1:] if name[:1] == "'" and FORMULA.match(name[1:]) else name  # as a spreadsheet needs it
-                yield _spelt(name), row["assignment"], int(row["total"] or 0), int(row["of"] or 0)
+        text = textfiles.read_text(path)
+        # A spreadsheet in Spanish or German puts semicolons, "Unicode text" has tabs.
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
+            yield _spelt(uncell(row["learner"])), row["assignment"], int(row["total"] or 0), int(row["of"] or 0)
     except FileNotFoundError:
         raise CertificateError(
             f"There is no file {path}. It is made by: arset grade FOLDER --out {path.name}."

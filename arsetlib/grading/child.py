@@ -19,8 +19,11 @@ def main():
     settings = json.loads(sys.argv[1])
     limit(settings["limits"])
     sys.path += [folder for folder in settings["path"] if folder not in sys.path]
+    from arsetlib import orphans
     from arsetlib.grading import talk
 
+    if settings.get("parent"):
+        orphans.end_with(settings["parent"])
     requests, replies = talk.take_over()
     serve(lambda: talk.receive(requests), lambda message: talk.send(replies, message), talk.TalkError)
 

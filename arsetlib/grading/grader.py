@@ -17,6 +17,7 @@ import json
 import os
 import re
 import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ PATIENCE = {
     "read": 60.0,
     "prepare": 3600.0,
 }  # seconds a worker may take for a stage; "mark" has that of the limits
+SAMPLE = "sample-data"  # folder beside the logs; a run that is killed leaves it, and the next one goes on with it
 MAX_FAILED = 3  # submissions that could not be run, through no fault of theirs, before the batch stops
 GRACE = 60.0  # seconds for the checks themselves, beyond what the sandbox may take
 
@@ -57,7 +59,8 @@ def grade(
         folder: Of the submissions; it may have one folder for each learner.
         out: The CSV; logs go to a folder beside it, ``<name>-logs``.
         hidden: Folder or zip of hidden checks; by default those of this repository, if there are any.
-        data: Folder of the sample data, made if missing; else the environment variable ARSET_DATA, else ``data``.
+        data: Folder of the sample data, made if missing; else the environment variable ARSET_DATA; else the sample is
+            made beside the logs (from the scenes in ``data/delta-toy``, if they are there), and removed at the end.
         jobs: How many at a time; by default one for each core.
         limits: What each submission may use.
         trust: Run the submissions even where there is no sandbox.
@@ -83,6 +86,8 @@ def grade(
             marks = batch.marks()
             write_csv(logs / out.name, marks)  # first here, so that a kill leaves nothing beside the CSV
             folders.put(out, logs / out.name)
+            if batch.sample:
+                shutil.rmtree(batch.sample, ignore_errors=True)
     if batch.failed:
         name, words = next(iter(batch.failed.items()))
         raise sandbox.SandboxError(
@@ -97,19 +102,25 @@ class _Batch:
 
     def __init__(self, folder, out: Path, logs: Path, hidden, data, limits: Limits, trust: bool):
         self.folder, self.out, self.logs = Path(folder).absolute(), out, logs
-        data = Path(data or os.environ.get("ARSET_DATA") or "data").absolute()
-        if data.is_relative_to(self.folder):
+        data = data or os.environ.get("ARSET_DATA")
+        self.sample = None if data else self.logs / SAMPLE
+        data = Path(data or self.sample).absolute()
+        if not self.sample and data.is_relative_to(self.folder):
             raise GradeError(f"The sample data in {data} lie among the submissions. Keep them in another folder.")
-        data.mkdir(parents=True, exist_ok=True)
         hidden = find_hidden(hidden)
         try:
             self.paths = submission.find(self.folder)
         except submission.SubmissionError as problem:
             raise GradeError(str(problem)) from None
+        for place in (self.logs, data):
+            place.mkdir(parents=True, exist_ok=True)
+        if self.sample:
+            _copy_scenes(Path("data"), self.sample)
         private = [self.folder, self.out, self.logs, *([hidden] if hidden else [])]
         self.settings = {
             "folder": str(self.folder), "data": str(data), "private": [str(path) for path in private],
             "hidden": hidden and str(hidden), "limits": asdict(limits), "trust": trust,
+            "parent": os.getpid(),
         }  # fmt: skip
         self.patience = PATIENCE | {"mark": limits.wall + GRACE}
         checks = _fingerprint_of_checks(hidden, limits)
@@ -302,6 +313,16 @@ def find_hidden(hidden: str | Path | None) -> Path | None:
         return Path(hidden).absolute()
     own = Path(arsetlib.__file__).parent.parent / "homework" / "hidden"
     return own if own.is_dir() else None
+
+
+def _copy_scenes(data: Path, sample: Path) -> None:
+    """The sample's scenes, which take a minute to make, from where a lab or a homework made them."""
+    made, target = data / "delta-toy", sample / "delta-toy"
+    if folders.state(made) == "complete" and not target.exists():
+        part = sample / ".delta-toy.part"
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(made, part)
+        part.rename(target)
 
 
 def _fingerprint_of_checks(hidden: Path | None, limits: Limits) -> str:

@@ -15,8 +15,9 @@ from arsetlib.grading.marking import Mark
 from arsetlib.grading.submission import clean
 
 START = r"[=+@\-\uff1d\uff0b\uff20\uff0d]"  # of a formula; the wide ones in a spreadsheet in Japanese
-FORMULA = re.compile(rf"\s*{START}")
-INNER = re.compile(rf"(;[\s\"]*)(?={START})")
+FORMULA = re.compile(rf"'*\s*{START}")
+INNER = re.compile(rf"(;[\s\"]*)(?='*{START})")
+QUOTED = re.compile(rf"(;[\s\"]*)'(?='*{START})")
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,19 @@ def write_csv(path: Path, marks: list[Mark]) -> None:
 def _cell(value):
     """A value as a spreadsheet shows it and never runs it: text that looks like a formula gets an apostrophe.
 
-    Also inside, since a spreadsheet in Spanish or German splits cells at semicolons.
+    Also inside, since a spreadsheet in Spanish or German splits cells at semicolons. Text that begins with apostrophes
+    before a formula gets one more, so that two texts never become one, and ``uncell`` gives each back.
     """
     if not isinstance(value, str):
         return value
     value = INNER.sub(r"\1'", clean(value))
     return f"'{value}" if FORMULA.match(value) else value
+
+
+def uncell(text: str) -> str:
+    """The text of which ``write_csv`` made a cell."""
+    text = text[1:] if text[:1] == "'" and FORMULA.match(text[1:]) else text
+    return QUOTED.sub(r"\1", text)
 
 
 def write(path: Path, text: str) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import types
 import zipfile
+import zlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from arsetlib.grading.homework import HomeworkError, open_homework
 
@@ -58,8 +59,12 @@ def _source(where: Path, name: str) -> bytes | None:
         return (where / name).read_bytes() if (where / name).is_file() else None
     if not where.is_file() or not zipfile.is_zipfile(where):
         raise HomeworkError(f"Expected a folder or a zip of hidden checks, received {str(where)!r}.")
-    with zipfile.ZipFile(where) as held:
-        found = [entry for entry in held.namelist() if Path(entry).name == name]
-        if len(found) > 1:
-            raise HomeworkError(f"{where} holds {name} more than once: {', '.join(found)}. Leave one.")
-        return held.read(found[0]) if found else None
+    try:
+        with zipfile.ZipFile(where) as held:
+            found = [entry for entry in held.namelist() if PurePosixPath(entry.replace("\\", "/")).name == name]
+            found = [entry for entry in found if not entry.startswith("__MACOSX")]
+            if len(found) > 1:
+                raise HomeworkError(f"{where} holds {name} more than once: {', '.join(found)}. Leave one.")
+            return held.read(found[0]) if found else None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as problem:
+        raise HomeworkError(f"{where} is damaged or encrypted: {problem}. Zip the folder of checks again.") from None

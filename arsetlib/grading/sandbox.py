@@ -276,6 +276,8 @@ class Sandbox:
                 rules = (rules,)
             command = wrap + command
         else:
+            settings["parent"] = os.getpid()  # in the sandbox bwrap sees to it, and numbers are others
+            command[-1] = json.dumps(settings)
             environment |= {name: str(scratch) for name in ("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR")}
             environment |= {name: os.environ[name] for name in ("SYSTEMROOT", "PATH") if name in os.environ}
         self.process = subprocess.Popen(

@@ -246,6 +246,15 @@ def clean(text: str, lines: bool = False) -> str:
     )
 
 
+def shown(name: str) -> str:
+    """The name of a file as a table shows it. Names that differ stay different: one that is not shown as it is gets a
+    mark of its own."""
+    made = clean(name)
+    if made == name:
+        return name
+    return f"{made} ({hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]})"
+
+
 def _too_large(size: int, limit: int) -> str:
     return (
         f"The file has {size / 1e6:,.0f} MB; at most {limit >> 20} MB are read. "

@@ -17,11 +17,12 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
+from arsetlib import orphans
 from arsetlib.grading import hidden, talk
 from arsetlib.grading.homework import HomeworkError, open_homework
 from arsetlib.grading.marking import Mark, mark
 from arsetlib.grading.sandbox import SCRATCH, Limits, SandboxError, View, require
-from arsetlib.grading.submission import Notebook, SubmissionError, clean, read
+from arsetlib.grading.submission import Notebook, SubmissionError, read, shown
 
 MEMORY = 6 << 30  # bytes of this process itself
 
@@ -29,6 +30,7 @@ MEMORY = 6 << 30  # bytes of this process itself
 def main() -> None:
     """Mark what is asked for until the grader closes the talk."""
     settings = json.loads(sys.argv[1])
+    orphans.end_with(settings["parent"])
     requests, replies = talk.take_over()
     warnings.simplefilter("ignore")  # of code that is only parsed
     with contextlib.suppress(ImportError, ValueError, OSError):
@@ -67,13 +69,13 @@ class Worker:
             for notebook in read(self.folder / submission)[after:]:
                 self.tell({"mark": asdict(self.one(submission, notebook))})
         except SubmissionError as problem:
-            self.tell({"mark": asdict(Mark(clean(submission), reason=str(problem)))})
+            self.tell({"mark": asdict(Mark(shown(submission), reason=str(problem)))})
         except (SandboxError, HomeworkError) as problem:
             return self.tell({"failed": str(problem)})
         self.tell({"done": True})
 
     def one(self, submission: str, notebook: Notebook) -> Mark:
-        name = clean(submission) + (f"/{clean(notebook.inside)}" if notebook.inside else "")
+        name = shown(submission) + (f"/{shown(notebook.inside)}" if notebook.inside else "")
         if notebook.problem:
             return Mark(name, notebook.learner, notebook.assignment, reason=notebook.problem)
         self.tell({"stage": "prepare"})

@@ -49,6 +49,8 @@ class Classifier:
             raise ImageError(f"The model has {self.model.output_shape[-1]} outputs, but {len(self.classes)} classes.")
         given = np.full(len(self.classes), 0.5) if self.thresholds is None else self.thresholds
         self.thresholds = np.asarray(given, np.float32)
+        if self.thresholds.shape != (len(self.classes),) or not np.isfinite(self.thresholds).all():
+            raise ImageError(f"Expected one threshold for each of {len(self.classes)} classes, received {given}.")
         self._call = None
 
     def __repr__(self) -> str:
@@ -143,8 +145,9 @@ def load(folder: str | Path) -> Classifier:
     if card.get("type") != "images":
         raise ImageError(f"{folder} holds a model of something else than field images. Train one: `{COMMAND}`.")
     files.check_parts(folder, card, (MODEL,))
-    kept = {name: card[name] for name in ("kind", "classes", "thresholds", "notes")}
-    return Classifier(networks.load(folder / MODEL), history=files.history(card), **kept)
+    with files.understood(folder / files.CARD, ImageError):
+        kept = {name: card[name] for name in ("kind", "classes", "thresholds", "notes")}
+        return Classifier(networks.load(folder / MODEL), history=files.history(card), **kept)
 
 
 def decided(shares: np.ndarray, kind: str, thresholds) -> np.ndarray:

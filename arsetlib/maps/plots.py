@@ -1,6 +1,6 @@
 """Bars, time and series (Plotly).
 
-Labs: part1_build_dataset, part2_load_data.
+Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from arsetlib import sentinel2
 from arsetlib.maps.rasters import CODE_COLOURS, ndvi
-from arsetlib.maps.style import ACCENT, INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, menu_of, plotly_layout
+from arsetlib.maps.style import ACCENT, DASHES, INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, menu_of, plotly_layout
 
 
 def figure(title, x, y, *, study=None, height=380):
@@ -31,6 +31,32 @@ def figure(title, x, y, *, study=None, height=380):
     layout["yaxis"] |= {"title": y}
     layout["colorway"] = LINES
     return go.Figure(layout=layout)
+
+
+def lines(curves, title, x, y, *, study=None, points=None, markers=False):
+    """Lines of one figure, told apart by colour and dashes.
+
+    Args:
+        curves: Name → (x, y), each (N,).
+        title: Its title.
+        x, y: What the axes show, with the unit.
+        study: Whose data it shows; None for timings and the like.
+        points: Name → (x, y) of what is drawn as black dots, such as what was measured.
+        markers: Draw a marker at each point of a line, too.
+
+    Lab: part2_load_data.
+    """
+    fig = figure(title, x, y, study=study)
+    for i, (name, (at, value)) in enumerate(curves.items()):
+        fig.add_scatter(
+            x=at, y=np.round(value, 3), mode="lines+markers" if markers else "lines", name=name,
+            line={"dash": DASHES[i % len(DASHES)], "color": LINES[i % len(LINES)]},
+        )  # fmt: skip
+    for name, (at, value) in (points or {}).items():
+        fig.add_scatter(
+            x=at, y=np.round(value, 3), mode="markers", name=name, marker={"size": 9, "color": INK}
+        )  # fmt: skip
+    return fig
 
 
 def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
@@ -66,6 +92,32 @@ def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
     if stacked:
         fig.update_layout(height=fig.layout.height + 50, margin={"b": 90}, legend={"traceorder": "normal"})
     return fig
+
+
+def table_lines(table, title, x, y, *, study=None, dashes=DASHES, height=380):
+    """A line for each column of a table, over its index.
+
+    Args:
+        table: pandas DataFrame: the index along x, the columns along y. A line ends where a value is NaN.
+        title: Title of the figure.
+        x, y: What the axes show, with the unit.
+        study: As in `figure`.
+        dashes: Plotly's name of the dash of each column, so that lines differ by more than colour; repeated where
+            there are more columns.
+        height: CSS pixels.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: part3_train_and_test.
+    """
+    fig = figure(title, x, y, study=study, height=height)
+    for i, name in enumerate(table):
+        fig.add_scatter(
+            x=table.index, y=table[name].round(4), name=str(name), mode="lines+markers",
+            line={"dash": dashes[i % len(dashes)], "color": LINES[i % len(LINES)]},
+        )  # fmt: skip
+    return fig.update_layout(showlegend=True, margin={"b": 80})
 
 
 def class_bars(frame, *, study, most=15):

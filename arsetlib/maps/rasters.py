@@ -120,16 +120,57 @@ def class_areas(labels, areas, legend=None):
     return frame.reset_index(drop=True)
 
 
+def examples(labels, area, *, study, count=4):
+    """One label pixel of each of the commonest crops of an area.
+
+    Args:
+        labels: `Labels` of one year.
+        area: Where to look.
+        study: Its legend says which codes are crops.
+        count: So many codes, the commonest first; other land where there are fewer crops.
+
+    Returns:
+        A table with columns code, name, class, x, y: the centre of a label pixel. ``attrs`` hold the label grid's
+        ``crs`` and the ``side`` of its pixels.
+
+    Lab: part1_build_dataset.
+    """
+    with rasterio.open(labels.path) as source:
+        crs, side = source.crs.to_wkt(), source.transform.a
+    own = own_legend(study, labels)
+    codes, x, y = _pixels_inside(labels.path, area, crs, side)
+    present, counts = np.unique(codes, return_counts=True)
+    of = study.legend.classes_of(present.astype(np.int64))
+    crop = np.array([k >= 0 and study.legend.classes[k].crop for k in of])
+    rows = []
+    for i in np.lexsort((-counts, ~crop))[:count]:
+        here = np.flatnonzero(codes == present[i])
+        at = here[here.size // 2]
+        class_name = study.legend.names()[of[i]] if of[i] >= 0 else "left out"
+        name = class_name if own else CODE_NAMES[present[i]]
+        rows.append((int(present[i]), name, class_name, float(x[at]), float(y[at])))
+    frame = pd.DataFrame(rows, columns=["code", "name", "class", "x", "y"])
+    frame.attrs |= {"crs": crs, "side": side}
+    return frame
+
+
 def _codes_inside(path, area, crs, side):
     """(P,) codes of the label pixels whose centres lie in the area, whatever its CRS."""
-    if CRS(crs) == CRS(area.crs):
-        return read(path, area)[0].ravel()
-    around = replace(area, bounds=area.outline(crs).bounds, crs=crs)
+    return _pixels_inside(path, area, crs, side)[0]
+
+
+def _pixels_inside(path, area, crs, side):
+    """Codes, x and y (each (P,), in the labels' CRS) of the label pixels whose centres lie in the area."""
+    same = CRS(crs) == CRS(area.crs)
+    around = area if same else replace(area, bounds=area.outline(crs).bounds, crs=crs)
     codes, (left, _, _, top) = read(path, around)
     x, y = np.meshgrid(left + (np.arange(codes.shape[1]) + 0.5) * side, top - (np.arange(codes.shape[0]) + 0.5) * side)
-    x, y = Transformer.from_crs(crs, area.crs, always_xy=True).transform(x, y)
+    if same:
+        return codes.ravel(), x.ravel(), y.ravel()
+    own_x, own_y = Transformer.from_crs(crs, area.crs, always_xy=True).transform(x, y)
     west, south, east, north = area.bounds
-    return codes[(x >= west) & (x < east) & (y >= south) & (y < north)]
+    inside = (own_x >= west) & (own_x < east) & (own_y >= south) & (own_y < north)
+    return codes[inside], x[inside], y[inside]
 
 
 def classes_in(codes, legend):

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyproj import CRS
 from shapely import STRtree
 
@@ -28,6 +27,8 @@ from arsetlib.catalogue import Labels, Scene, Scenes
 from arsetlib.labels import CDL_CORNER, CDL_KINDS, CDL_SIDE
 from arsetlib.maps.cogs import Lattice
 from arsetlib.maps.products import MapError
+from arsetlib.pixels.table import _footer
+from arsetlib.samples.store import checked
 from arsetlib.study import Area, Study, StudyError
 
 TASK_ROWS = 32_768  # of a table; with a year of images some 60 MB of series
@@ -80,7 +81,9 @@ class TableSource:
 
     def read(self, task: int, counts: dict) -> Piece:
         """The series of a task's pixels."""
-        parts = [_read_group(self.table, *g, (*PLACES, *pixels.SERIES)) for g in self.groups[task]]
+        parts = [_read_group(self.table, *g, (*PLACES, "num_images", *pixels.SERIES)) for g in self.groups[task]]
+        for (file, number), part in zip(self.groups[task], parts, strict=True):
+            checked(part, f"{file}, row group {number}, " if isinstance(file, str) else f"from row {file} on, ")
         table = pa.concat_tables(parts).combine_chunks() if len(parts) > 1 else parts[0]
         mine = np.flatnonzero(_mine(table, self.area, self.year))
         x, y = (table.column(n).to_numpy()[mine] for n in ("x", "y"))
@@ -197,21 +200,14 @@ def _places(source, columns: Sequence[str] = PLACES):
         return
     pixels.dataset(source)  # one schema and one grid, or an error
     for file in pixels.files(source):
-        for number in range(pq.read_metadata(file).num_row_groups):
+        for number in range(_footer(file).num_row_groups):
             yield (str(file), number), _read_group(None, str(file), number, columns)
 
 
 def _read_group(table, file, number: int, columns: Sequence[str]) -> pa.Table:
     if isinstance(file, int):
         return table.slice(file, number).select(list(columns))
-    try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
-            return opened.read_row_group(number, columns=list(columns), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise pixels.PixelError(
-            f"{file} cannot be read: truncated or damaged ({str(error).splitlines()[0]}). Copy it anew, or delete it "
-            "and run the same `arset ingest` command again."
-        ) from error
+    return pixels.row_group(file, number, columns)
 
 
 def _mine(table: pa.Table, area: str, year: int) -> np.ndarray:

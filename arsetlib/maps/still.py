@@ -6,6 +6,7 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from matplotlib import rc_context
@@ -55,6 +56,39 @@ def chip(scene, area, *combinations, study, size=EYE):
             map_furniture(ax, area, extent, study.simulated)
         fig.suptitle(f"{area.name.get('en', area.key)}, {date_of(scene.day):%-d %B %Y}", fontsize=12)
     return fig
+
+
+def clear_view(scenes, study, year):
+    """A scene for a picture: in mid season, over as many areas as possible, with the least cloud.
+
+    Mid season is the 60 days around the last day on which a window may start.
+
+    Args:
+        scenes: `Scenes` of the study.
+        study: Its areas and its season.
+        year: Of the picture.
+
+    Returns:
+        scene: A `Scene`.
+        view: An `Area` around the study's areas that lie wholly on the scene.
+
+    Raises:
+        ValueError: No scene of that time covers a whole area.
+
+    Lab: part1_build_dataset.
+    """
+    middle = int(np.datetime64(f"{year}-01-01").astype(int)) + study.season.last_day - 1
+    season = [s for s in scenes if abs(s.day - middle) <= 30]
+    covered = {s.id: [a for a in study.areas if s.footprint.covers(a.outline())] for s in season}
+    if not any(covered.values()):
+        raise ValueError(
+            f"None of the {len(season)} scenes within 30 days of {date_of(middle):%-d %B %Y} covers a whole area. "
+            "Take a larger max_cloud, a smaller area, or another year."
+        )
+    scene = max(season, key=lambda s: (len(covered[s.id]), -(s.cloud or 0)))
+    areas = [a for a in covered[scene.id] if a.crs == covered[scene.id][0].crs]
+    bounds = np.array([a.bounds for a in areas])
+    return scene, replace(areas[0], name=study.name, bounds=(*bounds[:, :2].min(0), *bounds[:, 2:].max(0)))
 
 
 def labels_map(labels, area, *, study, legend=None, size=EYE, most=12):

@@ -9,7 +9,7 @@ import numpy as np
 from plotly.subplots import make_subplots
 
 from arsetlib import sentinel2
-from arsetlib.maps.plots import quantity_of
+from arsetlib.maps.plots import figure, quantity_of
 from arsetlib.maps.style import INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, plotly_layout
 
 
@@ -63,6 +63,29 @@ def calendar(day, values, season, start, taken, *, study, title="A window", unit
     layout["yaxis"] = layout["yaxis"] | {"title": unit}
     layout |= {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 95}}
     return fig.update_layout(layout)
+
+
+def sides(sides, *, study, title="Rows by side"):
+    """Where the rows of each side of a split lie.
+
+    Args:
+        sides: Side → ``Rows``, of ``samples.split``.
+        study: Whose picture it is.
+
+    Returns:
+        A Plotly figure; axes are km of the label grid, one colour and shape a side.
+
+    Lab: part2_load_data.
+    """
+    fig = figure(title, "east, km", "north, km", study=study, height=520)
+    for (side, rows), colour, symbol in zip(sides.items(), LINES, ("square", "diamond", "circle"), strict=False):
+        years = ", ".join(map(str, np.unique(rows.column("year")).tolist()))
+        fig.add_scatter(
+            x=(rows.column("x") / 1000).round(2), y=(rows.column("y") / 1000).round(2), mode="markers",
+            name=f"{side}, {years}: {len(rows):,} rows", marker={"color": colour, "symbol": symbol, "size": 4},
+        )  # fmt: skip
+    fig.update_yaxes(scaleanchor="x", showgrid=False, tickformat=".1~f")
+    return fig.update_layout(legend_itemsizing="constant")
 
 
 def spreads(panels, names, *, study, title="How each band spreads"):

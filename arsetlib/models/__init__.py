@@ -12,7 +12,18 @@ Lab: part3_train_and_test.
 
 from arsetlib.models.baselines import Baseline
 from arsetlib.models.folder import load
-from arsetlib.models.registry import ModelError, build, describe, names, needs, options_of
+from arsetlib.models.registry import ModelError, build, describe, layer_table, names, needs, options_of
 from arsetlib.models.trained import Trained
 
-__all__ = ["Baseline", "ModelError", "Trained", "build", "describe", "load", "names", "needs", "options_of"]
+__all__ = [
+    "Baseline",
+    "ModelError",
+    "Trained",
+    "build",
+    "describe",
+    "layer_table",
+    "load",
+    "names",
+    "needs",
+    "options_of",
+]

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import textfiles
 from arsetlib.models.registry import ModelError
+from arsetlib.models.trees import TreeError, check_file, check_trees
 
 # What the files of these estimators are made of, beside NumPy and plain types; skops loads no other type.
 TRUSTED = (
@@ -162,7 +164,7 @@ class Baseline:
         """
         if self.estimator is None:
             state = _read_json(file)
-            self.share = np.asarray(state["share"], np.float64)
+            self.share = state["share"]
             self.present = np.flatnonzero(self.share)
         else:
             state = _read_skops(file)
@@ -171,10 +173,28 @@ class Baseline:
                     f"{file} holds a {type(state.get('estimator')).__name__}, expected a "
                     f"{type(self.estimator).__name__} for {self.name}. Train and save the model again."
                 )
-            self.estimator, self.present, self.share = state["estimator"], state["present"], state["share"]
-        if self.share.shape != (self.classes,):
-            raise ModelError(f"{file} knows {len(self.share)} classes, expected {self.classes}. Train it again.")
+            self.estimator, self.present, self.share = state["estimator"], state.get("present"), state.get("share")
+        self._check(file)
         return self
+
+    def _check(self, file: Path) -> None:
+        """Stop where what was read would not predict: shares that are none, trees that lead out of themselves."""
+        share, present = self.share, self.present
+        if not isinstance(share, np.ndarray) or share.shape != (self.classes,):
+            raise ModelError(
+                f"{file} knows {np.size(share)} classes, expected {self.classes}. Train and save the model again."
+            )
+        fits = share.dtype.kind == "f" and bool(np.isfinite(share).all() and (share >= 0).all())
+        if not fits or not np.isclose(share.sum(), 1):
+            raise ModelError(f"{file} has shares of classes that do not add up to 1. Train and save the model again.")
+        whole = isinstance(present, np.ndarray) and present.ndim == 1 and present.dtype.kind in "iu"
+        if not whole or not present.size or not _in_order(present, self.classes):
+            raise ModelError(f"{file} does not say which classes it was trained on. Train and save the model again.")
+        if self.estimator is not None and present.size > 1:
+            try:
+                check_trees(self.estimator, self.steps * self.bands + self.steps + 2, present.size)
+            except TreeError as error:
+                raise ModelError(f"{file} cannot predict: {error}. Train and save the model again.") from error
 
 
 def majority(steps: int, bands: int, classes: int, step_days: int = 5, *, seed: int = 0) -> Baseline:
@@ -230,12 +250,16 @@ def gradient_boosting(steps: int, bands: int, classes: int, step_days: int = 5, 
     return Baseline("gradient_boosting", steps, bands, classes, boosting, options)
 
 
+def _in_order(present: np.ndarray, classes: int) -> bool:
+    """Whether these are numbers of classes, ascending."""
+    return bool((np.diff(present.astype(np.int64)) > 0).all() and present[0] >= 0 and present[-1] < classes)
+
+
 def _read_json(file: Path) -> dict:
     try:
-        state = json.loads(file.read_text(encoding="utf-8"))
-        np.asarray(state["share"], np.float64)
-        return state
-    except (ValueError, KeyError, TypeError) as error:
+        state = textfiles.read_json(file)
+        return {"share": np.asarray(state["share"], np.float64)}
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ModelError(f"{file} is no majority baseline: {error!r}. Train and save the model again.") from error
 
 
@@ -243,6 +267,7 @@ def _read_skops(file: Path) -> dict:
     import skops.io
 
     try:
+        check_file(file)
         strange = sorted(set(skops.io.get_untrusted_types(file=file)) - set(TRUSTED))
         if not strange:
             state = skops.io.load(file, trusted=list(TRUSTED))

@@ -5,6 +5,7 @@ What the parts are is the business of who calls: ``models.folder`` for series, `
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import textfiles
 from arsetlib.models.registry import ModelError
 
 CARD = "card.json"
 SCHEMA = 1
+LARGEST = 64 << 20  # bytes of a card; it holds one number for each metric and epoch
 PACKAGES = ("arsetlib", "keras", "tensorflow", "tensorflow-cpu", "scikit-learn", "skops", "numpy")
 
 
@@ -87,21 +90,45 @@ def read(folder: str | Path, command: str = "arset train") -> dict:
         found = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else "no such folder"
         raise ModelError(f"Expected a model's folder with {CARD} at {folder}, found {found}. Train one: `{command}`.")
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        version = card["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+        if file.stat().st_size > LARGEST:
+            raise ValueError(f"it has {file.stat().st_size / 1e6:,.0f} MB")
+        card = textfiles.read_json(file)
+        version, own = card["schema"], digest(card)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{file} is no card of a model: {error!r}. Take a whole copy, or train again.") from error
     if version != SCHEMA:
         raise ModelError(
             f"{file} has schema version {version}, this library reads version {SCHEMA}. "
             + ("Update the library." if isinstance(version, int) and version > SCHEMA else "Train the model again.")
         )
-    if card.get("sha256") != digest(card):
+    if card.get("sha256") != own:
         raise ModelError(
             f"{file} was altered after the model was saved: its checksum does not fit. Take a whole copy of the "
             "folder; what a model was made with cannot be changed afterwards."
         )
+    files = card.get("files")
+    if not isinstance(files, dict) or not all(isinstance(sum_, str) for sum_ in files.values()):
+        raise ModelError(f"{file} does not name the parts of the model. Take a whole copy, or train again.")
     return card
+
+
+@contextlib.contextmanager
+def understood(file: Path, error: type[ValueError] = ModelError):
+    """Make what a card of the wrong kind does to code that uses it one error.
+
+    Args:
+        file: The card.
+        error: What is raised. Errors of this library pass as they are.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as problem:
+        if type(problem).__module__.startswith("arsetlib"):
+            raise
+        raise error(
+            f"{file} lacks a value, or has one of another kind ({type(problem).__name__}: {first_line(problem)}) "
+            "It was not written by this library, or by another version. Take a whole copy, or train again."
+        ) from problem
 
 
 def check_parts(folder: str | Path, card: dict, models: tuple[str, ...], others: tuple[str, ...] = ()) -> None:

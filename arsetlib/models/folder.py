@@ -45,6 +45,11 @@ def load(folder: str | Path, study: Study | None = None) -> Trained:
     folder = Path(folder)
     card = files.read(folder)
     files.check_parts(folder, card, MODELS, (SCALER,))
+    with files.understood(folder / files.CARD):
+        return _load(folder, card, study)
+
+
+def _load(folder: Path, card: dict, study: Study | None) -> Trained:
     own = _study(card, folder)
     if study is not None:
         _check_study(own, study, folder)
@@ -55,6 +60,9 @@ def load(folder: str | Path, study: Study | None = None) -> Trained:
     except SampleError as error:
         raise ModelError(f"{folder}: {error}") from error
     kept = {name: card[name] for name in ("choose", "fill", "notes", "options")}
+    for name, kind in (("name", str), ("choose", str), ("fill", str), ("notes", dict), ("options", dict)):
+        if not isinstance(card[name], kind):
+            raise TypeError(f"{name} is {card[name]!r}")
     return Trained(model, card["name"], scaler, study or own, history=files.history(card), **kept)
 
 
@@ -121,7 +129,7 @@ def _card(trained: Trained) -> dict:
 
 def _study(card: dict, folder: Path) -> Study:
     """A study of what the card knows: enough for loaders, predictions and maps."""
-    classes = [Class(**{**c, "codes": _codes(c["codes"])}) for c in card["legend"]["classes"]]
+    classes = [_class(c) for c in card["legend"]["classes"]]
     legend = Legend(card["legend"]["name"], tuple(classes), tuple(card["legend"]["excluded"]))
     head = card["study"]
     study = Study(
@@ -165,6 +173,14 @@ def _meaning(legend: Legend) -> dict:
     """What class numbers hang on; names and colours do not."""
     classes = {f"class {i}": (c.key, c.codes, c.crop) for i, c in enumerate(legend.classes)}
     return classes | {"excluded": tuple(sorted(legend.excluded))}
+
+
+def _class(told: dict) -> Class:
+    one = Class(**{**told, "codes": _codes(told["codes"])})
+    codes = one.codes if isinstance(one.codes, tuple) else ()
+    if not (isinstance(one.key, str) and isinstance(one.name, dict) and all(type(code) is int for code in codes)):
+        raise TypeError(f"class {told!r}")
+    return one
 
 
 def _codes(codes) -> tuple[int, ...] | str:

@@ -85,6 +85,17 @@ def describe():
     return pd.DataFrame(rows).set_index("name").astype({"parameters": "Int64"})
 
 
+def layer_table(model):
+    """The layers of a Keras model, as a pandas table: ``layer``, ``output`` (shape without the batch), ``parameters``.
+
+    Lab: part3_train_and_test.
+    """
+    import pandas as pd
+
+    rows = [(layer.name, str(tuple(layer.output.shape[1:])), layer.count_params()) for layer in model.layers]
+    return pd.DataFrame(rows, columns=["layer", "output", "parameters"])
+
+
 def build(name: str, *, steps: int, bands: int, classes: int, step_days: int = 5, seed: int = 0, **options):
     """A model with fresh weights.
 

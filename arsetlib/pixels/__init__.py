@@ -15,6 +15,7 @@ Lab: part1_build_dataset.
 
 from arsetlib.pixels.arset_layout import read_arset, write_arset
 from arsetlib.pixels.describe import QUERIES, format_summary, summary
+from arsetlib.pixels.long import from_long
 from arsetlib.pixels.rules import EXAMPLES, RULES, Break, Report, check
 from arsetlib.pixels.sensors import join
 from arsetlib.pixels.table import (
@@ -33,6 +34,7 @@ from arsetlib.pixels.table import (
     pixel_id,
     ragged,
     read,
+    row_group,
     series,
     stream,
     write,
@@ -58,6 +60,7 @@ __all__ = [
     "dataset",
     "files",
     "format_summary",
+    "from_long",
     "from_wide",
     "join",
     "make_batch",
@@ -65,6 +68,7 @@ __all__ = [
     "ragged",
     "read",
     "read_arset",
+    "row_group",
     "series",
     "stream",
     "summary",

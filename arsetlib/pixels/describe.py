@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arsetlib import cdl
-from arsetlib.pixels.table import SERIES, Meta, _with_meta, files, ragged, stream
+from arsetlib.pixels.table import SERIES, Meta, PixelError, _with_meta, files, ragged, stream
 
 CDL_CRS = "EPSG:5070"  # of the CDL's grid
 
@@ -26,9 +26,9 @@ def summary(path: str | Path) -> dict:
 
     Returns:
         JSON values: ``study``, ``simulated``, ``crs``, ``resolution``, ``files``, ``bytes``, ``rows``,
-        ``observations``, ``areas``, ``years`` and ``codes`` (key to rows), ``images`` (per row: min, median, mean,
-        max), ``dates`` (first and last, or None where there is no image), ``bands`` (name to mean and std, DN, of
-        valid values; None where there is none).
+        ``observations``, ``left_out`` (counts of ``from_wide`` and ``from_long``, else empty), ``areas``, ``years`` and
+        ``codes`` (key to rows), ``images`` (per row: min, median, mean, max), ``dates`` (first and last, or None where
+        there is no image), ``bands`` (name to mean and std, DN, of valid values; None where there is none).
 
     Raises:
         PixelError: The table is missing, unfinished or damaged.
@@ -42,7 +42,10 @@ def summary(path: str | Path) -> dict:
     for part in stream(path, [*counts, *SERIES]):
         for name, counter in counts.items():
             _count(counter, part.batch.column(name))
-        flat = ragged(_with_meta(part.batch, meta))
+        try:
+            flat = ragged(_with_meta(part.batch, meta))
+        except PixelError as error:
+            raise PixelError(f"{part.file}, row group {part.row_group}, from row {part.row} on: {error}") from None
         moments += _moments(flat.bands)
         if len(flat.day):
             first, last = min(first, int(flat.day.min())), max(last, int(flat.day.max()))
@@ -56,6 +59,7 @@ def summary(path: str | Path) -> dict:
         "bytes": sum(file.stat().st_size for file in found),
         "rows": images.total(),
         "observations": sum(n * rows for n, rows in images.items()),
+        "left_out": meta.extra.get("left_out", {}),
         "areas": _sorted(counts["area"]),
         "years": _sorted(counts["year"]),
         "codes": _sorted(counts["label_code"]),
@@ -116,6 +120,8 @@ def format_summary(summary: dict) -> str:
         lines.append(f"{key:7} " + ", ".join(f"{name} {rows:,}" for name, rows in summary[key].items()))
     most = sorted(summary["codes"].items(), key=lambda pair: -pair[1])
     lines.append("labels  " + ", ".join(f"{_label(int(code), summary['crs'])} {rows:,}" for code, rows in most))
+    if any(summary["left_out"].values()):
+        lines.append("left out  " + _left_out(summary["left_out"]))
     for name, band in summary["bands"].items():
         lines.append(f"{name:9}" + (f"mean {band['mean']:7.1f}  std {band['std']:7.1f}" if band else "no value"))
     return "\n".join(lines)
@@ -125,6 +131,17 @@ def _label(code: int, crs: str) -> str:
     """Code with its CDL name; a bare code on any grid but CDL's, where the same number may mean another crop."""
     known = crs == CDL_CRS and code in cdl.CODES
     return f"{code} {cdl.CODES[code].name}" if known else str(code)
+
+
+def _left_out(counts: dict) -> str:
+    """What a table of points did not take over, in words."""
+    dates = counts.get("dates_of_another_year", [])
+    named = f" ({', '.join(dates[:5])}{', …' if len(dates) > 5 else ''})" if dates else ""
+    return ", ".join(
+        f"{noun.replace('_', ' ')} {n:,}{named if noun == 'observations_of_another_year' else ''}"
+        for noun, n in counts.items()
+        if isinstance(n, int) and n
+    )
 
 
 # SQL that Spark SQL and DuckDB understand alike, over a view called `pixels`.

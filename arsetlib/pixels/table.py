@@ -5,9 +5,13 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+import base64
+import filecmp
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from arsetlib import folders, sentinel2
+from arsetlib.pixels.rewritten import cast, in_folder_names, reason_against
 
 VERSION = 1
 DTYPES = {"day": "<u2", "scl": "u1", "bands": "<u2"}
@@ -51,6 +58,7 @@ PREFIX = "arset."
 UNFINISHED = ".partial"  # end of the name of a table that an earlier version was making
 RUN_FILE = "_run.json"  # of earlier versions: says whether the table is complete
 MAX_DN = 32_767  # ESA writes DN in 15 bits
+UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, RuntimeError)  # what Arrow says of a damaged file
 PER_PASS = 16_000_000  # rows whose keys are compared at once
 BLOCK_M = 10_000.0  # block side of tables read from the ARSET layout, m
 
@@ -118,30 +126,97 @@ class Meta:
         if isinstance(source, pa.Schema):
             return cls._of(source, "The schema")
         file = files(source)[0]
-        return cls._of(_footer(file).schema.to_arrow_schema(), str(file))
+        return cls._of(_arrow_schema(file), str(file))
 
     @classmethod
     def _of(cls, schema: pa.Schema, where: str) -> Meta:
-        found = {key.decode(): value for key, value in (schema.metadata or {}).items()}
-        found = {key[len(PREFIX) :]: json.loads(value) for key, value in found.items() if key.startswith(PREFIX)}
+        found = _stated(schema.metadata or {}, where)
         if "version" not in found:
-            hint = (
-                "It is in the ARSET layout: open it with pixels.read_arset."
-                if {"CDL", "img_dates"} <= set(schema.names)
-                else "Make one with `arset ingest`, or write yours with pixels.write."
-            )
+            hint = _hint(schema, bool(found))
             raise PixelError(f"{where} is not a pixel table: expected {PREFIX}* metadata, received none. {hint}")
-        if found["version"] > VERSION:
+        version = found["version"]
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise PixelError(f"{where} states the schema version {version!r}, expected a whole number. {AGAIN}")
+        if version > VERSION:
             raise PixelError(
-                f"{where} has schema version {found['version']}, this library reads up to {VERSION}. "
+                f"{where} has schema version {version}, this library reads up to {VERSION}. "
                 f"Update it: pip install --upgrade arsetlib."
             )
         if found.pop("dtypes", None) != DTYPES:
-            raise PixelError(f"{where} states other dtypes than {DTYPES}. Write it again with pixels.write.")
+            raise PixelError(f"{where} states other dtypes than {DTYPES}. {AGAIN}")
+        for key, (fits, expected) in _KINDS.items():
+            if key not in found:
+                raise PixelError(f"{where} lacks metadata: expected {PREFIX}{key}. {AGAIN}")
+            if not fits(found[key]):
+                raise PixelError(f"{where}: expected {PREFIX}{key} as {expected}, received {found[key]!r:.80}. {AGAIN}")
+        unknown = sorted(set(found) - {"version", *_KINDS})
+        if unknown:
+            raise PixelError(
+                f"{where} states {PREFIX}{unknown[0]}, which this library does not know. "
+                f"Update it: pip install --upgrade arsetlib."
+            )
+        return cls(**{**found, "bands": tuple(found["bands"])})
+
+
+AGAIN = "Copy the file again from where it was whole, or write it again with pixels.write and pixels.Meta."
+
+
+def _stated(metadata: dict[bytes, bytes], where: str) -> dict:
+    """Our keys and their values, read from JSON."""
+    found = {}
+    for key, value in metadata.items():
+        name = key.decode(errors="replace")
+        if not name.startswith(PREFIX):
+            continue
         try:
-            return cls(**{**found, "bands": tuple(found["bands"])})
-        except (KeyError, TypeError) as error:
-            raise PixelError(f"{where} lacks metadata ({error}). Write it again with pixels.write.") from error
+            found[name[len(PREFIX) :]] = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+            raise PixelError(
+                f"{where}: expected {name} as JSON, received {value[:40]!r} ({reason}). {AGAIN}"
+            ) from error
+    return found
+
+
+def _hint(schema: pa.Schema, some: bool) -> str:
+    if {"CDL", "img_dates"} <= set(schema.names):
+        return "It is in the ARSET layout: open it with pixels.read_arset."
+    if set(SERIES) <= set(schema.names) and not some:
+        return (
+            "Another program seems to have written it again without them. With the original at hand, read it as "
+            "pixels.read(path, meta=pixels.Meta.of(original)), and pixels.write the result."
+        )
+    return "Make one with `arset ingest`, or write yours with pixels.write."
+
+
+def _positive(value) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value > 0
+
+
+@lru_cache
+def _is_crs(value) -> bool:
+    try:
+        CRS(value)
+    except CRSError:
+        return False
+    return True
+
+
+_KINDS = {
+    "bands": (
+        lambda v: isinstance(v, list) and v and all(isinstance(b, str) and b for b in v) and len(set(v)) == len(v),
+        "a list of different names",
+    ),
+    "scale": (_positive, "a number above 0"),
+    "crs": (lambda v: isinstance(v, str) and _is_crs(v), "a CRS such as EPSG:5070"),
+    "resolution": (_positive, "a number of metres above 0"),
+    "study": (lambda v: isinstance(v, str), "text"),
+    "simulated": (lambda v: isinstance(v, bool), "true or false"),
+    "extra": (
+        lambda v: isinstance(v, dict) and ("block_m" not in v or _positive(v["block_m"])),
+        "a table, with block_m in metres above 0 if at all",
+    ),
+}
 
 
 # Identities
@@ -473,6 +548,7 @@ def files(path: str | Path) -> list[Path]:
             "`arset ingest` command that made it again, which makes what is missing, or copy the table anew."
         )
     found = sorted(f for f in path.glob("*.parquet") if not f.name.startswith(("_", ".")))
+    found = found or _in_partitions(path)
     if not found:
         if next(path.glob("**/*.parquet"), None):
             hint = "Its files lie in folders: if this is the ARSET layout, open it with pixels.read_arset."
@@ -530,6 +606,14 @@ def _earlier_chunks(path: Path) -> list[str]:
         return []
 
 
+def _in_partitions(path: Path) -> list[Path]:
+    """Files in folders named after our columns (``year=2021``), as Spark, pandas and Arrow partition a table."""
+    found = [f for f in sorted(path.glob("*=*/**/*.parquet")) if not f.name.startswith(("_", "."))]
+    depth = [len(f.relative_to(path).parts) - 1 for f in found]
+    named = [len(in_folder_names(f, SMALL)) for f in found]
+    return found if all(n >= d for n, d in zip(named, depth, strict=True)) else []
+
+
 def _status(run: Path) -> str | None:
     try:
         return json.loads(run.read_text()).get("status")
@@ -548,8 +632,26 @@ def _unfinished(path: Path) -> PixelError:
 def _footer(file: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(file)
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise _damaged(file, error) from error
+
+
+def _arrow_schema(file: Path) -> pa.Schema:
+    """Columns and metadata of a file. Arrow writes the metadata twice, so that a flipped bit in one shows."""
+    footer = _footer(file)
+    try:
+        schema = footer.schema.to_arrow_schema()
+        twice = (footer.metadata or {}).get(b"ARROW:schema")
+        second = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(twice, validate=True))).metadata if twice else None
+        ours, copy = (
+            {key: value for key, value in (one or {}).items() if key.startswith(PREFIX.encode())}
+            for one in (footer.metadata, second)
+        )
+        if copy and ours != copy:
+            raise pa.ArrowInvalid("its metadata and the copy of them differ")
+    except UNREADABLE as error:
+        raise _damaged(file, error) from error
+    return schema
 
 
 def _damaged(file: Path, error: Exception) -> PixelError | MemoryError:
@@ -562,11 +664,12 @@ def _damaged(file: Path, error: Exception) -> PixelError | MemoryError:
     )
 
 
-def dataset(path: str | Path) -> ds.Dataset:
+def dataset(path: str | Path, meta: Meta | None = None) -> ds.Dataset:
     """A table as a lazy Arrow data set, for scans larger than memory; its metadata are checked first.
 
     Args:
         path: Folder or file.
+        meta: As in ``read``.
 
     Returns:
         A data set whose schema is ``SCHEMA`` with the table's metadata.
@@ -577,65 +680,155 @@ def dataset(path: str | Path) -> ds.Dataset:
     Lab: part1_build_dataset.
     """
     found = files(path)
-    meta = _common_meta(found)
+    meta = _common_meta(found, meta)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     layout = ds.ParquetFileFormat(default_fragment_scan_options=options)
-    return ds.dataset([str(f) for f in found], schema=SCHEMA.with_metadata(meta.to_kv()), format=layout)
+    folders = pa.schema([SCHEMA.field(name) for name in in_folder_names(found[0], SMALL)])
+    return ds.dataset(
+        [str(f) for f in found],
+        schema=SCHEMA.with_metadata(meta.to_kv()),
+        format=layout,
+        partitioning=ds.partitioning(folders, flavor="hive") if len(folders) else None,
+    )
 
 
-def _common_meta(found: Sequence[Path]) -> Meta:
-    first: Meta | None = None
+def _common_meta(found: Sequence[Path], given: Meta | None = None) -> Meta:
+    """Metadata of all files; ``given`` serves those that state none."""
+    first = given
     for file in found:
-        schema = _footer(file).schema.to_arrow_schema()
-        meta = Meta._of(schema, str(file))
+        schema = _arrow_schema(file)
+        states = any(key.startswith(PREFIX.encode()) for key in schema.metadata or {})
+        meta = Meta._of(schema, str(file)) if states or given is None else given
         _check_columns(schema, file)
         first = first or meta
         if (meta.bands, meta.scale, meta.crs, meta.resolution, meta.study, meta.simulated) != (
             *(first.bands, first.scale, first.crs, first.resolution, first.study, first.simulated),
         ):
             raise PixelError(
-                f"{file} and {found[0]} differ in bands, scale, grid or study, so they are not one table. "
-                f"Keep each in its own folder."
+                f"{file} and {found[0] if given is None else 'the metadata given'} differ in bands, scale, grid or "
+                f"study, so they are not one table. Keep each in its own folder."
             )
+    _refuse_copies(found)
     return first
 
 
+def _refuse_copies(found: Sequence[Path]) -> None:
+    """A copy of a file in the same folder, such as 'a (1).parquet', would count its rows twice."""
+    seen: dict[int, list[Path]] = {}
+    for file in found:
+        same = seen.setdefault(file.stat().st_size, [])
+        for other in same:
+            if filecmp.cmp(file, other, shallow=False) and _footer(file).num_rows:
+                raise PixelError(f"{file} is a copy of {other}: all rows would count twice. Delete one of them.")
+        same.append(file)
+
+
 def _check_columns(schema: pa.Schema, file: Path) -> None:
+    named = in_folder_names(file, SMALL)
     for want in SCHEMA:
+        if schema.names.count(want.name) > 1:
+            raise PixelError(f"{file} has the column `{want.name}` twice. Write the file again with pixels.write.")
+        if want.name not in schema.names and want.name in named:
+            continue
         have = schema.field(want.name).type if want.name in schema.names else None
-        if have != want.type:
+        reason = reason_against(have, want)
+        if reason:
+            raise PixelError(f"{file}: {reason}. Write the file again with pixels.write.")
+
+
+def _as_schema(data, names: Sequence[str], where: str):
+    """Some columns of a batch or table in our types; those that the file lacks stand in the names of its folders."""
+    columns = []
+    for name in names:
+        want = SCHEMA.field(name)
+        try:
+            if name in data.schema.names:
+                reason = reason_against(data.schema.field(name).type, want)
+                if reason:
+                    raise PixelError(f"{where}: {reason}. Write the file again with pixels.write.")
+                columns.append(cast(data.column(name), want))
+            else:
+                value = pa.scalar(in_folder_names(Path(where), SMALL)[name]).cast(want.type)
+                columns.append(pa.repeat(value, data.num_rows))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise PixelError(f"{where}: a value of `{name}` is no {want.type} ({error}). Correct it there.") from error
+    schema = pa.schema([SCHEMA.field(name) for name in names], data.schema.metadata)
+    return type(data).from_arrays(columns, schema=schema)
+
+
+def row_group(file: str | Path, number: int, columns: Sequence[str], verify: bool = True) -> pa.Table:
+    """One row group of a file of a table, its columns in the types of ``SCHEMA``.
+
+    Args:
+        file: A file of ``files``.
+        number: Row group, from 0.
+        columns: Columns of ``SCHEMA``.
+        verify: Whether page checksums are verified.
+
+    Raises:
+        PixelError: The file is damaged, or a row lacks a value.
+    """
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=verify) as opened:
+            there = [name for name in columns if name in opened.schema_arrow.names]
+            table = opened.read_row_group(number, columns=there, use_threads=False)
+            rows = opened.metadata.row_group(number).num_rows
+    except UNREADABLE as error:
+        raise _damaged(Path(file), error) from error
+    if not there:
+        table = pa.table({"": pa.nulls(rows)})
+    table = _as_schema(table, columns, str(file))
+    _refuse_nulls(table, f"{file}, row group {number}")
+    return table
+
+
+def _refuse_nulls(table: pa.Table, where: str | Path) -> None:
+    for name in table.column_names:
+        if not SCHEMA.field(name).nullable and table.column(name).null_count:
             raise PixelError(
-                f"{file}: expected a column `{want.name}` of type {want.type}, received {have or 'none'}. "
-                f"Write the file again with pixels.write."
+                f"{where}: expected a value in every row of `{name}`, received none in "
+                f"{table.column(name).null_count:,} rows. Run `arset check` on the table."
             )
 
 
-def read(path: str | Path, columns: Sequence[str] | None = None, filter: pc.Expression | None = None) -> pa.Table:
+def read(
+    path: str | Path,
+    columns: Sequence[str] | None = None,
+    filter: pc.Expression | None = None,
+    meta: Meta | None = None,
+) -> pa.Table:
     """Read a table, or a part of it, into memory.
+
+    Tables that pandas, polars, DuckDB or Spark wrote again are read as well: with other integer, string and byte
+    string types, more columns, columns in another order, or in folders such as ``year=2021``.
 
     Args:
         path: Folder or file.
         columns: Columns to read, all by default.
         filter: Rows to keep, such as ``pc.field("year") == 2021``. Row groups it rules out are not read.
+        meta: What the byte strings mean, for files that lost their metadata when another program wrote them again,
+            such as ``Meta.of(original)``. Files that state theirs must agree with it.
 
     Returns:
         A table in ``SCHEMA`` (its columns asked for) with the metadata.
 
     Raises:
-        PixelError: The table is missing, unfinished or damaged, or the byte strings of a row disagree in length.
+        PixelError: The table is missing, unfinished or damaged, two of its files are the same, the byte strings of a
+            row disagree in length, or its days do not ascend.
 
     Lab: part1_build_dataset.
     """
-    data = dataset(path)
+    data = dataset(path, meta)
     unknown = set(columns or ()) - set(SCHEMA.names)
     if unknown:
         raise PixelError(f"Expected columns out of {SCHEMA.names}, received {sorted(unknown)}.")
     try:
         table = data.to_table(columns=None if columns is None else list(columns), filter=filter)
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise _blame(data.files, error) from error
-    if {"num_images", *SERIES} & set(table.column_names) != {"num_images"}:
-        _check_lengths(table, path)
+    _refuse_nulls(table, path)
+    if set(SERIES) & set(table.column_names):
+        _check_series(table, path)
     return table
 
 
@@ -643,26 +836,46 @@ def _blame(found: Sequence[str], error: Exception) -> PixelError:
     """Find the file that cannot be read: a scan of many does not always say."""
     for file in map(Path, found):
         try:
-            for _ in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
-                pass
-        except (pa.ArrowException, OSError) as reason:
+            for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
+                _as_schema(batch, [n for n in SCHEMA.names if n in batch.schema.names], str(file))
+        except PixelError as reason:
+            return reason
+        except UNREADABLE as reason:
             return _damaged(file, reason)
     return PixelError(f"The table could not be read ({error}). If the disk is sound, run `arset check` on it.")
 
 
-def _check_lengths(table: pa.Table, path: str | Path) -> None:
-    """Byte lengths of the series must agree; a few comparisons on the offsets, so every read does it."""
+def _check_series(table: pa.Table, path: str | Path) -> None:
+    """Byte lengths of the series must agree and days ascend; a few comparisons, so every read does it."""
     size = {"day": 2, "scl": 1, "bands": 2 * len(Meta.of(table).bands)}
     present = [name for name in SERIES if name in table.column_names]
-    counts = [pc.binary_length(table.column(name)).to_numpy() / size[name] for name in present]
+    lengths = [pc.binary_length(table.column(name)).to_numpy() for name in present]
+    counts = [length // size[name] for name, length in zip(present, lengths, strict=True)]
     if "num_images" in table.column_names:
         counts.append(table.column("num_images").to_numpy())
-    if all(np.array_equal(counts[0], other) for other in counts[1:]):
-        return
+    whole = not any((length % size[name]).any() for name, length in zip(present, lengths, strict=True))
+    if not whole or not all(np.array_equal(counts[0], other) for other in counts[1:]):
+        raise PixelError(f"{_first_break(path, 'lengths')}: byte strings disagree in length. {SEE_ALL}")
+    if "day" in present:
+        offsets, raw = _buffers(table.column("day"))
+        day = raw.view("<u2")
+        back = day[1:] < day[:-1]
+        starts = offsets[1:-1] // 2
+        back[starts[(starts > 0) & (starts < len(day))] - 1] = False
+        if back.any():
+            raise PixelError(f"{_first_break(path, 'day_order')}: days do not ascend. {SEE_ALL}")
+
+
+SEE_ALL = "Run `arset check` for all such rows."
+
+
+def _first_break(path: str | Path, rule: str):
     from arsetlib.pixels.rules import check  # rules.py reads tables with this module
 
-    broken = next((b for b in check(path).breaks if b.rule == "lengths"), None)
-    raise PixelError(f"{broken or path}: byte strings disagree in length. Run `arset check` for all such rows.")
+    try:
+        return next((b for b in check(path).breaks if b.rule == rule), path)
+    except PixelError:  # the table has no metadata of its own
+        return path
 
 
 @dataclass(frozen=True)
@@ -694,12 +907,15 @@ def stream(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[P
     for file in found:
         try:
             with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+                there = [name for name in names if name in opened.schema_arrow.names]
                 for group in range(opened.num_row_groups):
                     row = 0
-                    for batch in opened.iter_batches(ROW_GROUP, row_groups=[group], columns=names):
-                        yield Part(file, group, row, batch.select(names))
+                    for batch in opened.iter_batches(ROW_GROUP, row_groups=[group], columns=there):
+                        yield Part(file, group, row, _as_schema(batch, names, str(file)))
                         row += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
+        except PixelError:
+            raise
+        except UNREADABLE as error:
             raise _damaged(file, error) from error
 
 

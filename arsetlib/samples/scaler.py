@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from arsetlib import pixels
+from arsetlib import pixels, textfiles
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.study import Study
@@ -182,9 +182,11 @@ class Scaler:
             SampleError: The file is no scaler, or a number in it cannot scale.
         """
         try:
-            raw = json.loads(Path(path).read_text(encoding="utf-8"))
+            raw = textfiles.read_json(path)
             return cls(*(tuple(raw[field]) for field in ("bands", "mean", "std")))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except SampleError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
             raise SampleError(
                 f"{path} is no scaler: expected JSON with bands, mean and std ({error!r}). Make one with Scaler.fit."
             ) from error

@@ -16,10 +16,9 @@ from threading import Lock
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from arsetlib import pixels
-from arsetlib.pixels.table import _buffers, _damaged
+from arsetlib.pixels.table import _buffers, _footer
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import keys_of
 from arsetlib.samples.rows import Rows, SampleError
@@ -130,11 +129,7 @@ class Group:
 
     def decode(self, columns, check: bool) -> pa.Table:
         """All rows of the group, with checksums verified where ``check``."""
-        try:
-            with pq.ParquetFile(self.file, page_checksum_verification=check) as opened:
-                return opened.read_row_group(self.number, columns=list(columns), use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(self.file, error) from error
+        return pixels.row_group(self.file, self.number, columns, check)
 
     def pool(self, table: pa.Table, metadata: dict, study: Study, channels: Channels, check: bool) -> Pool:
         """The rows wanted of the group's table, with lengths and order verified where ``check``."""
@@ -286,7 +281,7 @@ def _groups(rows: Rows) -> list[Group]:
     """The row groups that hold rows wanted, in order."""
     found, first = [], 0
     for file in pixels.files(rows.source):
-        footer = pq.read_metadata(file)
+        footer = _footer(file)
         for number in range(footer.num_row_groups):
             count = footer.row_group(number).num_rows
             low, high = np.searchsorted(rows.index, (first, first + count))
@@ -300,7 +295,7 @@ def series_bytes(rows: Rows) -> int:
     """Bytes that the series of a table on disk take in memory, about."""
     return sum(
         footer.row_group(g).total_byte_size
-        for footer in map(pq.read_metadata, pixels.files(rows.source))
+        for footer in map(_footer, pixels.files(rows.source))
         for g in range(footer.num_row_groups)
     )
 

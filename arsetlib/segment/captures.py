@@ -6,12 +6,11 @@ Lab: case_olive_groves.
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 
-from arsetlib import folders, tiles
+from arsetlib import folders, textfiles, tiles
 from arsetlib.segment.segmenter import SegmentError
 from arsetlib.tiles import pictures
 
@@ -123,7 +122,7 @@ def card(folder: Path) -> dict:
     if plan := folders.Folder(folder).plan():
         return {key: value for key, value in plan.items() if key != "parts"}
     try:
-        return json.loads((folder / CARD).read_text(encoding="utf-8"))
+        return textfiles.read_json(folder / CARD)
     except FileNotFoundError:
         return {}
     except ValueError as problem:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arsetlib import tiles
+from arsetlib import textfiles, tiles
 from arsetlib.segment import captures as files
 from arsetlib.segment.crowns import crowns
 from arsetlib.segment.flight import Pose, inside, poses
@@ -301,7 +301,7 @@ def _truth(truth) -> np.ndarray:
     """(N, 3) x, y, radius of true trees, m."""
     if isinstance(truth, str | Path):
         try:
-            held = json.loads(Path(truth).read_text(encoding="utf-8"))
+            held = textfiles.read_json(truth)
             rows = [(*f["geometry"]["coordinates"][:2], f["properties"]["radius"]) for f in held["features"]]
         except FileNotFoundError as problem:
             raise SegmentError(f"There is no file of true trees {truth}.") from problem
@@ -342,7 +342,7 @@ def _where(flight, named: dict, metres_per_pixel) -> tuple[dict[str, Pose], bool
     known, simulated = flight, False
     if not isinstance(flight, dict):
         known = poses(flight)
-        simulated = bool(json.loads(Path(flight).read_text(encoding="utf-8")).get("simulated", False))
+        simulated = bool(textfiles.read_json(flight).get("simulated", False))
     if missing := sorted(set(named) - set(known)):
         raise SegmentError(
             f"The flight knows no capture {', '.join(missing)}. It has {len(known)}, {min(known)} to {max(known)}; "

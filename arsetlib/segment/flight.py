@@ -5,12 +5,12 @@ Lab: case_olive_groves.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from arsetlib import textfiles
 from arsetlib.segment.segmenter import SegmentError
 
 
@@ -51,7 +51,7 @@ class Pose:
 def poses(flight: str | Path) -> dict[str, Pose]:
     """Capture name → pose, from a ``flight.json``."""
     try:
-        held = json.loads(Path(flight).read_text(encoding="utf-8"))
+        held = textfiles.read_json(flight)
         found = {c["name"]: Pose(*map(float, c["transform"])) for c in held["captures"]}
     except FileNotFoundError as problem:
         raise SegmentError(f"There is no flight file {flight}.") from problem

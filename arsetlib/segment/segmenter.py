@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import textfiles
 from arsetlib.tiles import classes as tiles
 
 CLASSES, COLOURS = tiles.CLASSES.keys, tiles.CLASSES.colours
@@ -118,12 +119,13 @@ def load(folder: str | Path) -> Segmenter:
         SegmentError: No such folder, a part is missing or was altered.
     """
     from arsetlib.models import segmentation
+    from arsetlib.models.card import understood
 
     folder = Path(folder)
     if not (folder / "card.json").is_file() and (folder / "model" / "card.json").is_file():
         folder = folder / "model"
     try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        card = textfiles.read_json(folder / "card.json")
         found = digest(folder / "model.keras")
     except FileNotFoundError as problem:
         raise SegmentError(
@@ -132,10 +134,13 @@ def load(folder: str | Path) -> Segmenter:
         ) from problem
     except ValueError as problem:
         raise SegmentError(f"{folder / 'card.json'} cannot be read: {problem}.") from problem
-    if card.get("card") != CARD or found != card["sha256"]:
-        raise SegmentError(f"{folder / 'model.keras'} is not the file that card.json tells of. Train or copy it anew.")
-    model = segmentation.load(folder / "model.keras")
-    return Segmenter(model, card["classes"], card["colours"], card["shrink"], card["history"], card["notes"])
+    with understood(folder / "card.json", SegmentError):
+        if card["card"] != CARD or found != card["sha256"]:
+            raise SegmentError(
+                f"{folder / 'model.keras'} is not the file that card.json describes. Train or copy it again."
+            )
+        model = segmentation.load(folder / "model.keras")
+        return Segmenter(model, card["classes"], card["colours"], card["shrink"], card["history"], card["notes"])
 
 
 def fingerprint(model) -> str:

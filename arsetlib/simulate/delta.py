@@ -16,7 +16,7 @@ import numpy as np
 from rasterio.transform import Affine
 from tqdm import tqdm
 
-from arsetlib import cdl, folders
+from arsetlib import cdl, checksums, folders, orphans
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import files, items, phenology, sky
 from arsetlib.simulate import landscape as land
@@ -82,10 +82,11 @@ def delta(
             _run_all(out, seed, scale, passes, jobs or os.cpu_count() or 1, progress)
             _write_labels(out, seed, scale, years)
             found = [json.loads(_item_path(out, scene).read_text(encoding="utf-8")) for scene in scenes]
+            folder.put(checksums.LIST, checksums.listed(out.glob("*.tif")))
             files.write_json(out / "collection.json", items.collection(found, years))
             folder.put("study.toml", study_text(seed, scale, years))
             folder.put("README.txt", _readme(parameters, len(found)))
-            folder.finish(CATALOGUE, ["collection.json", "study.toml", "README.txt"])
+            folder.finish(CATALOGUE, [checksums.LIST, "collection.json", "study.toml", "README.txt"])
             folder.publish()
     return out
 
@@ -117,7 +118,8 @@ def _run_all(out, seed, scale, passes, jobs, progress):
                 bar.update()
             return
         # Fresh processes: forking one that has threads (Spark, TensorFlow, a notebook) can hang.
-        with ProcessPoolExecutor(min(jobs, len(todo)), multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(todo)), context, orphans.end_with, (os.getpid(),)) as pool:
             running = [pool.submit(make_pass, out, seed, scale, one) for one in todo]
             try:
                 for done in as_completed(running):
@@ -147,7 +149,7 @@ def make_pass(out: Path, seed: int, scale: float, one: sky.Pass) -> None:
             files.write_raster(folder / f"{name}.tif", part, Affine(step, 0, west, 0, -step, north), land.UTM)
         part = np.ascontiguousarray(_cut(scl, scene.tile, 20))
         files.write_raster(folder / "scl.tif", part, Affine(20, 0, west, 0, -20, north), land.UTM)
-        files.write_json(_item_path(out, scene), items.item(scene, region, part))
+        files.write_json(_item_path(out, scene), items.item(scene, region, part, folder))
         keys = [f"{scene.folder}/{name}.tif" for name in (*BANDS, "scl")]
         folders.Folder(out).finish(scene.id, [*keys, f"items/{scene.id}.json"])
 

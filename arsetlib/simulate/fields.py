@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import folders
+from arsetlib import folders, orphans
 from arsetlib.images.classes import CLASSES, ImageError
 from arsetlib.simulate import files
 
@@ -107,7 +107,8 @@ def _run(tasks, jobs, bar) -> None:
         for task in tasks:
             bar.update(task())
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, orphans.end_with, (os.getpid(),)) as pool:
         try:
             for ready in as_completed([pool.submit(task) for task in tasks]):
                 bar.update(ready.result())

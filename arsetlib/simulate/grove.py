@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import folders
+from arsetlib import folders, orphans
 from arsetlib.simulate import files
 from arsetlib.simulate import grove_texture as texture
 from arsetlib.simulate.grove_scene import FINEST, FULL_WIDTH, OVERLAP, Scene
@@ -135,7 +135,8 @@ def _run(stages, jobs, bar):
             task()
             bar.update()
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, orphans.end_with, (os.getpid(),)) as pool:
         try:
             for stage in stages:
                 for ready in as_completed([pool.submit(task) for task in stage]):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from pyproj import Transformer
 
+from arsetlib import checksums
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import sky
 from arsetlib.simulate.landscape import SEAM, UTM, Region
@@ -15,6 +17,7 @@ from arsetlib.simulate.noise import stream
 COLLECTION = "sentinel-2-l2a"
 _EXTENSIONS = [
     "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "https://stac-extensions.github.io/grid/v1.1.0/schema.json",
     "https://stac-extensions.github.io/mgrs/v1.0.0/schema.json",
     "https://stac-extensions.github.io/projection/v1.1.0/schema.json",
@@ -121,8 +124,9 @@ def scenes(seed: int, region: Region, one: sky.Pass) -> list[Scene]:
     return found
 
 
-def item(scene: Scene, region: Region, scl: np.ndarray) -> dict:
-    """The STAC item of a scene; ``scl`` is its scene classification, which tells how much of it is what."""
+def item(scene: Scene, region: Region, scl: np.ndarray, folder: Path) -> dict:
+    """The STAC item of a scene; ``scl`` is its scene classification, which tells how much of it is what; ``folder`` has
+    its files, whose checksums the item states."""
     one, tile = scene.one, scene.tile
     west, south, east, north = tile.bounds(region)
     ring = footprint(scene, region)
@@ -170,7 +174,10 @@ def item(scene: Scene, region: Region, scl: np.ndarray) -> dict:
         "bbox": [min(lon), min(lat), max(lon), max(lat)],
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": properties,
-        "assets": _assets(scene, (west, north), (east - west, north - south)),
+        "assets": {
+            name: asset | checksums.stated(folder / f"{name}.tif")
+            for name, asset in _assets(scene, (west, north), (east - west, north - south)).items()
+        },
         "links": [
             {"rel": "self", "href": f"./{scene.id}.json", "type": "application/geo+json"},
             {"rel": "collection", "href": "../collection.json", "type": "application/json"},

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import textfiles
+
 IGNORE = 255  # in a mask: counts for nothing
 
 
@@ -55,13 +57,15 @@ class Classes:
             TileError: The file is not of this form.
         """
         try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))["classes"]
+            table = tomllib.loads(textfiles.read_text(path))["classes"]
             languages = {code for row in table.values() for code in row.get("name", {})}
             names = {
                 code: tuple(row.get("name", {}).get(code, key) for key, row in table.items()) for code in languages
             }
             return cls(tuple(table), tuple(row["colour"] for row in table.values()), names)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as problem:
+        except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as problem:
+            if isinstance(problem, TileError):
+                raise
             raise TileError(
                 f"{path} is no file of classes ({problem}). Expected tables such as [classes.tree] with a colour "
                 "such as '#006633' each."

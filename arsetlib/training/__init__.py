@@ -8,9 +8,20 @@ Keras and TensorFlow load when a network is trained, Optuna when a search begins
 Lab: part3_train_and_test.
 """
 
+from arsetlib.training.events import pictures, scalars
 from arsetlib.training.fit import fit
 from arsetlib.training.run import TrainingError
 from arsetlib.training.search import Search, search
 from arsetlib.training.transfer import fine_tune, learning_curve, mean_and_spread
 
-__all__ = ["Search", "TrainingError", "fine_tune", "fit", "learning_curve", "mean_and_spread", "search"]
+__all__ = [
+    "Search",
+    "TrainingError",
+    "fine_tune",
+    "fit",
+    "learning_curve",
+    "mean_and_spread",
+    "pictures",
+    "scalars",
+    "search",
+]

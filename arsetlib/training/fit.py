@@ -121,7 +121,7 @@ def fit(
     elif not baseline and not 1 <= patience < epochs:
         raise TrainingError(
             f"Expected a patience from 1 to {epochs - 1}, less than the {epochs} epochs, received {patience}: "
-            f"EarlyStopping could never fire, and the last weights would be kept instead of the best. "
+            f"EarlyStopping could never fire, so every training would run to its last epoch. "
             f"Lower patience or raise epochs."
         )
     _check(sides, epochs, loss, missing, learning_rate)

@@ -353,7 +353,7 @@ print(counts)
 # name: q8
 
 # %% [markdown]
-# ## Question 8 · Who waits for whom? (3 points)
+# ## Question 8 · Does the model wait for the loader? (3 points)
 
 # %%
 print(

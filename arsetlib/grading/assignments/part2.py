@@ -290,6 +290,7 @@ def bottleneck(answer, hw) -> None:
     picked(answer, hw.draw["changes"], CHANGES, hw.draw["change_reasons"], reasons, where)
 
 
+SPLIT, WAIT = "9. Split, and what is wrong with a random one", "12. Does the model wait for the loader?"
 QUESTIONS = (
     Question("q1", "shapes", "computed", 3, ("2.1", "2.3"), "4. The window: a regular calendar", shapes),
     Question("q2", "decode", "coded", 3, ("2.2", "S4"), "3. Bytes to arrays", decode),
@@ -297,6 +298,6 @@ QUESTIONS = (
     Question("q4", "window", "coded", 5, ("2.3", "2.4", "S5"), "5. Random draws", window),
     Question("q5", "scaled", "coded", 4, ("2.5",), "6. Zeros and the mean", scaled),
     Question("q6", "class_in_window", "coded", 4, ("2.6",), "7. When nothing grows", class_in_window),
-    Question("q7", "counts", "computed", 3, ("2.6", "2.7", "S5"), "9. Split, and how a random one lies", counts),
-    Question("q8", "bottleneck", "reasoned", 3, ("2.1", "2.8", "S4"), "12. Who waits for whom?", bottleneck),
+    Question("q7", "counts", "computed", 3, ("2.6", "2.7", "S5"), SPLIT, counts),
+    Question("q8", "bottleneck", "reasoned", 3, ("2.1", "2.8", "S4"), WAIT, bottleneck),
 )

@@ -1,0 +1,217 @@
+"""What a lab works on: a place, a flight or fields, found or made with one call.
+
+    here = lab.place("simulated")        # or "real", or your own study file
+    here.study, here.scenes(), here.labels(), here.table()
+
+Two environment variables change where and how large: ``ARSET_DATA`` is the folder of all data (default: ``data``, or
+that of the checkout), ``ARSET_SCALE=small`` makes toys of the simulated data, as the tests do.
+
+Labs: all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+from filelock import FileLock
+
+from arsetlib import folders
+from arsetlib.catalogue import Labels, Scenes, find_labels, find_scenes
+from arsetlib.study import Area, Study
+
+__all__ = ["Pictures", "Place", "fields", "grove", "place"]
+
+TOY_SCALE, TOY_BLOCK_M, TOY_AREAS = 0.05, 120, 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """A study and the folder in which its data lie.
+
+    Attributes:
+        study: Places, years, labels and legend.
+        data: Folder of all data.
+        small: Whether the data are a toy, for a fast run.
+        bars: Whether to show progress bars.
+
+    Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
+    """
+
+    study: Study
+    data: Path
+    small: bool
+    bars: bool
+
+    @property
+    def year(self) -> int:
+        """The latest year of the study."""
+        return max(self.study.years)
+
+    @property
+    def box(self) -> Area:
+        """The area of which every label pixel is taken; the last area where there is none."""
+        return next((a for a in self.study.areas if a.every == 1), self.study.areas[-1])
+
+    @property
+    def work(self) -> Path:
+        """Folder of what is made for this study; another study has another folder."""
+        return self.data / f"lab1-{self.study.key}-{self.study.fingerprint()}"
+
+    @property
+    def table_path(self) -> Path:
+        """Folder of the pixel table."""
+        return self.work / "pixels"
+
+    def scenes(self) -> Scenes:
+        """The scenes of the study; the list is kept in ``work`` and used again."""
+        return find_scenes(self.study, cache=self.work / "items.json", progress=self.bars)
+
+    def labels(self) -> dict[int, Labels]:
+        """Year → label raster."""
+        return {y: find_labels(self.study, y, self.data / "labels", progress=self.bars) for y in self.study.years}
+
+    def table(self) -> pa.Table:
+        """The pixel table of Lab 1; made here, without Spark, where Lab 1 has not run.
+
+        Raises:
+            IngestError: It cannot be made; the message says why.
+        """
+        from arsetlib import pixels
+        from arsetlib.ingest import ingest
+
+        with _alone(self.data):
+            if not self.table_path.exists() or folders.state(self.table_path) == "unfinished":
+                print(f"There is no table of Lab 1 yet. Making it in {self.table_path} …")
+                ingest(self.study, self.scenes(), self.labels(), self.table_path, progress=self.bars)
+        return pixels.read(self.table_path).combine_chunks()
+
+    def __str__(self) -> str:
+        study = self.study
+        made = "simulated" if study.simulated else "measured by satellites"
+        return f"{study.title()}: {len(study.areas)} areas, years {', '.join(map(str, study.years))}, {made}"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A folder of pictures for a case study.
+
+    Attributes:
+        folder: Where the pictures lie.
+        small: Whether they are a toy, for a fast run.
+        bars: Whether to show progress bars.
+
+    Labs: case_olive_groves, case_field_images.
+    """
+
+    folder: Path
+    small: bool
+    bars: bool
+
+    @cached_property
+    def simulated(self) -> bool:
+        """Whether a program made the pictures."""
+        return folders.state(self.folder) == "complete"  # real pictures have no manifest
+
+
+def place(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Place:
+    """A place to work on.
+
+    Args:
+        source: ``"simulated"`` is the simulated delta, made where it is missing; ``"real"`` one area and year of the
+            Mississippi delta from the public services; else the path of a study file (``.toml``).
+        data: Folder of all data; by default ``ARSET_DATA``, or ``data``.
+        small: Take a toy of the simulated delta; by default ``ARSET_SCALE=small`` decides.
+
+    Raises:
+        StudyError: No such study file, or something in it is invalid.
+
+    Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
+    """
+    data, small = _data(data), _small(small)
+    if str(source) == "simulated":
+        study = _delta(data, small)
+    elif str(source) == "real":
+        study = Study.load("mississippi_delta")
+        # One small area and one year, for a first look: the whole study takes hours.
+        study = study.replace(areas=(study.area("dense"),), years=(max(study.split["train"]),))
+    else:
+        study = Study.load(source)
+    return Place(study, data, small, _bars())
+
+
+def grove(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:
+    """The captures of a flight over an olive grove.
+
+    Args:
+        source: ``"simulated"``, made where it is missing; else a folder with ``images``, ``masks``, ``flight.json``.
+        data, small: As in ``place``.
+
+    Lab: case_olive_groves.
+    """
+    from arsetlib import simulate
+
+    data, small = _data(data), _small(small)
+    if str(source) != "simulated":
+        return Pictures(Path(source), small, _bars())
+    folder = data / ("grove-toy" if small else "grove")
+    simulate.grove(folder, progress=_bars(), **({"captures": 7, "size": (400, 560)} if small else {}))
+    return Pictures(folder, small, _bars())
+
+
+def fields(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:
+    """Images of farm fields in the layout of Agriculture-Vision.
+
+    Args:
+        source: ``"simulated"``, made where it is missing; else the folder of your copy of Agriculture-Vision.
+        data, small: As in ``place``.
+
+    Lab: case_field_images.
+    """
+    from arsetlib import simulate
+
+    data, small = _data(data), _small(small)
+    if str(source) != "simulated":
+        return Pictures(Path(source), small, _bars())
+    folder = data / ("fields-toy" if small else "fields")
+    size = {"fields": 30, "chips": 3, "size": 128} if small else {"fields": 100, "chips": 6, "size": 512}
+    simulate.fields(folder, seed=1, progress=_bars(), **size)
+    return Pictures(folder, small, _bars())
+
+
+def _delta(data: Path, small: bool) -> Study:
+    from arsetlib import simulate
+
+    folder = data / ("delta-toy" if small else "delta")
+    with _alone(data):
+        if folders.state(folder) != "complete":
+            print(f"Making the simulated delta in {folder}, once …")
+            simulate.delta(folder, scale=TOY_SCALE if small else 1.0, progress=_bars())
+    study = Study.load(folder / "study.toml")
+    if not small:
+        return study
+    areas = tuple(dataclasses.replace(a, every=1) for a in study.areas[-TOY_AREAS:])  # few areas, every pixel
+    return study.replace(areas=areas, block_m=TOY_BLOCK_M)
+
+
+def _data(data: str | Path | None) -> Path:
+    checkout = Path("../../pyproject.toml").is_file()  # a lab runs in its own folder
+    return Path(data or os.environ.get("ARSET_DATA") or ("../../data" if checkout else "data"))
+
+
+def _small(small: bool | None) -> bool:
+    return os.environ.get("ARSET_SCALE") == "small" if small is None else small
+
+
+def _bars() -> bool:
+    return os.environ.get("ARSET_BOOK") != "1"  # a page of the book does not move
+
+
+def _alone(data: Path) -> FileLock:
+    """A lock: two notebooks that start at once make the data once."""
+    data.mkdir(parents=True, exist_ok=True)
+    return FileLock(data / ".lab.lock")

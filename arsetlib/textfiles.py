@@ -1,0 +1,73 @@
+"""Text files that a person may have edited: whatever editor saved them, they are read, or the message says why not.
+
+UTF-8 with or without a byte-order mark, and UTF-16 and UTF-32 with one (PowerShell's ``>``, Notepad's "Unicode").
+Line ends of Windows become ``\\n``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from pathlib import Path
+
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def decode(data: bytes) -> str:
+    """The text of a file's bytes.
+
+    Raises:
+        ValueError: The bytes are not text in one of these encodings; the message names the byte and the remedy.
+    """
+    encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in data:
+        raise ValueError(
+            f"byte {data.index(0)} is zero: it is UTF-16 without a byte-order mark, or no text at all. Save it as UTF-8"
+        )
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"it is not {encoding.upper().removesuffix('-SIG')} text (byte {error.start}: {error.reason}). "
+            "Save it as UTF-8"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: As ``decode``.
+    """
+    return decode(Path(path).read_bytes())
+
+
+def parse_json(data: bytes):
+    """The value of JSON in bytes.
+
+    Raises:
+        ValueError: It is not text, not JSON, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(decode(data))
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
+
+
+def read_json(path: str | Path):
+    """The value in a JSON file.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: As ``parse_json``.
+    """
+    return parse_json(Path(path).read_bytes())
