@@ -399,6 +399,12 @@ class Reader:
         """Values of one asset at the points, 0 outside the file; network failures are tried again."""
         href = web.sign(scene.hrefs[asset])
         remote = _remote(href)
+        try:
+            options = GDAL | web.s3_options(href)
+        except web.CatalogueError as error:
+            raise IngestError(f"Could not read {asset} of scene {scene.id}: {error}") from None
+        if remote:  # GDAL remembers a failed answer; a further try must ask the server again
+            options["CPL_VSIL_CURL_NON_CACHED"] = _vsi(href)
         if asset in scene.checksums and not remote and "://" not in href and not href.startswith("/vsi"):
             try:
                 checksums.check(href, *scene.checksums[asset])
@@ -406,8 +412,7 @@ class Reader:
                 raise IngestError(self._explain(scene, asset, href, error)) from None
         for wait in (*WAITS, None) if remote else (None,):
             try:
-                # GDAL remembers a failed answer; a further try must ask the server again.
-                with rasterio.Env(**GDAL, **({"CPL_VSIL_CURL_NON_CACHED": f"/vsicurl/{href}"} if remote else {})):
+                with rasterio.Env(**options):
                     return self._values(scene, asset, href, points)
             except rasterio.errors.RasterioError as error:
                 if wait is None or _answered(error) in FINAL:
@@ -441,7 +446,12 @@ class Reader:
     def _explain(self, scene, asset, href, error) -> str:
         reason = web.redact(error)
         hint = "The disk or the server must mend this file"
-        if _answered(error) in ("401", "403"):
+        if href.startswith("s3://") and _answered(error) in ("401", "403"):
+            hint = (
+                "The bucket wants keys: set the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
+                "(where the requester pays, as in sentinel-s2-l2a, you pay), or take a catalogue with http links"
+            )
+        elif _answered(error) in ("401", "403"):
             hint = "The link may have expired: find the scenes again, which renews it"
         elif _answered(error) in ("404", "410") or "No such file" in reason:
             hint = "The file is gone: find the scenes again, or take this one out of the item list"
@@ -453,12 +463,21 @@ class Reader:
 
 def _answered(error: Exception) -> str | None:
     """The status with which a server refused, if it did; never digits of the address."""
-    found = re.search(r"HTTP response code: (\d{3})", f"{error} {error.__cause__}")
+    said = f"{error} {error.__cause__}"
+    found = re.search(r"HTTP response code: (\d{3})", said)
+    if not found and re.search(r"Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|AWS_SECRET_ACCESS_KEY", said):
+        return "403"  # as s3 says it
     return found[1] if found else None
 
 
 def _remote(href: str) -> bool:
-    return href.startswith(("http://", "https://"))
+    return links.remote(href)
+
+
+def _vsi(href: str) -> str:
+    """The name under which GDAL keeps what it has read of a link."""
+    scheme, _, rest = href.partition("://")
+    return f"/vsicurl/{href}" if scheme in ("http", "https") else f"/vsi{scheme}/{rest}" if rest else href
 
 
 def observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: Reader, counts: dict):

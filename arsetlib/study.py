@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
-from shapely import Polygon, segmentize
+from shapely import Geometry, MultiPolygon, Polygon, box, get_parts, make_valid, segmentize, transform, union_all
 
 from arsetlib import textfiles
 
@@ -64,20 +64,59 @@ class Area:
     crs: str
     every: int = 1
 
-    def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon:
+    def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon | MultiPolygon:
         """The box's whole outline in another CRS, as a polygon in x, y (longitude, latitude) order.
+
+        In longitude and latitude, an area across 180° is two polygons, one on either side.
 
         A straight edge in one projection is a curve in another, so reprojecting two corners only, as is often
         done, cuts off or adds land. Here points are first set along each edge, ``spacing`` units of the area's
         own CRS apart (metres for a projected one, at most 400 points an edge).
         """
         west, south, east, north = self.bounds
-        box = Polygon([(west, south), (east, south), (east, north), (west, north)])
+        whole = Polygon([(west, south), (east, south), (east, north), (west, north)])
         longest = max(east - west, north - south)
         step = min(max(spacing, longest / 400), longest) if CRS(self.crs).is_projected else longest / 100
-        dense = np.asarray(segmentize(box, step).exterior.coords)
+        dense = np.asarray(segmentize(whole, step).exterior.coords)
         x, y = Transformer.from_crs(self.crs, crs, always_xy=True).transform(dense[:, 0], dense[:, 1])
-        return Polygon(np.column_stack([x, y]))
+        outline = Polygon(np.column_stack([x, y]))
+        return across_180(outline) if CRS(crs).is_geographic and np.isfinite(x).all() else outline
+
+
+def across_180(ground: Geometry) -> Polygon | MultiPolygon:
+    """A polygon in longitude and latitude with its parts beyond ±180° on the other side, where they lie on Earth.
+
+    Two neighbouring vertices more than 180° apart are taken the short way. Nothing else changes; what has no area is
+    left out.
+    """
+    parts = [p for p in get_parts(get_parts(ground)) if isinstance(p, Polygon) and not p.is_empty]
+    turned = [_the_short_way(part) for part in parts]
+    if all(p.bounds[0] >= -180 and p.bounds[2] <= 180 for p in turned):
+        return parts[0] if len(parts) == 1 and turned == parts else _polygons(union_all(turned))
+    lies = []
+    for part in turned:
+        for turn in (-360, 0, 360):
+            cut = part.intersection(box(turn - 180, -90, turn + 180, 90))
+            lies.append(transform(cut, lambda p, turn=turn: p - [turn, 0]))
+    return _polygons(union_all(lies))
+
+
+def _the_short_way(part: Polygon) -> Geometry:
+    rings = []
+    for ring in (part.exterior, *part.interiors):
+        points = np.asarray(ring.coords)[:, :2].copy()
+        if np.any(np.abs(np.diff(points[:, 0])) > 180):
+            points[:, 0] = np.unwrap(points[:, 0], period=360)
+        if rings:  # a hole lies within its ring
+            points[:, 0] += 360 * np.round((rings[0][:, 0].mean() - points[:, 0].mean()) / 360)
+        rings.append(points)
+    return make_valid(Polygon(rings[0], rings[1:]))
+
+
+def _polygons(ground: Geometry) -> Polygon | MultiPolygon:
+    """Without the points and lines that cutting leaves."""
+    parts = [p for p in getattr(ground, "geoms", [ground]) if p.geom_type in ("Polygon", "MultiPolygon") and p.area]
+    return union_all(parts) if parts else Polygon()
 
 
 @dataclass(frozen=True)
@@ -209,6 +248,7 @@ class SceneSource:
     Attributes:
         url: STAC API, or a static catalogue, collection or item collection (``.json``), on http(s) or on disk.
         collection: Collection id.
+        collections: Year → collection id, for years that another collection than ``collection`` serves better.
         max_cloud: Largest cloud cover of a scene, percent.
         min_valid: Least share, 0-1, of the area (of that part which the scene's tile could show) with data.
     """
@@ -217,6 +257,11 @@ class SceneSource:
     collection: str = "sentinel-2-l2a"
     max_cloud: float = 95.0
     min_valid: float = 0.3
+    collections: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    def collection_of(self, year: int) -> str:
+        """The collection that scenes of a year are taken from."""
+        return self.collections.get(year, self.collection)
 
 
 @dataclass(frozen=True)
@@ -341,7 +386,7 @@ class Study:
             "bands": self.bands,
             "block_m": self.block_m,
             "labels": dataclasses.asdict(self.labels),
-            "scenes": dataclasses.asdict(self.scenes),
+            "scenes": {k: v for k, v in dataclasses.asdict(self.scenes).items() if v != {}},
             "drop_scl": self.drop_scl,
             "min_confidence": self.min_confidence,
             "seed": self.seed,
@@ -385,7 +430,7 @@ class _Reader:
         if not years or len(set(years)) < len(years):
             self.fail(f"years must be different whole numbers, got {list(years)}")
         split_raw = self.table(raw, "split", (*SIDES, "block_m"))
-        scenes = self.table(raw, "scenes", ("url", "collection", "max_cloud", "min_valid", "drop_scl"))
+        scenes = self.table(raw, "scenes", ("url", "collection", "collections", "max_cloud", "min_valid", "drop_scl"))
         labels = self.table(
             raw, "labels",
             ("kind", "path", "confidence", "code_column", "crs", "resolution", "min_confidence"),
@@ -409,6 +454,7 @@ class _Reader:
                 collection=self.words(scenes.get("collection", SceneSource.collection), "[scenes] collection"),
                 max_cloud=self.number(scenes.get("max_cloud", 95.0), "[scenes] max_cloud", 0, 100),
                 min_valid=self.number(scenes.get("min_valid", 0.3), "[scenes] min_valid", 0, 1),
+                collections=self.collections(scenes.get("collections", {}), years),
             ),
             drop_scl=tuple(
                 self.whole(v, "[scenes] drop_scl", 0, 11)
@@ -420,6 +466,19 @@ class _Reader:
             text=toml,
             **self.channels(self.table(raw, "channels", ("sensors", "indices", "day_of_year")), bands),
         )
+
+    def collections(self, raw, years: tuple[int, ...]) -> dict[int, str]:
+        where, found = "[scenes.collections]", {}
+        if not isinstance(raw, dict):
+            self.fail(f"{where} must be a table such as 2019 = 'sentinel-2-l2a', got {raw!r}")
+        for year, collection in raw.items():
+            # Scenes of a season over New Year are of the year after its label year, too.
+            if not re.fullmatch(r"[0-9]{4}", year) or not {int(year), int(year) - 1} & set(years):
+                self.fail(f"{where} names {year!r}, which [study] years does not have ({list(years)})")
+            if not isinstance(collection, str) or not collection.strip():
+                self.fail(f"{where} {year} must be the id of a collection, got {collection!r}")
+            found[int(year)] = collection
+        return found
 
     def area(self, key: str, raw) -> Area:
         where = f"[areas.{key}]"

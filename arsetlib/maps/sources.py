@@ -295,11 +295,12 @@ def of_scenes(
         MapError: No such area or year, or no scene in a window there.
     """
     place = _place(study, area)
-    years = sorted({s.datetime[:4] for s in scenes})
+    years = sorted({s.year for s in scenes})
     if year is None:
         if len(years) != 1:
-            raise MapError(f"Name one year to predict, year=…: the scenes are of {', '.join(years) or 'no year'}.")
-        year = int(years[0])
+            of = ", ".join(map(str, years)) or "no year"
+            raise MapError(f"Name one year to predict, year=…: the scenes are of {of}.")
+        year = years[0]
     season = study.season
     firsts = samples.start_days(np.full(len(starts), year), np.asarray(starts))
     chosen = [s for s in scenes if any(first <= s.day < first + season.window_days for first in firsts)]

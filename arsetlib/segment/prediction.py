@@ -32,7 +32,8 @@ def predict(
     Args:
         segmenter: A Segmenter or its folder.
         captures: A folder of images, a file, or a list of either or of captures.
-        out: Folder of the maps: ``NAME.png``, class numbers with a palette, size of the capture.
+        out: Folder of the maps: ``NAME.png``, class numbers with a palette, size of the capture; 255 where the capture
+            has no data (transparent, or GDAL's value of no data).
         overlap: Share of a tile that the next one repeats, 0 to 0.9.
         batch: Tiles a call.
         progress: Show a bar.
@@ -51,6 +52,7 @@ def predict(
     plan, names = _plan(segmenter, overlap), [name for name, *_ in listed]
     earlier = not (out / folders.PLAN).is_file() and _made_earlier(out, plan)
     about = "Predicted by arsetlib" + (" from SIMULATED captures" if segmenter.notes.get("simulated") else "")
+<<<<<<< HEAD
     with folders.claim(out, plan, names, what="maps", error=SegmentError, ours=earlier, grows=True) as folder:
         todo = [(name, image) for name, image, _ in listed if not _made(folder, name, image, earlier)]
         with tqdm(
@@ -64,6 +66,19 @@ def predict(
         if not folder.missing():  # of an earlier call, too
             folder.publish()
     return [out / f"{name}.png" for name in names]
+=======
+    with tqdm(
+        total=len(paths), initial=len(paths) - len(todo), desc="map", unit="capture", disable=not progress
+    ) as bar:
+        for image, path in todo:
+            pixels, valid = files.read_valid(image, segmenter.channels)
+            mask = mapped(segmenter, pixels, overlap, batch, str(image))
+            if valid is not None:
+                mask[~valid] = files.IGNORE
+            files.write_mask(mask, path, segmenter.colours, f"{about}. {_source(image)}")
+            bar.update()
+    return paths
+>>>>>>> main
 
 
 def mapped(segmenter: Segmenter, image: np.ndarray, overlap=0.25, batch=BATCH, name="The image") -> np.ndarray:
