@@ -29,7 +29,7 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import checksums, engine, folders, pixels, sentinel2, web
+from arsetlib import checksums, engine, folders, links, pixels, sentinel2, web
 from arsetlib.catalogue import Labels, Scene, Scenes
 from arsetlib.pixels.table import RUN_FILE
 from arsetlib.study import Area, Study, StudyError

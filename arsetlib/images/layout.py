@@ -13,11 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-<<<<<<< HEAD
-from arsetlib import folders
-=======
-from arsetlib import filetypes
->>>>>>> main
+from arsetlib import filetypes, folders
 from arsetlib.images.classes import CLASSES, ImageError
 
 PARTS = ("train", "val", "test")  # folders of the challenge's download

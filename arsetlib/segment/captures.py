@@ -5,21 +5,13 @@ Lab: case_olive_groves.
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import io
-=======
-import os
 from dataclasses import replace
->>>>>>> main
 from pathlib import Path
 
 import numpy as np
 
-<<<<<<< HEAD
-from arsetlib import folders, textfiles, tiles
-=======
-from arsetlib import filetypes, textfiles, tiles
->>>>>>> main
+from arsetlib import filetypes, folders, textfiles, tiles
 from arsetlib.segment.segmenter import SegmentError
 from arsetlib.tiles import layouts, masks, pictures
 

@@ -52,33 +52,22 @@ def predict(
     plan, names = _plan(segmenter, overlap), [name for name, *_ in listed]
     earlier = not (out / folders.PLAN).is_file() and _made_earlier(out, plan)
     about = "Predicted by arsetlib" + (" from SIMULATED captures" if segmenter.notes.get("simulated") else "")
-<<<<<<< HEAD
     with folders.claim(out, plan, names, what="maps", error=SegmentError, ours=earlier, grows=True) as folder:
         todo = [(name, image) for name, image, _ in listed if not _made(folder, name, image, earlier)]
         with tqdm(
             total=len(names), initial=len(names) - len(todo), desc="map", unit="capture", disable=not progress
         ) as bar:
             for name, image in todo:
-                mask = mapped(segmenter, files.read_image(image, segmenter.channels), overlap, batch, str(image))
+                pixels, valid = files.read_valid(image, segmenter.channels)
+                mask = mapped(segmenter, pixels, overlap, batch, str(image))
+                if valid is not None:
+                    mask[~valid] = files.IGNORE
                 files.write_mask(mask, out / f"{name}.png", segmenter.colours, f"{about}. {_source(image)}")
                 folder.finish(name, [f"{name}.png"])
                 bar.update()
         if not folder.missing():  # of an earlier call, too
             folder.publish()
     return [out / f"{name}.png" for name in names]
-=======
-    with tqdm(
-        total=len(paths), initial=len(paths) - len(todo), desc="map", unit="capture", disable=not progress
-    ) as bar:
-        for image, path in todo:
-            pixels, valid = files.read_valid(image, segmenter.channels)
-            mask = mapped(segmenter, pixels, overlap, batch, str(image))
-            if valid is not None:
-                mask[~valid] = files.IGNORE
-            files.write_mask(mask, path, segmenter.colours, f"{about}. {_source(image)}")
-            bar.update()
-    return paths
->>>>>>> main
 
 
 def mapped(segmenter: Segmenter, image: np.ndarray, overlap=0.25, batch=BATCH, name="The image") -> np.ndarray:

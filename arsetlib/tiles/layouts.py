@@ -9,16 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-<<<<<<< HEAD
-from arsetlib import folders
-from arsetlib.tiles import annotations, pictures
-from arsetlib.tiles.classes import CLASSES, Classes, TileError
-=======
-from arsetlib import filetypes
+from arsetlib import filetypes, folders
 from arsetlib.tiles import annotations, box_files, coco, masks, pictures
 from arsetlib.tiles.classes import FILE, IGNORE, Classes, TileError
 from arsetlib.tiles.masks import MARK
->>>>>>> main
 
 LAYOUTS = {
     "masks": "images/ and masks/ (or JPEGImages/ and SegmentationClass/) with the same names; PNG of class numbers or "
