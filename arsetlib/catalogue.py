@@ -150,7 +150,8 @@ class Scenes:
             content = web.parse_json(path.read_bytes())
             about = content["arset"]
             scenes = tuple(_from_feature(f, path.resolve().parent) for f in content["features"])
-            return cls(scenes, dict(about["dropped"]), dict(about["query"]), tuple(map(str, about.get("notes", ()))))
+            notes = tuple(map(str, about.get("notes", ())))
+            return cls(scenes, dict(about["dropped"]), dict(about["query"]), notes, dict(about.get("survey", {})))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ShapelyError) as error:
             raise CatalogueError(
                 f"{path} is not a whole item list of ours ({type(error).__name__}: {error}). "

@@ -13,12 +13,8 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import json
 import math
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,15 +24,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import rasterio
-from filelock import FileLock, Timeout
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import engine, ground, pixels, reflectance, sentinel2, survey, web
+from arsetlib import engine, folders, ground, pixels, reflectance, sentinel2, survey
 from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
+from arsetlib.pixels.table import RUN_FILE
 from arsetlib.reader import Reader, SceneError, is_remote
 from arsetlib.study import Area, Study, StudyError
 
@@ -44,19 +39,15 @@ CHUNK_PIXELS = 256 * 256  # of a dense chunk; what a worker holds follows from i
 CHUNK_SIDE = 1024  # label pixels; the longest side of a chunk where sampling is sparse
 REMOTE_READERS = 8  # files of one scene read at once where each waits for the network
 BLANK = 100  # pixels; that many without data in one band alone are a failed read, not a swath's edge
-OUTCOME = pa.schema(
-    [
-        ("chunk", pa.string()),
-        ("rows", pa.int64()),
-        ("seconds", pa.float64()),
-        ("counts", pa.string()),
-        ("error", pa.string()),
-    ]
-)
+OUTCOME = pa.schema([("chunk", pa.string())])  # what came of it is looked up in the folder
 
 
 class IngestError(RuntimeError):
     """The table cannot be built; the message says where it stopped, why, and how to go on."""
+
+
+SCENES = "_scenes.json"  # the item list of a table, with what a survey of it found
+BAD = "bad-"  # start of the names of files that tell of bad scenes, one a chunk
 
 
 class BadScenes(IngestError):
@@ -142,8 +133,8 @@ def ingest(
         study: Places, years, bands and filters.
         scenes: Of ``catalogue.find_scenes``.
         labels: Year → label raster, of ``catalogue.find_labels``. Every year of the study must be there.
-        out: Folder of the table, on a disk that the workers share. Until the table is whole it is called
-            ``<out>.partial``.
+        out: Folder of the table, on a disk that the workers share. It is complete when it has its ``_manifest.json``,
+            see ``folders``; until then no reader of the library opens it.
         spark: A session of ``engine.session``, or None to work in this process.
         every: Take each ``every``-th label pixel along x and y, from a seeded start, in place of what each area
             says; 1 takes all.
@@ -172,13 +163,9 @@ def ingest(
                 "The list was made for other bands: find the scenes again with this study."
             )
     out = Path(out)
-    partial_out = out.with_name(out.name + ".partial")
-    looked = survey.known(scenes, study, (out, partial_out), progress)
+    looked = survey.known(scenes, study, out, progress)
     share = study.scenes.max_bad_share
-    try:
-        looked.refuse_too_many(len(scenes), share)
-    except CatalogueError as error:
-        raise IngestError(str(error)) from None
+    _refuse_too_many(looked, scenes, share)
     chunks, thresholds = _plan(study, scenes, labels, every, per_class)
     plan = {
         "study": study.key,
@@ -191,30 +178,71 @@ def ingest(
         "schema_version": pixels.VERSION,
         "chunks": [asdict(c) for c in chunks],
     }
-    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    if out.exists():
-        return _finished(out, identity, started)
-    partial_out.mkdir(parents=True, exist_ok=True)
+    if (out / RUN_FILE).is_file():
+        raise IngestError(
+            f"{out} holds the table of an earlier version of arsetlib. It can be read as it is; to make it anew, "
+            "delete it or give this run another folder."
+        )
+    names = [chunk.name for chunk in chunks]
+    adapt = partial(_stale, out, plan, looked)
+    with folders.claim(out, plan, names, what="pixel table", error=IngestError, adapt=adapt) as folder:
+        manifest, resumed = folder.manifest(), len(names)
+        if manifest is None:
+            resumed -= len(folder.missing())
+            _bad_scenes(folder)  # what a killed run left; files may have been mended since
+        while manifest is None:
+            replace(scenes, survey=looked.as_dict()).save(out / SCENES)  # also of a rerun, whose links may be newer
+            job = partial(_make, replace(folder, path=out.resolve()), study, labels, time.time_ns())
+            engine.run_watched(job, len(names), OUTCOME, spark, finished=folder.count, desc="ingest", progress=progress)
+            if bad := _bad_scenes(folder):
+                looked = looked.with_bad(bad)
+                _refuse_too_many(looked, scenes, share)
+                folder.forget(c.name for c in chunks if any(scenes.items[i].id in bad for i in c.scenes))
+            else:
+                manifest = _close(folder, study)
+    made = [manifest[key] for key in ("rows", "observations")]
+    seconds = time.perf_counter() - started
+    facts = manifest["counts"], manifest["scenes"], manifest["bad_scenes"]
+    return Summary(str(out), *made, len(names), resumed, seconds, *facts)
+
+
+def _refuse_too_many(looked: survey.Survey, scenes: Scenes, share: float) -> None:
     try:
-        with FileLock(str(out.with_name(f".{out.name}.lock")), timeout=0):
-            if out.exists():
-                return _finished(out, identity, started)
-            while True:
-                resumed = _prepare(partial_out, replace(scenes, survey=looked.as_dict()), plan, identity)
-                job = partial(_make, str(partial_out.resolve()), study, labels, time.time_ns())
-                outcomes = _work(job, partial_out, len(chunks), spark, progress)
-                found = _bad_scenes(partial_out)
-                if not found:
-                    return _close(partial_out, out, outcomes, study, identity, resumed, started)
-                looked = looked.with_bad(found)
-                looked.refuse_too_many(len(scenes), share)
-                _drop_chunks(partial_out, scenes, chunks, found)
+        looked.refuse_too_many(len(scenes), share)
     except CatalogueError as error:
         raise IngestError(str(error)) from None
-    except Timeout:
-        raise IngestError(
-            f"Another job is writing {out}. Wait until it ends, or give this one another folder; two never mix."
-        ) from None
+
+
+def _bad_scenes(folder: folders.Folder) -> dict[str, str]:
+    """Scenes that failed in some chunk of this pass: id → why. A scene is in the whole table or not at all."""
+    found: dict[str, str] = {}
+    for file in sorted((folder.path / folders.WORK).glob(f"{BAD}*.json")):
+        found |= json.loads(file.read_text(encoding="utf-8"))
+        file.unlink()
+    return found
+
+
+def _stale(out: Path, plan: dict, looked: survey.Survey, held: dict) -> list[str] | None:
+    """Chunks of an unfinished table that must be made again where scenes were left out; None: it is another table.
+
+    A chunk stays if all its scenes stay and their offsets are decided on as before.
+    """
+    theirs = {k: v for k, v in held.items() if k not in ("scenes", "chunks", "parts")}
+    if theirs != {k: json.loads(json.dumps(v)) for k, v in plan.items() if k not in ("scenes", "chunks")}:
+        return None
+    asked = [list(s) for s in plan["scenes"]]
+    stay = [s for s in held["scenes"] if s in asked]
+    if stay != asked:
+        return None
+    before = survey.Survey(**Scenes.load(out / SCENES).survey) if (out / SCENES).is_file() else survey.Survey()
+
+    def used(one: dict, chunks: list) -> dict:
+        ids = [s[0] for s in one["scenes"]]
+        return {Chunk(**c).name: [ids[i] for i in c["scenes"]] for c in chunks}
+
+    now, then = used(plan, plan["chunks"]), used(held, held["chunks"])
+    same = {i for ids in now.values() for i in ids if looked.decided(i) == before.decided(i)}
+    return [name for name in then if now.get(name) != then[name] or not same.issuperset(now[name])]
 
 
 # -- plan: which chunks, which scenes, which pixels -------------------------------------------------------------
@@ -371,23 +399,6 @@ def _priority(rows, cols, seed: int, year: int) -> np.ndarray:
 # -- scenes that fail while chunks are read -----------------------------------------------------------------------
 
 
-def _bad_scenes(run: Path) -> dict[str, str]:
-    """Scenes that failed in some chunk of this pass: id → why. A scene is in the whole table or not at all."""
-    found = {}
-    for file in sorted(run.glob("_bad-*.json")):
-        found |= json.loads(file.read_text(encoding="utf-8"))
-        file.unlink()
-    return found
-
-
-def _drop_chunks(run: Path, scenes: Scenes, chunks: list[Chunk], bad: dict[str, str]) -> None:
-    """Remove the finished chunks that have a scene which is now left out; the next pass makes them again."""
-    out = {i for i, s in enumerate(scenes) if s.id in bad}
-    for chunk in chunks:
-        if out & set(chunk.scenes):
-            (run / f"{chunk.name}.parquet").unlink(missing_ok=True)
-
-
 # -- one chunk ----------------------------------------------------------------------------------------------------
 
 
@@ -517,35 +528,23 @@ def _valid(raw: np.ndarray, scene: Scene, bands, chunk: Chunk, counts: dict) -> 
     return valid & inside
 
 
-def _make(folder: str, study: Study, labels: dict[int, Labels], run_id: int, number: int):
-    """The job of one task; a chunk that is there already is not made again."""
-    started = time.perf_counter()
-    run = Path(folder)
-    scenes, plan = _run(folder, run_id)
+def _make(folder: folders.Folder, study: Study, labels: dict[int, Labels], run_id: int, number: int):
+    """The job of one task; a chunk that is there already is not made again. What came of it stands in the folder."""
+    scenes, plan = _run(folder.path, run_id)
     chunk = Chunk(**plan["chunks"][number])
-    path = run / f"{chunk.name}.parquet"
-    counts, error, rows = {}, "", 0
-    if path.exists():
-        rows, counts = _outcome_of(path)
-    elif not (run / "_failed").exists():
+    if folder.done(chunk.name) is None and not folder.failed:
+        path = folder.path / f"{chunk.name}.parquet"
         try:
-            rows, counts = _build(chunk, study, scenes, labels[chunk.year], plan, path)
+            with folders.room(folder.path, IngestError):
+                rows, counts = _build(chunk, study, scenes, labels[chunk.year], plan, path)
+                folder.finish(chunk.name, [path.name], rows=rows, counts=counts)
         except BadScenes as problem:
-            web.save(run / f"_bad-{chunk.name}.json", json.dumps(problem.found).encode())
-            error = str(problem)
+            folder.put(f"{folders.WORK}/{BAD}{chunk.name}.json", json.dumps(problem.found))
+            if not study.scenes.max_bad_share:  # else the other chunks go on, so that all bad scenes are named at once
+                folder.fail(chunk.name, str(problem))
         except (IngestError, pixels.PixelError, StudyError, ValueError) as problem:
-            error = str(problem)
-        except OSError as problem:
-            if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            free = shutil.disk_usage(run).free
-            error = f"The disk of {run} is full ({free / 1e6:.0f} MB free). Make room and run the same command."
-        if error:
-            (run / "_failed").write_text(f"{chunk.name}: {error}\n", encoding="utf-8")
-    else:
-        error = "stopped"
-    outcome = [[chunk.name], [rows], [time.perf_counter() - started], [json.dumps(counts)], [error]]
-    yield pa.record_batch([pa.array(v, f.type) for v, f in zip(outcome, OUTCOME, strict=True)], schema=OUTCOME)
+            folder.fail(chunk.name, str(problem))
+    yield pa.record_batch([pa.array([chunk.name])], schema=OUTCOME)
 
 
 def _build(chunk: Chunk, study: Study, scenes, labels: Labels, plan: dict, path: Path):
@@ -587,6 +586,7 @@ def _build(chunk: Chunk, study: Study, scenes, labels: Labels, plan: dict, path:
         offsets=np.concatenate([[0], np.cumsum(images[some])]),
     )
     counts["observations"] = int(offsets[-1])
+    chunk_ids = [plan["scenes"][i][0] for i in chunk.scenes]
     evidence = {scene.id: found.decisions[scene.id] for scene in here if scene.id in found.decisions}
     meta = pixels.Meta(
         bands=study.bands,
@@ -599,7 +599,7 @@ def _build(chunk: Chunk, study: Study, scenes, labels: Labels, plan: dict, path:
             "counts": counts,
             "block_m": study.block_m,
             "offsets": evidence,
-            "bad_scenes": found.bad,
+            "bad_scenes": {i: found.bad[i] for i in chunk_ids if i in found.bad},
         }
         | _span(study),
     )
@@ -608,107 +608,38 @@ def _build(chunk: Chunk, study: Study, scenes, labels: Labels, plan: dict, path:
 
 
 @lru_cache(maxsize=2)
-def _run(folder: str, run_id: int):
+def _run(path: Path, run_id: int):
     """Survey, scenes with their offsets decided on, and plan of a run folder, read once per process and run."""
-    run = Path(folder)
-    scenes = Scenes.load(run / "_scenes.json")
+    scenes = Scenes.load(path / SCENES)
     found = survey.Survey(**scenes.survey)
-    return (found, found.apply(scenes)), json.loads((run / "_plan.json").read_text(encoding="utf-8"))
+    return (found, found.apply(scenes)), folders.Folder(path).plan()
 
 
-# -- the run folder -----------------------------------------------------------------------------------------------
-
-
-def _prepare(run: Path, scenes: Scenes, plan: dict, identity: str) -> int:
-    """Make the folder ready for this run, or refuse; returns how many chunks an earlier run finished."""
-    plan_file = run / "_plan.json"
-    if plan_file.exists():
-        before = json.loads(plan_file.read_text(encoding="utf-8"))
-        if before.get("identity") != identity:
-            changed = sorted(k for k in plan if json.loads(json.dumps(plan[k])) != before.get(k))
-            raise IngestError(
-                f"{run} holds the unfinished table of another run (it differs in: {', '.join(changed)}). "
-                "Finish that one with its own settings, delete the folder, or give this run another one."
-            )
-    elif any(run.glob("*.parquet")):
-        raise IngestError(f"{run} holds Parquet files but no plan of a run. Give this run another folder.")
-    for leftover in (*run.glob(".*"), *run.glob("_failed")):  # half-written files of a killed run
-        leftover.unlink()
-    scenes.save(run / "_scenes.json")  # also of a rerun, whose links may be newer
-    if not plan_file.exists():
-        web.save(
-            plan_file, json.dumps({**plan, "identity": identity}, indent=1).encode()
-        )  # last: a plan means that the folder is ready
-    return sum(1 for _ in run.glob("*.parquet"))
-
-
-def _work(job, run: Path, chunks: int, spark, progress: bool) -> list[dict]:
-    """Run all tasks under a bar that counts the finished files."""
-
-    def finished():
-        return sum(1 for f in os.listdir(run) if f.endswith(".parquet"))
-
-    return engine.run_watched(
-        job, chunks, OUTCOME, spark, finished=finished, desc="ingest", progress=progress
-    ).to_pylist()
-
-
-def _close(run: Path, out: Path, outcomes: list[dict], study, identity: str, resumed: int, started: float) -> Summary:
-    errors = [o["error"] for o in outcomes if o["error"] and o["error"] != "stopped"]
-    if errors:
-        more = f" ({len(errors) - 1} more chunks failed too.)" if len(errors) > 1 else ""
-        raise IngestError(errors[0] + more)
+def _close(folder: folders.Folder, study: Study) -> dict:
+    """Publish the table, if every planned chunk is there; returns the manifest."""
+    notes = folder.settle().values()
     counts: dict[str, int] = {}
-    for outcome in outcomes:
-        for reason, n in json.loads(outcome["counts"]).items():
+    for note in notes:
+        for reason, n in note["counts"].items():
             counts[reason] = counts.get(reason, 0) + n
-    rows = sum(o["rows"] for o in outcomes)
+    rows = sum(note["rows"] for note in notes)
     if not rows:
-        shutil.rmtree(run)
+        folder.remove()
         raise IngestError(
             f"No label pixel passed the filters, so there is no table: {counts}. "
             "Widen the areas, lower every, min_confidence or the scene filters, and run again."
         )
-    observations = counts.pop("observations")
-    found = survey.Survey(**Scenes.load(run / "_scenes.json").survey)
-    about = found.counts(), found.bad
-    record = {
-        "status": "complete",
-        "schema_version": pixels.VERSION,
-        "identity": identity,
-        "study": study.key,
-        "simulated": study.simulated,
-        "rows": rows,
-        "observations": observations,
-        "chunks": len(outcomes),
-        "counts": counts,
-        "scenes": about[0],
-        "bad_scenes": about[1],
-    }
-    web.save(run / "_run.json", json.dumps(record, indent=1).encode())
-    run.rename(out)
-    seconds = time.perf_counter() - started
-    return Summary(str(out), rows, observations, len(outcomes), resumed, seconds, counts, *about)
-
-
-def _finished(out: Path, identity: str, started: float) -> Summary:
-    """The summary of a table that is there already, if it is the one asked for."""
-    record = out / "_run.json"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    if known.get("identity") != identity:
-        raise IngestError(
-            f"{out} is there already and is not the table of this run (other study, scenes, labels or sampling). "
-            "Delete it or give this run another folder."
-        )
-    return Summary(
-        str(out), known["rows"], known["observations"], known["chunks"], known["chunks"],
-        time.perf_counter() - started, known["counts"], known.get("scenes", {}), known.get("bad_scenes", {}),
-    )  # fmt: skip
-
-
-def _outcome_of(path: Path):
-    meta = pixels.Meta.of(path)
-    return pq.read_metadata(path).num_rows, meta.extra["counts"]
+    found = survey.Survey(**Scenes.load(folder.path / SCENES).survey)
+    return folder.publish(
+        schema_version=pixels.VERSION,
+        study=study.key,
+        simulated=study.simulated,
+        rows=rows,
+        observations=counts.pop("observations"),
+        counts=counts,
+        scenes=found.counts(),
+        bad_scenes=found.bad,
+    )
 
 
 def _span(study: Study) -> dict:

@@ -459,7 +459,7 @@ class Study:
             "bands": self.bands,
             "block_m": self.block_m,
             "labels": self.labels.facts(),
-            "scenes": _without_defaults(self.scenes, ("offset", "leave_out", "max_bad_share", "collections")),
+            "scenes": _facts(self.scenes),
             "drop_scl": self.drop_scl,
             "min_confidence": self.min_confidence,
             "seed": self.seed,
@@ -469,10 +469,12 @@ class Study:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _without_defaults(source: SceneSource, keys: tuple[str, ...]) -> dict:
-    """Its fields; of the named ones only those that are not as by default, so that older tables keep their identity."""
+def _facts(source: SceneSource) -> dict:
+    """What changes a table. Which scenes are left out is in the list of scenes; newer keys count where they are set."""
     found = dataclasses.asdict(source)
-    return {k: v for k, v in found.items() if k not in keys or v != getattr(SceneSource, k, {})}
+    for key in ("leave_out", "max_bad_share"):
+        del found[key]
+    return {k: v for k, v in found.items() if k not in ("offset", "collections") or v != getattr(SceneSource, k, {})}
 
 
 def shipped() -> list[str]:

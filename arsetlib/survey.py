@@ -76,6 +76,10 @@ class Survey:
             for s in scenes
         ]
 
+    def decided(self, scene_id: str) -> int | None:
+        """The offset decided on for a scene; None where there is no decision."""
+        return self.decisions.get(scene_id, {}).get("decided")
+
     def with_bad(self, bad: dict[str, str]) -> Survey:
         return replace(self, bad=dict(sorted((self.bad | bad).items())))
 
@@ -149,15 +153,14 @@ def survey(
     return Survey(decisions, {i: bad[i] for i in order}, _question(scenes, study, areas))
 
 
-def known(scenes: Scenes, study: Study, folders: Iterable[Path], progress: bool) -> Survey:
+def known(scenes: Scenes, study: Study, folder: Path, progress: bool) -> Survey:
     """The survey that an earlier run of the same question left in a folder, or a new one."""
     asked = _question(scenes.items, study, study.areas)
-    for folder in folders:
-        saved = folder / "_scenes.json"
-        if saved.is_file():
-            found = Scenes.load(saved).survey
-            if found.get("asked") == asked:
-                return Survey(found["decisions"], found["bad"], asked)
+    saved = folder / "_scenes.json"
+    if saved.is_file():
+        found = Scenes.load(saved).survey
+        if found.get("asked") == asked:
+            return Survey(found["decisions"], found["bad"], asked)
     return survey(scenes.items, study, progress=progress)
 
 

@@ -17,7 +17,7 @@ from pyproj import Transformer
 from rasterio.warp import transform_geom
 from shapely.geometry import box, shape
 
-from arsetlib import cdl, simulate
+from arsetlib import cdl, folders, simulate
 from arsetlib.offset import Sample, decide
 from arsetlib.sentinel2 import BANDS, DROPPED_SCL, offset_of, reflectance_dn
 from arsetlib.simulate import items, noise, phenology, sky
@@ -95,7 +95,7 @@ def test_interrupted_run_resumes_and_gives_the_same_bytes(brief, tmp_path, monke
     monkeypatch.setattr(module, "make_pass", power_cut)
     with pytest.raises(KeyboardInterrupt):
         simulate.delta(cut, scale=TINY, years=[2021], jobs=1, progress=False)
-    assert not (cut / "_complete").exists()
+    assert folders.state(cut) == "unfinished"
     first, made[:] = set(made), []
     monkeypatch.setattr(module, "make_pass", lambda *a: (made.append(a[3].name), real(*a)))
     simulate.delta(cut, scale=TINY, years=[2021], jobs=1, progress=False)
@@ -117,7 +117,7 @@ def test_foreign_folder_is_refused(tmp_path):
 
 
 def test_folder_of_other_parameters_is_refused(tiny):
-    with pytest.raises(FileExistsError, match="delete this one, or ask for the same"):
+    with pytest.raises(FileExistsError, match=r"simulated delta of another run.*seed \(was 1, now 2\)"):
         simulate.delta(tiny, seed=2, scale=TINY, years=[2021], progress=False)
 
 
