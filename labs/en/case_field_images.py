@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -99,7 +101,7 @@ tf.config.set_logical_device_configuration(processor, twice)
 
 if source == "simulated":
     folder = DATA / ("fields-toy" if SMALL else "fields")
-    if not (folder / "_complete").exists():
+    if not (folder / "_manifest.json").exists():
         print(f"Making the simulated fields in {folder} …")
     toy = {"fields": 30, "chips": 3, "size": 128}
     full = {"fields": 100, "chips": 6, "size": 512}
