@@ -465,6 +465,20 @@ def test_the_class_called_tree_is_counted_whatever_its_number(tmp_path, rgb, tru
     )
 
 
+def test_masks_given_by_their_paths_are_counted_by_the_classes_of_their_folder(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth)
+    lines = [f'[classes.{key}]\ncolour = "#0000{k}0"' for k, key in enumerate(("soil", "grass", "tree"))]
+    (place / "classes.toml").write_text("\n".join(lines))
+    mask = next((place / "masks").iterdir())
+    for masks_given in (mask, [mask], {"a": mask}):
+        assert segment.count(masks_given, metres_per_pixel=0.1).canopy_m2 == pytest.approx((truth == 2).sum() * 0.01)
+    other = tmp_path / "other" / "masks" / "b.png"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(mask.read_bytes())
+    with pytest.raises(segment.SegmentError, match="different classes"):
+        segment.count([mask, other], metres_per_pixel=0.1)
+
+
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 

@@ -332,19 +332,36 @@ def _named(masks) -> tuple[dict, tiles.Classes | None]:
     if isinstance(masks, np.ndarray):
         return {"capture": masks}, None
     if isinstance(masks, dict):
-        return masks, None
+        return masks, _same([_stated(Path(m).parent) for m in masks.values() if isinstance(m, str | Path)])
     if not isinstance(masks, str | Path):
         return _several(masks)
-    folder = Path(masks)
-    card = files.card(folder) if folder.is_dir() else {}
-    if not card and folder.is_dir() and _is_labelled(folder):
-        return _several(tiles.captures(folder))
-    classes = None
-    if "colours" in card:
-        classes = tiles.Classes(tuple(card["classes"]), tuple(card["colours"][: len(card["classes"])]))
-    elif (folder / FILE).is_file():
-        classes = tiles.Classes.load(folder / FILE)
+    place = Path(masks)
+    if place.is_dir() and not files.card(place) and _is_labelled(place):
+        return _several(tiles.captures(place))
+    classes = _stated(place if place.is_dir() else place.parent)
     return {name: path for name, path, _ in files.listed(masks)}, classes  # never the masks of a folder beside them
+
+
+def _stated(folder: Path) -> tiles.Classes | None:
+    """The classes of the maps or masks in a folder, where it states them."""
+    card = files.card(folder) if folder.is_dir() else {}
+    if "colours" in card:
+        return tiles.Classes(tuple(card["classes"]), tuple(card["colours"][: len(card["classes"])]))
+    file = next((f for f in (folder / FILE, folder.parent / FILE) if f.is_file()), None)  # beside masks, or above them
+    return tiles.Classes.load(file) if file else None
+
+
+def _same(stated: list[tiles.Classes | None]) -> tiles.Classes | None:
+    """The classes that all masks have.
+
+    Raises:
+        SegmentError: They differ.
+    """
+    if any(one != stated[0] for one in stated):
+        raise SegmentError(
+            "The masks come from folders with different classes. Count those of each folder on their own, and add up."
+        )
+    return stated[0] if stated else None
 
 
 def _is_labelled(folder: Path) -> bool:
@@ -366,11 +383,11 @@ def _several(masks) -> tuple[dict, tiles.Classes | None]:
             "Trees are counted in masks, not in pictures: label these captures, leave them out, or map them first "
             "(arset segment predict)."
         )
-    rows, classes = [], None
+    rows, stated = [], []
     for one in masks:
         if isinstance(one, str | Path):
-            part, stated = _named(one)
-            classes = classes or stated
+            part, classes = _named(one)
+            stated.append(classes)
             rows += part.items()
         else:
             rows += [(name, mask or image) for name, image, mask in files.listed([one])]
@@ -379,7 +396,7 @@ def _several(masks) -> tuple[dict, tiles.Classes | None]:
         raise SegmentError(
             f"Two captures are called {', '.join(twice)}. Count them one after the other, or rename them."
         )
-    return dict(rows), classes
+    return dict(rows), _same(stated)
 
 
 def _read(source, classes):
