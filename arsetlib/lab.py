@@ -103,6 +103,7 @@ class Pictures:
         folder: Where the pictures lie.
         small: Whether they are a toy, for a fast run.
         bars: Whether to show progress bars.
+        data: Folder of all data.
 
     Labs: case_olive_groves, case_field_images.
     """
@@ -110,6 +111,7 @@ class Pictures:
     folder: Path
     small: bool
     bars: bool
+    data: Path
 
     @cached_property
     def simulated(self) -> bool:
@@ -156,10 +158,10 @@ def grove(source: str | Path = "simulated", data: str | Path | None = None, smal
 
     data, small = _data(data), _small(small)
     if str(source) != "simulated":
-        return Pictures(Path(source), small, _bars())
+        return Pictures(Path(source), small, _bars(), data)
     folder = data / ("grove-toy" if small else "grove")
     simulate.grove(folder, progress=_bars(), **({"captures": 7, "size": (400, 560)} if small else {}))
-    return Pictures(folder, small, _bars())
+    return Pictures(folder, small, _bars(), data)
 
 
 def fields(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:
@@ -175,11 +177,11 @@ def fields(source: str | Path = "simulated", data: str | Path | None = None, sma
 
     data, small = _data(data), _small(small)
     if str(source) != "simulated":
-        return Pictures(Path(source), small, _bars())
+        return Pictures(Path(source), small, _bars(), data)
     folder = data / ("fields-toy" if small else "fields")
     size = {"fields": 30, "chips": 3, "size": 128} if small else {"fields": 100, "chips": 6, "size": 512}
     simulate.fields(folder, seed=1, progress=_bars(), **size)
-    return Pictures(folder, small, _bars())
+    return Pictures(folder, small, _bars(), data)
 
 
 def _delta(data: Path, small: bool) -> Study:

@@ -49,7 +49,7 @@ def test_the_stored_notebook_holds_no_outputs(source):
 
 
 FOLDED = {"hide-cell", "hide-input"}  # solutions; drawing and preparing
-LONG = {"case_olive_groves", "case_field_images"}  # still to be shortened
+LONG = {"case_olive_groves"}  # still to be shortened
 
 
 @every_lab
