@@ -1420,7 +1420,8 @@ transfer = pd.Series(transfer).sort_values(ascending=False)
 
 # %%
 unit = "mean average precision"
-fig = maps.bars(transfer, "The new farm's other fields", unit, study=farm)
+title = "The new farm's other fields"
+fig = maps.bars(transfer, title, unit, text=".3f", study=farm)
 maps.show(fig, "Mean average precision on the new farm for several starts")
 
 # %%
