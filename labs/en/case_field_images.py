@@ -78,6 +78,7 @@ EVERY = -(-len(chips) // 600)  # at most 600 chips; 1 if you have hours
 chips = chips[::EVERY]
 print(f"{len(chips)} chips of {len(set(chips.fields))} fields")
 print(f"simulated: {chips.simulated}; {chips.licence}")
+assert len(chips) <= 600
 
 # %% tags=["hide-input"]
 import keras
@@ -777,6 +778,7 @@ for mb in wanted:
     cut[mb] = images.convert(train, out, shard_mb=mb, progress=False)
 number = {mb: len(list(cut[mb].glob("*.tfrecord"))) for mb in wanted}
 print({f"about {mb:g} MB": f"{n} shards" for mb, n in number.items()})
+assert pd.Series(number).is_monotonic_decreasing
 
 # %%
 turns = 1 if here.small else 3
@@ -1153,6 +1155,10 @@ def split_by(unit, seed):
     return np.isin(number, order[: 3 * len(names) // 10])
 
 
+away = split_by("field", seed=0)
+assert not set(field_of[away]) & set(field_of[~away])
+
+
 # %% [markdown]
 # A second model shows what a split is worth. The *copyist* knows only the mean and the spread of each band. It gives a chip the label of the training chip with the nearest colours, so it learns nothing about anomalies.
 
@@ -1359,6 +1365,7 @@ ten = {
 elsewhere = farm[number >= 10]
 print({side: f"{len(part)} chips" for side, part in ten.items()})
 print(f"test: {len(elsewhere)} chips; simulated: {farm.simulated}")
+assert not {*elsewhere.fields} & {*farm.fields[number < 10]}
 seen_in = ten["train"].labels.sum(0)
 print(
     "on no training chip:",
@@ -1488,6 +1495,9 @@ title = f"{TIMES} epochs of {ALL:,} images; waits: the network, for its input"
 maps.show(bills, title)
 kept_gb = ALL * each / 1e9
 print(f"storing {kept_gb:.0f} GB of JPEG: {STORE * kept_gb:.2f} a month")
+assert np.allclose(
+    bills["price"] / bills["hours"], [p for _, p, _ in PRICES.values()] * 2
+)
 
 # %%
 of_card = bills[bills["machine"] == "card, 4 cores"].set_index("form")
