@@ -11,35 +11,38 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from functools import cached_property, lru_cache
+from datetime import date, datetime, timedelta
+from functools import cmp_to_key, lru_cache
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import numpy as np
 import shapely
-from pyproj import Transformer
-from pyproj.exceptions import CRSError
+from shapely.errors import ShapelyError
 from shapely.geometry import box, mapping, shape
 from tqdm.auto import tqdm
 
 from arsetlib import web
+from arsetlib.item import COLLECTION_1, Item, Unusable, is_url, to_tile
 from arsetlib.labels import Labels, find_labels
+from arsetlib.links import host
+from arsetlib.links import public as safe_href
 from arsetlib.sentinel2 import BANDS, offset_of
 from arsetlib.study import Area, Study
 from arsetlib.web import CatalogueError, sign
-from arsetlib.web import public as safe_href
 
 __all__ = ["CatalogueError", "Labels", "Scene", "Scenes", "find_labels", "find_scenes", "safe_href", "sign"]
 
 EPOCH = date(1970, 1, 1).toordinal()
-SAME_PASS = 30 * 60  # seconds between two items that show one pass of a satellite over a tile
+SAME_PASS = timedelta(minutes=30)  # between two items of one pass of a satellite; its next orbit comes after 100
 SAME_GROUND = 0.5  # share of an item's ground that a newer one shows, from which on it is the same scene
 READERS = 8  # items of a static catalogue read at once over http
+DEEPEST = 32  # levels of a static catalogue
+MOST_DOCUMENTS = 100_000  # of a static catalogue
 NOT_NEEDED = (
     "thumbnail",
     "granule_metadata",
@@ -54,7 +57,7 @@ class Scene:
 
     Attributes:
         id: Of the item.
-        day: Days since 1970-01-01 (UTC).
+        day: Days since 1970-01-01 (UTC) of its pass: all images of one pass have the day on which the pass began.
         datetime: When it was taken, RFC 3339.
         platform: Satellite, such as ``sentinel-2a``.
         tile: MGRS tile, such as ``15SYT``; None where the item does not say.
@@ -84,14 +87,20 @@ class Scene:
     transform: tuple[float, ...] | None = None
     checksums: dict[str, tuple[int, str]] = field(default_factory=dict)
 
+    @property
+    def year(self) -> int:
+        """Calendar year of ``day``."""
+        return _year(self.day)
+
 
 @dataclass(frozen=True)
 class Scenes:
-    """An item list: scenes by date, what was asked for, and how many each filter dropped."""
+    """An item list: scenes by date, what was asked for, how many each filter dropped, and what to know about them."""
 
     items: tuple[Scene, ...]
     dropped: dict[str, int] = field(default_factory=dict)
     query: dict = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "items", tuple(sorted(self.items, key=lambda s: (s.day, s.id))))
@@ -104,7 +113,7 @@ class Scenes:
 
     def __str__(self) -> str:
         lost = "; ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in self.dropped.items() if n)
-        return f"{len(self):,} scenes. Dropped: {lost or 'none'}."
+        return "\n".join([f"{len(self):,} scenes. Dropped: {lost or 'none'}.", *self.notes])
 
     def save(self, path: str | Path) -> Path:
         """Write a STAC item collection that any STAC tool reads, whole or not at all; no credentials in it."""
@@ -112,7 +121,7 @@ class Scenes:
         features = [_feature(s, path.resolve().parent) for s in self.items]
         content = {
             "type": "FeatureCollection",
-            "arset": {"version": 1, "query": self.query, "dropped": self.dropped},
+            "arset": {"version": 1, "query": self.query, "dropped": self.dropped, "notes": list(self.notes)},
             "features": features,
         }
         web.save(path, json.dumps(content, separators=(",", ":"), allow_nan=False).encode())
@@ -127,15 +136,15 @@ class Scenes:
         """
         path = Path(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = web.parse_json(path.read_bytes())
             about = content["arset"]
             scenes = tuple(_from_feature(f, path.resolve().parent) for f in content["features"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return cls(scenes, dict(about["dropped"]), dict(about["query"]), tuple(map(str, about.get("notes", ()))))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ShapelyError) as error:
             raise CatalogueError(
                 f"{path} is not a whole item list of ours ({type(error).__name__}: {error}). "
                 "Delete it and find the scenes again."
             ) from None
-        return cls(scenes, about["dropped"], about["query"])
 
 
 def find_scenes(
@@ -152,9 +161,14 @@ def find_scenes(
     area; an older processing of a scene that is there in a newer one; cloudier than ``max_cloud``; shows less than
     ``min_valid`` of every area it touches, where 1 is all of the area that its tile could show.
 
+    Understood are items of Earth Search v1 (both collections) and v0, of Planetary Computer and of the Copernicus Data
+    Space, and of static catalogues in STAC 1.0 or 1.1 (``item``). An item that a filter must judge and cannot read is
+    an error that names it; footprints across 180° are repaired and counted in ``notes``.
+
     Args:
         study: Says where scenes come from and which are wanted.
-        years: Calendar years; the study's by default.
+        years: Years of labels; the study's by default. Where the season runs on over New Year, a year is the days of
+            the season that starts in it.
         areas: Keys of areas; all by default.
         cache: Folder (or ``.json`` file) of the saved item list, ``items.json``. It is used where it exists.
         leave_out: Ids of scenes not wanted, say because one is damaged.
@@ -176,11 +190,14 @@ def find_scenes(
     if path and path.exists():
         saved = Scenes.load(path)
         _same_question(saved.query, query, path)
+        if progress and saved.notes:
+            print(*saved.notes, sep="\n")
         return saved
     found, dropped = _candidates(study, years, chosen, progress), {}
-    kept = _filter(found, study, years, chosen, leave_out, dropped)
-    scenes = Scenes(_scenes(kept, study.bands), dropped, query)
-    _each_area_has_scenes(kept, chosen, years, scenes)
+    kept, days = _filter(found, study, years, chosen, leave_out, dropped)
+    items = _scenes(kept, days, study.bands)
+    scenes = Scenes(items, dropped, query, _notes(study, years, kept, items))
+    _each_area_has_scenes(kept, days, chosen, study, years, scenes)
     if path:
         scenes.save(path)
     if progress:
@@ -192,6 +209,7 @@ def _query(study: Study, years, areas: list[Area], leave_out) -> dict:
     query = {
         "url": safe_href(study.scenes.url),
         "collection": study.scenes.collection,
+        **({"collections": _collections(study, years)} if study.scenes.collections else {}),
         "years": list(years),
         "areas": {a.key: [*a.bounds, a.crs] for a in areas},
         "bands": list(study.bands),
@@ -199,13 +217,21 @@ def _query(study: Study, years, areas: list[Area], leave_out) -> dict:
         "min_valid": study.scenes.min_valid,
         "leave_out": sorted(leave_out),
     }
+    if study.season.over_new_year:
+        query["days"] = [study.season.first_day, study.season.end_day]
     return json.loads(json.dumps(query))
 
 
+def _collections(study: Study, years) -> dict[int, str]:
+    """The collection of each calendar year that is asked for."""
+    last = 1 if study.season.over_new_year else 0
+    return {y: study.scenes.collection_of(y) for year in years for y in range(year, year + 1 + last)}
+
+
 def _same_question(saved: dict, asked: dict, path: Path) -> None:
-    other = [key for key in asked if saved.get(key) != asked[key]]
+    other = [key for key in (*asked, *{"days"}.difference(asked)) if saved.get(key) != asked.get(key)]
     if other:
-        was = "; ".join(f"{k} was {saved.get(k)!r}, now {asked[k]!r}" for k in other)
+        was = "; ".join(f"{k} was {saved.get(k)!r}, now {asked.get(k)!r}" for k in other)
         raise CatalogueError(
             f"{path} answers another question: {was[:600]}. "
             "Delete it to search again, or give another cache folder to keep both."
@@ -215,184 +241,116 @@ def _same_question(saved: dict, asked: dict, path: Path) -> None:
 # -- items, wherever they come from ----------------------------------------------------------------------------
 
 
-class _Unusable(Exception):
-    """An item that passed the filters cannot be used; all such are reported at once."""
-
-
-@dataclass(frozen=True)
-class _Item:
-    """A STAC item as it came, and where it came from (relative links count from there)."""
-
-    raw: dict
-    base: str
-
-    @property
-    def id(self) -> str:
-        return str(self.raw["id"])
-
-    @property
-    def properties(self) -> dict:
-        return self.raw["properties"]
-
-    @cached_property
-    def time(self) -> datetime:
-        said = self.properties.get("datetime") or self.properties.get("start_datetime")
-        when = datetime.fromisoformat(said)
-        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
-
-    @cached_property
-    def footprint(self) -> shapely.Geometry:
-        found = shape(self.raw["geometry"])
-        return found if found.is_valid else shapely.make_valid(found)
-
-    @cached_property
-    def tile(self) -> str | None:
-        p = self.properties
-        said = p.get("grid:code") or p.get("s2:mgrs_tile") or p.get("s2:tile_id")
-        if not said and p.get("mgrs:grid_square"):
-            said = f"{p.get('mgrs:utm_zone')}{p.get('mgrs:latitude_band')}{p['mgrs:grid_square']}"
-        match = re.search(r"(\d{1,2}[C-X][A-Z]{2})(?![A-Z])", str(said or ""))
-        return match[1] if match else None
-
-    @property
-    def platform(self) -> str:
-        return str(self.properties.get("platform") or self.id[:3]).lower()
-
-    @property
-    def cloud(self) -> float | None:
-        said = self.properties.get("eo:cloud_cover")
-        return None if said is None else float(said)
-
-    @property
-    def baseline(self) -> str | None:
-        said = self.properties.get("s2:processing_baseline") or self.properties.get("processing:version")
-        return None if said is None else str(said)
-
-    @property
-    def newness(self) -> tuple:
-        """Grows with processing: baseline, then sequence number, then when it was made."""
-        baseline = tuple(int(n) for n in re.findall(r"\d+", self.baseline or ""))
-        in_id = re.search(r"_(\d+)_L2A", self.id)
-        sequence = self.properties.get("s2:sequence") or (in_id[1] if in_id else 0)
-        made = self.properties.get("s2:generation_time") or self.properties.get("updated") or ""
-        return baseline, int(sequence), str(made), self.id
-
-    @cached_property
-    def epsg(self) -> int:
-        code = str(self.properties.get("proj:epsg") or self.properties.get("proj:code") or "")
-        number = code.upper().removeprefix("EPSG:")
-        if not number.isdigit():
-            raise _Unusable(f"says no CRS (proj:epsg or proj:code, found {code!r})")
-        try:
-            _to_tile(int(number))
-        except CRSError:
-            raise _Unusable(f"has a CRS that does not exist, EPSG:{number}") from None
-        return int(number)
-
-    def asset(self, name: str) -> dict:
-        """An asset by our name of it, or by ESA's."""
-        assets = self.raw.get("assets") or {}
-        esa = BANDS[name].esa if name in BANDS else name.upper()
-        for key in (name, esa, esa.lower()):
-            if key in assets and assets[key].get("href"):
-                return assets[key]
-        raise _Unusable(f"lacks the band {name!r} (it has {', '.join(sorted(assets)) or 'no assets'})")
-
-    def href(self, name: str) -> str:
-        href = str(self.asset(name)["href"])
-        if not _is_url(href) and _is_url(self.base):
-            href = urljoin(self.base, href)
-        elif not _is_url(href):
-            href = os.path.normpath(os.path.join(os.path.dirname(self.base), href))
-        here = not _is_url(self.base) and not href.startswith("/vsi")  # a list on disk may name files on disk
-        if not (urlsplit(href).scheme in ("http", "https", "s3") if _is_url(href) else here):
-            raise _Unusable(f"links {name!r} to {safe_href(href)}, which is neither http(s), s3 nor a file")
-        clean = safe_href(href)
-        if clean != href and not (urlsplit(clean).hostname or "").endswith(web.BLOB_HOST):
-            raise _Unusable(
-                f"has credentials in its link to {name!r}; they expire and are never stored, "
-                "so use a catalogue whose links need none"
-            )
-        return clean
-
-    def grid(self, bands) -> tuple[tuple[int, int] | None, tuple[float, ...] | None]:
-        """Shape and transform of the finest grid that the item or its assets state."""
-        stated = [self.properties, *(self.asset(b) for b in bands)]
-        grids = [
-            (a["proj:shape"], a["proj:transform"]) for a in stated if a.get("proj:shape") and a.get("proj:transform")
-        ]
-        if not grids:
-            return None, None
-        rows_cols, transform = min(grids, key=lambda g: abs(g[1][0]))
-        return tuple(int(n) for n in rows_cols), tuple(float(v) for v in transform[:6])
-
-    def rectangle(self, bands) -> shapely.Polygon | None:
-        """All of its tile, data or not, in its own CRS."""
-        size, t = self.grid(bands)
-        if size and t:
-            return box(t[2], t[5] + t[4] * size[0], t[2] + t[0] * size[1], t[5])
-        bounds = self.properties.get("proj:bbox")
-        return box(*bounds) if bounds else None
-
-
-def _candidates(study: Study, years, areas: list[Area], progress: bool) -> list[_Item]:
-    """All items that the source offers for these years and areas, each once; those far off may be among them."""
-    url = study.scenes.url
-    place = url if _is_url(url) else study.resolve(url)
-    static = not _is_url(place) or urlsplit(place).path.endswith(".json")
-    items: dict[str, _Item] = {}
+def _candidates(study: Study, years, areas: list[Area], progress: bool) -> list[Item]:
+    """All items that the source offers for these years and areas; those far off may be among them."""
+    place = _static(study)
+    items: list[Item] = []
+    same: dict[str, list[Item]] = {}
     with tqdm(desc="Items", unit="", disable=not progress) as bar:
-        for item in _walk(place) if static else _search(study, years, areas):
-            lacks = [k for k in ("id", "geometry", "properties", "assets") if not item.raw.get(k)]
-            if lacks:
+        for number, item in enumerate(_walk(place) if place else _search(study, years, areas), 1):
+            ident = item.raw.get("id") if isinstance(item.raw, dict) else None
+            if not isinstance(ident, str | int) or not str(ident).strip():
+                what = f"has the id {ident!r}" if isinstance(item.raw, dict) else f"is {str(item.raw)[:40]!r}"
                 raise CatalogueError(
-                    f"An item of {safe_href(item.base)} (id {item.raw.get('id')!r}) lacks {', '.join(lacks)}: "
-                    "it is no STAC item. Check the address in [scenes] url."
+                    f"Item {number} of {safe_href(item.base)} {what}: it is no STAC item. "
+                    "Take it out of that list, or check the address in [scenes] url."
                 )
-            items.setdefault(item.id, item)
+            twins = same.setdefault(item.id, [])
+            if not any(item.raw == twin.raw for twin in twins):  # pages of an API may overlap
+                twins.append(item)
+                items.append(item)
             bar.update()
-    return list(items.values())
+    return items
 
 
-def _search(study: Study, years, areas: list[Area]) -> Iterator[_Item]:
+def _static(study: Study) -> str | None:
+    """The file or address of a static catalogue; None where the study names an API."""
+    url = study.scenes.url
+    if url.lower().startswith("file://"):
+        url = unquote(urlsplit(url).path)
+    if not is_url(url):
+        return study.resolve(url)
+    if not host(url) or urlsplit(url).scheme not in ("http", "https"):
+        raise CatalogueError(
+            f"[scenes] url = {safe_href(url)!r} is no address that scenes can come from. Write one that begins with "
+            "https:// or http://, or the path of a file."
+        )
+    return url if urlsplit(url).path.endswith((".json", ".geojson")) else None
+
+
+def _search(study: Study, years, areas: list[Area]) -> Iterator[Item]:
     # A little wider than the areas; the true footprint decides later, on this machine.
     ground = shapely.union_all([a.outline() for a in areas]).simplify(0.001).buffer(0.002, quad_segs=1)
+    ground = ground.intersection(box(-180, -90, 180, 90))
     for year in years:
-        when = f"{year}-01-01T00:00:00Z/{year}-12-31T23:59:59.999Z"
-        for raw in web.search(study.scenes.url, study.scenes.collection, mapping(ground), when, NOT_NEEDED):
-            yield _Item(raw, safe_href(study.scenes.url) + "/")
+        first, last = (date.fromordinal(EPOCH + day) for day in study.season.days(year))
+        for part in range(first.year, last.year + 1):  # a season over New Year may need two collections
+            begin, end = max(first, date(part, 1, 1)), min(last, date(part, 12, 31)) + timedelta(days=1)
+            # A pass that begins before the last midnight ends after it.
+            when = f"{begin}T00:00:00Z/{end}T00:{SAME_PASS.seconds // 60}:00Z"
+            collection = study.scenes.collection_of(part)
+            for raw in web.search(study.scenes.url, collection, mapping(ground), when, NOT_NEEDED):
+                yield Item(raw, safe_href(study.scenes.url) + "/")
 
 
-def _walk(place: str) -> Iterator[_Item]:
+def _walk(place: str) -> Iterator[Item]:
     """Every item below a catalogue, a collection or an item collection; each document is read once."""
-    seen, level = {place}, [place]
+    seen, level, depth, pages = {place}, [place], 0, 0
     with ThreadPoolExecutor(READERS) as pool:
         while level:
             below = []
             for base, document in zip(level, pool.map(_read, level), strict=True):
                 kind = document.get("type")
                 if kind == "Feature":
-                    yield _Item(document, base)
+                    yield Item(document, base)
                 elif kind == "FeatureCollection":
-                    yield from (_Item(feature, base) for feature in document.get("features", []))
+                    yield from (Item(feature, base) for feature in _list_of(document, "features", base))
                 elif kind not in ("Catalog", "Collection"):
                     raise CatalogueError(
                         f"{safe_href(base)} is no STAC catalogue, collection, item collection or item (type {kind!r}). "
                         "Check the address in [scenes] url."
                     )
-                for link in document.get("links", []):
-                    wanted = ("next",) if kind == "FeatureCollection" else ("child", "item")
-                    target = _link(base, link) if kind != "Feature" and link.get("rel") in wanted else None
+                wanted = ("next",) if kind == "FeatureCollection" else ("child", "item")
+                for link in _list_of(document, "links", base) if kind != "Feature" else ():
+                    target = _link(base, link, wanted)
                     if target and target not in seen:
                         seen.add(target)
                         below.append(target)
+                        pages += kind == "FeatureCollection"
+            depth += bool(below) and not pages
+            if depth > DEEPEST or pages > web.MOST_PAGES or len(seen) > MOST_DOCUMENTS:
+                raise CatalogueError(
+                    f"{safe_href(place)} links on and on: {len(seen):,} documents on {depth + pages} levels, "
+                    f"the last {safe_href(below[-1])}. Check [scenes] url, or list the items in one file."
+                )
             level = below
 
 
-def _link(base: str, link: dict) -> str:
-    href = str(link["href"])
-    if _is_url(base) or _is_url(href):
-        target = urljoin(base, href) if _is_url(base) else href
+def _list_of(document: dict, key: str, base: str) -> list:
+    found = document.get(key, [] if key == "links" else None)
+    if not isinstance(found, list):
+        raise CatalogueError(
+            f"{safe_href(base)} should have a list of {key}; received {str(found)[:40]!r}. "
+            "Fetch or make it anew, or check the address in [scenes] url."
+        )
+    return found
+
+
+def _link(base: str, link, wanted: tuple[str, ...]) -> str | None:
+    """The document that a link leads to, where it is of a wanted kind."""
+    if not isinstance(link, dict) or link.get("rel") not in wanted:
+        return None
+    href = link.get("href")
+    if not isinstance(href, str) or not href.strip():
+        raise CatalogueError(
+            f"{safe_href(base)} has a link {link['rel']!r} whose href is {href!r}; expected an address."
+        )
+    if is_url(base) or is_url(href):
+        target = urljoin(base, href) if is_url(base) and not is_url(href) else href
+        if not host(target) and not target.lower().startswith("file://"):
+            raise CatalogueError(f"{safe_href(base)} links to {safe_href(target)!r}, which is no address.")
+        if not is_url(base) and urlsplit(target).scheme == "file":
+            return unquote(urlsplit(target).path)
         if urlsplit(target).scheme not in ("http", "https"):
             raise CatalogueError(
                 f"{safe_href(base)} links to {safe_href(target)}: only http(s) links are followed there."
@@ -402,10 +360,10 @@ def _link(base: str, link: dict) -> str:
 
 
 def _read(place: str) -> dict:
-    if _is_url(place):
+    if is_url(place):
         return web.ask_json(place)
     try:
-        document = json.loads(Path(place).read_text(encoding="utf-8"))
+        document = web.parse_json(Path(place).read_bytes())
     except FileNotFoundError:
         raise CatalogueError(
             f"There is no {place}. Check [scenes] url; for the simulated delta run `arset simulate data/delta` first."
@@ -413,72 +371,110 @@ def _read(place: str) -> dict:
     except (OSError, ValueError) as error:
         raise CatalogueError(f"{place} cannot be read as JSON ({error}). Fetch or make it anew.") from None
     if not isinstance(document, dict):
-        raise CatalogueError(f"{place} holds no JSON object, so it is no STAC document. Check [scenes] url.")
+        raise CatalogueError(
+            f"{place} holds no JSON object but a {type(document).__name__}, so it is no STAC document. "
+            'Check [scenes] url; a bare list of items must become {"type": "FeatureCollection", "features": [...]}.'
+        )
     return document
-
-
-def _is_url(text: str) -> bool:
-    return re.match(r"(?i)[a-z][a-z0-9+.-]+://", text) is not None
 
 
 # -- filters ---------------------------------------------------------------------------------------------------
 
 
-def _filter(items: list[_Item], study: Study, years, areas: list[Area], leave_out: set, dropped: dict) -> list[_Item]:
+def _filter(
+    items: list[Item], study: Study, years, areas: list[Area], leave_out: set, dropped: dict
+) -> tuple[list[Item], list[int]]:
+    """The items that stay, and the day of each one's pass."""
     outlines = {a.key: a.outline() for a in areas}
-    items = _keep(items, lambda i: i.id not in leave_out, "left_out", dropped)
-    items = _keep(items, lambda i: i.time.year in years, "other_years", dropped)
-    items = _keep(items, lambda i: any(i.footprint.intersects(o) for o in outlines.values()), "outside_areas", dropped)
-    newest = {i.id for i in _newest(items)}
-    items = _keep(items, lambda i: i.id in newest, "older_processing", dropped)
-    clear = study.scenes.max_cloud
-    items = _keep(items, lambda i: i.cloud is None or i.cloud <= clear, "too_cloudy", dropped)
     broken: list[str] = []
 
-    def enough(item: _Item) -> bool:
+    def keep(items: list[Item], wanted: Callable[[Item], bool], reason: str) -> list[Item]:
+        kept, lost = [], 0
+        for item in items:
+            try:
+                good = wanted(item)
+            except Unusable as error:
+                broken.append(f"{item.id} {error}")
+            else:
+                kept += [item] if good else []
+                lost += not good
+        dropped[reason] = dropped.get(reason, 0) + lost
+        return kept
+
+    def of_years(item: Item) -> bool:
+        item.require_parts()
+        return any(_in_season(when.toordinal() - EPOCH, study, years) for when in (item.time, item.start))
+
+    def shown(item: Item) -> bool:
+        if any(item.footprint.intersects(o) for o in outlines.values()):
+            return True
+        tile = item.tile_outline
+        if tile and not tile.intersects(item.footprint) and any(tile.intersects(o) for o in outlines.values()):
+            raise _elsewhere(item)
+        return False
+
+    items = keep(items, lambda i: i.id not in leave_out, "left_out")
+    items = keep(items, of_years, "other_years")
+    items = keep(items, shown, "outside_areas")
+    days = _pass_days(items)
+    items = keep(items, lambda i: _in_season(days[i], study, years), "other_years")
+    newest = set(_newest(items))
+    items = keep(items, lambda i: i in newest, "older_processing")
+    twice = sorted(ident for ident, n in Counter(i.id for i in items).items() if n > 1)
+    broken += [f"{ident} stands for several scenes; ids must differ" for ident in twice]
+    items = keep(items, lambda i: i.cloud is None or i.cloud <= study.scenes.max_cloud, "too_cloudy")
+
+    def enough(item: Item) -> bool:
         touched = [a for a in areas if item.footprint.intersects(outlines[a.key])]
-        try:
-            return any(_valid_share(item, a, study.bands) >= study.scenes.min_valid for a in touched)
-        except _Unusable as error:
-            broken.append(f"{item.id} {error}")
-            return False
+        return any(_valid_share(item, a, study.bands) >= study.scenes.min_valid for a in touched)
 
-    items = _keep(items, enough, "too_little_valid", dropped)
+    items = keep(items, enough, "too_little_valid")
     _refuse(broken)
-    return items
+    return items, [days[i] for i in items]
 
 
-def _keep(items: list[_Item], wanted, reason: str, dropped: dict) -> list[_Item]:
-    kept = [item for item in items if wanted(item)]
-    dropped[reason] = len(items) - len(kept)
-    return kept
+def _in_season(day: int, study: Study, years) -> bool:
+    """Whether the season of one of these years holds a day, counted since 1970-01-01."""
+    return any(first <= day <= last for first, last in map(study.season.days, years))
 
 
-def _newest(items: list[_Item]) -> list[_Item]:
+def _pass_days(items: list[Item]) -> dict[Item, int]:
+    """Item → day on which its pass began, days since 1970-01-01.
+
+    A pass across midnight UTC, in the western Pacific, would otherwise be two images of one moment on two days.
+    """
+    days: dict[Item, int] = {}
+    first: dict[str | None, datetime] = {}
+    for item in sorted(items, key=lambda i: (i.platform or "", i.start)):
+        began = first.get(item.platform)
+        if began is None or item.start - began > SAME_PASS:
+            began = first[item.platform] = item.start
+        days[item] = began.toordinal() - EPOCH
+    return days
+
+
+def _newest(items: list[Item]) -> list[Item]:
     """One item per pass and tile: the newest processing.
 
     A pass is cut in two where one recording ends and the next begins; such halves share tile and day, too. They
     show different ground, so an older item goes only where newer ones show most of what it shows.
     """
-    kept: list[_Item] = []
+    kept: list[Item] = []
     for group in _passes(items):
-        shown = []
-        for item in sorted(group, key=lambda i: i.newness, reverse=True):
-            again = shapely.union_all([s.footprint for s in shown]).intersection(item.footprint).area
-            if again < SAME_GROUND * item.footprint.area or not shown:
+        shown: list[Item] = []
+        for item in sorted(group, key=cmp_to_key(lambda a, b: -1 if a.newer_than(b) else 1)):
+            again = shapely.union_all([s.footprint for s in shown if _same_tile(s, item)])
+            if again.intersection(item.footprint).area < SAME_GROUND * item.footprint.area:
                 shown.append(item)
         kept += shown
     return kept
 
 
-def _passes(items: list[_Item]) -> Iterator[list[_Item]]:
-    """Items of one satellite, tile and moment; an item of no known tile stands alone."""
-    yield from ([i] for i in items if i.tile is None)
-    group: list[_Item] = []
-    for item in sorted((i for i in items if i.tile), key=lambda i: (i.platform, i.tile, i.time)):
-        last = group[-1] if group else item
-        same = (last.platform, last.tile) == (item.platform, item.tile)
-        if not same or (item.time - last.time).total_seconds() > SAME_PASS:
+def _passes(items: list[Item]) -> Iterator[list[Item]]:
+    """Items close in time."""
+    group: list[Item] = []
+    for item in sorted(items, key=lambda i: (i.time, i.id)):
+        if group and item.time - group[-1].time > SAME_PASS:
             yield group
             group = []
         group.append(item)
@@ -486,7 +482,21 @@ def _passes(items: list[_Item]) -> Iterator[list[_Item]]:
         yield group
 
 
-def _valid_share(item: _Item, area: Area, bands) -> float:
+def _same_tile(one: Item, other: Item) -> bool:
+    """Whether two items close in time are of one satellite and one tile, as far as they say.
+
+    An item that does not say its tile is compared by its pixel grid, so that it cannot stand beside its newer twin.
+    """
+    if one.platform and other.platform and one.platform != other.platform:
+        return False
+    if one.tile and other.tile:
+        return one.tile == other.tile
+    if one.tile_outline and other.tile_outline:
+        return one.epsg == other.epsg and one.tile_outline.equals_exact(other.tile_outline, 1e-6)
+    return True
+
+
+def _valid_share(item: Item, area: Area, bands) -> float:
     """How much of the area the item shows, of what its tile could show, 0-1.
 
     Where the item does not state its grid, the share of data in the whole tile stands in; where it does not state
@@ -494,21 +504,23 @@ def _valid_share(item: _Item, area: Area, bands) -> float:
     """
     tile = item.rectangle(bands)
     if tile is None:
-        return 1 - float(item.properties.get("s2:nodata_pixel_percentage") or 0) / 100
+        empty = item.properties.get("s2:nodata_pixel_percentage")
+        return 1 - empty / 100 if isinstance(empty, int | float) and 0 <= empty <= 100 else 1.0
     # Corners only: a footprint's edges are straight in the tile's CRS, where it was drawn.
-    change = _to_tile(item.epsg).transform
+    change = to_tile(item.epsg).transform
     footprint = shapely.transform(item.footprint, lambda p: np.column_stack(change(p[:, 0], p[:, 1])))
     if not math.isfinite(footprint.area) or not footprint.intersects(tile):
-        raise _Unusable(
-            f"says its grid is in EPSG:{item.epsg}, which puts it elsewhere than its footprint: one of the two is wrong"
-        )
+        raise _elsewhere(item)
     could = tile.intersection(_outline(area.bounds, area.crs, item.epsg))
     return min(1.0, footprint.intersection(could).area / could.area) if could.area else 0.0
 
 
-@lru_cache
-def _to_tile(epsg: int) -> Transformer:
-    return Transformer.from_crs(4326, epsg, always_xy=True)
+def _elsewhere(item: Item) -> Unusable:
+    swapped = shapely.transform(item.footprint, lambda p: p[:, ::-1])
+    why = "one of the two is wrong"
+    if item.tile_outline and swapped.intersects(item.tile_outline):
+        why = "its geometry gives latitude before longitude"
+    return Unusable(f"says its grid is in EPSG:{item.epsg}, which puts it elsewhere than its footprint: {why}")
 
 
 @lru_cache
@@ -516,31 +528,31 @@ def _outline(bounds: tuple, crs: str, epsg: int) -> shapely.Polygon:
     return Area("area", {}, tuple(bounds), crs).outline(f"EPSG:{epsg}")
 
 
-def _scenes(items: list[_Item], bands) -> tuple[Scene, ...]:
+def _scenes(items: list[Item], days: list[int], bands) -> tuple[Scene, ...]:
     scenes, broken = [], []
-    for item in items:
+    for item, day in zip(items, days, strict=True):
         try:
-            scenes.append(_scene(item, bands))
-        except (_Unusable, ValueError) as error:
+            scenes.append(_scene(item, day, bands))
+        except (Unusable, ValueError) as error:
             broken.append(f"{item.id} {error}")
     _refuse(broken)
     return tuple(scenes)
 
 
-def _scene(item: _Item, bands) -> Scene:
+def _scene(item: Item, day: int, bands) -> Scene:
     size, transform = item.grid(bands)
     raster_bands = [b for name in bands for b in item.asset(name).get("raster:bands") or ()]
     return Scene(
         id=item.id,
-        day=item.time.toordinal() - EPOCH,
+        day=day,
         datetime=item.time.isoformat().replace("+00:00", "Z"),
-        platform=item.platform,
+        platform=item.platform or str(item.properties.get("platform") or "unknown").lower(),
         tile=item.tile,
         epsg=item.epsg,
         footprint=item.footprint,
         cloud=item.cloud,
         baseline=item.baseline,
-        offset=offset_of(item.properties, raster_bands),
+        offset=offset_of(item.properties | {"s2:processing_baseline": item.baseline}, raster_bands),
         hrefs={name: item.href(name) for name in (*bands, "scl")},
         shape=size,
         transform=transform,
@@ -558,21 +570,68 @@ def _refuse(broken: list[str]) -> None:
         more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
         raise CatalogueError(
             f"{len(broken)} of the scenes cannot be used. Item {'; item '.join(broken[:3])}{more}. "
-            "Ask for other bands in [study] bands, take another collection, or name these items in leave_out."
+            "Name these items in leave_out, take another collection or catalogue, or correct the item list; where a "
+            "band is missing, ask for other bands in [study] bands."
         )
 
 
-def _each_area_has_scenes(items: list[_Item], areas: list[Area], years, scenes: Scenes) -> None:
+def _each_area_has_scenes(
+    items: list[Item], days: list[int], areas: list[Area], study: Study, years, scenes: Scenes
+) -> None:
     for area in areas:
         outline = area.outline()
-        there = {i.time.year for i in items if i.footprint.intersects(outline)}
-        empty = [y for y in years if y not in there]
+        there = [d for i, d in zip(items, days, strict=True) if i.footprint.intersects(outline)]
+        empty = [y for y in years if not any(_in_season(d, study, [y]) for d in there)]
         if empty:
             west, south, east, north = (round(v, 2) for v in outline.bounds)
             raise CatalogueError(
                 f"Area {area.key!r} (longitude {west} to {east}, latitude {south} to {north}) has no scene in {empty}. "
-                f"{scenes} Check its bounds and crs, the years and the collection, or loosen max_cloud and min_valid."
+                f"{' '.join(str(scenes).splitlines())} Check its bounds and crs, the years and the collection, "
+                "or loosen max_cloud and min_valid."
             )
+
+
+# -- what to know about them -----------------------------------------------------------------------------------
+
+GAPS = {  # Earth Search's issues 65 and 70: years of which a collection lacks many scenes, and who has them
+    COLLECTION_1: ({2016, 2017, 2018, 2019, 2022}, "sentinel-2-l2a"),
+    "sentinel-2-l2a": (set(range(2024, 2100)), COLLECTION_1),
+}
+WHOLE = ("dataspace.copernicus.eu", "planetarycomputer.microsoft.com")  # other services, same collection id
+
+
+def _notes(study: Study, years, items: list[Item], scenes: tuple[Scene, ...]) -> tuple[str, ...]:
+    notes = [] if _static(study) or host(study.scenes.url).endswith(WHOLE) else _gaps(study, years, scenes)
+    repaired = [i.id for i in items if i.repaired]
+    if repaired:
+        notes.append(
+            f"{len(repaired)} footprints across 180° or round the Earth were put right (first: {repaired[0]})."
+        )
+    buckets = {host(h) for s in scenes for h in s.hrefs.values() if h.startswith("s3://")}
+    if buckets:
+        notes.append(
+            f"Files lie in the s3 buckets {', '.join(sorted(buckets))}. Reading may need keys (environment variables "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and the owner of a bucket may charge you for it."
+        )
+    return tuple(notes)
+
+
+def _gaps(study: Study, years, scenes: tuple[Scene, ...]) -> list[str]:
+    found = Counter(s.year for s in scenes)
+    notes = []
+    for year in years:
+        collection = study.scenes.collection_of(year)
+        poor, other = GAPS.get(collection, ((), ""))
+        if year in poor:
+            notes.append(
+                f"{collection} is known to lack many scenes of {year} ({found[year]} found). "
+                f'[scenes.collections] {year} = "{other}" in the study file takes them from the other collection.'
+            )
+    return notes
+
+
+def _year(day: int) -> int:
+    return date.fromordinal(day + EPOCH).year
 
 
 # -- the item list on disk -------------------------------------------------------------------------------------
@@ -582,8 +641,10 @@ def _feature(scene: Scene, folder: Path) -> dict:
     """A scene as a STAC item; files are named relative to the list, so that the folder can move."""
     assets = {}
     for name, href in scene.hrefs.items():
-        href = safe_href(href) if _is_url(href) else Path(os.path.relpath(href, folder)).as_posix()
-        assets[name] = {"href": href, "type": "image/tiff; application=geotiff; profile=cloud-optimized"}
+        href = safe_href(href) if is_url(href) else Path(os.path.relpath(href, folder)).as_posix()
+        jp2 = href.lower().endswith(".jp2")
+        kind = "image/jp2" if jp2 else "image/tiff; application=geotiff; profile=cloud-optimized"
+        assets[name] = {"href": href, "type": kind}
         if name in scene.checksums:
             assets[name] |= dict(zip(("file:size", "file:checksum"), scene.checksums[name], strict=True))
         if name != "scl":
@@ -598,6 +659,7 @@ def _feature(scene: Scene, folder: Path) -> dict:
         "eo:cloud_cover": scene.cloud,
         "s2:processing_baseline": scene.baseline,
         "arset:offset": scene.offset,
+        "arset:day": scene.day,
     }
     return {
         "type": "Feature",
@@ -617,7 +679,7 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
     hrefs = {name: asset["href"] for name, asset in feature["assets"].items()}
     return Scene(
         id=feature["id"],
-        day=when.toordinal() - EPOCH,
+        day=int(p.get("arset:day", when.toordinal() - EPOCH)),
         datetime=p["datetime"],
         platform=p["platform"],
         tile=p["grid:code"].removeprefix("MGRS-") if "grid:code" in p else None,
@@ -626,7 +688,7 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
         cloud=p.get("eo:cloud_cover"),
         baseline=p.get("s2:processing_baseline"),
         offset=p["arset:offset"],
-        hrefs={n: h if _is_url(h) else os.path.normpath(folder / h) for n, h in hrefs.items()},
+        hrefs={n: h if is_url(h) else os.path.normpath(folder / h) for n, h in hrefs.items()},
         shape=tuple(p["proj:shape"]) if "proj:shape" in p else None,
         transform=tuple(p["proj:transform"]) if "proj:transform" in p else None,
         checksums=_checksums(feature["assets"]),

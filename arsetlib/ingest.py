@@ -36,7 +36,7 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import checksums, engine, pixels, sentinel2, web
+from arsetlib import checksums, engine, ground, links, pixels, sentinel2, web
 from arsetlib.catalogue import Labels, Scene, Scenes
 from arsetlib.study import Area, Study, StudyError
 
@@ -207,8 +207,13 @@ def _plan(study, scenes, labels, every, per_class):
                 f"The labels of {year} ({labels[year].path}) are on another grid than those of {study.years[0]} "
                 f"({labels[study.years[0]].path}): {other} against {grid}. Bring all years to one grid."
             )
+    try:
+        ground.check(CRS(grid.crs), study.areas, f"{CRS(grid.crs).name}, in which the labels are,")
+    except ground.GridError as error:
+        raise IngestError(f"{error} catalogue.find_labels brings a raster to such a grid.") from None
     _refuse_overlap(study.areas, grid.crs)
-    by_year = {y: [i for i, s in enumerate(scenes) if _year(s.day) == y] for y in study.years}
+    days = {y: study.season.days(y) for y in study.years}
+    by_year = {y: [i for i, s in enumerate(scenes) if days[y][0] <= s.day <= days[y][1]] for y in study.years}
     trees = {y: STRtree([scenes.items[i].footprint for i in by_year[y]]) for y in study.years}
     chunks, thresholds = [], {}
     for area in study.areas:
@@ -221,8 +226,9 @@ def _plan(study, scenes, labels, every, per_class):
             here = trees[year].query(area.outline(), predicate="intersects")
             if not len(here):
                 raise IngestError(
-                    f"No scene of {year} touches area {area.key!r} ({len(by_year[year])} scenes of that year in the "
-                    "list). Look for scenes again with this study, or take the area or the year out of it."
+                    f"No scene of {year} touches area {area.key!r} ({len(by_year[year])} scenes of that "
+                    f"{'season' if study.season.over_new_year else 'year'} in the list). Look for scenes again with "
+                    "this study, or take the area or the year out of it."
                 )
             if per_class:
                 thresholds[f"{area.key}-{year}"] = _class_thresholds(
@@ -414,6 +420,12 @@ class Reader:
         """Values of one asset at the points, 0 outside the file; network failures are tried again."""
         href = web.sign(scene.hrefs[asset])
         remote = _remote(href)
+        try:
+            options = GDAL | web.s3_options(href)
+        except web.CatalogueError as error:
+            raise IngestError(f"Could not read {asset} of scene {scene.id}: {error}") from None
+        if remote:  # GDAL remembers a failed answer; a further try must ask the server again
+            options["CPL_VSIL_CURL_NON_CACHED"] = _vsi(href)
         if asset in scene.checksums and not remote and "://" not in href and not href.startswith("/vsi"):
             try:
                 checksums.check(href, *scene.checksums[asset])
@@ -421,8 +433,7 @@ class Reader:
                 raise IngestError(self._explain(scene, asset, href, error)) from None
         for wait in (*WAITS, None) if remote else (None,):
             try:
-                # GDAL remembers a failed answer; a further try must ask the server again.
-                with rasterio.Env(**GDAL, **({"CPL_VSIL_CURL_NON_CACHED": f"/vsicurl/{href}"} if remote else {})):
+                with rasterio.Env(**options):
                     return self._values(scene, asset, href, points)
             except rasterio.errors.RasterioError as error:
                 if wait is None or _answered(error) in FINAL:
@@ -456,7 +467,12 @@ class Reader:
     def _explain(self, scene, asset, href, error) -> str:
         reason = web.redact(error)
         hint = "The disk or the server must mend this file"
-        if _answered(error) in ("401", "403"):
+        if href.startswith("s3://") and _answered(error) in ("401", "403"):
+            hint = (
+                "The bucket wants keys: set the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
+                "(where the requester pays, as in sentinel-s2-l2a, you pay), or take a catalogue with http links"
+            )
+        elif _answered(error) in ("401", "403"):
             hint = "The link may have expired: find the scenes again, which renews it"
         elif _answered(error) in ("404", "410") or "No such file" in reason:
             hint = "The file is gone: find the scenes again, or take this one out of the item list"
@@ -468,12 +484,21 @@ class Reader:
 
 def _answered(error: Exception) -> str | None:
     """The status with which a server refused, if it did; never digits of the address."""
-    found = re.search(r"HTTP response code: (\d{3})", f"{error} {error.__cause__}")
+    said = f"{error} {error.__cause__}"
+    found = re.search(r"HTTP response code: (\d{3})", said)
+    if not found and re.search(r"Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|AWS_SECRET_ACCESS_KEY", said):
+        return "403"  # as s3 says it
     return found[1] if found else None
 
 
 def _remote(href: str) -> bool:
-    return href.startswith(("http://", "https://"))
+    return links.remote(href)
+
+
+def _vsi(href: str) -> str:
+    """The name under which GDAL keeps what it has read of a link."""
+    scheme, _, rest = href.partition("://")
+    return f"/vsicurl/{href}" if scheme in ("http", "https") else f"/vsi{scheme}/{rest}" if rest else href
 
 
 def observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: Reader, counts: dict):
@@ -605,7 +630,7 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
         resolution=grid.side,
         study=study.key,
         simulated=study.simulated,
-        extra={"chunk": chunk.name, "counts": counts, "block_m": study.block_m},
+        extra={"chunk": chunk.name, "counts": counts, "block_m": study.block_m} | _span(study),
     )
     pixels.write([batch], path, meta)
     return batch.num_rows, counts
@@ -709,5 +734,7 @@ def _outcome_of(path: Path):
     return pq.read_metadata(path).num_rows, meta.extra["counts"]
 
 
-def _year(day: int) -> int:
-    return int(np.datetime64(day, "D").astype("datetime64[Y]").astype(int)) + 1970
+def _span(study: Study) -> dict:
+    """What a table must say of its rows' images where they are not those of a calendar year."""
+    season = study.season
+    return {"days": [season.first_day, season.end_day]} if season.over_new_year else {}

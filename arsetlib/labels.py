@@ -1,7 +1,8 @@
 """Label rasters: a GeoTIFF of your own, the Cropland Data Layer from three sources, or fields from a vector file.
 
-Whatever the source, what comes out is one GeoTIFF of whole-number codes on one metric grid, checked to cover every
-area of the study. Of national files only the windows of the areas are kept.
+Whatever the source, what comes out is one GeoTIFF of whole-number codes on one grid of metres, checked to cover every
+area of the study. Of national files only the windows of the areas are kept. A file made here says in its tag
+``ARSET_LABELS`` what it was made from.
 
 Sources: USDA NASS Cropland Data Layer (https://www.nass.usda.gov/Research_and_Science/Cropland/), Planetary
 Computer ``usda-cdl``, CropScape (https://nassgeodata.gmu.edu/CropScape/). Lab: part1_build_dataset.
@@ -10,7 +11,11 @@ Computer ``usda-cdl``, CropScape (https://nassgeodata.gmu.edu/CropScape/). Lab: 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import glob
 import hashlib
+import json
+import math
 import os
 import re
 import shutil
@@ -18,9 +23,8 @@ import stat
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import urljoin, urlsplit
 
@@ -28,14 +32,15 @@ import numpy as np
 import rasterio
 import shapely
 from filelock import FileLock, Timeout
-from pyproj import CRS, Transformer
-from rasterio.features import rasterize
+from pyproj import CRS
+from rasterio.enums import Resampling
 from rasterio.transform import from_origin
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from shapely.geometry import box, mapping
 
-from arsetlib import checksums, web
-from arsetlib.study import Area, Study
+from arsetlib import checksums, ground, vectors, web
+from arsetlib.study import CDL_10_M, Area, Study
 from arsetlib.web import CatalogueError, public, redact
 
 __all__ = ["Labels", "find_labels", "majority"]
@@ -45,6 +50,7 @@ PLANETARY_COMPUTER = "https://planetarycomputer.microsoft.com/api/stac/v1"
 CROPSCAPE = "https://nassgeodata.gmu.edu/axis2/services/CDLService"
 
 # Of NASS's <year>_30m_cdls.zip, as torchgeo records them. A sum in <zip>.md5 beside the file comes before these.
+# None is known of 10 m files, of 2025, and of the second release of 2020 (see FIRST_2020).
 NASS_MD5 = {
     2008: "0610f2f17ab60a9fbb3baeb7543993a4",
     2009: "663c8a5fdd92ebfc0d6bee008586d19a",
@@ -58,12 +64,14 @@ NASS_MD5 = {
     2017: "d173f942a70f94622f9b8290e7548684",
     2018: "4ad0d7802a9bb751685eb239b0fa8609",
     2019: "a5168a2fc93acbeaa93e24eee3d8c696",
-    2020: "483ee48c503aa81b684225179b402d42",
     2021: "27606eab08fe975aa138baad3e5dfcd8",
     2022: "754cf50670cdfee511937554785de3e6",
     2023: "8c7685d6278d50c554f934b16a6076b7",
     2024: "841cd0cb8d4a9129cb1e4cfa0e40c286",
 }
+# NASS released 2020 again on 1 February 2022: the first release lay one pixel (30 m) too far west and north in 17
+# western states. This sum was recorded when 2020 was the newest year, so it is of the first release.
+FIRST_2020 = "483ee48c503aa81b684225179b402d42"
 CDL_CORNER = (-2_356_095.0, 3_172_605.0)  # m, EPSG:5070: upper left of the national 30 m grid
 CDL_SIDE = 30.0
 ALBERS = CRS.from_epsg(5070)
@@ -71,6 +79,8 @@ DTYPES = ("uint8", "uint16")
 MAX_CODE = 32_767  # the pixel table's label_code is int16
 FRESH = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}  # GDAL remembers failed answers; a rerun must ask again
 CDL_KINDS = ("cdl", "planetary-computer", "cropscape")
+TAG = "ARSET_LABELS"
+SHAPEFILE = (".dbf", ".prj", ".shx", ".cpg")
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,8 @@ class Labels:
         confidence: One-band uint8 GeoTIFF, 0-100, on the same grid; None where there is none.
         identity: Hex digest of both files, so that a table knows which labels it was made from.
         simulated: Whether the labels are.
+        about: What a made file was made from: ``text`` for people, and the same as JSON values, such as the fields
+            read, drawn and lost. Empty for a raster that is used where it lies.
     """
 
     year: int
@@ -90,20 +102,23 @@ class Labels:
     confidence: Path | None
     identity: str
     simulated: bool
+    about: dict = field(default_factory=dict, compare=False)
 
 
 def find_labels(study: Study, year: int, cache: str | Path = "data/labels", progress: bool = True) -> Labels:
     """The label raster of a study for one year, fetched or made where needed.
 
     ``raster`` and ``simulated`` files on disk are used where they lie, unless their no data is another number than
-    0. Everything else ends as a GeoTIFF in ``cache`` that holds the areas' windows and 0 elsewhere; a second call
-    uses it.
+    0 or their CRS is not in metres on the ground (degrees, feet, Web Mercator far from the equator): those are brought
+    to the UTM zone of the areas by nearest neighbour. Fields are drawn there, too, if the study names no CRS.
+    Everything made ends as a GeoTIFF in ``cache`` that holds the areas' windows and 0 elsewhere; a second call uses
+    it. What was made, from what, is printed each time.
 
     Args:
         study: Says which labels, and which areas they must cover.
         year: Of the labels.
         cache: Folder for what is fetched.
-        progress: Show bars.
+        progress: Show bars, and say what the labels were made from.
 
     Raises:
         CatalogueError: Not there, not a label raster, does not cover an area, no confidence where the study asks
@@ -111,26 +126,34 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
 
     Lab: part1_build_dataset.
     """
-    source, cache = study.labels, Path(cache)
-    place = study.resolve(source.path.replace("{year}", str(year))) if source.path else ""
-    if source.kind in ("raster", "simulated") and "://" not in place and not _other_nodata(Path(place)):
-        path = Path(place)
-        sure = Path(study.resolve(source.confidence.replace("{year}", str(year)))) if source.confidence else None
-    else:
-        stem = f"{source.kind}_{year}_{_key(study, place)}"
-        path, sure = cache / f"{stem}.tif", cache / f"{stem}_confidence.tif"
-        if not path.exists():
-            _make(study, year, place, path, sure, progress)
-            for made in filter(Path.exists, (path, sure)):
-                web.save(checksums.of(made), checksums.listed([made]).encode())
-        sure = sure if sure.exists() else None
-    for one in filter(None, (path, sure)):
-        try:
-            checksums.check_beside(one)
-        except checksums.ChecksumError as error:
-            raise CatalogueError(f"The labels of {year} cannot be used: {error}.") from None
-    with _readable(path):
-        _check(path, study.areas, year)
+    source, cache = study.labels.of(year), Path(cache)
+    if what := study.labels.not_yearly(study.years):
+        raise CatalogueError(
+            f"[labels] {what} = {getattr(study.labels, what)!r} names one file for the years {list(study.years)}. "
+            "Write {year} where the year stands, or same_every_year = true."
+        )
+    place = study.resolve(source.path) if source.path else ""
+    try:
+        if source.kind in ("raster", "simulated") and "://" not in place and not _must_be_made(Path(place), study):
+            path = Path(place)
+            sure = Path(study.resolve(source.confidence)) if source.confidence else None
+        else:
+            stem = f"{source.kind}_{year}_{_key(study, place)}"
+            path, sure = cache / f"{stem}.tif", cache / f"{stem}_confidence.tif"
+            if not path.exists():
+                _make(study, year, place, path, sure, progress)
+                for made in filter(Path.exists, (path, sure)):
+                    web.save(checksums.of(made), checksums.listed([made]).encode())
+            sure = sure if sure.exists() else None
+        for one in filter(None, (path, sure)):
+            try:
+                checksums.check_beside(one)
+            except checksums.ChecksumError as error:
+                raise CatalogueError(f"The labels of {year} cannot be used: {error}.") from None
+        with _readable(path):
+            _check(path, study, year)
+    except ground.GridError as error:
+        raise CatalogueError(str(error)) from None
     if sure:
         with _readable(sure):
             _check_same_grid(sure, path)
@@ -140,7 +163,15 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
             f"({path}) have none. Give [labels] confidence a file on their grid, or set min_confidence = 0."
         )
     digest = hashlib.sha256("".join(_digest(p) for p in (path, sure) if p).encode()).hexdigest()[:16]
-    return Labels(year, path, sure, digest, study.simulated or source.kind == "simulated")
+    about = _about(path)
+    if progress and about:
+        print(f"Labels of {year}: {about['text']}.")
+    return Labels(year, path, sure, digest, study.simulated or source.kind == "simulated", about)
+
+
+def _about(path: Path) -> dict:
+    with rasterio.open(path) as src:
+        return json.loads(src.tags().get(TAG, "{}"))
 
 
 @contextlib.contextmanager
@@ -156,13 +187,39 @@ def _readable(path: Path):
         ) from None
 
 
-def _other_nodata(path: Path) -> bool:
-    """Whether a label raster marks no data by another number than 0; what is no raster is refused later."""
+def _must_be_made(path: Path, study: Study) -> bool:
+    """Whether a label raster cannot be used where it lies; what is no raster is refused later."""
     try:
         with _readable(path), rasterio.open(path) as src:
-            return src.nodata not in (None, 0)
+            return src.nodata not in (None, 0) or (
+                src.crs is not None and bool(ground.fault(CRS(src.crs), study.areas)) and src.count == 1
+            )
     except CatalogueError:
         return False
+
+
+def raster_grid(study: Study, src) -> tuple[CRS, float, str]:
+    """CRS and side of pixels (m) of the label grid of a raster, and why it is another than its own; else empty.
+
+    Raises:
+        GridError: Its metres are not metres on the ground, nor are those of [labels] crs.
+    """
+    own = CRS(src.crs)
+    reason = ground.fault(own, study.areas)
+    if not reason:
+        return own, src.transform.a, ""
+    crs, why = ground.grid_crs(study.labels.crs, study.areas)
+    side = study.labels.resolution
+    if side is None:
+        bounds = shapely.total_bounds([a.outline(own.to_wkt()) for a in study.areas])
+        if not np.isfinite(bounds).all():
+            raise ground.GridError(f"The labels' CRS, {own.name}, does not reach the areas of the study.")
+        centre = box(*bounds).centroid
+        side = ground.pixel_side(own, centre.x, centre.y, src.transform.a, -src.transform.e)
+        side = max(1.0, round(side)) if side > 0.75 else side
+    named = f"EPSG:{own.to_epsg()}" if own.to_epsg() else own.name
+    target = f"pixels of {side:g} m in {crs.to_string() if crs.to_epsg() else crs.name} ({why})"
+    return crs, float(side), f"is in {named}, and {reason}; brought to {target} by nearest neighbour"
 
 
 def _make(study: Study, year: int, place: str, path: Path, sure: Path, progress: bool) -> None:
@@ -174,7 +231,7 @@ def _make(study: Study, year: int, place: str, path: Path, sure: Path, progress:
                 case "raster" | "simulated":
                     _from_url(study, year, place, path, sure)
                 case "vector":
-                    _from_fields(study, place, path)
+                    _from_fields(study, year, place, path)
                 case "cdl":
                     _from_nass(study, year, path, sure, progress)
                 case "planetary-computer":
@@ -192,9 +249,24 @@ def _make(study: Study, year: int, place: str, path: Path, sure: Path, progress:
 
 def _key(study: Study, place: str) -> str:
     """Changes with all that changes the cut: areas, source, and the file of fields."""
-    parts = [[a.bounds, a.crs] for a in study.areas], sorted(asdict(study.labels).items()), study.min_confidence > 0
-    text = repr(parts) + (_digest(Path(place)) if place and "://" not in place and Path(place).is_file() else "")
+    parts = [[a.bounds, a.crs] for a in study.areas], sorted(study.labels.facts().items()), study.min_confidence > 0
+    text = repr(parts) + "".join(_digest(p) for p in _files_of(place))
+    if study.labels.kind == "vector":
+        text += "rules 2"  # how fields are drawn, since 2026
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _files_of(place: str) -> list[Path]:
+    """The files that make up a data set on disk: a shapefile has its codes in a .dbf, a geodatabase is a folder."""
+    path = Path(place)
+    if not place or "://" in place or not path.exists():
+        return []
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file() and p.suffix != ".lock")
+    beside = [path.with_name(f"{path.name}-wal")]  # what QGIS has not yet written into a GeoPackage
+    if path.suffix.lower() == ".shp":
+        beside = [p for p in path.parent.glob(f"{glob.escape(path.stem)}.*") if p.suffix.lower() in SHAPEFILE]
+    return [path, *(p for p in sorted(beside) if p.is_file())]
 
 
 def _digest(path: Path) -> str:
@@ -205,7 +277,7 @@ def _digest(path: Path) -> str:
 # -- checks ----------------------------------------------------------------------------------------------------
 
 
-def _check(path: Path, areas: Iterable[Area], year: int) -> None:
+def _check(path: Path, study: Study, year: int) -> None:
     """Refuse what is no label raster, and one that leaves part of an area out."""
     if not path.exists():
         raise CatalogueError(
@@ -217,9 +289,12 @@ def _check(path: Path, areas: Iterable[Area], year: int) -> None:
         raise CatalogueError(f"{path} cannot be read as a raster: {error}. Fetch or make it anew.") from None
     with src:
         _check_raster(src, str(path))
+        _check_grid(src, str(path))
+        _check_stated(src, study, str(path))
         crs, side = CRS(src.crs), src.transform.a
-        for area in areas:
+        for area in study.areas:
             _check_cover(area, crs, side, [src.bounds], str(path))
+            ground.check(crs, [area], f"{path} is in {crs.to_string() if crs.to_epsg() else crs.name}, which")
             window = _window(area, crs, src.transform.c, src.transform.f, side)
             inside = window.intersection(Window(0, 0, src.width, src.height))
             codes = src.read(1, window=inside)
@@ -243,12 +318,16 @@ def _check_raster(src, name: str) -> None:
             f"received {src.count} of {src.dtypes[0]}. If the numbers are codes, convert it: "
             "gdal_translate -b 1 -ot UInt16 in.tif out.tif. A picture of a map (3 bands) holds colours, not codes."
         )
-    if src.crs is None or not src.crs.is_projected:
+    if src.crs is None or not (src.crs.is_projected or src.crs.is_geographic):
         raise CatalogueError(
-            f"{name} is in {src.crs or 'no CRS'}; labels need a grid in metres. Bring it to one, e.g.: "
-            "gdalwarp -t_srs EPSG:32633 -tr 10 10 -tap -r near in.tif out.tif"
+            f"{name} has no CRS that says where on Earth it lies. Give it the one that it is in, e.g.: "
+            "gdal_edit.py -a_srs EPSG:32633 in.tif"
         )
-    t = src.transform
+
+
+def _check_grid(src, name: str) -> None:
+    """Refuse a raster that is not north-up with square pixels."""
+    name, t = public(name), src.transform
     if t.b or t.d or t.a <= 0 or abs(t.a + t.e) > 1e-6 * t.a:
         raise CatalogueError(
             f"{name} is not north-up with square pixels (transform {tuple(t)[:6]}). "
@@ -256,16 +335,44 @@ def _check_raster(src, name: str) -> None:
         )
 
 
+def _check_stated(src, study: Study, name: str) -> None:
+    """Refuse a raster that is not on the grid which the study file states."""
+    source, own = study.labels, CRS(src.crs)
+    if source.kind not in ("raster", "simulated"):
+        return
+    asked = CRS(source.crs) if source.crs else own
+    if not asked.is_geographic and None not in (asked.to_epsg(), own.to_epsg()) and asked.to_epsg() != own.to_epsg():
+        raise CatalogueError(
+            f"{name} is in EPSG:{own.to_epsg()} and [labels] crs says {source.crs!r}. Take crs out of [labels] to use "
+            f"the raster's own grid, or warp the file: gdalwarp -t_srs {source.crs} -r near in.tif out.tif"
+        )
+    if source.resolution and abs(src.transform.a / source.resolution - 1) > 1e-6:
+        raise CatalogueError(
+            f"{name} has pixels of {src.transform.a:g} m and [labels] resolution says {source.resolution:g}. Take "
+            "resolution out of [labels] to use the raster's own, or warp the file: "
+            f"gdalwarp -tr {source.resolution:g} {source.resolution:g} -tap -r mode in.tif out.tif"
+        )
+
+
 def _check_cover(area: Area, crs: CRS, side: float, bounds: list, name: str) -> None:
     """Every pixel centre of the area must have a label: half a pixel may stick out."""
-    outline = area.outline(crs.to_string())
+    outline = area.outline(crs.to_wkt())
+    if not np.isfinite(outline.bounds).all():
+        raise CatalogueError(
+            f"{public(name)} does not cover area {area.key!r}: 100% of the area has no label; the file's CRS, "
+            f"{crs.name}, does not reach it. Get labels for all of it, or move the area's bounds in the study file."
+        )
     there = shapely.union_all([box(*b) for b in bounds])
     if there.buffer(side * 0.501, join_style="mitre").covers(outline):
         return
     missing = outline.difference(there)
     (w, s, e, n), (rw, rs, re_, rn) = outline.bounds, there.bounds
     beyond = {"west": rw - w, "south": rs - s, "east": e - re_, "north": n - rn}
-    sides = ", ".join(f"{d / 1000:.1f} km to the {k}" for k, d in beyond.items() if d > side / 2)
+    unit, size = ("°", 1) if crs.is_geographic else (" km", 1000 / crs.axis_info[0].unit_conversion_factor)
+    sides = ", ".join(f"{d / size:.1f}{unit} to the {k}" for k, d in beyond.items() if d > side / 2)
+    turned = dataclasses.replace(area, bounds=tuple(area.bounds[i] for i in (1, 0, 3, 2))).outline(crs.to_wkt())
+    if np.isfinite(turned.bounds).all() and there.intersects(turned):
+        sides += "; with x and y of its bounds swapped it would lie on the labels"
     raise CatalogueError(
         f"{public(name)} does not cover area {area.key!r}: {missing.area / outline.area:.0%} of the area has no label"
         f"{f'; it sticks out by {sides}' if sides else ''}. "
@@ -337,17 +444,21 @@ def _take(src, left: float, top: float, rows: int, cols: int) -> np.ndarray:
     return out
 
 
-def _cut(study: Study, sources: list, path: Path, name: str) -> None:
-    """Write the areas' windows of rasters that share a grid, finer ones brought to the CDL's 30 m by majority."""
+def _cut(study: Study, sources: list, path: Path, name: str, about: dict) -> None:
+    """Write the areas' windows of rasters that share a grid, a CDL finer than asked for by majority of its pixels."""
     for src in sources:
         _check_raster(src, name)
+        _check_grid(src, name)
     first = sources[0]
     t, albers = first.transform, _is_albers(CRS(first.crs))
     crs = ALBERS if albers else CRS(first.crs)
-    factor = round(CDL_SIDE / t.a) if albers and t.a < CDL_SIDE and study.labels.kind in CDL_KINDS else 1
-    if factor > 1 and abs(factor * t.a - CDL_SIDE) > 1e-6:
-        raise CatalogueError(f"{public(name)} has pixels of {t.a:g} m, which do not fit into the {CDL_SIDE:g} m grid.")
-    side, corner = (CDL_SIDE, CDL_CORNER) if factor > 1 else (t.a, (t.c, t.f))
+    wanted = study.labels.side if study.labels.kind in CDL_KINDS else t.a
+    factor = max(1, round(wanted / t.a)) if albers else 1
+    if wanted != t.a and abs(factor * t.a - wanted) > 1e-6:
+        raise CatalogueError(f"{public(name)} has pixels of {t.a:g} m, which do not fit into the {wanted:g} m grid.")
+    side, corner = (wanted, CDL_CORNER) if factor > 1 else (t.a, (t.c, t.f))
+    if factor > 1:
+        about = about | {"text": f"{about['text']}, its pixels of {t.a:g} m brought to {wanted:g} m by majority"}
     for area in study.areas:
         _check_cover(area, crs, side, [src.bounds for src in sources], name)
 
@@ -361,7 +472,7 @@ def _cut(study: Study, sources: list, path: Path, name: str) -> None:
         colours = first.colormap(1)
     except ValueError:
         colours = None
-    _write(study.areas, path, crs, side, corner, first.dtypes[0], pixels, colours)
+    _write(study.areas, path, crs, side, corner, first.dtypes[0], pixels, lambda: about, colours)
 
 
 def _is_albers(crs: CRS) -> bool:
@@ -372,8 +483,11 @@ def _is_albers(crs: CRS) -> bool:
     return sorted(p.value for p in operation.params) == [-96.0, 0.0, 0.0, 23.0, 29.5, 45.5]
 
 
-def _write(areas, path: Path, crs: CRS, side: float, corner, dtype: str, pixels, colours=None) -> None:
-    """Write the areas' windows into one GeoTIFF that spans them all, and read it back before it gets its name."""
+def _write(areas, path: Path, crs: CRS, side: float, corner, dtype: str, pixels, about, colours=None) -> None:
+    """Write the areas' windows into one GeoTIFF that spans them all, and read it back before it gets its name.
+
+    ``about`` is asked when all pixels are drawn, and goes into the file's tag.
+    """
     windows = [_window(a, crs, *corner, side) for a in areas]
     col, row = (int(min(getattr(w, k) for w in windows)) for k in ("col_off", "row_off"))
     width = int(max(w.col_off + w.width for w in windows)) - col
@@ -395,8 +509,12 @@ def _write(areas, path: Path, crs: CRS, side: float, corner, dtype: str, pixels,
                 sums[place] = zlib.crc32(np.ascontiguousarray(block))
             if colours:
                 out.write_colormap(1, colours)
+            out.update_tags(**{TAG: json.dumps(about(), ensure_ascii=True)})
         with rasterio.open(part) as back:
             whole = all(zlib.crc32(back.read(1, window=place)) == crc for place, crc in sums.items())
+    except CatalogueError:
+        part.unlink(missing_ok=True)
+        raise
     except (rasterio.errors.RasterioIOError, rasterio._err.CPLE_BaseError, OSError) as error:
         free = shutil.disk_usage(path.parent).free
         part.unlink(missing_ok=True)
@@ -413,77 +531,63 @@ def _write(areas, path: Path, crs: CRS, side: float, corner, dtype: str, pixels,
 
 
 def _from_url(study: Study, year: int, place: str, path: Path, sure: Path) -> None:
-    source = study.labels
-    if source.confidence:
-        other = study.resolve(source.confidence.replace("{year}", str(year)))
-        with rasterio.open(web.sign(other)) as src:
-            _cut(study, [src], sure, other)
-    with rasterio.open(web.sign(place)) as src:
-        _cut(study, [src], path, place)
+    source = study.labels.of(year)
+    targets = [(study.resolve(source.confidence), sure)] if source.confidence else []
+    for file, target in (*targets, (place, path)):
+        with ExitStack() as stack:
+            src, text = _on_ground(study, stack.enter_context(rasterio.open(web.sign(file))), file, stack)
+            _cut(study, [src], target, file, {"file": public(file), "text": text})
 
 
-def _from_fields(study: Study, place: str, path: Path) -> None:
+def _on_ground(study: Study, src, name: str, stack: ExitStack):
+    """A raster, or a view of it on a grid of metres, and what was done to it in words."""
+    _check_raster(src, name)
+    for area in study.areas:
+        _check_cover(area, CRS(src.crs), src.transform.a, [src.bounds], name)
+    crs, side, why = raster_grid(study, src)
+    name = public(name) if "://" in name else Path(name).name
+    if not why:
+        return src, f"{name}, cut to the areas"
+    west, south, east, north = shapely.total_bounds([a.outline(crs.to_wkt()) for a in study.areas])
+    left, top = (math.floor(west / side) - 1) * side, (math.ceil(north / side) + 1) * side
+    cols, rows = math.ceil((east - left) / side) + 1, math.ceil((top - south) / side) + 1
+    view = WarpedVRT(
+        src, crs=crs.to_wkt(), transform=from_origin(left, top, side, side), width=cols, height=rows,
+        resampling=Resampling.nearest, tolerance=0.001,
+    )  # fmt: skip
+    return stack.enter_context(view), f"{name} {why}"
+
+
+def _from_fields(study: Study, year: int, place: str, path: Path) -> None:
     """Draw fields (or points) on a grid: a pixel takes the code of the field in which its centre lies.
 
-    Where fields overlap the later one in the file wins; pixels of no field are 0, no data.
+    Pixels of no field, and of fields of different codes, are 0, no data.
     """
-    shapes, codes = _fields(study, place)
-    source = study.labels
-    dtype = "uint8" if codes.max() < 256 else "uint16"
-    tree = shapely.STRtree(shapes)
+    source = study.labels.of(year)
+    crs, why = ground.grid_crs(source.crs, study.areas)
+    fields = vectors.read_fields(place, source.layer, source.code_column, crs, study.areas)
+    drawing = vectors.Drawing(fields, source.side)
 
-    def pixels(left, top, rows, cols) -> np.ndarray:
-        side = source.resolution
-        here = np.sort(tree.query(box(left, top - rows * side, left + cols * side, top)))
-        if not here.size:
-            return np.zeros((rows, cols), dtype)
-        pairs = zip(shapes[here], codes[here].tolist(), strict=True)
-        grid = from_origin(left, top, side, side)
-        return rasterize(pairs, (rows, cols), fill=0, transform=grid, all_touched=False, dtype=dtype)
+    def about() -> dict:
+        counted = drawing.close()
+        grid = f"pixels of {source.side:g} m in {crs.to_string() if crs.to_epsg() else crs.name} ({why})"
+        return counted | {"text": f"{vectors.told(counted)}; {grid}"}
 
-    _write(study.areas, path, CRS(source.crs), source.resolution, (0.0, 0.0), dtype, pixels)
-
-
-def _fields(study: Study, place: str) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) shapes in the label CRS and their (N,) codes."""
-    try:
-        from pyogrio import read_info
-        from pyogrio.errors import DataSourceError
-        from pyogrio.raw import read
-    except ImportError:
-        raise CatalogueError("Fields need pyogrio. Install it: pip install 'arsetlib[vector]'.") from None
-    column = study.labels.code_column
-    try:
-        known = list(read_info(place)["fields"])
-        if column not in known:
-            raise CatalogueError(
-                f"{place} has no column {column!r}; it has {', '.join(known)}. Set [labels] code_column."
-            )
-        meta, _, geometry, (codes,) = read(place, columns=[column])
-    except DataSourceError as error:
-        raise CatalogueError(f"{place} cannot be read as a vector file: {error}. Check [labels] path.") from None
-    if not len(codes) or meta["crs"] is None:
-        raise CatalogueError(f"{place} has {'no CRS' if len(codes) else 'no fields'}. Export it again with both.")
-    number = np.asarray(codes, float) if np.asarray(codes).dtype.kind in "iuf" else np.full(len(codes), np.nan)
-    bad = ~(np.isfinite(number) & (number == np.round(number)) & (number > 0) & (number <= MAX_CODE))
-    if bad.any():
-        raise CatalogueError(
-            f"{place}: column {column!r} must hold whole numbers from 1 to {MAX_CODE} (0 is no label); "
-            f"row {int(bad.argmax())} has {str(codes[bad.argmax()])!r}."
-        )
-    change = Transformer.from_crs(meta["crs"], study.labels.crs, always_xy=True)
-    shapes = shapely.from_wkb(geometry)
-    shapes = shapely.transform(shapes, lambda p: np.column_stack(change.transform(p[:, 0], p[:, 1])))
-    there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
-    return shapes[there], number[there].astype(np.int64)
+    _write(study.areas, path, crs, source.side, (0.0, 0.0), drawing.dtype, drawing.window, about)
 
 
 def _from_nass(study: Study, year: int, path: Path, sure: Path, progress: bool) -> None:
-    """NASS's national file: some 2 GB a year, of which the areas' windows stay."""
+    """NASS's national file, of which the areas' windows stay: some 2 GB a year at 30 m, some 10 GB at 10 m."""
+    side = f"{study.labels.side:g}m"
+    if study.labels.side < CDL_SIDE and year < CDL_10_M:
+        raise CatalogueError(
+            f"The Cropland Data Layer of {year} has pixels of 30 m; 10 m begins with {CDL_10_M}. "
+            "Set [labels] resolution = 30."
+        )
     if study.min_confidence > 0:
-        names = [f"{year}_30m_{word}.zip" for word in ("confidence_layer", "Confidence_Layer")]
+        names = [f"{year}_{side}_{word}.zip" for word in ("confidence_layer", "Confidence_Layer")]
         _cut_zip(study, names, None, sure, progress)
-    names = [f"{year}_30m_cdls.zip", *([f"{year}_10m_cdls.zip"] if year >= 2024 else [])]
+    names = [f"{year}_{side}_cdls.zip", *([f"{year}_10m_cdls.zip"] if year >= CDL_10_M and side != "10m" else [])]
     _cut_zip(study, names, year, path, progress)
 
 
@@ -494,16 +598,34 @@ def _cut_zip(study: Study, names: list[str], year: int | None, path: Path, progr
     """
     with FileLock(path.parent / f"{names[0]}.lock", timeout=0):
         file, fetched = _zip(path.parent, names, year, progress)
+        known = _expected(file, year)
+        md5 = web.md5_of(file)
         raw = path.parent / f"{file.stem}.tif.part"
         try:
             _extract(file, raw)
             with rasterio.open(raw) as src:
-                _cut(study, [src], path, file.name)
+                _cut(study, [src], path, file.name, _edition(file, year, md5, known))
         finally:
             raw.unlink(missing_ok=True)
-        web.save(file.with_name(f"{file.name}.md5"), f"{web.md5_of(file)}\n".encode())
+        web.save(file.with_name(f"{file.name}.md5"), f"{md5}\n".encode())
         if fetched:
             file.unlink()
+
+
+def _edition(file: Path, year: int | None, md5: str, known: str | None) -> dict:
+    """Which file of NASS's it is, as JSON values and in words."""
+    size = file.stat().st_size
+    if year == 2020 and md5 == FIRST_2020:
+        release = (
+            "its checksum is that of the first release of 2020, which lies one pixel (30 m) too far west and north in "
+            f"17 western states; for those, delete it and fetch the release of February 2022 from {NASS}"
+        )
+    elif known == md5:
+        release = "its checksum is the known one"
+    else:
+        release = "no checksum of this file is known, so only its size and content were checked"
+    text = f"NASS's {file.name}, {size / 1e6:,.1f} MB, md5 {md5}: {release}"
+    return {"file": file.name, "bytes": size, "md5": md5, "release": release, "text": text}
 
 
 def _zip(folder: Path, names: list[str], year: int | None, progress: bool) -> tuple[Path, bool]:
@@ -578,7 +700,8 @@ def _from_planetary_computer(study: Study, year: int, path: Path, sure: Path) ->
         if hrefs:
             with ExitStack() as stack:
                 sources = [stack.enter_context(rasterio.open(web.sign(h))) for h in hrefs]
-                _cut(study, sources, target, f"Planetary Computer's usda-cdl of {year}")
+                name = f"Planetary Computer's usda-cdl of {year}"
+                _cut(study, sources, target, name, {"file": name, "text": name})
 
 
 def _is_of(item: dict, year: int) -> bool:
@@ -598,7 +721,8 @@ def _from_cropscape(study: Study, year: int, path: Path, progress: bool) -> None
             for src in sources:
                 if src.crs is None or not _is_albers(CRS(src.crs)):
                     raise CatalogueError(f"CropScape's file is in {src.crs}, expected EPSG:5070. {_RATHER}")
-            _cut(study, sources, path, f"CropScape's answer for {year}")
+            name = f"CropScape's answer for {year}"
+            _cut(study, sources, path, name, {"file": name, "text": name})
     except rasterio.errors.RasterioIOError:
         raise CatalogueError(f"What CropScape sent for {year} is no GeoTIFF. {_RATHER}") from None
     finally:

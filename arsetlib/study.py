@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
-from shapely import Polygon, segmentize
+from shapely import Geometry, MultiPolygon, Polygon, box, get_parts, make_valid, segmentize, transform, union_all
 
 from arsetlib import textfiles
 
@@ -40,6 +40,9 @@ INDEX_BANDS = {
 }  # fmt: skip  # formulas and papers stand in samples.INDICES
 WAVES = ("day_of_year_sin", "day_of_year_cos")
 MAX_CODE = 32_767  # the pixel table keeps codes as int16
+CDL_10_M = 2024  # first year whose Cropland Data Layer is made at 10 m
+MARGIN = 8  # degrees that an area may lie outside the area of use of its CRS
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class StudyError(ValueError):
@@ -64,20 +67,59 @@ class Area:
     crs: str
     every: int = 1
 
-    def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon:
+    def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon | MultiPolygon:
         """The box's whole outline in another CRS, as a polygon in x, y (longitude, latitude) order.
+
+        In longitude and latitude, an area across 180° is two polygons, one on either side.
 
         A straight edge in one projection is a curve in another, so reprojecting two corners only, as is often
         done, cuts off or adds land. Here points are first set along each edge, ``spacing`` units of the area's
         own CRS apart (metres for a projected one, at most 400 points an edge).
         """
         west, south, east, north = self.bounds
-        box = Polygon([(west, south), (east, south), (east, north), (west, north)])
+        whole = Polygon([(west, south), (east, south), (east, north), (west, north)])
         longest = max(east - west, north - south)
         step = min(max(spacing, longest / 400), longest) if CRS(self.crs).is_projected else longest / 100
-        dense = np.asarray(segmentize(box, step).exterior.coords)
+        dense = np.asarray(segmentize(whole, step).exterior.coords)
         x, y = Transformer.from_crs(self.crs, crs, always_xy=True).transform(dense[:, 0], dense[:, 1])
-        return Polygon(np.column_stack([x, y]))
+        outline = Polygon(np.column_stack([x, y]))
+        return across_180(outline) if CRS(crs).is_geographic and np.isfinite(x).all() else outline
+
+
+def across_180(ground: Geometry) -> Polygon | MultiPolygon:
+    """A polygon in longitude and latitude with its parts beyond ±180° on the other side, where they lie on Earth.
+
+    Two neighbouring vertices more than 180° apart are taken the short way. Nothing else changes; what has no area is
+    left out.
+    """
+    parts = [p for p in get_parts(get_parts(ground)) if isinstance(p, Polygon) and not p.is_empty]
+    turned = [_the_short_way(part) for part in parts]
+    if all(p.bounds[0] >= -180 and p.bounds[2] <= 180 for p in turned):
+        return parts[0] if len(parts) == 1 and turned == parts else _polygons(union_all(turned))
+    lies = []
+    for part in turned:
+        for turn in (-360, 0, 360):
+            cut = part.intersection(box(turn - 180, -90, turn + 180, 90))
+            lies.append(transform(cut, lambda p, turn=turn: p - [turn, 0]))
+    return _polygons(union_all(lies))
+
+
+def _the_short_way(part: Polygon) -> Geometry:
+    rings = []
+    for ring in (part.exterior, *part.interiors):
+        points = np.asarray(ring.coords)[:, :2].copy()
+        if np.any(np.abs(np.diff(points[:, 0])) > 180):
+            points[:, 0] = np.unwrap(points[:, 0], period=360)
+        if rings:  # a hole lies within its ring
+            points[:, 0] += 360 * np.round((rings[0][:, 0].mean() - points[:, 0].mean()) / 360)
+        rings.append(points)
+    return make_valid(Polygon(rings[0], rings[1:]))
+
+
+def _polygons(ground: Geometry) -> Polygon | MultiPolygon:
+    """Without the points and lines that cutting leaves."""
+    parts = [p for p in getattr(ground, "geoms", [ground]) if p.geom_type in ("Polygon", "MultiPolygon") and p.area]
+    return union_all(parts) if parts else Polygon()
 
 
 @dataclass(frozen=True)
@@ -88,7 +130,11 @@ class Season:
         window_days: Length of a window, days.
         step_days: Width of one step, days; divides ``window_days``.
         first_day: Earliest day of the year on which a window starts (1 = 1 January).
-        last_day: Latest day of the year on which a window starts.
+        last_day: Latest day of the year on which a window starts. It may be counted on past New Year: 31 January
+            of the next year is 396.
+
+    A season whose last window ends after day 365 runs on over New Year, as summer crops of the southern hemisphere
+    do. The year of a row is then the year in which its season starts.
     """
 
     window_days: int = 120
@@ -100,6 +146,27 @@ class Season:
     def steps(self) -> int:
         """Steps in a window: 120 days of 5 are 24."""
         return self.window_days // self.step_days
+
+    @property
+    def end_day(self) -> int:
+        """Last day of the last window, counted from 1 January (= 1) of the year in which the season starts."""
+        return self.last_day + self.window_days - 1
+
+    @property
+    def over_new_year(self) -> bool:
+        """Whether windows need images of the next calendar year."""
+        return self.end_day > 365
+
+    def days(self, year: int) -> tuple[int, int]:
+        """First and last day, since 1970-01-01, of the images that a row of this year holds.
+
+        They are the calendar year, or, where the season runs on over New Year, the days from the first day of the
+        first window to the last day of the last one.
+        """
+        new_year = date(year, 1, 1).toordinal() - _EPOCH
+        if not self.over_new_year:
+            return new_year, date(year, 12, 31).toordinal() - _EPOCH
+        return new_year + self.first_day - 1, new_year + self.end_day - 1
 
 
 @dataclass(frozen=True)
@@ -189,17 +256,49 @@ class LabelSource:
             ``vector`` (your fields or points) or ``simulated``.
         path: For ``raster``, ``vector`` and ``simulated``: file, ``{year}`` stands for the year.
         confidence: File of confidence, 0-100, on the same grid.
-        code_column: For ``vector``: the column that holds the integer code.
-        crs: For ``vector``: CRS of the label grid to make.
-        resolution: Side of a label pixel in units of the grid's CRS.
+        code_column: For ``vector``: the column that holds the integer code; ``{year}`` stands for the year.
+        layer: For ``vector``: the layer to take, where several have geometry.
+        crs: CRS of the label grid to make, in metres, for ``vector`` and for a ``raster`` that is not on a grid of
+            metres; by default the UTM zone of the areas.
+        resolution: Side of a label pixel, m. By default 30 for the Cropland Data Layer and ``vector``, and a raster's
+            own. 10 takes the Cropland Data Layer's native file, from 2024 on.
+        same_every_year: The same file holds for all years (orchards, say), so its path needs no ``{year}``.
     """
 
     kind: str = "cdl"
     path: str | None = None
     confidence: str | None = None
     code_column: str | None = None
-    crs: str = "EPSG:5070"
-    resolution: float = 30.0
+    crs: str | None = None
+    resolution: float | None = None
+    layer: str | None = None
+    same_every_year: bool = False
+
+    @property
+    def side(self) -> float:
+        """Side of a pixel of a grid to make, m."""
+        return self.resolution or 30.0
+
+    def not_yearly(self, years) -> str:
+        """What gives several years the same labels without the study file saying so; empty where nothing does."""
+        if self.same_every_year or len(years) < 2 or self.path is None:
+            return ""
+        if "{year}" not in self.path + (self.code_column or ""):
+            return "path"
+        return "confidence" if self.confidence and "{year}" not in self.confidence else ""
+
+    def facts(self) -> dict:
+        """What changes the labels. Keys that say nothing are left out: older fingerprints stay as they are."""
+        said = dataclasses.asdict(self)
+        new = {k: said.pop(k) for k in ("layer", "same_every_year")}
+        said["crs"] = said["crs"] or ("UTM" if said["kind"] == "vector" else "EPSG:5070")
+        said["resolution"] = said["resolution"] or 30.0
+        return said | {k: v for k, v in new.items() if v}
+
+    def of(self, year: int) -> LabelSource:
+        """The same with ``{year}`` filled in."""
+        filled = {k: getattr(self, k) for k in ("path", "confidence", "code_column")}
+        return dataclasses.replace(self, **{k: v and v.replace("{year}", str(year)) for k, v in filled.items()})
 
 
 @dataclass(frozen=True)
@@ -209,6 +308,7 @@ class SceneSource:
     Attributes:
         url: STAC API, or a static catalogue, collection or item collection (``.json``), on http(s) or on disk.
         collection: Collection id.
+        collections: Year → collection id, for years that another collection than ``collection`` serves better.
         max_cloud: Largest cloud cover of a scene, percent.
         min_valid: Least share, 0-1, of the area (of that part which the scene's tile could show) with data.
     """
@@ -217,6 +317,11 @@ class SceneSource:
     collection: str = "sentinel-2-l2a"
     max_cloud: float = 95.0
     min_valid: float = 0.3
+    collections: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    def collection_of(self, year: int) -> str:
+        """The collection that scenes of a year are taken from."""
+        return self.collections.get(year, self.collection)
 
 
 @dataclass(frozen=True)
@@ -334,18 +439,23 @@ class Study:
         return text(self.name, lang)
 
     def fingerprint(self) -> str:
-        """Hex digest of all that changes the pixel table. Names, colours, legend, season and split do not."""
+        """Hex digest of all that changes the pixel table.
+
+        Names, colours, legend and split do not, and the season only where it runs on over New Year.
+        """
         parts = {
             "areas": [(a.key, a.bounds, a.crs, a.every) for a in self.areas],
             "years": self.years,
             "bands": self.bands,
             "block_m": self.block_m,
-            "labels": dataclasses.asdict(self.labels),
-            "scenes": dataclasses.asdict(self.scenes),
+            "labels": self.labels.facts(),
+            "scenes": {k: v for k, v in dataclasses.asdict(self.scenes).items() if v != {}},
             "drop_scl": self.drop_scl,
             "min_confidence": self.min_confidence,
             "seed": self.seed,
         }
+        if self.season.over_new_year:
+            parts["days"] = [self.season.first_day, self.season.end_day]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -363,6 +473,47 @@ def text(names: dict[str, str], lang: str = "en") -> str:
 def _near(word: str, words) -> str:
     close = difflib.get_close_matches(word, list(words), 1, 0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _misplaced(bounds: tuple[float, float, float, float], crs: CRS) -> str:
+    """Why bounds cannot be meant in a CRS, in words; empty where they can."""
+    west, south, east, north = bounds
+    if crs.is_geographic:
+        if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
+            swapped = max(abs(west), abs(east)) <= 90 and max(abs(south), abs(north)) <= 180
+            what = "have latitude first; write [west, south, east, north]" if swapped else "are no degrees"
+            return f"{what}: longitude goes from -180 to 180, latitude from -90 to 90"
+        return ""
+    if max(abs(west), abs(east)) <= 180 and max(abs(south), abs(north)) <= 90 and max(east - west, north - south) < 60:
+        return "look like degrees, and this crs counts in metres. Write crs = 'EPSG:4326' for degrees"
+    if not _lies(bounds, crs):
+        turned = _lies((south, west, north, east), crs)
+        hint = " x and y seem swapped: write [west, south, east, north]." if turned else ""
+        return f"lie far from where this crs is used ({_use(crs)}).{hint} Check bounds and crs"
+    return ""
+
+
+def _lies(bounds: tuple[float, float, float, float], crs: CRS) -> bool:
+    """Whether bounds are on Earth and not far from the area of use of their CRS, where that is known."""
+    x, y = np.meshgrid(np.linspace(bounds[0], bounds[2], 3), np.linspace(bounds[1], bounds[3], 3))
+    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        return False
+    use = crs.area_of_use
+    if use is None:
+        return True
+    utm = crs.utm_zone is not None  # either hemisphere's zone is used on the other side of the equator, too
+    south, north = (-80, 84) if utm else (use.south - MARGIN, use.north + MARGIN)
+    width = (use.east - use.west) % 360 or 360
+    across = (lon - use.west + MARGIN) % 360 <= min(width + 2 * MARGIN, 360)
+    return bool(across.all() and (lat >= south).all() and (lat <= north).all())
+
+
+def _use(crs: CRS) -> str:
+    use = crs.area_of_use
+    if use is None:
+        return crs.name
+    return f"longitude {use.west:g} to {use.east:g}, latitude {use.south:g} to {use.north:g}"
 
 
 class _Reader:
@@ -385,10 +536,11 @@ class _Reader:
         if not years or len(set(years)) < len(years):
             self.fail(f"years must be different whole numbers, got {list(years)}")
         split_raw = self.table(raw, "split", (*SIDES, "block_m"))
-        scenes = self.table(raw, "scenes", ("url", "collection", "max_cloud", "min_valid", "drop_scl"))
+        scenes = self.table(raw, "scenes", ("url", "collection", "collections", "max_cloud", "min_valid", "drop_scl"))
         labels = self.table(
             raw, "labels",
-            ("kind", "path", "confidence", "code_column", "crs", "resolution", "min_confidence"),
+            ("kind", "path", "layer", "confidence", "code_column", "crs", "resolution", "same_every_year",
+             "min_confidence"),
         )  # fmt: skip
         bands = self.bands(head.get("bands", list(ALL_BANDS)))
         return Study(
@@ -403,12 +555,13 @@ class _Reader:
             season=self.season(self.table(raw, "season", ("window_days", "step_days", "first_day", "last_day"))),
             bands=bands,
             legend=self.legend(raw),
-            labels=self.labels(labels),
+            labels=self.labels(labels, years),
             scenes=SceneSource(
                 url=self.words(scenes.get("url", SceneSource.url), "[scenes] url"),
                 collection=self.words(scenes.get("collection", SceneSource.collection), "[scenes] collection"),
                 max_cloud=self.number(scenes.get("max_cloud", 95.0), "[scenes] max_cloud", 0, 100),
                 min_valid=self.number(scenes.get("min_valid", 0.3), "[scenes] min_valid", 0, 1),
+                collections=self.collections(scenes.get("collections", {}), years),
             ),
             drop_scl=tuple(
                 self.whole(v, "[scenes] drop_scl", 0, 11)
@@ -420,6 +573,19 @@ class _Reader:
             text=toml,
             **self.channels(self.table(raw, "channels", ("sensors", "indices", "day_of_year")), bands),
         )
+
+    def collections(self, raw, years: tuple[int, ...]) -> dict[int, str]:
+        where, found = "[scenes.collections]", {}
+        if not isinstance(raw, dict):
+            self.fail(f"{where} must be a table such as 2019 = 'sentinel-2-l2a', got {raw!r}")
+        for year, collection in raw.items():
+            # Scenes of a season over New Year are of the year after its label year, too.
+            if not re.fullmatch(r"[0-9]{4}", year) or not {int(year), int(year) - 1} & set(years):
+                self.fail(f"{where} names {year!r}, which [study] years does not have ({list(years)})")
+            if not isinstance(collection, str) or not collection.strip():
+                self.fail(f"{where} {year} must be the id of a collection, got {collection!r}")
+            found[int(year)] = collection
+        return found
 
     def area(self, key: str, raw) -> Area:
         where = f"[areas.{key}]"
@@ -436,6 +602,9 @@ class _Reader:
             CRS(crs)
         except CRSError:
             self.fail(f"{where} crs = {crs!r} is no CRS that pyproj knows; write e.g. 'EPSG:5070'")
+        if reason := _misplaced(bounds, CRS(crs)):
+            stated = "" if "crs" in raw else " (the default, since it states no crs)"
+            self.fail(f"{where} bounds = {list(bounds)} {reason}; its crs is {crs!r}{stated}")
         name = self.names(raw.get("name", {"en": key}), f"{where} name")
         return Area(
             self.key(key, where),
@@ -460,12 +629,17 @@ class _Reader:
         return split
 
     def season(self, raw: dict) -> Season:
-        day = {k: self.whole(v, f"[season] {k}", 1, 366) for k, v in raw.items()}
+        day = {k: self.whole(v, f"[season] {k}", 1, 731 if k == "last_day" else 366) for k, v in raw.items()}
         season = Season(**day)
         if season.window_days % season.step_days:
             self.fail(f"[season] window_days = {season.window_days} is no multiple of step_days = {season.step_days}")
         if season.last_day < season.first_day:
-            self.fail(f"[season] last_day = {season.last_day} comes before first_day = {season.first_day}")
+            self.fail(
+                f"[season] last_day = {season.last_day} comes before first_day = {season.first_day}. For a season over "
+                f"New Year count on: day {season.last_day} of the next year is last_day = {season.last_day + 365}"
+            )
+        if season.last_day - season.first_day > 365:
+            self.fail(f"[season] first_day = {season.first_day} to last_day = {season.last_day} is more than a year")
         return season
 
     def bands(self, raw) -> tuple[str, ...]:
@@ -503,7 +677,7 @@ class _Reader:
         sensors = {sensor: tuple(own) for sensor, own in sensors.items()}
         return {"sensors": sensors, "indices": indices, "day_of_year": day_of_year}
 
-    def labels(self, raw: dict) -> LabelSource:
+    def labels(self, raw: dict, years: tuple[int, ...]) -> LabelSource:
         kind = raw.get("kind", "cdl")
         if kind not in LABEL_KINDS:
             self.fail(f"[labels] kind = {kind!r}{_near(str(kind), LABEL_KINDS)}; kinds are {', '.join(LABEL_KINDS)}")
@@ -513,12 +687,46 @@ class _Reader:
             self.fail("[labels] kind = 'vector' needs code_column: the column with the integer label code")
         if "confidence" in raw and kind not in ("raster", "simulated"):
             self.fail(f"[labels] confidence is a file beside a raster of labels; kind = {kind!r} has no use for it")
-        fields = {k: raw[k] for k in ("path", "confidence", "code_column", "crs") if k in raw}
+        if "layer" in raw and kind != "vector":
+            self.fail(f"[labels] layer belongs to a vector file; kind = {kind!r} has no use for it")
+        fields = {k: raw[k] for k in ("path", "layer", "confidence", "code_column", "crs") if k in raw}
         for k, v in fields.items():
             if not isinstance(v, str):
                 self.fail(f"[labels] {k} must be text, got {v!r}")
-        resolution = self.number(raw.get("resolution", 30.0), "[labels] resolution", 1e-6, 1e5)
-        return LabelSource(kind=kind, resolution=resolution, **fields)
+        if "crs" in fields:
+            try:
+                CRS(fields["crs"])
+            except CRSError:
+                self.fail(f"[labels] crs = {fields['crs']!r} is no CRS that pyproj knows; write e.g. 'EPSG:32636'")
+        if "resolution" in raw:
+            fields["resolution"] = self.resolution(raw["resolution"], kind, years)
+        same = self.flag(raw.get("same_every_year", False), "[labels] same_every_year")
+        source = LabelSource(kind=kind, same_every_year=same, **fields)
+        if what := source.not_yearly(years):
+            self.fail(
+                f"[labels] {what} = {getattr(source, what)!r} names one file for the years {list(years)}, so all would "
+                f"get the same labels. Write {{year}} where the year stands in the name"
+                f"{' (or in code_column, if each year has a column)' if kind == 'vector' else ''}; "
+                "if nothing changes between the years (orchards, say), add same_every_year = true"
+            )
+        return source
+
+    def resolution(self, raw, kind: str, years: tuple[int, ...]) -> float:
+        side = self.number(raw, "[labels] resolution", 1e-6, 1e5)
+        if kind == "cdl":
+            early = [y for y in years if y < CDL_10_M]
+            if side not in (10, 30):
+                self.fail(f"[labels] resolution = {side:g}: the Cropland Data Layer has pixels of 30 m or of 10 m")
+            if side == 10 and early:
+                self.fail(
+                    f"[labels] resolution = 10: the Cropland Data Layer has pixels of 10 m from {CDL_10_M} on, and "
+                    f"[study] years has {early}. Write resolution = 30, or make a study of the later years"
+                )
+        elif kind in ("planetary-computer", "cropscape") and side != 30:
+            self.fail(f"[labels] resolution = {side:g}: kind = {kind!r} has pixels of 30 m; kind = 'cdl' has 10 m, too")
+        elif side < 0.5:
+            self.fail(f"[labels] resolution = {side:g} is in metres, and far below a Sentinel-2 pixel of 10 m")
+        return side
 
     def legend(self, raw: dict) -> Legend:
         head = self.table(raw, "legend", ("name", "excluded"))

@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-FAILURES = ("stall", "break", "truncated", "garbage", "slow")
+FAILURES = ("stall", "break", "truncated", "garbage", "slow", "drip", "drip headers")
 
 
 @dataclass
@@ -68,6 +68,7 @@ class BadServer:
         self.folder, self.ranges = folder, ranges
         self.requests: list[Request] = []
         self._routes: dict[str, object] = {}
+        self._headers: dict[str, dict[str, str]] = {}
         self._faults: list[_Fault] = []
         self._lock, self._closing = threading.Lock(), threading.Event()
         handler = type("Handler", (_Handler,), {"bad": self})
@@ -85,10 +86,10 @@ class BadServer:
         self._thread.join()
         self._server.server_close()
 
-    def put(self, path: str, content) -> str:
+    def put(self, path: str, content, headers: dict[str, str] | None = None) -> str:
         """Serve ``content``: bytes, text, something JSON, or a function of a Request that returns one of these or
         (status, content). Returns the URL."""
-        self._routes[path] = content
+        self._routes[path], self._headers[path] = content, headers or {}
         return self.url + path
 
     def fail(self, pattern: str, how: int | str, times: int | None = None, after: int = 0, **more) -> None:
@@ -98,7 +99,8 @@ class BadServer:
             pattern: Of the path, without the query.
             how: A status (403: the link has expired; 404; 429; 502; 503), or ``stall`` (half the body, then
                 silence), ``break`` (half the body, then the connection closes), ``truncated`` (half of the file, as
-                though it were whole), ``garbage`` (bytes of the right number that mean nothing), ``slow``.
+                though it were whole), ``garbage`` (bytes of the right number that mean nothing), ``slow``, ``drip``
+                (a byte now and then, without end) and ``drip headers``.
             times: So many requests; None for all.
             after: So many requests go well first.
             more: ``retry_after`` (seconds, or an HTTP date) and ``seconds`` (of ``slow``).
@@ -181,6 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = hashlib.sha256(content).digest() * (len(content) // 32 + 1)
             content = content[: len(content) // 32 * 32]
         headers = {"ETag": f'"{hashlib.md5(content).hexdigest()}"', "Accept-Ranges": "bytes"}
+        headers |= self.bad._headers.get(request.path, {})
         headers["Last-Modified"] = email.utils.formatdate(1_600_000_000, usegmt=True)
         status, content = self._range(status, content, headers)
         self._send(status, headers, content, how)
@@ -198,11 +201,16 @@ class _Handler(BaseHTTPRequestHandler):
         return 206, content[first : last + 1]
 
     def _send(self, status: int, headers: dict, content: bytes, how: str = "") -> None:
+        if how == "drip headers":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            return self._drip(b"X-Slow: 1\r\n")
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(1 << 30 if how == "drip" else len(content)))
         self.end_headers()
+        if how == "drip":
+            return self._drip(b" ")
         if self.command == "HEAD":
             return
         if how in ("stall", "break"):
@@ -213,3 +221,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.wfile.write(content)
+
+    def _drip(self, piece: bytes) -> None:
+        while not self.bad._closing.wait(0.05):
+            self.wfile.write(piece)
+            self.wfile.flush()
+        self.close_connection = True

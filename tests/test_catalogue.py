@@ -19,6 +19,7 @@ from shapely.geometry import box, mapping
 
 from arsetlib import catalogue, web
 from arsetlib.catalogue import CatalogueError, Scenes, find_scenes
+from arsetlib.item import Item
 from arsetlib.study import Area, SceneSource, Study
 
 UTM = 32615
@@ -315,7 +316,7 @@ def test_what_was_dropped_is_said_when_progress_is_shown(tmp_path, capsys):
 @given(edge=st.integers(690_010, 799_790), west=st.integers(660_000, 770_000), width=st.integers(5_000, 60_000))
 def test_valid_share_is_of_what_the_tile_could_show(edge, west, width):
     area = replace(HOME, bounds=(west, 3_700_000, west + width, 3_710_000))
-    thing = catalogue._Item(item(ground=(TILE[0], TILE[1], edge, TILE[3])), "/x/items/i.json")
+    thing = Item(item(ground=(TILE[0], TILE[1], edge, TILE[3])), "/x/items/i.json")
     share = catalogue._valid_share(thing, area, BANDS)
     # The plain way: 1 m columns of the area that lie in the tile, and those that lie in the footprint.
     x = np.arange(west, west + width) + 0.5

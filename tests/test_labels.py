@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import resource
 import stat
 import zipfile
@@ -20,7 +21,9 @@ from rasterio.transform import from_origin
 
 from arsetlib import labels as module
 from arsetlib import web
+from arsetlib.ingest import Grid
 from arsetlib.labels import find_labels, majority
+from arsetlib.maps import sources
 from arsetlib.study import Area, LabelSource, Study
 from arsetlib.web import CatalogueError
 
@@ -156,7 +159,8 @@ def test_half_a_pixel_may_stick_out_since_no_centre_is_lost(tmp_path):
     [
         (geotiff(CODES.astype(np.float32)), "expected one band of uint8 or uint16 codes, received 1 of float32"),
         (geotiff(np.stack([CODES] * 3)), "received 3 of uint8.*colours, not codes"),
-        (geotiff(crs="EPSG:4326", side=0.0003, left=-91, top=34), "labels need a grid in metres.*gdalwarp"),
+        (geotiff(crs="EPSG:4326", side=0.0003, left=-91, top=34), "does not cover area 'home'.* 1.5° to the north"),
+        (geotiff(crs=None), "has no CRS that says where on Earth it lies.*gdal_edit"),
         (geotiff(transform=rasterio.Affine(30, 5, LEFT, 5, -30, TOP)), "not north-up with square pixels"),
         (geotiff(np.zeros((100, 100), np.uint8)), "no label anywhere in area 'home'"),
         (geotiff(np.full((100, 100), 40_000, np.uint16)), "the code 40000 in area 'home'; codes go up to 32767"),
@@ -284,6 +288,55 @@ def test_ten_metre_labels_come_to_the_thirty_metre_grid_by_majority(tmp_path, se
         top, left = start + 3 * (r + 20), start + 3 * (c + 10)
         votes = Counter(fine[top : top + 3, left : left + 3].ravel().tolist())
         assert got[r, c] == min(code for code in votes if votes[code] == max(votes.values()))
+
+
+def test_resolution_10_takes_the_native_file_on_its_own_grid(tmp_path, server):
+    fine = np.random.default_rng(2).choice(np.array([1, 2, 3, 5], np.uint8), (320, 320))
+    ten = geotiff(fine, left=LEFT - 100, top=TOP + 100, side=10.0)
+    server.put("/nass/2024_10m_cdls.zip", zipped(("2024_10m_cdls.tif", ten)))
+    study = study_of(kind="cdl", resolution=10.0).replace(years=(2024,))
+    found = find_labels(study, 2024, tmp_path, progress=False)
+    with rasterio.open(found.path) as src:
+        assert src.res == (10, 10)
+        assert ((src.transform.c + 2_356_085) % 10, src.transform.f % 10) == (0, 5)
+    assert np.array_equal(read(found.path), fine[70:250, 40:160])
+    grid = sources.grid_of(study, HOME)
+    made = Grid.of(found)
+    assert (grid.side, grid.x0, grid.y0) == (made.side, made.x0, made.y0)
+
+
+def test_resolution_10_is_refused_before_2024_and_where_the_file_is_coarser(tmp_path, server):
+    study = study_of(kind="cdl", resolution=10.0)
+    with pytest.raises(CatalogueError, match="of 2021 has pixels of 30 m; 10 m begins with 2024"):
+        find_labels(study, 2021, tmp_path, progress=False)
+    server.put("/nass/2025_10m_cdls.zip", zipped(("2025_10m_cdls.tif", geotiff())))
+    with pytest.raises(CatalogueError, match="has pixels of 30 m, which do not fit into the 10 m grid"):
+        find_labels(study, 2025, tmp_path, progress=False)
+    assert not list(tmp_path.glob("*.tif*"))
+
+
+@pytest.mark.parametrize(
+    ("year", "known", "says"),
+    [
+        (2019, True, "its checksum is the known one"),
+        (2025, False, "no checksum of this file is known, so only its size and content were checked"),
+        (2020, False, "no checksum of this file is known"),
+        (2020, True, "first release of 2020, which lies one pixel .30 m. too far west and north in 17 western states"),
+    ],
+)
+def test_the_labels_say_which_file_of_nass_they_are_from(tmp_path, server, monkeypatch, capsys, year, known, says):
+    national = zipped((f"{year}_30m_cdls.tif", geotiff()))
+    md5 = hashlib.md5(national).hexdigest()
+    if known and year == 2020:
+        monkeypatch.setattr(module, "FIRST_2020", md5)
+    elif known:
+        monkeypatch.setitem(module.NASS_MD5, year, md5)
+    server.put(f"/nass/{year}_30m_cdls.zip", national)
+    for _ in range(2):  # a cached rerun says it again
+        found = find_labels(study_of(kind="cdl"), year, tmp_path)
+        assert re.search(f"NASS's {year}_30m_cdls.zip, .* MB, md5 {md5}: .*{says}", capsys.readouterr().out)
+    assert found.about["bytes"] == len(national)
+    assert found.about["md5"] == md5
 
 
 @pytest.mark.parametrize("how", ["break", "stall", 503])
@@ -571,7 +624,7 @@ def ring(west, south, east, north):
 def test_a_pixel_takes_the_code_of_the_field_in_which_its_centre_lies(tmp_path):
     w, s, e, n = HOME.bounds
     slanted = [(w, s), (e, s), (e, n), (w, s)]
-    study = fields(tmp_path, [(slanted, 7), (ring(w + 400, s + 100, w + 707, s + 812), 300)])
+    study = fields(tmp_path, [(slanted, 7), (ring(w + 40, s + 1507, w + 203, s + 1652), 300)])
     found = find_labels(study, 2021, tmp_path / "c")
     with rasterio.open(found.path) as src:
         got, t = src.read(1), src.transform
@@ -580,11 +633,11 @@ def test_a_pixel_takes_the_code_of_the_field_in_which_its_centre_lies(tmp_path):
     assert got.dtype == np.uint16
     for r, c in np.ndindex(got.shape):
         x, y = t.c + 30 * (c + 0.5), t.f - 30 * (r + 0.5)
-        later = w + 400 < x < w + 707 and s + 100 < y < s + 812
+        inner = w + 40 < x < w + 203 and s + 1507 < y < s + 1652
         under = s < y < s + (x - w) * (n - s) / (e - w) and w < x < e
         edge = min(abs(y - (s + (x - w) * (n - s) / (e - w))), abs(x - e), abs(y - s)) < 0.5
         if not edge:
-            assert got[r, c] == (300 if later else 7 if under else 0)
+            assert got[r, c] == (300 if inner else 7 if under else 0)
 
 
 def test_labels_are_drawn_anew_when_the_fields_change(tmp_path):
@@ -604,7 +657,7 @@ def test_labels_are_drawn_anew_when_the_fields_change(tmp_path):
         ([(ring(*HOME.bounds), 1), (ring(*HOME.bounds), 1.5)], "crop", "row 1 has '1.5'"),
         ([(ring(*HOME.bounds), None), (ring(*HOME.bounds), 4)], "crop", "row 0 has 'nan'"),
         ([(ring(*HOME.bounds), 0)], "crop", "row 0 has '0'"),
-        ([(ring(0, 0, 900, 900), 4)], "crop", "has no label anywhere in area 'home'"),
+        ([(ring(0, 0, 900, 900), 4)], "crop", "None of the 1 fields .* touches an area.*latitude 23.000 to 23.008"),
     ],
 )
 def test_fields_that_cannot_be_labels_are_named(tmp_path, shapes, column, says):

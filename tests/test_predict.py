@@ -371,7 +371,7 @@ def test_a_failed_read_is_an_error_that_names_the_scene_and_leaves_no_map(place,
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"start": 400}, "from 1 to 366, received 400"),
+        ({"start": 800}, "from 1 to 731, received 800"),
         ({"start": [5, 5]}, "different days"),
         ({"area": "nowhere"}, "no area 'nowhere'.*box_1"),
         ({"year": 1999}, "no 1999 of area 'dense'"),

@@ -136,6 +136,11 @@ def test_120_days_in_steps_of_5_are_24_steps():
         ('kind = "cdl"', 'kind = "cdll"', "did you mean 'cdl'"),
         ('kind = "cdl"', 'kind = "raster"', "needs path"),
         ('kind = "cdl"', 'kind = "cdl"\nconfidence = "c.tif"', "has no use for it"),
+        ('kind = "cdl"', 'kind = "cdl"\nresolution = 20', "pixels of 30 m or of 10 m"),
+        ('kind = "cdl"', 'kind = "cdl"\nresolution = 10', r"10 m from 2024 on, and .* has \[2019, 2020, 2021\]"),
+        ('kind = "cdl"', 'kind = "cropscape"\nresolution = 10', "has pixels of 30 m; kind = 'cdl' has 10 m"),
+        ('kind = "cdl"', 'kind = "cdl"\nlayer = "fields"', "layer belongs to a vector file"),
+        ('kind = "cdl"', 'kind = "cdl"\ncrs = "EPSG:99999"', r"\[labels\] crs = 'EPSG:99999' is no CRS"),
         ("codes = [2]", "codes = [1]", "code 1 is both"),
         ('colour = "#ff2626"', 'colour = "red"', "#rrggbb"),
         ("years = [2019, 2020, 2021]", "years = [2019, 2020, 20210]", "whole number from 1984"),
@@ -187,7 +192,8 @@ EVERY_KEY = {
     ("scenes", "max_cloud"): (int, float), ("scenes", "min_valid"): (int, float), ("scenes", "drop_scl"): (list,),
     ("labels",): (dict,), ("labels", "kind"): (str,), ("labels", "path"): (str,), ("labels", "confidence"): (str,),
     ("labels", "code_column"): (str,), ("labels", "crs"): (str,), ("labels", "resolution"): (int, float),
-    ("labels", "min_confidence"): (int,), ("legend",): (dict,), ("legend", "name"): (str,),
+    ("labels", "same_every_year"): (bool,), ("labels", "min_confidence"): (int,), ("legend",): (dict,),
+    ("legend", "name"): (str,),
     ("legend", "excluded"): (list,), ("classes",): (dict,), ("classes", "corn"): (dict,),
     ("classes", "corn", "name"): (str, dict), ("classes", "corn", "codes"): (list,),
     ("classes", "corn", "colour"): (str,), ("classes", "corn", "crop"): (bool,), ("channels",): (dict,),
@@ -208,7 +214,8 @@ def whole_study() -> dict:
         "classes": {"corn": {"name": {"en": "Corn"}, "codes": [1], "colour": "#ffd400", "crop": True}},
         "channels": {"sensors": {"radar": ["vv"]}, "indices": ["ndvi"], "day_of_year": False},
     }
-    found["study"]["bands"], found["labels"] = ["red", "nir"], found["labels"] | {"resolution": 30, "min_confidence": 0}
+    more = {"resolution": 30, "min_confidence": 0, "same_every_year": True}
+    found["study"]["bands"], found["labels"] = ["red", "nir"], found["labels"] | more
     return found
 
 

@@ -36,8 +36,10 @@ def scenes(study: StudyName, year: Years = None, cache: Cache = Path("data"), as
     loaded = load(study, year)
     folder = store(cache, loaded)
     found = catalogue.find_scenes(loaded, cache=folder, progress=not as_json)
-    per_year = {y: sum(1 for s in found if s.datetime.startswith(str(y))) for y in loaded.years}
-    report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "saved": str(folder)}
+    days = {y: loaded.season.days(y) for y in loaded.years}
+    per_year = {y: sum(1 for s in found if first <= s.day <= last) for y, (first, last) in days.items()}
+    report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "notes": found.notes}
+    report["saved"] = str(folder)
     lines = [f"{len(found)} scenes for {loaded.title()}"]
     lines += [f"  {y}: {n}" for y, n in per_year.items()]
     lines += [f"  dropped, {reason.replace('_', ' ')}: {n}" for reason, n in found.dropped.items()]

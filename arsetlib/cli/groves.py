@@ -49,13 +49,19 @@ def simulate_grove(
 def check_tiles(
     folder: Annotated[Path, typer.Argument(help="Folder of images and masks.")],
     layout: Annotated[
-        str, typer.Option(help="masks, beside, keras-segmentation, labelme, coco, or 'auto' to look.")
+        str,
+        typer.Option(
+            help="masks, beside, keras-segmentation, detectree, labelme, coco, voc, deepforest, or 'auto' to look."
+        ),
     ] = "auto",
     classes: Annotated[Path | None, typer.Option(help="A .toml file of classes; else classes.toml in FOLDER.")] = None,
     size: Annotated[int, typer.Option(help="Side of the tiles that are to be cut, pixels.")] = 224,
     as_json: AsJson = False,
 ):
-    """Read every image and mask of a folder, name what does not match; exit 1 where something does not."""
+    """Read every image and mask of a folder, name what does not match; exit 1 where something does not.
+
+    Notes name what is unusual: classes that never occur, masks that are ignored to a large share, boxes as ellipses.
+    """
     from arsetlib import tiles
 
     known = tiles.Classes.load(classes) if classes else None
@@ -126,12 +132,13 @@ def segment_predict(
 
 @segments.command("count", epilog="Example: arset segment count maps/grove --flight data/grove/flight.json")
 def segment_count(
-    masks: Annotated[Path, typer.Argument(help="A map, or a folder of maps.")],
+    masks: Annotated[Path, typer.Argument(help="A map, a folder of maps, or a folder of labelled captures.")],
     flight: Annotated[Path | None, typer.Option(help="flight.json: where the captures lie; each tree once.")] = None,
     truth: Annotated[Path | None, typer.Option(help="trees.geojson of the true trees, to score against.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the trees: .geojson or .csv.")] = None,
     radius: Annotated[float, typer.Option(help="Of the smallest crown that counts, m.")] = 0.5,
     metres_per_pixel: Annotated[float | None, typer.Option(help="Where there is no flight.")] = None,
+    tree: Annotated[str | None, typer.Option(help="Class of the trees, where it is not called tree.")] = None,
     as_json: AsJson = False,
 ):
     """Count the trees of maps, their crowns and the canopy cover."""
@@ -141,7 +148,9 @@ def segment_count(
         raise segment.SegmentError(f"Expected --out with the ending .geojson or .csv, received {out.name!r}.")
     if flight is None and metres_per_pixel is None:
         raise segment.SegmentError("Expected --flight, or --metres-per-pixel for captures that do not overlap.")
-    found = segment.count(masks, flight=flight, metres_per_pixel=metres_per_pixel, radius=radius, progress=not as_json)
+    found = segment.count(
+        masks, flight=flight, metres_per_pixel=metres_per_pixel, tree=tree, radius=radius, progress=not as_json
+    )
     report = found.summary() | ({"score": found.score(truth)} if truth else {})
     if out is not None:
         report["saved"] = str(found.geojson(out) if out.suffix == ".geojson" else found.csv(out))

@@ -67,7 +67,7 @@ def evaluate(
     study: Annotated[str | None, typer.Option(help="Study whose split names the side; --side all needs none.")] = None,
     side: Annotated[str, typer.Option(help="train, validation, test, or all: every row of the table.")] = "test",
     start: Annotated[
-        list[int] | None, typer.Option(min=1, max=366, help="Day of the year on which windows start; repeat.")
+        list[int] | None, typer.Option(min=1, max=731, help="Day of the year on which windows start; repeat.")
     ] = None,
     held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test, as in training; repeat.")] = None,
     f1: Annotated[float, typer.Option(min=0, max=1, help="F1 from which a crop counts as known.")] = 0.8,

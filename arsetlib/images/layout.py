@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import filetypes
 from arsetlib.images.classes import CLASSES, ImageError
 
 PARTS = ("train", "val", "test")  # folders of the challenge's download
@@ -103,12 +104,12 @@ def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _listed(folder: Path, suffix: str, stamp) -> tuple[set[str], list[str]]:
-    """Names with the suffix in a folder, and other files; hidden ones do not count."""
+    """Names with the suffix in a folder, and other files; hidden ones and those of systems do not count."""
     names, others = set(), []
     if folder.is_dir():
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda e: e.name):
-                if entry.name.startswith("."):
+                if filetypes.is_litter(entry.name):
                     continue
                 state = entry.stat()
                 stamp.update(f"{folder.name}/{entry.name} {state.st_size} {state.st_mtime_ns}\n".encode())
@@ -148,7 +149,7 @@ def _part(name: str, folder: Path) -> Part:
     for place, suffix, what in beside:
         _compare(rgb, _listed(place, suffix, stamp), place, suffix, what, images / "rgb", wrong)
     for stray in sorted(labels.iterdir()) if labels.is_dir() else ():
-        if stray.is_dir() and stray.name not in CLASSES and not stray.name.startswith("."):
+        if stray.is_dir() and stray.name not in CLASSES and not filetypes.is_litter(stray.name):
             wrong(
                 stray,
                 f"is no class of the nine: {', '.join(CLASSES)}. Move it elsewhere. (The challenge of 2020 had six "
@@ -200,8 +201,8 @@ def opened(path: Path):
         raise ImageError(f"{path} does not exist. Copy it again, or read the folder anew.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{path} holds more than {MOST_PIXELS:,} pixels: that is no chip.") from None
-    except UnidentifiedImageError:
-        raise ImageError(f"{path} is no JPEG or PNG that can be read. Copy it again.") from None
+    except (UnidentifiedImageError, IsADirectoryError, PermissionError):
+        raise ImageError(f"{path} {filetypes.what_is(path)} Expected a JPEG or PNG.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as problem:
         raise ImageError(f"{path} cannot be read ({problem}). Copy it again.") from None
     if picture.width * picture.height > MOST_PIXELS:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import filetypes
 from arsetlib.images import layout
 from arsetlib.images.classes import ImageError
 
@@ -80,7 +81,7 @@ def jpeg(path: Path, side: int, bands: int) -> bytes:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
             seen = (picture.height, picture.width, len(picture.getbands()))
     except (OSError, SyntaxError, ValueError, EOFError):
-        raise ImageError(f"{path} is no JPEG that can be read. Copy it again.") from None
+        raise ImageError(f"{path} {filetypes.what_is(path)} Expected a JPEG.") from None
     if seen != (side, side, bands):
         raise ImageError(
             f"{path} has {seen[0]} × {seen[1]} pixels of {seen[2]} channel(s), expected {side} × {side} of {bands} "

@@ -45,6 +45,7 @@ from arsetlib.maps.products import (
     open_prediction,
     window_dates,
 )
+from arsetlib.samples import Rows, SampleError
 from arsetlib.study import Area, Study
 
 
@@ -135,9 +136,9 @@ def predict(
 
 def _starts(start) -> list[int]:
     starts = [start] if isinstance(start, int | np.integer) else list(start)
-    wrong = [s for s in starts if not (isinstance(s, int | np.integer) and 1 <= s <= 366)]
+    wrong = [s for s in starts if not (isinstance(s, int | np.integer) and 1 <= s <= 731)]
     if wrong or not starts or len(set(starts)) < len(starts):
-        raise MapError(f"Expected start to be different days of the year, each from 1 to 366, received {start!r}.")
+        raise MapError(f"Expected start to be different days of the year, each from 1 to 731, received {start!r}.")
     return sorted(int(s) for s in starts)
 
 
@@ -146,6 +147,11 @@ def _source(source, area, year, study: Study, starts: list[int], labels):
         return sources.of_scenes(source, study, area, year, starts, labels)
     if isinstance(source, Study):
         raise MapError("Give the study's scenes: source=catalogue.find_scenes(study, …), study=study.")
+    try:
+        for start in starts:
+            Rows.of(source).check_season(study.season, start)
+    except SampleError as error:
+        raise MapError(str(error)) from None
     return sources.of_table(source, area.key if isinstance(area, Area) else area, year, study)
 
 

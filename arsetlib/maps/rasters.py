@@ -17,7 +17,7 @@ from rasterio.enums import Resampling
 from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 
-from arsetlib import cdl
+from arsetlib import cdl, ground
 from arsetlib.maps.style import EYE
 
 # Of every value that a byte can have; those that are no code of the layer are named by their number.
@@ -100,11 +100,15 @@ def class_areas(labels, areas, legend=None):
         A table, one row per area and code, largest first, with columns area, year, code, name, (class,) pixels,
         hectares, share (of the area, 0-1).
 
+    Raises:
+        GridError: Metres of the labels' grid are not metres on the ground, so areas would be wrong.
+
     Lab: part1_build_dataset.
     """
     with rasterio.open(labels.path) as source:
         crs, side = source.crs.to_wkt(), source.transform.a
-    hectares = (side * CRS(crs).axis_info[0].unit_conversion_factor) ** 2 / 10_000  # of one pixel
+    ground.check(CRS(crs), areas, f"{CRS(crs).name}, in which the labels are,")
+    hectares = side**2 / 10_000  # of one pixel
     rows = []
     for area in areas:
         codes = _codes_inside(labels.path, area, crs, side)

@@ -19,17 +19,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import rasterio
 from pyproj import CRS
 from shapely import STRtree
 
-from arsetlib import ingest, pixels, samples
+from arsetlib import ground, ingest, pixels, samples
 from arsetlib.catalogue import Labels, Scene, Scenes
-from arsetlib.labels import CDL_CORNER, CDL_KINDS, CDL_SIDE
+from arsetlib.labels import CDL_CORNER, CDL_KINDS, raster_grid
 from arsetlib.maps.cogs import Lattice
 from arsetlib.maps.products import MapError
 from arsetlib.pixels.table import _footer
 from arsetlib.samples.store import checked
-from arsetlib.study import Area, Study, StudyError
+from arsetlib.study import Area, Season, Study, StudyError
 
 TASK_ROWS = 32_768  # of a table; with a year of images some 60 MB of series
 CHUNK_SIDE = 256  # label pixels of a chunk read from scenes
@@ -117,12 +118,23 @@ def of_table(source, area: str | None, year: int | None, study: Study) -> TableS
     if not groups:
         raise MapError(f"The table has no pixel of area {area!r} in {year}. `arset describe` tells what it holds.")
     lattice, every = _lattice(meta, across, down, study, area)
+    _refuse_distorted(lattice)
     identity = _digest([meta.study, meta.crs, area, year, _stamp(source), [[list(g) for g in part] for part in groups]])
     table = source if isinstance(source, pa.Table) else str(Path(source).resolve())
     return TableSource(
         table, area, year, lattice, tuple(tuple(part) for part in groups), every, across.count, meta.simulated,
         meta.study, meta.bands, identity,
     )  # fmt: skip
+
+
+def _refuse_distorted(lattice: Lattice) -> None:
+    """Areas of a map are counted in pixels, so its grid must be in metres on the ground."""
+    bottom, right = lattice.top - lattice.height * lattice.side, lattice.left + lattice.width * lattice.side
+    place = Area("table", {"en": "table"}, (lattice.left, bottom, right, lattice.top), lattice.crs)
+    try:
+        ground.check(CRS(lattice.crs), [place], f"{CRS(lattice.crs).name}, in which the table is,")
+    except ground.GridError as error:
+        raise MapError(f"{error} Make the table again on such a grid.") from None
 
 
 class _Places:
@@ -295,12 +307,13 @@ def of_scenes(
         MapError: No such area or year, or no scene in a window there.
     """
     place = _place(study, area)
-    years = sorted({s.datetime[:4] for s in scenes})
-    if year is None:
-        if len(years) != 1:
-            raise MapError(f"Name one year to predict, year=…: the scenes are of {', '.join(years) or 'no year'}.")
-        year = int(years[0])
     season = study.season
+    if year is None:
+        years = _years(scenes, season)
+        if len(years) != 1:
+            named = ", ".join(map(str, years)) or "no year"
+            raise MapError(f"Name one year to predict, year=…: the scenes are of {named}.")
+        year = years[0]
     firsts = samples.start_days(np.full(len(starts), year), np.asarray(starts))
     chosen = [s for s in scenes if any(first <= s.day < first + season.window_days for first in firsts)]
     lacks = {s.id: [n for n in ("scl", *study.bands) if n not in s.hrefs] for s in chosen}
@@ -341,6 +354,17 @@ def of_scenes(
     return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity)
 
 
+def _years(scenes: Scenes, season: Season) -> list[int]:
+    """The years of which there are scenes; of a season over New Year, those in which such a season starts."""
+    calendar = {s.year for s in scenes}
+    if not season.over_new_year:
+        return sorted(calendar)
+    if len(asked := scenes.query.get("years", ())) == 1:
+        return list(asked)
+    spans = {y: season.days(y) for y in calendar | {y - 1 for y in calendar}}
+    return sorted(y for y, (low, high) in spans.items() if any(low <= s.day <= high for s in scenes))
+
+
 def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Grid:
     """The label grid: of a label raster where there is one, else of the study's kind of labels. No labels are fetched.
 
@@ -348,19 +372,39 @@ def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Gr
         study: Says which labels it would use, and their resolution.
         area: Its CRS is the grid's where nothing else says.
         labels: A label raster whose grid to take.
+
+    Raises:
+        MapError: Metres of the grid are not metres on the ground at the area.
     """
+    try:
+        grid = _grid_of(study, area, labels)
+        ground.check(CRS(grid.crs), [area], f"{CRS(grid.crs).name}, the CRS of the study's labels,")
+    except ground.GridError as error:
+        raise MapError(f"{error} Give the study of this place (study=…) or its labels (labels=…).") from None
+    return grid
+
+
+def _grid_of(study: Study, area: Area, labels: Labels | None) -> ingest.Grid:
     if labels is not None:
         return ingest.Grid.of(labels)
-    source = study.labels
+    source, areas = study.labels, study.areas or (area,)
     if source.kind in CDL_KINDS:
-        return ingest.Grid(CRS("EPSG:5070").to_wkt(), CDL_SIDE, CDL_CORNER[0] % CDL_SIDE, CDL_CORNER[1] % CDL_SIDE)
+        side = source.side
+        return ingest.Grid(CRS("EPSG:5070").to_wkt(), side, CDL_CORNER[0] % side, CDL_CORNER[1] % side)
     if source.path and source.kind != "vector":
         for year in study.years:
-            path = study.resolve(source.path.replace("{year}", str(year)))
-            if "://" not in path and Path(path).is_file():
-                return ingest.Grid.of(Labels(year, Path(path), None, "", study.simulated))
-    crs = source.crs if source.kind == "vector" else area.crs
-    return ingest.Grid(CRS(crs).to_wkt(), source.resolution, 0.0, 0.0)
+            path = study.resolve(source.of(year).path)
+            if "://" in path or not Path(path).is_file():
+                continue
+            with rasterio.open(path) as src:
+                crs, side, made = raster_grid(study, src)
+            if made:
+                return ingest.Grid(crs.to_wkt(), side, 0.0, 0.0)
+            return ingest.Grid.of(Labels(year, Path(path), None, "", study.simulated))
+    crs = source.crs
+    if crs is None and source.kind != "vector" and not ground.fault(CRS(area.crs), areas):
+        crs = area.crs
+    return ingest.Grid(ground.grid_crs(crs, areas)[0].to_wkt(), source.side, 0.0, 0.0)
 
 
 def _place(study: Study, area: str | Area | None) -> Area:

@@ -13,9 +13,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
-from pyproj import CRS
 
-from arsetlib import sentinel2
+from arsetlib import ground, sentinel2
 from arsetlib.maps.rasters import classes_in, own_legend, read
 from arsetlib.maps.style import EYE, INK, SIMULATED, STYLE, WIDTH, date_of, length_name, north_turn, rgb, round_length
 
@@ -145,7 +144,7 @@ def map_furniture(ax, area, extent, simulated):
     west, east, south, north = extent
     ax.set_xticks([])
     ax.set_yticks([])
-    metres = CRS(area.crs).axis_info[0].unit_conversion_factor
+    metres = ground.metres_per_unit(area)
     length = round_length((east - west) * metres / 4)
     wide, tall = east - west, north - south
     step = max(wide, tall) * 0.03

@@ -34,7 +34,7 @@ RULES: dict[str, str] = {
     "num_images": "num_images is at least 0",
     "lengths": "day, scl and bands hold num_images observations",
     "day_order": "days ascend strictly: one image a day",
-    "day_year": "days lie in the row's year",
+    "day_year": "days lie in the row's year, or in the season that starts in it",
     "scl": "scene classes are 0 to 11",
     "bands": f"values are at most {MAX_DN}, and every image has a value in some band",
     "finite": "x, y, lon and lat are finite and on Earth",
@@ -222,7 +222,10 @@ def _broken_observations(batch: pa.RecordBatch, fit: np.ndarray, meta: Meta) -> 
     back[1:] = (flat.day[1:] <= flat.day[:-1]) & (rows[1:] == rows[:-1])
     yield "day_order", of_rows(back), first(back, flat.day)
     years = batch.column("year").to_numpy().astype(np.int64)[rows]
-    outside = (flat.day < _first_day(years)) | (flat.day >= _first_day(years + 1))
+    low, high = _first_day(years), _first_day(years + 1)
+    if "days" in meta.extra:  # a season over New Year, counted from 1 January (= 1) of the row's year
+        low, high = (_first_day(years) + d for d in (meta.extra["days"][0] - 1, meta.extra["days"][1]))
+    outside = (flat.day < low) | (flat.day >= high)
     yield "day_year", of_rows(outside), first(outside, flat.day.astype("datetime64[D]"))
     unknown = flat.scl >= len(sentinel2.SCL)
     yield "scl", of_rows(unknown), first(unknown, flat.scl)

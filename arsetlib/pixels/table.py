@@ -83,7 +83,9 @@ class Meta:
         simulated: True where no satellite saw these values.
         scale: Reflectance per unit of ``bands``.
         version: Version of the schema.
-        extra: More facts, JSON values. ``block_m`` (side of a spatial block) lets ``check`` verify ``block``.
+        extra: More facts, JSON values. ``block_m`` (side of a spatial block) lets ``check`` verify ``block``; ``days``
+            is there where a season runs on over New Year: first and last day of a row's images, counted from 1
+            January (= 1) of its year.
     """
 
     bands: tuple[str, ...]

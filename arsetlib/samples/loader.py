@@ -53,7 +53,7 @@ class Loader:
         scaler: Of the training rows; None leaves reflectance × 10,000.
         batch: Samples a batch; the last one of an epoch holds the rest.
         start: ``"random"`` for training (uniform over the season's starts, another one each epoch), or a day of the
-            year, 1-366, for evaluation.
+            year, for evaluation: 1-366, or up to ``last_day`` of a season over New Year.
         choose: Which image stands for a step, see ``window``. By default ``"random"`` where the start is random and
             ``"clearest"`` where it is fixed.
         fill: What stands in a step without image, see ``window``.
@@ -112,6 +112,7 @@ class Loader:
         self.shuffle = random if shuffle is None else shuffle
         self._check()
         rows = Rows.of(source)
+        rows.check_season(study.season, None if random else start)
         self.channels = Channels.of(study)
         _check_bands(rows, study)
         check_channels(self.channels, len(study.table_bands), scaler)
@@ -312,8 +313,11 @@ class Loader:
         _known("empty", self.empty, ("keep", "drop"))
         for extra in self.extras:
             _known("extras", extra, EXTRAS)
-        if self.start != "random" and not (isinstance(self.start, int | np.integer) and 1 <= self.start <= 366):
-            raise SampleError(f"Expected start = 'random' or a day of the year, 1 to 366, received {self.start!r}.")
+        latest = max(366, self.study.season.last_day)
+        if self.start != "random" and not (isinstance(self.start, int | np.integer) and 1 <= self.start <= latest):
+            raise SampleError(
+                f"Expected start = 'random' or a day of the year, 1 to {latest}, received {self.start!r}."
+            )
         if self.batch_size < 1:
             raise SampleError(f"Expected a batch of at least one sample, received {self.batch_size}.")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from arsetlib import pixels
+from arsetlib.study import Season
 
 
 class SampleError(ValueError):
@@ -54,6 +55,29 @@ class Rows:
     def meta(self) -> pixels.Meta:
         """Bands, grid and study of the table."""
         return pixels.Meta.of(self.source)
+
+    def check_season(self, season: Season, start: int | None = None) -> None:
+        """Refuse a table whose rows end before the windows of a season do.
+
+        Args:
+            season: Where windows start, and how long they are.
+            start: The one day of the year on which windows start; None where it is any of the season's.
+
+        Raises:
+            SampleError: The season runs on over New Year, and the table was ingested for another one.
+        """
+        extra = self.meta.extra
+        if "chunk" not in extra or not (season.over_new_year or "days" in extra):
+            return  # not ingested by us, or both keep to the calendar year
+        first, last = extra.get("days", (1, 365))
+        low, high = (season.first_day, season.last_day) if start is None else (start, start)
+        high += season.window_days - 1
+        if low < first or high > last:
+            raise SampleError(
+                f"The windows go from day {low} to day {high} of a year, and the rows of {self.name!r} hold images of "
+                f"the days {first} to {last}. Ingest the table again with this season; day 366 and later are of the "
+                "next calendar year."
+            )
 
     def pick(self, chosen: np.ndarray, name: str | None = None) -> Rows:
         """Some of these rows; ``chosen`` is (R,) bool."""

@@ -74,6 +74,8 @@ def split(
         found[side] = rows.pick(mine, side)
     _refuse_empty(found, rows, study)
     _refuse_overlap(found, by, study.block_m)
+    if by == "year":
+        _refuse_shared_days(study, sides)
     return found
 
 
@@ -206,6 +208,21 @@ def _refuse_empty(found: dict[str, Rows], rows: Rows, study: Study) -> None:
             f"{ {s: list(y) for s, y in study.split.items()} } with blocks of {study.block_m:g} m. "
             f"Ingest the missing years, or make blocks smaller."
         )
+
+
+def _refuse_shared_days(study: Study, sides: list[str]) -> None:
+    """No image of a pixel may be on two sides: seasons over New Year can be so long that they share days."""
+    if not study.season.over_new_year:
+        return
+    spans = {(side, year): study.season.days(year) for side in sides for year in study.split[side]}
+    for (a, one), (b, other) in combinations(spans, 2):
+        shared_days = min(spans[a, one][1], spans[b, other][1]) - max(spans[a, one][0], spans[b, other][0]) + 1
+        if a != b and shared_days > 0:
+            raise SampleError(
+                f"Rows of {one} ({a}) and {other} ({b}) share images of {shared_days} days: windows go from day "
+                f"{study.season.first_day} to day {study.season.end_day}, more than a year. Split by 'year and block', "
+                f"set [season] last_day to {study.season.last_day - shared_days} at most, or leave out a year between."
+            )
 
 
 def _refuse_overlap(found: dict[str, Rows], by: str, block_m: float) -> None:

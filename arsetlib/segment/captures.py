@@ -6,13 +6,14 @@ Lab: case_olive_groves.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from arsetlib import textfiles, tiles
+from arsetlib import filetypes, textfiles, tiles
 from arsetlib.segment.segmenter import SegmentError
-from arsetlib.tiles import pictures
+from arsetlib.tiles import layouts, masks, pictures
 
 IMAGES, IGNORE = pictures.SUFFIXES, tiles.IGNORE
 CARD = "maps.json"  # of a folder of maps
@@ -31,12 +32,14 @@ def listed(captures) -> list:
             return [(path.stem, path, None)]
         if not path.is_dir():
             raise SegmentError(f"There is no file or folder {path}.")
-        masks = path / "masks" if (path / "images").is_dir() else path.parent / "masks"
+        place = path / "masks" if (path / "images").is_dir() else path.parent / "masks"
         path = path / "images" if (path / "images").is_dir() else path
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
+        found = pictures.files_of(path)
+        stems = {p.stem for p in found}
+        found = [p for p in found if not (p.stem.endswith(masks.MARK) and p.stem.removesuffix(masks.MARK) in stems)]
         if not found:
             raise SegmentError(f"{path} holds no image ({', '.join(IMAGES)}).")
-        made = [(p.stem, p, masks / f"{p.stem}.png") for p in found]
+        made = [(p.stem, p, place / f"{p.stem}.png") for p in found]
         captures = [(name, p, mask if mask.is_file() and mask != p else None) for name, p, mask in made]
     else:
         captures = [row for c in captures for row in (listed(c) if isinstance(c, str | Path) else [c])]
@@ -51,23 +54,26 @@ def listed(captures) -> list:
 
 
 def read_image(path: Path, channels: int) -> np.ndarray:
-    """(H, W, C) uint8, exactly the bands that the model wants."""
-    if path.suffix.lower() in (".tif", ".tiff"):
-        import rasterio
+    """(H, W, C) uint8, exactly the bands that the model wants; see ``read_valid``."""
+    return read_valid(path, channels)[0]
 
+
+def read_valid(path: Path, channels: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, C) uint8, exactly the bands that the model wants, and where the image has data.
+
+    The second is (H, W) bool, False where pixels are transparent or have the file's value of no data; None where all
+    have data. A transparency is no band.
+    """
+    if path.suffix.lower() in (".tif", ".tiff"):
+        image, valid = _raster(path, channels)
+    elif channels == 3 and (mode := _picture(path).mode) in ("RGB", "RGBA", "P"):
         try:
-            with rasterio.open(path) as source:
-                if source.width * source.height > pictures.MOST_PIXELS:
-                    raise SegmentError(
-                        f"{path} has {source.width} × {source.height} pixels, more than {pictures.MOST_PIXELS:,}. Cut "
-                        "it into parts first."
-                    )
-                image = np.moveaxis(source.read(), 0, -1)
-        except rasterio.RasterioIOError as problem:
-            raise SegmentError(f"{path} cannot be read: {problem}.") from problem
+            return pictures.read_valid(path)
+        except tiles.TileError as problem:
+            bands = f"{path} has 4 bands, the model takes 3. " if mode == "RGBA" else ""
+            raise SegmentError(f"{bands}{problem}") from problem
     else:
-        picture = _picture(path)
-        image = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
+        image, valid = np.asarray(_picture(path)), None
         image = image[:, :, None] if image.ndim == 2 else image
     if image.dtype != np.uint8:
         raise SegmentError(f"{path} holds {image.dtype}; expected 8-bit values (0 to 255). Scale it first.")
@@ -76,7 +82,33 @@ def read_image(path: Path, channels: int) -> np.ndarray:
             f"{path} has {image.shape[2]} bands, the model takes {channels}. Nothing is dropped silently: write the "
             f"bands that the model knows into a new file, or train one with channels = {image.shape[2]}."
         )
-    return image
+    return image, valid
+
+
+def _raster(path: Path, channels: int):
+    """The bands of a TIFF, and where it has data by its alpha band, mask or value of no data."""
+    import warnings
+
+    import rasterio
+    from rasterio.enums import ColorInterp
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            source = rasterio.open(path)
+        with source:
+            if source.width * source.height > pictures.MOST_PIXELS:
+                raise SegmentError(
+                    f"{path} has {source.width} × {source.height} pixels, more than {pictures.MOST_PIXELS:,}. Cut "
+                    "it into parts first."
+                )
+            bands = [k for k, what in enumerate(source.colorinterp, 1) if what != ColorInterp.alpha]
+            clear = len(bands) < source.count == channels + 1
+            image = np.moveaxis(source.read(bands if clear else None), 0, -1)
+            valid = source.dataset_mask() == 255  # less: half transparent
+    except rasterio.RasterioIOError as problem:
+        raise SegmentError(f"{path} {filetypes.what_is(path)} ({problem})") from problem
+    return image, None if valid.all() else valid
 
 
 def read_mask(path, classes: tiles.Classes | None = None) -> np.ndarray:
@@ -84,21 +116,17 @@ def read_mask(path, classes: tiles.Classes | None = None) -> np.ndarray:
 
     Args:
         path: A file, or a capture of ``tiles.captures``.
-        classes: What numbers and colours mean. None takes the file's numbers as they are.
+        classes: What numbers and colours mean. None takes a capture's own (``classes.toml``), and a file's numbers as
+            they are.
     """
     try:
-        if hasattr(path, "layout"):
-            return tiles.read(path, classes or tiles.CLASSES)[1]
-        if classes is not None:
-            return pictures.read_mask(path, classes)
+        if not hasattr(path, "layout"):
+            return masks.read_mask(path, classes)
+        if classes is not None:  # what boxes become is stated in the folder of the captures
+            classes = replace(classes, boxes=layouts.classes_of(path).boxes)
+        return tiles.read(path, classes)[1]
     except tiles.TileError as problem:
         raise SegmentError(str(problem)) from problem
-    mask = np.asarray(_picture(path))
-    if mask.ndim == 3 and (mask == mask[:, :, :1]).all():
-        mask = mask[:, :, 0]
-    if mask.ndim != 2 or mask.dtype != np.uint8:
-        raise SegmentError(f"{path} is no mask of class numbers (8 bit, one band); `arset tiles check` tells more.")
-    return mask
 
 
 def _picture(path: Path):
@@ -134,7 +162,11 @@ def write_mask(mask: np.ndarray, path: Path, colours, about: str = "") -> None:
     from PIL import Image, PngImagePlugin
 
     picture = Image.fromarray(mask).convert("P")
-    picture.putpalette([int(colour[i : i + 2], 16) for colour in colours for i in (1, 3, 5)])
+    palette = [int(colour[i : i + 2], 16) for colour in colours for i in (1, 3, 5)]
+    if (mask == IGNORE).any():  # shown in a colour that is no class's
+        grey = next(g for g in (255, 0, 128) if f"#{g:02x}{g:02x}{g:02x}" not in {c.lower() for c in colours})
+        palette = palette + [grey] * (768 - len(palette))
+    picture.putpalette(palette)
     text = PngImagePlugin.PngInfo()
     if about:
         text.add_text("Description", about)

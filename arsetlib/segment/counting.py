@@ -6,7 +6,7 @@ Lab: case_olive_groves. Shell: ``arset segment count``.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,12 @@ import pandas as pd
 
 from arsetlib import textfiles, tiles
 from arsetlib.segment import captures as files
-from arsetlib.segment.crowns import crowns
+from arsetlib.segment.crowns import crowns, of_boxes
 from arsetlib.segment.flight import Pose, inside, poses
 from arsetlib.segment.segmenter import SegmentError
+from arsetlib.tiles.classes import FILE
+from arsetlib.tiles.layouts import classes_of, layout_of
+from arsetlib.tiles.masks import MARK
 
 TREE = 1  # class number
 RADIUS = 0.5  # m, of the smallest crown that counts
@@ -143,7 +146,7 @@ class Count:
         return np.any([inside(self.poses[n], self.sizes[n], x, y) for n in self.poses], axis=0)
 
 
-def count(masks, *, flight=None, metres_per_pixel=None, tree=TREE, radius=RADIUS, agree=0.0, progress=False) -> Count:
+def count(masks, *, flight=None, metres_per_pixel=None, tree=None, radius=RADIUS, agree=0.0, progress=False) -> Count:
     """Count the trees of a mask, or of all captures of a flight, each once.
 
     In each mask the crowns are told apart (see ``instances``). Captures of a flight overlap, so a tree is found up to
@@ -152,30 +155,39 @@ def count(masks, *, flight=None, metres_per_pixel=None, tree=TREE, radius=RADIUS
     kept.
 
     Args:
-        masks: (H, W) class numbers, a dict of name → mask, a PNG, a folder of maps, or a list of captures.
+        masks: (H, W) class numbers, a dict of name → mask, a PNG, a folder of maps, a folder of labelled captures, or a
+            list of captures. Where captures are labelled with boxes (Pascal VOC, DeepForest, COCO without outlines),
+            each box is a tree, and its crown the ellipse that touches its sides.
         flight: ``flight.json``, or name → Pose. None: the captures lie apart (no overlap), upright.
         metres_per_pixel: Where there is no flight; None counts in pixels as metres.
-        tree: Class number of trees.
+        tree: Class of trees, by key or number. None: the class ``tree``; 1 where the classes are not known.
         radius: m, of the smallest crown that counts.
         agree: Drop trees found in a smaller share than this of the captures that show their place.
         progress: Show a bar.
 
     Raises:
-        SegmentError: A capture that the flight does not know; a mask that cannot be read.
+        SegmentError: A capture that the flight does not know, or that has no mask; a mask that cannot be read, or that
+            holds no class numbers; classes without ``tree``.
 
     Lab: case_olive_groves.
     """
     from tqdm.auto import tqdm
 
-    named = _named(masks)
+    named, classes = _named(masks)
     where, simulated = _where(flight, named, metres_per_pixel)
-    finds, canopy, sizes = [], _Canopy(where, tree), {}
+    finds, canopy, sizes = [], None, {}
     for name, source in tqdm(named.items(), desc="count", unit="capture", disable=not progress):
-        mask = source if isinstance(source, np.ndarray) else files.read_mask(source)
+        kinds = classes or (classes_of(source) if hasattr(source, "layout") else None)
+        number = _tree(tree, kinds)
+        canopy = canopy or _Canopy(where, number)
+        mask, boxes = (source, None) if isinstance(source, np.ndarray) else _read(source, kinds)
         if mask.ndim != 2:
             raise SegmentError(f"Mask {name}: expected (H, W) class numbers, received shape {mask.shape}.")
         sizes[name] = mask.shape
-        finds.append(crowns(mask, where[name], name, tree, radius))
+        if boxes is None:
+            finds.append(crowns(mask, where[name], name, number, radius))
+        else:
+            finds.append(of_boxes(boxes[0][boxes[1] == number], mask.shape, where[name], name, radius))
         canopy.add(name, mask)
     trees = pd.concat(finds, ignore_index=True)
     if flight is not None:
@@ -315,18 +327,91 @@ def _truth(truth) -> np.ndarray:
     return np.asarray(truth, float).reshape(-1, 3)
 
 
-def _named(masks) -> dict:
-    """Name → mask or path of one."""
+def _named(masks) -> tuple[dict, tiles.Classes | None]:
+    """Name → mask, path of one or labelled capture; and the classes of a folder of maps, where it states them."""
     if isinstance(masks, np.ndarray):
-        return {"capture": masks}
+        return {"capture": masks}, None
     if isinstance(masks, dict):
-        return masks
-    if isinstance(masks, str | Path):
-        if (Path(masks) / "images").is_dir():  # labelled captures: their masks
-            masks = tiles.captures(masks)
-        else:  # maps: never the masks of a folder beside them
-            return {name: path for name, path, _ in files.listed(masks)}
-    return {name: mask or image for name, image, mask in files.listed(masks)}
+        return masks, None
+    if not isinstance(masks, str | Path):
+        return _several(masks)
+    folder = Path(masks)
+    card = files.card(folder) if folder.is_dir() else {}
+    if not card and folder.is_dir() and _is_labelled(folder):
+        return _several(tiles.captures(folder))
+    classes = None
+    if "colours" in card:
+        classes = tiles.Classes(tuple(card["classes"]), tuple(card["colours"][: len(card["classes"])]))
+    elif (folder / FILE).is_file():
+        classes = tiles.Classes.load(folder / FILE)
+    return {name: path for name, path, _ in files.listed(masks)}, classes  # never the masks of a folder beside them
+
+
+def _is_labelled(folder: Path) -> bool:
+    """Whether a folder holds captures with labels, in place of maps."""
+    try:
+        layout = layout_of(folder)
+    except tiles.TileError:
+        return False
+    return layout != "beside" or any(p.stem.endswith(MARK) for p in files.pictures.files_of(folder))
+
+
+def _several(masks) -> tuple[dict, tiles.Classes | None]:
+    """Of a list of captures and paths. A capture without a mask is refused: its picture is no mask."""
+    masks = list(masks)
+    bare = [str(c.image) for c in masks if hasattr(c, "image") and c.mask is None]
+    if bare:
+        raise SegmentError(
+            f"{len(bare)} of {len(masks)} captures have no mask: {', '.join(bare[:3])}{' …' if len(bare) > 3 else ''}. "
+            "Trees are counted in masks, not in pictures: label these captures, leave them out, or map them first "
+            "(arset segment predict)."
+        )
+    rows, classes = [], None
+    for one in masks:
+        if isinstance(one, str | Path):
+            part, stated = _named(one)
+            classes = classes or stated
+            rows += part.items()
+        else:
+            rows += [(name, mask or image) for name, image, mask in files.listed([one])]
+    names = [name for name, _ in rows]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SegmentError(
+            f"Two captures are called {', '.join(twice)}. Count them one after the other, or rename them."
+        )
+    return dict(rows), classes
+
+
+def _read(source, classes):
+    """(H, W) mask of a file or capture, and its boxes where it is labelled with boxes."""
+    if not hasattr(source, "layout"):
+        return files.read_mask(source, classes), None
+    try:
+        boxes = tiles.boxes(source, classes)
+        if boxes is not None:
+            return tiles.read(source, replace(classes, boxes="ellipse"))[1], boxes
+    except tiles.TileError as problem:
+        raise SegmentError(str(problem)) from problem
+    return files.read_mask(source, classes), None
+
+
+def _tree(tree, classes) -> int:
+    """The number of the class of trees."""
+    if isinstance(tree, str) and not tree.isdecimal():
+        number = classes.number(tree) if classes else tiles.CLASSES.number(tree)
+        if number is None:
+            raise SegmentError(f"There is no class {tree!r}. Known: {', '.join((classes or tiles.CLASSES).keys)}.")
+        return number
+    if tree is not None:
+        return int(tree)
+    if classes is None:
+        return TREE
+    number = classes.number("tree")
+    if number is None:
+        if len(classes) > 2:
+            raise SegmentError(f"Which class is the tree? Name it with tree: one of {', '.join(classes.keys)}.")
+        return TREE
+    return number
 
 
 def _says_simulated(named: dict) -> bool:

@@ -102,6 +102,26 @@ def crowns(mask: np.ndarray, pose: Pose, name: str, tree: int, radius: float) ->
     return pd.DataFrame(table)[shown].reset_index(drop=True)
 
 
+def of_boxes(boxes: np.ndarray, size: tuple[int, int], pose: Pose, name: str, radius: float) -> pd.DataFrame:
+    """One crown for each box (x0, y0, x1, y1; px), on the ground: the ellipse that touches the box's sides."""
+    x0, y0, x1, y1 = boxes.T
+    area = np.pi / 4 * (x1 - x0) * (y1 - y0) * pose.metres**2
+    x, y = pose.ground((x0 + x1) / 2, (y0 + y1) / 2)
+    centre = pose.ground(size[1] / 2, size[0] / 2)
+    table = {
+        "x": x,
+        "y": y,
+        "radius": np.sqrt(area / np.pi),
+        "area": area,
+        "capture": name,
+        "views": 1,
+        "seen": 1,
+        "whole": (x0 > 1) & (y0 > 1) & (x1 < size[1] - 1) & (y1 < size[0] - 1),
+        "off": np.hypot(x - centre[0], y - centre[1]),
+    }
+    return pd.DataFrame(table)[area >= np.pi * radius**2].reset_index(drop=True)
+
+
 def _cut(box, height: int, width: int) -> tuple[bool, bool]:
     """Whether the border of the capture cuts a crown (above or below, left or right); an empty tuple if not."""
     rows, columns = box

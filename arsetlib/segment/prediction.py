@@ -34,7 +34,8 @@ def predict(
     Args:
         segmenter: A Segmenter or its folder.
         captures: A folder of images, a file, or a list of either or of captures.
-        out: Folder of the maps: ``NAME.png``, class numbers with a palette, size of the capture.
+        out: Folder of the maps: ``NAME.png``, class numbers with a palette, size of the capture; 255 where the capture
+            has no data (transparent, or GDAL's value of no data).
         overlap: Share of a tile that the next one repeats, 0 to 0.9.
         batch: Tiles a call.
         progress: Show a bar.
@@ -58,7 +59,10 @@ def predict(
         total=len(paths), initial=len(paths) - len(todo), desc="map", unit="capture", disable=not progress
     ) as bar:
         for image, path in todo:
-            mask = mapped(segmenter, files.read_image(image, segmenter.channels), overlap, batch, str(image))
+            pixels, valid = files.read_valid(image, segmenter.channels)
+            mask = mapped(segmenter, pixels, overlap, batch, str(image))
+            if valid is not None:
+                mask[~valid] = files.IGNORE
             files.write_mask(mask, path, segmenter.colours, f"{about}. {_source(image)}")
             bar.update()
     return paths

@@ -41,7 +41,8 @@ def train_folder(
         architecture, size, batch, seed, options: For ``fit`` and ``tiles.batches``.
         grid: Tiles down × across, "5x7" or (5, 7).
         by, shares: See ``tiles.split``. By flight the test is clean, for which captures between are left out; the
-            last training capture serves as validation, since few flights are long enough for three clean sides.
+            last training capture serves as validation, since few flights are long enough for three clean sides. Where
+            the authors of the folder split their images, validation is taken from their training side.
 
     Raises:
         SegmentError: A grid that cannot be read, or whose tiles would have to be enlarged; captures of other sizes.
@@ -53,8 +54,7 @@ def train_folder(
     if not found:
         raise SegmentError(f"{data} has no capture with a mask. `arset tiles check {data}` tells what is missing.")
     grid = _grid(grid)
-    toml = Path(data) / "classes.toml"
-    classes = tiles.Classes.load(toml) if toml.is_file() else tiles.CLASSES
+    classes = tiles.Classes.of(data)
     areas = [float(np.prod(pictures.size_of(c.image))) for c in found]
     odd = int(np.argmax(np.abs(np.log(np.array(areas) / areas[0]))))
     if not 0.9 < areas[odd] / areas[0] < 1.1:
@@ -92,7 +92,11 @@ def _split(found, shares, seed, by) -> dict[str, list]:
     from arsetlib import tiles
 
     if by != "flight":
-        return tiles.split(found, shares, seed=seed, by=by)
+        sides = tiles.split(found, shares, seed=seed, by=by)
+        if "validation" in sides or not shares[1] or "train" not in sides:
+            return sides
+        part = shares[1] / (shares[0] + shares[1])  # of the authors' training: their test stays whole
+        return {**sides, **tiles.split(sides["train"], (1 - part, part, 0), seed=seed)}
     sides = tiles.split(found, (1 - shares[2], 0, shares[2]), by=by)
     if len(sides["train"]) < 2:
         raise SegmentError(f"By flight {len(found)} captures leave one for training and validation. Split by capture.")

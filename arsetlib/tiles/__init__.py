@@ -13,7 +13,7 @@ Lab: case_olive_groves.
 from arsetlib.tiles.changes import Augment, augment
 from arsetlib.tiles.classes import CLASSES, IGNORE, Classes, TileError
 from arsetlib.tiles.cutting import GRID, Canvas, Tiles, cut, places, stitch
-from arsetlib.tiles.layouts import LAYOUTS, Capture, captures, read
+from arsetlib.tiles.layouts import LAYOUTS, Capture, boxes, captures, read
 from arsetlib.tiles.loader import Loader, arrays, batches, one_hot, reduced, reduced_mask
 from arsetlib.tiles.report import Report, check
 from arsetlib.tiles.sides import Dealt, LeakWarning, ground_seen, leaky_split, split
@@ -36,6 +36,7 @@ __all__ = [
     "arrays",
     "augment",
     "batches",
+    "boxes",
     "captures",
     "check",
     "cut",

@@ -24,10 +24,10 @@ import numpy as np
 from arsetlib.samples.windows import aligned
 from arsetlib.tiles import pictures
 from arsetlib.tiles.changes import Augment, Changes, draw_changes
-from arsetlib.tiles.classes import CLASSES, Classes, TileError
+from arsetlib.tiles.classes import Classes, TileError
 from arsetlib.tiles.cutting import cut, places
 from arsetlib.tiles.kernels import fill
-from arsetlib.tiles.layouts import Capture, read
+from arsetlib.tiles.layouts import Capture, classes_of, read
 from arsetlib.tiles.sides import Dealt
 
 IN_MEMORY = 1 << 30  # bytes of decoded tiles that are kept
@@ -38,7 +38,7 @@ class Loader:
 
     Args:
         captures: Labelled captures, or tiles of them from ``leaky_split``.
-        classes: What the masks' numbers mean.
+        classes: What the masks mean; None takes ``classes.toml`` of the captures' folder, or ground, tree and grass.
         size: Side of the squares that a model gets, pixels.
         grid: Cut each capture into (down, across) tiles and resample these to ``size``, as the thesis did with 5 × 7;
             None cuts tiles of ``size`` as they are.
@@ -62,7 +62,7 @@ class Loader:
     def __init__(
         self,
         captures: Sequence[Capture] | Dealt,
-        classes: Classes = CLASSES,
+        classes: Classes | None = None,
         size: int = 224,
         *,
         grid: tuple[int, int] | None = None,
@@ -78,7 +78,7 @@ class Loader:
         if isinstance(captures, Dealt):
             grid, overlap = _cut_as_dealt(captures, size, grid, overlap, reduce)
         self.captures = list(captures.captures if isinstance(captures, Dealt) else captures)
-        self.classes, self.size, self.grid, self.overlap, self.reduce = classes, int(size), grid, overlap, int(reduce)
+        self.size, self.grid, self.overlap, self.reduce = int(size), grid, overlap, int(reduce)
         self.batch_size, self.seed, self.pool = int(batch), int(seed), int(pool)
         self.augment = Augment() if augment is True else augment or None
         self.shuffle = bool(self.augment) if shuffle is None else shuffle
@@ -87,6 +87,7 @@ class Loader:
                 f"Expected captures, and batch, size, reduce and pool from 1, received {len(self.captures)} captures, "
                 f"{batch}, {size}, {reduce} and {pool}."
             )
+        self.classes = classes or classes_of(self.captures[0])
         bare = [c.image for c in self.captures if c.mask is None]
         if bare:
             raise TileError(f"{bare[0]} has no mask. Label it, or predict it with a trained model.")
@@ -234,7 +235,7 @@ class Loader:
         capture = self.captures[number]
         files = [(str(f.resolve()), f.stat().st_mtime_ns, f.stat().st_size) for f in (capture.image, capture.mask)]
         how = [self.size, self.grid, self.overlap, self.reduce, capture.layout, capture.number]
-        return json.dumps([1, files, how, self.classes.keys, self.classes.colours])
+        return json.dumps([2, files, how, self.classes.keys, self.classes.colours, self.classes.boxes])
 
 
 class Store:
@@ -308,7 +309,7 @@ def reduced_mask(mask: np.ndarray, by: int) -> np.ndarray:
     return np.ascontiguousarray(mask[by // 2 : high : by, by // 2 : wide : by])
 
 
-def batches(captures: Sequence[Capture] | Dealt, classes: Classes = CLASSES, size: int = 224, **options):
+def batches(captures: Sequence[Capture] | Dealt, classes: Classes | None = None, size: int = 224, **options):
     """A ``tf.data.Dataset`` of (images, one-hot masks): (B, S, S, 3) and (B, S, S, K), float32.
 
     For training ``batches(train, augment=True, seed=1)``; for a test ``batches(test)``, the same each time.
@@ -325,7 +326,7 @@ def batches(captures: Sequence[Capture] | Dealt, classes: Classes = CLASSES, siz
 
 
 def arrays(
-    captures: Sequence[Capture] | Dealt, classes: Classes = CLASSES, size: int = 224, *, epoch: int = 0, **options
+    captures: Sequence[Capture] | Dealt, classes: Classes | None = None, size: int = 224, *, epoch: int = 0, **options
 ):
     """The batches of ``batches`` as NumPy arrays, without TensorFlow.
 

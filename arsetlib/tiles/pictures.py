@@ -1,57 +1,94 @@
-"""Read pictures and masks from files that may be damaged, huge or not what they say."""
+"""Read pictures from files that may be damaged, huge or not what they say."""
 
 from __future__ import annotations
 
 import struct
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from arsetlib.tiles.classes import IGNORE, Classes, TileError
+from arsetlib import filetypes
+from arsetlib.tiles.classes import TileError
 
 MOST_PIXELS = 80_000_000  # of a picture; a small file can hold a picture that fills the memory
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "MPO")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # JPEG includes MPO, of phones and drones: its first picture is read
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".webp")
 ORIENTATION = 0x0112  # tag of how a camera was held
-SHOWN = 3  # unknown colours that a message names
+BITS, NODATA = 258, 42113  # tags of TIFF: bits a value, GDAL's value of no data
+SOFT = 0.01  # share of half-transparent pixels that the border of an orthomosaic may have
+EXPECTED = "expected RGB (red, green, blue) of 8 bits"
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The picture files of a folder, by their endings, in order; without files that systems leave there."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        f
+        for f in folder.iterdir()
+        if f.suffix.lower() in SUFFIXES and not filetypes.is_litter(f.name) and not f.is_dir()
+    )
+
+
+@contextmanager
 def _opened(path: Path):
+    """A Pillow picture whose file is closed at the end, also that of several pictures, which Pillow keeps open."""
     try:
-        from PIL import Image
+        import PIL  # noqa: F401
     except ImportError:
         raise TileError("Pictures need Pillow: pip install 'arsetlib[images]'.") from None
+    with ExitStack() as stack:
+        picture = _identified(path, stack)
+        if picture.width * picture.height > MOST_PIXELS:
+            raise TileError(
+                f"{path} has {picture.width} × {picture.height} pixels, more than {MOST_PIXELS:,}. Cut it into parts "
+                "first."
+            )
+        yield picture
+
+
+def _identified(path: Path, stack: ExitStack):
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        picture = Image.open(path, formats=FORMATS)
-    except FileNotFoundError:
-        raise TileError(f"{path} does not exist.") from None
+        return Image.open(stack.enter_context(path.open("rb")), formats=FORMATS)
+    except (FileNotFoundError, IsADirectoryError, PermissionError, UnidentifiedImageError):
+        raise TileError(f"{path} {filetypes.what_is(path)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TileError(f"{path} holds more than {MOST_PIXELS:,} pixels. Cut it into parts first.") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
         raise TileError(f"{path} is no picture that can be read ({problem}). Export it again.") from None
-    if picture.width * picture.height > MOST_PIXELS:
-        picture.close()
-        raise TileError(
-            f"{path} has {picture.width} × {picture.height} pixels, more than {MOST_PIXELS:,}. Cut it into parts first."
-        )
-    return picture
 
 
 def loaded(path: Path):
-    """A Pillow picture with its pixels, as a viewer would turn it.
+    """A Pillow picture with its pixels, as a viewer would turn it; ``info`` tells format, bits and nodata of the file.
 
     Raises:
         TileError: It cannot be read, or holds more than ``MOST_PIXELS``.
     """
     from PIL import ImageOps
 
-    picture = _opened(path)
-    try:
-        picture.load()
-        return ImageOps.exif_transpose(picture) if picture.getexif().get(ORIENTATION, 1) != 1 else picture
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
-        picture.close()
-        raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
+    with _opened(path) as picture:
+        try:
+            picture.load()
+            about = {"format": picture.format, "bits": _bits(picture, path), "nodata": _nodata(picture)}
+            turned = picture.getexif().get(ORIENTATION, 1) != 1
+            upright = ImageOps.exif_transpose(picture) if turned else picture.copy()
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
+            raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
+        upright.info |= about
+        return upright
+
+
+def _bits(picture, path: Path) -> int:
+    """Bits of each value as the file has them: Pillow shortens RGB of 16 bits to 8."""
+    if picture.format == "PNG":
+        with path.open("rb") as file:
+            return file.read(25)[24]
+    if picture.format == "TIFF":
+        return int(max(np.atleast_1d(picture.tag_v2.get(BITS, 1))))
+    return 8
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -62,104 +99,60 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """A picture as (H, W, 3) uint8.
+    """A picture as (H, W, 3) uint8; see ``read_valid``."""
+    return read_valid(path)[0]
+
+
+def read_valid(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """A picture, and where it has data.
+
+    An orthomosaic has a border without data: transparent pixels, or GDAL's value of no data.
+
+    Returns:
+        (H, W, 3) uint8; (H, W) bool, False where there are no data, or None where all pixels have some.
 
     Raises:
-        TileError: It cannot be read, has another number of bands than three, or is not of 8 bits.
+        TileError: It cannot be read, has another number of bands than three, or is not of 8 bits; a fourth band that is
+            no transparency.
     """
     picture = loaded(path)
+    nodata, bits = picture.info["nodata"], picture.info["bits"]
     if picture.mode == "P":
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     bands = len(picture.getbands())
+    if picture.mode == "RGB" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")  # one colour of the file is transparent
     if picture.mode not in ("RGB", "RGBA"):
-        raise TileError(f"{path} has mode {picture.mode} ({bands} band(s)), expected RGB of 8 bits. Export it as RGB.")
+        raise TileError(f"{path} has mode {picture.mode} ({bands} band(s)), {EXPECTED}. Export it as RGB.")
+    if bits > 8:
+        raise TileError(f"{path} holds values of {bits} bits, {EXPECTED}. Scale it to 0 to 255 and export it again.")
     pixels = np.asarray(picture)
-    if bands == 4:
-        if pixels[..., 3].min() < 255:
-            raise TileError(
-                f"{path} has 4 bands, expected 3. Export it as RGB, without transparency or a near-infrared band."
-            )
+    valid = None
+    if pixels.shape[2] == 4:
+        valid = _opaque(pixels[..., 3], path)
         pixels = np.ascontiguousarray(pixels[..., :3])
-    return pixels
+    if nodata is not None:
+        given = (pixels != nodata).any(-1)
+        valid = given if valid is None else given & valid
+    return pixels, None if valid is None or valid.all() else valid
 
 
-def read_mask(path: Path, classes: Classes) -> np.ndarray:
-    """A mask as (H, W) uint8 class numbers.
-
-    The file may hold class numbers (grey, palette, or three equal bands as keras-segmentation has them; 255 is ignored)
-    or the colours of ``classes``. A palette whose used colours are all class colours is read by colour.
-
-    Raises:
-        TileError: It cannot be read, or holds other numbers or colours; the message names some and where they are.
-    """
-    picture = loaded(path)
-    if picture.mode == "1":
-        picture = picture.convert("L")
-    if picture.mode == "L":
-        return _numbers(np.asarray(picture), path, classes)
-    if picture.mode == "P":
-        return _palette(picture, path, classes)
-    if picture.mode not in ("RGB", "RGBA"):
-        raise TileError(f"Mask {path} has mode {picture.mode}, expected class numbers of 8 bits or RGB colours.")
-    pixels = np.asarray(picture)
-    if pixels.shape[2] == 4 and (clear := (pixels[..., 3] < 255)).any():
+def _opaque(alpha, path):
+    """Where a fourth band that is a transparency has pixels: 255 there, 0 where there are none."""
+    soft = np.count_nonzero((alpha > 0) & (alpha < 255))
+    if soft > SOFT * alpha.size:
         raise TileError(
-            f"Mask {path} has {clear.sum():,} transparent pixels, {_first(clear)}. Fill them with a class's colour and "
-            "flatten the image before the export."
+            f"{path} has 4 bands, expected 3: the fourth is no transparency of 0 and 255 ({soft / alpha.size:.0%} of "
+            "its pixels lie between). Export red, green and blue, without transparency or a near-infrared band."
         )
-    red, green, blue = (pixels[..., k] for k in range(3))
-    if (red.max() < len(classes) or red.max() == IGNORE) and (red == green).all() and (red == blue).all():
-        known = (red < len(classes)) | (red == IGNORE)
-        if known.all():
-            return np.ascontiguousarray(red)
-    return _coloured(red, green, blue, path, classes)
+    if not (alpha == 255).any():
+        raise TileError(f"{path} is transparent everywhere. Export it again.")
+    return alpha == 255
 
 
-def _numbers(mask, path, classes):
-    wrong = (mask >= len(classes)) & (mask != IGNORE) if mask.max(initial=0) >= len(classes) else np.zeros(1, bool)
-    if wrong.any():
-        value = int(mask[wrong][0])
-        raise TileError(
-            f"Mask {path} has class number {value} ({(mask == value).sum():,} pixels, {_first(mask == value)}); "
-            f"expected 0 to {len(classes) - 1} ({', '.join(classes.keys)}) or {IGNORE} to ignore."
-        )
-    return mask
-
-
-def _palette(picture, path, classes):
-    mask, palette = np.asarray(picture), np.array(picture.getpalette()).reshape(-1, 3)
-    used = np.flatnonzero(picture.histogram())
-    table = np.zeros(256, np.uint8)
-    for value in used:
-        colour = palette[value] if value < len(palette) else None
-        match = [] if colour is None else np.flatnonzero((classes.rgb == colour).all(1))
-        if not len(match):
-            return _numbers(mask, path, classes)
-        table[value] = match[0]
-    return mask if (table[used] == used).all() else np.take(table, mask)
-
-
-def _coloured(red, green, blue, path, classes):
-    code = (red.astype(np.uint32) << 16) | (green.astype(np.uint32) << 8) | blue
-    mask = np.full(code.shape, IGNORE, np.uint8)
-    for number, colour in enumerate(classes.rgb.astype(np.uint32)):
-        mask[code == (colour[0] << 16 | colour[1] << 8 | colour[2])] = number
-    unknown = mask == IGNORE
-    if not unknown.any():
-        return mask
-    values, counts = np.unique(code[unknown], return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:SHOWN]
-    shown = [f"#{values[k]:06x} ({counts[k]:,} pixels, {_first(code == values[k])})" for k in order]
-    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
-    hint = "Add them to the classes, or paint them over."
-    if len(values) > 2 * len(classes):
-        hint = "So many are the sign of anti-aliasing: draw with the pencil, not the brush, and save no JPEG."
-    wanted = ", ".join(f"{k} {c}" for k, c in zip(classes.keys, classes.colours, strict=True))
-    raise TileError(
-        f"Mask {path} has {len(values)} colour(s) of no class: {', '.join(shown)}{more}. Known: {wanted}. {hint}"
-    )
-
-
-def _first(where) -> str:
-    row, column = np.unravel_index(int(np.argmax(where)), where.shape)
-    return f"first at column {column}, row {row}"
+def _nodata(picture):
+    """GDAL's value of no data in a TIFF."""
+    try:
+        return float(str(picture.tag_v2[NODATA]).strip(" \0"))
+    except (AttributeError, KeyError, ValueError):
+        return None

@@ -68,6 +68,9 @@ def split(
 ) -> dict[str, list[Capture]]:
     """Captures for training, validation and test; no tile and no augmented copy of a capture is on two sides.
 
+    Where the authors of a folder split their images (``images_prepped_train``, ``images_prepped_test``), their sides
+    are kept as they are: ``shares`` and ``seed`` count for nothing, and only sides that they have are returned.
+
     Args:
         captures: From ``tiles.captures``.
         shares: Of training, validation and test, by captures; 0 leaves a side out.
@@ -88,6 +91,8 @@ def split(
     Lab: case_olive_groves.
     """
     captures = list(captures)
+    if by == "capture" and captures and all(c.side for c in captures) and len({c.side for c in captures}) > 1:
+        return {side: part for side in SIDES if (part := [c for c in captures if c.side == side])}
     counts = _counts(len(captures), shares)
     if by == "flight":
         return _by_flight(captures, shares, allowed)

@@ -52,7 +52,7 @@ print(f"codes: {codes.shape} label codes, {codes.dtype}")
 #
 # - `codes`: a 2-D array of label codes;
 # - `code`: the one to measure;
-# - `side_m`: how wide a label pixel is, m. The Cropland Data Layer had pixels of 30 m until 2023 and has had pixels of 10 m since, so do not build 30 in.
+# - `side_m`: how wide a label pixel is, m. The Cropland Data Layer has pixels of 30 m; from 2024 on it is made with pixels of 10 m and offered at both sizes, so do not build 30 in.
 #
 # A code that the raster does not hold has 0 hectares.
 

@@ -982,7 +982,7 @@ for agree in (0, 0.25, 0.5, 0.8):
 #
 # ## What if …
 #
-# - **… I have my own images?** Put them in `images/` and their masks in `masks/`, as class numbers, as colours from GIMP, as LabelMe or COCO; `arset tiles check FOLDER` names each pair that does not match. Then set `source`.
+# - **… I have my own images?** Put them in `images/` and their masks in `masks/`, as class numbers, as colours from GIMP, as LabelMe or COCO; `arset tiles check FOLDER` names each pair that does not match and each class that never occurs. Then set `source`.
 # - **… I have no `flight.json`?** Leave out captures so that none overlap, split by capture, and count with `metres_per_pixel=…`. Or take poses from the mosaic that a photogrammetry program makes.
 # - **… I have a graphics card?** Raise `alpha` to 1, take `size=384`, and train for the thesis's 100 epochs: `arset segment train` does so, and goes on after a stop. At 384 the thesis's trees gained most.
 # - **… I want the thesis's very models?** The extra `arsetlib[keras-segmentation]` installs its library, and `arsetlib.models.keras_segmentation` makes it run under Keras 3.

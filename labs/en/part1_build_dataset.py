@@ -707,7 +707,7 @@ assert report.ok
 #
 # - **… I work outside the United States?** Bring labels of your own, as a raster, as fields or as points: the study file `own_labels.toml` shows how. Then set `source` in section 1 to your study file; no other cell changes.
 # - **… the CDL is wrong?** It is, for some pixels. Ask for more confidence, or look at which classes it confuses; a model learns its systematic errors as well as its truth.
-# - **… I want the real thing?** Set `source = "real"` in section 1. You get one small area and one year, for a start. The labels of a year come in a national file of some 2 GB, fetched once.
+# - **… I want the real thing?** Set `source = "real"` in section 1. You get one small area and one year, for a start. The labels of a year come in a national file of some 2 GB (10 GB with pixels of 10 m), fetched once.
 # - **… my machine stops in the middle?** Run the same call again: finished chunks are kept.
 # - **… I need radar, Landsat, weather?** Any series with dates fits a byte string. The table then has more columns, and the rest of the pipeline stays.
 # - **… I only want floods, or droughts?** Only the labels change.

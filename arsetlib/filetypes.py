@@ -1,0 +1,101 @@
+"""What a file is that cannot be read as a picture, and files that systems leave beside pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
+RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".rw2", ".orf", ".raf")  # a TIFF by its first bytes, often
+MARKS = (  # first bytes → what, and what to do
+    (b"%PDF", "a PDF file", "Export the picture from it."),
+    (b"PK\x03\x04", "a zip archive", "Unpack it."),
+    (b"\x1f\x8b", "a gzip archive", "Unpack it."),
+    (b"7z\xbc\xaf", "a 7-Zip archive", "Unpack it."),
+    (b"GIF8", "a GIF image", "Export it as PNG."),
+    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 image", "Export it as TIFF or PNG."),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image", "Export it as JPEG or PNG."),
+    (b"\xff\x0a", "a JPEG XL image", "Export it as JPEG or PNG."),
+    (b"8BPS", "a Photoshop document", "Export it as PNG."),
+    (b"gimp xcf", "a GIMP document", "Export it as PNG."),
+    (b"SQLite format 3", "an SQLite file", "Expected a picture."),
+    (b"\x00\x05\x16\x07", "a file of macOS with attributes, not pixels", "Delete it."),
+    (b"\x93NUMPY", "a NumPy array", "Save it as PNG."),
+    (b"\x89HDF", "an HDF5 file", "Export the picture as PNG or TIFF."),
+    (b"\x89PNG", "no picture that can be read, but a damaged PNG", "Copy or export it again."),
+    (b"\xff\xd8\xff", "no picture that can be read, but a damaged JPEG", "Copy or export it again."),
+)
+HEIF = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF"}
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is of the operating system: hidden, ``._a.png``, ``Thumbs.db`` …"""
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def what_is(path: Path) -> str:
+    """What a file is, from its first bytes, with what to do: the end of a sentence that begins with the file.
+
+    >>> from pathlib import Path; import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "a.jpg"; file.touch()
+    >>> what_is(file)
+    'is empty (0 bytes). Copy it again.'
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(512)
+    except FileNotFoundError:
+        return "does not exist. Copy it there, or leave it out."
+    except IsADirectoryError:
+        return "is a folder, expected a picture. Rename it."
+    except OSError as problem:
+        return f"cannot be opened ({problem.strerror}). See who may read it."
+    if not size:
+        return "is empty (0 bytes). Copy it again."
+    if not head.strip(b"\0"):
+        return f"holds only zero bytes at its beginning ({size:,} bytes): a copy was broken off. Copy it again."
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the picture itself. Fetch the picture: git lfs pull."
+    if head[4:8] == b"ftyp":
+        kind = HEIF.get(head[8:12])
+        what = f"a {kind} image" if kind == "HEIC" else f"an {kind} image" if kind else "a video"
+        return f"is {what}, which cannot be read here. Export it as JPEG or PNG."
+    if path.suffix.lower() in RAW:
+        return "is a raw file of a camera. Export it as TIFF or JPEG."
+    for mark, what, remedy in MARKS:
+        if head.startswith(mark):
+            return f"is {what}. {remedy}"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _tiff(path)
+    return _text(head)
+
+
+def _tiff(path: Path) -> str:
+    import warnings
+
+    import rasterio
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                kinds = ", ".join(sorted(set(source.dtypes)))
+                return (
+                    f"is a TIFF of {source.count} band(s) of {kinds} ({source.width} × {source.height} pixels). Export "
+                    "three bands (red, green, blue) of 8 bits."
+                )
+    except rasterio.RasterioIOError:
+        return "is a damaged TIFF image. Copy or export it again."
+
+
+def _text(head: bytes) -> str:
+    for encoding in ("utf-16", "utf-8-sig") if head[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig",):
+        text = head.decode(encoding, errors="ignore").lstrip()
+        begins = text[:200].lower()
+        if begins.startswith(("<!doctype html", "<html", "<head", "<body")) or "<html" in begins:
+            return "is a web page, not a picture: the server sent a message. Download the picture again."
+        if begins.startswith("<?xml") or begins.startswith(("<svg", "<error")):
+            return f"is an XML text ({text[:60]!r} …), not a picture. Export or download the picture again."
+        if text and sum(c.isprintable() or c.isspace() for c in text) > 0.97 * len(text) and len(text) > len(head) // 3:
+            return f"is a text ({text[:60]!r} …), not a picture. Copy or export the picture again."
+    return f"is no picture of a known kind (it begins with the bytes {head[:8].hex(' ')}). Export it as PNG or JPEG."
