@@ -31,7 +31,7 @@ from arsetlib.item import COLLECTION_1, Item, Unusable, is_url, to_tile
 from arsetlib.labels import Labels, find_labels
 from arsetlib.links import host
 from arsetlib.links import public as safe_href
-from arsetlib.sentinel2 import BANDS, offset_of
+from arsetlib.sentinel2 import BANDS, SCALE, offset_and_source, stated_of
 from arsetlib.study import Area, Study
 from arsetlib.web import CatalogueError, sign
 
@@ -65,10 +65,12 @@ class Scene:
         footprint: Where there are data, longitude and latitude: a polygon or several.
         cloud: Cloud cover, percent; None where the item does not say.
         baseline: Processing baseline, such as ``05.09``.
-        offset: What must be added to the DN of every band: 0 or -1000.
+        offset: What must be added to the DN of every band: 0 or -1000. As the item states it; ``survey`` measures it.
         hrefs: Band name or ``scl`` → URL or path, without credentials (``sign`` makes it openable).
         shape: Rows and columns of the finest grid, where the item says.
         transform: Its affine coefficients (a, b, c, d, e, f).
+        offset_by: What states the offset, see ``sentinel2.offset_and_source``.
+        stated: Band or ``scl`` → ``scale`` and ``nodata`` that the item states, where it states them.
         checksums: Name of an asset → its ``file:size`` and ``file:checksum``, where the item states both.
     """
 
@@ -85,6 +87,8 @@ class Scene:
     hrefs: dict[str, str]
     shape: tuple[int, int] | None = None
     transform: tuple[float, ...] | None = None
+    offset_by: str = "bands"
+    stated: dict[str, dict[str, float]] = field(default_factory=dict)
     checksums: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     @property
@@ -95,12 +99,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class Scenes:
-    """An item list: scenes by date, what was asked for, how many each filter dropped, and what to know about them."""
+    """An item list: scenes by date, what was asked for, what each filter dropped, what to know, what a survey found."""
 
     items: tuple[Scene, ...]
     dropped: dict[str, int] = field(default_factory=dict)
     query: dict = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    survey: dict = field(default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "items", tuple(sorted(self.items, key=lambda s: (s.day, s.id))))
@@ -121,7 +126,13 @@ class Scenes:
         features = [_feature(s, path.resolve().parent) for s in self.items]
         content = {
             "type": "FeatureCollection",
-            "arset": {"version": 1, "query": self.query, "dropped": self.dropped, "notes": list(self.notes)},
+            "arset": {
+                "version": 1,
+                "query": self.query,
+                "dropped": self.dropped,
+                "notes": list(self.notes),
+                "survey": self.survey,
+            },
             "features": features,
         }
         web.save(path, json.dumps(content, separators=(",", ":"), allow_nan=False).encode())
@@ -139,7 +150,8 @@ class Scenes:
             content = web.parse_json(path.read_bytes())
             about = content["arset"]
             scenes = tuple(_from_feature(f, path.resolve().parent) for f in content["features"])
-            return cls(scenes, dict(about["dropped"]), dict(about["query"]), tuple(map(str, about.get("notes", ()))))
+            notes = tuple(map(str, about.get("notes", ())))
+            return cls(scenes, dict(about["dropped"]), dict(about["query"]), notes, dict(about.get("survey", {})))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ShapelyError) as error:
             raise CatalogueError(
                 f"{path} is not a whole item list of ours ({type(error).__name__}: {error}). "
@@ -171,7 +183,7 @@ def find_scenes(
             the season that starts in it.
         areas: Keys of areas; all by default.
         cache: Folder (or ``.json`` file) of the saved item list, ``items.json``. It is used where it exists.
-        leave_out: Ids of scenes not wanted, say because one is damaged.
+        leave_out: Ids of scenes not wanted, say because one is damaged; besides those of the study.
         progress: Show a bar, then what was dropped.
 
     Raises:
@@ -182,17 +194,19 @@ def find_scenes(
     """
     years = tuple(sorted(years or study.years))
     chosen = [study.area(key) for key in areas] if areas else list(study.areas)
-    leave_out = set(leave_out)
+    leave_out = {*study.scenes.leave_out, *leave_out}
     query = _query(study, years, chosen, leave_out)
     path = Path(cache) if cache else None
     if path and path.suffix != ".json":
         path = path / "items.json"
     if path and path.exists():
         saved = Scenes.load(path)
-        _same_question(saved.query, query, path)
-        if progress and saved.notes:
-            print(*saved.notes, sep="\n")
-        return saved
+        _same_question(saved.query, {k: v for k, v in query.items() if k != "leave_out"}, path)
+        if saved.query.get("leave_out") == query["leave_out"]:
+            if progress and saved.notes:
+                print(*saved.notes, sep="\n")
+            return saved
+        # Where other scenes are left out, an older processing of one may be wanted: search again.
     found, dropped = _candidates(study, years, chosen, progress), {}
     kept, days = _filter(found, study, years, chosen, leave_out, dropped)
     items = _scenes(kept, days, study.bands)
@@ -541,7 +555,10 @@ def _scenes(items: list[Item], days: list[int], bands) -> tuple[Scene, ...]:
 
 def _scene(item: Item, day: int, bands) -> Scene:
     size, transform = item.grid(bands)
-    raster_bands = [b for name in bands for b in item.asset(name).get("raster:bands") or ()]
+    stated = {name: stated_of(item.asset(name)) for name in (*bands, "scl")}
+    offset, offset_by = offset_and_source(
+        item.properties | {"s2:processing_baseline": item.baseline}, [stated[name] for name in bands]
+    )
     return Scene(
         id=item.id,
         day=day,
@@ -552,12 +569,19 @@ def _scene(item: Item, day: int, bands) -> Scene:
         footprint=item.footprint,
         cloud=item.cloud,
         baseline=item.baseline,
-        offset=offset_of(item.properties | {"s2:processing_baseline": item.baseline}, raster_bands),
+        offset=offset,
         hrefs={name: item.href(name) for name in (*bands, "scl")},
         shape=size,
         transform=transform,
+        offset_by=offset_by,
+        stated={name: _encoding(said) for name, said in stated.items() if _encoding(said)},
         checksums=_checksums({name: item.asset(name) for name in (*bands, "scl")}),
     )
+
+
+def _encoding(stated: dict[str, float]) -> dict[str, float]:
+    """What the reader of files needs of it: the scale, and no data other than 0."""
+    return {k: v for k, v in stated.items() if k == "scale" or (k == "nodata" and v != 0)}
 
 
 def _checksums(assets: dict[str, dict]) -> dict[str, tuple[int, str]]:
@@ -647,8 +671,11 @@ def _feature(scene: Scene, folder: Path) -> dict:
         assets[name] = {"href": href, "type": kind}
         if name in scene.checksums:
             assets[name] |= dict(zip(("file:size", "file:checksum"), scene.checksums[name], strict=True))
+        said = {k: v if math.isfinite(v) else str(v) for k, v in scene.stated.get(name, {}).items()}
         if name != "scl":
-            assets[name]["raster:bands"] = [{"scale": 0.0001, "offset": scene.offset * 0.0001}]
+            assets[name]["raster:bands"] = [{"scale": SCALE, "offset": round(scene.offset * SCALE, 4), **said}]
+        if said:
+            assets[name]["arset:stated"] = said
     properties = {
         "datetime": scene.datetime,
         "platform": scene.platform,
@@ -659,6 +686,7 @@ def _feature(scene: Scene, folder: Path) -> dict:
         "eo:cloud_cover": scene.cloud,
         "s2:processing_baseline": scene.baseline,
         "arset:offset": scene.offset,
+        "arset:offset_by": scene.offset_by,
         "arset:day": scene.day,
     }
     return {
@@ -677,6 +705,12 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
     p = feature["properties"]
     when = datetime.fromisoformat(p["datetime"])
     hrefs = {name: asset["href"] for name, asset in feature["assets"].items()}
+    if p["arset:offset"] not in (0, -1000) or isinstance(p["arset:offset"], bool | float):
+        raise ValueError(
+            f"item {feature['id']!r} states arset:offset = {p['arset:offset']!r}; only 0 and -1000 exist, so the list "
+            "was changed by hand or by another program"
+        )
+    stated = {name: asset.get("arset:stated") for name, asset in feature["assets"].items()}
     return Scene(
         id=feature["id"],
         day=int(p.get("arset:day", when.toordinal() - EPOCH)),
@@ -691,5 +725,7 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
         hrefs={n: h if is_url(h) else os.path.normpath(folder / h) for n, h in hrefs.items()},
         shape=tuple(p["proj:shape"]) if "proj:shape" in p else None,
         transform=tuple(p["proj:transform"]) if "proj:transform" in p else None,
+        offset_by=str(p.get("arset:offset_by", "bands")),
+        stated={name: {k: float(v) for k, v in said.items()} for name, said in stated.items() if said},
         checksums=_checksums(feature["assets"]),
     )

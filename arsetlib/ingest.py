@@ -13,13 +13,8 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import json
 import math
-import os
-import re
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,37 +24,38 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import rasterio
-from filelock import FileLock, Timeout
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import checksums, engine, ground, links, pixels, sentinel2, web
-from arsetlib.catalogue import Labels, Scene, Scenes
+from arsetlib import engine, folders, ground, pixels, reflectance, sentinel2, survey
+from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
+from arsetlib.pixels.table import RUN_FILE
+from arsetlib.reader import Reader, SceneError, is_remote
 from arsetlib.study import Area, Study, StudyError
 
 CHUNK_PIXELS = 256 * 256  # of a dense chunk; what a worker holds follows from it
 CHUNK_SIDE = 1024  # label pixels; the longest side of a chunk where sampling is sparse
-WAITS = (2.0, 8.0)  # s, before each further try of a read; GDAL itself has asked several times before
-GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD": "NO"}
-FINAL = ("401", "403", "404", "410")  # answers that asking again does not change
 REMOTE_READERS = 8  # files of one scene read at once where each waits for the network
 BLANK = 100  # pixels; that many without data in one band alone are a failed read, not a swath's edge
-OUTCOME = pa.schema(
-    [
-        ("chunk", pa.string()),
-        ("rows", pa.int64()),
-        ("seconds", pa.float64()),
-        ("counts", pa.string()),
-        ("error", pa.string()),
-    ]
-)
+OUTCOME = pa.schema([("chunk", pa.string())])  # what came of it is looked up in the folder
 
 
 class IngestError(RuntimeError):
     """The table cannot be built; the message says where it stopped, why, and how to go on."""
+
+
+SCENES = "_scenes.json"  # the item list of a table, with what a survey of it found
+BAD = "bad-"  # start of the names of files that tell of bad scenes, one a chunk
+
+
+class BadScenes(IngestError):
+    """Scenes that failed while a chunk was read. ``found``: id → why."""
+
+    def __init__(self, found: dict[str, str]):
+        super().__init__("\n".join(found.values()))
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -95,6 +91,8 @@ class Summary:
         counts: Reason → number. ``pixels_…`` count label pixels, ``observations_…`` pixel × image, ``scenes_…``
             chunk × scene.
         seconds: Wall time of this run.
+        scenes: How many scenes got which answer on their offset, and how many were bad and are not in the table.
+        bad: Why each of the bad scenes is not in the table.
     """
 
     path: str
@@ -104,6 +102,8 @@ class Summary:
     resumed: int
     seconds: float
     counts: dict[str, int] = field(default_factory=dict)
+    scenes: dict[str, int] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [
@@ -111,6 +111,8 @@ class Summary:
             f"{self.chunks} chunks ({self.resumed} from an earlier run) in {self.seconds:.1f} s",
         ]
         lines += [f"  {reason.replace('_', ' ')}: {n:,}" for reason, n in sorted(self.counts.items()) if n]
+        lines += [f"  scenes, {answer}: {n:,}" for answer, n in self.scenes.items()]
+        lines += [f"  not in the table: {reason}" for reason in self.bad.values()]
         return "\n".join(lines)
 
 
@@ -131,8 +133,8 @@ def ingest(
         study: Places, years, bands and filters.
         scenes: Of ``catalogue.find_scenes``.
         labels: Year → label raster, of ``catalogue.find_labels``. Every year of the study must be there.
-        out: Folder of the table, on a disk that the workers share. Until the table is whole it is called
-            ``<out>.partial``.
+        out: Folder of the table, on a disk that the workers share. It is complete when it has its ``_manifest.json``,
+            see ``folders``; until then no reader of the library opens it.
         spark: A session of ``engine.session``, or None to work in this process.
         every: Take each ``every``-th label pixel along x and y, from a seeded start, in place of what each area
             says; 1 takes all.
@@ -161,7 +163,9 @@ def ingest(
                 "The list was made for other bands: find the scenes again with this study."
             )
     out = Path(out)
-    partial_out = out.with_name(out.name + ".partial")
+    looked = survey.known(scenes, study, out, progress)
+    share = study.scenes.max_bad_share
+    _refuse_too_many(looked, scenes, share)
     chunks, thresholds = _plan(study, scenes, labels, every, per_class)
     plan = {
         "study": study.key,
@@ -174,22 +178,71 @@ def ingest(
         "schema_version": pixels.VERSION,
         "chunks": [asdict(c) for c in chunks],
     }
-    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    if out.exists():
-        return _finished(out, identity, started)
-    partial_out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(str(out.with_name(f".{out.name}.lock")), timeout=0):
-            if out.exists():
-                return _finished(out, identity, started)
-            resumed = _prepare(partial_out, scenes, plan, identity)
-            job = partial(_make, str(partial_out.resolve()), study, labels, time.time_ns())
-            outcomes = _work(job, partial_out, len(chunks), spark, progress)
-            return _close(partial_out, out, outcomes, study, identity, resumed, started)
-    except Timeout:
+    if (out / RUN_FILE).is_file():
         raise IngestError(
-            f"Another job is writing {out}. Wait until it ends, or give this one another folder; two never mix."
-        ) from None
+            f"{out} holds the table of an earlier version of arsetlib. It can be read as it is; to make it anew, "
+            "delete it or give this run another folder."
+        )
+    names = [chunk.name for chunk in chunks]
+    adapt = partial(_stale, out, plan, looked)
+    with folders.claim(out, plan, names, what="pixel table", error=IngestError, adapt=adapt) as folder:
+        manifest, resumed = folder.manifest(), len(names)
+        if manifest is None:
+            resumed -= len(folder.missing())
+            _bad_scenes(folder)  # what a killed run left; files may have been mended since
+        while manifest is None:
+            replace(scenes, survey=looked.as_dict()).save(out / SCENES)  # also of a rerun, whose links may be newer
+            job = partial(_make, replace(folder, path=out.resolve()), study, labels, time.time_ns())
+            engine.run_watched(job, len(names), OUTCOME, spark, finished=folder.count, desc="ingest", progress=progress)
+            if bad := _bad_scenes(folder):
+                looked = looked.with_bad(bad)
+                _refuse_too_many(looked, scenes, share)
+                folder.forget(c.name for c in chunks if any(scenes.items[i].id in bad for i in c.scenes))
+            else:
+                manifest = _close(folder, study)
+    made = [manifest[key] for key in ("rows", "observations")]
+    seconds = time.perf_counter() - started
+    facts = manifest["counts"], manifest["scenes"], manifest["bad_scenes"]
+    return Summary(str(out), *made, len(names), resumed, seconds, *facts)
+
+
+def _refuse_too_many(looked: survey.Survey, scenes: Scenes, share: float) -> None:
+    try:
+        looked.refuse_too_many(len(scenes), share)
+    except CatalogueError as error:
+        raise IngestError(str(error)) from None
+
+
+def _bad_scenes(folder: folders.Folder) -> dict[str, str]:
+    """Scenes that failed in some chunk of this pass: id → why. A scene is in the whole table or not at all."""
+    found: dict[str, str] = {}
+    for file in sorted((folder.path / folders.WORK).glob(f"{BAD}*.json")):
+        found |= json.loads(file.read_text(encoding="utf-8"))
+        file.unlink()
+    return found
+
+
+def _stale(out: Path, plan: dict, looked: survey.Survey, held: dict) -> list[str] | None:
+    """Chunks of an unfinished table that must be made again where scenes were left out; None: it is another table.
+
+    A chunk stays if all its scenes stay and their offsets are decided on as before.
+    """
+    theirs = {k: v for k, v in held.items() if k not in ("scenes", "chunks", "parts")}
+    if theirs != {k: json.loads(json.dumps(v)) for k, v in plan.items() if k not in ("scenes", "chunks")}:
+        return None
+    asked = [list(s) for s in plan["scenes"]]
+    stay = [s for s in held["scenes"] if s in asked]
+    if stay != asked:
+        return None
+    before = survey.Survey(**Scenes.load(out / SCENES).survey) if (out / SCENES).is_file() else survey.Survey()
+
+    def used(one: dict, chunks: list) -> dict:
+        ids = [s[0] for s in one["scenes"]]
+        return {Chunk(**c).name: [ids[i] for i in c["scenes"]] for c in chunks}
+
+    now, then = used(plan, plan["chunks"]), used(held, held["chunks"])
+    same = {i for ids in now.values() for i in ids if looked.decided(i) == before.decided(i)}
+    return [name for name in then if now.get(name) != then[name] or not same.issuperset(now[name])]
 
 
 # -- plan: which chunks, which scenes, which pixels -------------------------------------------------------------
@@ -343,6 +396,9 @@ def _priority(rows, cols, seed: int, year: int) -> np.ndarray:
         return z ^ (z >> np.uint64(31))
 
 
+# -- scenes that fail while chunks are read -----------------------------------------------------------------------
+
+
 # -- one chunk ----------------------------------------------------------------------------------------------------
 
 
@@ -394,155 +450,44 @@ def _count(counts: dict, reason: str, mask) -> None:
     counts[reason] = counts.get(reason, 0) + int(np.count_nonzero(mask))
 
 
-class Reader:
-    """Reads scene values at fixed points; points are projected once per grid, not once per file."""
-
-    def __init__(self, x, y, crs, chunk: str):
-        self.x, self.y, self.crs, self.chunk = x, y, crs, chunk
-        self.projected: dict[int, tuple] = {}
-        self.cells: dict[tuple, tuple] = {}
-
-    def cells_of(self, src, epsg: int):
-        """(P,) row and column of each point in the file's own grid."""
-        key = (epsg, src.transform, src.width, src.height)
-        if key not in self.cells:
-            if epsg not in self.projected:
-                self.projected[epsg] = Transformer.from_crs(self.crs, epsg, always_xy=True).transform(self.x, self.y)
-            x, y = self.projected[epsg]
-            t = src.transform
-            row = np.floor((y - t.f) / t.e).astype(np.int32)
-            col = np.floor((x - t.c) / t.a).astype(np.int32)
-            inside = (row >= 0) & (row < src.height) & (col >= 0) & (col < src.width)
-            self.cells[key] = row, col, inside
-        return self.cells[key]
-
-    def values(self, scene: Scene, asset: str, points=None) -> np.ndarray:
-        """Values of one asset at the points, 0 outside the file; network failures are tried again."""
-        href = web.sign(scene.hrefs[asset])
-        remote = _remote(href)
-        try:
-            options = GDAL | web.s3_options(href)
-        except web.CatalogueError as error:
-            raise IngestError(f"Could not read {asset} of scene {scene.id}: {error}") from None
-        if remote:  # GDAL remembers a failed answer; a further try must ask the server again
-            options["CPL_VSIL_CURL_NON_CACHED"] = _vsi(href)
-        if asset in scene.checksums and not remote and "://" not in href and not href.startswith("/vsi"):
-            try:
-                checksums.check(href, *scene.checksums[asset])
-            except (checksums.ChecksumError, OSError) as error:
-                raise IngestError(self._explain(scene, asset, href, error)) from None
-        for wait in (*WAITS, None) if remote else (None,):
-            try:
-                with rasterio.Env(**options):
-                    return self._values(scene, asset, href, points)
-            except rasterio.errors.RasterioError as error:
-                if wait is None or _answered(error) in FINAL:
-                    raise IngestError(self._explain(scene, asset, href, error)) from None
-                time.sleep(wait)
-        raise AssertionError("unreachable")
-
-    def _values(self, scene, asset, href, points) -> np.ndarray:
-        with rasterio.open(href) as src:
-            if src.crs is None or src.crs.to_epsg() != scene.epsg:
-                raise IngestError(
-                    f"{scene.id} {asset}: the item says EPSG:{scene.epsg}, the file is in {src.crs}. "
-                    "Take this scene out of the item list, or report it to the catalogue's owner."
-                )
-            row, col, inside = self.cells_of(src, scene.epsg)
-            if points is not None:
-                row, col, inside = row[points], col[points], inside[points]
-            found = np.zeros(row.size, src.dtypes[0])
-            if not inside.any():
-                return found
-            r, c = row[inside], col[inside]
-            top, left = int(r.min()), int(c.min())
-            window = Window(left, top, int(c.max()) - left + 1, int(r.max()) - top + 1)
-            data = src.read(1, window=window)
-            taken = data.ravel()[(r - top) * data.shape[1] + (c - left)]
-            if inside.all():
-                return taken
-            found[inside] = taken
-            return found
-
-    def _explain(self, scene, asset, href, error) -> str:
-        reason = web.redact(error)
-        hint = "The disk or the server must mend this file"
-        if href.startswith("s3://") and _answered(error) in ("401", "403"):
-            hint = (
-                "The bucket wants keys: set the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
-                "(where the requester pays, as in sentinel-s2-l2a, you pay), or take a catalogue with http links"
-            )
-        elif _answered(error) in ("401", "403"):
-            hint = "The link may have expired: find the scenes again, which renews it"
-        elif _answered(error) in ("404", "410") or "No such file" in reason:
-            hint = "The file is gone: find the scenes again, or take this one out of the item list"
-        return (
-            f"Could not read {asset} of scene {scene.id} for chunk {self.chunk} ({web.public(href)}): {reason}. "
-            f"{hint}; then run the same command: finished chunks are kept."
-        )
-
-
-def _answered(error: Exception) -> str | None:
-    """The status with which a server refused, if it did; never digits of the address."""
-    said = f"{error} {error.__cause__}"
-    found = re.search(r"HTTP response code: (\d{3})", said)
-    if not found and re.search(r"Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|AWS_SECRET_ACCESS_KEY", said):
-        return "403"  # as s3 says it
-    return found[1] if found else None
-
-
-def _remote(href: str) -> bool:
-    return links.remote(href)
-
-
-def _vsi(href: str) -> str:
-    """The name under which GDAL keeps what it has read of a link."""
-    scheme, _, rest = href.partition("://")
-    return f"/vsicurl/{href}" if scheme in ("http", "https") else f"/vsi{scheme}/{rest}" if rest else href
-
-
 def observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: Reader, counts: dict):
-    """Read all scenes over the points; returns offsets (P+1,), day (N,), scl (N,), bands (N, C), pixel by pixel."""
+    """Read all scenes over the points; returns offsets (P+1,), day (N,), scl (N,), bands (N, C), pixel by pixel.
+
+    Raises:
+        BadScenes: Files that cannot be read or hold something else than reflectance; all of them are named.
+    """
     points = reader.x.size
     last_day = np.full(points, -1, np.int32)
     drop = np.zeros(256, bool)
     drop[[0, *study.drop_scl]] = True
     seen: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []
-    remote = any(_remote(s.hrefs["scl"]) for s in scenes)
+    bad: dict[str, str] = {}
+    remote = any(is_remote(s.hrefs["scl"]) for s in scenes)
     with ThreadPoolExecutor(REMOTE_READERS if remote else 1) as pool:
         read_all = pool.map if remote else map
         for scene in scenes:
-            scl = reader.values(scene, "scl")
-            _count(counts, "observations_dropped_by_scl", drop[scl] & (scl != 0))
-            keep = ~drop[scl]
-            twice = keep & (last_day == scene.day)
-            _count(counts, "observations_twice_on_a_day", twice)
-            take = np.flatnonzero(keep & ~twice)
-            if not take.size:
-                _count(counts, "scenes_skipped_after_scl", True)
+            try:
+                scl = reader.values(scene, "scl")
+                _count(counts, "observations_dropped_by_scl", drop[scl] & (scl != 0))
+                keep = ~drop[scl]
+                twice = keep & (last_day == scene.day)
+                _count(counts, "observations_twice_on_a_day", twice)
+                take = np.flatnonzero(keep & ~twice)
+                if not take.size:
+                    _count(counts, "scenes_skipped_after_scl", True)
+                    continue
+                _count(counts, "scenes_read", True)
+                raw = np.stack(list(read_all(partial(reader.values, scene, points=take), study.bands)))  # (C, n)
+                valid = _valid(raw, scene, study.bands, chunk, counts)
+            except SceneError as error:
+                bad[scene.id] = str(error)
                 continue
-            _count(counts, "scenes_read", True)
-            raw = np.stack(list(read_all(partial(reader.values, scene, points=take), study.bands)))  # (C, n)
-            blank = raw == 0
-            if take.size >= BLANK:
-                empty = blank.all(1)
-                if empty.any() and not empty.all():
-                    names = [b for b, e in zip(study.bands, empty, strict=True) if e]
-                    raise IngestError(
-                        f"Scene {scene.id}, chunk {chunk.name}: {names} have no data at {take.size} pixels where "
-                        "the other bands have. A blank band is a failed read or a broken file, never zeros: "
-                        "take the scene out of the item list or have it mended, then run the same command."
-                    )
-            valid = ~blank.any(0)
-            _count(counts, "observations_without_data", ~valid)
             if not valid.all():
                 take, raw = take[valid], raw[:, valid]
-            try:
-                sentinel2.check_offset(raw.T, scl[take], study.bands, scene.offset)
-            except sentinel2.OffsetError as error:
-                raise IngestError(f"Scene {scene.id}, chunk {chunk.name}: {error}") from None
             last_day[take] = scene.day
             seen.append((take, scene.day, scl[take].astype(np.uint8), sentinel2.reflectance_dn(raw, scene.offset)))
+    if bad:
+        raise BadScenes(bad)
     per_point = np.zeros(points, np.int64)
     for take, *_ in seen:
         per_point[take] += 1
@@ -558,35 +503,51 @@ def observe(chunk: Chunk, study: Study, scenes: list[Scene], reader: Reader, cou
     return offsets, day, scl, bands
 
 
-def _make(folder: str, study: Study, labels: dict[int, Labels], run_id: int, number: int):
-    """The job of one task; a chunk that is there already is not made again."""
-    started = time.perf_counter()
-    run = Path(folder)
-    scenes, plan = _run(folder, run_id)
+def _valid(raw: np.ndarray, scene: Scene, bands, chunk: Chunk, counts: dict) -> np.ndarray:
+    """(n,) whether a pixel has a value of every band, in the valid range; raw: (C, n), 0 is no data."""
+    blank = raw == 0
+    if raw.shape[1] >= BLANK:
+        empty = blank.all(1)
+        if empty.any() and not empty.all():
+            names = [b for b, e in zip(bands, empty, strict=True) if e]
+            raise SceneError(
+                scene.id,
+                f"Scene {scene.id}, chunk {chunk.name}: {names} have no data at {raw.shape[1]} pixels where "
+                "the other bands have. A blank band is a failed read or a broken file, never zeros: "
+                "leave the scene out or have it mended, then run the same command.",
+            )
+    valid = ~blank.any(0)
+    _count(counts, "observations_without_data", ~valid)
+    if raw.dtype == np.uint16 and raw.max(initial=0) <= reflectance.MAX_DN:
+        return valid
+    try:
+        inside = reflectance.refuse_many_outside(raw, scene.offset, bands)
+    except reflectance.ReflectanceError as error:
+        raise SceneError(scene.id, f"Scene {scene.id}, chunk {chunk.name}: {error}") from None
+    _count(counts, "observations_out_of_range", valid & ~inside)
+    return valid & inside
+
+
+def _make(folder: folders.Folder, study: Study, labels: dict[int, Labels], run_id: int, number: int):
+    """The job of one task; a chunk that is there already is not made again. What came of it stands in the folder."""
+    scenes, plan = _run(folder.path, run_id)
     chunk = Chunk(**plan["chunks"][number])
-    path = run / f"{chunk.name}.parquet"
-    counts, error, rows = {}, "", 0
-    if path.exists():
-        rows, counts = _outcome_of(path)
-    elif not (run / "_failed").exists():
+    if folder.done(chunk.name) is None and not folder.failed:
+        path = folder.path / f"{chunk.name}.parquet"
         try:
-            rows, counts = _build(chunk, study, scenes, labels[chunk.year], plan, path)
+            with folders.room(folder.path, IngestError):
+                rows, counts = _build(chunk, study, scenes, labels[chunk.year], plan, path)
+                folder.finish(chunk.name, [path.name], rows=rows, counts=counts)
+        except BadScenes as problem:
+            folder.put(f"{folders.WORK}/{BAD}{chunk.name}.json", json.dumps(problem.found))
+            if not study.scenes.max_bad_share:  # else the other chunks go on, so that all bad scenes are named at once
+                folder.fail(chunk.name, str(problem))
         except (IngestError, pixels.PixelError, StudyError, ValueError) as problem:
-            error = str(problem)
-        except OSError as problem:
-            if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            free = shutil.disk_usage(run).free
-            error = f"The disk of {run} is full ({free / 1e6:.0f} MB free). Make room and run the same command."
-        if error:
-            (run / "_failed").write_text(f"{chunk.name}: {error}\n", encoding="utf-8")
-    else:
-        error = "stopped"
-    outcome = [[chunk.name], [rows], [time.perf_counter() - started], [json.dumps(counts)], [error]]
-    yield pa.record_batch([pa.array(v, f.type) for v, f in zip(outcome, OUTCOME, strict=True)], schema=OUTCOME)
+            folder.fail(chunk.name, str(problem))
+    yield pa.record_batch([pa.array([chunk.name])], schema=OUTCOME)
 
 
-def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dict, path: Path):
+def _build(chunk: Chunk, study: Study, scenes, labels: Labels, plan: dict, path: Path):
     counts: dict[str, int] = {}
     every = plan["every"][chunk.area]
     rows, cols, codes, confidence = _candidates(chunk, study, labels, counts, every)
@@ -600,7 +561,8 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
         confidence = None if confidence is None else confidence[take]
     grid = Grid.of(labels)
     x, y = grid.centres(rows, cols)
-    here = [scenes.items[i] for i in chunk.scenes]
+    found, decided = scenes
+    here = [scene for scene in (decided[i] for i in chunk.scenes) if scene is not None]
     offsets, day, scl, bands = observe(chunk, study, here, Reader(x, y, grid.crs, chunk.name), counts)
     images = np.diff(offsets)
     some = images > 0
@@ -624,114 +586,60 @@ def _build(chunk: Chunk, study: Study, scenes: Scenes, labels: Labels, plan: dic
         offsets=np.concatenate([[0], np.cumsum(images[some])]),
     )
     counts["observations"] = int(offsets[-1])
+    chunk_ids = [plan["scenes"][i][0] for i in chunk.scenes]
+    evidence = {scene.id: found.decisions[scene.id] for scene in here if scene.id in found.decisions}
     meta = pixels.Meta(
         bands=study.bands,
         crs=CRS(grid.crs).to_string(),
         resolution=grid.side,
         study=study.key,
         simulated=study.simulated,
-        extra={"chunk": chunk.name, "counts": counts, "block_m": study.block_m} | _span(study),
+        extra={
+            "chunk": chunk.name,
+            "counts": counts,
+            "block_m": study.block_m,
+            "offsets": evidence,
+            "bad_scenes": {i: found.bad[i] for i in chunk_ids if i in found.bad},
+        }
+        | _span(study),
     )
     pixels.write([batch], path, meta)
     return batch.num_rows, counts
 
 
 @lru_cache(maxsize=2)
-def _run(folder: str, run_id: int):
-    """Scenes and plan of a run folder, read once per process and run."""
-    run = Path(folder)
-    return Scenes.load(run / "_scenes.json"), json.loads((run / "_plan.json").read_text(encoding="utf-8"))
+def _run(path: Path, run_id: int):
+    """Survey, scenes with their offsets decided on, and plan of a run folder, read once per process and run."""
+    scenes = Scenes.load(path / SCENES)
+    found = survey.Survey(**scenes.survey)
+    return (found, found.apply(scenes)), folders.Folder(path).plan()
 
 
-# -- the run folder -----------------------------------------------------------------------------------------------
-
-
-def _prepare(run: Path, scenes: Scenes, plan: dict, identity: str) -> int:
-    """Make the folder ready for this run, or refuse; returns how many chunks an earlier run finished."""
-    plan_file = run / "_plan.json"
-    if plan_file.exists():
-        before = json.loads(plan_file.read_text(encoding="utf-8"))
-        if before.get("identity") != identity:
-            changed = sorted(k for k in plan if json.loads(json.dumps(plan[k])) != before.get(k))
-            raise IngestError(
-                f"{run} holds the unfinished table of another run (it differs in: {', '.join(changed)}). "
-                "Finish that one with its own settings, delete the folder, or give this run another one."
-            )
-    elif any(run.glob("*.parquet")):
-        raise IngestError(f"{run} holds Parquet files but no plan of a run. Give this run another folder.")
-    for leftover in (*run.glob(".*"), *run.glob("_failed")):  # half-written files of a killed run
-        leftover.unlink()
-    scenes.save(run / "_scenes.json")  # also of a rerun, whose links may be newer
-    if not plan_file.exists():
-        web.save(
-            plan_file, json.dumps({**plan, "identity": identity}, indent=1).encode()
-        )  # last: a plan means that the folder is ready
-    return sum(1 for _ in run.glob("*.parquet"))
-
-
-def _work(job, run: Path, chunks: int, spark, progress: bool) -> list[dict]:
-    """Run all tasks under a bar that counts the finished files."""
-
-    def finished():
-        return sum(1 for f in os.listdir(run) if f.endswith(".parquet"))
-
-    return engine.run_watched(
-        job, chunks, OUTCOME, spark, finished=finished, desc="ingest", progress=progress
-    ).to_pylist()
-
-
-def _close(run: Path, out: Path, outcomes: list[dict], study, identity: str, resumed: int, started: float) -> Summary:
-    errors = [o["error"] for o in outcomes if o["error"] and o["error"] != "stopped"]
-    if errors:
-        more = f" ({len(errors) - 1} more chunks failed too.)" if len(errors) > 1 else ""
-        raise IngestError(errors[0] + more)
+def _close(folder: folders.Folder, study: Study) -> dict:
+    """Publish the table, if every planned chunk is there; returns the manifest."""
+    notes = folder.settle().values()
     counts: dict[str, int] = {}
-    for outcome in outcomes:
-        for reason, n in json.loads(outcome["counts"]).items():
+    for note in notes:
+        for reason, n in note["counts"].items():
             counts[reason] = counts.get(reason, 0) + n
-    rows = sum(o["rows"] for o in outcomes)
+    rows = sum(note["rows"] for note in notes)
     if not rows:
-        shutil.rmtree(run)
+        folder.remove()
         raise IngestError(
             f"No label pixel passed the filters, so there is no table: {counts}. "
             "Widen the areas, lower every, min_confidence or the scene filters, and run again."
         )
-    observations = counts.pop("observations")
-    record = {
-        "status": "complete",
-        "schema_version": pixels.VERSION,
-        "identity": identity,
-        "study": study.key,
-        "simulated": study.simulated,
-        "rows": rows,
-        "observations": observations,
-        "chunks": len(outcomes),
-        "counts": counts,
-    }
-    web.save(run / "_run.json", json.dumps(record, indent=1).encode())
-    run.rename(out)
-    seconds = time.perf_counter() - started
-    return Summary(str(out), rows, observations, len(outcomes), resumed, seconds, counts)
-
-
-def _finished(out: Path, identity: str, started: float) -> Summary:
-    """The summary of a table that is there already, if it is the one asked for."""
-    record = out / "_run.json"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    if known.get("identity") != identity:
-        raise IngestError(
-            f"{out} is there already and is not the table of this run (other study, scenes, labels or sampling). "
-            "Delete it or give this run another folder."
-        )
-    return Summary(
-        str(out), known["rows"], known["observations"], known["chunks"], known["chunks"],
-        time.perf_counter() - started, known["counts"],
-    )  # fmt: skip
-
-
-def _outcome_of(path: Path):
-    meta = pixels.Meta.of(path)
-    return pq.read_metadata(path).num_rows, meta.extra["counts"]
+    found = survey.Survey(**Scenes.load(folder.path / SCENES).survey)
+    return folder.publish(
+        schema_version=pixels.VERSION,
+        study=study.key,
+        simulated=study.simulated,
+        rows=rows,
+        observations=counts.pop("observations"),
+        counts=counts,
+        scenes=found.counts(),
+        bad_scenes=found.bad,
+    )
 
 
 def _span(study: Study) -> dict:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 from filelock import FileLock
 
+from arsetlib import folders
 from arsetlib.catalogue import Labels, Scenes, find_labels, find_scenes
 from arsetlib.study import Area, Study
 
@@ -84,7 +85,7 @@ class Place:
         from arsetlib.ingest import ingest
 
         with _alone(self.data):
-            if not self.table_path.exists():
+            if not self.table_path.exists() or folders.state(self.table_path) == "unfinished":
                 print(f"There is no table of Lab 1 yet. Making it in {self.table_path} …")
                 ingest(self.study, self.scenes(), self.labels(), self.table_path, progress=self.bars)
         return pixels.read(self.table_path).combine_chunks()
@@ -116,7 +117,7 @@ class Pictures:
     @cached_property
     def simulated(self) -> bool:
         """Whether a program made the pictures."""
-        return (self.folder / "_complete").is_file()
+        return folders.state(self.folder) == "complete"  # real pictures have no manifest
 
 
 def place(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Place:
@@ -189,7 +190,7 @@ def _delta(data: Path, small: bool) -> Study:
 
     folder = data / ("delta-toy" if small else "delta")
     with _alone(data):
-        if not (folder / "_complete").is_file():
+        if folders.state(folder) != "complete":
             print(f"Making the simulated delta in {folder}, once …")
             simulate.delta(folder, scale=TOY_SCALE if small else 1.0, progress=_bars())
     study = Study.load(folder / "study.toml")

@@ -21,9 +21,10 @@ __all__ = [
     "Band",
     "OffsetError",
     "SclClass",
-    "check_offset",
+    "offset_and_source",
     "offset_of",
     "reflectance_dn",
+    "stated_of",
 ]
 
 
@@ -56,7 +57,7 @@ class SclClass:
 
 
 class OffsetError(ValueError):
-    """Values and metadata disagree on the processing offset."""
+    """Metadata states no usable processing offset."""
 
 
 # B10 (cirrus, 1374 nm) is absent at Level-2A: it sees the upper atmosphere, not the ground.
@@ -98,25 +99,19 @@ SCL: dict[int, SclClass] = {
     )
 }
 
-VEGETATION = 4
-NOT_VEGETATED = 5
+VEGETATION, NOT_VEGETATED, WATER = 4, 5, 6
 # Dropped by the original course. Cloud shadow (3), water (6) and cirrus (10) stay.
 DROPPED_SCL = (0, 1, 7, 8, 9, 11)
 SCALE = 1e-4  # reflectance per DN
 
 FIRST_BASELINE_WITH_OFFSET = 4.0
-MAX_BELOW_OFFSET = 0.05  # share of land values that may be negative reflectances
-MIN_SAMPLE = 50  # fewer land pixels prove nothing
-MIN_VEGETATION = 200  # nor do fewer of vegetation, which a missed cloud may cover
-HAZE = 300  # DN of swir22 above blue over vegetation; less under thin cloud
-VISIBLE = frozenset(("coastal", "blue", "green", "red"))
 
 
 def reflectance_dn(dn: np.ndarray, offset: int) -> np.ndarray:
     """Remove the processing offset, keeping 0 for "no data" and nothing else.
 
     Args:
-        dn: Digital numbers as stored, uint16, any shape; 0 is no data.
+        dn: Digital numbers as stored, integers, any shape; 0 is no data.
         offset: What to add: 0, or -1000 from processing baseline 04.00 on.
 
     Returns:
@@ -125,10 +120,56 @@ def reflectance_dn(dn: np.ndarray, offset: int) -> np.ndarray:
 
     Lab: part1_build_dataset.
     """
-    if offset == 0:
-        return dn.astype(np.uint16, copy=False)
+    if offset == 0 and dn.dtype == np.uint16:
+        return dn
     shifted = np.clip(dn.astype(np.int32) + int(offset), 1, 65535)
-    return np.where(dn > 0, shifted, 0).astype(np.uint16)
+    return np.where(dn != 0, shifted, 0).astype(np.uint16)
+
+
+def stated_of(asset: dict) -> dict[str, float]:
+    """What an item states about the numbers of one asset: ``scale``, ``offset``, ``nodata``, where it does.
+
+    Read are ``raster:scale``, ``raster:offset`` and ``nodata`` in the first of ``bands`` and on the asset (STAC 1.1),
+    and ``scale``, ``offset`` and ``nodata`` in the first of ``raster:bands`` (STAC 1.0).
+
+    Args:
+        asset: Of a STAC item.
+
+    Raises:
+        OffsetError: A value is not a number, or two places state different ones.
+
+    Lab: part1_build_dataset.
+    """
+    places = [(asset, "raster:"), *((band, "raster:") for band in _first(asset, "bands"))]
+    places += [(band, "") for band in _first(asset, "raster:bands")]
+    found: dict[str, float] = {}
+    for name in ("scale", "offset", "nodata"):
+        values = set()
+        for place, prefix in places:
+            keys = {f"{prefix}{name}"} if name != "nodata" else {"nodata", "raster:nodata"}
+            values |= {_number(place[key], key) for key in keys if place.get(key) is not None}
+        if len({str(v) for v in values}) > 1 and name != "nodata":
+            raise OffsetError(
+                f"states different values of {name} for one band, {sorted(values)}, on the asset, in bands and in "
+                "raster:bands. Correct the item, or leave it out."
+            )
+        if values:
+            found[name] = next(iter(values))
+    return found
+
+
+def _first(asset: dict, key: str) -> list[dict]:
+    bands = asset.get(key)
+    return [bands[0]] if isinstance(bands, list) and bands and isinstance(bands[0], dict) else []
+
+
+def _number(value, key: str) -> float:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(value)  # "nan" is how STAC writes it
+    except (TypeError, ValueError):
+        raise OffsetError(f"states {key} = {value!r}; expected a number. Correct the item, or leave it out.") from None
 
 
 def offset_of(properties: dict, raster_bands: Sequence[dict] | None) -> int:
@@ -140,16 +181,16 @@ def offset_of(properties: dict, raster_bands: Sequence[dict] | None) -> int:
        Earth Search then removed the offset from the pixels, while ``raster:bands`` of the same item still
        advertises -0.1: reading that offset alone subtracts it twice.
     2. The processing baseline is older than 04.00: 0, because such products have no offset.
-    3. ``raster:bands`` states an offset: that one (``offset / scale``, so -0.1 / 0.0001 = -1000).
+    3. The bands state an offset: that one (-0.1 with scale 0.0001 is -1000).
     4. The baseline is 04.00 or newer: -1000.
     5. Neither is stated: 0.
 
     The date says nothing: older scenes are reprocessed with the offset. Metadata is at times wrong (the flag
-    says false over pixels already corrected), so try the values with ``check_offset``.
+    says false over pixels already corrected): ``arsetlib.offset`` asks the values.
 
     Args:
         properties: ``properties`` of a STAC item.
-        raster_bands: ``raster:bands`` of the item's reflectance assets (or of one), or None.
+        raster_bands: For each reflectance asset of the item (or for one) what ``stated_of`` gives, or None.
 
     Returns:
         0 or -1000.
@@ -159,11 +200,16 @@ def offset_of(properties: dict, raster_bands: Sequence[dict] | None) -> int:
 
     Lab: part1_build_dataset.
     """
+    return offset_and_source(properties, raster_bands)[0]
+
+
+def offset_and_source(properties: dict, raster_bands: Sequence[dict] | None) -> tuple[int, str]:
+    """``offset_of``, and what says so: ``flag``, ``old baseline``, ``bands``, ``baseline`` or ``nothing``."""
     if _flag(properties):
-        return 0
+        return 0, "flag"
     baseline = _baseline(properties)
     if baseline is not None and baseline < FIRST_BASELINE_WITH_OFFSET:
-        return 0
+        return 0, "old baseline"
     stated = {_dn_offset(band) for band in raster_bands or () if band.get("offset") is not None}
     if len(stated) > 1:
         raise OffsetError(
@@ -171,8 +217,8 @@ def offset_of(properties: dict, raster_bands: Sequence[dict] | None) -> int:
             f"Leave the item out, or fetch it from another catalogue."
         )
     if stated:
-        return _known(stated.pop())
-    return -1000 if baseline is not None else 0
+        return _known(stated.pop()), "bands"
+    return (-1000, "baseline") if baseline is not None else (0, "nothing")
 
 
 def _flag(properties: dict) -> bool:
@@ -192,8 +238,9 @@ def _baseline(properties: dict) -> float | None:
 
 
 def _dn_offset(band: dict) -> int:
-    scale = float(band.get("scale") or SCALE)
-    return round(float(band["offset"]) / scale)
+    """The offset in reflectance × 10,000. With scale 1, which many tools write, it may count numbers of the file."""
+    scale, offset = float(band.get("scale") or SCALE), float(band["offset"])
+    return round(offset if scale == 1 and abs(offset) >= 1 else offset / SCALE)
 
 
 def _known(offset: int) -> int:
@@ -203,64 +250,3 @@ def _known(offset: int) -> int:
             f"See the item's raster:bands: its scale should be 0.0001 and its offset 0 or -0.1."
         )
     return offset
-
-
-def check_offset(dn: np.ndarray, scl: np.ndarray, bands: Sequence[str], offset: int) -> None:
-    """Refuse values that contradict the offset which the metadata states.
-
-    Two facts of physics are tried, on land only (dark water may truly come out negative). Once the offset is
-    removed, reflectance over land is hardly ever negative. And vegetation is dark in some visible band, well under
-    10 %, so where 1000 was not added, the darkest band of the darkest vegetation is well under 1000 DN. Thin
-    cloud that the scene classification misses brightens it, too, but blue more than shortwave infrared, while an
-    offset leaves their difference as it is.
-
-    Args:
-        dn: (N, C) DN as stored, offset not yet removed; 0 is no data.
-        scl: (N,) SCL classes of the same pixels.
-        bands: The C band names, keys of ``BANDS``.
-        offset: The stated offset, 0 or -1000.
-
-    Returns:
-        None, also where too few pixels could be judged: 50 of land, or 200 of vegetation with a visible band.
-
-    Raises:
-        OffsetError: More than 5 % of the values lie under 1000 DN though 1000 was to be subtracted, or no
-            band of vegetation falls under 1000 DN though nothing was to be.
-
-    Lab: part1_build_dataset.
-    """
-    dn, scl = np.asarray(dn), np.asarray(scl)
-    if offset < 0:
-        _check_not_yet_removed(dn[np.isin(scl, (VEGETATION, NOT_VEGETATED))], offset)
-    elif not VISIBLE.isdisjoint(bands):
-        _check_removed(dn[scl == VEGETATION], list(bands))
-
-
-def _check_not_yet_removed(land: np.ndarray, offset: int) -> None:
-    valid = land[land > 0]
-    if len(land) < MIN_SAMPLE or valid.size == 0:
-        return
-    share = float(np.mean(valid < -offset))
-    if share > MAX_BELOW_OFFSET:
-        raise OffsetError(
-            f"The metadata states an offset of {offset}, yet {share:.0%} of the values over land are "
-            f"below {-offset} (expected at most {MAX_BELOW_OFFSET:.0%}): the offset seems to be removed already. "
-            f"Leave the scene out, or correct its metadata (earthsearch:boa_offset_applied = true)."
-        )
-
-
-def _check_removed(vegetation: np.ndarray, bands: list[str]) -> None:
-    vegetation = vegetation[vegetation.all(axis=1)].astype(np.int32)
-    if len(vegetation) < MIN_VEGETATION:
-        return
-    if {"blue", "swir22"} <= set(bands):
-        infrared, blue = (vegetation[:, bands.index(name)] for name in ("swir22", "blue"))
-        if np.median(infrared - blue) < HAZE:
-            return
-    low = float(np.percentile(vegetation.min(axis=1), 1))
-    if low >= 1000:
-        raise OffsetError(
-            f"The metadata states no offset, yet no band of vegetation falls below {low:.0f} DN (1st percentile; "
-            f"expected below 1000): 1000 seems to be still in the values. "
-            f"Leave the scene out, or correct its metadata (raster:bands offset = -0.1)."
-        )

@@ -30,6 +30,7 @@ from arsetlib import textfiles
 
 LABEL_KINDS = ("cdl", "planetary-computer", "cropscape", "raster", "vector", "simulated")
 SIDES = ("train", "validation", "test")
+OFFSET_MODES = ("measure", "state", "refuse")
 ALL_BANDS = (
     "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "swir16", "swir22",
 )  # fmt: skip
@@ -311,12 +312,21 @@ class SceneSource:
         collections: Year → collection id, for years that another collection than ``collection`` serves better.
         max_cloud: Largest cloud cover of a scene, percent.
         min_valid: Least share, 0-1, of the area (of that part which the scene's tile could show) with data.
+        offset: Who decides on the processing offset, see ``arsetlib.offset``: ``measure`` (the values where they tell,
+            else the metadata), ``state`` (the metadata) or ``refuse`` (the metadata; a scene whose values
+            contradict it is bad).
+        leave_out: Ids of scenes not wanted.
+        max_bad_share: Share, 0-1, of the scenes that may be bad: these are left out, named and counted. Where more
+            are, nothing is built.
     """
 
     url: str = "https://earth-search.aws.element84.com/v1"
     collection: str = "sentinel-2-l2a"
     max_cloud: float = 95.0
     min_valid: float = 0.3
+    offset: str = "measure"
+    leave_out: tuple[str, ...] = ()
+    max_bad_share: float = 0.0
     collections: dict[int, str] = dataclasses.field(default_factory=dict)
 
     def collection_of(self, year: int) -> str:
@@ -449,7 +459,7 @@ class Study:
             "bands": self.bands,
             "block_m": self.block_m,
             "labels": self.labels.facts(),
-            "scenes": {k: v for k, v in dataclasses.asdict(self.scenes).items() if v != {}},
+            "scenes": _facts(self.scenes),
             "drop_scl": self.drop_scl,
             "min_confidence": self.min_confidence,
             "seed": self.seed,
@@ -457,6 +467,14 @@ class Study:
         if self.season.over_new_year:
             parts["days"] = [self.season.first_day, self.season.end_day]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _facts(source: SceneSource) -> dict:
+    """What changes a table. Which scenes are left out is in the list of scenes; newer keys count where they are set."""
+    found = dataclasses.asdict(source)
+    for key in ("leave_out", "max_bad_share"):
+        del found[key]
+    return {k: v for k, v in found.items() if k not in ("offset", "collections") or v != getattr(SceneSource, k, {})}
 
 
 def shipped() -> list[str]:
@@ -536,7 +554,14 @@ class _Reader:
         if not years or len(set(years)) < len(years):
             self.fail(f"years must be different whole numbers, got {list(years)}")
         split_raw = self.table(raw, "split", (*SIDES, "block_m"))
-        scenes = self.table(raw, "scenes", ("url", "collection", "collections", "max_cloud", "min_valid", "drop_scl"))
+        scenes = self.table(
+            raw,
+            "scenes",
+            (
+                *("url", "collection", "collections", "max_cloud", "min_valid", "drop_scl"),
+                *("offset", "leave_out", "max_bad_share"),
+            ),
+        )
         labels = self.table(
             raw, "labels",
             ("kind", "path", "layer", "confidence", "code_column", "crs", "resolution", "same_every_year",
@@ -561,6 +586,9 @@ class _Reader:
                 collection=self.words(scenes.get("collection", SceneSource.collection), "[scenes] collection"),
                 max_cloud=self.number(scenes.get("max_cloud", 95.0), "[scenes] max_cloud", 0, 100),
                 min_valid=self.number(scenes.get("min_valid", 0.3), "[scenes] min_valid", 0, 1),
+                offset=self.one_of(scenes.get("offset", "measure"), "[scenes] offset", OFFSET_MODES),
+                leave_out=self.ids(scenes.get("leave_out", []), "[scenes] leave_out"),
+                max_bad_share=self.number(scenes.get("max_bad_share", 0.0), "[scenes] max_bad_share", 0, 1),
                 collections=self.collections(scenes.get("collections", {}), years),
             ),
             drop_scl=tuple(
@@ -807,6 +835,17 @@ class _Reader:
         if not ok or not low <= value <= high:
             self.fail(f"{where} must be a number from {low:g} to {high:g}, got {value!r}")
         return float(value)
+
+    def one_of(self, value, where: str, words: tuple[str, ...]) -> str:
+        if value not in words:
+            self.fail(f"{where} must be one of {', '.join(words)}, got {value!r}{_near(str(value), words)}")
+        return value
+
+    def ids(self, value, where: str) -> tuple[str, ...]:
+        for item in self.items(value, where):
+            if not isinstance(item, str) or not item.strip():
+                self.fail(f"{where} must list ids of scenes as text, got {item!r}")
+        return tuple(dict.fromkeys(value))
 
     def words(self, value, where: str) -> str:
         if not isinstance(value, str):

@@ -57,7 +57,7 @@ def data(tmp_path_factory) -> Path:
     delta.mkdir(parents=True)
     (delta / "study.toml").write_text(simulated.study_text(1, 0.05), encoding="utf-8")
     simulated._write_labels(delta, 1, 0.05, (2019, 2020, 2021))
-    (delta / "_complete").touch()
+    (delta / "_manifest.json").touch()
     study = open_homework("part1", "nobody", folder).study
     table = make_table(900)
     area = pa.array(np.where(np.arange(900) % 2, "box_6", "box_7"), table.schema.field("area").type)
@@ -251,7 +251,9 @@ def test_a_stopped_run_keeps_what_is_finished_and_leaves_nothing_running(few, da
     words = running.communicate(timeout=30)[1]
     assert running.returncode == 130, words
     assert "what was finished is kept" in words
-    assert [row.partition(".")[0] for row in out.read_text().splitlines()[1:]] == ["ada", "blas", "cy"]
+    rows = out.read_text().splitlines()[1:]
+    assert [row.partition(".")[0] for row in rows] == ["ada", "blas", "cy", "zz_long"]
+    assert ["Not graded yet" in row for row in rows] == [False, False, False, True]
     assert not left(data)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from arsetlib import cli, simulate, tiles
+from arsetlib import cli, folders, simulate, tiles
 from arsetlib.simulate import grove_camera
 from arsetlib.simulate.grove import CLASSES, SAYS, GroveError
 from arsetlib.simulate.grove import SIZE as FULL
@@ -107,7 +107,7 @@ def test_an_interrupted_run_never_looks_finished_and_goes_on(tmp_path, monkeypat
     monkeypatch.setattr(grove_camera, "see", fails_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         simulate.grove(out, captures=2, size=TINY, jobs=1, progress=False)
-    assert not (out / "_complete").exists()
+    assert folders.state(out) == "unfinished"
     assert not (out / "flight.json").exists()
     with pytest.raises(tiles.TileError, match="not finished"):
         tiles.captures(out)
@@ -124,9 +124,9 @@ def test_a_complete_grove_is_left_as_it_is(grove):
 
 def test_refuses_a_folder_with_something_else_or_other_parameters(grove, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="no simulated grove"):
+    with pytest.raises(FileExistsError, match="holds something else \\(mine.txt\\)"):
         simulate.grove(tmp_path, captures=1, size=TINY, progress=False)
-    with pytest.raises(FileExistsError, match="asked for"):
+    with pytest.raises(FileExistsError, match="captures \\(was 4, now 3\\)"):
         simulate.grove(grove, captures=3, size=SIZE, progress=False)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arsetlib import images
+from arsetlib import folders, images
 from arsetlib.images.order import BLOCK, Order
 from arsetlib.images.stored import SUFFIXES, load
 from arsetlib.tiles.changes import Augment, draw_changes, moved
@@ -307,7 +307,7 @@ def test_an_unreadable_image_stops_the_conversion_and_the_next_call_goes_on(chip
         images.convert(found, tmp_path / "out", shard_mb=0.1, jobs=1, progress=False)
     kept = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("*.tfrecord")}
     assert 0 < len(kept) < len(load(converted["tfrecord"]).shards)
-    assert not list((tmp_path / "out").glob(".*.partial"))
+    assert not list((tmp_path / "out").glob(".*"))
     with pytest.raises(images.ImageError, match="has not finished"):
         images.images(tmp_path / "out")
     victim.write_bytes(whole)
@@ -329,7 +329,7 @@ def test_a_killed_conversion_goes_on_and_parquet_needs_no_tensorflow(chips, conv
             if number == 2:
                 next(iter(chips))
                 assert "tensorflow" not in sys.modules
-                (out / ".shard-00002.parquet.partial").write_bytes(b"half")
+                (out / ".0123456789ab.part").write_bytes(b"half")
                 os.kill(os.getpid(), signal.SIGKILL)
             return write(out, number, chips, *rest)
         writing.WRITERS["parquet"] = then_die
@@ -352,7 +352,7 @@ def test_a_full_disk_is_named_and_finished_files_are_kept(chips, tmp_path, form)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000 if form == "directory" else 90_000, hard))
     try:
-        with pytest.raises(images.ImageError, match="disk is full.*call convert again"):
+        with pytest.raises(images.ImageError, match="disk of .* is full.*same command again"):
             images.convert(chips, tmp_path / "out", form, shard_mb=0.5, progress=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -363,25 +363,29 @@ def test_a_folder_of_something_else_is_left_alone(chips, converted, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(images.ImageError, match="holds something else"):
         images.convert(chips, tmp_path, progress=False)
-    with pytest.raises(images.ImageError, match="form='tfrecord'"):
+    with pytest.raises(images.ImageError, match="form .was .tfrecord., now .parquet"):
         images.convert(chips, converted["tfrecord"], "parquet", shard_mb=0.1, progress=False)
-    with pytest.raises(images.ImageError, match="other chips"):
+    with pytest.raises(images.ImageError, match="conversion of another run.*identity"):
         images.convert(chips[:50], converted["tfrecord"], shard_mb=0.1, progress=False)
     assert images.convert(chips, converted["tfrecord"], shard_mb=0.1, progress=False) == converted["tfrecord"]
 
 
 def test_two_conversions_to_one_folder_do_not_mix(chips, tmp_path):
-    from filelock import FileLock
-
-    (tmp_path / "out").mkdir()
-    from arsetlib.images import conversion, source, stored
-
-    identity = source.identity(chips, source.sizes(chips))
-    asked = {"identity": identity, "form": "parquet", "encoding": "jpeg", "size": None, "shard_mb": 32}
-    conversion._claim(tmp_path / "out", asked)
-    assert (tmp_path / "out" / stored.ASKED).is_file()
-    with FileLock(str(tmp_path / "out" / ".lock")), pytest.raises(images.ImageError, match="Another job"):
+    with folders.lock(tmp_path / "out"), pytest.raises(images.ImageError, match="Another job"):
         images.convert(chips, tmp_path / "out", "parquet", progress=False)
+
+
+def test_a_folder_of_an_earlier_version_is_read_and_not_made_again(chips, converted, tmp_path):
+    """It had a plan of another name and no manifest."""
+    old = shutil.copytree(converted["parquet"], tmp_path / "old")
+    plan = folders.Folder(old).plan()
+    (old / folders.PLAN).unlink()
+    (old / folders.MANIFEST).unlink()
+    (old / "_conversion.json").write_text(json.dumps({key: plan[key] for key in plan if key != "parts"}))
+    before = {f: f.stat().st_mtime_ns for f in old.iterdir()}
+    assert images.verify(old) == COUNT
+    assert images.convert(chips, old, "parquet", shard_mb=0.1, progress=False) == old
+    assert before == {f: f.stat().st_mtime_ns for f in old.iterdir()}
 
 
 # -- damaged -----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import rasterio
 import tiny
 from pyproj import Transformer
 
+from arsetlib import folders, pixels, sentinel2
 from arsetlib import ingest as module
-from arsetlib import pixels, sentinel2
 from arsetlib.ingest import IngestError, ingest
 from arsetlib.study import StudyError
 
@@ -181,7 +182,7 @@ def test_a_scene_is_not_opened_beyond_its_classification_where_that_rules_it_out
     study = place.study.replace(drop_scl=tuple(range(12)))
     with pytest.raises(IngestError, match="No label pixel passed"):
         ingest(study, place.scenes, place.labels, tmp_path / "none", progress=False)
-    assert not (tmp_path / "none.partial").exists()  # nothing that would refuse a run with wider filters
+    assert not (tmp_path / "none").exists()  # nothing that would refuse a run with wider filters
     assert any("-scl.tif" in path for path in opened)
     assert not any("-blue.tif" in path for path in opened)
 
@@ -238,42 +239,55 @@ def test_spark_connect_makes_the_same_table(table, tmp_path):
     assert rows_of(tmp_path / "out") == rows_of(table[0])
 
 
-@pytest.mark.spark
-def test_an_executor_killed_in_the_middle_changes_nothing(table, tmp_path):
-    (tmp_path / "place").mkdir()
-    text = script(
-        """
-        import os, signal, threading, time
-        ingest.CHUNK_PIXELS = 36
-        spark = engine.session("local-cluster[2,1,1024]")
+KILLER = """
+    import os, signal, threading, time
+    ingest.CHUNK_PIXELS = 36
+    spark = engine.session("local-cluster[2,1,1024]")
 
-        def killer():
-            while not list(out.with_name("out.partial").glob("*.parquet")):
-                time.sleep(0.05)
-            found = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_executor(p)]
-            os.kill(found[0], signal.SIGKILL)
-            print("killed one of", len(found), flush=True)
+    def killer():
+        while not list(out.glob({after!r})):
+            time.sleep(0.01)
+        found = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_executor(p)]
+        os.kill(found[0], signal.SIGKILL)
+        print("killed one of", len(found), flush=True)
 
-        def is_executor(pid):
-            try:
-                line = open(f"/proc/{pid}/cmdline").read()
-            except OSError:
-                return False
-            return "CoarseGrainedExecutorBackend" in line and spark.sparkContext.applicationId in line
+    def is_executor(pid):
+        try:
+            line = open(f"/proc/{{pid}}/cmdline").read()
+        except OSError:
+            return False
+        return "CoarseGrainedExecutorBackend" in line and spark.sparkContext.applicationId in line
 
-        threading.Thread(target=killer, daemon=True).start()
-        print(ingest.ingest(place.study, place.scenes, place.labels, out, spark=spark, progress=False).rows)
-        """,
-        tmp_path / "place",
-        tmp_path / "out",
-    )
+    scenes = tiny.half_wrong(place, out.parent, 4) if {broken!r} else place.scenes
+    threading.Thread(target=killer, daemon=True).start()
+    print(ingest.ingest(place.study, scenes, place.labels, out, spark=spark, progress=False).rows)
+"""
+
+
+def with_a_killed_executor(tmp_path, after, broken):
     if not sys.platform.startswith("linux"):
         pytest.skip("finds the executor through /proc, which only Linux has")
-    process = start(text)
+    (tmp_path / "place").mkdir()
+    process = start(script(KILLER.format(after=after, broken=broken), tmp_path / "place", tmp_path / "out"))
     output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
     assert "killed one of 2" in output
+    return process.returncode, output
+
+
+@pytest.mark.spark
+def test_an_executor_killed_in_the_middle_changes_nothing(table, tmp_path):
+    code, output = with_a_killed_executor(tmp_path, "*.parquet", broken=False)
+    assert code == 0, output
     assert rows_of(tmp_path / "out") == rows_of(table[0])
+
+
+@pytest.mark.spark
+def test_an_executor_killed_after_a_chunk_failed_does_not_lose_the_failure(table, tmp_path):
+    code, output = with_a_killed_executor(tmp_path, "_errors/*.txt", broken=True)
+    assert code == 1, output
+    assert "lie outside -1,000 to 32,767" in output
+    with pytest.raises(pixels.PixelError, match="unfinished"):
+        pixels.check(tmp_path / "out")
 
 
 # -- a bad day ------------------------------------------------------------------------------------------------------
@@ -292,21 +306,21 @@ def test_a_killed_job_goes_on_where_it_stopped_and_gives_the_same_table(table, t
         tmp_path / "out",
     )
     process = start(text)
-    unfinished = tmp_path / "out.partial"
-    while len(list(unfinished.glob("*.parquet"))) < 5 and process.poll() is None:
+    unfinished = tmp_path / "out"
+    while len(list(unfinished.glob("_parts/*.json"))) < 5 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    finished = {f: f.stat().st_mtime_ns for f in unfinished.glob("*.parquet")}
-    assert not (tmp_path / "out").exists()
-    with pytest.raises(pixels.PixelError):
+    finished = [unfinished / f"{f.stem}.parquet" for f in unfinished.glob("_parts/*.json")]
+    finished = {f: f.stat().st_mtime_ns for f in finished}
+    with pytest.raises(pixels.PixelError, match="unfinished"):
         pixels.read(unfinished)
     again = start(text)
     output, _ = again.communicate(timeout=240)
     assert again.returncode == 0, output
     resumed, chunks = map(int, output.split()[-2:])
     assert len(finished) <= resumed < chunks
-    assert all((tmp_path / "out" / f.name).stat().st_mtime_ns == time_ns for f, time_ns in finished.items())
+    assert all(f.stat().st_mtime_ns == time_ns for f, time_ns in finished.items())
     assert rows_of(tmp_path / "out") == rows_of(table[0])
 
 
@@ -318,18 +332,23 @@ def test_a_finished_table_is_not_made_again(place, table):
     assert before == {f: f.stat().st_mtime_ns for f in table[0].iterdir()}
 
 
-def test_two_runs_on_one_output_refuse_to_mix(place, table, tmp_path):
-    with pytest.raises(IngestError, match="not the table of this run"):
+def test_two_runs_on_one_output_refuse_to_mix(place, table, tmp_path, monkeypatch):
+    with pytest.raises(IngestError, match=r"holds the pixel table of another run.*every"):
         run(place, table[0], every=5)
     broken = tmp_path / "out"
-    with pytest.raises(IngestError):
-        ingest(place.study, broken_scenes(place, "gone.tif"), place.labels, broken, progress=False)
-    with pytest.raises(IngestError, match="another run.*every"):
+
+    def fails(*_):
+        raise pixels.PixelError("not now")
+
+    monkeypatch.setattr(pixels, "write", fails)
+    with pytest.raises(IngestError, match="not now"):
+        run(place, broken)
+    with pytest.raises(IngestError, match=r"holds the unfinished pixel table of another run.*every"):
         run(place, broken, every=5)
 
 
 def test_two_jobs_at_once_on_one_output_refuse_to_mix(place, tmp_path):
-    with module.FileLock(str(tmp_path / ".out.lock")), pytest.raises(IngestError, match="Another job is writing"):
+    with folders.lock(tmp_path / "out"), pytest.raises(IngestError, match="Another job is writing"):
         run(place, tmp_path / "out")
 
 
@@ -375,17 +394,86 @@ def test_a_broken_file_stops_with_scene_band_and_chunk_and_mending_it_resumes(pl
     with pytest.raises(IngestError, match=says) as stop:
         ingest(place.study, scenes, place.labels, out, progress=False)
     assert place.scenes.items[4].id in str(stop.value)
-    assert not out.exists()
+    with pytest.raises(pixels.PixelError, match="unfinished|no Parquet file"):
+        pixels.read(out)
     run(place, out)
     assert rows_of(out) == rows_of(table[0])
 
 
-def test_an_offset_that_contradicts_the_values_is_refused(place, tmp_path):
-    scene = next(s for s in place.scenes if s.offset == 0)
-    lying = module.replace(scene, offset=-1000)
-    items = tuple(lying if s.id == scene.id else s for s in place.scenes)
-    with pytest.raises(IngestError, match=f"{scene.id}.*offset"):
-        ingest(place.study, module.replace(place.scenes, items=items), place.labels, tmp_path / "o", progress=False)
+def with_mode(study, **how):
+    return study.replace(scenes=module.replace(study.scenes, **how))
+
+
+@pytest.mark.parametrize("said", [0, -1000])
+def test_an_offset_that_contradicts_the_values_is_measured_or_refused(place, table, tmp_path, said):
+    scene = [s for s in place.scenes if s.offset != said][-1]
+    lying = module.replace(scene, offset=said)
+    scenes = module.replace(place.scenes, items=tuple(lying if s.id == scene.id else s for s in place.scenes))
+    summary = ingest(place.study, scenes, place.labels, tmp_path / "measure", progress=False)
+    assert rows_of(tmp_path / "measure") == rows_of(table[0])
+    assert summary.scenes == {"offset confirmed": 13, "offset corrected": 1}
+    assert summary == module.replace(
+        ingest(place.study, scenes, place.labels, tmp_path / "measure", progress=False),
+        seconds=summary.seconds, resumed=0,
+    )  # fmt: skip
+    told = {}
+    for file in (tmp_path / "measure").glob("*.parquet"):
+        told |= pixels.Meta.of(file).extra["offsets"]
+    assert told[scene.id]["answer"] == "corrected"
+    assert (told[scene.id]["stated"], told[scene.id]["measured"]) == (said, scene.offset)
+    with pytest.raises(
+        IngestError, match=rf'{scene.id}.*states an offset of {said}.*\n.*\n  leave_out = \["{scene.id}"\]'
+    ):
+        ingest(with_mode(place.study, offset="refuse"), scenes, place.labels, tmp_path / "refuse", progress=False)
+    summary = ingest(with_mode(place.study, offset="state"), scenes, place.labels, tmp_path / "state", progress=False)
+    assert summary.scenes == {"offset confirmed": 13, "offset contradicted": 1}
+    assert rows_of(tmp_path / "state") != rows_of(table[0])
+
+
+def test_bad_scenes_are_named_all_at_once_and_left_out_as_far_as_the_study_allows(place, tmp_path):
+    ids = [place.scenes.items[i].id for i in (2, 7, 9)]
+    items = [
+        module.replace(s, hrefs={**s.hrefs, "red": str(truncated(place, tmp_path))}) if s.id in ids else s
+        for s in place.scenes
+    ]
+    scenes = module.replace(place.scenes, items=tuple(items))
+    without = module.replace(place.scenes, items=tuple(s for s in place.scenes if s.id not in ids))
+    with pytest.raises(IngestError) as stop:
+        ingest(place.study, scenes, place.labels, tmp_path / "no", progress=False)
+    assert all(str(stop.value).count(i) >= 3 for i in ids)
+    assert f"leave_out = {json.dumps(ids)}" in str(stop.value)
+    with pytest.raises(IngestError, match="more than the share of 0.1"):
+        ingest(with_mode(place.study, max_bad_share=0.1), scenes, place.labels, tmp_path / "no", progress=False)
+    summary = ingest(
+        with_mode(place.study, max_bad_share=0.25), scenes, place.labels, tmp_path / "some", progress=False
+    )
+    assert list(summary.bad) == ids
+    assert summary.scenes["bad"] == 3
+    assert all(i in str(summary) for i in ids)
+    assert folders.Folder(tmp_path / "some").manifest()["bad_scenes"] == summary.bad
+    ingest(place.study, without, place.labels, tmp_path / "without", progress=False)
+    assert rows_of(tmp_path / "some") == rows_of(tmp_path / "without")
+
+
+def test_a_scene_that_fails_in_the_middle_is_in_no_row_of_the_table(place, tmp_path, monkeypatch):
+    """The damage lies where the look at every scene does not see it: in a band that it does not read."""
+    scene, scenes = place.scenes.items[9], tiny.half_wrong(place, tmp_path)
+    without = module.replace(place.scenes, items=tuple(s for s in place.scenes if s is not scene))
+    monkeypatch.setattr(module, "CHUNK_PIXELS", 49)
+    with pytest.raises(IngestError, match=f"{scene.id}.*green: .*lie outside -1,000 to 32,767.*64,700.*wrapped"):
+        ingest(place.study, scenes, place.labels, tmp_path / "no", progress=False)
+    allowed = with_mode(place.study, max_bad_share=0.1)
+    summary = ingest(allowed, scenes, place.labels, tmp_path / "some", progress=False)
+    assert list(summary.bad) == [scene.id]
+    fresh = ingest(place.study, without, place.labels, tmp_path / "without", progress=False)
+    assert rows_of(tmp_path / "some") == rows_of(tmp_path / "without")
+    went_on = ingest(place.study, without, place.labels, tmp_path / "no", progress=False)  # chunks of other years stay
+    assert 0 < went_on.resumed < fresh.chunks
+    assert rows_of(tmp_path / "no") == rows_of(tmp_path / "without")
+    again = ingest(allowed, scenes, place.labels, tmp_path / "again", progress=False)
+    assert again.counts == summary.counts
+    for file in (tmp_path / "some").glob("*.parquet"):
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(place, table, tmp_path, monkeypatch):
@@ -402,9 +490,64 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(place, table, tmp_path
     with pytest.raises(IngestError, match="is full.*Make room"):
         run(place, tmp_path / "out")
     monkeypatch.setattr(pixels, "write", real)
-    assert len(list((tmp_path / "out.partial").glob("*.parquet"))) == 2
+    assert len(list((tmp_path / "out").glob("*.parquet"))) == 2
     assert run(place, tmp_path / "out").resumed == 2
     assert rows_of(tmp_path / "out") == rows_of(table[0])
+
+
+def test_tasks_that_run_twice_after_a_failure_do_not_lose_it(place, tmp_path, monkeypatch):
+    """Each job is called twice in turn, as by Spark after it lost a worker."""
+    monkeypatch.setattr(
+        module.engine, "run_watched",
+        lambda job, n, *a, **k: [list(job(i)) for i in (*range(n), *reversed(range(n)))],
+    )  # fmt: skip
+    with pytest.raises(IngestError, match="lie outside"):
+        ingest(place.study, tiny.half_wrong(place, tmp_path), place.labels, tmp_path / "out", progress=False)
+    with pytest.raises(pixels.PixelError, match="unfinished"):
+        pixels.check(tmp_path / "out")
+
+
+def test_a_table_that_lost_a_chunk_is_refused_and_made_whole_by_the_same_call(place, table, tmp_path):
+    out = Path(shutil.copytree(table[0], tmp_path / "out"))
+    lost = sorted(out.glob("*.parquet"))[1]
+    before = lost.read_bytes()
+    lost.unlink()
+    for reader in (pixels.read, pixels.Meta.of, pixels.summary):
+        with pytest.raises(pixels.PixelError, match=f"not complete.*{lost.name} is missing"):
+            reader(out)
+    report = pixels.check(out)
+    assert not report.ok
+    assert report.files == (f"{lost} is missing",)
+    assert run(place, out).resumed == table[1].chunks - 1
+    assert lost.read_bytes() == before
+    assert pixels.check(out).planned == table[1].chunks
+    lost.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    assert "its checksum differs" in str(pixels.check(out))
+    lost.write_bytes(before)
+    shutil.copy(lost, out / "copy.parquet")
+    assert "copy.parquet is not in _manifest.json" in str(pixels.check(out))
+
+
+def test_a_table_of_an_earlier_version_is_read_and_a_lost_chunk_of_it_noticed(table, tmp_path):
+    out = Path(shutil.copytree(table[0], tmp_path / "out"))
+    plan = json.loads((out / "_plan.json").read_text())
+    (out / "_plan.json").write_text(json.dumps({key: plan[key] for key in plan if key != "parts"} | {"identity": "x"}))
+    (out / "_manifest.json").unlink()
+    (out / "_run.json").write_text('{"status": "complete"}')
+    assert rows_of(out) == rows_of(table[0])
+    assert pixels.check(out).ok
+    lost = sorted(out.glob("*.parquet"))[0]
+    lost.unlink()
+    with pytest.raises(pixels.PixelError, match=f"{lost.name} is missing"):
+        pixels.read(out)
+
+
+def test_a_folder_without_manifest_is_read_and_not_called_complete(table, tmp_path):
+    out = Path(shutil.copytree(table[0], tmp_path / "out", ignore=shutil.ignore_patterns("_*")))
+    assert rows_of(out) == rows_of(table[0])
+    report = pixels.check(out)
+    assert (report.ok, report.planned) == (True, None)
+    assert "cannot be known whether it is complete" in str(report)
 
 
 def test_labels_that_do_not_cover_the_area_are_refused(place, tmp_path):
@@ -447,7 +590,7 @@ def test_an_area_without_scenes_is_refused_before_any_work(place, tmp_path):
     none = module.replace(place.scenes, items=tuple(s for s in place.scenes if not s.datetime.startswith("2020")))
     with pytest.raises(IngestError, match=r"No scene of 2020 touches area 'west'"):
         ingest(place.study, none, place.labels, tmp_path / "o", progress=False)
-    assert not (tmp_path / "o.partial").exists()
+    assert not (tmp_path / "o").exists()
 
 
 def test_overlapping_areas_are_refused(place, tmp_path):
@@ -472,7 +615,6 @@ def test_what_a_file_says_of_itself(place, table):
     assert meta.bands == tuple(sentinel2.BANDS)
     assert meta.crs == "EPSG:5070"
     assert meta.simulated
-    assert set(json.loads((table[0] / "_run.json").read_text())["counts"]) >= set(meta.extra["counts"]) - {
-        "observations"
-    }
+    counts = json.loads((table[0] / "_manifest.json").read_text())["counts"]
+    assert set(counts) >= set(meta.extra["counts"]) - {"observations"}
     assert pq.read_schema(file).names == pixels.SCHEMA.names

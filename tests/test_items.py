@@ -11,7 +11,7 @@ from badserver import BadServer
 from shapely.geometry import box, mapping, shape
 from test_catalogue import BANDS, TILE, UTM, collection, found, ids, item, study_of
 
-from arsetlib import catalogue, ingest
+from arsetlib import catalogue, ingest, reader
 from arsetlib.catalogue import CatalogueError, Scenes, find_scenes
 from arsetlib.item import Item
 from arsetlib.study import Area, SceneSource, Study, StudyError, across_180
@@ -160,7 +160,7 @@ def test_copernicus_data_space_gives_native_pixels_and_says_that_keys_are_needed
     assert (scene.epsg, scene.tile, scene.baseline, scene.shape) == (UTM, "15SYT", "05.00", (10980, 10980))
     assert "Reading may need keys" in capsys.readouterr().out
     reader = ingest.Reader([700_010.0], [3_700_010.0], f"EPSG:{UTM}", "home-2021-0-0")
-    with pytest.raises(ingest.IngestError, match=r"Copernicus Data Space.*AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+    with pytest.raises(ingest.SceneError, match=r"Copernicus Data Space.*AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         reader.values(scene, "red")
 
 
@@ -687,4 +687,4 @@ def test_a_study_without_the_table_keeps_its_fingerprint():
     ],
 )  # fmt: skip
 def test_remote_links_are_known(href, is_remote):
-    assert ingest._remote(href) is is_remote
+    assert reader.is_remote(href) is is_remote

@@ -289,7 +289,7 @@ def test_a_killed_job_goes_on_where_it_stopped(delta, place, model, made, tmp_pa
         return subprocess.Popen([sys.executable, "-W", "ignore", "-c", text], stdout=subprocess.PIPE, text=True)
 
     process = run()
-    while not len(list(tmp_path.glob("maps/.*.partial/piece-*.npz"))) > 2 and process.poll() is None:
+    while not len(list(tmp_path.glob("maps/.*.partial/_parts/*.json"))) > 2 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -303,6 +303,35 @@ def test_a_killed_job_goes_on_where_it_stopped(delta, place, model, made, tmp_pa
     (whole,) = maps.predictions(tmp_path / "maps")
     assert np.array_equal(whole.read("probability").filled(), made.read("probability").filled())
     assert not [f for f in (tmp_path / "maps").iterdir() if f.name.startswith(".") and f.is_dir()]
+
+
+def test_a_damaged_piece_of_an_unfinished_map_is_made_anew(place, model, made, tmp_path, monkeypatch):
+    options = {"area": "dense", "progress": False}
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction, "_write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            maps.predict(model, place[3], START, tmp_path, **options)
+    piece = next(tmp_path.glob(".*.partial/*.npz"))
+    piece.write_bytes(piece.read_bytes()[:-30] + bytes(30))
+    again = maps.predict(model, place[3], START, tmp_path, **options)
+    assert np.array_equal(again.read("probability").filled(), made.read("probability").filled())
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_tasks_that_run_twice_after_a_failure_do_not_lose_it(place, model, tmp_path, monkeypatch):
+    """Each job is called twice in turn, as by Spark after it lost a worker."""
+    monkeypatch.setattr(
+        prediction.engine, "run_watched",
+        lambda job, n, *a, **k: [list(job(i)) for i in (*range(n), *reversed(range(n)))],
+    )  # fmt: skip
+    scenes, name = broken(place, tmp_path)
+    with pytest.raises(maps.MapError, match=f"Could not read red of scene {name}"):
+        maps.predict(model, scenes, START, tmp_path / "maps", area="dense", progress=False)
+    assert not list((tmp_path / "maps").glob("[!.]*"))
 
 
 def test_a_finished_map_is_not_made_again_and_another_model_s_replaces_it(place, model, made):

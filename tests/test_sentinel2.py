@@ -91,63 +91,51 @@ def test_an_unheard_of_offset_is_refused():
         sentinel2.offset_of({}, [{"scale": 0.0001, "offset": -0.05}])
 
 
-def test_the_real_cube_agrees_with_its_true_offset(cube):
-    dn, scl = cube
-    assert sentinel2.check_offset(dn, scl, CUBE_BANDS, 0) is None
-    assert sentinel2.check_offset(dn + 1000, scl, CUBE_BANDS, -1000) is None
-
-
-def test_the_real_cube_with_1000_too_much_is_refused(cube):
-    dn, scl = cube
-    with pytest.raises(sentinel2.OffsetError, match="still in the values"):
-        sentinel2.check_offset(dn + 1000, scl, CUBE_BANDS, 0)
-
-
-def test_the_real_cube_with_1000_too_little_is_refused(cube):
-    dn, scl = cube
-    with pytest.raises(sentinel2.OffsetError, match="removed already"):
-        sentinel2.check_offset(dn, scl, CUBE_BANDS, -1000)
-
-
 def test_the_real_cube_keeps_its_reflectance_through_the_offset(cube):
     dn, _ = cube
     valid = dn > 0
     np.testing.assert_array_equal(sentinel2.reflectance_dn((dn + 1000) * valid, -1000), dn)
 
 
-def test_each_date_of_the_real_cube_passes_alone(cube):
-    dn, scl = cube
-    for one_dn, one_scl in zip(np.split(dn, 19), np.split(scl, 19), strict=True):
-        sentinel2.check_offset(one_dn, one_scl, CUBE_BANDS, 0)
-        sentinel2.check_offset(one_dn + 1000, one_scl, CUBE_BANDS, -1000)
+@pytest.mark.parametrize(
+    ("asset", "stated"),
+    [
+        ({}, {}),
+        (
+            {"raster:bands": [{"scale": 0.0001, "offset": -0.1, "nodata": 0}]},
+            {"scale": 1e-4, "offset": -0.1, "nodata": 0},
+        ),
+        ({"raster:scale": 0.0001, "raster:offset": -0.1}, {"scale": 1e-4, "offset": -0.1}),
+        (
+            {"bands": [{"raster:scale": 0.0001, "raster:offset": 0, "nodata": -9999}]},
+            {"scale": 1e-4, "offset": 0, "nodata": -9999},
+        ),
+        (
+            {"nodata": "nan", "raster:scale": 1e-4, "raster:bands": [{"scale": 0.0001}]},
+            {"scale": 1e-4, "nodata": "nan"},
+        ),
+        ({"bands": [], "raster:bands": None}, {}),
+    ],
+)
+def test_what_is_stated_is_found_wherever_it_can_stand(asset, stated):
+    got = sentinel2.stated_of(asset)
+    assert {k: str(v) if v != v else v for k, v in got.items()} == stated
 
 
-def test_vegetation_partly_under_a_missed_cloud_passes(cube):
-    dn, scl = cube
-    some = np.flatnonzero(scl == sentinel2.VEGETATION)[:1000]
-    hazy = dn[some].copy()
-    hazy[20:] = hazy[20:] * 0.8 + 1100
-    assert np.percentile(hazy[:, 0], 5) > 1000
-    sentinel2.check_offset(hazy, scl[some], CUBE_BANDS, 0)
+@pytest.mark.parametrize(
+    "asset",
+    [
+        {"raster:offset": 0, "raster:bands": [{"offset": -0.1}]},
+        {"raster:scale": "0,0001"},
+        {"raster:offset": True},
+    ],
+)
+def test_statements_that_contradict_each_other_or_are_no_numbers_are_refused(asset):
+    with pytest.raises(sentinel2.OffsetError, match="states"):
+        sentinel2.stated_of(asset)
 
 
-def test_vegetation_wholly_under_a_missed_cloud_passes_and_an_offset_does_not():
-    clear = np.tile(np.array([[300, 900]], np.uint16), (500, 1))  # blue, swir22 of vegetation
-    cloud, bands, scl = np.array([5500, 3000]), ("blue", "swir22"), np.full(500, 4)
-    hazy = clear * 0.8 + cloud * 0.2
-    assert hazy.min() > 1000
-    sentinel2.check_offset(hazy.astype(np.uint16), scl, bands, 0)
-    with pytest.raises(sentinel2.OffsetError, match="still in the values"):
-        sentinel2.check_offset(clear + 1000, scl, bands, 0)
-
-
-def test_dark_water_and_few_pixels_prove_nothing():
-    dark = np.full((200, 4), 900, np.uint16)
-    sentinel2.check_offset(dark, np.full(200, 6, np.uint8), CUBE_BANDS, -1000)
-    sentinel2.check_offset(dark[:40], np.full(40, 4, np.uint8), CUBE_BANDS, -1000)
-    bright = np.full((200, 4), 3000, np.uint16)
-    sentinel2.check_offset(bright[:190], np.full(190, 4, np.uint8), CUBE_BANDS, 0)
-    sentinel2.check_offset(bright, np.full(200, 9, np.uint8), CUBE_BANDS, 0)
-    sentinel2.check_offset(bright[:, :1], np.full(200, 4, np.uint8), ("nir",), 0)
-    sentinel2.check_offset(bright[:0], np.zeros(0, np.uint8), CUBE_BANDS, 0)
-    sentinel2.check_offset(np.zeros((200, 4), np.uint16), np.full(200, 4, np.uint8), CUBE_BANDS, -1000)
+def test_an_offset_stated_in_numbers_of_the_file_is_understood():
+    assert sentinel2.offset_of({}, [{"scale": 1.0, "offset": -1000}]) == -1000
+    assert sentinel2.offset_of({}, [{"scale": 1.0, "offset": 0.0}]) == 0
+    assert sentinel2.offset_of({}, [{"scale": 0.0002, "offset": -0.1}]) == -1000

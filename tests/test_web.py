@@ -14,7 +14,7 @@ from rasterio.transform import from_origin
 from test_catalogue import SECRET, item, many, study_of
 from test_items import api
 
-from arsetlib import catalogue, ingest, web
+from arsetlib import catalogue, ingest, reader, web
 from arsetlib.catalogue import CatalogueError, find_scenes
 from arsetlib.study import SceneSource
 
@@ -222,16 +222,16 @@ def bucket(server, monkeypatch):
         "AWS_S3_ENDPOINT": server.url.removeprefix("http://"), "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE",
     }.items():  # fmt: skip
         monkeypatch.setenv(key, value)
-    monkeypatch.setattr(ingest, "WAITS", (0.01, 0.02))
-    monkeypatch.setattr(ingest, "GDAL", {**ingest.GDAL, "GDAL_HTTP_MAX_RETRY": "0"})
+    monkeypatch.setattr(reader, "WAITS", (0.01, 0.02))
+    monkeypatch.setattr(reader, "GDAL", {**reader.GDAL, "GDAL_HTTP_MAX_RETRY": "0"})
     return server
 
 
 def read(href="s3://bucket/red.tif"):
     links = {b: {"href": href} for b in ("blue", "red", "scl")}
     scene = catalogue._scene(catalogue.Item(item(links=links), "/x/items.json"), 0, ("red",))
-    reader = ingest.Reader(np.array([700_015.0]), np.array([3_699_985.0]), "EPSG:32615", "home-2021-0-0")
-    return reader.values(scene, "red").tolist()
+    at = ingest.Reader(np.array([700_015.0]), np.array([3_699_985.0]), "EPSG:32615", "home-2021-0-0")
+    return at.values(scene, "red").tolist()
 
 
 def test_a_file_in_s3_is_read_and_a_passing_failure_tried_again(bucket):
@@ -254,7 +254,7 @@ def test_with_keys_the_requester_pays(bucket, monkeypatch):
 def test_a_bucket_that_refuses_says_which_keys_it_wants(bucket):
     denied = "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
     bucket.put("/bucket/red.tif", lambda request: (403, denied))
-    with pytest.raises(ingest.IngestError, match=r"s3://bucket/red\.tif.*AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+    with pytest.raises(ingest.SceneError, match=r"s3://bucket/red\.tif.*AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         read()
 
 

@@ -4,7 +4,7 @@
 lattice. Values are seeded noise, so a pixel that lands in the wrong place is noticed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +152,17 @@ def write(path, data, transform, epsg) -> None:
         crs=f"EPSG:{epsg}", transform=transform, nodata=0, tiled=True, blockxsize=64, blockysize=64,
     ) as dst:  # fmt: skip
         dst.write(data, 1)
+
+
+def half_wrong(place, folder, number=9):
+    """The scenes, one of which has values that are no reflectance in half of its green band.
+
+    A look at every scene before the work does not read this band, so a chunk is the first to meet them.
+    """
+    scene = place.scenes.items[number]
+    with rasterio.open(scene.hrefs["green"]) as src:
+        data, transform = src.read(1), src.transform
+    data[data.shape[0] // 2 :] = 64_700
+    write(folder / "half.tif", data, transform, UTM)
+    other = replace(scene, hrefs={**scene.hrefs, "green": str(folder / "half.tif")})
+    return replace(place.scenes, items=tuple(other if s is scene else s for s in place.scenes))

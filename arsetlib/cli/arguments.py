@@ -13,6 +13,9 @@ Table = Annotated[Path, typer.Argument(help="Folder of a pixel table, or one .pa
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script, no bars.")]
 Years = Annotated[list[int] | None, typer.Option("--year", help="Only this year; repeat for more.")]
 Cache = Annotated[Path, typer.Option(help="Folder for what is fetched: item list, labels.")]
+LeaveOut = Annotated[
+    list[str] | None, typer.Option("--leave-out", help="Ids of scenes not wanted, with commas; repeat for more.")
+]
 
 
 def load(study: str, years: list[int] | None):
@@ -26,6 +29,11 @@ def load(study: str, years: list[int] | None):
         if year not in loaded.years:
             raise StudyError(f"Study {loaded.key!r} has no year {year}. It has: {', '.join(map(str, loaded.years))}.")
     return loaded.replace(years=tuple(sorted(set(years)))) if years else loaded
+
+
+def ids_of(options: list[str] | None) -> tuple[str, ...]:
+    """Ids that an option names, repeated or with commas."""
+    return tuple(part.strip() for option in options or () for part in option.split(",") if part.strip())
 
 
 def model_folder(folder: Path) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, Cache, StudyName, Table, Years, load, show, store
+from arsetlib.cli.arguments import AsJson, Cache, LeaveOut, StudyName, Table, Years, ids_of, load, show, store
 
 app = typer.Typer()
 
@@ -29,13 +30,19 @@ def simulate(
 
 
 @app.command(epilog="Example: arset scenes data/delta/study.toml --year 2021")
-def scenes(study: StudyName, year: Years = None, cache: Cache = Path("data"), as_json: AsJson = False):
+def scenes(
+    study: StudyName,
+    year: Years = None,
+    leave_out: LeaveOut = None,
+    cache: Cache = Path("data"),
+    as_json: AsJson = False,
+):
     """Find the scenes of a study and save the item list."""
     from arsetlib import catalogue
 
     loaded = load(study, year)
     folder = store(cache, loaded)
-    found = catalogue.find_scenes(loaded, cache=folder, progress=not as_json)
+    found = catalogue.find_scenes(loaded, cache=folder, leave_out=ids_of(leave_out), progress=not as_json)
     days = {y: loaded.season.days(y) for y in loaded.years}
     per_year = {y: sum(1 for s in found if first <= s.day <= last) for y, (first, last) in days.items()}
     report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "notes": found.notes}
@@ -53,6 +60,11 @@ def ingest(
     year: Years = None,
     every: Annotated[int | None, typer.Option(help="Take each so-many-th label pixel along x and y.")] = None,
     per_class: Annotated[int | None, typer.Option(help="Take so many pixels of each class per area and year.")] = None,
+    leave_out: LeaveOut = None,
+    max_bad_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the scenes, 0-1, that may be bad; they are left out and named."),
+    ] = None,
     cache: Cache = Path("data"),
     master: Annotated[str, typer.Option(help="Where Spark runs; 'none' works in this process.")] = "local[*]",
     remote: Annotated[str | None, typer.Option(help="Spark Connect address, e.g. sc://host:15002.")] = None,
@@ -63,8 +75,10 @@ def ingest(
     from arsetlib.ingest import ingest as build
 
     loaded = load(study, year)
+    if max_bad_share is not None:
+        loaded = loaded.replace(scenes=replace(loaded.scenes, max_bad_share=max_bad_share))
     folder = store(cache, loaded)
-    found = catalogue.find_scenes(loaded, cache=folder, progress=not as_json)
+    found = catalogue.find_scenes(loaded, cache=folder, leave_out=ids_of(leave_out), progress=not as_json)
     labels = {y: catalogue.find_labels(loaded, y, folder.parent / "labels", not as_json) for y in loaded.years}
     spark = None if master == "none" and not remote else engine.session(master, remote)
     summary = build(loaded, found, labels, out, spark=spark, every=every, per_class=per_class, progress=not as_json)

@@ -28,6 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import arsetlib
+from arsetlib import folders
 from arsetlib.grading import sandbox, submission, talk
 from arsetlib.grading.grades import Grades, write, write_csv
 from arsetlib.grading.marking import Mark
@@ -67,20 +68,26 @@ def grade(
 
     Raises:
         SandboxError: There is no sandbox on this machine and ``trust`` is False, or it stopped working.
-        GradeError: The folder or the hidden checks cannot be used.
+        GradeError: The folder or the hidden checks cannot be used; another process grades into the same logs; the disk
+            is full.
     """
     sandbox.require(trust)
-    batch = _Batch(folder, out, hidden, data, limits or Limits(), trust)
+    out = Path(out).absolute()
+    logs = out.with_name(f"{out.stem}-logs")
+    batch = _Batch(folder, out, logs, hidden, data, limits or Limits(), trust)
     jobs = max(1, min(jobs or len(_cores()), len(batch.waiting) or 1))
-    try:
-        with _Bar(len(batch.paths), batch.reused, progress) as bar:
-            for _ in batch.run(jobs):
-                bar.update()
-    finally:
-        marks = batch.marks()
-        write_csv(batch.out, marks)
-        if batch.sample:
-            shutil.rmtree(batch.sample, ignore_errors=True)
+    with folders.room(logs, GradeError), folders.lock(logs, GradeError):
+        folders.clear(logs)
+        try:
+            with _Bar(len(batch.paths), batch.reused, progress) as bar:
+                for _ in batch.run(jobs):
+                    bar.update()
+        finally:
+            marks = batch.marks()
+            write_csv(logs / out.name, marks)  # first here, so that a kill leaves nothing beside the CSV
+            folders.put(out, logs / out.name)
+            if batch.sample:
+                shutil.rmtree(batch.sample, ignore_errors=True)
     if batch.failed:
         name, words = next(iter(batch.failed.items()))
         raise sandbox.SandboxError(
@@ -93,9 +100,8 @@ def grade(
 class _Batch:
     """The submissions of a folder: what is done, what waits, and the workers."""
 
-    def __init__(self, folder, out, hidden, data, limits: Limits, trust: bool):
-        self.folder, self.out = Path(folder).absolute(), Path(out).absolute()
-        self.logs = self.out.with_name(f"{self.out.stem}-logs")
+    def __init__(self, folder, out: Path, logs: Path, hidden, data, limits: Limits, trust: bool):
+        self.folder, self.out, self.logs = Path(folder).absolute(), out, logs
         data = data or os.environ.get("ARSET_DATA")
         self.sample = None if data else self.logs / SAMPLE
         data = Path(data or self.sample).absolute()
@@ -201,9 +207,14 @@ class _Batch:
         return self.logs / f"{words}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:10]}{ending}"
 
     def marks(self) -> list[Mark]:
-        """All that are known so far, in the order of the submissions, with a word where two are of one learner."""
+        """Of all submissions in their order, with a word where two are of one learner, or where one is still to do."""
         order = [str(path.relative_to(self.folder)) for path in self.paths]
-        marks = [one for name in order for one in self.done.get(name, ())]
+        waits = "Not graded yet: run the same command to go on."
+        marks = [
+            one
+            for name in order
+            for one in self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
+        ]
         same = defaultdict(list)
         for one in marks:
             if one.learner and one.assignment:
@@ -307,7 +318,7 @@ def find_hidden(hidden: str | Path | None) -> Path | None:
 def _copy_scenes(data: Path, sample: Path) -> None:
     """The sample's scenes, which take a minute to make, from where a lab or a homework made them."""
     made, target = data / "delta-toy", sample / "delta-toy"
-    if (made / "_complete").is_file() and not target.exists():
+    if folders.state(made) == "complete" and not target.exists():
         part = sample / ".delta-toy.part"
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(made, part)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from arsetlib import folders
 from arsetlib.grading.marking import Mark
 from arsetlib.grading.submission import clean
 
@@ -87,6 +87,4 @@ def uncell(text: str) -> str:
 
 def write(path: Path, text: str) -> None:
     """Write a text file that is either whole or not there."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-    os.replace(part, path)
+    folders.put(path, text.encode("utf-8", errors="replace"))

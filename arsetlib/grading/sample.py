@@ -13,11 +13,11 @@ SCALE, BLOCK_M, AREAS = 0.05, 120, 2
 
 def study(data: Path):
     """The study of the sample in the folder ``data``; the scenes are made where they are missing."""
-    from arsetlib import simulate
+    from arsetlib import folders, simulate
     from arsetlib.study import Study
 
     delta = data / "delta-toy"
-    if not (delta / "_complete").exists():
+    if folders.state(delta) != "complete":
         print(f"Making the simulated sample in {delta}, once …")
         with _alone(data):
             simulate.delta(delta, scale=SCALE, progress=False)
@@ -27,11 +27,11 @@ def study(data: Path):
 
 def table(data: Path):
     """The pixel table of the sample, a pyarrow Table; made where it is missing."""
-    from arsetlib import pixels
+    from arsetlib import folders, pixels
 
     place = study(data)
     work = data / f"lab1-{place.key}-{place.fingerprint()}"
-    if not (work / "pixels").exists():
+    if not (work / "pixels").exists() or folders.state(work / "pixels") == "unfinished":
         print(f"Making the table of the sample in {work}, once …")
         with _alone(data):
             _ingest(place, data, work)

@@ -3,15 +3,14 @@
     images.convert(chips, "data/fields_tfrecord")                      # the JPEG files as they are, in files of 32 MB
     images.convert(chips, "data/fields_224", size=224)                 # made smaller once
 
-Files are written by several threads, each under another name until it is whole. An interrupted conversion goes on with
-the files that are missing; the same chips give the same bytes, whatever the number of threads.
+Files are written by several threads. An interrupted conversion goes on with the files that are missing; the same chips
+give the same bytes, whatever the number of threads. See ``folders`` for how the folder comes to be.
 
 Lab: case_field_images.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -21,15 +20,15 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from arsetlib import folders
 from arsetlib.images import source, stored, writing
 from arsetlib.images.classes import ImageError
 from arsetlib.images.order import BLOCK
 
 QUALITY = 90  # of JPEG that is made smaller
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TABLES = "tables"  # name of the part with what is said of the others
 ENCODINGS = ("jpeg", "raw")
 
 
@@ -80,14 +79,12 @@ def convert(
     identity = source.identity(chips, sizes)
     runs = _runs(sizes.sum(1), side, shard_mb, size, encoding)
     asked = {"identity": identity, "form": form, "encoding": encoding, "size": size, "shard_mb": shard_mb}
-    _claim(out, asked)
-    try:
-        with FileLock(str(out / ".lock"), timeout=0):
-            if not (out / stored.INDEX).is_file():
-                _convert(chips, out, asked, side, runs, jobs, progress)
-    except Timeout:
-        raise ImageError(f"Another job converts to {out}. Wait until it ends, or choose another folder.") from None
-    (out / ".lock").unlink(missing_ok=True)
+    if _made_earlier(out, asked):
+        return out
+    parts = [*map(_name, range(len(runs))), TABLES]
+    with folders.claim(out, asked, parts, what="conversion", error=ImageError) as folder:
+        if folder.manifest() is None:
+            _convert(chips, folder, asked, side, runs, jobs, progress)
     return out
 
 
@@ -127,28 +124,20 @@ def _runs(bytes_found: np.ndarray, side: int, shard_mb: float, size, encoding) -
     return np.split(np.arange(len(expected)), ends)
 
 
-def _claim(out: Path, asked: dict) -> None:
-    """Make the folder ours, or see that it was made by the same call."""
-    mark = out / stored.ASKED
-    if mark.is_file():
-        held = json.loads(mark.read_text(encoding="utf-8"))
-        if held != asked:
-            differ = [name for name in asked if held.get(name) != asked[name]]
-            what = "other chips" if differ[:1] == ["identity"] else f"{differ[0]}={held.get(differ[0])!r}"
-            raise ImageError(f"{out} was converted from or with {what}. Choose another folder, or delete this one.")
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ImageError(f"{out} holds something else. Choose a new or an empty folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    stored.write_json(mark, asked)
+def _made_earlier(out: Path, asked: dict) -> bool:
+    """Whether an earlier version of arsetlib, which put other marks, has completed the folder with the same call."""
+    try:
+        held = json.loads((out / stored.ASKED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return held == asked and (out / stored.INDEX).is_file()
 
 
-def _convert(chips, out: Path, asked: dict, side: int, runs, jobs, progress) -> None:
+def _convert(chips, folder: folders.Folder, asked: dict, side: int, runs, jobs, progress) -> None:
     form, encoding, size = asked["form"], asked["encoding"], asked["size"]
-    _clear(out)
+    out = folder.path
     homes = stored.rarest(chips.labels) if form == "directory" else None
-    made = [_finished(out, number, form, len(run)) for number, run in enumerate(runs)]
-    left = [number for number, done in enumerate(made) if done is None]
+    left = [number for number in range(len(runs)) if folder.done(_name(number)) is None]
     _room(out, sum(len(runs[number]) for number in left), 4 * size**2 if encoding == "raw" else 0)
     shrink = _shrinking(side, size, encoding) if left else None
     writer = writing.WRITERS[form]
@@ -165,19 +154,18 @@ def _convert(chips, out: Path, asked: dict, side: int, runs, jobs, progress) -> 
                 bar.update()
 
         def make(number: int) -> None:
-            done = writer(out, number, images(runs[number]), chips, homes)
-            stored.write_json(out / f".{number:05}.json", done)
-            made[number] = done
+            keys, facts = writer(out, number, images(runs[number]), chips, homes)
+            folder.finish(_name(number), keys, **facts)
 
-        try:
-            _together(make, left, jobs or _cores(), out, stop)
-        except BaseException:
-            _clear(out)
-            raise
-    _close(chips, out, asked, side, runs, made, homes)
+        _together(make, left, jobs or _cores(), stop)
+    _close(chips, folder, asked, side, runs, homes)
 
 
-def _together(make: Callable[[int], None], numbers: list[int], jobs: int, out: Path, stop: threading.Event) -> None:
+def _name(number: int) -> str:
+    return f"{number:05}"
+
+
+def _together(make: Callable[[int], None], numbers: list[int], jobs: int, stop: threading.Event) -> None:
     """Call ``make`` in threads; at the first problem the others stop, and what is finished is kept."""
     with ThreadPoolExecutor(min(jobs, max(1, len(numbers)))) as pool:
         futures = [pool.submit(make, number) for number in numbers]
@@ -192,21 +180,8 @@ def _together(make: Callable[[int], None], numbers: list[int], jobs: int, out: P
                     future.cancel()
     problems = [f.exception() for f in futures if not f.cancelled() and f.exception()]
     problem = next((p for p in problems if not isinstance(p, InterruptedError)), None)
-    if problem is None:
-        return
-    full = isinstance(problem, OSError) and problem.errno in FULL
-    if full or (not isinstance(problem, ImageError) and shutil.disk_usage(out).free < 1 << 20):
-        raise ImageError(
-            f"The disk is full: {out} could not be finished ({shutil.disk_usage(out).free / 1e6:,.0f} MB free). Free "
-            "some space and call convert again: finished files are kept."
-        ) from problem
-    raise problem
-
-
-def _clear(out: Path) -> None:
-    """Remove what is not whole."""
-    for half in out.glob(".*.partial"):
-        half.unlink()
+    if problem is not None:
+        raise problem
 
 
 def _room(out: Path, images: int, bytes_each: int) -> None:
@@ -249,18 +224,10 @@ def _shrinking(side: int, size: int | None, encoding: str):
     return shrink
 
 
-def _finished(out: Path, number: int, form: str, records: int) -> dict | None:
-    """What is known of a file that an earlier call finished."""
-    mark = out / f".{number:05}.json"
-    try:
-        done = json.loads(mark.read_text(encoding="utf-8"))
-        whole = form == "directory" or (out / done["file"]).stat().st_size == done["bytes"]
-        return done if whole and done["records"] == records else None
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _close(chips, out: Path, asked: dict, side: int, runs, made, homes) -> None:
+def _close(chips, folder: folders.Folder, asked: dict, side: int, runs, homes) -> None:
+    out, made = folder.path, [folder.done(_name(number)) for number in range(len(runs))]
+    if None in made:
+        folder.settle()  # raises: says which are missing
     shards = tuple(stored.Shard(*(done[key] for key in ("file", "records", "bytes", "sha256"))) for done in made)
     result = stored.Stored(
         out, asked["form"], asked["encoding"], asked["size"] or side,
@@ -269,12 +236,13 @@ def _close(chips, out: Path, asked: dict, side: int, runs, made, homes) -> None:
         np.concatenate([done["start"] for done in made]), np.concatenate([done["sizes"] for done in made]),
         homes, chips.licence, bool(chips.simulated), asked["identity"],
     )  # fmt: skip
+    keys = [stored.TABLE, stored.INDEX]
     if homes is not None:
-        writing.labels_csv(result)
+        keys.append(writing.labels_csv(result))
     about = {"quality": QUALITY if asked["encoding"] == "jpeg" and asked["size"] not in (None, side) else None}
     stored.save(result, {"source": str(chips.folder), **about})
-    for number in range(len(runs)):
-        (out / f".{number:05}.json").unlink(missing_ok=True)
+    folder.finish(TABLES, keys)
+    folder.publish()
 
 
 def _cores() -> int:

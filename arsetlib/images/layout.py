@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import filetypes
+from arsetlib import filetypes, folders
 from arsetlib.images.classes import CLASSES, ImageError
 
 PARTS = ("train", "val", "test")  # folders of the challenge's download
@@ -82,7 +82,7 @@ def parts(folder: Path) -> list[Part]:
     """
     if not folder.is_dir():
         raise ImageError(f"{folder} is no folder. Expected one with {IMAGES[0]}/rgb, {IMAGES[0]}/nir, {LABELS[0]} …")
-    if (folder / "_parameters.json").is_file() and not (folder / "_complete").is_file():
+    if folders.state(folder) == "unfinished":
         raise ImageError(
             f"{folder} is a simulated set of fields that is not finished. Run `arset simulate-fields {folder}` again "
             "with the same options."

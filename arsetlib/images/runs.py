@@ -30,8 +30,8 @@ def sides_of(folder: str | Path, seed: int = 0, progress: bool = False) -> dict:
     from arsetlib.images import stored
 
     folder = Path(folder)
-    found = {side: folder / side for side in SIDES if _converted(folder / side, stored)}
-    if not found and _converted(folder, stored):
+    found = {side: folder / side for side in SIDES if stored.is_conversion(folder / side)}
+    if not found and stored.is_conversion(folder):
         raise ImageError(
             f"{folder} holds one set of converted images. Expected a folder with train and validation, as "
             "`arset images convert` makes it."
@@ -62,7 +62,3 @@ def convert_sides(folder: str | Path, out: str | Path, *, seed: int = 0, **optio
     progress = options.get("progress", True)
     sides = images.split(images.agriculture_vision(folder, progress=progress), seed=seed)
     return {side: images.convert(chips, Path(out) / side, **options) for side, chips in sides.items()}
-
-
-def _converted(folder: Path, stored) -> bool:
-    return any((folder / name).is_file() for name in (stored.INDEX, stored.ASKED))

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arsetlib import folders
 from arsetlib.images.classes import CLASSES, ImageError
 
 SCHEMA = "arsetlib.images 1"
-INDEX, TABLE, ASKED = "index.json", "records.parquet", "_conversion.json"
+INDEX, TABLE, ASKED = "index.json", "records.parquet", "_conversion.json"  # the last: plan of earlier versions
 FORMS = {"tfrecord": ".tfrecord", "parquet": ".parquet", "directory": ""}
 PARTS = ("rgb", "nir", "valid")  # of an image, as they are stored
 NO_CLASS = "no_anomaly"  # folder of the images without a class
@@ -102,7 +103,7 @@ def rarest(labels: np.ndarray) -> np.ndarray:
 
 
 def save(stored: Stored, about: dict) -> None:
-    """Write the table of images, then index.json: a folder that has it is complete."""
+    """Write the table of images, then index.json."""
     table = pa.table(
         {
             "name": stored.names,
@@ -114,9 +115,7 @@ def save(stored: Stored, about: dict) -> None:
             **({} if stored.homes is None else {"folder": stored.homes}),
         }
     )
-    hidden = stored.folder / f".{TABLE}.partial"
-    pq.write_table(table, hidden)
-    os.replace(hidden, stored.folder / TABLE)
+    folders.put(stored.folder / TABLE, lambda half: pq.write_table(table, half))
     document = {
         "schema": SCHEMA,
         "form": stored.form,
@@ -133,7 +132,14 @@ def save(stored: Stored, about: dict) -> None:
         "records": {"file": TABLE, "sha256": digest(stored.folder / TABLE)},
         "shards": [vars(shard) for shard in stored.shards],
     }
-    write_json(stored.folder / INDEX, document)
+    folders.put_json(stored.folder / INDEX, document)
+
+
+def is_conversion(folder: Path) -> bool:
+    """Whether images were converted to a folder, or begun to be."""
+    if (folder / INDEX).is_file() or (folder / ASKED).is_file():
+        return True
+    return "encoding" in (folders.Folder(folder).plan() or {})
 
 
 def load(folder: str | Path) -> Stored:
@@ -146,11 +152,9 @@ def load(folder: str | Path) -> Stored:
     """
     folder = Path(folder)
     file = folder / INDEX
-    if not file.is_file():
-        if (folder / ASKED).is_file():
-            raise ImageError(
-                f"The conversion to {folder} has not finished. Call images.convert again to go on with it."
-            )
+    if (begun := is_conversion(folder)) and not (file.is_file() and folders.state(folder) != "unfinished"):
+        raise ImageError(f"The conversion to {folder} has not finished. Call images.convert again to go on with it.")
+    if not begun:
         raise ImageError(f"{folder} has no {INDEX}. Give a folder that images.convert made, or chips.")
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
@@ -247,10 +251,3 @@ def digest(*files: Path) -> str:
             while piece := source.read(1 << 20):
                 found.update(piece)
     return found.hexdigest()
-
-
-def write_json(file: Path, what: dict) -> None:
-    """Write a file that is either whole or not there."""
-    hidden = file.with_name(f".{file.name}.partial")
-    hidden.write_text(json.dumps(what, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(hidden, file)

@@ -15,6 +15,7 @@ from arsetlib.images.classes import ImageError
 from arsetlib.images.classifier import Classifier, load
 from arsetlib.images.feeds import KINDS, feed
 from arsetlib.training.fit import identity_of, optimizer_of, strategy_of
+from arsetlib.training.run import says_full
 
 MONITORS = ("val_loss", "val_accuracy", "val_macro_f1")
 STRATEGIES = (None, "mirrored", "workers")
@@ -22,6 +23,7 @@ MOST = 20.0  # what a rare class may weigh at most: one image in a thousand must
 GENTLER = 10  # how many times slower a backbone is bent than the head was trained
 
 
+@says_full
 def fit(
     name_or_model,
     sides: dict,

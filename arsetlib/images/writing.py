@@ -1,7 +1,7 @@
 """Write one file of images, or one run of files of a directory; each function is one form.
 
-A file has another name until it is whole. All return what the index says of it: its name, images, bytes, SHA-256, where
-each image starts, and the bytes of its parts.
+All return the keys of the files they wrote, and what the index says of them: name, images, bytes, SHA-256, where each
+image starts, and the bytes of its parts.
 
 Lab: case_field_images.
 """
@@ -11,12 +11,13 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
-import os
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.images import stored
 from arsetlib.images.classes import CLASSES
 from arsetlib.images.order import BLOCK
@@ -26,26 +27,33 @@ Images = Iterable[tuple[int, Encoded]]
 AROUND = 16  # bytes of length and checksums beside a TFRecord's own
 
 
-def tfrecord(out: Path, number: int, images: Images, chips, homes=None) -> dict:
+Written = tuple[list[str], dict]
+
+
+def tfrecord(out: Path, number: int, images: Images, chips, homes=None) -> Written:
     """A TFRecord file of ``tf.train.Example``."""
     import tensorflow as tf
 
     file = out / f"shard-{number:05}.tfrecord"
-    hidden = out / f".{file.name}.partial"
-    start, sizes, at = [], [], 0
-    try:
-        with tf.io.TFRecordWriter(str(hidden)) as writer:
-            for row, one in images:
-                data = example(one, str(chips.names[row]), chips.labels[row])
-                writer.write(data)
-                start.append(at)
-                sizes.append(_sizes(one))
-                at += AROUND + len(data)
-    except tf.errors.OpError as problem:
-        raise OSError(errno.ENOSPC if _no_room(problem) else errno.EIO, problem.message, str(file)) from problem
-    if hidden.stat().st_size != at:
-        raise OSError(errno.ENOSPC, "not all bytes were written", str(file))
-    return _whole(hidden, file, start, sizes)
+    start, sizes = [], []
+
+    def fill(half: Path) -> None:
+        at = 0
+        try:
+            with tf.io.TFRecordWriter(str(half)) as writer:
+                for row, one in images:
+                    data = example(one, str(chips.names[row]), chips.labels[row])
+                    writer.write(data)
+                    start.append(at)
+                    sizes.append(_sizes(one))
+                    at += AROUND + len(data)
+        except tf.errors.OpError as problem:
+            raise OSError(errno.ENOSPC if _no_room(problem) else errno.EIO, problem.message, str(file)) from problem
+        if half.stat().st_size != at:
+            raise OSError(errno.ENOSPC, "not all bytes were written", str(file))
+
+    folders.put(file, fill)
+    return _told(file, start, sizes)
 
 
 def example(one: Encoded, name: str, labels: np.ndarray) -> bytes:
@@ -66,45 +74,46 @@ def example(one: Encoded, name: str, labels: np.ndarray) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
-def parquet(out: Path, number: int, images: Images, chips, homes=None) -> dict:
+def parquet(out: Path, number: int, images: Images, chips, homes=None) -> Written:
     """A Parquet file, one row group for each block of images; pages carry checksums."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     file = out / f"shard-{number:05}.parquet"
-    hidden = out / f".{file.name}.partial"
     kinds = {"name": pa.string(), "field": pa.string(), "labels": pa.list_(pa.uint8(), len(CLASSES))}
     schema = pa.schema([*kinds.items(), *((part, pa.binary()) for part in stored.PARTS)])
     sizes: list[list[int]] = []
     # JPEG does not get smaller by compressing it again, and numbers of a dictionary would be as long as the bytes.
     options = {"compression": "none", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
-    with pq.ParquetWriter(hidden, schema, **options) as writer:
-        for block in _blocks(images):
-            rows = [row for row, _ in block]
-            names = [str(chips.names[row]) for row in rows]
-            columns = {"name": names, "field": [name.split("_")[0] for name in names]}
-            columns["labels"] = [chips.labels[row].tolist() for row in rows]
-            for part in stored.PARTS:
-                columns[part] = [getattr(one, part) for _, one in block]
-            writer.write_table(pa.table(columns, schema=schema), row_group_size=BLOCK)
-            sizes += [_sizes(one) for _, one in block]
-    return _whole(hidden, file, list(range(len(sizes))), sizes)
+
+    def fill(half: Path) -> None:
+        with pq.ParquetWriter(half, schema, **options) as writer:
+            for block in _blocks(images):
+                rows = [row for row, _ in block]
+                names = [str(chips.names[row]) for row in rows]
+                columns = {"name": names, "field": [name.split("_")[0] for name in names]}
+                columns["labels"] = [chips.labels[row].tolist() for row in rows]
+                for part in stored.PARTS:
+                    columns[part] = [getattr(one, part) for _, one in block]
+                writer.write_table(pa.table(columns, schema=schema), row_group_size=BLOCK)
+                sizes.extend(_sizes(one) for _, one in block)
+
+    folders.put(file, fill)
+    return _told(file, list(range(len(sizes))), sizes)
 
 
-def directory(out: Path, number: int, images: Images, chips, homes) -> dict:
+def directory(out: Path, number: int, images: Images, chips, homes) -> Written:
     """One run of images, each in the folder of its rarest class."""
-    sizes, seal = [], hashlib.sha256()
+    keys, sizes, seal = [], [], hashlib.sha256()
     for row, one in images:
-        place = out / str(homes[row])
-        place.mkdir(exist_ok=True)
         for suffix, data in zip(stored.SUFFIXES, (one.rgb, one.nir, one.valid), strict=True):
             if data:
-                (place / f"{chips.names[row]}{suffix}").write_bytes(data)
+                keys.append(f"{homes[row]}/{chips.names[row]}{suffix}")
+                folders.put(out / keys[-1], data)
                 seal.update(data)
         sizes.append(_sizes(one))
-    bytes_ = int(np.sum(sizes))
-    return {
-        "file": f"run-{number:05}", "records": len(sizes), "bytes": bytes_, "sha256": seal.hexdigest(),
+    return keys, {
+        "file": f"run-{number:05}", "records": len(sizes), "bytes": int(np.sum(sizes)), "sha256": seal.hexdigest(),
         "start": list(range(len(sizes))), "sizes": sizes,
     }  # fmt: skip
 
@@ -112,15 +121,15 @@ def directory(out: Path, number: int, images: Images, chips, homes) -> dict:
 WRITERS = {"tfrecord": tfrecord, "parquet": parquet, "directory": directory}
 
 
-def labels_csv(made: stored.Stored) -> None:
-    """labels.csv of a directory: each image with its folder and all its classes."""
-    hidden = made.folder / ".labels.csv.partial"
-    with hidden.open("w", newline="", encoding="utf-8") as out:
-        rows = csv.writer(out)
-        rows.writerow(["folder", "name", "field", *CLASSES])
-        for home, name, field, labels in zip(made.homes, made.names, made.fields, made.labels.tolist(), strict=True):
-            rows.writerow([home, name, field, *labels])
-    os.replace(hidden, made.folder / "labels.csv")
+def labels_csv(made: stored.Stored) -> str:
+    """labels.csv of a directory: each image with its folder and all its classes; returns its key."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(["folder", "name", "field", *CLASSES])
+    for home, name, field, labels in zip(made.homes, made.names, made.fields, made.labels.tolist(), strict=True):
+        rows.writerow([home, name, field, *labels])
+    folders.put(made.folder / "labels.csv", text.getvalue())
+    return "labels.csv"
 
 
 def _blocks(images: Images):
@@ -138,11 +147,11 @@ def _sizes(one: Encoded) -> list[int]:
     return [len(one.rgb), len(one.nir), len(one.valid)]
 
 
-def _whole(hidden: Path, file: Path, start, sizes) -> dict:
-    seal, size = stored.digest(hidden), hidden.stat().st_size
-    os.replace(hidden, file)
-    return {
-        "file": file.name, "records": len(sizes), "bytes": size, "sha256": seal, "start": start, "sizes": sizes,
+def _told(file: Path, start, sizes) -> Written:
+    seal = folders.seal(file)
+    return [file.name], {
+        "file": file.name, "records": len(sizes), "bytes": seal["size"], "sha256": seal["sha256"], "start": start,
+        "sizes": sizes,
     }  # fmt: skip
 
 

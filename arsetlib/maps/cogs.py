@@ -8,7 +8,6 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -92,7 +91,7 @@ def paint(raster, row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
 
 
 def finish(made: Path, target: Path, product: str, legend, tags: dict) -> None:
-    """A scratch file as a COG with overviews, colours, names and tags; it appears when whole."""
+    """A scratch file as a COG with overviews, colours, names and tags; names of classes beside it, for GDAL."""
     whole = product in ("class", "unsmoothed")
     names = legend.names()
     with rasterio.open(made, "r+") as out:
@@ -103,22 +102,17 @@ def finish(made: Path, target: Path, product: str, legend, tags: dict) -> None:
             out.update_tags(**{f"class_{i}": name for i, name in enumerate(names)})
         for band in range(1, out.count + 1):
             out.set_band_description(band, names[band - 1] if product == "probability" else product)
-    hidden = target.with_name(f".{target.name}")
     few = NODATA[product] == 255
-    try:
-        with rasterio.Env(**GDAL):
-            rasterio.shutil.copy(
-                made, hidden, driver="COG", BLOCKSIZE=TILE, COMPRESS="DEFLATE", PREDICTOR="NO" if few else "YES",
-                LEVEL=6, NUM_THREADS="ALL_CPUS", BIGTIFF="IF_SAFER", OVERVIEW_RESAMPLING="MODE" if few else "AVERAGE",
-            )  # fmt: skip
-        if whole:  # GeoTIFF has no place of its own for the names of categories; GDAL reads them beside it
-            entries = "".join(f"<Category>{escape(name)}</Category>" for name in names)
-            text = f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{entries}</CategoryNames>'
-            beside = target.with_name(f"{target.name}.aux.xml")
-            beside.write_text(f"{text}</PAMRasterBand></PAMDataset>\n", encoding="utf-8")
-        os.replace(hidden, target)
-    finally:
-        hidden.unlink(missing_ok=True)
+    with rasterio.Env(**GDAL):
+        rasterio.shutil.copy(
+            made, target, driver="COG", BLOCKSIZE=TILE, COMPRESS="DEFLATE", PREDICTOR="NO" if few else "YES",
+            LEVEL=6, NUM_THREADS="ALL_CPUS", BIGTIFF="IF_SAFER", OVERVIEW_RESAMPLING="MODE" if few else "AVERAGE",
+        )  # fmt: skip
+    if whole:  # GeoTIFF has no place of its own for the names of categories; GDAL reads them beside it
+        entries = "".join(f"<Category>{escape(name)}</Category>" for name in names)
+        text = f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{entries}</CategoryNames>'
+        beside = target.with_name(f"{target.name}.aux.xml")
+        beside.write_text(f"{text}</PAMRasterBand></PAMDataset>\n", encoding="utf-8")
 
 
 def blocks(raster, size: int = TILE):

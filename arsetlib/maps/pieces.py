@@ -8,27 +8,24 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from arsetlib import ingest, samples
+from arsetlib import folders, ingest, samples
 from arsetlib.maps import sources
 from arsetlib.maps.products import NODATA, SCALE, MapError
 
 BATCH = 8192  # pixels to the model at once
 PRODUCTS = ("class", "probability", "entropy", "margin", "vegetation")
 AHEAD = 2  # batches made while the model works
-OUTCOME = pa.schema([("task", pa.int64()), ("predicted", pa.string()), ("counts", pa.string()), ("error", pa.string())])
+OUTCOME = pa.schema([("task", pa.int64())])  # what came of it is looked up in the folder
 
 
 @dataclass(frozen=True)
@@ -57,37 +54,30 @@ def _loaded(sent: Sent):
     return models.load(sent.folder)
 
 
-def make_piece(folder: str, trained, data, starts: list[int], batch: int, number: int) -> Iterator[pa.RecordBatch]:
+def name_of(number: int) -> str:
+    return f"piece-{number:06d}"
+
+
+def make_piece(folder: folders.Folder, trained, data, starts: list[int], batch: int, number: int):
     """Predict one task into a file of its own; what is there already is not made again."""
-    run = Path(folder)
-    path = run / f"piece-{number:06d}.npz"
-    predicted, counts, error = [0] * len(starts), {}, ""
-    if path.exists():
-        with np.load(path) as piece:
-            predicted, counts = piece["predicted"].tolist(), json.loads(str(piece["counts"]))
-    elif (run / "_failed").exists():
-        error = "stopped"
-    else:
+    name = name_of(number)
+    if folder.done(name) is None and not folder.failed:
+        counts: dict[str, int] = {}
         try:
-            model = _loaded(trained) if isinstance(trained, Sent) else trained
-            parts = _answers(model, data, data.read(number, counts), starts, batch)
-            predicted = parts["predicted"].tolist()
-            _save(path, parts | {"counts": np.array(json.dumps(counts))})
+            with folders.room(folder.path, MapError):
+                model = _loaded(trained) if isinstance(trained, Sent) else trained
+                parts = _answers(model, data, data.read(number, counts), starts, batch)
+                predicted = parts.pop("predicted").tolist()
+                folder.put(f"{name}.npz", partial(_save, parts))
+                folder.finish(name, [f"{name}.npz"], predicted=predicted, counts=counts)
         except (ingest.IngestError, MapError, ValueError) as problem:  # those of tables and models are ValueErrors
-            error = f"{data.name(number)}: {problem}"
-        except OSError as problem:
-            error = f"{data.name(number)}: what was predicted cannot be kept in {run}: {problem}. Make room, go on."
-        if error:
-            (run / "_failed").write_text(error, encoding="utf-8")
-    outcome = [[number], [json.dumps(predicted)], [json.dumps(counts)], [error]]
-    yield pa.record_batch([pa.array(v, f.type) for v, f in zip(outcome, OUTCOME, strict=True)], schema=OUTCOME)
+            folder.fail(name, f"{data.name(number)}: {problem}")
+    yield pa.record_batch([pa.array([number])], schema=OUTCOME)
 
 
-def _save(path: Path, parts: dict[str, np.ndarray]) -> None:
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
-    with hidden.open("wb") as file:
+def _save(parts: dict[str, np.ndarray], path: Path) -> None:
+    with path.open("wb") as file:
         np.savez(file, **parts)
-    os.replace(hidden, path)
 
 
 def _answers(trained, data, piece: sources.Piece, starts: list[int], batch: int) -> dict[str, np.ndarray]:

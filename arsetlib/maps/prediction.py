@@ -18,21 +18,21 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from filelock import FileLock, Timeout
 
-from arsetlib import engine, web
+from arsetlib import engine, folders
 from arsetlib.catalogue import Labels, Scenes
 from arsetlib.maps import cogs, neighbourhood, sources
-from arsetlib.maps.pieces import BATCH, OUTCOME, PRODUCTS, Sent, choice_of, inputs_of, make_piece
+from arsetlib.maps.pieces import BATCH, OUTCOME, PRODUCTS, Sent, choice_of, inputs_of, make_piece, name_of
 from arsetlib.maps.products import (
     BIASED,
     KIND,
@@ -120,17 +120,16 @@ def predict(
     _writable(out, data.lattice.height * data.lattice.width * len(starts), len(study.legend.classes))
     identity = _identity(trained, data, starts, smoother)
     stems = [f"{data.area}_{data.year}_{s:03d}" for s in starts]
-    run = out / f".{data.area}_{data.year}_{'-'.join(map(str, starts))}.partial"
-    try:
-        with FileLock(str(run.with_suffix(".lock")), timeout=0):
+    work = out / f".{data.area}_{data.year}_{'-'.join(map(str, starts))}.partial"  # gone when the maps are there
+    finished = None if work.exists() else _finished(out, stems, identity)
+    if finished is None:
+        _drop_other(work, identity)
+        names = [name_of(i) for i in range(len(data))]
+        with folders.claim(work, {"identity": identity}, names, what="map", error=MapError, ours=True) as folder:
             finished = _finished(out, stems, identity)
             if finished is None:
-                finished = _run(run, trained, data, study, starts, stems, identity, smoother, spark, batch, progress)
-    except Timeout:
-        raise MapError(
-            f"Another job is predicting {stems[0]} in {out}. Wait until it ends, or take another folder."
-        ) from None
-    run.with_suffix(".lock").unlink(missing_ok=True)
+                finished = _run(folder, trained, data, study, starts, stems, identity, smoother, spark, batch, progress)
+            folder.remove()
     return finished if several else finished[0]
 
 
@@ -171,9 +170,8 @@ def _writable(out: Path, pixels_all: int, classes: int) -> None:
     """Refuse before the work what could not be written after it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".probe.{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=out):
+            pass
         free = shutil.disk_usage(out).free
     except OSError as error:
         raise MapError(f"Maps cannot be written to {out}: {error.strerror}. Give another folder.") from None
@@ -230,23 +228,20 @@ def _finished(out: Path, stems: list[str], identity: str) -> list[Prediction] | 
 # -- the run --------------------------------------------------------------------------------------------------------
 
 
-def _run(run, trained, data, study, starts, stems, identity, smoother, spark, batch, progress) -> list[Prediction]:
+def _run(folder, trained, data, study, starts, stems, identity, smoother, spark, batch, progress) -> list[Prediction]:
     began = time.perf_counter()
-    _prepare(run, identity)
+    run, resumed = folder.path, len(data) - len(folder.missing())
     sent = Sent.of(trained, run / "model") if spark is not None else None
-    job = partial(make_piece, str(run.resolve()), sent or trained, data, starts, batch)
-    resumed = len(list(run.glob("piece-*.npz")))
-    outcomes = _work(job, run, len(data), spark, progress)
-    errors = [o["error"] for o in outcomes if o["error"] and o["error"] != "stopped"]
-    if errors:
-        raise MapError(errors[0] + (f" ({len(errors) - 1} more tasks failed too.)" if len(errors) > 1 else ""))
-    predicted = np.sum([json.loads(o["predicted"]) for o in outcomes], axis=0)
+    job = partial(make_piece, replace(folder, path=run.resolve()), sent or trained, data, starts, batch)
+    engine.run_watched(job, len(data), OUTCOME, spark, finished=folder.count, desc="predict", progress=progress)
+    notes = folder.settle().values()
+    predicted = np.sum([note["predicted"] for note in notes], axis=0)
     reasons: dict[str, int] = {}
-    for outcome in outcomes:
-        for reason, n in json.loads(outcome["counts"]).items():
+    for note in notes:
+        for reason, n in note["counts"].items():
             reasons[reason] = reasons.get(reason, 0) + n
     if not predicted.any():
-        shutil.rmtree(run)
+        folder.remove()
         raise MapError(
             f"No pixel of area {data.area!r} has an image in the window of {study.season.window_days} days that starts "
             f"on day {' or '.join(map(str, starts))} of {data.year}. Take another start or a wider window."
@@ -289,53 +284,37 @@ def _run(run, trained, data, study, starts, stems, identity, smoother, spark, ba
         counts = {"predicted": int(predicted[i]), "no_image": data.pixels - int(predicted[i])}
         counts["in_raster"] = data.lattice.height * data.lattice.width
         info |= {"pixels": counts, "read": reasons}
-        made.append(_write(run, run.parent, stem, start, data, study, smoother, info, tags))
+        made.append(_write(folder, run.parent, stem, start, data, study, smoother, info, tags))
     seconds = time.perf_counter() - began
     for p in made:
         p.info.update(chunks=[data.name(i) for i in range(len(data))], resumed=resumed, seconds=round(seconds, 2))
-        web.save(p.folder / f"{p.stem}.json", json.dumps(p.info, indent=1).encode())  # last: the map is finished
-    shutil.rmtree(run)
+        folders.put_json(run / f"{p.stem}.json", p.info)
+        folders.put(p.folder / f"{p.stem}.json", run / f"{p.stem}.json")  # last: the map is finished
     return made
 
 
-def _prepare(run: Path, identity: str) -> None:
-    """A folder for this run; what a run with another model or other data left there is dropped."""
-    note = run / "_identity"
-    if run.exists() and (not note.exists() or note.read_text() != identity):
-        shutil.rmtree(run)
-    run.mkdir(exist_ok=True)
-    for leftover in (*run.glob(".*"), *run.glob("_failed"), *run.glob("*.tif")):
-        if leftover.is_dir():  # a model that was being sent to workers
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
-    note.write_text(identity)
-
-
-def _work(job, run: Path, tasks: int, spark, progress: bool) -> list[dict]:
-    """Run all tasks under a bar that counts finished pieces."""
-
-    def finished():
-        return sum(1 for f in os.listdir(run) if f.startswith("piece-"))
-
-    return engine.run_watched(
-        job, tasks, OUTCOME, spark, finished=finished, desc="predict", progress=progress
-    ).to_pylist()
+def _drop_other(work: Path, identity: str) -> None:
+    """Delete what a run with another model or other data left there, or an earlier version."""
+    if work.exists() and (folders.Folder(work).plan() or {}).get("identity") != identity:
+        with folders.lock(work, MapError):
+            shutil.rmtree(work)
 
 
 # -- rasters --------------------------------------------------------------------------------------------------------
 
 
-def _write(run: Path, out: Path, stem: str, start: int, data, study, smoother, info: dict, tags: dict) -> Prediction:
+def _write(folder, out: Path, stem: str, start: int, data, study, smoother, info: dict, tags: dict) -> Prediction:
     """The rasters of one start, from all pieces; the JSON file comes later, and an older one goes first."""
     (out / f"{stem}.json").unlink(missing_ok=True)
     classes = len(study.legend.classes)
+    run = folder.path
+    pieces = [run / key for note in folder.settle().values() for key in note["files"]]
     made = {p: run / f"{p}.tif" for p in PRODUCTS}
     with rasterio.Env(**cogs.GDAL):
         for product, path in made.items():
             cogs.scratch(path, product, data.lattice, classes if product == "probability" else 1)
             with rasterio.open(path, "r+") as raster:
-                for file in sorted(run.glob("piece-*.npz")):
+                for file in pieces:
                     with np.load(file) as piece:
                         if len(piece["row"]):
                             cogs.paint(raster, piece["row"], piece["col"], piece[f"{product}_{start}"])
@@ -348,13 +327,20 @@ def _write(run: Path, out: Path, stem: str, start: int, data, study, smoother, i
     for product in set(NODATA) - set(files):  # of an older map that was smoothed
         for old in out.glob(f"{stem}_{product}.tif*"):
             old.unlink()
+    seals = {}
     for product, path in made.items():
-        cogs.finish(path, out / files[product], product, study.legend, tags | {"smooth": info["smooth"] or "none"})
+        whole = run / files[product]
+        cogs.finish(path, whole, product, study.legend, tags | {"smooth": info["smooth"] or "none"})
         path.unlink()
+        seals[files[product]] = folders.seal(whole)
+        for file in run.glob(f"{whole.name}.*"):
+            folders.put(out / file.name, file)
+        folders.put(out / whole.name, whole)
     pixels_of = cogs.class_counts(out / files["class"], classes)
     hectares = data.lattice.hectares
     info |= {
         "files": files,
+        "seals": seals,
         "classes": [
             {"key": c.key, "pixels": int(n), "hectares": round(float(n) * hectares, 4)}
             for c, n in zip(study.legend.classes, pixels_of, strict=True)

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
+from arsetlib import folders
 from arsetlib.study import Class, Legend
 
 SCALE = 10_000
@@ -133,12 +134,15 @@ def open_prediction(path: str | Path) -> Prediction:
             raise ValueError("another kind or a newer version")
         made = Prediction(path.parent, path.stem, info)
         gone = [p for p in info["files"].values() if not (path.parent / p).is_file()]
+        cut = list(folders.differences(path.parent, info.get("seals", {})))  # earlier versions noted none
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MapError(f"{path} is no prediction of maps.predict ({error}). Predict it again.") from None
     if gone:
         raise MapError(
             f"{path} names {', '.join(gone)}, which {'is' if len(gone) == 1 else 'are'} gone. Predict it again."
         )
+    if cut:
+        raise MapError(f"{path} is not as it was predicted: {'; '.join(cut)}. Copy it anew, or predict it again.")
     return made
 
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,8 @@ import rasterio
 from pyproj import CRS
 from shapely import STRtree
 
-from arsetlib import ground, ingest, pixels, samples
-from arsetlib.catalogue import Labels, Scene, Scenes
+from arsetlib import ground, ingest, pixels, samples, survey
+from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
 from arsetlib.labels import CDL_CORNER, CDL_KINDS, raster_grid
 from arsetlib.maps.cogs import Lattice
 from arsetlib.maps.products import MapError
@@ -260,6 +260,7 @@ class SceneSource:
     pixels: int
     identity: str
     every: int = 1
+    looked: survey.Survey = field(default_factory=survey.Survey)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -330,6 +331,7 @@ def of_scenes(
             f"start{'s' if len(starts) == 1 else ''} on day {', '.join(map(str, starts))} of {year} "
             f"({season.window_days} days). Find scenes of that year and area, or take another start."
         )
+    near, looked = _fit(list(scenes), near, study, place)
     grid = grid_of(study, place, labels)
     tree = STRtree([s.footprint for s in near])
     chunks = []
@@ -351,7 +353,19 @@ def of_scenes(
     facts = [place.key, place.bounds, place.crs, year, grid.crs, grid.side, grid.x0, grid.y0, study.drop_scl]
     identity = _digest([*facts, [[s.id, s.offset] for s in near]])
     total = lattice.height * lattice.width
-    return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity)
+    return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity, looked=looked)
+
+
+def _fit(scenes: list[Scene], near: list[Scene], study: Study, place: Area) -> tuple[list[Scene], survey.Survey]:
+    """The near scenes that can be used, with offsets decided on from the whole list, as ingestion does."""
+    looked = survey.survey(scenes, study, study.areas if place in study.areas else [place])
+    here = {s.id for s in near}
+    looked = replace(looked, bad={i: why for i, why in looked.bad.items() if i in here})
+    try:
+        looked.refuse_too_many(len(near), study.scenes.max_bad_share)
+    except CatalogueError as error:
+        raise MapError(str(error)) from None
+    return [s for s in looked.apply(near) if s is not None], looked
 
 
 def _years(scenes: Scenes, season: Season) -> list[int]:

@@ -6,8 +6,9 @@ An Arrow binary column is a ragged array, offsets and one contiguous buffer, so 
 are NumPy views on it: no copy and no loop. Band order, dtypes, scale, schema version and study stand in the
 Parquet key-value metadata, and every reader here checks them.
 
-On disk a table is a folder of Parquet files with a ``_run.json``, or a single Parquet file. While it is being
-made its folder ends in ``.partial``, and no reader here opens it.
+On disk a table is a folder of Parquet files, or a single one. ``arset ingest`` puts a plan into the folder first and a
+manifest of all files last (see ``folders``): readers open no folder that has a plan and no manifest, or that lacks a
+file of its manifest. A folder that another program wrote has neither, so whether it is complete cannot be known.
 
 Lab: part1_build_dataset.
 """

@@ -24,7 +24,9 @@ from arsetlib.pixels.table import (
     Part,
     _block_number,
     _with_meta,
+    differences,
     pixel_id,
+    planned,
     ragged,
     stream,
 )
@@ -73,25 +75,38 @@ class Report:
         rows: Rows looked at.
         counts: Rule to number of rows that break it, for all rules of ``RULES``.
         breaks: The first rows that break each rule, at most 20 per rule.
+        planned: Files that the table was planned to have; None where it does not say (a single file, or a folder that
+            another program wrote), so that nobody can know whether it is complete.
+        files: What is wrong with its files: missing, changed, or not planned. The rows are not looked at then.
     """
 
     path: str
     rows: int
     counts: dict[str, int]
     breaks: tuple[Break, ...]
+    planned: int | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether no row breaks a rule."""
-        return not any(self.counts.values())
+        """Whether all planned files are there, as they were written, and no row breaks a rule."""
+        return not self.files and not any(self.counts.values())
 
     def as_dict(self) -> dict:
         """The same as JSON values."""
         return asdict(self) | {"ok": self.ok, "breaks": [asdict(b) for b in self.breaks]}
 
     def __str__(self) -> str:
+        if self.files:
+            lines = [f"{self.path}: {len(self.files)} of its files are not as planned, so its rows were not checked."]
+            lines += [f"  {words}." for words in self.files[:EXAMPLES]]
+            return "\n".join([*lines, "Run the command that made the table again, or copy it anew."])
         if self.ok:
-            return f"{self.path}: {self.rows:,} rows keep all {len(RULES)} rules."
+            known = "" if self.planned is None else f"All {self.planned:,} planned files are there, unchanged. "
+            unknown = Path(self.path).is_dir() and self.planned is None
+            return f"{self.path}: {known}{self.rows:,} rows keep all {len(RULES)} rules." + (
+                " It has no manifest, so it cannot be known whether it is complete." if unknown else ""
+            )
         lines = [f"{self.path}: of {self.rows:,} rows"]
         for rule, count in self.counts.items():
             if count:
@@ -101,22 +116,24 @@ class Report:
 
 
 def check(path: str | Path) -> Report:
-    """Say which rows of a table break which rule of ``RULES``.
+    """Say whether all planned files of a table are there, unchanged, and which rows break which rule of ``RULES``.
 
-    The table is streamed, so memory does not grow with it.
+    All bytes are compared with the checksums of the manifest. The table is streamed, so memory does not grow with it.
 
     Args:
         path: Folder or file.
 
     Returns:
-        Counts per rule, and the first rows that break each with file, row group and row.
+        Wrong files; counts per rule, and the first rows that break each with file, row group and row.
 
     Raises:
         PixelError: The table cannot be read at all: missing, unfinished, damaged, or of another schema.
 
     Lab: part1_build_dataset.
     """
-    found = _Found()
+    found, expected = _Found(), planned(path)
+    if expected is not None and (strange := tuple(differences(path, deep=True))):
+        return Report(str(path), 0, found.counts, (), expected, strange)
     meta = Meta.of(path)
     to_lonlat = Transformer.from_crs(meta.crs, "EPSG:4326", always_xy=True)
     for part in stream(path):
@@ -131,7 +148,7 @@ def check(path: str | Path) -> Report:
             found.add(part, rule, broken, words, rows)
     _find_duplicates(path, found)
     breaks = sorted(found.breaks, key=lambda b: list(RULES).index(b.rule))
-    return Report(str(path), found.rows, found.counts, tuple(breaks))
+    return Report(str(path), found.rows, found.counts, tuple(breaks), expected)
 
 
 class _Found:

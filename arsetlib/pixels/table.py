@@ -6,14 +6,13 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import base64
-import errno
 import filecmp
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from arsetlib import sentinel2
+from arsetlib import folders, sentinel2
 from arsetlib.pixels.rewritten import cast, in_folder_names, reason_against
 
 VERSION = 1
@@ -56,8 +55,8 @@ ROW_GROUP = 8192  # rows
 ZSTD_LEVEL = 3
 
 PREFIX = "arset."
-UNFINISHED = ".partial"
-RUN_FILE = "_run.json"
+UNFINISHED = ".partial"  # end of the name of a table that an earlier version was making
+RUN_FILE = "_run.json"  # of earlier versions: says whether the table is complete
 MAX_DN = 32_767  # ESA writes DN in 15 bits
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, RuntimeError)  # what Arrow says of a damaged file
 PER_PASS = 16_000_000  # rows whose keys are compared at once
@@ -466,23 +465,18 @@ def write(batches: Iterable[pa.RecordBatch] | pa.Table, path: str | Path, meta: 
     Lab: part1_build_dataset.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
     if isinstance(batches, pa.Table):
         batches = batches.to_batches()
     schema = SCHEMA.with_metadata(meta.to_kv())
-    try:
+    rows = 0
+
+    def fill(hidden: Path) -> None:
+        nonlocal rows
         with pq.ParquetWriter(hidden, schema, **_writer_options()) as writer:
             rows = sum(_write_group(writer, group, schema) for group in _grouped(batches, path))
-        os.replace(hidden, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PixelError(
-                f"No space left to write {path}. Free some and run the same command again: finished files are kept."
-            ) from error
-        raise
-    finally:
-        hidden.unlink(missing_ok=True)
+
+    with folders.room(path.parent, PixelError):
+        folders.put(path, fill)
     return rows
 
 
@@ -535,13 +529,13 @@ def _conform(batch: pa.RecordBatch, path: Path) -> pa.RecordBatch:
 
 
 def files(path: str | Path) -> list[Path]:
-    """Parquet files of a table, in order of name.
+    """Parquet files of a table, in order of name: those of the manifest where it has one, else all that are there.
 
     Args:
         path: Folder or file.
 
     Raises:
-        PixelError: There is no table here, or it is unfinished.
+        PixelError: There is no table here, it is unfinished, or its files are not those that were planned.
     """
     path = Path(path)
     partial = path.with_name(path.name + UNFINISHED)
@@ -549,9 +543,12 @@ def files(path: str | Path) -> list[Path]:
         raise _unfinished(path)
     if path.is_file():
         return [path]
-    run = path / RUN_FILE
-    if run.exists() and _status(run) != "complete":
-        raise _unfinished(path)
+    if planned(path) is not None and (wrong := list(islice(differences(path), 4))):
+        more = " …" if len(wrong) > 3 else ""
+        raise PixelError(
+            f"The table {path} is not complete, or not as it was made: {'; '.join(wrong[:3])}{more}. Run the "
+            "`arset ingest` command that made it again, which makes what is missing, or copy the table anew."
+        )
     found = sorted(f for f in path.glob("*.parquet") if not f.name.startswith(("_", ".")))
     found = found or _in_partitions(path)
     if not found:
@@ -561,6 +558,54 @@ def files(path: str | Path) -> list[Path]:
             hint = "Make one with `arset ingest`."
         raise PixelError(f"Expected a pixel table at {path}, found no Parquet file. {hint}")
     return found
+
+
+def planned(path: str | Path) -> int | None:
+    """Number of Parquet files that a table was planned to have; None where it does not say: a file, or another writer.
+
+    Args:
+        path: Folder or file.
+
+    Raises:
+        PixelError: The table is unfinished.
+    """
+    path = Path(path)
+    if (state := folders.state(path)) == "complete":
+        manifest = folders.Folder(path).manifest() or {}
+        return len(manifest.get("parts", ()))
+    if (path / RUN_FILE).exists():  # of earlier versions, which planned as many files as chunks
+        if _status(path / RUN_FILE) != "complete":
+            raise _unfinished(path)
+        return len(chunks) if (chunks := _earlier_chunks(path)) else None
+    if state == "unfinished":
+        raise _unfinished(path)
+    return None
+
+
+def differences(path: str | Path, deep: bool = False) -> Iterator[str]:
+    """What differs between the files that a table was planned to have and those that are there, one sentence a file.
+
+    Args:
+        path: Folder of a table of which ``planned`` knows the number.
+        deep: Read all bytes and compare checksums, too.
+    """
+    path = Path(path)
+    if folders.state(path) == "complete":
+        yield from folders.wrong(path, deep=deep, alone="*.parquet")
+        return
+    expected = {f"{chunk}.parquet" for chunk in _earlier_chunks(path)}
+    there = {f.name for f in path.glob("*.parquet")}
+    yield from (f"{path / name} is missing" for name in sorted(expected - there))
+    yield from (f"{path / name} is not in {folders.PLAN}: move it elsewhere" for name in sorted(there - expected))
+
+
+def _earlier_chunks(path: Path) -> list[str]:
+    """Names of the chunks in the plan of a table that an earlier version made."""
+    try:
+        chunks = json.loads((path / folders.PLAN).read_text(encoding="utf-8"))["chunks"]
+        return [f"{c['area']}-{c['year']}-{c['row']}-{c['col']}" for c in chunks]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _in_partitions(path: Path) -> list[Path]:

@@ -5,18 +5,18 @@ Lab: case_olive_groves.
 
 from __future__ import annotations
 
-import os
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from arsetlib import filetypes, textfiles, tiles
+from arsetlib import filetypes, folders, textfiles, tiles
 from arsetlib.segment.segmenter import SegmentError
 from arsetlib.tiles import layouts, masks, pictures
 
 IMAGES, IGNORE = pictures.SUFFIXES, tiles.IGNORE
-CARD = "maps.json"  # of a folder of maps
+CARD = "maps.json"  # of a folder of maps of earlier versions
 
 
 def listed(captures) -> list:
@@ -137,7 +137,18 @@ def _picture(path: Path):
 
 
 def card(folder: Path) -> dict:
-    """What ``predict`` noted of a folder of maps; empty where it wrote none."""
+    """How ``predict`` made a folder of maps; empty where it made none.
+
+    Raises:
+        SegmentError: Some of the maps that were planned are not there.
+    """
+    if folders.state(folder) == "unfinished":
+        raise SegmentError(
+            f"The maps in {folder} are unfinished: not all captures that were to be mapped have a map. Run the same "
+            "`arset segment predict` again: finished maps are kept."
+        )
+    if plan := folders.Folder(folder).plan():
+        return {key: value for key, value in plan.items() if key != "parts"}
     try:
         return textfiles.read_json(folder / CARD)
     except FileNotFoundError:
@@ -170,7 +181,6 @@ def write_mask(mask: np.ndarray, path: Path, colours, about: str = "") -> None:
     text = PngImagePlugin.PngInfo()
     if about:
         text.add_text("Description", about)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    picture.save(part, "PNG", compress_level=3, pnginfo=text)
-    os.replace(part, path)
+    encoded = io.BytesIO()  # Pillow hides why a file could not be written
+    picture.save(encoded, "PNG", compress_level=3, pnginfo=text)
+    folders.put(path, encoded.getvalue())

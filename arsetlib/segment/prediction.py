@@ -5,14 +5,12 @@ Lab: case_olive_groves. Shell: ``arset segment predict``.
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.segment import captures as files
-from arsetlib.segment.captures import CARD
 from arsetlib.segment.segmenter import Segmenter, SegmentError, digest, fingerprint, load
 
 STRIP = 256  # rows of a capture that get their class at once
@@ -28,8 +26,8 @@ def predict(
     averaged, each weighing less towards its border, where it saw least around it. Then the shares are brought back to
     the size of the capture and the largest wins. Memory holds one capture, whatever the folder's size.
 
-    A map gets its name when it is whole, and says of which file it was made. Run again after a stop: finished maps are
-    kept.
+    A map says of which file it was made. Run again after a stop: finished maps are kept. A folder may get maps of more
+    captures later; it is complete when all that were ever asked for are there.
 
     Args:
         segmenter: A Segmenter or its folder.
@@ -45,27 +43,31 @@ def predict(
 
     Raises:
         SegmentError: A file that cannot be read, is smaller than a tile or has other bands; ``out`` holds maps of
-            another model or overlap, or of another image of that name.
+            another model or overlap, or of another image of that name; another process maps there; the disk is full.
     """
     from tqdm.auto import tqdm
 
     segmenter = segmenter if isinstance(segmenter, Segmenter) else load(segmenter)
     listed, out = files.listed(captures), Path(out)
-    _claim(out, segmenter, overlap)
-    paths = [out / f"{name}.png" for name, *_ in listed]
-    todo = [(image, path) for (_, image, _), path in zip(listed, paths, strict=True) if not _made(path, image)]
+    plan, names = _plan(segmenter, overlap), [name for name, *_ in listed]
+    earlier = not (out / folders.PLAN).is_file() and _made_earlier(out, plan)
     about = "Predicted by arsetlib" + (" from SIMULATED captures" if segmenter.notes.get("simulated") else "")
-    with tqdm(
-        total=len(paths), initial=len(paths) - len(todo), desc="map", unit="capture", disable=not progress
-    ) as bar:
-        for image, path in todo:
-            pixels, valid = files.read_valid(image, segmenter.channels)
-            mask = mapped(segmenter, pixels, overlap, batch, str(image))
-            if valid is not None:
-                mask[~valid] = files.IGNORE
-            files.write_mask(mask, path, segmenter.colours, f"{about}. {_source(image)}")
-            bar.update()
-    return paths
+    with folders.claim(out, plan, names, what="maps", error=SegmentError, ours=earlier, grows=True) as folder:
+        todo = [(name, image) for name, image, _ in listed if not _made(folder, name, image, earlier)]
+        with tqdm(
+            total=len(names), initial=len(names) - len(todo), desc="map", unit="capture", disable=not progress
+        ) as bar:
+            for name, image in todo:
+                pixels, valid = files.read_valid(image, segmenter.channels)
+                mask = mapped(segmenter, pixels, overlap, batch, str(image))
+                if valid is not None:
+                    mask[~valid] = files.IGNORE
+                files.write_mask(mask, out / f"{name}.png", segmenter.colours, f"{about}. {_source(image)}")
+                folder.finish(name, [f"{name}.png"])
+                bar.update()
+        if not folder.missing():  # of an earlier call, too
+            folder.publish()
+    return [out / f"{name}.png" for name in names]
 
 
 def mapped(segmenter: Segmenter, image: np.ndarray, overlap=0.25, batch=BATCH, name="The image") -> np.ndarray:
@@ -168,18 +170,21 @@ def _source(image: Path) -> str:
     return f"Of {image.name}, sha256 {digest(image)}"
 
 
-def _made(path: Path, image: Path) -> bool:
+def _made(folder: folders.Folder, name: str, image: Path, earlier: bool) -> bool:
     """Whether a map is there; it must be one of this very image, else an old map would pass for a new one."""
+    path = folder.path / f"{name}.png"
     if not path.is_file():
         return False
-    if not files.described(path).endswith(_source(image)):
+    if not (about := files.described(path)).endswith(_source(image)) and about:
         raise SegmentError(f"{path} is no map of {image}: another file of that name was mapped. Name another folder.")
-    return True
+    if earlier and about:  # of a version that did not note its maps, and gave them their name when they were complete
+        folder.finish(name, [path.name])
+    return folder.done(name) is not None
 
 
-def _claim(out: Path, segmenter: Segmenter, overlap: float) -> None:
-    """Make the folder that of this model, so that maps of two models never mix."""
-    ours = {
+def _plan(segmenter: Segmenter, overlap: float) -> dict:
+    """What decides the maps, so that maps of two models never mix."""
+    return {
         "model": segmenter.model.name,
         "weights_sha256": fingerprint(segmenter.model),
         "classes": list(segmenter.classes),
@@ -188,13 +193,12 @@ def _claim(out: Path, segmenter: Segmenter, overlap: float) -> None:
         "overlap": overlap,
         "simulated": bool(segmenter.notes.get("simulated")),
     }
-    card = out / CARD
-    if held := files.card(out):
-        if held != ours:
-            other = [key for key in ours if held.get(key) != ours[key]]
-            raise SegmentError(f"{out} holds maps made otherwise ({', '.join(other)} differ). Name another folder.")
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    part = out / f".{CARD}.part"
-    part.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, card)
+
+
+def _made_earlier(out: Path, plan: dict) -> bool:
+    """Whether the folder holds maps of the same model that an earlier version of arsetlib made."""
+    held = files.card(out)
+    if held and held != plan:
+        other = [key for key in plan if held.get(key) != plan[key]]
+        raise SegmentError(f"{out} holds maps made otherwise ({', '.join(other)} differ). Name another folder.")
+    return bool(held)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib.segment.segmenter import CLASSES, COLOURS, Segmenter, SegmentError, fingerprint, load
+from arsetlib.training.run import says_full
 
 APART = 0.15  # of accuracy: a run of the thesis whose train and validation accuracy differ by more was not valid
 FLAT = 0.02  # of accuracy: a run that gained less than this learnt nothing
@@ -20,6 +21,7 @@ FOUND = 0.1  # IoU from which a class counts as found
 RATES = {"adadelta": 1.0}  # of its paper and of Keras in 2020; Keras 3 starts it a thousand times slower
 
 
+@says_full
 def fit(
     model,
     sides: dict,
@@ -109,6 +111,7 @@ def fit(
     kept = Folder(folder, plan)
     if folder is not None and (Path(folder) / "model" / "card.json").is_file():
         shutil.rmtree(kept / "backup", ignore_errors=True)  # of a run that was killed just after its end
+        kept.close()
         return load(Path(folder) / "model")
     keras.utils.set_random_seed(seed)
     name = model
@@ -149,6 +152,7 @@ def fit(
     if folder is not None:
         made.save(kept / "model")
         shutil.rmtree(kept / "backup", ignore_errors=True)
+        kept.close()
     return made
 
 

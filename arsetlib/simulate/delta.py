@@ -16,7 +16,7 @@ import numpy as np
 from rasterio.transform import Affine
 from tqdm import tqdm
 
-from arsetlib import cdl, checksums, orphans
+from arsetlib import cdl, checksums, folders, orphans
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import files, items, phenology, sky
 from arsetlib.simulate import landscape as land
@@ -24,6 +24,7 @@ from arsetlib.simulate.labels import year_labels
 from arsetlib.simulate.noise import stream
 
 VERSION = 1  # of what a seed gives; a folder made by another version is refused
+CATALOGUE = "catalogue"  # name of the part with what is said about the others
 STRIP = 120  # rows of 10 m pixels worked on at a time, so that memory stays flat as the region grows
 BOXES = ("box_1", "box_2", "box_3", "box_4", "dense", "box_5", "box_6", "box_7")
 COUNT = np.uint16(4)  # reflectance × 10,000 of one count: the sensor has 12 bits
@@ -63,28 +64,30 @@ def delta(
     Raises:
         SimulationError: A parameter that cannot be meant.
         FileExistsError: The folder holds something else, or a delta of other parameters.
+        FolderError: Another process works in the folder, or its disk is full: the same call goes on later.
 
     Lab: part1_build_dataset.
     """
     out, years = Path(out), tuple(sorted({int(y) for y in years}))
     _check(seed, scale, years, jobs)
     parameters = {"version": VERSION, "seed": int(seed), "scale": float(scale), "years": list(years)}
-    if files.claim(out, parameters, "delta", ("items",)):
+    if files.made_earlier(out, parameters):
         return out
     region = land.Region.of(scale)
     passes = sky.passes(seed, years)
-    _run_all(out, seed, scale, passes, jobs or os.cpu_count() or 1, progress)
-    _write_labels(out, seed, scale, years)
-    files.write_text(out / checksums.LIST, checksums.listed(out.glob("*.tif")))
-    found = [
-        json.loads((out / "items" / f"{scene.id}.json").read_text(encoding="utf-8"))
-        for one in passes
-        for scene in items.scenes(seed, region, one)
-    ]
-    files.write_json(out / "collection.json", items.collection(found, years))
-    files.write_text(out / "study.toml", study_text(seed, scale, years))
-    files.write_text(out / "README.txt", _readme(parameters, len(found)))
-    files.write_text(out / "_complete", "")
+    scenes = [scene for one in passes for scene in items.scenes(seed, region, one)]
+    parts = [*(scene.id for scene in scenes), *map(_labels_of, years), CATALOGUE]
+    with folders.claim(out, parameters, parts, what="simulated delta") as folder:
+        if folder.manifest() is None:
+            _run_all(out, seed, scale, passes, jobs or os.cpu_count() or 1, progress)
+            _write_labels(out, seed, scale, years)
+            found = [json.loads(_item_path(out, scene).read_text(encoding="utf-8")) for scene in scenes]
+            folder.put(checksums.LIST, checksums.listed(out.glob("*.tif")))
+            files.write_json(out / "collection.json", items.collection(found, years))
+            folder.put("study.toml", study_text(seed, scale, years))
+            folder.put("README.txt", _readme(parameters, len(found)))
+            folder.finish(CATALOGUE, [checksums.LIST, "collection.json", "study.toml", "README.txt"])
+            folder.publish()
     return out
 
 
@@ -105,7 +108,8 @@ def _check(seed, scale, years, jobs):
 
 def _run_all(out, seed, scale, passes, jobs, progress):
     region = land.Region.of(scale)
-    todo = [p for p in passes if any(not _item_path(out, s).is_file() for s in items.scenes(seed, region, p))]
+    folder = folders.Folder(out)
+    todo = [p for p in passes if any(folder.done(s.id) is None for s in items.scenes(seed, region, p))]
     bar = tqdm(total=len(passes), initial=len(passes) - len(todo), unit="pass", desc="simulate", disable=not progress)
     with bar:
         if jobs == 1 or len(todo) < 2:
@@ -131,14 +135,13 @@ def _item_path(out: Path, scene: items.Scene) -> Path:
 
 
 def make_pass(out: Path, seed: int, scale: float, one: sky.Pass) -> None:
-    """Write the scenes of one pass; each scene's item comes last, as the sign that the scene is whole."""
+    """Write the scenes of one pass that are not there yet."""
     region = land.Region.of(scale)
     images, scl = observe(seed, scale, one)
     for scene in items.scenes(seed, region, one):
-        if _item_path(out, scene).is_file():
+        if folders.Folder(out).done(scene.id) is not None:
             continue
         folder = out / scene.folder
-        folder.mkdir(parents=True, exist_ok=True)
         west, _, _, north = scene.tile.bounds(region)
         for (name, band), image in zip(BANDS.items(), images, strict=True):
             step = int(band.resolution_m)
@@ -147,6 +150,8 @@ def make_pass(out: Path, seed: int, scale: float, one: sky.Pass) -> None:
         part = np.ascontiguousarray(_cut(scl, scene.tile, 20))
         files.write_raster(folder / "scl.tif", part, Affine(20, 0, west, 0, -20, north), land.UTM)
         files.write_json(_item_path(out, scene), items.item(scene, region, part, folder))
+        keys = [f"{scene.folder}/{name}.tif" for name in (*BANDS, "scl")]
+        folders.Folder(out).finish(scene.id, [*keys, f"items/{scene.id}.json"])
 
 
 def _cut(image, tile, step):
@@ -206,11 +211,19 @@ def _write_labels(out, seed, scale, years):
     west, north, _, _ = region.label_grid()
     transform = Affine(30, 0, west, 0, -30, north)
     colours = cdl.colormap()
+    folder = folders.Folder(out)
     for year in years:
+        if folder.done(_labels_of(year)) is not None:
+            continue
         made = year_labels(seed, scale, year)
         files.write_raster(out / f"cdl_{year}.tif", made.label, transform, land.ALBERS, colours=colours)
         files.write_raster(out / f"truth_{year}.tif", made.truth, transform, land.ALBERS, colours=colours)
         files.write_raster(out / f"cdl_{year}_confidence.tif", made.confidence, transform, land.ALBERS, nodata=None)
+        folder.finish(_labels_of(year), [f"cdl_{year}.tif", f"truth_{year}.tif", f"cdl_{year}_confidence.tif"])
+
+
+def _labels_of(year: int) -> str:
+    return f"labels-{year}"
 
 
 def boxes(scale: float) -> dict[str, tuple[float, float, float, float]]:

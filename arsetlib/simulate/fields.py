@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import orphans
+from arsetlib import folders, orphans
 from arsetlib.images.classes import CLASSES, ImageError
 from arsetlib.simulate import files
 
 VERSION = 1  # of what a seed gives; a folder made by another version is refused
 SAYS = "SIMULATED image of the course library arsetlib: not photographed"
-FOLDERS = ("field_images/rgb", "field_images/nir", "field_bounds", "field_masks")
+ABOUT = "about"  # name of the part with what is said about the others
 TASK = 8  # fields made by one task
 QUALITY = 90  # of the JPEG files
 ALONE = 30_000_000  # pixels up to which one process is sooner done than others have started
@@ -64,6 +64,7 @@ def fields(
     Raises:
         ImageError: A parameter that cannot be meant.
         FileExistsError: The folder holds something else, or fields of other parameters.
+        FolderError: Another process works in the folder, or its disk is full: the same call goes on later.
 
     Lab: case_field_images.
     """
@@ -71,17 +72,19 @@ def fields(
     asked = {"seed": seed, "fields": fields, "chips": chips, "size": size}
     _check(asked, jobs)
     parameters = {"version": VERSION} | {name: int(value) for name, value in asked.items()}
-    labels = tuple(f"field_labels/{name}" for name in CLASSES)
-    if files.claim(out, parameters, "set of fields", (*FOLDERS, *labels)):
+    if files.made_earlier(out, parameters):
         return out
     tasks = [range(low, min(low + TASK, fields)) for low in range(0, fields, TASK)]
     if jobs is None:
         jobs = 1 if fields * chips * size * size <= ALONE else os.cpu_count() or 1
-    with tqdm(total=fields * chips, desc="simulate", unit="chip", disable=not progress) as bar:
-        _run([partial(_make, out, seed, numbers, chips, size) for numbers in tasks], jobs, bar)
-    files.write_json(out / "simulated.json", _about(parameters))
-    files.write_text(out / "README.txt", _readme(parameters))
-    files.write_text(out / "_complete", "")
+    with folders.claim(out, parameters, [*map(_name, range(fields)), ABOUT], what="simulated set of fields") as folder:
+        if folder.manifest() is None:
+            with tqdm(total=fields * chips, desc="simulate", unit="chip", disable=not progress) as bar:
+                _run([partial(_make, out, seed, numbers, chips, size) for numbers in tasks], jobs, bar)
+            files.write_json(out / "simulated.json", _about(parameters))
+            folder.put("README.txt", _readme(parameters))
+            folder.finish(ABOUT, ["simulated.json", "README.txt"])
+            folder.publish()
     return out
 
 
@@ -118,41 +121,38 @@ def _make(out: Path, seed: int, numbers: range, chips: int, size: int) -> int:
     """Write the chips of some fields that are not there yet; how many chips these fields have."""
     from arsetlib.simulate import fields_draws, fields_scene
 
+    folder = folders.Folder(out)
     for number in numbers:
-        one = fields_draws.field(seed, number, size)
+        if folder.done(_name(number)) is not None:
+            continue
+        one, keys = fields_draws.field(seed, number, size), []
         shown = fields_draws.shown(one, chips)
         for k, corner in enumerate(fields_draws.windows(one, chips)):
             name = fields_draws.chip_name(one, corner)
-            if not (out / "field_images" / "rgb" / f"{name}.jpg").is_file():
-                _write(out, name, fields_scene.paint(one, k, corner, shown[k]))
+            keys += _write(out, name, fields_scene.paint(one, k, corner, shown[k]))
+        folder.finish(_name(number), keys)
     return len(numbers) * chips
 
 
-def _write(out: Path, name: str, chip) -> None:
-    """Write the files of a chip; its colour image comes last, as the sign that all are whole."""
-    empty = np.zeros(chip.valid.shape, bool)
-    for label in CLASSES:
-        _mask(out / "field_labels" / label / f"{name}.png", chip.labels.get(label, empty))
-    _mask(out / "field_bounds" / f"{name}.png", chip.bounds)
-    _mask(out / "field_masks" / f"{name}.png", chip.valid)
-    _photo(out / "field_images" / "nir" / f"{name}.jpg", chip.pixels[3])
-    _photo(out / "field_images" / "rgb" / f"{name}.jpg", np.moveaxis(chip.pixels[:3], 0, -1))
+def _name(number: int) -> str:
+    return f"field-{number:05}"
 
 
-def _mask(path: Path, mask: np.ndarray) -> None:
-    _save(path, mask.astype(np.uint8) * 255, "PNG", compress_level=1)
-
-
-def _photo(path: Path, pixels: np.ndarray) -> None:
-    _save(path, np.ascontiguousarray(pixels), "JPEG", quality=QUALITY, comment=SAYS.encode())
-
-
-def _save(path: Path, pixels: np.ndarray, form: str, **options) -> None:
+def _write(out: Path, name: str, chip) -> list[str]:
+    """Write the files of a chip; returns their keys."""
     from PIL import Image
 
-    part = path.with_name("." + path.name + ".part")
-    Image.fromarray(pixels).save(part, form, **options)
-    os.replace(part, path)
+    empty = np.zeros(chip.valid.shape, bool)
+    masks = {f"field_labels/{label}": chip.labels.get(label, empty) for label in CLASSES}
+    masks |= {"field_bounds": chip.bounds, "field_masks": chip.valid}
+    photos = {"nir": chip.pixels[3], "rgb": np.ascontiguousarray(np.moveaxis(chip.pixels[:3], 0, -1))}
+    made = {f"{place}/{name}.png": mask.astype(np.uint8) * 255 for place, mask in masks.items()}
+    made |= {f"field_images/{place}/{name}.jpg": pixels for place, pixels in photos.items()}
+    for key, pixels in made.items():
+        png = {"form": "PNG", "compress_level": 1}
+        jpeg = {"form": "JPEG", "quality": QUALITY, "comment": SAYS.encode()}
+        files.write_picture(out / key, Image.fromarray(pixels), **(png if key.endswith(".png") else jpeg))
+    return list(made)
 
 
 def _about(parameters: dict) -> dict:

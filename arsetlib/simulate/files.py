@@ -1,55 +1,42 @@
 """Files in the real layouts: cloud-optimised GeoTIFFs, STAC items, label rasters with a colour table.
 
-Nothing here depends on the clock, so the same seed gives the same bytes. Each file is written under another name
-first: a file that carries its own name is whole.
+Nothing here depends on the clock, so the same seed gives the same bytes. Each file is complete or not there.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from rasterio.transform import Affine
 
+from arsetlib import folders
+
 TAGS = {"SIMULATED": "YES", "TIFFTAG_IMAGEDESCRIPTION": "SIMULATED data of the course library arsetlib: not measured"}
 BLOCK = 512
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file that is either whole or not there."""
-    part = path.with_name("." + path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(part, path)
-
-
 def write_json(path: Path, what: dict) -> None:
-    write_text(path, json.dumps(what, indent=1) + "\n")
+    folders.put(path, json.dumps(what, indent=1) + "\n")
 
 
-def claim(out: Path, parameters: dict, what: str, folders: tuple[str, ...]) -> bool:
-    """Make a folder ours, with its subfolders; True if it is already complete.
+def write_picture(path: Path, picture, form: str, **options) -> None:
+    """Write a picture of Pillow. It is encoded in memory, since Pillow hides why a file could not be written."""
+    encoded = io.BytesIO()
+    picture.save(encoded, form, **options)
+    folders.put(path, encoded.getvalue())
 
-    Raises:
-        FileExistsError: It holds something else, or was made with other parameters; ``what`` names what it should be.
-    """
-    mark = out / "_parameters.json"
-    if mark.is_file():
-        held = json.loads(mark.read_text(encoding="utf-8"))
-        if held != parameters:
-            raise FileExistsError(
-                f"{out} holds a simulated {what} made with {held}; asked for {parameters}. "
-                "Choose another folder, delete this one, or ask for the same parameters."
-            )
-        return (out / "_complete").is_file()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is no simulated {what}. Choose a new or an empty folder.")
-    for folder in folders:
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    write_json(mark, parameters)
-    return False
+
+def made_earlier(out: Path, parameters: dict) -> bool:
+    """Whether an earlier version of arsetlib, which put other marks, has completed the folder with these parameters."""
+    try:
+        held = json.loads((out / "_parameters.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return held == parameters and (out / "_complete").is_file()
 
 
 def write_raster(path: Path, image: np.ndarray, transform: Affine, crs: str, nodata=0, colours=None) -> None:
@@ -64,7 +51,6 @@ def write_raster(path: Path, image: np.ndarray, transform: Affine, crs: str, nod
         colours: Value → (r, g, b, a), for a raster of classes.
     """
     rows, columns = image.shape
-    part = path.with_name("." + path.name + ".part")
     profile = {
         "height": rows,
         "width": columns,
@@ -78,16 +64,17 @@ def write_raster(path: Path, image: np.ndarray, transform: Affine, crs: str, nod
     predictor = 2 if image.dtype.itemsize == 2 else 1
     if max(rows, columns) <= BLOCK:
         side = {"blockxsize": -(-columns // 16) * 16, "blockysize": -(-rows // 16) * 16}
-        with rasterio.open(
-            part, "w", driver="GTiff", tiled=True, predictor=predictor, zstd_level=3, **side, **profile
-        ) as file:
-            _fill(file, image, colours)
+        profile |= {"driver": "GTiff", "tiled": True, "predictor": predictor, "zstd_level": 3, **side}
     else:
         options = {"predictor": "STANDARD" if predictor == 2 else "NO", "level": 3, "blocksize": BLOCK}
         options["overview_resampling"] = "nearest"
-        with rasterio.open(part, "w", driver="COG", **options, **profile) as file:
+        profile |= {"driver": "COG", **options}
+
+    def fill(half: Path) -> None:
+        with rasterio.open(half, "w", **profile) as file:
             _fill(file, image, colours)
-    os.replace(part, path)
+
+    folders.put(path, fill)
 
 
 def _fill(file, image, colours):

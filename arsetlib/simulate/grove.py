@@ -5,11 +5,11 @@ Lab: case_olive_groves. Shell: ``arset simulate-grove data/grove``.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import multiprocessing
 import os
-import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import orphans
+from arsetlib import folders, orphans
 from arsetlib.simulate import files
 from arsetlib.simulate import grove_texture as texture
 from arsetlib.simulate.grove_scene import FINEST, FULL_WIDTH, OVERLAP, Scene
 
 VERSION = 1  # of what a seed gives; a folder made by another version is refused
+ABOUT, TEXTURES = "about", "textures"  # names of parts
 STRIP = 768  # rows of the ground picture painted by one task
 SIZE = (2912, 3808)
 CLASSES = {"ground": (196, 154, 108), "tree": (0, 102, 51), "grass": (190, 210, 70)}  # name → colour in the masks
@@ -68,6 +69,7 @@ def grove(
     Raises:
         GroveError: A parameter that cannot be meant.
         FileExistsError: The folder holds something else, or a grove of other parameters.
+        FolderError: Another process works in the folder, or its disk is full: the same call goes on later.
 
     Lab: case_olive_groves.
     """
@@ -81,25 +83,31 @@ def grove(
         "size": list(size),
         "resolution": resolution,
     }
-    if files.claim(out, parameters, "grove", ("images", "masks")):
+    if files.made_earlier(out, parameters):
         return out
-    scene = Scene(int(seed), int(captures), size, resolution)
-    work = out / "_work"
-    work.mkdir(exist_ok=True)
-    _prepare(work, scene)
+    with folders.claim(out, parameters, [*map(_name, range(captures)), ABOUT], what="simulated grove") as folder:
+        if folder.manifest() is None:
+            _make(folder, Scene(int(seed), int(captures), size, resolution), parameters, jobs, progress)
+    return out
+
+
+def _make(folder: folders.Folder, scene: Scene, parameters: dict, jobs, progress) -> None:
+    out, captures = folder.path, len(scene.poses)
     strips = [range(low, min(low + STRIP, scene.shape[0])) for low in range(0, scene.shape[0], STRIP)]
-    todo = [partial(_paint, out, scene, k, rows) for k, rows in enumerate(strips) if not _strip(work, k).is_file()]
-    views = [partial(_capture, out, scene, k) for k in range(captures) if not _image(out, k).is_file()]
-    done = len(strips) - len(todo) + captures - len(views)
-    with tqdm(total=len(strips) + captures, initial=done, desc="simulate", disable=not progress) as bar:
-        _run([todo, views], jobs or os.cpu_count() or 1, bar)
-    tallies = np.sum([np.array(json.loads(_strip(work, k).read_text())) for k in range(len(strips))], axis=0)
+    names = [TEXTURES, *(_strip(k) for k in range(len(strips)))]
+    with folders.claim(out / folders.WORK, parameters, names, what="ground of a simulated grove") as work:
+        _prepare(work, scene)
+        todo = [partial(_paint, work, scene, k, rows) for k, rows in enumerate(strips) if not _painted(work, k, rows)]
+        views = [partial(_capture, out, scene, k) for k in range(captures) if folder.done(_name(k)) is None]
+        done = len(strips) - len(todo) + captures - len(views)
+        with tqdm(total=len(strips) + captures, initial=done, desc="simulate", disable=not progress) as bar:
+            _run([todo, views], jobs or os.cpu_count() or 1, bar)
+        tallies = np.sum([np.array(work.settle()[_strip(k)]["tally"]) for k in range(len(strips))], axis=0)
     files.write_json(out / "trees.geojson", _trees(scene, tallies))
     files.write_json(out / "flight.json", _flight(scene, parameters))
-    files.write_text(out / "README.txt", _readme(scene, parameters))
-    shutil.rmtree(work)
-    files.write_text(out / "_complete", "")
-    return out
+    folder.put("README.txt", _readme(scene, parameters))
+    folder.finish(ABOUT, ["trees.geojson", "flight.json", "README.txt"])
+    folder.publish()
 
 
 def _check(seed, captures, size, resolution, jobs):
@@ -142,68 +150,88 @@ def _run(stages, jobs, bar):
 # -- the ground picture, in files that processes share -----------------------------------------------------------------
 
 
-def _prepare(work: Path, scene: Scene) -> None:
+def _prepare(work: folders.Folder, scene: Scene) -> None:
     """Textures and an empty ground picture, unless an earlier run left them."""
-    if (work / "ready").is_file():
-        return
-    for name, field in texture.fine(scene.seed, scene.metres, scene.side, scene.draws["angle"]).items():
-        np.save(work / f"{name}.npy", field)
+    if work.done(TEXTURES) is None:
+        made = texture.fine(scene.seed, scene.metres, scene.side, scene.draws["angle"])
+        for name, field in made.items():
+            work.put(f"{name}.npy", partial(_save, field))
+        work.finish(TEXTURES, [f"{name}.npy" for name in made])
     for name, depth in (("ground", (3,)), ("classes", ())):
-        np.lib.format.open_memmap(work / f"{name}.npy", "w+", np.uint8, (*scene.shape, *depth)).flush()
-    files.write_text(work / "ready", "")
+        if not (work.path / f"{name}.npy").is_file():
+            work.put(f"{name}.npy", partial(_reserve, (*scene.shape, *depth)))
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def _reserve(shape: tuple[int, ...], path: Path) -> None:
+    """An empty picture whose space is taken: a disk that gets full under a memory map would end the process."""
+    np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _open(work: Path, name: str, mode: str = "r") -> np.ndarray:
     return np.load(work / f"{name}.npy", mmap_mode=mode)
 
 
-def _strip(work: Path, number: int) -> Path:
-    return work / f"strip_{number:03d}.json"
+def _strip(number: int) -> str:
+    return f"strip_{number:03d}"
 
 
-def _paint(out: Path, scene: Scene, number: int, rows: range) -> None:
-    """Paint a strip of the ground; its tally of crowns comes last, as the sign that the strip is whole."""
+def _painted(work: folders.Folder, number: int, rows: range) -> bool:
+    """Whether a strip is there as it was painted."""
+    held = work.done(_strip(number))
+    return held is not None and held["sha256"] == _digest(work.path, rows)
+
+
+def _digest(work: Path, rows: range) -> str:
+    found = hashlib.sha256()
+    for name in ("ground", "classes"):
+        found.update(np.ascontiguousarray(_open(work, name)[rows.start : rows.stop]))
+    return found.hexdigest()
+
+
+def _paint(work: folders.Folder, scene: Scene, number: int, rows: range) -> None:
+    """Paint a strip of the ground and note its tally of crowns."""
     from arsetlib.simulate import grove_ground
 
-    work = out / "_work"
-    textures = {name: _open(work, name) for name in (*texture.FINE, "tilled")}
+    textures = {name: _open(work.path, name) for name in (*texture.FINE, "tilled")}
     picture, classes, owner = grove_ground.paint(scene, textures, rows)
     for name, part in (("ground", picture), ("classes", classes)):
-        whole = _open(work, name, "r+")
+        whole = _open(work.path, name, "r+")
         whole[rows.start : rows.stop] = part
         whole.flush()
     i, j = np.nonzero(owner)
     mine, count = owner[i, j], len(scene.trees) + 1
     sums = [np.bincount(mine, weights, count) for weights in (None, j + 0.5, i + (rows.start + 0.5))]
-    files.write_text(_strip(work, number), json.dumps(np.stack(sums).tolist()))
+    work.finish(_strip(number), [], tally=np.stack(sums).tolist(), sha256=_digest(work.path, rows))
 
 
 def _name(number: int) -> str:
     return f"capture_{number + 1:02d}"
 
 
-def _image(out: Path, number: int) -> Path:
-    return out / "images" / f"{_name(number)}.jpg"
-
-
 def _capture(out: Path, scene: Scene, number: int) -> None:
-    """Write a mask and then its image, the sign that both are whole."""
+    """Write a mask and its image."""
     from PIL import Image, PngImagePlugin
 
     from arsetlib.simulate import grove_camera
 
-    work = out / "_work"
+    work, name = out / folders.WORK, _name(number)
     image, mask = grove_camera.see(scene, scene.poses[number], _open(work, "ground"), _open(work, "classes"))
     picture = Image.fromarray(mask).convert("P")
     picture.putpalette([value for colour in CLASSES.values() for value in colour])
     says = PngImagePlugin.PngInfo()
     says.add_text("Description", SAYS)
-    paths = out / "masks" / f"{_name(number)}.png", _image(out, number)
-    parts = [path.with_name("." + path.name + ".part") for path in paths]
-    picture.save(parts[0], "PNG", pnginfo=says, compress_level=6)
-    Image.fromarray(image).save(parts[1], "JPEG", quality=95, comment=SAYS.encode())
-    for part, path in zip(parts, paths, strict=True):
-        os.replace(part, path)
+    keys = f"masks/{name}.png", f"images/{name}.jpg"
+    files.write_picture(out / keys[0], picture, "PNG", pnginfo=says, compress_level=6)
+    files.write_picture(out / keys[1], Image.fromarray(image), "JPEG", quality=95, comment=SAYS.encode())
+    folders.Folder(out).finish(name, keys)
 
 
 # -- what is said about it ---------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import filetypes
+from arsetlib import filetypes, folders
 from arsetlib.tiles import annotations, box_files, coco, masks, pictures
 from arsetlib.tiles.classes import FILE, IGNORE, Classes, TileError
 from arsetlib.tiles.masks import MARK
@@ -28,6 +28,7 @@ LAYOUTS = {
     "(annotations/): boxes",
     "deepforest": "one .csv with image_path, xmin, ymin, xmax, ymax, label, images beside it or in images/: boxes",
 }
+OURS = (folders.PLAN, folders.MANIFEST, *folders.EARLIER)  # files about a folder, not of its captures
 PAIRS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
 DETECTREE = ("img", "response_img")
 VOC_PAIRS = (("JPEGImages", "Annotations"), ("images", "annotations"))
@@ -81,7 +82,7 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
     folder = Path(folder)
     if not folder.is_dir():
         raise TileError(f"{folder} is no folder.")
-    if (folder / "_parameters.json").is_file() and not (folder / "_complete").is_file():
+    if folders.state(folder) == "unfinished":
         raise TileError(
             f"{folder} is a simulated grove that is not finished. Run `arset simulate-grove {folder}` again."
         )
@@ -281,7 +282,7 @@ def _ending(folder: Path, suffix: str) -> list[Path]:
     if not folder.is_dir():
         return []
     files = (f for f in folder.iterdir() if f.suffix.lower() == suffix and f.is_file())
-    return sorted(f for f in files if not filetypes.is_litter(f.name) and not f.name.startswith("_parameters"))
+    return sorted(f for f in files if not filetypes.is_litter(f.name) and f.name not in OURS)
 
 
 def _jsons(folder: Path) -> list[Path]:

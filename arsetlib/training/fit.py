@@ -17,13 +17,14 @@ import numpy as np
 
 from arsetlib.samples import Loader, Rows, Scaler
 from arsetlib.study import Study
-from arsetlib.training.run import Folder, TrainingError, digest, digest_arrays, facts
+from arsetlib.training.run import Folder, TrainingError, digest, digest_arrays, facts, says_full
 
 IN_MEMORY = 2**28  # bytes of validation windows that are kept in memory
 BASELINE_EPOCHS = 4  # epochs of windows that a baseline sees
 LOSSES = ("crossentropy", "focal")
 
 
+@says_full
 def fit(
     name_or_model,
     sides: dict[str, Rows],

@@ -12,9 +12,9 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from arsetlib import folders
 from arsetlib.samples import Rows
 from arsetlib.study import Study
 
-LOCK = ".lock"
+LOCK = folders.LOCK
 
 
 class TrainingError(RuntimeError):
@@ -49,10 +50,13 @@ class Folder:
         if self.path is None:
             return
         held = self._held()
-        if not self.finished:
+        if self.finished:
+            (self.path / LOCK).unlink(missing_ok=True)  # of a run that was killed just after its end
+        else:
             self._hold()
         if held is None:
-            if any(f.name != LOCK for f in self.path.iterdir()):
+            if any(not folders.is_litter(f.name) for f in self.path.iterdir()):
+                self.close()
                 raise TrainingError(
                     f"Expected an empty folder or a run, but {self.path} holds other files. Name another."
                 )
@@ -76,6 +80,9 @@ class Folder:
             raise TrainingError(
                 f"Another process trains in {self.path}. Wait until it ends, or name another."
             ) from None
+        folders.clear(self.path)
+        for left in (self.path / "model.partial", *self.path.glob(".model*.partial*")):  # of a run killed at its end
+            shutil.rmtree(left, ignore_errors=True)
 
     def _held(self) -> dict | None:
         file = self.path / "plan.json"
@@ -103,28 +110,37 @@ class Folder:
         """Keep the trained model and say that the run is done, in this order."""
         if self.path is None:
             return
-        part, final = self.path / "model.partial", self.path / "model"
-        for left in (part, final):
-            if left.exists():
-                shutil.rmtree(left)
-        trained.save(part)
-        part.replace(final)
+        if (self.path / "model").exists():
+            shutil.rmtree(self.path / "model")
+        trained.save(self.path / "model")
         shutil.rmtree(self.path / "backup", ignore_errors=True)
         report = {"status": "finished", "plan": self.plan, "history": trained.history, "notes": trained.notes}
         write_json(self.path / "run.json", report)
-        self._lock.release(force=True)
-        (self.path / LOCK).unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes in."""
+        if self.path is not None and hasattr(self, "_lock"):
+            (self.path / LOCK).unlink(missing_ok=True)
+            self._lock.release(force=True)
+
+
+def says_full(fit):
+    """A ``fit`` that says of a full disk which one it is and how to go on."""
+
+    @functools.wraps(fit)
+    def wrapped(*args, folder=None, **options):
+        if folder is None:
+            return fit(*args, **options)
+        with folders.room(folder, TrainingError):
+            return fit(*args, folder=folder, **options)
+
+    return wrapped
 
 
 def write_json(file: Path, value) -> None:
     """All of it or nothing: a kill leaves no half file."""
-    part = file.with_name(f".{file.name}.partial")
-    with part.open("w", encoding="utf-8") as out:
-        json.dump(value, out, indent=1, default=_plain)
-        out.write("\n")
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(file)
+    folders.put(file, json.dumps(value, indent=1, default=_plain) + "\n")
 
 
 def digest(rows: Rows) -> str:

@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -96,7 +98,7 @@ SIDE = 64 if SMALL else 224  # pixels of a tile as the network sees it
 
 if source == "simulated":
     folder = DATA / ("grove-toy" if SMALL else "grove")
-    if not (folder / "_complete").exists():
+    if not (folder / "_manifest.json").exists():
         print(f"Making the simulated grove in {folder} …")
     toy = {"captures": 7, "size": (400, 560)} if SMALL else {}
     simulate.grove(folder, progress=BARS, **toy)

@@ -449,7 +449,7 @@ assert set(offsets.index) <= {0, -1000}
 
 # %% [markdown]
 # The naive line gives water a larger NDVI than any forest. For a pixel without data the answer is NaN: the original wrote −100 there, which the next step took for a value. A forgotten offset makes every curve flatter, but only for some scenes, so a model would learn the processing date.
-# The library takes the offset from each item's metadata, compares it with the values, and stops if the two contradict each other.
+# The library reads the offset from each item's metadata and measures it in the values of the scene. Where the two contradict each other, the values decide, and the table says so.
 #
 # :::{admonition} A good place for a pause
 # :class: tip

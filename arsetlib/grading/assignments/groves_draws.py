@@ -132,10 +132,10 @@ def prepare(data):
     """Captures of the sample: [(image (H, W, 3), mask (H, W)), …]. Made where they are missing."""
     from filelock import FileLock
 
-    from arsetlib import simulate, tiles
+    from arsetlib import folders, simulate, tiles
 
     folder = data / "grove-homework"
-    if not (folder / "_complete").exists():
+    if folders.state(folder) != "complete":
         data.mkdir(parents=True, exist_ok=True)
         with FileLock(data / ".homework.lock"):
             simulate.grove(folder, captures=CAPTURES, size=SIZE, jobs=1, progress=False)

@@ -1,0 +1,340 @@
+"""The kill drill: every command that works in pieces is killed at each point where it writes, then called again.
+
+    python tests/kill_drill.py                       all commands, all points (up to --most of each)
+    python tests/kill_drill.py --full ingest grove   the disk gets full in place of the kill
+
+A command runs in a process of its own. The interpreter reports each file that is opened for writing, renamed or removed
+and each folder that is made or removed (``sys.addaudithook``); the process is killed just before the n-th of them in
+the folder of the results. (Mode --full: from the n-th on, nothing can be written there; the command must say so.) The
+same command must then end with the same result as one that nobody disturbed, and leave no other file.
+"""
+
+import argparse
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
+TIMES = {"seconds", "resumed", "date_saved"}  # of JSON files: what the clock decides
+SEALS = {"sha256", "files", "size"}  # of files that hold times
+
+
+@dataclasses.dataclass
+class Drill:
+    """A command to be killed.
+
+    Attributes:
+        call: Makes the results in a folder.
+        timed: Its files hold times: compare what else they hold.
+        kept: Whether a file belongs to the results.
+    """
+
+    call: object
+    timed: bool = False
+    kept: object = lambda key: True
+
+
+def watch(folder: Path, act) -> None:
+    """Call ``act`` before each write below a folder, in this process from now on."""
+    here = str(folder)
+
+    def hook(event, args):
+        if event == "open":
+            path, _, flags = args
+            if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return
+        elif event in EVENTS:
+            path = args[0]
+        else:
+            return
+        if isinstance(path, str | bytes | os.PathLike) and os.fsdecode(path).startswith(here):
+            act(event)
+
+    sys.addaudithook(hook)
+
+
+def child(call, folder: Path, act, told) -> None:
+    """The body of a process: run the command, tell how it ended."""
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 -- until the process ends
+    count = [0]
+
+    def step(event):
+        count[0] += 1
+        act(count[0], event)
+
+    watch(folder, step)
+    try:
+        call(folder)
+        told.send((count[0], None, None))
+    except BaseException as problem:
+        told.send((count[0], f"{type(problem).__name__}: {problem}", traceback.format_exc()))
+    told.close()
+    os._exit(0)
+
+
+def run(call, folder: Path, act=lambda n, event: None):
+    """(points passed, what the command raised) of a command in a process of its own; None where it was killed."""
+    context = multiprocessing.get_context("fork")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=child, args=(call, folder, act, theirs))
+    process.start()
+    theirs.close()
+    try:
+        answer = mine.recv()
+    except EOFError:
+        answer = None
+    process.join()
+    return answer
+
+
+def kill_at(number: int, n: int, event: str) -> None:
+    if n == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def full_from(number: int, n: int, event: str) -> None:
+    if n >= number and event in ("open", "os.mkdir"):
+        raise OSError(28, "No space left on device")
+
+
+def held(drill: Drill, folder: Path) -> dict[str, str]:
+    """Key → digest of each file of the results."""
+    keys = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    return {key: content(folder / key, drill.timed) for key in keys if drill.kept(key)}
+
+
+def content(file: Path, timed: bool) -> str:
+    if file.suffix in (".keras", ".skops"):  # zip files with times
+        with zipfile.ZipFile(file) as packed:
+            parts = {n: packed.read(n) for n in packed.namelist() if n not in ("metadata.json", "config.json")}
+        return json.dumps(sorted((n, values(p) if n.endswith(".h5") else sha(p)) for n, p in parts.items()))
+    if file.suffix == ".json":
+        return json.dumps(without(json.loads(file.read_text(encoding="utf-8")), TIMES | (SEALS if timed else set())))
+    return sha(file.read_bytes())
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def values(content: bytes) -> list:
+    """All arrays of an HDF5 file, which itself holds times."""
+    import h5py
+
+    found = []
+
+    def visit(name, part):
+        if isinstance(part, h5py.Dataset):
+            found.append((name, sha(np.ascontiguousarray(part[()]).tobytes())))
+
+    with h5py.File(io.BytesIO(content)) as opened:
+        opened.visititems(visit)
+    return sorted(found)
+
+
+def without(value, names):
+    if isinstance(value, dict):
+        return {k: without(v, names) for k, v in value.items() if k not in names}
+    return [without(v, names) for v in value] if isinstance(value, list) else value
+
+
+def drilled(drill: Drill, work: Path, most: int, full: bool = False) -> dict:
+    """Disturb a command at its write points, ``most`` of them spread evenly; what came of it."""
+    (work / "whole").mkdir()
+    points, problem, trace = run(drill.call, work / "whole" / "out")
+    assert problem is None, trace
+    expected, litter = held(drill, work / "whole"), 0
+    numbers = sorted(set(np.linspace(1, points, min(points, most)).round().astype(int).tolist()))
+    wrong = []
+    for number in numbers:
+        place = work / f"at-{number}"
+        place.mkdir()
+        answer = run(drill.call, place / "out", functools.partial(full_from if full else kill_at, number))
+        if full and answer is not None and answer[1] is not None and "full" not in answer[1]:
+            wrong.append((number, f"says of a full disk: {answer[1]}"))
+        if not full and answer is not None:
+            wrong.append((number, f"was not killed: {answer[1]}"))
+        _, problem, _ = run(drill.call, place / "out")
+        found = held(drill, place)
+        if problem:
+            wrong.append((number, problem))
+        elif differ := sorted(k for k in expected if found.get(k) != expected[k]):
+            wrong.append((number, f"differs in {differ[:4]}"))
+        if more := sorted(set(found) - set(expected)):
+            litter += len(more)
+            wrong.append((number, f"left {more[:4]}"))
+    same = len(numbers) - len({number for number, _ in wrong})
+    return {"points": points, "tried": len(numbers), "same": same, "litter": litter, "wrong": wrong}
+
+
+# -- the commands ----------------------------------------------------------------------------------------------------
+
+
+def ingest(work: Path) -> Drill:
+    import tiny
+
+    from arsetlib.ingest import ingest
+
+    place = tiny.make(work)
+    return Drill(lambda out: ingest(place.study, place.scenes, place.labels, out, progress=False))
+
+
+def predict(work: Path) -> Drill:
+    import test_predict
+    import tiny
+
+    from arsetlib import maps, samples
+    from arsetlib.ingest import ingest
+
+    place = tiny.make(work)
+    ingest(place.study, place.scenes, place.labels, work / "table", progress=False)
+    scaler = samples.Scaler.fit(samples.Rows.of(work / "table"), place.study)
+    model = test_predict.Linear(place.study, scaler)
+    options = {"area": "west", "year": 2021, "progress": False, "smooth": "majority"}
+    return Drill(lambda out: maps.predict(model, work / "table", [120, 150], out, **options))
+
+
+def delta(work: Path) -> Drill:
+    import importlib
+
+    from arsetlib import simulate
+
+    module = importlib.import_module("arsetlib.simulate.delta")
+    real = module.sky.passes
+    module.sky.passes = lambda *a: real(*a)[:2]  # each pass is like the others
+    return Drill(lambda out: simulate.delta(out, scale=0.03, years=[2021], jobs=1, progress=False))
+
+
+def grove(work: Path) -> Drill:
+    from arsetlib import simulate
+
+    return Drill(lambda out: simulate.grove(out, captures=2, size=(96, 128), jobs=1, progress=False))
+
+
+def fields(work: Path) -> Drill:
+    from arsetlib import simulate
+
+    return Drill(lambda out: simulate.fields(out, fields=2, chips=2, size=32, jobs=1, progress=False))
+
+
+def convert(work: Path, form: str = "parquet") -> Drill:
+    from arsetlib import images, simulate
+
+    simulate.fields(work / "fields", fields=20, chips=2, size=32, jobs=1, progress=False)
+    chips = images.agriculture_vision(work / "fields", progress=False)
+    options = {"shard_mb": 0.02, "jobs": 1, "progress": False}
+    return Drill(lambda out: images.convert(chips, out, form, **options))
+
+
+def train_baseline(work: Path) -> Drill:
+    import few
+
+    from arsetlib import training
+
+    sides = few.make_sides()
+    return Drill(lambda out: training.fit("majority", sides, few.STUDY, folder=out, progress=False), timed=True)
+
+
+def train_keras(work: Path) -> Drill:
+    import few
+
+    from arsetlib import training
+
+    sides = few.make_sides()
+    options = {"epochs": 3, "patience": 2, "batch": 64, "seed": 2, "tensorboard": False, "progress": False}
+    return Drill(lambda out: training.fit(few.network(), sides, few.STUDY, folder=out, **options), timed=True)
+
+
+def segment_predict(work: Path) -> Drill:
+    import keras
+    from PIL import Image
+
+    from arsetlib import segment
+
+    for name in "abc":
+        image = np.random.default_rng(ord(name)).integers(0, 255, (80, 100, 3), dtype=np.uint8)
+        (work / "images").mkdir(exist_ok=True)
+        Image.fromarray(image).save(work / "images" / f"{name}.png")
+
+    def call(out):
+        keras.utils.set_random_seed(1)
+        image = keras.Input((32, 32, 3))
+        model = keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax", name="c")(image), name="tiny")
+        segment.predict(segment.Segmenter(model), work / "images", out, progress=False)
+
+    return Drill(call)
+
+
+def grade(work: Path) -> Drill:
+    from arsetlib.grading import grader, sandbox
+    from homework import hostile
+
+    folder = work / "submissions"
+    folder.mkdir()
+    (folder / "ada.ipynb").write_bytes(hostile.notebook("Ada"))
+    (folder / "cy.ipynb").write_bytes(b"{}")
+    data = Path(os.environ.get("ARSET_DRILL_DATA") or work / "data")
+    limits = sandbox.Limits()
+
+    def call(out):
+        grader.grade(folder, out=out / "grades.csv", data=data, jobs=1, limits=limits, trust=True, progress=False)
+
+    return Drill(call, kept=lambda key: not key.endswith(".log"))
+
+
+DRILLS = {
+    "ingest": ingest,
+    "predict": predict,
+    "simulate delta": delta,
+    "simulate grove": grove,
+    "simulate fields": fields,
+    "convert parquet": convert,
+    "convert directory": functools.partial(convert, form="directory"),
+    "convert tfrecord": functools.partial(convert, form="tfrecord"),
+    "train baseline": train_baseline,
+    "train keras": train_keras,
+    "segment predict": segment_predict,
+    "grade": grade,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("commands", nargs="*", default=list(DRILLS), help=f"some of: {', '.join(DRILLS)}")
+    parser.add_argument("--most", type=int, default=100_000, help="points of a command, spread evenly")
+    parser.add_argument("--full", action="store_true", help="the disk gets full in place of a kill")
+    options = parser.parse_args()
+    chosen = [name for name in DRILLS if any(part in name for part in options.commands)]
+    print(f"{'command':18} {'points':>6} {'tried':>6} {'same result':>12} {'litter':>7} {'seconds':>8}", flush=True)
+    bad = False
+    for name in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            began, work = time.perf_counter(), Path(folder).resolve()
+            drill = DRILLS[name](work / "given") if (work / "given").mkdir() is None else None
+            made = drilled(drill, work, options.most, options.full)
+        seconds = time.perf_counter() - began
+        print(f"{name:18} {made['points']:6} {made['tried']:6} {made['same']:12} {made['litter']:7} {seconds:8.1f}",
+              flush=True)  # fmt: skip
+        for number, words in made["wrong"]:
+            bad = True
+            print(f"    point {number}: {words}", flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

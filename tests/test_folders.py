@@ -1,0 +1,238 @@
+"""A folder is complete when every planned part is there: whatever is repeated, killed, damaged or begun twice."""
+
+import errno
+import itertools
+import json
+import os
+
+import kill_drill
+import pytest
+
+from arsetlib import folders
+from arsetlib.folders import FolderError, HeldError, claim
+
+PARTS = ["a", "b", "c"]
+
+
+def make(folder, part):
+    """What a task does: a part that is there is not made again, and none is begun once one has failed."""
+    if folder.done(part) is None and not folder.failed:
+        folder.put(f"{part}.bin", part * 1000)
+        folder.finish(part, [f"{part}.bin"], letter=part)
+
+
+def whole(path, parts=PARTS, **plan):
+    with claim(path, plan, parts) as folder:
+        if folder.manifest() is None:
+            for part in parts:
+                make(folder, part)
+            folder.publish(letters=len(parts))
+    return folder
+
+
+def names(path):
+    return sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
+
+
+def test_a_folder_holds_its_parts_its_plan_and_a_manifest_and_nothing_else(tmp_path):
+    folder = whole(tmp_path / "out", colour="red")
+    assert names(tmp_path / "out") == ["_manifest.json", "_plan.json", "a.bin", "b.bin", "c.bin"]
+    assert folders.state(tmp_path / "out") == "complete"
+    assert folder.plan() == {"colour": "red", "parts": PARTS}
+    assert folder.manifest()["letters"] == 3
+    assert folder.manifest()["parts"]["b"] == {
+        "files": {"b.bin": folders.seal(tmp_path / "out" / "b.bin")},
+        "letter": "b",
+    }
+    assert list(folders.wrong(tmp_path / "out", deep=True)) == []
+
+
+def test_a_complete_folder_is_left_as_it_is(tmp_path):
+    whole(tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    whole(tmp_path)
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["fail b", "a", "c", "b"])))
+def test_a_failure_is_not_lost_when_its_task_is_repeated(tmp_path, order):
+    """Spark repeats the tasks of a lost worker, in any order, also that which failed."""
+
+    def run(folder, task):
+        if task == "fail b":
+            folder.fail("b", "The scene is broken.")
+        else:
+            make(folder, task)
+
+    order = [task for task in order if task != "b" or order.index("b") > order.index("fail b")]  # b fails, then stops
+    with claim(tmp_path, {}, PARTS) as folder:
+        for task in (*order, *order):
+            run(folder, task)
+        with pytest.raises(FolderError, match="^The scene is broken"):
+            folder.publish()
+    assert folders.state(tmp_path) == "unfinished"
+    assert whole(tmp_path).manifest()["letters"] == 3
+    assert not (tmp_path / "_errors").exists()
+
+
+def test_nothing_is_published_without_every_planned_part(tmp_path):
+    with claim(tmp_path, {}, PARTS) as folder:
+        make(folder, "a")
+        make(folder, "c")
+        with pytest.raises(FolderError, match=r"unfinished: 1 of 3 parts are missing, the first is b\. Run the same"):
+            folder.publish()
+        make(folder, "b")
+        (tmp_path / "a.bin").unlink()  # whatever its task had reported
+        with pytest.raises(FolderError, match="1 of 3 parts are missing, the first is a"):
+            folder.publish()
+    assert folders.state(tmp_path) == "unfinished"
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "flipped"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_damaged_part_is_made_anew_and_no_other(tmp_path, damage, finished):
+    out = tmp_path / "out"
+    with claim(out, {}, PARTS) as folder:
+        make(folder, "a")
+        make(folder, "b")
+        if finished:
+            make(folder, "c")
+            folder.publish()
+    before = (out / "b.bin").stat().st_mtime_ns
+    if damage == "gone":
+        (out / "a.bin").unlink()
+    else:
+        (out / "a.bin").write_bytes(b"x" * (10 if damage == "cut" else 1000))
+    if finished and damage == "flipped":  # of a complete folder only a check reads all bytes
+        assert list(folders.wrong(out)) == []
+        assert "a.bin was changed" in next(folders.wrong(out, deep=True))
+        return
+    assert whole(out).manifest()["parts"].keys() == set(PARTS)
+    assert (out / "a.bin").read_text() == "a" * 1000
+    assert (out / "b.bin").stat().st_mtime_ns == before
+    assert list(folders.wrong(out, deep=True)) == []
+
+
+def test_what_differs_from_the_manifest_is_named(tmp_path):
+    whole(tmp_path)
+    (tmp_path / "a.bin").unlink()
+    (tmp_path / "b.bin").write_text("short")
+    (tmp_path / "d.bin").write_text("more")
+    found = list(folders.wrong(tmp_path, alone="*.bin"))
+    assert [w.split(" ", 1)[1] for w in found] == [
+        "is missing", "has 5 bytes, expected 1,000", "is not in _manifest.json: move it elsewhere",
+    ]  # fmt: skip
+    (tmp_path / "_manifest.json").write_text("{")
+    assert "is damaged" in next(folders.wrong(tmp_path))
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.doc").write_text("years of work")
+    with pytest.raises(FileExistsError, match=r"holds something else \(thesis\.doc\)"), claim(tmp_path, {}, PARTS):
+        pass
+    assert names(tmp_path) == ["thesis.doc"]
+    with pytest.raises(HeldError, match="is a file"), claim(tmp_path / "thesis.doc", {}, PARTS):
+        pass
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_folder_of_another_plan_is_refused_with_what_differs(tmp_path, finished):
+    with claim(tmp_path, {"seed": 1, "years": [2020]}, PARTS) as folder:
+        if finished:
+            [make(folder, part) for part in PARTS]
+            folder.publish()
+    before = names(tmp_path)
+    state = "the folder" if finished else "the unfinished folder"
+    with (
+        pytest.raises(HeldError, match=rf"holds {state} of another run, which differs in: seed \(was 1, now 2\)\. Fin"),
+        claim(tmp_path, {"seed": 2, "years": [2020]}, PARTS),
+    ):
+        pass
+    assert names(tmp_path) == before
+
+
+def test_two_at_once_are_refused_and_the_lock_leaves_nothing(tmp_path):
+    second = claim(tmp_path, {}, PARTS)
+    with claim(tmp_path, {}, PARTS), pytest.raises(FolderError, match="Another job is writing"):
+        second.__enter__()
+    assert names(tmp_path) == ["_plan.json"]
+
+
+def test_a_claim_that_was_killed_at_its_first_file_goes_on(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".0123456789ab.part").write_text('{"pa')
+    whole(tmp_path)
+    assert names(tmp_path) == ["_manifest.json", "_plan.json", "a.bin", "b.bin", "c.bin"]
+
+
+def test_more_parts_can_be_planned_where_a_folder_grows(tmp_path):
+    whole(tmp_path, ["a"])
+    with claim(tmp_path, {}, ["b", "a"], grows=True) as folder:
+        assert folders.state(tmp_path) == "unfinished"
+        assert folder.missing() == ["b"]
+        make(folder, "b")
+        folder.publish()
+    assert list(folder.manifest()["parts"]) == ["a", "b"]
+    with claim(tmp_path, {}, ["a"], grows=True) as folder:
+        assert folder.manifest() is not None
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "deep" / "file.txt"
+    folders.put(file, "one\n")
+
+    def fails(half):
+        half.write_text("tw")
+        half.with_name(half.name + ".ovr.tmp").touch()  # of a library
+        raise ValueError("a library failed")
+
+    with pytest.raises(ValueError, match="a library failed"):
+        folders.put(file, fails)
+    assert file.read_text() == "one\n"
+    assert names(tmp_path) == ["deep/file.txt"]
+
+
+@pytest.mark.parametrize("problem", [
+    OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Disk quota exceeded"),
+    RuntimeError("h5py: No space left on device"),
+])  # fmt: skip
+def test_a_full_disk_is_named_with_its_free_space(tmp_path, problem):
+    says = rf"The disk of {tmp_path} is full \([\d,.]+ MB free\)\. Make room and run"
+    with pytest.raises(FolderError, match=says), claim(tmp_path, {}, PARTS):
+        raise problem
+    whole(tmp_path)
+
+
+def test_other_problems_are_not_put_down_to_the_disk(tmp_path):
+    with pytest.raises(PermissionError), claim(tmp_path, {}, PARTS):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_a_complete_folder_can_be_used_where_nothing_can_be_written(tmp_path):
+    whole(tmp_path)
+    if os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    tmp_path.chmod(0o500)
+    try:
+        whole(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(("name", "most"), [
+    ("ingest", 4), ("predict", 3), ("simulate delta", 3), ("simulate grove", 5), ("simulate fields", 5),
+    ("convert parquet", 5), ("convert directory", 4), ("train baseline", 4),
+])  # fmt: skip
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_command_that_is_killed_where_it_writes_ends_as_if_it_was_not(tmp_path, name, most):
+    (tmp_path / "given").mkdir()
+    made = kill_drill.drilled(kill_drill.DRILLS[name](tmp_path / "given"), tmp_path, most)
+    assert (made["wrong"], made["litter"]) == ([], 0), json.dumps(made, indent=1)
+
+
+@pytest.mark.parametrize("name", ["ingest", "simulate grove", "convert parquet", "train baseline"])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_command_whose_disk_gets_full_says_so_and_goes_on_later(tmp_path, name):
+    (tmp_path / "given").mkdir()
+    made = kill_drill.drilled(kill_drill.DRILLS[name](tmp_path / "given"), tmp_path, 2, full=True)
+    assert (made["wrong"], made["litter"]) == ([], 0), json.dumps(made, indent=1)
