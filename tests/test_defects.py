@@ -24,7 +24,7 @@ DEFECTS = {
     ),
     "one image in the window crashed the test parser": (
         "test_samples.test_exactly_one_image_in_the_window_is_a_sample_like_any_other",
-        "part2_load_data", "squeeze() took away the axis of images",
+        "part2_load_data", "squeeze() removed the axis of images",
     ),
     "steps counted from the first image": (
         "test_samples.test_steps_count_from_the_start_of_the_window_not_from_its_first_image",
@@ -48,7 +48,7 @@ DEFECTS = {
     ),
     "Barley became 'Uncultivated'": (
         "test_samples.test_double_crops_give_no_sample_and_barley_is_cultivated",
-        "part2_load_data", "So Barley cannot slip into 'Uncultivated'",
+        "part2_load_data", "So Barley can no longer be counted as Uncultivated",
     ),
     "normalised by prediction": (
         "test_evaluation.test_original_defect_normalised_by_prediction_hides_recall",
@@ -95,7 +95,7 @@ DEFECTS = {
     ),
     "known by heart, and called 60 %": (
         "test_fields.test_no_field_is_on_two_sides_and_each_class_is_on_all",
-        "case_field_images", "nearly all of the training known by heart",
+        "case_field_images", "memorised nearly all of the training chips",
     ),
 }  # fmt: skip
 

@@ -49,13 +49,10 @@ def test_the_stored_notebook_holds_no_outputs(source):
 
 
 FOLDED = {"hide-cell", "hide-input"}  # solutions; drawing and preparing
-LONG = {"case_field_images"}  # still to be shortened
 
 
 @every_lab
 def test_visible_cells_are_short_half_of_them_at_most_8_lines_none_over_20(source):
-    if source.stem in LONG:
-        pytest.xfail("its cells are still too long")
     code = [c for c in jupytext.read(source).cells if c.cell_type == "code"]
     visible = [c.source for c in code if not FOLDED & set(c.metadata.get("tags", []))]
     lines = [sum(bool(line.strip()) for line in source.splitlines()) for source in visible]

@@ -446,6 +446,45 @@ def test_bars_keep_their_order_and_stack_the_columns_of_a_table(study):
     assert maps.SIMULATED in str(fig.layout.annotations)
 
 
+def test_bars_write_small_values_without_a_prefix_and_large_ones_with_k(study):
+    fig = maps.bars(pd.Series({"a": 0.488, "b": 12_300.0}), "Scores", "")
+    assert list(fig.data[0].texttemplate) == ["%{x:.3~r}", "%{x:.3~s}"]
+    assert list(maps.bars(pd.Series({"a": 0.488}), "Scores", "", text=".2f").data[0].texttemplate) == ["%{x:.2f}"]
+
+
+def test_bar_groups_draw_a_bar_of_each_column_in_every_row(study):
+    table = pd.DataFrame({"cold": [1.0, 2.0], "warm": [3.0, 4.0]}, index=["directory", "TFRecord"])
+    fig = maps.bar_groups(table, "A race", "images a second", study=study)
+    assert fig.layout.barmode == "group"
+    assert [(t.name, list(t.x), list(t.y)) for t in fig.data] == [
+        ("cold", [1, 2], ["directory", "TFRecord"]), ("warm", [3, 4], ["directory", "TFRecord"]),
+    ]  # fmt: skip
+    assert len({t.marker.pattern.shape for t in fig.data}) == 2
+
+
+def test_outlined_draws_each_photo_with_its_region_thinned_and_says_simulated(study):
+    inside = np.zeros((600, 600), bool)
+    inside[100:300, 100:300] = True
+    photos = {name: (np.full((600, 600, 3), 0.5), inside) for name in ("weed", "water", "skip", "end row")}
+    photos["everywhere"] = (np.full((600, 600, 3), 0.5), np.ones((600, 600), bool))
+    fig = maps.outlined(photos, study=study, note="line: marked")
+    drawn = [ax for ax in fig.axes if ax.images]
+    assert [ax.get_title() for ax in drawn] == list(photos)
+    assert max(drawn[0].images[0].get_array().shape) <= 256
+    assert [bool(ax.collections) for ax in drawn] == [True] * 4 + [False]
+    assert maps.SIMULATED in fig.texts[0].get_text()
+
+
+def test_flow_draws_boxes_and_arrows_and_refuses_an_arrow_to_nowhere():
+    boxes = {"camera": (0, 0, "camera", "a flight"), "store": (1, 0, "store", "a month")}
+    fig = maps.flow(boxes, [("camera", "store")])
+    texts = [t.get_text() for t in fig.axes[0].texts]
+    assert {"camera", "a flight", "store", "a month"} <= set(texts)
+    assert sum(getattr(t, "arrow_patch", None) is not None for t in fig.axes[0].texts) == 1
+    with pytest.raises(ValueError, match="got cloud"):
+        maps.flow(boxes, [("camera", "cloud")])
+
+
 # -- pictures of lab 3 ---------------------------------------------------------------------------------------------
 
 HIGH, WIDE = 60, 40

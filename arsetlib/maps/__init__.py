@@ -9,7 +9,7 @@ cannot see it.
 
 A module of this package is loaded when one of its names is first used, so a worker that predicts loads no plotting.
 
-Labs: part1_build_dataset, part2_load_data, part3_train_and_test, case_olive_groves.
+Labs: part1_build_dataset, part2_load_data, part3_train_and_test, case_olive_groves, case_field_images.
 """
 
 import lazy_loader
@@ -20,8 +20,8 @@ _HOMES = {
     "rasters": ("class_areas", "examples", "ndvi", "read"),
     "still": ("FALSE_COLOUR", "SWIR_COLOUR", "TRUE_COLOUR", "chip", "clear_view", "labels_map"),
     "interactive": ("footprints",),
-    "pictures": ("paint_instances", "panels", "wipe"),
-    "plots": ("bars", "class_bars", "figure", "lines", "scatter", "series", "table_lines", "timeline"),
+    "pictures": ("flow", "outlined", "paint_instances", "panels", "wipe"),
+    "plots": ("bar_groups", "bars", "class_bars", "figure", "lines", "scatter", "series", "table_lines", "timeline"),
     "windows": ("calendar", "sides", "spreads", "verdicts"),
     "notebook": ("PLOTLY_IN_BOOK", "knob", "show"),
     "comparison": ("compare",),

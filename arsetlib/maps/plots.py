@@ -98,7 +98,7 @@ def scatter(groups, title, x, y, *, study=None, text=None, equal=False, height=3
     return fig.update_layout(showlegend=True, margin={"t": 60, "b": 80})
 
 
-def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
+def bars(values, title, unit, *, study=None, colours=ACCENT, text=None):
     """Horizontal bars, in the order given, with their values written on them.
 
     Args:
@@ -107,7 +107,7 @@ def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
         unit: Of the values, for the axis.
         study: As in `figure`.
         colours: One colour, or one for each bar; for a DataFrame one for each column.
-        text: d3 format of the written values.
+        text: d3 format of the written values; None: three digits, with k or M from a thousand on.
 
     Returns:
         A Plotly figure.
@@ -118,12 +118,14 @@ def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
     fig = figure(title, unit, "", study=study, height=150 + 38 * len(values))
     parts = values if stacked else values.to_frame("")
     for i, name in enumerate(parts):
+        values = parts[name].to_numpy()
+        written = [f"%{{x:{text or _digits(v)}}}" for v in values]
         fig.add_bar(
-            x=parts[name].to_numpy(), y=parts.index.tolist(), orientation="h", name=name,
+            x=values, y=parts.index.tolist(), orientation="h", name=name,
             marker={"color": (LINES if colours is ACCENT else colours)[i] if stacked else colours,
                     "line": {"color": INK, "width": 0.5}},
-            texttemplate=f"%{{x:{text}}}", textposition="inside" if stacked else "auto",
-            hovertemplate=f"%{{y}}<br>%{{x:{text}}} {unit}<extra>{name}</extra>",
+            texttemplate=written, textposition="inside" if stacked else "auto",
+            hovertemplate=[f"%{{y}}<br>{w} {unit}<extra>{name}</extra>" for w in written],
         )  # fmt: skip
     fig.update_yaxes(autorange="reversed", gridcolor="white", title=None)
     fig.update_xaxes(rangemode="tozero")
@@ -131,6 +133,37 @@ def bars(values, title, unit, *, study=None, colours=ACCENT, text=".3~s"):
     if stacked:
         fig.update_layout(height=fig.layout.height + 50, margin={"b": 90}, legend={"traceorder": "normal"})
     return fig
+
+
+def _digits(value):
+    """d3 format of three digits. 'k' and 'M' help readers; 'm' does not: 0.488 would be '488m'."""
+    return ".3~s" if abs(value) >= 1000 else ".3~r"
+
+
+def bar_groups(table, title, unit, *, study=None, height=470):
+    """Horizontal bars in groups, told apart by colour and hatching.
+
+    Args:
+        table: pandas DataFrame: each row a group, each column a bar of every group.
+        title: Title of the figure.
+        unit: Of the values, for the axis.
+        study: As in `figure`.
+        height: CSS pixels.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: case_field_images.
+    """
+    fig = figure(title, unit, "", study=study, height=height)
+    for i, name in enumerate(table):
+        fig.add_bar(
+            x=table[name].round(4), y=table.index.tolist(), orientation="h", name=str(name),
+            marker={"color": LINES[i % len(LINES)], "line": {"color": INK, "width": 0.5},
+                    "pattern": {"shape": ("", "/", ".", "x")[i % 4], "solidity": 0.25, "fgcolor": "white"}},
+        )  # fmt: skip
+    fig.update_yaxes(autorange="reversed", gridcolor="white", title=None)
+    return fig.update_layout(barmode="group", showlegend=True, margin={"b": 80})
 
 
 def table_lines(table, title, x, y, *, study=None, dashes=DASHES, height=380):
