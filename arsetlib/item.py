@@ -35,6 +35,7 @@ __all__ = ["Item", "Unusable", "is_url", "to_tile"]
 
 DATATAKE = timedelta(hours=1)  # longer than any datatake: a start further back belongs to something else
 TALL, WIDE = 10, 30  # degrees; no tile has such a footprint
+CLOUD_ROUNDING = 0.01  # percent beyond 0 or 100 that sums of rounded shares may have
 TOO_LARGE = 3  # times the ground of its tile, from which on a footprint must be wrong
 NATIVE = {name: band.resolution_m for name, band in BANDS.items()} | {"scl": 20}
 COLLECTION_1 = "sentinel-2-c1-l2a"
@@ -160,9 +161,9 @@ class Item:
             share = float(said) if not isinstance(said, bool) else math.nan
         except (TypeError, ValueError):
             share = math.nan
-        if not 0 <= share <= 100:
+        if not -CLOUD_ROUNDING <= share <= 100 + CLOUD_ROUNDING:
             raise Unusable(f"has a cloud cover (eo:cloud_cover) of {said!r}, expected a number from 0 to 100")
-        return share
+        return min(max(share, 0.0), 100.0)
 
     def newer_than(self, other: Item) -> bool:
         """Whether this one is the newer processing of the same scene.

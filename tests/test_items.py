@@ -394,6 +394,7 @@ def test_an_item_that_cannot_be_used_is_named_and_can_be_left_out(tmp_path, bad,
     [
         ({"eo:cloud_cover": None}, None, "2021-07-03T16:58:49Z"),
         ({"eo:cloud_cover": "12.5"}, 12.5, "2021-07-03T16:58:49Z"),
+        ({"eo:cloud_cover": 100.000001}, 100.0, "2021-07-03T16:58:49Z"),
         ({"eo:cloud_cover": 0}, 0.0, "2021-07-03T16:58:49Z"),
         ({"datetime": None, "start_datetime": "2021-07-03T16:58:49Z", "end_datetime": "2021-07-03T17:00:00Z"},
          10.0, "2021-07-03T16:58:49Z"),

@@ -146,7 +146,7 @@ def item(scene: Scene, region: Region, scl: np.ndarray, folder: Path) -> dict:
         "instruments": ["msi"],
         "gsd": 10,
         "description": "SIMULATED scene, not measured",
-        "eo:cloud_cover": round(sum(share[k] for k in clouds), 6),
+        "eo:cloud_cover": min(round(sum(share[k] for k in clouds), 6), 100.0),
         "proj:epsg": 32615,
         "proj:code": UTM,
         "mgrs:utm_zone": 15,
