@@ -134,7 +134,10 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         )
     place = study.resolve(source.path) if source.path else ""
     try:
-        if source.kind in ("raster", "simulated") and "://" not in place and not _must_be_made(Path(place), study):
+        own = source.kind in ("raster", "simulated") and "://" not in place
+        if own:
+            _undamaged(Path(place), year)
+        if own and not _must_be_made(Path(place), study):
             path = Path(place)
             sure = Path(study.resolve(source.confidence)) if source.confidence else None
         else:
@@ -146,10 +149,7 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
                     web.save(checksums.of(made), checksums.listed([made]).encode())
             sure = sure if sure.exists() else None
         for one in filter(None, (path, sure)):
-            try:
-                checksums.check_beside(one)
-            except checksums.ChecksumError as error:
-                raise CatalogueError(f"The labels of {year} cannot be used: {error}.") from None
+            _undamaged(one, year)
         with _readable(path):
             _check(path, study, year)
     except ground.GridError as error:
@@ -167,6 +167,14 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
     if progress and about:
         print(f"Labels of {year}: {about['text']}.")
     return Labels(year, path, sure, digest, study.simulated or source.kind == "simulated", about)
+
+
+def _undamaged(file: Path, year: int) -> None:
+    """Refuse a file whose bytes are not those of the list of checksums beside it."""
+    try:
+        checksums.check_beside(file)
+    except checksums.ChecksumError as error:
+        raise CatalogueError(f"The labels of {year} cannot be used: {error}.") from None
 
 
 def _about(path: Path) -> dict:

@@ -29,6 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+LONGEST = 180  # seconds that a command may take
 EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 TIMES = {"seconds", "resumed", "date_saved"}  # of JSON files: what the clock decides
 SEALS = {"sha256", "files", "size"}  # of files that hold times
@@ -95,6 +96,9 @@ def run(call, folder: Path, act=lambda n, event: None):
     process.start()
     theirs.close()
     try:
+        if not mine.poll(LONGEST):
+            process.kill()
+            raise TimeoutError(f"A command had not ended after {LONGEST} s.")
         answer = mine.recv()
     except EOFError:
         answer = None
@@ -330,6 +334,7 @@ def main() -> int:
         seconds = time.perf_counter() - began
         print(f"{name:18} {made['points']:6} {made['tried']:6} {made['same']:12} {made['litter']:7} {seconds:8.1f}",
               flush=True)  # fmt: skip
+        bad |= made["litter"] > 0
         for number, words in made["wrong"]:
             bad = True
             print(f"    point {number}: {words}", flush=True)

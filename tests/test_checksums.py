@@ -11,7 +11,7 @@ import rasterio
 
 from arsetlib import checksums, ingest
 from arsetlib.catalogue import Scenes, find_scenes
-from arsetlib.ingest import IngestError, Reader
+from arsetlib.reader import Reader, SceneError
 from arsetlib.labels import CatalogueError, find_labels
 from arsetlib.study import Study
 
@@ -57,7 +57,7 @@ def test_a_flipped_bit_anywhere_in_a_scene_is_noticed(place, asset):
     reader(scene).values(scene, asset)
     for bit in random.Random(1).sample(range(8 * file.stat().st_size), 200):
         flip(file, bit)
-        with pytest.raises(IngestError, match=f"{asset} of scene {scene.id}.*{asset}.tif is damaged"):
+        with pytest.raises(SceneError, match=f"{asset} of scene {scene.id}.*{asset}.tif is damaged"):
             reader(scene).values(scene, asset)
         flip(file, bit)
     reader(scene).values(scene, asset)
@@ -144,5 +144,5 @@ def test_damaged_labels_are_one_error_that_names_the_file(place, name, how):
         labels = {2021: find_labels(study, 2021, progress=False)}
         ingest.ingest(study, scenes, labels, place / "px", progress=False)
 
-    with pytest.raises((CatalogueError, IngestError), match=name):
+    with pytest.raises((CatalogueError, ingest.IngestError), match=name):
         build()

@@ -436,8 +436,11 @@ WRONG = {
     "grey colours": (over(RGB, ZEROS, "JPEG"), r"1 channel\(s\).*expected 3"),
     "coloured mask": (over(WATER, np.zeros((48, 48, 3), np.uint8)), r"3 channel\(s\)"),
     "mask of other values": (over(WATER, ZEROS + 7), "value 7, expected 0 and 255"),
-    "no picture": (lambda f: (f / RGB.format(names_of(f)[1])).write_bytes(b"hello"), "no JPEG or PNG"),
-    "empty file": (lambda f: (f / WATER.format(names_of(f)[1])).write_bytes(b""), "no JPEG or PNG"),
+    "no picture": (
+        lambda f: (f / RGB.format(names_of(f)[1])).write_bytes(b"hello"),
+        "not a picture.*Expected a JPEG or PNG",
+    ),
+    "empty file": (lambda f: (f / WATER.format(names_of(f)[1])).write_bytes(b""), "is empty.*Expected a JPEG or PNG"),
     "cut mask": (cut(BOUND), "is damaged|cannot be read"),
     "other files": (lambda f: (f / "field_images/rgb/notes.txt").write_text("x"), r"is no \.jpg"),
     "a name without its field": (

@@ -485,7 +485,7 @@ def test_chips_that_changed_since_they_were_found_are_named(chips, tmp_path):
     for path, make, message in (
         (rgb, lambda: Image.new("RGB", (32, 64)).save(rgb), "64 × 32 pixels of 3 channel.*expected 64 × 64 of 3"),
         (nir, lambda: Image.new("RGB", (64, 64)).save(nir), "64 × 64 pixels of 3 channel.*of 1 as the others"),
-        (rgb, lambda: rgb.write_bytes(b"text"), "no JPEG that can be read"),
+        (rgb, lambda: rgb.write_bytes(b"text"), "is a text .*Expected a JPEG"),
         (rgb, rgb.unlink, "missing|cannot be read"),
         (masks, lambda: Image.new("L", (32, 32), 255).save(masks), "32 × 32"),
     ):

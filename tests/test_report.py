@@ -297,7 +297,7 @@ def test_facts_print_as_a_page_of_text():
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--f1", 80), ("--start", 0), ("--start", 400), ("--side", "all", "--held-out", "box_1")]
+    "wrong", [("--f1", 80), ("--start", 0), ("--start", 800), ("--side", "all", "--held-out", "box_1")]
 )
 def test_evaluate_refuses_a_slip_before_it_loads_anything(wrong, tmp_path):
     done = CliRunner().invoke(cli.app, ["evaluate", "no_model", "no_table", "--out", str(tmp_path), *map(str, wrong)])
