@@ -440,7 +440,7 @@ WRONG = {
         lambda f: (f / RGB.format(names_of(f)[1])).write_bytes(b"hello"),
         "not a picture.*Expected a JPEG or PNG",
     ),
-    "empty file": (lambda f: (f / WATER.format(names_of(f)[1])).write_bytes(b""), "is empty.*Expected a JPEG or PNG"),
+    "empty file": (lambda f: (f / WATER.format(names_of(f)[1])).write_bytes(b""), "is empty.*JPEG or PNG"),
     "cut mask": (cut(BOUND), "is damaged|cannot be read"),
     "other files": (lambda f: (f / "field_images/rgb/notes.txt").write_text("x"), r"is no \.jpg"),
     "a name without its field": (
