@@ -210,7 +210,13 @@ def find_scenes(
     found, dropped = _candidates(study, years, chosen, progress), {}
     kept, days = _filter(found, study, years, chosen, leave_out, dropped)
     items = _scenes(kept, days, study.bands)
-    scenes = Scenes(items, dropped, query, _notes(study, years, kept, items))
+    notes = _notes(study, years, kept, items)
+    if strange := sorted(leave_out - {item.id for item in found}):
+        notes += (
+            f"No scene found has these ids of leave_out: {', '.join(strange[:5])}"
+            f"{f' and {len(strange) - 5} more' if len(strange) > 5 else ''}. Check their spelling.",
+        )
+    scenes = Scenes(items, dropped, query, notes)
     _each_area_has_scenes(kept, days, chosen, study, years, scenes)
     if path:
         scenes.save(path)
@@ -355,6 +361,12 @@ def _link(base: str, link, wanted: tuple[str, ...]) -> str | None:
     if not isinstance(link, dict) or link.get("rel") not in wanted:
         return None
     href = link.get("href")
+    if str(link.get("method", "GET")).upper() != "GET":
+        raise CatalogueError(
+            f"{safe_href(base)} is one page of a search, and its link {link['rel']!r} asks for the next page by "
+            f"{link['method']}, which cannot be followed from here. Set [scenes] url to the service itself, or save "
+            "the items of all pages in one list."
+        )
     if not isinstance(href, str) or not href.strip():
         raise CatalogueError(
             f"{safe_href(base)} has a link {link['rel']!r} whose href is {href!r}; expected an address."
