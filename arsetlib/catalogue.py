@@ -39,6 +39,7 @@ __all__ = ["CatalogueError", "Labels", "Scene", "Scenes", "find_labels", "find_s
 
 EPOCH = date(1970, 1, 1).toordinal()
 SAME_PASS = timedelta(minutes=30)  # between two items of one pass of a satellite; its next orbit comes after 100
+LONG = 20  # days without a scene at the end of a season over New Year, from which on it is told
 SAME_GROUND = 0.5  # share of an item's ground that a newer one shows, from which on it is the same scene
 READERS = 8  # items of a static catalogue read at once over http
 DEEPEST = 32  # levels of a static catalogue
@@ -638,6 +639,7 @@ WHOLE = ("dataspace.copernicus.eu", "planetarycomputer.microsoft.com")  # other 
 
 def _notes(study: Study, years, items: list[Item], scenes: tuple[Scene, ...]) -> tuple[str, ...]:
     notes = [] if _static(study) or host(study.scenes.url).endswith(WHOLE) else _gaps(study, years, scenes)
+    notes += _ends_at_new_year(study, years, scenes)
     repaired = [i.id for i in items if i.repaired]
     if repaired:
         notes.append(
@@ -650,6 +652,20 @@ def _notes(study: Study, years, items: list[Item], scenes: tuple[Scene, ...]) ->
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and the owner of a bucket may charge you for it."
         )
     return tuple(notes)
+
+
+def _ends_at_new_year(study: Study, years, scenes: tuple[Scene, ...]) -> list[str]:
+    """Whether a season runs on over New Year and its scenes do not, as a list fetched by calendar year has it."""
+    notes = []
+    for year in years if study.season.over_new_year else ():
+        first, last = study.season.days(year)
+        newest = max((s.day for s in scenes if first <= s.day <= last), default=last)
+        if _year(newest) == year and last - newest > LONG:
+            notes.append(
+                f"The season that starts in {year} runs to {date.fromordinal(EPOCH + last)}, and its last scene is of "
+                f"{date.fromordinal(EPOCH + newest)}: scenes of {year + 1} are missing. Windows there stay empty."
+            )
+    return notes
 
 
 def _gaps(study: Study, years, scenes: tuple[Scene, ...]) -> list[str]:

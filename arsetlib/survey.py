@@ -42,7 +42,7 @@ WRONG = {"old baseline": 0.002, "bands": 0.05, "baseline": 0.1, "flag": 0.1, "no
 DISAGREE = 0.5  # where item and file state different offsets
 LAND = 50  # pixels of land from which on a scene's brightness is judged
 DIMMEST = {"plants": 600, "infrared": 100, "visible": 30}  # DN that the brightest land exceeds in any scene
-BRIGHTEST = 10_000  # DN that half of the vegetation never exceeds
+BRIGHTEST = {"plants": 10_000, "infrared": 15_000, "visible": 15_000}  # DN that half of the land never exceeds
 NEAR = ("rededge3", "nir", "nir08", "nir09")  # bands in which plants are bright
 MAX_CLIPPED = 0.5  # share of land values that may be 1 or less in a band other than blue
 SHOWN = 20  # reasons in an error; ids are all named
@@ -353,9 +353,9 @@ def _problem(look: _Look, found: offset.Decision, bands: Sequence[str], mode: st
         what, shown = "land", dn
         bright = [i for i, b in enumerate(bands) if (b in offset.INFRARED) == (kind == "infrared")]
     level = float(np.median(shown[:, bright].max(1)))
-    if kind == "plants" and level > BRIGHTEST:
+    if level > BRIGHTEST[kind]:
         return (
-            f"half of the vegetation is over {level:.0f} in {', '.join(bands[i] for i in bright)}; expected "
+            f"half of the {what} is over {level:.0f} in {', '.join(bands[i] for i in bright)}; expected "
             "reflectance x 10,000, some thousands. Were the values stretched to 16 bits? Link the measured bands, or "
             "state their raster:scale."
         )

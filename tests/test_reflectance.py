@@ -205,6 +205,11 @@ def test_vegetation_too_bright_or_too_dark_to_be_reflectance_times_10_000_is_ref
     assert says in one_scene(tmp_path, factor, crs).bad["one"]
 
 
+def test_land_brighter_than_snow_is_refused(tmp_path):
+    assert "half of the land is over 26214 in nir" in one_scene(tmp_path, 6.5535, scl=5).bad["one"]
+    assert not one_scene(tmp_path, 3, scl=5).bad
+
+
 @pytest.mark.parametrize("crs", ["EPSG:32636", "EPSG:4326"])
 def test_a_scene_is_looked_at_in_metres_and_in_degrees(tmp_path, crs):
     found = one_scene(tmp_path, 1, crs)
