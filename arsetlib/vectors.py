@@ -8,6 +8,7 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -81,12 +82,15 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
     areas = list(areas)
     name = public(place) if "://" in place else Path(place).name
     layer, geometry, values, said = _read(place, layer, column)
-    shapes = shapely.from_wkb(geometry)
+    shapes = _shapes(geometry)
     # Codes are read last: a row without geometry, or far away, needs none.
     found = Fields(shapes, np.asarray(values), np.arange(len(shapes)), name, layer, "", len(shapes))
     if not len(shapes):
         raise CatalogueError(f"Layer {layer!r} of {place} has no fields. Export it again.")
-    _drop(found, shapely.is_missing(shapes) | shapely.is_empty(shapes), "without geometry")
+    unread = shapely.is_missing(shapes) & np.array([wkb is not None for wkb in geometry], bool)
+    empty = ~unread & (shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    for which, reason in ((unread, "whose outline cannot be read"), (empty[~unread], "without geometry")):
+        _drop(found, which, reason)
     _mend(found)
     if not len(found.shapes):
         raise CatalogueError(
@@ -131,7 +135,9 @@ def _read(place: str, layer: str | None, column: str):
             raise CatalogueError(
                 f"{named} has no column {column!r}; it has {', '.join(known) or 'none'}. Set [labels] code_column."
             )
-        meta, _, geometry, (values,) = read(place, layer=layer, columns=[column], force_2d=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Non closed ring")  # they are closed, or counted as lost
+            meta, _, geometry, (values,) = read(place, layer=layer, columns=[column], force_2d=True)
     except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
         reason = str(error).split(".; It might help")[0]
         if place.lower().endswith((".parquet", ".geoparquet")):
@@ -140,6 +146,14 @@ def _read(place: str, layer: str | None, column: str):
             )
         raise CatalogueError(f"{named} cannot be read as a vector file: {reason}. Check [labels] path.") from None
     return layer, geometry, values, meta["crs"]
+
+
+def _shapes(geometry) -> np.ndarray:
+    """(N,) shapes, None where there is none or it cannot be read; rings that do not end where they begin are closed."""
+    try:
+        return shapely.from_wkb(geometry, on_invalid="fix")
+    except ValueError:  # before shapely 2.1
+        return shapely.from_wkb(geometry, on_invalid="ignore")
 
 
 def _inside(place: str) -> str:

@@ -12,7 +12,7 @@ from pyogrio.raw import write
 from pyproj import Transformer
 from shapely import LineString, MultiPolygon, Point, Polygon
 
-from arsetlib import maps
+from arsetlib import maps, vectors
 from arsetlib.labels import find_labels
 from arsetlib.study import Area, LabelSource, Study, StudyError
 from arsetlib.web import CatalogueError
@@ -220,6 +220,23 @@ def test_a_file_without_labels_in_the_areas_is_refused_with_the_reason(tmp_path,
     assert not list((tmp_path / "c").glob("*.tif*"))
 
 
+def test_rings_that_are_not_closed_are_closed_or_counted(tmp_path, monkeypatch):
+    rings = [[list(p) for p in to_degrees(s).exterior.coords][:-1] for s in (LEFT, RIGHT)]
+    features = [
+        {"type": "Feature", "properties": {"crop": i + 1}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        for i, ring in enumerate([rings[0], [*rings[1], rings[1][0]]])
+    ]
+    path = tmp_path / "f.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    codes, about = made(study_of(path), tmp_path / "c")
+    assert about["fields_drawn"] == 2
+    assert (codes[:, :49] == 1).all()
+    monkeypatch.setattr(vectors, "_shapes", lambda wkb: shapely.from_wkb(wkb, on_invalid="ignore"))
+    codes, about = made(study_of(path), tmp_path / "old")
+    assert about["fields_lost"] == {"whose outline cannot be read": 1}
+    assert about["fields_drawn"] == 1
+
+
 def test_rows_without_geometry_or_far_away_need_no_code(tmp_path):
     far = rectangle(90_000, 0, 91_000, 1000)
     path = save(tmp_path / "f.gpkg", [None, LEFT, far, RIGHT], [np.nan, 1, np.nan, 2])
@@ -245,7 +262,7 @@ def test_a_file_without_a_crs_or_without_geometry_is_refused_with_the_way_to_giv
     with pytest.raises(CatalogueError, match="no CRS .*ogr2ogr -a_srs EPSG:4326 fields.gpkg w.csv"):
         made(study_of(tmp_path / "w.csv"), tmp_path / "c")
     (tmp_path / "f.parquet").write_bytes(b"PAR1")
-    with pytest.raises(CatalogueError, match="GeoParquet is not read here; geopandas"):
+    with pytest.raises(CatalogueError, match="GeoParquet is not read here; make a GeoPackage: geopandas"):
         made(study_of(tmp_path / "f.parquet"), tmp_path / "c")
     (tmp_path / "f.csv").write_text("lon,lat,crop\n32.82,2.262,1\n")
     with pytest.raises(CatalogueError, match="no geometry.*ogr2ogr .*X_POSSIBLE_NAMES=lon.* f.gpkg f.csv"):
