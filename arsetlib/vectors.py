@@ -91,6 +91,7 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
     empty = ~unread & (shapely.is_missing(shapes) | shapely.is_empty(shapes))
     for which, reason in ((unread, "whose outline cannot be read"), (empty[~unread], "without geometry")):
         _drop(found, which, reason)
+    _drop(found, _endless(found.shapes), "with coordinates that are no numbers")
     _mend(found)
     if not len(found.shapes):
         raise CatalogueError(
@@ -150,10 +151,19 @@ def _read(place: str, layer: str | None, column: str):
 
 def _shapes(geometry) -> np.ndarray:
     """(N,) shapes, None where there is none or it cannot be read; rings that do not end where they begin are closed."""
-    try:
-        return shapely.from_wkb(geometry, on_invalid="fix")
-    except ValueError:  # before shapely 2.1
-        return shapely.from_wkb(geometry, on_invalid="ignore")
+    with np.errstate(invalid="ignore"):
+        try:
+            return shapely.from_wkb(geometry, on_invalid="fix")
+        except ValueError:  # before shapely 2.1
+            return shapely.from_wkb(geometry, on_invalid="ignore")
+
+
+def _endless(shapes: np.ndarray) -> np.ndarray:
+    """(N,) whether a shape has a coordinate that is infinite or not a number."""
+    points, owner = shapely.get_coordinates(shapes, return_index=True)
+    found = np.zeros(len(shapes), bool)
+    found[owner[~np.isfinite(points).all(axis=1)]] = True
+    return found
 
 
 def _inside(place: str) -> str:

@@ -1,6 +1,7 @@
 """Own fields: what was read, drawn and lost is counted and said, and what cannot be meant is refused."""
 
 import json
+import struct
 import zipfile
 from dataclasses import replace
 
@@ -235,6 +236,21 @@ def test_rings_that_are_not_closed_are_closed_or_counted(tmp_path, monkeypatch):
     codes, about = made(study_of(path), tmp_path / "old")
     assert about["fields_lost"] == {"whose outline cannot be read": 1}
     assert about["fields_drawn"] == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("make", [lambda v: Point(v, Y), lambda v: shapely.from_wkb(ring_with(v))])
+def test_coordinates_that_are_no_numbers_are_counted(tmp_path, bad, make):
+    with np.errstate(invalid="ignore"):
+        path = save(tmp_path / "f.gpkg", [LEFT, RIGHT, make(bad)], [1, 2, 1])
+    codes, about = made(study_of(path), tmp_path / "c")
+    assert set(np.unique(codes)) == {1, 2}
+    assert about["fields_lost"] == {"with coordinates that are no numbers": 1}
+
+
+def ring_with(value):
+    points = [(X, Y), (X + 10, value), (X + 20, Y), (X, Y)]
+    return struct.pack("<BIII", 1, 3, 1, 4) + b"".join(struct.pack("<dd", *p) for p in points)
 
 
 def test_rows_without_geometry_or_far_away_need_no_code(tmp_path):
