@@ -39,6 +39,7 @@ __all__ = ["CatalogueError", "Labels", "Scene", "Scenes", "find_labels", "find_s
 
 EPOCH = date(1970, 1, 1).toordinal()
 SAME_PASS = timedelta(minutes=30)  # between two items of one pass of a satellite; its next orbit comes after 100
+LONG = 20  # days without a scene at the end of a season over New Year, from which on it is told
 SAME_GROUND = 0.5  # share of an item's ground that a newer one shows, from which on it is the same scene
 READERS = 8  # items of a static catalogue read at once over http
 DEEPEST = 32  # levels of a static catalogue
@@ -210,7 +211,13 @@ def find_scenes(
     found, dropped = _candidates(study, years, chosen, progress), {}
     kept, days = _filter(found, study, years, chosen, leave_out, dropped)
     items = _scenes(kept, days, study.bands)
-    scenes = Scenes(items, dropped, query, _notes(study, years, kept, items))
+    notes = _notes(study, years, kept, items)
+    if strange := sorted(leave_out - {item.id for item in found}):
+        notes += (
+            f"No scene found has these ids of leave_out: {', '.join(strange[:5])}"
+            f"{f' and {len(strange) - 5} more' if len(strange) > 5 else ''}. Check their spelling.",
+        )
+    scenes = Scenes(items, dropped, query, notes)
     _each_area_has_scenes(kept, days, chosen, study, years, scenes)
     if path:
         scenes.save(path)
@@ -355,6 +362,12 @@ def _link(base: str, link, wanted: tuple[str, ...]) -> str | None:
     if not isinstance(link, dict) or link.get("rel") not in wanted:
         return None
     href = link.get("href")
+    if str(link.get("method", "GET")).upper() != "GET":
+        raise CatalogueError(
+            f"{safe_href(base)} is one page of a search, and its link {link['rel']!r} asks for the next page by "
+            f"{link['method']}, which cannot be followed from here. Set [scenes] url to the service itself, or save "
+            "the items of all pages in one list."
+        )
     if not isinstance(href, str) or not href.strip():
         raise CatalogueError(
             f"{safe_href(base)} has a link {link['rel']!r} whose href is {href!r}; expected an address."
@@ -626,6 +639,7 @@ WHOLE = ("dataspace.copernicus.eu", "planetarycomputer.microsoft.com")  # other 
 
 def _notes(study: Study, years, items: list[Item], scenes: tuple[Scene, ...]) -> tuple[str, ...]:
     notes = [] if _static(study) or host(study.scenes.url).endswith(WHOLE) else _gaps(study, years, scenes)
+    notes += _ends_at_new_year(study, years, scenes)
     repaired = [i.id for i in items if i.repaired]
     if repaired:
         notes.append(
@@ -638,6 +652,20 @@ def _notes(study: Study, years, items: list[Item], scenes: tuple[Scene, ...]) ->
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and the owner of a bucket may charge you for it."
         )
     return tuple(notes)
+
+
+def _ends_at_new_year(study: Study, years, scenes: tuple[Scene, ...]) -> list[str]:
+    """Whether a season runs on over New Year and its scenes do not, as a list fetched by calendar year has it."""
+    notes = []
+    for year in years if study.season.over_new_year else ():
+        first, last = study.season.days(year)
+        newest = max((s.day for s in scenes if first <= s.day <= last), default=last)
+        if _year(newest) == year and last - newest > LONG:
+            notes.append(
+                f"The season that starts in {year} runs to {date.fromordinal(EPOCH + last)}, and its last scene is of "
+                f"{date.fromordinal(EPOCH + newest)}: scenes of {year + 1} are missing. Windows there stay empty."
+            )
+    return notes
 
 
 def _gaps(study: Study, years, scenes: tuple[Scene, ...]) -> list[str]:

@@ -518,7 +518,7 @@ def _valid(raw: np.ndarray, scene: Scene, bands, chunk: Chunk, counts: dict) -> 
             )
     valid = ~blank.any(0)
     _count(counts, "observations_without_data", ~valid)
-    if raw.dtype == np.uint16 and raw.max(initial=0) <= reflectance.MAX_DN:
+    if raw.dtype == np.uint16 and raw.max(initial=0) < reflectance.MAX_DN:
         return valid
     try:
         inside = reflectance.refuse_many_outside(raw, scene.offset, bands)

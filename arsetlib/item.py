@@ -214,9 +214,11 @@ class Item:
     def _footprint(self) -> tuple[shapely.Geometry, bool]:
         kind = self.raw["geometry"].get("type")
         try:
-            stated = shape(self.raw["geometry"])
+            with np.errstate(invalid="ignore"):  # not-a-number among the points is refused below
+                stated = shape(self.raw["geometry"])
             points = shapely.get_coordinates(stated)
-            valid = stated if stated.is_valid else shapely.make_valid(stated)
+            sound = stated.is_valid or not np.isfinite(points).all()  # what is not finite is refused below
+            valid = stated if sound else shapely.make_valid(stated)
         except (
             ShapelyError,
             ArithmeticError,
@@ -307,7 +309,8 @@ class Item:
         """An asset by our name of it, by ESA's, with the pixel size, or by the one band that it states."""
         esa = BANDS[name].esa if name in BANDS else name.upper()
         sizes = sorted((10, 20, 60), key=lambda size: (size != NATIVE.get(name), size))
-        for key in (name, esa, esa.lower(), *(f"{esa}_{size}m" for size in sizes)):
+        short = re.sub(r"^B0", "B", esa)  # Google Earth Engine's B4
+        for key in (name, esa, esa.lower(), short, *(f"{esa}_{size}m" for size in sizes)):
             if isinstance(self.assets.get(key), dict):
                 return self.assets[key]
         for asset in self.assets.values():
@@ -320,7 +323,8 @@ class Item:
     def asset(self, name: str) -> dict:
         found = self.find(name)
         if found is None:
-            raise Unusable(f"lacks the band {name!r} (it has {', '.join(sorted(self.assets)) or 'no assets'})")
+            there = [key for key, asset in self.assets.items() if isinstance(asset, dict)]
+            raise Unusable(f"lacks the band {name!r} (it has {', '.join(sorted(there)) or 'no assets'})")
         href = found.get("href")
         if not isinstance(href, str) or not href.strip() or re.search(r"[\x00-\x1f]", href):
             raise Unusable(f"has no link to its band {name!r}: href is {href!r}")
@@ -342,6 +346,8 @@ class Item:
             href = urljoin(self.base, href)
         elif not is_url(href):
             href = os.path.normpath(os.path.join(os.path.dirname(self.base), href))
+            if "%" in href and not os.path.exists(href):  # a link may be written as in an address: %20 is a space
+                href = unquote(href)
         here = local and not href.startswith("/vsi")  # a list on disk may name files on disk
         if not (urlsplit(href).scheme in ("http", "https", "s3") if is_url(href) else here):
             raise Unusable(f"links {name!r} to {public(href)}, which is neither http(s), s3 nor a file")

@@ -33,7 +33,7 @@ import rasterio
 import shapely
 from filelock import FileLock, Timeout
 from pyproj import CRS
-from rasterio.enums import Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -109,10 +109,10 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
     """The label raster of a study for one year, fetched or made where needed.
 
     ``raster`` and ``simulated`` files on disk are used where they lie, unless their no data is another number than
-    0 or their CRS is not in metres on the ground (degrees, feet, Web Mercator far from the equator): those are brought
-    to the UTM zone of the areas by nearest neighbour. Fields are drawn there, too, if the study names no CRS.
-    Everything made ends as a GeoTIFF in ``cache`` that holds the areas' windows and 0 elsewhere; a second call uses
-    it. What was made, from what, is printed each time.
+    0, a mask of their own says where it is, or their CRS is not in metres on the ground (degrees, feet, Web Mercator
+    far from the equator): those are made anew, the last ones in the UTM zone of the areas by nearest neighbour. Fields
+    are drawn there, too, if the study names no CRS. Everything made ends as a GeoTIFF in ``cache`` that holds the
+    areas' windows and 0 elsewhere; a second call uses it. What was made, from what, is printed each time.
 
     Args:
         study: Says which labels, and which areas they must cover.
@@ -199,11 +199,18 @@ def _must_be_made(path: Path, study: Study) -> bool:
     """Whether a label raster cannot be used where it lies; what is no raster is refused later."""
     try:
         with _readable(path), rasterio.open(path) as src:
-            return src.nodata not in (None, 0) or (
-                src.crs is not None and bool(ground.fault(CRS(src.crs), study.areas)) and src.count == 1
+            return (
+                src.nodata not in (None, 0)
+                or _masked(src)
+                or (src.crs is not None and bool(ground.fault(CRS(src.crs), study.areas)) and src.count == 1)
             )
     except CatalogueError:
         return False
+
+
+def _masked(src) -> bool:
+    """Whether a raster has a mask of its own, which says where there is no data."""
+    return MaskFlags.per_dataset in src.mask_flag_enums[0]
 
 
 def raster_grid(study: Study, src) -> tuple[CRS, float, str]:
@@ -446,7 +453,11 @@ def _take(src, left: float, top: float, rows: int, cols: int) -> np.ndarray:
     out = np.zeros((rows, cols), src.dtypes[0])
     c0, c1, r0, r1 = max(col, 0), min(col + cols, src.width), max(row, 0), min(row + rows, src.height)
     if c0 < c1 and r0 < r1:
-        out[r0 - row : r1 - row, c0 - col : c1 - col] = src.read(1, window=Window(c0, r0, c1 - c0, r1 - r0))
+        window = Window(c0, r0, c1 - c0, r1 - r0)
+        found = src.read(1, window=window)
+        if _masked(src):
+            found[src.read_masks(1, window=window) == 0] = 0
+        out[r0 - row : r1 - row, c0 - col : c1 - col] = found
     if src.nodata:
         out[out == src.nodata] = 0
     return out

@@ -27,6 +27,7 @@ MIN_DN = -1000  # reflectance -0.1: the lowest that the processing offset lets t
 SATURATED = 65_535  # ESA's value of a saturated pixel in a file of unsigned 16 bits
 MAX_SHARE = 0.01  # of the values of a scene that may lie outside the range: those pixels are dropped and counted
 FEW = 5  # so many values outside the range never condemn a scene
+NO_LAND = -500  # reflectance -0.05: what two bands of a real pixel never share
 LARGEST_REFLECTANCE = MAX_DN * SCALE
 
 
@@ -106,11 +107,9 @@ def encoding_of(src: rasterio.DatasetReader, scale: float | None = None, nodata:
         )
     offset = None
     if own is not None or file_offset:
-        per_unit = own if own is not None else (1 if kind == "f" else SCALE)
-        # A file without a scale may state its offset in its own numbers (-1000) or in reflectance (-0.1).
-        offset = round(
-            file_offset / SCALE if own is not None or abs(file_offset) < 1 else file_offset * per_unit / SCALE
-        )
+        # In reflectance (-0.1), or in numbers of the file (-1000): no reflectance is so large.
+        in_numbers = abs(file_offset) >= 1
+        offset = round((file_offset * (own or SCALE) if in_numbers else file_offset) / SCALE)
         if offset not in (0, -1000):
             raise ReflectanceError(
                 f"the file states offset {file_offset:g} and scale {file_scale:g}; "
@@ -271,6 +270,13 @@ def in_range(dn: np.ndarray, offset: int) -> np.ndarray:
     return ((dn >= low) & (dn <= high)) | (dn == 0)
 
 
+def _filled(dn: np.ndarray) -> np.ndarray:
+    """(N,) whether a pixel holds one and the same value in all bands that no ground has: -999, say, or 32,767."""
+    first = dn[0]
+    below = first < (0 if len(dn) > 2 else NO_LAND)
+    return (dn == first).all(0) & (below | (first == MAX_DN))
+
+
 def refuse_many_outside(dn: np.ndarray, offset: int, bands) -> np.ndarray:
     """Which pixels have every value in the valid range, where the others are few.
 
@@ -286,9 +292,21 @@ def refuse_many_outside(dn: np.ndarray, offset: int, bands) -> np.ndarray:
         (N,) bool.
 
     Raises:
-        ReflectanceError: Over 1 % of a band's values (and over 5) lie outside.
+        ReflectanceError: Over 1 % of a band's values (and over 5) lie outside, or so many pixels hold one value in all
+            bands that can only stand for no data.
     """
     good = in_range(dn, offset)
+    filled = _filled(dn) & good.all(0)
+    if filled.any():
+        values, counts = np.unique(dn[0, filled], return_counts=True)
+        most, known = int(counts.max()), int(np.count_nonzero(dn[0]))
+        if most > FEW and most > MAX_SHARE * known:
+            raise ReflectanceError(
+                f"{most:,} of {known:,} pixels hold {int(values[counts.argmax()]):,} in every band "
+                f"({', '.join(bands)}): a value of no data that nobody states? "
+                "State it: nodata in the file or the item"
+            )
+    good &= ~filled
     if good.all():
         return good.all(0)
     for name, row, ok in zip(bands, dn, good, strict=True):

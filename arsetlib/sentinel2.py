@@ -148,7 +148,9 @@ def stated_of(asset: dict) -> dict[str, float]:
         for place, prefix in places:
             keys = {f"{prefix}{name}"} if name != "nodata" else {"nodata", "raster:nodata"}
             values |= {_number(place[key], key) for key in keys if place.get(key) is not None}
-        if len({str(v) for v in values}) > 1 and name != "nodata":
+        if name == "nodata" and len(values) > 1:
+            values.discard(0.0)  # 0 means no data, whatever else does
+        if len({str(v) for v in values}) > 1:
             raise OffsetError(
                 f"states different values of {name} for one band, {sorted(values)}, on the asset, in bands and in "
                 "raster:bands. Correct the item, or leave it out."
@@ -238,9 +240,11 @@ def _baseline(properties: dict) -> float | None:
 
 
 def _dn_offset(band: dict) -> int:
-    """The offset in reflectance × 10,000. With scale 1, which many tools write, it may count numbers of the file."""
-    scale, offset = float(band.get("scale") or SCALE), float(band["offset"])
-    return round(offset if scale == 1 and abs(offset) >= 1 else offset / SCALE)
+    """The offset in reflectance × 10,000. One of -1000 counts numbers of the file: no reflectance is so large."""
+    offset, scale = float(band["offset"]), float(band.get("scale") or SCALE)
+    if abs(offset) >= 1:
+        offset *= SCALE if scale == 1 else scale
+    return round(offset / SCALE)
 
 
 def _known(offset: int) -> int:

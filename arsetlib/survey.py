@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from pyproj import CRS
 from rasterio.windows import Window
 from tqdm.auto import tqdm
 
@@ -40,7 +41,9 @@ ROWS = (
 WRONG = {"old baseline": 0.002, "bands": 0.05, "baseline": 0.1, "flag": 0.1, "nothing": 0.4, "file": 0.1}
 DISAGREE = 0.5  # where item and file state different offsets
 LAND = 50  # pixels of land from which on a scene's brightness is judged
-DIMMEST = {"infrared": 100, "visible": 30}  # DN that the brightest land exceeds in any scene
+DIMMEST = {"plants": 600, "infrared": 100, "visible": 30}  # DN that the brightest land exceeds in any scene
+BRIGHTEST = {"plants": 10_000, "infrared": 15_000, "visible": 15_000}  # DN that half of the land never exceeds
+NEAR = ("rededge3", "nir", "nir08", "nir09")  # bands in which plants are bright
 MAX_CLIPPED = 0.5  # share of land values that may be 1 or less in a band other than blue
 SHOWN = 20  # reasons in an error; ids are all named
 APART = 2  # pixels by which the corners of a scene's files may differ
@@ -214,7 +217,8 @@ class _Grids:
             grids = []
             for area in self.areas:
                 west, south, east, north = area.outline(f"EPSG:{epsg}").bounds
-                side = max(10.0, 10 * math.ceil(max(east - west, north - south) / self.cells / 10))
+                least = 1e-4 if CRS(epsg).is_geographic else 10.0  # degrees or metres
+                side = least * max(1, math.ceil(max(east - west, north - south) / self.cells / least))
                 left, top = math.floor(west / side) * side, math.ceil(north / side) * side
                 rows, cols = math.ceil((top - south) / side), math.ceil((east - left) / side)
                 grids.append((left, top, side, rows, cols))
@@ -244,6 +248,7 @@ def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _Grids) -> _L
             dn = np.zeros((scl.size, len(bands)), np.uint16)
             return _Look(dn, scl, scene.offset, scene.offset_by, WRONG[scene.offset_by])
         dn = np.stack([read(b) for b in bands], axis=1)
+        dn[scl == 0] = 0  # the scene itself says that nothing was measured there
         if not reader.is_remote(scene.hrefs["scl"]):  # on the network the other files cost more than they tell
             for asset in (b for b in study.bands if b not in bands):
                 reader.with_file(scene, asset, lambda src, asset=asset: reader.encoding(src, scene, asset))
@@ -340,14 +345,26 @@ def _problem(look: _Look, found: offset.Decision, bands: Sequence[str], mode: st
     if land.sum() < LAND:
         return ""
     dn = look.dn[land].astype(np.int32) + found.decided
-    kind = "infrared" if any(b in offset.INFRARED for b in bands) else "visible"
-    bright = [i for i, b in enumerate(bands) if (b in offset.INFRARED) == (kind == "infrared")]
-    top = float(np.percentile(dn[:, bright].max(1), 99))
+    plants, near = look.scl[land] == VEGETATION, [i for i, b in enumerate(bands) if b in NEAR]
+    if near and plants.sum() >= LAND:
+        kind, what, bright, shown = "plants", "vegetation", near, dn[plants]
+    else:
+        kind = "infrared" if any(b in offset.INFRARED for b in bands) else "visible"
+        what, shown = "land", dn
+        bright = [i for i, b in enumerate(bands) if (b in offset.INFRARED) == (kind == "infrared")]
+    level = float(np.median(shown[:, bright].max(1)))
+    if level > BRIGHTEST[kind]:
+        return (
+            f"half of the {what} is over {level:.0f} in {', '.join(bands[i] for i in bright)}; expected "
+            "reflectance x 10,000, some thousands. Were the values stretched to 16 bits? Link the measured bands, or "
+            "state their raster:scale."
+        )
+    top = float(np.percentile(shown[:, bright].max(1), 99))
     if top <= DIMMEST[kind]:
         return (
-            f"the brightest land has {top:.0f} in {', '.join(bands[i] for i in bright)}; expected reflectance "
-            "x 10,000, some hundreds at least. Are the values percent, or a preview of 8 bits? Link the measured "
-            "bands, or state their raster:scale."
+            f"the brightest {what} has {top:.0f} in {', '.join(bands[i] for i in bright)}; expected reflectance "
+            "x 10,000, some hundreds at least. Are the values percent, x 1,000, or a preview of 8 bits? Link the "
+            "measured bands, or state their raster:scale."
         )
     for i, band in enumerate(bands):
         share = float(np.mean(dn[:, i] <= 1))

@@ -8,6 +8,7 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -81,11 +82,16 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
     areas = list(areas)
     name = public(place) if "://" in place else Path(place).name
     layer, geometry, values, said = _read(place, layer, column)
-    shapes = shapely.from_wkb(geometry)
-    found = Fields(shapes, _codes(values, place, column), np.arange(len(shapes)), name, layer, "", len(shapes))
+    shapes = _shapes(geometry)
+    # Codes are read last: a row without geometry, or far away, needs none.
+    found = Fields(shapes, np.asarray(values), np.arange(len(shapes)), name, layer, "", len(shapes))
     if not len(shapes):
         raise CatalogueError(f"Layer {layer!r} of {place} has no fields. Export it again.")
-    _drop(found, shapely.is_missing(shapes) | shapely.is_empty(shapes), "without geometry")
+    unread = shapely.is_missing(shapes) & np.array([wkb is not None for wkb in geometry], bool)
+    empty = ~unread & (shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    for which, reason in ((unread, "whose outline cannot be read"), (empty[~unread], "without geometry")):
+        _drop(found, which, reason)
+    _drop(found, _endless(found.shapes), "with coordinates that are no numbers")
     _mend(found)
     if not len(found.shapes):
         raise CatalogueError(
@@ -102,6 +108,7 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
     if not touches.any():
         raise CatalogueError(_nothing_here(found, own, outlines, areas, place))
     _drop(found, ~touches, "outside the areas")
+    found.codes = _codes(found, place, column)
     there = _moved(_near(found.shapes, outlines), own, crs)
     off = ~np.isfinite(shapely.bounds(there)).all(axis=1)
     if off.any():
@@ -129,11 +136,34 @@ def _read(place: str, layer: str | None, column: str):
             raise CatalogueError(
                 f"{named} has no column {column!r}; it has {', '.join(known) or 'none'}. Set [labels] code_column."
             )
-        meta, _, geometry, (values,) = read(place, layer=layer, columns=[column], force_2d=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Non closed ring")  # they are closed, or counted as lost
+            meta, _, geometry, (values,) = read(place, layer=layer, columns=[column], force_2d=True)
     except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
         reason = str(error).split(".; It might help")[0]
+        if place.lower().endswith((".parquet", ".geoparquet")):
+            reason = (
+                "GeoParquet is not read here; make a GeoPackage: geopandas.read_parquet(...).to_file('fields.gpkg')"
+            )
         raise CatalogueError(f"{named} cannot be read as a vector file: {reason}. Check [labels] path.") from None
     return layer, geometry, values, meta["crs"]
+
+
+def _shapes(geometry) -> np.ndarray:
+    """(N,) shapes, None where there is none or it cannot be read; rings that do not end where they begin are closed."""
+    with np.errstate(invalid="ignore"):
+        try:
+            return shapely.from_wkb(geometry, on_invalid="fix")
+        except ValueError:  # before shapely 2.1
+            return shapely.from_wkb(geometry, on_invalid="ignore")
+
+
+def _endless(shapes: np.ndarray) -> np.ndarray:
+    """(N,) whether a shape has a coordinate that is infinite or not a number."""
+    points, owner = shapely.get_coordinates(shapes, return_index=True)
+    found = np.zeros(len(shapes), bool)
+    found[owner[~np.isfinite(points).all(axis=1)]] = True
+    return found
 
 
 def _inside(place: str) -> str:
@@ -178,9 +208,9 @@ def _layer(layers: np.ndarray, asked: str | None, place: str) -> str:
     return spatial[0]
 
 
-def _codes(values, place: str, column: str) -> np.ndarray:
+def _codes(found: Fields, place: str, column: str) -> np.ndarray:
     """(N,) int64; numbers that were kept as text count as numbers, names do not."""
-    values = np.asarray(values)
+    values = found.codes
     if values.dtype.kind in "iuf":
         number = values.astype(float)
     elif values.dtype.kind in "OU":
@@ -193,8 +223,8 @@ def _codes(values, place: str, column: str) -> np.ndarray:
         first = int(bad.argmax())
         raise CatalogueError(
             f"{place}: column {column!r} must hold whole numbers from 1 to {MAX_CODE} (0 is no label); "
-            f"row {first} has {str(values[first])!r}, and so {int(bad.sum())} of {len(bad)} rows do not. "
-            "Add a column with the number of each crop, or take the rows without one out of the file."
+            f"row {found.rows[first]} has {str(values[first])!r}, and so {int(bad.sum())} of the {len(bad)} rows in "
+            "the areas do not. Add a column with the number of each crop, or take the rows without one out of the file."
         )
     return number.astype(np.int64)
 
@@ -208,7 +238,8 @@ def _crs_of(said: str | None, place: str) -> CRS:
         raise CatalogueError(
             f"{place} has no CRS that says where on Earth it lies"
             f"{f' (it says {own.name!r})' if own is not None else ''}. "
-            "Export it again with one; a shapefile needs its .prj file beside it."
+            "Export it again with one; a shapefile needs its .prj file beside it. A table of longitudes and latitudes "
+            f"gets it so: ogr2ogr -a_srs EPSG:4326 fields.gpkg {Path(place).name}"
         )
     return own
 

@@ -426,6 +426,11 @@ def test_good_items_of_unusual_spelling_are_not_refused(tmp_path, changes, cloud
         ('{"type": "Catalog", "links": null}', "should have a list of links"),
         ('{"type": "Catalog", "links": [{"rel": "item"}]}', "link 'item' whose href is None"),
         ('{"type": "Catalog", "links": [{"rel": "item", "href": 5}]}', "link 'item' whose href is 5"),
+        (
+            '{"type": "FeatureCollection", "features": [], "links": [{"rel": "next", "href": "http://127.0.0.1/", '
+            '"method": "POST", "body": {"token": "next:1"}}]}',
+            "one page of a search, .* by POST",
+        ),
         ("[" * 200_000, "cannot be read as JSON"),
         ('{"a":' * 100_000, "cannot be read as JSON"),
         ("{", "cannot be read as JSON"),
@@ -617,6 +622,26 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"type": "Catalog", "links": [{"rel": "item", "href": "https://[x"}]}))
     with pytest.raises(CatalogueError, match=r"links to 'https://\[x', which is no address"):
         find_scenes(study_of(tmp_path / "c.json"), progress=False)
+
+
+def test_a_link_to_a_file_may_write_a_space_as_an_address_does(tmp_path):
+    there = tmp_path / "items" / "my scenes" / "red.tif"
+    there.parent.mkdir(parents=True)
+    there.touch()
+    scene = found(tmp_path, [item(links={"red": {"href": "./my%20scenes/red.tif"}})]).items[0]
+    assert scene.hrefs["red"] == str(there)
+
+
+def test_bands_named_as_earth_engine_does_are_found():
+    assets = {"B4": {"href": "r.tif"}, "B8A": {"href": "n.tif"}, "B11": {"href": "s.tif"}, "red": None}
+    one = Item({"id": "x", "assets": assets}, "")
+    assert [one.asset(band)["href"] for band in ("red", "nir08", "swir16")] == ["r.tif", "n.tif", "s.tif"]
+
+
+def test_an_id_of_leave_out_that_no_scene_has_is_told(tmp_path):
+    (tmp_path / "all.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item()]}))
+    notes = find_scenes(study_of(tmp_path / "all.json"), leave_out=["S2A_TYPO"], progress=False).notes
+    assert notes == ("No scene found has these ids of leave_out: S2A_TYPO. Check their spelling.",)
 
 
 # -- collections by year

@@ -204,6 +204,14 @@ def test_no_data_of_another_number_than_0_becomes_0(tmp_path):
     assert np.array_equal(read(found.confidence), np.minimum(TRUTH, 100))
 
 
+def test_what_a_mask_of_the_file_hides_is_no_label(tmp_path):
+    (tmp_path / "mine.tif").write_bytes(geotiff(CODES))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(tmp_path / "mine.tif", "r+") as out:
+        out.write_mask(CODES != 2)
+    found = find_labels(study_of(kind="raster", path="mine.tif").at(tmp_path), 2021, tmp_path / "cache")
+    assert np.array_equal(read(found.path), np.where(TRUTH == 2, 0, TRUTH))
+
+
 def test_a_raster_on_the_net_is_cut_to_the_areas(tmp_path, server):
     server.put("/mine.tif", geotiff())
     study = study_of(kind="raster", path=server.url + "/mine.tif")

@@ -7,7 +7,10 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
 from arsetlib import reflectance
+from arsetlib.catalogue import Scene
 from arsetlib.reflectance import ReflectanceError, encoding_of, to_dn
+from arsetlib.study import Area, Study
+from arsetlib.survey import survey
 
 DN = np.array([[0, 1, 350], [4200, 12_000, 20_000]])
 
@@ -95,7 +98,9 @@ def test_a_band_with_an_alpha_layer_is_read_through_it(tmp_path):
     assert read(path)[0].tolist() == np.where(DN > 350, DN, 0).tolist()
 
 
-@pytest.mark.parametrize(("scale", "offset", "states"), [(1e-4, -0.1, -1000), (1e-4, 0, 0), (None, -1000, -1000)])
+@pytest.mark.parametrize(
+    ("scale", "offset", "states"), [(1e-4, -0.1, -1000), (1e-4, 0, 0), (None, -1000, -1000), (1e-4, -1000, -1000)]
+)
 def test_the_offset_that_a_file_states_is_told(tmp_path, scale, offset, states):
     assert read(write(tmp_path / "band.tif", DN.astype("u2"), scale=scale, offset=offset))[1].offset == states
 
@@ -156,3 +161,61 @@ def test_no_data_that_nobody_stated_is_named():
 def test_snow_cloud_and_dark_water_are_in_range():
     assert reflectance.in_range(np.array([20_000, 32_767, 0, -40, -1000]), 0).all()
     assert reflectance.in_range(np.array([1, 900, 33_767], np.uint16), -1000).all()
+
+
+@pytest.mark.parametrize(("fill", "dtype"), [(-999, "i2"), (-1, "i2"), (32_767, "i2"), (32_767, "u2"), (-1000, "i4")])
+def test_one_impossible_value_in_all_bands_is_no_data_that_nobody_states(fill, dtype):
+    dn = np.tile(np.array([[400], [900], [3000]], dtype), 1000)
+    dn[:, :4] = fill
+    assert np.flatnonzero(~reflectance.refuse_many_outside(dn, 0, ("red", "green", "nir"))).tolist() == [0, 1, 2, 3]
+    dn[:, 4:300] = fill
+    with pytest.raises(ReflectanceError, match=f"300 of 1,000 pixels hold {fill:,} in every band.*State it"):
+        reflectance.refuse_many_outside(dn, 0, ("red", "green", "nir"))
+
+
+def test_dark_water_whose_bands_happen_to_agree_is_kept():
+    dn = np.tile(np.array([[-3], [-3]], "i2"), 500)
+    assert reflectance.refuse_many_outside(dn, 0, ("swir16", "swir22")).all()
+
+
+def one_scene(folder, factor, crs="EPSG:32636", scl=4):
+    """What a survey says of one scene of green land, its values multiplied by a factor."""
+    left, top, side = (32.82, 2.27, 1e-4) if crs == "EPSG:4326" else (480_000, 250_000, 10)
+    ground = {"red": 500, "nir": 4000}
+    grid = {"width": 100, "height": 100, "crs": crs, "transform": from_origin(left, top, side, side)}
+    for name, value in {**ground, "scl": scl}.items():
+        data = np.full((100, 100), value if name == "scl" else round(value * factor), "u1" if name == "scl" else "u2")
+        with rasterio.open(folder / f"{name}.tif", "w", driver="GTiff", count=1, dtype=data.dtype, **grid) as out:
+            out.write(data, 1)
+    area = Area("home", {}, (left, top - 100 * side, left + 100 * side, top), crs)
+    study = Study.load("mississippi_delta").replace(areas=(area,), bands=tuple(ground))
+    scene = Scene(
+        id="one", day=18_800, datetime="2021-06-22T08:20:00Z", platform="sentinel-2a", tile=None,
+        epsg=int(crs[5:]), footprint=area.outline(), cloud=None, baseline="02.14", offset=0,
+        hrefs={name: str(folder / f"{name}.tif") for name in (*ground, "scl")}, offset_by="old baseline",
+    )  # fmt: skip
+    return survey([scene], study)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32636", "EPSG:4326"])
+@pytest.mark.parametrize(
+    ("factor", "says"), [(6.5535, "half of the vegetation is over"), (0.1, "brightest vegetation has 400 in nir")]
+)
+def test_vegetation_too_bright_or_too_dark_to_be_reflectance_times_10_000_is_refused(tmp_path, crs, factor, says):
+    assert says in one_scene(tmp_path, factor, crs).bad["one"]
+
+
+def test_land_brighter_than_snow_is_refused(tmp_path):
+    assert "half of the land is over 26214 in nir" in one_scene(tmp_path, 6.5535, scl=5).bad["one"]
+    assert not one_scene(tmp_path, 3, scl=5).bad
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32636", "EPSG:4326"])
+def test_a_scene_is_looked_at_in_metres_and_in_degrees(tmp_path, crs):
+    found = one_scene(tmp_path, 1, crs)
+    assert not found.bad
+    assert found.decisions["one"]["answer"] == "confirmed"
+
+
+def test_values_where_the_scene_itself_says_no_data_condemn_nothing(tmp_path):
+    assert not one_scene(tmp_path, 16, scl=0).bad

@@ -184,6 +184,16 @@ def test_a_year_without_scenes_of_its_season_is_named(place, tmp_path):
         ingest(study, early, labels, tmp_path / "t", progress=False)
 
 
+def test_a_season_whose_scenes_end_at_new_year_is_told(place):
+    study, found, _, _ = place
+    assert not found.notes
+    late = [s.id for s in found if s.day >= days_since_1970(date(2022, 1, 1))]
+    notes = catalogue.find_scenes(study, leave_out=late, progress=False).notes
+    assert len(notes) == 1
+    assert "season that starts in 2021 runs to 2022-03-" in notes[0]
+    assert "last scene is of 2021-12-01: scenes of 2022 are missing" in notes[0]
+
+
 def test_a_season_within_a_year_leaves_table_and_fingerprint_as_they_were(tmp_path):
     here = tiny.make(tmp_path)
     ingest(here.study, here.scenes, here.labels, tmp_path / "pixels", progress=False)

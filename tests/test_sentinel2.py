@@ -114,6 +114,7 @@ def test_the_real_cube_keeps_its_reflectance_through_the_offset(cube):
             {"nodata": "nan", "raster:scale": 1e-4, "raster:bands": [{"scale": 0.0001}]},
             {"scale": 1e-4, "nodata": "nan"},
         ),
+        ({"nodata": 0, "raster:bands": [{"nodata": -9999}]}, {"nodata": -9999.0}),
         ({"bands": [], "raster:bands": None}, {}),
     ],
 )
@@ -127,6 +128,7 @@ def test_what_is_stated_is_found_wherever_it_can_stand(asset, stated):
     [
         {"raster:offset": 0, "raster:bands": [{"offset": -0.1}]},
         {"raster:scale": "0,0001"},
+        {"nodata": -9999, "raster:bands": [{"nodata": 65535}]},
         {"raster:offset": True},
     ],
 )
@@ -138,4 +140,5 @@ def test_statements_that_contradict_each_other_or_are_no_numbers_are_refused(ass
 def test_an_offset_stated_in_numbers_of_the_file_is_understood():
     assert sentinel2.offset_of({}, [{"scale": 1.0, "offset": -1000}]) == -1000
     assert sentinel2.offset_of({}, [{"scale": 1.0, "offset": 0.0}]) == 0
+    assert sentinel2.offset_of({}, [{"scale": 0.0001, "offset": -1000}]) == -1000
     assert sentinel2.offset_of({}, [{"scale": 0.0002, "offset": -0.1}]) == -1000

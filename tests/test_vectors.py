@@ -1,6 +1,7 @@
 """Own fields: what was read, drawn and lost is counted and said, and what cannot be meant is refused."""
 
 import json
+import struct
 import zipfile
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from pyogrio.raw import write
 from pyproj import Transformer
 from shapely import LineString, MultiPolygon, Point, Polygon
 
-from arsetlib import maps
+from arsetlib import maps, vectors
 from arsetlib.labels import find_labels
 from arsetlib.study import Area, LabelSource, Study, StudyError
 from arsetlib.web import CatalogueError
@@ -205,7 +206,7 @@ def test_every_pixel_equals_a_plain_loop_over_fields(tmp_path):
         ([LineString([(X, Y), (X + 9, Y + 9)])], [1], "1 lines, which have no area"),
         ([rectangle(600, 500, 602, 900)], [1], "No field .* could be drawn: 1 too thin .* smaller .* resolution"),
         ([rectangle(9000, 0, 9100, 100)], [1], "None of the 1 fields .* touches an area"),
-        ([LEFT], ["maize"], "row 0 has 'maize', and so 1 of 1 rows do not.*Add a column with the number"),
+        ([LEFT], ["maize"], "row 0 has 'maize', and so 1 of the 1 rows in the areas .*Add a column with the number"),
         ([LEFT, RIGHT], [1.0, np.nan], "row 1 has 'nan'"),
         ([LEFT], [1.5], r"row 0 has '1\.5'"),
         ([LEFT], [70_000], "row 0 has '70000'"),
@@ -220,6 +221,49 @@ def test_a_file_without_labels_in_the_areas_is_refused_with_the_reason(tmp_path,
     assert not list((tmp_path / "c").glob("*.tif*"))
 
 
+def test_rings_that_are_not_closed_are_closed_or_counted(tmp_path, monkeypatch):
+    rings = [[list(p) for p in to_degrees(s).exterior.coords][:-1] for s in (LEFT, RIGHT)]
+    features = [
+        {"type": "Feature", "properties": {"crop": i + 1}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        for i, ring in enumerate([rings[0], [*rings[1], rings[1][0]]])
+    ]
+    path = tmp_path / "f.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    codes, about = made(study_of(path), tmp_path / "c")
+    assert about["fields_drawn"] == 2
+    assert (codes[:, :49] == 1).all()
+    monkeypatch.setattr(vectors, "_shapes", lambda wkb: shapely.from_wkb(wkb, on_invalid="ignore"))
+    codes, about = made(study_of(path), tmp_path / "old")
+    assert about["fields_lost"] == {"whose outline cannot be read": 1}
+    assert about["fields_drawn"] == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("make", [lambda v: Point(v, Y), lambda v: shapely.from_wkb(ring_with(v))])
+def test_coordinates_that_are_no_numbers_are_counted(tmp_path, bad, make):
+    with np.errstate(invalid="ignore"):
+        path = save(tmp_path / "f.gpkg", [LEFT, RIGHT, make(bad)], [1, 2, 1])
+    codes, about = made(study_of(path), tmp_path / "c")
+    assert set(np.unique(codes)) == {1, 2}
+    assert about["fields_lost"] == {"with coordinates that are no numbers": 1}
+
+
+def ring_with(value):
+    points = [(X, Y), (X + 10, value), (X + 20, Y), (X, Y)]
+    return struct.pack("<BIII", 1, 3, 1, 4) + b"".join(struct.pack("<dd", *p) for p in points)
+
+
+def test_rows_without_geometry_or_far_away_need_no_code(tmp_path):
+    far = rectangle(90_000, 0, 91_000, 1000)
+    path = save(tmp_path / "f.gpkg", [None, LEFT, far, RIGHT], [np.nan, 1, np.nan, 2])
+    codes, about = made(study_of(path), tmp_path / "c")
+    assert set(np.unique(codes)) == {1, 2}
+    assert about["fields_lost"] == {"without geometry": 1, "outside the areas": 1}
+    save(path, [None, far, LEFT, RIGHT], [np.nan, np.nan, np.nan, 2])
+    with pytest.raises(CatalogueError, match="row 2 has 'nan', and so 1 of the 2 rows in the areas"):
+        made(study_of(path), tmp_path / "c")
+
+
 @pytest.mark.parametrize("codes", [[1.0, 2.0], ["1", "2"], np.array([1, 2], "uint8")])
 def test_whole_numbers_are_codes_whatever_their_type(tmp_path, codes):
     assert (made(study_of(save(tmp_path / "f.gpkg", [LEFT, RIGHT], codes)), tmp_path / "c")[0][:, :50] == 1).all()
@@ -230,6 +274,12 @@ def test_a_file_without_a_crs_or_without_geometry_is_refused_with_the_way_to_giv
     (tmp_path / "f.prj").unlink()
     with pytest.raises(CatalogueError, match=r"no CRS .*\.prj file beside it"):
         made(study_of(tmp_path / "f.shp"), tmp_path / "c")
+    (tmp_path / "w.csv").write_text(f'WKT,crop\n"{to_degrees(LEFT).wkt}",1\n')
+    with pytest.raises(CatalogueError, match="no CRS .*ogr2ogr -a_srs EPSG:4326 fields.gpkg w.csv"):
+        made(study_of(tmp_path / "w.csv"), tmp_path / "c")
+    (tmp_path / "f.parquet").write_bytes(b"PAR1")
+    with pytest.raises(CatalogueError, match="GeoParquet is not read here; make a GeoPackage: geopandas"):
+        made(study_of(tmp_path / "f.parquet"), tmp_path / "c")
     (tmp_path / "f.csv").write_text("lon,lat,crop\n32.82,2.262,1\n")
     with pytest.raises(CatalogueError, match="no geometry.*ogr2ogr .*X_POSSIBLE_NAMES=lon.* f.gpkg f.csv"):
         made(study_of(tmp_path / "f.csv"), tmp_path / "c")
