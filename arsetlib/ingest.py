@@ -200,9 +200,15 @@ def ingest(
                 folder.forget(c.name for c in chunks if any(scenes.items[i].id in bad for i in c.scenes))
             else:
                 manifest = _close(folder, study)
-    made = [manifest[key] for key in ("rows", "observations")]
     seconds = time.perf_counter() - started
-    facts = manifest["counts"], manifest["scenes"], manifest["bad_scenes"]
+    try:
+        made = [manifest[key] for key in ("rows", "observations")]
+        facts = manifest["counts"], manifest["scenes"], manifest["bad_scenes"]
+    except KeyError as problem:
+        raise IngestError(
+            f"{out / folders.MANIFEST} lacks {problem}: it is damaged, or of another program. Delete it, and run the "
+            "same command again."
+        ) from None
     return Summary(str(out), *made, len(names), resumed, seconds, *facts)
 
 
