@@ -28,6 +28,7 @@ LAYOUTS = {
     "(annotations/): boxes",
     "deepforest": "one .csv with image_path, xmin, ymin, xmax, ymax, label, images beside it or in images/: boxes",
 }
+SHOWN = 5  # folders that a message names
 OURS = (folders.PLAN, folders.MANIFEST, *folders.EARLIER)  # files about a folder, not of its captures
 PAIRS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
 DETECTREE = ("img", "response_img")
@@ -142,7 +143,9 @@ def _instead(folder: Path) -> str:
     places = [folder, *(p for p in (folder / "images", folder / "img") if p.is_dir())]
     odd = sorted(f for p in places for f in p.iterdir() if f.suffix.lower() in kinds)
     if not odd:
-        return ""
+        inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_litter(f.name)]
+        named = f"{', '.join(inner[:SHOWN])}{' …' if len(inner) > SHOWN else ''}"
+        return f"\nIt holds the folders {named}. Name one of them, or rename them as above." if inner else ""
     return f"\n{odd[0]} {filetypes.what_is(odd[0])} Pictures are {', '.join(pictures.SUFFIXES)}."
 
 
