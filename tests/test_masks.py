@@ -386,6 +386,45 @@ def test_boxes_that_cannot_be_meant_are_named_with_their_place(tmp_path, rgb, fo
         tiles.read(tiles.captures(place)[0])
 
 
+@pytest.mark.parametrize("form", [voc, table])
+def test_a_box_that_stands_twice_is_refused_and_not_counted_twice(tmp_path, rgb, form):
+    place = form(tmp_path, rgb, [(5, 5, 25, 25), (5, 5, 25, 25)])
+    with pytest.raises(segment.SegmentError, match=r"(object 2|line 3) repeats the box of .*(object 1|line 2)"):
+        segment.count(place, metres_per_pixel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("image_path,xmin,ymin,xmax,ymax,label\na.png,5,5,25,25,Tree\n", "utf-16"),
+        ("image_path,xmin,ymin,xmax,ymax,label\n/data/far/a.png,5,5,25,25,Tree\n", "utf-8"),
+        ("image_path,xmin,ymin,xmax,ymax,label\na.png,5,5,25,25,Tree\n,,,,,\n,,,,,\n", "utf-8-sig"),
+        (f"filename,width,height,class,xmin,ymin,xmax,ymax\na.png,{SIDE},{SIDE},Tree,5,5,25,25\n", "utf-8"),
+    ],
+)
+def test_tables_of_boxes_are_read_as_other_programs_write_them(tmp_path, rgb, text, encoding):
+    saved(rgb, tmp_path / "a.png")
+    (tmp_path / "boxes.csv").write_text(text, encoding=encoding)
+    (capture,) = tiles.captures(tmp_path)
+    assert capture.layout == "deepforest"
+    assert tiles.boxes(capture)[0].tolist() == [[5, 5, 25, 25]]
+
+
+def test_a_table_that_is_not_read_is_named_where_masks_are_missing(tmp_path, rgb):
+    saved(rgb, tmp_path / "a.png")
+    (tmp_path / "boxes.csv").write_text("a.png,5,5,25,25,Tree\n")
+    assert "boxes.csv has not the columns image_path" in said(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [('box = "ellipse"\n', "the key 'box', which means nothing"), ("", "name must be a table")]
+)
+def test_a_file_of_classes_that_cannot_be_meant_is_named(tmp_path, text, says):
+    (tmp_path / "classes.toml").write_text(text + BLACK_AND_WHITE + ("" if text else 'name = "Tree"\n'))
+    with pytest.raises(tiles.TileError, match=says):
+        tiles.Classes.of(tmp_path)
+
+
 def test_xml_with_entities_is_refused_unread(tmp_path, rgb):
     saved(rgb, tmp_path / "a.png")
     text = '<!DOCTYPE a [<!ENTITY x "y">]><annotation><filename>&x;</filename></annotation>'
