@@ -188,6 +188,8 @@ def ingest(
     with folders.claim(out, plan, names, what="pixel table", error=IngestError, adapt=adapt) as folder:
         manifest, resumed = folder.manifest(), len(names)
         if manifest is None:
+            notes = {name: folder.done(name) for name in names}
+            folder.forget(name for name, note in notes.items() if note and not {"rows", "counts"} <= note.keys())
             resumed -= len(folder.missing())
             _bad_scenes(folder)  # what a killed run left; files may have been mended since
         while manifest is None:
