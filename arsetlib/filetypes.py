@@ -80,9 +80,11 @@ def _tiff(path: Path) -> str:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as source:
                 kinds = ", ".join(sorted(set(source.dtypes)))
+                packed = f", compressed with {source.compression.value}" if source.compression else ""
                 return (
-                    f"is a TIFF of {source.count} band(s) of {kinds} ({source.width} × {source.height} pixels). Export "
-                    "three bands (red, green, blue) of 8 bits."
+                    f"is a TIFF of {source.count} band(s) of {kinds} ({source.width} × {source.height} pixels{packed})."
+                    " Export three bands (red, green, blue) of 8 bits, a mask as one band of 8 bits, with DEFLATE or "
+                    "without compression."
                 )
     except rasterio.RasterioIOError:
         return "is a damaged TIFF image. Copy or export it again."

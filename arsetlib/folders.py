@@ -36,6 +36,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from arsetlib import textfiles
 from arsetlib.checksums import sha256
 
 PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
@@ -184,12 +185,15 @@ class Folder:
     error: type[Exception] = FolderError
 
     def plan(self) -> dict | None:
-        """What is made: the settings, and ``parts``; None where there is no plan."""
-        return _json(self.path / PLAN)
+        """What is made: the settings, and ``parts``; None where there is no plan, or a damaged one."""
+        held = _json(self.path / PLAN)
+        return held if held is not None and _are_names(held.get("parts")) else None
 
     def manifest(self) -> dict | None:
-        """What was made: ``parts``, and what ``publish`` was given; None as long as the folder is unfinished."""
-        return _json(self.path / MANIFEST)
+        """What was made: ``parts``, and what ``publish`` was given; None where it is unfinished or damaged."""
+        held = _json(self.path / MANIFEST)
+        parts = held.get("parts") if held is not None else None
+        return held if isinstance(parts, dict) and all(map(_is_note, parts.values())) else None
 
     def put(self, key: str, content: bytes | str | Path | Callable[[Path], object]) -> None:
         """Write a file whole or not at all, see ``folders.put``."""
@@ -213,7 +217,7 @@ class Folder:
     def done(self, part: str) -> dict | None:
         """What is noted of a part; None where it is not finished, or a file of it is missing or has another size."""
         held = _json(self._note(part))
-        return held if held is not None and not any(differences(self.path, held["files"])) else None
+        return held if _is_note(held) and not any(differences(self.path, held["files"])) else None
 
     def missing(self) -> list[str]:
         """Planned parts that are not finished, in the order of the plan."""
@@ -312,7 +316,7 @@ class Folder:
 
     def _whole(self, note: Path) -> bool:
         held = _json(note)
-        return held is not None and not any(differences(self.path, held["files"], deep=True))
+        return _is_note(held) and not any(differences(self.path, held["files"], deep=True))
 
 
 @contextmanager
@@ -385,6 +389,11 @@ def _look(folder: Folder, plan: dict, ours: bool, grows: bool, adapt) -> list[st
     held = folder.plan()
     if held is None:
         strange = [] if ours or not path.exists() else sorted(n for n in os.listdir(path) if not is_litter(n))
+        if strange and (path / PLAN).is_file():
+            raise error(
+                f"{path / PLAN} is damaged, so it cannot be known what the {folder.what} was to hold. Copy the folder "
+                "again, or delete it and make it again."
+            )
         if strange:
             raise error(
                 f"{path} holds something else ({', '.join(strange[:3])}{' …' if len(strange) > 3 else ''}). Give the "
@@ -430,7 +439,7 @@ def state(path: str | Path) -> str | None:
 
 
 def wrong(path: str | Path, *, deep: bool = False, alone: str | None = None) -> Iterator[str]:
-    """What differs between a complete folder and its manifest, one sentence a file.
+    """What differs between a complete folder, its manifest and its plan, one sentence a file.
 
     Args:
         path: Of a folder with a manifest.
@@ -438,12 +447,22 @@ def wrong(path: str | Path, *, deep: bool = False, alone: str | None = None) -> 
         alone: Pattern of the names of files that must stand in the manifest, such as ``*.parquet``.
     """
     path = Path(path)
-    manifest = _json(path / MANIFEST)
-    try:
-        files = {key: sealed for held in manifest["parts"].values() for key, sealed in held["files"].items()}
-    except (AttributeError, KeyError, TypeError):
-        yield f"{path / MANIFEST} is damaged: copy the folder again, or delete it and make it again"
+    manifest, plan = Folder(path).manifest(), Folder(path).plan()
+    for name, held in ((MANIFEST, manifest), (PLAN, plan)):
+        if held is None and (path / name).exists():
+            yield f"{path / name} is damaged: copy the folder again, or delete it and make it again"
+            return
+    if manifest is None:
+        yield f"{path / MANIFEST} is missing"
         return
+    files = {key: sealed for held in manifest["parts"].values() for key, sealed in held["files"].items()}
+    asked = manifest["parts"] if plan is None else dict.fromkeys(plan["parts"])
+    for part in asked:
+        if part not in manifest["parts"]:
+            yield f"{path / MANIFEST} lacks {part}, which {PLAN} names: the two files are not of one run"
+    for part in manifest["parts"]:
+        if part not in asked:
+            yield f"{path / MANIFEST} names {part}, which is not in {PLAN}: the two files are not of one run"
     yield from differences(path, files, deep)
     if alone is not None:
         for file in sorted(path.glob(alone)):
@@ -474,7 +493,20 @@ def seal(file: Path) -> dict:
 def _json(file: Path) -> dict | None:
     """What a file holds; None where it is missing, or not to be read: such a file is written anew."""
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
+        held = textfiles.read_json(file)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return held if isinstance(held, dict) else None
+
+
+def _are_names(parts) -> bool:
+    return isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+
+
+def _is_note(held) -> bool:
+    """Whether this is what ``finish`` notes of a part: its files with size and checksum."""
+    files = held.get("files") if isinstance(held, dict) else None
+    return isinstance(files, dict) and all(
+        isinstance(one, dict) and type(one.get("size")) is int and isinstance(one.get("sha256"), str)
+        for one in files.values()
+    )

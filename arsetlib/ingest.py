@@ -188,6 +188,8 @@ def ingest(
     with folders.claim(out, plan, names, what="pixel table", error=IngestError, adapt=adapt) as folder:
         manifest, resumed = folder.manifest(), len(names)
         if manifest is None:
+            notes = {name: folder.done(name) for name in names}
+            folder.forget(name for name, note in notes.items() if note and not {"rows", "counts"} <= note.keys())
             resumed -= len(folder.missing())
             _bad_scenes(folder)  # what a killed run left; files may have been mended since
         while manifest is None:
@@ -200,9 +202,15 @@ def ingest(
                 folder.forget(c.name for c in chunks if any(scenes.items[i].id in bad for i in c.scenes))
             else:
                 manifest = _close(folder, study)
-    made = [manifest[key] for key in ("rows", "observations")]
     seconds = time.perf_counter() - started
-    facts = manifest["counts"], manifest["scenes"], manifest["bad_scenes"]
+    try:
+        made = [manifest[key] for key in ("rows", "observations")]
+        facts = manifest["counts"], manifest["scenes"], manifest["bad_scenes"]
+    except KeyError as problem:
+        raise IngestError(
+            f"{out / folders.MANIFEST} lacks {problem}: it is damaged, or of another program. Delete it, and run the "
+            "same command again."
+        ) from None
     return Summary(str(out), *made, len(names), resumed, seconds, *facts)
 
 

@@ -217,3 +217,19 @@ def test_a_pose_leads_to_the_ground_and_back():
     pose = Pose(0.05, 0.01, 3.0, 0.01, -0.05, 7.0)
     np.testing.assert_allclose(pose.image(*pose.ground(12.5, 40.0)), (12.5, 40.0))
     assert pose.metres == pytest.approx(np.hypot(0.05, 0.01))
+
+
+@pytest.mark.parametrize("captures", ["[]", "{}"])
+def test_a_flight_without_captures_is_named(tmp_path, captures):
+    (tmp_path / "flight.json").write_text(f'{{"captures": {captures}}}')
+    with pytest.raises(SegmentError, match=r"flight\.json is no flight file"):
+        segment.count({"a": np.zeros((8, 8), np.uint8)}, flight=tmp_path / "flight.json")
+
+
+@pytest.mark.parametrize("place", ['["a", "b"]', "[[0, 0], [1, 0], [1, 1]]", "[NaN, 1]", "[1]", "null"])
+def test_true_trees_that_are_no_points_are_named(tmp_path, place):
+    feature = f'{{"geometry": {{"coordinates": {place}}}, "properties": {{"radius": 1}}}}'
+    (tmp_path / "trees.geojson").write_text(f'{{"features": [{feature}]}}')
+    found = segment.count({"a": np.zeros((8, 8), np.uint8)}, flight={"a": Pose.upright()})
+    with pytest.raises(SegmentError, match=r"trees\.geojson holds no trees: expected GeoJSON points"):
+        found.score(tmp_path / "trees.geojson")

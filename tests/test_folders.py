@@ -127,6 +127,55 @@ def test_what_differs_from_the_manifest_is_named(tmp_path):
     assert "is damaged" in next(folders.wrong(tmp_path))
 
 
+BAD_MANIFESTS = {
+    "no parts": lambda held: held.pop("parts"),
+    "null for parts": lambda held: held.update(parts=None),
+    "a list of parts": lambda held: held.update(parts=list(held["parts"])),
+    "null for files": lambda held: held["parts"]["a"].update(files=None),
+    "text for a size": lambda held: held["parts"]["a"]["files"]["a.bin"].update(size="5"),
+    "no checksum": lambda held: held["parts"]["a"]["files"]["a.bin"].pop("sha256"),
+}
+
+
+@pytest.mark.parametrize("change", BAD_MANIFESTS.values(), ids=BAD_MANIFESTS)
+def test_a_manifest_of_another_form_is_named_and_made_anew(tmp_path, change):
+    whole(tmp_path / "out")
+    held = json.loads((tmp_path / "out/_manifest.json").read_text())
+    good = json.dumps(held)
+    change(held)
+    (tmp_path / "out/_manifest.json").write_text(json.dumps(held))
+    assert "_manifest.json is damaged" in next(folders.wrong(tmp_path / "out"))
+    whole(tmp_path / "out")
+    assert json.loads((tmp_path / "out/_manifest.json").read_text()) == json.loads(good)
+
+
+def test_deep_nesting_is_damage(tmp_path):
+    whole(tmp_path / "out")
+    (tmp_path / "out/_manifest.json").write_text("[" * 100_000)
+    assert "_manifest.json is damaged" in next(folders.wrong(tmp_path / "out"))
+
+
+def test_a_manifest_that_lacks_a_planned_part_is_not_complete(tmp_path):
+    out = tmp_path / "out"
+    whole(out)
+    held = json.loads((out / "_manifest.json").read_text())
+    for key in held["parts"].pop("a")["files"]:
+        (out / key).unlink()
+    (out / "_manifest.json").write_text(json.dumps(held))
+    assert "_manifest.json lacks a, which _plan.json names" in next(folders.wrong(out))
+    whole(out)  # makes it again
+    assert list(folders.wrong(out, deep=True)) == []
+
+
+def test_a_damaged_plan_is_named(tmp_path):
+    out = tmp_path / "out"
+    whole(out)
+    (out / "_plan.json").write_text("{")
+    assert "_plan.json is damaged" in next(folders.wrong(out))
+    with pytest.raises(FolderError, match=r"_plan\.json is damaged"):
+        whole(out)
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.doc").write_text("years of work")
     with pytest.raises(FileExistsError, match=r"holds something else \(thesis\.doc\)"), claim(tmp_path, {}, PARTS):

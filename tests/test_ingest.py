@@ -332,6 +332,30 @@ def test_a_finished_table_is_not_made_again(place, table):
     assert before == {f: f.stat().st_mtime_ns for f in table[0].iterdir()}
 
 
+def test_a_chunk_whose_note_lacks_its_counts_is_made_again(place, table, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(table[0], out)
+    manifest = json.loads((out / "_manifest.json").read_text())
+    (out / "_parts").mkdir()
+    for number, (part, note) in enumerate(manifest["parts"].items()):
+        kept = note if number else {"files": note["files"]}
+        (out / "_parts" / f"{part}.json").write_text(json.dumps(kept))
+    (out / "_manifest.json").unlink()
+    summary = run(place, out)
+    assert (summary.resumed, summary.rows) == (summary.chunks - 1, table[1].rows)
+    assert rows_of(out) == rows_of(table[0])
+
+
+def test_a_manifest_that_lacks_its_counts_is_named(place, table, tmp_path):
+    shutil.copytree(table[0], tmp_path / "out")
+    file = tmp_path / "out" / "_manifest.json"
+    file.write_text(json.dumps({"parts": json.loads(file.read_text())["parts"]}))
+    with pytest.raises(IngestError, match=r"_manifest\.json lacks 'rows'.*Delete it"):
+        run(place, tmp_path / "out")
+    file.unlink()
+    assert run(place, tmp_path / "out").rows == table[1].rows
+
+
 def test_two_runs_on_one_output_refuse_to_mix(place, table, tmp_path, monkeypatch):
     with pytest.raises(IngestError, match=r"holds the pixel table of another run.*every"):
         run(place, table[0], every=5)

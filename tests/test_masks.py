@@ -386,6 +386,45 @@ def test_boxes_that_cannot_be_meant_are_named_with_their_place(tmp_path, rgb, fo
         tiles.read(tiles.captures(place)[0])
 
 
+@pytest.mark.parametrize("form", [voc, table])
+def test_a_box_that_stands_twice_is_refused_and_not_counted_twice(tmp_path, rgb, form):
+    place = form(tmp_path, rgb, [(5, 5, 25, 25), (5, 5, 25, 25)])
+    with pytest.raises(segment.SegmentError, match=r"(object 2|line 3) repeats the box of .*(object 1|line 2)"):
+        segment.count(place, metres_per_pixel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("image_path,xmin,ymin,xmax,ymax,label\na.png,5,5,25,25,Tree\n", "utf-16"),
+        ("image_path,xmin,ymin,xmax,ymax,label\n/data/far/a.png,5,5,25,25,Tree\n", "utf-8"),
+        ("image_path,xmin,ymin,xmax,ymax,label\na.png,5,5,25,25,Tree\n,,,,,\n,,,,,\n", "utf-8-sig"),
+        (f"filename,width,height,class,xmin,ymin,xmax,ymax\na.png,{SIDE},{SIDE},Tree,5,5,25,25\n", "utf-8"),
+    ],
+)
+def test_tables_of_boxes_are_read_as_other_programs_write_them(tmp_path, rgb, text, encoding):
+    saved(rgb, tmp_path / "a.png")
+    (tmp_path / "boxes.csv").write_text(text, encoding=encoding)
+    (capture,) = tiles.captures(tmp_path)
+    assert capture.layout == "deepforest"
+    assert tiles.boxes(capture)[0].tolist() == [[5, 5, 25, 25]]
+
+
+def test_a_table_that_is_not_read_is_named_where_masks_are_missing(tmp_path, rgb):
+    saved(rgb, tmp_path / "a.png")
+    (tmp_path / "boxes.csv").write_text("a.png,5,5,25,25,Tree\n")
+    assert "boxes.csv has not the columns image_path" in said(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [('box = "ellipse"\n', "the key 'box', which means nothing"), ("", "name must be a table")]
+)
+def test_a_file_of_classes_that_cannot_be_meant_is_named(tmp_path, text, says):
+    (tmp_path / "classes.toml").write_text(text + BLACK_AND_WHITE + ("" if text else 'name = "Tree"\n'))
+    with pytest.raises(tiles.TileError, match=says):
+        tiles.Classes.of(tmp_path)
+
+
 def test_xml_with_entities_is_refused_unread(tmp_path, rgb):
     saved(rgb, tmp_path / "a.png")
     text = '<!DOCTYPE a [<!ENTITY x "y">]><annotation><filename>&x;</filename></annotation>'
@@ -533,6 +572,61 @@ def test_pixels_without_data_are_ignored_and_not_ground(tmp_path, rgb, truth):
     from arsetlib.segment import captures
 
     assert np.array_equal(captures.read_valid(place / "images" / "a.png", 3)[1], alpha == 255)
+
+
+def tiff(path, bands, masked=None, inside=True, **options):
+    """A GeoTIFF of (C, H, W), with GDAL's mask in the file or beside it."""
+    rasterio = pytest.importorskip("rasterio")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    where = {"crs": "EPSG:32636", "transform": rasterio.transform.from_origin(5e5, 2e5, 1, 1)}
+    shape = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside),
+        rasterio.open(path, "w", driver="GTiff", **where, **shape, **options) as out,
+    ):
+        out.write(bands)
+        if masked is not None:
+            out.write_mask(masked)
+    return path
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_pixels_that_gdals_mask_leaves_out_are_ignored(tmp_path, rgb, truth, inside):
+    valid = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) >= 1000
+    place = folder(tmp_path, rgb, truth)
+    (place / "images" / "a.png").unlink()
+    tiff(place / "images" / "a.tif", rgb.transpose(2, 0, 1), valid, inside, photometric="RGB")
+    image, mask = tiles.read(tiles.captures(place)[0])
+    assert np.array_equal(image, rgb)
+    assert np.array_equal(mask, np.where(valid, truth, 255))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("int16", -9999), ("float32", -3.4028234663852886e38), ("float32", np.nan), ("uint8", 9)]
+)
+def test_a_masks_own_value_of_no_data_is_ignored(tmp_path, rgb, truth, dtype, nodata):
+    place = folder(tmp_path, rgb, truth)
+    (place / "masks" / "a.png").unlink()
+    values = truth.astype(dtype)
+    values[:5] = nodata
+    tiff(place / "masks" / "a.tif", values[None], nodata=nodata)
+    truth[:5] = 255
+    assert np.array_equal(mask_in(place), truth)
+
+
+def test_no_data_of_0_is_ground_and_that_of_a_class_is_refused(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth)
+    (place / "masks" / "a.png").unlink()
+    tiff(place / "masks" / "a.tif", truth[None], nodata=0)
+    assert np.array_equal(mask_in(place), truth)
+    tiff(place / "masks" / "a.tif", truth[None], nodata=2)
+    assert "holds 2, the number of 'grass', and states it as its value of no data" in said(place)
+
+
+def test_a_folder_of_folders_is_named(tmp_path, rgb, truth):
+    folder(tmp_path / "train", rgb, truth)
+    with pytest.raises(tiles.TileError, match="It holds the folders train. Name one of them"):
+        tiles.captures(tmp_path)
 
 
 def test_a_map_with_ignored_pixels_comes_back_as_it_was_written(tmp_path, truth):

@@ -559,6 +559,12 @@ def test_an_altered_card_is_refused(copy):
         (lambda card: card.pop("schema"), "no card of a model"),
         (lambda card: card["files"].update({"../evil": "0"}), "names the parts"),
         (lambda card: card.update(channels=["red"]), "has the channels"),
+        (lambda card: card["season"].update(step_days=0), "step_days is 0"),
+        (lambda card: card["season"].update(first_day=None), "first_day is None"),
+        (lambda card: card.update(choose="best"), "choose is 'best'"),
+        (lambda card: card["study"].update(simulated="no"), "simulated is 'no'"),
+        (lambda card: card["study"].update(block_m=-1), "block_m is -1"),
+        (lambda card: card["legend"]["classes"][1].update(key=card["legend"]["classes"][0]["key"]), "classes is "),
     ],
 )
 def test_a_card_that_cannot_be_meant_is_refused(copy, change, message):

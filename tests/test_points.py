@@ -250,6 +250,10 @@ BOTH = [
     (lambda f: f.assign(label=1.5), "whole numbers"),
     (unit(10_000), "reflectance × 10,000.*scale=10_000"),
     (unit(100), "reflectance × 10,000.*scale=100"),
+    (unit(40), r"reflectance × 10,000, the largest value is .*0 to 255, are no reflectance"),
+    (lambda f: f.assign(**{c: 7273 + f[c] for c in f if c.startswith("B")}), "all values are above 7,000.*Landsat"),
+    (cell("lat", 3, -3.0), r"'lat': the other sign in row 3 .*a sign that is wrong"),
+    (cell("lat", 3, 0.0), r"'lat': 0 in row 3 .*a position that is missing"),
     (lambda f: f.iloc[:0], "with rows, received 0 rows"),
     (lambda f: pd.concat([f, f[["lon"]]], axis=1), "'lon' twice"),
     (lambda f: f.to_numpy(), "pandas DataFrame, received ndarray"),
@@ -264,6 +268,8 @@ LONG = [
     (lambda f: blank(blank(f, "B4", 5, 0.12), "B8", 5, 0.31), r"2 values lie from 0 to 1.*0.12 in column 'B4', row 5"),
     (lambda f: blank(blank(f, "B4", 5, 0), "B8", 5, 0), r"1 observations have 0 in every band, the first in row 5"),
     (lambda f: blank(blank(f, "B4", 5, 32_767), "B8", 5, 32_767), r"32767 in every band.*nodata=32767"),
+    (lambda f: blank(blank(f, "B4", 5, 9999), "B8", 5, 9999), r"9999 in every band, the first in row 5.*nodata=9999"),
+    (lambda f: f.assign(B4=f.B4 + 1j), "'B4': expected numbers, received complex128"),
     (lambda f: f.assign(B4=np.nan), "'B4' and those like it have no value"),
     (lambda f: f.assign(B4=True), "'B4': expected numbers, received bool"),
     (lambda f: f.drop(columns="B4"), "Expected a column 'B4'"),
@@ -422,6 +428,12 @@ def test_points_south_of_the_equator_or_in_the_next_zone_are_taken():
     long = make_long()
     assert from_long(long.assign(lat=-1.2)).num_rows == 6
     assert from_long(long.assign(lon=long.lon + 6)).num_rows == 6
+
+
+@pytest.mark.parametrize("lat", [[2.0, 2.1, -0.5, -0.6, 0.4, 0.0], [3.0, 3.1, 3.2, 3.3, -4.1, -4.2]])
+def test_a_survey_on_both_sides_of_the_equator_is_taken(lat):
+    wide = make_wide()
+    assert from_wide(wide.assign(lat=lat, lon=33 + np.arange(6) * 0.01)).num_rows == 6
 
 
 def test_points_without_any_image_are_kept_and_counted():

@@ -122,7 +122,7 @@ def understood(file: Path, error: type[ValueError] = ModelError):
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as problem:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError) as problem:
         if type(problem).__module__.startswith("arsetlib"):
             raise
         raise error(

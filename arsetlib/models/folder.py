@@ -20,9 +20,11 @@ from arsetlib.models.baselines import Baseline
 from arsetlib.models.registry import KINDS, ModelError, build, is_baseline
 from arsetlib.models.trained import Trained, shape_of
 from arsetlib.samples import SampleError, Scaler
+from arsetlib.samples.windows import CHOICES, FILLS
 from arsetlib.study import Class, LabelSource, Legend, SceneSource, Season, Study
 
 SCALER = "scaler.json"
+MOST_DAYS = 1096  # of a season's numbers; a study allows less
 IN_CARD = ("key", "name", "simulated", "block_m", "drop_scl", "sensors", "indices", "day_of_year")  # of the study
 MODELS = ("model.keras", "model.skops", "model.json")
 
@@ -60,9 +62,10 @@ def _load(folder: Path, card: dict, study: Study | None) -> Trained:
     except SampleError as error:
         raise ModelError(f"{folder}: {error}") from error
     kept = {name: card[name] for name in ("choose", "fill", "notes", "options")}
-    for name, kind in (("name", str), ("choose", str), ("fill", str), ("notes", dict), ("options", dict)):
-        if not isinstance(card[name], kind):
-            raise TypeError(f"{name} is {card[name]!r}")
+    for name, kind in (("name", str), ("notes", dict), ("options", dict)):
+        _expect(isinstance(card[name], kind), name, card[name])
+    _expect(card["choose"] in CHOICES, "choose", card["choose"])
+    _expect(card["fill"] in FILLS, "fill", card["fill"])
     return Trained(model, card["name"], scaler, study or own, history=files.history(card), **kept)
 
 
@@ -132,6 +135,7 @@ def _study(card: dict, folder: Path) -> Study:
     classes = [_class(c) for c in card["legend"]["classes"]]
     legend = Legend(card["legend"]["name"], tuple(classes), tuple(card["legend"]["excluded"]))
     head = card["study"]
+    _check_kinds(head, card["season"], legend)
     study = Study(
         key=head["key"], name=head["name"], description="", simulated=head["simulated"], areas=(), years=(), split={},
         block_m=head["block_m"], season=Season(**card["season"]), bands=tuple(card["bands"]), legend=legend,
@@ -145,6 +149,27 @@ def _study(card: dict, folder: Path) -> Study:
             "of its study. Update the library, or give the study that the model was trained with."
         )
     return study
+
+
+def _check_kinds(head: dict, season: dict, legend: Legend) -> None:
+    """Stop at values with which a map or a loader would fail later, or would not mean what they say."""
+    for name, value in season.items():
+        _expect(type(value) is int and 1 <= value <= MOST_DAYS, name, value)
+    _expect(isinstance(head["key"], str), "key", head["key"])
+    _expect(isinstance(head["name"], dict | str), "name", head["name"])
+    for name in ("simulated", "day_of_year"):
+        _expect(isinstance(head.get(name, False), bool), name, head.get(name))
+    metres = head["block_m"]
+    _expect(isinstance(metres, int | float) and not isinstance(metres, bool) and metres > 0, "block_m", metres)
+    drop = head["drop_scl"]
+    _expect(isinstance(drop, list) and all(type(v) is int for v in drop), "drop_scl", drop)
+    keys = [one.key for one in legend.classes]
+    _expect(len(set(keys)) == len(keys), "classes", keys)
+
+
+def _expect(right: bool, name: str, value) -> None:
+    if not right:
+        raise TypeError(f"{name} is {value!r}")
 
 
 def _check_study(own: Study, study: Study, folder: Path) -> None:

@@ -90,7 +90,7 @@ def from_long(
     if not in_year.any():
         raise PixelError(
             f"No date of {points.dates_named(day)[0]} to {points.dates_named(day)[-1]} lies in a year of the rows, "
-            f"{np.unique(years).tolist()}."
+            f"{np.unique(years).tolist()}. Correct the dates or the years."
         )
     rows = np.flatnonzero(there & in_year)
     rows = rows[np.lexsort((day[rows], owner[rows]))]  # stable: of one day, the first row of the table comes first

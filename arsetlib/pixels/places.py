@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import shapely
 from pyproj import CRS, Proj, Transformer
 from pyproj.exceptions import CRSError
 from shapely import contains_xy, union_all
@@ -16,6 +17,8 @@ from arsetlib.pixels.table import PixelError
 from arsetlib.study import Study
 
 MARGIN = 6.0  # degrees that points may lie outside the area of use of their CRS: the width of a UTM zone
+ALONE = 1.0  # degrees from the equator or the prime meridian to all points on a side of it
+NEAR = 0.2  # degrees from a point with the other sign to the points among which it would lie
 STRETCH = 1.25  # most by which a CRS may enlarge or shrink an area
 
 
@@ -35,6 +38,7 @@ def places(frame: pd.DataFrame, lon: str, lat: str, crs: str, study: Study | str
         longitude, latitude = numbers(frame, lon), numbers(frame, lat)
     _check_degrees(longitude, latitude, lon, lat)
     _check_expected(longitude, latitude, lon, lat, parsed, crs, study)
+    _check_strays(longitude, latitude, lon, lat)
     some = np.linspace(0, len(longitude) - 1, min(len(longitude), 1000)).astype(int)
     stretch = Proj(parsed).get_factors(longitude[some], latitude[some]).areal_scale
     wrong = ~((stretch < STRETCH) & (stretch > 1 / STRETCH))
@@ -135,6 +139,40 @@ def _check_expected(longitude, latitude, lon: str, lat: str, parsed: CRS, crs: s
         f"outside {where} (longitude {spot[0]:.2f} to {spot[2]:.2f}, latitude {spot[1]:.2f} to {spot[3]:.2f}){likely} "
         f"{hint}"
     )
+
+
+def _check_strays(longitude, latitude, lon: str, lat: str) -> None:
+    """Refuse a few points that lie alone but would lie among the others if a sign were another or a 0 were a value.
+
+    Near the equator and the prime meridian such points lie where the CRS is used.
+    """
+    place = np.unique(np.stack([longitude, latitude], axis=1), axis=0)
+    for axis, name in ((0, lon), (1, lat)):
+        value = place[:, axis]
+        for wrong, what, remedy in (
+            (value == 0, "0", "a position that is missing"),
+            (value < 0 if 2 * (value < 0).sum() < len(value) else value > 0, "the other sign", "a sign that is wrong"),
+        ):
+            others = place[~wrong & (value != 0)]
+            if not wrong.any() or 2 * wrong.sum() >= len(place) or not len(others):
+                continue
+            if np.abs(others[:, axis]).min() < ALONE or np.abs(value[wrong & (value != 0)]).min(initial=ALONE) < ALONE:
+                continue  # points on both sides of the line, near each other
+            if what != "0":
+                mirrored = place[wrong] * np.where(np.arange(2) == axis, -1, 1)
+                if (
+                    shapely.STRtree(shapely.points(others))
+                    .query_nearest(shapely.points(mirrored), return_distance=True, all_matches=False)[1]
+                    .max()
+                    > NEAR
+                ):
+                    continue
+            rows = np.isin((longitude, latitude)[axis], value[wrong])
+            raise PixelError(
+                f"Column {name!r}: {what} in {rows_of(rows)} ({value[wrong][0]:g}), where the others lie at "
+                f"{others[:, axis].min():g} to {others[:, axis].max():g}; it seems to be {remedy}. Correct or drop "
+                f"these rows; where they are right, make a table of their own of them."
+            )
 
 
 def utm(longitude: np.ndarray, latitude: np.ndarray) -> str:

@@ -21,7 +21,10 @@ from arsetlib.study import Study
 UNCLASSIFIED = 7  # a composite has no scene class; this one makes no claim
 SHOWN = 5  # columns, values or rows that a message names
 YEARS = (1970, 2148)  # those whose days all fit into the table's 16 bits
-DARK = 150  # reflectance × 10,000; where no value is above, percent or reflectance from 0 to 1 is likelier
+DARK = 150  # reflectance × 10,000; where no value of a band is above, percent or reflectance from 0 to 1 is likelier
+BYTE = 255  # where no value of the table is above, pictures of 8 bits or percent are likelier
+BRIGHT = 7000  # where all are above, numbers of Landsat are likelier: they start at 7,273, which is a reflectance of 0
+FILLERS = (0, 9999, MAX_DN)  # stand for no data where all bands have them
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 EPOCH = (3e8, 5.6e9)  # seconds since 1970 of an image: 1979 to 2147
 
@@ -53,7 +56,8 @@ def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     column = frame[known(frame, name)]
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
-    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+    kinds = pd.api.types.is_bool_dtype, pd.api.types.is_datetime64_any_dtype, pd.api.types.is_complex_dtype
+    if any(kind(column) for kind in kinds):
         raise PixelError(f"Column {name!r}: expected numbers, received {column.dtype}. Name another column.")
     if not pd.api.types.is_numeric_dtype(column):
         value = column.map(lambda v: not pd.api.types.is_number(v) and not _missing(v) and not _decimal(v))
@@ -186,8 +190,9 @@ def label_codes(frame: pd.DataFrame, label: str, codes: Mapping | None) -> tuple
         empty |= (labels.astype(str).str.strip() == "").to_numpy()
     if empty.any():
         raise PixelError(
-            f"Column {label!r}: expected a label in every row, none in {rows_of(empty)}. Drop these rows with "
-            f"frame.dropna(subset=[{label!r}]), or give them a label."
+            f"Column {label!r}: expected a label in every row, none in {rows_of(empty)}. Give them a label (where only "
+            f"the first row of each point has one, copy it to its other rows), or drop these rows with "
+            f"frame.dropna(subset=[{label!r}])."
         )
     if pd.api.types.is_float_dtype(labels) and (labels == np.floor(labels)).all():
         labels = labels.astype(np.int64)  # pandas makes such numbers of whole ones where one was missing
@@ -261,12 +266,18 @@ def _check_unit(raw, scaled, none, name, row, scale: float, steps: int) -> None:
         if none[i, c]:
             raise PixelError(f"Column {name(0, c)!r} and those like it have no value. Leave this band out of bands=….")
         # Whole numbers may be as small as this in one band, such as the short-wave infrared over water.
-        if scaled[i, c] < DARK and (fraction[:, c].any() or scaled.max() < DARK):
+        if (scaled[i, c] < DARK and fraction[:, c].any()) or scaled.max() <= BYTE:
             raise PixelError(
                 f"Expected reflectance × 10,000, the largest value is {raw[i, c]:g} × {scale:g} in column "
                 f"{name(i, c)!r}, row {row(i)}. Say scale=10_000 where yours are reflectance from 0 to 1, scale=100 "
-                f"where they are percent."
+                f"where they are percent. Values of a picture, 0 to 255, are no reflectance: take those of the scene."
             )
+    if (none | (scaled > BRIGHT)).all():
+        raise PixelError(
+            f"Expected reflectance × 10,000, all values are above {BRIGHT:,}, brighter than snow in all bands. If they "
+            f"are Landsat's numbers (Collection 2), make reflectance of them: 0.0000275 × value − 0.2, and say "
+            f"scale=10_000."
+        )
     small = none | (scaled < 2)
     columns = small.reshape(-1, steps, raw.shape[1]).all(axis=0)  # (T, C), those with nothing but small values
     seen = np.tile(columns, (len(raw) // steps, 1)) | small.all(axis=1, keepdims=True)
@@ -282,7 +293,7 @@ def _check_unit(raw, scaled, none, name, row, scale: float, steps: int) -> None:
 def _check_empty(scaled, none, row) -> None:
     if scaled.shape[1] < 2:
         return
-    for value in (0, MAX_DN):
+    for value in FILLERS:
         same = ((scaled == value) & ~none).all(axis=1)
         if same.any():
             i = np.flatnonzero(same)[0]
@@ -317,6 +328,8 @@ def meta_of(bands, crs: str, resolution: float, block_m: float | None, study: St
     """Metadata of what the caller states, checked; the CRS is checked with the places."""
     if not isinstance(bands, Mapping) or not bands:
         raise PixelError(f"Expected bands={{your name: ours, …}}, such as {{'B04': 'red'}}, received {bands!r}.")
+    if not isinstance(crs, str):
+        raise PixelError(f"Expected crs as text such as 'EPSG:32636', received {crs!r}.")
     names = list(bands.values())
     if len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
         raise PixelError(f"Expected a different name of a band for each of yours, received {names}.")

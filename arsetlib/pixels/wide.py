@@ -101,7 +101,8 @@ def from_wide(
     in_year = years[:, None] == day.astype("datetime64[D]").astype("datetime64[Y]").astype(int) + 1970
     if not in_year.any():
         raise PixelError(
-            f"No date of {dates[0]} to {dates[-1]} lies in a year of the rows, {np.unique(years).tolist()}."
+            f"No date of {dates[0]} to {dates[-1]} lies in a year of the rows, {np.unique(years).tolist()}. "
+            f"Correct dates=… or the years."
         )
     there = values.any(axis=2)
     seen = there & in_year

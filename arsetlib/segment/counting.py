@@ -315,13 +315,16 @@ def _truth(truth) -> np.ndarray:
         try:
             held = textfiles.read_json(truth)
             rows = [(*f["geometry"]["coordinates"][:2], f["properties"]["radius"]) for f in held["features"]]
+            known = np.array(rows, float).reshape(-1, 3)
+            if not np.isfinite(known).all():
+                raise ValueError("a number is missing")
         except FileNotFoundError as problem:
             raise SegmentError(f"There is no file of true trees {truth}.") from problem
         except (ValueError, KeyError, TypeError) as problem:
             raise SegmentError(
                 f"{truth} holds no trees: expected GeoJSON points with the property radius."
             ) from problem
-        return np.array(rows, float).reshape(-1, 3)
+        return known
     if isinstance(truth, pd.DataFrame):
         truth = truth[["x", "y", "radius"]]
     return np.asarray(truth, float).reshape(-1, 3)

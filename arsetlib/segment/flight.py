@@ -53,6 +53,8 @@ def poses(flight: str | Path) -> dict[str, Pose]:
     try:
         held = textfiles.read_json(flight)
         found = {c["name"]: Pose(*map(float, c["transform"])) for c in held["captures"]}
+        if not found:
+            raise ValueError("no capture")
     except FileNotFoundError as problem:
         raise SegmentError(f"There is no flight file {flight}.") from problem
     except (ValueError, KeyError, TypeError) as problem:

@@ -7,6 +7,7 @@ says ``boxes = "ellipse"``: then the ellipse that touches the box's sides is fil
 
 from __future__ import annotations
 
+import codecs
 import csv
 import functools
 import io
@@ -22,6 +23,7 @@ from arsetlib.tiles.classes import FILE, Classes, TileError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 COLUMNS = ("image_path", *CORNERS, "label")
+ALSO = {"filename": "image_path", "class": "label"}  # as TensorFlow and Roboflow call these columns
 LARGEST_XML = 32 * 2**20  # bytes
 CORNER_COUNT = 64  # of the polygon that stands for an ellipse
 
@@ -67,6 +69,18 @@ def checked(box, shape, where: str) -> np.ndarray:
             "on another size or another image?"
         )
     return box
+
+
+def check_twice(rows) -> None:
+    """Stop where a box stands twice: it would be counted twice.
+
+    Raises:
+        TileError: It names both places.
+    """
+    seen: dict[tuple, str] = {}
+    for where, value, box in rows:
+        if (first := seen.setdefault((value, *box), where)) is not where:
+            raise TileError(f"{where} repeats the box of {first}. Keep one of them.")
 
 
 def mask(rows, shape, classes: Classes) -> np.ndarray:
@@ -164,12 +178,15 @@ def _is_number(text) -> bool:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a CSV file has DeepForest's column of images."""
+    """Whether a CSV file has a column of images and one of boxes."""
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            return "image_path" in file.readline(10_000)
+        with path.open("rb") as file:
+            head = file.read(10_000)
     except OSError:
         return False
+    encoding = "utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    first = head.decode(encoding, errors="replace").partition("\n")[0]
+    return "image_path" in first or ("filename" in first and "xmin" in first)
 
 
 def table(path: Path) -> dict[str, list[tuple[int, dict]]]:
@@ -186,17 +203,22 @@ def _table(path: Path, changed: int) -> dict:
     try:
         text = textfiles.read_text(path)
     except (OSError, ValueError) as problem:
-        raise TileError(f"{path} cannot be read: {problem}. Save it as CSV in UTF-8.") from None
+        raise TileError(f"{path} cannot be read: {problem}.") from None
     try:
         reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-        missing = [name for name in COLUMNS if name not in [str(n).strip() for n in reader.fieldnames or []]]
+        names = [str(n).strip() for n in reader.fieldnames or []]
+        names = [ALSO[n] if n in ALSO and ALSO[n] not in names else n for n in names]
+        missing = [name for name in COLUMNS if name not in names]
         if missing:
             raise TileError(
                 f"{path} lacks the column(s) {', '.join(missing)}. Expected {', '.join(COLUMNS)}, separated by commas; "
                 f"found {', '.join(map(str, reader.fieldnames or [])) or 'nothing'}."
             )
         found: dict[str, list] = {}
+        reader.fieldnames = names
         for row in reader:
+            if not any(row.values()):
+                continue  # spreadsheets add empty rows
             row = {str(k).strip(): (v or "").strip() if isinstance(v, str | None) else v for k, v in row.items()}
             if not row["image_path"]:
                 raise TileError(f"{path}, line {reader.line_num}: image_path is empty. Name the image.")

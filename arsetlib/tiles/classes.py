@@ -73,6 +73,11 @@ class Classes:
         try:
             held = tomllib.loads(textfiles.read_text(path))
             table = held["classes"]
+            if unknown := sorted(set(held) - {"classes", "boxes"}):
+                raise TileError(f"it has the key {unknown[0]!r}, which means nothing; keys are classes and boxes.")
+            for key, row in table.items():
+                if not isinstance(row.get("name", {}), dict):
+                    raise TileError(f"[classes.{key}] name must be a table such as {{ en = 'Tree' }}.")
             languages = {code for row in table.values() for code in row.get("name", {})}
             names = {
                 code: tuple(row.get("name", {}).get(code, key) for key, row in table.items()) for code in languages

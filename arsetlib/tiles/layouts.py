@@ -28,6 +28,7 @@ LAYOUTS = {
     "(annotations/): boxes",
     "deepforest": "one .csv with image_path, xmin, ymin, xmax, ymax, label, images beside it or in images/: boxes",
 }
+SHOWN = 5  # folders that a message names
 OURS = (folders.PLAN, folders.MANIFEST, *folders.EARLIER)  # files about a folder, not of its captures
 PAIRS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
 DETECTREE = ("img", "response_img")
@@ -142,7 +143,9 @@ def _instead(folder: Path) -> str:
     places = [folder, *(p for p in (folder / "images", folder / "img") if p.is_dir())]
     odd = sorted(f for p in places for f in p.iterdir() if f.suffix.lower() in kinds)
     if not odd:
-        return ""
+        inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_litter(f.name)]
+        named = f"{', '.join(inner[:SHOWN])}{' …' if len(inner) > SHOWN else ''}"
+        return f"\nIt holds the folders {named}. Name one of them, or rename them as above." if inner else ""
     return f"\n{odd[0]} {filetypes.what_is(odd[0])} Pictures are {', '.join(pictures.SUFFIXES)}."
 
 
@@ -240,6 +243,7 @@ def boxes(capture: Capture, classes: Classes | None = None) -> tuple[np.ndarray,
     rows = _box_rows(capture, shape, classes)
     if rows is None:
         return None
+    box_files.check_twice(rows)
     found = [box for _, _, box in rows], [value for _, value, _ in rows]
     return np.array(found[0], float).reshape(-1, 4), np.array(found[1], np.uint8)
 
@@ -385,15 +389,12 @@ def _with_images(folder, listed, layout):
     """Captures of images that files list as (file, image, number), and of the folder's other images."""
     found: list[Capture] = []
     seen: dict[Path, Path] = {}
+    images = folder / "images"
     for path, name, number in listed:
-        file = annotations.inside(folder, name, path)
-        if not file.is_file() and (folder / "images").is_dir():
-            file = annotations.inside(folder / "images", name, path)
-        if not file.is_file():  # some tools write the folders of their server
-            base = Path(str(name).replace("\\", "/")).name
-            file = next(
-                (p for p in ((folder / base).resolve(), (folder / "images" / base).resolve()) if p.is_file()), file
-            )
+        base = Path(str(name).replace("\\", "/")).name  # some tools write the folders of their server
+        tried = [(place / n).resolve() for n in (str(name).replace("\\", "/"), base) for place in (folder, images)]
+        file = next((p for p in tried if p.is_relative_to(folder.resolve()) and p.is_file()), None)
+        file = file or annotations.inside(folder, name, path)
         if file in seen:
             where = "twice" if seen[file] == path else f"as {seen[file]} does"
             raise TileError(f"{path} lists the image {name!r} {where}. Keep one of them.")

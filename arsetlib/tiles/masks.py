@@ -3,7 +3,8 @@
 Numbers stand in a grey picture (8 bits; 16 bits and floats where all are whole), or in three equal bands as
 keras-segmentation writes them; 255 is ignored. Colours stand in an RGB picture or in a palette. A palette is read by
 its colours, not by its numbers: a program numbers colours as it likes. Only the grey and the Pascal VOC palette, whose
-colours mean nothing, are read by number.
+colours mean nothing, are read by number. A TIFF's value of no data is ignored, too, except 0, which is ground: many
+programs state 0 unasked.
 
 Some files can be read in two ways, and are refused unless something tells which is meant:
 
@@ -48,9 +49,11 @@ def read_mask(path: Path, classes: Classes | None, white: int | None = None) -> 
     if mode == "P":
         mask = _palette(picture, path, classes)
     elif mode in ("1", "L"):
-        mask = _grey(_unscaled(np.asarray(picture.convert("L")), bits), path, classes, white)
+        values = _without_data(_unscaled(np.asarray(picture.convert("L")), bits), picture, path, classes)
+        mask = _grey(values, path, classes, white)
     elif mode.startswith(("I", "F")):
-        mask = _grey(_whole(np.asarray(picture), path, classes), path, classes, white)
+        values = _without_data(np.asarray(picture), picture, path, classes)
+        mask = _grey(_whole(values, path, classes), path, classes, white)
     elif bits > 8 or mode not in ("LA", "RGB", "RGBA"):
         raise TileError(
             f"Mask {path} has mode {mode} of {bits} bits, expected class numbers (grey, 8 bits) or RGB colours of 8 "
@@ -93,6 +96,20 @@ def _unscaled(values, bits):
     if bits not in (2, 4):
         return values
     return np.where(values == IGNORE, IGNORE, values // (255 // (2**bits - 1))).astype(np.uint8)
+
+
+def _without_data(values, picture, path, classes):
+    """Numbers with 255 in place of the file's own value of no data; 0 stays."""
+    nodata = picture.info["nodata"]
+    if nodata in (None, 0, IGNORE):
+        return values
+    none = np.isnan(values) if np.isnan(nodata) else values == nodata
+    if classes is not None and 0 < nodata < len(classes) and nodata.is_integer() and none.any():
+        raise TileError(
+            f"Mask {path} holds {nodata:g}, the number of {classes.keys[int(nodata)]!r}, and states it as its value of "
+            "no data. Take that statement away (gdal_edit.py -unsetnodata), or give these pixels 255."
+        )
+    return np.where(none, values.dtype.type(IGNORE), values)
 
 
 def _whole(values, path, classes):

@@ -76,6 +76,12 @@ def loaded(path: Path):
             turned = picture.getexif().get(ORIENTATION, 1) != 1
             upright = ImageOps.exif_transpose(picture) if turned else picture.copy()
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
+            how = picture.info.get("compression") if picture.format == "TIFF" else None
+            if how not in (None, "raw"):
+                raise TileError(
+                    f"{path} is damaged, has parts without pixels, or its compression ({how}) is not read here "
+                    f"({problem}). Write it anew: gdal_translate -co COMPRESS=DEFLATE in.tif out.tif, or copy it again."
+                ) from None
             raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
         upright.info |= about
         return upright
@@ -106,7 +112,8 @@ def read_image(path: Path) -> np.ndarray:
 def read_valid(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """A picture, and where it has data.
 
-    An orthomosaic has a border without data: transparent pixels, or GDAL's value of no data.
+    An orthomosaic has a border without data: transparent pixels, GDAL's value of no data, or GDAL's mask, in the TIFF
+    or beside it (``.msk``).
 
     Returns:
         (H, W, 3) uint8; (H, W) bool, False where there are no data, or None where all pixels have some.
@@ -134,6 +141,10 @@ def read_valid(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if nodata is not None:
         given = (pixels != nodata).any(-1)
         valid = given if valid is None else given & valid
+    if picture.info["format"] == "TIFF" and (given := _gdal_mask(path)) is not None:
+        if given.shape != pixels.shape[:2]:
+            raise TileError(f"{path} has a mask of GDAL and a tag that turns it. Export it upright.")
+        valid = given if valid is None else given & valid
     return pixels, None if valid is None or valid.all() else valid
 
 
@@ -148,6 +159,24 @@ def _opaque(alpha, path):
     if not (alpha == 255).any():
         raise TileError(f"{path} is transparent everywhere. Export it again.")
     return alpha == 255
+
+
+def _gdal_mask(path: Path):
+    """Where the mask that GDAL keeps for all bands of a TIFF has data, (H, W) bool; None where there is none."""
+    import warnings
+
+    import rasterio
+    from rasterio.enums import MaskFlags
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                flags = source.mask_flag_enums[0]
+                own = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+                return source.dataset_mask() > 0 if own else None
+    except rasterio.errors.RasterioError as problem:
+        raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
 
 
 def _nodata(picture):

@@ -180,7 +180,10 @@ def _beside(capture) -> str:
     if file.is_file() and kind_of(file) not in ("labelme", "coco"):
         return f" {file.name} beside it is {kind_of(file)}, not of LabelMe or COCO."
     file = capture.image.with_suffix(".xml")
-    return f" {box_files.why_not(file)}" if file.is_file() else ""
+    if file.is_file():
+        return f" {box_files.why_not(file)}"
+    tables = sorted(f.name for f in capture.image.parent.glob("*.csv"))
+    return f" {tables[0]} has not the columns {', '.join(box_files.COLUMNS)}." if tables and not capture.mask else ""
 
 
 def _simulated(folder: Path) -> bool:
