@@ -323,7 +323,8 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=100_000, help="points of a command, spread evenly")
     parser.add_argument("--full", action="store_true", help="the disk gets full in place of a kill")
     options = parser.parse_args()
-    chosen = [name for name in DRILLS if any(part in name for part in options.commands)]
+    chosen = [name for name in DRILLS if name in options.commands]
+    chosen = chosen or [name for name in DRILLS if any(part in name for part in options.commands)]
     print(f"{'command':18} {'points':>6} {'tried':>6} {'same result':>12} {'litter':>7} {'seconds':>8}", flush=True)
     bad = False
     for name in chosen:
