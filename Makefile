@@ -114,6 +114,6 @@ bubblewrap: ## find the sandbox of `arset grade`; as root on Debian install it; 
 
 .PHONY: clean
 clean: ## remove all that make made: .venv, _build, sample data, fetched scripts, caches
-	rm -rf .venv _build data/delta data/delta-toy book/static/vendor book/en/images/cover* spark-warehouse artifacts
+	rm -rf .venv _build data/delta data/delta-toy book/static/vendor book/en/images/cover* book/en/points book/en/points.csv spark-warehouse artifacts
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find arsetlib book benchmarks homework labs tests -name __pycache__ -prune -exec rm -rf {} +
