@@ -1,6 +1,6 @@
 """What tables of points have in common, whatever their form: years, dates, labels and values (``places``: positions).
 
-``from_wide`` and ``from_long`` read a pandas table with these functions. Each refuses what cannot be meant and names
+``from_wide`` and ``from_long`` read a pandas table with these functions. Each refuses invalid values and names
 the column, the row (the first is 0) and what to do.
 
 Lab: part3_train_and_test.
