@@ -25,7 +25,7 @@ from arsetlib import folders
 from arsetlib.catalogue import Labels, Scenes, find_labels, find_scenes
 from arsetlib.study import Area, Study
 
-__all__ = ["Pictures", "Place", "fields", "grove", "place"]
+__all__ = ["Pictures", "Place", "fields", "groves", "place"]
 
 TOY_SCALE, TOY_BLOCK_M, TOY_AREAS = 0.05, 120, 2
 
@@ -107,7 +107,7 @@ class Pictures:
         small: Whether they are a toy, for a fast run.
         bars: Whether to show progress bars.
 
-    Labs: case_olive_groves, case_field_images.
+    Labs: case_groves, case_fields.
     """
 
     folder: Path
@@ -153,22 +153,22 @@ def place(source: str | Path = "simulated", data: str | Path | None = None, smal
     return Place(study, data, small, _bars())
 
 
-def grove(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:
+def groves(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:
     """The captures of a flight over an olive grove.
 
     Args:
         source: ``"simulated"``, made where it is missing; else a folder with ``images``, ``masks``, ``flight.json``.
         data, small: As in ``place``.
 
-    Lab: case_olive_groves.
+    Lab: case_groves.
     """
     from arsetlib import simulate
 
     data, small = _data(data), _small(small)
     if str(source) != "simulated":
         return Pictures(Path(source), data, small, _bars())
-    folder = data / ("grove-toy" if small else "grove")
-    simulate.grove(folder, progress=_bars(), **({"captures": 7, "size": (400, 560)} if small else {}))
+    folder = data / ("groves-toy" if small else "groves")
+    simulate.groves(folder, progress=_bars(), **({"captures": 7, "size": (400, 560)} if small else {}))
     return Pictures(folder, data, small, _bars())
 
 
@@ -179,7 +179,7 @@ def fields(source: str | Path = "simulated", data: str | Path | None = None, sma
         source: ``"simulated"``, made where it is missing; else the folder of your copy of Agriculture-Vision.
         data, small: As in ``place``.
 
-    Lab: case_field_images.
+    Lab: case_fields.
     """
     from arsetlib import simulate
 

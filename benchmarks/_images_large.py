@@ -2,7 +2,7 @@
 
     python benchmarks/_images_large.py FOLDER GIGABYTES
 
-``FOLDER`` is a set of raw images that `images.convert` made. Its files are linked until the set has the size asked for,
+``FOLDER`` is a set of raw images that `fields.convert` made. Its files are linked until the set has the size asked for,
 so that it takes no room. After the first batch, by which TensorFlow has what it takes for itself, the process may ask
 for 0.3 GB more and no further. Prints JSON: bytes of the set; whether all images fit at once; images and seconds of an
 epoch; the limit, and the largest memory that was resident.
@@ -21,8 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from arsetlib import images
-from arsetlib.images import stored
+from arsetlib import fields
+from arsetlib.fields import stored
 
 MORE = 300_000_000
 
@@ -61,7 +61,7 @@ def memory(kind: str) -> int:
 
 def main() -> None:
     source = linked(Path(sys.argv[1]), float(sys.argv[2]) * 1e9)
-    loader = images.images(source, size=stored.load(source).side, shuffle=True, pool=32, batch=16)
+    loader = fields.images(source, size=stored.load(source).side, shuffle=True, pool=32, batch=16)
     size = sum(shard.bytes for shard in loader.source.shards)
     next(loader.arrays())
     cap = memory("VmData") + MORE

@@ -13,16 +13,16 @@ from pathlib import Path
 import measure
 from PIL import Image
 
-from arsetlib import simulate, tiles
+from arsetlib import groves, simulate
 
 PLACE = Path("data/bench/tiles")
-SIZE, BATCH, KINDS = 224, 16, len(tiles.CLASSES)
+SIZE, BATCH, KINDS = 224, 16, len(groves.CLASSES)
 CAPTURES = 3
 
 
-def grove(count: int = CAPTURES) -> list[tiles.Capture]:
+def grove(count: int = CAPTURES) -> list[groves.Capture]:
     """Captures of full size, made at the first call."""
-    return tiles.captures(simulate.grove(PLACE / f"grove{count}", captures=count, progress=False))
+    return groves.captures(simulate.groves(PLACE / f"grove{count}", captures=count, progress=False))
 
 
 def tile_files(captures, cut: str) -> tuple[Path, Path]:
@@ -34,7 +34,7 @@ def tile_files(captures, cut: str) -> tuple[Path, Path]:
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     for capture in captures:
-        parts = [tiles.cut(array, **CUTS[cut]["files"]) for array in tiles.read(capture)]
+        parts = [groves.cut(array, **CUTS[cut]["files"]) for array in groves.read(capture)]
         for k, (image, mask) in enumerate(zip(*parts, strict=True)):
             Image.fromarray(image).save(folders[0] / f"{capture.name}_{k:03d}.jpg", quality=95)
             Image.fromarray(mask).save(folders[1] / f"{capture.name}_{k:03d}.png")
@@ -69,7 +69,7 @@ def theirs(captures, cut: str, generator) -> Epochs:
 
 def ours(captures, cut: str, **options) -> Epochs:
     """Our data set over the captures."""
-    loader = tiles.Loader(captures, size=SIZE, batch=BATCH, shuffle=True, **CUTS[cut]["ours"], **options)
+    loader = groves.Loader(captures, size=SIZE, batch=BATCH, shuffle=True, **CUTS[cut]["ours"], **options)
     data = loader.dataset()
     return Epochs(lambda: data, len(loader))
 

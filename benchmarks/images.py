@@ -23,8 +23,8 @@ import measure
 import numpy as np
 import tensorflow as tf
 
-from arsetlib import images, simulate
-from arsetlib.images import stored, streams
+from arsetlib import fields, simulate
+from arsetlib.fields import stored, streams
 
 PLACE = Path("data/bench/images")
 SIZE, BATCH = 224, 32
@@ -39,11 +39,11 @@ HERE = Path(__file__).resolve().parent
 def make_chips(fields: int):
     """Simulated chips of 512 × 512 pixels, four a field."""
     folder = simulate.fields(PLACE / f"fields{fields}", fields=fields, chips=4, seed=1, progress=False)
-    return images.agriculture_vision(folder)
+    return fields.agriculture_vision(folder)
 
 
 def converted(chips, form: str, name: str, **options) -> Path:
-    return images.convert(chips, PLACE / f"{chips.folder.name}_{name}", form, progress=False, **options)
+    return fields.convert(chips, PLACE / f"{chips.folder.name}_{name}", form, progress=False, **options)
 
 
 def files_of(source) -> list[Path]:
@@ -87,8 +87,8 @@ class Side:
         return count / (time.perf_counter() - begin)
 
 
-def loader(source, readers: int = 2, **options) -> images.Loader:
-    return images.images(source, size=SIZE, batch=BATCH, shuffle=True, seed=1, readers=readers, **options)
+def loader(source, readers: int = 2, **options) -> fields.Loader:
+    return fields.images(source, size=SIZE, batch=BATCH, shuffle=True, seed=1, readers=readers, **options)
 
 
 def in_memory(source, epoch: int = 0):
@@ -163,7 +163,7 @@ def stages(figures: measure.Figures, source: Path, count: int, repeats: int) -> 
     cores = os.cpu_count()
     feed, changed = loader(source), loader(source, augment=True)
     held = in_memory(source)
-    half = images.images(source, size=256, batch=BATCH)  # decoded at half size: what is left to do is making smaller
+    half = fields.images(source, size=256, batch=BATCH)  # decoded at half size: what is left to do is making smaller
     steps = {
         "in_memory": held.batch(BATCH),
         "decoded": held.map(half.decoding(), num_parallel_calls=cores),
@@ -192,7 +192,7 @@ def conversion(figures: measure.Figures, chips, limit_rate: float, quick: bool) 
 
         def run():
             shutil.rmtree(out, ignore_errors=True)
-            images.convert(chips, out, name.split("_")[0], progress=False, **cases[name])
+            fields.convert(chips, out, name.split("_")[0], progress=False, **cases[name])
 
         return run
 

@@ -25,7 +25,7 @@ side, model, size, images, epochs, out = {side!r}, {model!r}, {size}, {images}, 
 if side == "two devices":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from arsetlib import images as package
+from arsetlib import fields as package
 random = np.random.default_rng(0)
 x = random.integers(0, 256, (images, size, size, 4), dtype=np.uint8)
 y = (random.random((images, 9)) < 0.2).astype("f4")

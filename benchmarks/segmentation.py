@@ -17,9 +17,9 @@ import sys
 import measure
 import numpy as np
 
-from arsetlib import segment
+from arsetlib import groves
+from arsetlib.groves import prediction
 from arsetlib.models import keras_segmentation, segmentation
-from arsetlib.segment import prediction
 
 CAPTURE, GRID, SIZE = (2912, 3808), (5, 7), 224
 SHRINK = CAPTURE[0] / GRID[0] / SIZE  # capture pixels per model pixel at which 5 × 7 tiles cover the capture
@@ -50,9 +50,9 @@ def tile_by_tile(model, capture: np.ndarray) -> np.ndarray:
 def mapping(figures: measure.Figures, theirs, quick: bool) -> None:
     """Seconds for a whole capture."""
     capture = a_capture()
-    ours = segment.Segmenter(segmentation.build("unet", encoder="mobilenet", size=SIZE), shrink=SHRINK)
+    ours = groves.Segmenter(segmentation.build("unet", encoder="mobilenet", size=SIZE), shrink=SHRINK)
     wide = segmentation.build("unet", encoder="mobilenet", size=SIZE, separable=False)
-    same = segment.Segmenter(wide, shrink=SHRINK)
+    same = groves.Segmenter(wide, shrink=SHRINK)
     sides = {
         "keras_segmentation": lambda: tile_by_tile(theirs, capture),
         "same_network": lambda: prediction.mapped(same, capture, overlap=0),
@@ -94,7 +94,7 @@ def training(figures: measure.Figures, theirs, quick: bool) -> None:
 def costs(figures: measure.Figures) -> None:
     """Bytes and seconds of our models, for the book's table beside the thesis's."""
     for encoder, name, size in (("mobilenet", "unet", 224), ("vgg16", "unet", 224), ("resnet50", "unet", 224)):
-        told = segment.cost(segment.Segmenter(segmentation.build(name, encoder=encoder, size=size)), repeats=2)
+        told = groves.cost(groves.Segmenter(segmentation.build(name, encoder=encoder, size=size)), repeats=2)
         told = {key: value for key, value in told.items() if value is not None}
         figures.add(f"seconds_per_capture_{encoder}_{name}_{size}", told["seconds_per_capture"], None, "s", told)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from arsetlib import cdl, maps, sentinel2
+from arsetlib import cdl, figures, maps, sentinel2
 from arsetlib.catalogue import find_labels, find_scenes
 from arsetlib.study import Study
 
@@ -124,7 +124,7 @@ def true_colour(scenes, ground):
         dn = maps.read(scene.hrefs[name], ground, SIZE, "bilinear")[0]
         return sentinel2.reflectance_dn(dn.astype(np.uint16), scene.offset)
 
-    bands = [mosaic([band(name, scene) for scene in scenes]) for name in maps.TRUE_COLOUR]
+    bands = [mosaic([band(name, scene) for scene in scenes]) for name in figures.TRUE_COLOUR]
     picture = np.dstack(bands) / 10_000
     low, high = LIGHT
     return Image.fromarray((np.clip((picture - low) / (high - low), 0, 1) ** 0.7 * 255).astype(np.uint8))

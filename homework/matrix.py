@@ -16,8 +16,8 @@ LABS = {
     "part1": ("Lab 1", "part1_build_dataset"),
     "part2": ("Lab 2", "part2_load_data"),
     "part3": ("Lab 3", "part3_train_and_test"),
-    "groves": ("Case study A", "case_olive_groves"),
-    "fields": ("Case study B", "case_field_images"),
+    "groves": ("Case study A", "case_groves"),
+    "fields": ("Case study B", "case_fields"),
 }
 PARTS = {
     "S": "The whole series",

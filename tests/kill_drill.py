@@ -227,7 +227,7 @@ def delta(work: Path) -> Drill:
 def grove(work: Path) -> Drill:
     from arsetlib import simulate
 
-    return Drill(lambda out: simulate.grove(out, captures=2, size=(96, 128), jobs=1, progress=False))
+    return Drill(lambda out: simulate.groves(out, captures=2, size=(96, 128), jobs=1, progress=False))
 
 
 def fields(work: Path) -> Drill:
@@ -237,12 +237,12 @@ def fields(work: Path) -> Drill:
 
 
 def convert(work: Path, form: str = "parquet") -> Drill:
-    from arsetlib import images, simulate
+    from arsetlib import fields, simulate
 
     simulate.fields(work / "fields", fields=20, chips=2, size=32, jobs=1, progress=False)
-    chips = images.agriculture_vision(work / "fields", progress=False)
+    chips = fields.agriculture_vision(work / "fields", progress=False)
     options = {"shard_mb": 0.02, "jobs": 1, "progress": False}
-    return Drill(lambda out: images.convert(chips, out, form, **options))
+    return Drill(lambda out: fields.convert(chips, out, form, **options))
 
 
 def train_baseline(work: Path) -> Drill:
@@ -268,7 +268,7 @@ def segment_predict(work: Path) -> Drill:
     import keras
     from PIL import Image
 
-    from arsetlib import segment
+    from arsetlib import groves
 
     for name in "abc":
         image = np.random.default_rng(ord(name)).integers(0, 255, (80, 100, 3), dtype=np.uint8)
@@ -279,7 +279,7 @@ def segment_predict(work: Path) -> Drill:
         keras.utils.set_random_seed(1)
         image = keras.Input((32, 32, 3))
         model = keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax", name="c")(image), name="tiny")
-        segment.predict(segment.Segmenter(model), work / "images", out, progress=False)
+        groves.predict(groves.Segmenter(model), work / "images", out, progress=False)
 
     return Drill(call)
 

@@ -83,19 +83,19 @@ DEFECTS = {
     ),
     "two cards in one comparison of forms": (
         "test_images.test_every_form_gives_the_same_batches_for_a_seed",
-        "case_field_images", "the directory ran on a P100 and TFRecord on a V100",
+        "case_fields", "the directory ran on a P100 and TFRecord on a V100",
     ),
     "a strategy for several devices on one": (
         "test_image_training.test_two_devices_give_the_losses_of_one",
-        "case_field_images", "had one device to share it with",
+        "case_fields", "had one device to share it with",
     ),
     "times of a processor that contradict each other": (
         "test_defects.test_the_published_times_of_the_processor_contradict_each_other",
-        "case_field_images", "something else was measured as well, or a figure is wrong",
+        "case_fields", "something else was measured as well, or a figure is wrong",
     ),
     "known by heart, and called 60 %": (
         "test_fields.test_no_field_is_on_two_sides_and_each_class_is_on_all",
-        "case_field_images", "memorised nearly all of the training chips",
+        "case_fields", "memorised nearly all of the training chips",
     ),
 }  # fmt: skip
 

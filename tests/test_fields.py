@@ -1,589 +1,570 @@
-"""Simulated fields and the reader of their layout: repeatable, recognisable, and clear about what is wrong."""
+"""Field images converted and fed: the same pixels in the same order from every form; errors name the record."""
 
-import hashlib
-import itertools
+import io
 import json
-import re
+import os
 import shutil
+import struct
 import subprocess
 import sys
-from pathlib import Path
+import textwrap
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
-from typer.testing import CliRunner
 
-from arsetlib import cli, images, simulate
-from arsetlib.images import chips as reading
-from arsetlib.images import layout
-from arsetlib.simulate import fields_draws, fields_noise, fields_scene
-from arsetlib.simulate.fields import SAYS
+from arsetlib import fields, folders
+from arsetlib.fields.order import BLOCK, Order
+from arsetlib.fields.stored import SUFFIXES, load
+from arsetlib.groves.changes import Augment, draw_changes, moved
 
-SIZE = 64
+SIDE, COUNT = 64, 100
+FORMS = ("tfrecord", "parquet", "directory")
+ALL = {"shuffle": True, "augment": True, "seed": 3, "batch": 16, "size": 32, "pool": 64}
+
+
+def make_chips(folder, count=COUNT, side=SIDE, seed=0):
+    """Images in the layout of Agriculture-Vision: noise, some with several classes, some with invalid pixels."""
+    rng = np.random.default_rng(seed)
+    for place in ("field_images/rgb", "field_images/nir", "field_bounds", "field_masks"):
+        (folder / place).mkdir(parents=True)
+    for name in fields.CLASSES:
+        (folder / "field_labels" / name).mkdir(parents=True)
+    for k in range(count):
+        name = f"F{k // 4:04}_{k % 4 * 512}-0-{k % 4 * 512 + 512}-512"
+        coarse = rng.integers(0, 256, (side // 8, side // 8, 4), np.uint8)
+        pixels = np.asarray(Image.fromarray(coarse, "CMYK").resize((side, side), Image.Resampling.BICUBIC))
+        Image.fromarray(pixels[..., :3].copy()).save(folder / "field_images/rgb" / f"{name}.jpg", quality=90)
+        Image.fromarray(pixels[..., 3].copy()).save(folder / "field_images/nir" / f"{name}.jpg", quality=90)
+        bounds, masks = (np.full((side, side), 255, np.uint8) for _ in range(2))
+        if k % 3 == 0:
+            bounds[: rng.integers(1, side // 2)] = 0
+            masks[:, : rng.integers(1, side // 2)] = 0
+        Image.fromarray(bounds).save(folder / "field_bounds" / f"{name}.png")
+        Image.fromarray(masks).save(folder / "field_masks" / f"{name}.png")
+        for number, label in enumerate(fields.CLASSES):
+            mask = np.zeros((side, side), np.uint8)
+            mask[-4:, -4:] = 255 * (k % 10 == number or (k % 4 == 0 and number == 7))
+            Image.fromarray(mask).save(folder / "field_labels" / label / f"{name}.png")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Thirty fields of two small chips, made by one process."""
-    out = tmp_path_factory.mktemp("fields") / "fields"
-    return simulate.fields(out, fields=30, chips=2, size=SIZE, jobs=1, progress=False)
+def chips(tmp_path_factory):
+    return fields.agriculture_vision(make_chips(tmp_path_factory.mktemp("fields") / "chips"))
 
 
 @pytest.fixture(scope="module")
-def chips(folder):
-    return images.agriculture_vision(folder)
+def converted(chips, tmp_path_factory):
+    """Each form, in small files."""
+    home = tmp_path_factory.mktemp("converted")
+    made = {form: fields.convert(chips, home / form, form, shard_mb=0.1, progress=False) for form in FORMS}
+    for form in ("tfrecord", "parquet"):
+        made[f"raw {form}"] = fields.convert(
+            chips, home / f"raw_{form}", form, size=32, encoding="raw", shard_mb=0.2, progress=False
+        )
+    return made
+
+
+def a_copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def all_of(source, epoch=0, **options):
+    x, y = zip(*fields.images(source, **options).arrays(epoch), strict=True)
+    return np.concatenate(x), np.concatenate(y)
+
+
+# -- the same from every form ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def few(tmp_path_factory):
-    """Three fields of two chips, to be copied and spoilt."""
-    out = tmp_path_factory.mktemp("few") / "few"
-    return simulate.fields(out, fields=3, chips=2, size=48, seed=4, jobs=1, progress=False)
+def expected(chips):
+    return [all_of(chips, epoch, **ALL) for epoch in (0, 1)]
 
 
-@pytest.fixture
-def spoilt(few, tmp_path):
-    return Path(shutil.copytree(few, tmp_path / "spoilt"))
+@pytest.mark.parametrize("form", [*FORMS, "raw tfrecord", "raw parquet"])
+def test_every_form_gives_the_same_batches_for_a_seed(converted, expected, form):
+    for epoch, readers in ((0, 1), (1, 3)):
+        x, y = all_of(converted[form], epoch, readers=readers, **ALL)
+        assert np.array_equal(x, expected[epoch][0])
+        assert np.array_equal(y, expected[epoch][1])
+    assert not np.array_equal(expected[0][0], expected[1][0])
 
 
-def digest(folder, under=""):
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((folder / under).rglob("*"))
-        if path.is_file() and path.name != reading.INDEX
-    }
+def test_kept_pixels_give_the_same_batches(chips, converted, expected, tmp_path):
+    for source, cache in ((chips, "memory"), (converted["tfrecord"], tmp_path), (converted["directory"], tmp_path)):
+        loader = fields.images(source, cache=cache, **ALL)
+        for epoch in (1, 0):
+            x, _ = zip(*loader.arrays(epoch), strict=True)
+            assert np.array_equal(np.concatenate(x), expected[epoch][0])
+    assert len(list(tmp_path.glob("*.pixels"))) == 1  # both folders hold the same images
 
 
-def pixels(path):
-    return np.asarray(Image.open(path))
+def test_passes_over_the_dataset_are_the_epochs(converted, expected):
+    loader = fields.images(converted["tfrecord"], **ALL)
+    assert len(loader.dataset) == loader.steps == len(loader) == -(-COUNT // 16)
+    for epoch in (0, 1):
+        x = np.concatenate([x for x, _ in loader.dataset.as_numpy_iterator()])
+        assert np.array_equal(x, expected[epoch][0])
 
 
-# -- files of the simulation
+def test_full_size_pixels_are_those_of_a_plain_loop_with_pillow(chips, converted):
+    x, y = all_of(converted["tfrecord"], size=SIDE)
+    assert x.shape == (COUNT, SIDE, SIDE, 4)
+    assert x.dtype == y.dtype == np.float32
+    for k in range(COUNT):
+        pixels, valid = fields.read(chips, k)
+        assert np.array_equal(np.rint(x[k] * 255), np.where(valid[..., None], pixels, 0))
+    assert np.array_equal(y, chips.labels)
 
 
-def test_same_seed_gives_same_bytes_whatever_the_number_of_processes(tmp_path):
-    asked = {"fields": 10, "chips": 1, "size": 48, "seed": 7, "progress": False}
-    one, two = (simulate.fields(tmp_path / str(jobs), jobs=jobs, **asked) for jobs in (1, 2))
-    assert digest(one) == digest(two)
-    assert len(digest(one)) == 10 * 13 + 4
+def test_smaller_pixels_are_those_of_a_plain_loop(chips):
+    half, fewer = all_of(chips, size=32)[0], all_of(chips, size=24)[0]
+    at = (np.arange(24) + 0.5) * 32 / 24 - 0.5
+    low, share = np.floor(at).astype(int), (at - np.floor(at)).astype(np.float32)
+    for k in (0, 1, 3):
+        paths = chips.paths(k)
+        expected = np.zeros((32, 32, 4), np.uint8)
+        for path, bands in ((paths.rgb, slice(3)), (paths.nir, slice(3, 4))):
+            with Image.open(path) as picture:
+                picture.draft(picture.mode, (32, 32))
+                expected[..., bands] = np.asarray(picture).reshape(32, 32, -1)
+        valid = fields.read(chips, k)[1]
+        for row in range(32):
+            for column in range(32):
+                if not valid[2 * row : 2 * row + 2, 2 * column : 2 * column + 2].all():
+                    expected[row, column] = 0
+        assert np.array_equal(np.rint(half[k] * 255), expected)
+        for i in range(24):
+            for j in range(24):
+                (a, b), (c, d) = expected[low[i] : low[i] + 2, low[j] : low[j] + 2].astype(np.float32)
+                top, bottom = a + (b - a) * share[j], c + (d - c) * share[j]
+                assert np.abs(fewer[k, i, j] * 255 - (top + (bottom - top) * share[i])).max() <= 0.501
 
 
-def test_first_fields_of_a_larger_set_are_those_of_a_smaller_one(folder, tmp_path):
-    small = simulate.fields(tmp_path / "small", fields=3, chips=2, size=SIZE, jobs=1, progress=False)
-    whole = digest(folder)
-    for under in ("field_images", "field_labels", "field_bounds", "field_masks"):
-        found = digest(small, under)
-        assert found
-        assert found.items() <= whole.items()
+def test_changes_are_those_of_a_plain_loop(chips):
+    plain = all_of(chips, size=32)[0]
+    loader = fields.images(chips, size=32, augment=True, seed=5, batch=7)
+    found = np.concatenate([x for x, _ in loader.arrays(2)])
+    changes = draw_changes(Augment(contrast=(1, 1)), np.arange(COUNT), 5, 2)
+    assert len({(m, f, t) for m, f, t in zip(changes.mirror, changes.flip, changes.turn, strict=True)}) == 16
+    for k in range(COUNT):
+        assert np.allclose(found[k], np.minimum(moved(plain[k], changes, k) * changes.brightness[k], 1), atol=1e-6)
 
 
-def test_an_unfinished_set_is_refused(spoilt):
-    (spoilt / "_manifest.json").unlink()
-    with pytest.raises(images.ImageError, match="not finished"):
-        images.agriculture_vision(spoilt)
+def test_without_order_each_image_still_comes_once(converted):
+    x, y = all_of(converted["tfrecord"], shuffle=True, deterministic=False, size=32)
+    seen = {image.tobytes() for image in x}
+    assert seen == {image.tobytes() for image in all_of(converted["tfrecord"], size=32)[0]}
+    assert len(seen) == COUNT
+    assert y.sum() == load(converted["tfrecord"]).labels.sum()
 
 
-def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(few, spoilt):
-    for path in sorted((spoilt / "field_images" / "rgb").iterdir())[:2]:  # a field
-        path.unlink()
-    kept = sorted((spoilt / "field_images" / "rgb").iterdir())[0]
-    before = kept.stat().st_mtime_ns
-    simulate.fields(spoilt, fields=3, chips=2, size=48, seed=4, jobs=1, progress=False)
-    assert digest(spoilt) == digest(few)
-    assert kept.stat().st_mtime_ns == before
+def test_one_class_only_drops_the_others_and_says_how_many(chips, converted):
+    one = chips.labels.sum(1) == 1
+    loader = fields.images(converted["parquet"], kind="single", size=32, shuffle=True)
+    x, y = (np.concatenate(part) for part in zip(*loader.arrays(), strict=True))
+    rows = loader.rows()
+    assert loader.dropped == (~one).sum()
+    assert sorted(rows) == np.flatnonzero(one).tolist()
+    assert np.array_equal(y, chips.labels[rows])
+    assert (y.sum(1) == 1).all()
+    assert np.array_equal(x, all_of(chips, size=32)[0][rows])
+    assert loader.counts == {name: int(n) for name, n in zip(fields.CLASSES, chips.labels[one].sum(0), strict=True)}
 
 
-def test_a_folder_of_other_parameters_or_things_is_refused(few, tmp_path):
-    with pytest.raises(FileExistsError, match="fields \\(was 3, now 4\\)"):
-        simulate.fields(few, fields=4, chips=2, size=48, seed=4, jobs=1, progress=False)
+def test_a_last_smaller_batch_can_be_left_out(converted):
+    loader = fields.images(converted["tfrecord"], batch=32, size=32, drop_remainder=True)
+    assert [len(x) for x, _ in loader.arrays()] == [32, 32, 32]
+    assert loader.steps == 3
+
+
+# -- order and parts ---------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_has_each_image_once_in_a_new_order():
+    order = Order(np.arange(1000), shuffle=True, seed=1, pool=128)
+    epochs = [order.epoch(k) for k in range(3)]
+    assert all(np.array_equal(np.sort(e), np.arange(1000)) for e in epochs)
+    assert len({e.tobytes() for e in epochs}) == 3
+    assert np.array_equal(epochs[1], Order(np.arange(1000), shuffle=True, seed=1, pool=128).epoch(1))
+    assert not np.array_equal(epochs[1], Order(np.arange(1000), shuffle=True, seed=2, pool=128).epoch(1))
+    assert np.array_equal(Order(np.arange(1000)).epoch(5), np.arange(1000))
+
+
+def test_a_pool_is_whole_blocks_and_no_larger_than_asked():
+    pools = Order(np.arange(1000), shuffle=True, pool=100).pools(0)
+    assert all(len(pool.rows) <= 96 and len(pool.blocks) <= 3 for pool in pools)
+    for pool in pools:
+        assert sorted(pool.rows) == sorted(np.concatenate(pool.blocks))
+        assert all((np.diff(block) == 1).all() and len(set(block // BLOCK)) == 1 for block in pool.blocks)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("count", [5, 64, 1001])
+def test_parts_lose_and_repeat_nothing(count, shuffle):
+    rows = np.arange(0, 2 * count, 2)
+    for n in (1, 2, 3, 5):
+        parts = [Order(rows, shuffle, 4, (k, n)) for k in range(n)]
+        for epoch in (0, 1):
+            given = [part.epoch(epoch) for part in parts]
+            assert np.array_equal(np.sort(np.concatenate(given)), rows)
+            assert [set(g) for g in given] == [set(part.rows) for part in parts]  # a worker keeps its images
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        if not shuffle:
+            assert np.array_equal(np.concatenate(given), rows)
+
+
+def test_workers_get_their_parts_of_the_files(converted):
+    every = all_of(converted["directory"], size=32)[0]
+    for form in ("tfrecord", "parquet", "directory"):
+        loaders = [fields.images(converted[form], part=(k, 3), shuffle=True, size=32) for k in range(3)]
+        rows = np.concatenate([loader.rows(1) for loader in loaders])
+        assert sorted(rows) == list(range(COUNT))
+        x = np.concatenate([x for loader in loaders for x, _ in loader.arrays(1)])
+        assert np.array_equal(x, every[rows])
+
+
+# -- what a conversion writes ------------------------------------------------------------------------------------------
+
+
+def test_records_are_the_files_as_they_were_and_the_index_says_where(chips, converted):
+    import tensorflow as tf
+
+    held = load(converted["tfrecord"])
+    assert len(held.shards) > 1
+    assert sum(shard.records for shard in held.shards) == COUNT
+    for k in range(COUNT):
+        with (held.folder / held.shards[held.shard[k]].file).open("rb") as file:
+            file.seek(held.start[k])
+            (length,) = struct.unpack("<Q", file.read(12)[:8])
+            record = tf.train.Example.FromString(file.read(length)).features.feature
+        paths = chips.paths(k)
+        assert record["name"].bytes_list.value[0].decode() == chips.names[k]
+        assert record["field"].bytes_list.value[0].decode() == chips.fields[k]
+        assert list(record["labels"].int64_list.value) == chips.labels[k].tolist()
+        assert record["rgb"].bytes_list.value[0] == paths.rgb.read_bytes()
+        assert record["nir"].bytes_list.value[0] == paths.nir.read_bytes()
+        valid, png = fields.read(chips, k)[1], record["valid"].bytes_list.value[0]
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), valid) if png else valid.all()
+    document = json.loads((held.folder / "index.json").read_text())
+    assert document["classes"] == chips.counts
+    assert document["images"] == COUNT
+    assert document["licence"] == chips.licence
+    assert not document["simulated"]
+
+
+def test_a_directory_keeps_each_image_under_its_rarest_class_and_all_in_a_table(chips, converted):
+    import pandas as pd
+
+    table = pd.read_csv(converted["directory"] / "labels.csv", dtype={"field": str})
+    assert table["name"].tolist() == chips.names.tolist()
+    assert np.array_equal(table[list(fields.CLASSES)].to_numpy(), chips.labels)
+    counts = chips.labels.sum(0)
+    for k, row in table.iterrows():
+        has = np.flatnonzero(chips.labels[k])
+        expected = fields.CLASSES[min(has, key=lambda c: counts[c])] if len(has) else "no_anomaly"
+        assert row.folder == expected
+        files = [converted["directory"] / expected / f"{row['name']}{suffix}" for suffix in SUFFIXES[:2]]
+        assert [f.read_bytes() for f in files] == [f.read_bytes() for f in (chips.paths(k).rgb, chips.paths(k).nir)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_number_of_threads_does_not_change_a_byte(chips, converted, tmp_path, form):
+    again = fields.convert(chips, tmp_path / "again", form, shard_mb=0.1, jobs=5, progress=False)
+    files = sorted(f.relative_to(again) for f in again.rglob("*") if f.is_file())
+    assert files == sorted(f.relative_to(converted[form]) for f in converted[form].rglob("*") if f.is_file())
+    assert all((again / f).read_bytes() == (converted[form] / f).read_bytes() for f in files)
+    assert fields.verify(again) == COUNT
+
+
+def test_files_have_about_the_size_asked_for(chips, tmp_path):
+    out = fields.convert(chips, tmp_path / "out", "parquet", shard_mb=0.3, progress=False)
+    sizes = [shard.bytes / 1e6 for shard in load(out).shards]
+    assert len(sizes) > 1
+    assert all(0.15 < size < 0.45 for size in sizes[:-1])
+
+
+def test_images_made_smaller_once_are_nearly_those_made_smaller_each_time(chips, tmp_path):
+    out = fields.convert(chips, tmp_path / "out", "tfrecord", size=32, progress=False)
+    close = np.abs(all_of(out, size=32)[0] - all_of(chips, size=32)[0])
+    assert load(out).side == 32
+    assert close.mean() < 0.05
+    assert (all_of(out, size=32)[0][0][:1] == 0).all()  # invalid pixels stay 0 in spite of JPEG
+
+
+# -- interrupted, full, in the way -------------------------------------------------------------------------------------
+
+
+def test_an_unreadable_image_stops_the_conversion_and_the_next_call_goes_on(chips, converted, tmp_path):
+    folder = shutil.copytree(chips.folder, tmp_path / "chips")
+    found = fields.agriculture_vision(folder)
+    victim = found.paths(70).nir
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))  # same size, no end
+    with pytest.raises(fields.ImageError, match=f"{victim.name} is cut short"):
+        fields.convert(found, tmp_path / "out", shard_mb=0.1, jobs=1, progress=False)
+    kept = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("*.tfrecord")}
+    assert 0 < len(kept) < len(load(converted["tfrecord"]).shards)
+    assert not list((tmp_path / "out").glob(".*"))
+    with pytest.raises(fields.ImageError, match="has not finished"):
+        fields.images(tmp_path / "out")
+    victim.write_bytes(whole)
+    out = fields.convert(found, tmp_path / "out", shard_mb=0.1, progress=False)
+    assert all(f.stat().st_mtime_ns == when for f, when in kept.items())
+    for file in converted["tfrecord"].glob("*.tfrecord"):
+        assert (out / file.name).read_bytes() == file.read_bytes()
+    assert fields.verify(out) == COUNT
+    assert not list(out.glob(".*"))
+
+
+def test_a_killed_conversion_goes_on_and_parquet_needs_no_tensorflow(chips, converted, tmp_path):
+    code = f"""
+        import os, signal, sys
+        from arsetlib import fields
+        from arsetlib.fields import writing
+        write = writing.WRITERS["parquet"]
+        def then_die(out, number, chips, *rest):
+            if number == 2:
+                next(iter(chips))
+                assert "tensorflow" not in sys.modules
+                (out / ".0123456789ab.part").write_bytes(b"half")
+                os.kill(os.getpid(), signal.SIGKILL)
+            return write(out, number, chips, *rest)
+        writing.WRITERS["parquet"] = then_die
+        chips = fields.agriculture_vision({str(chips.folder)!r})
+        fields.convert(chips, {str(tmp_path / "out")!r}, "parquet", shard_mb=0.1, jobs=1, progress=False)
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=100).returncode == -9
+    kept = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("shard*")}
+    assert len(kept) == 2
+    out = fields.convert(chips, tmp_path / "out", "parquet", shard_mb=0.1, progress=False)
+    assert all(f.stat().st_mtime_ns == when for f, when in kept.items())
+    assert [f.read_bytes() for f in sorted(out.glob("*.parquet"))] == [
+        f.read_bytes() for f in sorted(converted["parquet"].glob("*.parquet"))
+    ]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_full_disk_is_named_and_finished_files_are_kept(chips, tmp_path, form):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000 if form == "directory" else 90_000, hard))
+    try:
+        with pytest.raises(fields.ImageError, match="disk of .* is full.*same command again"):
+            fields.convert(chips, tmp_path / "out", form, shard_mb=0.5, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert fields.verify(fields.convert(chips, tmp_path / "out", form, shard_mb=0.5, progress=False)) == COUNT
+
+
+def test_a_folder_of_something_else_is_left_alone(chips, converted, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="new or an empty folder"):
-        simulate.fields(tmp_path, fields=1, progress=False)
+    with pytest.raises(fields.ImageError, match="holds something else"):
+        fields.convert(chips, tmp_path, progress=False)
+    with pytest.raises(fields.ImageError, match="form .was .tfrecord., now .parquet"):
+        fields.convert(chips, converted["tfrecord"], "parquet", shard_mb=0.1, progress=False)
+    with pytest.raises(fields.ImageError, match="conversion of another run.*identity"):
+        fields.convert(chips[:50], converted["tfrecord"], shard_mb=0.1, progress=False)
+    assert fields.convert(chips, converted["tfrecord"], shard_mb=0.1, progress=False) == converted["tfrecord"]
 
 
-def test_files_are_those_of_agriculture_vision(folder):
-    names = sorted(path.stem for path in (folder / "field_images" / "rgb").iterdir())
-    assert len(names) == 60
-    for name in names[:6]:
-        field, x1, y1, x2, y2 = re.fullmatch(r"([A-Z0-9]+)_(\d+)-(\d+)-(\d+)-(\d+)", name).groups()
-        assert len(field) == 9
-        assert int(x2) - int(x1) == int(y2) - int(y1) == SIZE
-        assert pixels(folder / "field_images" / "rgb" / f"{name}.jpg").shape == (SIZE, SIZE, 3)
-        assert pixels(folder / "field_images" / "nir" / f"{name}.jpg").shape == (SIZE, SIZE)
-        masks = [folder / f"field_{kind}" / f"{name}.png" for kind in ("bounds", "masks")]
-        for path in masks + [folder / "field_labels" / c / f"{name}.png" for c in images.CLASSES]:
-            mask = pixels(path)
-            assert mask.shape == (SIZE, SIZE)
-            assert set(np.unique(mask)) <= {0, 255}
+def test_two_conversions_to_one_folder_do_not_mix(chips, tmp_path):
+    with folders.lock(tmp_path / "out"), pytest.raises(fields.ImageError, match="Another job"):
+        fields.convert(chips, tmp_path / "out", "parquet", progress=False)
 
 
-def test_says_everywhere_that_it_is_simulated(folder, chips):
-    assert (folder / "README.txt").read_text().startswith("SIMULATED")
-    assert json.loads((folder / "simulated.json").read_text())["simulated"] is True
-    for kind in ("rgb", "nir"):
-        with Image.open(next((folder / "field_images" / kind).iterdir())) as picture:
-            assert picture.info["comment"].decode() == SAYS
-    assert "SIMULATED" in repr(chips)
+def test_a_folder_of_an_earlier_version_is_read_and_not_made_again(chips, converted, tmp_path):
+    """It had a plan of another name and no manifest."""
+    old = shutil.copytree(converted["parquet"], tmp_path / "old")
+    plan = folders.Folder(old).plan()
+    (old / folders.PLAN).unlink()
+    (old / folders.MANIFEST).unlink()
+    (old / "_conversion.json").write_text(json.dumps({key: plan[key] for key in plan if key != "parts"}))
+    before = {f: f.stat().st_mtime_ns for f in old.iterdir()}
+    assert fields.verify(old) == COUNT
+    assert fields.convert(chips, old, "parquet", shard_mb=0.1, progress=False) == old
+    assert before == {f: f.stat().st_mtime_ns for f in old.iterdir()}
+
+
+# -- damaged -----------------------------------------------------------------------------------------------------------
+
+
+def flipped(file, at):
+    data = bytearray(file.read_bytes())
+    data[at] ^= 8
+    file.write_bytes(data)
+
+
+def test_a_bit_flipped_in_a_tfrecord_is_named_with_its_record(converted, tmp_path):
+    folder = a_copy(converted["tfrecord"], tmp_path)
+    held = load(folder)
+    row = int(np.flatnonzero(held.shard == 1)[20])
+    flipped(folder / held.shards[1].file, int(held.start[row]) + 500)
+    loader = fields.images(folder, size=32, shuffle=True)
+    with pytest.raises(fields.ImageError, match=rf"{held.shards[1].file}, record 20 is damaged: its checksum"):
+        list(loader.arrays())
+    with pytest.raises(fields.ImageError, match=f"{held.shards[1].file} was changed"):
+        fields.verify(folder)
+
+
+def test_keras_shows_the_record_too(converted, tmp_path):
+    import tensorflow as tf
+
+    folder = a_copy(converted["tfrecord"], tmp_path)
+    flipped(folder / load(folder).shards[0].file, 9)  # the checksum of the first length
+    loader = fields.images(folder, size=32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="shard-00000.tfrecord, record 0 is damaged"):
+        list(loader.dataset)
+    with pytest.raises(fields.ImageError, match=r"^[^<>]*record 0 is damaged[^<>]*$"), loader.explaining():
+        list(loader.dataset)
+
+
+def test_a_bit_flipped_in_parquet_is_named(converted, tmp_path):
+    folder = a_copy(converted["parquet"], tmp_path)
+    flipped(folder / load(folder).shards[0].file, 40_000)
+    with pytest.raises(fields.ImageError, match=r"shard-00000.parquet, records from 0 on are damaged"):
+        list(fields.images(folder, size=32).arrays())
+
+
+@pytest.mark.parametrize("form", ["tfrecord", "parquet"])
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda f: f.write_bytes(f.read_bytes()[:-7]), "is cut short: .* bytes, expected"),
+        (lambda f: f.write_bytes(f.read_bytes() + b"more"), "is too long"),
+        (lambda f: f.unlink(), "is missing: index.json names it with"),
+        (lambda f: shutil.copy(f, f.with_name("shard-00077" + f.suffix)), "shard-00077.* is missing from index.json"),
+        (lambda f: (f.parent / "records.parquet").write_bytes(b"x"), "records.parquet was changed"),
+        (lambda f: (f.parent / "records.parquet").unlink(), "records.parquet is missing"),
+        (lambda f: (f.parent / "index.json").write_text("{"), "index.json is damaged"),
+        (lambda f: (f.parent / "index.json").write_text('{"schema": "other 7"}'), "schema 'other 7', expected"),
+    ],
+)
+def test_a_set_that_is_not_as_its_index_says_is_not_read(converted, tmp_path, form, harm, message):
+    folder = a_copy(converted[form], tmp_path)
+    harm(folder / f"shard-00001.{form}")
+    with pytest.raises(fields.ImageError, match=message):
+        fields.images(folder)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"fields": 0}, {"chips": 1.5}, {"size": 16}, {"seed": -1}, {"jobs": 0}, {"fields": True}]
+    ("harm", "message"),
+    [
+        (lambda d: [f.unlink() for f in (d / "water").iterdir()], "water is a class folder without images, expected 1"),
+        (lambda d: shutil.rmtree(d / "water"), "water is a class folder without images"),
+        (lambda d: min((d / "water").iterdir()).unlink(), "is missing: index.json counts it"),
+        (lambda d: (d / "water" / "new.rgb.jpg").write_bytes(b"x"), "new.rgb.jpg is missing from index.json"),
+        (lambda d: (d / "weeds").mkdir(), "weeds is no class folder"),
+    ],
 )
-def test_parameters_that_cannot_be_meant_are_refused(tmp_path, wrong):
-    with pytest.raises(images.ImageError, match=f"Expected {next(iter(wrong))}"):
-        simulate.fields(tmp_path / "x", **{"progress": False, **wrong})
-    assert not (tmp_path / "x").exists()
-
-
-def test_command_makes_fields(tmp_path):
-    asked = [tmp_path / "f", "--fields", 2, "--chips", 1, "--size", 48, "--json"]
-    done = CliRunner().invoke(cli.app, ["simulate-fields", *map(str, asked)])
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["images"] == 2
-    assert len(images.agriculture_vision(tmp_path / "f")) == 2
-
-
-def test_command_checks_a_folder_and_names_what_is_wrong(tmp_path):
-    simulate.fields(tmp_path / "fields", fields=2, chips=1, size=64, jobs=1, progress=False)
-    called = ["images", "check", str(tmp_path / "fields")]
-    assert "No problem found" in CliRunner().invoke(cli.app, called).output
-    next((tmp_path / "fields" / "field_images" / "nir").glob("*.jpg")).unlink()
-    done = CliRunner().invoke(cli.app, called)
-    assert (done.exit_code, "PROBLEM" in done.output) == (1, True)
-
-
-# -- what is on them
-
-
-@settings(deadline=None)
-@given(st.integers(0, 10_000), st.integers(0, 300), st.integers(1, 30))
-def test_every_anomaly_of_a_field_is_dealt_to_one_of_its_chips_and_no_ground_is_shown_twice(seed, number, count):
-    one = fields_draws.field(seed, number, 64)
-    shown = fields_draws.shown(one, count)
-    assert set().union(*shown) == set(one.prone)
-    assert len(set(fields_draws.windows(one, count))) == len(shown) == count
-
-
-@settings(deadline=None)
-@given(st.integers(0, 10_000), st.integers(0, 50))
-def test_ten_fields_have_each_anomaly_as_often_as_its_share_says(seed, deck):
-    prone = [fields_draws.field(seed, 10 * deck + k, 64).prone for k in range(10)]
-    found = {name: sum(name in p for p in prone) for name in images.CLASSES}
-    assert found == {name: count for name, (count, _) in fields_draws.PRONE.items()}
-
-
-def test_thirty_fields_show_each_anomaly_on_three_and_some_chips_show_none_or_several(chips):
-    fields = chips.fields
-    spread = {name: len(set(fields[chips.labels[:, k] > 0])) for k, name in enumerate(images.CLASSES)}
-    assert min(spread.values()) >= 3
-    assert chips.counts["drydown"] > 2 * chips.counts["storm_damage"]
-    each = chips.labels.sum(1)
-    assert (each == 0).any()
-    assert (each > 1).any()
-
-
-def test_some_chips_have_a_border_and_some_lack_pixels_which_are_black(chips):
-    borders = missing = 0
-    for k in range(len(chips)):
-        paths = chips.paths(k)
-        bounds, mask = pixels(paths.bounds) > 0, pixels(paths.masks) > 0
-        borders += not bounds.all()
-        missing += not mask.all()
-        if not mask.all():
-            assert pixels(paths.rgb)[~mask].mean() < 12  # JPEG rings at the edge
-    assert borders > 5
-    assert missing > 2
-
-
-def painted(name, number, names=None):
-    """A chip with one anomaly and its mask; whole, so that all of it is field."""
-    one = fields_draws.field(11, number, 192)
-    chip = fields_scene.paint(one, 0, (0, 0), (name,))
-    inside = chip.labels[name]
-    outside = chip.bounds & chip.valid & ~inside
-    return one, chip, inside, outside
-
-
-def change(name, measure, fields=8):
-    """Median over fields of what an anomaly does to a measure: inside minus outside."""
-    found = []
-    for number in range(fields):
-        one, chip, inside, outside = painted(name, number)
-        value = measure(one, chip)
-        if inside.any() and outside.any():
-            found.append(np.nanmean(value[inside]) - np.nanmean(value[outside]))
-    assert len(found) >= fields - 2
-    return float(np.median(found))
-
-
-def greenness(_, chip):
-    return images.ndvi(np.moveaxis(chip.pixels, 0, -1))
-
-
-def infrared(_, chip):
-    return chip.pixels[3].astype(float)
-
-
-def yellowness(_, chip):
-    red, green, blue = (chip.pixels[k].astype(float) for k in range(3))
-    return (red + green) / 2 - blue
-
-
-def rowness(one, chip):
-    """How much brightness changes across the rows against along them, per pixel."""
-    grey = chip.pixels[:3].mean(0)
-    down, right = np.gradient(grey)
-    across = right * np.cos(one.angle) + down * np.sin(one.angle)
-    along = down * np.cos(one.angle) - right * np.sin(one.angle)
-    return np.abs(across) - np.abs(along)
-
-
-def test_water_is_dark_in_the_near_infrared():
-    assert change("water", infrared) < -60
-
-
-def test_weeds_are_greener_and_dry_or_starved_or_unplanted_ground_is_less_green():
-    assert change("weed_cluster", greenness) > 0.05
-    for name in ("drydown", "nutrient_deficiency", "planter_skip"):
-        assert change(name, greenness) < -0.05
-
-
-def test_too_little_nitrogen_is_yellow():
-    assert change("nutrient_deficiency", yellowness) > 5
-
-
-def test_rows_vanish_where_stems_lie_and_on_grass_and_cross_where_planted_twice_and_turn_on_headlands():
-    for name in ("storm_damage", "waterway", "double_plant", "endrow"):
-        assert change(name, rowness) < -1
-
-
-def test_what_lies_under_water_is_not_labelled():
-    one = fields_draws.field(5, 3, 128)
-    for number in range(4):
-        labels = fields_scene.paint(one, number, (0, 0), ("drydown", "water", "waterway")).labels
-        assert {"water", "waterway"} <= set(labels)
-        for name in set(labels) - {"water"}:
-            assert not (labels["water"] & labels[name]).any()
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 6), st.integers(1, 9))
-def test_noise_is_the_spline_through_its_knots(seed, cells, factor):
-    knots = np.random.default_rng(seed).standard_normal((cells + 3, cells + 3)).astype(np.float32)
-    size = cells * factor
-    found = fields_noise._spread(knots, size, factor)
-    for i in range(0, size, 3):
-        for j in range(0, size, 3):
-            total = 0.0
-            for a in range(4):
-                for b in range(4):
-                    weight = spline((i % factor + 0.5) / factor, a) * spline((j % factor + 0.5) / factor, b)
-                    total += weight * knots[i // factor + a, j // factor + b]
-            assert abs(found[i, j] - total) < 1e-4
-
-
-def spline(t, tap):
-    """Weight of one of four neighbours in a uniform cubic B-spline."""
-    return [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3][tap] / 6
-
-
-# -- reading
-
-
-def test_reader_finds_what_a_plain_loop_finds(folder, chips):
-    names = sorted(path.stem for path in (folder / "field_images" / "rgb").iterdir())
-    assert chips.names.tolist() == names
-    assert chips.fields.tolist() == [name.split("_")[0] for name in names]
-    for k, name in enumerate(names):
-        valid = pixels(folder / "field_bounds" / f"{name}.png").astype(bool)
-        valid &= pixels(folder / "field_masks" / f"{name}.png").astype(bool)
-        found, where = images.read(chips, k)
-        assert np.array_equal(where, valid)
-        assert np.array_equal(found[..., :3], pixels(folder / "field_images" / "rgb" / f"{name}.jpg"))
-        assert np.array_equal(found[..., 3], pixels(folder / "field_images" / "nir" / f"{name}.jpg"))
-        for label, has in zip(images.CLASSES, chips.labels[k], strict=True):
-            mask = pixels(folder / "field_labels" / label / f"{name}.png").astype(bool)
-            assert has == (mask & valid).any()
-    assert found.dtype == np.uint8
-    assert where.dtype == bool
-    assert chips.labels.dtype == np.uint8
-
-
-def test_some_of_the_chips(chips):
-    water = chips[chips.labels[:, images.CLASSES.index("water")] == 1]
-    assert len(water) == chips.counts["water"] == water.counts["water"]
-    assert chips[3:5].names.tolist() == chips.names[3:5].tolist()
-    assert chips[[4, 1]].names.tolist() == chips.names[[4, 1]].tolist()
-    assert chips[2].names.tolist() == [chips.names[2]]
-    assert len(chips[[]]) == 0
-    assert chips[[4, 1]].paths(1) == chips.paths(1)
-
-
-def test_masks_are_read_once_until_a_file_changes(spoilt, monkeypatch):
-    chips = images.agriculture_vision(spoilt)
-
-    def never(*_, **__):
-        raise AssertionError("the masks were read again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(reading, "scan", never)
-        assert np.array_equal(images.agriculture_vision(spoilt).labels, chips.labels)
-    target = chips.paths(0).labels[0]
-    mask = np.full(chips.size, 255 * (1 - chips.labels[0, 0]), np.uint8)
-    Image.fromarray(mask).save(target)
-    assert images.agriculture_vision(spoilt).labels[0, 0] == 1 - chips.labels[0, 0]
-    (spoilt / reading.INDEX).write_bytes(b"PK damaged")
-    assert images.agriculture_vision(spoilt).labels[0, 0] == 1 - chips.labels[0, 0]
-
-
-def test_a_label_counts_only_where_field_and_mask_are_valid(spoilt):
-    chips = images.agriculture_vision(spoilt)
-    k = int(np.argmax(chips.labels.sum(1)))
-    assert chips.labels[k].any()
-    Image.fromarray(np.zeros(chips.size, np.uint8)).save(chips.paths(k).masks)
-    again = images.agriculture_vision(spoilt)
-    assert not again.labels[k].any()
-    assert not images.read(again, k)[1].any()
-
-
-def test_the_download_of_the_challenge_is_read_and_its_unlabelled_part_counted(few, tmp_path):
-    root = tmp_path / "download"
-    moved = {"images": "field_images", "labels": "field_labels", "boundaries": "field_bounds", "masks": "field_masks"}
-    for part in ("train", "test"):
-        for new, old in moved.items():
-            if (part, new) != ("test", "labels"):
-                shutil.copytree(few / old, root / part / new)
-    chips = images.agriculture_vision(root)
-    plain = images.agriculture_vision(few)
-    assert np.array_equal(chips.labels, plain.labels)
-    assert set(chips.published) == {"train"}
-    assert not chips.simulated
-    assert "non-commercial" in repr(chips)
-    assert "without labels: 6" in repr(chips)
-    assert np.array_equal(images.read(chips, 2)[0], images.read(plain, 2)[0])
-    shutil.copytree(few / "field_labels", root / "test" / "labels")
-    with pytest.raises(images.ImageError, match="in two parts"):
-        images.agriculture_vision(root)
-
-
-@settings(deadline=None)
-@given(st.lists(st.lists(st.integers(0, 255), min_size=4, max_size=4), min_size=1, max_size=9))
-def test_ndvi_is_that_of_a_plain_loop(values):
-    found = images.ndvi(np.array(values, np.uint8))
-    assert found.dtype == np.float32
-    for (red, _, _, nir), one in zip(values, found, strict=True):
-        if red + nir == 0:
-            assert np.isnan(one)
-        else:
-            assert abs(one - (nir - red) / (nir + red)) < 1e-6
-
-
-def test_ndvi_wants_four_channels():
-    with pytest.raises(images.ImageError, match="red, green, blue, near infrared"):
-        images.ndvi(np.zeros((4, 4, 3), np.uint8))
-
-
-# -- wrong input
-
-
-def names_of(folder):
-    return sorted(path.stem for path in (folder / "field_images" / "rgb").iterdir())
-
-
-def drop(kind):
-    return lambda f: (f / kind.format(names_of(f)[1])).unlink()
-
-
-def over(kind, array, form="PNG"):
-    return lambda f: Image.fromarray(array).save(f / kind.format(names_of(f)[1]), form)
-
-
-def cut(kind):
-    def spoil(f):
-        path = f / kind.format(names_of(f)[1])
-        path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
-
-    return spoil
-
-
-def emptied(kind):
-    def spoil(f):
-        for path in (f / kind).iterdir():
-            path.unlink()
-
-    return spoil
-
-
-RGB, NIR = "field_images/rgb/{}.jpg", "field_images/nir/{}.jpg"
-WATER, BOUND, VALID = "field_labels/water/{}.png", "field_bounds/{}.png", "field_masks/{}.png"
-ZEROS = np.zeros((48, 48), np.uint8)
-WRONG = {
-    "label mask without its image": (drop(RGB), "is a near-infrared image without its image|mask without its image"),
-    "no near infrared": (drop(NIR), "has no near-infrared image"),
-    "no label mask": (drop(WATER), "has no label mask"),
-    "no boundary": (drop(BOUND), "has no boundary"),
-    "no mask": (drop(VALID), "has no mask"),
-    "other class": (lambda f: (f / "field_labels" / "cloud_shadow").mkdir(), "is no class of the nine"),
-    "class missing": (lambda f: shutil.rmtree(f / "field_labels" / "water"), "is not there"),
-    "class folder without masks": (emptied("field_labels/water"), "class folder without masks"),
-    "no labels at all": (lambda f: shutil.rmtree(f / "field_labels"), "expected a folder of masks for each class"),
-    "mixed sizes": (over(WATER, np.zeros((50, 48), np.uint8)), "50 × 48 pixels, expected 48 × 48"),
-    "mixed image sizes": (over(RGB, np.zeros((40, 48, 3), np.uint8), "JPEG"), "40 × 48 pixels"),
-    "three channels of infrared": (over(NIR, np.zeros((48, 48, 3), np.uint8), "JPEG"), r"3 channel\(s\).*expected 1"),
-    "grey colours": (over(RGB, ZEROS, "JPEG"), r"1 channel\(s\).*expected 3"),
-    "coloured mask": (over(WATER, np.zeros((48, 48, 3), np.uint8)), r"3 channel\(s\)"),
-    "mask of other values": (over(WATER, ZEROS + 7), "value 7, expected 0 and 255"),
-    "no picture": (
-        lambda f: (f / RGB.format(names_of(f)[1])).write_bytes(b"hello"),
-        "not a picture.*Expected a JPEG or PNG",
-    ),
-    "empty file": (lambda f: (f / WATER.format(names_of(f)[1])).write_bytes(b""), "is empty.*JPEG or PNG"),
-    "cut mask": (cut(BOUND), "is damaged|cannot be read"),
-    "other files": (lambda f: (f / "field_images/rgb/notes.txt").write_text("x"), r"is no \.jpg"),
-    "a name without its field": (
-        lambda f: [p.rename(p.with_name("x" + p.suffix)) for p in sorted(f.rglob(f"{names_of(f)[1]}.*"))],
-        "name without its field",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_wrong_folders_are_named_by_reader_and_check(spoilt, case):
-    spoil, said = WRONG[case]
-    spoil(spoilt)
-    with pytest.raises(images.ImageError, match=said):
-        images.agriculture_vision(spoilt)
-    report = images.check(spoilt)
-    assert not report.ok
-    assert any(re.search(said, what) for _, what in report.problems)
-    assert "PROBLEM" in str(report)
-
-
-@pytest.mark.parametrize("kind", [RGB, NIR])
-def test_a_cut_image_is_named_by_read_and_check(spoilt, kind):
-    cut(kind)(spoilt)
-    with pytest.raises(images.ImageError, match="is damaged|cannot be read"):
-        images.read(images.agriculture_vision(spoilt), 1)
-    assert [file for file, _ in images.check(spoilt).problems] == [str(spoilt / kind.format(names_of(spoilt)[1]))]
-
-
-def test_all_problems_are_counted(spoilt):
-    drop(NIR)(spoilt)
-    drop(WATER)(spoilt)
-    with pytest.raises(images.ImageError, match=r"1 more: images\.check"):
-        images.agriculture_vision(spoilt)
-    assert len(images.check(spoilt).problems) == 2
-
-
-def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(images.ImageError, match="is no folder"):
-        images.agriculture_vision(tmp_path / "none")
-    with pytest.raises(images.ImageError, match="no images in the layout"):
-        images.agriculture_vision(tmp_path)
-    for name in ("field_images/rgb", *(f"field_labels/{c}" for c in images.CLASSES)):
-        (tmp_path / name).mkdir(parents=True)
-    with pytest.raises(images.ImageError, match="is empty"):
-        images.agriculture_vision(tmp_path)
-
-
-def test_check_finds_nothing_wrong_with_simulated_fields(folder, chips):
-    report = images.check(folder)
-    assert report.ok
-    assert report.as_dict()["counts"] == chips.counts
-    assert (report.images, report.fields, report.simulated) == (60, 30, True)
-    assert "No problem found" in str(report)
-
-
-def test_a_file_that_changes_size_after_listing_is_an_error(spoilt):
-    chips = images.agriculture_vision(spoilt)
-    over(BOUND, np.zeros((50, 50), np.uint8))(spoilt)
-    with pytest.raises(images.ImageError, match="expected 48 × 48"):
-        images.read(chips, 1)
-
-
-def test_reading_loads_no_tensorflow(few):
-    code = (
-        f"import sys; from arsetlib import images; chips = images.agriculture_vision({str(few)!r}); "
-        "images.read(chips, 0); images.split(chips, (1, 0, 0)); images.check(chips.folder); "
-        "print([m for m in ('tensorflow', 'keras', 'pyspark') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-# -- sides
-
-
-def made_up(labels, fields):
-    """Chips that are on no disk."""
-    names = np.array([f"F{field}_{k}-0-{k + 1}-1" for k, field in enumerate(fields)], dtype=str)
-    part = layout.Part("", Path(), Path(), Path(), Path(), tuple(names), "")
-    sources = np.zeros(len(names), np.int8)
-    return images.Chips(Path(), names, np.array(labels, np.uint8).reshape(-1, 9), sources, (part,), (8, 8))
-
-
-def dealt(seed, fields, share):
-    """Made-up chips of some fields, and on how many fields each class is."""
-    rng = np.random.default_rng(seed)
-    of = np.repeat(np.arange(fields), rng.integers(1, 6, fields))
-    chips = made_up(rng.random((len(of), 9)) < share, of)
-    return chips, [len(set(chips.fields[chips.labels[:, k] > 0])) for k in range(9)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(15, 40), st.floats(0.02, 0.6), st.integers(0, 5))
-def test_no_field_is_on_two_sides_and_each_class_is_on_all(seed, fields, share, split_seed):
-    chips, spread = dealt(seed, fields, share)
-    if any(0 < n < 3 for n in spread):
-        with pytest.raises(images.ImageError, match="at least 3 fields"):
-            images.split(chips, seed=split_seed)
-        return
-    sides = images.split(chips, seed=split_seed)
-    assert list(sides) == ["train", "validation", "test"]
-    found = [set(side.fields) for side in sides.values()]
-    assert sum(map(len, found)) == len(set.union(*found)) == fields
-    assert sum(map(len, sides.values())) == len(chips)
-    for side in sides.values():
-        assert (side.labels.any(0) == chips.labels.any(0)).all()
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(3, 7), st.floats(0.1, 0.5))
-def test_where_sides_with_all_classes_exist_they_are_found(seed, fields, share):
-    chips, spread = dealt(seed, fields, share)
-    if any(0 < n < 3 for n in spread):
-        return
-    names = np.unique(chips.fields)
-    has = np.array([chips.labels[chips.fields == name].any(0) for name in names])
-    exists = any(
-        len(set(way)) == 3
-        and all((has[[k for k in range(fields) if way[k] == side]].any(0) == has.any(0)).all() for side in range(3))
-        for way in itertools.product(range(3), repeat=fields)
-    )
-    if exists:
-        assert all((side.labels.any(0) == has.any(0)).all() for side in images.split(chips).values())
-    else:
-        with pytest.raises(images.ImageError, match="No split"):
-            images.split(chips)
-
-
-def test_same_seed_same_sides_and_shares_are_kept(chips):
-    one, two, other = (images.split(chips, seed=seed) for seed in (0, 0, 1))
-    assert all(np.array_equal(one[side].names, two[side].names) for side in one)
-    assert not np.array_equal(one["train"].names, other["train"].names)
-    assert abs(len(one["train"]) / len(chips) - 0.7) < 0.1
-    assert list(images.split(chips, (0.8, 0, 0.2))) == ["train", "test"]
-
-
-@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.5, 0.2, 0.2), (0, 0.5, 0.5), (1.2, -0.1, -0.1), (np.nan, 0.5, 0.5)])
-def test_shares_that_cannot_be_meant_are_refused(chips, shares):
-    with pytest.raises(images.ImageError, match="Expected"):
-        images.split(chips, shares)
-
-
-def test_too_few_fields_are_refused():
-    with pytest.raises(images.ImageError, match="3 fields for 3 sides"):
-        images.split(made_up(np.zeros((4, 9)), [0, 0, 1, 1]))
+def test_a_directory_that_is_not_as_its_index_says_is_not_read(converted, tmp_path, harm, message):
+    folder = a_copy(converted["directory"], tmp_path)
+    harm(folder)
+    with pytest.raises(fields.ImageError, match=message):
+        fields.images(folder)
+
+
+def test_damaged_files_of_a_directory_are_named(converted, tmp_path):
+    folder = a_copy(converted["directory"], tmp_path)
+    file = sorted((folder / "water").glob("*.rgb.jpg"))[2]
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    with pytest.raises(fields.ImageError, match=f"{file.name} has {len(whole) - 100} bytes, expected {len(whole)}"):
+        list(fields.images(folder, size=32, shuffle=True).arrays())
+    file.write_bytes(whole[:-100] + bytes(100))
+    with pytest.raises(fields.ImageError, match=f"{file.name} cannot be decoded"):
+        list(fields.images(folder, size=32, shuffle=True).arrays())
+
+
+def test_chips_that_changed_since_they_were_found_are_named(chips, tmp_path):
+    folder = shutil.copytree(chips.folder, tmp_path / "chips")
+    found = fields.agriculture_vision(folder)
+    rgb, nir, masks = found.paths(5).rgb, found.paths(6).nir, found.paths(7).masks
+    for path, make, message in (
+        (rgb, lambda: Image.new("RGB", (32, 64)).save(rgb), "64 × 32 pixels of 3 channel.*expected 64 × 64 of 3"),
+        (nir, lambda: Image.new("RGB", (64, 64)).save(nir), "64 × 64 pixels of 3 channel.*of 1 as the others"),
+        (rgb, lambda: rgb.write_bytes(b"text"), "is a text .*Expected a JPEG"),
+        (rgb, rgb.unlink, "missing|cannot be read"),
+        (masks, lambda: Image.new("L", (32, 32), 255).save(masks), "32 × 32"),
+    ):
+        whole = path.read_bytes()
+        make()
+        for use in (
+            lambda: list(fields.images(found, size=32).arrays()),
+            lambda: fields.convert(found, tmp_path / "out", "parquet", progress=False),
+        ):
+            with pytest.raises(fields.ImageError, match=message) as problem:
+                use()
+            assert path.stem in str(problem.value)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch": 0}, "batch and readers from 1"),
+        ({"kind": "both"}, "kind multi"),
+        ({"cache": True}, "'memory' or a folder"),
+        ({"part": (2, 2)}, "part="),
+        ({"augment": Augment()}, "contrast"),
+        ({"batch": 1000, "drop_remainder": True}, "no batch of 1000"),
+    ],
+)
+def test_wrong_options_of_a_loader_are_named(chips, options, message):
+    with pytest.raises(fields.ImageError, match=message):
+        fields.images(chips, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"form": "zip"}, "'zip'"),
+        ({"encoding": "png"}, "'png'"),
+        ({"encoding": "raw"}, "needs size"),
+        ({"size": 4}, "received 4"),
+        ({"size": 999}, "received 999"),
+        ({"shard_mb": 0}, "shard_mb above 0"),
+        ({"jobs": 0}, "jobs from 1"),
+    ],
+)
+def test_wrong_options_of_a_conversion_are_named(chips, tmp_path, options, message):
+    with pytest.raises(fields.ImageError, match=message):
+        fields.convert(chips, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+# -- larger than memory ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")
+def test_a_set_larger_than_memory_streams_and_does_not_fit_at_once(tmp_path):
+    """Under a limit of what the process may ask for, all at once fails, and a stream gives every image."""
+    few = fields.agriculture_vision(make_chips(tmp_path / "chips", count=8, side=256))
+    many = few[np.arange(1000) % 8]
+    out = fields.convert(many, tmp_path / "out", size=256, encoding="raw", shard_mb=30, progress=False)
+    size = sum(f.stat().st_size for f in out.glob("*.tfrecord"))
+    assert size > 250e6
+    code = f"""
+        import os, resource
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        import numpy as np
+        from arsetlib import fields
+        def loader():
+            return fields.images({str(out)!r}, size=256, shuffle=True, seed=1, pool=64, batch=8)
+        next(loader().arrays())  # what TensorFlow takes for itself
+        used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData")) * 1024
+        resource.setrlimit(resource.RLIMIT_DATA, (used + {size * 2 // 3}, -1))
+        try:
+            np.empty({size}, np.uint8)
+        except MemoryError:
+            print("does not fit")
+        print(sum(len(x) for x, _ in loader().arrays()))
+    """
+    # Stacks and heaps of threads count as memory too, used or not: small ones leave the limit to the images.
+    command = ["sh", "-c", 'ulimit -s 1024; exec "$0" -c "$1"', sys.executable, textwrap.dedent(code)]
+    few_heaps = os.environ | {"MALLOC_ARENA_MAX": "2"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=few_heaps)
+    assert done.stdout.split("\n")[:2] == ["does not fit", "1000"], done.stderr[-2000:]

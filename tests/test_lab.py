@@ -7,9 +7,9 @@ def test_what_is_made_of_pictures_lies_with_the_data_and_apart_from_that_of_othe
     one, other = tmp_path / "a" / "grove", tmp_path / "b" / "grove"
     for folder in (one, other):
         folder.mkdir(parents=True)
-    mine, theirs = (lab.grove(folder, data=tmp_path / "data") for folder in (one, other))
+    mine, theirs = (lab.groves(folder, data=tmp_path / "data") for folder in (one, other))
     assert mine.work.parent == tmp_path / "data"
     assert mine.work != theirs.work
-    assert mine.work == lab.grove(str(one), data=tmp_path / "data").work
+    assert mine.work == lab.groves(str(one), data=tmp_path / "data").work
     assert not mine.simulated
     assert lab.fields(one, data=tmp_path / "data").folder == one

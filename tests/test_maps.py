@@ -17,9 +17,10 @@ from PIL import Image
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
-from arsetlib import cdl, maps, sentinel2
+from arsetlib import cdl, figures, maps, sentinel2
 from arsetlib.evaluation import Confusion
-from arsetlib.maps import cogs, notebook, products, seasons, style
+from arsetlib.figures import notebook, seasons, style
+from arsetlib.maps import cogs, products
 from arsetlib.study import Area, Season, Study
 
 WEST, NORTH, SIDE = 480_000.0, 1_200_000.0, 30.0
@@ -132,8 +133,8 @@ def test_a_scene_in_another_projection_is_shown_on_the_area_s_grid(tmp_path, are
 def test_no_picture_holds_more_than_the_eye_can_see(tmp_path, areas):
     wide = np.ones((900, 1300), np.uint8)
     area = Area("wide", {"en": "Wide"}, (WEST, NORTH - 27_000, WEST + 39_000, NORTH), "EPSG:5070")
-    values, _ = maps.read(raster(tmp_path / "wide.tif", wide), area, maps.EYE, "mode")
-    assert max(values.shape) == maps.EYE
+    values, _ = maps.read(raster(tmp_path / "wide.tif", wide), area, figures.EYE, "mode")
+    assert max(values.shape) == figures.EYE
 
 
 def test_class_areas_counts_pixels_as_a_loop_does(labels, areas, codes, study):
@@ -170,11 +171,11 @@ def test_class_areas_takes_codes_that_the_layer_does_not_have(tmp_path, areas, s
     own = SimpleNamespace(path=raster(tmp_path / "own.tif", values), confidence=None, year=2021, simulated=True)
     frame = maps.class_areas(own, areas)
     assert set(frame["name"]) == {"code 300"}
-    assert maps.class_bars(frame, study=study).data[0].y.tolist() == ["code 300"]
+    assert figures.class_bars(frame, study=study).data[0].y.tolist() == ["code 300"]
 
 
 def test_the_label_map_has_the_layer_s_colours_and_names_only_what_is_there(labels, areas, study, codes):
-    fig = maps.labels_map(labels, areas[0], study=study)
+    fig = figures.labels_map(labels, areas[0], study=study)
     picture = fig.axes[0].images[0].get_array()
     for code in (CORN, WHEAT_SOY):
         wanted = [int(cdl.CODES[code].colour[i : i + 2], 16) for i in (1, 3, 5)]
@@ -184,14 +185,14 @@ def test_the_label_map_has_the_layer_s_colours_and_names_only_what_is_there(labe
 
 
 def test_the_label_map_of_a_legend_shows_its_classes_and_what_they_leave_out(labels, areas, study):
-    fig = maps.labels_map(labels, areas[0], study=study, legend=study.legend)
+    fig = figures.labels_map(labels, areas[0], study=study, legend=study.legend)
     legend = [text.get_text().split(" (")[0] for text in fig.axes[1].get_legend().get_texts()]
     assert legend == ["Corn", "left out"]
 
 
 def test_a_long_legend_says_how_many_classes_it_does_not_name(labels, study):
     area = Area("all", {"en": "All"}, (WEST, NORTH - 1800, WEST + 2400, NORTH), "EPSG:5070")
-    legend = maps.labels_map(labels, area, study=study, most=2).axes[1].get_legend().get_texts()
+    legend = figures.labels_map(labels, area, study=study, most=2).axes[1].get_legend().get_texts()
     assert [t.get_text().split(" (")[0] for t in legend][2:] == ["and 2 more"]
 
 
@@ -205,19 +206,19 @@ def test_pictures_of_simulated_data_say_so_and_others_do_not(scene, areas, study
     day, scl, bands = np.arange(3), np.array([4, 8, 9]), np.full((3, len(study.bands)), 500)
     for simulated in (True, False):
         s = study.replace(simulated=simulated)
-        figures = (
-            maps.chip(scene, areas[0], study=s),
-            maps.labels_map(labels, areas[0], study=s),
-            maps.footprints([scene], areas, study=s, labels=labels),
-            maps.timeline([scene], study=s),
-            maps.class_bars(frame, study=s),
-            maps.series(day, scl, bands, study=s),
+        drawn = (
+            figures.chip(scene, areas[0], study=s),
+            figures.labels_map(labels, areas[0], study=s),
+            figures.footprints([scene], areas, study=s, labels=labels),
+            figures.timeline([scene], study=s),
+            figures.class_bars(frame, study=s),
+            figures.series(day, scl, bands, study=s),
         )
-        assert [maps.SIMULATED in words(fig) for fig in figures] == [simulated] * len(figures)
+        assert [figures.SIMULATED in words(fig) for fig in drawn] == [simulated] * len(drawn)
 
 
 def test_a_still_map_has_a_scale_and_a_north(scene, areas, study):
-    texts = [t.get_text() for t in maps.chip(scene, areas[0], study=study).axes[0].texts]
+    texts = [t.get_text() for t in figures.chip(scene, areas[0], study=study).axes[0].texts]
     assert "N" in texts
     assert any(re.fullmatch(r"\d+ k?m", t) for t in texts)
 
@@ -235,18 +236,18 @@ def test_a_scale_bar_has_a_round_length(metres, said):
 
 
 def test_a_chip_is_grey_where_there_is_no_data(scene, areas, study):
-    picture = maps.chip(scene, areas[0], study=study).axes[0].images[0].get_array()
+    picture = figures.chip(scene, areas[0], study=study).axes[0].images[0].get_array()
     assert (picture[: picture.shape[0] // 6 - 1] == 128).all()
     assert len(np.unique(picture[picture.shape[0] // 3 :])) > 50
 
 
 def test_chip_shows_each_combination_side_by_side(scene, areas, study):
-    fig = maps.chip(scene, areas[0], maps.TRUE_COLOUR, maps.FALSE_COLOUR, study=study)
+    fig = figures.chip(scene, areas[0], figures.TRUE_COLOUR, figures.FALSE_COLOUR, study=study)
     assert [ax.get_title() for ax in fig.axes] == ["True colour: red, green, blue", "False colour: nir, red, green"]
 
 
 def test_the_interactive_map_names_the_label_under_the_mouse(scene, areas, study, labels, codes):
-    fig = maps.footprints([scene], areas, study=study, labels=labels)
+    fig = figures.footprints([scene], areas, study=study, labels=labels)
     heat = next(t for t in fig.data if t.type == "heatmap")
     west, north = WEST / 1000, NORTH / 1000
     for i, j in ((0, 0), (55, 3), (30, 30)):
@@ -262,16 +263,16 @@ def test_codes_of_one_s_own_are_drawn_in_the_study_s_classes_not_the_layer_s(sce
     own = SimpleNamespace(path=path, confidence=None, year=2021, simulated=False)
     area = Area("a", {"en": "A"}, (500_000.0, 299_600.0, 500_400.0, 300_000.0), "EPSG:32636")
     mine = Study.load("own_labels").replace(areas=(area,), years=(2021,))
-    fig = maps.footprints([scene], [area], study=mine, labels=own)
+    fig = figures.footprints([scene], [area], study=mine, labels=own)
     shown = {trace.name for trace in fig.data}
     assert {"Maize", "Other crops"} <= shown
     assert "Corn" not in shown
-    still = maps.labels_map(own, area, study=mine)
+    still = figures.labels_map(own, area, study=mine)
     assert any("Maize" in t.get_text() for ax in still.axes if ax.get_legend() for t in ax.get_legend().get_texts())
 
 
 def test_the_interactive_map_holds_labels_as_small_pictures_in_the_layer_s_colours(areas, study, labels, codes):
-    fig = maps.footprints([], areas, study=study, labels=labels)
+    fig = figures.footprints([], areas, study=study, labels=labels)
     first = fig.layout.images[0]
     picture = Image.open(io.BytesIO(base64.b64decode(first.source.split(",")[1]))).convert("RGB")
     wanted = [int(cdl.CODES[CORN].colour[i : i + 2], 16) for i in (1, 3, 5)]
@@ -281,7 +282,7 @@ def test_the_interactive_map_holds_labels_as_small_pictures_in_the_layer_s_colou
 
 def test_scenes_with_one_outline_are_drawn_once_and_counted(scene, areas, study):
     later = SimpleNamespace(**(vars(scene) | {"id": "later", "day": scene.day + 5, "cloud": None}))
-    fig = maps.footprints([scene, later], areas, study=study)
+    fig = figures.footprints([scene, later], areas, study=study)
     (outline,) = [t for t in fig.data if t.name == "scenes 15SYT"]
     assert outline.x.count(None) == 1
     assert outline.text[0].startswith("2 scenes, 2021-07-03 to 2021-07-08")
@@ -289,7 +290,7 @@ def test_scenes_with_one_outline_are_drawn_once_and_counted(scene, areas, study)
 
 def test_bars_of_all_areas_are_the_sum_of_each(labels, areas, study):
     frame = maps.class_areas(labels, areas)
-    bars = {bar.name: dict(zip(bar.y, bar.x, strict=True)) for bar in maps.class_bars(frame, study=study).data}
+    bars = {bar.name: dict(zip(bar.y, bar.x, strict=True)) for bar in figures.class_bars(frame, study=study).data}
     for name, hectares in bars["all areas"].items():
         assert hectares == pytest.approx(sum(bars[a.key].get(name, 0) for a in areas))
 
@@ -298,7 +299,7 @@ def test_a_series_shows_all_above_and_what_the_filter_leaves_below(study):
     rng = np.random.default_rng(3)
     scl = rng.integers(0, 12, 200)
     bands = rng.integers(1, 4000, (200, len(study.bands)))
-    fig = maps.series(np.arange(200) + 18_000, scl, bands, study=study)
+    fig = figures.series(np.arange(200) + 18_000, scl, bands, study=study)
     markers = [t for t in fig.data if t.mode == "markers"]
     above = sum(len(t.x) for t in markers if t.yaxis == "y")
     below = sum(len(t.x) for t in markers if t.yaxis == "y2")
@@ -309,13 +310,13 @@ def test_a_series_shows_all_above_and_what_the_filter_leaves_below(study):
 
 
 def test_every_scene_class_has_its_own_shape_and_colour():
-    assert set(maps.SCL_SYMBOLS) == set(maps.SCL_INK) == set(sentinel2.SCL)
-    assert len(set(maps.SCL_SYMBOLS.values())) == len(set(maps.SCL_INK.values())) == len(sentinel2.SCL)
+    assert set(figures.SCL_SYMBOLS) == set(figures.SCL_INK) == set(sentinel2.SCL)
+    assert len(set(figures.SCL_SYMBOLS.values())) == len(set(figures.SCL_INK.values())) == len(sentinel2.SCL)
 
 
 def test_series_refuses_what_is_no_band(study):
     with pytest.raises(ValueError, match=r"'ndvi' or one of coastal.*got 'evi'"):
-        maps.series([1], [4], np.ones((1, 12)), study=study, quantity="evi")
+        figures.series([1], [4], np.ones((1, 12)), study=study, quantity="evi")
 
 
 def test_ndvi_is_that_of_a_loop_and_nan_without_data():
@@ -327,8 +328,8 @@ def test_ndvi_is_that_of_a_loop_and_nan_without_data():
 
 def test_the_book_gets_plain_html_with_the_text_and_loads_plotly_once(book, scene, study):
     for _ in range(2):
-        maps.show(maps.timeline([scene], study=study), 'Cloud "cover" & date')
-    assert book[0].count(f'<script src="{maps.PLOTLY_IN_BOOK}">') == 1
+        figures.show(figures.timeline([scene], study=study), 'Cloud "cover" & date')
+    assert book[0].count(f'<script src="{figures.PLOTLY_IN_BOOK}">') == 1
     assert "<script src" not in book[1]
     assert 'role="img" aria-label="Cloud &quot;cover&quot; &amp; date"' in book[0]
     assert "https://" not in re.sub(r"https://plot\.ly", "", book[0])
@@ -337,13 +338,13 @@ def test_the_book_gets_plain_html_with_the_text_and_loads_plotly_once(book, scen
 
 
 def test_a_still_picture_has_an_alt_text_and_loads_no_script(book, scene, areas, study):
-    maps.show(maps.chip(scene, areas[0], study=study), "A chip")
+    figures.show(figures.chip(scene, areas[0], study=study), "A chip")
     assert '<img alt="A chip" src="data:image/' in book[0]
     assert "<script" not in book[0]
 
 
 def test_a_table_s_cells_are_escaped_and_sortable(book):
-    maps.show(pd.DataFrame({"name": ["<b>", "b"], "value": [1.5, 20_000.0]}), "Two rows")
+    figures.show(pd.DataFrame({"name": ["<b>", "b"], "value": [1.5, 20_000.0]}), "Two rows")
     assert "&lt;b&gt;" in book[0]
     assert "<caption>Two rows</caption>" in book[0]
     assert 'data-value="20000.0"' in book[0]
@@ -354,9 +355,9 @@ def test_the_book_s_knob_holds_every_choice_and_shows_the_first(book, study):
     bands = np.full((3, len(study.bands)), 500)
 
     def draw(band):
-        return maps.series([1, 2, 3], [4, 4, 4], bands, study=study, quantity=band)
+        return figures.series([1, 2, 3], [4, 4, 4], bands, study=study, quantity=band)
 
-    maps.knob(draw, "A series.", band=["ndvi", "red", "nir"])
+    figures.knob(draw, "A series.", band=["ndvi", "red", "nir"])
     assert re.findall(r"<option>(\w+)</option>", book[0]) == ["ndvi", "red", "nir"]
     assert book[0].count('class="arset-choice" hidden') == 2
     assert 'aria-label="A series. band: red."' in book[0]
@@ -366,8 +367,8 @@ def test_in_a_notebook_a_plotly_figure_is_shown_as_usual(monkeypatch, scene, stu
     shown = []
     monkeypatch.delenv("ARSET_BOOK", raising=False)
     monkeypatch.setattr("IPython.display.display", shown.append)
-    fig = maps.timeline([scene], study=study)
-    maps.show(fig, "Clouds")
+    fig = figures.timeline([scene], study=study)
+    figures.show(fig, "Clouds")
     assert shown == [fig]
     assert fig.layout.meta == {"alt": "Clouds"}
 
@@ -379,7 +380,7 @@ def test_the_real_label_file_is_drawn_in_its_own_colours(real, study):
         palette, bounds = source.colormap(1), source.bounds
         values = source.read(1)[:300, :300]
     area = Area("k", {"en": "Kansas"}, (bounds.left, bounds.top - 9000, bounds.left + 9000, bounds.top), "EPSG:5070")
-    picture = maps.labels_map(labels, area, study=study).axes[0].images[0].get_array()
+    picture = figures.labels_map(labels, area, study=study).axes[0].images[0].get_array()
     for code in np.unique(values).tolist():
         assert np.abs(picture[values == code].astype(int) - palette[code][:3]).max() <= 2, code
 
@@ -396,20 +397,20 @@ def one_pixel():
 def test_calendar_tells_images_taken_from_others_and_empty_steps_from_filled(study):
     day, _, _ = one_pixel()
     season = Season(window_days=20, step_days=5)
-    fig = maps.calendar(day, np.arange(5) / 10, season, 100, [1, 2, -1, 3], study=study)
+    fig = figures.calendar(day, np.arange(5) / 10, season, 100, [1, 2, -1, 3], study=study)
     shown = {trace.name: list(trace.x) for trace in fig.data}
     assert shown["taken"] == [1, 6, 19]
     assert shown["not taken"] == [0]
     assert shown["outside the window"] == [30]
     assert shown["step with an image"] == [2.5, 7.5, 17.5]
     assert shown["empty step"] == [12.5]
-    assert maps.SIMULATED in str(fig.layout.annotations)
+    assert figures.SIMULATED in str(fig.layout.annotations)
 
 
 def test_spreads_hold_the_percentiles_of_each_band_and_not_the_values(study):
     values = np.random.default_rng(1).normal(5, 2, (1000, 3))
     values[::2, 0] = np.nan
-    fig = maps.spreads({"before": values, "after": (values - 5) / 2}, ["a", "b", "c"], study=study)
+    fig = figures.spreads({"before": values, "after": (values - 5) / 2}, ["a", "b", "c"], study=study)
     low, middle, high = np.nanpercentile(values, (5, 50, 95), axis=0)
     box = fig.data[0]
     np.testing.assert_allclose((box.lowerfence, box.median, box.upperfence), (low, middle, high))
@@ -419,7 +420,7 @@ def test_spreads_hold_the_percentiles_of_each_band_and_not_the_values(study):
 
 def test_verdicts_show_each_window_at_its_last_day_in_its_class_and_colour(study):
     day, scl, bands = one_pixel()
-    fig = maps.verdicts(day, scl, bands, [104, 109, 114], [0, 3, 3], study=study)
+    fig = figures.verdicts(day, scl, bands, [104, 109, 114], [0, 3, 3], study=study)
     strips = {t.name.split(": ")[1]: t for t in fig.data if t.type == "bar"}
     names, colours = study.legend.names(), study.legend.colours
     assert [len(strips[names[k]].x) for k in (0, 3)] == [1, 2]
@@ -428,7 +429,7 @@ def test_verdicts_show_each_window_at_its_last_day_in_its_class_and_colour(study
 
 def test_table_lines_draw_each_column_over_the_index_with_its_dash(study):
     table = pd.DataFrame({"a": [1.0, np.nan], "b": [2.0, 3.0], "c": [4.0, 5.0]}, index=[10, 20])
-    fig = maps.table_lines(table, "title", "x", "y", study=study, dashes=["solid", "dot"])
+    fig = figures.table_lines(table, "title", "x", "y", study=study, dashes=["solid", "dot"])
     assert [t.name for t in fig.data] == ["a", "b", "c"]
     assert [t.line.dash for t in fig.data] == ["solid", "dot", "solid"]
     assert [list(t.x) for t in fig.data] == [[10, 20]] * 3
@@ -436,25 +437,25 @@ def test_table_lines_draw_each_column_over_the_index_with_its_dash(study):
 
 
 def test_bars_keep_their_order_and_stack_the_columns_of_a_table(study):
-    fig = maps.bars(pd.Series({"slow": 1.0, "fast": 9.0}), "Speed", "samples/s")
+    fig = figures.bars(pd.Series({"slow": 1.0, "fast": 9.0}), "Speed", "samples/s")
     assert list(fig.data[0].y) == ["slow", "fast"]
-    assert maps.SIMULATED not in str(fig.layout.annotations)
+    assert figures.SIMULATED not in str(fig.layout.annotations)
     frame = pd.DataFrame({"waiting": [3, 1], "working": [1, 1]}, index=["slow", "fast"])
-    fig = maps.bars(frame, "A step", "ms", study=study)
+    fig = figures.bars(frame, "A step", "ms", study=study)
     assert [t.name for t in fig.data] == ["waiting", "working"]
     assert fig.layout.barmode == "stack"
-    assert maps.SIMULATED in str(fig.layout.annotations)
+    assert figures.SIMULATED in str(fig.layout.annotations)
 
 
 def test_bars_write_small_values_without_a_prefix_and_large_ones_with_k(study):
-    fig = maps.bars(pd.Series({"a": 0.488, "b": 12_300.0}), "Scores", "")
+    fig = figures.bars(pd.Series({"a": 0.488, "b": 12_300.0}), "Scores", "")
     assert list(fig.data[0].texttemplate) == ["%{x:.3~r}", "%{x:.3~s}"]
-    assert list(maps.bars(pd.Series({"a": 0.488}), "Scores", "", text=".2f").data[0].texttemplate) == ["%{x:.2f}"]
+    assert list(figures.bars(pd.Series({"a": 0.488}), "Scores", "", text=".2f").data[0].texttemplate) == ["%{x:.2f}"]
 
 
 def test_bar_groups_draw_a_bar_of_each_column_in_every_row(study):
     table = pd.DataFrame({"cold": [1.0, 2.0], "warm": [3.0, 4.0]}, index=["directory", "TFRecord"])
-    fig = maps.bar_groups(table, "A race", "images a second", study=study)
+    fig = figures.bar_groups(table, "A race", "images a second", study=study)
     assert fig.layout.barmode == "group"
     assert [(t.name, list(t.x), list(t.y)) for t in fig.data] == [
         ("cold", [1, 2], ["directory", "TFRecord"]), ("warm", [3, 4], ["directory", "TFRecord"]),
@@ -467,22 +468,22 @@ def test_outlined_draws_each_photo_with_its_region_thinned_and_says_simulated(st
     inside[100:300, 100:300] = True
     photos = {name: (np.full((600, 600, 3), 0.5), inside) for name in ("weed", "water", "skip", "end row")}
     photos["everywhere"] = (np.full((600, 600, 3), 0.5), np.ones((600, 600), bool))
-    fig = maps.outlined(photos, study=study, note="line: marked")
+    fig = figures.outlined(photos, study=study, note="line: marked")
     drawn = [ax for ax in fig.axes if ax.images]
     assert [ax.get_title() for ax in drawn] == list(photos)
     assert max(drawn[0].images[0].get_array().shape) <= 256
     assert [bool(ax.collections) for ax in drawn] == [True] * 4 + [False]
-    assert maps.SIMULATED in fig.texts[0].get_text()
+    assert figures.SIMULATED in fig.texts[0].get_text()
 
 
 def test_flow_draws_boxes_and_arrows_and_refuses_an_arrow_to_nowhere():
     boxes = {"camera": (0, 0, "camera", "a flight"), "store": (1, 0, "store", "a month")}
-    fig = maps.flow(boxes, [("camera", "store")])
+    fig = figures.flow(boxes, [("camera", "store")])
     texts = [t.get_text() for t in fig.axes[0].texts]
     assert {"camera", "a flight", "store", "a month"} <= set(texts)
     assert sum(getattr(t, "arrow_patch", None) is not None for t in fig.axes[0].texts) == 1
     with pytest.raises(ValueError, match="got cloud"):
-        maps.flow(boxes, [("camera", "cloud")])
+        figures.flow(boxes, [("camera", "cloud")])
 
 
 # -- pictures of lab 3 ---------------------------------------------------------------------------------------------
@@ -530,7 +531,7 @@ def picture_of(image, shape):
 
 
 def test_the_prediction_map_shows_prediction_labels_and_disagreement(season_of_maps, labels, study, codes):
-    fig = maps.prediction_map(season_of_maps, labels=labels)
+    fig = figures.prediction_map(season_of_maps, labels=labels)
     assert [i.visible for i in fig.layout.images] == [True] * 3 + [False] * 3
     names = [note.text for note in fig.layout.annotations]
     assert {"prediction", "labels on that date", "disagreement", "<i>simulated</i>", "<b>N</b>", "200 m"} <= set(names)
@@ -550,7 +551,7 @@ def test_the_prediction_map_shows_prediction_labels_and_disagreement(season_of_m
 
 
 def test_each_step_of_the_slider_shows_its_date_and_no_other(season_of_maps, labels):
-    fig = maps.prediction_map(season_of_maps[::-1], labels=labels)
+    fig = figures.prediction_map(season_of_maps[::-1], labels=labels)
     (slider,) = fig.layout.sliders
     assert [s.label for s in slider.steps] == ["28 Jun", "27 Aug"]
     for number, step in enumerate(slider.steps):
@@ -563,7 +564,7 @@ def test_each_step_of_the_slider_shows_its_date_and_no_other(season_of_maps, lab
 
 
 def test_without_labels_the_margin_stands_beside_the_prediction(season_of_maps):
-    fig = maps.prediction_map(season_of_maps[0])
+    fig = figures.prediction_map(season_of_maps[0])
     assert [n.text for n in fig.layout.annotations][:2] == ["prediction", "margin"]
     assert not fig.layout.sliders
     assert "28 June" in fig.layout.title.text
@@ -573,7 +574,7 @@ def test_without_labels_the_margin_stands_beside_the_prediction(season_of_maps):
 def test_a_large_map_is_thinned_to_single_pixels(tmp_path, study):
     lattice = cogs.Lattice("EPSG:5070", SIDE, WEST, NORTH, 900, 700)
     classes = np.random.default_rng(5).integers(0, 7, (900, 700))
-    fig = maps.prediction_map(saved(tmp_path, study, lattice, 60, classes), size=300)
+    fig = figures.prediction_map(saved(tmp_path, study, lattice, 60, classes), size=300)
     shown = picture_of(fig.layout.images[0], (300, 233))
     palette = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in study.legend.colours])
     assert np.array_equal(shown, palette[classes[1::3, 1::3]])
@@ -584,26 +585,26 @@ def test_maps_of_two_areas_are_not_put_in_one_figure(season_of_maps):
 
     other = replace(season_of_maps[1], info=season_of_maps[1].info | {"area": "right"})
     with pytest.raises(maps.MapError, match="one area, year and legend"):
-        maps.prediction_map([season_of_maps[0], other])
+        figures.prediction_map([season_of_maps[0], other])
 
 
 def test_the_animated_season_has_a_frame_a_date_and_can_be_shown(season_of_maps, labels, tmp_path, book):
-    path = maps.season(season_of_maps, tmp_path / "season.gif", labels=labels)
+    path = figures.season(season_of_maps, tmp_path / "season.gif", labels=labels)
     with Image.open(path) as gif:
         assert gif.n_frames == 2
-        assert gif.size[0] == maps.WIDTH
-    maps.show(path, "The season")
+        assert gif.size[0] == figures.WIDTH
+    figures.show(path, "The season")
     assert '<img alt="The season" src="data:image/gif;base64,' in book[0]
     assert [f.name for f in tmp_path.iterdir()] == ["season.gif"]
     with pytest.raises(maps.MapError, match=r"ends in \.gif"):
-        maps.season(season_of_maps, tmp_path / "season.png")
+        figures.season(season_of_maps, tmp_path / "season.png")
 
 
 @pytest.mark.parametrize("normalise", ["truth", "prediction", "all", None])
 def test_a_confusion_says_how_it_is_normalised_and_keeps_the_counts(study, normalise):
     counts = np.random.default_rng(6).integers(0, 50, (7, 7))
     counts[2], counts[:, 3] = 0, 0
-    fig = maps.confusion(Confusion.from_counts(counts, study.legend), normalise, study=study)
+    fig = figures.confusion(Confusion.from_counts(counts, study.legend), normalise, study=study)
     heat = fig.data[0]
     assert np.array_equal(np.asarray(heat.customdata)[..., 0], counts)
     over = {"truth": counts.sum(1, keepdims=True), "prediction": counts.sum(0), "all": counts.sum(), None: 1}
@@ -621,31 +622,31 @@ def test_scores_by_date_show_the_crops_and_the_baseline(study):
          "crops_accuracy": [0.6, 0.2], "majority_accuracy": [0.4, 0.8]},
         index=pd.to_datetime(["2019-05-01", "2019-09-01"]),
     )  # fmt: skip
-    lines = {t.name: list(t.y) for t in maps.by_date(table, study=study).data if t.name}
+    lines = {t.name: list(t.y) for t in figures.by_date(table, study=study).data if t.name}
     assert lines["all classes"] == [0.5, 0.9]
     assert lines["crops only"] == [0.6, 0.2]
     assert lines["always the commonest class"] == [0.4, 0.8]
-    both = maps.by_date({"CNN": table, "forest": table}, study=study)
+    both = figures.by_date({"CNN": table, "forest": table}, study=study)
     assert {"CNN, all classes", "forest, crops only"} <= {t.name for t in both.data}
 
 
 def test_learning_curves_mark_the_epoch_of_least_validation_loss():
     history = {"loss": [3, 2, 1], "val_loss": [3, 1.5, 2], "accuracy": [0.1, 0.5, 0.6], "val_accuracy": [0.1, 0.4, 0.3]}
-    fig = maps.learning_curves(history)
+    fig = figures.learning_curves(history)
     stars = [t for t in fig.data if t.marker.symbol == "star"]
     assert [(s.x[0], s.y[0]) for s in stars] == [(2, 1.5), (2, 0.4)]
-    assert maps.SIMULATED not in str(fig.layout.annotations)
+    assert figures.SIMULATED not in str(fig.layout.annotations)
 
 
 def test_reliability_and_bars_hold_what_the_tables_hold(study):
     table = pd.DataFrame(
         {"low": [0.4, 0.9], "high": [0.5, 1.0], "samples": [10, 30], "confidence": [0.45, 0.95], "accuracy": [0.4, 0.8]}
     )
-    points = next(t for t in maps.reliability(table, study=study).data if t.name == "model")
+    points = next(t for t in figures.reliability(table, study=study).data if t.name == "model")
     assert list(points.x) == [0.45, 0.95]
     assert list(points.y) == [0.4, 0.8]
     matrix = Confusion.from_counts(np.diag([5, 0, 3]), ["a", "b", "c"])
-    (bar,) = maps.score_bars({"model": matrix}).data
+    (bar,) = figures.score_bars({"model": matrix}).data
     assert [v if v == v else None for v in bar.y] == [1.0, None, 1.0]
 
 
@@ -660,29 +661,29 @@ def picture(height=60, width=80):
 
 
 def test_panels_show_each_picture_with_its_title_a_scale_a_legend_and_whether_they_are_simulated():
-    fig = maps.panels({"one": picture(), "two": picture()}, classes=KINDS, metres=0.5, study=SIMULATED)
+    fig = figures.panels({"one": picture(), "two": picture()}, classes=KINDS, metres=0.5, study=SIMULATED)
     assert [ax.get_title() for ax in fig.axes] == ["one", "two"]
     np.testing.assert_array_equal(fig.axes[0].images[0].get_array(), picture())
     (bar,) = fig.axes[0].lines  # 40 m wide: a bar of 10 m is 20 pixels long
     assert np.ptp(bar.get_xdata()) == 20
     assert fig.axes[0].texts[0].get_text() == "10 m"
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["Ground", "Tree"]
-    assert [t.get_text() for t in fig.texts] == [maps.SIMULATED]
-    assert not maps.panels({"one": picture()}, study=REAL).texts
+    assert [t.get_text() for t in fig.texts] == [figures.SIMULATED]
+    assert not figures.panels({"one": picture()}, study=REAL).texts
 
 
 def test_panels_hold_no_more_pixels_than_the_page_shows_and_leave_places_without_a_picture_empty():
-    fig = maps.panels({str(k): picture(300, 4000) for k in range(3)}, columns=2)
+    fig = figures.panels({str(k): picture(300, 4000) for k in range(3)}, columns=2)
     assert len(fig.axes) == 4
     assert not fig.axes[3].images
-    assert max(ax.images[0].get_array().shape[1] for ax in fig.axes[:3]) <= 1.1 * 0.8 * maps.WIDTH
+    assert max(ax.images[0].get_array().shape[1] for ax in fig.axes[:3]) <= 1.1 * 0.8 * figures.WIDTH
 
 
 def test_a_wipe_holds_all_its_pictures_says_what_they_show_and_makes_no_request(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing.data))
     over = {"a <prediction>": picture(), "the truth": picture()}
-    maps.wipe(picture(), over, 'Capture "1"', classes=KINDS, study=SIMULATED)
+    figures.wipe(picture(), over, 'Capture "1"', classes=KINDS, study=SIMULATED)
     (text,) = shown
     sources = re.findall(r'src="([^"]*)"', text)
     assert len(sources) == 3
@@ -691,29 +692,29 @@ def test_a_wipe_holds_all_its_pictures_says_what_they_show_and_makes_no_request(
     assert "<option>a &lt;prediction&gt;</option><option>the truth</option>" in text
     assert 'alt="Capture &quot;1&quot;: the truth"' in text
     assert "Ground" in text
-    assert maps.SIMULATED in text
+    assert figures.SIMULATED in text
     assert re.findall(r"display:(block|none);clip", text) == ["block", "none"]
-    maps.wipe(picture(), over, "A real one", study=REAL)
-    assert maps.SIMULATED not in shown[1]
+    figures.wipe(picture(), over, "A real one", study=REAL)
+    assert figures.SIMULATED not in shown[1]
 
 
 def test_painted_instances_have_one_colour_each_that_differs_from_the_next_and_leave_the_rest_as_it_is():
     image, numbers = picture(), np.zeros((60, 80), np.int32)
     for k in range(1, 31):
         numbers[2 * k - 2] = k
-    painted = maps.paint_instances(image, numbers)
+    painted = figures.paint_instances(image, numbers)
     np.testing.assert_array_equal(painted[numbers == 0], image[numbers == 0])
     colours = [np.unique(painted[numbers == k], axis=0) for k in range(1, 31)]
     assert all(len(c) == 1 for c in colours)
     assert all((a != b).any() for a, b in itertools.pairwise(colours))
-    np.testing.assert_array_equal(maps.paint_instances(image, 0 * numbers), image)
+    np.testing.assert_array_equal(figures.paint_instances(image, 0 * numbers), image)
 
 
 def test_scatter_draws_each_group_with_its_own_shape_and_colour():
     groups = {"found": ([1, 2], [3, 4]), "missed": ([5], [6])}
-    fig = maps.scatter(groups, "title", "m", "m", study=SIMULATED, equal=True)
+    fig = figures.scatter(groups, "title", "m", "m", study=SIMULATED, equal=True)
     assert [(t.name, list(t.x), list(t.y)) for t in fig.data] == [("found", [1, 2], [3, 4]), ("missed", [5], [6])]
     assert len({(t.marker.symbol, t.marker.color) for t in fig.data}) == 2
     assert fig.layout.yaxis.scaleanchor == "x"
-    assert maps.SIMULATED in str(fig.layout.annotations)
+    assert figures.SIMULATED in str(fig.layout.annotations)
     assert fig.layout.showlegend

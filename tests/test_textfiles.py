@@ -6,9 +6,9 @@ import tomllib
 import pytest
 
 from arsetlib import textfiles
+from arsetlib.groves import Classes
+from arsetlib.groves.flight import poses
 from arsetlib.samples import Scaler
-from arsetlib.segment.flight import poses
-from arsetlib.tiles import Classes
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32")
 CLASSES = """

@@ -22,7 +22,7 @@ CHILD = """
 import os, signal, sys
 sys.path.insert(0, {here!r})
 import keras, squares
-from arsetlib import images
+from arsetlib import fields
 from arsetlib.training import workers
 
 strategy = workers.strategy()
@@ -34,7 +34,7 @@ class Kill(keras.callbacks.Callback):
         if {dies} and workers.cluster().rank == 1 and self.model.optimizer.iterations.numpy() == 4:
             os.kill(os.getpid(), signal.SIGKILL)
 
-images.fit(model, squares.sides(), folder={folder!r}, strategy=strategy, callbacks=[Kill()], progress=False, **{tiny!r})
+fields.fit(model, squares.sides(), folder={folder!r}, strategy=strategy, callbacks=[Kill()], progress=False, **{tiny!r})
 """
 
 
@@ -47,7 +47,7 @@ def child(folder, dies: bool) -> list[str]:
 
 def test_two_workers_lose_one_go_on_and_end_as_one_process_does(tmp_path):
     """Killed in the second epoch: the other ends with a clear error; started again, they have the losses of one."""
-    from arsetlib import images
+    from arsetlib import fields
 
     folder, logs = tmp_path / "run", tmp_path / "logs"
     with pytest.raises(workers.WorkerError, match="Worker 1 of 2 was ended by SIGKILL"):
@@ -56,9 +56,9 @@ def test_two_workers_lose_one_go_on_and_end_as_one_process_does(tmp_path):
     assert "Worker 0 of 2 lost another one in epoch 2" in told  # by itself; it was not ended from outside
     assert [f.name for f in (folder / "backup").iterdir()] == ["epoch-00001"]
     workers.run(child(folder, dies=False), 2)
-    two = images.load(folder)
+    two = fields.load(folder)
     assert two.notes["processes"] == two.notes["devices"] == 2
-    one = images.fit(squares.network(), squares.sides(), progress=False, **TINY)
+    one = fields.fit(squares.network(), squares.sides(), progress=False, **TINY)
     for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
         np.testing.assert_allclose(two.history[name], one.history[name], rtol=1e-5, err_msg=name)
     x = squares.make(20, 2)[0]

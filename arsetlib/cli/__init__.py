@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from arsetlib.cli import certificate, data, grade, groves, homework, images, learn
+from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn
 
 app = typer.Typer(
     help="Crop maps at scale: from scenes and labels to pixel tables, models and maps.",
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (data, learn, groves, images, homework, grade, certificate):
+for commands in (data, learn, groves, fields, homework, grade, certificate):
     app.add_typer(commands.app)
 
 

@@ -10,16 +10,15 @@ import typer
 from arsetlib.cli.arguments import AsJson, show
 
 app = typer.Typer()
-tiles_app = typer.Typer(help="Images and masks for segmentation.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(tiles_app, name="tiles")
-segments = typer.Typer(
-    help="Case study A: map drone captures with a segmentation model and count their trees.", no_args_is_help=True
+group = typer.Typer(
+    help="Case study A: check drone captures and masks, map captures with a segmentation model and count their trees.",
+    no_args_is_help=True,
 )
-app.add_typer(segments, name="segment")
+app.add_typer(group, name="groves")
 
 
-@app.command(epilog="Example: arset simulate-grove data/grove --captures 4 --width 1000 --height 750")
-def simulate_grove(
+@app.command(epilog="Example: arset simulate-groves data/groves --captures 4 --width 1000 --height 750")
+def simulate_groves(
     out: Annotated[Path, typer.Argument(help="Folder to write the simulated captures and masks into.")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     captures: Annotated[int, typer.Option(help="Images of the flight; each overlaps the next by about 80 %.")] = 10,
@@ -32,7 +31,7 @@ def simulate_grove(
     """Make the simulated olive grove: drone images of one flight with exact masks of ground, tree and grass."""
     from arsetlib import simulate as simulation
 
-    path = simulation.grove(
+    path = simulation.groves(
         out,
         seed=seed,
         captures=captures,
@@ -42,11 +41,11 @@ def simulate_grove(
         progress=not as_json,
     )
     report = {"folder": str(path), "captures": captures, "simulated": True}
-    show(report, as_json, f"Simulated grove in {path}. Next: arset tiles check {path}")
+    show(report, as_json, f"Simulated grove in {path}. Next: arset groves check {path}")
 
 
-@tiles_app.command("check", epilog="Example: arset tiles check data/grove --size 224")
-def check_tiles(
+@group.command("check", epilog="Example: arset groves check data/groves --size 224")
+def groves_check(
     folder: Annotated[Path, typer.Argument(help="Folder of images and masks.")],
     layout: Annotated[
         str,
@@ -62,18 +61,18 @@ def check_tiles(
 
     Notes name what is unusual: classes that never occur, masks that are ignored to a large share, boxes as ellipses.
     """
-    from arsetlib import tiles
+    from arsetlib import groves
 
-    known = tiles.Classes.load(classes) if classes else None
-    report = tiles.check(folder, layout, known, size, progress=not as_json)
+    known = groves.Classes.load(classes) if classes else None
+    report = groves.check(folder, layout, known, size, progress=not as_json)
     show(report.as_dict(), as_json, str(report))
     if not report.ok:
         raise typer.Exit(1)
 
 
-@segments.command("train", epilog="Example: arset segment train data/grove runs/unet --slim --by flight --epochs 24")
-def segment_train(
-    data: Annotated[Path, typer.Argument(help="Folder of captures with masks, see arset tiles check.")],
+@group.command("train", epilog="Example: arset groves train data/groves runs/unet --slim --by flight --epochs 24")
+def groves_train(
+    data: Annotated[Path, typer.Argument(help="Folder of captures with masks, see arset groves check.")],
     out: Annotated[Path, typer.Argument(help="Folder of the run; the same command goes on where a run stopped.")],
     architecture: Annotated[str, typer.Option(help="unet, fcn8, segnet or pspnet.")] = "unet",
     encoder: Annotated[str, typer.Option(help="mobilenet, vgg16 or resnet50.")] = "mobilenet",
@@ -94,14 +93,14 @@ def segment_train(
     as_json: AsJson = False,
 ):
     """Train a segmentation model and score it on the captures it has not seen."""
-    from arsetlib import segment
+    from arsetlib import groves
     from arsetlib.models import segmentation
 
     if slim and (encoder != "mobilenet" or architecture not in ("unet", "segnet")):
-        raise segment.SegmentError("--slim is for unet or segnet on mobilenet.")
+        raise groves.SegmentError("--slim is for unet or segnet on mobilenet.")
     if slim and optimizer == "adam":
         learning_rate = learning_rate or 3e-3
-    found = segment.train_folder(
+    found = groves.train_folder(
         data, out, architecture, encoder=encoder, weights=weights, size=size, grid=grid, by=by, epochs=epochs,
         batch=batch, optimizer=optimizer, loss=loss, class_weights="balanced" if balance else None, seed=seed,
         learning_rate=learning_rate, options=segmentation.SLIM if slim else None,
@@ -115,23 +114,23 @@ def segment_train(
     show(report, as_json, "\n".join(lines))
 
 
-@segments.command("predict", epilog="Example: arset segment predict runs/unet data/grove maps/grove")
-def segment_predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a run of arset segment train.")],
+@group.command("predict", epilog="Example: arset groves predict runs/unet data/groves maps/grove")
+def groves_predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a run of arset groves train.")],
     captures: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
     out: Annotated[Path, typer.Argument(help="Folder of the maps; finished ones are kept.")],
     overlap: Annotated[float, typer.Option(help="Share of a tile that the next repeats, 0 to 0.9.")] = 0.25,
     as_json: AsJson = False,
 ):
     """Map whole captures: one class PNG each, at the capture's own size."""
-    from arsetlib import segment
+    from arsetlib import groves
 
-    paths = segment.predict(model, captures, out, overlap=overlap, progress=not as_json)
+    paths = groves.predict(model, captures, out, overlap=overlap, progress=not as_json)
     show({"maps": [str(path) for path in paths]}, as_json, f"{len(paths)} maps in {out}")
 
 
-@segments.command("count", epilog="Example: arset segment count maps/grove --flight data/grove/flight.json")
-def segment_count(
+@group.command("count", epilog="Example: arset groves count maps/grove --flight data/groves/flight.json")
+def groves_count(
     masks: Annotated[Path, typer.Argument(help="A map, a folder of maps, or a folder of labelled captures.")],
     flight: Annotated[Path | None, typer.Option(help="flight.json: where the captures lie; each tree once.")] = None,
     truth: Annotated[Path | None, typer.Option(help="trees.geojson of the true trees, to score against.")] = None,
@@ -142,13 +141,13 @@ def segment_count(
     as_json: AsJson = False,
 ):
     """Count the trees of maps, their crowns and the canopy cover."""
-    from arsetlib import segment
+    from arsetlib import groves
 
     if out is not None and out.suffix not in (".geojson", ".csv"):
-        raise segment.SegmentError(f"Expected --out with the ending .geojson or .csv, received {out.name!r}.")
+        raise groves.SegmentError(f"Expected --out with the ending .geojson or .csv, received {out.name!r}.")
     if flight is None and metres_per_pixel is None:
-        raise segment.SegmentError("Expected --flight, or --metres-per-pixel for captures that do not overlap.")
-    found = segment.count(
+        raise groves.SegmentError("Expected --flight, or --metres-per-pixel for captures that do not overlap.")
+    found = groves.count(
         masks, flight=flight, metres_per_pixel=metres_per_pixel, tree=tree, radius=radius, progress=not as_json
     )
     report = found.summary() | ({"score": found.score(truth)} if truth else {})

@@ -2,7 +2,7 @@
 
 The ARSET figures are of real data (the lower Mississippi delta, 2019) and are no goal for the simulated sample.
 
-Labs: part3_train_and_test, case_olive_groves, case_field_images.
+Labs: part3_train_and_test, case_groves, case_fields.
 """
 
 from __future__ import annotations

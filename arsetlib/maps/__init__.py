@@ -1,35 +1,22 @@
-"""Draw scenes, labels, series and predictions; predict maps; show figures in a notebook and in the book.
+"""Maps: predict them, open what a prediction made, compare them with labels, smooth them, read rasters.
 
-Maps are drawn on the label grid's projection, so that a metre is a metre, with a scale bar, a north arrow and a
-legend of the classes present. Interactive figures are Plotly figures on plain axes in km: no map tiles, so they
-work offline. What a figure holds is thinned to what the eye can see: at most 400 pixels a side.
+    made = maps.predict(trained, "data/pixels", 120, "maps", area="dense", year=2019)
+    maps.compare(made[0], labels)
 
-Static pictures are matplotlib figures. `show` displays either kind, and a table too, with a text for readers who
-cannot see it.
+What draws a map is in ``figures``. A module of this package is loaded when one of its names is first used, so a
+worker that predicts loads nothing else.
 
-A module of this package is loaded when one of its names is first used, so a worker that predicts loads no plotting.
-
-Labs: part1_build_dataset, part2_load_data, part3_train_and_test, case_olive_groves, case_field_images.
+Labs: part1_build_dataset, part3_train_and_test.
 """
 
 import lazy_loader
 
 _HOMES = {
-    "style": ("ACCENT", "DASHES", "EYE", "FONT", "FONT_SIZE", "GRID", "INK", "LINES", "SCL_INK", "SCL_SYMBOLS",
-              "SIMULATED", "STYLE", "WIDTH"),
     "rasters": ("class_areas", "examples", "ndvi", "read"),
-    "still": ("FALSE_COLOUR", "SWIR_COLOUR", "TRUE_COLOUR", "chip", "clear_view", "labels_map"),
-    "interactive": ("footprints",),
-    "pictures": ("flow", "outlined", "paint_instances", "panels", "wipe"),
-    "plots": ("bar_groups", "bars", "class_bars", "figure", "lines", "scatter", "series", "table_lines", "timeline"),
-    "windows": ("calendar", "sides", "spreads", "verdicts"),
-    "notebook": ("PLOTLY_IN_BOOK", "knob", "show"),
     "comparison": ("compare",),
     "prediction": ("predict",),
     "products": ("MapError", "Prediction", "open_prediction", "predictions"),
-    "seasons": ("prediction_map", "season"),
-    "scores": ("by_date", "confusion", "learning_curves", "reliability", "score_bars"),
     "neighbourhood": ("Bayes", "Majority"),
-}  # fmt: skip
+}
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)

@@ -18,7 +18,7 @@ from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 
 from arsetlib import cdl, ground
-from arsetlib.maps.style import EYE
+from arsetlib.figures.style import EYE
 
 # Of every value that a byte can have; those that are no code of the layer are named by their number.
 CODE_NAMES = [cdl.CODES[c].name if c in cdl.CODES else f"code {c}" for c in range(256)]

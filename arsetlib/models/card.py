@@ -1,6 +1,6 @@
 """The folder of a trained model: whole or not at all, with a card that says what it is and the sha256 of every part.
 
-What the parts are is the business of who calls: ``models.folder`` for series, ``images.classifier`` for images.
+What the parts are is the business of who calls: ``models.folder`` for series, ``fields.classifier`` for images.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ the mean. So where the near infrared is the mean of red, green and blue, the net
 (momentum 0.99 to 0.9997). In a training of a few hundred steps such averages never arrive, and validation looks at
 chance while training looks fine; so all are set to 0.9.
 
-Lab: case_field_images.
+Lab: case_fields.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def build(
     Raises:
         ImageModelError: No such name or head, sizes that cannot be, weights that are not there or do not fit.
 
-    Lab: case_field_images.
+    Lab: case_fields.
     """
     _known(name, BACKBONES, "image model")
     _known(head, ("multi", "single"), "head")

@@ -13,12 +13,12 @@ that break, in that library only, never in Keras:
 - PSPNet imported ``keras.layers.merge`` and resized by a Lambda of a lost function: a layer of Keras does it.
 - Weights are saved in files that must end in ``.weights.h5``; they are found again by that name.
 - ``predict`` printed a progress bar for each tile.
-- Augmentation needs imgaug, which NumPy 2 breaks: it says so. Use ``tiles.augment``.
+- Augmentation needs imgaug, which NumPy 2 breaks: it says so. Use ``groves.augment``.
 
 Install it: ``uv sync --extra keras-segmentation`` (pyproject.toml leaves out what it wrongly asks for), or with pip
 ``pip install six opencv-python-headless``, then ``pip install --no-deps "keras-segmentation>=0.3,<0.4"``.
 
-Lab: case_olive_groves.
+Lab: case_groves.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def mend_training(library) -> None:
 
     def no_augmentation(*_):
         raise SegmentationError(
-            "Augmentation of keras-segmentation needs imgaug, which NumPy 2 breaks. Augment beforehand: tiles.augment."
+            "Augmentation of keras-segmentation needs imgaug, which NumPy 2 breaks. Augment beforehand: groves.augment."
         )
 
     library.train.CheckpointsCallback = Checkpoints

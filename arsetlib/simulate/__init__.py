@@ -2,6 +2,6 @@
 
 from arsetlib.simulate.delta import delta
 from arsetlib.simulate.fields import fields
-from arsetlib.simulate.grove import grove
+from arsetlib.simulate.groves import groves
 
-__all__ = ["delta", "fields", "grove"]
+__all__ = ["delta", "fields", "groves"]

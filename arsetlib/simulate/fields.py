@@ -1,6 +1,6 @@
 """Simulated field images in the layout of Agriculture-Vision: chips in four bands with masks of nine anomalies.
 
-Lab: case_field_images. Shell: ``arset simulate-fields data/fields``.
+Lab: case_fields. Shell: ``arset simulate-fields data/fields``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from arsetlib import folders, orphans
-from arsetlib.images.classes import CLASSES, ImageError
+from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.simulate import files
 
 VERSION = 1  # of what a seed gives; a folder made by another version is refused
@@ -66,7 +66,7 @@ def fields(
         FileExistsError: The folder holds something else, or fields of other parameters.
         FolderError: Another process works in the folder, or its disk is full: the same call goes on later.
 
-    Lab: case_field_images.
+    Lab: case_fields.
     """
     out = Path(out)
     asked = {"seed": seed, "fields": fields, "chips": chips, "size": size}

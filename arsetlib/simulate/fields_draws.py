@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arsetlib.images.classes import CLASSES
+from arsetlib.fields.classes import CLASSES
 from arsetlib.simulate.noise import stream
 
 DECK = 10  # fields over which each anomaly is dealt out a fixed number of times

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arsetlib.images.classes import CLASSES
+from arsetlib.fields.classes import CLASSES
 from arsetlib.simulate.fields_anomalies import GRASS, HIDE, PAINTERS, STRAW, TAU, YELLOW, Canvas
 from arsetlib.simulate.fields_draws import Field
 from arsetlib.simulate.fields_noise import axes, blob, grain, ramp, shares_within, waves

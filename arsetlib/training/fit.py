@@ -68,7 +68,7 @@ def fit(
     Several devices: ``strategy="mirrored"`` splits each batch over the GPUs of this machine and sums their gradients;
     ``batch`` stays the size of the whole. Several machines are not offered here: with Keras 3.15 Keras's own ``fit``
     under TensorFlow's ``MultiWorkerMirroredStrategy`` (``TF_CONFIG``) connects and then fails where it adds up the
-    metrics. A training loop of one's own works: ``images.fit(strategy="workers")`` has one, see
+    metrics. A training loop of one's own works: ``fields.fit(strategy="workers")`` has one, see
     ``arsetlib.training.workers``. Series are small; one machine trains them in minutes.
 
     Args:

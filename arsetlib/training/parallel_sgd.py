@@ -12,7 +12,7 @@ overshoot, and swing more and more.
 The model is a logistic regression or a network with one hidden layer, on points drawn from a seed. It is small, so that
 the curves take seconds; what they show holds for large ones.
 
-Lab: case_field_images.
+Lab: case_fields.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def averaged(
         every: Steps that each takes by itself before their weights are averaged. 1 is the mean of the gradients.
         seed: Of the points that are drawn; worker 0 draws what it would draw alone.
 
-    Lab: case_field_images.
+    Lab: case_fields.
     """
     _check(workers=workers, batch=batch, steps=steps, every=every, rate=rate)
     draws = [_draws(given, batch, seed, worker) for worker in range(workers)]
@@ -164,7 +164,7 @@ def delayed(
         staleness: Steps that a gradient is late: n − 1 for n workers in turn. 0 is plain SGD.
         batch, rate, steps, seed: See ``averaged``; ``steps`` are those of all workers together.
 
-    Lab: case_field_images.
+    Lab: case_fields.
     """
     _check(staleness=staleness + 1, batch=batch, steps=steps, rate=rate)
     draws = _draws(given, batch, seed, 0)

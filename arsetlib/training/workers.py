@@ -1,6 +1,6 @@
 """Train with several processes, on one machine or on many: each takes a share of every batch.
 
-    workers.run(["arset", "images", "train", "data/shards", "runs/two"], 2)      # two processes here
+    workers.run(["arset", "fields", "train", "data/shards", "runs/two"], 2)      # two processes here
 
 **Data parallel.** Every worker holds the whole network. Of each batch it takes a share, computes the gradient, and an
 all-reduce (a ring in which each passes sums to the next) gives all of them the sum. All take the same step, so their
@@ -20,7 +20,7 @@ backup, which must be in a folder that all machines see::
         import os
         import socket
         from pyspark import BarrierTaskContext
-        from arsetlib import images
+        from arsetlib import fields
         from arsetlib.training import workers
 
         task = BarrierTaskContext.get()
@@ -29,7 +29,7 @@ backup, which must be in a folder that all machines see::
             port = free.getsockname()[1]
         hosts = task.allGather(f"{socket.gethostname()}:{port}")
         os.environ["TF_CONFIG"] = workers.config(hosts, task.partitionId())
-        images.fit("resnet50", sides, folder="/Volumes/course/runs/resnet50", strategy="workers")
+        fields.fit("resnet50", sides, folder="/Volumes/course/runs/resnet50", strategy="workers")
         yield from batches
 
     tasks = spark.range(0, 4, 1, numPartitions=4)
@@ -51,7 +51,7 @@ With Keras 3.15 that works with the JAX backend alone (``KERAS_BACKEND=jax`` bef
 TensorFlow, which this library trains with, it is a prototype that its own source says not to use; there is none for
 PyTorch. No network of this course is so large that it needs it.
 
-Lab: case_field_images.
+Lab: case_fields.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def cluster() -> Cluster:
     if not text:
         raise WorkerError(
             "strategy='workers' is for a process that is one of several, told so by the variable TF_CONFIG, which is "
-            "not set. On this machine start them with `arset images train --workers 2`, or with "
+            "not set. On this machine start them with `arset fields train --workers 2`, or with "
             "arsetlib.training.workers.run."
         )
     try:
@@ -196,7 +196,7 @@ def run(command, workers: int = 2, *, logs: str | Path | None = None, grace: flo
     Raises:
         WorkerError: A worker failed. The message tells which failed first and its last words.
 
-    Lab: case_field_images.
+    Lab: case_fields.
     """
     if isinstance(workers, bool) or not hasattr(workers, "__index__") or workers < 1:
         raise WorkerError(f"Expected 1 worker or more, received {workers!r}.")

@@ -27,8 +27,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from arsetlib import grading, tiles
-from arsetlib.grading.assignments import groves
+from arsetlib import grading, groves
+from arsetlib.grading.assignments import groves as given
 
 hw = grading.start("groves", name="your name")
 
@@ -46,11 +46,11 @@ def offer(options, reasons):
 # Your part of a capture. It is *simulated*: nobody took this picture. The columns at the left are 255 in the mask: nobody has judged them.
 
 # %%
-image, mask = groves.my_part(hw)
+image, mask = given.my_part(hw)
 figure, axes = plt.subplots(1, 2, figsize=(8, 3))
 axes[0].imshow(image)
 axes[0].set_title("capture (simulated)")
-axes[1].imshow(tiles.CLASSES.paint(mask))
+axes[1].imshow(groves.CLASSES.paint(mask))
 axes[1].set_title("mask: ground brown, trees dark, grass light green")
 for ax in axes:
     ax.axis("off")
@@ -183,7 +183,7 @@ def vary(image, mask, mirror, turns, light):
 # Somebody has cut captures of a flight into tiles, made three or four copies of each by varying, mixed the samples, and dealt them one by one: half to training, half to test. (The thesis made four, and dealt 80, 10 and 10 %.) This is what came of it.
 
 # %%
-samples = groves.samples(hw)
+samples = given.samples(hw)
 print(f"{len(samples)} samples:", dict(samples["side"].value_counts()))
 print(samples.sample(5, random_state=1).to_string(index=False))
 print()
@@ -268,11 +268,11 @@ def iou(truth, predicted, classes):
 # A made-up network has mapped your part:
 
 # %%
-predicted = groves.my_prediction(hw)
+predicted = given.my_prediction(hw)
 figure, axes = plt.subplots(1, 2, figsize=(8, 3))
-axes[0].imshow(tiles.CLASSES.paint(mask))
+axes[0].imshow(groves.CLASSES.paint(mask))
 axes[0].set_title("truth (simulated)")
-axes[1].imshow(tiles.CLASSES.paint(predicted))
+axes[1].imshow(groves.CLASSES.paint(predicted))
 axes[1].set_title("prediction")
 for ax in axes:
     ax.axis("off")
@@ -371,10 +371,10 @@ real_time
 # Three captures of a small grove were mapped, and the crowns laid on the ground. Since captures overlap, most trees were found more than once.
 
 # %%
-finds = groves.finds(hw)  # capture, x, y in m
-true = groves.true_trees(hw)  # x, y, radius in m
+finds = given.finds(hw)  # capture, x, y in m
+true = given.true_trees(hw)  # x, y, radius in m
 print(f"{len(true)} true trees, {len(finds)} finds of three captures")
-print(f"{len(groves.once(finds))} after finds less than 1.5 m apart were joined")
+print(f"{len(given.once(finds))} after finds less than 1.5 m apart were joined")
 
 # %% [markdown]
 # Write `score_trees(found, true)`. `found` is an array (N, 2) of x and y, `true` an array (M, 3) of x, y and radius, both in metres; N may be 0, M is at least 1. It returns a dict:
@@ -411,7 +411,7 @@ def score_trees(found, true):
 # %%
 every = finds[["x", "y"]].to_numpy()
 print("all captures added up:", score_trees(every, true))
-print("each tree once:       ", score_trees(groves.once(finds), true))
+print("each tree once:       ", score_trees(given.once(finds), true))
 
 # %% [raw]
 # # END QUESTION

@@ -87,11 +87,11 @@ print(here)
 # %%
 import pandas as pd
 
-from arsetlib import maps, sentinel2
+from arsetlib import figures, maps, sentinel2
 
 bands = pd.DataFrame([vars(sentinel2.BANDS[b]) for b in study.bands])
 alt = "The bands of the study: wavelength and width in nm, pixel side in m"
-maps.show(bands, alt)
+figures.show(bands, alt)
 
 # %%
 fine = (bands["resolution_m"] <= 30).sum()
@@ -134,8 +134,8 @@ assert len(one_each) == len(scenes), "an image is in the list twice"
 # %%
 import numpy as np
 
-maps.show(
-    maps.timeline(scenes, study=study),
+figures.show(
+    figures.timeline(scenes, study=study),
     "Cloud cover of each scene against its date, by tile",
 )
 
@@ -174,8 +174,8 @@ print(f"longest gap from May to August: {np.diff(summer).max()} days")
 # First the map. Hover over it, choose an area from its menu, switch layers off in its legend.
 
 # %%
-fig = maps.footprints(scenes, study.areas, study=study, labels=labels[year])
-maps.show(
+fig = figures.footprints(scenes, study.areas, study=study, labels=labels[year])
+figures.show(
     fig,
     "Map of scene footprints, study areas and crop labels, axes in km",
 )
@@ -211,9 +211,11 @@ assert missed > 0 or CRS(area.crs).is_geographic
 # Now a scene: among those of mid season, the one that shows most areas, with least cloud. True colour is what an eye would see; false colour shows the near infrared, where leaves are bright, as red.
 
 # %%
-scene, view = maps.clear_view(scenes, study, year)
-fig = maps.chip(scene, view, maps.TRUE_COLOUR, maps.FALSE_COLOUR, study=study)
-maps.show(fig, "One clear scene in true colour and in false colour")
+scene, view = figures.clear_view(scenes, study, year)
+fig = figures.chip(
+    scene, view, figures.TRUE_COLOUR, figures.FALSE_COLOUR, study=study
+)
+figures.show(fig, "One clear scene in true colour and in false colour")
 
 # %% [markdown]
 # Fields are patches with straight edges. In false colour a growing crop is red, and bare soil and towns are grey or blue-green.
@@ -227,21 +229,21 @@ maps.show(fig, "One clear scene in true colour and in false colour")
 # :::
 
 # %%
-fig = maps.labels_map(labels[year], view, study=study)
-maps.show(
+fig = figures.labels_map(labels[year], view, study=study)
+figures.show(
     fig,
     "Crop labels of the largest classes, and their legend",
 )
 
 # %%
 land = maps.class_areas(labels[year], study.areas, study.legend)
-maps.show(
-    maps.class_bars(land, study=study),
+figures.show(
+    figures.class_bars(land, study=study),
     "Hectares of each label class, for all areas or one",
 )
 
 # %%
-maps.show(
+figures.show(
     land.head(40).drop(columns="pixels"),
     "Land by area and label class; click a column's head to sort",
 )
@@ -259,11 +261,11 @@ assert np.allclose(per_pixel, per_pixel.iloc[0])  # one grid, one pixel size
 # %%
 by_class = land.groupby("class")[["pixels", "hectares"]].sum()
 by_class = by_class.sort_values("hectares", ascending=False).reset_index()
-maps.show(by_class, "Land by class of the legend")
+figures.show(by_class, "Land by class of the legend")
 
 # %%
-fig = maps.labels_map(labels[year], view, study=study, legend=study.legend)
-maps.show(fig, "The same labels, grouped into the classes of the legend")
+fig = figures.labels_map(labels[year], view, study=study, legend=study.legend)
+figures.show(fig, "The same labels, grouped into the classes of the legend")
 
 codes = land["code"].to_numpy()
 taken = codes[study.legend.classes_of(codes) >= 0]
@@ -323,7 +325,7 @@ def by_hand(scene, xs, ys, crs):
 
 # %%
 points = maps.examples(labels[year], here.box, study=study)
-maps.show(points, "One label pixel of each of the commonest crops")
+figures.show(points, "One label pixel of each of the commonest crops")
 xs, ys = points["x"], points["y"]
 
 # %%
@@ -356,11 +358,13 @@ def draw(pixel):
     seen = raw[pixel, there]
     title = f"A pixel of {points['name'][pixel]}, {year}"
     scl, bands = seen[:, 0], seen[:, 1:]
-    return maps.series(day[there], scl, bands, study=study, title=title)
+    return figures.series(day[there], scl, bands, study=study, title=title)
 
 
 alt = "NDVI of one pixel through the year, raw and filtered by scene class."
-maps.knob(draw, alt, pixel={name: i for i, name in enumerate(points["name"])})
+figures.knob(
+    draw, alt, pixel={name: i for i, name in enumerate(points["name"])}
+)
 
 # %% [markdown]
 # Choose another crop in the menu. A cloud lowers NDVI: it is about as bright in red as in near infrared, so NDVI comes close to zero. The raw series looks like noise, the filtered one like a season.
@@ -391,7 +395,7 @@ counted = pd.DataFrame(
         "observations": [int((scl == v).sum()) for v in sentinel2.SCL],
     }
 )
-maps.show(counted, "Scene classes: kept or dropped, and how often they came")
+figures.show(counted, "Scene classes: kept or dropped, and how often they came")
 
 # %%
 kept = counted.loc[counted["filter"] == "kept", "observations"].sum()
@@ -408,14 +412,14 @@ assert 0 < kept < counted["observations"].sum()
 # Solution
 strict = study.replace(drop_scl=(*study.drop_scl, 3, 10))
 inside = raw[0, :, 0] > 0
-fig = maps.series(
+fig = figures.series(
     day[inside],
     raw[0, inside, 0],
     raw[0, inside, 1:],
     study=strict,
     title=f"{points['name'][0]}, strict filter",
 )
-maps.show(fig, "The same pixel with shadow and cirrus dropped too")
+figures.show(fig, "The same pixel with shadow and cirrus dropped too")
 print(f"{np.isin(scl, (3, 10)).sum()} more of {kept} observations go")
 
 # %% [markdown]
@@ -634,7 +638,7 @@ measured = pd.DataFrame(
     {"MB on disk": [bytes_mb, lists_mb], "ms to read": [bytes_ms, lists_ms]},
     index=["byte strings", "typed lists"],
 )
-maps.show(measured.reset_index(names="series as"), "Size and time to read")
+figures.show(measured.reset_index(names="series as"), "Size and time to read")
 
 assert here.small or bytes_ms < lists_ms  # a toy is too small to be timed
 assert 0.7 < bytes_mb / lists_mb < 1.4
@@ -651,7 +655,7 @@ assert 0.7 < bytes_mb / lists_mb < 1.4
 spark.read.parquet(str(out.resolve())).createOrReplaceTempView("pixels")
 print(textwrap.dedent(pixels.QUERIES["classes"]))
 from_spark = spark.sql(pixels.QUERIES["classes"]).toPandas()
-maps.show(from_spark, "Pixel-years per label code and year, by Spark SQL")
+figures.show(from_spark, "Pixel-years per label code and year, by Spark SQL")
 
 assert from_spark["pixel_years"].sum() == summary.rows
 
@@ -660,7 +664,7 @@ import duckdb
 
 duckdb.read_parquet(f"{out}/*.parquet").create_view("pixels", replace=True)
 from_duckdb = duckdb.sql(pixels.QUERIES["classes"]).df()
-maps.show(
+figures.show(
     duckdb.sql(pixels.QUERIES["areas"]).df(),
     "Areas and years in the table, by DuckDB",
 )
@@ -682,7 +686,7 @@ seen = duckdb.sql("""
            sum(octet_length(scl))::bigint AS bytes_of_scl, max(num_images) AS most
     FROM pixels GROUP BY area, year ORDER BY area, year
 """).df()
-maps.show(seen, "Observations per area and year, by DuckDB")
+figures.show(seen, "Observations per area and year, by DuckDB")
 assert (seen["observations"] == seen["bytes_of_scl"]).all()
 
 # %% [markdown]

@@ -225,7 +225,7 @@ def first(images):
 
 
 # %%
-from arsetlib import maps
+from arsetlib import figures, maps
 from arsetlib.study import Season
 
 toy = Season(window_days=45, step_days=5)
@@ -244,7 +244,7 @@ steps = pd.DataFrame(
         "x": x[:, 0],
     }
 )
-maps.show(steps, "A window of 45 days in steps of 5 days, first image taken")
+figures.show(steps, "A window of 45 days in steps of 5 days, first image taken")
 
 # %%
 print(f"{toy.steps} steps, {(taken < 0).sum()} of them empty")
@@ -272,8 +272,8 @@ x, taken = window_by_hand(day, bands, start, long, first)
 red, nir = study.bands.index("red"), study.bands.index("nir")
 ndvi = maps.ndvi(bands[:, red], bands[:, nir])
 title = f"{images[row]} images, {long.window_days} days, {long.steps} steps"
-fig = maps.calendar(day, ndvi, long, start, taken, study=study, title=title)
-maps.show(fig, "NDVI of a pixel's images; below, which steps have an image")
+fig = figures.calendar(day, ndvi, long, start, taken, study=study, title=title)
+figures.show(fig, "NDVI of a pixel's images; below, which steps have an image")
 
 # %%
 filled = (taken >= 0).sum()
@@ -300,7 +300,7 @@ for width in (2, 5, 10, 20, 30):
     empty, unused = (t < 0).mean(), 1 - (t >= 0).sum() / images[row]
     tried.append((width, season.steps, 100 * empty, 100 * unused))
 names = ["step, days", "steps", "empty steps, %", "images not taken, %"]
-maps.show(pd.DataFrame(tried, columns=names), "The step's width, tried")
+figures.show(pd.DataFrame(tried, columns=names), "The step's width, tried")
 
 # %% [markdown]
 # ### The library's window
@@ -358,7 +358,9 @@ share = pd.DataFrame(
         ],
     }
 )
-maps.show(share, "How often each image of the step with most images is taken")
+figures.show(
+    share, "How often each image of the step with most images is taken"
+)
 assert np.allclose(share["drawn at random, %"], 100 / len(candidates), atol=5)
 
 # %% [markdown]
@@ -389,8 +391,8 @@ for epoch in range(4):
     name = f"epoch {epoch}: {w.seen.sum()} steps seen"
     lines[name] = dates.astype("M8[D]"), values + epoch
 title, y = "One row, drawn four times", "NDVI, each draw 1 higher"
-fig = maps.lines(lines, title, "date", y, study=study, markers=True)
-maps.show(fig, "NDVI of four windows drawn from one row")
+fig = figures.lines(lines, title, "date", y, study=study, markers=True)
+figures.show(fig, "NDVI of four windows drawn from one row")
 
 # %%
 print(
@@ -439,7 +441,7 @@ compared = pd.DataFrame(
         "standard deviation": std,
     }
 )
-maps.show(compared, "Statistics of the training rows, reflectance × 10,000")
+figures.show(compared, "Statistics of the training rows, reflectance × 10,000")
 
 # %%
 print(f"{1 - drawn.seen.mean():.0%} of the steps are empty")
@@ -459,8 +461,8 @@ panels = {
     "before: reflectance × 10,000": values,
     "after: no unit": scaled,
 }
-fig = maps.spreads(panels, study.bands, study=study)
-maps.show(fig, "Spread of each band's values before and after normalising")
+fig = figures.spreads(panels, study.bands, study=study)
+figures.show(fig, "Spread of each band's values before and after normalising")
 
 # %%
 valid = ~np.isnan(values).any(axis=1)
@@ -503,10 +505,10 @@ seen = w["zeros"].seen[0]
 curves = {name: (step, one.x[0, :, nir]) for name, one in w.items()}
 points = {"seen": (step[seen], w["zeros"].x[0, seen, nir])}
 x, y = f"step of {season.step_days} days", "near infrared, scaled"
-fig = maps.lines(
+fig = figures.lines(
     curves, "Four fills of one window", x, y, study=study, points=points
 )
-maps.show(fig, "Scaled near infrared of one window under four fills")
+figures.show(fig, "Scaled near infrared of one window under four fills")
 
 # %%
 print(f"{seen.sum()} steps seen, whatever the fill")
@@ -576,8 +578,10 @@ assert np.array_equal(by_hand, w.vegetation)
 
 # %%
 named = samples.apply_vegetation_rule(classes[many], w.vegetation, legend)
-fig = maps.verdicts(day, scl, bands, ends, named, study=study)
-maps.show(fig, "NDVI by scene class, and the class of a window by its last day")
+fig = figures.verdicts(day, scl, bands, ends, named, study=study)
+figures.show(
+    fig, "NDVI by scene class, and the class of a window by its last day"
+)
 assert classes[field] in named
 
 # %% [markdown]
@@ -610,7 +614,7 @@ listed = pd.DataFrame(
         "one-hot": [" ".join(f"{v:.0f}" for v in r) for r in one_hot],
     }
 )
-maps.show(listed, "The legend: classes, how many codes each has, one-hot")
+figures.show(listed, "The legend: classes, how many codes each has, one-hot")
 
 # %%
 some = classes[classes >= 0][:50]
@@ -667,8 +671,8 @@ balance = {"train, labels alone": shares(train, rule=False)}
 balance |= {side: shares(rows, rule=True) for side, rows in sides.items()}
 balance = pd.DataFrame(balance, index=legend.names()).T
 look = {"colours": legend.colours, "text": ".0f", "study": study}
-fig = maps.bars(balance, "Class balance", "percent of samples", **look)
-maps.show(fig, "Share of each class in training, validation and test")
+fig = figures.bars(balance, "Class balance", "percent of samples", **look)
+figures.show(fig, "Share of each class in training, validation and test")
 
 # %%
 print(f"the largest in training: {balance.loc['train'].idxmax()}")
@@ -691,8 +695,10 @@ assert grows_less[[c.crop and bool(c.codes) for c in legend.classes]].all()
 # `samples.split` divides by year (the study file says which year is on which side) *and* by block: squares of ground that stay together.
 
 # %%
-fig = maps.sides(sides, study=study)
-maps.show(fig, "Where rows of training, validation and test lie; north is up")
+fig = figures.sides(sides, study=study)
+figures.show(
+    fig, "Where rows of training, validation and test lie; north is up"
+)
 
 # %%
 for pair, common in samples.shared(sides).items():
@@ -767,10 +773,10 @@ print(next(w.message for w in caught if w.category is samples.LeakWarning))
 # %%
 equal = min(len(s["train"]) for s in divided.values())
 scores = pd.Series({name: score(s, equal) for name, s in divided.items()})
-fig = maps.bars(
+fig = figures.bars(
     100 * scores, "One network, three splits", "test accuracy, %", study=study
 )
-maps.show(fig, "Test accuracy of the same network for three ways to split")
+figures.show(fig, "Test accuracy of the same network for three ways to split")
 
 if not here.small and study.simulated:  # a toy's test has too few rows
     assert scores["at random"] > scores["by year and block"] + 0.03
@@ -925,8 +931,8 @@ passes = [{n: rate(d) for n, d in pipelines.items()} for _ in range(3)]
 rates = pd.DataFrame(passes).median()
 
 # %%
-fig = maps.bars(rates, "Loading without a model", "samples/s")
-maps.show(fig, "Samples a second of five pipelines without a model")
+fig = figures.bars(rates, "Loading without a model", "samples/s")
+figures.show(fig, "Samples a second of five pipelines without a model")
 print((rates / rates["row by row"]).round(1).to_string())
 if not here.small:  # a toy is too small to time
     assert rates["whole batches (library)"] > 3 * rates["row by row"]
@@ -974,8 +980,8 @@ for name, size in sizes.items():
 # %%
 mixed = pd.Series(mixed, name="blocks")
 title = "How mixed is the first batch?"
-fig = maps.bars(mixed, title, "blocks in it", study=study, text="d")
-maps.show(fig, "Blocks in the first batch for four sizes of the buffer")
+fig = figures.bars(mixed, title, "blocks in it", study=study, text="d")
+figures.show(fig, "Blocks in the first batch for four sizes of the buffer")
 
 # %%
 row_mb = len(next(iter(rows))["bands"].numpy()) / 1e6
@@ -1026,8 +1032,8 @@ ms = pd.DataFrame(
     {name: step_times(dataset) for name, dataset in timed.items()},
     index=["waits for input", "works"],
 ).T
-fig = maps.bars(ms, "One training step", "ms", text=".1f")
-maps.show(fig, "Milliseconds a step waits and works, for four pipelines")
+fig = figures.bars(ms, "One training step", "ms", text=".1f")
+figures.show(fig, "Milliseconds a step waits and works, for four pipelines")
 
 # %%
 for name, row_ms in ms.iterrows():

@@ -147,10 +147,10 @@ def toy(padding="valid", steps=20):
 
 
 # %%
-from arsetlib import maps, models
+from arsetlib import figures, maps, models
 
 summary = models.layer_table(toy())
-maps.show(summary, "The toy network: each layer's output and its parameters")
+figures.show(summary, "The toy network: each layer's output and its parameters")
 print(f"{summary['parameters'].sum()} parameters")
 
 # %%
@@ -209,13 +209,13 @@ def reach(model):
 keras.utils.set_random_seed(1)
 seen_by = {f"padding {p}": reach(toy(p)) for p in ("valid", "same")}
 seen_by = pd.DataFrame(seen_by)
-fig = maps.table_lines(
+fig = figures.table_lines(
     seen_by,
     "Which steps can change the answer?",
     "step that is replaced (20 is the newest)",
     "largest change of a probability",
 )
-maps.show(fig, "Change of the answer by step replaced, for two paddings")
+figures.show(fig, "Change of the answer by step replaced, for two paddings")
 
 assert seen_by["padding valid"][20] == 0, "the newest image has an effect"
 assert (seen_by["padding same"] > 0).all()
@@ -299,7 +299,7 @@ answers = pd.DataFrame(
         "loss": cross_entropy(truth, softmax(logits)),
     }
 )
-maps.show(answers, "Three answers about one pixel, and their loss")
+figures.show(answers, "Three answers about one pixel, and their loss")
 
 # %%
 theirs = keras.losses.categorical_crossentropy(truth, softmax(logits))
@@ -399,7 +399,7 @@ paths = {name: roll(*how) for name, how in marbles.items()}
 
 # %% tags=["hide-input"]
 x, y = np.linspace(-8, 4, 97).round(3), np.linspace(-2.6, 2.6, 53).round(3)
-fig = maps.figure("Five optimisers", "one parameter", "another parameter")
+fig = figures.figure("Five optimisers", "one parameter", "another parameter")
 fig.add_contour(
     x=x, y=y, z=height(*np.meshgrid(x, y)).round(2), colorscale="Greys",
     contours={"start": 0, "end": 5, "size": 0.2}, showscale=False,
@@ -421,8 +421,8 @@ ends = trails(80)
 for i, name in enumerate(paths):
     fig.add_scatter(
         x=ends["x"][i], y=ends["y"][i], name=name, mode="lines+markers",
-        line={"color": maps.LINES[i]}, marker={"size": ends["marker.size"][i],
-        "symbol": i, "color": maps.LINES[i], "opacity": 1},
+        line={"color": figures.LINES[i]}, marker={"size": ends["marker.size"][i],
+        "symbol": i, "color": figures.LINES[i], "opacity": 1},
     )  # fmt: skip
 steps = [
     {"label": str(t), "method": "restyle", "args": [trails(t), [1, 2, 3, 4, 5]]}
@@ -433,7 +433,7 @@ fig.update_layout(
               "currentvalue": {"prefix": "steps: "}}],
     legend={"yref": "paper", "y": 1.02, "yanchor": "bottom"}, height=520,
 )  # fmt: skip
-maps.show(fig, "Paths of five optimisers through a valley with a dip")
+figures.show(fig, "Paths of five optimisers through a valley with a dip")
 
 # %%
 in_dip = [name for name, path in paths.items() if path[-1, 0] < -3]
@@ -495,7 +495,7 @@ for rate in (0.05, 0.9, 1.1):
 
 # %%
 known = models.describe()
-maps.show(
+figures.show(
     known.reset_index().drop(columns="what"),
     "The models, their parameters for 24 steps, 12 bands and 7 classes",
 )
@@ -555,8 +555,8 @@ cnn = training.fit(
     "tempcnn", sides, study, folder=runs / "cnn", options=extras, **recipe
 )
 losses = cnn.history["val_loss"]
-maps.show(
-    maps.learning_curves(cnn.history, study=study),
+figures.show(
+    figures.learning_curves(cnn.history, study=study),
     "Loss and score by epoch, on training and validation windows",
 )
 
@@ -670,10 +670,10 @@ assert np.allclose(logged["validation/epoch_loss"], losses, atol=1e-5)
 found_by = logged[
     ["validation/epoch_categorical_accuracy", "validation/epoch_macro_f1"]
 ]
-fig = maps.table_lines(
+fig = figures.table_lines(
     found_by, "TensorBoard's scalars", "epoch", "score", study=study
 )
-maps.show(fig, "Accuracy and macro-F1 on the validation, from TensorBoard")
+figures.show(fig, "Accuracy and macro-F1 on the validation, from TensorBoard")
 print(found_by.loc[[1, best]].round(2).to_string())
 if delta:
     assert found_by.loc[1].iloc[0] > found_by.loc[1].iloc[1]
@@ -694,7 +694,7 @@ def picture(epoch):
 
 epochs = [e for e in (1, 2, 4, 8, 16) if e < len(pictures)] + [len(pictures)]
 alt = "TensorBoard's picture of the confusion matrix, simulated data."
-maps.knob(picture, alt, epoch=epochs)
+figures.knob(picture, alt, epoch=epochs)
 assert len(pictures) == len(losses)
 
 # %% [markdown]
@@ -747,10 +747,10 @@ waited, worked = 1000 * np.median(took[5:], axis=0)
 steps_ms = pd.DataFrame(
     {"the slide's run": slide, "here": {"input": waited, "all else": worked}}
 )
-fig = maps.bars(
+fig = figures.bars(
     steps_ms.T.fillna(0), "Time of a training step", "ms", text=".1f"
 )
-maps.show(fig, "Milliseconds of a step by part, in the slide and here")
+figures.show(fig, "Milliseconds of a step by part, in the slide and here")
 input_share = steps_ms.loc["input"] / steps_ms.sum()
 print("share of the step that waits for input:")
 print((100 * input_share).round(1).to_string())
@@ -802,8 +802,8 @@ tried = {
 }
 
 # %%
-maps.knob(
-    lambda run: maps.learning_curves(
+figures.knob(
+    lambda run: figures.learning_curves(
         tried[run].history, study=study, title=run
     ),
     "Loss and accuracy by epoch, on training and validation windows.",
@@ -820,7 +820,7 @@ ends = pd.DataFrame(curves).T[
 ]
 ends.columns = ["training", "validation"]
 ends["difference"] = ends["training"] - ends["validation"]
-maps.show(ends.reset_index(names="run"), "Accuracy of the last five epochs")
+figures.show(ends.reset_index(names="run"), "Accuracy of the last five epochs")
 
 # %%
 over = tried["too large"].history["val_loss"]
@@ -889,7 +889,7 @@ search = training.search(
     trials=2 if here.small else 8, **brief,
 )  # fmt: skip
 result = search.table.rename(columns=lambda c: c.removeprefix("options."))
-maps.show(
+figures.show(
     result.drop(columns=["error", "seconds", "epochs"]).round(4).astype(str),
     "Trials of the search, the best first",
 )
@@ -905,11 +905,11 @@ for trial in search.study.trials:
     dashes.append("dot" if pruned else "solid")
 by_epoch = pd.DataFrame(by_epoch)
 by_epoch.index += 1
-fig = maps.table_lines(
+fig = figures.table_lines(
     by_epoch, "Trials", "epoch", "macro-F1, validation",
     study=study, dashes=dashes, height=420,
 )  # fmt: skip
-maps.show(fig, "Macro-F1 on the validation by epoch, for each trial")
+figures.show(fig, "Macro-F1 on the validation by epoch, for each trial")
 
 # %%
 rng = np.random.default_rng(0)
@@ -986,15 +986,15 @@ assert np.allclose(recall, np.nan_to_num(whole.recall))
 assert np.allclose(precision, np.nan_to_num(whole.precision))
 
 # %%
-maps.knob(
-    lambda shares: maps.confusion(whole, shares, study=study, title="Test"),
+figures.knob(
+    lambda shares: figures.confusion(whole, shares, study=study, title="Test"),
     "Confusion matrix of the test, all dates.",
     shares={"of the truth": "truth", "of the predictions": "prediction"},
 )
 
 # %%
 each = whole.table()
-maps.show(
+figures.show(
     each.reset_index().drop(columns="iou"),
     "Each class: samples, precision, recall, F1",
 )
@@ -1029,8 +1029,8 @@ assert max(constant.macro_f1, constant.balanced_accuracy) < constant.accuracy
 
 # %%
 dates = evaluation.by_date(p)
-maps.show(
-    maps.by_date(dates, study=study),
+figures.show(
+    figures.by_date(dates, study=study),
     "Accuracy by date of prediction, for all classes and for single crops",
 )
 
@@ -1056,10 +1056,10 @@ if delta:
 # %%
 earliest = evaluation.earliest_dates(p, 0.7, least=5 if here.small else 30)
 f1 = evaluation.f1_by_date(p)[earliest.index]
-fig = maps.table_lines(
+fig = figures.table_lines(
     f1, "F1 by date of prediction", "last day of the window", "F1", study=study
 )
-maps.show(fig, "F1 of the single crops by the last day of the window")
+figures.show(fig, "F1 of the single crops by the last day of the window")
 
 # %%
 three = (f1 >= 0.7)[::-1].rolling(3).min()[::-1] == 1  # this and the next two
@@ -1075,7 +1075,7 @@ shown = pd.DataFrame(
 # %%
 as_text = shown.apply(lambda c: c.dt.strftime("%-d %B").fillna("never"))
 as_text["best F1"] = earliest["best_f1"].round(2)
-maps.show(
+figures.show(
     as_text.reset_index(), "From when on the F1 of a crop is at least 0.7"
 )
 late_f1 = f1.iloc[-1].round(2).to_dict()
@@ -1127,8 +1127,8 @@ assert len(season) == len(STARTS)
 by_start = evaluation.score_table(p, "day_of_year", repeats=0)
 best_start = int(by_start["crops_accuracy"].idxmax())
 summer_map = season[STARTS.index(best_start)]
-maps.show(
-    maps.prediction_map(summer_map, labels=labels),
+figures.show(
+    figures.prediction_map(summer_map, labels=labels),
     "Map of predicted classes, of labels, and of where the two differ",
 )
 
@@ -1169,14 +1169,14 @@ if delta:
 # :::
 
 # %%
-maps.show(
-    maps.prediction_map(season, labels=labels, title="Move the slider"),
+figures.show(
+    figures.prediction_map(season, labels=labels, title="Move the slider"),
     "Maps of predicted classes, labels and difference through the season",
 )
 
 # %%
-film = maps.season(season, out / "season.gif", labels=labels)
-maps.show(film, "The same season as an animated picture")
+film = figures.season(season, out / "season.gif", labels=labels)
+figures.show(film, "The same season as an animated picture")
 print(f"picture for slides: {film.stat().st_size / 1e6:.1f} MB")
 
 # %%
@@ -1187,11 +1187,11 @@ shares = pd.DataFrame(
     columns=names,
 )
 shares = shares.div(shares.sum(axis=1).clip(1), axis=0)
-fig = maps.table_lines(
+fig = figures.table_lines(
     shares, "Classes on the map", "last day of the window", "share of the box",
     study=study, height=430,
 )  # fmt: skip
-maps.show(fig, "Share of the box that is mapped as each class, by date")
+figures.show(fig, "Share of the box that is mapped as each class, by date")
 
 # %%
 of_crops = shares[[names[study.legend.keys.index(k)] for k in crops]]
@@ -1216,8 +1216,8 @@ assert np.allclose(shares.sum(axis=1), 1)
 # :::
 
 # %%
-maps.show(
-    maps.reliability(evaluation.reliability(p, 10), study=study),
+figures.show(
+    figures.reliability(evaluation.reliability(p, 10), study=study),
     "Share of right predictions by their probability",
 )
 confidence, accuracy = p.probability.max(1).mean(), whole.accuracy
@@ -1305,7 +1305,7 @@ compared = pd.DataFrame(
     }
 ).T
 alt = f"'{names[sparse]}' without and with balanced weights, test"
-maps.show(compared.reset_index(names="training"), alt)
+figures.show(compared.reset_index(names="training"), alt)
 
 # %%
 gain = compared.loc["balanced"] - compared.loc["as they come"]
@@ -1346,7 +1346,7 @@ ranking = evaluation.compare(rivals)
 # %%
 columns = ["accuracy", "macro_f1", "macro_f1_low", "macro_f1_high"]
 columns += ["behind", "behind_low", "behind_high"]
-maps.show(
+figures.show(
     ranking[columns].round(3).reset_index(names="model"),
     "Models on the test; low and high are the ends of 95 % intervals",
 )
@@ -1371,10 +1371,10 @@ if delta:
 costs = evaluation.permutation_importance(
     cnn.predict, cnn.loader(test, best_start), study.channels, repeats=3
 )
-fig = maps.bars(
+fig = figures.bars(
     costs["drop"], "A band exchanged", "macro-F1 lost", study=study, text=".3f"
 )
-maps.show(fig, "Macro-F1 lost when one band comes from other samples")
+figures.show(fig, "Macro-F1 lost when one band comes from other samples")
 # Neighbouring bands hold similar information, so each can replace the other:
 # exchange them together, with groups={"red edge": […], …}.
 
@@ -1388,8 +1388,8 @@ published = evaluation.published.arset_f1()
 label = "this run, simulated" if study.simulated else "this run"
 ours = pd.Series(whole.f1, study.legend.keys).reindex(published.index)
 f1s = pd.DataFrame({"published 2024, real": published, label: ours})
-fig = maps.score_bars(f1s, study=study, title="F1 by class: two data sets")
-maps.show(fig, "F1 by class, published on real data and here")
+fig = figures.score_bars(f1s, study=study, title="F1 by class: two data sets")
+figures.show(fig, "F1 by class, published on real data and here")
 
 # %% tags=["hide-input"]
 theirs = evaluation.published.arset_by_start()
@@ -1403,7 +1403,7 @@ beside = theirs.rename(
 beside["ours"] = mine["accuracy"].to_numpy()
 beside["ours, single crops"] = mine["crops_accuracy"].to_numpy()
 beside = beside.round(2).astype(str).replace("nan", "not known")
-maps.show(
+figures.show(
     beside.reset_index(names="first day, from 0"),
     f"Accuracy by first day of the window: published on real data; {label}",
 )
@@ -1454,7 +1454,7 @@ assert np.isclose(areas.table["area"].sum(), mapped_ha.sum())
 # %%
 shown = areas.table[["mapped", "area", "area_low", "area_high"]].copy()
 shown["labels"] = np.bincount(summer.truth, minlength=K) * hectare
-maps.show(
+figures.show(
     shown.round(1).reset_index(),
     "Hectares: counted on the map, estimated with a 95 % interval, of labels",
 )
@@ -1497,7 +1497,7 @@ if study.simulated and truth_file.is_file():
     )
     true_ha = true_ha * hectare
     print(f"{errors:.1%} of the box's label pixels are wrong")
-    maps.show(
+    figures.show(
         true_ha.round(1).reset_index(),
         "Hectares by label and by what grew, before the vegetation rule",
     )
@@ -1539,11 +1539,11 @@ if len(double):
         counts = np.bincount(predict_excluded(start), minlength=K)
         predicted[f"{made.last:%-d %B}"] = 100 * counts / len(double)
     predicted = pd.DataFrame(predicted, names).T
-    fig = maps.bars(
+    fig = figures.bars(
         predicted, "Predictions for fields with two crops", "percent of them",
         study=study, colours=study.legend.colours, text=".0f",
     )  # fmt: skip
-    maps.show(fig, "Classes predicted for double crops, by the last day")
+    figures.show(fig, "Classes predicted for double crops, by the last day")
     assert np.allclose(predicted.sum(axis=1), 100)
     if delta:
         assert predicted.idxmax(axis=1).nunique() > 1

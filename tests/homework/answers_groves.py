@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from arsetlib import evaluation, tiles
-from arsetlib.grading.assignments import groves
+from arsetlib import evaluation, groves
+from arsetlib.grading.assignments import groves as given
 from homework.forms import functions, slow
 
 
@@ -29,9 +29,9 @@ def shares(**changes):
     """The right answer, or with entries made otherwise: entry=f(hw, mask, right answer)."""
 
     def made(hw):
-        mask = groves.my_part(hw)[1]
+        mask = given.my_part(hw)[1]
         judged = mask[mask != 255]
-        right = {key: float((judged == k).mean()) for k, key in enumerate(groves.KEYS)}
+        right = {key: float((judged == k).mean()) for k, key in enumerate(given.KEYS)}
         right["resize"] = pick(hw, "resize", *NEAREST)
         return right | {key: make(hw, mask, right) for key, make in changes.items()}
 
@@ -40,7 +40,7 @@ def shares(**changes):
 
 def all_shares(make):
     """The three shares by another rule."""
-    return lambda hw: shares()(hw) | dict(zip(groves.KEYS, make(groves.my_part(hw)[1]).tolist(), strict=True))
+    return lambda hw: shares()(hw) | dict(zip(given.KEYS, make(given.my_part(hw)[1]).tolist(), strict=True))
 
 
 def other_resize(choice=NEAREST[0], reason=NEAREST[1]):
@@ -63,7 +63,7 @@ NOT_SHARES = {
     "of rows": all_shares(lambda m: bins(m)[:3] / m.shape[0]),
     "whole capture": lambda hw: (
         shares()(hw)
-        | dict(zip(groves.KEYS, (bins(c := hw.prepared[hw.draw["capture"]][1])[:3] / c.size).tolist(), strict=True))
+        | dict(zip(given.KEYS, (bins(c := hw.prepared[hw.draw["capture"]][1])[:3] / c.size).tolist(), strict=True))
     ),
     "rounded average": other_resize("Average the pixels that fall together, and round"),
     "average": other_resize("Average the pixels that fall together, and keep"),
@@ -100,7 +100,7 @@ def walked(length, tile, overlap):
 
 
 def by_library(length, tile, overlap):
-    return np.unique(tiles.cut(np.zeros((tile, length), "u1"), size=tile, overlap=overlap).columns)
+    return np.unique(groves.cut(np.zeros((tile, length), "u1"), size=tile, overlap=overlap).columns)
 
 
 NOT_STARTS = functions(
@@ -223,7 +223,7 @@ WHOLE = ("Deal whole captures", "A capture shows")
 
 
 def sides(hw):
-    frame = groves.samples(hw)
+    frame = given.samples(hw)
     return frame[frame["side"] == "train"], frame[frame["side"] == "test"]
 
 
@@ -268,7 +268,7 @@ NOT_LEAK = {
     ),
     "tiles in place of samples": leak(twins=tiles_of_test),
     "of the training": leak(twins=of_training),
-    "of all samples": leak(twins=lambda hw, train, test: leak()(hw)["twins"] * len(test) / len(groves.samples(hw))),
+    "of all samples": leak(twins=lambda hw, train, test: leak()(hw)["twins"] * len(test) / len(given.samples(hw))),
     "pairs counted": leak(twins=lambda hw, train, test: len(test.merge(train, on=["capture", "tile"])) / len(test)),
     "without a twin": leak(twins=lambda hw, train, test: 1 - leak()(hw)["twins"]),
     "percent": leak(twins=lambda hw, train, test: 100 * leak()(hw)["twins"]),
@@ -381,7 +381,7 @@ NOT_IOU = functions(
 
 def map_scores(**changes):
     def made(hw):
-        truth, guess = groves.my_part(hw)[1], groves.my_prediction(hw)
+        truth, guess = given.my_part(hw)[1], given.my_prediction(hw)
         judged = truth != 255
         each = iou_counts(truth, guess, 3)
         share = np.bincount(truth[judged], minlength=3) / judged.sum()

@@ -1,4 +1,4 @@
-"""Homework of case study B: memory, fields, shards, a race, late gradients, a bill, a referee. Lab: case_field_images.
+"""Homework of case study B: memory, fields, shards, a race, late gradients, a bill, a referee. Lab: case_fields.
 
 It needs no images: all is drawn from the learner's name.
 """

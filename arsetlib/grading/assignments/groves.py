@@ -1,4 +1,4 @@
-"""Homework of case study A: masks, tiles, a leak, IoU, a network for real time, trees. Lab: case_olive_groves.
+"""Homework of case study A: masks, tiles, a leak, IoU, a network for real time, trees. Lab: case_groves.
 
 The sample is a tiny simulated grove of three captures; each learner takes an own part of one of them.
 """

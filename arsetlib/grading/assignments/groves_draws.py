@@ -132,14 +132,14 @@ def prepare(data):
     """Captures of the sample: [(image (H, W, 3), mask (H, W)), …]. Made where they are missing."""
     from filelock import FileLock
 
-    from arsetlib import folders, simulate, tiles
+    from arsetlib import folders, groves, simulate
 
     folder = data / "grove-homework"
     if folders.state(folder) != "complete":
         data.mkdir(parents=True, exist_ok=True)
         with FileLock(data / ".homework.lock"):
-            simulate.grove(folder, captures=CAPTURES, size=SIZE, jobs=1, progress=False)
-    return [tiles.read(capture) for capture in tiles.captures(folder)]
+            simulate.groves(folder, captures=CAPTURES, size=SIZE, jobs=1, progress=False)
+    return [groves.read(capture) for capture in groves.captures(folder)]
 
 
 def my_part(hw) -> tuple[np.ndarray, np.ndarray]:

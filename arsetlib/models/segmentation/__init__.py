@@ -10,7 +10,7 @@ Why ours: `segmodels-keras` 0.1.0.dev13, the living successor of `segmentation-m
 FCN-8 and no SegNet, its PSPNet takes multiples of 48 only (neither 224 nor 512), its inputs must be prepared outside
 the model, and it is a development release. What it would save is a U-Net decoder of twenty lines.
 
-Lab: case_olive_groves.
+Lab: case_groves.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def build(
     Raises:
         SegmentationError: No such name, size no multiple of 32, weights that are not there or do not fit.
 
-    Lab: case_olive_groves.
+    Lab: case_groves.
     """
     known(name, ARCHITECTURES, "architecture")
     known(encoder, ENCODERS, "encoder")

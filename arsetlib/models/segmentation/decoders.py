@@ -2,7 +2,7 @@
 
 All end at the size of the image with a softmax; the last step up is bilinear where the stage below is at half size.
 
-Lab: case_olive_groves.
+Lab: case_groves.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
     1/16    block4_pool   conv4_block6_out    conv_pw_11_relu  14 × 14
     1/32    block5_pool   conv5_block3_out    conv_pw_13_relu  7 × 7
 
-Lab: case_olive_groves.
+Lab: case_groves.
 """
 
 from __future__ import annotations

@@ -1,0 +1,20 @@
+"""The nine anomalies of Agriculture-Vision, in the order of its codes 0 to 8.
+
+Lab: case_fields.
+"""
+
+CLASSES = (
+    "storm_damage",
+    "drydown",
+    "endrow",
+    "water",
+    "nutrient_deficiency",
+    "double_plant",
+    "waterway",
+    "weed_cluster",
+    "planter_skip",
+)
+
+
+class ImageError(ValueError):
+    """Field images cannot be read, or not as asked; the message names the file and says what to do."""

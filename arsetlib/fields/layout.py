@@ -1,0 +1,254 @@
+"""Find the files of field images, and what does not belong together, in the layout of Agriculture-Vision.
+
+Lab: case_fields.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib import filetypes, folders
+from arsetlib.fields.classes import CLASSES, ImageError
+
+PARTS = ("train", "val", "test")  # folders of the challenge's download
+# Names in the data of the paper, then in the challenge's download.
+IMAGES, LABELS = ("field_images", "images"), ("field_labels", "labels")
+BOUNDS, MASKS = ("field_bounds", "boundaries"), ("field_masks", "masks")
+NAME = re.compile(r"(?P<field>[^_]+)_\d+-\d+-\d+-\d+")
+MOST_PIXELS = 80_000_000  # of a picture; a small file can hold a picture that fills the memory
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of one chip.
+
+    Args:
+        rgb, nir: JPEG of three bands and of one.
+        bounds, masks: PNG, 255 in the field, 255 where the camera has a pixel.
+        labels: PNG of each class in the order of ``CLASSES``, 255 where the anomaly is.
+    """
+
+    rgb: Path
+    nir: Path
+    bounds: Path
+    masks: Path
+    labels: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One folder with images, masks and labels.
+
+    Args:
+        name: ``train``, ``val`` or ``test``, or nothing where there are no such folders.
+        images, labels, bounds, masks: Its folders.
+        names: Of its chips, ascending.
+        stamp: Of the names, sizes and times of all its files.
+        problems: (file, what is wrong).
+        unlabelled: Chips left out because this part has no labels at all, as the challenge's test part.
+    """
+
+    name: str
+    images: Path
+    labels: Path
+    bounds: Path
+    masks: Path
+    names: tuple[str, ...]
+    stamp: str
+    problems: tuple[tuple[str, str], ...] = ()
+    unlabelled: int = 0
+
+    def paths(self, name: str) -> Paths:
+        return Paths(
+            self.images / "rgb" / f"{name}.jpg",
+            self.images / "nir" / f"{name}.jpg",
+            self.bounds / f"{name}.png",
+            self.masks / f"{name}.png",
+            tuple(self.labels / label / f"{name}.png" for label in CLASSES),
+        )
+
+
+def parts(folder: Path) -> list[Part]:
+    """The parts of a folder: train, val and test where these are there, else the folder itself.
+
+    Raises:
+        ImageError: No folder, no images in this layout, or a simulated set that is not finished.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is no folder. Expected one with {IMAGES[0]}/rgb, {IMAGES[0]}/nir, {LABELS[0]} …")
+    if folders.state(folder) == "unfinished":
+        raise ImageError(
+            f"{folder} is a simulated set of fields that is not finished. Run `arset simulate-fields {folder}` again "
+            "with the same options."
+        )
+    places = [("", folder)] if _first(folder, IMAGES) else [(p, folder / p) for p in PARTS if (folder / p).is_dir()]
+    found = [_part(name, place) for name, place in places if _first(place, IMAGES)]
+    if not found:
+        raise ImageError(
+            f"{folder} has no images in the layout of Agriculture-Vision. Expected {IMAGES[0]}/rgb and "
+            f"{IMAGES[0]}/nir in it, or the folders {', '.join(PARTS)} with them."
+        )
+    if not any(part.names or part.unlabelled or part.problems for part in found):
+        raise ImageError(f"{folder} has no images: {found[0].images / 'rgb'} is empty. Copy the images there.")
+    return found
+
+
+def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
+
+
+def _listed(folder: Path, suffix: str, stamp) -> tuple[set[str], list[str]]:
+    """Names with the suffix in a folder, and other files; hidden ones and those of systems do not count."""
+    names, others = set(), []
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                if filetypes.is_litter(entry.name):
+                    continue
+                state = entry.stat()
+                stamp.update(f"{folder.name}/{entry.name} {state.st_size} {state.st_mtime_ns}\n".encode())
+                if entry.name.endswith(suffix):
+                    names.add(entry.name[: -len(suffix)])
+                else:
+                    others.append(entry.name)
+    return names, others
+
+
+def _part(name: str, folder: Path) -> Part:
+    images = _first(folder, IMAGES)
+    labels = _first(folder, LABELS)
+    bounds, masks = (_first(folder, names) or folder / names[0] for names in (BOUNDS, MASKS))
+    problems, stamp = [], hashlib.sha256()
+
+    def wrong(path: Path, what: str) -> None:
+        problems.append((str(path), f"{path} {what}"))
+
+    rgb, strange = _listed(images / "rgb", ".jpg", stamp)
+    for file in strange:
+        wrong(images / "rgb" / file, "is no .jpg: expected JPEG files only. Move it elsewhere.")
+    for chip in sorted(rgb):
+        if not NAME.fullmatch(chip):
+            wrong(
+                images / "rgb" / f"{chip}.jpg",
+                "has a name without its field: expected FIELD_x1-y1-x2-y2.jpg, by which chips of a field are kept "
+                "together. Rename it.",
+            )
+    if labels is None:
+        if name:
+            return Part(name, images, folder, bounds, masks, (), stamp.hexdigest(), (), len(rgb))
+        wrong(folder / LABELS[0], "is not there: expected a folder of masks for each class in it.")
+        labels = folder / LABELS[0]
+
+    beside = [(images / "nir", ".jpg", "near-infrared image"), (bounds, ".png", "boundary"), (masks, ".png", "mask")]
+    for place, suffix, what in beside:
+        _compare(rgb, _listed(place, suffix, stamp), place, suffix, what, images / "rgb", wrong)
+    for stray in sorted(labels.iterdir()) if labels.is_dir() else ():
+        if stray.is_dir() and stray.name not in CLASSES and not filetypes.is_litter(stray.name):
+            wrong(
+                stray,
+                f"is no class of the nine: {', '.join(CLASSES)}. Move it elsewhere. (The challenge of 2020 had six "
+                "other classes; the full data and the challenge of 2021 have these.)",
+            )
+    for label in CLASSES:
+        place = labels / label
+        if not place.is_dir():
+            wrong(place, "is not there: expected a folder of masks for each of the nine classes.")
+            continue
+        listed = _listed(place, ".png", stamp)
+        if rgb and not listed[0]:
+            wrong(place, "is a class folder without masks: expected one PNG for each image, empty ones too.")
+            continue
+        _compare(rgb, listed, place, ".png", "label mask", images / "rgb", wrong)
+    return Part(name, images, labels, bounds, masks, tuple(sorted(rgb)), stamp.hexdigest(), tuple(problems))
+
+
+def _compare(rgb, listed, place, suffix, what, images, wrong) -> None:
+    """Every image has its file in a folder, and every file there has its image."""
+    there, strange = listed
+    if rgb and not there:
+        wrong(place, f"has no {suffix} files: expected a {what} for each image.")
+        return
+    for chip in sorted(rgb - there):
+        wrong(images / f"{chip}.jpg", f"has no {what}: expected {place / (chip + suffix)}. Copy it again.")
+    for chip in sorted(there - rgb):
+        wrong(place / f"{chip}{suffix}", f"is a {what} without its image: expected {images / (chip + '.jpg')}.")
+    for file in strange:
+        wrong(place / file, f"is no {suffix}: expected {suffix} files only. Move it elsewhere.")
+
+
+# -- reading one file --------------------------------------------------------------------------------------------------
+
+
+def opened(path: Path):
+    """A Pillow picture whose header has been read.
+
+    Raises:
+        ImageError: It cannot be read, or is enormous.
+    """
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise ImageError("Pictures need Pillow: pip install 'arsetlib[images]'.") from None
+    try:
+        picture = Image.open(path, formats=("JPEG", "PNG"))
+    except FileNotFoundError:
+        raise ImageError(f"{path} does not exist. Copy it again, or read the folder anew.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"{path} holds more than {MOST_PIXELS:,} pixels: that is no chip.") from None
+    except (UnidentifiedImageError, IsADirectoryError, PermissionError):
+        raise ImageError(f"{path} {filetypes.what_is(path)} Expected a JPEG or PNG.") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as problem:
+        raise ImageError(f"{path} cannot be read ({problem}). Copy it again.") from None
+    if picture.width * picture.height > MOST_PIXELS:
+        picture.close()
+        raise ImageError(f"{path} has {picture.width} × {picture.height} pixels: that is no chip.")
+    return picture
+
+
+def _loaded(path: Path, bands: int):
+    with opened(path) as picture:
+        has = len(picture.getbands())
+        if picture.mode not in ({"L", "1"} if bands == 1 else {"RGB"}):
+            raise ImageError(
+                f"{path} has {has} channel(s) of mode {picture.mode}, expected {bands} of 8 bits "
+                f"({'grey' if bands == 1 else 'RGB'}). Export it again."
+            )
+        try:
+            picture.load()
+        except (OSError, SyntaxError, ValueError, EOFError) as problem:
+            raise ImageError(f"{path} is damaged ({problem}). Copy it again.") from None
+        return picture.convert("L") if picture.mode == "1" else picture
+
+
+def photo(path: Path, bands: int) -> np.ndarray:
+    """(H, W, 3) or (H, W) uint8.
+
+    Raises:
+        ImageError: Unreadable, damaged, or with another number of channels.
+    """
+    return np.asarray(_loaded(path, bands))
+
+
+def mask(path: Path) -> tuple[tuple[int, int], int, np.ndarray | None]:
+    """A mask of 0 and 255.
+
+    Returns:
+        (rows, columns); how many pixels are set; (H, W) bool, or None where none or all of them are.
+
+    Raises:
+        ImageError: Unreadable, damaged, or with other values.
+    """
+    picture = _loaded(path, 1)
+    counts = picture.histogram()
+    total = picture.width * picture.height
+    if counts[0] + counts[255] != total:
+        other = next(value for value in range(1, 255) if counts[value])
+        raise ImageError(f"{path} has the value {other}, expected 0 and 255 only. Export it as a PNG mask again.")
+    some = 0 < counts[255] < total
+    return (picture.height, picture.width), counts[255], np.asarray(picture) > 0 if some else None

@@ -1,0 +1,64 @@
+"""From a folder of field images to its sides, stored or as they were found.
+
+Lab: case_fields. Shell: ``arset fields convert``, ``arset fields train``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arsetlib.fields.classes import ImageError
+
+SIDES = ("train", "validation", "test")
+
+
+def sides_of(folder: str | Path, seed: int = 0, progress: bool = False) -> dict:
+    """The sides of a folder: converted ones as they are, or images in the layout of Agriculture-Vision, split by field.
+
+    Args:
+        folder: With ``train``, ``validation`` and maybe ``test``, each made by ``fields.convert``; or images.
+        seed: Of the split.
+        progress: Show a progress bar.
+
+    Returns:
+        Side → folder or Chips, as ``fields.fit`` takes them.
+
+    Raises:
+        ImageError: Neither, or a conversion that has not finished.
+    """
+    from arsetlib import fields
+    from arsetlib.fields import stored
+
+    folder = Path(folder)
+    found = {side: folder / side for side in SIDES if stored.is_conversion(folder / side)}
+    if not found and stored.is_conversion(folder):
+        raise ImageError(
+            f"{folder} holds one set of converted images. Expected a folder with train and validation, as "
+            "`arset fields convert` makes it."
+        )
+    if not found:
+        return fields.split(fields.agriculture_vision(folder, progress=progress), seed=seed)
+    if missing := {"train", "validation"} - set(found):
+        raise ImageError(f"{folder} has the sides {sorted(found)} but lacks {sorted(missing)}. Convert them again.")
+    for path in found.values():
+        stored.load(path)  # says what is not whole, before anything long begins
+    return found
+
+
+def convert_sides(folder: str | Path, out: str | Path, *, seed: int = 0, **options) -> dict[str, Path]:
+    """Split images by field and convert each side; what is finished is kept, and the same call goes on.
+
+    Args:
+        folder: Images in the layout of Agriculture-Vision.
+        out: Gets ``train``, ``validation`` and ``test``.
+        seed: Of the split.
+        options: Of ``fields.convert``.
+
+    Raises:
+        ImageError: What ``fields.agriculture_vision``, ``fields.split`` and ``fields.convert`` refuse.
+    """
+    from arsetlib import fields
+
+    progress = options.get("progress", True)
+    sides = fields.split(fields.agriculture_vision(folder, progress=progress), seed=seed)
+    return {side: fields.convert(chips, Path(out) / side, **options) for side, chips in sides.items()}

@@ -1,0 +1,318 @@
+"""Bars, time and series (Plotly).
+
+Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from arsetlib import sentinel2
+from arsetlib.figures.style import (
+    ACCENT,
+    DASHES,
+    INK,
+    LINES,
+    SCL_INK,
+    SCL_SYMBOLS,
+    SYMBOLS,
+    date_of,
+    menu_of,
+    plotly_layout,
+)
+from arsetlib.maps.rasters import CODE_COLOURS, ndvi
+
+
+def figure(title, x, y, *, study=None, height=380):
+    """An empty Plotly figure in the course's look, to add traces to.
+
+    Args:
+        title: Its title.
+        x, y: What the axes show, with the unit.
+        study: Whose data it shows, so that it says whether they are simulated; None for timings and the like.
+        height: CSS pixels.
+
+    Lab: part2_load_data.
+    """
+    layout = plotly_layout(title, height, study is not None and study.simulated)
+    layout["xaxis"] |= {"title": x}
+    layout["yaxis"] |= {"title": y}
+    layout["colorway"] = LINES
+    return go.Figure(layout=layout)
+
+
+def lines(curves, title, x, y, *, study=None, points=None, markers=False):
+    """Lines of one figure, told apart by colour and dashes.
+
+    Args:
+        curves: Name → (x, y), each (N,).
+        title: Its title.
+        x, y: What the axes show, with the unit.
+        study: Whose data it shows; None for timings and the like.
+        points: Name → (x, y) of what is drawn as black dots, such as what was measured.
+        markers: Draw a marker at each point of a line, too.
+
+    Lab: part2_load_data.
+    """
+    fig = figure(title, x, y, study=study)
+    for i, (name, (at, value)) in enumerate(curves.items()):
+        fig.add_scatter(
+            x=at, y=np.round(value, 3), mode="lines+markers" if markers else "lines", name=name,
+            line={"dash": DASHES[i % len(DASHES)], "color": LINES[i % len(LINES)]},
+        )  # fmt: skip
+    for name, (at, value) in (points or {}).items():
+        fig.add_scatter(
+            x=at, y=np.round(value, 3), mode="markers", name=name, marker={"size": 9, "color": INK}
+        )  # fmt: skip
+    return fig
+
+
+def scatter(groups, title, x, y, *, study=None, text=None, equal=False, height=380):
+    """Points in groups, told apart by colour and shape.
+
+    Args:
+        groups: Name → (x, y), each (N,).
+        title: Its title.
+        x, y: What the axes show, with the unit.
+        study: As in `figure`.
+        text: (N,) what a point shows when the pointer is on it, the same for each group; or None.
+        equal: Whether a unit of x is as long as one of y, as on a map.
+        height: CSS pixels.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: case_groves.
+    """
+    fig = figure(title, x, y, study=study, height=height)
+    for i, (name, (at, value)) in enumerate(groups.items()):
+        fig.add_scatter(
+            x=np.round(at, 3), y=np.round(value, 3), mode="markers", name=str(name), text=text,
+            marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 9, "color": LINES[i % len(LINES)]},
+        )  # fmt: skip
+    if equal:
+        fig.update_yaxes(scaleanchor="x")
+    return fig.update_layout(showlegend=True, margin={"t": 60, "b": 80})
+
+
+def bars(values, title, unit, *, study=None, colours=ACCENT, text=None):
+    """Horizontal bars, in the order given, with their values written on them.
+
+    Args:
+        values: pandas Series, name → value; or DataFrame: each column a part, stacked.
+        title: Title of the figure.
+        unit: Of the values, for the axis.
+        study: As in `figure`.
+        colours: One colour, or one for each bar; for a DataFrame one for each column.
+        text: d3 format of the written values; None: three digits, with k or M from a thousand on.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: part2_load_data.
+    """
+    stacked = isinstance(values, pd.DataFrame)
+    fig = figure(title, unit, "", study=study, height=150 + 38 * len(values))
+    parts = values if stacked else values.to_frame("")
+    for i, name in enumerate(parts):
+        values = parts[name].to_numpy()
+        written = [f"%{{x:{text or _digits(v)}}}" for v in values]
+        fig.add_bar(
+            x=values, y=parts.index.tolist(), orientation="h", name=name,
+            marker={"color": (LINES if colours is ACCENT else colours)[i] if stacked else colours,
+                    "line": {"color": INK, "width": 0.5}},
+            texttemplate=written, textposition="inside" if stacked else "auto",
+            hovertemplate=[f"%{{y}}<br>{w} {unit}<extra>{name}</extra>" for w in written],
+        )  # fmt: skip
+    fig.update_yaxes(autorange="reversed", gridcolor="white", title=None)
+    fig.update_xaxes(rangemode="tozero")
+    fig.update_layout(barmode="stack", bargap=0.25, showlegend=stacked, margin={"t": 60})
+    if stacked:
+        fig.update_layout(height=fig.layout.height + 50, margin={"b": 90}, legend={"traceorder": "normal"})
+    return fig
+
+
+def _digits(value):
+    """d3 format of three digits. 'k' and 'M' help readers; 'm' does not: 0.488 would be '488m'."""
+    return ".3~s" if abs(value) >= 1000 else ".3~r"
+
+
+def bar_groups(table, title, unit, *, study=None, height=470):
+    """Horizontal bars in groups, told apart by colour and hatching.
+
+    Args:
+        table: pandas DataFrame: each row a group, each column a bar of every group.
+        title: Title of the figure.
+        unit: Of the values, for the axis.
+        study: As in `figure`.
+        height: CSS pixels.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: case_fields.
+    """
+    fig = figure(title, unit, "", study=study, height=height)
+    for i, name in enumerate(table):
+        fig.add_bar(
+            x=table[name].round(4), y=table.index.tolist(), orientation="h", name=str(name),
+            marker={"color": LINES[i % len(LINES)], "line": {"color": INK, "width": 0.5},
+                    "pattern": {"shape": ("", "/", ".", "x")[i % 4], "solidity": 0.25, "fgcolor": "white"}},
+        )  # fmt: skip
+    fig.update_yaxes(autorange="reversed", gridcolor="white", title=None)
+    return fig.update_layout(barmode="group", showlegend=True, margin={"b": 80})
+
+
+def table_lines(table, title, x, y, *, study=None, dashes=DASHES, height=380):
+    """A line for each column of a table, over its index.
+
+    Args:
+        table: pandas DataFrame: the index along x, the columns along y. A line ends where a value is NaN.
+        title: Title of the figure.
+        x, y: What the axes show, with the unit.
+        study: As in `figure`.
+        dashes: Plotly's name of the dash of each column, so that lines differ by more than colour; repeated where
+            there are more columns.
+        height: CSS pixels.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: part3_train_and_test.
+    """
+    fig = figure(title, x, y, study=study, height=height)
+    for i, name in enumerate(table):
+        fig.add_scatter(
+            x=table.index, y=table[name].round(4), name=str(name), mode="lines+markers",
+            line={"dash": dashes[i % len(dashes)], "color": LINES[i % len(LINES)]},
+        )  # fmt: skip
+    return fig.update_layout(showlegend=True, margin={"b": 80})
+
+
+def class_bars(frame, *, study, most=15):
+    """Bars of hectares by class in the Cropland Data Layer's colours, for all areas together or one of them.
+
+    Args:
+        frame: What `class_areas` returns.
+        study: Whose picture it is.
+        most: So many classes, the largest first.
+
+    Returns:
+        A Plotly figure with a menu of areas.
+
+    Lab: part1_build_dataset.
+    """
+    keys = [None, *dict.fromkeys(frame["area"])]
+    fig = go.Figure()
+    for key in keys:
+        part = frame if key is None else frame[frame["area"] == key]
+        sums = part.groupby(["code", "name"], as_index=False)["hectares"].sum()
+        sums = sums.sort_values("hectares", ascending=False)
+        share = sums["hectares"] / sums["hectares"].sum()
+        top = sums.head(most)
+        colours = [CODE_COLOURS[c] if c < len(CODE_COLOURS) else INK for c in top["code"]]
+        fig.add_bar(
+            x=top["hectares"].round(2), y=top["name"], orientation="h", visible=key is None, name=key or "all areas",
+            customdata=np.column_stack([top["code"], (100 * share.head(most)).round(2)]),
+            marker={"color": colours, "line": {"color": INK, "width": 0.5}},
+            hovertemplate="%{y} (code %{customdata[0]:.0f})<br>%{x:,.0f} ha, %{customdata[1]:.1f} %<extra></extra>",
+        )  # fmt: skip
+    year = int(frame["year"].iloc[0])
+    layout = plotly_layout(f"Land by label class, {year}", 470, study.simulated)
+    layout["xaxis"] |= {"title": "hectares", "rangemode": "tozero"}
+    layout["yaxis"] |= {"autorange": "reversed", "automargin": True, "gridcolor": "white"}
+    layout |= {"showlegend": False, "bargap": 0.25}
+    names = {a.key: a.name.get("en", a.key) for a in study.areas}
+    areas_menu = menu_of([
+        {"label": "All areas" if key is None else names.get(key, key), "method": "update",
+         "args": [{"visible": [k == key for k in keys]}]}
+        for key in keys
+    ])  # fmt: skip
+    layout["updatemenus"] = [areas_menu]
+    return fig.update_layout(layout)
+
+
+def timeline(scenes, *, study):
+    """When scenes were taken and how cloudy they are: one marker a scene, one shape and colour a tile.
+
+    Returns:
+        A Plotly figure: cloud cover in percent against the date.
+
+    Lab: part1_build_dataset.
+    """
+    fig = go.Figure()
+    tiles = sorted({s.tile or "scenes" for s in scenes})
+    for i, tile in enumerate(tiles):
+        of_tile = [s for s in scenes if (s.tile or "scenes") == tile and s.cloud is not None]
+        fig.add_scatter(
+            x=[date_of(s.day) for s in of_tile], y=[round(s.cloud, 1) for s in of_tile], text=[s.id for s in of_tile],
+            mode="markers", name=tile,
+            marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "color": LINES[i % len(LINES)], "size": 7, "opacity": 0.75},
+            hovertemplate="%{text}<br>%{x|%-d %B %Y}, cloud %{y:.0f} %<extra></extra>",
+        )  # fmt: skip
+    layout = plotly_layout("Scenes by date and cloud", 380, study.simulated)
+    layout["xaxis"] |= {"title": "date"}
+    layout["yaxis"] |= {"title": "cloud cover, %", "range": [-4, 104]}
+    return fig.update_layout(layout)
+
+
+def series(day, scl, bands, *, study, quantity="ndvi", title="One pixel's series"):
+    """One pixel's irregular series: every observation above, what the scene classes leave of it below.
+
+    Args:
+        day: (N,) days since 1970-01-01.
+        scl: (N,) scene classes.
+        bands: (N, C) reflectance × 10,000 in the order of ``study.bands``, 0 = no data.
+        study: Gives the band order and ``drop_scl``, the scene classes to drop.
+        quantity: ``"ndvi"``, or a band's name for its reflectance.
+        title: Title of the figure.
+
+    Returns:
+        A Plotly figure. Shape and colour of a marker tell its scene class.
+
+    Raises:
+        ValueError: ``quantity`` is neither 'ndvi' nor a band of the study.
+
+    Lab: part1_build_dataset.
+    """
+    values, unit = quantity_of(np.asarray(bands), study.bands, quantity)
+    day, scl = np.asarray(day), np.asarray(scl)
+    dates = np.array([date_of(d) for d in day.tolist()], object)
+    kept = ~np.isin(scl, study.drop_scl)
+    fig = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, shared_yaxes="all", vertical_spacing=0.1,
+        subplot_titles=(f"raw: {len(day)} observations", f"filtered: {int(kept.sum())} observations"),
+    )  # fmt: skip
+    fig.add_scatter(
+        x=dates[kept], y=values[kept], mode="lines", line={"color": "#9aa5ad", "width": 1}, hoverinfo="skip",
+        showlegend=False, row=2, col=1,
+    )  # fmt: skip
+    for value in np.unique(scl).tolist():
+        name = sentinel2.SCL[value].name
+        for row, of_class in ((1, scl == value), (2, (scl == value) & kept)):
+            if of_class.any():
+                fig.add_scatter(
+                    x=dates[of_class], y=values[of_class].round(4), mode="markers", row=row, col=1,
+                    name=f"{value} {name}", legendgroup=str(value), showlegend=row == 1,
+                    marker={"symbol": SCL_SYMBOLS[value], "color": SCL_INK[value], "size": 8,
+                            "line": {"width": 1.5, "color": SCL_INK[value]}},
+                    hovertemplate=f"%{{x|%-d %B %Y}}<br>{unit} %{{y:.3f}}<br>SCL {value} {name}<extra></extra>",
+                )  # fmt: skip
+    layout = plotly_layout(title, 560, study.simulated)
+    for row in (1, 2):
+        layout[f"yaxis{row if row > 1 else ''}"] = layout["yaxis"] | {"title": unit}
+    layout["xaxis2"] = layout["xaxis"] | {"title": "date"}
+    layout["annotations"] = [*fig.layout.annotations, *layout["annotations"]]
+    return fig.update_layout(layout)
+
+
+def quantity_of(bands, names, quantity):
+    if quantity == "ndvi":
+        return ndvi(bands[:, names.index("red")], bands[:, names.index("nir")]), "NDVI"
+    if quantity not in names:
+        raise ValueError(f"quantity must be 'ndvi' or one of {', '.join(names)}; got {quantity!r}.")
+    dn = bands[:, names.index(quantity)]
+    return np.where(dn > 0, dn / 10_000, np.nan), f"{quantity} reflectance"

@@ -1,0 +1,260 @@
+"""Pictures of results: confusion, accuracy through the season, calibration, learning curves, bars of scores (Plotly).
+
+Lab: part3_train_and_test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from arsetlib.figures.plots import figure
+from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, plotly_layout
+
+SHARES = [[0, "#ffffff"], [0.25, "#cfe3f1"], [0.5, "#8bbcdc"], [0.75, "#3f8abf"], [1, "#0b4f8a"]]
+NORMALISED = {
+    "truth": "of each true class (rows sum to 1; diagonal: recall)",
+    "prediction": "of each predicted class (columns sum to 1; diagonal: precision)",
+    "all": "of all samples",
+    None: "samples",
+}
+PATTERNS = ("", "/", ".", "x", "\\", "-", "+")
+
+
+def confusion(matrix, normalise: str | None = "truth", *, study=None, title: str = "Confusion") -> go.Figure:
+    """A confusion matrix: true classes down, predicted classes across; counts when hovering.
+
+    Args:
+        matrix: An ``evaluation.Confusion``.
+        normalise: ``"truth"``, ``"prediction"``, ``"all"``, or None for counts; the title says which, because the same
+            matrix looks like another one.
+        study: Whose data it shows, so that it says whether they are simulated.
+        title: What is shown.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: part3_train_and_test.
+    """
+    counts, names = np.asarray(matrix.counts), list(matrix.names)
+    values = counts.astype(float) if normalise is None else matrix.normalised(normalise).to_numpy(float)
+    whole = float(np.nanmax(values)) if normalise is None and values.size else 1.0
+    if normalise is None:
+        said = [[f"{v:,.0f}" if v else "" for v in row] for row in values]
+    else:
+        said = [["–" if np.isnan(v) else f"{100 * v:.0f}" if v >= 0.005 else "" for v in row] for row in values]
+    fig = go.Figure(layout=plotly_layout(f"{title}: {NORMALISED[normalise]}", 150 + 54 * len(names), _simulated(study)))
+    fig.update_layout(title_font_size=14)
+    fig.add_heatmap(
+        z=np.nan_to_num(values), x=names, y=names, zmin=0, zmax=whole or 1, colorscale=SHARES, xgap=2, ygap=2,
+        customdata=np.dstack([counts, np.nan_to_num(100 * values) if normalise else counts]), showscale=False,
+        hovertemplate="truth %{y}<br>predicted %{x}<br>%{customdata[0]:,.0f} samples"
+        + (", %{customdata[1]:.1f} %" if normalise else "") + "<extra></extra>",
+    )  # fmt: skip
+    for i, name in enumerate(names):
+        for j, other in enumerate(names):
+            dark = np.nan_to_num(values[i, j]) > 0.55 * whole
+            fig.add_annotation(
+                x=other, y=name, text=f"<b>{said[i][j]}</b>" if i == j else said[i][j], showarrow=False,
+                font={"color": "white" if dark else INK, "size": FONT_SIZE},
+            )  # fmt: skip
+    unit = "" if normalise is None else ", %"
+    fig.update_xaxes(title=f"predicted{unit}", tickangle=-35, showgrid=False, ticks="")
+    fig.update_yaxes(title="truth", autorange="reversed", showgrid=False, ticks="")
+    return fig.update_layout(dragmode=False, margin={"t": 70, "b": 30})
+
+
+def by_date(
+    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, measure: str = "accuracy", study=None, title=None
+) -> go.Figure:
+    """A score through the season: of all samples, of the crops only, and of always naming the commonest class.
+
+    Late in the season most crops are gone from the fields, and 'No Crops Growing' is easy: the line of the crops only
+    shows what the model knows of crops.
+
+    Args:
+        table: Of ``evaluation.by_date``, or name → table to compare models.
+        measure: ``"accuracy"`` or ``"macro_f1"``.
+        study: As in `confusion`.
+        title: Of the figure.
+
+    Returns:
+        A Plotly figure; bands are the intervals of the table.
+
+    Lab: part3_train_and_test.
+    """
+    tables = table if isinstance(table, Mapping) else {"": table}
+    word = {"accuracy": "accuracy", "macro_f1": "macro-F1"}[measure]
+    fig = figure(
+        title or f"{word[0].upper()}{word[1:]} by date of prediction",
+        "last day of the window",
+        word,
+        study=study,
+        height=430,
+    )
+    for i, (name, rows) in enumerate(tables.items()):
+        x = pd.to_datetime(pd.Index(rows.index)) if not np.issubdtype(rows.index.dtype, np.number) else rows.index
+        lines = [(measure, "all classes", LINES[i], "solid"), (f"crops_{measure}", "crops only", LINES[i], "dash")]
+        if i == 0:
+            lines.append((f"majority_{measure}", "always the commonest class", "#6d6d6d", "dot"))
+        for column, said, colour, dash in lines:
+            if column not in rows:
+                continue
+            said = f"{name}, {said}" if name and column != f"majority_{measure}" else said
+            low, high = f"{column}_low", f"{column}_high"
+            if low in rows and len(tables) == 1 and rows[low].notna().any():
+                fig.add_scatter(
+                    x=[*x, *x[::-1]], y=[*rows[high], *rows[low][::-1]], fill="toself", mode="lines", line={"width": 0},
+                    fillcolor=_pale(colour), hoverinfo="skip", showlegend=False,
+                )  # fmt: skip
+            fig.add_scatter(
+                x=x, y=rows[column].round(4), mode="lines+markers", name=said,
+                line={"color": colour, "dash": dash, "width": 2}, marker={"symbol": SYMBOLS[i], "size": 7},
+                customdata=rows["samples"] if "samples" in rows else np.zeros(len(rows)),
+                hovertemplate=f"%{{x|%-d %B}}<br>{word} %{{y:.3f}}<br>%{{customdata:,}} samples<extra>{said}</extra>",
+            )  # fmt: skip
+    fig.update_yaxes(range=[0, 1.02])
+    return fig.update_layout(margin={"t": 60, "b": 90}, hovermode="closest")
+
+
+def reliability(
+    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study=None, title="Promised and true"
+) -> go.Figure:
+    """Calibration: how often the predicted class is right, by how sure the model says it is.
+
+    Points below the diagonal: surer than it should be.
+
+    Args:
+        table: Of ``evaluation.reliability``, or name → table.
+        study: As in `confusion`.
+        title: Of the figure.
+
+    Returns:
+        A Plotly figure; above, how many predictions are that sure.
+
+    Lab: part3_train_and_test.
+    """
+    tables = table if isinstance(table, Mapping) else {"": table}
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.22, 0.78])
+    fig.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", name="as sure as right", line={"color": "#6d6d6d", "dash": "dot"},
+        hoverinfo="skip", row=2, col=1,
+    )  # fmt: skip
+    for i, (name, rows) in enumerate(tables.items()):
+        fig.add_bar(
+            x=(rows["low"] + rows["high"]) / 2, y=rows["samples"], width=(rows["high"] - rows["low"]) * 0.92,
+            marker={"color": LINES[i], "opacity": 0.6}, showlegend=False, row=1, col=1,
+            hovertemplate=f"%{{y:,}} predictions<extra>{name}</extra>",
+        )  # fmt: skip
+        fig.add_scatter(
+            x=rows["confidence"].round(4), y=rows["accuracy"].round(4), mode="lines+markers", name=name or "model",
+            line={"color": LINES[i], "dash": DASHES[i], "width": 2}, marker={"symbol": SYMBOLS[i], "size": 8},
+            customdata=rows["samples"], row=2, col=1,
+            hovertemplate="sure %{x:.2f}<br>right %{y:.2f}<br>%{customdata:,} predictions<extra></extra>",
+        )  # fmt: skip
+    layout = plotly_layout(title, 470, _simulated(study))
+    layout["xaxis2"] = layout["xaxis"] | {"title": "how sure: probability of the predicted class", "range": [0, 1.02]}
+    layout["yaxis2"] = layout["yaxis"] | {"title": "share that is right", "range": [0, 1.02]}
+    layout["yaxis"] = layout["yaxis"] | {"title": "predictions", "nticks": 3}
+    return fig.update_layout(layout | {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 75}})
+
+
+def learning_curves(history: Mapping, *, study=None, title: str = "Learning curves") -> go.Figure:
+    """Loss and score of training and validation by epoch, and the best epoch.
+
+    Where training goes on falling and validation turns up, the model learns its samples by heart.
+
+    Args:
+        history: Name → list, as ``Trained.history``: ``loss``, ``val_loss``, and scores with their ``val_``; or model
+            name → such a history, to compare models.
+        study: As in `confusion`.
+        title: Of the figure.
+
+    Returns:
+        A Plotly figure: loss above, score below; the star marks the epoch of least validation loss.
+
+    Lab: part3_train_and_test.
+    """
+    several = {"": history} if not isinstance(next(iter(history.values())), Mapping) else history
+    first = next(iter(several.values()))
+    scores = [n for n in first if not n.startswith("val_") and n != "loss" and f"val_{n}" in first]
+    score = next((n for n in scores if "accuracy" in n), scores[0] if scores else None)
+    rows = 2 if score else 1
+    fig = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    for i, (name, past) in enumerate(several.items()):
+        colours = (LINES[0], LINES[1]) if len(several) == 1 else (LINES[i], LINES[i])
+        for row, measure in enumerate(("loss", score)[:rows], 1):
+            for side, key, colour, dash in (
+                ("training", measure, colours[0], "dot" if len(several) > 1 else "solid"),
+                ("validation", f"val_{measure}", colours[1], "solid"),
+            ):
+                if key in past:
+                    said = f"{name}, {side}" if name else side
+                    fig.add_scatter(
+                        x=np.arange(1, len(past[key]) + 1), y=np.round(past[key], 5), mode="lines+markers", name=said,
+                        legendgroup=said, showlegend=row == 1, line={"color": colour, "dash": dash, "width": 2},
+                        marker={"symbol": SYMBOLS[0 if side == "training" else 1], "size": 5}, row=row, col=1,
+                        hovertemplate=f"epoch %{{x}}<br>{measure.replace('_', ' ')} %{{y:.4f}}<extra>{said}</extra>",
+                    )  # fmt: skip
+            if past.get("val_loss") and f"val_{measure}" in past:
+                best = int(np.nanargmin(past["val_loss"]))
+                fig.add_scatter(
+                    x=[best + 1], y=[past[f"val_{measure}"][best]], mode="markers", row=row, col=1,
+                    name=f"{name + ', ' if name else ''}best: epoch {best + 1}", showlegend=row == 1,
+                    marker={"symbol": "star", "size": 15, "color": ACCENT, "line": {"color": "white", "width": 1}},
+                    hovertemplate=f"best epoch {best + 1}<br>%{{y:.4f}}<extra></extra>",
+                )  # fmt: skip
+    layout = plotly_layout(title, 240 + 200 * rows, _simulated(study))
+    last = "xaxis2" if rows == 2 else "xaxis"
+    if rows == 2:
+        layout["yaxis2"] = layout["yaxis"] | {"title": score.replace("_", " ")}
+        layout["xaxis2"] = dict(layout["xaxis"])
+    layout["yaxis"] = layout["yaxis"] | {"title": "loss"}
+    layout[last] |= {"title": "epoch", "rangemode": "tozero"}
+    return fig.update_layout(layout | {"margin": layout["margin"] | {"t": 60, "b": 80}})
+
+
+def score_bars(results: Mapping, measure: str = "f1", *, study=None, title: str | None = None) -> go.Figure:
+    """A score of each class, for one model or several side by side.
+
+    Args:
+        results: Name → ``evaluation.Confusion``; or a DataFrame, rows = classes, columns = models.
+        measure: ``"f1"``, ``"precision"``, ``"recall"`` or ``"iou"``.
+        study: As in `confusion`.
+        title: Of the figure.
+
+    Returns:
+        A Plotly figure; a class that a model's truth and prediction both lack has no bar.
+
+    Lab: part3_train_and_test.
+    """
+    if isinstance(results, pd.DataFrame):
+        table, support = results, {}
+    else:
+        table = pd.DataFrame({n: pd.Series(getattr(c, measure), index=list(c.names)) for n, c in results.items()})
+        support = {n: np.asarray(c.support) for n, c in results.items()}
+    word = {"f1": "F1", "iou": "IoU"}.get(measure, measure)
+    fig = figure(title or f"{word} of each class", "", word, study=study, height=400)
+    for i, name in enumerate(table):
+        fig.add_bar(
+            x=table.index.tolist(), y=table[name].round(4), name=str(name),
+            marker={"color": LINES[i % len(LINES)], "line": {"color": INK, "width": 0.5},
+                    "pattern": {"shape": PATTERNS[i % len(PATTERNS)], "solidity": 0.25, "fgcolor": "white"}},
+            customdata=support.get(name, np.full(len(table), np.nan)), texttemplate="%{y:.2f}", textposition="outside",
+            hovertemplate=f"%{{x}}<br>{word} %{{y:.3f}}<br>%{{customdata:,.0f}} true samples<extra>{name}</extra>",
+        )  # fmt: skip
+    fig.update_yaxes(range=[0, 1.08])
+    return fig.update_layout(barmode="group", bargap=0.25, showlegend=len(table.columns) > 1, margin={"t": 60, "b": 70})
+
+
+def _simulated(study) -> bool:
+    return study is not None and study.simulated
+
+
+def _pale(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"

@@ -1,0 +1,161 @@
+"""Pictures of the loader: calendars, spreads, the vegetation rule (Plotly).
+
+Lab: part2_load_data.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from plotly.subplots import make_subplots
+
+from arsetlib import sentinel2
+from arsetlib.figures.plots import figure, quantity_of
+from arsetlib.figures.style import INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, plotly_layout
+
+
+def calendar(day, values, season, start, taken, *, study, title="A window", unit="NDVI"):
+    """Irregular images above, the steps of a window below: which image each step took, and which steps stay empty.
+
+    Args:
+        day: (N,) days since 1970-01-01.
+        values: (N,) what to plot of each image.
+        season: Gives the window's length and step, days.
+        start: First day of the window, days since 1970-01-01.
+        taken: (T,) image of each step, -1 where there is none.
+        study: Whose picture it is.
+
+    Returns:
+        A Plotly figure; x counts days from the window's start.
+
+    Lab: part2_load_data.
+    """
+    taken, since = np.asarray(taken), np.asarray(day, np.int64) - int(start)
+    inside = (since >= 0) & (since < season.window_days)
+    chosen = np.isin(np.arange(len(since)), taken)
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.82, 0.18])
+    kinds = (
+        ("taken", inside & chosen, "circle", LINES[0]),
+        ("not taken", inside & ~chosen, "circle-open", LINES[1]),
+        ("outside the window", ~inside, "x-thin-open", "#9aa5ad"),
+    )
+    for name, mask, symbol, colour in kinds:
+        if mask.any():
+            fig.add_scatter(
+                x=since[mask], y=np.asarray(values)[mask].round(4), mode="markers", name=name, row=1, col=1,
+                marker={"symbol": symbol, "size": 9, "color": colour, "line": {"width": 2, "color": colour}},
+                hovertemplate=f"day %{{x}}<br>{unit} %{{y:.2f}}<extra>{name}</extra>",
+            )  # fmt: skip
+    step = season.step_days
+    for name, steps, colour in (
+        ("step with an image", np.flatnonzero(taken >= 0), LINES[0]),
+        ("empty step", np.flatnonzero(taken < 0), "white"),
+    ):
+        fig.add_bar(
+            x=steps * step + step / 2, y=np.ones(len(steps)), width=step * 0.92, name=name, row=2, col=1,
+            customdata=steps, marker={"color": colour, "line": {"color": INK, "width": 1}},
+            hovertemplate=f"step %{{customdata}}<extra>{name}</extra>",
+        )  # fmt: skip
+    layout = plotly_layout(title, 430, study.simulated)
+    ticks = np.arange(0, season.window_days + 1, step * max(1, season.steps // 12))
+    grid = layout["xaxis"] | {"tickvals": ticks, "range": [-step, season.window_days + step]}
+    layout |= {"xaxis": grid, "xaxis2": grid | {"title": "days from the window's start"}}
+    layout["yaxis2"] = layout["yaxis"] | {"showticklabels": False, "range": [0, 1.15], "title": "steps", "ticks": ""}
+    layout["yaxis"] = layout["yaxis"] | {"title": unit}
+    layout |= {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 95}}
+    return fig.update_layout(layout)
+
+
+def sides(sides, *, study, title="Rows by side"):
+    """Where the rows of each side of a split lie.
+
+    Args:
+        sides: Side → ``Rows``, of ``samples.split``.
+        study: Whose picture it is.
+
+    Returns:
+        A Plotly figure; axes are km of the label grid, one colour and shape a side.
+
+    Lab: part2_load_data.
+    """
+    fig = figure(title, "east, km", "north, km", study=study, height=520)
+    for (side, rows), colour, symbol in zip(sides.items(), LINES, ("square", "diamond", "circle"), strict=False):
+        years = ", ".join(map(str, np.unique(rows.column("year")).tolist()))
+        fig.add_scatter(
+            x=(rows.column("x") / 1000).round(2), y=(rows.column("y") / 1000).round(2), mode="markers",
+            name=f"{side}, {years}: {len(rows):,} rows", marker={"color": colour, "symbol": symbol, "size": 4},
+        )  # fmt: skip
+    fig.update_yaxes(scaleanchor="x", showgrid=False, tickformat=".1~f")
+    return fig.update_layout(legend_itemsizing="constant")
+
+
+def spreads(panels, names, *, study, title="How each band spreads"):
+    """One box a band, in panels above each other: middle half, median, and 5th to 95th percentile.
+
+    Args:
+        panels: Panel title → (N, C) values; NaN is left out.
+        names: (C,) names of the bands.
+        study: Whose picture it is.
+
+    Returns:
+        A Plotly figure that holds five numbers a box, not the values.
+
+    Lab: part2_load_data.
+    """
+    fig = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.1, subplot_titles=list(panels))
+    for row, values in enumerate(panels.values(), 1):
+        low, q1, median, q3, high = np.nanpercentile(values, (5, 25, 50, 75, 95), axis=0)
+        fig.add_box(
+            x=list(names), lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high, row=row, col=1,
+            fillcolor="#cfe3f1", line={"color": LINES[0], "width": 1.5}, showlegend=False,
+        )  # fmt: skip
+    layout = plotly_layout(title, 130 + 210 * len(panels), study.simulated)
+    for row in range(2, len(panels) + 1):
+        layout[f"yaxis{row}"], layout[f"xaxis{row}"] = layout["yaxis"], layout["xaxis"]
+    layout["annotations"] = [*fig.layout.annotations, *layout["annotations"]]
+    return fig.update_layout(layout)
+
+
+def verdicts(day, scl, bands, ends, classes, *, study, title="What a window that ends here is called"):
+    """A pixel's NDVI by scene class, and under it the class that a window gets, by its last day.
+
+    Args:
+        day, scl, bands: One series, as in `series`.
+        ends: (M,) last days of windows, days since 1970-01-01, evenly spaced.
+        classes: (M,) class number of each window in ``study.legend``.
+        study: Gives the bands and the legend.
+
+    Returns:
+        A Plotly figure.
+
+    Lab: part2_load_data.
+    """
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.8, 0.2])
+    values, unit = quantity_of(np.asarray(bands), study.bands, "ndvi")
+    dates = np.array([date_of(d) for d in np.asarray(day).tolist()], object)
+    for value in np.unique(scl).tolist():
+        of_class = np.asarray(scl) == value
+        name = sentinel2.SCL[value].name
+        fig.add_scatter(
+            x=dates[of_class], y=values[of_class].round(4), mode="markers", name=f"{value} {name}", row=1, col=1,
+            marker={"symbol": SCL_SYMBOLS[value], "color": SCL_INK[value], "size": 8,
+                    "line": {"width": 1.5, "color": SCL_INK[value]}},
+            hovertemplate=f"%{{x|%-d %B %Y}}<br>{unit} %{{y:.3f}}<br>SCL {value} {name}<extra></extra>",
+        )  # fmt: skip
+    ends, classes = np.asarray(ends), np.asarray(classes)
+    width = int(ends[1] - ends[0]) * 86_400_000  # ms
+    hatch = ("", "/", "x", "\\", ".", "+", "-")
+    for i, k in enumerate(np.unique(classes).tolist()):
+        mine = ends[classes == k]
+        fig.add_bar(
+            x=[date_of(d) for d in mine.tolist()], y=np.ones(len(mine)), width=width, row=2, col=1,
+            name=f"window ends here: {study.legend.names()[k]}",
+            marker={"color": study.legend.colours[k], "line": {"width": 0},
+                    "pattern": {"shape": hatch[i % len(hatch)], "fgcolor": INK, "size": 6, "solidity": 0.2}},
+            hovertemplate=f"%{{x|%-d %B}}<extra>{study.legend.names()[k]}</extra>",
+        )  # fmt: skip
+    layout = plotly_layout(title, 470, study.simulated)
+    layout["xaxis2"] = layout["xaxis"] | {"title": "date"}
+    layout["yaxis2"] = layout["yaxis"] | {"showticklabels": False, "range": [0, 1], "title": "class", "ticks": ""}
+    layout["yaxis"] = layout["yaxis"] | {"title": unit}
+    layout |= {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 110}}
+    return fig.update_layout(layout)

@@ -1,0 +1,254 @@
+"""Masks from outlines: what all kinds of annotations share, and LabelMe's JSON.
+
+Pixels in no outline are of class 0; later outlines cover earlier. An outline must say where it is: x, y pairs in pixels
+of its image, with an area, and its middle inside of the image. Boxes are not outlines, see ``box_files``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import io
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib import textfiles
+from arsetlib.groves.classes import FILE, Classes, TileError
+
+LARGEST_JSON = 512 * 2**20  # bytes
+AREAS = ("polygon", "rectangle", "rotation", "circle")  # of LabelMe and tools that write its files
+FIRST_PIXEL = 1.0  # an outline no larger than this lies in one pixel: its coordinates are shares of the image
+
+
+def read_json(path: Path) -> dict:
+    """A JSON file that holds an object.
+
+    Raises:
+        TileError: It is none, or too large.
+    """
+    found = _json(path)
+    if not isinstance(found, dict):
+        raise TileError(f"{path} holds a {type(found).__name__}, expected a JSON object.")
+    return found
+
+
+def _json(path: Path):
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= LARGEST_JSON else b""
+    except FileNotFoundError:
+        raise TileError(f"{path} does not exist.") from None
+    except OSError as problem:
+        raise TileError(f"{path} cannot be opened ({problem.strerror}). See who may read it.") from None
+    if size > LARGEST_JSON:
+        raise TileError(f"{path} is larger than {LARGEST_JSON >> 20} MB. Split it by image.")
+    try:
+        return textfiles.parse_json(data)
+    except ValueError as problem:
+        raise TileError(f"{path} is no JSON that can be read ({problem}). Save it again.") from None
+
+
+def kind_of(path: Path) -> str:
+    """What a JSON file is: ``labelme``, ``coco``, or in words what else."""
+    return _kind(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=65536)
+def _kind(path: Path, changed: int) -> str:
+    try:
+        found = _json(path)
+    except TileError:
+        return "no JSON that can be read"
+    if not isinstance(found, dict):
+        return f"a JSON {type(found).__name__}"
+    if "shapes" in found:
+        return "labelme"
+    if "images" in found and ("annotations" in found or "categories" in found):
+        return "coco"
+    if any(str(key).startswith("_via_") for key in found):
+        return "a VIA project"
+    if any(isinstance(v, dict) and "regions" in v and "filename" in v for v in found.values()):
+        return "VIA annotations"
+    if found.get("type") in ("FeatureCollection", "Feature"):
+        return "GeoJSON"
+    return f"a JSON object with {', '.join(map(repr, list(found)[:5])) or 'nothing'}"
+
+
+def inside(folder: Path, name, path: Path) -> Path:
+    """A file that an annotation names, which must lie in the folder."""
+    found = (folder / str(name).replace("\\", "/")).resolve()
+    if not found.is_relative_to(folder.resolve()):
+        raise TileError(f"{path} names the image {name!r}, outside of {folder}. Put the images beside it.")
+    return found
+
+
+def class_of(label, classes: Classes, where: str) -> int:
+    """The number of the class that a label names.
+
+    Raises:
+        TileError: There is none.
+    """
+    number = classes.number(label)
+    if number is None:
+        raise TileError(
+            f"{where} {label!r}. Known: {', '.join(classes.keys)}. Rename it, or state your own classes in {FILE} in "
+            "the folder of the images."
+        )
+    return number
+
+
+# -- LabelMe -----------------------------------------------------------------------------------------------------------
+
+
+def labelme_mask(path: Path, shape: tuple[int, int], classes: Classes, image: str | None = None) -> np.ndarray:
+    """The mask of a LabelMe file: polygons, rectangles, circles and masks.
+
+    Args:
+        path: The file.
+        shape: (rows, columns) of its image.
+        classes: Known classes; a label is a class's key.
+        image: The image's file name, if the file is to be of this image.
+
+    Raises:
+        TileError: No LabelMe file; another size or name than the image's, an unknown label or shape, an outline that is
+            none.
+    """
+    mask = np.zeros(shape, np.uint8)
+    for number, one in enumerate(labelme_shapes(path, shape, image), start=1):
+        where = f"{path}: shape {number}"
+        value = class_of(one.get("label"), classes, f"{path} has the label")
+        kind, points = one.get("shape_type") or "polygon", one.get("points")
+        if kind == "mask":
+            _paste(mask, value, one, where)
+            continue
+        points = np.empty((0, 2)) if kind not in AREAS else points_of(points, where)
+        if kind == "circle" and len(points) == 2:
+            points = _circle(*points)
+        elif kind == "rectangle" and len(points) == 2:
+            (x0, y0), (x1, y1) = points
+            points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        elif kind not in AREAS or kind == "circle" or len(points) < 3:
+            raise TileError(
+                f"{where} is a {kind} of {len(one.get('points') or ())} point(s), which has no area. Expected polygons "
+                "of three points or more, rectangles, circles or masks. Draw it again."
+            )
+        fill(mask, value, checked(points, shape, where))
+    return mask
+
+
+def labelme_shapes(path: Path, shape: tuple[int, int], image: str | None = None) -> list[dict]:
+    """The shapes of a LabelMe file that belongs to an image of a size and a name."""
+    found = read_json(path)
+    if "shapes" not in found:
+        raise TileError(
+            f"{path} is no LabelMe file but {kind_of(path)}: it has no 'shapes'. Label the image, or move the file "
+            "elsewhere."
+        )
+    shapes = found["shapes"]
+    if not isinstance(shapes, list) or not all(isinstance(one, dict) for one in shapes):
+        raise TileError(
+            f"{path} has {str(shapes)[:40]} as 'shapes', expected a list of shapes; an empty one where nothing is "
+            "to be seen. Save it again in LabelMe."
+        )
+    same_size(found.get("imageHeight"), found.get("imageWidth"), shape, str(path))
+    named = Path(str(found.get("imagePath") or "").replace("\\", "/")).stem
+    if image and named and named != Path(image).stem:
+        raise TileError(
+            f"{path} was drawn on {found['imagePath']!r} (its imagePath), not on {image}. Put it beside its own image, "
+            "or correct imagePath where the image was renamed."
+        )
+    return shapes
+
+
+def _paste(mask, value, one, where):
+    """A LabelMe mask: its corner, and a small picture as base64."""
+    from PIL import Image
+
+    corner = points_of(one.get("points"), where).min(0).round().astype(int)
+    try:
+        picture = Image.open(io.BytesIO(base64.b64decode(one["mask"], validate=True)), formats=("PNG",))
+        if picture.width > mask.shape[1] or picture.height > mask.shape[0]:
+            raise ValueError("larger than the image")
+        part = np.asarray(picture.convert("L")) > 0
+    except (KeyError, TypeError, ValueError, OSError, SyntaxError, binascii.Error) as problem:
+        raise TileError(f"{where} is a mask that cannot be read ({problem!r}). Draw it again.") from None
+    column, row = corner
+    place = mask[max(row, 0) : row + part.shape[0], max(column, 0) : column + part.shape[1]]
+    if not part.any() or place.shape != part.shape:
+        raise TileError(f"{where} is a mask that is empty or lies outside of the image. Draw it again.")
+    place[part] = value
+
+
+# -- outlines ----------------------------------------------------------------------------------------------------------
+
+
+def same_size(height, width, shape, what):
+    try:
+        held = [int(v) for v in (height, width) if v is not None]
+    except (TypeError, ValueError):
+        raise TileError(f"{what} has the size {width!r} × {height!r}, expected numbers of pixels.") from None
+    if len(held) == 2 and any(held) and tuple(held) != tuple(shape):
+        raise TileError(
+            f"{what} was drawn on {size_text(held)} pixels, its image has {size_text(shape)}. Label or export it at "
+            "the image's own size."
+        )
+
+
+def points_of(points, where):
+    try:
+        found = np.asarray(points, np.float64)
+        found = found.reshape(-1, 2)
+    except (TypeError, ValueError):
+        found = np.empty((0, 2))
+    if len(found) < 2 or not np.isfinite(found).all() or np.abs(found).max() > 1e6:
+        raise TileError(f"{where} has an outline that is no list of x, y pairs: {str(points)[:80]}.")
+    return found
+
+
+def checked(points, shape, where):
+    """An outline in pixels that has an area and lies in the image."""
+    low, high = points.min(0), points.max(0)
+    x, y = points[:, 0], points[:, 1]
+    area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+    if low.min() >= 0 and high.max() <= FIRST_PIXEL and max(shape) > 2:
+        raise TileError(
+            f"{where} lies within the first pixel of the image: its coordinates seem to be shares from 0 to 1. "
+            "Multiply x by the image's width and y by its height."
+        )
+    if len(points) < 3 or area == 0:
+        raise TileError(f"{where} is an outline without an area: {_shown(points)}. Draw it again or delete it.")
+    middle = (low + high) / 2
+    if not (0 <= middle[0] <= shape[1] and 0 <= middle[1] <= shape[0]):
+        raise TileError(
+            f"{where} lies outside of the image of {size_text(shape)} pixels: its middle is at x {middle[0]:.0f}, "
+            f"y {middle[1]:.0f}. Was it drawn on another size or another image?"
+        )
+    return points
+
+
+def _shown(points) -> str:
+    return str(np.round(points, 2).tolist())[:80]
+
+
+def _circle(centre, edge):
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    return centre + np.hypot(*(edge - centre)) * np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+def fill(mask, value, points):
+    """Fill a polygon of a mask in place; only its own part of the mask is touched."""
+    from PIL import Image, ImageDraw
+
+    low = np.clip(np.floor(points.min(0)).astype(int) - 1, 0, None)
+    high = np.ceil(points.max(0)).astype(int) + 2
+    part = np.s_[low[1] : high[1], low[0] : high[0]]
+    picture = Image.fromarray(mask[part])
+    # A pixel is inside if its centre is: PIL counts from pixels' centres, annotations from their corners.
+    ImageDraw.Draw(picture).polygon([tuple(p) for p in (points - 0.5 - low).tolist()], fill=int(value))
+    mask[part] = np.asarray(picture)
+
+
+def size_text(shape) -> str:
+    return f"{shape[1]} × {shape[0]}"

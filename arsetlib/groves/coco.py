@@ -1,0 +1,159 @@
+"""COCO's JSON: outlines of many images in one file, as polygons or run lengths, or boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib.groves import annotations, box_files
+from arsetlib.groves.classes import Classes, TileError
+
+
+def index_of(path: Path) -> dict:
+    """A COCO file as image id → image, image id → annotations, category id → name. Ids are texts: 7 and "7" are one.
+
+    Raises:
+        TileError: No COCO file; an annotation of an image or a category that the file does not list.
+    """
+    found = annotations.read_json(path)
+    lists = {}
+    for name in ("images", "annotations", "categories"):
+        rows = found.get(name)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            what = "no" if rows is None else "another kind of"
+            raise TileError(f"{path} has {what} {name!r}, expected a COCO file with lists of images, annotations and "
+                            "categories. Export it again.")  # fmt: skip
+        lists[name] = rows
+    images = _by_id(lists["images"], "images", path)
+    categories = {k: row.get("name") for k, row in _by_id(lists["categories"], "categories", path).items()}
+    by_image: dict[str, list[dict]] = {}
+    for row in lists["annotations"]:
+        which = f"{path}: annotation {row.get('id', '?')}"
+        for key, known, what in (("image_id", images, "image"), ("category_id", categories, "category")):
+            if _id(row.get(key)) not in known:
+                raise TileError(
+                    f"{which} is of the {what} {row.get(key)!r}, which the file does not list under "
+                    f"{'images' if what == 'image' else 'categories'}. Export the file again, or delete the annotation."
+                )
+        by_image.setdefault(_id(row["image_id"]), []).append(row)
+    return {"images": images, "categories": categories, "annotations": by_image}
+
+
+def _id(value) -> str | None:
+    """An id as a text; None where it is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def _by_id(rows, name, path):
+    found = {}
+    for row in rows:
+        key = _id(row.get("id"))
+        if key is None or key in found:
+            raise TileError(
+                f"{path} has under {name!r} {'two entries with' if key else 'an entry with'} the id {row.get('id')!r}, "
+                "expected an id of its own for each. Export it again."
+            )
+        found[key] = row
+    return found
+
+
+def mask_of(path: Path, index: dict, number, shape: tuple[int, int], classes: Classes) -> np.ndarray:
+    """The mask of one image of a COCO file: polygons and run lengths, compressed or not.
+
+    Args:
+        path: The file, for messages.
+        index: From ``index_of``.
+        number: The image's id.
+        shape: (rows, columns) of the image.
+        classes: Known classes; a category's name is a class's key. ``classes.boxes`` says what a box becomes where
+            there is no outline.
+
+    Raises:
+        TileError: Another size, an unknown category, an annotation with a box only, an outline that is none.
+    """
+    mask = np.zeros(shape, np.uint8)
+    for where, value, row in rows_of(path, index, number, shape, classes):
+        outline = row.get("segmentation")
+        if isinstance(outline, dict):
+            mask[_run_lengths(outline, shape, where)] = value
+        elif outline in (None, []):
+            annotations.fill(mask, value, box_files.outline(box_of(row, shape, where), classes, where))
+        else:
+            for ring in _rings(outline, where):
+                annotations.fill(mask, value, annotations.checked(ring, shape, where))
+    return mask
+
+
+def rows_of(path: Path, index: dict, number, shape, classes: Classes):
+    """(where, class number, annotation) of an image's annotations."""
+    image = index["images"][_id(number)]
+    annotations.same_size(image.get("height"), image.get("width"), shape, f"{path}: image {image.get('file_name')}")
+    for row in index["annotations"].get(_id(number), []):
+        name = index["categories"][_id(row["category_id"])]
+        value = annotations.class_of(name, classes, f"{path} has the category")
+        yield f"{path}: annotation {row.get('id', '?')}", value, row
+
+
+def box_of(row: dict, shape, where: str) -> np.ndarray:
+    """(4,) x0, y0, x1, y1 of an annotation's ``bbox`` (x, y, width, height), px."""
+    if row.get("bbox") in (None, []):
+        raise TileError(f"{where} has neither an outline (segmentation) nor a box (bbox). Draw it again or delete it.")
+    try:
+        x, y, wide, high = map(float, row["bbox"])
+    except (TypeError, ValueError):
+        raise TileError(f"{where} has the box {row['bbox']!r}, expected x, y, width and height in pixels.") from None
+    return box_files.checked((x, y, x + wide, y + high), shape, where)
+
+
+def _rings(outline, where):
+    """The polygons of an annotation: lists of x, y, x, y …, or of pairs; one such list alone, too."""
+    if isinstance(outline, list) and outline:
+        flat = all(isinstance(v, int | float) for v in outline)
+        pairs = len(outline) > 2 and all(isinstance(r, list | tuple) and len(r) == 2 and not isinstance(r[0], list)
+                                         for r in outline)  # fmt: skip
+        return [annotations.points_of(r, where) for r in ([outline] if flat or pairs else outline)]
+    raise TileError(f"{where} has the segmentation {str(outline)[:60]!r}, expected polygons or run lengths.")
+
+
+def _run_lengths(outline, shape, where):
+    """COCO's run lengths: down the columns, first of what is outside."""
+    counts = outline.get("counts")
+    runs = np.asarray(_decoded(counts, where) if isinstance(counts, str) else counts)
+    size = outline.get("size")
+    if (
+        not isinstance(size, list)
+        or tuple(size) != tuple(shape)
+        or runs.dtype.kind not in "iu"
+        or runs.ndim != 1
+        or (runs < 0).any()
+        or runs.sum() != shape[0] * shape[1]
+    ):
+        raise TileError(
+            f"{where} has {'compressed ' if isinstance(counts, str) else ''}RLE of size {size} that does not add up to "
+            f"{annotations.size_text(shape)} pixels. Export it again from the image at this size."
+        )
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    if not flat.any():
+        raise TileError(f"{where} has RLE without a pixel. Draw it again or delete it.")
+    return flat.reshape(shape[::-1]).T
+
+
+def _decoded(text: str, where: str) -> list[int]:
+    """Compressed run lengths: 6 bits a letter, the lowest first, from the fourth on as the difference to the run two
+    before."""
+    counts, value, shift = [], 0, 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 60:
+            raise TileError(f"{where} has compressed RLE with {letter!r}. Export it again.")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value, shift = 0, 0
+    return counts

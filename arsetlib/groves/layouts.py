@@ -1,0 +1,417 @@
+"""Find images and their masks in a folder, whatever tool labelled them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib import filetypes, folders
+from arsetlib.groves import annotations, box_files, coco, masks, pictures
+from arsetlib.groves.classes import FILE, IGNORE, Classes, TileError
+from arsetlib.groves.masks import MARK
+
+LAYOUTS = {
+    "masks": "images/ and masks/ (or JPEGImages/ and SegmentationClass/) with the same names; PNG of class numbers or "
+    "colours (GIMP)",
+    "beside": "name.jpg and name_mask.png in one folder",
+    "keras-segmentation": "images…/ and annotations…/ with the same names, class numbers as PNG; folders that end in "
+    "train and test are kept as these sides",
+    "detectree": "img/ and response_img/ with the same names, 0 and 255: white is tree",
+    "labelme": "name.jpg and name.json in one folder",
+    "coco": ".json with images, annotations and categories, in the folder or in annotations/; images beside it or in "
+    "images/",
+    "voc": "name.jpg and name.xml of Pascal VOC in one folder, or JPEGImages/ (images/) and Annotations/ "
+    "(annotations/): boxes",
+    "deepforest": "one .csv with image_path, xmin, ymin, xmax, ymax, label, images beside it or in images/: boxes",
+}
+SHOWN = 5  # folders that a message names
+OURS = (folders.PLAN, folders.MANIFEST, *folders.EARLIER)  # files about a folder, not of its captures
+PAIRS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
+DETECTREE = ("img", "response_img")
+VOC_PAIRS = (("JPEGImages", "Annotations"), ("images", "annotations"))
+SIDES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Capture:
+    """An image and what says where its classes are.
+
+    Args:
+        name: Unique in its folder.
+        image: File of the image.
+        mask: File of the mask, of its outlines or boxes; None where the image is not labelled.
+        layout: How to read the mask.
+        number: The image's id in a COCO file, or its path in a table of boxes.
+        side: ``train``, ``validation`` or ``test`` where the folder's authors split their images, else empty.
+    """
+
+    name: str
+    image: Path
+    mask: Path | None = None
+    layout: str = "masks"
+    number: int | str | None = None
+    side: str = ""
+
+
+def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
+    """The captures of a folder, in the order of their names; numbers in names count as numbers.
+
+    Args:
+        folder: Where the images are.
+        layout: One of ``LAYOUTS``, or ``"auto"``.
+
+    Returns:
+        Every image, with its mask where it has one.
+
+    Raises:
+        TileError: No images in a known layout, two of one name, or a simulated grove that is not finished.
+
+    Lab: case_groves.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise TileError(f"{folder} is no folder.")
+    if folders.state(folder) == "unfinished":
+        raise TileError(
+            f"{folder} is a simulated grove that is not finished. Run `arset simulate-groves {folder}` again."
+        )
+    layout = layout_of(folder) if layout == "auto" else layout
+    if layout not in LAYOUTS:
+        raise TileError(f"Expected a layout of {', '.join(LAYOUTS)} or 'auto', received {layout!r}.")
+    found = sorted(_FIND[layout](folder), key=lambda c: _counted(c.name))
+    if not found:
+        raise TileError(f"{folder} has no images in the layout {layout!r}: {LAYOUTS[layout]}.{_instead(folder)}")
+    names: dict[str, Path] = {}
+    for capture in found:
+        if names.setdefault(capture.name, capture.image) != capture.image:
+            raise TileError(f"{capture.image} and {names[capture.name].name} have the same name. Rename one of them.")
+    return found
+
+
+def layout_of(folder: Path) -> str:
+    """Which layout a folder has.
+
+    Raises:
+        TileError: None that is known.
+    """
+    if any((folder / a).is_dir() and (folder / b).is_dir() for a, b in PAIRS):
+        return "masks"
+    if all((folder / name).is_dir() for name in DETECTREE):
+        return "detectree"
+    if _voc_pair(folder):
+        return "voc"
+    texts = _jsons(folder)
+    if any(annotations.kind_of(p) == "coco" for p in _jsons(folder / "annotations")):
+        return "coco"
+    if _keras_pairs(folder):
+        return "keras-segmentation"
+    beside = pictures.files_of(folder)
+    names = {path.stem for path in beside}
+    for path in texts:
+        kind = annotations.kind_of(path)
+        if kind == "coco" or (kind == "labelme" and path.stem in names):
+            return kind
+    if any(path.stem in names and box_files.is_voc(path) for path in _ending(folder, ".xml")):
+        return "voc"
+    if _tables(folder):
+        return "deepforest"
+    foreign = {annotations.kind_of(p) for p in texts} & {"a VIA project", "VIA annotations"}
+    if foreign and not any(f.stem.endswith(MARK) for f in beside):
+        name = next(p for p in texts if annotations.kind_of(p) in foreign)
+        raise TileError(f"{name} is {foreign.pop()}, which is not read here. Export it from VIA as COCO.")
+    if beside:
+        return "beside"
+    known = "\n".join(f"  {name}: {what}" for name, what in LAYOUTS.items())
+    raise TileError(f"{folder} has no images in a layout that is known:\n{known}{_instead(folder)}")
+
+
+def _instead(folder: Path) -> str:
+    """What a folder without pictures holds that one may take for pictures."""
+    kinds = (*filetypes.RAW, ".heic", ".heif", ".gif", ".jp2", ".pdf", ".zip", ".xcf", ".psd", ".avif")
+    places = [folder, *(p for p in (folder / "images", folder / "img") if p.is_dir())]
+    odd = sorted(f for p in places for f in p.iterdir() if f.suffix.lower() in kinds)
+    if not odd:
+        inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_litter(f.name)]
+        named = f"{', '.join(inner[:SHOWN])}{' …' if len(inner) > SHOWN else ''}"
+        return f"\nIt holds the folders {named}. Name one of them, or rename them as above." if inner else ""
+    return f"\n{odd[0]} {filetypes.what_is(odd[0])} Pictures are {', '.join(pictures.SUFFIXES)}."
+
+
+def orphans(folder: Path, layout: str, found: list[Capture]) -> list[Path]:
+    """Masks that belong to no image."""
+    used = {c.mask.resolve() for c in found if c.mask}
+    if layout == "masks":
+        there = [f for _, name in PAIRS for f in pictures.files_of(folder / name)]
+    elif layout == "detectree":
+        there = pictures.files_of(folder / DETECTREE[1])
+    elif layout == "keras-segmentation":
+        there = [f for _, masks, _ in _keras_pairs(folder) for f in pictures.files_of(masks)]
+    elif layout == "labelme":
+        there = [f for f in _jsons(folder) if annotations.kind_of(f) == "labelme"]
+    elif layout == "voc":
+        there = [
+            f for f in _ending(_voc_pair(folder)[1] if _voc_pair(folder) else folder, ".xml") if box_files.is_voc(f)
+        ]
+    elif layout == "beside":
+        there = [f for f in pictures.files_of(folder) if f.stem.endswith(MARK)]
+    else:
+        there = []
+    return [f for f in there if f.resolve() not in used]
+
+
+def classes_of(capture: Capture) -> Classes:
+    """The classes that ``classes.toml`` states in the folder of a capture, or ground, tree and grass."""
+    for folder in list(capture.image.parents)[:2]:
+        if (folder / FILE).is_file():
+            return Classes.of(folder)
+    return Classes.of(capture.image.parent)
+
+
+def read(capture: Capture, classes: Classes | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The pixels of a capture.
+
+    Args:
+        capture: From ``groves.captures``.
+        classes: What its mask means; None takes ``classes.toml`` of its folder, or ground, tree and grass.
+
+    Returns:
+        (H, W, 3) uint8 image; (H, W) uint8 class numbers, None without a mask. 255 where a pixel is to be ignored: the
+        mask says so, or the image has no data there (transparent, or GDAL's value of no data).
+
+    Raises:
+        TileError: A file cannot be read, sizes differ, or the mask holds something unknown or ambiguous.
+
+    Lab: case_groves.
+    """
+    image, valid = pictures.read_valid(capture.image)
+    if capture.mask is None:
+        return image, None
+    mask = _mask(capture, image.shape[:2], classes or classes_of(capture))
+    return image, mask if valid is None else np.where(valid, mask, np.uint8(IGNORE))
+
+
+def _mask(capture, shape, classes):
+    if capture.layout == "labelme":
+        return annotations.labelme_mask(capture.mask, shape, classes, capture.image.name)
+    if capture.layout == "coco":
+        return coco.mask_of(capture.mask, _coco_index(capture.mask), capture.number, shape, classes)
+    if capture.layout in ("voc", "deepforest"):
+        return box_files.mask(_box_rows(capture, shape, classes), shape, classes)
+    white = None
+    if capture.layout == "detectree":
+        white = annotations.class_of("tree", classes, f"{capture.mask} is a mask of trees. The classes lack")
+    mask = masks.read_mask(capture.mask, classes, white)
+    if mask.shape != shape:
+        raise TileError(
+            f"Mask {capture.mask} has {mask.shape[1]} × {mask.shape[0]} pixels, its image {capture.image.name} has "
+            f"{shape[1]} × {shape[0]}. Nothing is resized: export the mask at the image's size."
+        )
+    return mask
+
+
+def boxes(capture: Capture, classes: Classes | None = None) -> tuple[np.ndarray, np.ndarray] | None:
+    """The boxes of a capture that is labelled with boxes: Pascal VOC, DeepForest, COCO without outlines.
+
+    Args:
+        capture: From ``groves.captures``.
+        classes: As for ``groves.read``.
+
+    Returns:
+        (N, 4) x0, y0, x1, y1 of the edges, pixels from the upper left corner, and (N,) class numbers; None where the
+        capture is labelled otherwise.
+
+    Raises:
+        TileError: A file cannot be read; a class, size or box that cannot be right.
+
+    Lab: case_groves.
+    """
+    if capture.mask is None or capture.layout not in ("voc", "deepforest", "coco"):
+        return None
+    shape, classes = pictures.size_of(capture.image), classes or classes_of(capture)
+    rows = _box_rows(capture, shape, classes)
+    if rows is None:
+        return None
+    box_files.check_twice(rows)
+    found = [box for _, _, box in rows], [value for _, value, _ in rows]
+    return np.array(found[0], float).reshape(-1, 4), np.array(found[1], np.uint8)
+
+
+def _box_rows(capture, shape, classes):
+    """(where, class number, box); None where a COCO image has outlines."""
+    if capture.layout == "voc":
+        return box_files.voc(capture.mask, shape, classes, capture.image.name)
+    if capture.layout == "deepforest":
+        return box_files.rows_of(capture.mask, capture.number, shape, classes)
+    index = _coco_index(capture.mask)
+    if any(row.get("segmentation") for rows in index["annotations"].values() for row in rows):
+        return None
+    rows = coco.rows_of(capture.mask, index, capture.number, shape, classes)
+    return [(where, value, coco.box_of(row, shape, where)) for where, value, row in rows]
+
+
+def _coco_index(path: Path) -> dict:
+    try:
+        return _coco_kept(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise TileError(f"{path} does not exist.") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _coco_kept(path: Path, changed: int) -> dict:
+    return coco.index_of(path)
+
+
+# -- layouts -----------------------------------------------------------------------------------------------------------
+
+
+def _counted(name: str) -> list:
+    """A key that sorts image_9 before image_10, as a camera counts."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _ending(folder: Path, suffix: str) -> list[Path]:
+    """Files of a folder with an ending, without those of systems and of the library."""
+    if not folder.is_dir():
+        return []
+    files = (f for f in folder.iterdir() if f.suffix.lower() == suffix and f.is_file())
+    return sorted(f for f in files if not filetypes.is_litter(f.name) and f.name not in OURS)
+
+
+def _jsons(folder: Path) -> list[Path]:
+    return [f for f in _ending(folder, ".json") if f.name != "flight.json"]
+
+
+def _paired(images: Path, masks: Path, prefix: str = "", layout: str = "masks", side: str = "") -> list[Capture]:
+    there = pictures.files_of(masks)
+    by_name: dict[str, Path] = {}
+    for file in there:
+        by_name.setdefault(file.stem, file)
+        by_name.setdefault(file.stem.removesuffix(MARK), file)
+    folded = [file.stem.removesuffix(MARK).casefold() for file in there]
+    found = []
+    for file in pictures.files_of(images):
+        mask = by_name.get(file.stem)
+        if mask is None and folded.count(file.stem.casefold()) == 1:  # IMG_1.JPG and img_1.png
+            mask = there[folded.index(file.stem.casefold())]
+        found.append(Capture(prefix + file.stem, file, mask, layout, side=side))
+    return found
+
+
+def _masks(folder):
+    return [c for a, b in PAIRS if (folder / a).is_dir() for c in _paired(folder / a, folder / b)]
+
+
+def _detectree(folder):
+    return _paired(*(folder / name for name in DETECTREE), layout="detectree")
+
+
+def _keras_pairs(folder: Path) -> list[tuple[Path, Path, str]]:
+    pairs = []
+    for images in sorted(folder.glob("images*")):
+        masks = folder / images.name.replace("images", "annotations", 1)
+        if images.is_dir() and masks.is_dir():
+            pairs.append((images, masks, images.name.removeprefix("images").strip("_")))
+    return pairs
+
+
+def _keras_segmentation(folder):
+    pairs = _keras_pairs(folder)
+    found = []
+    for images, folder_of_masks, part in pairs:
+        side = SIDES.get(re.split(r"[_\- ]", part.lower())[-1], "")
+        found += _paired(images, folder_of_masks, f"{part}/" if len(pairs) > 1 else "", "keras-segmentation", side)
+    return found
+
+
+def _beside(folder):
+    files = pictures.files_of(folder)
+    masks = {f.stem.removesuffix(MARK): f for f in files if f.stem.endswith(MARK)}
+    return [Capture(f.stem, f, masks.get(f.stem), "beside") for f in files if not f.stem.endswith(MARK)]
+
+
+def _labelme(folder):
+    texts = {f.stem: f for f in _jsons(folder)}
+    return [Capture(f.stem, f, texts.get(f.stem), "labelme") for f in pictures.files_of(folder)]
+
+
+def _voc_pair(folder: Path) -> tuple[Path, Path] | None:
+    """Folders of images and of XML files, where there are such."""
+    for a, b in VOC_PAIRS:
+        if (folder / a).is_dir() and _ending(folder / b, ".xml") and not pictures.files_of(folder / b):
+            return folder / a, folder / b
+    return None
+
+
+def _voc(folder):
+    images, texts = _voc_pair(folder) or (folder, folder)
+    files = {f.stem: f for f in _ending(texts, ".xml")}
+    return [Capture(f.stem, f, files.get(f.stem), "voc") for f in pictures.files_of(images)]
+
+
+def _tables(folder: Path) -> list[Path]:
+    return [f for f in _ending(folder, ".csv") if box_files.is_table(f)]
+
+
+def _deepforest(folder):
+    listed = []
+    for path in _tables(folder):
+        listed += [(path, image, image) for image in box_files.table(path)]
+    return _with_images(folder, listed, "deepforest")
+
+
+def _coco(folder):
+    texts = [*_jsons(folder), *_jsons(folder / "annotations")]
+    texts = [p for p in texts if annotations.kind_of(p) == "coco"] or texts
+    if not texts:
+        raise TileError(f"Expected a COCO file in {folder}, found no .json.")
+    listed = []
+    for path in texts:
+        for number, image in _coco_index(path)["images"].items():
+            if not image.get("file_name"):
+                raise TileError(f"{path} has an image without a file_name (id {number}).")
+            listed.append((path, image["file_name"], number))
+    return _with_images(folder, listed, "coco")
+
+
+def _with_images(folder, listed, layout):
+    """Captures of images that files list as (file, image, number), and of the folder's other images."""
+    found: list[Capture] = []
+    seen: dict[Path, Path] = {}
+    images = folder / "images"
+    for path, name, number in listed:
+        base = Path(str(name).replace("\\", "/")).name  # some tools write the folders of their server
+        tried = [(place / n).resolve() for n in (str(name).replace("\\", "/"), base) for place in (folder, images)]
+        file = next((p for p in tried if p.is_relative_to(folder.resolve()) and p.is_file()), None)
+        file = file or annotations.inside(folder, name, path)
+        if file in seen:
+            where = "twice" if seen[file] == path else f"as {seen[file]} does"
+            raise TileError(f"{path} lists the image {name!r} {where}. Keep one of them.")
+        seen[file] = path
+        found.append(Capture(Path(str(name).replace("\\", "/")).stem, file, path, layout, number))
+    for place in (folder, folder / "images"):
+        found += [Capture(f.stem, f, None, layout) for f in pictures.files_of(place) if f.resolve() not in seen]
+    return found
+
+
+_FIND = {
+    "masks": _masks,
+    "beside": _beside,
+    "keras-segmentation": _keras_segmentation,
+    "detectree": _detectree,
+    "labelme": _labelme,
+    "coco": _coco,
+    "voc": _voc,
+    "deepforest": _deepforest,
+}

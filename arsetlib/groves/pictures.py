@@ -1,0 +1,187 @@
+"""Read pictures from files that may be damaged, huge or not what they say."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib import filetypes
+from arsetlib.groves.classes import TileError
+
+MOST_PIXELS = 80_000_000  # of a picture; a small file can hold a picture that fills the memory
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # JPEG includes MPO, of phones and drones: its first picture is read
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".webp")
+ORIENTATION = 0x0112  # tag of how a camera was held
+BITS, NODATA = 258, 42113  # tags of TIFF: bits a value, GDAL's value of no data
+SOFT = 0.01  # share of half-transparent pixels that the border of an orthomosaic may have
+EXPECTED = "expected RGB (red, green, blue) of 8 bits"
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The picture files of a folder, by their endings, in order; without files that systems leave there."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        f
+        for f in folder.iterdir()
+        if f.suffix.lower() in SUFFIXES and not filetypes.is_litter(f.name) and not f.is_dir()
+    )
+
+
+@contextmanager
+def _opened(path: Path):
+    """A Pillow picture whose file is closed at the end, also that of several pictures, which Pillow keeps open."""
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        raise TileError("Pictures need Pillow: pip install 'arsetlib[images]'.") from None
+    with ExitStack() as stack:
+        picture = _identified(path, stack)
+        if picture.width * picture.height > MOST_PIXELS:
+            raise TileError(
+                f"{path} has {picture.width} × {picture.height} pixels, more than {MOST_PIXELS:,}. Cut it into parts "
+                "first."
+            )
+        yield picture
+
+
+def _identified(path: Path, stack: ExitStack):
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(stack.enter_context(path.open("rb")), formats=FORMATS)
+    except (FileNotFoundError, IsADirectoryError, PermissionError, UnidentifiedImageError):
+        raise TileError(f"{path} {filetypes.what_is(path)}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise TileError(f"{path} holds more than {MOST_PIXELS:,} pixels. Cut it into parts first.") from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
+        raise TileError(f"{path} is no picture that can be read ({problem}). Export it again.") from None
+
+
+def loaded(path: Path):
+    """A Pillow picture with its pixels, as a viewer would turn it; ``info`` tells format, bits and nodata of the file.
+
+    Raises:
+        TileError: It cannot be read, or holds more than ``MOST_PIXELS``.
+    """
+    from PIL import ImageOps
+
+    with _opened(path) as picture:
+        try:
+            picture.load()
+            about = {"format": picture.format, "bits": _bits(picture, path), "nodata": _nodata(picture)}
+            turned = picture.getexif().get(ORIENTATION, 1) != 1
+            upright = ImageOps.exif_transpose(picture) if turned else picture.copy()
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
+            how = picture.info.get("compression") if picture.format == "TIFF" else None
+            if how not in (None, "raw"):
+                raise TileError(
+                    f"{path} is damaged, has parts without pixels, or its compression ({how}) is not read here "
+                    f"({problem}). Write it anew: gdal_translate -co COMPRESS=DEFLATE in.tif out.tif, or copy it again."
+                ) from None
+            raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
+        upright.info |= about
+        return upright
+
+
+def _bits(picture, path: Path) -> int:
+    """Bits of each value as the file has them: Pillow shortens RGB of 16 bits to 8."""
+    if picture.format == "PNG":
+        with path.open("rb") as file:
+            return file.read(25)[24]
+    if picture.format == "TIFF":
+        return int(max(np.atleast_1d(picture.tag_v2.get(BITS, 1))))
+    return 8
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(rows, columns) from the file's header, as a viewer would turn it."""
+    with _opened(path) as picture:
+        turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        return (picture.width, picture.height) if turned else (picture.height, picture.width)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """A picture as (H, W, 3) uint8; see ``read_valid``."""
+    return read_valid(path)[0]
+
+
+def read_valid(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """A picture, and where it has data.
+
+    An orthomosaic has a border without data: transparent pixels, GDAL's value of no data, or GDAL's mask, in the TIFF
+    or beside it (``.msk``).
+
+    Returns:
+        (H, W, 3) uint8; (H, W) bool, False where there are no data, or None where all pixels have some.
+
+    Raises:
+        TileError: It cannot be read, has another number of bands than three, or is not of 8 bits; a fourth band that is
+            no transparency.
+    """
+    picture = loaded(path)
+    nodata, bits = picture.info["nodata"], picture.info["bits"]
+    if picture.mode == "P":
+        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+    bands = len(picture.getbands())
+    if picture.mode == "RGB" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")  # one colour of the file is transparent
+    if picture.mode not in ("RGB", "RGBA"):
+        raise TileError(f"{path} has mode {picture.mode} ({bands} band(s)), {EXPECTED}. Export it as RGB.")
+    if bits > 8:
+        raise TileError(f"{path} holds values of {bits} bits, {EXPECTED}. Scale it to 0 to 255 and export it again.")
+    pixels = np.asarray(picture)
+    valid = None
+    if pixels.shape[2] == 4:
+        valid = _opaque(pixels[..., 3], path)
+        pixels = np.ascontiguousarray(pixels[..., :3])
+    if nodata is not None:
+        given = (pixels != nodata).any(-1)
+        valid = given if valid is None else given & valid
+    if picture.info["format"] == "TIFF" and (given := _gdal_mask(path)) is not None:
+        if given.shape != pixels.shape[:2]:
+            raise TileError(f"{path} has a mask of GDAL and a tag that turns it. Export it upright.")
+        valid = given if valid is None else given & valid
+    return pixels, None if valid is None or valid.all() else valid
+
+
+def _opaque(alpha, path):
+    """Where a fourth band that is a transparency has pixels: 255 there, 0 where there are none."""
+    soft = np.count_nonzero((alpha > 0) & (alpha < 255))
+    if soft > SOFT * alpha.size:
+        raise TileError(
+            f"{path} has 4 bands, expected 3: the fourth is no transparency of 0 and 255 ({soft / alpha.size:.0%} of "
+            "its pixels lie between). Export red, green and blue, without transparency or a near-infrared band."
+        )
+    if not (alpha == 255).any():
+        raise TileError(f"{path} is transparent everywhere. Export it again.")
+    return alpha == 255
+
+
+def _gdal_mask(path: Path):
+    """Where the mask that GDAL keeps for all bands of a TIFF has data, (H, W) bool; None where there is none."""
+    import warnings
+
+    import rasterio
+    from rasterio.enums import MaskFlags
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                flags = source.mask_flag_enums[0]
+                own = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+                return source.dataset_mask() > 0 if own else None
+    except rasterio.errors.RasterioError as problem:
+        raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
+
+
+def _nodata(picture):
+    """GDAL's value of no data in a TIFF."""
+    try:
+        return float(str(picture.tag_v2[NODATA]).strip(" \0"))
+    except (AttributeError, KeyError, ValueError):
+        return None

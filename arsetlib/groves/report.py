@@ -1,0 +1,191 @@
+"""Hold a folder of images and masks against the rules, before anything is trained on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from arsetlib.groves import box_files, pictures
+from arsetlib.groves.annotations import kind_of, read_json
+from arsetlib.groves.classes import FILE, IGNORE, Classes, TileError
+from arsetlib.groves.layouts import boxes, captures, orphans, read
+
+MUCH = 0.25  # of a mask's pixels ignored: worth a note
+OUTLINES = ("labelme", "coco", "voc", "deepforest")  # layouts that list what was drawn
+SHOWN = 5  # names in a note
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a folder holds and what is wrong with it.
+
+    Args:
+        folder: The folder.
+        layout: Its layout.
+        captures: How many images.
+        labelled: How many of them have a mask that can be used.
+        share: Class → share of the labelled pixels.
+        problems: (file, what is wrong).
+        notes: (file or folder, what is unusual and may not be meant).
+        ignored: Share of the masks' pixels that count for nothing: 255, or without data in the image.
+        simulated: True where the folder says so of itself.
+    """
+
+    folder: Path
+    layout: str
+    captures: int
+    labelled: int
+    share: dict[str, float] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    simulated: bool = False
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    ignored: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    @property
+    def absent(self) -> list[str]:
+        """Classes that no mask holds."""
+        return [key for key, share in self.share.items() if not share]
+
+    def as_dict(self) -> dict:
+        return {
+            "folder": str(self.folder),
+            "layout": self.layout,
+            "simulated": self.simulated,
+            "captures": self.captures,
+            "labelled": self.labelled,
+            "share": self.share,
+            "absent": self.absent,
+            "ignored": self.ignored,
+            "ok": self.ok,
+            "problems": [{"file": file, "problem": what} for file, what in self.problems],
+            "notes": [{"file": file, "note": what} for file, what in self.notes],
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.captures} captures in {self.folder} ({self.layout}), {self.labelled} with a mask of known classes"
+        ]
+        if self.simulated:
+            lines.append("SIMULATED: nothing here was photographed")
+        lines += [f"  {key}: {share:.1%}" for key, share in self.share.items()]
+        if self.ignored:
+            lines.append(f"  ignored: {self.ignored:.1%} of all pixels of the masks")
+        lines += [f"NOTE {what}" for _, what in self.notes]
+        lines += [f"PROBLEM {what}" for _, what in self.problems]
+        if self.ok:
+            lines.append("No file is wrong, but read the notes" if self.notes else "No problem found")
+        return "\n".join(lines)
+
+
+def check(
+    folder: str | Path, layout: str = "auto", classes: Classes | None = None, size: int = 224, progress: bool = False
+) -> Report:
+    """Read every image and mask of a folder and name what does not fit.
+
+    Args:
+        folder: Images and masks in one of ``groves.LAYOUTS``.
+        layout: Which; ``"auto"`` looks.
+        classes: Known classes; None takes those of ``classes.toml`` in the folder, or ground, tree and grass.
+        size: Side of the tiles that are to be cut, pixels.
+        progress: Show a progress bar.
+
+    Returns:
+        The report. ``ok`` is False where a file cannot be read, a pair does not match, a colour or label is unknown,
+        numbers can be read in two ways, sizes differ, no file has an outline, or an image is smaller than a tile.
+        ``notes`` names classes that never occur, masks that are ignored to a large share, and boxes that were filled
+        as ellipses.
+
+    Raises:
+        TileError: The folder has no images in a known layout.
+
+    Lab: case_groves. Shell: ``arset groves check FOLDER``.
+    """
+    from tqdm import tqdm
+
+    folder = Path(folder)
+    classes = classes or Classes.of(folder)
+    found = captures(folder, layout)
+    layout = found[0].layout
+    problems, notes, counts, labelled, ellipses = [], [], np.zeros(256, np.int64), 0, 0
+    bare = []  # labelled, all of class 0
+    for capture in tqdm(found, desc="check", unit="image", disable=not progress):
+        try:
+            shape = pictures.size_of(capture.image)
+            if min(shape) < size:
+                what = f"{capture.image} has {shape[1]} × {shape[0]} pixels: it is smaller than a tile ({size})."
+                problems.append((str(capture.image), what))
+            if capture.mask is None:
+                problems.append((str(capture.image), f"{capture.image} has no mask.{_beside(capture)}"))
+            _, mask = read(capture, classes)
+            drawn = boxes(capture, classes)
+        except TileError as problem:
+            problems.append((str(capture.image), str(problem)))
+            continue
+        if mask is None:
+            continue
+        held = np.bincount(mask.ravel(), minlength=256)
+        counts += held
+        labelled += 1
+        ellipses += 0 if drawn is None else len(drawn[0])
+        if not held[1:IGNORE].any():
+            bare.append(capture)
+        if held[IGNORE] > MUCH * mask.size:
+            what = (
+                "has no pixel that counts"
+                if held[IGNORE] == mask.size
+                else f"is ignored: {held[IGNORE] / mask.size:.0%}"
+            )
+            notes.append((str(capture.mask), f"{capture.mask} {what}. 255 and pixels without data count for nothing."))
+    for file in orphans(folder, layout, found):
+        problems.append((str(file), f"{file} belongs to no image."))
+    total = counts[: len(classes)].sum()
+    share = {key: float(n / total) for key, n in zip(classes.keys, counts, strict=False)} if total else {}
+    drawn_by_hand = layout in OUTLINES
+    if labelled and len(bare) == labelled and drawn_by_hand and not problems:
+        what = f"No file in {folder} has an outline: all pixels would be {classes.keys[0]}. Label the images."
+        problems.append((str(folder), what))
+    elif bare and drawn_by_hand:
+        names = ", ".join(c.name for c in bare[:SHOWN]) + (" …" if len(bare) > SHOWN else "")
+        what = f"{len(bare)} of {labelled} images have no outline: all their pixels are {classes.keys[0]} ({names})."
+        notes.append((str(folder), what))
+    if ellipses:
+        what = f"{ellipses} box(es) were filled as ellipses, an approximation ({FILE}: boxes = 'ellipse')."
+        notes.append((str(folder), what))
+    nothing = any(file == str(folder) for file, _ in problems)
+    if (absent := [key for key, n in share.items() if not n]) and not nothing:
+        notes.append((str(folder), _never(absent, share, layout)))
+    ignored = float(counts[IGNORE] / counts.sum()) if counts.any() else 0.0
+    return Report(folder, layout, len(found), labelled, share, problems, _simulated(folder), notes, ignored)
+
+
+def _never(absent, share, layout) -> str:
+    what = f"No mask holds {' or '.join(absent)}."
+    if len(absent) == len(share) - 1:
+        only = next(key for key, n in share.items() if n)
+        return f"{what} All pixels are {only}: a model has nothing to tell apart. Are the masks what you mean?"
+    if layout == "detectree":
+        return f"{what} In this layout black is all that is no tree."
+    return f"{what} If they should, look at the masks; else state your own classes in {FILE}."
+
+
+def _beside(capture) -> str:
+    """What lies beside an image in place of a mask."""
+    file = capture.image.with_suffix(".json")
+    if file.is_file() and kind_of(file) not in ("labelme", "coco"):
+        return f" {file.name} beside it is {kind_of(file)}, not of LabelMe or COCO."
+    file = capture.image.with_suffix(".xml")
+    if file.is_file():
+        return f" {box_files.why_not(file)}"
+    tables = sorted(f.name for f in capture.image.parent.glob("*.csv"))
+    return f" {tables[0]} has not the columns {', '.join(box_files.COLUMNS)}." if tables and not capture.mask else ""
+
+
+def _simulated(folder: Path) -> bool:
+    flight = folder / "flight.json"
+    return flight.is_file() and bool(read_json(flight).get("simulated"))

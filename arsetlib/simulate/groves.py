@@ -1,0 +1,333 @@
+"""The simulated grove: drone images of one flight over rows of olive trees, with exact masks.
+
+Lab: case_groves. Shell: ``arset simulate-groves data/groves``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from arsetlib import folders, orphans
+from arsetlib.simulate import files
+from arsetlib.simulate import groves_texture as texture
+from arsetlib.simulate.groves_scene import FINEST, FULL_WIDTH, OVERLAP, Scene
+
+VERSION = 1  # of what a seed gives; a folder made by another version is refused
+ABOUT, TEXTURES = "about", "textures"  # names of parts
+STRIP = 768  # rows of the ground picture painted by one task
+SIZE = (2912, 3808)
+CLASSES = {"ground": (196, 154, 108), "tree": (0, 102, 51), "grass": (190, 210, 70)}  # name → colour in the masks
+SECONDS = 2.0  # from capture to capture
+SAYS = "SIMULATED image of the course library arsetlib: not photographed"
+
+
+class GroveError(ValueError):
+    """The simulated grove cannot be made as asked; the message says what can."""
+
+
+def groves(
+    out: str | Path,
+    *,
+    seed: int = 1,
+    captures: int = 10,
+    size: tuple[int, int] = SIZE,
+    resolution: float | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Make the simulated grove: captures of one flight with masks, the flight's poses, the crowns' true places.
+
+    One piece of ground is made; each capture is a view of it, so the same tree stands in several captures at places
+    that ``flight.json`` tells. The same arguments give the same bytes, whatever ``jobs``. An interrupted run goes on
+    where it stopped; a complete one is left as it is.
+
+    Args:
+        out: Folder to make: new, empty, or one that an interrupted run left.
+        seed: Of everything random.
+        captures: How many, 1 to 100; each overlaps the next by about 80 %.
+        size: (rows, columns) of a capture, pixels.
+        resolution: Metres per pixel. None takes 0.016 for captures of full size and coarser ones for smaller, so that
+            these still show whole trees.
+        jobs: Processes; None takes one per core. In a script of your own keep the call under
+            ``if __name__ == "__main__":``, as always with processes, or say ``jobs=1``.
+        progress: Show a progress bar.
+
+    Returns:
+        ``out`` as a path. ``images/capture_01.jpg`` … and ``masks/capture_01.png`` … (0 ground, 1 tree, 2 grass),
+        ``flight.json``, ``trees.geojson``, ``README.txt``.
+
+    Raises:
+        GroveError: A parameter that cannot be meant.
+        FileExistsError: The folder holds something else, or a grove of other parameters.
+        FolderError: Another process works in the folder, or its disk is full: the same call goes on later.
+
+    Lab: case_groves.
+    """
+    out, size = Path(out), tuple(int(n) for n in size)
+    resolution = float(resolution or FINEST * np.sqrt(FULL_WIDTH / max(size[1], 1)))
+    _check(seed, captures, size, resolution, jobs)
+    parameters = {
+        "version": VERSION,
+        "seed": int(seed),
+        "captures": int(captures),
+        "size": list(size),
+        "resolution": resolution,
+    }
+    if files.made_earlier(out, parameters):
+        return out
+    with folders.claim(out, parameters, [*map(_name, range(captures)), ABOUT], what="simulated grove") as folder:
+        if folder.manifest() is None:
+            _make(folder, Scene(int(seed), int(captures), size, resolution), parameters, jobs, progress)
+    return out
+
+
+def _make(folder: folders.Folder, scene: Scene, parameters: dict, jobs, progress) -> None:
+    out, captures = folder.path, len(scene.poses)
+    strips = [range(low, min(low + STRIP, scene.shape[0])) for low in range(0, scene.shape[0], STRIP)]
+    names = [TEXTURES, *(_strip(k) for k in range(len(strips)))]
+    with folders.claim(out / folders.WORK, parameters, names, what="ground of a simulated grove") as work:
+        _prepare(work, scene)
+        todo = [partial(_paint, work, scene, k, rows) for k, rows in enumerate(strips) if not _painted(work, k, rows)]
+        views = [partial(_capture, out, scene, k) for k in range(captures) if folder.done(_name(k)) is None]
+        done = len(strips) - len(todo) + captures - len(views)
+        with tqdm(total=len(strips) + captures, initial=done, desc="simulate", disable=not progress) as bar:
+            _run([todo, views], jobs or os.cpu_count() or 1, bar)
+        tallies = np.sum([np.array(work.settle()[_strip(k)]["tally"]) for k in range(len(strips))], axis=0)
+    files.write_json(out / "trees.geojson", _trees(scene, tallies))
+    files.write_json(out / "flight.json", _flight(scene, parameters))
+    folder.put("README.txt", _readme(scene, parameters))
+    folder.finish(ABOUT, ["trees.geojson", "flight.json", "README.txt"])
+    folder.publish()
+
+
+def _check(seed, captures, size, resolution, jobs):
+    if importlib.util.find_spec("PIL") is None:
+        raise GroveError("Pictures need Pillow: pip install 'arsetlib[images]'.")
+    if seed < 0:
+        raise GroveError(f"seed must be a whole number from 0, got {seed}.")
+    if not 1 <= captures <= 100:
+        raise GroveError(f"captures must lie between 1 and 100, got {captures}.")
+    if len(size) != 2 or not all(64 <= n <= 10_000 for n in size):
+        raise GroveError(f"size must be (rows, columns), 64 to 10,000 each, got {size}. The thesis's is {SIZE}.")
+    if not 0.004 <= resolution <= 0.2:
+        raise GroveError(f"resolution must lie between 0.004 and 0.2 m per pixel, got {resolution}.")
+    if max(size) * resolution > 400:
+        raise GroveError(f"A capture of {size} at {resolution} m per pixel is wider than 400 m. Ask for a finer one.")
+    if jobs is not None and jobs < 1:
+        raise GroveError(f"jobs must be at least 1, got {jobs}. None takes one process per core.")
+
+
+def _run(stages, jobs, bar):
+    """Run the tasks of one stage after those of the other, in fresh processes: forking a process with threads hangs."""
+    jobs = min(jobs, max(map(len, stages)))
+    if jobs <= 1:
+        for task in (t for stage in stages for t in stage):
+            task()
+            bar.update()
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, orphans.end_with, (os.getpid(),)) as pool:
+        try:
+            for stage in stages:
+                for ready in as_completed([pool.submit(task) for task in stage]):
+                    ready.result()
+                    bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+# -- the ground picture, in files that processes share -----------------------------------------------------------------
+
+
+def _prepare(work: folders.Folder, scene: Scene) -> None:
+    """Textures and an empty ground picture, unless an earlier run left them."""
+    if work.done(TEXTURES) is None:
+        made = texture.fine(scene.seed, scene.metres, scene.side, scene.draws["angle"])
+        for name, field in made.items():
+            work.put(f"{name}.npy", partial(_save, field))
+        work.finish(TEXTURES, [f"{name}.npy" for name in made])
+    for name, depth in (("ground", (3,)), ("classes", ())):
+        if not (work.path / f"{name}.npy").is_file():
+            work.put(f"{name}.npy", partial(_reserve, (*scene.shape, *depth)))
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def _reserve(shape: tuple[int, ...], path: Path) -> None:
+    """An empty picture whose space is taken: a disk that gets full under a memory map would end the process."""
+    np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _open(work: Path, name: str, mode: str = "r") -> np.ndarray:
+    return np.load(work / f"{name}.npy", mmap_mode=mode)
+
+
+def _strip(number: int) -> str:
+    return f"strip_{number:03d}"
+
+
+def _painted(work: folders.Folder, number: int, rows: range) -> bool:
+    """Whether a strip is there as it was painted."""
+    held = work.done(_strip(number))
+    return held is not None and held["sha256"] == _digest(work.path, rows)
+
+
+def _digest(work: Path, rows: range) -> str:
+    found = hashlib.sha256()
+    for name in ("ground", "classes"):
+        found.update(np.ascontiguousarray(_open(work, name)[rows.start : rows.stop]))
+    return found.hexdigest()
+
+
+def _paint(work: folders.Folder, scene: Scene, number: int, rows: range) -> None:
+    """Paint a strip of the ground and note its tally of crowns."""
+    from arsetlib.simulate import groves_ground
+
+    textures = {name: _open(work.path, name) for name in (*texture.FINE, "tilled")}
+    picture, classes, owner = groves_ground.paint(scene, textures, rows)
+    for name, part in (("ground", picture), ("classes", classes)):
+        whole = _open(work.path, name, "r+")
+        whole[rows.start : rows.stop] = part
+        whole.flush()
+    i, j = np.nonzero(owner)
+    mine, count = owner[i, j], len(scene.trees) + 1
+    sums = [np.bincount(mine, weights, count) for weights in (None, j + 0.5, i + (rows.start + 0.5))]
+    work.finish(_strip(number), [], tally=np.stack(sums).tolist(), sha256=_digest(work.path, rows))
+
+
+def _name(number: int) -> str:
+    return f"capture_{number + 1:02d}"
+
+
+def _capture(out: Path, scene: Scene, number: int) -> None:
+    """Write a mask and its image."""
+    from PIL import Image, PngImagePlugin
+
+    from arsetlib.simulate import groves_camera
+
+    work, name = out / folders.WORK, _name(number)
+    image, mask = groves_camera.see(scene, scene.poses[number], _open(work, "ground"), _open(work, "classes"))
+    picture = Image.fromarray(mask).convert("P")
+    picture.putpalette([value for colour in CLASSES.values() for value in colour])
+    says = PngImagePlugin.PngInfo()
+    says.add_text("Description", SAYS)
+    keys = f"masks/{name}.png", f"images/{name}.jpg"
+    files.write_picture(out / keys[0], picture, "PNG", pnginfo=says, compress_level=6)
+    files.write_picture(out / keys[1], Image.fromarray(image), "JPEG", quality=95, comment=SAYS.encode())
+    folders.Folder(out).finish(name, keys)
+
+
+# -- what is said about it ---------------------------------------------------------------------------------------------
+
+
+def _footprint(scene: Scene, pose) -> list[list[float]]:
+    height, width = scene.size
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+    return [[round(float(v), 3) for v in pose.ground(*corner)] for corner in corners]
+
+
+def _flight(scene: Scene, parameters: dict) -> dict:
+    return {
+        "simulated": True,
+        "about": "SIMULATED flight of arsetlib.simulate.groves. Ground positions: metres, x to the right, y up.",
+        "made_with": parameters,
+        "classes": list(CLASSES),
+        "size": list(scene.size),
+        "overlap": OVERLAP,
+        "seconds_between_captures": SECONDS,
+        "sun": {k: round(float(np.rad2deg(scene.draws[f"sun_{k}"])), 2) for k in ("azimuth", "elevation")},
+        "transform": "x = a·column + b·row + c, y = d·column + e·row + f; (0, 0) is the upper left corner of the image",
+        "captures": [
+            {
+                "name": _name(k),
+                "image": f"images/{_name(k)}.jpg",
+                "mask": f"masks/{_name(k)}.png",
+                "second": pose.second,
+                "x": pose.x,
+                "y": pose.y,
+                "metres_per_pixel": pose.metres,
+                "heading": pose.heading,
+                "transform": list(pose.transform),
+                "footprint": _footprint(scene, pose),
+            }
+            for k, pose in enumerate(scene.poses)
+        ],
+    }
+
+
+def _trees(scene: Scene, tallies: np.ndarray) -> dict:
+    """Crowns that a capture shows the centre of; places and areas are counted from the exact mask."""
+    pixels, columns, rows = tallies
+    west, south, east, north = scene.box
+    features = []
+    for tree in scene.trees:
+        count = pixels[tree.number]
+        if not count:
+            continue
+        x = west + columns[tree.number] / count * scene.metres
+        y = north - rows[tree.number] / count * scene.metres
+        seen = [_name(k) for k, pose in enumerate(scene.poses) if _sees(scene, pose, x, y)]
+        if not seen:
+            continue
+        reach = 1.35 * tree.radius + 0.6
+        area = count * scene.metres**2
+        whole = west + reach < tree.x < east - reach and south + reach < tree.y < north - reach
+        features.append(
+            {
+                "type": "Feature",
+                "geometry": {"type": "Point", "coordinates": [round(x, 3), round(y, 3)]},
+                "properties": {
+                    "tree": tree.number,
+                    "radius": round(float(np.sqrt(area / np.pi)), 3),
+                    "area": round(float(area), 3),
+                    "height": round(tree.height, 2),
+                    "whole": whole,
+                    "captures": seen,
+                },
+            }
+        )
+    about = "SIMULATED crowns; coordinates are metres on the ground of flight.json, not degrees; radius: of a disc"
+    about += " of the crown's area; whole: no part of the crown lies beyond the simulated ground"
+    return {"type": "FeatureCollection", "simulated": True, "about": about, "features": features}
+
+
+def _sees(scene: Scene, pose, x: float, y: float) -> bool:
+    a, b, c, d, e, f = pose.transform
+    column, row = np.linalg.solve([[a, b], [d, e]], [x - c, y - f])
+    return bool(0 <= column < scene.size[1] and 0 <= row < scene.size[0])
+
+
+def _readme(scene, parameters):
+    height, width = scene.size
+    return f"""\
+SIMULATED data. Nothing here was photographed; no conclusion about the real world can be drawn from it.
+
+A made-up olive grove as a drone would see it: {scene.captures} images of {width} × {height} pixels of about
+{scene.metres * 100:.1f} cm, taken every {SECONDS:.0f} s along one track; each overlaps the next by about {OVERLAP:.0%}.
+The camera looks straight down everywhere: trees do not lean outwards at the edges, as they would in a photograph.
+
+images/         the captures
+masks/          their exact classes as palette PNG: {", ".join(f"{k} {name}" for k, name in enumerate(CLASSES))}
+flight.json     where each capture lies on the ground
+trees.geojson   the crowns' true centres and areas, metres on the same ground
+
+Made by arsetlib.simulate.groves with {json.dumps(parameters)}
+Licence: CC BY 4.0
+"""
