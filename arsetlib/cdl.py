@@ -11,6 +11,8 @@ Lab: part1_build_dataset.
 import re
 from dataclasses import dataclass
 
+from arsetlib.errors import ArsetError
+
 __all__ = [
     "CODES",
     "CROPS",
@@ -24,7 +26,7 @@ __all__ = [
 ]
 
 
-class CDLError(LookupError):
+class CDLError(ArsetError, LookupError):
     """No such code or name in the Cropland Data Layer."""
 
 

@@ -14,11 +14,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from arsetlib.errors import ArsetError
+
 LIST = "SHA256SUMS"
 SHA256 = "1220"  # what a multihash begins with: the function, and 32 bytes
 
 
-class ChecksumError(ValueError):
+class ChecksumError(ArsetError, ValueError):
     """A file does not hold the bytes that were written."""
 
 

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 from tqdm.auto import tqdm
 
+from arsetlib.errors import ArsetError
 from arsetlib.variables import wrong_for_spark
 
 SPARK_TYPES = {"int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean"}
 
 
-class EngineError(RuntimeError):
+class EngineError(ArsetError, RuntimeError):
     """Spark cannot be started; the message says what to install or set."""
 
 

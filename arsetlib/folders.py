@@ -38,6 +38,7 @@ from filelock import FileLock, Timeout
 
 from arsetlib import textfiles
 from arsetlib.checksums import sha256
+from arsetlib.errors import ArsetError
 
 PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
 PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is complete
@@ -47,7 +48,7 @@ LITTLE = 1 << 20  # bytes; with less space left a failed write is put down to a 
 HALF = re.compile(r"\.[0-9a-f]{12}\.part")  # how names of unfinished files start: a library may add its own ending
 
 
-class FolderError(RuntimeError):
+class FolderError(ArsetError, RuntimeError):
     """A folder cannot be made, or is not what it should be; the message says what to do."""
 
 

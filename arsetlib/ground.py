@@ -16,6 +16,7 @@ import numpy as np
 import shapely
 from pyproj import CRS, Geod, Transformer
 
+from arsetlib.errors import ArsetError
 from arsetlib.study import Area
 
 AREA_ERROR = 0.01  # largest error of a pixel's area that a label grid may have
@@ -24,7 +25,7 @@ STEP = 1000.0  # m, of the square that is measured
 _GEOD = Geod(ellps="WGS84")
 
 
-class GridError(ValueError):
+class GridError(ArsetError, ValueError):
     """Metres of a coordinate system are not metres on the ground at the study's areas."""
 
 

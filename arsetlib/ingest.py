@@ -31,6 +31,7 @@ from shapely import STRtree
 
 from arsetlib import engine, folders, ground, pixels, reflectance, sentinel2, survey
 from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
+from arsetlib.errors import ArsetError
 from arsetlib.pixels.table import RUN_FILE
 from arsetlib.reader import Reader, SceneError, is_remote
 from arsetlib.study import Area, Study, StudyError
@@ -42,7 +43,7 @@ BLANK = 100  # pixels; that many without data in one band alone are a failed rea
 OUTCOME = pa.schema([("chunk", pa.string())])  # what came of it is looked up in the folder
 
 
-class IngestError(RuntimeError):
+class IngestError(ArsetError, RuntimeError):
     """The table cannot be built; the message says where it stopped, why, and how to go on."""
 
 

@@ -17,13 +17,14 @@ from rasterio.windows import Window
 
 from arsetlib import checksums, links, reflectance, web
 from arsetlib.catalogue import CatalogueError, Scene
+from arsetlib.errors import ArsetError
 
 WAITS = (2.0, 8.0)  # s, before each further try of a read; GDAL itself has asked several times before
 GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD": "NO"}
 FINAL = ("401", "403", "404", "410")  # answers that asking again does not change
 
 
-class SceneError(RuntimeError):
+class SceneError(ArsetError, RuntimeError):
     """One scene cannot be used; the message names it, its file and what is wrong.
 
     Attributes:

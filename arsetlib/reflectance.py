@@ -20,6 +20,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 
+from arsetlib.errors import ArsetError
 from arsetlib.sentinel2 import SCALE
 
 MAX_DN = 32_767  # ESA writes DN in 15 bits; snow and cloud reach about 20,000
@@ -31,7 +32,7 @@ NO_LAND = -500  # reflectance -0.05: what two bands of a real pixel never share
 LARGEST_REFLECTANCE = MAX_DN * SCALE
 
 
-class ReflectanceError(ValueError):
+class ReflectanceError(ArsetError, ValueError):
     """The numbers of a file cannot be read as reflectance; the message says what was expected and what came."""
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arsetlib.errors import ArsetError
+
 __all__ = [
     "BANDS",
     "DROPPED_SCL",
@@ -56,7 +58,7 @@ class SclClass:
     colour: str
 
 
-class OffsetError(ValueError):
+class OffsetError(ArsetError, ValueError):
     """Metadata states no usable processing offset."""
 
 

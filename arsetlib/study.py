@@ -27,6 +27,7 @@ from pyproj.exceptions import CRSError
 from shapely import Geometry, MultiPolygon, Polygon, box, get_parts, make_valid, segmentize, transform, union_all
 
 from arsetlib import textfiles
+from arsetlib.errors import ArsetError
 
 LABEL_KINDS = ("cdl", "planetary-computer", "cropscape", "raster", "vector", "simulated")
 SIDES = ("train", "validation", "test")
@@ -46,7 +47,7 @@ MARGIN = 8  # degrees that an area may lie outside the area of use of its CRS
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-class StudyError(ValueError):
+class StudyError(ArsetError, ValueError):
     """A study file says something that cannot be meant; the message tells what and how to mend it."""
 
 

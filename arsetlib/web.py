@@ -34,6 +34,7 @@ from pystac_client.warnings import PystacClientWarning
 from tqdm.auto import tqdm
 from urllib3.exceptions import LocationParseError
 
+from arsetlib.errors import ArsetError
 from arsetlib.links import host, public, redact
 
 __all__ = [
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 
-class CatalogueError(RuntimeError):
+class CatalogueError(ArsetError, RuntimeError):
     """Scenes or labels could not be had; the message says what, where and what to do."""
 
 

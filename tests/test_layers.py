@@ -51,7 +51,7 @@ def test_no_module_imports_labs_tests_or_pickle(file):
 
 def test_study_imports_nothing_of_ours_but_the_reader_of_text_files():
     ours = {name for name in imported(PACKAGE / "study.py") if name.split(".")[0] in ("arsetlib", "")}
-    assert ours == {"arsetlib", "arsetlib.textfiles"}
+    assert ours == {"arsetlib", "arsetlib.errors", "arsetlib.errors.ArsetError", "arsetlib.textfiles"}
     assert not [name for name in imported(PACKAGE / "textfiles.py") if name.split(".")[0] in ("arsetlib", "")]
 
 

@@ -17,7 +17,7 @@ from pyproj import Transformer
 from rasterio.warp import transform_geom
 from shapely.geometry import box, shape
 
-from arsetlib import cdl, folders, simulate
+from arsetlib import cdl, folders, seeds, simulate
 from arsetlib.offset import Sample, decide
 from arsetlib.sentinel2 import BANDS, DROPPED_SCL, offset_of, reflectance_dn
 from arsetlib.simulate import items, noise, phenology, sky
@@ -305,10 +305,10 @@ def test_area_grows_with_scale():
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**40), st.integers(1, 40), st.integers(1, 40), st.floats(1, 60), st.integers(1, 4))
 def test_smooth_fields_are_repeatable_and_finite(seed, rows, columns, cell, octaves):
-    one = noise.smooth(noise.stream(seed, "a"), (rows, columns), cell, octaves)
+    one = noise.smooth(seeds.generator(seed, "a"), (rows, columns), cell, octaves)
     assert one.shape == (rows, columns)
     assert np.isfinite(one).all()
-    np.testing.assert_array_equal(one, noise.smooth(noise.stream(seed, "a"), (rows, columns), cell, octaves))
+    np.testing.assert_array_equal(one, noise.smooth(seeds.generator(seed, "a"), (rows, columns), cell, octaves))
 
 
 def test_smooth_field_is_the_blend_of_its_corners():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from arsetlib.errors import ArsetError
 from arsetlib.evaluation import scores
 from arsetlib.study import Legend
 
@@ -18,7 +19,7 @@ PER_PASS = 4_000_000  # samples counted at once, so that memory does not grow wi
 OVER = {"truth": "each row sums to 1", "prediction": "each column sums to 1", "all": "the whole sums to 1"}
 
 
-class EvaluationError(ValueError):
+class EvaluationError(ArsetError, ValueError):
     """What was given cannot be scored; the message tells why and what to do."""
 
 

@@ -3,6 +3,8 @@
 Lab: case_fields.
 """
 
+from arsetlib.errors import ArsetError
+
 CLASSES = (
     "storm_damage",
     "drydown",
@@ -16,5 +18,5 @@ CLASSES = (
 )
 
 
-class ImageError(ValueError):
+class ImageError(ArsetError, ValueError):
     """Field images cannot be read, or not as asked; the message names the file and says what to do."""

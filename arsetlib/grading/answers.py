@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from arsetlib.errors import ArsetError
+
 MAX_BYTES = 16 << 20  # of all numbers and text of one value, together
 MAX_DEPTH = 12
 MAX_COLUMNS = 10_000  # of a table
@@ -24,7 +26,7 @@ KINDS = "biufmMSU"
 DTYPE = re.compile(r"[<>|=][biufmMSU]\d{1,7}(\[\d{0,9}[A-Za-z]{1,2}\])?", re.ASCII)
 
 
-class AnswerError(ValueError):
+class AnswerError(ArsetError, ValueError):
     """A value that is not plain, too large, or encoded in a way that does not decode."""
 
 

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import arsetlib
 from arsetlib import folders
+from arsetlib.errors import ArsetError
 from arsetlib.grading import sandbox, submission, talk
 from arsetlib.grading.grades import Grades, write, write_csv
 from arsetlib.grading.marking import Mark
@@ -44,7 +45,7 @@ MAX_FAILED = 3  # submissions that could not be run, through no fault of theirs,
 GRACE = 60.0  # seconds for the checks themselves, beyond what the sandbox may take
 
 
-class GradeError(ValueError):
+class GradeError(ArsetError, ValueError):
     """A batch that cannot be graded as it was asked for."""
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from arsetlib.errors import ArsetError
 from arsetlib.grading.questions import Question, Result, Wrong, assess
 
 ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")
@@ -27,7 +28,7 @@ NOBODY = "your name"  # what stands in a notebook before `arset homework start` 
 _started: list[Homework] = []
 
 
-class HomeworkError(ValueError):
+class HomeworkError(ArsetError, ValueError):
     """A call that cannot be meant: no such assignment or question, or nothing started yet."""
 
 

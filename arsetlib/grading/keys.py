@@ -16,10 +16,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from arsetlib.errors import ArsetError
+
 PRIVATE, PUBLIC = "private.pem", "public.json"
 
 
-class CertificateError(ValueError):
+class CertificateError(ArsetError, ValueError):
     """A certificate or key that cannot be made or used; the message says why."""
 
 

@@ -39,6 +39,7 @@ from functools import cache
 from pathlib import Path
 
 import arsetlib
+from arsetlib.errors import ArsetError
 from arsetlib.grading import seccomp
 from arsetlib.grading.watch import family, over
 
@@ -51,7 +52,7 @@ SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/fonts", "/etc/mime.types")
 
 
-class SandboxError(RuntimeError):
+class SandboxError(ArsetError, RuntimeError):
     """Learners' code cannot be run safely on this machine, or not at all."""
 
 

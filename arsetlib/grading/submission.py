@@ -16,6 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from arsetlib.errors import ArsetError
 from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError, open_homework, read_start
 
 MAX_NOTEBOOK = 20 << 20  # bytes
@@ -27,7 +28,7 @@ SKIPPED = (".", "__MACOSX")  # folders and files that programs leave
 TAIL = struct.Struct("<4s4H2LH")  # the last record of a zip: the fifth number is how many entries it has
 
 
-class SubmissionError(ValueError):
+class SubmissionError(ArsetError, ValueError):
     """A submission that cannot be graded. The message is for its learner."""
 
 

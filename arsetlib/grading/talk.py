@@ -10,11 +10,13 @@ import json
 import os
 import struct
 
+from arsetlib.errors import ArsetError
+
 MAX_BYTES = 16 << 20  # of one message
 HEAD = struct.Struct(">I")
 
 
-class TalkError(RuntimeError):
+class TalkError(ArsetError, RuntimeError):
     """The other side is gone, or what it wrote is no message."""
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib import textfiles
+from arsetlib.errors import ArsetError
 
 IGNORE = 255  # in a mask: counts for nothing
 FILE = "classes.toml"  # in a folder of images
 
 
-class TileError(ValueError):
+class TileError(ArsetError, ValueError):
     """Images, masks or tiles that do not fit together; the message names the file and what to do."""
 
 

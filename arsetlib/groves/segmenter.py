@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib import textfiles
+from arsetlib.errors import ArsetError
 from arsetlib.groves.classes import CLASSES as PUBLISHED
 
 CLASSES, COLOURS = PUBLISHED.keys, PUBLISHED.colours
 CARD = 1  # version of card.json
 
 
-class SegmentError(ValueError):
+class SegmentError(ArsetError, ValueError):
     """A capture, mask or model that does not fit; the message names it and what to do."""
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import rasterio
 
 from arsetlib import folders
+from arsetlib.errors import ArsetError
 from arsetlib.study import Class, Legend
 
 SCALE = 10_000
@@ -40,7 +41,7 @@ BIASED = (
 )
 
 
-class MapError(RuntimeError):
+class MapError(ArsetError, RuntimeError):
     """A map cannot be predicted, written or read; the message says why and what to do."""
 
 

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib.errors import ArsetError
 from arsetlib.models.card import first_line, keras_model
 
 __all__ = ["BACKBONES", "ImageModelError", "build", "describe", "freeze", "load", "widen"]
@@ -39,7 +40,7 @@ LEAST = 32  # side of an image, px
 MIDDLE, SPREAD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # 0..1 to -1..1
 
 
-class ImageModelError(ValueError):
+class ImageModelError(ArsetError, ValueError):
     """A model that cannot be built, or weights that do not fit it; the message tells what to do."""
 
 

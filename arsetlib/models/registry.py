@@ -12,11 +12,13 @@ import inspect
 import random
 from dataclasses import dataclass
 
+from arsetlib.errors import ArsetError
+
 EXTRAS = ("seen", "day_of_year")  # what models take beside the series, in this order
 COURSE = {"steps": 24, "bands": 12, "classes": 7}  # 120 days in steps of 5, Sentinel-2 L2A, the course's legend
 
 
-class ModelError(ValueError):
+class ModelError(ArsetError, ValueError):
     """A model cannot be built, saved, loaded or fed as asked; the message tells what to change."""
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib.errors import ArsetError
+
 LEAF = -1
 
 
-class TreeError(ValueError):
+class TreeError(ArsetError, ValueError):
     """A tree, or what holds it, that no training makes."""
 
 

@@ -24,6 +24,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from arsetlib import folders, sentinel2
+from arsetlib.errors import ArsetError
 from arsetlib.pixels.rewritten import cast, in_folder_names, reason_against
 
 VERSION = 1
@@ -63,7 +64,7 @@ PER_PASS = 16_000_000  # rows whose keys are compared at once
 BLOCK_M = 10_000.0  # block side of tables read from the ARSET layout, m
 
 
-class PixelError(ValueError):
+class PixelError(ArsetError, ValueError):
     """A pixel table cannot be read or written, or does not say what it should."""
 
 

@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from arsetlib.seeds import GOLDEN, mix
 from arsetlib.study import Season
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST_START = 1 << 16  # numbers of the draws of starts; those of images are steps, which are fewer
-_A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_30, _27, _31, _32 = (np.uint64(n) for n in (30, 27, 31, 32))
+_32 = np.uint64(32)
 
 
 def scrambled(seed: int, epoch: int = 0, sensor: int = 0) -> np.ndarray:
     """() uint64, the seed of one epoch; each sensor draws for itself."""
-    start = _mix(np.atleast_1d(np.uint64((seed + (sensor << 48)) % 2**64)))
-    return _mix(start + np.atleast_1d(np.uint64(epoch % 2**64)) * GOLDEN)[0]
+    start = mix(np.atleast_1d(np.uint64((seed + (sensor << 48)) % 2**64)))
+    return mix(start + np.atleast_1d(np.uint64(epoch % 2**64)) * GOLDEN)[0]
 
 
 def keys_of(pixel, year) -> np.ndarray:
     """(B,) uint64, what the draws of a row hang on: its pixel and year."""
-    return _mix(np.asarray(pixel).astype(np.uint64)) + np.asarray(year).astype(np.uint64) * GOLDEN
+    return mix(np.asarray(pixel).astype(np.uint64)) + np.asarray(year).astype(np.uint64) * GOLDEN
 
 
 def draw(seed: np.uint64, keys: np.ndarray, number) -> np.ndarray:
@@ -42,8 +41,8 @@ def draw(seed: np.uint64, keys: np.ndarray, number) -> np.ndarray:
     Returns:
         uint64 below 2**32.
     """
-    base = _mix(np.asarray(keys, np.uint64) + np.atleast_1d(seed))
-    return _mix(base + (np.atleast_1d(number).astype(np.uint64) + np.uint64(1)) * GOLDEN) >> _32
+    base = mix(np.asarray(keys, np.uint64) + np.atleast_1d(seed))
+    return mix(base + (np.atleast_1d(number).astype(np.uint64) + np.uint64(1)) * GOLDEN) >> _32
 
 
 def draw_images(keys: np.ndarray, steps: int, seed: int = 0, epoch: int = 0, sensor: int = 0) -> np.ndarray:
@@ -66,9 +65,3 @@ def draw_starts(keys: np.ndarray, season: Season, seed: int = 0, epoch: int = 0,
     choices = np.uint64(season.last_day - season.first_day + 1)
     number = draw(scrambled(seed, epoch), keys, FIRST_START + attempt)
     return season.first_day + (number * choices >> _32).astype(np.int64)
-
-
-def _mix(z: np.ndarray) -> np.ndarray:
-    z = (z ^ (z >> _30)) * _A
-    z = (z ^ (z >> _27)) * _B
-    return z ^ (z >> _31)

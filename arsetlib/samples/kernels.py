@@ -13,7 +13,8 @@ from threading import Lock, Thread, current_thread
 import numpy as np
 
 from arsetlib.pixels import Ragged
-from arsetlib.samples.draws import _A, _B, GOLDEN, draw
+from arsetlib.samples.draws import draw
+from arsetlib.seeds import _A, _B, GOLDEN
 from arsetlib.study import Season
 
 # Scene class -> how clear the ground shows: vegetation, bare soil and water alike, none preferred to another.

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from arsetlib import pixels
+from arsetlib.errors import ArsetError
 from arsetlib.study import Season
 
 
-class SampleError(ValueError):
+class SampleError(ArsetError, ValueError):
     """Samples cannot be made from what was given; the message tells why and what to do."""
 
 

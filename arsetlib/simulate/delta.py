@@ -16,12 +16,12 @@ import numpy as np
 from rasterio.transform import Affine
 from tqdm import tqdm
 
-from arsetlib import cdl, checksums, folders, orphans
+from arsetlib import cdl, checksums, folders, orphans, seeds
+from arsetlib.errors import ArsetError
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import files, items, phenology, sky
 from arsetlib.simulate import landscape as land
 from arsetlib.simulate.labels import year_labels
-from arsetlib.simulate.noise import stream
 
 VERSION = 1  # of what a seed gives; a folder made by another version is refused
 CATALOGUE = "catalogue"  # name of the part with what is said about the others
@@ -32,7 +32,7 @@ NOISE = np.float32(0.003)  # of the sensor, as a share of the light from the gro
 _STEPS = np.array([int(b.resolution_m) for b in BANDS.values()])
 
 
-class SimulationError(ValueError):
+class SimulationError(ArsetError, ValueError):
     """The simulated delta cannot be made as asked; the message says what can."""
 
 
@@ -176,7 +176,7 @@ def observe(seed: int, scale: float, one: sky.Pass) -> tuple[list[np.ndarray], n
     region = land.Region.of(scale)
     height, width = region.shape
     above = sky.sky(seed, region, one)
-    rng = stream(seed, "sensor", one.name)
+    rng = seeds.generator(seed, "sensor", one.name)
     images = [np.zeros((height * 10 // s, width * 10 // s), np.uint16) for s in _STEPS]
     for top in range(0, height, STRIP):
         rows = slice(top, min(top + STRIP, height))

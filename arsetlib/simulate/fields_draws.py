@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arsetlib import seeds
 from arsetlib.fields.classes import CLASSES
-from arsetlib.simulate.noise import stream
 
 DECK = 10  # fields over which each anomaly is dealt out a fixed number of times
 
@@ -84,7 +84,7 @@ class Field:
 
 def field(seed: int, number: int, size: int) -> Field:
     """A field of a set; the size of its chips changes no draw."""
-    rng = stream(seed, "fields", number)
+    rng = seeds.generator(seed, "fields", number)
     letters = np.array(list("ABCDEFGHIJKLMNPQRTUVWXYZ0123456789"))
     name = "".join(letters[rng.integers(0, len(letters), 4)]) + f"{number:05d}"
     crop = np.array(CROPS[str(rng.choice(list(CROPS)))]) * rng.uniform(0.85, 1.15, 4)
@@ -112,7 +112,7 @@ def field(seed: int, number: int, size: int) -> Field:
 
 def _prone(seed: int, number: int) -> tuple[str, ...]:
     """Anomalies of a field: each deck of fields deals every anomaly its number of times."""
-    rng = stream(seed, "fields", "deck", number // DECK)
+    rng = seeds.generator(seed, "fields", "deck", number // DECK)
     found = []
     for name in CLASSES:
         dealt = rng.permutation(DECK)[: PRONE[name][0]]
@@ -123,7 +123,7 @@ def _prone(seed: int, number: int) -> tuple[str, ...]:
 
 def shown(one: Field, chips: int) -> list[tuple[str, ...]]:
     """Which anomalies each chip of a field shows; every anomaly of the field is on one of its chips at least."""
-    rng = stream(one.seed, "fields", one.number, "shown")
+    rng = seeds.generator(one.seed, "fields", one.number, "shown")
     found = [[] for _ in range(chips)]
     for name in one.prone:
         sure = rng.integers(chips)
@@ -137,7 +137,7 @@ def shown(one: Field, chips: int) -> list[tuple[str, ...]]:
 def windows(one: Field, chips: int) -> list[tuple[int, int]]:
     """(x1, y1) of each chip in its field's picture, pixels; no two overlap."""
     side = int(np.ceil(np.sqrt(2 * chips)))
-    places = stream(one.seed, "fields", one.number, "windows").permutation(side * side)[:chips]
+    places = seeds.generator(one.seed, "fields", one.number, "windows").permutation(side * side)[:chips]
     return [(int(p % side) * one.size, int(p // side) * one.size) for p in places]
 
 

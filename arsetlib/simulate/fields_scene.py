@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arsetlib import seeds
 from arsetlib.fields.classes import CLASSES
 from arsetlib.simulate.fields_anomalies import GRASS, HIDE, PAINTERS, STRAW, TAU, YELLOW, Canvas
 from arsetlib.simulate.fields_draws import Field
 from arsetlib.simulate.fields_noise import axes, blob, grain, ramp, shares_within, waves
-from arsetlib.simulate.noise import stream
 
 LEAST = 0.006  # share of the valid pixels under which an anomaly is too small to label
 # Shares of the chips with what is no anomaly: a cloud's shadow, a border, missing pixels, a thin stand, damp soil.
@@ -48,7 +48,7 @@ def paint(one: Field, number: int, corner: tuple[int, int], names: tuple[str, ..
             drawn anew, a few times.
     """
     for attempt in range(ATTEMPTS):
-        chip = _paint(one, stream(one.seed, "fields", one.number, "chip", number, attempt), corner, names)
+        chip = _paint(one, seeds.generator(one.seed, "fields", one.number, "chip", number, attempt), corner, names)
         if len(chip.labels) == len(names):
             break
     return chip
@@ -81,7 +81,7 @@ def _crop(one: Field, rng: np.random.Generator, corner) -> Canvas:
     drift = waves(rng, one.size, 2)
     number = across * np.float32(1 / one.row) + np.float32(0.05) * drift
     ripple = np.cos(number * TAU)
-    each = stream(one.seed, "fields", one.number, "rows").standard_normal(1024, dtype=np.float32)
+    each = seeds.generator(one.seed, "fields", one.number, "rows").standard_normal(1024, dtype=np.float32)
     which = np.floor(number + np.float32(0.5)).astype(np.int32)
     which &= 1023
     growth = np.take(each, which) * np.float32(0.03) + waves(rng, one.size, 4, 3) * np.float32(one.vigour)

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from arsetlib import folders, orphans
+from arsetlib.errors import ArsetError
 from arsetlib.simulate import files
 from arsetlib.simulate import groves_texture as texture
 from arsetlib.simulate.groves_scene import FINEST, FULL_WIDTH, OVERLAP, Scene
@@ -31,7 +32,7 @@ SECONDS = 2.0  # from capture to capture
 SAYS = "SIMULATED image of the course library arsetlib: not photographed"
 
 
-class GroveError(ValueError):
+class GroveError(ArsetError, ValueError):
     """The simulated grove cannot be made as asked; the message says what can."""
 
 

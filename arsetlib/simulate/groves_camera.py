@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import uniform_filter1d
 
+from arsetlib import seeds
 from arsetlib.simulate.groves_scene import Pose, Scene
-from arsetlib.simulate.noise import stream
 
 BAND = 208  # rows worked on at a time
 
@@ -48,11 +48,11 @@ def see(scene: Scene, pose: Pose, ground: np.ndarray, classes: np.ndarray):
 
 def _expose(scene, pose, image):
     number = round(pose.second / 2)
-    drift = stream(scene.seed, "grove", "light")
+    drift = seeds.generator(scene.seed, "grove", "light")
     steps = drift.normal(0, [[0.030], [0.016], [0.020]], (3, 512))  # exposure, red, blue, from capture to capture
     start = drift.normal(0, [0.03, 0.012, 0.02])
     level, red, blue = np.clip((start[:, None] + np.cumsum(steps, axis=1))[:, number % 512], -0.16, 0.16)
-    rng = stream(scene.seed, "grove", "sensor", number)
+    rng = seeds.generator(scene.seed, "grove", "sensor", number)
     smear = 1 + 2 * rng.random() * image.shape[0] / 2912
     gains = np.array([1 + level + red, 1 + level, 1 + level + blue], np.float32)
     height, width = image.shape[:2]

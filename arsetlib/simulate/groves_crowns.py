@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from arsetlib import seeds
 from arsetlib.simulate import groves_texture as texture
 from arsetlib.simulate.groves_scene import Scene, Tree
-from arsetlib.simulate.noise import stream
 
 REACH = 1.35  # a crown's farthest leaf, in radii
 TALLEST = 5.6  # m
@@ -21,7 +21,7 @@ def lobes(seed: int, tree: Tree) -> np.ndarray:
     Returns:
         (N, 6) float32: x, y from the stem, radius, height of the centre, m; stretch, and its direction, radians.
     """
-    rng = stream(seed, "grove", "tree", tree.number)
+    rng = seeds.generator(seed, "grove", "tree", tree.number)
     radius = tree.radius
     branches = int(np.clip(rng.integers(4, 7) + 2.2 * radius, 4, 12))
     angle = (np.arange(branches) + rng.normal(0, 0.28, branches)) * 2 * np.pi / branches

@@ -10,8 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from arsetlib import seeds
 from arsetlib.simulate import groves_texture as texture
-from arsetlib.simulate.noise import stream
 
 FULL_WIDTH = 3808
 FINEST = 0.016  # m per pixel of a capture of the full width
@@ -55,7 +55,7 @@ class Tree:
 def poses(seed: int, captures: int, size: tuple[int, int], metres: float) -> list[Pose]:
     """A flight upwards, one capture every two seconds, a little off course each time."""
     high, wide = size[0] * metres, size[1] * metres
-    rng = stream(seed, "grove", "flight")
+    rng = seeds.generator(seed, "grove", "flight")
     side, turn = np.cumsum(rng.normal(0, [[0.010 * wide], [0.7]], (2, captures)), axis=1)
     side, turn = np.clip(side, -0.04 * wide, 0.04 * wide), np.clip(turn, -3, 3)
     step = (1 - OVERLAP) * high * (1 + np.clip(rng.normal(0, 0.03, captures), -0.06, 0.06))
@@ -111,7 +111,7 @@ class Scene:
     @cached_property
     def draws(self) -> dict[str, float]:
         """What is the same all over the grove."""
-        rng = stream(self.seed, "grove", "plan")
+        rng = seeds.generator(self.seed, "grove", "plan")
         return {
             "angle": float(np.deg2rad(90 + rng.uniform(-16, 16))),  # of the rows, from the x axis
             "between_rows": float(rng.uniform(6.2, 7.0)),
@@ -153,7 +153,7 @@ class Scene:
 
     def row_draw(self, number: np.ndarray, name: str) -> np.ndarray:
         """A uniform draw for each row between trees, by its number."""
-        values = stream(self.seed, "grove", "rows", name).random(4096).astype(np.float32)
+        values = seeds.generator(self.seed, "grove", "rows", name).random(4096).astype(np.float32)
         return values[(number.astype(np.intp) + 2048) % 4096]
 
     @cached_property
@@ -167,7 +167,7 @@ class Scene:
         places = np.arange(np.floor(u.min() / draws["in_row"]) - 2, np.ceil(u.max() / draws["in_row"]) + 3)
         made = []
         for row in rows.astype(int):
-            rng = stream(self.seed, "grove", "row", row)
+            rng = seeds.generator(self.seed, "grove", "row", row)
             phase, wobble = rng.uniform(0, 0.5), rng.normal(0, 0.12)
             missing = rng.random(len(places)) < 0.035
             if rng.random() < 0.35:  # a longer gap

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
-from arsetlib.simulate.noise import stream
+from arsetlib import seeds
 
 COARSE = 0.25  # m, grid of the fields that cover the whole scene
 
@@ -69,8 +69,8 @@ def waves(rng: np.random.Generator, shape, step: float, short: float, long: floa
 
 def fine(seed: int, step: float, side: int, along: float) -> dict[str, np.ndarray]:
     """The periodic textures, (side, side) each; ``along`` is the direction of the rows, in which soil is tilled."""
-    made = {name: waves(stream(seed, "grove", name), (side, side), step, *how) for name, how in FINE.items()}
-    made["tilled"] = waves(stream(seed, "grove", "tilled"), (side, side), step, 0.12, 0.5, 0.4, (along, 9.0))
+    made = {name: waves(seeds.generator(seed, "grove", name), (side, side), step, *how) for name, how in FINE.items()}
+    made["tilled"] = waves(seeds.generator(seed, "grove", "tilled"), (side, side), step, 0.12, 0.5, 0.4, (along, 9.0))
     return made
 
 
@@ -78,7 +78,7 @@ def coarse(seed: int, shape: tuple[int, int]) -> dict[str, np.ndarray]:
     """The fields of the whole scene on a grid of ``COARSE`` metres."""
     sides = tuple(fft.next_fast_len(n + int(20 / COARSE)) for n in shape)
     return {
-        name: waves(stream(seed, "grove", name), sides, COARSE, *how)[: shape[0], : shape[1]].copy()
+        name: waves(seeds.generator(seed, "grove", name), sides, COARSE, *how)[: shape[0], : shape[1]].copy()
         for name, how in COARSE_FIELDS.items()
     }
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from pyproj import Transformer
 
-from arsetlib import checksums
+from arsetlib import checksums, seeds
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import sky
 from arsetlib.simulate.landscape import SEAM, UTM, Region
-from arsetlib.simulate.noise import stream
 
 COLLECTION = "sentinel-2-l2a"
 _EXTENSIONS = [
@@ -107,7 +106,7 @@ def scenes(seed: int, region: Region, one: sky.Pass) -> list[Scene]:
     for tile in tiles(region):
         if seen[:, tile.columns.start // 6 : tile.columns.stop // 6].mean() < 0.02:
             continue
-        chance = stream(seed, "processing", one.name, tile.name).random(2)
+        chance = seeds.generator(seed, "processing", one.name, tile.name).random(2)
         day = f"{one.when:%Y-%m-%d}"
         old = next((b for end, b in _OLD_BASELINES if day < end), None)
         if old is None:  # from 2022 on every product has the offset

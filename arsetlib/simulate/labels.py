@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from pyproj import Transformer
 
+from arsetlib import seeds
 from arsetlib.simulate import landscape as land
-from arsetlib.simulate.noise import smooth, stream
+from arsetlib.simulate.noise import smooth
 
 # What a class is taken for where a whole field is wrong.
 _MISTAKEN = {
@@ -47,7 +48,7 @@ def year_labels(seed: int, scale: float, year: int) -> YearLabels:
     inside = unit >= 0
     codes = np.abs(ground.codes(seed, year)).astype(np.uint8)
     truth = np.where(inside, codes[unit], 0).astype(np.uint8)
-    rng = stream(seed, "labels", year)
+    rng = seeds.generator(seed, "labels", year)
     label = np.where(inside, _whole_fields(rng, codes)[unit], 0).astype(np.uint8)
     edge = _edges(unit)
     label = _speckle(rng, label, edge)

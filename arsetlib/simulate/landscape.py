@@ -14,7 +14,8 @@ import numpy as np
 from pyproj import Transformer
 from scipy import ndimage
 
-from arsetlib.simulate.noise import smooth, stream
+from arsetlib import seeds
+from arsetlib.simulate.noise import smooth
 
 UTM = "EPSG:32615"
 ALBERS = "EPSG:5070"
@@ -168,7 +169,7 @@ class _Map:
 def build(seed: int, scale: float) -> Landscape:
     """The landscape of a seed: the same for every year and every process."""
     region = Region.of(scale)
-    rng = stream(seed, "landscape")
+    rng = seeds.generator(seed, "landscape")
     shape = region.shape
     f = region.feature
     # Offsets from the region's middle (m) and the surveyors' own tilted axes.
@@ -354,7 +355,7 @@ def _contours(low, fields):
 @lru_cache(maxsize=8)
 def _share_out(seed: int, code: bytes, clay: bytes, area: bytes):
     """Give each field a rotation so that shares of the cropland come out, clay lovers on clay."""
-    rng = stream(seed, "rotations")
+    rng = seeds.generator(seed, "rotations")
     code, clay, area = np.frombuffer(code, np.int16), np.frombuffer(clay, np.float32), np.frombuffer(area)
     fields = np.flatnonzero(code == 0)
     order = fields[np.argsort(-(clay[fields] + 0.22 * rng.standard_normal(len(fields))), kind="stable")]

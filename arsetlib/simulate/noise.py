@@ -1,19 +1,8 @@
-"""Random streams and smooth random fields: the simulator's only sources of chance.
-
-Every stream is named by what it is for, so a part may be made alone, in any order and by any number of processes,
-and comes out the same.
-"""
+"""Smooth random fields."""
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
-
-
-def stream(seed: int, *names) -> np.random.Generator:
-    """A random generator of its own for each purpose: the same seed and names give the same numbers."""
-    return np.random.default_rng([seed, zlib.crc32("/".join(map(str, names)).encode())])
 
 
 def smooth(rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 1) -> np.ndarray:

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from arsetlib import seeds
 from arsetlib.simulate import landscape as land
 from arsetlib.simulate import spectra
-from arsetlib.simulate.noise import stream
 
 SHIFTS = np.arange(-9, 10)  # days by which part of a field is late
 NEVER = 999.0
@@ -108,7 +108,7 @@ class Season:
     def __init__(self, landscape: land.Landscape, seed: int, year: int):
         self.code = np.append(landscape.codes(seed, year), land.GRASS)
         self.clay = np.append(landscape.clay, np.float32(0.5))
-        rng = stream(seed, "season", year)
+        rng = seeds.generator(seed, "season", year)
         self._weather(rng, year)
         self._calendar(rng)
         self._winter(rng)

@@ -12,8 +12,9 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
+from arsetlib import seeds
 from arsetlib.simulate.landscape import Region
-from arsetlib.simulate.noise import smooth, stream
+from arsetlib.simulate.noise import smooth
 
 LATITUDE = np.deg2rad(33.6)
 # Relative orbit: (day of the cycle of Sentinel-2A, UTC second of the pass). Sentinel-2B comes five days later.
@@ -78,7 +79,7 @@ class Pass:
 
 def passes(seed: int, years) -> list[Pass]:
     """All overflights of the years, in order of time; a few are missing, as in the archive."""
-    rng = stream(seed, "passes")
+    rng = seeds.generator(seed, "passes")
     found = []
     first = date(2017, 1, 1)
     for orbit, (cycle_day, second) in ORBITS.items():
@@ -130,7 +131,7 @@ def _double(field: np.ndarray) -> np.ndarray:
 
 def sky(seed: int, region: Region, one: Pass) -> Sky:
     """Clouds, shadows and haze of a pass."""
-    rng = stream(seed, "sky", one.name)
+    rng = seeds.generator(seed, "sky", one.name)
     shape = tuple(n // 2 for n in region.shape)
     thick, low = _thickness(rng, shape, one.day)
     veil = _veil(rng, shape)
@@ -207,7 +208,7 @@ def classify(seed: int, one: Pass, above: Sky, seen: np.ndarray, bands: dict[str
     Returns:
         (h, w) uint8, classes 0-11.
     """
-    rng = stream(seed, "scl", one.name)
+    rng = seeds.generator(seed, "scl", one.name)
     shape = seen.shape
     blue, green, red, nir, swir = (bands[k] for k in ("blue", "green", "red", "nir", "swir16"))
     ndvi = (nir - red) / np.maximum(nir + red, 1e-3)

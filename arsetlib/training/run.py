@@ -23,13 +23,14 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from arsetlib import folders
+from arsetlib.errors import ArsetError
 from arsetlib.samples import Rows
 from arsetlib.study import Study
 
 LOCK = folders.LOCK
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ArsetError, RuntimeError):
     """A training cannot begin, go on, or end well; the message tells why and what to do."""
 
 

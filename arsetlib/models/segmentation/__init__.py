@@ -19,6 +19,8 @@ import difflib
 import random
 from collections.abc import Iterable
 
+from arsetlib.errors import ArsetError
+
 __all__ = ["ARCHITECTURES", "ENCODERS", "SLIM", "SegmentationError", "build", "describe", "load"]
 
 # name: (function in decoders, who thought of it)
@@ -38,7 +40,7 @@ SLIM = {"alpha": 0.25, "filters": (64, 48, 32, 16)}
 MULTIPLE = 32  # an encoder halves the image five times
 
 
-class SegmentationError(ValueError):
+class SegmentationError(ArsetError, ValueError):
     """A model that cannot be built, or data that does not fit it; the message tells what to do."""
 
 
