@@ -22,7 +22,7 @@ import os
 import re
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -194,7 +194,10 @@ class Files:
         if not stored:
             return values
         tiles = await self._host(href).ask(href, lambda: ifd.fetch_tiles(stored))
-        decoded = await asyncio.gather(*(tile.decode() for tile in tiles))
+        try:
+            decoded = await asyncio.gather(*(tile.decode() for tile in tiles))
+        except Exception as error:  # of several kinds, one for each compression
+            raise Unsupported(f"blocks that cannot be decoded: {web.redact(error)}") from None
         for (x, y), block in zip(stored, decoded, strict=True):
             pixels = np.asarray(block)[..., 0]
             if pixels.dtype != values.dtype:
