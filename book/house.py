@@ -109,28 +109,32 @@ def drawing(shown: list[str]) -> str:
     level: dict[str, int] = {}
     for room in sorted(shown, key=ORDER.index):
         level[room] = 1 + max((level[other] for other in graph[room]), default=-1)
-    rows = [[room for room in shown if level[room] == n] for n in range(max(level.values()) + 1)]
-    width, step, box_width, box_height = 760, 74, 104, 34
-    height = step * len(rows)
-    place = {}
-    for n, row in enumerate(rows):
+    next_below = reduced(graph)
+    width, step, wide, high = 760, 74, 104, 34  # of the drawing, a floor and a box, px
+    height = step * (max(level.values()) + 1)
+    place: dict[str, tuple[float, float]] = {}
+    for floor in range(max(level.values()) + 1):
+        row = [room for room in shown if level[room] == floor]
+        row.sort(key=lambda room: sum(place[o][0] for o in next_below[room]) / max(1, len(next_below[room])))
         for i, room in enumerate(row):
-            place[room] = (width * (2 * i + 1) / (2 * len(row)), height - step * n - step / 2)
-    lines, boxes = [], []
-    for room, others in reduced(graph).items():
-        x, y = place[room]
-        for other in sorted(others):
-            u, v = place[other]
-            top, end = y + box_height / 2, v - box_height / 2
-            lines.append(f'<path d="M{x:.0f} {top:.0f} C{x:.0f} {top + 26:.0f} {u:.0f} {end - 26:.0f} {u:.0f} {end:.0f}"/>')
-    for room, (x, y) in place.items():
-        boxes.append(
-            f'<g><title>{html.escape(first_line(room))}</title><rect x="{x - box_width / 2:.0f}" '
-            f'y="{y - box_height / 2:.0f}" width="{box_width}" height="{box_height}" rx="6"/>'
-            f'<text x="{x:.0f}" y="{y + 5:.0f}">{room}</text></g>'
-        )
+            place[room] = (width * (2 * i + 1) / (2 * len(row)), height - step * (floor + 0.5))
+    lines = "".join(
+        curve(place[room][0], place[room][1] + high / 2, place[other][0], place[other][1] - high / 2)
+        for room in shown
+        for other in sorted(next_below[room])
+    )
+    boxes = "".join(
+        f'<a href="reference/{room}.html"><title>{html.escape(first_line(room))}</title>'
+        f'<rect x="{x - wide / 2:.0f}" y="{y - high / 2:.0f}" width="{wide}" height="{high}" rx="6"/>'
+        f'<text x="{x:.0f}" y="{y + 5:.0f}">{room}</text></a>'
+        for room, (x, y) in place.items()
+    )
     words = "; ".join(f"{room} imports {', '.join(sorted(graph[room])) or 'none of them'}" for room in shown)
     return (
         f'<div class="house"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(words)}">'
-        f'<g class="house-lines">{"".join(lines)}</g><g class="house-rooms">{"".join(boxes)}</g></svg></div>'
+        f"<g>{lines}</g><g>{boxes}</g></svg></div>"
     )
+
+
+def curve(x0: float, y0: float, x1: float, y1: float) -> str:
+    return f'<path d="M{x0:.0f} {y0:.0f} C{x0:.0f} {y0 + 26:.0f} {x1:.0f} {y1 - 26:.0f} {x1:.0f} {y1:.0f}"/>'

@@ -1,10 +1,11 @@
 """The API reference, made from the docstrings, and the links between it and the labs.
 
-- ``.. room:: groves`` writes the page of `arsetlib.groves`: its docstring, a summary, and every public object. A new public
-  object appears by itself; a new module needs a page of one line in `book/<language>/reference` and a line in `_toc.yml`.
+- ``.. room:: groves`` writes the page of `arsetlib.groves`: its docstring, a summary, and every public object. A new
+  public object appears by itself; a new module needs a page of one line in `book/<language>/reference` and a line in
+  `_toc.yml`.
 - ``rooms`` lists the pages with the first line of each docstring.
-- Every name of the library in prose, in a docstring or in a code cell becomes a link to its entry, and every entry names
-  the labs that use it.
+- Every name of the library in prose, in a docstring or in a code cell becomes a link to its entry, and every entry
+  names the labs that use it.
 
 Sphinx's autodoc, napoleon and autosummary do the rest. Nothing is fetched.
 """
@@ -25,6 +26,7 @@ import jupytext
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx import addnodes
+from sphinx.domains.python import PyObject
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
 
@@ -40,7 +42,7 @@ def setup(app):
     app.add_directive("rooms", Rooms)
     app.connect("config-inited", set_options)
     app.connect("autodoc-process-docstring", write_rst, priority=400)  # before napoleon
-    app.connect("missing-reference", find_public_name)
+    app.connect("autodoc-process-docstring", keep_properties, priority=600)  # after it
     app.connect("doctree-resolved", link_prose)
     app.connect("html-page-context", link_code, priority=950)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
@@ -58,6 +60,9 @@ def set_options(app, config):
     config.add_module_names = False
     config.python_use_unqualified_type_names = True
     config.suppress_warnings = [*config.suppress_warnings, "ref.python"]
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
 
 
 # -- what is public ------------------------------------------------------------------------------------------------
@@ -71,7 +76,9 @@ def rooms() -> list[str]:
 
 def public_names(module: types.ModuleType) -> list[str]:
     """``__all__`` in the order of the alphabet, capitals and small letters alike."""
-    own = [n for n, v in vars(module).items() if not n.startswith("_") and getattr(v, "__module__", 0) == module.__name__]
+    own = [
+        n for n, v in vars(module).items() if not n.startswith("_") and getattr(v, "__module__", 0) == module.__name__
+    ]
     return sorted(getattr(module, "__all__", own), key=str.lower)
 
 
@@ -119,19 +126,6 @@ def constant_comment(module: types.ModuleType, name: str) -> str:
     return next((text for file in files if (text := assigned(file).get(name))), "")
 
 
-@functools.cache
-def public_of_home() -> dict[str, str]:
-    """Where an object is defined → the name by which users reach it."""
-    homes = {}
-    for room in rooms():
-        for module in modules_of(room):
-            for name in public_names(module):
-                found = getattr(module, name)
-                if inspect.isclass(found) or inspect.isfunction(found):
-                    homes.setdefault(f"{found.__module__}.{found.__qualname__}", f"{module.__name__}.{name}")
-    return homes
-
-
 # -- the pages -----------------------------------------------------------------------------------------------------
 
 
@@ -142,9 +136,9 @@ class Room(SphinxDirective):
 
     def run(self):
         first, *inner = modules_of(self.arguments[0])
-        lines = [*heading(self.arguments[0], "="), *module_lines(first)]
+        lines = [*heading(self.arguments[0], "="), *module_lines(first, ())]
         for module in inner:
-            lines += [*heading(module.__name__.removeprefix(f"{LIBRARY}."), "-"), *module_lines(module)]
+            lines += [*heading(module.__name__.removeprefix(f"{LIBRARY}."), "-"), *module_lines(module, (first,))]
         for module in (first, *inner):
             self.env.note_dependency(module.__file__)
         box = nodes.section()
@@ -157,13 +151,18 @@ def heading(text: str, mark: str) -> list[str]:
     return ["", text, mark * len(text), ""]
 
 
-def module_lines(module: types.ModuleType) -> list[str]:
-    """reStructuredText of one module: docstring, summary table, then classes, functions, errors and constants."""
+def module_lines(module: types.ModuleType, others: tuple[types.ModuleType, ...]) -> list[str]:
+    """reStructuredText of one module: docstring, summary table, then classes, functions, errors and constants.
+
+    What one of the ``others`` offers, too, has its entry there.
+    """
+    elsewhere = {id(getattr(other, name)) for other in others for name in public_names(other)}
     lines = [f".. py:module:: {module.__name__}", ""]
     lines += [*rst_of(inspect.getdoc(module) or "", module.__name__), ""]
     groups = {"class": [], "function": [], "exception": [], "data": []}
     for name in public_names(module):
-        if kind := kind_of(getattr(module, name)):
+        kind = kind_of(getattr(module, name))
+        if kind and id(getattr(module, name)) not in elsewhere:
             groups[kind].append(name)
     listed = [f"   {n}" for kind in ("class", "function", "exception") for n in groups[kind]]
     if len(listed) > 1:
@@ -212,7 +211,16 @@ class Rooms(SphinxDirective):
 
 def write_rst(app, what, name, obj, options, lines):
     """Turn a docstring of this library into reStructuredText, in place."""
-    lines[:] = [*rst_of("\n".join(lines), name), ""]
+    written = [*rst_of("\n".join(lines), name), ""]
+    if what in ("property", "attribute"):
+        app.env.temp_data[name], written = written, []
+    lines[:] = written
+
+
+def keep_properties(app, what, name, obj, options, lines):
+    """Napoleon would take what stands before a colon in a property's docstring for its type."""
+    if what in ("property", "attribute"):
+        lines[:] = app.env.temp_data.pop(name)
 
 
 def rst_of(text: str, name: str) -> list[str]:
@@ -224,6 +232,7 @@ def rst_of(text: str, name: str) -> list[str]:
     """
     if not text:
         return lab_line("", name)
+    text = re.sub(r"(?<=^Returns:\n)(?: {4}.*\n?|\n(?= {4}))+", named_values, text, flags=re.MULTILINE)
     out, prose, code = [], [], []
     in_section, labs = False, ""
 
@@ -261,12 +270,24 @@ def rst_of(text: str, name: str) -> list[str]:
     return [*out, *lab_line(labs, name)]
 
 
+def named_values(section: re.Match) -> str:
+    """A list, where a section ``Returns`` names several values."""
+    lines = section[0].split("\n")
+    named = [bool(re.match(r" {4}\w+(, \w+)*: ", line)) for line in lines]
+    if sum(named) < 2 or not named[0]:
+        return section[0]
+    marked = [re.sub(r"^ {4}(\w+(?:, \w+)*):", r"    - ``\1``:", line) if is_named else f"  {line}".rstrip()
+              for line, is_named in zip(lines, named, strict=True)]  # fmt: skip
+    return "\n".join(marked)
+
+
 def inline(text: str) -> str:
     """Prose with literals in double backticks and nothing else that reStructuredText would read as markup."""
     parts = re.split(r"(``[^`]+``|`[^`]+`|(?<!\w)\*\*[A-Za-z][^*\n]*\*\*(?!\w))", text)
     for at, part in enumerate(parts):
         if at % 2:
-            parts[at] = f"``{part.strip('`')}``" if part.startswith("`") else part
+            literal = f"``{part.strip('`')}``" if part.startswith("`") else part
+            parts[at] = literal + ("\\ " if re.match(r"\w", parts[at + 1]) else "")  # `Area`s
         else:
             parts[at] = re.sub(r"([*|])", r"\\\1", re.sub(r"(?<=\w)_(?!\w)", r"\\_", part))
     return "".join(parts)
@@ -337,21 +358,11 @@ def entries(app) -> dict[str, tuple[str, str]]:
         parts = name.split(".")
         for cut in range(len(parts)):
             short = ".".join(parts[cut:])
-            if "." in short or short[:1].isupper() and not short.isupper():
+            if "." in short or (short[:1].isupper() and not short.isupper()):
                 found.setdefault(short, set()).add(place)
     unique = {short: next(iter(places)) for short, places in found.items() if len(places) == 1}
     app._arset_entries = len(known), unique
     return unique
-
-
-def find_public_name(app, env, node, contnode):
-    """A type in a signature is named by where it is defined: lead to the entry under its public name."""
-    public = public_of_home().get(node.get("reftarget", ""))
-    entry = env.domaindata["py"]["objects"].get(public)
-    if entry is None:
-        return None
-    uri = f"{app.builder.get_relative_uri(node.get('refdoc', entry.docname), entry.docname)}#{entry.node_id}"
-    return nodes.reference("", "", contnode, internal=True, refuri=uri)
 
 
 def link_prose(app, doctree, docname):
