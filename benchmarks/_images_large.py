@@ -47,7 +47,8 @@ def linked(folder: Path, size: float) -> Path:
         images, folder=out, shards=tuple(shards), names=names, fields=np.tile(images.fields, times),
         labels=np.tile(images.labels, (times, 1)), start=np.tile(images.start, times),
         sizes=np.tile(images.sizes, (times, 1)),
-        shard=np.concatenate([images.shard + per * turn for turn in range(times)]), identity=f"{images.identity} × {times}",
+        shard=np.concatenate([images.shard + per * turn for turn in range(times)]),
+        identity=f"{images.identity} × {times}",
     )  # fmt: skip
     stored.save(many, {})
     return out
