@@ -174,7 +174,7 @@ def is_full(problem: BaseException | None, path: str | Path) -> bool:
     while problem is not None:
         if isinstance(problem, OSError) and problem.errno in DISK_FULL:
             return True
-        if any(os.strerror(number) in str(problem) for number in FULL):
+        if any(os.strerror(number) in str(problem) for number in DISK_FULL):
             return True  # libraries in C keep the words and drop the number
         problem = problem.__cause__ or problem.__context__
     return isinstance(first, OSError) and _free(path) < LITTLE
