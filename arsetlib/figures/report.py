@@ -289,7 +289,7 @@ def _classes(facts: Facts, first: Predictions) -> Section:
         "Class by class",
         f"Balanced accuracy {_share(c.balanced_accuracy)}, macro-F1 {_share(c.macro_f1)}, weighted F1 "
         f"{_share(c.weighted_f1)}, kappa {_number(c.kappa)}; always predicting {constant} scores "
-        f"{_share(m.accuracy)} accuracy and {_share(m.macro_f1)} macro-F1. A dash: the class is absent, and in no mean.",
+        f"{_share(m.accuracy)} accuracy and {_share(m.macro_f1)} macro-F1. A dash: the class is absent and in no mean.",
         drawings=(_drawn(fig, "Precision, recall and F1 of each class, as bars", data),),
     )
 
