@@ -32,7 +32,7 @@ from shapely import STRtree
 from arsetlib import engine, folders, ground, pixels, reflectance, sentinel2, survey
 from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
 from arsetlib.errors import ArsetError
-from arsetlib.pixels.table import RUN_FILE
+from arsetlib.pixels.listing import RUN_FILE
 from arsetlib.reader import Reader, SceneError, is_remote
 from arsetlib.study import Area, Study, StudyError
 
