@@ -20,6 +20,7 @@ from rasterio.warp import transform
 from arsetlib import cdl, figures, maps, sentinel2
 from arsetlib.evaluation import Confusion
 from arsetlib.figures import notebook, seasons, style
+from arsetlib.ingest import Grid
 from arsetlib.maps import cogs, products
 from arsetlib.study import Area, Season, Study
 
@@ -503,7 +504,7 @@ HIGH, WIDE = 60, 40
 def season_of_maps(study, labels, codes, tmp_path_factory):
     """Two predictions on the left area: the first right everywhere, the second corn everywhere."""
     folder = tmp_path_factory.mktemp("predictions")
-    lattice = cogs.Lattice("EPSG:5070", SIDE, WEST, NORTH, HIGH, WIDE)
+    lattice = Grid("EPSG:5070", SIDE, WEST, NORTH, HIGH, WIDE)
     right = study.legend.classes_of(codes[:, :WIDE].ravel().astype(int)).reshape(HIGH, WIDE)
     corn = study.legend.keys.index("corn")
     return [
@@ -580,7 +581,7 @@ def test_without_labels_the_margin_stands_beside_the_prediction(season_of_maps):
 
 
 def test_a_large_map_is_thinned_to_single_pixels(tmp_path, study):
-    lattice = cogs.Lattice("EPSG:5070", SIDE, WEST, NORTH, 900, 700)
+    lattice = Grid("EPSG:5070", SIDE, WEST, NORTH, 900, 700)
     classes = np.random.default_rng(5).integers(0, 7, (900, 700))
     fig = figures.prediction_map(saved(tmp_path, study, lattice, 60, classes), size=300)
     shown = picture_of(fig.layout.images[0], (300, 233))

@@ -397,6 +397,24 @@ def test_a_failed_read_is_an_error_that_names_the_scene_and_leaves_no_map(place,
     assert np.array_equal(mended.read().filled(), made.read().filled())
 
 
+def test_a_bad_scene_is_left_out_of_the_whole_map_as_far_as_the_study_allows(place, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CHUNK_SIDE", 32)
+    scenes, name = broken(place, tmp_path)
+    study = place[0].replace(scenes=sources.replace(place[0].scenes, max_bad_share=0.5))
+    options = {"area": "dense", "study": study, "progress": False}
+    surveyed = sources.survey
+    with monkeypatch.context() as patch:  # the survey misses it, so it fails while the map is made
+        patch.setattr(sources, "survey", lambda *given: sources.replace(surveyed(*given), bad={}))
+        got = maps.predict(model, scenes, START, tmp_path / "some", **options)
+    assert list(got.info["bad_scenes"]) == [name]
+    without = catalogue.Scenes(tuple(s for s in scenes if s.id != name))
+    expected = maps.predict(model, without, START, tmp_path / "without", **options)
+    assert np.array_equal(got.read().filled(), expected.read().filled())
+    few = place[0].replace(scenes=sources.replace(place[0].scenes, max_bad_share=0.001))
+    with pytest.raises(maps.MapError, match="max_bad_share"):
+        maps.predict(model, scenes, START, tmp_path / "few", **options | {"study": few})
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -8,16 +8,15 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from arsetlib.ingest import Grid
 from arsetlib.maps.products import NODATA, SCALE
 
 TILE = 512  # pixels; of scratch files and COGs
@@ -25,45 +24,12 @@ CACHE = 64 * 2**20  # bytes that GDAL may hold
 GDAL = {"GDAL_CACHEMAX": CACHE, "GDAL_NUM_THREADS": "ALL_CPUS"}
 
 
-@dataclass(frozen=True)
-class Lattice:
-    """The pixels of a map, north up.
-
-    Attributes:
-        crs: As ``EPSG:5070``, or WKT.
-        side: Of a pixel, in units of the CRS.
-        left, top: Its upper left corner.
-        height, width: Pixels.
-    """
-
-    crs: str
-    side: float
-    left: float
-    top: float
-    height: int
-    width: int
-
-    @property
-    def transform(self):
-        return from_origin(self.left, self.top, self.side, self.side)
-
-    @property
-    def hectares(self) -> float:
-        """Of one pixel; right within 1 %, which the sources of a map check (``ground``)."""
-        return self.side**2 / 10_000
-
-    def places(self, x, y) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of points."""
-        row = np.floor((self.top - np.asarray(y)) / self.side).astype(np.int32)
-        return row, np.floor((np.asarray(x) - self.left) / self.side).astype(np.int32)
-
-
-def scratch(path: Path, product: str, lattice: Lattice, bands: int = 1) -> Path:
+def scratch(path: Path, product: str, grid: Grid, bands: int = 1) -> Path:
     """An empty tiled file for one product, all nodata."""
     nodata = NODATA[product]
     with rasterio.open(
-        path, "w", driver="GTiff", width=lattice.width, height=lattice.height, count=bands,
-        dtype="uint8" if nodata == 255 else "uint16", crs=lattice.crs, transform=lattice.transform, nodata=nodata,
+        path, "w", driver="GTiff", width=grid.width, height=grid.height, count=bands,
+        dtype="uint8" if nodata == 255 else "uint16", crs=grid.crs, transform=grid.transform, nodata=nodata,
         tiled=True, blockxsize=TILE, blockysize=TILE, SPARSE_OK=True, BIGTIFF="IF_SAFER",
     ) as out:  # fmt: skip
         if nodata == NODATA["probability"]:

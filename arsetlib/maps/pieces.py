@@ -8,6 +8,7 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +20,14 @@ import numpy as np
 import pyarrow as pa
 
 from arsetlib import folders, ingest, samples
+from arsetlib.ingest.chunk import BadScenes
 from arsetlib.maps import sources
 from arsetlib.maps.products import NODATA, SCALE, MapError
 
 BATCH = 8192  # pixels to the model at once
 PRODUCTS = ("class", "probability", "entropy", "margin", "vegetation")
 AHEAD = 2  # batches made while the model works
+BAD = "bad-"  # file of the scenes that failed in a task, id → why
 OUTCOME = pa.schema([("task", pa.int64())])  # what came of it is looked up in the folder
 
 
@@ -70,6 +73,10 @@ def make_piece(folder: folders.Folder, trained, data, starts: list[int], batch: 
                 predicted = parts.pop("predicted").tolist()
                 folder.put(f"{name}.npz", partial(_save, parts))
                 folder.finish(name, [f"{name}.npz"], predicted=predicted, counts=counts)
+        except BadScenes as problem:
+            folder.put(f"{folders.WORK}/{BAD}{name}.json", json.dumps(problem.reasons))
+            if not data.study.scenes.max_bad_share:  # else the others continue, so that all bad scenes are known
+                folder.fail(name, f"{data.name(number)}: {problem}")
         except (ingest.IngestError, MapError, ValueError) as problem:  # those of tables and models are ValueErrors
             folder.fail(name, f"{data.name(number)}: {problem}")
     yield pa.record_batch([pa.array([number])], schema=OUTCOME)

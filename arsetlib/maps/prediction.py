@@ -32,7 +32,7 @@ import rasterio
 from arsetlib import engine, folders
 from arsetlib.catalogue import Labels, Scenes
 from arsetlib.maps import cogs, neighbourhood, sources
-from arsetlib.maps.pieces import BATCH, OUTCOME, PRODUCTS, Sent, choice_of, inputs_of, make_piece, name_of
+from arsetlib.maps.pieces import BAD, BATCH, OUTCOME, PRODUCTS, Sent, choice_of, inputs_of, make_piece, name_of
 from arsetlib.maps.products import (
     BIASED,
     KIND,
@@ -107,7 +107,7 @@ def predict(
     if data.every > 1 and progress:
         print(
             f"The table holds one label pixel in {data.every} along x and y of area {data.area!r}, so a pixel of the "
-            f"map is {data.lattice.side:g} m wide and stands for {data.every**2}. A dense area gives every pixel."
+            f"map is {data.grid.side:g} m wide and stands for {data.every**2}. A dense area gives every pixel."
         )
     season = study.season
     beyond = [s for s in starts if not season.first_day <= s <= season.last_day]
@@ -117,7 +117,7 @@ def predict(
             f"{season.first_day} and {season.last_day} of the year, and knows nothing of others."
         )
     out = Path(out)
-    _writable(out, data.lattice.height * data.lattice.width * len(starts), len(study.legend.classes))
+    _writable(out, data.grid.height * data.grid.width * len(starts), len(study.legend.classes))
     identity = _identity(trained, data, starts, smoother)
     stems = [f"{data.area}_{data.year}_{s:03d}" for s in starts]
     work = out / f".{data.area}_{data.year}_{'-'.join(map(str, starts))}.partial"  # gone when the maps are there
@@ -232,8 +232,15 @@ def _run(folder, trained, data, study, starts, stems, identity, smoother, spark,
     began = time.perf_counter()
     run, resumed = folder.path, len(data) - len(folder.missing())
     sent = Sent.of(trained, run / "model") if spark is not None else None
-    job = partial(make_piece, replace(folder, path=run.resolve()), sent or trained, data, starts, batch)
-    engine.run_watched(job, len(data), OUTCOME, spark, finished=folder.count, desc="predict", progress=progress)
+    data = _without(data, _bad_scenes(folder), folder)  # of a run that was killed
+    while True:
+        job = partial(make_piece, replace(folder, path=run.resolve()), sent or trained, data, starts, batch)
+        engine.run_watched(job, len(data), OUTCOME, spark, finished=folder.count, desc="predict", progress=progress)
+        bad = {i: why for i, why in _bad_scenes(folder).items() if i not in data.survey.bad}
+        if not bad or folder.failed:
+            break
+        data = _without(data, bad, folder)
+        folder.forget(name_of(i) for i in data.tasks_with(bad))
     notes = folder.settle().values()
     predicted = np.sum([note["predicted"] for note in notes], axis=0)
     reasons: dict[str, int] = {}
@@ -278,12 +285,14 @@ def _run(folder, trained, data, study, starts, stems, identity, smoother, spark,
             "smooth": smoother and str(smoother),
             "legend": legend_as_json(study.legend),
             "every": data.every,
-            "pixel_side": data.lattice.side,
+            "pixel_side": data.grid.side,
             "scale": SCALE,
         }
         counts = {"predicted": int(predicted[i]), "no_image": data.pixels - int(predicted[i])}
-        counts["in_raster"] = data.lattice.height * data.lattice.width
+        counts["in_raster"] = data.grid.height * data.grid.width
         info |= {"pixels": counts, "read": reasons}
+        if isinstance(data, sources.SceneSource) and data.survey.bad:
+            info["bad_scenes"] = data.survey.bad
         made.append(_write(folder, run.parent, stem, start, data, study, smoother, info, tags))
     seconds = time.perf_counter() - began
     for p in made:
@@ -291,6 +300,27 @@ def _run(folder, trained, data, study, starts, stems, identity, smoother, spark,
         folders.put_json(run / f"{p.stem}.json", p.info)
         folders.put(p.folder / f"{p.stem}.json", run / f"{p.stem}.json")  # last: the map is finished
     return made
+
+
+def _bad_scenes(folder: folders.Folder) -> dict[str, str]:
+    """Scenes that failed in some task: id → why. A scene is in the whole map or not at all."""
+    bad = {}
+    for key in folder.keys(folders.WORK):
+        if key.startswith(f"{folders.WORK}/{BAD}"):
+            bad |= json.loads(folder.read(key))
+    return bad
+
+
+def _without(data, bad: dict[str, str], folder: folders.Folder):
+    """The source without bad scenes. If there are too many, they are tried again by the next run."""
+    if not bad:
+        return data
+    try:
+        return data.without(bad)
+    except MapError:
+        for key in folder.keys(folders.WORK):
+            folder.delete(key)
+        raise
 
 
 def _drop_other(work: Path, identity: str) -> None:
@@ -312,7 +342,7 @@ def _write(folder, out: Path, stem: str, start: int, data, study, smoother, info
     made = {p: run / f"{p}.tif" for p in PRODUCTS}
     with rasterio.Env(**cogs.GDAL):
         for product, path in made.items():
-            cogs.scratch(path, product, data.lattice, classes if product == "probability" else 1)
+            cogs.scratch(path, product, data.grid, classes if product == "probability" else 1)
             with rasterio.open(path, "r+") as raster:
                 for file in pieces:
                     with np.load(file) as piece:
@@ -320,7 +350,7 @@ def _write(folder, out: Path, stem: str, start: int, data, study, smoother, info
                             cogs.paint(raster, piece["row"], piece["col"], piece[f"{product}_{start}"])
         if smoother is not None:
             made["unsmoothed"] = made["class"].rename(run / "unsmoothed.tif")
-            made["class"] = cogs.scratch(run / "class.tif", "class", data.lattice)
+            made["class"] = cogs.scratch(run / "class.tif", "class", data.grid)
             source = made["unsmoothed" if isinstance(smoother, neighbourhood.Majority) else "probability"]
             neighbourhood.smooth_raster(smoother, source, made["class"])
     files = {product: f"{stem}_{product}.tif" for product in made}
@@ -337,7 +367,7 @@ def _write(folder, out: Path, stem: str, start: int, data, study, smoother, info
             folders.put(out / file.name, file)
         folders.put(out / whole.name, whole)
     pixels_of = cogs.class_counts(out / files["class"], classes)
-    hectares = data.lattice.hectares
+    hectares = data.grid.hectares
     info |= {
         "files": files,
         "seals": seals,

@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,9 @@ from shapely import STRtree
 
 from arsetlib import ground, ingest, pixels, samples
 from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
+from arsetlib.ingest import Chunk, Grid
 from arsetlib.ingest.survey import Survey, survey
 from arsetlib.labels import CDL_CORNER, CDL_KINDS, raster_grid
-from arsetlib.maps.cogs import Lattice
 from arsetlib.maps.products import MapError
 from arsetlib.pixels.listing import footer
 from arsetlib.samples.store import checked
@@ -65,7 +65,7 @@ class TableSource:
     table: str | pa.Table
     area: str
     year: int
-    lattice: Lattice
+    grid: Grid
     groups: tuple[tuple[tuple[str | int, int], ...], ...]
     every: int
     pixels: int
@@ -89,7 +89,7 @@ class TableSource:
         table = pa.concat_tables(parts).combine_chunks() if len(parts) > 1 else parts[0]
         mine = np.flatnonzero(_mine(table, self.area, self.year))
         x, y = (table.column(n).to_numpy()[mine] for n in ("x", "y"))
-        row, col = self.lattice.places(x, y)
+        row, col = self.grid.places(x, y)
         return Piece(row, col, pixels.ragged(table), mine)
 
 
@@ -118,22 +118,22 @@ def of_table(source, area: str | None, year: int | None, study: Study) -> TableS
         down.add(table.column("y").to_numpy()[mine])
     if not groups:
         raise MapError(f"The table has no pixel of area {area!r} in {year}. `arset describe` tells what it holds.")
-    lattice, every = _lattice(meta, across, down, study, area)
-    _refuse_distorted(lattice)
+    grid, every = _table_grid(meta, across, down, study, area)
+    _refuse_distorted(grid)
     identity = _digest([meta.study, meta.crs, area, year, _stamp(source), [[list(g) for g in part] for part in groups]])
     table = source if isinstance(source, pa.Table) else str(Path(source).resolve())
     return TableSource(
-        table, area, year, lattice, tuple(tuple(part) for part in groups), every, across.count, meta.simulated,
+        table, area, year, grid, tuple(tuple(part) for part in groups), every, across.count, meta.simulated,
         meta.study, meta.bands, identity,
     )  # fmt: skip
 
 
-def _refuse_distorted(lattice: Lattice) -> None:
+def _refuse_distorted(grid: Grid) -> None:
     """Areas of a map are counted in pixels, so its grid must be in metres on the ground."""
-    bottom, right = lattice.top - lattice.height * lattice.side, lattice.left + lattice.width * lattice.side
-    place = Area("table", {"en": "table"}, (lattice.left, bottom, right, lattice.top), lattice.crs)
+    bottom, right = grid.y0 - grid.height * grid.side, grid.x0 + grid.width * grid.side
+    place = Area("table", {"en": "table"}, (grid.x0, bottom, right, grid.y0), grid.crs)
     try:
-        ground.check(CRS(lattice.crs), [place], f"{CRS(lattice.crs).name}, in which the table is,")
+        ground.check(CRS(grid.crs), [place], f"{CRS(grid.crs).name}, in which the table is,")
     except ground.GridError as error:
         raise MapError(f"{error} Make the table again on such a grid.") from None
 
@@ -153,8 +153,8 @@ class _Places:
         return int(np.gcd.reduce(apart[apart > 0])) if (apart > 0).any() else 1
 
 
-def _lattice(meta: pixels.Meta, across: _Places, down: _Places, study: Study, area: str) -> tuple[Lattice, int]:
-    """The map's pixels, and each how many label pixels there is one in the table.
+def _table_grid(meta: pixels.Meta, across: _Places, down: _Places, study: Study, area: str) -> tuple[Grid, int]:
+    """The grid of the map, and how many label pixels along x and y there are to one in the table.
 
     A dense table of an area that the study knows gives the area's box, as scenes do; else what the table holds.
     """
@@ -166,13 +166,12 @@ def _lattice(meta: pixels.Meta, across: _Places, down: _Places, study: Study, ar
     width, height = (round((p.values[-1] - p.values[0]) / big) + 1 for p in (across, down))
     if every == 1 and area in [a.key for a in study.areas]:
         half = side / 2
-        grid = ingest.Grid(crs, side, round(left % side / half) % 2 * half, round(top % side / half) % 2 * half)
-        west, south, east, north = study.area(area).outline(crs).bounds
-        (row0, row1), (col0, col1) = grid.rows(north, south), grid.cols(west, east)
+        grid = Grid(crs, side, round(left % side / half) % 2 * half, round(top % side / half) % 2 * half)
+        row0, row1, col0, col1 = grid.extent(study.area(area))
         row, col = round((grid.y0 - top) / side), round((left - grid.x0) / side)
         row0, row1, col0, col1 = min(row0, row), max(row1, row + height), min(col0, col), max(col1, col + width)
-        left, top, height, width = grid.x0 + col0 * side, grid.y0 - row0 * side, row1 - row0, col1 - col0
-    return Lattice(crs, big, left, top, height, width), every
+        return grid.part(row0, row1, col0, col1), every
+    return Grid(crs, big, left, top, height, width), every
 
 
 def _which(source, area: str | None, year: int | None, study: Study) -> tuple[str, int]:
@@ -249,19 +248,25 @@ def _stamp(source) -> list:
 
 @dataclass(frozen=True)
 class SceneSource:
-    """Chunks of the label grid, and the scenes that touch each of them."""
+    """Chunks of the label grid, and the scenes that touch each of them.
+
+    Attributes:
+        label_grid: Rows and columns of chunks count on it.
+        grid: Of the map: its part that holds the area.
+        scenes: With the offsets decided on; those that ``survey`` calls bad are not read.
+    """
 
     study: Study
     place: Area
     year: int
-    grid: ingest.Grid
-    lattice: Lattice
-    chunks: tuple[ingest.Chunk, ...]
+    label_grid: Grid
+    grid: Grid
+    chunks: tuple[Chunk, ...]
     scenes: tuple[Scene, ...]
     pixels: int
     identity: str
+    survey: Survey
     every: int = 1
-    looked: Survey = field(default_factory=Survey)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -286,13 +291,26 @@ class SceneSource:
         chunk = self.chunks[task]
         rows, cols = np.indices((chunk.rows, chunk.cols)).reshape(2, -1)
         rows, cols = rows + chunk.row, cols + chunk.col
-        take = self.grid.inside(self.place, rows, cols)
-        x, y = self.grid.centres(rows[take], cols[take])
+        take = self.label_grid.inside(self.place, rows, cols)
+        x, y = self.label_grid.centres(rows[take], cols[take])
+        usable = [self.scenes[i] for i in chunk.scenes if self.scenes[i].id not in self.survey.bad]
         reader = ingest.Reader(x, y, self.grid.crs, chunk.name)
-        offsets, day, scl, bands = ingest.observe(
-            chunk, self.study, [self.scenes[i] for i in chunk.scenes], reader, counts
-        )
-        return Piece(*self.lattice.places(x, y), pixels.Ragged(offsets, day, scl, bands), np.arange(len(x)))
+        series = pixels.Ragged(*ingest.observe(chunk, self.study, usable, reader, counts))
+        return Piece(*self.grid.places(x, y), series, np.arange(len(x)))
+
+    def without(self, bad: dict[str, str]) -> SceneSource:
+        """The same without more scenes, id → why.
+
+        Raises:
+            MapError: They are more than the study's ``max_bad_share`` allows.
+        """
+        survey = self.survey.with_bad(bad)
+        _refuse_too_many(survey, len(self.scenes), self.study)
+        return replace(self, survey=survey)
+
+    def tasks_with(self, scenes: Collection[str]) -> list[int]:
+        """Tasks that read one of some scenes, by id."""
+        return [n for n, c in enumerate(self.chunks) if any(self.scenes[i].id in scenes for i in c.scenes)]
 
 
 def of_scenes(
@@ -332,7 +350,7 @@ def of_scenes(
             f"start{'s' if len(starts) == 1 else ''} on day {', '.join(map(str, starts))} of {year} "
             f"({season.window_days} days). Find scenes of that year and area, or take another start."
         )
-    near, looked = _fit(list(scenes), near, study, place)
+    near, found = _surveyed(list(scenes), near, study, place)
     grid = grid_of(study, place, labels)
     tree = STRtree([s.footprint for s in near])
     chunks = []
@@ -343,30 +361,27 @@ def of_scenes(
         raise MapError(f"Area {place.key!r} holds the centre of no label pixel of {grid.side:g} m. Take a larger one.")
     row0, row1 = min(c.row for c in chunks), max(c.row + c.rows for c in chunks)
     col0, col1 = min(c.col for c in chunks), max(c.col + c.cols for c in chunks)
-    lattice = Lattice(
-        CRS(grid.crs).to_string(),
-        grid.side,
-        grid.x0 + col0 * grid.side,
-        grid.y0 - row0 * grid.side,
-        row1 - row0,
-        col1 - col0,
-    )
+    part = replace(grid.part(row0, row1, col0, col1), crs=CRS(grid.crs).to_string())
     facts = [place.key, place.bounds, place.crs, year, grid.crs, grid.side, grid.x0, grid.y0, study.drop_scl]
-    identity = _digest([*facts, [[s.id, s.offset] for s in near]])
-    total = lattice.height * lattice.width
-    return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity, looked=looked)
+    identity = _digest([*facts, [[s.id, s.offset] for s in near if s.id not in found.bad]])
+    total = part.height * part.width
+    return SceneSource(study, place, year, grid, part, tuple(chunks), tuple(near), total, identity, found)
 
 
-def _fit(scenes: list[Scene], near: list[Scene], study: Study, place: Area) -> tuple[list[Scene], Survey]:
-    """The near scenes that can be used, with offsets decided on from the whole list, as ingestion does."""
-    looked = survey(scenes, study, study.areas if place in study.areas else [place])
+def _surveyed(scenes: list[Scene], near: list[Scene], study: Study, place: Area) -> tuple[list[Scene], Survey]:
+    """The near scenes with offsets decided on from the whole list, as ingestion does, and which of them are bad."""
+    found = survey(scenes, study, study.areas if place in study.areas else [place])
     here = {s.id for s in near}
-    looked = replace(looked, bad={i: why for i, why in looked.bad.items() if i in here})
+    found = replace(found, bad={i: why for i, why in found.bad.items() if i in here})
+    _refuse_too_many(found, len(near), study)
+    return [fit or scene for scene, fit in zip(near, found.apply(near), strict=True)], found
+
+
+def _refuse_too_many(found: Survey, scenes: int, study: Study) -> None:
     try:
-        looked.refuse_too_many(len(near), study.scenes.max_bad_share)
+        found.refuse_too_many(scenes, study.scenes.max_bad_share)
     except CatalogueError as error:
         raise MapError(str(error)) from None
-    return [s for s in looked.apply(near) if s is not None], looked
 
 
 def _years(scenes: Scenes, season: Season) -> list[int]:
@@ -380,7 +395,7 @@ def _years(scenes: Scenes, season: Season) -> list[int]:
     return sorted(y for y, (low, high) in spans.items() if any(low <= s.day <= high for s in scenes))
 
 
-def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Grid:
+def grid_of(study: Study, area: Area, labels: Labels | None = None) -> Grid:
     """The label grid: of a label raster where there is one, else of the study's kind of labels. No labels are fetched.
 
     Args:
@@ -399,13 +414,13 @@ def grid_of(study: Study, area: Area, labels: Labels | None = None) -> ingest.Gr
     return grid
 
 
-def _grid_of(study: Study, area: Area, labels: Labels | None) -> ingest.Grid:
+def _grid_of(study: Study, area: Area, labels: Labels | None) -> Grid:
     if labels is not None:
-        return ingest.Grid.of(labels)
+        return Grid.of(labels)
     source, areas = study.labels, study.areas or (area,)
     if source.kind in CDL_KINDS:
         side = source.side
-        return ingest.Grid(CRS("EPSG:5070").to_wkt(), side, CDL_CORNER[0] % side, CDL_CORNER[1] % side)
+        return Grid(CRS("EPSG:5070").to_wkt(), side, CDL_CORNER[0] % side, CDL_CORNER[1] % side)
     if source.path and source.kind != "vector":
         for year in study.years:
             path = study.resolve(source.of(year).path)
@@ -414,12 +429,12 @@ def _grid_of(study: Study, area: Area, labels: Labels | None) -> ingest.Grid:
             with rasterio.open(path) as src:
                 crs, side, made = raster_grid(study, src)
             if made:
-                return ingest.Grid(crs.to_wkt(), side, 0.0, 0.0)
-            return ingest.Grid.of(Labels(year, Path(path), None, "", study.simulated))
+                return Grid(crs.to_wkt(), side, 0.0, 0.0)
+            return Grid.of(Labels(year, Path(path), None, "", study.simulated))
     crs = source.crs
     if crs is None and source.kind != "vector" and not ground.fault(CRS(area.crs), areas):
         crs = area.crs
-    return ingest.Grid(ground.grid_crs(crs, areas)[0].to_wkt(), source.side, 0.0, 0.0)
+    return Grid(ground.grid_crs(crs, areas)[0].to_wkt(), source.side, 0.0, 0.0)
 
 
 def _place(study: Study, area: str | Area | None) -> Area:
