@@ -413,9 +413,9 @@ def test_good_items_of_unusual_spelling_are_not_refused(tmp_path, changes, cloud
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("[]", "holds no JSON object but a list"),
+        ("[]", "contains not a JSON object but a list"),
         (json.dumps([item()]), '"FeatureCollection", "features"'),
-        ("null", "holds no JSON object but a NoneType"),
+        ("null", "contains not a JSON object but a NoneType"),
         ('{"type": "FeatureCollection", "features": [null, null]}', "Item 1 of .* is 'None'"),
         ('{"type": "FeatureCollection", "features": ["a"]}', "Item 1 of .* is 'a'|Item 1 of .* is a"),
         ('{"type": "FeatureCollection", "features": [{"type": "Feature"}]}', "has the id None"),
@@ -555,7 +555,7 @@ def test_an_area_across_180_is_asked_for_in_two_parts():
 def test_a_footprint_round_the_earth_without_a_grid_is_refused(tmp_path):
     one = fiji({"type": "Polygon", "coordinates": ROUND})
     del one["properties"]["proj:shape"]
-    with pytest.raises(CatalogueError, match="goes round the Earth"):
+    with pytest.raises(CatalogueError, match="goes around the Earth"):
         found(tmp_path, [one], areas=(EDGE,))
 
 

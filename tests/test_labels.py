@@ -127,9 +127,9 @@ def test_the_real_cdl_and_its_confidence_go_through(real):
 @pytest.mark.parametrize(
     ("move", "says"),
     [
-        ((-1200, 0), r"75% of the area has no label; it sticks out by 0\.9 km to the west"),
-        ((0, 2000), r"78% of the area has no label; it sticks out by 1\.4 km to the north"),
-        ((1e6, 0), r"100% of the area has no label; it sticks out by 998\.5 km to the east"),
+        ((-1200, 0), r"75% of the area has no label; it extends beyond them by 0\.9 km to the west"),
+        ((0, 2000), r"78% of the area has no label; it extends beyond them by 1\.4 km to the north"),
+        ((1e6, 0), r"100% of the area has no label; it extends beyond them by 998\.5 km to the east"),
     ],
 )
 def test_a_raster_that_leaves_part_of_an_area_out_says_which_and_how_much(tmp_path, move, says):
@@ -584,10 +584,10 @@ def test_cropscape_gives_labels_where_it_works(tmp_path, server):
     ("bad", "says"),
     [
         ({"said": ""}, "gave no file for area 'home' in 2021"),
-        ({"said": "<faultstring>Cannot run program 'x'</faultstring>"}, r"it said: \"Cannot run program 'x'\""),
+        ({"said": "<faultstring>Cannot run program 'x'</faultstring>"}, r"it answered: \"Cannot run program 'x'\""),
         ({"said": "<returnURL>https://elsewhere.org/a.tif</returnURL>"}, "sends to another place, https://elsewhere"),
         ({"said": "<returnURL>file:///etc/passwd</returnURL>"}, "sends to another place"),
-        ({"content": b"<html>Sorry</html>"}, "is no GeoTIFF"),
+        ({"content": b"<html>Sorry</html>"}, "is not a GeoTIFF"),
         ({"content": geotiff(crs="EPSG:32615")}, "expected EPSG:5070"),
         ({"content": geotiff(left=LEFT + 600)}, "does not cover area 'home'"),
     ],

@@ -86,7 +86,7 @@ def test_an_answer_that_drips_for_ever_is_left(server, monkeypatch, how, path):
     server.fail(path, how)
     began = time.monotonic()
     url = server.url + ("/items.json" if path == "/items.json" else "")
-    with pytest.raises(CatalogueError, match=rf"{path} did not end its answer within 1 s"):
+    with pytest.raises(CatalogueError, match=rf"{path} did not finish its answer within 1 s"):
         find_scenes(study_of(url), progress=False)
     assert time.monotonic() - began < 20
 
@@ -223,7 +223,7 @@ def bucket(server, monkeypatch):
 
 def read(href="s3://bucket/red.tif"):
     links = {b: {"href": href} for b in ("blue", "red", "scl")}
-    scene = selection._scene(Item(item(links=links), "/x/items.json"), 0, ("red",))
+    scene = selection.scene_of(Item(item(links=links), "/x/items.json"), 0, ("red",))
     at = ingest.Reader(np.array([700_015.0]), np.array([3_699_985.0]), "EPSG:32615", "home-2021-0-0")
     return at.values(scene, "red").tolist()
 

@@ -25,8 +25,7 @@ from shapely.geometry import box
 
 from arsetlib.catalogue.geometry import Unusable, epsg_code, lonlat, numbers, pixel_grid, read_footprint, to_tile
 from arsetlib.sentinel2 import BANDS
-from arsetlib.web import host, public
-from arsetlib.web.storage import BLOB_HOST
+from arsetlib.web import host, public, storage
 
 DATATAKE = timedelta(hours=1)  # longer than any datatake: a start further back belongs to something else
 CLOUD_ROUNDING = 0.01  # percent beyond 0 or 100 that sums of rounded shares may have
@@ -316,7 +315,7 @@ class Item:
         if not (urlsplit(href).scheme in ("http", "https", "s3") if is_url(href) else here):
             raise Unusable(f"links {name!r} to {public(href)}, which is neither http(s), s3 nor a file")
         clean = public(href)
-        if clean != href and not host(clean).endswith(BLOB_HOST):
+        if clean != href and not host(clean).endswith(storage.BLOB_HOST):
             raise Unusable(
                 f"has credentials in its link to {name!r}, or a query that may hold some; they expire and are never "
                 "stored, so use a catalogue whose links need none"

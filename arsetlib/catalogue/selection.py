@@ -277,14 +277,25 @@ def _scenes(items: list[Item], days: list[int], bands) -> tuple[Scene, ...]:
     scenes, broken = [], []
     for item, day in zip(items, days, strict=True):
         try:
-            scenes.append(_scene(item, day, bands))
+            scenes.append(scene_of(item, day, bands))
         except (Unusable, ValueError) as error:
             broken.append(f"{item.id} {error}")
     _refuse(broken)
     return tuple(scenes)
 
 
-def _scene(item: Item, day: int, bands) -> Scene:
+def scene_of(item: Item, day: int, bands: Iterable[str]) -> Scene:
+    """The scene of an item.
+
+    Args:
+        item: Of a service.
+        day: Of its pass.
+        bands: Whose files are needed, besides ``scl``.
+
+    Raises:
+        Unusable: A fact or a file is missing.
+        ValueError: It states different offsets.
+    """
     size, transform = item.grid(bands)
     stated = {name: stated_of(item.asset(name)) for name in (*bands, "scl")}
     offset, offset_by = offset_and_source(
