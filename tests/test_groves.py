@@ -106,14 +106,14 @@ def test_stitch_takes_what_a_model_says_of_each_tile(pair):
     cut = groves.cut(pair[1], 20, overlap=6)
     said = groves.one_hot(cut.values, 3)
     assert np.array_equal(groves.stitch(cut.with_values(said)).argmax(-1), pair[1])
-    with pytest.raises(groves.TileError, match="tile's own size"):
+    with pytest.raises(groves.GroveError, match="tile's own size"):
         cut.with_values(said[:, ::2])
 
 
 def test_an_image_smaller_than_a_tile_is_refused(pair):
-    with pytest.raises(groves.TileError, match="80 × 60 pixels, a tile 224 × 224"):
+    with pytest.raises(groves.GroveError, match="80 × 60 pixels, a tile 224 × 224"):
         groves.cut(pair[0], 224)
-    with pytest.raises(groves.TileError, match="overlap"):
+    with pytest.raises(groves.GroveError, match="overlap"):
         groves.cut(pair[0], 20, overlap=20)
 
 
@@ -155,9 +155,9 @@ def test_the_same_seed_and_key_give_the_same_changes_in_any_batch(pair):
 
 
 def test_refuses_light_that_cannot_be_meant_and_masks_of_another_size(pair):
-    with pytest.raises(groves.TileError, match="brightness"):
+    with pytest.raises(groves.GroveError, match="brightness"):
         groves.Augment(brightness=(2, 1))
-    with pytest.raises(groves.TileError, match="mask of the image's size"):
+    with pytest.raises(groves.GroveError, match="mask of the image's size"):
         groves.augment(pair[0], pair[1][:10])
 
 
@@ -228,7 +228,7 @@ def test_reads_labelme_polygons_and_rectangles(tmp_path, pair):
     assert (groves.read(capture)[1] != outline_mask()).mean() < 0.02
     shapes[0]["label"] = "olive"
     (tmp_path / "a.json").write_text(json.dumps(text))
-    with pytest.raises(groves.TileError, match=r"a\.json has the label 'olive'"):
+    with pytest.raises(groves.GroveError, match=r"a\.json has the label 'olive'"):
         groves.read(capture)
 
 
@@ -267,21 +267,21 @@ def test_reads_coco_polygons_and_run_lengths_alike(tmp_path, pair):
 )
 def test_coco_that_cannot_be_read_is_named(tmp_path, pair, segmentation, image, says):
     folder = coco(tmp_path, pair, segmentation, **image)
-    with pytest.raises(groves.TileError, match=says):
+    with pytest.raises(groves.GroveError, match=says):
         groves.read(groves.captures(folder)[0])
     assert not groves.check(folder, size=48).ok
 
 
 def test_annotations_reach_no_file_outside_of_their_folder(tmp_path, pair):
     save(pair[0], tmp_path / "secret.png")
-    with pytest.raises(groves.TileError, match="outside of"):
+    with pytest.raises(groves.GroveError, match="outside of"):
         groves.captures(coco(tmp_path / "in", pair, [], file_name="../secret.png"))
 
 
 def test_a_folder_of_no_known_layout_names_those_that_are(tmp_path):
-    with pytest.raises(groves.TileError, match="keras-segmentation: images"):
+    with pytest.raises(groves.GroveError, match="keras-segmentation: images"):
         groves.captures(tmp_path)
-    with pytest.raises(groves.TileError, match="is no folder"):
+    with pytest.raises(groves.GroveError, match="is no folder"):
         groves.captures(tmp_path / "none")
 
 
@@ -292,7 +292,7 @@ def test_classes_come_from_a_file_beside_the_images(tmp_path, pair):
     assert set(groves.check(folder, size=48).share) == {"soil", "vine"}
     assert groves.Classes.load(folder / "classes.toml").titles() == ("soil", "Vine")
     (folder / "classes.toml").write_text("[classes.soil]")
-    with pytest.raises(groves.TileError, match="no file of classes"):
+    with pytest.raises(groves.GroveError, match="no file of classes"):
         groves.check(folder)
 
 
@@ -373,18 +373,18 @@ def test_names_images_without_masks_masks_without_images_and_small_images(tmp_pa
 
 def test_refuses_a_fourth_band_and_grey_images(tmp_path, pair):
     rgba = np.dstack([pair[0], np.full((60, 80), 90, np.uint8)])
-    with pytest.raises(groves.TileError, match=r"a\.png has 4 bands, expected 3"):
+    with pytest.raises(groves.GroveError, match=r"a\.png has 4 bands, expected 3"):
         groves.read(groves.captures(folder_of(tmp_path / "1", (rgba, pair[1])))[0])
-    with pytest.raises(groves.TileError, match="mode L"):
+    with pytest.raises(groves.GroveError, match="mode L"):
         groves.read(groves.captures(folder_of(tmp_path / "2", (pair[1], pair[1])))[0])
 
 
 def test_refuses_a_picture_that_would_fill_the_memory(tmp_path, pair, monkeypatch):
     monkeypatch.setattr(pictures, "MOST_PIXELS", 1000)
-    with pytest.raises(groves.TileError, match="more than 1,000"):
+    with pytest.raises(groves.GroveError, match="more than 1,000"):
         groves.read(groves.captures(folder_of(tmp_path, pair))[0])
     Image.new("1", (20_000, 10_000)).save(tmp_path / "images" / "b.png")
-    with pytest.raises(groves.TileError, match=r"b\.png"):
+    with pytest.raises(groves.GroveError, match=r"b\.png"):
         groves.read(groves.captures(tmp_path)[1])
 
 
@@ -407,7 +407,7 @@ def test_by_flight_no_ground_is_on_two_sides(captures):
     assert set(allowed) == {"train", "validation", "test"}
     for side in ("validation", "test"):
         assert groves.ground_seen(allowed["train"], allowed[side]) < 0.35
-    with pytest.raises(groves.TileError, match="too few for 3 sides"):
+    with pytest.raises(groves.GroveError, match="too few for 3 sides"):
         groves.split(captures, by="flight")
 
 
@@ -427,9 +427,9 @@ def test_the_leaky_split_says_so_and_puts_copies_of_a_tile_on_both_sides(capture
 
 
 def test_refuses_shares_that_do_not_add_up(captures):
-    with pytest.raises(groves.TileError, match="sum 1"):
+    with pytest.raises(groves.GroveError, match="sum 1"):
         groves.split(captures, (0.8, 0.1, 0.2))
-    with pytest.raises(groves.TileError, match="at least 3"):
+    with pytest.raises(groves.GroveError, match="at least 3"):
         groves.split(captures[:2])
 
 
@@ -504,17 +504,17 @@ def test_leaky_tiles_make_batches_of_their_copies(captures):
     assert np.array_equal(x[2], x[0][::-1])
     assert not np.array_equal(x[3], x[0])
     assert np.array_equal(y[3], y[0])
-    with pytest.raises(groves.TileError, match="dealt"):
+    with pytest.raises(groves.GroveError, match="dealt"):
         groves.Loader(dealt, size=32)
 
 
 def test_names_captures_that_cannot_be_trained_on(tmp_path, pair, captures):
     folder = folder_of(tmp_path, pair, mask_name="b.png")
-    with pytest.raises(groves.TileError, match=r"a\.png has no mask"):
+    with pytest.raises(groves.GroveError, match=r"a\.png has no mask"):
         groves.Loader(groves.captures(folder), size=32)
-    with pytest.raises(groves.TileError, match=r"capture_01\.jpg has 200 × 150 pixels, a tile 224"):
+    with pytest.raises(groves.GroveError, match=r"capture_01\.jpg has 200 × 150 pixels, a tile 224"):
         groves.Loader(captures)
-    with pytest.raises(groves.TileError, match="from 1"):
+    with pytest.raises(groves.GroveError, match="from 1"):
         groves.Loader([], size=32)
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from arsetlib import groves
-from arsetlib.groves import SegmentError
+from arsetlib.groves import GroveError
 from arsetlib.models import segmentation
 from arsetlib.models.segmentation import SegmentationError
 
@@ -333,7 +333,7 @@ def test_a_run_that_was_stopped_goes_on_after_its_last_epoch(greens, tmp_path):
     ],
 )
 def test_a_run_that_cannot_be_meant_is_explained(greens, changed, message, unet):
-    with pytest.raises(SegmentError, match=message):
+    with pytest.raises(GroveError, match=message):
         groves.fit(unet, greens, progress=False, **changed)
 
 
@@ -389,7 +389,7 @@ def test_search_reports_each_run_and_its_choice(greens, monkeypatch):
 
 @pytest.mark.parametrize(("changed", "message"), [({"kind": "best"}, "grid or random"), ({"policy": "mean"}, "median")])
 def test_a_search_that_cannot_be_meant_is_explained(changed, message):
-    with pytest.raises(SegmentError, match=message):
+    with pytest.raises(GroveError, match=message):
         groves.search(None, **changed)
 
 
@@ -474,14 +474,14 @@ def test_maps_of_a_folder_are_whole_and_a_second_run_makes_only_the_rest(trained
     assert len(done) == 1
     assert done[0].endswith("b.png")
     assert not list(out.glob(".*"))
-    with pytest.raises(SegmentError, match="maps of another run.*overlap"):
+    with pytest.raises(GroveError, match="maps of another run.*overlap"):
         groves.predict(made, grove, out, overlap=0.5, progress=False)
 
 
 def test_an_old_map_does_not_pass_for_that_of_another_image(trained, grove):
     groves.predict(trained[0], grove, grove / "out", progress=False)
     Image.fromarray(np.zeros((100, 130, 3), np.uint8)).save(grove / "images" / "a.png")
-    with pytest.raises(SegmentError, match=r"a\.png is no map of .*another file of that name"):
+    with pytest.raises(GroveError, match=r"a\.png is no map of .*another file of that name"):
         groves.predict(trained[0], grove, grove / "out", progress=False)
 
 
@@ -495,7 +495,7 @@ def test_a_picture_that_would_fill_the_memory_is_refused(trained, grove, monkeyp
     from arsetlib.groves import pictures
 
     monkeypatch.setattr(pictures, "MOST_PIXELS", 1000)
-    with pytest.raises(SegmentError, match=r"a\.png has 130 × 100 pixels, more than 1,000"):
+    with pytest.raises(GroveError, match=r"a\.png has 130 × 100 pixels, more than 1,000"):
         groves.predict(trained[0], grove / "images" / "a.png", grove / "out", progress=False)
 
 
@@ -568,10 +568,10 @@ def test_what_does_not_fit_a_model_is_named_with_its_file(trained, grove):
         ("broken.png", r"broken\.png is no picture that can be read"),
         ("none.png", r"no file or folder .*none\.png"),
     ):
-        with pytest.raises(SegmentError, match=message):
+        with pytest.raises(GroveError, match=message):
             groves.predict(made, grove / name, grove / "out", progress=False)
     Image.fromarray(np.zeros((90, 130), np.uint8)).save(grove / "masks" / "a.png")
-    with pytest.raises(SegmentError, match=r"a\.png is 100 × 130 pixels, its mask .* 90 × 130"):
+    with pytest.raises(GroveError, match=r"a\.png is 100 × 130 pixels, its mask .* 90 × 130"):
         groves.evaluate(made, segment_captures(grove), progress=False)
 
 
@@ -581,9 +581,9 @@ def test_a_model_folder_that_was_altered_is_refused(trained, tmp_path):
     card = json.loads((tmp_path / "copy" / "card.json").read_text())
     card["sha256"] = "0" * 64
     (tmp_path / "copy" / "card.json").write_text(json.dumps(card))
-    with pytest.raises(SegmentError, match="not the file that card.json describes"):
+    with pytest.raises(GroveError, match="not the file that card.json describes"):
         groves.load(tmp_path / "copy")
-    with pytest.raises(SegmentError, match="no trained segmenter"):
+    with pytest.raises(GroveError, match="no trained segmenter"):
         groves.load(tmp_path / "nothing")
 
 
@@ -631,7 +631,7 @@ def test_by_flight_the_test_shows_no_ground_of_the_training(tmp_path):
 
 def test_captures_of_two_sizes_are_not_trained_on_together(grove):
     Image.fromarray(np.zeros((200, 260, 3), np.uint8)).save(grove / "images" / "b.png")
-    with pytest.raises(SegmentError, match=r"a\.png and .*b\.png have other sizes"):
+    with pytest.raises(GroveError, match=r"a\.png and .*b\.png have other sizes"):
         groves.train_folder(grove, grove / "run", size=32, grid="2x3", progress=False)
 
 
@@ -639,7 +639,7 @@ def test_captures_of_two_sizes_are_not_trained_on_together(grove):
     ("changed", "message"), [({"grid": "five"}, "grid such as 5x7"), ({"grid": "6x8"}, "Nothing is enlarged")]
 )
 def test_a_grid_that_cannot_be_meant_is_explained(flown, tmp_path, changed, message):
-    with pytest.raises(SegmentError, match=message):
+    with pytest.raises(GroveError, match=message):
         groves.train_folder(flown, tmp_path / "run", size=64, progress=False, **changed)
 
 

@@ -19,13 +19,13 @@ import lazy_loader
 
 _HOMES = {
     "changes": ("Augment", "augment"),
-    "classes": ("CLASSES", "IGNORE", "Classes", "TileError"),
+    "classes": ("CLASSES", "IGNORE", "Classes", "GroveError"),
     "cutting": ("GRID", "Canvas", "Tiles", "cut", "places", "stitch"),
     "layouts": ("LAYOUTS", "Capture", "boxes", "captures", "read"),
     "loader": ("Loader", "arrays", "batches", "one_hot", "reduced", "reduced_mask"),
     "report": ("Report", "check"),
     "sides": ("Dealt", "LeakWarning", "ground_seen", "leaky_split", "split"),
-    "segmenter": ("Segmenter", "SegmentError", "load"),
+    "segmenter": ("Segmenter", "load"),
     "prediction": ("predict",),
     "scoring": ("Boundary", "Evaluation", "boundary", "cost", "evaluate", "treeless"),
     "counting": ("Count", "count"),

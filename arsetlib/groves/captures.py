@@ -13,7 +13,7 @@ import numpy as np
 
 from arsetlib import filetypes, folders, groves, textfiles
 from arsetlib.groves import layouts, masks, pictures
-from arsetlib.groves.segmenter import SegmentError
+from arsetlib.groves.classes import GroveError
 
 IMAGES, IGNORE = pictures.SUFFIXES, groves.IGNORE
 CARD = "maps.json"  # of a folder of maps of earlier versions
@@ -31,14 +31,14 @@ def listed(captures) -> list:
         if path.is_file():
             return [(path.stem, path, None)]
         if not path.is_dir():
-            raise SegmentError(f"There is no file or folder {path}.")
+            raise GroveError(f"There is no file or folder {path}.")
         place = path / "masks" if (path / "images").is_dir() else path.parent / "masks"
         path = path / "images" if (path / "images").is_dir() else path
         found = pictures.files_of(path)
         stems = {p.stem for p in found}
         found = [p for p in found if not (p.stem.endswith(masks.MARK) and p.stem.removesuffix(masks.MARK) in stems)]
         if not found:
-            raise SegmentError(f"{path} holds no image ({', '.join(IMAGES)}).")
+            raise GroveError(f"{path} holds no image ({', '.join(IMAGES)}).")
         made = [(p.stem, p, place / f"{p.stem}.png") for p in found]
         captures = [(name, p, mask if mask.is_file() and mask != p else None) for name, p, mask in made]
     else:
@@ -49,7 +49,7 @@ def listed(captures) -> list:
     ]
     names = [row[0] for row in rows]
     if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise SegmentError(f"Two captures are called {', '.join(twice)}; their maps would overwrite each other.")
+        raise GroveError(f"Two captures are called {', '.join(twice)}; their maps would overwrite each other.")
     return [(name, Path(image), Path(mask) if isinstance(mask, str) else mask) for name, image, mask in rows]
 
 
@@ -69,16 +69,16 @@ def read_valid(path: Path, channels: int) -> tuple[np.ndarray, np.ndarray | None
     elif channels == 3 and (mode := _picture(path).mode) in ("RGB", "RGBA", "P"):
         try:
             return pictures.read_valid(path)
-        except groves.TileError as problem:
+        except groves.GroveError as problem:
             bands = f"{path} has 4 bands, the model takes 3. " if mode == "RGBA" else ""
-            raise SegmentError(f"{bands}{problem}") from problem
+            raise GroveError(f"{bands}{problem}") from problem
     else:
         image, valid = np.asarray(_picture(path)), None
         image = image[:, :, None] if image.ndim == 2 else image
     if image.dtype != np.uint8:
-        raise SegmentError(f"{path} holds {image.dtype}; expected 8-bit values (0 to 255). Scale it first.")
+        raise GroveError(f"{path} holds {image.dtype}; expected 8-bit values (0 to 255). Scale it first.")
     if image.shape[2] != channels:
-        raise SegmentError(
+        raise GroveError(
             f"{path} has {image.shape[2]} bands, the model takes {channels}. Nothing is dropped silently: write the "
             f"bands that the model knows into a new file, or train one with channels = {image.shape[2]}."
         )
@@ -98,7 +98,7 @@ def _raster(path: Path, channels: int):
             source = rasterio.open(path)
         with source:
             if source.width * source.height > pictures.MOST_PIXELS:
-                raise SegmentError(
+                raise GroveError(
                     f"{path} has {source.width} × {source.height} pixels, more than {pictures.MOST_PIXELS:,}. Cut "
                     "it into parts first."
                 )
@@ -107,7 +107,7 @@ def _raster(path: Path, channels: int):
             image = np.moveaxis(source.read(bands if clear else None), 0, -1)
             valid = source.dataset_mask() == 255  # less: half transparent
     except rasterio.RasterioIOError as problem:
-        raise SegmentError(f"{path} {filetypes.what_is(path)} ({problem})") from problem
+        raise GroveError(f"{path} {filetypes.what_is(path)} ({problem})") from problem
     return image, None if valid.all() else valid
 
 
@@ -125,25 +125,25 @@ def read_mask(path, classes: groves.Classes | None = None) -> np.ndarray:
         if classes is not None:  # what boxes become is stated in the folder of the captures
             classes = replace(classes, boxes=layouts.classes_of(path).boxes)
         return groves.read(path, classes)[1]
-    except groves.TileError as problem:
-        raise SegmentError(str(problem)) from problem
+    except groves.GroveError as problem:
+        raise GroveError(str(problem)) from problem
 
 
 def _picture(path: Path):
     try:
         return pictures.loaded(path)
-    except groves.TileError as problem:
-        raise SegmentError(str(problem)) from problem
+    except groves.GroveError as problem:
+        raise GroveError(str(problem)) from problem
 
 
 def card(folder: Path) -> dict:
     """How ``predict`` made a folder of maps; empty where it made none.
 
     Raises:
-        SegmentError: Some of the maps that were planned are not there.
+        GroveError: Some of the maps that were planned are not there.
     """
     if folders.state(folder) == "unfinished":
-        raise SegmentError(
+        raise GroveError(
             f"The maps in {folder} are unfinished: not all captures that were to be mapped have a map. Run the same "
             "`arset groves predict` again: finished maps are kept."
         )
@@ -154,7 +154,7 @@ def card(folder: Path) -> dict:
     except FileNotFoundError:
         return {}
     except ValueError as problem:
-        raise SegmentError(f"{folder / CARD} cannot be read ({problem}). Delete the folder and map anew.") from problem
+        raise GroveError(f"{folder / CARD} cannot be read ({problem}). Delete the folder and map anew.") from problem
 
 
 def described(path: Path) -> str:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib.groves import annotations, box_files
-from arsetlib.groves.classes import Classes, TileError
+from arsetlib.groves.classes import Classes, GroveError
 
 
 def index_of(path: Path) -> dict:
     """A COCO file as image id → image, image id → annotations, category id → name. Ids are texts: 7 and "7" are one.
 
     Raises:
-        TileError: No COCO file; an annotation of an image or a category that the file does not list.
+        GroveError: No COCO file; an annotation of an image or a category that the file does not list.
     """
     found = annotations.read_json(path)
     lists = {}
@@ -22,7 +22,7 @@ def index_of(path: Path) -> dict:
         rows = found.get(name)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             what = "no" if rows is None else "another kind of"
-            raise TileError(f"{path} has {what} {name!r}, expected a COCO file with lists of images, annotations and "
+            raise GroveError(f"{path} has {what} {name!r}, expected a COCO file with lists of images, annotations and "
                             "categories. Export it again.")  # fmt: skip
         lists[name] = rows
     images = _by_id(lists["images"], "images", path)
@@ -32,7 +32,7 @@ def index_of(path: Path) -> dict:
         which = f"{path}: annotation {row.get('id', '?')}"
         for key, known, what in (("image_id", images, "image"), ("category_id", categories, "category")):
             if _id(row.get(key)) not in known:
-                raise TileError(
+                raise GroveError(
                     f"{which} is of the {what} {row.get(key)!r}, which the file does not list under "
                     f"{'images' if what == 'image' else 'categories'}. Export the file again, or delete the annotation."
                 )
@@ -52,7 +52,7 @@ def _by_id(rows, name, path):
     for row in rows:
         key = _id(row.get("id"))
         if key is None or key in found:
-            raise TileError(
+            raise GroveError(
                 f"{path} has under {name!r} {'two entries with' if key else 'an entry with'} the id {row.get('id')!r}, "
                 "expected an id of its own for each. Export it again."
             )
@@ -72,7 +72,7 @@ def mask_of(path: Path, index: dict, number, shape: tuple[int, int], classes: Cl
             there is no outline.
 
     Raises:
-        TileError: Another size, an unknown category, an annotation with a box only, an outline that is none.
+        GroveError: Another size, an unknown category, an annotation with a box only, an outline that is none.
     """
     mask = np.zeros(shape, np.uint8)
     for where, value, row in rows_of(path, index, number, shape, classes):
@@ -100,11 +100,11 @@ def rows_of(path: Path, index: dict, number, shape, classes: Classes):
 def box_of(row: dict, shape, where: str) -> np.ndarray:
     """(4,) x0, y0, x1, y1 of an annotation's ``bbox`` (x, y, width, height), px."""
     if row.get("bbox") in (None, []):
-        raise TileError(f"{where} has neither an outline (segmentation) nor a box (bbox). Draw it again or delete it.")
+        raise GroveError(f"{where} has neither an outline (segmentation) nor a box (bbox). Draw it again or delete it.")
     try:
         x, y, wide, high = map(float, row["bbox"])
     except (TypeError, ValueError):
-        raise TileError(f"{where} has the box {row['bbox']!r}, expected x, y, width and height in pixels.") from None
+        raise GroveError(f"{where} has the box {row['bbox']!r}, expected x, y, width and height in pixels.") from None
     return box_files.checked((x, y, x + wide, y + high), shape, where)
 
 
@@ -115,7 +115,7 @@ def _rings(outline, where):
         pairs = len(outline) > 2 and all(isinstance(r, list | tuple) and len(r) == 2 and not isinstance(r[0], list)
                                          for r in outline)  # fmt: skip
         return [annotations.points_of(r, where) for r in ([outline] if flat or pairs else outline)]
-    raise TileError(f"{where} has the segmentation {str(outline)[:60]!r}, expected polygons or run lengths.")
+    raise GroveError(f"{where} has the segmentation {str(outline)[:60]!r}, expected polygons or run lengths.")
 
 
 def _run_lengths(outline, shape, where):
@@ -131,13 +131,13 @@ def _run_lengths(outline, shape, where):
         or (runs < 0).any()
         or runs.sum() != shape[0] * shape[1]
     ):
-        raise TileError(
+        raise GroveError(
             f"{where} has {'compressed ' if isinstance(counts, str) else ''}RLE of size {size} that does not add up to "
             f"{annotations.size_text(shape)} pixels. Export it again from the image at this size."
         )
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     if not flat.any():
-        raise TileError(f"{where} has RLE without a pixel. Draw it again or delete it.")
+        raise GroveError(f"{where} has RLE without a pixel. Draw it again or delete it.")
     return flat.reshape(shape[::-1]).T
 
 
@@ -148,7 +148,7 @@ def _decoded(text: str, where: str) -> list[int]:
     for letter in text:
         bits = ord(letter) - 48
         if not 0 <= bits < 64 or shift > 60:
-            raise TileError(f"{where} has compressed RLE with {letter!r}. Export it again.")
+            raise GroveError(f"{where} has compressed RLE with {letter!r}. Export it again.")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:

@@ -14,12 +14,11 @@ import pandas as pd
 
 from arsetlib import groves, textfiles
 from arsetlib.groves import captures as files
-from arsetlib.groves.classes import FILE
+from arsetlib.groves.classes import FILE, GroveError
 from arsetlib.groves.crowns import crowns, of_boxes
 from arsetlib.groves.flight import Pose, inside, poses
 from arsetlib.groves.layouts import classes_of, layout_of
 from arsetlib.groves.masks import MARK
-from arsetlib.groves.segmenter import SegmentError
 
 TREE = 1  # class number
 RADIUS = 0.5  # m, of the smallest crown that counts
@@ -94,7 +93,7 @@ class Count:
             mean, found − true).
         """
         if isinstance(truth, str | Path) and not self.poses:
-            raise SegmentError(
+            raise GroveError(
                 f"{truth} tells places on the ground, but these trees were counted without a flight. Count with flight."
             )
         true = _truth(truth)
@@ -166,7 +165,7 @@ def count(masks, *, flight=None, metres_per_pixel=None, tree=None, radius=RADIUS
         progress: Show a bar.
 
     Raises:
-        SegmentError: A capture that the flight does not know, or that has no mask; a mask that cannot be read, or that
+        GroveError: A capture that the flight does not know, or that has no mask; a mask that cannot be read, or that
             holds no class numbers; classes without ``tree``.
 
     Lab: case_groves.
@@ -182,7 +181,7 @@ def count(masks, *, flight=None, metres_per_pixel=None, tree=None, radius=RADIUS
         canopy = canopy or _Canopy(where, number)
         mask, boxes = (source, None) if isinstance(source, np.ndarray) else _read(source, kinds)
         if mask.ndim != 2:
-            raise SegmentError(f"Mask {name}: expected (H, W) class numbers, received shape {mask.shape}.")
+            raise GroveError(f"Mask {name}: expected (H, W) class numbers, received shape {mask.shape}.")
         sizes[name] = mask.shape
         if boxes is None:
             finds.append(crowns(mask, where[name], name, number, radius))
@@ -319,11 +318,9 @@ def _truth(truth) -> np.ndarray:
             if not np.isfinite(known).all():
                 raise ValueError("a number is missing")
         except FileNotFoundError as problem:
-            raise SegmentError(f"There is no file of true trees {truth}.") from problem
+            raise GroveError(f"There is no file of true trees {truth}.") from problem
         except (ValueError, KeyError, TypeError) as problem:
-            raise SegmentError(
-                f"{truth} holds no trees: expected GeoJSON points with the property radius."
-            ) from problem
+            raise GroveError(f"{truth} holds no trees: expected GeoJSON points with the property radius.") from problem
         return known
     if isinstance(truth, pd.DataFrame):
         truth = truth[["x", "y", "radius"]]
@@ -358,10 +355,10 @@ def _same(stated: list[groves.Classes | None]) -> groves.Classes | None:
     """The classes that all masks have.
 
     Raises:
-        SegmentError: They differ.
+        GroveError: They differ.
     """
     if any(one != stated[0] for one in stated):
-        raise SegmentError(
+        raise GroveError(
             "The masks come from folders with different classes. Count those of each folder on their own, and add up."
         )
     return stated[0] if stated else None
@@ -371,7 +368,7 @@ def _is_labelled(folder: Path) -> bool:
     """Whether a folder holds captures with labels, in place of maps."""
     try:
         layout = layout_of(folder)
-    except groves.TileError:
+    except groves.GroveError:
         return False
     return layout != "beside" or any(p.stem.endswith(MARK) for p in files.pictures.files_of(folder))
 
@@ -381,7 +378,7 @@ def _several(masks) -> tuple[dict, groves.Classes | None]:
     masks = list(masks)
     bare = [str(c.image) for c in masks if hasattr(c, "image") and c.mask is None]
     if bare:
-        raise SegmentError(
+        raise GroveError(
             f"{len(bare)} of {len(masks)} captures have no mask: {', '.join(bare[:3])}{' …' if len(bare) > 3 else ''}. "
             "Trees are counted in masks, not in pictures: label these captures, leave them out, or map them first "
             "(arset groves predict)."
@@ -396,9 +393,7 @@ def _several(masks) -> tuple[dict, groves.Classes | None]:
             rows += [(name, mask or image) for name, image, mask in files.listed([one])]
     names = [name for name, _ in rows]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SegmentError(
-            f"Two captures are called {', '.join(twice)}. Count them one after the other, or rename them."
-        )
+        raise GroveError(f"Two captures are called {', '.join(twice)}. Count them one after the other, or rename them.")
     return dict(rows), _same(stated)
 
 
@@ -410,8 +405,8 @@ def _read(source, classes):
         boxes = groves.boxes(source, classes)
         if boxes is not None:
             return groves.read(source, replace(classes, boxes="ellipse"))[1], boxes
-    except groves.TileError as problem:
-        raise SegmentError(str(problem)) from problem
+    except groves.GroveError as problem:
+        raise GroveError(str(problem)) from problem
     return files.read_mask(source, classes), None
 
 
@@ -420,7 +415,7 @@ def _tree(tree, classes) -> int:
     if isinstance(tree, str) and not tree.isdecimal():
         number = classes.number(tree) if classes else groves.CLASSES.number(tree)
         if number is None:
-            raise SegmentError(f"There is no class {tree!r}. Known: {', '.join((classes or groves.CLASSES).keys)}.")
+            raise GroveError(f"There is no class {tree!r}. Known: {', '.join((classes or groves.CLASSES).keys)}.")
         return number
     if tree is not None:
         return int(tree)
@@ -429,7 +424,7 @@ def _tree(tree, classes) -> int:
     number = classes.number("tree")
     if number is None:
         if len(classes) > 2:
-            raise SegmentError(f"Which class is the tree? Name it with tree: one of {', '.join(classes.keys)}.")
+            raise GroveError(f"Which class is the tree? Name it with tree: one of {', '.join(classes.keys)}.")
         return TREE
     return number
 
@@ -449,7 +444,7 @@ def _where(flight, named: dict, metres_per_pixel) -> tuple[dict[str, Pose], bool
         known = poses(flight)
         simulated = bool(textfiles.read_json(flight).get("simulated", False))
     if missing := sorted(set(named) - set(known)):
-        raise SegmentError(
+        raise GroveError(
             f"The flight knows no capture {', '.join(missing)}. It has {len(known)}, {min(known)} to {max(known)}; "
             "a mask is called as its capture."
         )

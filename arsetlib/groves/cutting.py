@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arsetlib.groves.classes import TileError
+from arsetlib.groves.classes import GroveError
 
 GRID = (5, 7)  # of the thesis: 35 tiles an image
 
@@ -38,7 +38,7 @@ class Tiles:
         """Other values at the same places, such as what a model says of each tile: (N, h, w, …)."""
         values = np.asarray(values)
         if values.shape[:3] != self.values.shape[:3]:
-            raise TileError(
+            raise GroveError(
                 f"Expected values of {self.values.shape[:3]} (tiles, rows, columns), received {values.shape[:3]}. "
                 "A model must answer at the tile's own size."
             )
@@ -65,22 +65,22 @@ def places(
         (N,) first rows, (N,) first columns, (rows, columns) of a tile. Neither size nor grid means 5 × 7.
 
     Raises:
-        TileError: The image is smaller than a tile, or the overlap is not smaller than the tile.
+        GroveError: The image is smaller than a tile, or the overlap is not smaller than the tile.
     """
     if size is not None and grid is not None:
-        raise TileError(f"Expected a size or a grid, received both: {size} and {grid}.")
+        raise GroveError(f"Expected a size or a grid, received both: {size} and {grid}.")
     if size is None:
         grid = grid or GRID
         if overlap < 0 or min(grid) < 1:
-            raise TileError(f"Expected a grid from (1, 1) and an overlap from 0, received {grid} and {overlap}.")
+            raise GroveError(f"Expected a grid from (1, 1) and an overlap from 0, received {grid} and {overlap}.")
         size = tuple(-(-(n + (k - 1) * overlap) // k) for n, k in zip(shape, grid, strict=True))
     else:
         size = (size, size) if np.isscalar(size) else tuple(size)
         grid = None
     if not 0 <= overlap < min(size):
-        raise TileError(f"Expected an overlap of 0 to {min(size) - 1} pixels for tiles of {size}, received {overlap}.")
+        raise GroveError(f"Expected an overlap of 0 to {min(size) - 1} pixels for tiles of {size}, received {overlap}.")
     if min(size) < 1 or size[0] > shape[0] or size[1] > shape[1]:
-        raise TileError(
+        raise GroveError(
             f"{name} has {shape[1]} × {shape[0]} pixels, a tile {size[1]} × {size[0]}: it is smaller than a tile. "
             "Nothing is padded or resized: take smaller tiles or leave the image out."
         )
@@ -108,13 +108,13 @@ def cut(
         Tiles, row after row; together they cover every pixel.
 
     Raises:
-        TileError: See ``places``.
+        GroveError: See ``places``.
 
     Lab: case_groves.
     """
     array = np.asarray(array)
     if array.ndim < 2:
-        raise TileError(f"Expected an array of (H, W, …), received {array.shape}.")
+        raise GroveError(f"Expected an array of (H, W, …), received {array.shape}.")
     rows, columns, (high, wide) = places(array.shape[:2], size, grid, overlap)
     values = np.empty((len(rows), high, wide, *array.shape[2:]), array.dtype)
     for k, (row, column) in enumerate(zip(rows, columns, strict=True)):
@@ -161,12 +161,12 @@ class Canvas:
         """The image.
 
         Raises:
-            TileError: Tiles do not cover it.
+            GroveError: Tiles do not cover it.
         """
         bare = self.weight == 0
         if bare.any():
             row, column = np.argwhere(bare)[0]
-            raise TileError(f"Tiles leave {bare.sum():,} pixels bare, first at column {column}, row {row}.")
+            raise GroveError(f"Tiles leave {bare.sum():,} pixels bare, first at column {column}, row {row}.")
         return self.values
 
 
@@ -183,7 +183,7 @@ def stitch(tiles: Tiles) -> np.ndarray:
         (H, W, …), of the tiles' dtype.
 
     Raises:
-        TileError: The tiles do not cover the image.
+        GroveError: The tiles do not cover the image.
 
     Lab: case_groves.
     """

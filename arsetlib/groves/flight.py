@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib import textfiles
-from arsetlib.groves.segmenter import SegmentError
+from arsetlib.groves.classes import GroveError
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,12 @@ def poses(flight: str | Path) -> dict[str, Pose]:
         if not found:
             raise ValueError("no capture")
     except FileNotFoundError as problem:
-        raise SegmentError(f"There is no flight file {flight}.") from problem
+        raise GroveError(f"There is no flight file {flight}.") from problem
     except (ValueError, KeyError, TypeError) as problem:
-        raise SegmentError(
-            f"{flight} is no flight file: expected captures with name and transform of six."
-        ) from problem
+        raise GroveError(f"{flight} is no flight file: expected captures with name and transform of six.") from problem
     for name, pose in found.items():
         if not pose.metres > 0 or not np.isfinite([pose.c, pose.f, pose.metres]).all():
-            raise SegmentError(f"{flight}: the transform of {name} leads to no ground. Expected six finite numbers.")
+            raise GroveError(f"{flight}: the transform of {name} leads to no ground. Expected six finite numbers.")
     return found
 
 

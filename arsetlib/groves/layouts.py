@@ -11,7 +11,7 @@ import numpy as np
 
 from arsetlib import filetypes, folders
 from arsetlib.groves import annotations, box_files, coco, masks, pictures
-from arsetlib.groves.classes import FILE, IGNORE, Classes, TileError
+from arsetlib.groves.classes import FILE, IGNORE, Classes, GroveError
 from arsetlib.groves.masks import MARK
 
 LAYOUTS = {
@@ -76,27 +76,27 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
         Every image, with its mask where it has one.
 
     Raises:
-        TileError: No images in a known layout, two of one name, or a simulated grove that is not finished.
+        GroveError: No images in a known layout, two of one name, or a simulated grove that is not finished.
 
     Lab: case_groves.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise TileError(f"{folder} is no folder.")
+        raise GroveError(f"{folder} is no folder.")
     if folders.state(folder) == "unfinished":
-        raise TileError(
+        raise GroveError(
             f"{folder} is a simulated grove that is not finished. Run `arset simulate-groves {folder}` again."
         )
     layout = layout_of(folder) if layout == "auto" else layout
     if layout not in LAYOUTS:
-        raise TileError(f"Expected a layout of {', '.join(LAYOUTS)} or 'auto', received {layout!r}.")
+        raise GroveError(f"Expected a layout of {', '.join(LAYOUTS)} or 'auto', received {layout!r}.")
     found = sorted(_FIND[layout](folder), key=lambda c: _counted(c.name))
     if not found:
-        raise TileError(f"{folder} has no images in the layout {layout!r}: {LAYOUTS[layout]}.{_instead(folder)}")
+        raise GroveError(f"{folder} has no images in the layout {layout!r}: {LAYOUTS[layout]}.{_instead(folder)}")
     names: dict[str, Path] = {}
     for capture in found:
         if names.setdefault(capture.name, capture.image) != capture.image:
-            raise TileError(f"{capture.image} and {names[capture.name].name} have the same name. Rename one of them.")
+            raise GroveError(f"{capture.image} and {names[capture.name].name} have the same name. Rename one of them.")
     return found
 
 
@@ -104,7 +104,7 @@ def layout_of(folder: Path) -> str:
     """Which layout a folder has.
 
     Raises:
-        TileError: None that is known.
+        GroveError: None that is known.
     """
     if any((folder / a).is_dir() and (folder / b).is_dir() for a, b in PAIRS):
         return "masks"
@@ -130,11 +130,11 @@ def layout_of(folder: Path) -> str:
     foreign = {annotations.kind_of(p) for p in texts} & {"a VIA project", "VIA annotations"}
     if foreign and not any(f.stem.endswith(MARK) for f in beside):
         name = next(p for p in texts if annotations.kind_of(p) in foreign)
-        raise TileError(f"{name} is {foreign.pop()}, which is not read here. Export it from VIA as COCO.")
+        raise GroveError(f"{name} is {foreign.pop()}, which is not read here. Export it from VIA as COCO.")
     if beside:
         return "beside"
     known = "\n".join(f"  {name}: {what}" for name, what in LAYOUTS.items())
-    raise TileError(f"{folder} has no images in a layout that is known:\n{known}{_instead(folder)}")
+    raise GroveError(f"{folder} has no images in a layout that is known:\n{known}{_instead(folder)}")
 
 
 def _instead(folder: Path) -> str:
@@ -191,7 +191,7 @@ def read(capture: Capture, classes: Classes | None = None) -> tuple[np.ndarray, 
         mask says so, or the image has no data there (transparent, or GDAL's value of no data).
 
     Raises:
-        TileError: A file cannot be read, sizes differ, or the mask holds something unknown or ambiguous.
+        GroveError: A file cannot be read, sizes differ, or the mask holds something unknown or ambiguous.
 
     Lab: case_groves.
     """
@@ -214,7 +214,7 @@ def _mask(capture, shape, classes):
         white = annotations.class_of("tree", classes, f"{capture.mask} is a mask of trees. The classes lack")
     mask = masks.read_mask(capture.mask, classes, white)
     if mask.shape != shape:
-        raise TileError(
+        raise GroveError(
             f"Mask {capture.mask} has {mask.shape[1]} × {mask.shape[0]} pixels, its image {capture.image.name} has "
             f"{shape[1]} × {shape[0]}. Nothing is resized: export the mask at the image's size."
         )
@@ -233,7 +233,7 @@ def boxes(capture: Capture, classes: Classes | None = None) -> tuple[np.ndarray,
         capture is labelled otherwise.
 
     Raises:
-        TileError: A file cannot be read; a class, size or box that cannot be right.
+        GroveError: A file cannot be read; a class, size or box that cannot be right.
 
     Lab: case_groves.
     """
@@ -265,7 +265,7 @@ def _coco_index(path: Path) -> dict:
     try:
         return _coco_kept(path, path.stat().st_mtime_ns)
     except FileNotFoundError:
-        raise TileError(f"{path} does not exist.") from None
+        raise GroveError(f"{path} does not exist.") from None
 
 
 @functools.lru_cache(maxsize=4)
@@ -375,12 +375,12 @@ def _coco(folder):
     texts = [*_jsons(folder), *_jsons(folder / "annotations")]
     texts = [p for p in texts if annotations.kind_of(p) == "coco"] or texts
     if not texts:
-        raise TileError(f"Expected a COCO file in {folder}, found no .json.")
+        raise GroveError(f"Expected a COCO file in {folder}, found no .json.")
     listed = []
     for path in texts:
         for number, image in _coco_index(path)["images"].items():
             if not image.get("file_name"):
-                raise TileError(f"{path} has an image without a file_name (id {number}).")
+                raise GroveError(f"{path} has an image without a file_name (id {number}).")
             listed.append((path, image["file_name"], number))
     return _with_images(folder, listed, "coco")
 
@@ -397,7 +397,7 @@ def _with_images(folder, listed, layout):
         file = file or annotations.inside(folder, name, path)
         if file in seen:
             where = "twice" if seen[file] == path else f"as {seen[file]} does"
-            raise TileError(f"{path} lists the image {name!r} {where}. Keep one of them.")
+            raise GroveError(f"{path} lists the image {name!r} {where}. Keep one of them.")
         seen[file] = path
         found.append(Capture(Path(str(name).replace("\\", "/")).stem, file, path, layout, number))
     for place in (folder, folder / "images"):

@@ -23,7 +23,7 @@ import numpy as np
 
 from arsetlib.groves import pictures
 from arsetlib.groves.changes import Augment, Changes, draw_changes
-from arsetlib.groves.classes import Classes, TileError
+from arsetlib.groves.classes import Classes, GroveError
 from arsetlib.groves.cutting import cut, places
 from arsetlib.groves.kernels import fill
 from arsetlib.groves.layouts import Capture, classes_of, read
@@ -53,7 +53,7 @@ class Loader:
         pool: Captures that are in memory at a time where they are not all kept; tiles are shuffled within a pool.
 
     Raises:
-        TileError: An unknown option, a capture without a mask, an image smaller than a tile; while batches are made:
+        GroveError: An unknown option, a capture without a mask, an image smaller than a tile; while batches are made:
             files that cannot be read or do not match.
 
     Lab: case_groves.
@@ -83,14 +83,14 @@ class Loader:
         self.augment = Augment() if augment is True else augment or None
         self.shuffle = bool(self.augment) if shuffle is None else shuffle
         if min(self.batch_size, self.size, self.reduce, self.pool) < 1 or not self.captures:
-            raise TileError(
+            raise GroveError(
                 f"Expected captures, and batch, size, reduce and pool from 1, received {len(self.captures)} captures, "
                 f"{batch}, {size}, {reduce} and {pool}."
             )
         self.classes = classes or classes_of(self.captures[0])
         bare = [c.image for c in self.captures if c.mask is None]
         if bare:
-            raise TileError(f"{bare[0]} has no mask. Label it, or predict it with a trained model.")
+            raise GroveError(f"{bare[0]} has no mask. Label it, or predict it with a trained model.")
         per = [len(self._places(c)[0]) for c in self.captures]
         if isinstance(captures, Dealt):
             self.capture, self.tile, self.copy = captures.capture, captures.tile, captures.copy
@@ -113,7 +113,7 @@ class Loader:
         return self.steps
 
     def __getstate__(self):
-        raise TileError("A loader cannot be sent to another process. Make one there from the same arguments.")
+        raise GroveError("A loader cannot be sent to another process. Make one there from the same arguments.")
 
     def batch(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """One batch.
@@ -283,7 +283,7 @@ class Store:
             both = np.load(file, mmap_mode="r", allow_pickle=False)
             side, pixels = self.loader.size, len(both) // 4
         except (ValueError, TypeError, OSError, EOFError) as problem:
-            raise TileError(f"Cached tiles {file} are damaged ({problem}). Delete the file.") from None
+            raise GroveError(f"Cached tiles {file} are damaged ({problem}). Delete the file.") from None
         return both[:-pixels].reshape(-1, side, side, 3), both[-pixels:].reshape(-1, side, side)
 
 
@@ -344,14 +344,14 @@ def arrays(
 
 def _cut_as_dealt(dealt, size, grid, overlap, reduce):
     if grid not in (None, dealt.grid) or overlap not in (0, dealt.overlap) or reduce != 1:
-        raise TileError(
+        raise GroveError(
             f"These tiles were dealt with grid {dealt.grid} and overlap {dealt.overlap}; received grid {grid}, overlap "
             f"{overlap}, reduce {reduce}. Say so to leaky_split instead."
         )
     if dealt.size is None:
         return dealt.grid or (5, 7), dealt.overlap
     if dealt.size not in (size, (size, size)):
-        raise TileError(f"These tiles were dealt at size {dealt.size}, received {size}. Ask for the same size.")
+        raise GroveError(f"These tiles were dealt at size {dealt.size}, received {size}. Ask for the same size.")
     return None, dealt.overlap
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib import filetypes
-from arsetlib.groves.classes import TileError
+from arsetlib.groves.classes import GroveError
 
 MOST_PIXELS = 80_000_000  # of a picture; a small file can hold a picture that fills the memory
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # JPEG includes MPO, of phones and drones: its first picture is read
@@ -37,11 +37,11 @@ def _opened(path: Path):
     try:
         import PIL  # noqa: F401
     except ImportError:
-        raise TileError("Pictures need Pillow: pip install 'arsetlib[images]'.") from None
+        raise GroveError("Pictures need Pillow: pip install 'arsetlib[images]'.") from None
     with ExitStack() as stack:
         picture = _identified(path, stack)
         if picture.width * picture.height > MOST_PIXELS:
-            raise TileError(
+            raise GroveError(
                 f"{path} has {picture.width} × {picture.height} pixels, more than {MOST_PIXELS:,}. Cut it into parts "
                 "first."
             )
@@ -54,18 +54,18 @@ def _identified(path: Path, stack: ExitStack):
     try:
         return Image.open(stack.enter_context(path.open("rb")), formats=FORMATS)
     except (FileNotFoundError, IsADirectoryError, PermissionError, UnidentifiedImageError):
-        raise TileError(f"{path} {filetypes.what_is(path)}") from None
+        raise GroveError(f"{path} {filetypes.what_is(path)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise TileError(f"{path} holds more than {MOST_PIXELS:,} pixels. Cut it into parts first.") from None
+        raise GroveError(f"{path} holds more than {MOST_PIXELS:,} pixels. Cut it into parts first.") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
-        raise TileError(f"{path} is no picture that can be read ({problem}). Export it again.") from None
+        raise GroveError(f"{path} is no picture that can be read ({problem}). Export it again.") from None
 
 
 def loaded(path: Path):
     """A Pillow picture with its pixels, as a viewer would turn it; ``info`` tells format, bits and nodata of the file.
 
     Raises:
-        TileError: It cannot be read, or holds more than ``MOST_PIXELS``.
+        GroveError: It cannot be read, or holds more than ``MOST_PIXELS``.
     """
     from PIL import ImageOps
 
@@ -78,11 +78,11 @@ def loaded(path: Path):
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
             how = picture.info.get("compression") if picture.format == "TIFF" else None
             if how not in (None, "raw"):
-                raise TileError(
+                raise GroveError(
                     f"{path} is damaged, has parts without pixels, or its compression ({how}) is not read here "
                     f"({problem}). Write it anew: gdal_translate -co COMPRESS=DEFLATE in.tif out.tif, or copy it again."
                 ) from None
-            raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
+            raise GroveError(f"{path} is damaged ({problem}). Export or copy it again.") from None
         upright.info |= about
         return upright
 
@@ -119,8 +119,8 @@ def read_valid(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         (H, W, 3) uint8; (H, W) bool, False where there are no data, or None where all pixels have some.
 
     Raises:
-        TileError: It cannot be read, has another number of bands than three, or is not of 8 bits; a fourth band that is
-            no transparency.
+        GroveError: It cannot be read, has another number of bands than three, is not of 8 bits, or has a fourth band
+            that is no transparency.
     """
     picture = loaded(path)
     nodata, bits = picture.info["nodata"], picture.info["bits"]
@@ -130,9 +130,9 @@ def read_valid(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if picture.mode == "RGB" and "transparency" in picture.info:
         picture = picture.convert("RGBA")  # one colour of the file is transparent
     if picture.mode not in ("RGB", "RGBA"):
-        raise TileError(f"{path} has mode {picture.mode} ({bands} band(s)), {EXPECTED}. Export it as RGB.")
+        raise GroveError(f"{path} has mode {picture.mode} ({bands} band(s)), {EXPECTED}. Export it as RGB.")
     if bits > 8:
-        raise TileError(f"{path} holds values of {bits} bits, {EXPECTED}. Scale it to 0 to 255 and export it again.")
+        raise GroveError(f"{path} holds values of {bits} bits, {EXPECTED}. Scale it to 0 to 255 and export it again.")
     pixels = np.asarray(picture)
     valid = None
     if pixels.shape[2] == 4:
@@ -143,7 +143,7 @@ def read_valid(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         valid = given if valid is None else given & valid
     if picture.info["format"] == "TIFF" and (given := _gdal_mask(path)) is not None:
         if given.shape != pixels.shape[:2]:
-            raise TileError(f"{path} has a mask of GDAL and a tag that turns it. Export it upright.")
+            raise GroveError(f"{path} has a mask of GDAL and a tag that turns it. Export it upright.")
         valid = given if valid is None else given & valid
     return pixels, None if valid is None or valid.all() else valid
 
@@ -152,12 +152,12 @@ def _opaque(alpha, path):
     """Where a fourth band that is a transparency has pixels: 255 there, 0 where there are none."""
     soft = np.count_nonzero((alpha > 0) & (alpha < 255))
     if soft > SOFT * alpha.size:
-        raise TileError(
+        raise GroveError(
             f"{path} has 4 bands, expected 3: the fourth is no transparency of 0 and 255 ({soft / alpha.size:.0%} of "
             "its pixels lie between). Export red, green and blue, without transparency or a near-infrared band."
         )
     if not (alpha == 255).any():
-        raise TileError(f"{path} is transparent everywhere. Export it again.")
+        raise GroveError(f"{path} is transparent everywhere. Export it again.")
     return alpha == 255
 
 
@@ -176,7 +176,7 @@ def _gdal_mask(path: Path):
                 own = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
                 return source.dataset_mask() > 0 if own else None
     except rasterio.errors.RasterioError as problem:
-        raise TileError(f"{path} is damaged ({problem}). Export or copy it again.") from None
+        raise GroveError(f"{path} is damaged ({problem}). Export or copy it again.") from None
 
 
 def _nodata(picture):

@@ -11,7 +11,8 @@ import numpy as np
 
 from arsetlib import folders
 from arsetlib.groves import captures as files
-from arsetlib.groves.segmenter import Segmenter, SegmentError, digest, fingerprint, load
+from arsetlib.groves.classes import GroveError
+from arsetlib.groves.segmenter import Segmenter, digest, fingerprint, load
 
 STRIP = 256  # rows of a capture that get their class at once
 BATCH = 4  # tiles; more are no faster on a few cores, and take memory
@@ -42,7 +43,7 @@ def predict(
         Paths of the maps, in the order of the captures.
 
     Raises:
-        SegmentError: A file that cannot be read, is smaller than a tile or has other bands; ``out`` holds maps of
+        GroveError: A file that cannot be read, is smaller than a tile or has other bands; ``out`` holds maps of
             another model or overlap, or of another image of that name; another process maps there; the disk is full.
     """
     from tqdm.auto import tqdm
@@ -52,7 +53,7 @@ def predict(
     plan, names = _plan(segmenter, overlap), [name for name, *_ in listed]
     earlier = not (out / folders.PLAN).is_file() and _made_earlier(out, plan)
     about = "Predicted by arsetlib" + (" from SIMULATED captures" if segmenter.notes.get("simulated") else "")
-    with folders.claim(out, plan, names, what="maps", error=SegmentError, ours=earlier, grows=True) as folder:
+    with folders.claim(out, plan, names, what="maps", error=GroveError, ours=earlier, grows=True) as folder:
         todo = [(name, image) for name, image, _ in listed if not _made(folder, name, image, earlier)]
         with tqdm(
             total=len(names), initial=len(names) - len(todo), desc="map", unit="capture", disable=not progress
@@ -91,14 +92,12 @@ def blended(segmenter: Segmenter, image: np.ndarray, overlap=0.25, batch=BATCH, 
     Each pixel's shares sum to 1.
     """
     if image.ndim != 3 or image.dtype != np.uint8 or image.shape[2] != segmenter.channels:
-        raise SegmentError(
-            f"{name}: expected (H, W, {segmenter.channels}) uint8, received {image.shape} {image.dtype}."
-        )
+        raise GroveError(f"{name}: expected (H, W, {segmenter.channels}) uint8, received {image.shape} {image.dtype}.")
     small = _shrunk(image, segmenter.shrink)
     height, width = segmenter.size
     if small.shape[0] < height or small.shape[1] < width:
         need = f"{round(height * segmenter.shrink)} × {round(width * segmenter.shrink)}"
-        raise SegmentError(
+        raise GroveError(
             f"{name} is {image.shape[0]} × {image.shape[1]} pixels, smaller than a tile ({need}). Nothing is enlarged "
             "silently: take larger captures, or a model of smaller tiles."
         )
@@ -121,7 +120,7 @@ def blended(segmenter: Segmenter, image: np.ndarray, overlap=0.25, batch=BATCH, 
 def starts(length: int, tile: int, overlap: float) -> list[int]:
     """First pixels of tiles that cover a side evenly and repeat at least ``overlap`` of each other."""
     if not 0 <= overlap <= 0.9:
-        raise SegmentError(f"Expected an overlap of 0 to 0.9 of a tile, received {overlap}.")
+        raise GroveError(f"Expected an overlap of 0 to 0.9 of a tile, received {overlap}.")
     count = 1 + int(np.ceil((length - tile) / max(1.0, tile * (1 - overlap))))
     return np.round(np.linspace(0, length - tile, count)).astype(int).tolist()
 
@@ -176,7 +175,7 @@ def _made(folder: folders.Folder, name: str, image: Path, earlier: bool) -> bool
     if not path.is_file():
         return False
     if not (about := files.described(path)).endswith(_source(image)) and about:
-        raise SegmentError(f"{path} is no map of {image}: another file of that name was mapped. Name another folder.")
+        raise GroveError(f"{path} is no map of {image}: another file of that name was mapped. Name another folder.")
     if earlier and about:  # of a version that did not note its maps, and gave them their name when they were complete
         folder.finish(name, [path.name])
     return folder.done(name) is not None
@@ -200,5 +199,5 @@ def _made_earlier(out: Path, plan: dict) -> bool:
     held = files.card(out)
     if held and held != plan:
         other = [key for key in plan if held.get(key) != plan[key]]
-        raise SegmentError(f"{out} holds maps made otherwise ({', '.join(other)} differ). Name another folder.")
+        raise GroveError(f"{out} holds maps made otherwise ({', '.join(other)} differ). Name another folder.")
     return bool(held)

@@ -9,7 +9,7 @@ import numpy as np
 
 from arsetlib.groves import box_files, pictures
 from arsetlib.groves.annotations import kind_of, read_json
-from arsetlib.groves.classes import FILE, IGNORE, Classes, TileError
+from arsetlib.groves.classes import FILE, IGNORE, Classes, GroveError
 from arsetlib.groves.layouts import boxes, captures, orphans, read
 
 MUCH = 0.25  # of a mask's pixels ignored: worth a note
@@ -102,7 +102,7 @@ def check(
         as ellipses.
 
     Raises:
-        TileError: The folder has no images in a known layout.
+        GroveError: The folder has no images in a known layout.
 
     Lab: case_groves. Shell: ``arset groves check FOLDER``.
     """
@@ -124,7 +124,7 @@ def check(
                 problems.append((str(capture.image), f"{capture.image} has no mask.{_beside(capture)}"))
             _, mask = read(capture, classes)
             drawn = boxes(capture, classes)
-        except TileError as problem:
+        except GroveError as problem:
             problems.append((str(capture.image), str(problem)))
             continue
         if mask is None:

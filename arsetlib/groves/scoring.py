@@ -16,7 +16,8 @@ from arsetlib import groves
 from arsetlib.evaluation import Confusion
 from arsetlib.groves import captures as files
 from arsetlib.groves import prediction
-from arsetlib.groves.segmenter import Segmenter, SegmentError, load
+from arsetlib.groves.classes import GroveError
+from arsetlib.groves.segmenter import Segmenter, load
 
 TOLERANCE = 3  # pixels, of a border
 TILES = 35  # of a capture, in the thesis
@@ -125,7 +126,7 @@ def evaluate(segmenter: Segmenter | str | Path, captures, *, overlap=0.25, progr
         progress: Show a bar.
 
     Raises:
-        SegmentError: A capture without mask; a mask whose size is not the capture's.
+        GroveError: A capture without mask; a mask whose size is not the capture's.
     """
     from tqdm.auto import tqdm
 
@@ -144,7 +145,7 @@ def evaluate(segmenter: Segmenter | str | Path, captures, *, overlap=0.25, progr
         captures = groves.captures(captures)
     for name, image, mask in tqdm(files.listed(captures), desc="evaluate", unit="capture", disable=not progress):
         if mask is None:
-            raise SegmentError(f"Capture {name} has no mask, so it cannot be scored. Leave it out, or label it.")
+            raise GroveError(f"Capture {name} has no mask, so it cannot be scored. Leave it out, or label it.")
         truth = files.read_mask(mask, kinds)
         if maps:
             predicted = files.read_mask(maps / f"{name}.png", kinds)
@@ -242,7 +243,7 @@ def _row(confusion: Confusion, edges: Boundary) -> dict[str, float]:
 
 def _same(size, expected, what, mask) -> None:
     if tuple(size) != tuple(expected):
-        raise SegmentError(
+        raise GroveError(
             f"{what} is {size[0]} × {size[1]} pixels, its mask {mask} {expected[0]} × {expected[1]}. Nothing is "
             "resized silently: export the mask at the size of the image."
         )

@@ -21,7 +21,7 @@ import numpy as np
 
 from arsetlib.groves import pictures
 from arsetlib.groves.annotations import read_json
-from arsetlib.groves.classes import TileError
+from arsetlib.groves.classes import GroveError
 from arsetlib.groves.cutting import places
 from arsetlib.groves.layouts import Capture
 
@@ -86,7 +86,7 @@ def split(
         LeakWarning: By capture, where flight.json tells that captures of two sides show the same ground.
 
     Raises:
-        TileError: Shares that do not add up to 1, too few captures.
+        GroveError: Shares that do not add up to 1, too few captures.
 
     Lab: case_groves.
     """
@@ -97,7 +97,7 @@ def split(
     if by == "flight":
         return _by_flight(captures, shares, allowed)
     if by != "capture":
-        raise TileError(f"Expected by = 'capture' or 'flight', received {by!r}.")
+        raise GroveError(f"Expected by = 'capture' or 'flight', received {by!r}.")
     order = np.random.default_rng(seed).permutation(len(captures))
     ends = np.cumsum([0, *counts])
     sides = {
@@ -142,13 +142,13 @@ def leaky_split(
         LeakWarning: Always, with the share of test samples whose tile or capture is in training.
 
     Raises:
-        TileError: Shares that do not add up to 1.
+        GroveError: Shares that do not add up to 1.
 
     Lab: case_groves.
     """
     captures = tuple(captures)
     if not 1 <= copies <= COPIES:
-        raise TileError(f"Expected 1 to {COPIES} copies, received {copies}.")
+        raise GroveError(f"Expected 1 to {COPIES} copies, received {copies}.")
     per = [len(places(pictures.size_of(c.image), size, grid, overlap, str(c.image))[0]) for c in captures]
     capture = np.repeat(np.repeat(np.arange(len(captures)), per), copies)
     tile = np.repeat(np.concatenate([np.arange(n) for n in per]), copies)
@@ -212,17 +212,17 @@ def _flight(file: Path, changed: int) -> dict:
         try:
             _FLIGHTS[key] = {one["name"]: one["footprint"] for one in read_json(file)["captures"]}
         except (KeyError, TypeError) as problem:
-            raise TileError(f"{file} is no flight ({problem!r}). Expected captures with name and footprint.") from None
+            raise GroveError(f"{file} is no flight ({problem!r}). Expected captures with name and footprint.") from None
     return _FLIGHTS[key]
 
 
 def _counts(total: int, shares) -> list[int]:
     shares = np.asarray(shares, float)
     if shares.shape != (3,) or (shares < 0).any() or shares[0] == 0 or not np.isclose(shares.sum(), 1):
-        raise TileError(f"Expected shares of training, validation and test with the sum 1, received {shares.tolist()}.")
+        raise GroveError(f"Expected shares of train, validation and test with the sum 1, received {shares.tolist()}.")
     wanted = int((shares > 0).sum())
     if total < wanted:
-        raise TileError(f"Expected at least {wanted} captures for {wanted} sides, received {total}.")
+        raise GroveError(f"Expected at least {wanted} captures for {wanted} sides, received {total}.")
     counts = np.floor(shares * total + 1e-9).astype(int)
     counts[(shares > 0) & (counts == 0)] = 1
     counts[0] += total - counts.sum()
@@ -236,7 +236,7 @@ def _by_flight(captures, shares, allowed):
     gap = _gap(captures, allowed)
     room = len(captures) - gap * (len(sides) - 1)
     if room < len(sides):
-        raise TileError(
+        raise GroveError(
             f"{len(captures)} captures are too few for {len(sides)} sides: each overlaps its next {gap} by more than "
             f"{allowed:.0%}, so {gap * (len(sides) - 1) + len(sides)} are needed. Leave validation out "
             "(shares=(0.8, 0, 0.2)), allow some overlap (allowed=0.25), or fly further."
