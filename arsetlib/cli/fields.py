@@ -108,7 +108,7 @@ def fields_train(
     seed: Annotated[int, typer.Option(help="Of split, weights, order and changes.")] = 0,
     as_json: AsJson = False,
 ):
-    """Train an image classifier, keep the best epoch, and score it beside what is to be had without a network."""
+    """Train an image classifier, keep the best epoch, and score it next to two baselines that use no neural network."""
     from arsetlib import fields
     from arsetlib.fields import runs
     from arsetlib.training import workers as processes
@@ -121,7 +121,7 @@ def fields_train(
         return processes.run(_again(context, ["fields", "train"], without="workers"), workers)
     found = fields.fit(
         model, sides, folder=out, size=size, kind=kind, weights=weights, epochs=epochs, freeze=freeze, batch=batch,
-        patience=patience, learning_rate=learning_rate, class_weights="balanced" if balance else None,
+        patience=patience, learning_rate=learning_rate, balance=balance,
         cache=cache or False, strategy="workers" if together else "mirrored" if mirrored else None, seed=seed,
         progress=not as_json,
     )  # fmt: skip
@@ -141,14 +141,15 @@ def fields_evaluate(
     seed: Annotated[int, typer.Option(help="Of the split, as in training.")] = 0,
     as_json: AsJson = False,
 ):
-    """Score a trained classifier on the test images, beside what is to be had without a network."""
-    from arsetlib import fields
+    """Score a trained classifier on the test images, next to two baselines that use no neural network."""
+    from arsetlib import fields, models
     from arsetlib.fields import runs
 
     sides = runs.sides_of(data, seed, progress=not as_json)
     if "test" not in sides:
         raise fields.ImageError(f"{data} has no test side. It has: {', '.join(sides)}.")
-    _scored(fields.load(model), sides, {"model": str(model)}, f"Model {model}", seed, as_json)
+    trained = models.load(model, kind="images")
+    _scored(trained, sides, {"model": str(model)}, f"Model {model}", seed, as_json)
 
 
 def _scored(found, sides, report: dict, words: str, seed: int, as_json: bool) -> None:

@@ -102,7 +102,7 @@ def groves_train(
         learning_rate = learning_rate or 3e-3
     found = groves.train_folder(
         data, out, architecture, encoder=encoder, weights=weights, size=size, grid=grid, by=by, epochs=epochs,
-        batch=batch, optimizer=optimizer, loss=loss, class_weights="balanced" if balance else None, seed=seed,
+        batch=batch, optimizer=optimizer, loss=loss, balance=balance, seed=seed,
         learning_rate=learning_rate, options=segmentation.SLIM if slim else None,
         progress=not as_json,
     )  # fmt: skip

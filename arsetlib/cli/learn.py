@@ -38,8 +38,8 @@ def train(
         raise training.TrainingError(f"--from goes on with its own network, so leave out --model {model}, or --from.")
     loaded = load(study, None)
     sides = samples.split(table, loaded, held_out=held_out or ())
-    given = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
-    options = {name: value for name, value in given.items() if value is not None}
+    asked = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
+    options = {name: value for name, value in asked.items() if value is not None}
     options |= {"folder": out, "loss": loss, "balance": balance, "seed": seed, "progress": not as_json}
     options |= {"missing": "allow"} if allow else {}
     if start_from is None:

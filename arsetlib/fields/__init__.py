@@ -21,8 +21,8 @@ _HOMES = {
     "conversion": ("convert",),
     "stored": ("verify",),
     "loading": ("Loader", "images"),
-    "classifier": ("Classifier", "load"),
-    "training": ("fit",),
+    "classifier": ("Classifier",),
+    "training": ("ImageInput", "Transfer", "fit"),
     "runs": ("convert_sides", "sides_of"),
     "scoring": ("Evaluation", "Scores", "evaluate", "score"),
 }

@@ -54,6 +54,10 @@ class ArrayFeed:
     def identity(self) -> str:
         return digest_arrays([self.x, self.y])
 
+    def explain(self, epoch: int, step: int) -> str:
+        """What to do where the loss of a step is not finite."""
+        return "Take a lower learning_rate, and look at the images with fields.check."
+
     def batches(self, epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches of an epoch: (B, S, S, C) float32 in 0..1, (B, K) float32."""
         order = np.arange(self.total)
@@ -97,6 +101,10 @@ class StoredFeed:
         """What the images are, whatever form they are stored in."""
         names = np.frombuffer("\n".join(map(str, self.names)).encode(), np.uint8)
         return digest_arrays([names, self.labels])
+
+    def explain(self, epoch: int, step: int) -> str:
+        """What to do where the loss of a step is not finite."""
+        return ArrayFeed.explain(self, epoch, step)
 
     def batches(self, epoch: int = 0):
         """The batches of an epoch: (B, S, S, 4) float32 in 0..1, (B, 9) float32; tensors."""

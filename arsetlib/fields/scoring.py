@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import models
 from arsetlib.evaluation import scores as ratios
-from arsetlib.fields.classifier import Classifier, decided, load
+from arsetlib.fields.classifier import Classifier, decided
 from arsetlib.fields.feeds import feed
 from arsetlib.fields.training import best_thresholds
 
@@ -152,7 +153,7 @@ def evaluate(classifier: Classifier | str | Path, source, *, train=None, seed: i
     Lab: case_fields.
     """
     if not isinstance(classifier, Classifier):
-        classifier = load(classifier)
+        classifier = models.load(classifier, kind="images")
     given = feed(source, batch=batch, size=classifier.size, kind=classifier.kind)
     truth, shares, there = _seen(classifier, given, train is not None)
     common = {"classes": classifier.classes, "kind": classifier.kind}

@@ -25,16 +25,14 @@ _HOMES = {
     "loader": ("Loader", "arrays", "batches", "one_hot", "reduced", "reduced_mask"),
     "report": ("Report", "check"),
     "sides": ("Dealt", "LeakWarning", "ground_seen", "leaky_split", "split"),
-    "segmenter": ("Segmenter", "load"),
+    "segmenter": ("Segmenter",),
     "prediction": ("predict",),
     "scoring": ("Boundary", "Evaluation", "boundary", "cost", "evaluate", "treeless"),
     "counting": ("Count", "count"),
     "crowns": ("instances",),
     "flight": ("Pose", "poses"),
-    "training": ("fit", "verdict"),
-    "runs": ("Run", "train_folder"),
-    "tuning": ("Bandit", "search"),
-    "losses": ("make_loss",),
+    "training": ("Network", "fit", "verdict"),
+    "runs": ("train_folder",),
 }
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)

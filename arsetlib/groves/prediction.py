@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import folders
+from arsetlib import folders, models
+from arsetlib.checksums import sha256
 from arsetlib.groves import captures as files
 from arsetlib.groves.classes import GroveError
-from arsetlib.groves.segmenter import Segmenter, digest, fingerprint, load
+from arsetlib.groves.segmenter import Segmenter, fingerprint
 
 STRIP = 256  # rows of a capture that get their class at once
 BATCH = 4  # tiles; more are no faster on a few cores, and take memory
@@ -48,7 +49,7 @@ def predict(
     """
     from tqdm.auto import tqdm
 
-    segmenter = segmenter if isinstance(segmenter, Segmenter) else load(segmenter)
+    segmenter = segmenter if isinstance(segmenter, Segmenter) else models.load(segmenter, kind="segmentation")
     listed, out = files.listed(captures), Path(out)
     plan, names = _plan(segmenter, overlap), [name for name, *_ in listed]
     earlier = not (out / folders.PLAN).is_file() and _made_earlier(out, plan)
@@ -166,7 +167,7 @@ def _enlarged(shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _source(image: Path) -> str:
-    return f"Of {image.name}, sha256 {digest(image)}"
+    return f"Of {image.name}, sha256 {sha256(image)}"
 
 
 def _made(folder: folders.Folder, name: str, image: Path, earlier: bool) -> bool:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arsetlib import groves
+from arsetlib import groves, models
 from arsetlib.evaluation import Confusion
 from arsetlib.groves import captures as files
 from arsetlib.groves import prediction
 from arsetlib.groves.classes import GroveError
-from arsetlib.groves.segmenter import Segmenter, load
+from arsetlib.groves.segmenter import Segmenter
 
 TOLERANCE = 3  # pixels, of a border
 TILES = 35  # of a capture, in the thesis
@@ -133,7 +133,7 @@ def evaluate(segmenter: Segmenter | str | Path, captures, *, overlap=0.25, progr
     maps = None
     if not isinstance(segmenter, Segmenter):
         maps = Path(segmenter) if files.card(Path(segmenter)) else None
-        segmenter = None if maps else load(segmenter)
+        segmenter = None if maps else models.load(segmenter, kind="segmentation")
     card = files.card(maps) if maps else {}
     kinds = groves.CLASSES
     if segmenter or "colours" in card:

@@ -1,7 +1,6 @@
-"""Own Keras layers: what was seen, which day it is, attention that looks only at what was seen.
+"""Own Keras layers: for steps that were not seen, for the day of the year, and attention to the steps that were seen.
 
-All of them are registered under ``arsetlib``, so that a ``.keras`` file loads in safe mode, and hold no code of their
-own in that file.
+All of them are registered under ``arsetlib``, so that a ``.keras`` file holds no code and loads in safe mode.
 
 Lab: part3_train_and_test.
 """
@@ -19,7 +18,7 @@ from keras import layers, ops
 class Blank(layers.Layer):
     """Put 0 where nothing was seen: (B, T, C) and (B, T) bool → (B, T, C).
 
-    So no fill, and no value of a step without image, can reach the model.
+    So no fill value of a step without image can reach the model.
 
     Args:
         flag: Append ``seen`` as one more channel: (B, T, C + 1).
@@ -40,12 +39,12 @@ class Blank(layers.Layer):
 
 @keras.saving.register_keras_serializable("arsetlib")
 class Gaps(layers.Layer):
-    """Forget some of the steps that were seen, in training only: (B, T) bool → (B, T) bool.
+    """Drop some of the steps that were seen, in training only: (B, T) bool → (B, T) bool.
 
-    Clouds fall elsewhere next year. A model that has met many patterns of gaps leans on no single date.
+    Clouds hide other dates next year. A model that was trained with many patterns of gaps depends on no single date.
 
     Args:
-        rate: Share of the steps that are forgotten.
+        rate: Share of the steps that are dropped.
     """
 
     def __init__(self, rate: float, **options):
@@ -71,15 +70,15 @@ class Calendar(layers.Layer):
 
     A pair of channels holds sine and cosine of one wavelength. With ``longest`` these are the wavelengths of
     Vaswani et al. (2017), from 2π to 2π × longest days; Garnot & Landrieu (2020) take 1,000. With ``longest = None``
-    they are the year and its halves, thirds, …: 31 December is then beside 1 January.
+    they are the year and its halves, thirds, …: 31 December is then next to 1 January.
 
     Args:
         steps: T.
         step_days: Width of a step, days.
         size: Channels, even.
         longest: See above.
-        shift: In training the whole window is early or late by up to so many days, drawn for each sample: one year's
-            spring is not the next one's.
+        shift: In training the whole window is early or late by up to this many days, drawn for each sample, because
+            spring comes earlier in one year than in another.
     """
 
     def __init__(

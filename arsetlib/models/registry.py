@@ -10,6 +10,7 @@ import difflib
 import importlib
 import inspect
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from arsetlib.errors import ArsetError
@@ -19,7 +20,7 @@ COURSE = {"steps": 24, "bands": 12, "classes": 7}  # 120 days in steps of 5, Sen
 
 
 class ModelError(ArsetError, ValueError):
-    """A model cannot be built, saved, loaded or fed as asked; the message tells what to change."""
+    """A model cannot be built, saved, loaded or used as asked; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,21 @@ KINDS = {
     "transformer": Kind("attention", BOTH, 69_895, "Every step looks at every step", "Vaswani et al. 2017"),
     "lstm": Kind("recurrent", BOTH, 42_375, "Step after step, a gated memory", "Hochreiter & Schmidhuber 1997"),
     "gru": Kind("recurrent", BOTH, 32_391, "The LSTM with fewer gates", "Cho et al. 2014"),
-    "majority": Kind("baselines", (), None, "Always the commonest class", ""),
+    "majority": Kind("baselines", (), None, "Always the most common class", ""),
     "random_forest": Kind("baselines", BOTH, None, "Trees that vote", "Breiman 2001"),
-    "gradient_boosting": Kind("baselines", BOTH, None, "Trees that mend each other", "Friedman 2001"),
+    "gradient_boosting": Kind("baselines", BOTH, None, "Trees that correct each other", "Friedman 2001"),
 }
 
 
 def names() -> list[str]:
-    """Names that ``build`` knows."""
+    """Names that ``build`` knows.
+
+    Example:
+        >>> names()[:4]
+        ['toy', 'original', 'tempcnn', 'ltae']
+
+    Lab: part3_train_and_test.
+    """
     return list(KINDS)
 
 
@@ -119,6 +127,12 @@ def build(name: str, *, steps: int, bands: int, classes: int, step_days: int = 5
     Raises:
         ModelError: An unknown name or option, sizes below 1, a window too short for the model.
 
+    Example:
+        >>> build("majority", steps=24, bands=12, classes=7)
+        Baseline('majority', not fitted)
+        >>> build("tempcnn", steps=24, bands=12, classes=7).count_params()  # doctest: +SKIP
+        441607
+
     Lab: part3_train_and_test.
     """
     kind = _kind(name)
@@ -129,8 +143,8 @@ def build(name: str, *, steps: int, bands: int, classes: int, step_days: int = 5
     for option in options:
         if option not in known:
             raise ModelError(
-                f"{name} has no option {option!r}{_near(option, known)}. Its options are: "
-                f"{', '.join(f'{k} = {v!r}' for k, v in known.items()) or 'none'}."
+                f"{name} has no option {option!r}. Its options are: "
+                f"{', '.join(f'{k} = {v!r}' for k, v in known.items()) or 'none'}.{near(option, known)}"
             )
     sizes = {"steps": int(steps), "bands": int(bands), "classes": int(classes), "step_days": int(step_days)}
     function = _function(name, kind)
@@ -169,7 +183,7 @@ def needs(model) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def seeded(seed: int):
+def seeded(seed: int) -> Iterator[None]:
     """Initialisers and dropout made within draw their seeds from ``seed``; Python's random state is given back."""
     state = random.getstate()
     random.seed(seed)
@@ -180,8 +194,7 @@ def seeded(seed: int):
 
 
 def _kind(name: str) -> Kind:
-    if name not in KINDS:
-        raise ModelError(f"There is no model {name!r}{_near(str(name), KINDS)}. Models are: {', '.join(KINDS)}.")
+    check_name(name, KINDS, "model")
     return KINDS[name]
 
 
@@ -189,6 +202,19 @@ def _function(name: str, kind: Kind):
     return getattr(importlib.import_module(f"arsetlib.models.{kind.module}"), name)
 
 
-def _near(word: str, words) -> str:
-    close = difflib.get_close_matches(word, list(words), 1, 0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def check_name(name: str, names: Iterable[str], noun: str) -> None:
+    """Stop at a name that is not among ``names``, with the nearest of them.
+
+    Raises:
+        ModelError: So.
+    """
+    if name not in names:
+        raise ModelError(f"There is no {noun} {name!r}. There are: {', '.join(names)}.{near(name, names)}")
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """`` Did you mean 'tempcnn'?``, or nothing where no word is like it."""
+    plain = str(word).lower().replace("-", "").replace("_", "")
+    known = {w.replace("_", ""): w for w in words}
+    close = difflib.get_close_matches(plain, known, 1, 0.5)
+    return f" Did you mean {known[close[0]]!r}?" if close else ""

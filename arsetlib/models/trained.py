@@ -1,4 +1,4 @@
-"""A trained model with all that is needed to use it: its scaler, season, bands and legend.
+"""A trained model of series with all that is needed to use it: its scaler, season, bands and legend.
 
 Lab: part3_train_and_test.
 """
@@ -31,11 +31,11 @@ class Trained:
         model: A Keras model or a ``Baseline``.
         name: Its name in the registry.
         scaler: Of its training rows; None where it takes reflectance × 10,000.
-        study: Season, bands and legend; where it comes from a folder alone, a study of those and nothing more.
-        choose: Which image stood for a step in training, see ``samples.window``.
-        fill: What stood in a step without image, in training and therefore later.
+        study: Season, bands and legend; if it was read from a folder alone, a study with only those.
+        choose: Which image was used for a step in training, see ``samples.window``.
+        fill: The value of a step without image, in training and therefore later.
         history: Metric → value of each epoch.
-        notes: What else is worth keeping: seed, rows, counts, versions.
+        notes: Seed, rows, counts, devices and more.
         options: Of ``models.build``, where they were not the defaults.
 
     Raises:
@@ -94,8 +94,8 @@ class Trained:
         Args:
             source: Rows, a table or its path.
             start: Day of the year on which the windows start.
-            choose: Which image stands for a step. By default that of training, or the clearest one where training
-                took a random one: what was there to make training robust has no place in a test.
+            choose: Which image is used for a step. By default as in training, or the clearest one where training took
+                a random one: random images make training robust, but a test must be repeatable.
             batch: Samples a batch.
             extras: More than the model needs, see ``samples.Loader``.
             **options: More of ``samples.Loader``, such as ``stream``.
@@ -110,11 +110,11 @@ class Trained:
     def predict(self, x) -> np.ndarray:
         """Probabilities of the classes.
 
-        One compiled function takes every size of batch. ``model.predict`` of Keras does the same with more to do
-        per call: a data set, callbacks, a list to put together.
+        One compiled function takes every size of batch. It is faster than Keras's ``model.predict``, which makes a data
+        set and runs callbacks in each call.
 
         Args:
-            x: As ``loader`` gives it: (B, T, C), or a dict with ``series`` and what ``needs`` names; more is left out.
+            x: As ``loader`` gives it: (B, T, C), or a dict with ``series`` and what ``needs`` names; more is ignored.
 
         Returns:
             (B, K) float32.
@@ -175,7 +175,7 @@ class Trained:
         return evaluation.Predictions.concat(parts)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the model's folder, see ``models.load``. It appears whole or not at all.
+        """Write the model's folder, see ``models.load``.
 
         Args:
             folder: A new or empty folder, or one that holds a model, which is replaced.

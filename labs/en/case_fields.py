@@ -1051,7 +1051,9 @@ assert ends["8 in turns, rate × 16"] > ends["8 in turns, 7 steps late"]
 # Solution: roughly, a gradient that is twice as late needs half the rate.
 rates = 0.05 * 2.0 ** np.arange(7)
 grid = {
-    f"rate {rate:g}": {s: delayed(s, rate, 500)[-1] for s in (0, 1, 3, 7, 15, 31)}
+    f"rate {rate:g}": {
+        s: delayed(s, rate, 500)[-1] for s in (0, 1, 3, 7, 15, 31)
+    }
     for rate in rates
 }
 grid = pd.DataFrame(grid).rename_axis("staleness")

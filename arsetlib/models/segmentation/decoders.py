@@ -1,6 +1,6 @@
-"""Four ways back from what an encoder saw to a class for each pixel.
+"""Four decoders: from the stages of an encoder to a class for each pixel.
 
-All end at the size of the image with a softmax; the last step up is bilinear where the stage below is at half size.
+All end at the size of the image with a softmax; the last upsampling is bilinear where the stage below is at half size.
 
 Lab: case_groves.
 """
@@ -11,10 +11,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from arsetlib.models.segmentation import SegmentationError, encoders
+from arsetlib.models.registry import ModelError
+from arsetlib.models.segmentation import encoders
 
-# Of the running means that batch normalisation predicts with. Keras' 0.99 needs some 500 steps to forget its start:
-# after a short training the validation would look like noise.
+# Of the running means that batch normalisation predicts with. Keras' 0.99 needs about 500 steps to forget its start:
+# after a short training the scores of the validation would be random.
 MOMENTUM = 0.9
 FILTERS = (512, 256, 128, 64)  # of U-Net's and SegNet's decoder, coarsest first: the thesis's
 
@@ -32,12 +33,12 @@ def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, op
         "pspnet": {"bins", "filters"},
     }
     if odd := set(options) - allowed[name]:
-        raise SegmentationError(
+        raise ModelError(
             f"{name} on {encoder} has no option {', '.join(sorted(odd))}. It has: "
             f"{', '.join(sorted(allowed[name] | ({'alpha'} if encoder == 'mobilenet' else set())))}."
         )
-    image, seen = encoders.stages(encoder, shape, **of_encoder)
-    scores = {"fcn8": fcn8, "unet": unet, "segnet": segnet, "pspnet": pspnet}[name](seen, classes, **options)
+    image, features = encoders.stages(encoder, shape, **of_encoder)
+    scores = {"fcn8": fcn8, "unet": unet, "segnet": segnet, "pspnet": pspnet}[name](features, classes, **options)
     if scores.shape[1] != shape[0]:
         scores = Resize(*shape[:2], name="full_size")(scores)  # (B, H, W, K)
     shares = layers.Softmax(dtype="float32", name="shares")(scores)  # (B, H, W, K)
@@ -48,15 +49,15 @@ def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, op
     return model
 
 
-def unet(seen, classes: int, filters=FILTERS, separable: bool = False):
-    """U-Net: at each step up, what the encoder saw at that size is set beside what comes from below.
+def unet(features, classes: int, filters=FILTERS, separable: bool = False):
+    """U-Net: at each upsampling the encoder's features of that size are concatenated with those from below.
 
-    As in the thesis: one convolution a step, from 1/16, the last at 1/2. (The paper has two a step and goes to full
+    As in the thesis: one convolution for each size, from 1/16, the last at 1/2. (The paper has two and goes to full
     size.) Unlike the thesis's library, each convolution is followed by a ReLU, as in the paper: without one the decoder
     is a linear map.
 
     Args:
-        seen: The five stages; the last is not used.
+        features: The five stages; the last is not used.
         classes: K.
         filters: Of the steps at 1/16, 1/8, 1/4 and 1/2.
         separable: Depthwise-separable convolutions, as MobileNet's own: an eighth of the work.
@@ -64,7 +65,7 @@ def unet(seen, classes: int, filters=FILTERS, separable: bool = False):
     Returns:
         (B, H/2, W/2, K) scores.
     """
-    half, quarter, eighth, sixteenth, _ = seen
+    half, quarter, eighth, sixteenth, _ = features
     x = convolve(sixteenth, filters[0], "decoder1", separable)  # (B, H/16, W/16, 512)
     for step, (skip, width) in enumerate(zip((eighth, quarter, half), filters[1:], strict=True), start=2):
         x = layers.UpSampling2D(2, name=f"decoder{step}_up")(x)
@@ -73,56 +74,56 @@ def unet(seen, classes: int, filters=FILTERS, separable: bool = False):
     return layers.Conv2D(classes, 3, padding="same", name="scores")(x)
 
 
-def segnet(seen, classes: int, filters=FILTERS, separable: bool = False):
-    """SegNet: back up through the sizes with nothing handed across.
+def segnet(features, classes: int, filters=FILTERS, separable: bool = False):
+    """SegNet: upsampling without connections from the encoder.
 
     The paper's unpooling puts each value back where the encoder's maximum was. Only VGG-16 has such maxima (ResNet-50
-    and MobileNet stride), so, like the thesis's library, this one repeats values instead: U-Net without its skips, and
-    the comparison of both shows what the skips are worth.
+    and MobileNet stride), so, like the thesis's library, this one repeats values instead. It is a U-Net without
+    skips; the comparison of both shows what the skips contribute.
 
     Returns:
         (B, H/2, W/2, K) scores.
     """
-    x = convolve(seen[3], filters[0], "decoder1", separable)  # (B, H/16, W/16, 512)
+    x = convolve(features[3], filters[0], "decoder1", separable)  # (B, H/16, W/16, 512)
     for step, width in enumerate(filters[1:], start=2):
         x = layers.UpSampling2D(2, name=f"decoder{step}_up")(x)
         x = convolve(x, width, f"decoder{step}", separable)
     return layers.Conv2D(classes, 3, padding="same", name="scores")(x)
 
 
-def fcn8(seen, classes: int, dense: int = 4096):
-    """FCN-8: a classifier slid over the image, and its scores added to those of two finer stages.
+def fcn8(features, classes: int, dense: int = 4096):
+    """FCN-8: a classifier applied at every position, its scores added to those of two finer stages.
 
     Args:
-        seen: The five stages.
+        features: The five stages.
         classes: K.
         dense: Width of the two layers that were VGG's dense ones. 4096 makes most of the model: 103 of 134 million
             parameters with VGG-16.
 
     Returns:
-        (B, H, W, K) scores. Steps up are transposed convolutions that start as bilinear ones, as in the paper.
+        (B, H, W, K) scores. Upsampling is by transposed convolutions that start as bilinear ones, as in the paper.
     """
-    x = layers.Conv2D(dense, 7, padding="same", activation="relu", name="dense1")(seen[4])  # (B, H/32, W/32, 4096)
+    x = layers.Conv2D(dense, 7, padding="same", activation="relu", name="dense1")(features[4])  # (B, H/32, W/32, 4096)
     x = layers.Dropout(0.5, name="dense1_dropout")(x)
     x = layers.Conv2D(dense, 1, activation="relu", name="dense2")(x)
     x = layers.Dropout(0.5, name="dense2_dropout")(x)
     x = layers.Conv2D(classes, 1, name="scores32")(x)  # (B, H/32, W/32, K)
-    for stage, at in ((seen[3], 16), (seen[2], 8)):
+    for stage, at in ((features[3], 16), (features[2], 8)):
         x = step_up(classes, 2, f"up{at}")(x)
         x = layers.Add(name=f"sum{at}")([x, layers.Conv2D(classes, 1, name=f"scores{at}")(stage)])
     return step_up(classes, 8, "up1")(x)  # (B, H, W, K)
 
 
-def pspnet(seen, classes: int, bins=(1, 2, 3, 6), filters: int = 512):
-    """PSPNet: each pixel also learns what the image looks like as a whole and in its halves, thirds and sixths.
+def pspnet(features, classes: int, bins=(1, 2, 3, 6), filters: int = 512):
+    """PSPNet: each pixel also gets the mean features of the whole image and of its halves, thirds and sixths.
 
-    The paper dilates the last two stages of a ResNet so that they stay at 1/8. Those of ``keras.applications`` shrink,
-    so the pyramid stands on the stage at 1/8 itself. Pools need not divide it: any multiple of 32 will do.
+    The paper dilates the last two stages of a ResNet so that they stay at 1/8. Those of ``keras.applications`` do
+    not, so the pyramid uses the stage at 1/8. Its parts need not divide it: any multiple of 32 is possible.
 
     Returns:
         (B, H/8, W/8, K) scores.
     """
-    x = seen[2]  # (B, H/8, W/8, C)
+    x = features[2]  # (B, H/8, W/8, C)
     height, width = x.shape[1:3]
     parts = [x]
     for n in bins:
