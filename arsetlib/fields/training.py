@@ -34,7 +34,7 @@ class ImageInput(Options):
     Attributes:
         size: Side of the images as the model gets them, px; of arrays and models, their own.
         kind: ``"multi"``: several classes may be present; ``"single"``: images with exactly one, softmax.
-        augment: Mirror, turn and relight training images; see ``fields.images``. Arrays stay as they are.
+        augment: Mirror, turn and relight training images; see ``fields.batches``. Arrays stay as they are.
         cache: Keep decoded pixels: False, ``"memory"`` or a folder.
 
     Lab: case_fields.
@@ -134,7 +134,7 @@ def fit(
     shared = {"size": size, "kind": images.kind, "seed": plan.seed, "part": (rank, processes), "cache": images.cache}
     share = plan.batch // processes
     train = feed(
-        sides["train"], batch=share, shuffle=True, augment=images.augment, whole=replicas > 1, **shared
+        sides["train"], batch=share, shuffle=True, augment=images.augment, drop_remainder=replicas > 1, **shared
     )  # fmt: skip
     validation = feed(sides["validation"], batch=max(share, 64), **shared)
     weights = class_weights(plan.balance, len(train.classes), lambda: _balanced(train, images.kind))

@@ -167,10 +167,6 @@ class TileFeed:
             return self.source.class_counts()
         return np.sum([np.asarray(masks).sum(axis=(0, 1, 2)) for _, masks in self.source], axis=0)
 
-    def explain(self, epoch: int, step: int) -> str:
-        """What to do where a loss is not finite."""
-        return "Take a lower learning_rate, and look at the captures with groves.check."
-
 
 def verdict(history: dict, iou=None) -> str:
     """The thesis's rule on a training, made stricter: ``"valid"``, ``"overfit"`` or ``"underfit"``.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -208,8 +208,9 @@ class _Training:
         train, validation = self.loaders(model)
         replicas = strategy.num_replicas_in_sync if strategy else 1
         feeds = (SeriesFeed(train, replicas), SeriesFeed(validation, keep=_bytes_of(validation) <= IN_MEMORY))
+        task = loop.classes_task(plan.loss, self._class_weights(train), **SCORES)
         history, best_epoch = loop.train(
-            model, loop.classes_task(plan.loss, self._class_weights(train), **SCORES), feeds, plan, backup=run.backup,
+            model, replace(task, explain=feeds[0].explain), feeds, plan, backup=run.backup,
             callbacks=lambda of: self._callbacks(of, log, run), strategy=strategy,
         )  # fmt: skip
         if mixed:

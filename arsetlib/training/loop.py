@@ -40,9 +40,6 @@ class Feed(Protocol):
     def batches(self, epoch: int) -> Iterator[tuple]:
         """(x, y) of each step: x an array or a dict of arrays (B, …), y (B, …, K) float32."""
 
-    def explain(self, epoch: int, step: int) -> str:
-        """A sentence on why the loss of a step may not be finite."""
-
 
 @dataclass(frozen=True)
 class Task:
@@ -52,11 +49,13 @@ class Task:
         loss: (truth, probabilities) → (B,), or one number, the mean of the batch.
         count: (truth, probabilities) → an array from which scores are made; arrays of batches add up.
         scores: Sum of such arrays → name → score.
+        explain: (epoch, step) → sentences for the message if the loss of that step is not finite.
     """
 
     loss: Callable
     count: Callable
     scores: Callable[[np.ndarray], dict[str, float]]
+    explain: Callable[[int, int], str] = lambda epoch, step: "Take a lower learning_rate, and look at the images."
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ class Loop:
             if not math.isfinite(totals[0]):
                 of = f" of {train.steps}" if train.steps else ""
                 where = f"The loss is {totals[0]} in epoch {epoch + 1}, step {done + 1}{of}."
-                raise TrainingError(f"{where} {train.explain(epoch, done)}")
+                raise TrainingError(f"{where} {self.task.explain(epoch, done)}")
             every.on_train_batch_end(done, {"loss": totals[0] / totals[1]})
             done += 1
         if not done or done != (train.steps or done):
