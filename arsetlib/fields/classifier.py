@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class Classifier:
     def channels(self) -> int:
         return self.model.input_shape[3]
 
-    def predict(self, x) -> np.ndarray:
+    def predict(self, x: Any) -> np.ndarray:
         """Shares of the classes.
 
         Args:
@@ -89,7 +90,7 @@ class Classifier:
         """(B, K) uint8: the classes that are predicted, from the shares of ``predict``."""
         return decided(shares, self.kind, self.thresholds)
 
-    def predictions(self, source, *, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    def predictions(self, source: Any, *, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Truth and shares of all images of a source.
 
         Args:
@@ -130,7 +131,7 @@ def read_model(folder: Path, card: dict) -> Classifier:
         return Classifier(networks.load(folder / files.KERAS), history=files.history(card), **facts)
 
 
-def decided(shares: np.ndarray, kind: str, thresholds) -> np.ndarray:
+def decided(shares: np.ndarray, kind: str, thresholds: Any) -> np.ndarray:
     """(B, K) uint8 of shares (B, K)."""
     shares = np.asarray(shares)
     if kind == "single":

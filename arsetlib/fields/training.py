@@ -9,6 +9,7 @@ import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Transfer(Options):
 
 
 def fit(
-    name_or_model,
+    name_or_model: Any,
     sides: dict,
     *,
     folder: str | Path | None = None,
@@ -181,11 +182,12 @@ class _Training:
     def run(self, weights, strategy, cluster, mixed: bool, log: Log, backup) -> Classifier:
         from arsetlib.training import loop
         from arsetlib.training.callbacks import Progress
+        from arsetlib.training.devices import in_float32, make_network
 
         began, plan, train = time.perf_counter(), self.plan, self.train
         given = None if isinstance(self.name_or_model, str) else self.name_or_model
         mixed, replicas = mixed and given is None, strategy.num_replicas_in_sync if strategy else 1
-        model = loop.network(given, self.build, plan.seed, strategy, mixed)
+        model = make_network(given, self.build, plan.seed, strategy, mixed)
         _check_fits(model, train)
         if replicas > 1:
             _synchronise(model, True)
@@ -200,7 +202,7 @@ class _Training:
         if replicas > 1:
             _synchronise(model, False)
         if mixed:
-            model = loop.in_float32(model, self.build)
+            model = in_float32(model, self.build)
         counts = dict(zip(train.classes, train.counts.tolist(), strict=True))
         notes = {
             "seed": plan.seed, "simulated": train.simulated, "size": train.size, "batch": plan.batch,
@@ -215,15 +217,16 @@ class _Training:
         """The head alone, then the whole network; or one phase for all epochs."""
         from arsetlib.models import images as networks
         from arsetlib.training import loop
+        from arsetlib.training.devices import optimizer_of
 
         plan, freeze, slow = self.plan, self.transfer.freeze, self.transfer.fine_tune_rate
-        make = functools.partial(loop.optimizer_of, plan.optimizer, plan.learning_rate)
+        make = functools.partial(optimizer_of, plan.optimizer, plan.learning_rate)
         if not freeze:
             return [loop.Phase(0, plan.epochs, make)]
         if slow is None:
             slow = plan.learning_rate / FINE_TUNE_DIVISOR
         first = loop.Phase(0, min(freeze, plan.epochs), make, lambda model: networks.freeze(model, True))
-        make = functools.partial(loop.optimizer_of, plan.optimizer, slow)
+        make = functools.partial(optimizer_of, plan.optimizer, slow)
         second = loop.Phase(freeze, plan.epochs, make, lambda model: networks.freeze(model, False))
         return [first, second] if freeze < plan.epochs else [first]
 
@@ -248,7 +251,7 @@ def best_thresholds(truth: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return thresholds
 
 
-def labels_task(weights: list[float] | None):
+def labels_task(weights: list[float] | None) -> Any:
     """Several classes may be present: binary cross-entropy; accuracy is the share of labels that are right."""
     import tensorflow as tf
 
@@ -301,12 +304,13 @@ def _together(strategy):
         return None, None
     import tensorflow as tf
 
-    from arsetlib.training import loop, workers
+    from arsetlib.training import workers
+    from arsetlib.training.devices import strategy_of
 
     if isinstance(strategy, str) and strategy == "workers":
         return workers.cluster(), workers.strategy()
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    return workers.cluster() if several else None, loop.strategy_of(strategy)
+    return workers.cluster() if several else None, strategy_of(strategy)
 
 
 def _check_fits(model, train) -> None:

@@ -6,6 +6,7 @@ Lab: case_groves.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,7 +17,7 @@ FOCUS = 2.0  # the exponent of the focal loss
 TINY = 1e-7
 
 
-def make_loss(name: str, weights=None) -> Callable:
+def make_loss(name: str, weights: Any = None) -> Callable:
     """A loss for one-hot truth and class shares; a pixel whose truth is all zeros (not labelled) counts for nothing.
 
     Args:

@@ -28,8 +28,10 @@ class ScoredModel:
 
 
 def train_folder(
-    data: str | Path, out: str | Path, architecture: str = "unet", *, size=224, grid="5x7", by="capture",
-    shares=(0.8, 0.1, 0.1), batch=8, seed=0, progress=True, **options,
+    data: str | Path, out: str | Path, architecture: str = "unet", *, size: int = 224,
+    grid: str | tuple[int, int] = "5x7", by: str = "capture",
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1), batch: int = 8, seed: int = 0, progress: bool = True,
+    **options: object,
 ) -> ScoredModel:  # fmt: skip
     """Split the captures of a folder, train on their tiles, score the test captures as whole maps.
 

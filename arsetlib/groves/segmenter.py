@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +111,6 @@ def read_model(folder: Path, card: dict) -> Segmenter:
         return Segmenter(segmentation.load(folder / files.KERAS), history=files.history(card), **facts)
 
 
-def fingerprint(model) -> str:
+def fingerprint(model: Any) -> str:
     """SHA-256 of a model's weights."""
     return files.sha256_of_arrays(model.get_weights())

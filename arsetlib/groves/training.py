@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,12 +47,12 @@ class Network(Options):
 
 
 def fit(
-    model,
+    model: Any,
     sides: dict,
     *,
     folder: str | Path | None = None,
-    classes=CLASSES,
-    colours=COLOURS,
+    classes: Any = CLASSES,
+    colours: Any = COLOURS,
     shrink: float = 1.0,
     network: Network = Network(),
     plan: Plan = Plan(),  # noqa: B008
@@ -123,6 +124,7 @@ def _trained(model, feeds, network: Network, plan: Plan, log: Log, weights, back
     from arsetlib.models import segmentation
     from arsetlib.training import loop
     from arsetlib.training.callbacks import Progress
+    from arsetlib.training.devices import make_network
 
     def build():
         sizes = {"encoder": network.encoder, "size": network.size, "channels": network.channels, "classes": count}
@@ -133,7 +135,7 @@ def _trained(model, feeds, network: Network, plan: Plan, log: Log, weights, back
     task = loop.Task(
         make_loss(plan.loss, weights), loop.confusion, functools.partial(loop.class_scores, **SCORES)
     )  # fmt: skip
-    made = loop.network(None if isinstance(model, str) else model, build, plan.seed)
+    made = make_network(None if isinstance(model, str) else model, build, plan.seed)
     history, best_epoch = loop.train(
         made, task, feeds, plan, backup=backup,
         callbacks=lambda of: [*log.callbacks, *([Progress(lines=True)] if log.progress else [])],
@@ -152,7 +154,7 @@ def _trained(model, feeds, network: Network, plan: Plan, log: Log, weights, back
 class TileFeed:
     """Batches of a ``groves.Loader`` or of a ``tf.data.Dataset`` for the training loop."""
 
-    def __init__(self, source):
+    def __init__(self, source: Any) -> None:
         self.source = source
         length = source.steps if hasattr(source, "steps") else int(source.cardinality())
         self.steps = length if length >= 0 else None  # a data set may not know its length
@@ -168,7 +170,7 @@ class TileFeed:
         return np.sum([np.asarray(masks).sum(axis=(0, 1, 2)) for _, masks in self.source], axis=0)
 
 
-def verdict(history: dict, iou=None) -> str:
+def verdict(history: dict, iou: Any = None) -> str:
     """The thesis's rule on a training, made stricter: ``"valid"``, ``"overfit"`` or ``"underfit"``.
 
     Valid if the best train and validation accuracy differ by at most 15 points; otherwise the network has memorised the
@@ -191,7 +193,7 @@ def verdict(history: dict, iou=None) -> str:
     return "valid"
 
 
-def validation_iou(model, batches) -> np.ndarray:
+def validation_iou(model: Any, batches: Any) -> np.ndarray:
     """(K,) IoU of each class over the labelled pixels of some batches; NaN where they have none of the class."""
     from arsetlib.evaluation import Confusion
     from arsetlib.training import loop

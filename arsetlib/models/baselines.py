@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,9 @@ class Baseline:
         present: (P,) the classes of the training samples; None before ``fit``.
     """
 
-    def __init__(self, name: str, steps: int, bands: int, classes: int, estimator=None, options: dict | None = None):
+    def __init__(
+        self, name: str, steps: int, bands: int, classes: int, estimator: Any = None, options: dict | None = None
+    ) -> None:
         self.name, self.steps, self.bands, self.classes = name, steps, bands, classes
         self.estimator, self.options = estimator, options or {}
         self.needs = ("seen", "day_of_year") if estimator is not None else ()
@@ -83,7 +86,7 @@ class Baseline:
             self._fit(x, y, weight)
         return self
 
-    def predict(self, x, batch_size: int | None = None, verbose: int = 0) -> np.ndarray:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int = 0) -> np.ndarray:
         """Probabilities.
 
         Args:

@@ -18,6 +18,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -129,7 +130,7 @@ def _renewed(card: dict) -> dict:
 
 
 @contextlib.contextmanager
-def understood(file: Path, error: type[ValueError] = ModelError):
+def understood(file: Path, error: type[ValueError] = ModelError) -> Any:
     """Turn the errors that a card with wrong values causes into one clear error.
 
     Args:
@@ -202,7 +203,7 @@ def sha256_of_arrays(arrays: Iterable) -> str:
     return parts.hexdigest()
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """JSON values: NumPy numbers as numbers, None for what is not finite, keys as text."""
     if isinstance(value, dict):
         return {str(key): plain(part) for key, part in value.items()}
@@ -215,7 +216,7 @@ def plain(value):
     return value if isinstance(value, bool | int | str) or value is None else str(value)
 
 
-def save_keras(model, folder: Path) -> None:
+def save_keras(model: Any, folder: Path) -> None:
     """Write the network of a model as ``model.keras``, without its optimiser, which is not part of what was learned."""
     import keras
 
@@ -224,7 +225,7 @@ def save_keras(model, folder: Path) -> None:
     copy.save(folder / KERAS)
 
 
-def keras_model(file: str | Path, error: type[ValueError] = ModelError):
+def keras_model(file: str | Path, error: type[ValueError] = ModelError) -> Any:
     """Read the model of a ``.keras`` file in safe mode: no code from the file is run.
 
     Layers of this library that it may hold must have been imported.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from arsetlib.models import card as files
 from arsetlib.models.baselines import Baseline
@@ -23,6 +24,10 @@ from arsetlib.models.trained import Trained, shape_of
 from arsetlib.samples import SampleError, Scaler
 from arsetlib.samples.windows import CHOICES, FILLS
 from arsetlib.study import Class, LabelSource, Legend, SceneSource, Season, Study
+
+if TYPE_CHECKING:
+    from arsetlib.fields import Classifier
+    from arsetlib.groves import Segmenter
 
 SCALER = "scaler.json"
 MOST_DAYS = 1096  # largest number of days in a season; a study allows less
@@ -37,7 +42,9 @@ READERS = {
 }
 
 
-def load(folder: str | Path, study: Study | None = None, *, kind: str | None = None):
+def load(
+    folder: str | Path, study: Study | None = None, *, kind: str | None = None
+) -> Trained | Segmenter | Classifier:
     """Read the folder of a trained model, or that of its training.
 
     Args:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +32,10 @@ from arsetlib.models import pretrained
 from arsetlib.models.card import keras_model
 from arsetlib.models.pretrained import HOME
 from arsetlib.models.registry import ModelError, check_name, seeded
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
 
 __all__ = ["BACKBONES", "build", "describe", "freeze", "load", "widen"]
 
@@ -106,11 +111,11 @@ def build(
     channels: int = 4,
     classes: int = 9,
     head: str = "multi",
-    weights=None,
+    weights: Any = None,
     seed: int = 0,
     frozen: bool = False,
     dropout: float = 0.2,
-):
+) -> keras.Model:
     """Build a classifier.
 
     Args:
@@ -161,7 +166,7 @@ def build(
     return freeze(model, frozen)
 
 
-def freeze(model, frozen: bool = True):
+def freeze(model: keras.Model, frozen: bool = True) -> keras.Model:
     """Keep the backbone as it is in training, or let it be trained again.
 
     A frozen backbone's batch normalisation stays in inference mode: it uses the averages that came with the weights
@@ -174,7 +179,7 @@ def freeze(model, frozen: bool = True):
     return model
 
 
-def load(path: str | Path):
+def load(path: str | Path) -> keras.Model:
     """A model from a ``.keras`` file, in safe mode: no code from the file is run.
 
     Raises:
@@ -183,7 +188,7 @@ def load(path: str | Path):
     return keras_model(path)
 
 
-def describe():
+def describe() -> pd.DataFrame:
     """What there is, as a pandas table: one row a model, parameters with 4 channels and 9 classes."""
     import pandas as pd
 
@@ -191,7 +196,7 @@ def describe():
     return pd.DataFrame(rows).set_index("name")
 
 
-def widen(kernel: np.ndarray, channels: int, spread=(1.0, 1.0, 1.0)) -> np.ndarray:
+def widen(kernel: np.ndarray, channels: int, spread: Any = (1.0, 1.0, 1.0)) -> np.ndarray:
     """A first convolution for red, green and blue made one for more bands, by the rule at the top of this page.
 
     Args:

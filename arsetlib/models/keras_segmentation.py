@@ -32,13 +32,14 @@ import sys
 import types
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from arsetlib.models.registry import ModelError
 
 ARCHITECTURES = ("fcn", "unet", "segnet", "pspnet")  # its modules of models
 
 
-def load(pretrained: str | None = None):
+def load(pretrained: str | None = None) -> Any:
     """The library with these fixes.
 
     Args:
@@ -80,7 +81,7 @@ def installed() -> str | None:
         return None
 
 
-def imported():
+def imported() -> Any:
     """The library's modules, loaded without its prints, without touching the caller's random numbers."""
     import keras
 
@@ -101,7 +102,7 @@ def imported():
     return library
 
 
-def fix_training(library) -> None:
+def fix_training(library: Any) -> None:
     """Checkpoints by the names that Keras 3 allows; a clear error about augmentation."""
     import keras
 
@@ -134,7 +135,7 @@ def fix_training(library) -> None:
     library.data_utils.data_loader.augment_seg = no_augmentation
 
 
-def fix_layers(library) -> None:
+def fix_layers(library: Any) -> None:
     """Layers that Keras 3 has elsewhere, and models whose ``fit_generator`` is ``fit``."""
     import keras
 
@@ -158,6 +159,8 @@ def fix_layers(library) -> None:
         getattr(library.models, name).get_segmentation_model = finished
 
 
-def fit_generator(model, generator, steps_per_epoch, use_multiprocessing=False, **options):
+def fit_generator(
+    model: Any, generator: Any, steps_per_epoch: Any, use_multiprocessing: Any = False, **options: object
+) -> Any:
     """``Model.fit_generator`` as it was called then; several processes are no longer offered."""
     return model.fit(generator, steps_per_epoch=steps_per_epoch, shuffle=False, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from arsetlib.models.card import first_line
 from arsetlib.models.registry import ModelError
@@ -34,7 +35,7 @@ def fetch(name: str, address: str, md5: str | None = None) -> Path:
         ) from problem
 
 
-def load_weights(donor, name: str, path: Path):
+def load_weights(donor: Any, name: str, path: Path) -> Any:
     """Load a file of weights without classifier ('notop') into a network of the same kind, and return the network.
 
     Raises:

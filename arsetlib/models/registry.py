@@ -12,8 +12,15 @@ import inspect
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from arsetlib.errors import ArsetError
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from arsetlib.models.baselines import Baseline
 
 EXTRAS = ("seen", "day_of_year")  # what models take beside the series, in this order
 COURSE = {"steps": 24, "bands": 12, "classes": 7}  # 120 days in steps of 5, Sentinel-2 L2A, the course's legend
@@ -74,7 +81,7 @@ def is_baseline(name: str) -> bool:
     return _kind(name).module == "baselines"
 
 
-def describe():
+def describe() -> pd.DataFrame:
     """What there is, as a pandas table: one row a model, parameters for 24 steps, 12 bands and 7 classes.
 
     Lab: part3_train_and_test.
@@ -95,7 +102,7 @@ def describe():
     return pd.DataFrame(rows).set_index("name").astype({"parameters": "Int64"})
 
 
-def layer_table(model):
+def layer_table(model: keras.Model) -> pd.DataFrame:
     """The layers of a Keras model, as a pandas table: ``layer``, ``output`` (shape without the batch), ``parameters``.
 
     Lab: part3_train_and_test.
@@ -106,7 +113,9 @@ def layer_table(model):
     return pd.DataFrame(rows, columns=["layer", "output", "parameters"])
 
 
-def build(name: str, *, steps: int, bands: int, classes: int, step_days: int = 5, seed: int = 0, **options):
+def build(
+    name: str, *, steps: int, bands: int, classes: int, step_days: int = 5, seed: int = 0, **options: object
+) -> Any:
     """A model with fresh weights.
 
     Args:
@@ -166,7 +175,7 @@ def options_of(name: str) -> dict:
     return {key: value.default for key, value in known.items() if key not in sizes}
 
 
-def needs(model) -> tuple[str, ...]:
+def needs(model: keras.Model | Baseline | str) -> tuple[str, ...]:
     """Loader extras that a model takes beside ``series``, such as ``("seen", "day_of_year")``.
 
     Args:

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,9 @@ from arsetlib.samples import Loader, Rows, Scaler, start_days
 from arsetlib.samples.loader import IN_MEMORY
 from arsetlib.samples.store import series_bytes
 from arsetlib.study import Study
+
+if TYPE_CHECKING:
+    from arsetlib.evaluation import Predictions
 
 CHUNK = 8192  # samples predicted at once, so that memory does not grow with a batch
 
@@ -87,7 +91,7 @@ class Trained:
         choose: str | None = None,
         batch: int = 4096,
         extras: Sequence[str] = (),
-        **options,
+        **options: object,
     ) -> Loader:
         """Windows of some rows as the model expects them, the same ones each time.
 
@@ -107,7 +111,7 @@ class Trained:
         both = tuple(dict.fromkeys((*self.needs, *extras)))
         return Loader(source, self.study, self.scaler, batch=batch, start=start, choose=choose, extras=both, **options)
 
-    def predict(self, x) -> np.ndarray:
+    def predict(self, x: Any) -> np.ndarray:
         """Probabilities of the classes.
 
         One compiled function takes every size of batch. It is faster than Keras's ``model.predict``, which makes a data
@@ -132,8 +136,13 @@ class Trained:
         return np.concatenate([self._run(piece) for piece in pieces])
 
     def predictions(
-        self, source: Rows | pa.Table | str | Path, starts: int | Sequence[int], *, progress: bool = False, **options
-    ):
+        self,
+        source: Rows | pa.Table | str | Path,
+        starts: int | Sequence[int],
+        *,
+        progress: bool = False,
+        **options: object,
+    ) -> Predictions:
         """Predict rows for windows that start on one or more days of the year.
 
         Args:
@@ -243,7 +252,7 @@ class Trained:
         return lambda parts: compiled({name: np.asarray(part, kinds[name]) for name, part in parts.items()}).numpy()
 
 
-def shape_of(model) -> tuple[int, int, int]:
+def shape_of(model: Any) -> tuple[int, int, int]:
     """(T, C, K) of a Keras model or a ``Baseline``.
 
     Raises:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def check_file(file: Path) -> None:
         raise TreeError("its parts are larger than the file")
 
 
-def check_trees(estimator, features: int, classes: int) -> None:
+def check_trees(estimator: Any, features: int, classes: int) -> None:
     """Stop at an estimator that would not predict safely.
 
     Args:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 
-def boards(logs: Path, plan: dict, legend, loop, profile: tuple[int, int] | int | None) -> list:
+def boards(logs: Path, plan: dict, legend: Any, loop: Any, profile: tuple[int, int] | int | None) -> list:
     """The callbacks that write for TensorBoard.
 
     Args:
@@ -42,24 +43,24 @@ class StepTrace(keras.callbacks.Callback):
     Keras's TensorBoard callback starts and stops the profiler but marks no steps: 'no step time measured'.
     """
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         import tensorflow as tf
 
         self.trace = tf.profiler.experimental.Trace("train", step_num=batch, _r=1)
         self.trace.__enter__()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.trace.__exit__(None, None, None)
 
 
 class Settings(keras.callbacks.Callback):
     """Writes the settings as text and as hyper-parameters, so that trainings can be sorted by them."""
 
-    def __init__(self, logs: Path, plan: dict):
+    def __init__(self, logs: Path, plan: dict) -> None:
         super().__init__()
         self.logs, self.plan = logs, plan
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         import tensorflow as tf
         from tensorboard.plugins.hparams import api as hparams
 
@@ -74,16 +75,16 @@ class Settings(keras.callbacks.Callback):
 class ConfusionImage(keras.callbacks.Callback):
     """Writes the confusion matrix of the validation windows as a picture, each epoch."""
 
-    def __init__(self, logs: Path, legend, loop):
+    def __init__(self, logs: Path, legend: Any, loop: Any) -> None:
         super().__init__()
         self.logs, self.names, self.loop = logs, legend.names(), loop
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         import tensorflow as tf
 
         self.writer = tf.summary.create_file_writer(str(self.logs))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         import tensorflow as tf
 
         png = picture(self.loop.counts.reshape(len(self.names), -1), self.names)
@@ -91,7 +92,7 @@ class ConfusionImage(keras.callbacks.Callback):
             tf.summary.image("confusion", tf.image.decode_png(png, channels=3)[None], step=epoch)
         self.writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         self.writer.close()
 
 

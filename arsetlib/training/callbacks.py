@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,28 +27,28 @@ class Progress(keras.callbacks.Callback):
         lines: Print one line for each epoch, too.
     """
 
-    def __init__(self, lines: bool = False):
+    def __init__(self, lines: bool = False) -> None:
         super().__init__()
         self.lines, self.bar = lines, None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         epochs, steps = self.params["epochs"], self.params["steps"] or 0
         if self.bar is None:
             options = {"unit": "step", "desc": "train", "disable": None, "leave": False}
             self.bar = tqdm(total=epochs * steps, initial=epoch * steps, **options)
         self.bar.set_description(f"epoch {epoch + 1}/{epochs}")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.bar.update()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         scores = {side + name: logs[side + name] for name in SHOWN for side in ("", "val_") if side + name in logs}
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in scores.items()})
         if self.lines:
             text = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
             tqdm.write(f"epoch {epoch + 1}/{self.params['epochs']}: {text}")  # above the bar
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         if self.bar is not None:
             self.bar.close()
 
@@ -65,7 +66,7 @@ class Backup:
         writes: Whether this process writes; of several workers only the first does.
     """
 
-    def __init__(self, file: Path | None, stopping, writes: bool = True):
+    def __init__(self, file: Path | None, stopping: Any, writes: bool = True) -> None:
         self.file, self.stopping, self.writes = file, stopping, writes
 
     @property
@@ -73,7 +74,7 @@ class Backup:
         """Epochs that are finished, as far as the file knows."""
         return self._state()["epoch"] if self.file is not None and self.file.is_file() else 0
 
-    def keep(self, model, epoch: int, history: dict[str, list[float]]) -> None:
+    def keep(self, model: Any, epoch: int, history: dict[str, list[float]]) -> None:
         """Save a training after its ``epoch``-th epoch."""
         if self.file is None or not self.writes:
             return
@@ -97,7 +98,7 @@ class Backup:
 
         folders.put(self.file, write)
 
-    def restore(self, model) -> dict[str, list[float]]:
+    def restore(self, model: Any) -> dict[str, list[float]]:
         """Put a model, its optimiser and EarlyStopping into the state of the last finished epoch.
 
         Returns:
@@ -133,6 +134,6 @@ def _variables(model) -> list:
     return [*model.variables, *model.optimizer.variables]
 
 
-def value_of(variable) -> np.ndarray:
+def value_of(variable: Any) -> np.ndarray:
     """The value of a variable, on one device or mirrored on several."""
     return ops.convert_to_tensor(variable).numpy()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from arsetlib.training.plan import (
     one_of,
     settled,
 )
+
+if TYPE_CHECKING:
+    from arsetlib.models import Trained
 
 IN_MEMORY = 2**28  # bytes of validation windows that are kept in memory
 BASELINE_EPOCHS = 4  # epochs of windows that a baseline sees
@@ -58,7 +62,7 @@ class Sampling(Options):
 
 
 def fit(
-    name_or_model,
+    name_or_model: Any,
     sides: dict[str, Rows],
     study: Study,
     *,
@@ -70,7 +74,7 @@ def fit(
     log: Log = Log(),  # noqa: B008
     notes: dict | None = None,
     **settings: object,
-):
+) -> Trained:
     """Train a model until its validation loss no longer falls, and keep the best epoch.
 
     Each epoch draws new windows of the training rows (random start, a random image per step). The validation windows
@@ -200,11 +204,12 @@ class _Training:
         import tensorflow as tf
 
         from arsetlib.training import loop
+        from arsetlib.training.devices import in_float32, make_network, strategy_of
 
-        plan, strategy = self.plan, loop.strategy_of(devices.strategy)
+        plan, strategy = self.plan, strategy_of(devices.strategy)
         mixed = bool(tf.config.list_physical_devices("GPU")) if devices.mixed is None else devices.mixed
         mixed = bool(mixed and self.given is None)
-        model = loop.network(self.given, self.build, plan.seed, strategy, mixed)
+        model = make_network(self.given, self.build, plan.seed, strategy, mixed)
         train, validation = self.loaders(model)
         replicas = strategy.num_replicas_in_sync if strategy else 1
         feeds = (SeriesFeed(train, replicas), SeriesFeed(validation, keep=_bytes_of(validation) <= IN_MEMORY))
@@ -214,7 +219,7 @@ class _Training:
             callbacks=lambda of: self._callbacks(of, log, run), strategy=strategy,
         )  # fmt: skip
         if mixed:
-            model = loop.in_float32(model, self.build)
+            model = in_float32(model, self.build)
         return self.trained(model, history, validation, best_epoch=best_epoch, mixed=mixed, devices=replicas)
 
     def trained(self, model, history, validation: Loader, **notes):
@@ -270,7 +275,7 @@ class SeriesFeed:
         keep: Keep the batches in memory; for windows that stay the same.
     """
 
-    def __init__(self, loader: Loader, devices: int = 1, keep: bool = False):
+    def __init__(self, loader: Loader, devices: int = 1, keep: bool = False) -> None:
         self.loader, self.keep, self.kept, self.epoch = loader, keep, None, 0
         count, batch = len(loader.rows), loader.batch_size
         self.steps = loader.steps

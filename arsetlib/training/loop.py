@@ -14,10 +14,11 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -86,7 +87,7 @@ class Loop:
         counts: What the last look at the validation counted, see ``Task.count``.
     """
 
-    def __init__(self, model, task: Task, strategy=None, cluster: workers.Cluster | None = None):
+    def __init__(self, model: Any, task: Task, strategy: Any = None, cluster: workers.Cluster | None = None) -> None:
         self.model, self.task, self.cluster, self.counts = model, task, cluster, None
         self.strategy = strategy or tf.distribute.get_strategy()
         self.devices = self.strategy.num_replicas_in_sync
@@ -94,7 +95,9 @@ class Loop:
         self._test_step = None
         self._add = tf.function(self._add_everywhere)
 
-    def run(self, train: Feed, validation: Feed, phases: list[Phase], stopping, backup, callbacks=()) -> dict:
+    def run(
+        self, train: Feed, validation: Feed, phases: list[Phase], stopping: Any, backup: Any, callbacks: Sequence = ()
+    ) -> dict:
         """Train phase after phase, from where the backup ends.
 
         Args:
@@ -262,8 +265,9 @@ class Loop:
 
 
 def train(
-    model, task: Task, feeds: tuple[Feed, Feed], plan: Plan, *, phases: list[Phase] | None = None, backup=None,
-    callbacks: Callable[[Loop], list] = lambda loop: [], strategy=None, cluster=None, start_from: int = 0,
+    model: Any, task: Task, feeds: tuple[Feed, Feed], plan: Plan, *, phases: list[Phase] | None = None,
+    backup: Path | None = None,
+    callbacks: Callable[[Loop], list] = lambda loop: [], strategy: Any = None, cluster: Any = None, start_from: int = 0,
 ) -> tuple[dict[str, list[float]], int]:  # fmt: skip
     """Train a model with early stopping, and leave it with its best weights.
 
@@ -282,6 +286,7 @@ def train(
         The history, and the best epoch, counted from 1.
     """
     from arsetlib.training.callbacks import Backup
+    from arsetlib.training.devices import optimizer_of
 
     mode = "min" if plan.monitor.endswith("loss") else "max"
     stopping = keras.callbacks.EarlyStopping(
@@ -297,7 +302,7 @@ def train(
 # What tasks are made of
 
 
-def confusion(truth, shares):
+def confusion(truth: Any, shares: Any) -> Any:
     """(K, K) counts, rows = truth, of one-hot truth (…, K); all zeros in truth do not count."""
     kinds = shares.shape[-1]
     predicted = tf.one_hot(tf.argmax(shares, axis=-1), kinds)
@@ -331,71 +336,3 @@ def classes_task(loss: str, weights: list[float] | None, **names: str) -> Task:
         return each(truth, shares) * tf.reduce_sum(truth * tf.constant(weights, tf.float32), axis=-1)
 
     return Task(each if weights is None else weighted, confusion, functools.partial(class_scores, **names))
-
-
-# Optimisers, devices and precision
-
-
-def optimizer_of(name: str, learning_rate):
-    """A new optimiser of Keras.
-
-    Raises:
-        TrainingError: There is none of that name.
-    """
-    try:
-        return keras.optimizers.get({"class_name": name, "config": {"learning_rate": learning_rate}})
-    except (ValueError, TypeError) as error:
-        known = [n.lower() for n in dir(keras.optimizers) if n[0].isupper() and n not in ("Optimizer",)]
-        raise TrainingError(f"Expected an optimiser of Keras ({', '.join(known)}), received {name!r}.") from error
-
-
-def strategy_of(strategy):
-    """A ``tf.distribute.Strategy``, or None for one device."""
-    if not isinstance(strategy, str):
-        return strategy
-    if strategy != "mirrored":
-        raise TrainingError(f"Expected strategy = 'mirrored' or a tf.distribute.Strategy, received {strategy!r}.")
-    return _mirrored()
-
-
-@functools.cache
-def _mirrored():
-    """One for the process: a second one would number its sums as the first did, and TensorFlow would mix them up."""
-    return tf.distribute.MirroredStrategy()
-
-
-def network(given, build: Callable, seed: int, strategy=None, mixed: bool = False):
-    """The model to train: the given one, or a new one that computes in the precision asked for.
-
-    Args:
-        given: A Keras model, copied where the strategy did not make it; None builds one.
-        build: Makes a new model.
-        seed: Of dropout and whatever else draws.
-        strategy: See ``Loop``.
-        mixed: Compute in float16 where that is faster; only for new models.
-    """
-    keras.utils.set_random_seed(seed)
-    with strategy.scope() if strategy else nullcontext():
-        if given is not None:
-            return _of_strategy(given, strategy)
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy("mixed_float16" if mixed else before)
-        try:
-            return build()
-        finally:
-            keras.config.set_dtype_policy(before)
-
-
-def _of_strategy(model, strategy):
-    if strategy is None or all(strategy.extended.variable_created_in_scope(v.value) for v in model.variables):
-        return model
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def in_float32(model, build: Callable):
-    """The same weights in a new network that computes in float32, so that it runs anywhere."""
-    plain = build()
-    plain.set_weights(model.get_weights())
-    return plain

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -154,7 +155,7 @@ def whole_number(noun: str, value: object, least: int) -> None:
         raise TrainingError(f"Expected {noun} to be a whole number of at least {least}, received {value!r}.")
 
 
-def even_weights(counts) -> np.ndarray:
+def even_weights(counts: Any) -> np.ndarray:
     """(K,) weights under which all classes have the same total weight; their mean over the samples is 1.
 
     Args:
@@ -165,7 +166,7 @@ def even_weights(counts) -> np.ndarray:
     return np.where(there, counts.sum() / (there.sum() * np.where(there, counts, 1)), 0.0)
 
 
-def class_weights(balance: object, count: int, balanced) -> list[float] | None:
+def class_weights(balance: object, count: int, balanced: Any) -> list[float] | None:
     """The weights of the classes that ``Plan.balance`` asks for.
 
     Args:

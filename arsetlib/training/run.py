@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class RunFolder:
         """Folder of the trained model."""
         return self.path / MODEL
 
-    def finish(self, trained) -> None:
+    def finish(self, trained: Any) -> None:
         """Save the trained model and publish the folder, in this order."""
         if self.folder is None:
             return
@@ -103,12 +104,12 @@ def digest(rows: Rows) -> str:
     return digest_arrays(rows.column(name) for name in ("pixel", "year", "label_code"))
 
 
-def digest_arrays(arrays) -> str:
+def digest_arrays(arrays: Any) -> str:
     """Short SHA-256 of arrays, such as a model's weights."""
     return sha256_of_arrays(arrays)[:16]
 
 
-def identity_of(model) -> dict:
+def identity_of(model: Any) -> dict:
     """What tells one given model from another: its name and its weights."""
     if hasattr(model, "get_weights"):
         trainable = [bool(layer.trainable) for layer in model.layers]

@@ -6,6 +6,7 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,13 +16,19 @@ from arsetlib.study import Study
 from arsetlib.training.fit import fit
 from arsetlib.training.plan import TrainingError, one_of
 
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from arsetlib.models import Trained
+
 HELD_BACK = 0.2  # share of the labels that is the validation
 FEW_LABELS = {"epochs": 60, "batch": 32}
 METHODS = ("fine-tuned", "from scratch", "random forest", "majority")
 
 
 def fine_tune(
-    trained,
+    trained: Trained,
     rows: Rows | dict[str, Rows],
     study: Study,
     *,
@@ -29,7 +36,7 @@ def fine_tune(
     scaler: str = "keep",
     notes: dict | None = None,
     **settings: object,
-):
+) -> Trained:
     """Train a model further on the labels of another place or year.
 
     Where the study's legend has other classes, the last layer is replaced by a new one; the layers before, which know
@@ -70,7 +77,7 @@ def fine_tune(
     return fit(network, sides, study, notes=origin | (notes or {}), **settings)
 
 
-def adapted(trained, study: Study):
+def adapted(trained: Trained, study: Study) -> keras.Model:
     """A copy of the network for a study; the last layer is new where the classes differ."""
     import keras
 
@@ -123,7 +130,7 @@ def held_back(rows: Rows, study: Study, seed: int = 0) -> dict[str, Rows]:
 
 
 def learning_curve(
-    trained,
+    trained: Trained,
     rows: Rows,
     study: Study,
     counts: Sequence[int] = (0, 5, 20, 100),
@@ -134,8 +141,8 @@ def learning_curve(
     folds: int = 3,
     seed: int = 0,
     progress: bool = True,
-    **options,
-):
+    **options: object,
+) -> pd.DataFrame:
     """How good a model is with a number of labels of each class: fine-tuned, from scratch, and a random forest.
 
     Each repeat divides the blocks anew: labels are drawn from two thirds of them, the score is that of the other third.
@@ -187,7 +194,7 @@ def learning_curve(
     return pd.DataFrame(scores)
 
 
-def mean_and_spread(curve, score: str = "macro_f1"):
+def mean_and_spread(curve: pd.DataFrame, score: str = "macro_f1") -> pd.DataFrame:
     """Mean and standard deviation over the repeats, one row a number of labels, one pair of columns a method."""
     table = curve.groupby(["labels", "method"])[score].agg(["mean", "std"]).unstack("method")
     return table.swaplevel(axis=1).sort_index(axis=1)

@@ -67,6 +67,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from arsetlib.training.plan import TrainingError
 
@@ -136,7 +137,7 @@ def cluster() -> Cluster:
     return workers
 
 
-def strategy(silence: float = SILENCE):
+def strategy(silence: float = SILENCE) -> Any:
     """TensorFlow's strategy for the workers of ``TF_CONFIG``. Call it before anything else of TensorFlow's.
 
     It waits until all workers are there.
@@ -226,7 +227,7 @@ def run(
             raise WorkerError(_error_text(first, processes[first].returncode, files[first], workers))
 
 
-def linear_rate(rate: float, batch: int, base: int, warm_up: int = 0):
+def linear_rate(rate: float, batch: int, base: int, warm_up: int = 0) -> Any:
     """The learning rate for a larger batch: it grows with the batch and is reached in small steps.
 
     A batch k times as large gives an epoch with k times fewer steps, so each step must be k times as long; at the

@@ -15,7 +15,13 @@ Lab: case_groves.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from arsetlib.models.registry import ModelError, check_name, seeded
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
 
 __all__ = ["ARCHITECTURES", "ENCODERS", "SLIM", "build", "describe", "load"]
 
@@ -43,10 +49,10 @@ def build(
     size: int | tuple[int, int] = 224,
     channels: int = 3,
     classes: int = 3,
-    weights=None,
+    weights: Any = None,
     seed: int = 0,
-    **options,
-):
+    **options: object,
+) -> keras.Model:
     """Build a segmentation model.
 
     Args:
@@ -94,7 +100,7 @@ def build(
     return model
 
 
-def load(path):
+def load(path: Any) -> keras.Model:
     """A model from a ``.keras`` file, in safe mode: no code from the file is run.
 
     Raises:
@@ -106,7 +112,7 @@ def load(path):
     return keras_model(path)
 
 
-def describe():
+def describe() -> pd.DataFrame:
     """A table of the registry: one row for each architecture and encoder, with their papers."""
     import pandas as pd
 

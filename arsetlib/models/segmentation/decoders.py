@@ -7,6 +7,8 @@ Lab: case_groves.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -20,7 +22,7 @@ MOMENTUM = 0.9
 FILTERS = (512, 256, 128, 64)  # of U-Net's and SegNet's decoder, coarsest first: the thesis's
 
 
-def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, options: dict):
+def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, options: dict) -> Any:
     """The model; see ``segmentation.build``."""
     options = dict(options)
     of_encoder = {"alpha": options.pop("alpha")} if encoder == "mobilenet" and "alpha" in options else {}
@@ -49,7 +51,7 @@ def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, op
     return model
 
 
-def unet(features, classes: int, filters=FILTERS, separable: bool = False):
+def unet(features: Any, classes: int, filters: Any = FILTERS, separable: bool = False) -> Any:
     """U-Net: at each upsampling the encoder's features of that size are concatenated with those from below.
 
     As in the thesis: one convolution for each size, from 1/16, the last at 1/2. (The paper has two and goes to full
@@ -74,7 +76,7 @@ def unet(features, classes: int, filters=FILTERS, separable: bool = False):
     return layers.Conv2D(classes, 3, padding="same", name="scores")(x)
 
 
-def segnet(features, classes: int, filters=FILTERS, separable: bool = False):
+def segnet(features: Any, classes: int, filters: Any = FILTERS, separable: bool = False) -> Any:
     """SegNet: upsampling without connections from the encoder.
 
     The paper's unpooling puts each value back where the encoder's maximum was. Only VGG-16 has such maxima (ResNet-50
@@ -91,7 +93,7 @@ def segnet(features, classes: int, filters=FILTERS, separable: bool = False):
     return layers.Conv2D(classes, 3, padding="same", name="scores")(x)
 
 
-def fcn8(features, classes: int, dense: int = 4096):
+def fcn8(features: Any, classes: int, dense: int = 4096) -> Any:
     """FCN-8: a classifier applied at every position, its scores added to those of two finer stages.
 
     Args:
@@ -114,7 +116,7 @@ def fcn8(features, classes: int, dense: int = 4096):
     return step_up(classes, 8, "up1")(x)  # (B, H, W, K)
 
 
-def pspnet(features, classes: int, bins=(1, 2, 3, 6), filters: int = 512):
+def pspnet(features: Any, classes: int, bins: Any = (1, 2, 3, 6), filters: int = 512) -> Any:
     """PSPNet: each pixel also gets the mean features of the whole image and of its halves, thirds and sixths.
 
     The paper dilates the last two stages of a ResNet so that they stay at 1/8. Those of ``keras.applications`` do
@@ -136,7 +138,7 @@ def pspnet(features, classes: int, bins=(1, 2, 3, 6), filters: int = 512):
     return layers.Conv2D(classes, 1, name="scores")(x)
 
 
-def convolve(x, filters: int, name: str, separable: bool = False, kernel: int = 3):
+def convolve(x: Any, filters: int, name: str, separable: bool = False, kernel: int = 3) -> Any:
     """Convolution, batch normalisation, ReLU."""
     if separable:
         x = layers.DepthwiseConv2D(kernel, padding="same", use_bias=False, name=f"{name}_dw")(x)
@@ -147,7 +149,7 @@ def convolve(x, filters: int, name: str, separable: bool = False, kernel: int = 
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def step_up(classes: int, factor: int, name: str):
+def step_up(classes: int, factor: int, name: str) -> Any:
     return layers.Conv2DTranspose(
         classes, 2 * factor, factor, padding="same", use_bias=False, kernel_initializer=Bilinear(), name=name
     )
@@ -157,7 +159,7 @@ def step_up(classes: int, factor: int, name: str):
 class Bilinear(keras.initializers.Initializer):
     """Starts a transposed convolution of stride s and kernel 2 s as bilinear interpolation of each class by itself."""
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Any, dtype: str | None = None) -> Any:
         side, classes = shape[0], shape[2]
         factor = (side + 1) // 2
         ramp = 1 - np.abs(np.arange(side) - (side - 1) / 2) / factor
@@ -165,7 +167,7 @@ class Bilinear(keras.initializers.Initializer):
         kernel[:, :, range(classes), range(classes)] = np.outer(ramp, ramp)[:, :, None]
         return ops.convert_to_tensor(kernel, dtype or "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {}
 
 
@@ -173,17 +175,17 @@ class Bilinear(keras.initializers.Initializer):
 class Resize(layers.Layer):
     """Bilinear, to (height, width)."""
 
-    def __init__(self, height: int, width: int, **kwargs):
+    def __init__(self, height: int, width: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.height, self.width = height, width
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         return ops.image.resize(x, (self.height, self.width), interpolation="bilinear")
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Any) -> tuple:
         return (shape[0], self.height, self.width, shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"height": self.height, "width": self.width}
 
 
@@ -195,19 +197,19 @@ class PyramidPool(layers.Layer):
     pixel at most.
     """
 
-    def __init__(self, n: int, **kwargs):
+    def __init__(self, n: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.n = n
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         rows, columns = (ops.convert_to_tensor(parts(side, self.n), x.dtype) for side in x.shape[1:3])
         x = ops.einsum("ih,bhwc->biwc", rows, x)
         return ops.einsum("jw,biwc->bijc", columns, x)
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Any) -> tuple:
         return (shape[0], self.n, self.n, shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"n": self.n}
 
 

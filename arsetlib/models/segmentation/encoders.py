@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -50,25 +51,25 @@ class Standardise(keras.layers.Layer):
     bands after the first three less the mean of those means.
     """
 
-    def __init__(self, style: str, **kwargs):
+    def __init__(self, style: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.style = style
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         if self.style == "tf":
             return x * 2.0 - 1.0
         mean = BGR_MEAN + (float(np.mean(BGR_MEAN)),) * (x.shape[-1] - 3)
         order = ops.concatenate([x[..., 2:3], x[..., 1:2], x[..., 0:1], x[..., 3:]], axis=-1)
         return order * 255.0 - ops.convert_to_tensor(mean, x.dtype)
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Any) -> tuple:
         return shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"style": self.style}
 
 
-def stages(encoder: str, shape: tuple[int, int, int], **options):
+def stages(encoder: str, shape: tuple[int, int, int], **options: object) -> Any:
     """The image and the five stages of an encoder with random weights.
 
     Args:
@@ -84,7 +85,7 @@ def stages(encoder: str, shape: tuple[int, int, int], **options):
     return image, [model.get_layer(name).output for name in STAGES[encoder]]
 
 
-def application(encoder: str, shape: tuple[int, int, int], **options):
+def application(encoder: str, shape: tuple[int, int, int], **options: object) -> Any:
     """The model of ``keras.applications`` without its classifier, random weights."""
     maker = {
         "vgg16": keras.applications.VGG16,
@@ -96,7 +97,7 @@ def application(encoder: str, shape: tuple[int, int, int], **options):
         return maker(include_top=False, weights=None, input_shape=shape, **options)
 
 
-def set_weights(model, encoder: str, channels: int, weights, alpha: float = 1.0) -> list[str]:
+def set_weights(model: Any, encoder: str, channels: int, weights: Any, alpha: float = 1.0) -> list[str]:
     """Start the encoder of ``model`` from weights; see ``segmentation.build``.
 
     Returns:
@@ -121,7 +122,7 @@ def set_weights(model, encoder: str, channels: int, weights, alpha: float = 1.0)
     return copied
 
 
-def layers_of(encoder: str, model) -> list:
+def layers_of(encoder: str, model: Any) -> list:
     """The layers of ``model`` that are its encoder's and have weights."""
     prefix = {"vgg16": ("block",), "resnet50": ("conv",), "mobilenet": ("conv",)}[encoder]
     return [layer for layer in model.layers if layer.weights and layer.name.startswith(prefix)]
@@ -133,7 +134,7 @@ def widen(kernel: np.ndarray, channels: int) -> np.ndarray:
     return np.concatenate([kernel, more], axis=2) * (3 / channels)
 
 
-def source(encoder: str, weights, alpha: float):
+def source(encoder: str, weights: Any, alpha: float) -> Any:
     """The model whose encoder is to be copied."""
     if hasattr(weights, "layers"):
         return weights
