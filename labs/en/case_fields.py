@@ -632,7 +632,8 @@ for _, n, state, form in itertools.product(
 laps = pd.DataFrame(laps, columns=["form", "state", "rate"])
 race = laps.groupby(["form", "state"], sort=False)["rate"].max().unstack()
 title = "Reading, decoding, reducing"
-fig = figures.bar_groups(race, title, "images a second", study=chips)
+unit = "images a second"
+fig = figures.bars(race, title, unit, study=chips, mode="group")
 figures.show(fig, "Images a second of each form, cold and warm, by readers")
 alt = "Images a second, the better of two turns"
 figures.show(race.reset_index().round(0), alt)
@@ -864,9 +865,7 @@ losses = pd.DataFrame(losses, range(1, EPOCHS + 1))
 print(f"{len(runs)} runs of {EPOCHS} epochs")
 
 # %%
-fig = figures.table_lines(
-    losses, "Batch size", "epoch", "training loss", study=chips
-)
+fig = figures.lines(losses, "Batch size", "epoch", "training loss", study=chips)
 figures.show(fig, "Training loss by epoch for batches of 8, 32 and 128")
 
 # %%
@@ -1229,7 +1228,7 @@ for by in SPLITS:
 
 # %%
 curves = pd.DataFrame(curves, range(1, epochs + 1))
-fig = figures.table_lines(
+fig = figures.lines(
     curves, "Memorised images", "epoch", "accuracy", study=chips
 )
 fig.update_yaxes(range=[0, 1.02])
