@@ -430,7 +430,7 @@ assert called < first
 
 # %%
 few = train[:48]
-loader = fields.images(few, batch=16, size=SIDE)
+loader = fields.batches(few, batch=16, size=SIDE)
 for (my_x, my_y), (x, y) in zip(lazily(few, 16), loader.arrays(), strict=True):
     assert np.allclose(my_x, x, atol=1e-6)
     assert np.array_equal(my_y, y)
@@ -605,7 +605,7 @@ def forget(folder):
 # %%
 def read_through(source, readers=2):
     """Images a second of one pass; nothing is trained."""
-    loader = fields.images(source, batch=32, size=SEEN, readers=readers)
+    loader = fields.batches(source, batch=32, size=SEEN, readers=readers)
     dataset, n = loader.dataset, 0
     clock = time.perf_counter()
     for x, _ in dataset:
@@ -631,7 +631,8 @@ for _, n, state, form in itertools.product(
 laps = pd.DataFrame(laps, columns=["form", "state", "rate"])
 race = laps.groupby(["form", "state"], sort=False)["rate"].max().unstack()
 title = "Reading, decoding, reducing"
-fig = figures.bar_groups(race, title, "images a second", study=chips)
+unit = "images a second"
+fig = figures.bars(race, title, unit, study=chips, mode="group")
 figures.show(fig, "Images a second of each form, cold and warm, by readers")
 alt = "Images a second, the better of two turns"
 figures.show(race.reset_index().round(0), alt)
@@ -808,7 +809,7 @@ print(f"fastest / slowest turn of one size: up to {spread.max():.2f}")
 parts = []
 for worker in range(3):
     share = {"batch": 8, "size": SEEN, "part": (worker, 3)}
-    parts.append(fields.images(cut[wanted[0]], **share).rows())
+    parts.append(fields.batches(cut[wanted[0]], **share).rows())
 print("three workers get", [len(p) for p in parts], "chips")
 assert sorted(np.concatenate(parts)) == list(range(len(train)))
 
@@ -830,7 +831,7 @@ assert sorted(np.concatenate(parts)) == list(range(len(train)))
 from arsetlib.models import images as networks
 
 TINY = 32 if here.small else 64  # small enough to keep all in memory
-loader = fields.images(chips, batch=64, size=TINY)
+loader = fields.batches(chips, batch=64, size=TINY)
 x_all, y_all = (np.concatenate(p) for p in zip(*loader.arrays(), strict=True))
 of_train = np.isin(chips.names, train.names)
 x_train, y_train = x_all[of_train], y_all[of_train]
@@ -863,9 +864,7 @@ losses = pd.DataFrame(losses, range(1, EPOCHS + 1))
 print(f"{len(runs)} runs of {EPOCHS} epochs")
 
 # %%
-fig = figures.table_lines(
-    losses, "Batch size", "epoch", "training loss", study=chips
-)
+fig = figures.lines(losses, "Batch size", "epoch", "training loss", study=chips)
 figures.show(fig, "Training loss by epoch for batches of 8, 32 and 128")
 
 # %%
@@ -1228,9 +1227,7 @@ for by in SPLITS:
 
 # %%
 curves = pd.DataFrame(curves, range(1, epochs + 1))
-fig = figures.table_lines(
-    curves, "Known by heart", "epoch", "accuracy", study=chips
-)
+fig = figures.lines(curves, "Known by heart", "epoch", "accuracy", study=chips)
 fig.update_yaxes(range=[0, 1.02])
 figures.show(fig, "Accuracy by epoch on training and validation, by split")
 
