@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib.groves.classes import GroveError
-from arsetlib.groves.scoring import Evaluation, evaluate
+from arsetlib.groves.scoring import CaptureScores, evaluate
 from arsetlib.groves.segmenter import Segmenter
 from arsetlib.groves.training import fit
 
@@ -24,7 +24,7 @@ class Run:
 
     segmenter: Segmenter
     sides: dict[str, list]
-    scores: Evaluation | None
+    scores: CaptureScores | None
 
 
 def train_folder(
