@@ -165,7 +165,7 @@ def _convert(chips, folder: folders.Folder, plan: dict, side: int, runs, jobs, p
             keys, facts = writer(out, number, images(runs[number]), chips, homes)
             folder.finish(_name(number), keys, **facts)
 
-        _in_threads(write, left, jobs or _cores(), stop)
+        _in_threads(write, left, jobs or os.cpu_count() or 1, stop)
     _publish(chips, folder, plan, side, runs, homes)
 
 
@@ -244,7 +244,3 @@ def _publish(chips, folder: folders.Folder, plan: dict, side: int, runs, homes) 
     keys = [stored.TABLE, stored.INDEX] + ([writing.labels_csv(images)] if form == "directory" else [])
     folder.finish(TABLES, keys)
     folder.publish()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,7 +5,6 @@ Lab: case_groves. Shell: ``arset groves train``.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib.groves.classes import GroveError
-from arsetlib.groves.scoring import Evaluation, evaluate
+from arsetlib.groves.scoring import CaptureScores, evaluate
 from arsetlib.groves.segmenter import Segmenter
 from arsetlib.groves.training import fit
 
@@ -24,7 +23,7 @@ class ScoredModel:
 
     segmenter: Segmenter
     sides: dict[str, list]
-    scores: Evaluation | None
+    scores: CaptureScores | None
 
 
 def train_folder(
@@ -41,17 +40,19 @@ def train_folder(
     Args:
         data: Captures with masks, in a layout of ``groves.captures``.
         out: Folder of the training; see ``fit``.
-        architecture, size, batch, seed, options: For ``fit`` and ``groves.Loader``; options are settings of ``fit``.
+        architecture, size, batch, seed: For ``fit`` and ``groves.TileBatches``.
         grid: Tiles down × across, "5x7" or (5, 7).
-        by, shares: See ``groves.split``. By flight the test is clean, for which captures between are left out; the
-            last training capture serves as validation, since few flights are long enough for three clean sides. Where
-            the authors of the folder split their images, validation is taken from their training side.
+        by, shares: See ``groves.split``. By flight the test shows no ground of the training, so captures between
+            them are left out; the last training capture is the validation, because few flights are long enough for
+            three separate sides. Where the authors of the folder split their images, validation is taken from their
+            training side.
+        options: Settings of ``fit``.
 
     Raises:
         GroveError: A grid that cannot be read, or whose tiles would have to be enlarged; captures of other sizes.
     """
     from arsetlib import groves
-    from arsetlib.groves import pictures
+    from arsetlib.groves import flight, pictures
 
     captures = [c for c in groves.captures(data) if c.mask is not None]
     if not captures:
@@ -75,13 +76,15 @@ def train_folder(
     sides = _split(captures, shares, seed, by)
     sizes = {"size": size, "grid": grid, "batch": batch, "seed": seed}
     loaders = {
-        side: groves.Loader(sides[side], classes, augment=side == "train", **sizes)
+        side: groves.TileBatches(sides[side], classes, augment=side == "train", **sizes)
         for side in ("train", "validation")
         if side in sides
     }
-    flight = Path(data) / "flight.json"
-    simulated = flight.is_file() and bool(json.loads(flight.read_text(encoding="utf-8")).get("simulated"))
-    notes = {"simulated": simulated, "captures": {side: [c.name for c in part] for side, part in sides.items()}}
+    taken = flight.of_folder(Path(data))
+    notes = {
+        "simulated": taken is not None and taken.simulated,
+        "captures": {side: [c.name for c in part] for side, part in sides.items()},
+    }
     made = fit(
         architecture, loaders, size=size, classes=classes.keys, colours=classes.colours, shrink=shrink, folder=out,
         batch=batch, seed=seed, progress=progress, notes=notes, **options,
@@ -97,7 +100,7 @@ def _split(captures, shares, seed, by) -> dict[str, list]:
         sides = groves.split(captures, shares, seed=seed, by=by)
         if "validation" in sides or not shares[1] or "train" not in sides:
             return sides
-        part = shares[1] / (shares[0] + shares[1])  # of the authors' training: their test stays whole
+        part = shares[1] / (shares[0] + shares[1])  # of the authors' training; their test is not divided
         return {**sides, **groves.split(sides["train"], (1 - part, part, 0), seed=seed)}
     sides = groves.split(captures, (1 - shares[2], 0, shares[2]), by=by)
     if len(sides["train"]) < 2:

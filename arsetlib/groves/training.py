@@ -63,12 +63,12 @@ def fit(
     """Train until the validation no longer improves, and keep the best epoch.
 
     With a folder, a training that was stopped continues after its last finished epoch when the same call is made again,
-    and a finished one is returned as it is. With sides from ``groves.Loader`` it also ends with the same weights.
+    and a finished one is returned as it is. With sides from ``groves.TileBatches`` it also ends with the same weights.
 
     Args:
         model: An architecture ("unet", "fcn8", "segnet", "pspnet"), or a Keras model with a softmax over the classes.
-        sides: ``train`` and ``validation``: each a ``groves.Loader``, or a ``tf.data.Dataset`` of (tiles (B, S, S, C)
-            float32 0..1, one-hot masks (B, S, S, K); all zeros where not labelled), as ``groves.batches`` makes it.
+        sides: ``train`` and ``validation``: each a ``groves.TileBatches``, or a ``tf.data.Dataset`` of (tiles (B, S,
+            S, C) float32 0..1, one-hot masks (B, S, S, K); all zeros where not labelled), see ``groves.batches``.
         folder: Where the training is kept, see ``arsetlib.training.run``; None keeps nothing.
         classes, colours: (K,) names and "#rrggbb".
         shrink: Capture pixels per pixel of the tiles.
@@ -152,7 +152,7 @@ def _trained(model, feeds, network: Network, plan: Plan, log: Log, weights, back
 
 
 class TileFeed:
-    """Batches of a ``groves.Loader`` or of a ``tf.data.Dataset`` for the training loop."""
+    """Batches of a ``groves.TileBatches`` or of a ``tf.data.Dataset`` for the training loop."""
 
     def __init__(self, source: Any) -> None:
         self.source = source
