@@ -704,7 +704,7 @@ def test_a_baseline_of_types_that_are_not_trusted_is_refused(tmp_path):
 
 def test_a_majority_that_is_none_is_refused(tmp_path):
     path = trained("majority").save(tmp_path / "model")
-    for text, message in (("{}", "no majority baseline"), ('{"share": [1.0]}', "knows 1 classes, expected 7")):
+    for text, message in (("{}", "is not a majority baseline"), ('{"share": [1.0]}', "has 1 classes, expected 7")):
         (path / "model.json").write_text(text)
         resign(path)
         with pytest.raises(ModelError, match=message):

@@ -122,7 +122,7 @@ def read(folder: str | Path, command: str = "arset train") -> dict:
 
 def _renewed(card: dict) -> dict:
     """A card as it is written today; segmentation models of earlier versions had one of their own."""
-    if "schema" in card or card.get("card") != 1:
+    if not isinstance(card, dict) or "schema" in card or card.get("card") != 1:
         return card
     kept = {name: value for name, value in card.items() if name not in ("card", "sha256")}
     card = {"schema": SCHEMA, "type": "segmentation", "name": "", **kept, "files": {KERAS: card["sha256"]}}

@@ -69,7 +69,7 @@ def load(
     expected = kind or ("series" if study is not None else None)
     card = files.read(folder, READERS[expected or "series"][1])
     found = card.get("type", "series")
-    if found not in READERS:
+    if not isinstance(found, str) or found not in READERS:
         raise ModelError(f"{folder} holds a model of type {found!r}, which this library does not know. Update it.")
     if expected not in (None, found):
         raise ModelError(

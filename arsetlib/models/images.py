@@ -64,6 +64,7 @@ class Backbone:
     flipped: bool = False
 
 
+# Name → backbone that `build` knows.
 BACKBONES = {
     "small": Backbone(None, "four convolutions, for a lab on two cores"),
     "nasnetlarge": Backbone(

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ARCHITECTURES", "ENCODERS", "SLIM", "build", "describe", "load"]
 
-# name: (function in decoders, who thought of it)
+# Name of an architecture → its paper.
 ARCHITECTURES = {
     "fcn8": "Long, Shelhamer & Darrell 2015, Fully convolutional networks for semantic segmentation, CVPR",
     "unet": "Ronneberger, Fischer & Brox 2015, U-Net: convolutional networks for biomedical image segmentation, MICCAI",
     "segnet": "Badrinarayanan, Kendall & Cipolla 2017, SegNet, IEEE TPAMI 39(12)",
     "pspnet": "Zhao et al. 2017, Pyramid scene parsing network, CVPR",
 }
+# Name of an encoder → its paper.
 ENCODERS = {
     "vgg16": "Simonyan & Zisserman 2015, Very deep convolutional networks for large-scale image recognition, ICLR",
     "resnet50": "He et al. 2016, Deep residual learning for image recognition, CVPR",
