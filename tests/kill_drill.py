@@ -285,7 +285,8 @@ def segment_predict(work: Path) -> Drill:
 
 
 def grade(work: Path) -> Drill:
-    from arsetlib.grading import grader, sandbox
+    from arsetlib.grading import grader
+    from arsetlib.grading.limits import Limits
     from homework import hostile
 
     folder = work / "submissions"
@@ -293,7 +294,7 @@ def grade(work: Path) -> Drill:
     (folder / "ada.ipynb").write_bytes(hostile.notebook("Ada"))
     (folder / "cy.ipynb").write_bytes(b"{}")
     data = Path(os.environ.get("ARSET_DRILL_DATA") or work / "data")
-    limits = sandbox.Limits()
+    limits = Limits()
 
     def call(out):
         grader.grade(folder, out=out / "grades.csv", data=data, jobs=1, limits=limits, trust=True, progress=False)
