@@ -1,0 +1,261 @@
+"""Raster files read ahead over http: the same values as GDAL, few requests, errors and never zeros."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import rasterio
+from badserver import BadServer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.shutil import copy
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+
+from arsetlib import remote
+from arsetlib.remote import RemoteError, Unsupported
+
+SIDE = 700
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(remote, "WAITS", (0.05, 0.1))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("web")
+
+
+@pytest.fixture
+def server(folder):
+    with BadServer(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def files():
+    return remote.Files()
+
+
+def write(path, values, driver="COG", **options):
+    profile = {
+        "height": values.shape[-2], "width": values.shape[-1], "count": 1, "dtype": values.dtype, "crs": "EPSG:32615",
+        "transform": from_origin(600_000, 4_000_000, 10, 10),
+    }  # fmt: skip
+    more = {"compress": "DEFLATE", "blocksize": 256} if driver == "COG" else {}
+    with rasterio.open(path, "w", driver=driver, **(profile | more | options)) as out:
+        out.write(values, 1)
+    return path
+
+
+def ground(dtype="uint16", seed=1):
+    return np.random.default_rng(seed).integers(0, 120, (SIDE, SIDE - 60)).cumsum(1).astype(dtype)
+
+
+def whole(header):
+    return Window(0, 0, header.width, header.height), 0
+
+
+def href(server, path):
+    return f"{server.url}/{path.name}"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32"])
+@pytest.mark.parametrize("compress", ["DEFLATE", "LZW", "ZSTD", "NONE"])
+@pytest.mark.parametrize("predictor", ["NO", "YES"])
+def test_values_are_those_of_gdal_for_each_type_and_compression(folder, server, files, dtype, compress, predictor):
+    path = write(folder / "a.tif", ground(dtype), compress=compress, predictor=predictor)
+    with rasterio.open(path) as src:
+        expected = src.read(1)
+    _header, values = files.read(href(server, path), whole).result()
+    assert values.dtype == dtype
+    np.testing.assert_array_equal(values, expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_window_of_any_level_is_gdals(data, folder):
+    path = folder / "levels.tif"
+    if not path.exists():
+        write(path, ground())
+    level = data.draw(st.integers(0, 2))
+    with rasterio.open(path, **({"overview_level": level - 1} if level else {})) as src:
+        top, left = data.draw(st.integers(0, src.height - 1)), data.draw(st.integers(0, src.width - 1))
+        rows, cols = data.draw(st.integers(1, src.height - top)), data.draw(st.integers(1, src.width - left))
+        window = Window(left, top, cols, rows)
+        expected = src.read(1, window=window)
+    with BadServer(folder) as server:
+        values = remote.files().read(href(server, path), lambda header: (window, level)).result()[1]
+    np.testing.assert_array_equal(values, expected)
+
+
+def test_the_header_says_what_rasterio_says(folder, server, files):
+    path = write(folder / "h.tif", ground("int16"), nodata=-9999)
+    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as out:
+        out.scales, out.offsets = (0.0001,), (-0.1,)
+    copy(path, folder / "header.tif", driver="COG", blocksize=256)
+    header, nothing = files.read(f"{server.url}/header.tif", lambda header: (None, 0)).result()
+    assert nothing is None
+    with rasterio.open(folder / "header.tif") as src:
+        for name in ("crs", "transform", "width", "height", "dtypes", "nodata", "scales", "offsets", "bounds", "count"):
+            assert getattr(header, name) == getattr(src, name), name
+        assert header.mask_flag_enums == src.mask_flag_enums
+
+
+def test_a_file_takes_two_requests_and_each_further_window_one(folder, server, files):
+    path = write(folder / "two.tif", ground())
+    files.read(href(server, path), lambda header: (Window(0, 0, 300, 300), 0)).result()
+    assert server.count("/two.tif") == 2
+    files.read(href(server, path), lambda header: (Window(300, 300, 90, 90), 0)).result()
+    assert server.count("/two.tif") == 3
+
+
+def test_blocks_that_the_file_leaves_out_have_no_data(folder, server, files):
+    values = ground()
+    values[:256, :512] = 7
+    path = write(folder / "s.tif", values, driver="GTiff", tiled=True, blockxsize=256, blockysize=256, nodata=7,
+                 compress="DEFLATE", SPARSE_OK="TRUE")  # fmt: skip
+    np.testing.assert_array_equal(files.read(href(server, path), whole).result()[1], values)
+
+
+def masked(path, values):
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        write(path, values, driver="GTiff", tiled=True, blockxsize=256, blockysize=256)
+        with rasterio.open(path, "r+") as out:
+            out.write_mask(values > 5)
+    return path
+
+
+def centred(path, values):
+    write(path, values, driver="GTiff", tiled=True, blockxsize=256, blockysize=256)
+    with rasterio.open(path, "r+") as out:
+        out.update_tags(AREA_OR_POINT="Point")
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("strips", lambda p, v: write(p, v, driver="GTiff")),
+        ("jpeg", lambda p, v: write(p, v.astype("uint8"), compress="JPEG")),
+        ("a mask", masked),
+        ("pixel centres", centred),
+        ("no projection", lambda p, v: write(p, v, driver="GTiff", tiled=True, blockxsize=256, blockysize=256,
+                                             crs=None)),
+        ("jpeg 2000", lambda p, v: write(p, v, driver="JP2OpenJPEG")),
+        ("text", lambda p, v: p.write_text("<html>not here</html>" * 100)),
+    ],
+)  # fmt: skip
+def test_files_that_gdal_must_read_are_refused(folder, server, files, kind, make):
+    path = folder / f"refused {kind}.tif"
+    make(path, ground())
+    with pytest.raises(Unsupported):
+        files.read(href(server, path).replace(" ", "%20"), whole).result()
+
+
+def test_links_of_other_schemes_are_refused_at_once(files):
+    for link in ("s3://bucket/a.tif", "/data/a.tif", "data/a.tif", "/vsizip/a.zip/a.tif"):
+        with pytest.raises(Unsupported):
+            files.read(link, whole)
+
+
+def test_a_missing_file_is_an_error_after_one_request(server, files):
+    with pytest.raises(RemoteError, match="404") as caught:
+        files.read(f"{server.url}/nothing.tif", whole).result()
+    assert caught.value.status == 404
+    assert server.count() == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_failures_that_pass_are_tried_again(folder, server, files, status):
+    path = write(folder / "again.tif", ground())
+    server.fail("/again.tif", status, times=2)
+    np.testing.assert_array_equal(files.read(href(server, path), whole).result()[1], ground())
+
+
+@pytest.mark.parametrize("how", [503, "break", "truncated", "garbage"])
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_lasting_failure_is_an_error_and_never_zeros(folder, server, files, how, after):
+    path = write(folder / "lasting.tif", ground())
+    server.fail("/lasting.tif", how, after=after)
+    with pytest.raises((RemoteError, Unsupported)):
+        files.read(href(server, path), whole).result()
+
+
+def test_a_failed_header_is_asked_for_again(folder, server, files):
+    path = write(folder / "later.tif", ground())
+    server.fail("/later.tif", 404)
+    with pytest.raises(RemoteError):
+        files.read(href(server, path), whole).result()
+    server.mend()
+    np.testing.assert_array_equal(files.read(href(server, path), whole).result()[1], ground())
+
+
+def test_a_server_that_asks_for_a_pause_gets_no_request_meanwhile(folder, server, files, monkeypatch):
+    monkeypatch.setattr(remote, "WAITS", (0.6,))
+    path = write(folder / "pause.tif", ground())
+    files.read(href(server, path), whole).result()
+    server.fail("/pause.tif", 429, times=1)
+    first = files.read(href(server, path), whole)
+    while server.count("/pause.tif") < 3:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    others = [files.read(href(server, path), whole) for _ in range(5)]
+    time.sleep(0.25)
+    assert server.count("/pause.tif") == 3
+    assert all(o.result()[1].shape == first.result()[1].shape for o in others)
+
+
+def test_no_error_shows_a_signature(server, files):
+    for link in (f"{server.url}/nothing.tif?sig=SECRET", "http://127.0.0.1:9/a.tif?sig=SECRET"):
+        with pytest.raises(RemoteError) as caught:
+            files.read(link, whole).result()
+        assert "SECRET" not in f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
+
+
+def test_a_signature_in_the_query_reaches_the_server(folder, server, files):
+    path = write(folder / "signed.tif", ground())
+    files.read(href(server, path) + "?st=2026-01-01T00%3A00%3A00Z&sig=a%2Bb%3D", whole).result()
+    assert {r.query for r in server.requests} == {"st=2026-01-01T00%3A00%3A00Z&sig=a%2Bb%3D"}
+
+
+def test_no_more_requests_are_on_their_way_than_allowed(folder, server):
+    path = write(folder / "many.tif", ground())
+    files = remote.Files(in_flight=3)
+    files.read(href(server, path), whole).result()
+    server.fail("/many.tif", "slow", seconds=0.2)
+    started = time.perf_counter()
+    waits = [files.read(href(server, path), lambda header: (Window(0, 0, 10, 10), 0)) for _ in range(9)]
+    assert [w.result()[1].shape for w in waits] == [(10, 10)] * 9
+    assert time.perf_counter() - started > 3 * 0.2
+
+
+def test_a_forked_process_has_files_of_its_own(folder):
+    here = remote.files()
+    assert remote.files() is here
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if remote.files() is not here else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_answers_come_in_order_and_few_wait_at_once():
+    asked, used, most = [], [], 0
+
+    def ask(number):
+        nonlocal most
+        asked.append(number)
+        most = max(most, len(asked) - len(used))
+        return number
+
+    for number, answer in remote.in_order(range(20), ask, size=lambda n: 10, limit=35):
+        assert number == answer
+        used.append(number)
+    assert used == list(range(20))
+    assert most == 3  # thirty bytes of answers; one more would be over the limit
+
+
+def test_a_request_over_the_limit_goes_alone():
+    assert [n for n, _ in remote.in_order([5, 50, 5], lambda n: n, size=lambda n: n, limit=10)] == [5, 50, 5]
