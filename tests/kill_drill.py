@@ -219,8 +219,8 @@ def delta(work: Path) -> Drill:
     from arsetlib import simulate
 
     module = importlib.import_module("arsetlib.simulate.delta")
-    real = module.sky.passes
-    module.sky.passes = lambda *a: real(*a)[:2]  # each pass is like the others
+    real = module.sky.overpasses
+    module.sky.overpasses = lambda *a: real(*a)[:2]  # each overpass is like the others
     return Drill(lambda out: simulate.delta(out, scale=0.03, years=[2021], jobs=1, progress=False))
 
 

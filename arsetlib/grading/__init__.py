@@ -58,7 +58,7 @@ cell has the call `hw = grading.start("<key>", name="your name")` with plain str
 import lazy_loader
 
 _EXPORTS = {
-    "homework": ["ASSIGNMENTS", "Homework", "HomeworkError", "check", "open_homework", "read_start", "start"],
+    "homework": ["ASSIGNMENTS", "Homework", "HomeworkError", "check", "open_homework", "start"],
     "hidden_checks": ["require"],
     "questions": ["LearnerFunction", "Question", "Result", "Wrong", "assess"],
 }

@@ -27,7 +27,7 @@ from arsetlib.grading.grades import best_points
 from arsetlib.grading.homework import ASSIGNMENTS, normal_name
 from arsetlib.grading.keys import CertificateError, canonical
 
-__all__ = ["EDITION", "PASS_MARK", "Certificate", "issue", "passed", "verify"]
+__all__ = ["Certificate", "issue", "passed", "verify"]
 
 COMMENT = b"\n%arset-certificate "  # starts the comment in the PDF
 

@@ -16,7 +16,7 @@ from arsetlib.grading.keys import CertificateError, canonical
 
 __all__ = ["Certificate", "draw"]
 
-EDITION = "2026"
+EDITION = "2026"  # of the course
 PASS_MARK = 60  # percent of the points, in each assignment
 SCHEMA = 1
 WIDE, HIGH = 297 / 25.4, 210 / 25.4  # inches

@@ -35,7 +35,7 @@ __all__ = [
     "start",
 ]  # fmt: skip
 
-ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")
+ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")  # keys, in the order of the course
 PLACEHOLDER = "your name"  # in a notebook until `arset homework start` or the learner puts a name
 _started: list[Homework] = []
 
@@ -140,7 +140,8 @@ def open_homework(assignment: str, name: str, data: str | Path | None = None) ->
 def start(assignment: str, name: str, data: str | Path | None = None) -> Homework:
     """Start a homework in this notebook: from here on `check` means its questions.
 
-        >>> hw = start("part1", name="Ada Lovelace")
+        >>> from arsetlib import grading
+        >>> hw = grading.start("part1", name="Ada Lovelace")
         >>> hw.draw["year"]
         2021
 
@@ -156,8 +157,9 @@ def start(assignment: str, name: str, data: str | Path | None = None) -> Homewor
 def check(key: str, answer: Any) -> Result:
     """Check an answer with the public check of its question, and print the result.
 
-        >>> hw = start("part1", name="Ada Lovelace")
-        >>> result = check("q1", ...)
+        >>> from arsetlib import grading
+        >>> hw = grading.start("part1", name="Ada Lovelace")
+        >>> result = grading.check("q1", ...)
         q1: not yet.
           Expected a function called hectares, received ... (nothing yet). Define it with `def hectares`.
 
@@ -199,6 +201,7 @@ def find_question(key: str) -> tuple[Homework, Question]:
 def read_start(source: str) -> tuple[str, str] | None:
     """Assignment and name of the call ``start("part1", name="Ada")`` in a cell, read without running it.
 
+        >>> from arsetlib.grading.homework import read_start
         >>> read_start('hw = grading.start("part1", name="Ada")')
         ('part1', 'Ada')
 

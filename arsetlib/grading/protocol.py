@@ -16,7 +16,7 @@ __all__ = ["ENDED", "ProtocolError", "parse", "receive", "send", "take_over_stdi
 
 MAX_BYTES = 16 << 20  # of one message
 LENGTH = struct.Struct(">I")
-ENDED = "the process has ended"
+ENDED = "the process has ended"  # text of the error that `receive` and `send` raise then
 
 
 class ProtocolError(ArsetError, RuntimeError):
