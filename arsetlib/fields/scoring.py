@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from arsetlib import models
 from arsetlib.evaluation import scores as ratios
-from arsetlib.fields.classifier import Classifier, decided, load
+from arsetlib.fields.classifier import Classifier, decided
 from arsetlib.fields.feeds import feed
 from arsetlib.fields.training import best_thresholds
 
@@ -152,7 +153,7 @@ def evaluate(classifier: Classifier | str | Path, source, *, train=None, seed: i
     Lab: case_fields.
     """
     if not isinstance(classifier, Classifier):
-        classifier = load(classifier)
+        classifier = models.load(classifier, kind="images")
     options = {"batch": batch, "size": classifier.size, "kind": classifier.kind}
     images = feed(source, **options)
     truth, probabilities, features = _predicted(classifier, images, histograms_too=train is not None)
