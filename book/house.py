@@ -19,9 +19,9 @@ ORDER = (
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs
-    "web", "folders", "engine",
+    "web", "remote", "folders", "engine",
     # scenes and labels
-    "vectors", "labels", "item", "catalogue", "offset", "reflectance", "reader", "survey",
+    "vectors", "labels", "item", "catalogue",
     # the table and its samples
     "pixels", "samples",
     # models, scores, maps

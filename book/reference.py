@@ -243,8 +243,7 @@ def rst_of(text: str, name: str) -> list[str]:
         if code:
             while not code[-1].strip():
                 code.pop()
-            kind = "pycon" if code[0].lstrip().startswith(">>>") else "python"
-            out.extend(["", f".. code-block:: {kind}", "", *code, ""])
+            out.extend(["", f".. code-block:: {language(code)}", "", *code, ""])
         prose, code = [], []
 
     for line in text.split("\n"):
@@ -268,6 +267,17 @@ def rst_of(text: str, name: str) -> list[str]:
             prose.append(line)
     flush()
     return [*out, *lab_line(labs, name)]
+
+
+def language(code: list[str]) -> str:
+    """What a block of a docstring is: an example with outputs, Python, or any text."""
+    if code[0].lstrip().startswith(">>>"):
+        return "pycon"
+    try:
+        ast.parse("\n".join(line[4:] for line in code))
+    except SyntaxError:
+        return "text"
+    return "python"
 
 
 def named_values(section: re.Match) -> str:
