@@ -119,6 +119,18 @@ def test_no_file_names_a_path_of_one_machine(texts):
     assert found == {}
 
 
+OLD_NAMES = re.compile(
+    r"arsetlib[./](?:tiles|segment|images)\b|\barset (?:tiles|segment|images)\b|case_olive_groves|case_field_images"
+    r"|\b(?:maps\.show|simulate-grove|data/grove|test_images|test_tiles|test_segment)\b(?!-)"
+)
+
+
+def test_no_file_uses_an_old_name_of_a_package_lab_or_command(texts):
+    told = {"CHANGELOG.md", "tests/test_project.py"}
+    found = {name: sorted(set(OLD_NAMES.findall(text))) for name, text in texts.items() if name not in told}
+    assert {name: hits for name, hits in found.items() if hits} == {}
+
+
 def test_notebooks_are_stored_without_outputs(tracked):
     kept = []
     for path in tracked:

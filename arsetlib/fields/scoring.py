@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from arsetlib import models
 from arsetlib.evaluation import scores as ratios
 from arsetlib.fields.chips import Chips
-from arsetlib.fields.classifier import Classifier, decided, load
+from arsetlib.fields.classifier import Classifier, decided
 from arsetlib.fields.feeds import ArrayBatches, feed
 from arsetlib.fields.loading import ChipBatches
 from arsetlib.fields.training import best_thresholds
@@ -163,7 +164,7 @@ def evaluate(
     Lab: case_fields.
     """
     if not isinstance(classifier, Classifier):
-        classifier = load(classifier)
+        classifier = models.load(classifier, kind="images")
     options = {"batch": batch, "size": classifier.size, "kind": classifier.kind}
     images = feed(source, **options)
     truth, probabilities, features = _predicted(classifier, images, histograms_too=train is not None)
