@@ -45,7 +45,7 @@ def sides_of(folder: str | Path, seed: int = 0, progress: bool = False) -> dict:
     return found
 
 
-def convert_sides(folder: str | Path, out: str | Path, *, seed: int = 0, **options) -> dict[str, Path]:
+def convert_sides(folder: str | Path, out: str | Path, *, seed: int = 0, **options: object) -> dict[str, Path]:
     """Split images by field and convert each side; what is finished is kept, and the same call goes on.
 
     Args:
