@@ -53,6 +53,8 @@ def set_options(app, config):
     config.autodoc_default_options = {"members": True, "member-order": "bysource"}
     config.autodoc_typehints = "description"
     config.autodoc_typehints_description_target = "documented"
+    config.autodoc_typehints_format = "short"
+    config.autodoc_type_aliases = {name: name for name in ("ArrayLike", "npt.ArrayLike", "DTypeLike")}
     config.autodoc_preserve_defaults = True
     config.napoleon_numpy_docstring = False
     config.napoleon_use_ivar = True
@@ -232,6 +234,7 @@ def rst_of(text: str, name: str) -> list[str]:
     """
     if not text:
         return lab_line("", name)
+    text = re.sub(r"^( {4})(\w+(?:, \w+)+): ((?:.|\n {8})*)", one_by_one, text, flags=re.MULTILINE)
     text = re.sub(r"(?<=^Returns:\n)(?: {4}.*\n?|\n(?= {4}))+", named_values, text, flags=re.MULTILINE)
     out, prose, code = [], [], []
     in_section, labs = False, ""
@@ -278,6 +281,15 @@ def language(code: list[str]) -> str:
     except SyntaxError:
         return "text"
     return "python"
+
+
+def one_by_one(entry: re.Match) -> str:
+    """``a, b: text`` among arguments or attributes, as two entries."""
+    before = entry.string[: entry.start()]
+    headers = re.findall(rf"^({SECTIONS}):$", before, re.MULTILINE)
+    if not headers or headers[-1] not in ("Args", "Attributes"):
+        return entry[0]
+    return "\n".join(f"{entry[1]}{name}: {entry[3]}" for name in entry[2].split(", "))
 
 
 def named_values(section: re.Match) -> str:
