@@ -37,9 +37,7 @@ def key(
 def issue(
     grades: Annotated[list[Path], typer.Argument(help="CSV of arset grade; several are read together.")],
     key: Annotated[Path | None, typer.Option(help="Folder of the keys.")] = None,
-    self_study: Annotated[
-        bool, typer.Option("--self-study", help="Without a key; the page says so.")
-    ] = False,
+    self_study: Annotated[bool, typer.Option("--self-study", help="Without a key; the page says so.")] = False,
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("certificates"),
     lang: Annotated[str, typer.Option(help="en or es.")] = "en",
     pass_mark: Annotated[float, typer.Option(help="Percent of the points that each assignment needs.")] = 60,
