@@ -549,6 +549,8 @@ def test_a_table_that_lost_a_chunk_is_refused_and_made_whole_by_the_same_call(pl
     lost.write_bytes(before)
     shutil.copy(lost, out / "copy.parquet")
     assert "copy.parquet is not in _manifest.json" in str(pixels.check(out))
+    assert out / "copy.parquet" not in pixels.files(out)
+    assert rows_of(out) == rows_of(table[0])  # readers read the files of the manifest and no other
 
 
 def test_a_table_of_an_earlier_version_is_read_and_a_lost_chunk_of_it_noticed(table, tmp_path):

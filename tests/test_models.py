@@ -157,8 +157,8 @@ def test_building_imports_neither_keras_nor_scikit_learn_before_it_is_asked_to()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ({"name": "tempcn"}, "did you mean 'tempcnn'"),
-        ({"name": "gru", "unit": 3}, "did you mean 'units'.*units = 64"),
+        ({"name": "tempcn"}, "Did you mean 'tempcnn'"),
+        ({"name": "gru", "unit": 3}, "units = 64.*Did you mean 'units'"),
         ({"name": "majority", "trees": 3}, "Its options are: none"),
         ({"name": "gru", "steps": 0}, "steps to be a whole number"),
         ({"name": "gru", "classes": 2.5}, "classes to be a whole number"),
@@ -556,7 +556,7 @@ def test_an_altered_card_is_refused(copy):
     [
         (lambda card: card.update(schema=2), "schema version 2, this library reads version 1. Update"),
         (lambda card: card.update(schema="x"), "Train the model again"),
-        (lambda card: card.pop("schema"), "no card of a model"),
+        (lambda card: card.pop("schema"), "not a card of a model"),
         (lambda card: card["files"].update({"../evil": "0"}), "names the parts"),
         (lambda card: card.update(channels=["red"]), "has the channels"),
         (lambda card: card["season"].update(step_days=0), "step_days is 0"),
@@ -578,14 +578,14 @@ def test_a_card_that_cannot_be_meant_is_refused(copy, change, message):
 )
 def test_a_card_that_is_no_json_is_refused(copy, text):
     (copy / "card.json").write_text(text)
-    with pytest.raises(ModelError, match="no card of a model"):
+    with pytest.raises(ModelError, match="not a card of a model"):
         models.load(copy)
 
 
 def test_a_card_that_is_too_large_is_refused_unread(copy):
     with (copy / "card.json").open("ab") as file:
         file.truncate(card_files.LARGEST + 1)
-    with pytest.raises(ModelError, match="no card of a model.*MB"):
+    with pytest.raises(ModelError, match="not a card of a model.*MB"):
         models.load(copy)
 
 
@@ -704,7 +704,7 @@ def test_a_baseline_of_types_that_are_not_trusted_is_refused(tmp_path):
 
 def test_a_majority_that_is_none_is_refused(tmp_path):
     path = trained("majority").save(tmp_path / "model")
-    for text, message in (("{}", "no majority baseline"), ('{"share": [1.0]}', "knows 1 classes, expected 7")):
+    for text, message in (("{}", "is not a majority baseline"), ('{"share": [1.0]}', "has 1 classes, expected 7")):
         (path / "model.json").write_text(text)
         resign(path)
         with pytest.raises(ModelError, match=message):

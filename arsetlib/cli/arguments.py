@@ -36,11 +36,6 @@ def ids_of(options: list[str] | None) -> tuple[str, ...]:
     return tuple(part.strip() for option in options or () for part in option.split(",") if part.strip())
 
 
-def model_folder(folder: Path) -> Path:
-    """The model within a run's folder, or the folder itself."""
-    return folder / "model" if (folder / "model" / "card.json").is_file() else folder
-
-
 def store(cache: Path, study) -> Path:
     """Folder of a study's item list; each choice of years has its own."""
     return cache / study.key / "-".join(map(str, study.years))

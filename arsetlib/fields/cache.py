@@ -10,13 +10,18 @@ import json
 import shutil
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from arsetlib import folders
-from arsetlib.fields import encoded, stored
 from arsetlib.fields.classes import ImageError
 from arsetlib.fields.order import Order
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from arsetlib.fields.loading import ChipBatches
 
 
 class PixelCache:
@@ -33,7 +38,7 @@ class PixelCache:
         ImageError: There is not enough space.
     """
 
-    def __init__(self, batches, folder: Path | None):
+    def __init__(self, batches: ChipBatches, folder: Path | None):
         self.batches, self.rows = batches, np.sort(batches.order.rows)
         self.shape = (len(self.rows), batches.size, batches.size, 4)
         self.bytes = int(np.prod(self.shape))
@@ -50,7 +55,7 @@ class PixelCache:
                 f"{where} are free. Leave cache out, name a folder on a larger disk, or use a smaller size."
             )
 
-    def gather(self, rows):
+    def gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """A batch of numbers → the numbers and (B, size, size, 4) uint8 pixels, as TensorFlow."""
         import tensorflow as tf
 
@@ -95,10 +100,7 @@ class PixelCache:
     def _identity(self) -> str:
         """Of images and shape: the same for all formats that hold the same JPEG files."""
         images = self.batches.source
-        if isinstance(images, stored.Stored):
-            what = [images.identity, images.encoding, images.side]
-        else:
-            what = [encoded.identity(images, encoded.sizes_of(images)), "jpeg", encoded.side_of(images)]
+        what = [images.identity, images.encoding, images.side]
         digest = hashlib.sha256(json.dumps([1, what, self.shape]).encode())
         digest.update(np.ascontiguousarray(self.rows, "<i8").tobytes())
         return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,22 @@ from arsetlib.groves import annotations, box_files
 from arsetlib.groves.classes import Classes, GroveError
 
 
-def index_of(path: Path) -> dict:
+def index(path: Path) -> dict:
     """A COCO file as image id → image, image id → annotations, category id → name. Ids are texts: 7 and "7" are one.
+
+    It is read again only where the file has changed.
 
     Raises:
         GroveError: No COCO file; an annotation of an image or a category that the file does not list.
     """
+    try:
+        return _index(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise GroveError(f"{path} does not exist.") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _index(path: Path, changed: int) -> dict:
     found = annotations.read_json(path)
     lists = {}
     for name in ("images", "annotations", "categories"):
@@ -60,12 +71,11 @@ def _by_id(rows, name, path):
     return found
 
 
-def mask_of(path: Path, index: dict, number, shape: tuple[int, int], classes: Classes) -> np.ndarray:
+def mask_of(path: Path, number, shape: tuple[int, int], classes: Classes) -> np.ndarray:
     """The mask of one image of a COCO file: polygons and run lengths, compressed or not.
 
     Args:
-        path: The file, for messages.
-        index: From ``index_of``.
+        path: The file.
         number: The image's id.
         shape: (rows, columns) of the image.
         classes: Known classes; a category's name is a class's key. ``classes.boxes`` says what a box becomes where
@@ -75,7 +85,7 @@ def mask_of(path: Path, index: dict, number, shape: tuple[int, int], classes: Cl
         GroveError: Another size, an unknown category, an annotation with a box only, an outline that is none.
     """
     mask = np.zeros(shape, np.uint8)
-    for where, value, row in rows_of(path, index, number, shape, classes):
+    for where, value, row in rows_of(path, number, shape, classes):
         outline = row.get("segmentation")
         if isinstance(outline, dict):
             mask[_run_lengths(outline, shape, where)] = value
@@ -87,12 +97,21 @@ def mask_of(path: Path, index: dict, number, shape: tuple[int, int], classes: Cl
     return mask
 
 
-def rows_of(path: Path, index: dict, number, shape, classes: Classes):
+def boxes_of(path: Path, number, shape: tuple[int, int], classes: Classes) -> list | None:
+    """(where, class number, box) of an image's annotations; None where the file has outlines."""
+    if any(row.get("segmentation") for rows in index(path)["annotations"].values() for row in rows):
+        return None
+    rows = rows_of(path, number, shape, classes)
+    return [(where, value, box_of(row, shape, where)) for where, value, row in rows]
+
+
+def rows_of(path: Path, number, shape, classes: Classes):
     """(where, class number, annotation) of an image's annotations."""
-    image = index["images"][_id(number)]
+    listed = index(path)
+    image = listed["images"][_id(number)]
     annotations.same_size(image.get("height"), image.get("width"), shape, f"{path}: image {image.get('file_name')}")
-    for row in index["annotations"].get(_id(number), []):
-        name = index["categories"][_id(row["category_id"])]
+    for row in listed["annotations"].get(_id(number), []):
+        name = listed["categories"][_id(row["category_id"])]
         value = annotations.class_of(name, classes, f"{path} has the category")
         yield f"{path}: annotation {row.get('id', '?')}", value, row
 

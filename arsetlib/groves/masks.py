@@ -16,10 +16,13 @@ Some files can be read in two ways, and are refused unless something tells which
 from __future__ import annotations
 
 import functools
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.groves import pictures
 from arsetlib.groves.classes import CLASSES, FILE, IGNORE, Classes, GroveError
 
@@ -86,6 +89,42 @@ def _opaque(clear, path):
             f"Mask {path} has {clear.sum():,} transparent pixels, {_first(clear)}. Fill them with a class's colour and "
             "flatten the image before the export."
         )
+
+
+def write_mask(mask: np.ndarray, path: Path, colours: Sequence[str], about: str = "") -> None:
+    """Write class numbers as a PNG with a palette, whole or not at all.
+
+    Args:
+        mask: (H, W) uint8 class numbers, 255 where a pixel is ignored.
+        path: The file.
+        colours: (K,) "#rrggbb".
+        about: Text to keep in the file, see ``description``.
+    """
+    from PIL import Image, PngImagePlugin
+
+    picture = Image.fromarray(mask).convert("P")
+    palette = [int(colour[i : i + 2], 16) for colour in colours for i in (1, 3, 5)]
+    if (mask == IGNORE).any():  # shown in a colour of no class
+        grey = next(g for g in (255, 0, 128) if f"#{g:02x}{g:02x}{g:02x}" not in {c.lower() for c in colours})
+        palette = palette + [grey] * (768 - len(palette))
+    picture.putpalette(palette)
+    text = PngImagePlugin.PngInfo()
+    if about:
+        text.add_text("Description", about)
+    encoded = io.BytesIO()  # Pillow hides why a file could not be written
+    picture.save(encoded, "PNG", compress_level=3, pnginfo=text)
+    folders.put(path, encoded.getvalue())
+
+
+def description(path: Path) -> str:
+    """The text that ``write_mask`` put into a file; empty where there is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return getattr(picture, "text", {}).get("Description", "")
+    except (OSError, SyntaxError, ValueError):
+        return ""
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from arsetlib.ingest.chunk import BadScenes, build
 from arsetlib.ingest.lattice import Chunk, IngestError
 from arsetlib.ingest.plan import plan as make_plan
 from arsetlib.labels import Labels
-from arsetlib.pixels.table import RUN_FILE
+from arsetlib.pixels.listing import RUN_FILE
 from arsetlib.study import Study, StudyError
 
 SCENES = "_scenes.json"  # the item list of a table, with its survey

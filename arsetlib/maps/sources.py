@@ -29,7 +29,7 @@ from arsetlib.ingest.survey import Survey, survey
 from arsetlib.labels import CDL_CORNER, CDL_KINDS, Labels, raster_grid
 from arsetlib.maps.cogs import Lattice
 from arsetlib.maps.products import MapError
-from arsetlib.pixels.table import _footer
+from arsetlib.pixels.listing import footer
 from arsetlib.samples.store import checked
 from arsetlib.study import Area, Season, Study, StudyError
 
@@ -213,7 +213,7 @@ def _places(source, columns: Sequence[str] = PLACES):
         return
     pixels.dataset(source)  # one schema and one grid, or an error
     for file in pixels.files(source):
-        for number in range(_footer(file).num_row_groups):
+        for number in range(footer(file).num_row_groups):
             yield (str(file), number), _read_group(None, str(file), number, columns)
 
 
