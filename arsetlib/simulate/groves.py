@@ -101,8 +101,8 @@ def _make(folder: folders.Folder, scene: Scene, parameters: dict, jobs, progress
         with tqdm(total=len(strips) + captures, initial=done, desc="simulate", disable=not progress) as bar:
             _run([todo, views], jobs or os.cpu_count() or 1, bar)
         tallies = np.sum([np.array(work.settle()[_strip(k)]["tally"]) for k in range(len(strips))], axis=0)
-    files.write_json(out / "trees.geojson", _trees(scene, tallies))
-    files.write_json(out / FLIGHT, _flight(scene, parameters))
+    folders.put_json(out / "trees.geojson", _trees(scene, tallies))
+    folders.put_json(out / FLIGHT, _flight(scene, parameters))
     folder.put("README.txt", _readme(scene, parameters))
     folder.finish(ABOUT, ["trees.geojson", FLIGHT, "README.txt"])
     folder.publish()
