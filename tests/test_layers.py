@@ -48,3 +48,15 @@ def test_study_imports_nothing_of_ours_but_the_reader_of_text_files():
 
 def test_no_module_is_called_utils():
     assert not [label(f) for f in MODULES if {"utils", "util", "helpers", "common"} & {f.stem, *f.parent.parts}]
+
+
+def test_a_room_imports_only_rooms_below_it():
+    arrows = house.arrows()
+    assert sorted(arrows) == sorted(house.ORDER)
+    upward = {
+        f"{room} -> {other}": sorted(modules)
+        for room, others in arrows.items()
+        for other, modules in others.items()
+        if house.ORDER.index(other) >= house.ORDER.index(room)
+    }
+    assert upward == {}  # so there is no circle either

@@ -206,6 +206,13 @@ def test_links_of_the_readme_to_files_lead_somewhere():
         assert "://" in path or (ROOT / path).exists(), path
 
 
+def test_what_contributing_points_to_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = [path for path in re.findall(r"`([\w./]+/[\w./]*)`", text) if not path.startswith("arset/")]
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists() and not path.startswith((".venv", "_build"))] == []
+
+
 def test_version_and_repository_are_the_same_everywhere():
     import arsetlib
     from arsetlib import doctor
