@@ -83,13 +83,18 @@ class Place:
             IngestError: It cannot be made; the message says why.
         """
         from arsetlib import pixels
-        from arsetlib.ingest import ingest
 
-        with _alone(self.data):
-            if not self.table_path.exists() or folders.state(self.table_path) == "unfinished":
-                print(f"There is no table of Lab 1 yet. Making it in {self.table_path} …")
-                ingest(self.study, self.scenes(), self.labels(), self.table_path, progress=self.bars)
+        if not self._has_table():  # only then is a lock taken: the data may lie where nobody can write
+            from arsetlib.ingest import ingest
+
+            with _alone(self.data):
+                if not self._has_table():
+                    print(f"There is no table of Lab 1 yet. Making it in {self.table_path} …")
+                    ingest(self.study, self.scenes(), self.labels(), self.table_path, progress=self.bars)
         return pixels.read(self.table_path).combine_chunks()
+
+    def _has_table(self) -> bool:
+        return self.table_path.exists() and folders.state(self.table_path) != "unfinished"
 
     def __str__(self) -> str:
         study = self.study
@@ -196,10 +201,10 @@ def _delta(data: Path, small: bool) -> Study:
     from arsetlib import simulate
 
     folder = data / ("delta-toy" if small else "delta")
-    with _alone(data):
-        if folders.state(folder) != "complete":
+    if folders.state(folder) != "complete":
+        with _alone(data):
             print(f"Making the simulated delta in {folder}, once …")
-            simulate.delta(folder, scale=TOY_SCALE if small else 1.0, progress=_bars())
+            simulate.delta(folder, scale=TOY_SCALE if small else 1.0, progress=_bars())  # at once where it is complete
     study = Study.load(folder / "study.toml")
     if not small:
         return study

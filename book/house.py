@@ -28,8 +28,8 @@ ORDER = (
     "evaluation", "models", "training", "ingest", "maps", "figures",
     # case studies, simulated places
     "groves", "fields", "simulate",
-    # homework, labs, the command
-    "grading", "lab", "cli",
+    # labs, homework, the command
+    "lab", "grading", "cli",
 )  # fmt: skip
 
 

@@ -25,8 +25,7 @@ import jupytext
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
-from arsetlib.grading import hidden as hidden_checks
-from arsetlib.grading import open_homework
+from arsetlib.grading import hidden_checks, open_homework
 from arsetlib.grading.questions import assess
 
 HERE = Path(__file__).resolve().parent

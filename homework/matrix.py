@@ -58,7 +58,7 @@ def there() -> list[str]:
 def page() -> str:
     """The page, as Markdown."""
     labs = {lab: headings(lab)[0] for lab in there()}
-    asked = objectives.asked()
+    asked = objectives.questions_by_objective()
     lines, part = [TOP], ""
     for key, objective in objectives.load().items():
         if key[0] != part:

@@ -220,8 +220,8 @@ def delta(work: Path) -> Drill:
     from arsetlib import simulate
 
     module = importlib.import_module("arsetlib.simulate.delta")
-    real = module.sky.passes
-    module.sky.passes = lambda *a: real(*a)[:2]  # each pass is like the others
+    real = module.sky.overpasses
+    module.sky.overpasses = lambda *a: real(*a)[:2]  # each overpass is like the others
     return Drill(lambda out: simulate.delta(out, scale=0.03, years=[2021], jobs=1, progress=False))
 
 
@@ -287,7 +287,8 @@ def segment_predict(work: Path) -> Drill:
 
 
 def grade(work: Path) -> Drill:
-    from arsetlib.grading import grader, sandbox
+    from arsetlib.grading import grader
+    from arsetlib.grading.limits import Limits
     from homework import hostile
 
     folder = work / "submissions"
@@ -295,7 +296,7 @@ def grade(work: Path) -> Drill:
     (folder / "ada.ipynb").write_bytes(hostile.notebook("Ada"))
     (folder / "cy.ipynb").write_bytes(b"{}")
     data = Path(os.environ.get("ARSET_DRILL_DATA") or work / "data")
-    limits = sandbox.Limits()
+    limits = Limits()
 
     def call(out):
         grader.grade(folder, out=out / "grades.csv", data=data, jobs=1, limits=limits, trust=True, progress=False)

@@ -81,7 +81,7 @@ def fields(
         if folder.manifest() is None:
             with tqdm(total=fields * chips, desc="simulate", unit="chip", disable=not progress) as bar:
                 _run([partial(_make, out, seed, numbers, chips, size) for numbers in tasks], jobs, bar)
-            files.write_json(out / "simulated.json", _about(parameters))
+            folders.put_json(out / "simulated.json", _about(parameters))
             folder.put("README.txt", _readme(parameters))
             folder.finish(ABOUT, ["simulated.json", "README.txt"])
             folder.publish()
