@@ -1,4 +1,7 @@
-"""The camera of the simulated flight: what it sees of the ground, through its lens, on its sensor."""
+"""The camera of the simulated flight: it maps the ground to a capture and adds effects of lens and sensor.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 

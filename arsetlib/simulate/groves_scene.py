@@ -155,7 +155,7 @@ class Scene:
         u, v = self.along_across(x, y)
         rows = np.arange(np.floor(v.min() / draws["between_rows"]) - 1, np.ceil(v.max() / draws["between_rows"]) + 2)
         places = np.arange(np.floor(u.min() / draws["in_row"]) - 2, np.ceil(u.max() / draws["in_row"]) + 3)
-        made = []
+        places_of_trees = []
         for row in rows.astype(int):
             rng = seeds.generator(self.seed, "grove", "row", row)
             phase, wobble = rng.uniform(0, 0.5), rng.normal(0, 0.12)
@@ -177,5 +177,5 @@ class Scene:
             size = np.clip(np.where(young, small, size), 0.4, 2.7)
             for k in np.flatnonzero(near & ~missing):
                 height = (1.1 + 1.35 * size[k]) * tall[k]
-                made.append((float(tx[k]), float(ty[k]), float(size[k]), float(height)))
-        return [Tree(number, *place) for number, place in enumerate(made, 1)]
+                places_of_trees.append((float(tx[k]), float(ty[k]), float(size[k]), float(height)))
+        return [Tree(number, *place) for number, place in enumerate(places_of_trees, 1)]
