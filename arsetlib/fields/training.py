@@ -36,7 +36,7 @@ class ImageInput(Options):
         size: Side of the images as the model gets them, px; of arrays and models, their own.
         kind: ``"multi"``: several classes may be present; ``"single"``: images with exactly one, softmax.
         augment: Mirror, turn and relight training images; see ``fields.batches``. Arrays stay as they are.
-        cache: Keep decoded pixels: False, ``"memory"`` or a folder.
+        cache: Decode the images once and keep the pixels in memory.
 
     Lab: case_fields.
     """
@@ -44,7 +44,7 @@ class ImageInput(Options):
     size: int = 224
     kind: str = "multi"
     augment: object = True
-    cache: bool | str | Path = False
+    cache: bool = False
 
 
 @dataclass(frozen=True, repr=False)

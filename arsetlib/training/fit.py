@@ -124,7 +124,7 @@ def fit(
     scaler = sampling.scaler or Scaler.fit(sides["train"], study)
     model = None if isinstance(name_or_model, str) else name_or_model
     asked = {"model": name_or_model if model is None else runs.identity_of(model), "options": options or {}}
-    asked |= asdict(plan) | asdict(sampling) | {"scaler": asdict(scaler), "study": runs.facts(study)}
+    asked |= vars(plan) | vars(sampling) | {"scaler": asdict(scaler), "study": runs.facts(study)}
     asked |= {side: runs.digest(sides[side]) for side in ("train", "validation")}
     with runs.claimed(folder, asked) as run:
         if run.finished:
@@ -249,7 +249,7 @@ class _Training:
         if run.path is not None and log.tensorboard:
             from arsetlib.training.board import boards
 
-            asked = {"model": self.name, "options": self.options, **asdict(self.plan), "choose": self.sampling.choose}
+            asked = {"model": self.name, "options": self.options, **vars(self.plan), "choose": self.sampling.choose}
             shown = boards(run.path / "logs", runs.json_values(asked), self.study.legend, of, log.profile)
         return [*log.callbacks, *shown, *([Progress()] if log.progress else [])]
 
