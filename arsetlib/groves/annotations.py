@@ -78,7 +78,7 @@ def _kind(path: Path, changed: int) -> str:
     return f"a JSON object with {', '.join(map(repr, list(content)[:5])) or 'nothing'}"
 
 
-def inside(folder: Path, name, path: Path) -> Path:
+def inside(folder: Path, name: object, path: Path) -> Path:
     """A file that an annotation names, which must lie in the folder."""
     path_named = (folder / str(name).replace("\\", "/")).resolve()
     if not path_named.is_relative_to(folder.resolve()):
@@ -86,7 +86,7 @@ def inside(folder: Path, name, path: Path) -> Path:
     return path_named
 
 
-def class_of(label, classes: Classes, where: str) -> int:
+def class_of(label: object, classes: Classes, where: str) -> int:
     """The number of the class of a label.
 
     Raises:
@@ -186,7 +186,7 @@ def _paste(mask, value, one, where):
 # -- outlines ----------------------------------------------------------------------------------------------------------
 
 
-def same_size(height, width, shape: tuple[int, int], what: str) -> None:
+def same_size(height: object, width: object, shape: tuple[int, int], what: str) -> None:
     """Refuse annotations that were drawn on an image of another size; ``what`` starts the message."""
     try:
         stated = [int(v) for v in (height, width) if v is not None]
@@ -199,7 +199,7 @@ def same_size(height, width, shape: tuple[int, int], what: str) -> None:
         )
 
 
-def points_of(points, where: str) -> np.ndarray:
+def points_of(points: object, where: str) -> np.ndarray:
     """(N, 2) x, y of an outline, N of 2 or more."""
     try:
         pairs = np.asarray(points, np.float64)

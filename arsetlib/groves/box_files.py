@@ -13,6 +13,7 @@ import codecs
 import csv
 import functools
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -49,7 +50,7 @@ def outline(box: np.ndarray, classes: Classes, where: str) -> np.ndarray:
     )
 
 
-def checked(box, shape: tuple[int, int], where: str) -> np.ndarray:
+def checked(box: Sequence[float] | np.ndarray, shape: tuple[int, int], where: str) -> np.ndarray:
     """(4,) x0, y0, x1, y1 of a box in pixels.
 
     Raises:

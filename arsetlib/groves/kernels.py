@@ -12,7 +12,7 @@ import numpy as np
 from arsetlib.groves.changes import Changes, light_table, moved
 
 
-def fill(x, y, k: int, tile: np.ndarray, mask: np.ndarray, changes: Changes) -> None:
+def fill(x: np.ndarray, y: np.ndarray, k: int, tile: np.ndarray, mask: np.ndarray, changes: Changes) -> None:
     """Write a changed tile and its one-hot mask to position ``k`` of a batch.
 
     Args:

@@ -10,11 +10,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from arsetlib import filetypes
 from arsetlib.groves.classes import GroveError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MOST_PIXELS = 80_000_000  # a small file can hold a picture that needs more memory than there is
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # JPEG includes MPO, of phones and drones: its first picture is read
@@ -71,7 +75,7 @@ def _identified(path: Path, stack: ExitStack):
         raise GroveError(f"{path} is no picture that can be read ({problem}). Export it again.") from None
 
 
-def loaded(path: Path):
+def loaded(path: Path) -> Image.Image:
     """A Pillow picture with its pixels, turned upright; ``info`` has the format, bits and nodata of the file.
 
     Raises:

@@ -26,7 +26,7 @@ def place(scene: Scene, pose: CameraPose) -> tuple[range, tuple[float, ...]]:
     return range(top, bottom), (a, b, column0, d, e, row0 - top)
 
 
-def see(scene: Scene, pose: CameraPose, ground: np.ndarray, classes: np.ndarray):
+def see(scene: Scene, pose: CameraPose, ground: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A capture and its mask.
 
     Args:

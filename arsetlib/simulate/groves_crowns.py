@@ -48,7 +48,9 @@ def lobes(seed: int, tree: Tree) -> np.ndarray:
     return np.stack([x, y, size, np.maximum(height, 0.8), long, turned], axis=1).astype(np.float32)
 
 
-def heights(scene: Scene, leaves: np.ndarray, top: int, left: int, shape: tuple[int, int]):
+def heights(
+    scene: Scene, leaves: np.ndarray, top: int, left: int, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Height of the crowns above ground, and the tree that each pixel belongs to.
 
     Args:

@@ -32,7 +32,7 @@ PIPE = _colour(0.25, 0.24, 0.23)
 EXPOSURE = 1.3
 
 
-def paint(scene: Scene, textures: dict[str, np.ndarray], rows: range):
+def paint(scene: Scene, textures: dict[str, np.ndarray], rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Some rows of the ground picture.
 
     Args:

@@ -36,7 +36,15 @@ COARSE_FIELDS = {
 }
 
 
-def waves(rng: np.random.Generator, shape, step: float, short: float, long: float, slope: float, stretch=None):
+def waves(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    step: float,
+    short: float,
+    long: float,
+    slope: float,
+    stretch: tuple[float, float] | None = None,
+) -> np.ndarray:
     """A periodic random field of wavelengths ``short`` to ``long``.
 
     Args:
