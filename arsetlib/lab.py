@@ -22,7 +22,8 @@ import pyarrow as pa
 from filelock import FileLock
 
 from arsetlib import folders
-from arsetlib.catalogue import Labels, Scenes, find_labels, find_scenes
+from arsetlib.catalogue import Scenes, find_scenes
+from arsetlib.labels import Labels, find_labels
 from arsetlib.study import Area, Study
 
 __all__ = ["Pictures", "Place", "fields", "groves", "place"]

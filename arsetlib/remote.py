@@ -10,7 +10,7 @@ threads of ``async_tiff``. A host gets no more than ``IN_FLIGHT`` requests at on
 (status 429 or 503).
 
 What this module does not read (JPEG 2000, masks, palettes, other schemes than http) raises ``Unsupported`` at once or
-from the future: GDAL reads it, see ``arsetlib.reader``.
+from the future: GDAL reads it, see ``arsetlib.ingest.reader``.
 
 Lab: part1_build_dataset.
 """

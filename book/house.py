@@ -15,13 +15,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
 
 ORDER = (
     # errors, random numbers, files and variables of the machine
-    "errors", "seeds", "textfiles", "filetypes", "links", "variables", "java", "orphans", "checksums", "doctor",
+    "errors", "seeds", "textfiles", "filetypes", "variables", "java", "orphans", "checksums", "doctor",
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs
     "web", "remote", "folders", "engine",
     # scenes and labels
-    "vectors", "labels", "item", "catalogue",
+    "catalogue", "labels",
     # the table and its samples
     "pixels", "samples",
     # models, scores, maps

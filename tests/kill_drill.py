@@ -71,7 +71,8 @@ def watch(folder: Path, act) -> None:
 
 def child(call, folder: Path, act, told) -> None:
     """The body of a process: run the command, tell how it ended."""
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 -- until the process ends
+    sys.stdout = sys.stderr = quiet = open(os.devnull, "w")  # noqa: SIM115 -- until the process ends
+    os.dup2(quiet.fileno(), 2)  # what TensorFlow's own code writes
     count = [0]
 
     def step(event):

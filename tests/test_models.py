@@ -509,10 +509,29 @@ def test_a_save_that_fails_leaves_nothing_and_keeps_the_old_model(saved, tmp_pat
     assert models.load(path).name == "gru"
 
 
+def test_a_save_that_was_killed_is_done_again_and_leaves_nothing(saved, tmp_path):
+    path = tmp_path / "model"
+    (path / "_work").mkdir(parents=True)
+    (path / "_work" / "model.keras").write_text("half")
+    (path / ".0123456789ab.part").write_text("half")
+    with pytest.raises(ModelError, match="Expected a model's folder"):
+        models.load(path)
+    saved[1].save(path)
+    assert sorted(p.name for p in path.iterdir()) == ["card.json", "model.keras", "scaler.json"]
+
+
 def test_a_baseline_that_is_not_fitted_is_not_saved(tmp_path):
     with pytest.raises(ModelError, match="not fitted"):
         trained("majority", model=small("majority")).save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_card_of_an_earlier_version_that_names_no_type_is_one_of_series(copy):
+    alter(copy, lambda card: card.pop("type"))
+    assert models.load(copy).name == "gru"
+    alter(copy, lambda card: card.update(type="radar"))
+    with pytest.raises(ModelError, match="type 'radar', which this library does not know"):
+        models.load(copy)
 
 
 @pytest.mark.parametrize("part", ["model.keras", "scaler.json", "card.json"])

@@ -273,6 +273,13 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
     np.testing.assert_allclose(losses, others, rtol=1e-4)
 
 
+def test_a_model_that_was_trained_in_mixed_precision_is_kept_in_float32(sides):
+    done = training.fit("toy", sides, few.STUDY, mixed=True, options={"padding": "same", "pool": 2}, **TINY)
+    assert done.notes["mixed"]
+    assert {layer.compute_dtype for layer in done.model.layers} == {"float32"}
+    assert np.isfinite(done.history["val_loss"]).all()
+
+
 # What is refused
 
 

@@ -73,13 +73,14 @@ def ingest(
     """Build the pixel table of a study. Run it again after a failure: finished chunks are kept."""
     from arsetlib import catalogue, engine
     from arsetlib.ingest import ingest as build
+    from arsetlib.labels import find_labels
 
     loaded = load(study, year)
     if max_bad_share is not None:
         loaded = loaded.replace(scenes=replace(loaded.scenes, max_bad_share=max_bad_share))
     folder = store(cache, loaded)
     found = catalogue.find_scenes(loaded, cache=folder, leave_out=ids_of(leave_out), progress=not as_json)
-    labels = {y: catalogue.find_labels(loaded, y, folder.parent / "labels", not as_json) for y in loaded.years}
+    labels = {y: find_labels(loaded, y, folder.parent / "labels", not as_json) for y in loaded.years}
     spark = None if master == "none" and not remote else engine.session(master, remote)
     summary = build(loaded, found, labels, out, spark=spark, every=every, per_class=per_class, progress=not as_json)
     show(vars(summary), as_json, str(summary))

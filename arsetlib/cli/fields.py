@@ -106,7 +106,7 @@ def fields_train(
     patience: Annotated[int, typer.Option(help="Epochs without improvement after which training stops.")] = 6,
     learning_rate: Annotated[float, typer.Option(help="Of the first step.")] = 1e-3,
     balance: Annotated[bool, typer.Option("--balance", help="Give rare anomalies more weight.")] = False,
-    cache: Annotated[Path | None, typer.Option(help="Folder to keep decoded pixels in.")] = None,
+    cache: Annotated[bool, typer.Option("--cache", help="Keep decoded pixels in memory.")] = False,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Use all GPUs of this machine.")] = False,
     workers: Annotated[int, typer.Option(help="Processes on this machine that share each batch.")] = 1,
     seed: Annotated[int, typer.Option(help="Of split, weights, order and changes.")] = 0,
@@ -126,7 +126,7 @@ def fields_train(
     trained = fields.fit(
         model, sides, folder=out, size=size, kind=kind, weights=weights, epochs=epochs, freeze=freeze, batch=batch,
         patience=patience, learning_rate=learning_rate, balance=balance,
-        cache=cache or False, strategy="workers" if together else "mirrored" if mirrored else None, seed=seed,
+        cache=cache, strategy="workers" if together else "mirrored" if mirrored else None, seed=seed,
         progress=not as_json,
     )  # fmt: skip
     if together and not processes.cluster().chief:

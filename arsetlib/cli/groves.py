@@ -147,17 +147,13 @@ def groves_count(
         raise groves.GroveError(f"Expected --out with the ending .geojson or .csv, received {out.name!r}.")
     if flight is None and metres_per_pixel is None:
         raise groves.GroveError("Expected --flight, or --metres-per-pixel for captures that do not overlap.")
-    found = groves.count(
+    trees = groves.count(
         masks, flight=flight, metres_per_pixel=metres_per_pixel, tree=tree, radius=radius, progress=not as_json
     )
-    report = found.summary() | ({"score": found.score(truth)} if truth else {})
+    report = trees.summary() | ({"score": trees.score(truth)} if truth else {})
     if out is not None:
-        report["saved"] = str(found.geojson(out) if out.suffix == ".geojson" else found.csv(out))
-    says = "SIMULATED: " if found.simulated else ""
-    lines = [
-        f"{says}{len(found)} trees on {found.area_ha:.2f} ha, {found.trees_per_ha:.0f} a hectare, "
-        f"crowns cover {found.cover:.1%} ({found.canopy_m2_per_ha:,.0f} m² a hectare)"
-    ]
+        report["saved"] = str(trees.geojson(out) if out.suffix == ".geojson" else trees.csv(out))
+    lines = [repr(trees)]
     if truth:
         score = report["score"]
         lines.append(

@@ -45,10 +45,10 @@ class Classifier:
             raise ImageError(f"Expected kind 'multi' or 'single', received {self.kind!r}.")
         if len(self.classes) != self.model.output_shape[-1]:
             raise ImageError(f"The model has {self.model.output_shape[-1]} outputs, but {len(self.classes)} classes.")
-        given = np.full(len(self.classes), 0.5) if self.thresholds is None else self.thresholds
-        self.thresholds = np.asarray(given, np.float32)
+        thresholds = np.full(len(self.classes), 0.5) if self.thresholds is None else self.thresholds
+        self.thresholds = np.asarray(thresholds, np.float32)
         if self.thresholds.shape != (len(self.classes),) or not np.isfinite(self.thresholds).all():
-            raise ImageError(f"Expected one threshold for each of {len(self.classes)} classes, received {given}.")
+            raise ImageError(f"Expected one threshold for each of {len(self.classes)} classes, received {thresholds}.")
         self._call = None
 
     def __repr__(self) -> str:
@@ -100,10 +100,10 @@ class Classifier:
         Returns:
             (N, K) float32 of 0 and 1, (N, K) float32.
         """
-        given = feed(source, batch=batch, size=self.size, kind=self.kind)
-        if tuple(given.classes) != self.classes:
-            raise ImageError(f"The model knows the classes {self.classes}, the images have {tuple(given.classes)}.")
-        pairs = [(np.asarray(y), self.predict(x)) for x, y in given.batches()]
+        images = feed(source, batch=batch, size=self.size, kind=self.kind)
+        if tuple(images.classes) != self.classes:
+            raise ImageError(f"The model knows the classes {self.classes}, the images have {tuple(images.classes)}.")
+        pairs = [(np.asarray(y), self.predict(x)) for x, y in images.batches()]
         truth, shares = (np.concatenate(part) for part in zip(*pairs, strict=True))
         return truth, shares
 

@@ -86,7 +86,7 @@ def feed(
     size: int,
     kind: str,
     augment: bool | Augment = False,
-    cache: bool | str | Path = False,
+    cache: bool = False,
     **options,
 ) -> ChipBatches | ArrayBatches:
     """Batches of a source.

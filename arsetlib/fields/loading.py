@@ -65,8 +65,8 @@ class ChipBatches:
         shuffle: Another order in each epoch.
         augment: True, or which changes: mirror, turn, brightness.
         seed: Same seed, same order and changes, for every format, every machine and any number of threads.
-        cache: False decodes the images in each epoch. ``"memory"`` decodes them once and keeps the pixels; a folder
-            keeps them on disk, also for the next run.
+        cache: Decode the images once and keep the pixels in memory. ``fields.convert(…, encoding="raw")`` keeps them
+            on disk.
         part: (k, n), the k-th of n workers, from 0: each image belongs to exactly one worker.
         readers: Files that are read at a time.
         drop_remainder: Leave out the last batch if it is smaller; all workers then have the same number of batches.
@@ -100,7 +100,7 @@ class ChipBatches:
         shuffle: bool = False,
         augment: bool | Augment = False,
         seed: int = 0,
-        cache: bool | str | Path = False,
+        cache: bool = False,
         part: tuple[int, int] = (0, 1),
         readers: int = 2,
         drop_remainder: bool = False,
@@ -110,10 +110,10 @@ class ChipBatches:
         self.source = stored.load(source) if isinstance(source, str | Path) else source
         self.batch, self.size, self.seed, self.readers = int(batch), int(size), int(seed), int(readers)
         self.augment = CHANGES if augment is True else augment or None
-        if min(self.batch, self.readers) < 1 or self.size < 8 or kind not in KINDS or cache is True:
+        if min(self.batch, self.readers) < 1 or self.size < 8 or kind not in KINDS or cache not in (True, False):
             raise ImageError(
-                f"Expected batch and readers from 1, size from 8, kind {' | '.join(KINDS)}, and cache False, 'memory' "
-                f"or a folder; received {batch}, {readers}, {size}, {kind!r} and {cache!r}."
+                f"Expected batch and readers from 1, size from 8, kind {' | '.join(KINDS)}, and cache True or False; "
+                f"received {batch}, {readers}, {size}, {kind!r} and {cache!r}."
             )
         if self.augment and tuple(self.augment.contrast) != (1, 1):
             raise ImageError(
@@ -139,7 +139,7 @@ class ChipBatches:
         if cache:
             from arsetlib.fields.cache import PixelCache
 
-            self.cache = PixelCache(self, None if cache == "memory" else Path(cache))
+            self.cache = PixelCache(self)
 
     def __len__(self) -> int:
         return self.steps

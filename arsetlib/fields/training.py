@@ -36,7 +36,7 @@ class ImageInput(Options):
         size: Side of the images as the model gets them, px; of arrays and models, their own.
         kind: ``"multi"``: several classes may be present; ``"single"``: images with exactly one, softmax.
         augment: Mirror, turn and relight training images; see ``fields.batches``. Arrays stay as they are.
-        cache: Keep decoded pixels: False, ``"memory"`` or a folder.
+        cache: Decode the images once and keep the pixels in memory.
 
     Lab: case_fields.
     """
@@ -44,7 +44,7 @@ class ImageInput(Options):
     size: int = 224
     kind: str = "multi"
     augment: object = True
-    cache: bool | str | Path = False
+    cache: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,8 +130,8 @@ def fit(
     replicas = strategy.num_replicas_in_sync if strategy else 1
     if plan.batch % replicas:
         raise ImageError(f"Expected a batch that {replicas} devices share evenly, received {plan.batch}.")
-    given = None if isinstance(name_or_model, str) else name_or_model
-    size = images.size if given is None else given.input_shape[1]
+    model = None if isinstance(name_or_model, str) else name_or_model
+    size = images.size if model is None else model.input_shape[1]
     shared = {"size": size, "kind": images.kind, "seed": plan.seed, "part": (rank, processes), "cache": images.cache}
     share = plan.batch // processes
     train = feed(
@@ -139,7 +139,7 @@ def fit(
     )  # fmt: skip
     validation = feed(sides["validation"], batch=max(share, 64), **shared)
     weights = class_weights(plan.balance, len(train.classes), lambda: _balanced(train, images.kind))
-    asked = {"model": name_or_model if given is None else runs.identity_of(given), **vars(images), **vars(transfer)}
+    asked = {"model": name_or_model if model is None else runs.identity_of(model), **vars(images), **vars(transfer)}
     asked |= vars(plan) | {"size": train.size, "balance": weights, "classes": list(train.classes)}
     asked |= {"train": train.identity, "validation": validation.identity}
     asked["weights"] = None if transfer.weights is None else str(transfer.weights)
@@ -152,12 +152,12 @@ def fit(
             return models.load(run.model, kind="images")
         backup = None if folder is None else Path(folder) / runs.BACKUP  # the others read it, too
         work = _Training(name_or_model, train, validation, images, transfer, plan)
-        made = work.run(weights, strategy, cluster, bool(devices.mixed), log, backup)
-        made.notes.update({"weights": asked["weights"], "processes": processes, **(notes or {})})
+        classifier = work.run(weights, strategy, cluster, bool(devices.mixed), log, backup)
+        classifier.notes.update({"weights": asked["weights"], "processes": processes, **(notes or {})})
         if images.kind == "multi" and chief:
-            made.thresholds = best_thresholds(*made.predictions(sides["validation"]))
-        run.finish(made)
-    return made
+            classifier.thresholds = best_thresholds(*classifier.predictions(sides["validation"]))
+        run.finish(classifier)
+    return classifier
 
 
 @dataclass
@@ -185,9 +185,9 @@ class _Training:
         from arsetlib.training.devices import in_float32, make_network
 
         began, plan, train = time.perf_counter(), self.plan, self.train
-        given = None if isinstance(self.name_or_model, str) else self.name_or_model
-        mixed, replicas = mixed and given is None, strategy.num_replicas_in_sync if strategy else 1
-        model = make_network(given, self.build, plan.seed, strategy, mixed)
+        model = None if isinstance(self.name_or_model, str) else self.name_or_model
+        mixed, replicas = mixed and model is None, strategy.num_replicas_in_sync if strategy else 1
+        model = make_network(model, self.build, plan.seed, strategy, mixed)
         _check_fits(model, train)
         if replicas > 1:
             _synchronise(model, True)

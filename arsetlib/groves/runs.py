@@ -85,12 +85,12 @@ def train_folder(
         "simulated": taken is not None and taken.simulated,
         "captures": {side: [c.name for c in part] for side, part in sides.items()},
     }
-    made = fit(
+    segmenter = fit(
         architecture, loaders, size=size, classes=classes.keys, colours=classes.colours, shrink=shrink, folder=out,
         batch=batch, seed=seed, progress=progress, notes=notes, **options,
     )  # fmt: skip
-    scores = evaluate(made, sides["test"], progress=progress) if "test" in sides else None
-    return ScoredModel(made, sides, scores)
+    scores = evaluate(segmenter, sides["test"], progress=progress) if "test" in sides else None
+    return ScoredModel(segmenter, sides, scores)
 
 
 def _split(captures, shares, seed, by) -> dict[str, list]:
@@ -111,10 +111,10 @@ def _split(captures, shares, seed, by) -> dict[str, list]:
 
 def _grid(grid) -> tuple[int, int]:
     if isinstance(grid, str):
-        found = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", grid)
-        if not found:
+        match = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", grid)
+        if not match:
             raise GroveError(f"Expected a grid such as 5x7 (tiles down x across), received {grid!r}.")
-        grid = tuple(map(int, found.groups()))
+        grid = tuple(map(int, match.groups()))
     if len(grid) != 2 or min(grid) < 1:
         raise GroveError(f"Expected a grid of at least 1x1, received {grid}.")
     return tuple(grid)

@@ -111,12 +111,12 @@ def fit(
         trained = _trained(model, feeds, network, plan, log, weights, run.backup, len(classes))
         network, history, facts = trained
         facts = {**runs.json_values(asked), **facts, **(notes or {})}
-        made = Segmenter(network, classes, colours, shrink, history, facts)
-        run.finish(made)
-    return made
+        segmenter = Segmenter(network, classes, colours, shrink, history, facts)
+        run.finish(segmenter)
+    return segmenter
 
 
-def _trained(model, feeds, network: Network, plan: Plan, log: Log, weights, backup, count: int) -> tuple:
+def _trained(model, feeds, shape: Network, plan: Plan, log: Log, weights, backup, count: int) -> tuple:
     """The trained network, its history and what is noted of it."""
     import keras
 
@@ -127,22 +127,22 @@ def _trained(model, feeds, network: Network, plan: Plan, log: Log, weights, back
     from arsetlib.training.devices import make_network
 
     def build():
-        sizes = {"encoder": network.encoder, "size": network.size, "channels": network.channels, "classes": count}
-        options = network.options or {}
-        return segmentation.build(model, **sizes, weights=network.weights, seed=plan.seed, **options)
+        sizes = {"encoder": shape.encoder, "size": shape.size, "channels": shape.channels, "classes": count}
+        options = shape.options or {}
+        return segmentation.build(model, **sizes, weights=shape.weights, seed=plan.seed, **options)
 
     began = time.perf_counter()
     task = loop.Task(
         make_loss(plan.loss, weights), loop.confusion, functools.partial(loop.class_scores, **SCORES)
     )  # fmt: skip
-    made = make_network(None if isinstance(model, str) else model, build, plan.seed)
+    network = make_network(None if isinstance(model, str) else model, build, plan.seed)
     history, best_epoch = loop.train(
-        made, task, feeds, plan, backup=backup,
+        network, task, feeds, plan, backup=backup,
         callbacks=lambda of: [*log.callbacks, *([Progress(lines=True)] if log.progress else [])],
     )  # fmt: skip
-    iou = validation_iou(made, feeds[1].batches(0))
-    return made, history, {
-        "model": made.name,
+    iou = validation_iou(network, feeds[1].batches(0))
+    return network, history, {
+        "model": network.name,
         "best_epoch": best_epoch,
         "seconds": round(time.perf_counter() - began, 1),
         "validation_iou": [None if np.isnan(v) else round(float(v), 4) for v in iou],

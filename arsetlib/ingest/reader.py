@@ -20,7 +20,7 @@ import rasterio
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from arsetlib import checksums, links, web
+from arsetlib import checksums, web
 from arsetlib.catalogue import CatalogueError, Scene
 from arsetlib.errors import ArsetError
 from arsetlib.ingest import reflectance
@@ -192,7 +192,7 @@ def read_file(scene: Scene, asset: str, read: Callable[[SceneFile], Result], con
                     )
                 return read(SceneFile(src, scene, asset))
         except reflectance.ReflectanceError as error:
-            raise SceneError(scene.id, f"Scene {scene.id}, {asset} ({links.public(href)}): {error}.") from None
+            raise SceneError(scene.id, f"Scene {scene.id}, {asset} ({web.public(href)}): {error}.") from None
         except rasterio.errors.RasterioError as error:
             if wait is None or _status(error) in FINAL:
                 raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
@@ -201,7 +201,7 @@ def read_file(scene: Scene, asset: str, read: Callable[[SceneFile], Result], con
 
 
 def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str) -> str:
-    reason = links.redact(error)
+    reason = web.redact(error)
     hint = "The file on the disk or the server must be repaired"
     if href.startswith("s3://") and _status(error) in ("401", "403"):
         hint = (
@@ -213,7 +213,7 @@ def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str
     elif _status(error) in ("404", "410") or "No such file" in reason:
         hint = "The file is gone: find the scenes again, or leave this one out"
     return (
-        f"Could not read {asset} of scene {scene.id}{context} ({links.public(href)}): {reason}. "
+        f"Could not read {asset} of scene {scene.id}{context} ({web.public(href)}): {reason}. "
         f"{hint}; then run the same command: finished chunks are kept."
     )
 
@@ -235,4 +235,4 @@ def _gdal_name(href: str) -> str:
 
 def is_remote(href: str) -> bool:
     """Whether reading a link waits for the internet."""
-    return links.remote(href)
+    return web.remote(href)

@@ -30,7 +30,8 @@ import numpy as np
 import rasterio
 
 from arsetlib import engine, folders
-from arsetlib.catalogue import Labels, Scenes
+from arsetlib.catalogue import Scenes
+from arsetlib.labels import Labels
 from arsetlib.maps import cogs, neighbourhood, sources
 from arsetlib.maps.pieces import BATCH, OUTCOME, PRODUCTS, Sent, choice_of, inputs_of, make_piece, name_of
 from arsetlib.maps.products import (

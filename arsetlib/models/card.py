@@ -93,8 +93,8 @@ def read(folder: str | Path, command: str = "arset train") -> dict:
     folder = Path(folder)
     file = folder / CARD
     if not file.is_file():
-        found = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else "no such folder"
-        raise ModelError(f"Expected a model's folder with {CARD} at {folder}, found {found}. Train one: `{command}`.")
+        content = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else "no such folder"
+        raise ModelError(f"Expected a model's folder with {CARD} at {folder}, found {content}. Train one: `{command}`.")
     try:
         if file.stat().st_size > LARGEST:
             raise ValueError(f"it has {file.stat().st_size / 1e6:,.0f} MB")
@@ -124,8 +124,8 @@ def _renewed(card: dict) -> dict:
     """A card as it is written today; segmentation models of earlier versions had one of their own."""
     if not isinstance(card, dict) or "schema" in card or card.get("card") != 1:
         return card
-    kept = {name: value for name, value in card.items() if name not in ("card", "sha256")}
-    card = {"schema": SCHEMA, "type": "segmentation", "name": "", **kept, "files": {KERAS: card["sha256"]}}
+    values = {name: value for name, value in card.items() if name not in ("card", "sha256")}
+    card = {"schema": SCHEMA, "type": "segmentation", "name": "", **values, "files": {KERAS: card["sha256"]}}
     return card | {"sha256": digest(card)}
 
 

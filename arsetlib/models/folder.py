@@ -68,16 +68,16 @@ def load(
         folder = folder / "model"
     expected = kind or ("series" if study is not None else None)
     card = files.read(folder, READERS[expected or "series"][1])
-    found = card.get("type", "series")
-    if not isinstance(found, str) or found not in READERS:
-        raise ModelError(f"{folder} holds a model of type {found!r}, which this library does not know. Update it.")
-    if expected not in (None, found):
+    card_type = card.get("type", "series")
+    if not isinstance(card_type, str) or card_type not in READERS:
+        raise ModelError(f"{folder} holds a model of type {card_type!r}, which this library does not know. Update it.")
+    if expected not in (None, card_type):
         raise ModelError(
-            f"{folder} holds a model of type {found!r}, expected {expected!r}. Train one: `{READERS[expected][1]}`."
+            f"{folder} holds a model of type {card_type!r}, expected {expected!r}. Train one: `{READERS[expected][1]}`."
         )
-    if found == "series":
+    if card_type == "series":
         return read_model(folder, card, study)
-    return importlib.import_module(READERS[found][0]).read_model(folder, card)
+    return importlib.import_module(READERS[card_type][0]).read_model(folder, card)
 
 
 def read_model(folder: Path, card: dict, study: Study | None = None) -> Trained:

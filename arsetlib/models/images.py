@@ -282,18 +282,17 @@ def _part(model, name: str):
 def _weights(name: str, kind: Backbone, body, channels: int, size: int, weights) -> list[np.ndarray]:
     """The backbone's weights, its first convolution widened where they know three bands only."""
     donor, flipped = _donor(name, kind, size, weights)
-    values, wanted = donor.get_weights(), [tuple(w.shape) for w in body.weights]
+    values, expected = donor.get_weights(), [tuple(w.shape) for w in body.weights]
     first = next((i for i, value in enumerate(values) if value.ndim == 4), None)
     if first is not None and flipped:
         values[first] = values[first][:, :, ::-1]
     if first is not None and values[first].shape[2] == 3 < channels:
         values[first] = widen(values[first], channels, kind.spread)
-    found = [value.shape for value in values]
-    if found != wanted:
-        at = next((i for i, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]), len(wanted))
-        there = f"weight {at + 1} is {found[at]}, expected {wanted[at]}" if at < min(len(found), len(wanted)) else (
-            f"it has {len(found)} weights, expected {len(wanted)}"
-        )  # fmt: skip
+    shapes = [value.shape for value in values]
+    if shapes != expected:
+        pairs = enumerate(zip(shapes, expected, strict=False), start=1)
+        differ = (f"weight {i} is {one}, expected {other}" for i, (one, other) in pairs if one != other)
+        there = next(differ, f"it has {len(shapes)} weights, expected {len(expected)}")
         raise ModelError(
             f"{weights} does not fit the {name} with {channels} channels: {there}. Take weights of the same network, "
             f"with 3 channels or {channels}."

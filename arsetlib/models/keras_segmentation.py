@@ -116,14 +116,14 @@ def fix_training(library: Any) -> None:
                 self.model.save_weights(f"{self.path}.{epoch}.weights.h5")
 
     def latest(path, fail_safe=True):
-        found = {}
+        checkpoints = {}
         for file in Path(path).parent.glob(f"{Path(path).name}.*.weights.h5"):
             epoch = file.name.removeprefix(f"{Path(path).name}.").removesuffix(".weights.h5")
             if epoch.isdigit():
-                found[int(epoch)] = str(file)
-        if not found and not fail_safe:
+                checkpoints[int(epoch)] = str(file)
+        if not checkpoints and not fail_safe:
             raise ValueError(f"Checkpoint path {path} invalid")
-        return found[max(found)] if found else None
+        return checkpoints[max(checkpoints)] if checkpoints else None
 
     def no_augmentation(*_):
         raise ModelError(

@@ -28,8 +28,8 @@ def check_file(file: Path) -> None:
         TreeError: The file has such parts.
         zipfile.BadZipFile: It is not a zip file.
     """
-    with zipfile.ZipFile(file) as held:
-        parts = held.infolist()
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise TreeError("it has compressed parts")
     if sum(part.file_size for part in parts) > file.stat().st_size:

@@ -44,11 +44,11 @@ def _mirrored():
     return tf.distribute.MirroredStrategy()
 
 
-def make_network(given: Any, build: Callable, seed: int, strategy: Any = None, mixed: bool = False) -> Any:
-    """The model to train: the given one, or a new one that computes in the precision asked for.
+def make_network(model: Any, build: Callable, seed: int, strategy: Any = None, mixed: bool = False) -> Any:
+    """The model to train: the one of the caller, or a new one that computes in the precision asked for.
 
     Args:
-        given: A Keras model, copied where the strategy did not make it; None builds one.
+        model: A Keras model, copied where the strategy did not make it; None builds one.
         build: Makes a new model.
         seed: Of dropout and whatever else draws.
         strategy: See ``Loop``.
@@ -56,8 +56,8 @@ def make_network(given: Any, build: Callable, seed: int, strategy: Any = None, m
     """
     keras.utils.set_random_seed(seed)
     with strategy.scope() if strategy else nullcontext():
-        if given is not None:
-            return _of_strategy(given, strategy)
+        if model is not None:
+            return _of_strategy(model, strategy)
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_float16" if mixed else before)
         try:

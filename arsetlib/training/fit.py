@@ -122,9 +122,9 @@ def fit(
     plan = plan.filled(patience=max(min(6, plan.epochs - 1), 1))
     _check(plan, sampling, sides, baseline)
     scaler = sampling.scaler or Scaler.fit(sides["train"], study)
-    given = name_or_model if not isinstance(name_or_model, str) else None
-    asked = {"model": name_or_model if given is None else runs.identity_of(given), "options": options or {}}
-    asked |= asdict(plan) | asdict(sampling) | {"scaler": asdict(scaler), "study": runs.facts(study)}
+    model = None if isinstance(name_or_model, str) else name_or_model
+    asked = {"model": name_or_model if model is None else runs.identity_of(model), "options": options or {}}
+    asked |= vars(plan) | vars(sampling) | {"scaler": asdict(scaler), "study": runs.facts(study)}
     asked |= {side: runs.digest(sides[side]) for side in ("train", "validation")}
     with runs.claimed(folder, asked) as run:
         if run.finished:
@@ -143,8 +143,8 @@ class _Training:
         from arsetlib import models
 
         self.began = time.perf_counter()
-        self.given = None if isinstance(name_or_model, str) else name_or_model
-        self.name = name_or_model if self.given is None else getattr(self.given, "name", type(self.given).__name__)
+        self.model = None if isinstance(name_or_model, str) else name_or_model
+        self.name = name_or_model if self.model is None else getattr(self.model, "name", type(self.model).__name__)
         self.sides, self.study, self.scaler = sides, study, scaler
         self.options, self.plan, self.sampling = options, plan, sampling
         self.train = self.loader("train", plan.batch, models.needs(name_or_model))
@@ -181,7 +181,7 @@ class _Training:
 
         from arsetlib.evaluation import Confusion
 
-        model = self.given or self.build()
+        model = self.model or self.build()
         train, validation = self.loaders(model)
         batches = itertools.chain.from_iterable(train.arrays(epoch) for epoch in range(self.plan.epochs))
         weights = self._class_weights(train)
@@ -208,8 +208,8 @@ class _Training:
 
         plan, strategy = self.plan, strategy_of(devices.strategy)
         mixed = bool(tf.config.list_physical_devices("GPU")) if devices.mixed is None else devices.mixed
-        mixed = bool(mixed and self.given is None)
-        model = make_network(self.given, self.build, plan.seed, strategy, mixed)
+        mixed = bool(mixed and self.model is None)
+        model = make_network(self.model, self.build, plan.seed, strategy, mixed)
         train, validation = self.loaders(model)
         replicas = strategy.num_replicas_in_sync if strategy else 1
         feeds = (SeriesFeed(train, replicas), SeriesFeed(validation, keep=_bytes_of(validation) <= IN_MEMORY))
@@ -249,7 +249,7 @@ class _Training:
         if run.path is not None and log.tensorboard:
             from arsetlib.training.board import boards
 
-            asked = {"model": self.name, "options": self.options, **asdict(self.plan), "choose": self.sampling.choose}
+            asked = {"model": self.name, "options": self.options, **vars(self.plan), "choose": self.sampling.choose}
             shown = boards(run.path / "logs", runs.json_values(asked), self.study.legend, of, log.profile)
         return [*log.callbacks, *shown, *([Progress()] if log.progress else [])]
 
@@ -276,7 +276,7 @@ class SeriesFeed:
     """
 
     def __init__(self, loader: Loader, devices: int = 1, keep: bool = False) -> None:
-        self.loader, self.keep, self.kept, self.epoch = loader, keep, None, 0
+        self.loader, self.keep, self.cache, self.epoch = loader, keep, None, 0
         count, batch = len(loader.rows), loader.batch_size
         self.steps = loader.steps
         if devices > 1:
@@ -290,13 +290,13 @@ class SeriesFeed:
 
     def batches(self, epoch: int) -> Iterator[tuple]:
         """(x, y) of each step; tensors."""
-        if self.kept is not None:
-            yield from self.kept
+        if self.cache is not None:
+            yield from self.cache
             return
         self.epoch = epoch
         parts = itertools.islice(self.data, self.steps)
         if self.keep:
-            parts = self.kept = list(parts)
+            parts = self.cache = list(parts)
         yield from parts
 
     def explain(self, epoch: int, step: int) -> str:

@@ -1316,7 +1316,7 @@ how = {
     "epochs": LONG,
     "patience": LONG - 1,
     "monitor": "val_macro_f1",
-    "cache": "memory",
+    "cache": True,
     "seed": 1,
     "progress": False,
 }
@@ -1425,7 +1425,7 @@ def adapted(network, epochs=EPOCHS, **how):
     """A network trained on seven of the ten fields."""
     return fields.fit(
         network, ten, size=SEEN, batch=16, epochs=epochs, patience=epochs - 1,
-        cache="memory", seed=2, progress=False, **how,
+        cache=True, seed=2, progress=False, **how,
     )  # fmt: skip
 
 
@@ -1729,5 +1729,5 @@ assert np.isclose(warm, at_two["TFRecord"] / at_two["directory"])
 # - **… my images are of something else?** Put them into the same folders, with your masks; an image needs a colour and a near-infrared file.
 # - **… I have several cards?** `strategy="mirrored"`; raise batch and rate together (`training.workers.linear_rate`). Measure one against two first.
 # - **… I have several machines?** `strategy="workers"`, started by `arset fields train DATA RUN --workers N` on one machine or by Spark's barrier mode on a cluster; see the [questions](../../book/en/faq.md).
-# - **… decoding is still the limit?** Smaller images, more cores, `cache="memory"` or a folder, or `encoding="raw"`: no decoding, but more bytes.
+# - **… decoding is still the limit?** Smaller images, more cores, `cache=True`, or `encoding="raw"` at conversion: no decoding in later epochs, but more bytes in memory or on disk.
 # - **… I have a hundred chips?** Then memory is no problem. Take weights from elsewhere, augment, and split by field.
