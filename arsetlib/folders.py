@@ -566,11 +566,3 @@ def differences(path: Path, files: dict[str, dict], deep: bool = False) -> Itera
             yield f"{file} has {size:,} bytes, expected {noted['size']:,}"
         elif deep and sha256(file) != noted["sha256"]:
             yield f"{file} was changed since it was written: its checksum differs"
-
-
-# Names of the other packages until they are changed.
-HeldError, seal, room, clear, is_litter = OccupiedError, size_and_sha256, full_disk, remove_partial, is_temporary
-
-
-def wrong(path: str | Path, *, deep: bool = False, alone: str | None = None) -> Iterator[str]:
-    return problems(path, deep=deep, listed=alone and alone.removeprefix("*"))

@@ -377,11 +377,11 @@ def test_the_search_of_the_thesis_trains_tiles_and_stops_runs_far_behind(greens)
     space = {"learning_rate": [0.3, 1e-9], "batch": [8], "encoder": ["vgg16"]}
     fit.__signature__ = inspect.signature(groves.fit)
     found = training.search(
-        space, lambda batch: greens, fit=fit, sampler="grid", pruner="bandit", monitor="val_accuracy", seed=0,
+        space, lambda batch: greens, fit=fit, sampler="grid", pruner="bandit", monitor="val_accuracy", seed=1,
         model="unet", epochs=8, patience=8, progress=False,
     )  # fmt: skip
     assert set(seen) == {("unet", 8, "vgg16")}
-    assert found.best["learning_rate"] == 0.3
+    assert (found.best["model"], found.best["learning_rate"]) == ("unet", 0.3)
     assert found.table["parameters"][0] == 12
     assert sorted(found.table["state"]) == ["complete", "pruned"]
 

@@ -73,8 +73,8 @@ def grade(
     batch = _Batch(folder, out, logs, hidden, data, limits or Limits(), trust)
     jobs = max(1, min(jobs or _cores(), len(batch.waiting) or 1))
     bar = tqdm(total=len(batch.paths), initial=batch.reused, unit=" submissions", disable=not progress, leave=False)
-    with folders.room(logs, GradeError), folders.lock(logs, GradeError):
-        folders.clear(logs)
+    with folders.full_disk(logs, GradeError), folders.lock(logs, GradeError):
+        folders.remove_partial(logs)
         try:
             with bar:
                 for _ in batch.run(jobs):

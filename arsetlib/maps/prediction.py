@@ -333,7 +333,7 @@ def _write(folder, out: Path, stem: str, start: int, data, study, smoother, info
         whole = run / files[product]
         cogs.finish(path, whole, product, study.legend, tags | {"smooth": info["smooth"] or "none"})
         path.unlink()
-        seals[files[product]] = folders.seal(whole)
+        seals[files[product]] = folders.size_and_sha256(whole)
         for file in run.glob(f"{whole.name}.*"):
             folders.put(out / file.name, file)
         folders.put(out / whole.name, whole)

@@ -54,7 +54,7 @@ def write(folder: str | Path, card: dict, fill: Callable[[Path], None]) -> Path:
             "Choose another folder."
         )
     shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
-    folders.clear(folder)
+    folders.remove_partial(folder)
     work.mkdir(parents=True)
     try:
         fill(work)
@@ -76,7 +76,7 @@ def write(folder: str | Path, card: dict, fill: Callable[[Path], None]) -> Path:
 
 def _is_ours(folder: Path) -> bool:
     """Whether a folder holds a model, nothing, or what a killed process left of writing one."""
-    names = {file.name for file in folder.iterdir() if not folders.is_litter(file.name)}
+    names = {file.name for file in folder.iterdir() if not folders.is_temporary(file.name)}
     return CARD in names or names <= {folders.WORK, KERAS, "model.skops", "model.json", "scaler.json"}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from arsetlib.errors import ArsetError
 from arsetlib.samples import Rows, Scaler
 from arsetlib.samples.loader import IN_MEMORY
 from arsetlib.samples.store import series_bytes
+from arsetlib.seeds import generator
 from arsetlib.study import Study
 from arsetlib.training.fit import fit as fit_series
 from arsetlib.training.plan import Options, TrainingError, one_of
@@ -119,20 +119,21 @@ def search(
             pruner=_pruner(pruner), direction="minimize" if monitor.endswith("loss") else "maximize",
         )  # fmt: skip
         _check_same(trial_study, storage, {"space": space, "model": model, "monitor": monitor, "fixed": fixed})
+        once = {}
         if fit is fit_series:
             sides = _in_memory(sides)
-            fixed["scaler"] = fixed.get("scaler") or Scaler.fit(sides["train"], study)
+            once = {"scaler": fixed.get("scaler") or Scaler.fit(sides["train"], study)}
 
         def train(trial) -> float:
             chosen = {key: _ask(trial, key, what) for key, what in space.items()}
-            return _trained(trial, fit, _arguments(chosen, model, fixed), sides, study, monitor)
+            return _trained(trial, fit, _arguments(chosen, model, fixed) | once, sides, study, monitor)
 
         _run(trial_study, train, space, sampler, trials, seed, progress)
     finally:
         if lock:
             lock.release()
-    fixed.pop("scaler", None)
-    return _result(trial_study, model, fixed, monitor)
+    first = next(iter(inspect.signature(fit).parameters))  # "name_or_model" or "model"
+    return _result(trial_study, model, fixed, monitor, first)
 
 
 def _run(trial_study, train: Callable, space, sampler, trials, seed, progress) -> None:
@@ -198,7 +199,7 @@ def _done(trial_study) -> int:
     return sum(map(_ended, trial_study.get_trials(deepcopy=False)))
 
 
-def _result(trial_study, model, fixed, monitor) -> Search:
+def _result(trial_study, model, fixed, monitor, first) -> Search:
     import pandas as pd
 
     rows, trials = [], trial_study.get_trials(deepcopy=False)
@@ -213,7 +214,8 @@ def _result(trial_study, model, fixed, monitor) -> Search:
         errors = table["error"].dropna().unique().tolist()[:3] if len(table) else []
         raise TrainingError(f"No trial ended well. Their errors: {errors or 'none, no trial was made'}.")
     table = table.sort_values(monitor, ascending=monitor.endswith("loss"), na_position="last", ignore_index=True)
-    return Search(trial_study, table, _arguments(trial_study.best_trial.params, model, fixed))
+    best = _arguments(trial_study.best_trial.params, model, fixed)
+    return Search(trial_study, table, {first: best.pop("name_or_model"), **best})
 
 
 def _arguments(chosen: dict, model: str, fixed: dict) -> dict:
@@ -246,8 +248,8 @@ def _untried(trial_study, space: dict, seed: int) -> list[dict]:
     """
     ended = [t.params for t in trial_study.get_trials(deepcopy=False) if _ended(t)]
     cells = [dict(zip(space, values, strict=True)) for values in itertools.product(*map(_points, space.values()))]
-    random.Random(seed).shuffle(cells)
-    return [cell for cell in cells if cell not in ended]
+    shuffled = (cells[i] for i in generator(seed, "grid").permutation(len(cells)))
+    return [cell for cell in shuffled if cell not in ended]
 
 
 def _points(what) -> list:

@@ -584,7 +584,7 @@ except OSError as error:
 # ## 9. Reading speed, cold and warm
 #
 # *Warm* means that the files are still in the memory of the operating system, from the last reading. *Cold* means that it must read them from the disk, as in every epoch of a set that is larger than memory.
-# The cell asks the system to forget the files before each cold run. All forms run in turns, twice, and the better time counts, because other programs can only make a run slower.
+# The cell asks the system to drop the files from memory before each cold run. All forms run in turns, twice, and the better time counts, because other programs can only make a run slower.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -649,7 +649,7 @@ if not here.small:
     print(f"second reader, warm: × {second.min():.2f} to × {second.max():.2f}")
 
 # %% [markdown]
-# The printed lines are the answers for your machine: the ratio to compare with the report's, the fastest form in each state, and the gain of a second reader. Compare within one column: same machine, same images, same batches; only the form differs. If the ratio is above 1 in one column and below 1 in another, the honest answer is 'no difference that can be seen'.
+# The printed lines are the answers for your machine: the ratio to compare with the report's, the fastest form in each state, and the gain of a second reader. Compare within one column: same machine, same images, same batches; only the form differs. If the ratio is above 1 in one column and below 1 in another, the correct answer is 'no measurable difference'.
 # The reduced form has less to do in each epoch, because a part of the work was done once, at conversion.
 # A cold run is not completely cold: the system still remembers names and positions of files, and the disk of a rented machine may itself be cached in memory.
 #
@@ -815,7 +815,7 @@ print("three workers get", [len(p) for p in parts], "chips")
 assert sorted(np.concatenate(parts)) == list(range(len(train)))
 
 # %% [markdown]
-# The bars are the answer for this disk. If the first printed ratio is not much larger than the second, the size of a shard makes no difference that can be seen. At every size one thing must hold, and the assert checks it: three workers together get every chip, and none twice.
+# The bars are the answer for this disk. If the first printed ratio is not much larger than the second, the size of a shard makes no measurable difference. At every size one thing must hold, and the assert checks it: three workers together get every chip, and none twice.
 #
 # **Make a pause here.** The first half was about files and reading. The second half is about training.
 #
@@ -1364,7 +1364,7 @@ print("test chips of the rarest class:", int(test.labels.sum(0).min()))
 # %% [markdown]
 # The printed lines answer for this run: the classes that lose most by the smaller size, and those for which the random forest is enough. With so few test chips of the rare classes, one chip changes an F1 by much; so do not explain small differences.
 # A class that is lost by the reduction was lost at *conversion*, before a network saw it. Choose the size by the smallest anomaly that you must find.
-# The *majority* baseline answers 'no' to everything, so its F1 is 0. Yet its accuracy is higher than that of the network: so accuracy is no measure here. mAP, the mean average precision, asks whether a class's chips are ranked before the others, whatever the threshold.
+# The *majority* baseline answers 'no' to everything, so its F1 is 0. Yet its accuracy is higher than that of the network: so accuracy is not a useful measure here. mAP, the mean average precision, measures whether the chips of a class are ranked before the others, for any threshold.
 #
 # ## 19. Transfer
 #
@@ -1493,7 +1493,7 @@ if full:
 #
 # ## 20. What does it cost?
 #
-# The cost is hours times price, plus storage. The names in capitals are *inputs*: write what your provider asks today, in your money, and how many images a second your device trains.
+# The cost is hours times price, plus storage. The names in capitals are *inputs*: write the prices of your provider, in your currency, and how many images a second your device trains.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1624,7 +1624,7 @@ assert {end for _, end in ARROWS} == set(BOXES) - {"camera"}
 # - **Digital divide.** Can a farm of ten hectares pay for flights, cards and connections as a farm of a thousand can?
 # - **Concentration of data.** Each field that is photographed improves the model of those who own the pictures. Who owns them? Who can see a neighbour's bad year? Who sets a price with this knowledge?
 #
-# No F1 answers these questions. Write beside the score on whose fields it was measured, and who may use it for what.
+# No F1 answers these questions. When you publish a score, state on whose fields it was measured, and who may use the model for what.
 #
 # ## 23. Published, trusted, measured
 #
