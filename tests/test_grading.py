@@ -39,6 +39,7 @@ from arsetlib.grading import (
     submission,
 )
 from arsetlib.grading.homework import HomeworkError, open_homework
+from arsetlib.grading.worker import Worker
 from homework import hostile
 
 simulated = importlib.import_module("arsetlib.simulate.delta")  # the package names its function so
@@ -202,6 +203,7 @@ def test_the_same_submissions_get_the_same_bytes_and_only_what_changed_is_run_ag
     other = graded(few, data, "other.csv", jobs=3)
     assert first.path.read_bytes() == other.path.read_bytes()
     assert [(one.learner, one.total) for one in first.marks] == [("Ada", 6), ("Blas", 4), ("", 0)]
+    assert list(first.marks[0].reasons) == ["q3", "q4", "q5", "q6", "q7", "q8"]  # in the order of the notebook
     again = graded(few, data)
     assert again.reused == 3
     assert again.path.read_bytes() == other.path.read_bytes()
@@ -394,6 +396,15 @@ def test_a_cell_of_the_csv_starts_no_formula_where_cells_end_at_semicolons_or_si
     grades.write_csv(tmp_path / "g.csv", [marking.Mark("a.ipynb", text)])
     (row,) = csv.DictReader(io.StringIO((tmp_path / "g.csv").read_text(encoding="utf-8")))
     assert row["learner"] == held
+
+
+def test_a_file_that_cannot_be_graded_counts_as_handed_in_with_0_points(tmp_path):
+    problem = "The call start(…) has no name in it."
+    worker = object.__new__(Worker)
+    one = worker.mark_notebook("a.ipynb", submission.Notebook("", (), "part1", "Ada", problem))
+    assert (one.total, one.of, one.reason) == (0, 24, problem)
+    grades.write_csv(tmp_path / "g.csv", [one])
+    assert grades.best_points([tmp_path / "g.csv"]) == {"Ada": {"part1": (0, 24)}}
 
 
 def test_names_that_are_no_text_have_logs_of_their_own(tmp_path):

@@ -223,6 +223,16 @@ def test_check_prints_and_never_raises_for_an_answer(capsys):
         homework.check("part2.q1", 3)
 
 
+def test_check_counts_the_different_choices_that_were_tried(capsys):
+    homework.start("part1", name="Ada")
+    capsys.readouterr()
+    for answer, attempt in ((("a", 1), ""), (("a", 1), ""), (("a", 2), " (attempt 2)"), (("b", 2), " (attempt 3)")):
+        homework.check("q7", answer)
+        assert capsys.readouterr().out.splitlines()[0] in (f"q7: not yet{attempt}.", f"q7: right{attempt}.")
+    homework.start("part1", name="Ada")
+    assert homework.check("q7", ("c", 3)).attempt == 1
+
+
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_nothing_at_all_is_no_right_answer_to_anything(assignment):
     hw = homework.open_homework(assignment, "Ada", ROOT / "no such folder")
@@ -474,7 +484,7 @@ def test_a_file_of_hidden_checks_that_does_not_fit_is_named(tmp_path, text, says
 
 def test_no_objective_without_a_section_an_exercise_and_a_question():
     matrix = script("matrix")
-    labs = {lab: matrix.headings(lab) for lab in matrix.there()}
+    labs = {lab: matrix.headings(lab) for lab in matrix.existing_labs()}
     asked = objectives.questions_by_objective()
     table = objectives.load()
     assert set(asked) == set(table), "a question names an objective that is not in the table"
@@ -490,7 +500,7 @@ def test_no_objective_without_a_section_an_exercise_and_a_question():
 
 def test_questions_stand_on_sections_of_their_lab():
     matrix = script("matrix")
-    for lab in matrix.there():
+    for lab in matrix.existing_labs():
         sections = {f"{number}. {title}" for number, title in matrix.headings(lab)[0].items()}
         for question in homework.open_homework(lab, "Ada").questions:
             assert question.section in sections, f"{lab}.{question.key}"

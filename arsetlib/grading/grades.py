@@ -89,7 +89,7 @@ def _rows_of(marks: list[Mark] | tuple[Mark, ...]) -> Iterator[dict]:
         by_reason = defaultdict(list)
         for key, reason in mark.reasons.items():
             by_reason[reason].append(key)
-        reasons = [mark.reason, *(f"{', '.join(sorted(keys))}: {reason}" for reason, keys in by_reason.items())]
+        reasons = [mark.reason, *(f"{', '.join(keys)}: {reason}" for reason, keys in by_reason.items())]
         yield row | {"total": mark.total, "of": mark.of, "reason": " | ".join(filter(None, reasons)), "log": mark.log}
 
 

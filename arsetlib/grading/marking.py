@@ -85,7 +85,9 @@ def mark(
             result.points[question.key] = 0 if wrong else question.points
             if wrong:
                 result.reasons[question.key] = wrong
-    result.points = {question.key: result.points[question.key] for question in hw.questions}
+    keys = [question.key for question in hw.questions]
+    result.points = {key: result.points[key] for key in keys}
+    result.reasons = {key: result.reasons[key] for key in keys if key in result.reasons}
     if hw.name == PLACEHOLDER:
         result.learner = ""
         client.notes.append(f"The name in it is still {PLACEHOLDER!r}")

@@ -83,7 +83,7 @@ UNDER = {  # the ground below the plants, where it is not the soil of a field
 
 
 @dataclass(frozen=True)
-class Canopy:
+class CanopyState:
     """Plants and ground of all units on one day.
 
     Attributes:
@@ -192,13 +192,13 @@ class Phenology:
         )
         self.tone = np.exp(0.18 * z[:, 4]).astype(np.float32)
 
-    def canopy(self, day: int) -> Canopy:
+    def canopy(self, day: int) -> CanopyState:
         """Plants and ground of all units on a day of the year."""
         leaf, greenness = self._leaves(day)
         grown = ((day > self.p["planted"] + 6) & (day < self.p["harvest"]))[:, None]
         fresh = np.where(grown, self.fresh, self.fresh_before)
         dry = np.where(grown, self.dry, self.dry_before)
-        return Canopy(leaf, greenness, self._below(day), fresh, dry)
+        return CanopyState(leaf, greenness, self._below(day), fresh, dry)
 
     def _leaves(self, day):
         p = self.p
