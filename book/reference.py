@@ -138,9 +138,9 @@ class Room(SphinxDirective):
 
     def run(self):
         first, *inner = modules_of(self.arguments[0])
-        lines = [*heading(self.arguments[0], "="), *module_lines(first, ())]
+        lines = [*heading(self.arguments[0], "="), *module_lines(first)]
         for module in inner:
-            lines += [*heading(module.__name__.removeprefix(f"{LIBRARY}."), "-"), *module_lines(module, (first,))]
+            lines += [*heading(module.__name__.removeprefix(f"{LIBRARY}."), "-"), *module_lines(module)]
         for module in (first, *inner):
             self.env.note_dependency(module.__file__)
         box = nodes.section()
@@ -153,18 +153,25 @@ def heading(text: str, mark: str) -> list[str]:
     return ["", text, mark * len(text), ""]
 
 
-def module_lines(module: types.ModuleType, others: tuple[types.ModuleType, ...]) -> list[str]:
-    """reStructuredText of one module: docstring, summary table, then classes, functions, errors and constants.
+@functools.cache
+def owners() -> dict[int, str]:
+    """Which module's page has the entry of an object that several offer: the first in the order of rooms."""
+    owner: dict[int, str] = {}
+    for room in rooms():
+        for module in modules_of(room):
+            for name in public_names(module):
+                owner.setdefault(id(getattr(module, name)), module.__name__)
+    return owner
 
-    What one of the ``others`` offers, too, has its entry there.
-    """
-    elsewhere = {id(getattr(other, name)) for other in others for name in public_names(other)}
+
+def module_lines(module: types.ModuleType) -> list[str]:
+    """reStructuredText of one module: docstring, summary table, then classes, functions, errors and constants."""
     lines = [f".. py:module:: {module.__name__}", ""]
     lines += [*rst_of(inspect.getdoc(module) or "", module.__name__), ""]
     groups = {"class": [], "function": [], "exception": [], "data": []}
     for name in public_names(module):
         kind = kind_of(getattr(module, name))
-        if kind and id(getattr(module, name)) not in elsewhere:
+        if kind and (kind == "data" or owners()[id(getattr(module, name))] == module.__name__):
             groups[kind].append(name)
     listed = [f"   {n}" for kind in ("class", "function", "exception") for n in groups[kind]]
     if len(listed) > 1:
