@@ -1,23 +1,31 @@
 """Crop maps at scale: from Sentinel-2 scenes and crop labels to pixel tables, models and maps.
 
-Importing the package loads none of its modules; each is imported by its name: ``from arsetlib import study``.
+    from arsetlib import pixels, samples, training      # each module is loaded when its name is first used
+
+``dir(arsetlib)`` lists the modules, ``arsetlib.check_env()`` reports what this machine lacks.
 """
 
 import os
 
+import lazy_loader
+
 __version__ = "0.1.0"
-__all__ = ["check_env"]
 
+_MODULES = (
+    "errors", "seeds",
+    "study", "cdl", "sentinel2",
+    "folders", "engine",
+    "catalogue", "labels", "ingest",
+    "pixels", "samples",
+    "models", "training",
+    "evaluation", "maps", "figures",
+    "groves", "fields",
+    "simulate", "grading", "lab",
+)  # fmt: skip
 
-def __getattr__(name: str):
-    if name == "check_env":
-        from arsetlib.doctor import check_env
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _MODULES, {"doctor": ("check_env",)})
 
-        return check_env
-    raise AttributeError(f"module 'arsetlib' has no attribute {name!r}")
-
-
-if os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB"):  # rasterio takes them when it is imported
+if os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB"):  # rasterio reads them when it is imported
     from arsetlib.variables import use_own_proj
 
     use_own_proj()

@@ -1,4 +1,4 @@
-"""A folder of results, made in parts: it is complete when its manifest says so.
+"""A folder of results, made in parts: it is complete when it has its manifest.
 
     with folders.claim("data/pixels", plan, ["a-2021", "b-2021"]) as folder:
         for part in folder.missing():
@@ -9,13 +9,14 @@
     _plan.json       what is made: settings, and every part by name. Put first.
     _parts/          one JSON file for each finished part: its files with size and SHA-256, and the caller's facts
     _errors/         one text file for each part that failed
-    _work/           scratch files of the job; a caller fills it, or not
+    _work/           scratch files of the job, where it needs some
     .lock            held by the process that works
     _manifest.json   every planned part with its files. Put last: a folder that has it is complete.
 
-Files are named by their key, the path relative to the folder with ``/``. They are never renamed and no other name
-stands for "half done", so a task may run twice, a process may be killed at any point, and the same call goes on with
-what is missing. Nothing is believed of what a task reported: ``publish`` looks into the folder itself.
+Files are named by their key, the path relative to the folder with ``/``. Code outside this module lists, reads, puts
+and deletes keys; it does not rename files or search for names. A task may run twice and a process may be killed at
+any point; the same call then makes what is missing. A report of a task is never trusted: ``publish`` looks into the
+folder.
 
 Lab: part1_build_dataset.
 """
@@ -43,28 +44,35 @@ from arsetlib.errors import ArsetError
 PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
 PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is complete
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-LITTLE = 1 << 20  # bytes; with less space left a failed write is put down to a full disk, whatever the library said
-HALF = re.compile(r"\.[0-9a-f]{12}\.part")  # how names of unfinished files start: a library may add its own ending
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a full disk, whatever the library said
+PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
+
+Content = bytes | str | Path | Callable[[Path], object]
 
 
 class FolderError(ArsetError, RuntimeError):
-    """A folder cannot be made, or is not what it should be; the message says what to do."""
+    """A folder cannot be made, or is not as expected; the message says what to do."""
 
 
-class HeldError(FolderError, FileExistsError):
-    """The folder holds something else."""
+class OccupiedError(FolderError, FileExistsError):
+    """The folder contains something else."""
 
 
 # -- one file -------------------------------------------------------------------------------------------------------
 
 
-def put(file: str | Path, content: bytes | str | Path | Callable[[Path], object]) -> None:
+def put(file: str | Path, content: Content) -> None:
     """Write a file whole or not at all; an older one stays until the new one is complete.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "a" / "b.txt"
+    >>> put(file, "corn"); file.read_text()
+    'corn'
 
     Args:
         file: Where. Its folder is made.
-        content: Bytes, text (UTF-8, lines end with a line feed), a function that writes the path it is given, or a
+        content: Bytes, text (UTF-8, lines end with a line feed), a function that writes to the path it is given, or a
             finished file of the same disk, which is moved.
 
     Raises:
@@ -72,67 +80,79 @@ def put(file: str | Path, content: bytes | str | Path | Callable[[Path], object]
     """
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    half = content if isinstance(content, Path) else file.with_name(f".{uuid.uuid4().hex[:12]}.part")
+    partial = content if isinstance(content, Path) else file.with_name(f".{uuid.uuid4().hex[:12]}.part")
     try:
         if callable(content):
-            content(half)
-        elif half is not content:
-            half.write_bytes(content.encode() if isinstance(content, str) else content)
-        with half.open("rb+") as written:
+            content(partial)
+        elif partial is not content:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        with partial.open("rb+") as written:
             os.fsync(written.fileno())
-        os.replace(half, file)
+        os.replace(partial, file)
     except BaseException:
-        if half is not content:
-            for left in half.parent.glob(f"{half.name}*"):
+        if partial is not content:
+            for left in partial.parent.glob(f"{partial.name}*"):
                 left.unlink(missing_ok=True)
         raise
 
 
-def put_json(file: str | Path, value) -> None:
+def put_json(file: str | Path, value: object) -> None:
     """Write JSON values, as ``put``."""
     put(file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def clear(path: str | Path) -> None:
-    """Remove the unfinished files that a killed process left in a folder and below; call it with the lock held."""
+def is_temporary(name: str) -> bool:
+    """Whether a file is a lock or the partial file of a process that was killed."""
+    return name == LOCK or bool(PARTIAL.match(name))
+
+
+def remove_partial(path: str | Path) -> None:
+    """Remove the partial files that a killed process left in a folder and below; call it with the lock held."""
     for place, _, names in os.walk(path):
         for name in names:
-            if HALF.match(name):
+            if PARTIAL.match(name):
                 Path(place, name).unlink(missing_ok=True)
+
+
+def size_and_sha256(file: Path) -> dict:
+    """Size and SHA-256 of a file, as the manifest notes them."""
+    return {"size": file.stat().st_size, "sha256": sha256(file)}
 
 
 @contextmanager
 def lock(path: str | Path, error: type[Exception] = FolderError) -> Iterator[None]:
-    """Keep other processes out of a folder, which is made if need be. No file of the lock is left.
+    """Keep other processes out of a folder, which is made where needed. No file of the lock is left.
 
     Raises:
-        FolderError: As ``error``: another process holds it.
+        FolderError: As ``error``: another process works in the folder, or it has a folder called ``.lock``.
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     file = path / LOCK
+    if file.is_dir():
+        raise error(_of_wrong_kind(file))
     while True:
-        held = FileLock(str(file), timeout=0)
+        own = FileLock(str(file), timeout=0)
         try:
-            held.acquire()
+            own.acquire()
         except Timeout:
             raise error(
-                f"Another job is writing {path}. Wait until it ends, or give this one another folder; two never mix."
+                f"Another job is writing {path}. Wait until it ends, or give this one another folder."
             ) from None
         if file.exists():
             break
-        held.release()  # the one before has just removed the file, so that a third could hold a new one
+        own.release()  # the job before has just removed the file, so a third one could lock a new file
     try:
         yield
     finally:
         with suppress(OSError):
             file.unlink()
-        held.release()
+        own.release()
 
 
 @contextmanager
-def room(path: str | Path, error: type[Exception] = FolderError) -> Iterator[None]:
-    """Say of a full disk which one it is and how to go on, however the library that met it words it.
+def full_disk(path: str | Path, error: type[Exception] = FolderError) -> Iterator[None]:
+    """Turn the error of a full disk, of whatever library, into a message that names the disk and says how to continue.
 
     Raises:
         FolderError: As ``error``: the disk of ``path`` is full.
@@ -141,21 +161,20 @@ def room(path: str | Path, error: type[Exception] = FolderError) -> Iterator[Non
         yield
     except Exception as problem:
         if not isinstance(problem, error) and is_full(problem, path):
-            free = _free(path)
             raise error(
-                f"The disk of {path} is full ({free / 1e6:,.1f} MB free). Make room and run the same command again: "
-                "what is finished is kept."
+                f"The disk of {path} is full ({_free(path) / 1e6:,.1f} MB free). Free some space and run the same "
+                "command again: what is finished is kept."
             ) from problem
         raise
 
 
 def is_full(problem: BaseException | None, path: str | Path) -> bool:
-    """Whether a write failed since there is no space, or a quota or limit was reached."""
+    """Whether a write failed because there is no space, or a quota or limit was reached."""
     first = problem
     while problem is not None:
-        if isinstance(problem, OSError) and problem.errno in FULL:
+        if isinstance(problem, OSError) and problem.errno in DISK_FULL:
             return True
-        if any(os.strerror(number) in str(problem) for number in (errno.ENOSPC, errno.EDQUOT)):
+        if any(os.strerror(number) in str(problem) for number in DISK_FULL):
             return True  # libraries in C keep the words and drop the number
         problem = problem.__cause__ or problem.__context__
     return isinstance(first, OSError) and _free(path) < LITTLE
@@ -173,11 +192,11 @@ def _free(path: str | Path) -> int:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that ``claim`` made ready. It holds a path only, so it travels to workers.
+    """A folder that ``claim`` made ready. It contains only a path, so it can be sent to workers.
 
     Attributes:
         path: Where.
-        what: What it holds, for messages: "pixel table".
+        what: What it contains, for messages: "pixel table".
         error: What is raised.
     """
 
@@ -185,20 +204,46 @@ class Folder:
     what: str = "folder"
     error: type[Exception] = FolderError
 
+    # Files by key: all that a store needs to offer.
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Keys of all files in the folder and below, in order; with ``prefix``, only those under that folder."""
+        keys = (
+            Path(place, name).relative_to(self.path).as_posix()
+            for place, _, names in os.walk(self.path / prefix)
+            for name in names
+        )
+        return sorted(keys)
+
+    def read(self, key: str) -> bytes:
+        """The content of a file."""
+        return (self.path / key).read_bytes()
+
+    def put(self, key: str, content: Content) -> None:
+        """Write a file whole or not at all, see ``folders.put``."""
+        put(self.path / key, content)
+
+    def delete(self, key: str) -> None:
+        """Remove a file, where it is there."""
+        (self.path / key).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Delete the folder with everything in it."""
+        shutil.rmtree(self.path)
+
+    # What is planned and what is done.
+
     def plan(self) -> dict | None:
         """What is made: the settings, and ``parts``; None where there is no plan, or a damaged one."""
-        held = _json(self.path / PLAN)
-        return held if held is not None and _are_names(held.get("parts")) else None
+        plan = self._json(PLAN)
+        parts = plan.get("parts") if plan is not None else None
+        return plan if isinstance(parts, list) and all(isinstance(part, str) for part in parts) else None
 
     def manifest(self) -> dict | None:
         """What was made: ``parts``, and what ``publish`` was given; None where it is unfinished or damaged."""
-        held = _json(self.path / MANIFEST)
-        parts = held.get("parts") if held is not None else None
-        return held if isinstance(parts, dict) and all(map(_is_note, parts.values())) else None
-
-    def put(self, key: str, content: bytes | str | Path | Callable[[Path], object]) -> None:
-        """Write a file whole or not at all, see ``folders.put``."""
-        put(self.path / key, content)
+        manifest = self._json(MANIFEST)
+        parts = manifest.get("parts") if manifest is not None else None
+        return manifest if isinstance(parts, dict) and all(map(_is_note, parts.values())) else None
 
     def finish(self, part: str, keys: Iterable[str], **facts) -> dict:
         """Note that all files of a part are there.
@@ -209,74 +254,66 @@ class Folder:
             facts: JSON values to keep with it.
 
         Returns:
-            What is noted: ``files`` (key → size and sha256) and the facts.
+            The note: ``files`` (key → size and sha256) and the facts.
         """
-        held = {"files": {key: seal(self.path / key) for key in keys}, **facts}
-        put_json(self._note(part), held)
-        return held
+        note = {"files": {key: size_and_sha256(self.path / key) for key in keys}, **facts}
+        put_json(self.path / _note(part), note)
+        return note
 
     def done(self, part: str) -> dict | None:
-        """What is noted of a part; None where it is not finished, or a file of it is missing or has another size."""
-        held = _json(self._note(part))
-        return held if _is_note(held) and not any(differences(self.path, held["files"])) else None
+        """The note of a part; None where it is not finished, or a file of it is missing or has another size."""
+        return self._checked(_note(part))
 
     def missing(self) -> list[str]:
         """Planned parts that are not finished, in the order of the plan."""
         return [part for part in self.plan()["parts"] if self.done(part) is None]
 
-    def fail(self, part: str, words: str) -> None:
-        """Keep why a part could not be made, where a repeated task cannot lose it."""
-        put(self.path / ERRORS / f"{part}.txt", words)
-
-    def forget(self, parts: Iterable[str]) -> None:
-        """Have parts made again, and forget why parts failed."""
-        for part in parts:
-            self._note(part).unlink(missing_ok=True)
-        if self.failed:
-            shutil.rmtree(self.path / ERRORS)
-
     def count(self) -> int:
-        """How many parts are finished, as far as a look at their notes tells."""
-        notes = self.path / PARTS
-        return sum(name.endswith(".json") for name in os.listdir(notes)) if notes.is_dir() else 0
+        """How many parts have a note that they are finished."""
+        return len(self.keys(PARTS))
+
+    def fail(self, part: str, reason: str) -> None:
+        """Keep why a part could not be made, so that repeating the task cannot lose it."""
+        self.put(f"{ERRORS}/{part}.txt", reason)
 
     @property
     def failed(self) -> bool:
-        """Whether any part has failed since the folder was claimed: no need to begin another."""
+        """Whether any part has failed since the folder was claimed: then no other part need be started."""
         return (self.path / ERRORS).is_dir()
 
     def failures(self) -> dict[str, str]:
         """Part → why it could not be made."""
-        if not self.failed:
-            return {}
-        found = {part: self.path / ERRORS / f"{part}.txt" for part in self.plan()["parts"]}
-        return {part: file.read_text(encoding="utf-8") for part, file in found.items() if file.is_file()}
+        failed = set(self.keys(ERRORS))
+        names = {part: f"{ERRORS}/{part}.txt" for part in (self.plan()["parts"] if failed else ())}
+        return {part: self.read(key).decode() for part, key in names.items() if key in failed}
+
+    def forget(self, parts: Iterable[str]) -> None:
+        """Have parts made again, and forget why parts failed."""
+        for part in parts:
+            self.delete(_note(part))
+        self._clear(ERRORS)
 
     def settle(self) -> dict[str, dict]:
-        """All planned parts, part → what is noted; looked up in the folder, whatever tasks have reported.
+        """Part → its note, of all planned parts; read from the folder, whatever tasks have reported.
 
         Raises:
             FolderError: As ``error``: a part failed or is not there.
         """
         failures = self.failures()
-        held = {part: self.done(part) for part in self.plan()["parts"]}
-        missing = [part for part, note in held.items() if note is None]
+        notes = {part: self.done(part) for part in self.plan()["parts"]}
+        missing = [part for part, note in notes.items() if note is None]
         if not missing:
-            return held
+            return notes
         if failures:
             more = f" ({len(failures) - 1} more parts failed too.)" if len(failures) > 1 else ""
             raise self.error(next(iter(failures.values())) + more)
         raise self.error(
-            f"The {self.what} {self.path} is unfinished: {len(missing)} of {len(held)} parts are missing, the first is "
-            f"{missing[0]}. Run the same command again: finished parts are kept."
+            f"The {self.what} {self.path} is unfinished: {len(missing)} of {len(notes)} parts are missing, the first "
+            f"is {missing[0]}. Run the same command again: finished parts are kept."
         )
 
-    def remove(self) -> None:
-        """Delete the folder with all that is in it."""
-        shutil.rmtree(self.path)
-
     def publish(self, **facts) -> dict:
-        """Put the manifest, by which the folder is complete.
+        """Put the manifest, which makes the folder complete.
 
         Args:
             facts: JSON values to keep in it.
@@ -289,89 +326,102 @@ class Folder:
         """
         manifest = {**facts, "parts": self.settle()}
         put_json(self.path / MANIFEST, manifest)
-        self._sweep()
+        self._clear(PARTS, ERRORS, WORK)
         return manifest
 
-    def _note(self, part: str) -> Path:
-        return self.path / PARTS / f"{part}.json"
-
-    def _sweep(self) -> None:
-        for name in (PARTS, ERRORS, WORK):
+    def _clear(self, *names: str) -> None:
+        for name in names:
             if (self.path / name).exists():
                 shutil.rmtree(self.path / name)
 
+    def _json(self, key: str) -> dict | None:
+        """The object in a JSON file; None where it is missing or cannot be read: such a file is written again."""
+        try:
+            value = textfiles.parse_json(self.read(key))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def _checked(self, key: str, deep: bool = False) -> dict | None:
+        """A note, if the files that it names are as it says."""
+        note = self._json(key)
+        return note if _is_note(note) and not any(differences(self.path, note["files"], deep)) else None
+
     def _reopen(self, manifest: dict) -> None:
         """A complete folder that lost a part is unfinished again; its other parts are kept."""
-        for part, held in manifest["parts"].items():
-            if not any(differences(self.path, held["files"])):
-                put_json(self._note(part), held)
-        (self.path / MANIFEST).unlink()
+        for part, note in manifest["parts"].items():
+            if not any(differences(self.path, note["files"])):
+                put_json(self.path / _note(part), note)
+        self.delete(MANIFEST)
 
-    def _drop_damaged(self) -> None:
-        """Forget parts whose files are not those that were noted: they are made anew."""
-        notes = sorted((self.path / PARTS).glob("*.json"))
+    def _forget_damaged(self) -> None:
+        """Forget parts whose files are not those that were noted: they are made again."""
+        keys = self.keys(PARTS)
         with ThreadPoolExecutor(4) as pool:
-            for note, whole in zip(notes, pool.map(self._whole, notes), strict=True):
-                if not whole:
-                    note.unlink()
-
-    def _whole(self, note: Path) -> bool:
-        held = _json(note)
-        return _is_note(held) and not any(differences(self.path, held["files"], deep=True))
+            for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep=True), keys), strict=True):
+                if note is None:
+                    self.delete(key)
 
 
 @contextmanager
 def claim(
     path: str | Path, plan: dict, parts: Iterable[str], *,
     what: str = "folder", error: type[Exception] = FolderError, ours: bool = False, grows: bool = False,
-    adapt: Callable[[dict], Iterable[str] | None] = lambda held: None,
+    adapt: Callable[[dict], Iterable[str] | None] = lambda earlier: None,
 ) -> Iterator[Folder]:  # fmt: skip
     """A folder for one job: new, empty, or begun or made by the same call. It is locked meanwhile.
 
-    What a killed process left half written is removed; parts that were damaged since are forgotten; so are errors of
+    Partial files of a killed process are removed; parts that were damaged since are forgotten, and so are errors of
     an earlier run. A complete folder is given as it is (``manifest()`` is not None), unless it lost a file: then it is
     unfinished again.
+
+    >>> import tempfile
+    >>> with claim(Path(tempfile.mkdtemp()), {"seed": 1}, ["a", "b"]) as folder:
+    ...     folder.put("a.txt", "corn")
+    ...     _ = folder.finish("a", ["a.txt"])
+    ...     folder.missing()
+    ['b']
 
     Args:
         path: Where.
         plan: All that decides what is made, JSON values. A folder with another plan is refused.
-        parts: Names of all parts, different, and fit for a file name.
-        what: What the folder holds, for messages.
+        parts: Names of all parts, all different, and usable as file names.
+        what: What the folder contains, for messages.
         error: What is raised.
         ours: Files that are there without a plan belong to the caller.
         grows: Parts are added to those that earlier calls planned.
-        adapt: Called with the other plan of an unfinished folder. It names the parts that must be made again so that
-            the folder can go on under this plan, or is None: the folder is refused.
+        adapt: Called with the other plan of an unfinished folder. It returns the parts that must be made again so that
+            the folder can continue under this plan, or None: the folder is refused.
 
     Raises:
-        FolderError: As ``error``: the folder holds something else (``HeldError`` where ``error`` is left out), another
-            process works in it, or the disk gets full.
+        FolderError: As ``error``: the folder contains something else (``OccupiedError`` where ``error`` is left out),
+            another process works in it, or the disk gets full.
     """
     path = Path(path)
     asked = json.loads(json.dumps({**plan, "parts": list(parts)}))
     folder = Folder(path, what, error)
-    with room(path, error):
+    with full_disk(path, error):
         plan = _grown(folder, asked) if grows else asked
-        _look(folder, plan, ours, grows, adapt)  # before a lock is put into a folder of others
+        _stale_parts(folder, plan, ours, grows, adapt)  # before a lock is put into a folder of others
         left = any((path / name).exists() for name in (PARTS, ERRORS, WORK, LOCK))
-        if folder.manifest() is not None and folder.plan() == plan and not left and not any(wrong(path)):
-            yield folder  # also from a disk that cannot be written
+        if folder.manifest() is not None and folder.plan() == plan and not left and not any(problems(path)):
+            yield folder  # also on a disk that cannot be written
             return
         with lock(path, error):
             plan = _grown(folder, asked) if grows else asked
-            stale = _look(folder, plan, ours, grows, adapt)
-            manifest, held = folder.manifest(), folder.plan()
-            if manifest is not None and (held != plan or any(wrong(path))):
+            stale = _stale_parts(folder, plan, ours, grows, adapt)
+            manifest, earlier = folder.manifest(), folder.plan()
+            if manifest is not None and (earlier != plan or any(problems(path))):
                 folder._reopen(manifest)
                 manifest = None
             folder.forget(stale)
-            if held != plan:
+            if earlier != plan:
                 put_json(path / PLAN, plan)
             if manifest is None:
-                clear(path)
-                folder._drop_damaged()
+                remove_partial(path)
+                folder._forget_damaged()
             else:
-                folder._sweep()
+                folder._clear(PARTS, ERRORS, WORK)
             yield folder
 
 
@@ -381,34 +431,37 @@ def _grown(folder: Folder, asked: dict) -> dict:
     return {**asked, "parts": [*before, *(part for part in asked["parts"] if part not in set(before))]}
 
 
-def _look(folder: Folder, plan: dict, ours: bool, grows: bool, adapt) -> list[str]:
-    """Refuse a folder that holds something else; returns the parts that must be made again under this plan."""
+def _stale_parts(folder: Folder, plan: dict, ours: bool, grows: bool, adapt: Callable) -> list[str]:
+    """Refuse a folder that contains something else; returns the parts that must be made again under this plan."""
     path = folder.path
-    error = HeldError if folder.error is FolderError else folder.error
+    error = OccupiedError if folder.error is FolderError else folder.error
     if path.exists() and not path.is_dir():
         raise error(f"Expected a folder for the {folder.what}, but {path} is a file. Give another name.")
-    held = folder.plan()
-    if held is None:
-        strange = [] if ours or not path.exists() else sorted(n for n in os.listdir(path) if not is_litter(n))
-        if strange and (path / PLAN).is_file():
+    for names, kind in (((PLAN, MANIFEST, LOCK), Path.is_dir), ((PARTS, ERRORS, WORK), Path.is_file)):
+        if wrong := next((path / name for name in names if kind(path / name)), None):
+            raise error(_of_wrong_kind(wrong))
+    earlier = folder.plan()
+    if earlier is None:
+        others = [] if ours or not path.exists() else sorted(n for n in os.listdir(path) if not is_temporary(n))
+        if others and (path / PLAN).is_file():
             raise error(
-                f"{path / PLAN} is damaged, so it cannot be known what the {folder.what} was to hold. Copy the folder "
+                f"{path / PLAN} is damaged, so it is not known what the {folder.what} should contain. Copy the folder "
                 "again, or delete it and make it again."
             )
-        if strange:
+        if others:
             raise error(
-                f"{path} holds something else ({', '.join(strange[:3])}{' …' if len(strange) > 3 else ''}). Give the "
+                f"{path} holds something else ({', '.join(others[:3])}{' …' if len(others) > 3 else ''}). Give the "
                 f"{folder.what} a new or an empty folder."
             )
-    elif held != ({**plan, "parts": held.get("parts")} if grows else plan):
-        stale = adapt(held) if folder.manifest() is None else None
+    elif earlier != ({**plan, "parts": earlier.get("parts")} if grows else plan):
+        stale = adapt(earlier) if folder.manifest() is None else None
         if stale is not None:
             return list(stale)
         state = "the unfinished" if folder.manifest() is None else "the"
-        differ = sorted(name for name in {**held, **plan} if held.get(name) != plan.get(name))
+        differ = sorted(name for name in {**earlier, **plan} if earlier.get(name) != plan.get(name))
         if len(differ) > 1 and "parts" in differ:
             differ.remove("parts")  # they follow from the others
-        shown = "; ".join(_difference(name, held.get(name), plan.get(name)) for name in differ)
+        shown = "; ".join(_difference(name, earlier.get(name), plan.get(name)) for name in differ)
         raise error(
             f"{path} holds {state} {folder.what} of another run, which differs in: {shown}. Finish that one with its "
             "own settings, delete the folder, or give this run another one."
@@ -416,14 +469,31 @@ def _look(folder: Folder, plan: dict, ours: bool, grows: bool, adapt) -> list[st
     return []
 
 
-def is_litter(name: str) -> bool:
-    """Whether a file is a lock or the unfinished file of a process that was killed."""
-    return name == LOCK or bool(HALF.match(name))
+def _of_wrong_kind(file: Path) -> str:
+    kinds = ("folder", "file") if file.is_dir() else ("file", "folder")
+    return (
+        f"{file} is a {kinds[0]}, and the library needs this name for a {kinds[1]} of its own. Rename it, or give "
+        "another folder."
+    )
 
 
-def _difference(name: str, held, asked) -> str:
-    texts = [json.dumps(value, ensure_ascii=False) for value in (held, asked)]
+def _difference(name: str, earlier: object, asked: object) -> str:
+    texts = [json.dumps(value, ensure_ascii=False) for value in (earlier, asked)]
     return f"{name} (was {texts[0]}, now {texts[1]})" if max(map(len, texts)) <= 60 else name
+
+
+def _note(part: str) -> str:
+    """Key of the note that a part is finished."""
+    return f"{PARTS}/{part}.json"
+
+
+def _is_note(note: object) -> bool:
+    """Whether this is what ``finish`` notes of a part: its files with size and checksum."""
+    files = note.get("files") if isinstance(note, dict) else None
+    return isinstance(files, dict) and all(
+        isinstance(one, dict) and type(one.get("size")) is int and isinstance(one.get("sha256"), str)
+        for one in files.values()
+    )
 
 
 # -- for those who read ---------------------------------------------------------------------------------------------
@@ -434,80 +504,65 @@ def state(path: str | Path) -> str | None:
     path = Path(path)
     if (path / MANIFEST).is_file() or (path / EARLIER[1]).is_file():
         return "complete"
-    if (path / EARLIER[0]).is_file():
-        return "unfinished"
-    return "unfinished" if (path / PLAN).is_file() else None
+    return "unfinished" if (path / EARLIER[0]).is_file() or (path / PLAN).is_file() else None
 
 
-def wrong(path: str | Path, *, deep: bool = False, alone: str | None = None) -> Iterator[str]:
+def problems(path: str | Path, *, deep: bool = False, listed: str | None = None) -> Iterator[str]:
     """What differs between a complete folder, its manifest and its plan, one sentence a file.
 
     Args:
         path: Of a folder with a manifest.
         deep: Read all bytes and compare checksums, too; else presence and size.
-        alone: Pattern of the names of files that must stand in the manifest, such as ``*.parquet``.
+        listed: Ending of the names of files that must be in the manifest, such as ``.parquet``.
     """
     path = Path(path)
-    manifest, plan = Folder(path).manifest(), Folder(path).plan()
-    for name, held in ((MANIFEST, manifest), (PLAN, plan)):
-        if held is None and (path / name).exists():
+    folder = Folder(path)
+    manifest, plan = folder.manifest(), folder.plan()
+    for name, content in ((MANIFEST, manifest), (PLAN, plan)):
+        if content is None and (path / name).exists():
             yield f"{path / name} is damaged: copy the folder again, or delete it and make it again"
             return
     if manifest is None:
         yield f"{path / MANIFEST} is missing"
         return
-    files = {key: sealed for held in manifest["parts"].values() for key, sealed in held["files"].items()}
-    asked = manifest["parts"] if plan is None else dict.fromkeys(plan["parts"])
-    for part in asked:
+    planned = manifest["parts"] if plan is None else dict.fromkeys(plan["parts"])
+    for part in planned:
         if part not in manifest["parts"]:
             yield f"{path / MANIFEST} lacks {part}, which {PLAN} names: the two files are not of one run"
     for part in manifest["parts"]:
-        if part not in asked:
+        if part not in planned:
             yield f"{path / MANIFEST} names {part}, which is not in {PLAN}: the two files are not of one run"
+    files = {key: facts for note in manifest["parts"].values() for key, facts in note["files"].items()}
     yield from differences(path, files, deep)
-    if alone is not None:
-        for file in sorted(path.glob(alone)):
-            if file.name not in files and not file.name.startswith((".", "_")):
-                yield f"{file} is not in {MANIFEST}: move it elsewhere"
+    for name in sorted(os.listdir(path)) if listed is not None else ():
+        if name.endswith(listed) and name not in files and not name.startswith((".", "_")):
+            yield f"{path / name} is not in {MANIFEST}: move it elsewhere"
 
 
-def differences(path: Path, files: dict, deep: bool = False) -> Iterator[str]:
-    """What differs between files and their seals (key → size and sha256), one sentence a file."""
-    for key, sealed in files.items():
+def differences(path: Path, files: dict[str, dict], deep: bool = False) -> Iterator[str]:
+    """What differs between files and their noted size and SHA-256, one sentence a file.
+
+    Args:
+        path: Of the folder.
+        files: Key → ``size`` and ``sha256``.
+        deep: Compare checksums, too.
+    """
+    for key, noted in files.items():
         file = path / key
         try:
             size = file.stat().st_size
         except OSError:
             yield f"{file} is missing"
             continue
-        if size != sealed["size"]:
-            yield f"{file} has {size:,} bytes, expected {sealed['size']:,}"
-        elif deep and sha256(file) != sealed["sha256"]:
+        if size != noted["size"]:
+            yield f"{file} has {size:,} bytes, expected {noted['size']:,}"
+        elif deep and sha256(file) != noted["sha256"]:
             yield f"{file} was changed since it was written: its checksum differs"
 
 
-def seal(file: Path) -> dict:
-    """Size and SHA-256 of a file."""
-    return {"size": file.stat().st_size, "sha256": sha256(file)}
+# Names of the other packages until they are changed.
+HeldError, seal, room, clear, is_litter = OccupiedError, size_and_sha256, full_disk, remove_partial, is_temporary
 
 
-def _json(file: Path) -> dict | None:
-    """What a file holds; None where it is missing, or not to be read: such a file is written anew."""
-    try:
-        held = textfiles.read_json(file)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    return held if isinstance(held, dict) else None
-
-
-def _are_names(parts) -> bool:
-    return isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-
-
-def _is_note(held) -> bool:
-    """Whether this is what ``finish`` notes of a part: its files with size and checksum."""
-    files = held.get("files") if isinstance(held, dict) else None
-    return isinstance(files, dict) and all(
-        isinstance(one, dict) and type(one.get("size")) is int and isinstance(one.get("sha256"), str)
-        for one in files.values()
-    )
+def wrong(path: str | Path, *, deep: bool = False, alone: str | None = None) -> Iterator[str]:
+    return problems(path, deep=deep, listed=alone and alone.removeprefix("*"))

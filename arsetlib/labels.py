@@ -538,11 +538,12 @@ def _write(areas, path: Path, crs: CRS, side: float, corner, dtype: str, pixels,
         free = shutil.disk_usage(path.parent).free
         part.unlink(missing_ok=True)
         raise CatalogueError(
-            f"Cannot write {path} ({redact(error)}); {free / 1e9:.2f} GB are free there. Make room and run it again."
+            f"Cannot write {path} ({redact(error)}); {free / 1e9:.2f} GB are free there. Free some space and "
+            "run it again."
         ) from None
     if not whole:
         part.unlink(missing_ok=True)
-        raise CatalogueError(f"{path} was not written whole; is the disk full? Make room and run it again.")
+        raise CatalogueError(f"{path} was not written whole; is the disk full? Free some space and run it again.")
     os.replace(part, path)
 
 
@@ -691,7 +692,7 @@ def _extract(file: Path, out: Path) -> None:
             if rasters[0].file_size > free:
                 raise CatalogueError(
                     f"{file} unpacks to {rasters[0].file_size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in "
-                    f"{out.parent}. Make room and run this again."
+                    f"{out.parent}. Free some space and run this again."
                 )
             with archive.open(rasters[0]) as source, out.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
@@ -699,7 +700,7 @@ def _extract(file: Path, out: Path) -> None:
         raise CatalogueError(f"{file} is a damaged zip ({error}). Delete it and run this again.") from None
     except OSError as error:
         raise CatalogueError(
-            f"Cannot unpack {file} into {out.parent}: {error.strerror}. Make room and run this again."
+            f"Cannot unpack {file} into {out.parent}: {error.strerror}. Free some space and run this again."
         ) from None
 
 

@@ -190,7 +190,7 @@ def offset_of(properties: dict, raster_bands: Sequence[dict] | None) -> int:
     5. Neither is stated: 0.
 
     The date says nothing: older scenes are reprocessed with the offset. Metadata is at times wrong (the flag
-    says false over pixels already corrected): ``arsetlib.offset`` asks the values.
+    says false over pixels already corrected): ``arsetlib.ingest.offset`` asks the values.
 
     Args:
         properties: ``properties`` of a STAC item.

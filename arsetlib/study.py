@@ -313,9 +313,9 @@ class SceneSource:
         collections: Year → collection id, for years that another collection than ``collection`` serves better.
         max_cloud: Largest cloud cover of a scene, percent.
         min_valid: Least share, 0-1, of the area (of that part which the scene's tile could show) with data.
-        offset: Who decides on the processing offset, see ``arsetlib.offset``: ``measure`` (the values where they tell,
-            else the metadata), ``state`` (the metadata) or ``refuse`` (the metadata; a scene whose values
-            contradict it is bad).
+        offset: What decides on the processing offset, see ``arsetlib.ingest.offset``: ``measure`` (the values where
+            they show it, else the metadata), ``state`` (the metadata) or ``refuse`` (the metadata; a scene whose
+            values contradict it is bad).
         leave_out: Ids of scenes not wanted.
         max_bad_share: Share, 0-1, of the scenes that may be bad: these are left out, named and counted. Where more
             are, nothing is built.

@@ -667,7 +667,7 @@ def _receive(stop, answer: requests.Response, part: Path, mark: Path, target: Pa
     if left > free:
         raise CatalogueError(
             f"{target.name} needs {left / 1e9:.2f} GB more and {part.parent} has {free / 1e9:.2f} GB free. "
-            "Make room or give another cache folder; what was fetched is kept, a rerun goes on from there."
+            "Free some space or give another cache folder; what was fetched is kept, a rerun goes on from there."
         )
     etag = answer.headers.get("ETag", "")
     version = etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
@@ -703,6 +703,6 @@ def _receive(stop, answer: requests.Response, part: Path, mark: Path, target: Pa
 
 def _unwritable(path: Path, error: OSError) -> CatalogueError:
     return CatalogueError(
-        f"Cannot write {path}: {error.strerror or error}. Make room (or give another cache folder) and run it again; "
-        "what is complete is kept."
+        f"Cannot write {path}: {error.strerror or error}. Free some space (or give another cache folder) and run "
+        "it again; what is complete is kept."
     )

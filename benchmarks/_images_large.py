@@ -1,11 +1,11 @@
-"""Stream images larger than the memory that a process may have: images.py runs it in a process of its own.
+"""Stream a set of images that is larger than the memory limit of the process; images.py runs it as a process.
 
     python benchmarks/_images_large.py FOLDER GIGABYTES
 
-``FOLDER`` is a set of raw images that `fields.convert` made. Its files are linked until the set has the size asked for,
-so that it takes no room. After the first batch, by which TensorFlow has what it takes for itself, the process may ask
-for 0.3 GB more and no further. Prints JSON: bytes of the set; whether all images fit at once; images and seconds of an
-epoch; the limit, and the largest memory that was resident.
+``FOLDER`` is a set of raw images that `fields.convert` wrote. Its files are linked several times until the set has the
+size, so that it takes no disk space. After the first batch, when TensorFlow has allocated its own memory, the process
+may allocate 0.3 GB more. Prints JSON: bytes of the set; whether all images fit at once; images and seconds of an epoch;
+the limit, and the largest resident memory.
 """
 
 import json
@@ -28,9 +28,9 @@ MORE = 300_000_000
 
 
 def linked(folder: Path, size: float) -> Path:
-    """A set of so many bytes whose files are links to those of another."""
-    held = stored.load(folder)
-    times = int(-(-size // sum(shard.bytes for shard in held.shards)))
+    """A set of ``size`` bytes whose files are links to those of another."""
+    images = stored.load(folder)
+    times = int(-(-size // sum(shard.bytes for shard in images.shards)))
     out = folder.with_name(f"{folder.name}_{times}")
     if (out / stored.INDEX).is_file():
         return out
@@ -38,16 +38,17 @@ def linked(folder: Path, size: float) -> Path:
     out.mkdir()
     shards = []
     for turn in range(times):
-        for number, shard in enumerate(held.shards):
+        for number, shard in enumerate(images.shards):
             shards.append(replace(shard, file=f"shard-{turn:04}-{number:05}.tfrecord"))
             os.link(folder / shard.file, out / shards[-1].file)
-    names = np.array([f"{turn}{name}" for turn in range(times) for name in held.names])
-    per = len(held.shards)
+    names = np.array([f"{turn}{name}" for turn in range(times) for name in images.names])
+    per = len(images.shards)
     many = replace(
-        held, folder=out, shards=tuple(shards), names=names, fields=np.tile(held.fields, times),
-        labels=np.tile(held.labels, (times, 1)), start=np.tile(held.start, times),
-        sizes=np.tile(held.sizes, (times, 1)),
-        shard=np.concatenate([held.shard + per * turn for turn in range(times)]), identity=f"{held.identity} × {times}",
+        images, folder=out, shards=tuple(shards), names=names, fields=np.tile(images.fields, times),
+        labels=np.tile(images.labels, (times, 1)), start=np.tile(images.start, times),
+        sizes=np.tile(images.sizes, (times, 1)),
+        shard=np.concatenate([images.shard + per * turn for turn in range(times)]),
+        identity=f"{images.identity} × {times}",
     )  # fmt: skip
     stored.save(many, {})
     return out
@@ -61,9 +62,9 @@ def memory(kind: str) -> int:
 
 def main() -> None:
     source = linked(Path(sys.argv[1]), float(sys.argv[2]) * 1e9)
-    loader = fields.images(source, size=stored.load(source).side, shuffle=True, pool=32, batch=16)
-    size = sum(shard.bytes for shard in loader.source.shards)
-    next(loader.arrays())
+    batches = fields.batches(source, size=stored.load(source).side, shuffle=True, pool=32, batch=16)
+    size = sum(shard.bytes for shard in batches.source.shards)
+    next(batches.arrays())
     cap = memory("VmData") + MORE
     resource.setrlimit(resource.RLIMIT_DATA, (cap, -1))
     try:
@@ -71,7 +72,7 @@ def main() -> None:
     except MemoryError:
         fits = False
     begin = time.perf_counter()
-    count = sum(len(x) for x, _ in loader.arrays())
+    count = sum(len(x) for x, _ in batches.arrays())
     found = {"bytes": size, "fits": fits, "images": count, "seconds": time.perf_counter() - begin}
     print(json.dumps(found | {"cap_bytes": cap, "peak_resident_bytes": memory("VmHWM")}))
 

@@ -85,11 +85,11 @@ def points() -> tuple[samples.Rows, Study]:
 
     frame = pd.read_parquet(FILE)
     study = Study.parse(STUDY, "points")
-    table = pixels.from_wide(
-        frame, BANDS, DATES, column="OPTICAL-{band}-ts{step}-*", nodata=65_535, label="ewoc_code",
-        codes={code: code_of(code) for code in frame["ewoc_code"].unique().tolist()},
-        crs="EPSG:32636", block_m=study.block_m, area="points", study="points", twins="first",
+    form = pixels.PointFormat(
+        label="ewoc_code", codes={code: code_of(code) for code in frame["ewoc_code"].unique().tolist()},
+        crs="EPSG:32636", block_m=study.block_m, study="points", nodata=65_535, twins="first",
     )  # fmt: skip
+    table = pixels.from_wide(frame, BANDS, DATES, form, column="OPTICAL-{band}-ts{step}-*")
     return samples.Rows.of(table), study
 
 

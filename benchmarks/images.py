@@ -1,10 +1,13 @@
-"""Feeding images from each form against the most that decoding allows; what a conversion costs; what fits in memory.
+"""Images a second from each storage form against the limit of decoding; the cost of a conversion; a set beyond memory.
 
 Every side gives the same batches: 32 images of 224 × 224, four bands, in the same order. The limit is the same
 decoding with the encoded bytes in memory, on the same cores. A form is read by one reader and by two; warm, with its
-files in the system's memory, and cold, after the system was asked to let go of them. That leaves names and sizes of
-files in memory, which spares the forms of many files some of their cost; and a virtual machine's disk may be in its
-host's memory, so the rate of plain reading stands beside. Needs arsetlib[train,images].
+files in the system's memory, and cold, after the system was asked to drop them. Names and sizes of files stay in
+memory, which is an advantage for the forms with many files; and a virtual machine's disk may be in its host's memory,
+so the rate of plain reading is given too. Needs arsetlib[train,images].
+
+An epoch always has 768 images: with few, the start of an epoch would count more than reading and decoding. --quick
+takes 64 different images, 12 times each, and therefore leaves out cold reading and the directory.
 """
 
 import itertools
@@ -30,16 +33,19 @@ PLACE = Path("data/bench/images")
 SIZE, BATCH = 224, 32
 FORMS = ("tfrecord", "parquet", "directory", "chips")
 SHARDS = (4, 32, 100)  # megabytes
+IMAGES = 768  # of an epoch
 HERE = Path(__file__).resolve().parent
 
 
-# -- data, made at the first call -------------------------------------------------------------------------------------
+# -- data, written at the first call ----------------------------------------------------------------------------------
 
 
-def make_chips(fields: int):
-    """Simulated chips of 512 × 512 pixels, four a field."""
-    folder = simulate.fields(PLACE / f"fields{fields}", fields=fields, chips=4, seed=1, progress=False)
-    return fields.agriculture_vision(folder)
+def make_chips(quick: bool) -> fields.Chips:
+    """Simulated chips of 512 × 512 pixels, four of a field; with ``quick`` each is repeated 12 times."""
+    count = IMAGES // 4 // (12 if quick else 1)
+    folder = simulate.fields(PLACE / f"fields{count}", fields=count, chips=4, seed=1, progress=False)
+    chips = fields.agriculture_vision(folder)
+    return chips[np.arange(IMAGES) % len(chips)]
 
 
 def converted(chips, form: str, name: str, **options) -> Path:
@@ -54,8 +60,8 @@ def files_of(source) -> list[Path]:
     return [file for p in paths for file in (p.rgb, p.nir, p.bounds, p.masks)]
 
 
-def let_go(files: list[Path]) -> None:
-    """Ask the system to forget what it holds of files."""
+def drop(files: list[Path]) -> None:
+    """Ask the system to drop what it has of files in memory."""
     if not hasattr(os, "posix_fadvise"):
         raise RuntimeError("Cold reading is measured on Linux only.")
     os.sync()
@@ -69,46 +75,47 @@ def let_go(files: list[Path]) -> None:
 
 
 class Side:
-    """One way to get images: runs over the next epoch, and tells images a second.
+    """One way to get images.
 
     Args:
         data: Batches (x, y); each pass is another epoch.
-        files: Let go of these before each pass; none for a warm side.
+        files: Files to drop from memory before each pass; none for a warm side.
     """
 
     def __init__(self, data, files: list[Path] | None = None):
         self.data, self.files = data, files
 
     def rate(self) -> float:
+        """Images a second over the next epoch."""
         if self.files:
-            let_go(self.files)
+            drop(self.files)
         begin = time.perf_counter()
         count = sum(int(x.shape[0]) for x, _ in self.data)
         return count / (time.perf_counter() - begin)
 
 
-def loader(source, readers: int = 2, **options) -> fields.Loader:
-    return fields.images(source, size=SIZE, batch=BATCH, shuffle=True, seed=1, readers=readers, **options)
+def batches_of(source, readers: int = 2, **options) -> fields.ChipBatches:
+    return fields.batches(source, size=SIZE, batch=BATCH, shuffle=True, seed=1, readers=readers, **options)
 
 
 def in_memory(source, epoch: int = 0):
-    """The encoded images of an epoch, held in memory: a tf.data.Dataset that reads no file."""
-    feed = loader(source)
-    found = streams.stream_of(feed.source, feed.order, 1)(tf.constant(epoch, tf.int64))
-    parts = [np.array(part) for part in zip(*found.as_numpy_iterator(), strict=True)]
+    """The encoded images of an epoch in memory: a tf.data.Dataset that reads no file."""
+    batches = batches_of(source)
+    stream = streams.stream_of(batches.source, batches.order, 1, tf.constant(epoch, tf.int64))
+    parts = [np.array(part) for part in zip(*stream.as_numpy_iterator(), strict=True)]
     return tf.data.Dataset.from_tensor_slices(tuple(tf.constant(part) for part in parts))
 
 
 def limit(source) -> Side:
-    """What decoding alone allows: the loader's own steps, with the bytes in memory."""
-    feed, held = loader(source), in_memory(source)
-    feed.decoded = lambda order, epoch: held.map(feed.decoding(), num_parallel_calls=os.cpu_count())
-    return Side(feed.epoch(0))
+    """The limit of decoding: the same steps, with the encoded bytes in memory."""
+    batches, images = batches_of(source), in_memory(source)
+    batches.decoded = lambda order, epoch: images.map(batches.decoder(), num_parallel_calls=os.cpu_count())
+    return Side(batches.epoch(0))
 
 
 def plain_rate(files: list[Path]) -> float:
     """Bytes a second of reading cold files from first to last."""
-    let_go(files)
+    drop(files)
     begin = time.perf_counter()
     size = 0
     for file in files:
@@ -122,31 +129,32 @@ def plain_rate(files: list[Path]) -> float:
 
 
 def feeding(figures: measure.Figures, chips, sources: dict, quick: bool) -> float:
-    """Each form, warm and cold, with one reader and with two."""
+    """Each form, warm and cold, with one reader and with two; ``quick``: warm, with two readers."""
     sides = {"limit": limit(sources["tfrecord"])}
     sizes = {form: sum(file.stat().st_size for file in files_of(source)) for form, source in sources.items()}
-    for form, readers in itertools.product(FORMS, (1, 2)):
+    for form, readers in itertools.product(sources, (2,) if quick else (1, 2)):
         source = sources[form]
-        sides[f"{form}_{readers}_warm"] = Side(loader(source, readers).dataset)
-        if not (quick and form != "tfrecord"):
-            sides[f"{form}_{readers}_cold"] = Side(loader(source, readers).dataset, files_of(source))
+        sides[f"{form}_{readers}_warm"] = Side(batches_of(source, readers).dataset)
+        if not quick:
+            sides[f"{form}_{readers}_cold"] = Side(batches_of(source, readers).dataset, files_of(source))
     rate = measure.rates(sides, 1 if quick else 4)
     for name, value in rate.items():
         form = name.split("_")[0]
         each = sizes[form if form in sizes else "tfrecord"] / len(chips)
         both = {"images_per_second": round(value, 1), "bytes_per_second": round(value * each)}
         figures.add(f"images_{name}", value, None, "images/s", both)
-    for state in ("warm", "cold"):
+    for state in ("warm",) if quick else ("warm", "cold"):
         of = {form: rate.get(f"{form}_2_{state}") for form in FORMS}
-        goal = 0.8 if state == "warm" and not quick else None
+        goal = 0.8 if state == "warm" else None
         pair = {"tfrecord": of["tfrecord"], "limit": rate["limit"]}
         figures.add(f"tfrecord_{state}_against_decode_limit", of["tfrecord"] / rate["limit"], goal, "x", pair)
         for form in ("directory", "parquet", "chips"):
             if of[form]:
                 pair = {"tfrecord": of["tfrecord"], form: of[form]}
                 figures.add(f"tfrecord_{state}_against_{form}", of["tfrecord"] / of[form], None, "x", pair)
-    value = rate["tfrecord_2_cold"] / rate["tfrecord_1_cold"]
-    figures.add("tfrecord_cold_two_readers_against_one", value, None, "x")
+    if not quick:
+        value = rate["tfrecord_2_cold"] / rate["tfrecord_1_cold"]
+        figures.add("tfrecord_cold_two_readers_against_one", value, None, "x")
     return rate["limit"]
 
 
@@ -159,20 +167,22 @@ def disk(figures: measure.Figures, sources: dict, repeats: int) -> None:
 
 
 def stages(figures: measure.Figures, source: Path, count: int, repeats: int) -> None:
-    """Where the time goes: core milliseconds an image of each stage, measured as what it adds to those before."""
+    """Core milliseconds per image of each stage, measured as the time that it adds to the stages before."""
     cores = os.cpu_count()
-    feed, changed = loader(source), loader(source, augment=True)
-    held = in_memory(source)
-    half = fields.images(source, size=256, batch=BATCH)  # decoded at half size: what is left to do is making smaller
+    plain, augmented = batches_of(source), batches_of(source, augment=True)
+    images = in_memory(source)
+    half = fields.batches(source, size=256, batch=BATCH)  # JPEG decodes at half the size; then only resizing is left
+    decoded = images.map(plain.decoder(), num_parallel_calls=cores)
+    plain.decoded = augmented.decoded = lambda order, epoch: decoded
     steps = {
-        "in_memory": held.batch(BATCH),
-        "decoded": held.map(half.decoding(), num_parallel_calls=cores),
-        "made_smaller": held.map(feed.decoding(), num_parallel_calls=cores),
-        "batched": held.map(feed.decoding(), num_parallel_calls=cores).batch(BATCH),
+        "in_memory": images.batch(BATCH),
+        "decoded": images.map(half.decoder(), num_parallel_calls=cores),
+        "made_smaller": decoded,
+        "batched": decoded.batch(BATCH),
+        "as_numbers": plain.epoch(0),
+        "augmented": augmented.epoch(0),
+        "read": streams.stream_of(plain.source, plain.order, 2, tf.constant(0, tf.int64)),
     }
-    feed.decoded = changed.decoded = lambda order, epoch: held.map(feed.decoding(), num_parallel_calls=cores)
-    steps |= {"as_numbers": feed.epoch(0), "augmented": changed.epoch(0)}
-    steps |= {"read": streams.stream_of(feed.source, feed.order, 2)(tf.constant(0, tf.int64))}
     seconds = measure.sides({name: lambda d=data: sum(1 for _ in d) for name, data in steps.items()}, repeats)
     each = {name: 1000 * cores * value / count for name, value in seconds.items()}
     parts = {"read": each["read"], "decode": each["decoded"] - each["in_memory"]}
@@ -200,7 +210,7 @@ def conversion(figures: measure.Figures, chips, limit_rate: float, quick: bool) 
     seconds = measure.sides({name: convert(name) for name in names}, 1 if quick else 3)
     for name in names:
         rate = len(chips) / seconds[name]
-        goal = 0.7 if name == "tfrecord" and not quick else None
+        goal = 0.7 if name == "tfrecord" else None
         pair = {"converted": rate, "decode_limit": limit_rate}
         figures.add(f"conversion_{name}_against_decode_limit", rate / limit_rate, goal, "x", pair)
     shutil.rmtree(PLACE / "conversion")
@@ -209,19 +219,19 @@ def conversion(figures: measure.Figures, chips, limit_rate: float, quick: bool) 
 def shard_sizes(figures: measure.Figures, chips, repeats: int) -> None:
     """Cold reading of small, middle and large files."""
     sources = {f"{size}_mb": converted(chips, "tfrecord", f"tfrecord_{size}mb", shard_mb=size) for size in SHARDS}
-    rate = measure.rates({name: Side(loader(s).dataset, files_of(s)) for name, s in sources.items()}, repeats)
+    rate = measure.rates({name: Side(batches_of(s).dataset, files_of(s)) for name, s in sources.items()}, repeats)
     count = {f"{name}_files": len(files_of(source)) for name, source in sources.items()}
     figures.add("shards_of_4_mb_against_100_mb_cold", rate["4_mb"] / rate["100_mb"], None, "x", rate | count)
 
 
 def made_smaller_once(figures: measure.Figures, chips, repeats: int) -> None:
-    """What converting to the model's size brings to each later epoch, as JPEG and raw, and pixels kept in memory."""
+    """Rate of later epochs if images are converted to the model's size, as JPEG and raw, or cached in memory."""
     source = converted(chips, "tfrecord", "tfrecord")
-    sides = {"as_found": Side(loader(source).dataset)}
+    sides = {"as_found": Side(batches_of(source).dataset)}
     for encoding in ("jpeg", "raw"):
         small = converted(chips, "tfrecord", f"tfrecord_{SIZE}_{encoding}", size=SIZE, encoding=encoding)
-        sides[f"{encoding}_{SIZE}"] = Side(loader(small).dataset)
-    sides["kept_in_memory"] = Side(loader(source, cache="memory").dataset)
+        sides[f"{encoding}_{SIZE}"] = Side(batches_of(small).dataset)
+    sides["cached_in_memory"] = Side(batches_of(source, cache="memory").dataset)
     rate = measure.rates(sides, repeats)
     for name in list(sides)[1:]:
         pair = {name: rate[name], "as_found": rate["as_found"]}
@@ -246,10 +256,12 @@ def larger_than_memory(figures: measure.Figures, chips) -> None:
 def main() -> None:
     options = measure.arguments(__doc__)
     quick, repeats = options.quick, 1 if options.quick else 4
-    chips = make_chips(16 if quick else 192)
-    sources = {form: converted(chips, form, form) for form in stored.FORMS} | {"chips": chips}
+    chips = make_chips(quick)
+    forms = ("tfrecord", "parquet") if quick else stored.FORMS
+    sources = {form: converted(chips, form, form) for form in forms} | {"chips": chips}
     figures = measure.Figures("images")
-    disk(figures, sources, repeats)
+    if not quick:
+        disk(figures, sources, repeats)
     limit_rate = feeding(figures, chips, sources, quick)
     conversion(figures, chips, limit_rate, quick)
     if not quick:

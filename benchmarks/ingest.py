@@ -27,6 +27,8 @@ from shapely import Polygon
 
 from arsetlib import catalogue, engine, simulate
 from arsetlib import ingest as module
+from arsetlib.ingest import plan as planning
+from arsetlib.ingest import reader
 from arsetlib.study import Study
 
 DATA = Path("data/delta")
@@ -106,8 +108,8 @@ def ours(study, scenes, labels, **how):
 def original(study, scenes, labels) -> int:
     """Whole files, one point after another, then a group per pixel converted by a Python function."""
     grid = module.Grid.of(labels[YEAR])
-    chunks, _ = module._plan(study, scenes, labels, None, None)
-    parts = [module._candidates(c, study, labels[YEAR], {}, study.areas[0].every) for c in chunks]
+    chunks = [module.Chunk(**c) for c in planning.plan(study, scenes, labels, None, None)["chunks"]]
+    parts = [planning.label_pixels(c, study, labels[YEAR], {}, study.areas[0].every) for c in chunks]
     x, y = grid.centres(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
     rows = []
     for scene in scenes:
@@ -143,11 +145,11 @@ def windows_of(study, scenes, labels) -> list:
             return _Spy(source, lambda band, window: seen.append((str(path), window)) or read(band, window=window))
         return source
 
-    module.rasterio.open = spy
+    rasterio.open = spy
     try:
         ours(study, scenes, labels)
     finally:
-        module.rasterio.open = plain_open
+        rasterio.open = plain_open
     return seen
 
 
@@ -168,7 +170,7 @@ class _Spy:
 
 
 def bare(windows) -> None:
-    with rasterio.Env(**module.GDAL):
+    with rasterio.Env(**reader.GDAL):
         for path, window in windows:
             with rasterio.open(path) as src:
                 src.read(1, window=window)
@@ -176,11 +178,11 @@ def bare(windows) -> None:
 
 @contextmanager
 def chunk_pixels(number: int):
-    before, module.CHUNK_PIXELS = module.CHUNK_PIXELS, number
+    before, planning.CHUNK_PIXELS = planning.CHUNK_PIXELS, number
     try:
         yield
     finally:
-        module.CHUNK_PIXELS = before
+        planning.CHUNK_PIXELS = before
 
 
 def peak_memory(side: int) -> float:

@@ -1,8 +1,8 @@
 """How often the measured processing offset is wrong, over real and simulated scenes whose true offset is known.
 
-For each ground, set of bands and kind of statement, sequences of scenes are decided by ``arsetlib.offset``. A false
-alarm is a scene whose metadata is right and whose decision is another; a miss is one whose metadata is wrong and whose
-decision keeps it. Counted are scenes with at least 30 clear pixels.
+For each ground, set of bands and kind of statement, sequences of scenes are decided by ``arsetlib.ingest.offset``. A
+false alarm is a scene whose metadata is right and whose decision is another; a miss is one whose metadata is wrong and
+whose decision keeps it. Scenes with at least 30 clear pixels are counted.
 
 Grounds are simulated: crops, bare soil, water beside crops, bright sand (desert), an area of 1 km (400 pixels) and
 a sparse sample (60 pixels), with growth, rain on soil, haze, clouds and a sun that moves. Where ``ARSET_REAL`` names
@@ -24,7 +24,7 @@ from pathlib import Path
 import measure
 import numpy as np
 
-from arsetlib import offset
+from arsetlib.ingest import offset
 from arsetlib.sentinel2 import BANDS
 
 CHOICES = {

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arsetlib import pixels
-from arsetlib.pixels import table as layout
+from arsetlib.pixels import arrays
+from arsetlib.pixels import schema as layout
 
 PLACE = Path("data/bench/storage")
 
@@ -72,7 +73,7 @@ def arset_store(table: pa.Table, bands: int) -> Store:
     def read(path):
         files = [str(file) for file in sorted(path.glob("**/*.parquet"))]
         got = pa.concat_tables([pq.ParquetFile(f).read(["img_dates", "scl_vals", "bands"]) for f in files])
-        day, scl, raw = (layout._buffers(got[name])[1] for name in got.column_names)
+        day, scl, raw = (arrays.buffers(got[name])[1] for name in got.column_names)
         big = raw.view(">u2").reshape(-1, bands)
         return day.view(">u2").astype("<u2"), scl, big.astype("<u2")
 
@@ -174,8 +175,8 @@ def layouts(flat: pixels.Ragged) -> dict[str, tuple[np.ndarray, Callable]]:
 
 
 def layout_store(name: str, flat: pixels.Ragged, buffer: np.ndarray, back: Callable, **changed) -> Store:
-    column = layout._binary(np.ascontiguousarray(buffer), flat.offsets, 2 * flat.bands.shape[1])
-    day, scl = (layout._binary(np.ascontiguousarray(v), flat.offsets, v.itemsize) for v in (flat.day, flat.scl))
+    column = arrays.binary(np.ascontiguousarray(buffer), flat.offsets, 2 * flat.bands.shape[1])
+    day, scl = (arrays.binary(np.ascontiguousarray(v), flat.offsets, v.itemsize) for v in (flat.day, flat.scl))
     table = pa.table({"day": day, "scl": scl, "bands": column})
     settings = {
         "compression": "zstd",
@@ -188,7 +189,7 @@ def layout_store(name: str, flat: pixels.Ragged, buffer: np.ndarray, back: Calla
 
     def read(path):
         got = pq.read_table(path, page_checksum_verification=True)
-        parts = [layout._buffers(got[column].combine_chunks())[1] for column in pixels.SERIES]
+        parts = [arrays.buffers(got[column].combine_chunks())[1] for column in pixels.SERIES]
         return parts[0].view("<u2"), parts[1], back(parts[2])
 
     return Store(f"{name}.parquet", lambda path: pq.write_table(table, path, **(settings | changed)), read)

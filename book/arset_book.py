@@ -3,16 +3,20 @@
 - a lab's page offers its paired notebook (Colab and download), never a text source that Colab cannot open;
 - ``cover`` shows the course's map with a slider between scene and labels;
 - ``legend`` shows a study's classes in their colours;
-- ``benchmarks`` draws the figures of ``benchmarks/*.json``, so that none is typed.
+- ``benchmarks`` draws the figures of ``benchmarks/*.json``, so that none is typed;
+- ``house`` draws the library's modules and what imports what, read from the source.
 """
 
 from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from pathlib import Path
 
+import house
+import reference
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -23,6 +27,7 @@ def setup(app):
     app.add_directive("cover", Cover)
     app.add_directive("legend", Legend)
     app.add_directive("benchmarks", Benchmarks)
+    app.add_directive("house", House)
     app.connect("config-inited", dress)
     app.connect("html-page-context", offer_notebook, priority=450)  # before the theme makes its buttons
     app.connect("html-page-context", prune, priority=900)  # after it
@@ -132,6 +137,35 @@ def chips(entries):
         for name, colour in entries
     )
     return nodes.raw("", f'<ul class="class-legend" aria-label="Classes">{items}</ul>', format="html")
+
+
+class House(SphinxDirective):
+    """The library's modules as a drawing, ``{house}``, or all rooms as a table, ``{house} table``."""
+
+    optional_arguments = 1
+
+    def run(self):
+        if not self.arguments:
+            return [nodes.raw("", house.drawing(reference.rooms()), format="html")]
+        arrows = house.arrows()
+        rows = "".join(
+            f"<tr><td><code>{room}</code></td><td>{code_words(house.first_line(room))}</td>"
+            f"<td>{', '.join(f'<code>{other}</code>' for other in sorted(arrows[room])) or 'nothing'}</td></tr>"
+            for room in house.ORDER
+        )
+        head = "<tr><th scope='col'>Room</th><th scope='col'>Holds</th><th scope='col'>Imports</th></tr>"
+        return [
+            nodes.raw(
+                "",
+                f'<div class="rooms"><table class="table"><thead>{head}</thead><tbody>{rows}</tbody></table></div>',
+                format="html",
+            )
+        ]
+
+
+def code_words(text):
+    """HTML of a line in which names stand between backticks."""
+    return re.sub(r"`+([^`]+)`+", r"<code>\1</code>", html.escape(text.replace("\n", " ")))
 
 
 class Benchmarks(SphinxDirective):

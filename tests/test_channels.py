@@ -381,11 +381,11 @@ def test_a_batch_is_window_of_its_rows_scaled(both, scaler):
 
 @pytest.mark.parametrize("options", [{}, {"empty": "drop"}, {"fill": "linear"}])
 def test_streamed_and_scratched_batches_are_those_in_memory(both, scaler, tmp_path, options):
-    whole, pixels.table.ROW_GROUP = pixels.table.ROW_GROUP, 17
+    whole, pixels.schema.ROW_GROUP = pixels.schema.ROW_GROUP, 17
     try:
         pixels.write(both, tmp_path / "both.parquet", pixels.Meta.of(both))
     finally:
-        pixels.table.ROW_GROUP = whole
+        pixels.schema.ROW_GROUP = whole
     options = {"batch": 16, "seed": 3, "extras": ("pixel",)} | options
 
     def epoch(source, **more):

@@ -11,8 +11,8 @@ import rasterio
 
 from arsetlib import checksums, ingest
 from arsetlib.catalogue import Scenes, find_scenes
+from arsetlib.ingest import Reader, SceneError
 from arsetlib.labels import CatalogueError, find_labels
-from arsetlib.reader import Reader, SceneError
 from arsetlib.study import Study
 
 

@@ -10,7 +10,7 @@ import tiny
 from badserver import BadServer
 from rasterio.transform import from_origin
 
-from arsetlib import evaluation, ingest, pixels, samples
+from arsetlib import evaluation, figures, ingest, pixels, samples
 from arsetlib.catalogue import Scene
 
 HERE = Path(__file__).parent
@@ -123,7 +123,7 @@ def test_each_known_defect_has_a_test_and_a_lesson(defect):
         ("table.parquet", made_table),
         ("scaler.json", lambda path: samples.Scaler(BANDS, (1.0, 1.0), (1.0, 1.0)).save(path)),
         ("test.parquet", lambda path: predicted.made(30).save(path)),
-        ("page.html", lambda path: evaluation.report(predicted.made(60), path, repeats=5)),
+        ("page.html", lambda path: figures.report(predicted.made(60), path, repeats=5)),
         ("of.2019.parquet", lambda path: predicted.made(30).save(path)),
     ],
 )

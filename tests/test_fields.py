@@ -71,7 +71,7 @@ def a_copy(folder, tmp_path):
 
 
 def all_of(source, epoch=0, **options):
-    x, y = zip(*fields.images(source, **options).arrays(epoch), strict=True)
+    x, y = zip(*fields.batches(source, **options).arrays(epoch), strict=True)
     return np.concatenate(x), np.concatenate(y)
 
 
@@ -94,7 +94,7 @@ def test_every_form_gives_the_same_batches_for_a_seed(converted, expected, form)
 
 def test_kept_pixels_give_the_same_batches(chips, converted, expected, tmp_path):
     for source, cache in ((chips, "memory"), (converted["tfrecord"], tmp_path), (converted["directory"], tmp_path)):
-        loader = fields.images(source, cache=cache, **ALL)
+        loader = fields.batches(source, cache=cache, **ALL)
         for epoch in (1, 0):
             x, _ = zip(*loader.arrays(epoch), strict=True)
             assert np.array_equal(np.concatenate(x), expected[epoch][0])
@@ -102,7 +102,7 @@ def test_kept_pixels_give_the_same_batches(chips, converted, expected, tmp_path)
 
 
 def test_passes_over_the_dataset_are_the_epochs(converted, expected):
-    loader = fields.images(converted["tfrecord"], **ALL)
+    loader = fields.batches(converted["tfrecord"], **ALL)
     assert len(loader.dataset) == loader.steps == len(loader) == -(-COUNT // 16)
     for epoch in (0, 1):
         x = np.concatenate([x for x, _ in loader.dataset.as_numpy_iterator()])
@@ -145,7 +145,7 @@ def test_smaller_pixels_are_those_of_a_plain_loop(chips):
 
 def test_changes_are_those_of_a_plain_loop(chips):
     plain = all_of(chips, size=32)[0]
-    loader = fields.images(chips, size=32, augment=True, seed=5, batch=7)
+    loader = fields.batches(chips, size=32, augment=True, seed=5, batch=7)
     found = np.concatenate([x for x, _ in loader.arrays(2)])
     changes = draw_changes(Augment(contrast=(1, 1)), np.arange(COUNT), 5, 2)
     assert len({(m, f, t) for m, f, t in zip(changes.mirror, changes.flip, changes.turn, strict=True)}) == 16
@@ -153,17 +153,17 @@ def test_changes_are_those_of_a_plain_loop(chips):
         assert np.allclose(found[k], np.minimum(moved(plain[k], changes, k) * changes.brightness[k], 1), atol=1e-6)
 
 
-def test_without_order_each_image_still_comes_once(converted):
-    x, y = all_of(converted["tfrecord"], shuffle=True, deterministic=False, size=32)
-    seen = {image.tobytes() for image in x}
-    assert seen == {image.tobytes() for image in all_of(converted["tfrecord"], size=32)[0]}
-    assert len(seen) == COUNT
+def test_shuffled_each_image_comes_once(converted):
+    x, y = all_of(converted["tfrecord"], shuffle=True, size=32)
+    images = {image.tobytes() for image in x}
+    assert images == {image.tobytes() for image in all_of(converted["tfrecord"], size=32)[0]}
+    assert len(images) == COUNT
     assert y.sum() == load(converted["tfrecord"]).labels.sum()
 
 
 def test_one_class_only_drops_the_others_and_says_how_many(chips, converted):
     one = chips.labels.sum(1) == 1
-    loader = fields.images(converted["parquet"], kind="single", size=32, shuffle=True)
+    loader = fields.batches(converted["parquet"], kind="single", size=32, shuffle=True)
     x, y = (np.concatenate(part) for part in zip(*loader.arrays(), strict=True))
     rows = loader.rows()
     assert loader.dropped == (~one).sum()
@@ -171,11 +171,11 @@ def test_one_class_only_drops_the_others_and_says_how_many(chips, converted):
     assert np.array_equal(y, chips.labels[rows])
     assert (y.sum(1) == 1).all()
     assert np.array_equal(x, all_of(chips, size=32)[0][rows])
-    assert loader.counts == {name: int(n) for name, n in zip(fields.CLASSES, chips.labels[one].sum(0), strict=True)}
+    assert loader.counts.tolist() == chips.labels[one].sum(0).tolist()
 
 
 def test_a_last_smaller_batch_can_be_left_out(converted):
-    loader = fields.images(converted["tfrecord"], batch=32, size=32, drop_remainder=True)
+    loader = fields.batches(converted["tfrecord"], batch=32, size=32, drop_remainder=True)
     assert [len(x) for x, _ in loader.arrays()] == [32, 32, 32]
     assert loader.steps == 3
 
@@ -195,10 +195,12 @@ def test_an_epoch_has_each_image_once_in_a_new_order():
 
 def test_a_pool_is_whole_blocks_and_no_larger_than_asked():
     pools = Order(np.arange(1000), shuffle=True, pool=100).pools(0)
-    assert all(len(pool.rows) <= 96 and len(pool.blocks) <= 3 for pool in pools)
-    for pool in pools:
-        assert sorted(pool.rows) == sorted(np.concatenate(pool.blocks))
-        assert all((np.diff(block) == 1).all() and len(set(block // BLOCK)) == 1 for block in pool.blocks)
+    assert sorted(np.concatenate(pools)) == list(range(1000))
+    for rows in pools:
+        blocks = np.unique(rows // BLOCK)
+        assert len(rows) <= 96
+        assert len(blocks) <= 3
+        assert sorted(rows) == [n for n in range(1000) if n // BLOCK in blocks]
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -219,7 +221,7 @@ def test_parts_lose_and_repeat_nothing(count, shuffle):
 def test_workers_get_their_parts_of_the_files(converted):
     every = all_of(converted["directory"], size=32)[0]
     for form in ("tfrecord", "parquet", "directory"):
-        loaders = [fields.images(converted[form], part=(k, 3), shuffle=True, size=32) for k in range(3)]
+        loaders = [fields.batches(converted[form], part=(k, 3), shuffle=True, size=32) for k in range(3)]
         rows = np.concatenate([loader.rows(1) for loader in loaders])
         assert sorted(rows) == list(range(COUNT))
         x = np.concatenate([x for loader in loaders for x, _ in loader.arrays(1)])
@@ -309,7 +311,7 @@ def test_an_unreadable_image_stops_the_conversion_and_the_next_call_goes_on(chip
     assert 0 < len(kept) < len(load(converted["tfrecord"]).shards)
     assert not list((tmp_path / "out").glob(".*"))
     with pytest.raises(fields.ImageError, match="has not finished"):
-        fields.images(tmp_path / "out")
+        fields.batches(tmp_path / "out")
     victim.write_bytes(whole)
     out = fields.convert(found, tmp_path / "out", shard_mb=0.1, progress=False)
     assert all(f.stat().st_mtime_ns == when for f, when in kept.items())
@@ -402,7 +404,7 @@ def test_a_bit_flipped_in_a_tfrecord_is_named_with_its_record(converted, tmp_pat
     held = load(folder)
     row = int(np.flatnonzero(held.shard == 1)[20])
     flipped(folder / held.shards[1].file, int(held.start[row]) + 500)
-    loader = fields.images(folder, size=32, shuffle=True)
+    loader = fields.batches(folder, size=32, shuffle=True)
     with pytest.raises(fields.ImageError, match=rf"{held.shards[1].file}, record 20 is damaged: its checksum"):
         list(loader.arrays())
     with pytest.raises(fields.ImageError, match=f"{held.shards[1].file} was changed"):
@@ -414,10 +416,10 @@ def test_keras_shows_the_record_too(converted, tmp_path):
 
     folder = a_copy(converted["tfrecord"], tmp_path)
     flipped(folder / load(folder).shards[0].file, 9)  # the checksum of the first length
-    loader = fields.images(folder, size=32)
+    loader = fields.batches(folder, size=32)
     with pytest.raises(tf.errors.InvalidArgumentError, match="shard-00000.tfrecord, record 0 is damaged"):
         list(loader.dataset)
-    with pytest.raises(fields.ImageError, match=r"^[^<>]*record 0 is damaged[^<>]*$"), loader.explaining():
+    with pytest.raises(fields.ImageError, match=r"^[^<>]*record 0 is damaged[^<>]*$"), loader.named_errors():
         list(loader.dataset)
 
 
@@ -425,7 +427,7 @@ def test_a_bit_flipped_in_parquet_is_named(converted, tmp_path):
     folder = a_copy(converted["parquet"], tmp_path)
     flipped(folder / load(folder).shards[0].file, 40_000)
     with pytest.raises(fields.ImageError, match=r"shard-00000.parquet, records from 0 on are damaged"):
-        list(fields.images(folder, size=32).arrays())
+        list(fields.batches(folder, size=32).arrays())
 
 
 @pytest.mark.parametrize("form", ["tfrecord", "parquet"])
@@ -446,7 +448,7 @@ def test_a_set_that_is_not_as_its_index_says_is_not_read(converted, tmp_path, fo
     folder = a_copy(converted[form], tmp_path)
     harm(folder / f"shard-00001.{form}")
     with pytest.raises(fields.ImageError, match=message):
-        fields.images(folder)
+        fields.batches(folder)
 
 
 @pytest.mark.parametrize(
@@ -463,7 +465,7 @@ def test_a_directory_that_is_not_as_its_index_says_is_not_read(converted, tmp_pa
     folder = a_copy(converted["directory"], tmp_path)
     harm(folder)
     with pytest.raises(fields.ImageError, match=message):
-        fields.images(folder)
+        fields.batches(folder)
 
 
 def test_damaged_files_of_a_directory_are_named(converted, tmp_path):
@@ -472,10 +474,10 @@ def test_damaged_files_of_a_directory_are_named(converted, tmp_path):
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
     with pytest.raises(fields.ImageError, match=f"{file.name} has {len(whole) - 100} bytes, expected {len(whole)}"):
-        list(fields.images(folder, size=32, shuffle=True).arrays())
+        list(fields.batches(folder, size=32, shuffle=True).arrays())
     file.write_bytes(whole[:-100] + bytes(100))
     with pytest.raises(fields.ImageError, match=f"{file.name} cannot be decoded"):
-        list(fields.images(folder, size=32, shuffle=True).arrays())
+        list(fields.batches(folder, size=32, shuffle=True).arrays())
 
 
 def test_chips_that_changed_since_they_were_found_are_named(chips, tmp_path):
@@ -492,7 +494,7 @@ def test_chips_that_changed_since_they_were_found_are_named(chips, tmp_path):
         whole = path.read_bytes()
         make()
         for use in (
-            lambda: list(fields.images(found, size=32).arrays()),
+            lambda: list(fields.batches(found, size=32).arrays()),
             lambda: fields.convert(found, tmp_path / "out", "parquet", progress=False),
         ):
             with pytest.raises(fields.ImageError, match=message) as problem:
@@ -515,7 +517,7 @@ def test_chips_that_changed_since_they_were_found_are_named(chips, tmp_path):
 )
 def test_wrong_options_of_a_loader_are_named(chips, options, message):
     with pytest.raises(fields.ImageError, match=message):
-        fields.images(chips, **options)
+        fields.batches(chips, **options)
 
 
 @pytest.mark.parametrize(
@@ -553,7 +555,7 @@ def test_a_set_larger_than_memory_streams_and_does_not_fit_at_once(tmp_path):
         import numpy as np
         from arsetlib import fields
         def loader():
-            return fields.images({str(out)!r}, size=256, shuffle=True, seed=1, pool=64, batch=8)
+            return fields.batches({str(out)!r}, size=256, shuffle=True, seed=1, pool=64, batch=8)
         next(loader().arrays())  # what TensorFlow takes for itself
         used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData")) * 1024
         resource.setrlimit(resource.RLIMIT_DATA, (used + {size * 2 // 3}, -1))

@@ -393,7 +393,7 @@ def test_convert_train_and_evaluate_in_a_shell(tmp_path):
     simulate.fields(tmp_path / "fields", fields=30, chips=2, size=64, jobs=1, progress=False)
 
     def call(*words, code=0):
-        done = CliRunner().invoke(cli.app, ["images", *map(str, words)])
+        done = CliRunner().invoke(cli.app, ["fields", *map(str, words)])
         assert done.exit_code == code, done.output
         return done
 

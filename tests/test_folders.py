@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from arsetlib import folders
-from arsetlib.folders import FolderError, HeldError, claim
+from arsetlib.folders import FolderError, OccupiedError, claim
 
 PARTS = ["a", "b", "c"]
 
@@ -43,10 +43,10 @@ def test_a_folder_holds_its_parts_its_plan_and_a_manifest_and_nothing_else(tmp_p
     assert folder.plan() == {"colour": "red", "parts": PARTS}
     assert folder.manifest()["letters"] == 3
     assert folder.manifest()["parts"]["b"] == {
-        "files": {"b.bin": folders.seal(tmp_path / "out" / "b.bin")},
+        "files": {"b.bin": folders.size_and_sha256(tmp_path / "out" / "b.bin")},
         "letter": "b",
     }
-    assert list(folders.wrong(tmp_path / "out", deep=True)) == []
+    assert list(folders.problems(tmp_path / "out", deep=True)) == []
 
 
 def test_a_complete_folder_is_left_as_it_is(tmp_path):
@@ -106,13 +106,13 @@ def test_a_damaged_part_is_made_anew_and_no_other(tmp_path, damage, finished):
     else:
         (out / "a.bin").write_bytes(b"x" * (10 if damage == "cut" else 1000))
     if finished and damage == "flipped":  # of a complete folder only a check reads all bytes
-        assert list(folders.wrong(out)) == []
-        assert "a.bin was changed" in next(folders.wrong(out, deep=True))
+        assert list(folders.problems(out)) == []
+        assert "a.bin was changed" in next(folders.problems(out, deep=True))
         return
     assert whole(out).manifest()["parts"].keys() == set(PARTS)
     assert (out / "a.bin").read_text() == "a" * 1000
     assert (out / "b.bin").stat().st_mtime_ns == before
-    assert list(folders.wrong(out, deep=True)) == []
+    assert list(folders.problems(out, deep=True)) == []
 
 
 def test_what_differs_from_the_manifest_is_named(tmp_path):
@@ -120,12 +120,12 @@ def test_what_differs_from_the_manifest_is_named(tmp_path):
     (tmp_path / "a.bin").unlink()
     (tmp_path / "b.bin").write_text("short")
     (tmp_path / "d.bin").write_text("more")
-    found = list(folders.wrong(tmp_path, alone="*.bin"))
+    found = list(folders.problems(tmp_path, listed=".bin"))
     assert [w.split(" ", 1)[1] for w in found] == [
         "is missing", "has 5 bytes, expected 1,000", "is not in _manifest.json: move it elsewhere",
     ]  # fmt: skip
     (tmp_path / "_manifest.json").write_text("{")
-    assert "is damaged" in next(folders.wrong(tmp_path))
+    assert "is damaged" in next(folders.problems(tmp_path))
 
 
 BAD_MANIFESTS = {
@@ -145,7 +145,7 @@ def test_a_manifest_of_another_form_is_named_and_made_anew(tmp_path, change):
     good = json.dumps(held)
     change(held)
     (tmp_path / "out/_manifest.json").write_text(json.dumps(held))
-    assert "_manifest.json is damaged" in next(folders.wrong(tmp_path / "out"))
+    assert "_manifest.json is damaged" in next(folders.problems(tmp_path / "out"))
     whole(tmp_path / "out")
     assert json.loads((tmp_path / "out/_manifest.json").read_text()) == json.loads(good)
 
@@ -153,7 +153,7 @@ def test_a_manifest_of_another_form_is_named_and_made_anew(tmp_path, change):
 def test_deep_nesting_is_damage(tmp_path):
     whole(tmp_path / "out")
     (tmp_path / "out/_manifest.json").write_text("[" * 100_000)
-    assert "_manifest.json is damaged" in next(folders.wrong(tmp_path / "out"))
+    assert "_manifest.json is damaged" in next(folders.problems(tmp_path / "out"))
 
 
 def test_a_manifest_that_lacks_a_planned_part_is_not_complete(tmp_path):
@@ -163,16 +163,16 @@ def test_a_manifest_that_lacks_a_planned_part_is_not_complete(tmp_path):
     for key in held["parts"].pop("a")["files"]:
         (out / key).unlink()
     (out / "_manifest.json").write_text(json.dumps(held))
-    assert "_manifest.json lacks a, which _plan.json names" in next(folders.wrong(out))
+    assert "_manifest.json lacks a, which _plan.json names" in next(folders.problems(out))
     whole(out)  # makes it again
-    assert list(folders.wrong(out, deep=True)) == []
+    assert list(folders.problems(out, deep=True)) == []
 
 
 def test_a_damaged_plan_is_named(tmp_path):
     out = tmp_path / "out"
     whole(out)
     (out / "_plan.json").write_text("{")
-    assert "_plan.json is damaged" in next(folders.wrong(out))
+    assert "_plan.json is damaged" in next(folders.problems(out))
     with pytest.raises(FolderError, match=r"_plan\.json is damaged"):
         whole(out)
 
@@ -182,7 +182,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     with pytest.raises(FileExistsError, match=r"holds something else \(thesis\.doc\)"), claim(tmp_path, {}, PARTS):
         pass
     assert names(tmp_path) == ["thesis.doc"]
-    with pytest.raises(HeldError, match="is a file"), claim(tmp_path / "thesis.doc", {}, PARTS):
+    with pytest.raises(OccupiedError, match="is a file"), claim(tmp_path / "thesis.doc", {}, PARTS):
         pass
 
 
@@ -195,11 +195,40 @@ def test_a_folder_of_another_plan_is_refused_with_what_differs(tmp_path, finishe
     before = names(tmp_path)
     state = "the folder" if finished else "the unfinished folder"
     with (
-        pytest.raises(HeldError, match=rf"holds {state} of another run, which differs in: seed \(was 1, now 2\)\. Fin"),
+        pytest.raises(
+            OccupiedError, match=rf"holds {state} of another run, which differs in: seed \(was 1, now 2\)\. Fin"
+        ),
         claim(tmp_path, {"seed": 2, "years": [2020]}, PARTS),
     ):
         pass
     assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize(("name", "kind"), [
+    (".lock", "folder"), ("_plan.json", "folder"), ("_manifest.json", "folder"), ("_errors", "file"),
+    ("_parts", "file"),
+])  # fmt: skip
+def test_a_folder_or_file_that_has_one_of_our_names_is_named(tmp_path, name, kind):
+    (tmp_path / name).mkdir() if kind == "folder" else (tmp_path / name).touch()
+    with pytest.raises(OccupiedError, match=rf"{name} is a {kind}, and the library needs"), claim(tmp_path, {}, PARTS):
+        pass
+    assert (tmp_path / name).exists()
+    if name == ".lock":
+        with pytest.raises(FolderError, match="Rename it"), folders.lock(tmp_path):
+            pass
+
+
+def test_files_are_listed_read_and_deleted_by_key(tmp_path):
+    with claim(tmp_path, {}, PARTS) as folder:
+        folder.put("deep/a.bin", b"1")
+        folder.put("b.bin", b"2")
+        assert folder.keys() == [".lock", "_plan.json", "b.bin", "deep/a.bin"]
+        assert folder.keys("deep") == ["deep/a.bin"]
+        assert folder.keys("none") == []
+        assert folder.read("deep/a.bin") == b"1"
+        folder.delete("deep/a.bin")
+        folder.delete("deep/a.bin")
+        assert folder.keys("deep") == []
 
 
 def test_two_at_once_are_refused_and_the_lock_leaves_nothing(tmp_path):
@@ -248,7 +277,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     RuntimeError("h5py: No space left on device"),
 ])  # fmt: skip
 def test_a_full_disk_is_named_with_its_free_space(tmp_path, problem):
-    says = rf"The disk of {tmp_path} is full \([\d,.]+ MB free\)\. Make room and run"
+    says = rf"The disk of {tmp_path} is full \([\d,.]+ MB free\)\. Free some space and run"
     with pytest.raises(FolderError, match=says), claim(tmp_path, {}, PARTS):
         raise problem
     whole(tmp_path)

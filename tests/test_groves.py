@@ -104,16 +104,16 @@ def test_probabilities_blend_from_one_tile_into_the_next():
 
 def test_stitch_takes_what_a_model_says_of_each_tile(pair):
     cut = groves.cut(pair[1], 20, overlap=6)
-    said = groves.one_hot(cut.values, 3)
+    said = np.eye(3, dtype=np.float32)[cut.values]
     assert np.array_equal(groves.stitch(cut.with_values(said)).argmax(-1), pair[1])
-    with pytest.raises(groves.TileError, match="tile's own size"):
+    with pytest.raises(groves.GroveError, match="tile's own size"):
         cut.with_values(said[:, ::2])
 
 
 def test_an_image_smaller_than_a_tile_is_refused(pair):
-    with pytest.raises(groves.TileError, match="80 × 60 pixels, a tile 224 × 224"):
+    with pytest.raises(groves.GroveError, match="80 × 60 pixels, a tile 224 × 224"):
         groves.cut(pair[0], 224)
-    with pytest.raises(groves.TileError, match="overlap"):
+    with pytest.raises(groves.GroveError, match="overlap"):
         groves.cut(pair[0], 20, overlap=20)
 
 
@@ -155,9 +155,9 @@ def test_the_same_seed_and_key_give_the_same_changes_in_any_batch(pair):
 
 
 def test_refuses_light_that_cannot_be_meant_and_masks_of_another_size(pair):
-    with pytest.raises(groves.TileError, match="brightness"):
+    with pytest.raises(groves.GroveError, match="brightness"):
         groves.Augment(brightness=(2, 1))
-    with pytest.raises(groves.TileError, match="mask of the image's size"):
+    with pytest.raises(groves.GroveError, match="mask of the image's size"):
         groves.augment(pair[0], pair[1][:10])
 
 
@@ -228,7 +228,7 @@ def test_reads_labelme_polygons_and_rectangles(tmp_path, pair):
     assert (groves.read(capture)[1] != outline_mask()).mean() < 0.02
     shapes[0]["label"] = "olive"
     (tmp_path / "a.json").write_text(json.dumps(text))
-    with pytest.raises(groves.TileError, match=r"a\.json has the label 'olive'"):
+    with pytest.raises(groves.GroveError, match=r"a\.json has the label 'olive'"):
         groves.read(capture)
 
 
@@ -267,21 +267,21 @@ def test_reads_coco_polygons_and_run_lengths_alike(tmp_path, pair):
 )
 def test_coco_that_cannot_be_read_is_named(tmp_path, pair, segmentation, image, says):
     folder = coco(tmp_path, pair, segmentation, **image)
-    with pytest.raises(groves.TileError, match=says):
+    with pytest.raises(groves.GroveError, match=says):
         groves.read(groves.captures(folder)[0])
     assert not groves.check(folder, size=48).ok
 
 
 def test_annotations_reach_no_file_outside_of_their_folder(tmp_path, pair):
     save(pair[0], tmp_path / "secret.png")
-    with pytest.raises(groves.TileError, match="outside of"):
+    with pytest.raises(groves.GroveError, match="outside of"):
         groves.captures(coco(tmp_path / "in", pair, [], file_name="../secret.png"))
 
 
 def test_a_folder_of_no_known_layout_names_those_that_are(tmp_path):
-    with pytest.raises(groves.TileError, match="keras-segmentation: images"):
+    with pytest.raises(groves.GroveError, match="keras-segmentation: images"):
         groves.captures(tmp_path)
-    with pytest.raises(groves.TileError, match="is no folder"):
+    with pytest.raises(groves.GroveError, match="is no folder"):
         groves.captures(tmp_path / "none")
 
 
@@ -292,7 +292,7 @@ def test_classes_come_from_a_file_beside_the_images(tmp_path, pair):
     assert set(groves.check(folder, size=48).share) == {"soil", "vine"}
     assert groves.Classes.load(folder / "classes.toml").titles() == ("soil", "Vine")
     (folder / "classes.toml").write_text("[classes.soil]")
-    with pytest.raises(groves.TileError, match="no file of classes"):
+    with pytest.raises(groves.GroveError, match="no file of classes"):
         groves.check(folder)
 
 
@@ -373,18 +373,18 @@ def test_names_images_without_masks_masks_without_images_and_small_images(tmp_pa
 
 def test_refuses_a_fourth_band_and_grey_images(tmp_path, pair):
     rgba = np.dstack([pair[0], np.full((60, 80), 90, np.uint8)])
-    with pytest.raises(groves.TileError, match=r"a\.png has 4 bands, expected 3"):
+    with pytest.raises(groves.GroveError, match=r"a\.png has 4 bands, expected 3"):
         groves.read(groves.captures(folder_of(tmp_path / "1", (rgba, pair[1])))[0])
-    with pytest.raises(groves.TileError, match="mode L"):
+    with pytest.raises(groves.GroveError, match="mode L"):
         groves.read(groves.captures(folder_of(tmp_path / "2", (pair[1], pair[1])))[0])
 
 
 def test_refuses_a_picture_that_would_fill_the_memory(tmp_path, pair, monkeypatch):
     monkeypatch.setattr(pictures, "MOST_PIXELS", 1000)
-    with pytest.raises(groves.TileError, match="more than 1,000"):
+    with pytest.raises(groves.GroveError, match="more than 1,000"):
         groves.read(groves.captures(folder_of(tmp_path, pair))[0])
     Image.new("1", (20_000, 10_000)).save(tmp_path / "images" / "b.png")
-    with pytest.raises(groves.TileError, match=r"b\.png"):
+    with pytest.raises(groves.GroveError, match=r"b\.png"):
         groves.read(groves.captures(tmp_path)[1])
 
 
@@ -407,7 +407,7 @@ def test_by_flight_no_ground_is_on_two_sides(captures):
     assert set(allowed) == {"train", "validation", "test"}
     for side in ("validation", "test"):
         assert groves.ground_seen(allowed["train"], allowed[side]) < 0.35
-    with pytest.raises(groves.TileError, match="too few for 3 sides"):
+    with pytest.raises(groves.GroveError, match="too few for 3 sides"):
         groves.split(captures, by="flight")
 
 
@@ -427,9 +427,9 @@ def test_the_leaky_split_says_so_and_puts_copies_of_a_tile_on_both_sides(capture
 
 
 def test_refuses_shares_that_do_not_add_up(captures):
-    with pytest.raises(groves.TileError, match="sum 1"):
+    with pytest.raises(groves.GroveError, match="sum 1"):
         groves.split(captures, (0.8, 0.1, 0.2))
-    with pytest.raises(groves.TileError, match="at least 3"):
+    with pytest.raises(groves.GroveError, match="at least 3"):
         groves.split(captures[:2])
 
 
@@ -450,7 +450,7 @@ def test_batches_are_what_reading_cutting_and_counting_by_hand_gives(captures):
 
 
 def test_an_epoch_shows_each_tile_once_in_another_order_each_time(captures):
-    loader = groves.Loader(captures[:3], size=SIDE, batch=7, shuffle=True, seed=2)
+    loader = groves.TileBatches(captures[:3], size=SIDE, batch=7, shuffle=True, seed=2)
     sums = [np.concatenate([x.sum((1, 2, 3)) for x, _ in loader.arrays(epoch)]) for epoch in (0, 1)]
     assert len(sums[0]) == 3 * len(groves.places((150, 200), SIDE)[0]) == len(loader.tile)
     assert not np.array_equal(*sums)
@@ -460,15 +460,15 @@ def test_an_epoch_shows_each_tile_once_in_another_order_each_time(captures):
 @pytest.mark.parametrize("cache", ["memory", "none", "disk"])
 def test_a_capture_is_decoded_once_and_every_way_of_keeping_it_gives_the_same_tiles(captures, cache, tmp_path):
     options = {"size": SIDE, "batch": 8, "augment": True, "seed": 3, "pool": 2}
-    loader = groves.Loader(captures[:6], cache=tmp_path / "tiles" if cache == "disk" else cache, **options)
+    loader = groves.TileBatches(captures[:6], cache=tmp_path / "tiles" if cache == "disk" else cache, **options)
     made = list(loader.arrays(0))
-    assert loader.store.decodings == 6
+    assert loader.cache.decodings == 6
     if cache != "none":
         assert same(made, groves.arrays(captures[:6], **options))
     if cache == "disk":
-        again = groves.Loader(captures[:6], cache=tmp_path / "tiles", **options)
+        again = groves.TileBatches(captures[:6], cache=tmp_path / "tiles", **options)
         assert same(made, again.arrays(0))
-        assert again.store.decodings == 0
+        assert again.cache.decodings == 0
 
 
 def test_numpy_and_the_compiled_kernel_give_the_same_bits(captures, monkeypatch):
@@ -480,42 +480,41 @@ def test_numpy_and_the_compiled_kernel_give_the_same_bits(captures, monkeypatch)
     assert same(made, groves.arrays(captures[:3], **options))
 
 
-def test_tiles_are_resampled_or_reduced_only_where_one_asks(captures):
+def test_tiles_of_a_grid_are_resampled(captures):
     x, y = next(groves.arrays(captures, size=32, grid=(2, 2), batch=4))
     image, mask = groves.read(captures[0])
     assert x.shape == (4, 32, 32, 3)
     assert x.mean() == pytest.approx(image.mean() / 255, abs=0.01)
     assert y.mean((0, 1, 2)) == pytest.approx(np.bincount(mask.ravel(), minlength=3) / mask.size, abs=0.03)
-    x, _ = next(groves.arrays(captures, size=64, reduce=2, batch=1))
-    block = image[:128, :128].reshape(64, 2, 64, 2, 3).mean((1, 3)) / 255
-    assert np.abs(x[0] - block).max() < 0.003
 
 
-def test_ignored_pixels_count_for_no_class():
-    hot = groves.one_hot(np.array([[0, 255, 2]], np.uint8), 3)
-    assert hot.tolist() == [[[1, 0, 0], [0, 0, 0], [0, 0, 1]]]
+def test_ignored_pixels_are_of_no_class(tmp_path, pair):
+    pair[1][0, 1] = groves.IGNORE
+    _, hot = next(groves.arrays(groves.captures(folder_of(tmp_path, pair)), size=60, batch=1))
+    assert hot[0, 0, 1].tolist() == [0, 0, 0]
+    assert (hot[0].sum(-1) == 1).sum() == 60 * 60 - 1
 
 
 def test_leaky_tiles_make_batches_of_their_copies(captures):
     with pytest.warns(groves.LeakWarning):
-        dealt = groves.leaky_split(captures[:2], (1, 0, 0), size=SIDE)["train"]
-    x, y = next(groves.arrays(dealt, size=SIDE, batch=4))
+        tiles = groves.leaky_split(captures[:2], (1, 0, 0), size=SIDE)["train"]
+    x, y = next(groves.arrays(tiles, size=SIDE, batch=4))
     assert np.array_equal(x[1], x[0][:, ::-1])
     assert np.array_equal(x[2], x[0][::-1])
     assert not np.array_equal(x[3], x[0])
     assert np.array_equal(y[3], y[0])
-    with pytest.raises(groves.TileError, match="dealt"):
-        groves.Loader(dealt, size=32)
+    with pytest.raises(groves.GroveError, match="split at size"):
+        groves.TileBatches(tiles, size=32)
 
 
 def test_names_captures_that_cannot_be_trained_on(tmp_path, pair, captures):
     folder = folder_of(tmp_path, pair, mask_name="b.png")
-    with pytest.raises(groves.TileError, match=r"a\.png has no mask"):
-        groves.Loader(groves.captures(folder), size=32)
-    with pytest.raises(groves.TileError, match=r"capture_01\.jpg has 200 × 150 pixels, a tile 224"):
-        groves.Loader(captures)
-    with pytest.raises(groves.TileError, match="from 1"):
-        groves.Loader([], size=32)
+    with pytest.raises(groves.GroveError, match=r"a\.png has no mask"):
+        groves.TileBatches(groves.captures(folder), size=32)
+    with pytest.raises(groves.GroveError, match=r"capture_01\.jpg has 200 × 150 pixels, a tile 224"):
+        groves.TileBatches(captures)
+    with pytest.raises(groves.GroveError, match="from 1"):
+        groves.TileBatches([], size=32)
 
 
 def test_the_data_set_gives_the_batches_of_the_arrays_whatever_the_threads(captures):
@@ -525,7 +524,7 @@ def test_the_data_set_gives_the_batches_of_the_arrays_whatever_the_threads(captu
     data = groves.batches(captures[:5], **options)
     assert data.element_spec[0].shape.as_list() == [None, SIDE, SIDE, 3]
     assert data.element_spec[1].shape.as_list() == [None, SIDE, SIDE, 3]
-    loader = groves.Loader(captures[:5], **options)
+    loader = groves.TileBatches(captures[:5], **options)
     assert int(data.cardinality()) == len(loader)
     for epoch in range(2):
         assert same(loader.arrays(epoch), [tuple(v.numpy() for v in pair) for pair in data])

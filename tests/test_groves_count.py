@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from arsetlib import groves
-from arsetlib.groves import Pose, SegmentError
+from arsetlib.groves import GroveError, Pose
 
 METRES = 0.05  # per pixel
 
@@ -135,7 +135,7 @@ def test_a_find_that_most_captures_do_not_share_can_be_dropped(flight):
 
 
 def test_score_pairs_each_tree_once():
-    found = groves.Count(pd.DataFrame({"x": [0.0, 0.2, 9.0], "y": 0.0, "radius": 1.0}), 1.0, 0.0)
+    found = groves.TreeCount(pd.DataFrame({"x": [0.0, 0.2, 9.0], "y": 0.0, "radius": 1.0}), 1.0, 0.0)
     score = found.score(np.array([(0, 0, 1.0), (5, 0, 1.0)]))
     assert (score["matched"], score["precision"], score["recall"]) == (1, pytest.approx(1 / 3), 0.5)
     assert score["count_error"] == 0.5
@@ -143,7 +143,7 @@ def test_score_pairs_each_tree_once():
 
 def test_score_takes_the_pairing_with_most_pairs():
     """The middle one of three would take either; greedily nearest, one tree would stay alone."""
-    found = groves.Count(pd.DataFrame({"x": [0.0, 1.0], "y": 0.0, "radius": 1.0}), 1.0, 0.0)
+    found = groves.TreeCount(pd.DataFrame({"x": [0.0, 1.0], "y": 0.0, "radius": 1.0}), 1.0, 0.0)
     assert found.score(np.array([(0.9, 0, 1.0), (1.9, 0, 1.0)]))["matched"] == 2
 
 
@@ -189,27 +189,27 @@ def test_the_masks_of_labelled_captures_are_read_by_their_colours(tmp_path):
 
 def test_places_on_the_ground_are_not_held_against_pixels(tmp_path):
     found = groves.count(discs((120, 200), [(60, 60)], 20), metres_per_pixel=METRES)
-    with pytest.raises(SegmentError, match="counted without a flight"):
+    with pytest.raises(GroveError, match="counted without a flight"):
         found.score(tmp_path / "trees.geojson")
 
 
 def test_a_transform_that_leads_nowhere_is_named(tmp_path):
     captures = [{"name": "a", "transform": [0, 0, 5, 0, 0, 5]}]
     (tmp_path / "flight.json").write_text(json.dumps({"captures": captures}))
-    with pytest.raises(SegmentError, match="transform of a leads to no ground"):
+    with pytest.raises(GroveError, match="transform of a leads to no ground"):
         groves.poses(tmp_path / "flight.json")
 
 
 def test_a_capture_that_the_flight_does_not_know_is_named(flight):
     masks, poses, _ = flight
     del poses["capture_2"]
-    with pytest.raises(SegmentError, match="no capture capture_2"):
+    with pytest.raises(GroveError, match="no capture capture_2"):
         groves.count(masks, flight=poses)
 
 
 def test_a_file_that_is_no_flight_is_named(tmp_path):
     (tmp_path / "flight.json").write_text("{}")
-    with pytest.raises(SegmentError, match=r"flight\.json is no flight file"):
+    with pytest.raises(GroveError, match=r"flight\.json is no flight file"):
         groves.poses(tmp_path / "flight.json")
 
 
@@ -222,7 +222,7 @@ def test_a_pose_leads_to_the_ground_and_back():
 @pytest.mark.parametrize("captures", ["[]", "{}"])
 def test_a_flight_without_captures_is_named(tmp_path, captures):
     (tmp_path / "flight.json").write_text(f'{{"captures": {captures}}}')
-    with pytest.raises(SegmentError, match=r"flight\.json is no flight file"):
+    with pytest.raises(GroveError, match=r"flight\.json is no flight file"):
         groves.count({"a": np.zeros((8, 8), np.uint8)}, flight=tmp_path / "flight.json")
 
 
@@ -231,5 +231,5 @@ def test_true_trees_that_are_no_points_are_named(tmp_path, place):
     feature = f'{{"geometry": {{"coordinates": {place}}}, "properties": {{"radius": 1}}}}'
     (tmp_path / "trees.geojson").write_text(f'{{"features": [{feature}]}}')
     found = groves.count({"a": np.zeros((8, 8), np.uint8)}, flight={"a": Pose.upright()})
-    with pytest.raises(SegmentError, match=r"trees\.geojson holds no trees: expected GeoJSON points"):
+    with pytest.raises(GroveError, match=r"trees\.geojson holds no trees: expected GeoJSON points"):
         found.score(tmp_path / "trees.geojson")

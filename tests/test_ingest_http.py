@@ -7,8 +7,8 @@ import pytest
 import tiny
 from badserver import BadServer
 
-from arsetlib import pixels, reader
-from arsetlib.ingest import IngestError, ingest
+from arsetlib import pixels
+from arsetlib.ingest import IngestError, ingest, reader
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from badserver import BadServer
 from shapely.geometry import box, mapping, shape
 from test_catalogue import BANDS, TILE, UTM, collection, found, ids, item, study_of
 
-from arsetlib import catalogue, ingest, reader
+from arsetlib import catalogue, ingest
 from arsetlib.catalogue import CatalogueError, Scenes, find_scenes
+from arsetlib.ingest import reader
 from arsetlib.item import Item
 from arsetlib.study import Area, SceneSource, Study, StudyError, across_180
 
@@ -159,9 +160,9 @@ def test_copernicus_data_space_gives_native_pixels_and_says_that_keys_are_needed
         "T15SYT_B02_10m.jp2", "T15SYT_B04_10m.jp2", "T15SYT_B8A_20m.jp2", "T15SYT_SCL_20m.jp2"]  # fmt: skip
     assert (scene.epsg, scene.tile, scene.baseline, scene.shape) == (UTM, "15SYT", "05.00", (10980, 10980))
     assert "Reading may need keys" in capsys.readouterr().out
-    reader = ingest.Reader([700_010.0], [3_700_010.0], f"EPSG:{UTM}", "home-2021-0-0")
+    points = ingest.Reader([700_010.0], [3_700_010.0], f"EPSG:{UTM}", "home-2021-0-0")
     with pytest.raises(ingest.SceneError, match=r"Copernicus Data Space.*AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
-        reader.values(scene, "red")
+        points.values(scene, "red")
 
 
 # -- names of the same thing

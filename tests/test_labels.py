@@ -472,7 +472,7 @@ def test_a_year_that_nass_lacks_is_named(tmp_path, server):
 def test_too_little_room_is_said_before_the_download(tmp_path, server, monkeypatch):
     url = server.put("/big.zip", bytes(1_000_000))
     monkeypatch.setattr(web.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    with pytest.raises(CatalogueError, match=r"big\.zip needs 0\.00 GB more.*Make room"):
+    with pytest.raises(CatalogueError, match=r"big\.zip needs 0\.00 GB more.*Free some space"):
         web.download(url, tmp_path / "big.zip", progress=False)
 
 
@@ -488,7 +488,7 @@ def small_disk():
 def test_a_disk_that_fills_up_during_a_download_loses_nothing(tmp_path, server, small_disk):
     content = np.random.default_rng(1).bytes(1_000_000)
     url = server.put("/big.zip", content)
-    with pytest.raises(CatalogueError, match=r"Cannot write .*big\.zip\.part: .*Make room"):
+    with pytest.raises(CatalogueError, match=r"Cannot write .*big\.zip\.part: .*Free some space"):
         web.download(url, tmp_path / "big.zip", progress=False)
     small_disk()
     assert web.download(url, tmp_path / "big.zip", progress=False).read_bytes() == content
@@ -500,7 +500,7 @@ def test_a_disk_that_fills_up_while_labels_are_written_leaves_no_half_file(tmp_p
     server.put("/mine.tif", geotiff(big))
     area = replace(HOME, bounds=(LEFT, TOP - 30_000, LEFT + 30_000, TOP))
     study = study_of((area,), kind="raster", path=server.url + "/mine.tif")
-    with pytest.raises(CatalogueError, match=r"(Cannot write|was not written whole).*Make room"):
+    with pytest.raises(CatalogueError, match=r"(Cannot write|was not written whole).*Free some space"):
         find_labels(study, 2021, tmp_path / "c", progress=False)
     assert not list((tmp_path / "c").glob("*.tif*"))
     small_disk()

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arsetlib import offset
-from arsetlib.offset import Sample, decide
+from arsetlib.ingest import offset
+from arsetlib.ingest.offset import Sample, decide
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 LEAF = np.array([300, 600, 350, 4000, 2000, 1000])

@@ -37,11 +37,11 @@ def test_real_points_are_the_same_in_both_forms(real):
     """500 points of Uganda and South Sudan, 2017, as wide as they came and made long here."""
     frame = pd.read_parquet(real / "s2_points_uganda_south_sudan_2017.parquet")
     codes = {crop: i for i, crop in enumerate(frame["ewoc_code"].unique().tolist())}
-    options = {
-        "label": "ewoc_code", "codes": codes, "crs": "EPSG:32636", "year": "year", "nodata": 65_535, "twins": "first"
-    }  # fmt: skip
+    form = pixels.PointFormat(
+        label="ewoc_code", codes=codes, crs="EPSG:32636", year="year", nodata=65_535, twins="first"
+    )
     columns = {b: [f"OPTICAL-{b}-ts{t}-{20 if b == 'B11' else 10}m" for t in range(12)] for b in BANDS}
-    wide = pixels.from_wide(frame, BANDS, DATES, column="OPTICAL-{band}-ts{step}-*", **options)
+    wide = pixels.from_wide(frame, BANDS, DATES, column="OPTICAL-{band}-ts{step}-*", form=form)
     assert wide.num_rows == 450  # of 500; the others lie in the same pixel as one of these
     kept = frame.merge(wide.select(["lon", "lat"]).to_pandas()).drop_duplicates(["lon", "lat"])
     long = pd.concat(
@@ -50,7 +50,7 @@ def test_real_points_are_the_same_in_both_forms(real):
             for t, date in enumerate(DATES)
         ]
     )
-    again = pixels.from_long(long.sample(frac=1, random_state=0), BANDS, **options)
+    again = pixels.from_long(long.sample(frac=1, random_state=0), BANDS, form)
     order = [("pixel", "ascending")]
     both = [t.replace_schema_metadata(None).sort_by(order) for t in (wide, again)]
     for name in ("pixel", "num_images", "day", "bands"):

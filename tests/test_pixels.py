@@ -214,7 +214,7 @@ def test_what_was_written_is_read_again(rows, seed, size):
 
 
 def test_row_groups_are_full_however_the_batches_come(tmp_path, monkeypatch):
-    monkeypatch.setattr(pixels.table, "ROW_GROUP", 16)
+    monkeypatch.setattr(pixels.schema, "ROW_GROUP", 16)
     table = make_table(70)
     for size in (1, 7, 16, 33, 70):
         pixels.write(table.to_batches(max_chunksize=size), tmp_path / "t.parquet", META)
@@ -332,6 +332,20 @@ def test_a_flipped_byte_is_noticed_and_its_file_named(folder, reader):
         reader(folder)
 
 
+def test_a_footer_whose_column_types_differ_is_an_error_and_does_not_end_the_process(tmp_path):
+    """Arrow ends the process when it reads the statistics of such a column for a filter."""
+    file = tmp_path / "t.parquet"
+    pixels.write(make_table(60), file, META)
+    content = bytearray(file.read_bytes())
+    size = struct.unpack("<I", content[-8:-4])[0]
+    year = content.index(b"\x04year", len(content) - 8 - size)  # in the schema: the name follows type and repetition
+    assert content[year - 5 : year] == b"\x15\x02\x25\x00\x18"
+    content[year - 4] ^= 8  # INT32 becomes DOUBLE
+    file.write_bytes(content)
+    with pytest.raises(pixels.PixelError, match=r"t\.parquet cannot be read"):
+        pixels.read(file, filter=pc.field("year") == 2020)
+
+
 @pytest.mark.parametrize("state", ["partial", "of it", "running", "spoilt"])
 def test_an_unfinished_table_is_refused_with_the_way_to_resume(folder, state):
     path = folder
@@ -364,7 +378,7 @@ def test_a_table_that_is_not_ours_is_refused(tmp_path):
 
 
 def test_reading_names_the_row_whose_series_disagree(folder, monkeypatch):
-    monkeypatch.setattr(pixels.table, "ROW_GROUP", 16)
+    monkeypatch.setattr(pixels.schema, "ROW_GROUP", 16)
     table = change(make_table(40), 35, day=b"\0\0" * 30)
     pixels.write(table, folder / "z.parquet", META)
     with pytest.raises(pixels.PixelError, match=r"z\.parquet, row group 2, row 3: lengths: .*day of 60 bytes"):
@@ -404,7 +418,7 @@ SPOILT["day_year"]["day"] = struct.pack("<3H", 18_261, 18_263, 18_264)  # begins
 
 @pytest.mark.parametrize("rule", pixels.RULES)
 def test_a_row_that_breaks_a_rule_is_found_where_it_is(folder, rule, monkeypatch):
-    monkeypatch.setattr(pixels.table, "ROW_GROUP", 16)
+    monkeypatch.setattr(pixels.schema, "ROW_GROUP", 16)
     table = make_table(60, seed=3, west=600_000)
     if rule == "duplicate":
         row = table.slice(10, 1)
@@ -481,8 +495,8 @@ def test_check_finds_what_a_plain_loop_finds(rows, seed, spoils, data):
     twice = data.draw(st.lists(st.integers(0, rows - 1), max_size=4))
     table = pa.concat_tables([table, table.take(pa.array(twice, pa.int64()))])
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pixels.table, "ROW_GROUP", 7)
-        patch.setattr(pixels.rules, "PER_PASS", data.draw(st.sampled_from([5, 1000])))
+        patch.setattr(pixels.schema, "ROW_GROUP", 7)
+        patch.setattr(pixels.checking, "PER_PASS", data.draw(st.sampled_from([5, 1000])))
         pixels.write(table.slice(0, rows // 2), Path(place) / "a.parquet", META)
         pixels.write(table.slice(rows // 2), Path(place) / "b.parquet", META)
         report = pixels.check(place)
@@ -508,7 +522,7 @@ def test_many_broken_rows_are_all_counted_and_a_few_named(tmp_path):
 
 @pytest.mark.parametrize("job", [pixels.check, pixels.summary], ids=lambda f: f.__name__)
 def test_memory_does_not_grow_with_the_table(tmp_path, job, monkeypatch):
-    monkeypatch.setattr(pixels.table, "ROW_GROUP", 256)
+    monkeypatch.setattr(pixels.schema, "ROW_GROUP", 256)
     peaks = []
     for files in (2, 12):
         for i in range(files):

@@ -15,7 +15,7 @@ from arsetlib.study import Study
 BANDS = {"B4": "red", "B8": "nir"}
 PLACE = {"crs": "EPSG:32636"}
 DATES = ["2017-01-15", "2017-02-15", "2017-03-15"]
-WIDE = {**PLACE, "year": 2017, "column": "{band}_{step}"}
+WIDE = {**PLACE, "year": 2017}
 
 
 def make_wide(rows: int = 6) -> pd.DataFrame:
@@ -35,12 +35,12 @@ def make_long(rows: int = 6) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def from_wide(frame, **options):
-    return pixels.from_wide(frame, BANDS, **{"dates": DATES, **WIDE, **options})
+def from_wide(frame, dates=DATES, column="{band}_{step}", first=0, **form):
+    return pixels.from_wide(frame, BANDS, dates, pixels.PointFormat(**WIDE | form), column=column, first=first)
 
 
-def from_long(frame, **options):
-    return pixels.from_long(frame, BANDS, **{**PLACE, **options})
+def from_long(frame, date="date", scl=None, **form):
+    return pixels.from_long(frame, BANDS, pixels.PointFormat(**PLACE | form), date=date, scl=scl)
 
 
 def left_out(table) -> dict:
@@ -291,13 +291,13 @@ IN_WIDE = [
 
 
 @pytest.mark.parametrize(("change", "words"), BOTH + LONG, ids=lambda v: v if isinstance(v, str) else "")
-def test_a_long_table_that_cannot_be_meant_is_refused(change, words):
+def test_an_invalid_long_table_is_refused(change, words):
     with pytest.raises(pixels.PixelError, match=words):
         from_long(change(make_long()))
 
 
 @pytest.mark.parametrize(("change", "words"), BOTH + IN_WIDE, ids=lambda v: v if isinstance(v, str) else "")
-def test_a_wide_table_that_cannot_be_meant_is_refused(change, words):
+def test_an_invalid_wide_table_is_refused(change, words):
     with pytest.raises(pixels.PixelError, match=words):
         from_wide(change(make_wide()), year="year")
 
@@ -321,14 +321,14 @@ def test_a_wide_table_that_cannot_be_meant_is_refused(change, words):
         ({"codes": [1, 2]}, "label: code"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(options, words):
+def test_invalid_options_are_refused(options, words):
     for make, frame in ((from_wide, make_wide()), (from_long, make_long())):
         with pytest.raises(pixels.PixelError, match=words):
             make(frame, **options)
 
 
 @pytest.mark.parametrize("dates", [["15/01/2017"] * 3, [None] * 3, "2017-01-15", [], [1, 2, 3], 2017])
-def test_dates_of_composites_that_cannot_be_meant_are_refused(dates):
+def test_invalid_dates_of_composites_are_refused(dates):
     with pytest.raises(pixels.PixelError, match="date"):
         from_wide(make_wide(), dates=dates)
 

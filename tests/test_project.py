@@ -144,7 +144,15 @@ def test_help_prints_every_target():
     assert targets() <= set(re.findall(r"^  ([a-z-]+) ", printed.stdout, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run", "book/en/setup.md", "book/en/teach.md"])
+WITH_COMMANDS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    ".ci/run",
+    *(f"book/en/{page}.md" for page in ("setup", "grade", "adapt")),
+)
+
+
+@pytest.mark.parametrize("name", WITH_COMMANDS)
 def test_every_make_command_that_is_written_down_exists(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     written = re.findall(r"(?:^|`)make ((?:[a-z-]+ ?)+?)(?=\s*(?:[`#\n]|$|  |[A-Z]))", text, re.MULTILINE)

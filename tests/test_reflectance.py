@@ -6,11 +6,11 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
-from arsetlib import reflectance
 from arsetlib.catalogue import Scene
-from arsetlib.reflectance import ReflectanceError, encoding_of, to_dn
+from arsetlib.ingest import reflectance
+from arsetlib.ingest.reflectance import ReflectanceError, encoding_of, to_dn
+from arsetlib.ingest.survey import survey
 from arsetlib.study import Area, Study
-from arsetlib.survey import survey
 
 DN = np.array([[0, 1, 350], [4200, 12_000, 20_000]])
 

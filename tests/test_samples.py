@@ -73,12 +73,12 @@ def table():
 def path(table, tmp_path_factory):
     """The same table on disk: three files, six row groups each."""
     folder = tmp_path_factory.mktemp("table") / "pixels"
-    whole, pixels.table.ROW_GROUP = pixels.table.ROW_GROUP, 17
+    whole, pixels.schema.ROW_GROUP = pixels.schema.ROW_GROUP, 17
     try:
         for i in range(3):
             pixels.write(table.slice(100 * i, 100), folder / f"part-{i}.parquet", META)
     finally:
-        pixels.table.ROW_GROUP = whole
+        pixels.schema.ROW_GROUP = whole
     return folder
 
 

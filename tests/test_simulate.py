@@ -18,7 +18,7 @@ from rasterio.warp import transform_geom
 from shapely.geometry import box, shape
 
 from arsetlib import cdl, folders, seeds, simulate
-from arsetlib.offset import Sample, decide
+from arsetlib.ingest.offset import Sample, decide
 from arsetlib.sentinel2 import BANDS, DROPPED_SCL, offset_of, reflectance_dn
 from arsetlib.simulate import items, noise, phenology, sky
 from arsetlib.simulate import landscape as land

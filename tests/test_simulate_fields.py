@@ -176,8 +176,7 @@ def test_ten_fields_have_each_anomaly_as_often_as_its_share_says(seed, deck):
 
 
 def test_thirty_fields_show_each_anomaly_on_three_and_some_chips_show_none_or_several(chips):
-    fields = chips.fields
-    spread = {name: len(set(fields[chips.labels[:, k] > 0])) for k, name in enumerate(fields.CLASSES)}
+    spread = {name: len(set(chips.fields[chips.labels[:, k] > 0])) for k, name in enumerate(fields.CLASSES)}
     assert min(spread.values()) >= 3
     assert chips.counts["drydown"] > 2 * chips.counts["storm_damage"]
     each = chips.labels.sum(1)
@@ -426,8 +425,8 @@ WRONG = {
     "no label mask": (drop(WATER), "has no label mask"),
     "no boundary": (drop(BOUND), "has no boundary"),
     "no mask": (drop(VALID), "has no mask"),
-    "other class": (lambda f: (f / "field_labels" / "cloud_shadow").mkdir(), "is no class of the nine"),
-    "class missing": (lambda f: shutil.rmtree(f / "field_labels" / "water"), "is not there"),
+    "other class": (lambda f: (f / "field_labels" / "cloud_shadow").mkdir(), "is not a class of the nine"),
+    "class missing": (lambda f: shutil.rmtree(f / "field_labels" / "water"), "does not exist"),
     "class folder without masks": (emptied("field_labels/water"), "class folder without masks"),
     "no labels at all": (lambda f: shutil.rmtree(f / "field_labels"), "expected a folder of masks for each class"),
     "mixed sizes": (over(WATER, np.zeros((50, 48), np.uint8)), "50 × 48 pixels, expected 48 × 48"),
@@ -442,7 +441,7 @@ WRONG = {
     ),
     "empty file": (lambda f: (f / WATER.format(names_of(f)[1])).write_bytes(b""), "is empty.*JPEG or PNG"),
     "cut mask": (cut(BOUND), "is damaged|cannot be read"),
-    "other files": (lambda f: (f / "field_images/rgb/notes.txt").write_text("x"), r"is no \.jpg"),
+    "other files": (lambda f: (f / "field_images/rgb/notes.txt").write_text("x"), r"is not a \.jpg"),
     "a name without its field": (
         lambda f: [p.rename(p.with_name("x" + p.suffix)) for p in sorted(f.rglob(f"{names_of(f)[1]}.*"))],
         "name without its field",
@@ -473,13 +472,13 @@ def test_a_cut_image_is_named_by_read_and_check(spoilt, kind):
 def test_all_problems_are_counted(spoilt):
     drop(NIR)(spoilt)
     drop(WATER)(spoilt)
-    with pytest.raises(fields.ImageError, match=r"1 more: images\.check"):
+    with pytest.raises(fields.ImageError, match=r"1 more: fields\.check"):
         fields.agriculture_vision(spoilt)
     assert len(fields.check(spoilt).problems) == 2
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(fields.ImageError, match="is no folder"):
+    with pytest.raises(fields.ImageError, match="is not a folder"):
         fields.agriculture_vision(tmp_path / "none")
     with pytest.raises(fields.ImageError, match="no images in the layout"):
         fields.agriculture_vision(tmp_path)
@@ -506,8 +505,8 @@ def test_a_file_that_changes_size_after_listing_is_an_error(spoilt):
 
 def test_reading_loads_no_tensorflow(few):
     code = (
-        f"import sys; from arsetlib import images; chips = fields.agriculture_vision({str(few)!r}); "
-        "images.read(chips, 0); fields.split(chips, (1, 0, 0)); fields.check(chips.folder); "
+        f"import sys; from arsetlib import fields; chips = fields.agriculture_vision({str(few)!r}); "
+        "fields.read(chips, 0); fields.split(chips, (1, 0, 0)); fields.check(chips.folder); "
         "print([m for m in ('tensorflow', 'keras', 'pyspark') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -517,26 +516,26 @@ def test_reading_loads_no_tensorflow(few):
 # -- sides
 
 
-def made_up(labels, fields):
-    """Chips that are on no disk."""
-    names = np.array([f"F{field}_{k}-0-{k + 1}-1" for k, field in enumerate(fields)], dtype=str)
+def made_up(labels, field_of):
+    """Chips without files."""
+    names = np.array([f"F{field}_{k}-0-{k + 1}-1" for k, field in enumerate(field_of)], dtype=str)
     part = layout.Part("", Path(), Path(), Path(), Path(), tuple(names), "")
     sources = np.zeros(len(names), np.int8)
     return fields.Chips(Path(), names, np.array(labels, np.uint8).reshape(-1, 9), sources, (part,), (8, 8))
 
 
-def dealt(seed, fields, share):
+def drawn(seed, count, share):
     """Made-up chips of some fields, and on how many fields each class is."""
     rng = np.random.default_rng(seed)
-    of = np.repeat(np.arange(fields), rng.integers(1, 6, fields))
+    of = np.repeat(np.arange(count), rng.integers(1, 6, count))
     chips = made_up(rng.random((len(of), 9)) < share, of)
     return chips, [len(set(chips.fields[chips.labels[:, k] > 0])) for k in range(9)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(15, 40), st.floats(0.02, 0.6), st.integers(0, 5))
-def test_no_field_is_on_two_sides_and_each_class_is_on_all(seed, fields, share, split_seed):
-    chips, spread = dealt(seed, fields, share)
+def test_no_field_is_on_two_sides_and_each_class_is_on_all(seed, count, share, split_seed):
+    chips, spread = drawn(seed, count, share)
     if any(0 < n < 3 for n in spread):
         with pytest.raises(fields.ImageError, match="at least 3 fields"):
             fields.split(chips, seed=split_seed)
@@ -544,7 +543,7 @@ def test_no_field_is_on_two_sides_and_each_class_is_on_all(seed, fields, share, 
     sides = fields.split(chips, seed=split_seed)
     assert list(sides) == ["train", "validation", "test"]
     found = [set(side.fields) for side in sides.values()]
-    assert sum(map(len, found)) == len(set.union(*found)) == fields
+    assert sum(map(len, found)) == len(set.union(*found)) == count
     assert sum(map(len, sides.values())) == len(chips)
     for side in sides.values():
         assert (side.labels.any(0) == chips.labels.any(0)).all()
@@ -552,16 +551,16 @@ def test_no_field_is_on_two_sides_and_each_class_is_on_all(seed, fields, share, 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 7), st.floats(0.1, 0.5))
-def test_where_sides_with_all_classes_exist_they_are_found(seed, fields, share):
-    chips, spread = dealt(seed, fields, share)
+def test_where_sides_with_all_classes_exist_they_are_found(seed, count, share):
+    chips, spread = drawn(seed, count, share)
     if any(0 < n < 3 for n in spread):
         return
     names = np.unique(chips.fields)
     has = np.array([chips.labels[chips.fields == name].any(0) for name in names])
     exists = any(
         len(set(way)) == 3
-        and all((has[[k for k in range(fields) if way[k] == side]].any(0) == has.any(0)).all() for side in range(3))
-        for way in itertools.product(range(3), repeat=fields)
+        and all((has[[k for k in range(count) if way[k] == side]].any(0) == has.any(0)).all() for side in range(3))
+        for way in itertools.product(range(3), repeat=count)
     )
     if exists:
         assert all((side.labels.any(0) == has.any(0)).all() for side in fields.split(chips).values())

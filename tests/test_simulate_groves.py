@@ -109,7 +109,7 @@ def test_an_interrupted_run_never_looks_finished_and_goes_on(tmp_path, monkeypat
         simulate.groves(out, captures=2, size=TINY, jobs=1, progress=False)
     assert folders.state(out) == "unfinished"
     assert not (out / "flight.json").exists()
-    with pytest.raises(groves.TileError, match="not finished"):
+    with pytest.raises(groves.GroveError, match="not finished"):
         groves.captures(out)
     monkeypatch.undo()
     simulate.groves(out, captures=2, size=TINY, jobs=1, progress=False)

@@ -363,5 +363,5 @@ def test_the_map_and_its_hectares_lie_on_the_same_grid_as_the_drawn_labels(tmp_p
     path = save(tmp_path / "f.gpkg", [shapely.box(*home.bounds)], [1], "EPSG:4326")
     study = study_of(path, areas=(home,))
     found = find_labels(study, 2021, tmp_path / "c", progress=False)
-    hectares = maps.class_areas(found, [home])["hectares"].sum()
+    hectares = maps.class_areas(found, [home], study)["hectares"].sum()
     assert hectares == pytest.approx(1113.2 * 1105.7 / 10_000, rel=0.01)  # a hundredth of a degree at 2° N

@@ -14,8 +14,9 @@ from rasterio.transform import from_origin
 from test_catalogue import SECRET, item, many, study_of
 from test_items import api
 
-from arsetlib import catalogue, ingest, reader, web
+from arsetlib import catalogue, ingest, web
 from arsetlib.catalogue import CatalogueError, find_scenes
+from arsetlib.ingest import reader
 from arsetlib.study import SceneSource
 
 

@@ -8,7 +8,11 @@ from arsetlib import pixels, samples
 
 DATES = ["2017-01-15", "2017-02-15", "2017-03-15"]
 BANDS = {"B04": "red", "B08": "nir"}
-GRID = {"column": "S2-{band}-t{step}-*m", "crs": "EPSG:32636", "year": 2017, "nodata": 65_535}
+FORM = {"crs": "EPSG:32636", "year": 2017, "nodata": 65_535}
+
+
+def from_wide(frame, dates=DATES, column="S2-{band}-t{step}-*m", **form):
+    return pixels.from_wide(frame, BANDS, dates, pixels.PointFormat(**FORM | form), column=column)
 
 
 def make_frame(rows: int = 6) -> pd.DataFrame:
@@ -25,7 +29,7 @@ def test_values_and_dates_are_those_of_the_wide_table():
     frame.loc[1, [f"S2-{b}-t1-{m}m" for b, m in (("B04", 10), ("B08", 20))]] = 65_535  # a composite without a value
     frame.loc[2, "S2-B04-t0-10m"] = 65_535  # a single band without one
     frame.loc[3, "S2-B04-t0-10m"] = 0  # no light at all is a value
-    table = pixels.from_wide(frame, BANDS, DATES, **GRID)
+    table = from_wide(frame)
     assert table["num_images"].to_pylist() == [3, 2, 3, 3, 3, 3]
     for i in range(len(frame)):
         day, scl, values = pixels.series(table, i)
@@ -39,7 +43,7 @@ def test_values_and_dates_are_those_of_the_wide_table():
 
 
 def test_the_table_keeps_the_rules_and_can_be_written(tmp_path):
-    table = pixels.from_wide(make_frame(), BANDS, DATES, **GRID)
+    table = from_wide(make_frame())
     meta = pixels.Meta.of(table)
     assert (meta.bands, meta.crs) == (("red", "nir"), "EPSG:32636")
     assert meta.extra["label_codes"] == {"11010": 11_010, "12": 12, "13": 13}
@@ -51,7 +55,7 @@ def test_the_table_keeps_the_rules_and_can_be_written(tmp_path):
 
 def test_own_labels_become_the_codes_that_are_given():
     frame = make_frame().assign(label=["sorghum", "maize", "trees"] * 2)
-    table = pixels.from_wide(frame, BANDS, DATES, codes={"sorghum": 1, "maize": 2, "trees": 3, "tea": 4}, **GRID)
+    table = from_wide(frame, codes={"sorghum": 1, "maize": 2, "trees": 3, "tea": 4})
     assert table["label_code"].to_pylist() == [1, 2, 3, 1, 2, 3]
 
 
@@ -61,24 +65,24 @@ def test_reflectance_from_0_to_1_is_scaled():
     scaled = frame.assign(**{c: frame[c] / 10_000 for c in values})
     scaled.loc[0, values[0]] = np.nan
     frame.loc[0, values[0]] = 65_535
-    expected = pixels.from_wide(frame, BANDS, DATES, **GRID)
-    assert pixels.from_wide(scaled, BANDS, DATES, scale=10_000, **GRID).equals(expected)
+    expected = from_wide(frame)
+    assert from_wide(scaled, scale=10_000).equals(expected)
 
 
 def test_composites_of_another_year_are_left_out():
-    table = pixels.from_wide(make_frame(), BANDS, ["2016-12-15", *DATES[:2]], **GRID)
+    table = from_wide(make_frame(), ["2016-12-15", *DATES[:2]])
     assert set(table["num_images"].to_pylist()) == {2}
 
 
 def test_of_twins_the_first_can_be_kept():
     frame = make_frame()
     twice = pd.concat([frame, frame.iloc[:2].assign(label=13)], ignore_index=True)
-    expected = pixels.from_wide(frame, BANDS, DATES, **GRID)
-    assert pixels.from_wide(twice, BANDS, DATES, twins="first", **GRID).equals(expected)
+    expected = from_wide(frame)
+    assert from_wide(twice, twins="first").equals(expected)
 
 
 def test_points_of_one_place_share_a_block():
-    table = pixels.from_wide(make_frame(200), BANDS, DATES, block_m=50_000, **GRID)
+    table = from_wide(make_frame(200), block_m=50_000)
     folds = samples.kfold(table, 3)
     for fold in folds:
         assert not set(fold["train"].column("block")) & set(fold["test"].column("block"))
@@ -101,8 +105,8 @@ def test_points_of_one_place_share_a_block():
         ({"lon": 33.0}, {}, "same pixel and year"),
     ],
 )
-def test_tables_that_cannot_be_meant(change, options, words):
+def test_invalid_tables_are_refused(change, options, words):
     frame = make_frame().assign(**change)
     frame.loc[0, "S2-B04-t0-10m"] = 65_535
     with pytest.raises(pixels.PixelError, match=words):
-        pixels.from_wide(frame, BANDS, **{"dates": DATES, **GRID, **options})
+        from_wide(frame, **options)

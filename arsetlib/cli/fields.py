@@ -18,7 +18,7 @@ app = typer.Typer()
 def simulate_fields(
     out: Annotated[Path, typer.Argument(help="Folder to write the simulated images and masks into.")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
-    fields: Annotated[int, typer.Option(help="How many fields; with 30 each anomaly is on three at least.")] = 60,
+    fields: Annotated[int, typer.Option(help="How many fields; with 30, each anomaly is on at least three.")] = 60,
     chips: Annotated[int, typer.Option(help="Images of each field.")] = 4,
     size: Annotated[int, typer.Option(help="Side of an image, pixels.")] = 512,
     jobs: Annotated[int | None, typer.Option(help="Processes; by default one per core.")] = None,
@@ -29,8 +29,8 @@ def simulate_fields(
 
     path = simulation.fields(out, seed=seed, fields=fields, chips=chips, size=size, jobs=jobs, progress=not as_json)
     report = {"folder": str(path), "fields": fields, "images": fields * chips, "simulated": True}
-    words = f"{fields * chips:,} simulated images of {fields:,} fields in {path}."
-    show(report, as_json, f"{words} Next: arset fields check {path}")
+    text = f"{fields * chips:,} simulated images of {fields:,} fields in {path}."
+    show(report, as_json, f"{text} Next: arset fields check {path}")
 
 
 group = typer.Typer(
@@ -45,23 +45,25 @@ app.add_typer(group, name="fields")
 def fields_check(
     folder: Annotated[Path, typer.Argument(help="Images in the layout of Agriculture-Vision.")], as_json: AsJson = False
 ):
-    """Read every image and mask of a folder, name what does not fit; exit 1 where something does not."""
+    """Read every image and mask of a folder and list all problems; exit 1 if there is one."""
     from arsetlib import fields
 
-    report = fields.check(folder, progress=not as_json)
-    show(report.as_dict(), as_json, str(report))
-    if not report.ok:
+    checked = fields.check(folder, progress=not as_json)
+    show(checked.as_dict(), as_json, str(checked))
+    if not checked.ok:
         raise typer.Exit(1)
 
 
 @group.command("convert", epilog="Example: arset fields convert data/fields data/shards --form tfrecord")
 def fields_convert(
     folder: Annotated[Path, typer.Argument(help="Images in the layout of Agriculture-Vision.")],
-    out: Annotated[Path, typer.Argument(help="Gets train, validation and test; finished files are kept.")],
+    out: Annotated[Path, typer.Argument(help="Folder for train, validation and test; finished files are kept.")],
     form: Annotated[str, typer.Option(help="tfrecord, parquet or directory.")] = "tfrecord",
-    shard_mb: Annotated[float, typer.Option(help="Megabytes of a file, about.")] = 32,
-    size: Annotated[int | None, typer.Option(help="Side of the stored images, px; else as they are.")] = None,
-    encoding: Annotated[str, typer.Option(help="jpeg, or raw: no decoding later, more room now.")] = "jpeg",
+    shard_mb: Annotated[float, typer.Option(help="Approximate size of a file, MB.")] = 32,
+    size: Annotated[
+        int | None, typer.Option(help="Reduce images to this side, px; by default they stay as they are.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="jpeg, or raw: needs no decoding, but more disk space.")] = "jpeg",
     seed: Annotated[int, typer.Option(help="Of the split by field.")] = 0,
     jobs: Annotated[int | None, typer.Option(help="Threads; by default one per core.")] = None,
     as_json: AsJson = False,
@@ -69,20 +71,22 @@ def fields_convert(
     """Split field images by field and store each side in few large files, or as a directory tree."""
     from arsetlib.fields import runs, stored
 
-    made = runs.convert_sides(
+    paths = runs.convert_sides(
         folder, out, seed=seed, form=form, shard_mb=shard_mb, size=size, encoding=encoding, jobs=jobs,
         progress=not as_json,
     )  # fmt: skip
-    held = {side: stored.load(path) for side, path in made.items()}
+    sides = {side: stored.load(path) for side, path in paths.items()}
     report = {
         "folder": str(out),
         "form": form,
-        "simulated": any(s.simulated for s in held.values()),
-        "images": {side: len(s) for side, s in held.items()},
-        "bytes": {side: sum(shard.bytes for shard in s.shards) for side, s in held.items()},
+        "simulated": any(images.simulated for images in sides.values()),
+        "images": {side: len(images) for side, images in sides.items()},
+        "bytes": {side: sum(shard.bytes for shard in images.shards) for side, images in sides.items()},
     }
-    words = ", ".join(f"{len(s):,} {side} images ({report['bytes'][side] / 1e6:,.1f} MB)" for side, s in held.items())
-    show(report, as_json, f"{words} in {out}. Next: arset fields train {out} runs/small")
+    text = ", ".join(
+        f"{n:,} {side} images ({report['bytes'][side] / 1e6:,.1f} MB)" for side, n in report["images"].items()
+    )
+    show(report, as_json, f"{text} in {out}. Next: arset fields train {out} runs/small")
 
 
 @group.command("train", epilog="Example: arset fields train data/shards runs/small --size 128 --epochs 12")

@@ -97,7 +97,7 @@ def groves_train(
     from arsetlib.models import segmentation
 
     if slim and (encoder != "mobilenet" or architecture not in ("unet", "segnet")):
-        raise groves.SegmentError("--slim is for unet or segnet on mobilenet.")
+        raise groves.GroveError("--slim is for unet or segnet on mobilenet.")
     if slim and optimizer == "adam":
         learning_rate = learning_rate or 3e-3
     found = groves.train_folder(
@@ -144,9 +144,9 @@ def groves_count(
     from arsetlib import groves
 
     if out is not None and out.suffix not in (".geojson", ".csv"):
-        raise groves.SegmentError(f"Expected --out with the ending .geojson or .csv, received {out.name!r}.")
+        raise groves.GroveError(f"Expected --out with the ending .geojson or .csv, received {out.name!r}.")
     if flight is None and metres_per_pixel is None:
-        raise groves.SegmentError("Expected --flight, or --metres-per-pixel for captures that do not overlap.")
+        raise groves.GroveError("Expected --flight, or --metres-per-pixel for captures that do not overlap.")
     found = groves.count(
         masks, flight=flight, metres_per_pixel=metres_per_pixel, tree=tree, radius=radius, progress=not as_json
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -96,7 +97,7 @@ def evaluate(
         typer.echo(f"arset: note: {words}. Give --study and --held-out as in training.", err=True)
     season = trained.study.season
     starts = start or sorted({*range(season.first_day, season.last_day + 1, 30), season.last_day})
-    done = evaluation.evaluated(trained, sides[side], starts, side=side, progress=not as_json)
+    done = evaluation.ModelPredictions.of(trained, sides[side], starts, side=side, progress=not as_json)
     done.save(out)
     facts = evaluation.Facts.of(done.predictions, training=done.training, f1=f1, seed=seed)
     report = {"folder": str(out), "model": done.name, "side": side, "simulated": done.predictions.simulated}
@@ -118,11 +119,15 @@ def report(
     as_json: AsJson = False,
 ):
     """Write one HTML page and a JSON file from saved predictions; several models are compared."""
-    from arsetlib import evaluation
+    from arsetlib import evaluation, figures
 
+    if missing := [name for name in ("plotly", "jinja2") if importlib.util.find_spec(name) is None]:
+        needed = " and ".join(missing)
+        raise evaluation.EvaluationError(f"A report needs {needed}: pip install 'arsetlib[labs]'.")
     beside = folders[0].parent if folders[0].is_file() else folders[0]
-    made = evaluation.report_of(folders, out or beside, title=title, f1=f1, seed=seed)
-    show({"html": str(made.html), "json": str(made.json)}, as_json, f"{made.html}\n{made.json}")
+    models = evaluation.ModelPredictions.load_all(folders)
+    files = figures.report(models, out or beside, title=title, f1=f1, seed=seed)
+    show({"html": str(files.html), "json": str(files.json)}, as_json, f"{files.html}\n{files.json}")
 
 
 @app.command(epilog="Example: arset predict runs/tempcnn data/pixels --start 120 --area dense --year 2019")

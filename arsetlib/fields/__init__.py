@@ -4,7 +4,9 @@
     pixels, valid = fields.read(chips, 0)                   # (H, W, 4) red, green, blue, near infrared; (H, W) bool
     sides = fields.split(chips, seed=0)                     # by field: train, validation, test
     fields.convert(sides["train"], "data/train")            # few large files
-    train = fields.images("data/train", shuffle=True)       # a Loader; train.dataset feeds a model
+    train = fields.batches("data/train", shuffle=True)      # ChipBatches; train.dataset feeds a model
+    model = fields.fit("small", sides, folder="runs/small") # a Classifier
+    fields.evaluate(model, sides["test"]).table()           # FieldScores
 
 Axes: B chips, H rows, W columns, C channels, K = 9 classes. TensorFlow and Keras are imported only where needed.
 
@@ -17,14 +19,14 @@ _HOMES = {
     "classes": ("CLASSES", "ImageError"),
     "chips": ("Chips", "agriculture_vision", "ndvi", "read"),
     "sides": ("split",),
-    "report": ("Report", "check"),
+    "checking": ("ChipCheck", "check"),
     "conversion": ("convert",),
     "stored": ("verify",),
-    "loading": ("Loader", "images"),
+    "loading": ("ChipBatches", "batches"),
     "classifier": ("Classifier", "load"),
     "training": ("fit",),
     "runs": ("convert_sides", "sides_of"),
-    "scoring": ("Evaluation", "Scores", "evaluate", "score"),
+    "scoring": ("FieldScores", "LabelScores", "evaluate"),
 }
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)

@@ -9,11 +9,13 @@ Lab: case_fields.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -22,30 +24,33 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from arsetlib import folders
 from arsetlib.fields import layout
 from arsetlib.fields.classes import CLASSES, ImageError
 
-INDEX = "_labels.npz"  # what the masks say, kept beside them so that they are read once
+INDEX = "_labels.npz"  # labels of all chips, stored next to the masks so that these are read only once
 SCHEMA = 1
 NOTICE = (
     "Agriculture-Vision: for non-commercial use only, under its authors' terms; do not pass it on. "
     "The course ships none of it."
 )
-OURS = "SIMULATED images, CC BY 4.0"
+SIMULATED = "SIMULATED images, CC BY 4.0"
 
 
 @dataclass(frozen=True, eq=False)
 class Chips:
-    """Field images on disk: names and labels in memory, pixels where they are.
+    """Field images on disk: names and labels are in memory, pixels are read when they are needed.
 
     Args:
         folder: Where they are.
         names: (N,) str, ``FIELD_x1-y1-x2-y2``.
         labels: (N, 9) uint8, 1 where a class has a valid pixel; columns as ``fields.CLASSES``.
         sources: (N,) which of ``parts`` a chip is from.
-        parts: The folders that were found.
+        parts: The folders with images, masks and labels.
         size: (H, W) of every chip, pixels.
-        simulated: True where the folder says so of itself.
+        simulated: Whether the folder says that its images are.
+
+    Lab: case_fields.
     """
 
     folder: Path
@@ -59,8 +64,8 @@ class Chips:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, which) -> Chips:
-        """Some of the chips: by number, slice, numbers or a mask."""
+    def __getitem__(self, which: int | slice | list | np.ndarray) -> Chips:
+        """Some of the chips: a number, a slice, numbers or a mask."""
         if isinstance(which, int | np.integer):
             which = [which]
         return replace(self, names=self.names[which], labels=self.labels[which], sources=self.sources[which])
@@ -72,17 +77,18 @@ class Chips:
 
     @property
     def published(self) -> np.ndarray:
-        """(N,) str: train, val or test of the published data, empty where there is no such folder."""
+        """(N,) str: train, val or test of the published data, or an empty text where there is no such folder."""
         return np.array([part.name for part in self.parts], dtype=str)[self.sources]
 
     @property
     def counts(self) -> dict[str, int]:
-        """Class → on how many chips."""
+        """Class → number of chips that show it."""
         return {name: int(n) for name, n in zip(CLASSES, self.labels.sum(0, dtype=np.int64), strict=True)}
 
     @property
     def licence(self) -> str:
-        return OURS if self.simulated else NOTICE
+        """What the images may be used for."""
+        return SIMULATED if self.simulated else NOTICE
 
     def paths(self, number: int) -> layout.Paths:
         """The files of a chip."""
@@ -104,9 +110,9 @@ class Chips:
 
 
 def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
-    """Find the images of a folder and what is on them.
+    """Find the images of a folder and their classes.
 
-    The masks are read once; a small file beside them keeps the answer for as long as no file changes.
+    The masks are read once; a small file next to them keeps the labels for as long as no file changes.
 
     Args:
         folder: With ``field_images/rgb``, ``field_images/nir``, ``field_labels/<class>``, ``field_bounds`` and
@@ -115,99 +121,109 @@ def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
         progress: Show a progress bar.
 
     Returns:
-        The chips, in the order of their names. A label is 1 where the class has a pixel within the field and the mask.
+        The chips, in the order of their names. A label is 1 if the class has a pixel within the field and the mask.
 
     Raises:
         ImageError: No such images, an image without its mask or a mask without its image, an unknown or missing class
             folder, another size or number of channels, a file that cannot be read. ``fields.check`` lists them all.
 
+    >>> chips = agriculture_vision("data/fields")   # doctest: +SKIP
+    >>> len(chips), chips.counts["water"]           # doctest: +SKIP
+    (600, 57)
+
     Lab: case_fields.
     """
     folder = Path(folder)
-    found = layout.parts(folder)
-    complain([problem for part in found for problem in part.problems], folder)
-    names = [(name, k) for k, part in enumerate(found) for name in part.names]
-    names.sort()
+    parts = layout.parts(folder)
+    _refuse([problem for part in parts for problem in part.problems], folder)
+    names = sorted((name, k) for k, part in enumerate(parts) for name in part.names)
     for (one, _), (other, part) in pairwise(names):
         if one == other:
-            raise ImageError(f"{found[part].paths(one).rgb} is in two parts of {folder}. Keep one of them.")
+            raise ImageError(f"{parts[part].paths(one).rgb} is in two parts of {folder}. Keep one of them.")
     if not names:
         raise ImageError(f"No image in {folder} has labels. Expected train or val with a folder {layout.LABELS[0]}.")
-    stamp = hashlib.sha256("".join(part.name + part.stamp for part in found).encode()).hexdigest()
-    kept = _kept(folder / INDEX, stamp, len(names))
-    if kept is None:
-        labels, size, problems = scan(found, names, progress)
-        complain(problems, folder)
-        _keep(folder / INDEX, stamp, labels, size)
+    stamp = hashlib.sha256("".join(part.name + part.stamp for part in parts).encode()).hexdigest()
+    stored = _load_labels(folder / INDEX, stamp, len(names))
+    if stored is None:
+        labels, size, problems = scan(parts, names, progress)
+        _refuse(problems, folder)
+        _store_labels(folder / INDEX, stamp, labels, size)
     else:
-        labels, size = kept
+        labels, size = stored
     sources = np.array([k for _, k in names], np.int8)
-    chips = np.array([name for name, _ in names], dtype=str)
-    return Chips(folder, chips, labels, sources, tuple(found), size, is_simulated(folder))
+    texts = np.array([name for name, _ in names], dtype=str)
+    return Chips(folder, texts, labels, sources, tuple(parts), size, is_simulated(folder))
 
 
-def complain(problems: list[tuple[str, str]], folder: Path) -> None:
+def _refuse(problems: list[tuple[str, str]], folder: Path) -> None:
     """Raise the first problem, if there is one."""
     if problems:
         more = f" {len(problems) - 1:,} more: fields.check({str(folder)!r})." if len(problems) > 1 else ""
         raise ImageError(problems[0][1] + more)
 
 
-def scan(parts, names, progress: bool = False, whole: bool = False):
-    """Read the masks of chips, and of their images the header or all.
+def scan(
+    parts: list[layout.Part], names: list[tuple[str, int]], progress: bool = False, whole: bool = False
+) -> tuple[np.ndarray, tuple[int, int] | None, list[tuple[str, str]]]:
+    """Read the masks of chips, and of their images the header, or with ``whole`` all pixels.
+
+    Args:
+        parts: Of the folder.
+        names: (name, number of its part) of each chip.
+        progress: Show a progress bar.
+        whole: Decode the images too.
 
     Returns:
-        (N, 9) uint8 labels; (H, W) of the first chip; problems as (file, what is wrong).
+        (N, 9) uint8 labels; (H, W) of the first chip; problems as (file, message).
     """
     labels = np.zeros((len(names), len(CLASSES)), np.uint8)
     first, problems = None, []
-    look = partial(_look, whole=whole)
+    paths = [parts[k].paths(name) for name, k in names]
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
-        found = pool.map(look, [parts[k].paths(name) for name, k in names])
-        for number, (row, sizes, wrong) in enumerate(tqdm(found, "labels", len(names), disable=not progress)):
+        scans = pool.map(partial(_scan_chip, whole=whole), paths)
+        for number, (row, sizes, wrong) in enumerate(tqdm(scans, "labels", len(names), disable=not progress)):
             problems += wrong
             labels[number] = row
             for file, size in sizes:
                 first = first or size
                 if size != first:
-                    what = f"{file} has {size[0]} × {size[1]} pixels, expected {first[0]} × {first[1]} as the others. "
-                    problems.append((str(file), what + "Cut or resize it with all files of this image."))
+                    text = f"{file} has {size[0]} × {size[1]} pixels, expected {first[0]} × {first[1]} as the others. "
+                    problems.append((str(file), text + "Cut or resize it with all files of this image."))
                     break
     return labels, first, problems
 
 
-def _look(paths: layout.Paths, whole: bool):
+def _scan_chip(paths: layout.Paths, whole: bool):
     """Labels of one chip, the sizes of its files, problems."""
-    row, sizes, problems = np.zeros(len(CLASSES), np.uint8), [], []
-
-    def tried(path: Path, what):
+    labels, sizes, problems, masks = np.zeros(len(CLASSES), np.uint8), [], [], []
+    for path, bands in ((paths.rgb, 3), (paths.nir, 1)):
         try:
-            return what()
+            sizes.append((path, _shape(path, bands, whole)))
         except ImageError as problem:
             problems.append((str(path), str(problem)))
-            return None
-
-    for path, bands in ((paths.rgb, 3), (paths.nir, 1)):
-        shape = tried(path, partial(_header, path, bands, whole))
-        if shape:
-            sizes.append((path, shape))
-    read = [tried(path, partial(layout.mask, path)) for path in (paths.bounds, paths.masks, *paths.labels)]
-    sizes += [(path, r[0]) for path, r in zip((paths.bounds, paths.masks, *paths.labels), read, strict=True) if r]
+    for path in (paths.bounds, paths.masks, *paths.labels):
+        try:
+            size, *mask = layout.mask(path)
+            sizes.append((path, size))
+            masks.append(mask)
+        except ImageError as problem:
+            problems.append((str(path), str(problem)))
     if not problems and len({size for _, size in sizes}) == 1:
-        for k, (_, count, mask) in enumerate(read[2:]):
-            row[k] = count > 0 and bool(_all(read[0], read[1], (None, count, mask)))
-    return row, sizes, problems
+        bounds, valid, *of_classes = masks
+        labels[:] = [_overlap(bounds, valid, mask) for mask in of_classes]
+    return labels, sizes, problems
 
 
-def _all(*masks) -> bool:
-    """Whether a pixel is set in all masks; a mask without pixels is none or all."""
-    if any(count == 0 for _, count, _ in masks):
+def _overlap(*masks) -> bool:
+    """Whether a pixel is set in all masks (count, pixels); pixels are None where none or all of them are set."""
+    if any(count == 0 for count, _ in masks):
         return False
-    partly = [mask for _, _, mask in masks if mask is not None]
-    return bool(np.logical_and.reduce(partly).any()) if partly else True
+    pixels = [mask for _, mask in masks if mask is not None]
+    return bool(np.logical_and.reduce(pixels).any()) if pixels else True
 
 
-def _header(path: Path, bands: int, whole: bool) -> tuple[int, int]:
+def _shape(path: Path, bands: int, whole: bool) -> tuple[int, int]:
+    """(H, W) of an image, from its header or from all of it."""
     if whole:
         return layout.photo(path, bands).shape[:2]
     with layout.opened(path) as picture:
@@ -216,28 +232,26 @@ def _header(path: Path, bands: int, whole: bool) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def _kept(file: Path, stamp: str, count: int):
-    """Labels and size as an earlier call found them, if nothing has changed since."""
+def _load_labels(file: Path, stamp: str, count: int):
+    """Labels and size that an earlier call stored, if no file has changed since."""
     try:
-        with np.load(file, allow_pickle=False) as held:
-            if int(held["schema"]) != SCHEMA or str(held["stamp"]) != stamp or held["labels"].shape != (count, 9):
+        with np.load(file, allow_pickle=False) as stored:
+            if int(stored["schema"]) != SCHEMA or str(stored["stamp"]) != stamp or stored["labels"].shape != (count, 9):
                 return None
-            return held["labels"].astype(np.uint8), tuple(int(n) for n in held["size"])
+            return stored["labels"].astype(np.uint8), tuple(int(n) for n in stored["size"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 
-def _keep(file: Path, stamp: str, labels: np.ndarray, size) -> None:
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as out:
-            np.savez(out, schema=SCHEMA, stamp=stamp, labels=labels, size=np.array(size))
-        os.replace(part, file)
-    except OSError:  # a folder that is not ours to write in: the masks are read again next time
-        part.unlink(missing_ok=True)
+def _store_labels(file: Path, stamp: str, labels: np.ndarray, size) -> None:
+    content = io.BytesIO()
+    np.savez(content, schema=SCHEMA, stamp=stamp, labels=labels, size=np.array(size))
+    with suppress(OSError):  # in a folder that cannot be written the masks are read again next time
+        folders.put(file, content.getvalue())
 
 
 def is_simulated(folder: Path) -> bool:
+    """Whether the folder says that its images are simulated."""
     file = folder / "simulated.json"
     try:
         return file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("simulated") is True
@@ -253,6 +267,10 @@ def read(chips: Chips, number: int) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         ImageError: A file cannot be read, is damaged, or has another size or number of channels.
+
+    >>> pixels, valid = read(chips, 0)   # doctest: +SKIP
+    >>> pixels.shape, valid.shape        # doctest: +SKIP
+    ((512, 512, 4), (512, 512))
 
     Lab: case_fields.
     """
@@ -279,7 +297,7 @@ def _same(path: Path, shape, size) -> None:
 def ndvi(pixels: np.ndarray) -> np.ndarray:
     """Normalised difference vegetation index of camera values, (NIR − red) / (NIR + red).
 
-    The values are a camera's, stretched for looking at, and not reflectance: compare them within an image.
+    The values are brightened by the camera and are not reflectance: compare them only within one image.
 
     Args:
         pixels: (…, 4) red, green, blue, near infrared.
@@ -289,6 +307,9 @@ def ndvi(pixels: np.ndarray) -> np.ndarray:
 
     Raises:
         ImageError: Another number of channels.
+
+    >>> ndvi([[60, 80, 40, 180], [0, 0, 0, 0]])
+    array([0.5, nan], dtype=float32)
 
     Lab: case_fields.
     """

@@ -1,10 +1,10 @@
 """Convert chips once, so that training reads few large files: TFRecord, Parquet, or a directory for each class.
 
     fields.convert(chips, "data/fields_tfrecord")                      # the JPEG files as they are, in files of 32 MB
-    fields.convert(chips, "data/fields_224", size=224)                 # made smaller once
+    fields.convert(chips, "data/fields_224", size=224)                 # reduced once
 
-Files are written by several threads. An interrupted conversion goes on with the files that are missing; the same chips
-give the same bytes, whatever the number of threads. See ``folders`` for how the folder comes to be.
+Several threads write the files. An interrupted conversion continues with the files that are missing; the same chips
+give the same bytes for any number of threads. ``folders`` says how the folder is written.
 
 Lab: case_fields.
 """
@@ -16,24 +16,25 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from arsetlib import folders
-from arsetlib.fields import source, stored, writing
+from arsetlib.fields import encoded, stored, writing
+from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import ImageError
 from arsetlib.fields.order import BLOCK
 
-QUALITY = 90  # of JPEG that is made smaller
-TABLES = "tables"  # name of the part with what is said of the others
+QUALITY = 90  # of JPEG that is reduced
+TABLES = "tables"  # name of the part with the index and the table of images
 ENCODINGS = ("jpeg", "raw")
 
 
 def convert(
-    chips,
+    chips: Chips,
     out: str | Path,
     form: str = "tfrecord",
     *,
@@ -45,21 +46,21 @@ def convert(
 ) -> Path:
     """Write chips to few large files, or to a directory tree.
 
-    A record holds what an image is: name, field, labels, the two JPEG files as found (not encoded again), and a PNG of
-    its valid pixels where not all are. The folder's index.json counts images, classes and bytes with a SHA-256 of each
-    file; records.parquet has a row for each image: name, field, classes and where it lies.
+    A record holds one image: name, field, labels, the two JPEG files as they were (not encoded again), and a PNG of its
+    valid pixels where not all are valid. The folder's index.json counts images, classes and bytes, with a SHA-256 of
+    each file; records.parquet has a row for each image: name, field, classes and its place.
 
-    A directory has a folder for each class, and an image in that of its rarest one: a folder cannot say that an image
-    has several classes, so labels.csv beside them does.
+    A directory has a folder for each class, and an image is in that of its rarest class: a folder cannot say that an
+    image has several classes, so labels.csv does.
 
     Args:
         chips: From ``fields.agriculture_vision``, or some of them.
         out: A new folder, or one in which the same conversion was interrupted.
         form: ``tfrecord``, ``parquet`` or ``directory``.
-        shard_mb: Megabytes of a file, about; images are not parted.
-        size: Make images so many pixels wide once; None leaves them as they are.
-        encoding: ``jpeg``; or ``raw``, pixels that need no decoding and more room: exactly those that ``fields.images``
-            makes of the chips at the same ``size``, which is needed here.
+        shard_mb: Megabytes of a file, about; an image is never divided.
+        size: Reduce images to this many pixels a side; None leaves them as they are.
+        encoding: ``jpeg``; or ``raw``, pixels that need no decoding and more space: exactly those that
+            ``fields.batches`` makes of the chips at the same ``size``, which is required here.
         jobs: Threads; None means one for each core.
         progress: Show a progress bar.
 
@@ -67,24 +68,30 @@ def convert(
         ``out``.
 
     Raises:
-        ImageError: Wrong options, an image that cannot be read or differs from the others, a folder that holds
-            something else, a full disk. What is finished is kept: the same call goes on.
+        ImageError: Invalid options, an image that cannot be read or differs from the others, a folder that holds
+            something else, a full disk. Finished files are kept: the same call continues.
+
+    >>> folder = convert(chips, "data/train", shard_mb=16)   # doctest: +SKIP
+    >>> verify(folder)                                       # doctest: +SKIP
+    420
 
     Lab: case_fields.
     """
     out = Path(out)
-    side = source.side_of(chips)
+    side = encoded.side_of(chips)
     _check(chips, form, shard_mb, size, encoding, side, jobs)
-    sizes = source.sizes(chips)
-    identity = source.identity(chips, sizes)
-    runs = _runs(sizes.sum(1), side, shard_mb, size, encoding)
-    asked = {"identity": identity, "form": form, "encoding": encoding, "size": size, "shard_mb": shard_mb}
-    if _made_earlier(out, asked):
+    sizes = encoded.sizes_of(chips)
+    plan = {
+        "identity": encoded.identity(chips, sizes), "form": form, "encoding": encoding, "size": size,
+        "shard_mb": shard_mb,
+    }  # fmt: skip
+    if _finished_by_earlier_version(out, plan):
         return out
+    runs = _runs(sizes.sum(1), side, shard_mb, size, encoding)
     parts = [*map(_name, range(len(runs))), TABLES]
-    with folders.claim(out, asked, parts, what="conversion", error=ImageError) as folder:
+    with folders.claim(out, plan, parts, what="conversion", error=ImageError) as folder:
         if folder.manifest() is None:
-            _convert(chips, folder, asked, side, runs, jobs, progress)
+            _convert(chips, folder, plan, side, runs, jobs, progress)
     return out
 
 
@@ -107,39 +114,40 @@ def _check(chips, form, shard_mb, size, encoding, side, jobs) -> None:
         )
 
 
-def _runs(bytes_found: np.ndarray, side: int, shard_mb: float, size, encoding) -> list[np.ndarray]:
+def _runs(bytes_of: np.ndarray, side: int, shard_mb: float, size, encoding) -> list[np.ndarray]:
     """Numbers of the images of each file: whole blocks, until the file has its size."""
-    expected = bytes_found.astype(float)
+    expected = bytes_of.astype(float)
     if encoding == "raw":
         expected[:] = 4 * size**2
     elif size is not None:
-        expected *= 1.3 * (size / side) ** 2  # small pictures hold more bytes a pixel
+        expected *= 1.3 * (size / side) ** 2  # small pictures have more bytes per pixel
     blocks = np.add.reduceat(expected, np.arange(0, len(expected), BLOCK))
-    ends, held = [], 0.0
+    ends, filled = [], 0.0
     for number, megabytes in enumerate(blocks / 1e6):
-        if held and held + megabytes / 2 > shard_mb:
+        if filled and filled + megabytes / 2 > shard_mb:
             ends.append(number * BLOCK)
-            held = 0.0
-        held += megabytes
+            filled = 0.0
+        filled += megabytes
     return np.split(np.arange(len(expected)), ends)
 
 
-def _made_earlier(out: Path, asked: dict) -> bool:
-    """Whether an earlier version of arsetlib, which put other marks, has completed the folder with the same call."""
+def _finished_by_earlier_version(out: Path, plan: dict) -> bool:
+    """Whether an earlier version of arsetlib, which wrote another plan file, has completed the same conversion."""
     try:
-        held = json.loads((out / stored.ASKED).read_text(encoding="utf-8"))
+        earlier = json.loads((out / stored.EARLIER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return held == asked and (out / stored.INDEX).is_file()
+    return earlier == plan and (out / stored.INDEX).is_file()
 
 
-def _convert(chips, folder: folders.Folder, asked: dict, side: int, runs, jobs, progress) -> None:
-    form, encoding, size = asked["form"], asked["encoding"], asked["size"]
+def _convert(chips, folder: folders.Folder, plan: dict, side: int, runs, jobs, progress) -> None:
+    form, encoding, size = plan["form"], plan["encoding"], plan["size"]
     out = folder.path
     homes = stored.rarest(chips.labels) if form == "directory" else None
     left = [number for number in range(len(runs)) if folder.done(_name(number)) is None]
-    _room(out, sum(len(runs[number]) for number in left), 4 * size**2 if encoding == "raw" else 0)
-    shrink = _shrinking(side, size, encoding) if left else None
+    if encoding == "raw":
+        _check_space(out, sum(len(runs[number]) for number in left) * 4 * size**2)
+    reduced = _reducer(side, size, encoding) if left else None
     writer = writing.WRITERS[form]
     stop = threading.Event()
     with tqdm(total=len(chips), initial=len(chips) - sum(len(runs[n]) for n in left), desc="convert", unit="image",
@@ -149,52 +157,47 @@ def _convert(chips, folder: folders.Folder, asked: dict, side: int, runs, jobs, 
             for row in run.tolist():
                 if stop.is_set():
                     raise InterruptedError
-                one = source.encoded(chips, row, side)
-                yield row, one if shrink is None else shrink(one, str(chips.paths(row).rgb))
+                one = encoded.encoded(chips, row, side)
+                yield row, one if reduced is None else reduced(one, str(chips.paths(row).rgb))
                 bar.update()
 
-        def make(number: int) -> None:
+        def write(number: int) -> None:
             keys, facts = writer(out, number, images(runs[number]), chips, homes)
             folder.finish(_name(number), keys, **facts)
 
-        _together(make, left, jobs or _cores(), stop)
-    _close(chips, folder, asked, side, runs, homes)
+        _in_threads(write, left, jobs or os.cpu_count() or 1, stop)
+    _publish(chips, folder, plan, side, runs, homes)
 
 
 def _name(number: int) -> str:
     return f"{number:05}"
 
 
-def _together(make: Callable[[int], None], numbers: list[int], jobs: int, stop: threading.Event) -> None:
-    """Call ``make`` in threads; at the first problem the others stop, and what is finished is kept."""
-    with ThreadPoolExecutor(min(jobs, max(1, len(numbers)))) as pool:
-        futures = [pool.submit(make, number) for number in numbers]
+def _in_threads(write: Callable[[int], None], numbers: list[int], jobs: int, stop: threading.Event) -> None:
+    """Call ``write`` in threads; at the first problem the others stop, and finished files are kept."""
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(write, number) for number in numbers]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            if any(f.done() and not f.cancelled() and f.exception() for f in futures) or not all(
-                f.done() for f in futures
-            ):
-                stop.set()
-                for future in futures:
-                    future.cancel()
-    problems = [f.exception() for f in futures if not f.cancelled() and f.exception()]
-    problem = next((p for p in problems if not isinstance(p, InterruptedError)), None)
-    if problem is not None:
-        raise problem
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise
 
 
-def _room(out: Path, images: int, bytes_each: int) -> None:
+def _check_space(out: Path, needed: int) -> None:
     free = shutil.disk_usage(out).free
-    if images * bytes_each > free:
+    if needed > free:
         raise ImageError(
-            f"{out} needs {images * bytes_each / 1e9:,.1f} GB more, {free / 1e9:,.1f} GB are free. Free some space, "
-            "choose another disk, or another size."
+            f"{out} needs {needed / 1e9:,.1f} GB more, {free / 1e9:,.1f} GB are free. Free some space, choose another "
+            "disk, or another size."
         )
 
 
-def _shrinking(side: int, size: int | None, encoding: str):
-    """What makes an image smaller, or None where it stays as it is."""
+def _reducer(side: int, size: int | None, encoding: str) -> Callable[[encoded.Encoded, str], encoded.Encoded] | None:
+    """A function that reduces an image, or None where it stays as it is."""
     if size is None or (size == side and encoding == "jpeg"):
         return None
     import tensorflow as tf
@@ -204,46 +207,40 @@ def _shrinking(side: int, size: int | None, encoding: str):
     text = tf.TensorSpec([], tf.string)
 
     @tf.function(input_signature=[text] * 4, autograph=False)
-    def smaller(rgb, nir, valid, name):
+    def compiled(rgb, nir, valid, name):
         if encoding == "raw":
             return decode.pixels_of(rgb, nir, [valid], side, size, name)
         return decode.smaller_files(rgb, nir, [valid], side, size, QUALITY, name)
 
-    def shrink(one: source.Encoded, name: str) -> source.Encoded:
+    def reduced(one: encoded.Encoded, name: str) -> encoded.Encoded:
         try:
-            made = smaller(one.rgb, one.nir, one.valid, name)
+            result = compiled(one.rgb, one.nir, one.valid, name)
         except tf.errors.InvalidArgumentError as problem:
             raise ImageError(
                 f"{name} or its near infrared is damaged ({problem.message[:200]}). Copy it again."
             ) from None
         if encoding == "raw":
-            pixels = made.numpy()
-            return source.Encoded(pixels[..., :3].tobytes(), pixels[..., 3].tobytes(), b"")
-        return source.Encoded(*(part.numpy() for part in made))
+            pixels = result.numpy()
+            return encoded.Encoded(pixels[..., :3].tobytes(), pixels[..., 3].tobytes(), b"")
+        return encoded.Encoded(*(part.numpy() for part in result))
 
-    return shrink
+    return reduced
 
 
-def _close(chips, folder: folders.Folder, asked: dict, side: int, runs, homes) -> None:
-    out, made = folder.path, [folder.done(_name(number)) for number in range(len(runs))]
-    if None in made:
+def _publish(chips, folder: folders.Folder, plan: dict, side: int, runs, homes) -> None:
+    notes = [folder.done(_name(number)) for number in range(len(runs))]
+    if None in notes:
         folder.settle()  # raises: says which are missing
-    shards = tuple(stored.Shard(*(done[key] for key in ("file", "records", "bytes", "sha256"))) for done in made)
-    result = stored.Stored(
-        out, asked["form"], asked["encoding"], asked["size"] or side,
-        np.asarray(chips.names).astype(str), np.asarray(chips.fields).astype(str), chips.labels, shards,
+    form, encoding, size = plan["form"], plan["encoding"], plan["size"]
+    images = stored.Stored(
+        folder.path, form, encoding, size or side, chips.names, chips.fields, chips.labels,
+        tuple(stored.Shard(*(note[key] for key in ("file", "records", "bytes", "sha256"))) for note in notes),
         np.repeat(np.arange(len(runs)), [len(run) for run in runs]),
-        np.concatenate([done["start"] for done in made]), np.concatenate([done["sizes"] for done in made]),
-        homes, chips.licence, bool(chips.simulated), asked["identity"],
+        np.concatenate([note["start"] for note in notes]), np.concatenate([note["sizes"] for note in notes]),
+        homes, chips.licence, bool(chips.simulated), plan["identity"],
     )  # fmt: skip
-    keys = [stored.TABLE, stored.INDEX]
-    if homes is not None:
-        keys.append(writing.labels_csv(result))
-    about = {"quality": QUALITY if asked["encoding"] == "jpeg" and asked["size"] not in (None, side) else None}
-    stored.save(result, {"source": str(chips.folder), **about})
+    quality = QUALITY if encoding == "jpeg" and size not in (None, side) else None
+    stored.save(images, {"source": str(chips.folder), "quality": quality})
+    keys = [stored.TABLE, stored.INDEX] + ([writing.labels_csv(images)] if form == "directory" else [])
     folder.finish(TABLES, keys)
     folder.publish()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

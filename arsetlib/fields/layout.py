@@ -1,4 +1,4 @@
-"""Find the files of field images, and what does not belong together, in the layout of Agriculture-Vision.
+"""Find and read the files of field images in the layout of Agriculture-Vision, and list what does not fit together.
 
 Lab: case_fields.
 """
@@ -21,7 +21,7 @@ PARTS = ("train", "val", "test")  # folders of the challenge's download
 IMAGES, LABELS = ("field_images", "images"), ("field_labels", "labels")
 BOUNDS, MASKS = ("field_bounds", "boundaries"), ("field_masks", "masks")
 NAME = re.compile(r"(?P<field>[^_]+)_\d+-\d+-\d+-\d+")
-MOST_PIXELS = 80_000_000  # of a picture; a small file can hold a picture that fills the memory
+MOST_PIXELS = 80_000_000  # of a picture: a small compressed file can need more memory than there is
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,21 @@ class Paths:
     masks: Path
     labels: tuple[Path, ...]
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return self.rgb, self.nir, self.bounds, self.masks, *self.labels
+
 
 @dataclass(frozen=True)
 class Part:
     """One folder with images, masks and labels.
 
     Args:
-        name: ``train``, ``val`` or ``test``, or nothing where there are no such folders.
+        name: ``train``, ``val`` or ``test``; empty where there are no such folders.
         images, labels, bounds, masks: Its folders.
         names: Of its chips, ascending.
         stamp: Of the names, sizes and times of all its files.
-        problems: (file, what is wrong).
+        problems: (file, message).
         unlabelled: Chips left out because this part has no labels at all, as the challenge's test part.
     """
 
@@ -65,6 +69,7 @@ class Part:
     unlabelled: int = 0
 
     def paths(self, name: str) -> Paths:
+        """The files of a chip."""
         return Paths(
             self.images / "rgb" / f"{name}.jpg",
             self.images / "nir" / f"{name}.jpg",
@@ -75,28 +80,28 @@ class Part:
 
 
 def parts(folder: Path) -> list[Part]:
-    """The parts of a folder: train, val and test where these are there, else the folder itself.
+    """The parts of a folder: train, val and test if it has these, else the folder itself.
 
     Raises:
         ImageError: No folder, no images in this layout, or a simulated set that is not finished.
     """
     if not folder.is_dir():
-        raise ImageError(f"{folder} is no folder. Expected one with {IMAGES[0]}/rgb, {IMAGES[0]}/nir, {LABELS[0]} …")
+        raise ImageError(f"{folder} is not a folder. Expected one with {IMAGES[0]}/rgb, {IMAGES[0]}/nir, {LABELS[0]} …")
     if folders.state(folder) == "unfinished":
         raise ImageError(
             f"{folder} is a simulated set of fields that is not finished. Run `arset simulate-fields {folder}` again "
             "with the same options."
         )
     places = [("", folder)] if _first(folder, IMAGES) else [(p, folder / p) for p in PARTS if (folder / p).is_dir()]
-    found = [_part(name, place) for name, place in places if _first(place, IMAGES)]
-    if not found:
+    parts = [_part(name, place) for name, place in places if _first(place, IMAGES)]
+    if not parts:
         raise ImageError(
             f"{folder} has no images in the layout of Agriculture-Vision. Expected {IMAGES[0]}/rgb and "
             f"{IMAGES[0]}/nir in it, or the folders {', '.join(PARTS)} with them."
         )
-    if not any(part.names or part.unlabelled or part.problems for part in found):
-        raise ImageError(f"{folder} has no images: {found[0].images / 'rgb'} is empty. Copy the images there.")
-    return found
+    if not any(part.names or part.unlabelled or part.problems for part in parts):
+        raise ImageError(f"{folder} has no images: {parts[0].images / 'rgb'} is empty. Copy the images there.")
+    return parts
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
@@ -104,7 +109,7 @@ def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _listed(folder: Path, suffix: str, stamp) -> tuple[set[str], list[str]]:
-    """Names with the suffix in a folder, and other files; hidden ones and those of systems do not count."""
+    """Names with the suffix in a folder, and other files; files of the operating system do not count."""
     names, others = set(), []
     if folder.is_dir():
         with os.scandir(folder) as entries:
@@ -126,39 +131,39 @@ def _part(name: str, folder: Path) -> Part:
     bounds, masks = (_first(folder, names) or folder / names[0] for names in (BOUNDS, MASKS))
     problems, stamp = [], hashlib.sha256()
 
-    def wrong(path: Path, what: str) -> None:
-        problems.append((str(path), f"{path} {what}"))
+    def wrong(path: Path, text: str) -> None:
+        problems.append((str(path), f"{path} {text}"))
 
     rgb, strange = _listed(images / "rgb", ".jpg", stamp)
     for file in strange:
-        wrong(images / "rgb" / file, "is no .jpg: expected JPEG files only. Move it elsewhere.")
+        wrong(images / "rgb" / file, "is not a .jpg: expected JPEG files only. Move it elsewhere.")
     for chip in sorted(rgb):
         if not NAME.fullmatch(chip):
             wrong(
                 images / "rgb" / f"{chip}.jpg",
-                "has a name without its field: expected FIELD_x1-y1-x2-y2.jpg, by which chips of a field are kept "
-                "together. Rename it.",
+                "has a name without its field: expected FIELD_x1-y1-x2-y2.jpg, so that the chips of a field stay in "
+                "one set. Rename it.",
             )
     if labels is None:
         if name:
             return Part(name, images, folder, bounds, masks, (), stamp.hexdigest(), (), len(rgb))
-        wrong(folder / LABELS[0], "is not there: expected a folder of masks for each class in it.")
+        wrong(folder / LABELS[0], "does not exist: expected a folder of masks for each class in it.")
         labels = folder / LABELS[0]
 
-    beside = [(images / "nir", ".jpg", "near-infrared image"), (bounds, ".png", "boundary"), (masks, ".png", "mask")]
-    for place, suffix, what in beside:
+    others = [(images / "nir", ".jpg", "near-infrared image"), (bounds, ".png", "boundary"), (masks, ".png", "mask")]
+    for place, suffix, what in others:
         _compare(rgb, _listed(place, suffix, stamp), place, suffix, what, images / "rgb", wrong)
-    for stray in sorted(labels.iterdir()) if labels.is_dir() else ():
-        if stray.is_dir() and stray.name not in CLASSES and not filetypes.is_litter(stray.name):
+    for place in sorted(labels.iterdir()) if labels.is_dir() else ():
+        if place.is_dir() and place.name not in CLASSES and not filetypes.is_litter(place.name):
             wrong(
-                stray,
-                f"is no class of the nine: {', '.join(CLASSES)}. Move it elsewhere. (The challenge of 2020 had six "
+                place,
+                f"is not a class of the nine: {', '.join(CLASSES)}. Move it elsewhere. (The challenge of 2020 had six "
                 "other classes; the full data and the challenge of 2021 have these.)",
             )
     for label in CLASSES:
         place = labels / label
         if not place.is_dir():
-            wrong(place, "is not there: expected a folder of masks for each of the nine classes.")
+            wrong(place, "does not exist: expected a folder of masks for each of the nine classes.")
             continue
         listed = _listed(place, ".png", stamp)
         if rgb and not listed[0]:
@@ -169,17 +174,17 @@ def _part(name: str, folder: Path) -> Part:
 
 
 def _compare(rgb, listed, place, suffix, what, images, wrong) -> None:
-    """Every image has its file in a folder, and every file there has its image."""
-    there, strange = listed
-    if rgb and not there:
+    """List images without a file in a folder, and files there without an image."""
+    names, strange = listed
+    if rgb and not names:
         wrong(place, f"has no {suffix} files: expected a {what} for each image.")
         return
-    for chip in sorted(rgb - there):
+    for chip in sorted(rgb - names):
         wrong(images / f"{chip}.jpg", f"has no {what}: expected {place / (chip + suffix)}. Copy it again.")
-    for chip in sorted(there - rgb):
+    for chip in sorted(names - rgb):
         wrong(place / f"{chip}{suffix}", f"is a {what} without its image: expected {images / (chip + '.jpg')}.")
     for file in strange:
-        wrong(place / file, f"is no {suffix}: expected {suffix} files only. Move it elsewhere.")
+        wrong(place / file, f"is not a {suffix}: expected {suffix} files only. Move it elsewhere.")
 
 
 # -- reading one file --------------------------------------------------------------------------------------------------
@@ -189,7 +194,7 @@ def opened(path: Path):
     """A Pillow picture whose header has been read.
 
     Raises:
-        ImageError: It cannot be read, or is enormous.
+        ImageError: It cannot be read, or has too many pixels.
     """
     try:
         from PIL import Image, UnidentifiedImageError
@@ -198,16 +203,16 @@ def opened(path: Path):
     try:
         picture = Image.open(path, formats=("JPEG", "PNG"))
     except FileNotFoundError:
-        raise ImageError(f"{path} does not exist. Copy it again, or read the folder anew.") from None
+        raise ImageError(f"{path} does not exist. Copy it again, or read the folder again.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"{path} holds more than {MOST_PIXELS:,} pixels: that is no chip.") from None
+        raise ImageError(f"{path} holds more than {MOST_PIXELS:,} pixels: that is not a chip.") from None
     except (UnidentifiedImageError, IsADirectoryError, PermissionError):
         raise ImageError(f"{path} {filetypes.what_is(path)} Expected a JPEG or PNG.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as problem:
         raise ImageError(f"{path} cannot be read ({problem}). Copy it again.") from None
     if picture.width * picture.height > MOST_PIXELS:
         picture.close()
-        raise ImageError(f"{path} has {picture.width} × {picture.height} pixels: that is no chip.")
+        raise ImageError(f"{path} has {picture.width} × {picture.height} pixels: that is not a chip.")
     return picture
 
 
@@ -239,7 +244,7 @@ def mask(path: Path) -> tuple[tuple[int, int], int, np.ndarray | None]:
     """A mask of 0 and 255.
 
     Returns:
-        (rows, columns); how many pixels are set; (H, W) bool, or None where none or all of them are.
+        (rows, columns); how many pixels are set; (H, W) bool, or None if none or all of them are set.
 
     Raises:
         ImageError: Unreadable, damaged, or with other values.

@@ -1,11 +1,11 @@
-"""One way to feed field images to a model, whatever the form in which they are stored.
+"""Batches of field images for a model, from every storage format.
 
-    train = fields.images("data/fields_tfrecord", size=224, batch=32, shuffle=True, augment=True, seed=1)
+    train = fields.batches("data/fields_tfrecord", size=224, batch=32, shuffle=True, augment=True, seed=1)
     model.fit(train.dataset, epochs=10)
 
-Chips, a directory, TFRecord and Parquet give the same pixels in the same order for the same seed. Files are read,
-decoded, made smaller, put into batches and augmented by threads of TensorFlow, some batches ahead of the model, and no
-more is in memory than the images of a pool and these batches.
+Chips, a directory, TFRecord and Parquet give the same pixels in the same order for the same seed. Threads of TensorFlow
+read, decode, reduce and augment some batches ahead of the model. Memory holds the images of a pool and these batches,
+however large the set is.
 
 Lab: case_fields.
 """
@@ -22,62 +22,71 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib.fields import source, stored
+from arsetlib.fields import encoded, stored
+from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.fields.order import Order
 from arsetlib.groves.changes import Augment, draw_changes
+from arsetlib.training.run import digest_arrays
 
-CHANGES = Augment(contrast=(1, 1))  # contrast would lift invalid pixels from 0
+CHANGES = Augment(contrast=(1, 1))  # contrast would change invalid pixels, which are 0
 KINDS = ("multi", "single")
-NAMED = re.compile(r"<<(.*?)>>", re.DOTALL)  # how our own messages are marked within TensorFlow's
+MARKED = re.compile(r"<<(.*?)>>", re.DOTALL)  # our own messages within those of TensorFlow
 RAISED = re.compile(r"ImageError: (.*?)(?:\nTraceback|\n\n|\Z)", re.DOTALL)
 
 
-def images(source, **options) -> Loader:
-    """Batches of images and classes from chips or from a converted folder: see ``Loader``.
+def batches(source: Chips | str | Path, **options) -> ChipBatches:
+    """Batches of images and classes, from chips or from a converted folder. Options are those of ``ChipBatches``.
+
+    >>> train = batches("data/train", size=64, batch=8, shuffle=True, seed=1)   # doctest: +SKIP
+    >>> x, y = next(train.arrays())                                             # doctest: +SKIP
+    >>> x.shape, y.shape                                                        # doctest: +SKIP
+    ((8, 64, 64, 4), (8, 9))
 
     Lab: case_fields.
     """
-    return Loader(source, **options)
+    return ChipBatches(source, **options)
 
 
-class Loader:
+class ChipBatches:
     """The images of a source, batch by batch.
 
     Args:
-        source: Chips, read by plain Python, or a folder that ``fields.convert`` made.
-        batch: Images a batch; the last of an epoch may be smaller.
-        size: Side of the squares that a model gets, pixels.
-        shuffle: Another order each epoch.
-        augment: True, or which changes: mirrored, turned, relit.
-        seed: Same seed, same order and changes, in every form, on every machine.
-        cache: False decodes images in each epoch. ``"memory"`` decodes them once and keeps the pixels; a folder keeps
-            them on disk, for the next run too.
-        part: (k, n), the k-th of n workers, from 0: no image is lost and none is of two workers.
+        source: Chips, or a folder that ``fields.convert`` wrote.
+        batch: Images in a batch; the last one of an epoch may be smaller.
+        size: Side of the images that the model gets, pixels.
+        shuffle: Another order in each epoch.
+        augment: True, or which changes: mirror, turn, brightness.
+        seed: Same seed, same order and changes, for every format, every machine and any number of threads.
+        cache: False decodes the images in each epoch. ``"memory"`` decodes them once and keeps the pixels; a folder
+            keeps them on disk, also for the next run.
+        part: (k, n), the k-th of n workers, from 0: each image belongs to exactly one worker.
         readers: Files that are read at a time.
-        deterministic: False gives out a batch as soon as it is ready, in an order that changes from run to run.
-        drop_remainder: Leave out the last batch if it is smaller.
-        kind: ``multi``: every image, all its classes. ``single``: only images with exactly one class.
-        pool: Images that are shuffled together, and in memory while they are; blocks of 32 are shuffled before.
+        drop_remainder: Leave out the last batch if it is smaller; all workers then have the same number of batches.
+        kind: ``multi``: every image, with all its classes. ``single``: only images with exactly one class.
+        pool: Images that are shuffled together, and in memory meanwhile; blocks of 32 images are shuffled before.
 
     Attributes:
         dataset: (x, y) batches: x (B, size, size, 4) float32, 0 to 1, red, green, blue, near infrared, 0 where invalid;
             y (B, 9) float32, 1 for each class. Each pass over it is the next epoch, from 0 on.
         steps: Batches of an epoch.
-        labels: (n, 9) uint8 of the images of this part, by ascending number.
-        counts: Class → images of this part that show it.
-        dropped: Images left out because ``kind="single"`` has no place for them.
+        total: Images of all parts.
+        counts: (9,) images of all parts that show each class.
+        dropped: Images left out because they do not have exactly one class (``kind="single"``).
         classes: Names of the nine.
+        simulated: Whether the images are.
 
     Raises:
-        ImageError: Unknown options, a source that is incomplete; while batches are made: a damaged file or record.
+        ImageError: Invalid options, an incomplete source; while batches are made: a damaged file or record.
 
     Lab: case_fields.
     """
 
+    channels, classes = 4, CLASSES
+
     def __init__(
         self,
-        source,
+        source: Chips | str | Path,
         *,
         batch: int = 32,
         size: int = 224,
@@ -87,17 +96,14 @@ class Loader:
         cache: bool | str | Path = False,
         part: tuple[int, int] = (0, 1),
         readers: int = 2,
-        deterministic: bool = True,
         drop_remainder: bool = False,
         kind: str = "multi",
         pool: int = 512,
     ):
         self.source = stored.load(source) if isinstance(source, str | Path) else source
-        self.batch_size, self.size, self.seed, self.readers = int(batch), int(size), int(seed), int(readers)
-        self.deterministic, self.drop_remainder, self.kind = deterministic, drop_remainder, kind
+        self.batch, self.size, self.seed, self.readers = int(batch), int(size), int(seed), int(readers)
         self.augment = CHANGES if augment is True else augment or None
-        self.classes = CLASSES
-        if min(self.batch_size, self.readers) < 1 or self.size < 8 or kind not in KINDS or cache is True:
+        if min(self.batch, self.readers) < 1 or self.size < 8 or kind not in KINDS or cache is True:
             raise ImageError(
                 f"Expected batch and readers from 1, size from 8, kind {' | '.join(KINDS)}, and cache False, 'memory' "
                 f"or a folder; received {batch}, {readers}, {size}, {kind!r} and {cache!r}."
@@ -107,38 +113,53 @@ class Loader:
                 f"Expected an Augment with contrast=(1, 1), received {self.augment.contrast}: another one would change "
                 "invalid pixels, which are 0."
             )
-        of_all = np.asarray(self.source.labels)
-        used = np.flatnonzero(of_all.sum(1) == 1) if kind == "single" else np.arange(len(of_all))
-        self.dropped = len(of_all) - len(used)
+        labels = np.asarray(self.source.labels)
+        used = np.flatnonzero(labels.sum(1) == 1) if kind == "single" else np.arange(len(labels))
         if not len(used):
             raise ImageError(f"No image of {self.source.folder} has exactly one class. Use kind='multi'.")
+        self.labels = labels[used]
+        self.total, self.dropped = len(used), len(labels) - len(used)
+        self.counts = self.labels.sum(axis=0, dtype=int)
+        self.simulated = bool(self.source.simulated)
         self.order = Order(used, shuffle, self.seed, part, pool)
-        self.labels = of_all[np.sort(self.order.rows)]
-        self.counts = {name: int(n) for name, n in zip(CLASSES, self.labels.sum(0, dtype=int), strict=True)}
-        self.steps = len(self.order) // self.batch_size if drop_remainder else -(-len(self.order) // self.batch_size)
+        self.steps = self.total // part[1] // self.batch if drop_remainder else -(-len(self.order) // self.batch)
         if not self.steps:
-            raise ImageError(f"{len(self.order)} images fill no batch of {batch}. Use a smaller batch.")
+            raise ImageError(
+                f"{self.total} images of {self.source.folder} fill no batch of {self.batch * part[1]}. Use a smaller "
+                "batch."
+            )
         self.cache = None
         if cache:
-            from arsetlib.fields.kept import Kept
+            from arsetlib.fields.cache import PixelCache
 
-            self.cache = Kept(self, None if cache == "memory" else Path(cache))
+            self.cache = PixelCache(self, None if cache == "memory" else Path(cache))
 
     def __len__(self) -> int:
         return self.steps
 
+    def __repr__(self) -> str:
+        says = "simulated " if self.simulated else ""
+        return f"ChipBatches({len(self.order):,} {says}images, {self.steps:,} batches of {self.batch}, {self.size} px)"
+
     def __getstate__(self):
-        raise ImageError("A loader cannot be sent to another process. Make one there from the same arguments.")
+        raise ImageError("ChipBatches cannot be sent to another process. Make them there from the same arguments.")
+
+    @property
+    def identity(self) -> str:
+        """Of the images in use, whatever format they are stored in."""
+        names = np.frombuffer("\n".join(map(str, self.source.names)).encode(), np.uint8)
+        return digest_arrays([names, self.labels])
 
     def rows(self, epoch: int = 0) -> np.ndarray:
-        """(n,) numbers of the images of an epoch, in the order in which they come."""
+        """(n,) numbers of the images of an epoch, in their order."""
         return self.order.epoch(epoch)
 
     @cached_property
     def dataset(self):
         """A ``tf.data.Dataset`` of (x, y); each pass over it is the next epoch, from 0 on.
 
-        An error of a damaged record comes as TensorFlow's own, with file and record in it; ``explaining`` shortens it.
+        If a record is damaged, TensorFlow raises an error of its own that names file and record; within
+        ``named_errors`` it is an ImageError.
         """
         import tensorflow as tf
 
@@ -148,93 +169,98 @@ class Loader:
         plain = tf.autograph.experimental.do_not_convert
 
         @plain
-        def now(_):
+        def next_epoch(_):
             return tf.ensure_shape(tf.numpy_function(plain(lambda: np.int64(next(passes))), [], tf.int64), [])
 
-        return self._ready(tf.data.Dataset.range(1).map(now).flat_map(plain(self._batches)))
+        return self._finished(tf.data.Dataset.range(1).map(next_epoch).flat_map(plain(self._batches)))
 
     def epoch(self, number: int):
         """A ``tf.data.Dataset`` of one epoch: each pass over it is the same."""
         import tensorflow as tf
 
-        return self._ready(self._batches(tf.constant(number, tf.int64)))
+        return self._finished(self._batches(tf.constant(number, tf.int64)))
 
-    def arrays(self, epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of one epoch as NumPy arrays.
+    def batches(self, epoch: int = 0) -> Iterator[tuple]:
+        """The batches (x, y) of one epoch as tensors.
 
         Raises:
             ImageError: A file or record cannot be read; the message names it.
         """
-        with self.explaining():
-            yield from self.epoch(epoch).as_numpy_iterator()
+        with self.named_errors():
+            yield from self.epoch(epoch)
+
+    def arrays(self, epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches (x, y) of one epoch as NumPy arrays.
+
+        Raises:
+            ImageError: A file or record cannot be read; the message names it.
+        """
+        for x, y in self.batches(epoch):
+            yield x.numpy(), y.numpy()
 
     @contextlib.contextmanager
-    def explaining(self):
+    def named_errors(self) -> Iterator[None]:
         """Within, an error of TensorFlow that a damaged image causes becomes an ``ImageError`` that names it."""
         import tensorflow as tf
 
         try:
             yield
         except tf.errors.OpError as problem:
-            said = NAMED.search(problem.message) or RAISED.search(problem.message)
-            if said:
-                raise ImageError(said.group(1).strip()) from None
-            if "jpeg" in problem.message.lower() or "png" in problem.message.lower():
-                where = self._damaged()
-                if where:
-                    raise ImageError(f"{where} cannot be decoded. Copy it again, or leave the image out.") from None
+            text = MARKED.search(problem.message) or RAISED.search(problem.message)
+            if text:
+                raise ImageError(text.group(1).strip()) from None
+            if re.search("jpeg|png", problem.message, re.IGNORECASE) and (place := self._damaged()):
+                raise ImageError(f"{place} cannot be decoded. Copy it again, or leave the image out.") from None
             raise
 
     # -- how batches are made ---------------------------------------------------------------------------------------
 
-    def _ready(self, data):
+    def _finished(self, data):
         import tensorflow as tf
 
         options = tf.data.Options()
-        options.deterministic = self.deterministic
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        return data.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2).with_options(options)
+        data = data.apply(tf.data.experimental.assert_cardinality(self.steps))
+        return data.prefetch(2).with_options(options)
 
     def _batches(self, epoch):
         """(x, y) of an epoch, a () int64 tensor."""
         import tensorflow as tf
 
-        if self.cache:
-            from arsetlib.fields.streams import rows_of
+        from arsetlib.fields import decode, streams
 
-            numbers = rows_of(self.order, epoch)
-            data = numbers.batch(self.batch_size, drop_remainder=self.drop_remainder)
-            data = data.map(tf.autograph.experimental.do_not_convert(self.cache.looked_up), num_parallel_calls=_cores())
+        plain = tf.autograph.experimental.do_not_convert
+        if self.cache:
+            data = streams.rows_of(self.order, epoch).batch(self.batch)
+            data = data.map(plain(self.cache.gather), num_parallel_calls=_cores())
         else:
-            data = self.decoded(self.order, epoch).batch(self.batch_size, drop_remainder=self.drop_remainder)
+            data = self.decoded(self.order, epoch).batch(self.batch)
         labels = tf.constant(np.asarray(self.source.labels), tf.uint8)
         changes = self._changes(epoch)
 
-        @tf.autograph.experimental.do_not_convert
-        def finished(rows, pixels):
-            from arsetlib.fields import decode
-
+        @plain
+        def scaled(rows, pixels):
             y = tf.cast(tf.gather(labels, rows), tf.float32)
             if changes is None:
                 return tf.cast(pixels, tf.float32) / 255, y
             return decode.changed(pixels, *(tf.gather(change, rows) for change in changes)), y
 
-        return data.map(finished, num_parallel_calls=2)
+        return data.take(self.steps).map(scaled, num_parallel_calls=2)
 
     def decoded(self, order: Order, epoch):
-        """A ``tf.data.Dataset`` of (number, (size, size, 4) uint8 pixels) in an order."""
+        """A ``tf.data.Dataset`` of (number, (size, size, 4) uint8 pixels) in an order; ``epoch`` a () int64 tensor."""
         from arsetlib.fields.streams import stream_of
 
-        return stream_of(self.source, order, self.readers)(epoch).map(self.decoding(), num_parallel_calls=_cores())
+        return stream_of(self.source, order, self.readers, epoch).map(self.decoder(), num_parallel_calls=_cores())
 
-    def decoding(self):
+    def decoder(self):
         """The function of TensorFlow that makes the pixels of one element of a stream."""
         import tensorflow as tf
 
         from arsetlib.fields import decode
 
         converted = isinstance(self.source, stored.Stored)
-        side = self.source.side if converted else source.side_of(self.source)
+        side = self.source.side if converted else encoded.side_of(self.source)
         raw = converted and self.source.encoding == "raw"
         names = tf.constant(np.asarray(self.source.names).astype(str))
 
@@ -247,7 +273,7 @@ class Loader:
         return pixels
 
     def _changes(self, epoch):
-        """Of all images: mirror, flip, turn, factor of the light, (N,) each."""
+        """Of all images: mirror, flip, turn, brightness factor, (N,) each."""
         import tensorflow as tf
 
         if self.augment is None:
@@ -256,30 +282,25 @@ class Loader:
 
         @tf.autograph.experimental.do_not_convert
         def drawn(epoch):
-            found = draw_changes(self.augment, np.arange(count), self.seed, int(epoch))
-            return found.mirror, found.flip, found.turn.astype(np.int64), found.brightness
+            changes = draw_changes(self.augment, np.arange(count), self.seed, int(epoch))
+            return changes.mirror, changes.flip, changes.turn.astype(np.int64), changes.brightness
 
         kinds = [tf.bool, tf.bool, tf.int64, tf.float32]
         return [tf.ensure_shape(array, [count]) for array in tf.numpy_function(drawn, [epoch], kinds)]
 
     def _damaged(self) -> str | None:
-        """The first image that cannot be decoded: all are tried, one after the other."""
+        """Where the first image lies that cannot be decoded; all are tried, one after the other."""
         import tensorflow as tf
 
         from arsetlib.fields.streams import stream_of
 
-        order = Order(np.sort(self.order.rows))
-        decode = tf.function(self.decoding(), autograph=False)
-        for parts in stream_of(self.source, order, 1)(tf.constant(0, tf.int64)):
+        decode = tf.function(self.decoder(), autograph=False)
+        for parts in stream_of(self.source, Order(np.sort(self.order.rows)), 1, tf.constant(0, tf.int64)):
             try:
                 decode(*parts)
             except tf.errors.OpError:
-                row = int(parts[0])
-                return (
-                    self.source.place(row)
-                    if isinstance(self.source, stored.Stored)
-                    else str(self.source.paths(row).rgb)
-                )
+                row, converted = int(parts[0]), isinstance(self.source, stored.Stored)
+                return self.source.place(row) if converted else str(self.source.paths(row).rgb)
         return None
 
 

@@ -1,4 +1,4 @@
-"""Score an image classifier, beside what is to be had without a network.
+"""Score an image classifier, next to two baselines that use no neural network.
 
 Lab: case_fields.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from arsetlib.evaluation import scores as ratios
 from arsetlib.fields.classifier import Classifier, decided, load
@@ -19,17 +20,17 @@ BINS = 16  # of a histogram
 TREES = 200
 
 
-@dataclass(frozen=True)
-class Scores:
-    """How right one way of answering is.
+@dataclass(frozen=True, repr=False)
+class LabelScores:
+    """Scores of the yes-or-no answers to each class.
 
     Attributes:
         name: Of the model or baseline.
-        classes: (K,).
-        counts: (K, 4) int64 of each class: right, wrongly said, missed, rightly not said.
-        average_precision: (K,) area under precision over recall, from the shares: it needs no threshold. NaN where no
-            image has the class. A share that is the same for all images gives the share of the class.
-        exact: Share of the images whose labels are all right.
+        classes: (K,) names.
+        counts: (K, 2, 2) int64, a confusion matrix of each class: rows = truth (no, yes), columns = answer (no, yes).
+        average_precision: (K,) area under precision over recall, from the probabilities: it needs no threshold. NaN
+            where no image has the class. Equal probabilities for all images give the share of images with the class.
+        exact: Share of the images with all labels right.
         images: N.
 
     Lab: case_fields.
@@ -42,37 +43,39 @@ class Scores:
     exact: float
     images: int
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value:.3f}" for name, value in self.summary().items())
+        return f"LabelScores({self.name!r}, {self.images:,} images, {values})"
+
     @property
     def f1(self) -> np.ndarray:
-        """(K,) 2 right / (2 right + wrong + missed); NaN where neither truth nor answer has the class."""
-        right, wrong, missed, _ = self.counts.T
-        return ratios.ratio(2 * right, 2 * right + wrong + missed)
+        """(K,) 2 TP / (2 TP + FP + FN); NaN where neither truth nor answers have the class."""
+        return ratios.f1(self.counts)[:, 1]
 
     @property
     def precision(self) -> np.ndarray:
-        """(K,) share of what was said that is right; NaN where it was never said."""
-        return ratios.ratio(self.counts[:, 0], self.counts[:, 0] + self.counts[:, 1])
+        """(K,) share of the 'yes' answers that are right; NaN where there is none."""
+        return ratios.precision(self.counts)[:, 1]
 
     @property
     def recall(self) -> np.ndarray:
-        """(K,) share of what is there that was said; NaN where it never is."""
-        return ratios.ratio(self.counts[:, 0], self.counts[:, 0] + self.counts[:, 2])
+        """(K,) share of the images with the class that are answered 'yes'; NaN where there is none."""
+        return ratios.recall(self.counts)[:, 1]
 
     @property
     def macro_f1(self) -> float:
-        """Plain mean over the classes that are known: a rare one counts as much as a common one."""
+        """Mean F1 of the classes that have one: a rare class counts as much as a common one."""
         return float(ratios.mean_of_known(self.f1))
 
     @property
     def mean_average_precision(self) -> float:
-        """mAP: the plain mean of ``average_precision``."""
+        """mAP: the mean of ``average_precision``."""
         return float(ratios.mean_of_known(self.average_precision))
 
     @property
     def accuracy(self) -> float:
-        """Share of all labels (images × classes) that are right; high for who never says a rare class."""
-        right, _, _, rightly_not = self.counts.sum(axis=0)
-        return float((right + rightly_not) / self.counts.sum())
+        """Share of all labels (images × classes) that are right; high even if a rare class is never predicted."""
+        return float(ratios.accuracy(self.counts.sum(axis=0)))
 
     def summary(self) -> dict[str, float]:
         return {
@@ -82,69 +85,66 @@ class Scores:
             "exact": self.exact,
         }
 
-    def by_class(self):
-        """A pandas table: one row a class, with its images, F1, precision, recall and average precision."""
-        import pandas as pd
-
-        rows = {
-            "images": self.counts[:, 0] + self.counts[:, 2], "f1": self.f1, "precision": self.precision,
+    def by_class(self) -> pd.DataFrame:
+        """One row per class, with its images, F1, precision, recall and average precision."""
+        columns = {
+            "images": ratios.support(self.counts)[:, 1], "f1": self.f1, "precision": self.precision,
             "recall": self.recall, "average_precision": self.average_precision,
         }  # fmt: skip
-        return pd.DataFrame(rows, index=pd.Index(self.classes, name="class"))
+        return pd.DataFrame(columns, index=pd.Index(self.classes, name="class"))
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A model's scores, and those of the baselines on the same images.
+@dataclass(frozen=True, repr=False)
+class FieldScores:
+    """Scores of a model, and of the baselines on the same images.
 
     Attributes:
-        model: Scores of the model.
-        baselines: Name → Scores; empty where no training images were given.
-        simulated: Whether the images were.
+        model: LabelScores of the model.
+        baselines: Name → LabelScores; empty if no training images were given.
+        simulated: Whether the images are.
 
     Lab: case_fields.
     """
 
-    model: Scores
-    baselines: dict[str, Scores]
+    model: LabelScores
+    baselines: dict[str, LabelScores]
     simulated: bool = False
 
-    def table(self):
-        """A pandas table: one row for the model and for each baseline."""
-        import pandas as pd
-
+    def table(self) -> pd.DataFrame:
+        """One row for the model and for each baseline."""
         both = [self.model, *self.baselines.values()]
         return pd.DataFrame([s.summary() for s in both], index=pd.Index([s.name for s in both], name="model"))
 
-    def by_class(self):
-        """A pandas table of the model's scores, and the F1 of each baseline, one row a class."""
+    def by_class(self) -> pd.DataFrame:
+        """One row per class: the model's scores, and the F1 of each baseline."""
         table = self.model.by_class()
         for name, scores in self.baselines.items():
             table[f"f1 of {name}"] = scores.f1
         return table
 
+    def __repr__(self) -> str:
+        return f"FieldScores({self.model!r}, baselines: {', '.join(self.baselines) or 'none'})"
+
     def __str__(self) -> str:
-        import pandas as pd
-
-        said = f"{self.model.images:,} {'SIMULATED ' if self.simulated else ''}images"
+        images = f"{self.model.images:,} {'SIMULATED ' if self.simulated else ''}images"
         with pd.option_context("display.width", 150, "display.max_columns", None):
-            return f"{said}\n{self.table().round(3)}\n\n{self.by_class().round(3)}"
+            return f"{images}\n{self.table().round(3)}\n\n{self.by_class().round(3)}"
 
 
-def evaluate(classifier: Classifier | str | Path, source, *, train=None, seed: int = 0, batch: int = 64) -> Evaluation:
-    """Score a classifier on images that it has not seen.
+def evaluate(classifier: Classifier | str | Path, source, *, train=None, seed: int = 0, batch: int = 64) -> FieldScores:
+    """Score a classifier on images that were not used for training.
 
     Args:
-        classifier: Or the folder of one.
+        classifier: Or its folder.
         source: Chips, a converted folder, or arrays (x, y).
-        train: What it was trained on; gives the baselines. ``majority`` says of every image what most training images
-            say of a class; ``random forest`` sees colour histograms, not where a pixel is: what a network is worth is
-            what it adds to that.
+        train: The training images, for two baselines. ``majority`` gives each image the most frequent answer to each
+            class. ``random forest`` sees colour histograms, but not where a pixel is: a network is worth what it adds
+            to that.
         seed: Of the forest.
         batch: Images at once.
 
     Returns:
-        An Evaluation.
+        FieldScores.
 
     Raises:
         ImageError: Images of other classes than the model's, or that cannot be read.
@@ -153,74 +153,71 @@ def evaluate(classifier: Classifier | str | Path, source, *, train=None, seed: i
     """
     if not isinstance(classifier, Classifier):
         classifier = load(classifier)
-    given = feed(source, batch=batch, size=classifier.size, kind=classifier.kind)
-    truth, shares, there = _seen(classifier, given, train is not None)
+    options = {"batch": batch, "size": classifier.size, "kind": classifier.kind}
+    images = feed(source, **options)
+    truth, probabilities, features = _predicted(classifier, images, histograms_too=train is not None)
     common = {"classes": classifier.classes, "kind": classifier.kind}
-    found = score(classifier.model.name, truth, shares, thresholds=classifier.thresholds, **common)
+    model = score(classifier.model.name, truth, probabilities, thresholds=classifier.thresholds, **common)
     baselines = {}
     if train is not None:
-        seen = feed(train, batch=batch, size=classifier.size, kind=classifier.kind)
-        features, labels = histograms(seen)
+        known, labels = histograms(feed(train, **options))
         prior = np.broadcast_to(labels.mean(axis=0), truth.shape)
-        baselines["majority"] = score("majority", truth, prior, thresholds=np.full(len(found.classes), 0.5), **common)
-        forest, thresholds = _forest(features, labels, there, classifier.kind, seed)
+        baselines["majority"] = score("majority", truth, prior, **common)
+        forest, thresholds = _forest(known, labels, features, classifier.kind, seed)
         baselines["random forest"] = score("random forest", truth, forest, thresholds=thresholds, **common)
-    return Evaluation(found, baselines, given.simulated)
+    return FieldScores(model, baselines, images.simulated)
 
 
-def score(name: str, truth, shares, *, classes, kind: str = "multi", thresholds=None) -> Scores:
-    """Scores of shares.
+def score(name: str, truth, probabilities, *, classes, kind: str = "multi", thresholds=None) -> LabelScores:
+    """Compare probabilities with the truth.
 
     Args:
-        name: Of who gave them.
+        name: Of the model that gave them.
         truth: (N, K) 0 or 1.
-        shares: (N, K) 0..1.
+        probabilities: (N, K) 0..1.
         classes: (K,) names.
-        kind: ``"multi"``, or ``"single"``: the largest share is the answer.
-        thresholds: (K,) of kind multi; None: 0.5.
+        kind: ``"multi"``, or ``"single"``: the most probable class is the answer.
+        thresholds: (K,) probability from which the answer is 'yes' (kind multi); None: 0.5.
     """
     from sklearn.metrics import average_precision_score
 
-    truth, shares = np.asarray(truth) > 0.5, np.asarray(shares)
-    said = decided(shares, kind, 0.5 if thresholds is None else thresholds) > 0
-    parts = (truth & said, ~truth & said, truth & ~said, ~truth & ~said)
+    truth, probabilities = np.asarray(truth) > 0.5, np.asarray(probabilities)
+    answer = decided(probabilities, kind, 0.5 if thresholds is None else thresholds) > 0
+    counts = np.stack([~truth & ~answer, ~truth & answer, truth & ~answer, truth & answer], axis=-1).sum(axis=0)
     average = np.full(truth.shape[1], np.nan)
     for k in np.flatnonzero(truth.any(axis=0)):
-        average[k] = average_precision_score(truth[:, k], shares[:, k])
-    return Scores(
-        name, tuple(classes), np.stack([part.sum(axis=0) for part in parts], axis=1), average,
-        float((truth == said).all(axis=1).mean()), len(truth),
-    )  # fmt: skip
+        average[k] = average_precision_score(truth[:, k], probabilities[:, k])
+    exact = float((truth == answer).all(axis=1).mean())
+    return LabelScores(name, tuple(classes), counts.reshape(-1, 2, 2), average, exact, len(truth))
 
 
-def histograms(given) -> tuple[np.ndarray, np.ndarray]:
-    """What a chip's colours are, without where they are, and its labels.
+def histograms(images) -> tuple[np.ndarray, np.ndarray]:
+    """The colours of images, without their places, and their labels.
 
     Args:
-        given: A feed, see ``arsetlib.fields.feeds``.
+        images: From ``feeds.feed``.
 
     Returns:
-        (N, C × 16 + 2 C) float32: of each band the share of pixels in each of 16 steps, then mean and standard
-        deviation; with four bands also 16 steps of NDVI. (N, K) 0 or 1.
+        (N, C × 16 + 2 C) float32: of each band the share of pixels in each of 16 bins, then mean and standard
+        deviation; with four bands also 16 bins of NDVI. (N, K) 0 or 1.
     """
     features, labels = [], []
-    for x, y in given.batches(0):
-        x = np.asarray(x)
-        features.append(np.stack([_histogram(image) for image in x]))
+    for x, y in images.batches(0):
+        features += [_histogram(image) for image in np.asarray(x)]
         labels.append(np.asarray(y))
-    return np.concatenate(features), np.concatenate(labels)
+    return np.array(features), np.concatenate(labels)
 
 
-def _seen(classifier: Classifier, given, colours: bool) -> tuple:
-    """Truth, shares and histograms of a feed, in one pass."""
-    truth, shares, features = [], [], []
-    for x, y in given.batches(0):
+def _predicted(classifier: Classifier, images, histograms_too: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth, probabilities and histograms of images, in one pass."""
+    truth, probabilities, features = [], [], []
+    for x, y in images.batches(0):
         x = np.asarray(x)
         truth.append(np.asarray(y))
-        shares.append(classifier.predict(x))
-        if colours:
+        probabilities.append(classifier.predict(x))
+        if histograms_too:
             features += [_histogram(image) for image in x]
-    return np.concatenate(truth), np.concatenate(shares), np.array(features)
+    return np.concatenate(truth), np.concatenate(probabilities), np.array(features)
 
 
 def _histogram(image: np.ndarray) -> np.ndarray:
@@ -233,25 +230,25 @@ def _histogram(image: np.ndarray) -> np.ndarray:
     return np.concatenate([*parts, bands.mean(axis=0), bands.std(axis=0)]).astype(np.float32)
 
 
-def _forest(features, labels, there, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N, K) shares of a random forest, and thresholds from the trees that had not seen an image."""
+def _forest(known, labels, features, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(N, K) probabilities of a random forest, and thresholds from the trees that were not trained on an image."""
     from sklearn.ensemble import RandomForestClassifier
 
     count = labels.shape[1]
     if kind == "single":
         forest = RandomForestClassifier(TREES, class_weight="balanced", random_state=seed, n_jobs=-1)
-        forest.fit(features, labels.argmax(axis=1))
-        shares = np.zeros((len(there), count))
-        shares[:, forest.classes_] = forest.predict_proba(there)
-        return shares, np.full(count, 0.5)
-    shares, thresholds = np.zeros((len(there), count)), np.full(count, 0.5)
+        forest.fit(known, labels.argmax(axis=1))
+        probabilities = np.zeros((len(features), count))
+        probabilities[:, forest.classes_] = forest.predict_proba(features)
+        return probabilities, np.full(count, 0.5)
+    probabilities, thresholds = np.zeros((len(features), count)), np.full(count, 0.5)
     for k in range(count):
-        if len(set(labels[:, k].tolist())) < 2:  # no image of training has it, or all do
-            shares[:, k] = labels[0, k]
+        if len(set(labels[:, k].tolist())) < 2:  # no training image has it, or all have
+            probabilities[:, k] = labels[0, k]
             continue
         forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=-1, oob_score=True)
-        forest.fit(features, labels[:, k] > 0.5)
-        shares[:, k] = forest.predict_proba(there)[:, 1]
+        forest.fit(known, labels[:, k] > 0.5)
+        probabilities[:, k] = forest.predict_proba(features)[:, 1]
         unseen = np.nan_to_num(forest.oob_decision_function_[:, 1:])
         thresholds[k] = best_thresholds(labels[:, k : k + 1], unseen)[0]
-    return shares, thresholds
+    return probabilities, thresholds

@@ -1,4 +1,4 @@
-"""What a folder of converted images holds: index.json for reading by eye, records.parquet for one row an image.
+"""A folder of converted images: index.json to read by eye, records.parquet with one row per image.
 
 Lab: case_fields.
 """
@@ -16,14 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arsetlib import folders
+from arsetlib.checksums import sha256
 from arsetlib.fields.classes import CLASSES, ImageError
 
 SCHEMA = "arsetlib.fields 1"
-INDEX, TABLE, ASKED = "index.json", "records.parquet", "_conversion.json"  # the last: plan of earlier versions
-FORMS = {"tfrecord": ".tfrecord", "parquet": ".parquet", "directory": ""}
+INDEX, TABLE, EARLIER = "index.json", "records.parquet", "_conversion.json"  # the last: plan of earlier versions
+FORMS = ("tfrecord", "parquet", "directory")
 PARTS = ("rgb", "nir", "valid")  # of an image, as they are stored
+SUFFIXES = (".rgb.jpg", ".nir.jpg", ".valid.png")  # of their files in a directory
 NO_CLASS = "no_anomaly"  # folder of the images without a class
-SUFFIXES = (".rgb.jpg", ".nir.jpg", ".valid.png")
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class Shard:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stored:
-    """Images and where they lie.
+    """Converted images, and where each is.
 
     Attributes:
         folder: Where.
-        form: ``tfrecord``, ``parquet``, ``directory``, or ``files`` for images as they were found.
+        form: ``tfrecord``, ``parquet`` or ``directory``.
         encoding: ``jpeg`` or ``raw``.
         side: Pixels of a side.
         names, fields: (N,) str.
@@ -50,11 +51,11 @@ class Stored:
         shards: The files.
         shard: (N,) which file.
         start: (N,) byte at which a record starts in a TFRecord file, its row in a Parquet file.
-        sizes: (N, 3) bytes of the two pictures and of the mask of valid pixels, 0 where all are.
-        homes: (N,) str, class folder of an image in a directory.
-        licence: Who may use the images for what.
+        sizes: (N, 3) bytes of the two pictures and of the mask of valid pixels, 0 where all are valid.
+        homes: (N,) str, class folder of an image in a directory; None in other forms.
+        licence: What the images may be used for.
         simulated: Whether they are.
-        identity: SHA-256 of what the images are, whatever their form.
+        identity: SHA-256 of what the images are, the same for every form.
     """
 
     folder: Path
@@ -76,97 +77,99 @@ class Stored:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        return f"Stored({len(self):,} images, {self.form}, {self.side} px, {len(self.shards)} shards, {self.folder})"
+
     def place(self, number: int) -> str:
-        """Where an image lies, for a message."""
-        name = str(self.names[number])
+        """Where an image is, for a message."""
         if self.form == "directory":
-            return f"{self.folder / str(self.homes[number]) / name}{SUFFIXES[0]}"
+            return str(self.paths(number)[0])
         shard = int(self.shard[number])
         first = int(np.searchsorted(self.shard, shard))
-        return f"{self.folder / self.shards[shard].file}, record {number - first} ({name})"
+        return f"{self.folder / self.shards[shard].file}, record {number - first} ({self.names[number]})"
 
-    def files(self, number: int) -> list[Path]:
-        """The files of an image in a directory."""
-        home = self.folder / str(self.homes[number])
-        return [
-            home / f"{self.names[number]}{suffix}"
-            for suffix, size in zip(SUFFIXES, self.sizes[number], strict=True)
-            if size
-        ]
+    def paths(self, number: int) -> tuple[Path, Path, Path]:
+        """The files of an image in a directory; the last, of valid pixels, is not there where all are valid."""
+        home, name = self.folder / str(self.homes[number]), str(self.names[number])
+        return tuple(home / f"{name}{suffix}" for suffix in SUFFIXES)
+
+    def files(self, rows: np.ndarray) -> list[Path]:
+        """The files of some images in a directory, in their order."""
+        both = (zip(self.paths(row), self.sizes[row], strict=True) for row in rows)
+        return [path for image in both for path, size in image if size]
 
 
 def rarest(labels: np.ndarray) -> np.ndarray:
-    """(N,) str: of each image the class that is rarest among all, or that it has none."""
+    """(N,) str: of each image the class that is rarest among all, or ``no_anomaly``."""
     order = np.argsort(labels.sum(0), kind="stable")
     first = labels[:, order].argmax(1)
     return np.where(labels.any(1), np.array(CLASSES)[order[first]], NO_CLASS)
 
 
-def save(stored: Stored, about: dict) -> None:
-    """Write the table of images, then index.json."""
-    table = pa.table(
-        {
-            "name": stored.names,
-            "field": stored.fields,
-            **{name: stored.labels[:, k] for k, name in enumerate(CLASSES)},
-            "shard": stored.shard.astype(np.int32),
-            "start": stored.start.astype(np.int64),
-            **{f"{part}_bytes": stored.sizes[:, k].astype(np.int64) for k, part in enumerate(PARTS)},
-            **({} if stored.homes is None else {"folder": stored.homes}),
-        }
-    )
-    folders.put(stored.folder / TABLE, lambda half: pq.write_table(table, half))
+def save(images: Stored, about: dict) -> None:
+    """Write the table of images, then index.json with ``about`` in it."""
+    columns = {
+        "name": images.names,
+        "field": images.fields,
+        **dict(zip(CLASSES, images.labels.T, strict=True)),
+        "shard": images.shard.astype(np.int32),
+        "start": images.start.astype(np.int64),
+        **{f"{part}_bytes": images.sizes[:, k].astype(np.int64) for k, part in enumerate(PARTS)},
+        **({} if images.homes is None else {"folder": images.homes}),
+    }
+    table = pa.table({name: np.ascontiguousarray(column) for name, column in columns.items()})
+    folders.put(images.folder / TABLE, lambda half: pq.write_table(table, half))
     document = {
         "schema": SCHEMA,
-        "form": stored.form,
-        "encoding": stored.encoding,
-        "images": len(stored),
-        "side": stored.side,
-        "classes": dict(zip(CLASSES, stored.labels.sum(0, dtype=int).tolist(), strict=True)),
-        "without a class": int((~stored.labels.any(1)).sum()),
-        "with several": int((stored.labels.sum(1) > 1).sum()),
-        "simulated": stored.simulated,
-        "licence": stored.licence,
+        "form": images.form,
+        "encoding": images.encoding,
+        "images": len(images),
+        "side": images.side,
+        "classes": dict(zip(CLASSES, images.labels.sum(0, dtype=int).tolist(), strict=True)),
+        "without a class": int((~images.labels.any(1)).sum()),
+        "with several": int((images.labels.sum(1) > 1).sum()),
+        "simulated": images.simulated,
+        "licence": images.licence,
         **about,
-        "identity": stored.identity,
-        "records": {"file": TABLE, "sha256": digest(stored.folder / TABLE)},
-        "shards": [vars(shard) for shard in stored.shards],
+        "identity": images.identity,
+        "records": {"file": TABLE, "sha256": sha256(images.folder / TABLE)},
+        "shards": [vars(shard) for shard in images.shards],
     }
-    folders.put_json(stored.folder / INDEX, document)
+    folders.put_json(images.folder / INDEX, document)
 
 
 def is_conversion(folder: Path) -> bool:
-    """Whether images were converted to a folder, or begun to be."""
-    if (folder / INDEX).is_file() or (folder / ASKED).is_file():
+    """Whether a folder holds a conversion, finished or not."""
+    if (folder / INDEX).is_file() or (folder / EARLIER).is_file():
         return True
     return "encoding" in (folders.Folder(folder).plan() or {})
 
 
 def load(folder: str | Path) -> Stored:
-    """Read the index of a converted folder and see that its files are there, whole and no others.
+    """Read the index of a converted folder and compare it with the names and sizes of the files.
 
-    File sizes are compared; ``verify`` reads the files too.
+    ``verify`` reads the files too.
 
     Raises:
-        ImageError: No or another index, a file that is missing, unknown, or of another size.
+        ImageError: No index or another one, a file that is missing, unknown, or of another size.
     """
     folder = Path(folder)
     file = folder / INDEX
-    if (begun := is_conversion(folder)) and not (file.is_file() and folders.state(folder) != "unfinished"):
+    if not is_conversion(folder):
+        raise ImageError(f"{folder} has no {INDEX}. Give a folder that fields.convert wrote, or chips.")
+    if not file.is_file() or folders.state(folder) == "unfinished":
         raise ImageError(f"The conversion to {folder} has not finished. Call fields.convert again to go on with it.")
-    if not begun:
-        raise ImageError(f"{folder} has no {INDEX}. Give a folder that fields.convert made, or chips.")
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         if document["schema"] != SCHEMA:
             raise ImageError(f"{file} has the schema {document['schema']!r}, expected {SCHEMA!r}. Convert again.")
-        if digest(folder / TABLE) != document["records"]["sha256"]:
+        if sha256(folder / TABLE) != document["records"]["sha256"]:
             raise ImageError(
                 f"{folder / TABLE} was changed since {INDEX} was written. Convert again to another folder."
             )
         table = pq.read_table(folder / TABLE)
         column = {name: table[name].to_numpy() for name in table.column_names}
-        stored = Stored(
+        images = Stored(
             folder, document["form"], document["encoding"], document["side"],
             column["name"].astype(str), column["field"].astype(str),
             np.stack([column[name] for name in CLASSES], axis=1).astype(np.uint8),
@@ -181,73 +184,65 @@ def load(folder: str | Path) -> Stored:
         if isinstance(problem, ImageError):
             raise
         raise ImageError(f"{file} is damaged ({problem!r}). Convert again to another folder.") from None
-    if stored.form == "directory":
-        _compare_directory(stored)
-    else:
-        _compare_shards(stored)
-    return stored
+    _compare_directory(images) if images.form == "directory" else _compare_shards(images)
+    return images
 
 
-def _compare_shards(stored: Stored) -> None:
-    for shard in stored.shards:
-        file = stored.folder / shard.file
+def _compare_shards(images: Stored) -> None:
+    for shard in images.shards:
+        file = images.folder / shard.file
         if not file.is_file():
             raise ImageError(f"{file} is missing: {INDEX} names it with {shard.records} images. Copy it again.")
         size = file.stat().st_size
         if size != shard.bytes:
             what = "cut short" if size < shard.bytes else "too long"
             raise ImageError(f"{file} is {what}: {size:,} bytes, expected {shard.bytes:,}. Copy it again.")
-    known = {shard.file for shard in stored.shards}
-    strange = sorted(f.name for f in stored.folder.glob(f"*{FORMS[stored.form]}") if f.name not in known | {TABLE})
-    if strange:
-        raise ImageError(f"{stored.folder / strange[0]} is missing from {INDEX}. Move it elsewhere, or convert again.")
+    known = {TABLE, *(shard.file for shard in images.shards)}
+    for file in sorted(images.folder.glob(f"*.{images.form}")):
+        if file.name not in known:
+            raise ImageError(f"{file} is missing from {INDEX}. Move it elsewhere, or convert again.")
 
 
-def _compare_directory(stored: Stored) -> None:
-    for home in np.unique(stored.homes).tolist():
-        place = stored.folder / home
-        rows = np.flatnonzero(stored.homes == home)
-        there = set(os.listdir(place)) if place.is_dir() else set()
-        if not there:
+def _compare_directory(images: Stored) -> None:
+    for home in np.unique(images.homes).tolist():
+        place, rows = images.folder / home, np.flatnonzero(images.homes == home)
+        listed = set(os.listdir(place)) if place.is_dir() else set()
+        expected = {file.name for file in images.files(rows)}
+        if not listed:
             raise ImageError(f"{place} is a class folder without images, expected {len(rows)}. Copy it again.")
-        expected = {file.name for row in rows for file in stored.files(row)}
-        if expected - there:
-            raise ImageError(f"{place / min(expected - there)} is missing: {INDEX} counts it. Copy it again.")
-        if there - expected:
-            raise ImageError(f"{place / min(there - expected)} is missing from {INDEX}. Move it elsewhere.")
-    folders = {entry.name for entry in os.scandir(stored.folder) if entry.is_dir() and not entry.name.startswith(".")}
-    if folders - set(stored.homes.tolist()):
-        strange = stored.folder / min(folders - set(stored.homes.tolist()))
-        raise ImageError(f"{strange} is no class folder of {INDEX}. Move it elsewhere.")
+        if expected - listed:
+            raise ImageError(f"{place / min(expected - listed)} is missing: {INDEX} counts it. Copy it again.")
+        if listed - expected:
+            raise ImageError(f"{place / min(listed - expected)} is missing from {INDEX}. Move it elsewhere.")
+    places = {entry.name for entry in os.scandir(images.folder) if entry.is_dir() and not entry.name.startswith(".")}
+    if unknown := places - set(images.homes.tolist()):
+        raise ImageError(f"{images.folder / min(unknown)} is no class folder of {INDEX}. Move it elsewhere.")
 
 
 def verify(folder: str | Path) -> int:
     """Read all bytes of a converted folder and compare them with the checksums of its index.
 
     Returns:
-        How many images it holds, all of them whole.
+        How many images it holds, all of them unchanged.
 
     Raises:
         ImageError: As ``load``; and the first file that was changed.
 
     Lab: case_fields.
     """
-    stored = load(folder)
-    for number, shard in enumerate(stored.shards):
-        files = [stored.folder / shard.file]
-        if stored.form == "directory":
-            files = [file for row in np.flatnonzero(stored.shard == number) for file in stored.files(row)]
-        if digest(*files) != shard.sha256:
-            where = str(files[0]) if len(files) == 1 else f"One of {files[0]} … {files[-1]}"
+    images = load(folder)
+    for number, shard in enumerate(images.shards):
+        if images.form == "directory":
+            files = images.files(np.flatnonzero(images.shard == number))
+            digest, where = digest_of(files), f"One of {files[0]} … {files[-1]}"
+        else:
+            where = images.folder / shard.file
+            digest = sha256(where)
+        if digest != shard.sha256:
             raise ImageError(f"{where} was changed since it was written. Copy it again, or convert again.")
-    return len(stored)
+    return len(images)
 
 
-def digest(*files: Path) -> str:
-    """SHA-256 of files, one after the other."""
-    found = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as source:
-            while piece := source.read(1 << 20):
-                found.update(piece)
-    return found.hexdigest()
+def digest_of(files: list[Path]) -> str:
+    """SHA-256 of the bytes of small files, one after the other."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -82,7 +82,7 @@ def fit(
         class_weights: None, (K,) numbers, or ``"balanced"``. Of kind multi what a class that is there weighs against
             one that is not; balanced: images without it / images with it, at most 20. Of kind single what an image of
             the class weighs; balanced: all classes weigh the same in sum.
-        augment: Mirror, turn and relight training images; see ``fields.images``. Arrays stay as they are.
+        augment: Mirror, turn and relight training images; see ``fields.batches``. Arrays stay as they are.
         cache: Keep decoded pixels: False, ``"memory"`` or a folder.
         strategy: None, ``"mirrored"``, ``"workers"`` or a ``tf.distribute.Strategy``.
         seed: Of weights, order, changes and dropout.
@@ -117,7 +117,9 @@ def fit(
     given = None if isinstance(name_or_model, str) else name_or_model
     size = size if given is None else given.input_shape[1]
     shared = {"size": size, "kind": kind, "seed": seed, "part": (rank, processes), "cache": cache}
-    train = feed(sides["train"], batch=batch // processes, shuffle=True, augment=augment, whole=devices > 1, **shared)
+    train = feed(
+        sides["train"], batch=batch // processes, shuffle=True, augment=augment, drop_remainder=devices > 1, **shared
+    )
     fixed = feed(sides["validation"], batch=max(batch // processes, 64), **shared)
     weights_of_classes = _class_weights(class_weights, train, kind)
     plan = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib import textfiles
-from arsetlib.groves.classes import FILE, Classes, TileError
+from arsetlib.groves.classes import FILE, Classes, GroveError
 
 LARGEST_JSON = 512 * 2**20  # bytes
 AREAS = ("polygon", "rectangle", "rotation", "circle")  # of LabelMe and tools that write its files
@@ -26,11 +26,11 @@ def read_json(path: Path) -> dict:
     """A JSON file that holds an object.
 
     Raises:
-        TileError: It is none, or too large.
+        GroveError: It is none, or too large.
     """
     found = _json(path)
     if not isinstance(found, dict):
-        raise TileError(f"{path} holds a {type(found).__name__}, expected a JSON object.")
+        raise GroveError(f"{path} holds a {type(found).__name__}, expected a JSON object.")
     return found
 
 
@@ -39,15 +39,15 @@ def _json(path: Path):
         size = path.stat().st_size
         data = path.read_bytes() if size <= LARGEST_JSON else b""
     except FileNotFoundError:
-        raise TileError(f"{path} does not exist.") from None
+        raise GroveError(f"{path} does not exist.") from None
     except OSError as problem:
-        raise TileError(f"{path} cannot be opened ({problem.strerror}). See who may read it.") from None
+        raise GroveError(f"{path} cannot be opened ({problem.strerror}). See who may read it.") from None
     if size > LARGEST_JSON:
-        raise TileError(f"{path} is larger than {LARGEST_JSON >> 20} MB. Split it by image.")
+        raise GroveError(f"{path} is larger than {LARGEST_JSON >> 20} MB. Split it by image.")
     try:
         return textfiles.parse_json(data)
     except ValueError as problem:
-        raise TileError(f"{path} is no JSON that can be read ({problem}). Save it again.") from None
+        raise GroveError(f"{path} is no JSON that can be read ({problem}). Save it again.") from None
 
 
 def kind_of(path: Path) -> str:
@@ -59,7 +59,7 @@ def kind_of(path: Path) -> str:
 def _kind(path: Path, changed: int) -> str:
     try:
         found = _json(path)
-    except TileError:
+    except GroveError:
         return "no JSON that can be read"
     if not isinstance(found, dict):
         return f"a JSON {type(found).__name__}"
@@ -80,7 +80,7 @@ def inside(folder: Path, name, path: Path) -> Path:
     """A file that an annotation names, which must lie in the folder."""
     found = (folder / str(name).replace("\\", "/")).resolve()
     if not found.is_relative_to(folder.resolve()):
-        raise TileError(f"{path} names the image {name!r}, outside of {folder}. Put the images beside it.")
+        raise GroveError(f"{path} names the image {name!r}, outside of {folder}. Put the images beside it.")
     return found
 
 
@@ -88,11 +88,11 @@ def class_of(label, classes: Classes, where: str) -> int:
     """The number of the class that a label names.
 
     Raises:
-        TileError: There is none.
+        GroveError: There is none.
     """
     number = classes.number(label)
     if number is None:
-        raise TileError(
+        raise GroveError(
             f"{where} {label!r}. Known: {', '.join(classes.keys)}. Rename it, or state your own classes in {FILE} in "
             "the folder of the images."
         )
@@ -112,8 +112,8 @@ def labelme_mask(path: Path, shape: tuple[int, int], classes: Classes, image: st
         image: The image's file name, if the file is to be of this image.
 
     Raises:
-        TileError: No LabelMe file; another size or name than the image's, an unknown label or shape, an outline that is
-            none.
+        GroveError: No LabelMe file; another size or name than the image's, an unknown label or shape, an invalid
+            outline.
     """
     mask = np.zeros(shape, np.uint8)
     for number, one in enumerate(labelme_shapes(path, shape, image), start=1):
@@ -130,7 +130,7 @@ def labelme_mask(path: Path, shape: tuple[int, int], classes: Classes, image: st
             (x0, y0), (x1, y1) = points
             points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
         elif kind not in AREAS or kind == "circle" or len(points) < 3:
-            raise TileError(
+            raise GroveError(
                 f"{where} is a {kind} of {len(one.get('points') or ())} point(s), which has no area. Expected polygons "
                 "of three points or more, rectangles, circles or masks. Draw it again."
             )
@@ -142,20 +142,20 @@ def labelme_shapes(path: Path, shape: tuple[int, int], image: str | None = None)
     """The shapes of a LabelMe file that belongs to an image of a size and a name."""
     found = read_json(path)
     if "shapes" not in found:
-        raise TileError(
+        raise GroveError(
             f"{path} is no LabelMe file but {kind_of(path)}: it has no 'shapes'. Label the image, or move the file "
             "elsewhere."
         )
     shapes = found["shapes"]
     if not isinstance(shapes, list) or not all(isinstance(one, dict) for one in shapes):
-        raise TileError(
+        raise GroveError(
             f"{path} has {str(shapes)[:40]} as 'shapes', expected a list of shapes; an empty one where nothing is "
             "to be seen. Save it again in LabelMe."
         )
     same_size(found.get("imageHeight"), found.get("imageWidth"), shape, str(path))
     named = Path(str(found.get("imagePath") or "").replace("\\", "/")).stem
     if image and named and named != Path(image).stem:
-        raise TileError(
+        raise GroveError(
             f"{path} was drawn on {found['imagePath']!r} (its imagePath), not on {image}. Put it beside its own image, "
             "or correct imagePath where the image was renamed."
         )
@@ -173,11 +173,11 @@ def _paste(mask, value, one, where):
             raise ValueError("larger than the image")
         part = np.asarray(picture.convert("L")) > 0
     except (KeyError, TypeError, ValueError, OSError, SyntaxError, binascii.Error) as problem:
-        raise TileError(f"{where} is a mask that cannot be read ({problem!r}). Draw it again.") from None
+        raise GroveError(f"{where} is a mask that cannot be read ({problem!r}). Draw it again.") from None
     column, row = corner
     place = mask[max(row, 0) : row + part.shape[0], max(column, 0) : column + part.shape[1]]
     if not part.any() or place.shape != part.shape:
-        raise TileError(f"{where} is a mask that is empty or lies outside of the image. Draw it again.")
+        raise GroveError(f"{where} is a mask that is empty or lies outside of the image. Draw it again.")
     place[part] = value
 
 
@@ -188,9 +188,9 @@ def same_size(height, width, shape, what):
     try:
         held = [int(v) for v in (height, width) if v is not None]
     except (TypeError, ValueError):
-        raise TileError(f"{what} has the size {width!r} × {height!r}, expected numbers of pixels.") from None
+        raise GroveError(f"{what} has the size {width!r} × {height!r}, expected numbers of pixels.") from None
     if len(held) == 2 and any(held) and tuple(held) != tuple(shape):
-        raise TileError(
+        raise GroveError(
             f"{what} was drawn on {size_text(held)} pixels, its image has {size_text(shape)}. Label or export it at "
             "the image's own size."
         )
@@ -203,7 +203,7 @@ def points_of(points, where):
     except (TypeError, ValueError):
         found = np.empty((0, 2))
     if len(found) < 2 or not np.isfinite(found).all() or np.abs(found).max() > 1e6:
-        raise TileError(f"{where} has an outline that is no list of x, y pairs: {str(points)[:80]}.")
+        raise GroveError(f"{where} has an outline that is no list of x, y pairs: {str(points)[:80]}.")
     return found
 
 
@@ -213,15 +213,15 @@ def checked(points, shape, where):
     x, y = points[:, 0], points[:, 1]
     area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
     if low.min() >= 0 and high.max() <= FIRST_PIXEL and max(shape) > 2:
-        raise TileError(
+        raise GroveError(
             f"{where} lies within the first pixel of the image: its coordinates seem to be shares from 0 to 1. "
             "Multiply x by the image's width and y by its height."
         )
     if len(points) < 3 or area == 0:
-        raise TileError(f"{where} is an outline without an area: {_shown(points)}. Draw it again or delete it.")
+        raise GroveError(f"{where} is an outline without an area: {_shown(points)}. Draw it again or delete it.")
     middle = (low + high) / 2
     if not (0 <= middle[0] <= shape[1] and 0 <= middle[1] <= shape[0]):
-        raise TileError(
+        raise GroveError(
             f"{where} lies outside of the image of {size_text(shape)} pixels: its middle is at x {middle[0]:.0f}, "
             f"y {middle[1]:.0f}. Was it drawn on another size or another image?"
         )

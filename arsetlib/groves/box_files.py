@@ -19,7 +19,7 @@ import numpy as np
 
 from arsetlib import textfiles
 from arsetlib.groves import annotations
-from arsetlib.groves.classes import FILE, Classes, TileError
+from arsetlib.groves.classes import FILE, Classes, GroveError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 COLUMNS = ("image_path", *CORNERS, "label")
@@ -32,10 +32,10 @@ def outline(box, classes: Classes, where: str) -> np.ndarray:
     """(64, 2) the ellipse of a box as a polygon.
 
     Raises:
-        TileError: ``classes`` does not say that boxes become ellipses.
+        GroveError: ``classes`` does not say that boxes become ellipses.
     """
     if classes.boxes != "ellipse":
-        raise TileError(
+        raise GroveError(
             f"{where} is a box without an outline. A box is no outline, so no mask is made of it. Draw outlines; or "
             f"put boxes = 'ellipse' at the top of {FILE} in the folder of the images, which fills the ellipse of each "
             "box, an approximation; or count the boxes: arset groves count."
@@ -51,20 +51,20 @@ def checked(box, shape, where: str) -> np.ndarray:
     """(4,) x0, y0, x1, y1 of a box in pixels that has an area and lies in its image.
 
     Raises:
-        TileError: It has none, lies outside, or is in shares of the image.
+        GroveError: It has none, lies outside, or is in shares of the image.
     """
     box = np.array(box, float)
     x0, y0, x1, y1 = box
     shown = f"from x {x0:g}, y {y0:g} to x {x1:g}, y {y1:g}"
     if not np.isfinite(box).all() or x1 <= x0 or y1 <= y0:
-        raise TileError(f"{where} has a box without an area, {shown}. Draw it again or delete it.")
+        raise GroveError(f"{where} has a box without an area, {shown}. Draw it again or delete it.")
     if box.min() >= 0 and box.max() <= annotations.FIRST_PIXEL and max(shape) > 2:
-        raise TileError(
+        raise GroveError(
             f"{where} has a box {shown}: the coordinates seem to be shares from 0 to 1. Multiply x by the image's "
             "width and y by its height."
         )
     if not (0 <= (x0 + x1) / 2 <= shape[1] and 0 <= (y0 + y1) / 2 <= shape[0]):
-        raise TileError(
+        raise GroveError(
             f"{where} has a box {shown}, outside of the image of {annotations.size_text(shape)} pixels. Was it drawn "
             "on another size or another image?"
         )
@@ -75,12 +75,12 @@ def check_twice(rows) -> None:
     """Stop where a box stands twice: it would be counted twice.
 
     Raises:
-        TileError: It names both places.
+        GroveError: It names both places.
     """
     seen: dict[tuple, str] = {}
     for where, value, box in rows:
         if (first := seen.setdefault((value, *box), where)) is not where:
-            raise TileError(f"{where} repeats the box of {first}. Keep one of them.")
+            raise GroveError(f"{where} repeats the box of {first}. Keep one of them.")
 
 
 def mask(rows, shape, classes: Classes) -> np.ndarray:
@@ -103,7 +103,7 @@ def why_not(path: Path) -> str:
     """Why an XML file is none of Pascal VOC; empty where it is one."""
     try:
         tag = _root(path).tag
-    except TileError as problem:
+    except GroveError as problem:
         return str(problem)
     return "" if tag == "annotation" else f"{path} has the root {tag!r}, expected 'annotation' of Pascal VOC."
 
@@ -112,19 +112,19 @@ def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None 
     """(where, class number, box) of each object of a Pascal VOC file; numbers are the edges of the box, px.
 
     Raises:
-        TileError: No such file; another size or name than the image's, an unknown class, a box that is none.
+        GroveError: No such file; another size or name than the image's, an unknown class, a box that is none.
     """
     root = _root(path)
     if root.tag != "annotation":
-        raise TileError(f"{path} is XML with the root {root.tag!r}, expected 'annotation' of Pascal VOC. Export it so.")
+        raise GroveError(f"{path} is XML with the root {root.tag!r}, expected 'annotation' of Pascal VOC.")
     if root.find("object") is None and root.find("size") is None:
-        raise TileError(f"{path} has neither a size nor an object of Pascal VOC. Export it again.")
+        raise GroveError(f"{path} has neither a size nor an object of Pascal VOC. Export it again.")
     size = root.find("size")
     if size is not None:
         annotations.same_size(size.findtext("height"), size.findtext("width"), shape, str(path))
     named = Path((root.findtext("filename") or "").replace("\\", "/").strip()).name
     if image and named and named != image and Path(named).stem != Path(image).stem and named != Path(image).stem:
-        raise TileError(
+        raise GroveError(
             f"{path} was drawn on {named!r} (its filename), not on {image}. Put it beside its own image, or correct "
             "filename where the image was renamed."
         )
@@ -141,13 +141,13 @@ def _root(path: Path):
     """The root of an XML file; entities and document types are refused, since they can fill the memory."""
     try:
         if path.stat().st_size > LARGEST_XML:
-            raise TileError(f"{path} is larger than {LARGEST_XML >> 20} MB. Split it by image.")
+            raise GroveError(f"{path} is larger than {LARGEST_XML >> 20} MB. Split it by image.")
         data = path.read_bytes()
     except OSError as problem:
-        raise TileError(f"{path} cannot be read ({problem.strerror}). Copy it again.") from None
+        raise GroveError(f"{path} cannot be read ({problem.strerror}). Copy it again.") from None
 
     def refuse(*_):
-        raise TileError(f"{path} has a document type (DOCTYPE), which annotations need not. Delete that line.")
+        raise GroveError(f"{path} has a document type (DOCTYPE), which annotations need not. Delete that line.")
 
     try:
         parser = expat.ParserCreate()
@@ -155,7 +155,7 @@ def _root(path: Path):
         parser.Parse(data, True)
         return ElementTree.fromstring(data)  # noqa: S314 - no entities: no document type
     except (expat.ExpatError, ElementTree.ParseError, ValueError) as problem:
-        raise TileError(f"{path} is no XML that can be read ({problem}). Export it again.") from None
+        raise GroveError(f"{path} is no XML that can be read ({problem}). Export it again.") from None
 
 
 def _numbers(texts, where) -> list[float]:
@@ -163,7 +163,7 @@ def _numbers(texts, where) -> list[float]:
         return [float(text) for text in texts]
     except (TypeError, ValueError):
         wrong = next(f"{k} = {t!r}" for k, t in zip(CORNERS, texts, strict=True) if not _is_number(t))
-        raise TileError(f"{where} has the box {wrong}, expected numbers for {', '.join(CORNERS)}, px.") from None
+        raise GroveError(f"{where} has the box {wrong}, expected numbers for {', '.join(CORNERS)}, px.") from None
 
 
 def _is_number(text) -> bool:
@@ -193,7 +193,7 @@ def table(path: Path) -> dict[str, list[tuple[int, dict]]]:
     """Image path → (line, row) of a CSV file; a row whose corners are all 0 or empty says that an image has no box.
 
     Raises:
-        TileError: Another set of columns, a row without an image.
+        GroveError: Another set of columns, a row without an image.
     """
     return _table(path, path.stat().st_mtime_ns)
 
@@ -203,14 +203,14 @@ def _table(path: Path, changed: int) -> dict:
     try:
         text = textfiles.read_text(path)
     except (OSError, ValueError) as problem:
-        raise TileError(f"{path} cannot be read: {problem}.") from None
+        raise GroveError(f"{path} cannot be read: {problem}.") from None
     try:
         reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
         names = [str(n).strip() for n in reader.fieldnames or []]
         names = [ALSO[n] if n in ALSO and ALSO[n] not in names else n for n in names]
         missing = [name for name in COLUMNS if name not in names]
         if missing:
-            raise TileError(
+            raise GroveError(
                 f"{path} lacks the column(s) {', '.join(missing)}. Expected {', '.join(COLUMNS)}, separated by commas; "
                 f"found {', '.join(map(str, reader.fieldnames or [])) or 'nothing'}."
             )
@@ -221,14 +221,14 @@ def _table(path: Path, changed: int) -> dict:
                 continue  # spreadsheets add empty rows
             row = {str(k).strip(): (v or "").strip() if isinstance(v, str | None) else v for k, v in row.items()}
             if not row["image_path"]:
-                raise TileError(f"{path}, line {reader.line_num}: image_path is empty. Name the image.")
+                raise GroveError(f"{path}, line {reader.line_num}: image_path is empty. Name the image.")
             if "None" in row:
-                raise TileError(f"{path}, line {reader.line_num}: more values than columns. A decimal comma?")
+                raise GroveError(f"{path}, line {reader.line_num}: more values than columns. A decimal comma?")
             found.setdefault(row["image_path"], []).append((reader.line_num, row))
     except csv.Error as problem:
-        raise TileError(f"{path} is no CSV that can be read ({problem}). Save it again.") from None
+        raise GroveError(f"{path} is no CSV that can be read ({problem}). Save it again.") from None
     if not found:
-        raise TileError(f"{path} has no row. Export the boxes again.")
+        raise GroveError(f"{path} has no row. Export the boxes again.")
     return found
 
 
@@ -236,7 +236,7 @@ def rows_of(path: Path, image: str, shape: tuple[int, int], classes: Classes) ->
     """(where, class number, box) of the boxes that a table has of an image.
 
     Raises:
-        TileError: An unknown class, a box that is none.
+        GroveError: An unknown class, a box that is none.
     """
     rows = []
     for line, row in table(path).get(image, []):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arsetlib.groves.classes import TileError
+from arsetlib.groves.classes import GroveError
 from arsetlib.samples.draws import draw, keys_of, scrambled
 
 
@@ -34,7 +34,7 @@ class Augment:
     def __post_init__(self):
         for noun, (low, high) in (("brightness", self.brightness), ("contrast", self.contrast)):
             if not 0 < low <= high <= 10:
-                raise TileError(f"Expected {noun} as (low, high) factors above 0, up to 10, received {(low, high)}.")
+                raise GroveError(f"Expected {noun} as (low, high) factors above 0, up to 10, received {(low, high)}.")
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,15 @@ def augment(
         (image, mask), new arrays of the same dtypes.
 
     Raises:
-        TileError: Image and mask of different size, or another dtype.
+        GroveError: Image and mask of different size, or another dtype.
 
     Lab: case_groves.
     """
     image = np.asarray(image)
     if image.dtype not in (np.uint8, np.float32) or image.ndim not in (3, 4):
-        raise TileError(f"Expected (H, W, C) or (N, H, W, C), uint8 or float32, received {image.shape} {image.dtype}.")
+        raise GroveError(f"Expected (H, W, C) or (N, H, W, C), uint8 or float32, received {image.shape} {image.dtype}.")
     if mask is not None and np.shape(mask) != image.shape[:-1]:
-        raise TileError(f"Expected a mask of the image's size {image.shape[:-1]}, received {np.shape(mask)}.")
+        raise GroveError(f"Expected a mask of the image's size {image.shape[:-1]}, received {np.shape(mask)}.")
     one = image.ndim == 3
     images = image[None] if one else image
     masks = None if mask is None else np.asarray(mask)[None] if one else np.asarray(mask)

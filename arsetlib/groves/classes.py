@@ -17,8 +17,8 @@ IGNORE = 255  # in a mask: counts for nothing
 FILE = "classes.toml"  # in a folder of images
 
 
-class TileError(ArsetError, ValueError):
-    """Images, masks or tiles that do not fit together; the message names the file and what to do."""
+class GroveError(ArsetError, ValueError):
+    """A capture, mask, tile, model or parameter that does not fit; the message names it and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Classes:
 
     def __post_init__(self):
         if not 2 <= len(self.keys) < IGNORE or len(set(self.keys)) != len(self.keys):
-            raise TileError(f"Expected 2 to {IGNORE - 1} classes with different keys, received {list(self.keys)}.")
+            raise GroveError(f"Expected 2 to {IGNORE - 1} classes with different keys, received {list(self.keys)}.")
         wrong = [c for c in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", str(c))]
         if wrong or len(set(map(str.lower, self.colours))) != len(self.keys):
-            raise TileError(
+            raise GroveError(
                 f"Expected a colour of its own for each of {list(self.keys)}, as #rrggbb, "
                 f"received {list(self.colours)}."
             )
         if self.boxes not in ("refuse", "ellipse"):
-            raise TileError(f"Expected boxes = 'refuse' or 'ellipse', received {self.boxes!r}.")
+            raise GroveError(f"Expected boxes = 'refuse' or 'ellipse', received {self.boxes!r}.")
 
     @classmethod
     def of(cls, folder: str | Path) -> Classes:
@@ -69,25 +69,25 @@ class Classes:
         ``boxes = "ellipse"`` at the top lets boxes become ellipses in masks.
 
         Raises:
-            TileError: The file is not of this form.
+            GroveError: The file is not of this form.
         """
         try:
             held = tomllib.loads(textfiles.read_text(path))
             table = held["classes"]
             if unknown := sorted(set(held) - {"classes", "boxes"}):
-                raise TileError(f"it has the key {unknown[0]!r}, which means nothing; keys are classes and boxes.")
+                raise GroveError(f"it has the key {unknown[0]!r}, which means nothing; keys are classes and boxes.")
             for key, row in table.items():
                 if not isinstance(row.get("name", {}), dict):
-                    raise TileError(f"[classes.{key}] name must be a table such as {{ en = 'Tree' }}.")
+                    raise GroveError(f"[classes.{key}] name must be a table such as {{ en = 'Tree' }}.")
             languages = {code for row in table.values() for code in row.get("name", {})}
             names = {
                 code: tuple(row.get("name", {}).get(code, key) for key, row in table.items()) for code in languages
             }
             return cls(tuple(table), tuple(row["colour"] for row in table.values()), names, held.get("boxes", "refuse"))
-        except TileError as problem:
-            raise TileError(f"{path}: {problem}") from None
+        except GroveError as problem:
+            raise GroveError(f"{path}: {problem}") from None
         except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as problem:
-            raise TileError(
+            raise GroveError(
                 f"{path} is no file of classes ({problem}). Expected tables such as [classes.tree] with a colour "
                 "such as '#006633' each."
             ) from None

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
 
 from arsetlib.groves import annotations, box_files
-from arsetlib.groves.classes import Classes, TileError
+from arsetlib.groves.classes import Classes, GroveError
 
 
-def index_of(path: Path) -> dict:
+def index(path: Path) -> dict:
     """A COCO file as image id → image, image id → annotations, category id → name. Ids are texts: 7 and "7" are one.
 
+    It is read again only where the file has changed.
+
     Raises:
-        TileError: No COCO file; an annotation of an image or a category that the file does not list.
+        GroveError: No COCO file; an annotation of an image or a category that the file does not list.
     """
+    try:
+        return _index(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise GroveError(f"{path} does not exist.") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _index(path: Path, changed: int) -> dict:
     found = annotations.read_json(path)
     lists = {}
     for name in ("images", "annotations", "categories"):
         rows = found.get(name)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             what = "no" if rows is None else "another kind of"
-            raise TileError(f"{path} has {what} {name!r}, expected a COCO file with lists of images, annotations and "
+            raise GroveError(f"{path} has {what} {name!r}, expected a COCO file with lists of images, annotations and "
                             "categories. Export it again.")  # fmt: skip
         lists[name] = rows
     images = _by_id(lists["images"], "images", path)
@@ -32,7 +43,7 @@ def index_of(path: Path) -> dict:
         which = f"{path}: annotation {row.get('id', '?')}"
         for key, known, what in (("image_id", images, "image"), ("category_id", categories, "category")):
             if _id(row.get(key)) not in known:
-                raise TileError(
+                raise GroveError(
                     f"{which} is of the {what} {row.get(key)!r}, which the file does not list under "
                     f"{'images' if what == 'image' else 'categories'}. Export the file again, or delete the annotation."
                 )
@@ -52,7 +63,7 @@ def _by_id(rows, name, path):
     for row in rows:
         key = _id(row.get("id"))
         if key is None or key in found:
-            raise TileError(
+            raise GroveError(
                 f"{path} has under {name!r} {'two entries with' if key else 'an entry with'} the id {row.get('id')!r}, "
                 "expected an id of its own for each. Export it again."
             )
@@ -60,22 +71,21 @@ def _by_id(rows, name, path):
     return found
 
 
-def mask_of(path: Path, index: dict, number, shape: tuple[int, int], classes: Classes) -> np.ndarray:
+def mask_of(path: Path, number, shape: tuple[int, int], classes: Classes) -> np.ndarray:
     """The mask of one image of a COCO file: polygons and run lengths, compressed or not.
 
     Args:
-        path: The file, for messages.
-        index: From ``index_of``.
+        path: The file.
         number: The image's id.
         shape: (rows, columns) of the image.
         classes: Known classes; a category's name is a class's key. ``classes.boxes`` says what a box becomes where
             there is no outline.
 
     Raises:
-        TileError: Another size, an unknown category, an annotation with a box only, an outline that is none.
+        GroveError: Another size, an unknown category, an annotation with a box only, an outline that is none.
     """
     mask = np.zeros(shape, np.uint8)
-    for where, value, row in rows_of(path, index, number, shape, classes):
+    for where, value, row in rows_of(path, number, shape, classes):
         outline = row.get("segmentation")
         if isinstance(outline, dict):
             mask[_run_lengths(outline, shape, where)] = value
@@ -87,12 +97,21 @@ def mask_of(path: Path, index: dict, number, shape: tuple[int, int], classes: Cl
     return mask
 
 
-def rows_of(path: Path, index: dict, number, shape, classes: Classes):
+def boxes_of(path: Path, number, shape: tuple[int, int], classes: Classes) -> list | None:
+    """(where, class number, box) of an image's annotations; None where the file has outlines."""
+    if any(row.get("segmentation") for rows in index(path)["annotations"].values() for row in rows):
+        return None
+    rows = rows_of(path, number, shape, classes)
+    return [(where, value, box_of(row, shape, where)) for where, value, row in rows]
+
+
+def rows_of(path: Path, number, shape, classes: Classes):
     """(where, class number, annotation) of an image's annotations."""
-    image = index["images"][_id(number)]
+    listed = index(path)
+    image = listed["images"][_id(number)]
     annotations.same_size(image.get("height"), image.get("width"), shape, f"{path}: image {image.get('file_name')}")
-    for row in index["annotations"].get(_id(number), []):
-        name = index["categories"][_id(row["category_id"])]
+    for row in listed["annotations"].get(_id(number), []):
+        name = listed["categories"][_id(row["category_id"])]
         value = annotations.class_of(name, classes, f"{path} has the category")
         yield f"{path}: annotation {row.get('id', '?')}", value, row
 
@@ -100,11 +119,11 @@ def rows_of(path: Path, index: dict, number, shape, classes: Classes):
 def box_of(row: dict, shape, where: str) -> np.ndarray:
     """(4,) x0, y0, x1, y1 of an annotation's ``bbox`` (x, y, width, height), px."""
     if row.get("bbox") in (None, []):
-        raise TileError(f"{where} has neither an outline (segmentation) nor a box (bbox). Draw it again or delete it.")
+        raise GroveError(f"{where} has neither an outline (segmentation) nor a box (bbox). Draw it again or delete it.")
     try:
         x, y, wide, high = map(float, row["bbox"])
     except (TypeError, ValueError):
-        raise TileError(f"{where} has the box {row['bbox']!r}, expected x, y, width and height in pixels.") from None
+        raise GroveError(f"{where} has the box {row['bbox']!r}, expected x, y, width and height in pixels.") from None
     return box_files.checked((x, y, x + wide, y + high), shape, where)
 
 
@@ -115,7 +134,7 @@ def _rings(outline, where):
         pairs = len(outline) > 2 and all(isinstance(r, list | tuple) and len(r) == 2 and not isinstance(r[0], list)
                                          for r in outline)  # fmt: skip
         return [annotations.points_of(r, where) for r in ([outline] if flat or pairs else outline)]
-    raise TileError(f"{where} has the segmentation {str(outline)[:60]!r}, expected polygons or run lengths.")
+    raise GroveError(f"{where} has the segmentation {str(outline)[:60]!r}, expected polygons or run lengths.")
 
 
 def _run_lengths(outline, shape, where):
@@ -131,13 +150,13 @@ def _run_lengths(outline, shape, where):
         or (runs < 0).any()
         or runs.sum() != shape[0] * shape[1]
     ):
-        raise TileError(
+        raise GroveError(
             f"{where} has {'compressed ' if isinstance(counts, str) else ''}RLE of size {size} that does not add up to "
             f"{annotations.size_text(shape)} pixels. Export it again from the image at this size."
         )
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     if not flat.any():
-        raise TileError(f"{where} has RLE without a pixel. Draw it again or delete it.")
+        raise GroveError(f"{where} has RLE without a pixel. Draw it again or delete it.")
     return flat.reshape(shape[::-1]).T
 
 
@@ -148,7 +167,7 @@ def _decoded(text: str, where: str) -> list[int]:
     for letter in text:
         bits = ord(letter) - 48
         if not 0 <= bits < 64 or shift > 60:
-            raise TileError(f"{where} has compressed RLE with {letter!r}. Export it again.")
+            raise GroveError(f"{where} has compressed RLE with {letter!r}. Export it again.")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:

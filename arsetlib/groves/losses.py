@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from arsetlib.groves.segmenter import SegmentError
+from arsetlib.groves.classes import GroveError
 
 LOSSES = ("crossentropy", "dice", "focal")
 
@@ -92,13 +92,13 @@ def make_loss(name: str, weights=None):
         return WeightedCrossentropy(weights)
     if name == "dice":
         if weights is not None:
-            raise SegmentError("Dice weighs every class alike; leave class_weights out, or take crossentropy.")
+            raise GroveError("Dice weighs every class alike; leave class_weights out, or take crossentropy.")
         return LabelledDice()
     if name == "focal":
         # Keras multiplies by alpha; scaled so that alike weights leave the loss as it is in the paper without alpha.
         alpha = 1.0 if weights is None else [float(w) for w in weights]
         return keras.losses.CategoricalFocalCrossentropy(alpha=alpha, gamma=2.0)
-    raise SegmentError(f"There is no loss {name!r}. There are: {', '.join(LOSSES)}.")
+    raise GroveError(f"There is no loss {name!r}. There are: {', '.join(LOSSES)}.")
 
 
 def balanced(shares) -> np.ndarray:

@@ -16,12 +16,15 @@ Some files can be read in two ways, and are refused unless something tells which
 from __future__ import annotations
 
 import functools
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.groves import pictures
-from arsetlib.groves.classes import CLASSES, FILE, IGNORE, Classes, TileError
+from arsetlib.groves.classes import CLASSES, FILE, IGNORE, Classes, GroveError
 
 MARK = "_mask"  # ends the name of a mask that lies beside its image
 CLOSE = 2  # levels a channel: in a palette or RGB a colour this near to a class's is that colour, rounded by a program
@@ -40,7 +43,7 @@ def read_mask(path: Path, classes: Classes | None, white: int | None = None) -> 
         white: In a mask of two values (0 and 255, or 0 and 1), the class of the larger; then other values are refused.
 
     Raises:
-        TileError: It cannot be read, was saved with losses, or holds other numbers or colours; the message names some
+        GroveError: It cannot be read, was saved with losses, or holds other numbers or colours; the message names some
             and where they are.
     """
     picture = pictures.loaded(path)
@@ -55,7 +58,7 @@ def read_mask(path: Path, classes: Classes | None, white: int | None = None) -> 
         values = _without_data(np.asarray(picture), picture, path, classes)
         mask = _grey(_whole(values, path, classes), path, classes, white)
     elif bits > 8 or mode not in ("LA", "RGB", "RGBA"):
-        raise TileError(
+        raise GroveError(
             f"Mask {path} has mode {mode} of {bits} bits, expected class numbers (grey, 8 bits) or RGB colours of 8 "
             "bits. Export it so, as PNG."
         )
@@ -74,7 +77,7 @@ def _lossless(picture, path):
         with path.open("rb") as file:
             lossy = b"VP8 " in file.read(64)
     if lossy:
-        raise TileError(
+        raise GroveError(
             f"Mask {path} is a {kind} that was saved with losses: its values are no longer those that were drawn. "
             "Export the mask from its source again, as PNG."
         )
@@ -82,10 +85,46 @@ def _lossless(picture, path):
 
 def _opaque(clear, path):
     if clear.any():
-        raise TileError(
+        raise GroveError(
             f"Mask {path} has {clear.sum():,} transparent pixels, {_first(clear)}. Fill them with a class's colour and "
             "flatten the image before the export."
         )
+
+
+def write_mask(mask: np.ndarray, path: Path, colours: Sequence[str], about: str = "") -> None:
+    """Write class numbers as a PNG with a palette, whole or not at all.
+
+    Args:
+        mask: (H, W) uint8 class numbers, 255 where a pixel is ignored.
+        path: The file.
+        colours: (K,) "#rrggbb".
+        about: Text to keep in the file, see ``description``.
+    """
+    from PIL import Image, PngImagePlugin
+
+    picture = Image.fromarray(mask).convert("P")
+    palette = [int(colour[i : i + 2], 16) for colour in colours for i in (1, 3, 5)]
+    if (mask == IGNORE).any():  # shown in a colour of no class
+        grey = next(g for g in (255, 0, 128) if f"#{g:02x}{g:02x}{g:02x}" not in {c.lower() for c in colours})
+        palette = palette + [grey] * (768 - len(palette))
+    picture.putpalette(palette)
+    text = PngImagePlugin.PngInfo()
+    if about:
+        text.add_text("Description", about)
+    encoded = io.BytesIO()  # Pillow hides why a file could not be written
+    picture.save(encoded, "PNG", compress_level=3, pnginfo=text)
+    folders.put(path, encoded.getvalue())
+
+
+def description(path: Path) -> str:
+    """The text that ``write_mask`` put into a file; empty where there is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return getattr(picture, "text", {}).get("Description", "")
+    except (OSError, SyntaxError, ValueError):
+        return ""
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
@@ -105,7 +144,7 @@ def _without_data(values, picture, path, classes):
         return values
     none = np.isnan(values) if np.isnan(nodata) else values == nodata
     if classes is not None and 0 < nodata < len(classes) and nodata.is_integer() and none.any():
-        raise TileError(
+        raise GroveError(
             f"Mask {path} holds {nodata:g}, the number of {classes.keys[int(nodata)]!r}, and states it as its value of "
             "no data. Take that statement away (gdal_edit.py -unsetnodata), or give these pixels 255."
         )
@@ -118,7 +157,7 @@ def _whole(values, path, classes):
         wrong = ~((values >= 0) & (values <= 255) & (values == np.floor(values)))
     if wrong.any():
         value = values[wrong].ravel()[0]
-        raise TileError(
+        raise GroveError(
             f"Mask {path} holds {values.dtype} with the value {value:g} ({wrong.sum():,} pixels, {_first(wrong)}); "
             f"expected whole class numbers, {_wanted(classes)}. Export class numbers of 8 bits, as PNG."
         )
@@ -136,7 +175,7 @@ def _grey(mask, path, classes, white=None):
     used = _used(mask)
     if white is not None:
         if not (set(used) <= {0, 1} or set(used) <= {0, IGNORE}):
-            raise TileError(
+            raise GroveError(
                 f"Mask {path} holds the values {_listed(used)}; expected two, 0 and 255 or 0 and 1: no tree and tree."
             )
         return np.where(mask > 0, np.uint8(white), np.uint8(0))
@@ -146,13 +185,13 @@ def _grey(mask, path, classes, white=None):
         if (found >= 0).all():
             if (differ := numbers & (found != used)).any():
                 value = int(used[differ][0])
-                raise TileError(
+                raise GroveError(
                     f"Mask {path} has the value {value}, which is the number of {classes.keys[value]!r} and the colour "
                     f"of {classes.keys[found[differ][0]]!r}. Save the mask in RGB, or choose other colours in {FILE}."
                 )
             return _table(used, found)[mask]
         if IGNORE in used and classes.of_colours([[255] * 3])[0] >= 0 and (numbers | (used == IGNORE)).all():
-            raise TileError(
+            raise GroveError(
                 f"Mask {path} has class numbers ({_listed(used[numbers])}) and 255, which is the colour of a class "
                 f"(#ffffff) in {FILE}, too. Choose another colour, or draw the mask in colours."
             )
@@ -161,7 +200,7 @@ def _grey(mask, path, classes, white=None):
 
 def _numbers(mask, used, path, classes):
     if classes is None and len(used) > MANY:
-        raise TileError(
+        raise GroveError(
             f"{path} holds {len(used)} different values: that is a picture, not a mask of class numbers. Name the "
             "folder of the masks, or map the pictures first: arset groves predict."
         )
@@ -172,7 +211,7 @@ def _numbers(mask, used, path, classes):
         hint = " Grey levels are no class numbers: export the numbers, or the colours of the classes."
         if classes and value == len(classes) and used.min() > 0:
             hint = f" The numbers seem to start at 1: subtract 1, so that 0 is {classes.keys[0]}."
-        raise TileError(
+        raise GroveError(
             f"Mask {path} has class number {value} ({where.sum():,} pixels, {_first(where)}); "
             f"expected {_wanted(classes)}.{hint}"
         )
@@ -187,14 +226,14 @@ def _meant(used, path, classes):
         if not any(any(0 < v < IGNORE for v in values) for values in _others(path)):
             key = "tree" if classes is None or "tree" in classes.keys else classes.keys[1]
             only = "0 and 255" if len(real) else "255"
-            raise TileError(
+            raise GroveError(
                 f"Mask {path} holds only {only}, and no mask beside it holds a class number above 0. As class numbers "
                 f"that is {ground} and 'ignored' (255). If white means {key}, say so in "
                 f'{_toml(path)}: [classes.{ground}] with colour = "#000000" and [classes.{key}] with '
                 'colour = "#ffffff". Otherwise save class numbers.'
             )
     elif len(real) and real.min() > 0 and not any(0 in values for values in _others(path)):
-        raise TileError(
+        raise GroveError(
             f"Mask {path} holds the numbers {_listed(real)} and no 0 ({ground}), nor does any mask beside it: the "
             "numbers seem to start at 1. Subtract 1. If they are right, save the masks in the classes' colours, which "
             "have one meaning."
@@ -230,7 +269,7 @@ def _values(path: Path, changed: int, size: int) -> frozenset:
                 return frozenset()
             pixels = pixels[..., 0]
         return frozenset(map(int, _used(pixels)))
-    except TileError:
+    except GroveError:
         return frozenset()
 
 
@@ -258,7 +297,7 @@ def _palette(picture, path, classes):
         unknown = [
             f"#{''.join(f'{v:02x}' for v in palette[k])} ({(mask == k).sum():,} pixels)" for k in used[found < 0]
         ]
-        raise TileError(
+        raise GroveError(
             f"Mask {path} has a palette with the colours of classes, and {len(unknown)} of no class: "
             f"{', '.join(unknown[:SHOWN])}. {_known(classes)} Paint them over, or add them to {FILE}."
         )
@@ -267,7 +306,7 @@ def _palette(picture, path, classes):
     if _binary(palette[used]):
         return _grey(palette[:, 0].astype(np.uint8)[mask], path, classes)
     shown = ", ".join(f"{k} {_hex(palette[k])}" for k in used[: 2 * SHOWN])
-    raise TileError(
+    raise GroveError(
         f"Mask {path} has a palette of other colours than the classes' ({shown}), and programs number colours as they "
         f"like. {_known(classes)} State the mask's colours in {_toml(path)}, or save class numbers as a "
         "grey picture."
@@ -301,7 +340,7 @@ def _coloured(pixels, path, classes, white):
         if white is not None or numbers.all() or (classes and (classes.of_colours(np.stack([used] * 3, 1)) >= 0).all()):
             return _grey(red, path, classes, white)
     if classes is None or white is not None:
-        raise TileError(f"{path} is no mask of class numbers: it holds RGB colours. `arset groves check` tells more.")
+        raise GroveError(f"{path} is no mask of class numbers: it holds RGB colours. `arset groves check` tells more.")
     code = (red.astype(np.uint32) << 16) | (green.astype(np.uint32) << 8) | blue
     mask = np.full(code.shape, IGNORE, np.uint8)
     for number, colour in enumerate(classes.rgb.astype(np.uint32)):
@@ -323,7 +362,7 @@ def _coloured(pixels, path, classes, white):
     hint = "Add them to the classes, or paint them over."
     if len(values) > 2 * len(classes):
         hint = "So many are the sign of anti-aliasing: draw with the pencil, not the brush, and save no JPEG."
-    raise TileError(
+    raise GroveError(
         f"Mask {path} has {len(values)} colour(s) of no class: {', '.join(shown)}{more}. {_known(classes)} {hint}"
     )
 

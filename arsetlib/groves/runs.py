@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib.groves.scoring import Evaluation, evaluate
-from arsetlib.groves.segmenter import Segmenter, SegmentError
+from arsetlib.groves.classes import GroveError
+from arsetlib.groves.scoring import CaptureScores, evaluate
+from arsetlib.groves.segmenter import Segmenter
 from arsetlib.groves.training import fit
 
 
@@ -23,7 +24,7 @@ class Run:
 
     segmenter: Segmenter
     sides: dict[str, list]
-    scores: Evaluation | None
+    scores: CaptureScores | None
 
 
 def train_folder(
@@ -45,27 +46,27 @@ def train_folder(
             the authors of the folder split their images, validation is taken from their training side.
 
     Raises:
-        SegmentError: A grid that cannot be read, or whose tiles would have to be enlarged; captures of other sizes.
+        GroveError: A grid that cannot be read, or whose tiles would have to be enlarged; captures of other sizes.
     """
     from arsetlib import groves
     from arsetlib.groves import pictures
 
     found = [c for c in groves.captures(data) if c.mask is not None]
     if not found:
-        raise SegmentError(f"{data} has no capture with a mask. `arset groves check {data}` tells what is missing.")
+        raise GroveError(f"{data} has no capture with a mask. `arset groves check {data}` tells what is missing.")
     grid = _grid(grid)
     classes = groves.Classes.of(data)
     areas = [float(np.prod(pictures.size_of(c.image))) for c in found]
     odd = int(np.argmax(np.abs(np.log(np.array(areas) / areas[0]))))
     if not 0.9 < areas[odd] / areas[0] < 1.1:
-        raise SegmentError(
+        raise GroveError(
             f"{found[0].image} and {found[odd].image} have other sizes, so that a tile of one shows more ground than a "
             "tile of the other. Train on captures of one size."
         )
     height, width = pictures.size_of(found[0].image)
     shrink = float(np.sqrt(height / grid[0] * width / grid[1]) / size)
     if shrink < 1:
-        raise SegmentError(
+        raise GroveError(
             f"A tile of {found[0].image} has {height // grid[0]} × {width // grid[1]} pixels, less than the model's "
             f"{size}. Nothing is enlarged silently: take a coarser grid than {grid[0]}x{grid[1]} or a smaller size."
         )
@@ -99,7 +100,7 @@ def _split(found, shares, seed, by) -> dict[str, list]:
         return {**sides, **groves.split(sides["train"], (1 - part, part, 0), seed=seed)}
     sides = groves.split(found, (1 - shares[2], 0, shares[2]), by=by)
     if len(sides["train"]) < 2:
-        raise SegmentError(f"By flight {len(found)} captures leave one for training and validation. Split by capture.")
+        raise GroveError(f"By flight {len(found)} captures leave one for training and validation. Split by capture.")
     *train, validation = sides["train"]
     return {**sides, "train": train, "validation": [validation]}
 
@@ -108,8 +109,8 @@ def _grid(grid) -> tuple[int, int]:
     if isinstance(grid, str):
         found = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", grid)
         if not found:
-            raise SegmentError(f"Expected a grid such as 5x7 (tiles down x across), received {grid!r}.")
+            raise GroveError(f"Expected a grid such as 5x7 (tiles down x across), received {grid!r}.")
         grid = tuple(map(int, found.groups()))
     if len(grid) != 2 or min(grid) < 1:
-        raise SegmentError(f"Expected a grid of at least 1x1, received {grid}.")
+        raise GroveError(f"Expected a grid of at least 1x1, received {grid}.")
     return tuple(grid)

@@ -14,15 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib import textfiles
-from arsetlib.errors import ArsetError
 from arsetlib.groves.classes import CLASSES as PUBLISHED
+from arsetlib.groves.classes import GroveError
 
 CLASSES, COLOURS = PUBLISHED.keys, PUBLISHED.colours
 CARD = 1  # version of card.json
-
-
-class SegmentError(ArsetError, ValueError):
-    """A capture, mask or model that does not fit; the message names it and what to do."""
 
 
 @dataclass
@@ -52,11 +48,11 @@ class Segmenter:
         self.classes, self.colours = tuple(self.classes), tuple(self.colours)
         found = self.model.output_shape[-1]
         if len(self.classes) != found:
-            raise SegmentError(f"The model has {found} classes, but {len(self.classes)} are named: {self.classes}.")
+            raise GroveError(f"The model has {found} classes, but {len(self.classes)} are named: {self.classes}.")
         if len(self.colours) < len(self.classes):
-            raise SegmentError(f"Expected a colour for each of {self.classes}, received {self.colours}.")
+            raise GroveError(f"Expected a colour for each of {self.classes}, received {self.colours}.")
         if not self.shrink > 0:
-            raise SegmentError(f"Expected shrink above 0, capture pixels per model pixel, received {self.shrink}.")
+            raise GroveError(f"Expected shrink above 0, capture pixels per model pixel, received {self.shrink}.")
         self._calls = {}
 
     @property
@@ -117,7 +113,7 @@ def load(folder: str | Path) -> Segmenter:
     """A segmenter from the folder that ``Segmenter.save`` wrote, or from that of a training run.
 
     Raises:
-        SegmentError: No such folder, a part is missing or was altered.
+        GroveError: No such folder, a part is missing or was altered.
     """
     from arsetlib.models import segmentation
     from arsetlib.models.card import understood
@@ -129,15 +125,15 @@ def load(folder: str | Path) -> Segmenter:
         card = textfiles.read_json(folder / "card.json")
         found = digest(folder / "model.keras")
     except FileNotFoundError as problem:
-        raise SegmentError(
+        raise GroveError(
             f"{folder} holds no trained segmenter: {Path(problem.filename).name} is missing. Train one first "
             "(`arset groves train`), or name the folder of a finished run."
         ) from problem
     except ValueError as problem:
-        raise SegmentError(f"{folder / 'card.json'} cannot be read: {problem}.") from problem
-    with understood(folder / "card.json", SegmentError):
+        raise GroveError(f"{folder / 'card.json'} cannot be read: {problem}.") from problem
+    with understood(folder / "card.json", GroveError):
         if card["card"] != CARD or found != card["sha256"]:
-            raise SegmentError(
+            raise GroveError(
                 f"{folder / 'model.keras'} is not the file that card.json describes. Train or copy it again."
             )
         model = segmentation.load(folder / "model.keras")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib.groves.segmenter import CLASSES, COLOURS, Segmenter, SegmentError, fingerprint, load
+from arsetlib.groves.classes import GroveError
+from arsetlib.groves.segmenter import CLASSES, COLOURS, Segmenter, fingerprint, load
 from arsetlib.training.run import says_full
 
 APART = 0.15  # of accuracy: a run of the thesis whose train and validation accuracy differ by more was not valid
@@ -80,7 +81,7 @@ def fit(
         class (None where the validation has none of it); ``notes["verdict"]`` see ``verdict``.
 
     Raises:
-        SegmentError: No validation; an unknown optimiser, loss or monitor; the loss is no number; the folder holds
+        GroveError: No validation; an unknown optimiser, loss or monitor; the loss is no number; the folder holds
             another run.
     """
     import keras
@@ -91,14 +92,14 @@ def fit(
     from arsetlib.training.run import Folder
 
     if missing := {"train", "validation"} - set(sides):
-        raise SegmentError(f"sides lacks {' and '.join(sorted(missing))}. groves.split makes both.")
+        raise GroveError(f"sides lacks {' and '.join(sorted(missing))}. groves.split makes both.")
     if patience < 1:
-        raise SegmentError(f"Expected a patience of 1 or more, received {patience}.")
+        raise GroveError(f"Expected a patience of 1 or more, received {patience}.")
     if monitor not in ("val_mean_iou", "val_accuracy", "val_loss"):
-        raise SegmentError(f"Expected monitor val_mean_iou, val_accuracy or val_loss, received {monitor!r}.")
+        raise GroveError(f"Expected monitor val_mean_iou, val_accuracy or val_loss, received {monitor!r}.")
     if isinstance(class_weights, str):
         if class_weights != "balanced":
-            raise SegmentError(f"Expected class_weights None, numbers or 'balanced', received {class_weights!r}.")
+            raise GroveError(f"Expected class_weights None, numbers or 'balanced', received {class_weights!r}.")
         class_weights = losses.balanced(pixels(sides["train"]))
     rate = learning_rate or RATES.get(str(optimizer).lower(), 1e-3)
     plan = {
@@ -212,7 +213,7 @@ def _optimizer(name: str, rate: float):
     try:
         return keras.optimizers.get({"class_name": name, "config": {"learning_rate": rate}})
     except (ValueError, TypeError) as problem:
-        raise SegmentError(f"Expected an optimiser of Keras, such as adam or adadelta, received {name!r}.") from problem
+        raise GroveError(f"Expected an optimiser of Keras, such as adam or adadelta, received {name!r}.") from problem
 
 
 def _finite():
@@ -223,7 +224,7 @@ def _finite():
 
         def on_train_batch_end(self, batch, logs=None):
             if not math.isfinite((logs or {}).get("loss", 0.0)):
-                raise SegmentError(f"The loss is no number after step {batch + 1}. Take a lower learning_rate.")
+                raise GroveError(f"The loss is no number after step {batch + 1}. Take a lower learning_rate.")
 
     return Finite()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from arsetlib.groves.segmenter import SegmentError
+from arsetlib.groves.classes import GroveError
 from arsetlib.groves.training import fit
 
 ENCODERS = ("vgg16", "resnet50", "mobilenet")
@@ -81,9 +81,9 @@ def search(
     import optuna
 
     if kind not in ("grid", "random"):
-        raise SegmentError(f"Expected kind grid or random, received {kind!r}.")
+        raise GroveError(f"Expected kind grid or random, received {kind!r}.")
     if policy not in ("median", "bandit", "none"):
-        raise SegmentError(f"Expected policy median, bandit or none, received {policy!r}.")
+        raise GroveError(f"Expected policy median, bandit or none, received {policy!r}.")
     if quick:
         encoders, batches, epochs, trials, delay = tuple(encoders)[-1:], tuple(batches)[:1], 2, 2, min(delay, 1)
     space = {"encoder": list(encoders), "architecture": list(architectures)}

@@ -23,12 +23,13 @@ import rasterio
 from pyproj import CRS
 from shapely import STRtree
 
-from arsetlib import ground, ingest, pixels, samples, survey
+from arsetlib import ground, ingest, pixels, samples
 from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
+from arsetlib.ingest.survey import Survey, survey
 from arsetlib.labels import CDL_CORNER, CDL_KINDS, raster_grid
 from arsetlib.maps.cogs import Lattice
 from arsetlib.maps.products import MapError
-from arsetlib.pixels.table import _footer
+from arsetlib.pixels.listing import footer
 from arsetlib.samples.store import checked
 from arsetlib.study import Area, Season, Study, StudyError
 
@@ -212,7 +213,7 @@ def _places(source, columns: Sequence[str] = PLACES):
         return
     pixels.dataset(source)  # one schema and one grid, or an error
     for file in pixels.files(source):
-        for number in range(_footer(file).num_row_groups):
+        for number in range(footer(file).num_row_groups):
             yield (str(file), number), _read_group(None, str(file), number, columns)
 
 
@@ -260,7 +261,7 @@ class SceneSource:
     pixels: int
     identity: str
     every: int = 1
-    looked: survey.Survey = field(default_factory=survey.Survey)
+    looked: Survey = field(default_factory=Survey)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -356,9 +357,9 @@ def of_scenes(
     return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity, looked=looked)
 
 
-def _fit(scenes: list[Scene], near: list[Scene], study: Study, place: Area) -> tuple[list[Scene], survey.Survey]:
+def _fit(scenes: list[Scene], near: list[Scene], study: Study, place: Area) -> tuple[list[Scene], Survey]:
     """The near scenes that can be used, with offsets decided on from the whole list, as ingestion does."""
-    looked = survey.survey(scenes, study, study.areas if place in study.areas else [place])
+    looked = survey(scenes, study, study.areas if place in study.areas else [place])
     here = {s.id for s in near}
     looked = replace(looked, bad={i: why for i, why in looked.bad.items() if i in here})
     try:

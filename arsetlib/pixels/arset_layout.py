@@ -15,24 +15,13 @@ import pyarrow.parquet as pq
 from pyproj import Transformer
 
 from arsetlib import cdl, sentinel2
-from arsetlib.pixels.table import (
-    BLOCK_M,
-    SCHEMA,
-    Meta,
-    PixelError,
-    _binary,
-    _buffers,
-    _damaged,
-    block_id,
-    make_batch,
-    pixel_id,
-    ragged,
-)
+from arsetlib.pixels.arrays import binary, buffers, make_batch, ragged
+from arsetlib.pixels.listing import damaged
+from arsetlib.pixels.meta import Meta
+from arsetlib.pixels.schema import BLOCK_M, SCHEMA, PixelError, block_id, pixel_id
 
-# The ARSET layout: tables that the 2024 course's notebooks made
-
-ARSET_CRS, ARSET_RESOLUTION = "EPSG:5070", 30.0
-ARSET_COLUMNS = ("lon", "lat", "CDL", "num_images", "bands", "img_dates", "scl_vals")
+GRID_CRS, RESOLUTION = "EPSG:5070", 30.0
+COLUMNS = ("lon", "lat", "CDL", "num_images", "bands", "img_dates", "scl_vals")
 
 
 def read_arset(path: str | Path) -> pa.Table:
@@ -44,7 +33,7 @@ def read_arset(path: str | Path) -> pa.Table:
     It has no label confidence.
 
     Args:
-        path: The layout's root or any folder or file in it; folders' names above it count, too.
+        path: The layout's root, or any folder or file in it; the names of the folders above are read as well.
 
     Returns:
         A table in ``SCHEMA`` with metadata, ready for ``write``.
@@ -56,58 +45,58 @@ def read_arset(path: str | Path) -> pa.Table:
     Lab: part1_build_dataset.
     """
     root = Path(path).resolve()
-    found = [root] if root.is_file() else sorted(root.glob("**/*.parquet"))
-    found = [file for file in found if not file.name.startswith(("_", "."))]
-    if not found:
+    files = [root] if root.is_file() else sorted(root.glob("**/*.parquet"))
+    files = [file for file in files if not file.name.startswith(("_", "."))]
+    if not files:
         raise PixelError(f"Expected Parquet files in the ARSET layout under {path}, found none. Unpack its zip file.")
     meta = Meta(
         bands=tuple(sentinel2.BANDS),
-        crs=ARSET_CRS,
-        resolution=ARSET_RESOLUTION,
+        crs=GRID_CRS,
+        resolution=RESOLUTION,
         study="arset",
         simulated=False,
         extra={"block_m": BLOCK_M, "layout": "ARSET"},
     )
-    batches = [_arset_batch(file) for file in found]
+    batches = [_batch(file) for file in files]
     return pa.Table.from_batches(batches, SCHEMA).replace_schema_metadata(meta.to_kv())
 
 
-def _arset_batch(file: Path) -> pa.RecordBatch:
+def _batch(file: Path) -> pa.RecordBatch:
     try:
         with pq.ParquetFile(file) as opened:
             table = opened.read()
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(file, error) from error
-    missing = set(ARSET_COLUMNS) - set(table.column_names)
+        raise damaged(file, error) from error
+    missing = set(COLUMNS) - set(table.column_names)
     if missing:
         raise PixelError(f"{file}: expected the ARSET layout, missing the columns {sorted(missing)}.")
     lon, lat = table.column("lon").to_numpy(), table.column("lat").to_numpy()
-    x, y = _arset_grid(lon, lat)
+    x, y = _grid(lon, lat)
     folders = dict(part.split("=", 1) for part in file.parts if "=" in part)
     return make_batch(
-        **_arset_series(table, file),
-        pixel=pixel_id(x, y, ARSET_RESOLUTION),
-        year=_arset_year(table, folders, file),
+        **_series(table, file),
+        pixel=pixel_id(x, y, RESOLUTION),
+        year=_year(table, folders, file),
         area=unquote(folders.get("bbox", "arset")),
         block=block_id(x, y, BLOCK_M),
         x=x,
         y=y,
         lon=lon,
         lat=lat,
-        label_code=_arset_codes(table, file),
+        label_code=_codes(table, file),
     )
 
 
-def _arset_grid(lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    to_grid = Transformer.from_crs("EPSG:4326", ARSET_CRS, always_xy=True)
+def _grid(lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    to_grid = Transformer.from_crs("EPSG:4326", GRID_CRS, always_xy=True)
     x, y = (np.asarray(v, np.float64) for v in to_grid.transform(lon, lat))
     # Centres of CDL pixels lie at multiples of 30 m.
-    centre_x, centre_y = (np.round(v / ARSET_RESOLUTION) * ARSET_RESOLUTION + 0.0 for v in (x, y))
+    centre_x, centre_y = (np.round(v / RESOLUTION) * RESOLUTION + 0.0 for v in (x, y))
     near = (np.abs(x - centre_x) < 0.5) & (np.abs(y - centre_y) < 0.5)
     return np.where(near, centre_x, x), np.where(near, centre_y, y)
 
 
-def _arset_year(table: pa.Table, folders: dict[str, str], file: Path):
+def _year(table: pa.Table, folders: dict[str, str], file: Path):
     if "year" in folders:
         return int(folders["year"])
     if "year" in table.column_names:
@@ -115,7 +104,7 @@ def _arset_year(table: pa.Table, folders: dict[str, str], file: Path):
     raise PixelError(f"{file}: expected a folder year=… above the file. Keep the folders as they were unpacked.")
 
 
-def _arset_codes(table: pa.Table, file: Path) -> np.ndarray:
+def _codes(table: pa.Table, file: Path) -> np.ndarray:
     names = table.column("CDL").combine_chunks().cast(pa.string()).dictionary_encode()
     try:
         codes = np.array([cdl.code_of(text) for text in names.dictionary.to_pylist()], np.int16)
@@ -124,18 +113,18 @@ def _arset_codes(table: pa.Table, file: Path) -> np.ndarray:
     return codes[names.indices.to_numpy()] if len(names) else codes
 
 
-def _arset_series(table: pa.Table, file: Path) -> dict[str, np.ndarray]:
+def _series(table: pa.Table, file: Path) -> dict[str, np.ndarray]:
     """Days, scene classes and bands, little-endian, sorted, one image a day; and the rows' offsets."""
     images = table.column("num_images").to_numpy().astype(np.int64)
     width = {"img_dates": 2, "scl_vals": 1, "bands": 2 * len(sentinel2.BANDS)}
     raw = {}
     for name, size in width.items():
-        offsets, raw[name] = _buffers(table.column(name))
+        offsets, raw[name] = buffers(table.column(name))
         wrong = np.flatnonzero(np.diff(offsets) != images * size)
         if len(wrong):
             raise PixelError(
                 f"{file}, row {wrong[0]}: expected {size} bytes of `{name}` for each of {images[wrong[0]]} images, "
-                f"received {np.diff(offsets)[wrong[0]]}. Remove the row, or unpack the file anew."
+                f"received {np.diff(offsets)[wrong[0]]}. Remove the row, or unpack the file again."
             )
     day, bands = raw["img_dates"].view(">u2"), raw["bands"].view(">u2").reshape(-1, len(sentinel2.BANDS))
     keep, rows = _one_a_day(day, bands, np.repeat(np.arange(len(images)), images))
@@ -153,7 +142,7 @@ def _one_a_day(day: np.ndarray, bands: np.ndarray, rows: np.ndarray) -> tuple[np
 
 
 def write_arset(table: pa.Table, path: str | Path) -> None:
-    """Write a pixel table of 12 bands in the ARSET layout, for comparisons; new tables belong in ``write``.
+    """Write a pixel table of 12 bands in the ARSET layout, for comparisons; for new tables use ``write``.
 
     Args:
         table: In ``SCHEMA``, with the 12 bands; ``label_code`` are CDL codes.
@@ -175,9 +164,9 @@ def _to_arset(table: pa.Table) -> pa.Table:
             "lat": table["lat"],
             "CDL": pa.array(names, pa.binary()),
             "num_images": table["num_images"],
-            "bands": _binary(flat.bands.astype(">u2"), flat.offsets, 2 * flat.bands.shape[1]),
+            "bands": binary(flat.bands.astype(">u2"), flat.offsets, 2 * flat.bands.shape[1]),
             "tiles": pa.array([b""] * table.num_rows, pa.binary()),
-            "img_dates": _binary(flat.day.astype(">u2"), flat.offsets, 2),
-            "scl_vals": _binary(np.ascontiguousarray(flat.scl), flat.offsets, 1),
+            "img_dates": binary(flat.day.astype(">u2"), flat.offsets, 2),
+            "scl_vals": binary(np.ascontiguousarray(flat.scl), flat.offsets, 1),
         }
     )

@@ -1,4 +1,4 @@
-"""What a pixel table holds: a summary in one pass, and queries in SQL.
+"""What a pixel table contains: a summary in one pass, and queries in SQL.
 
 Lab: part1_build_dataset.
 """
@@ -13,13 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arsetlib import cdl
-from arsetlib.pixels.table import SERIES, Meta, PixelError, _with_meta, files, ragged, stream
+from arsetlib.pixels.arrays import ragged
+from arsetlib.pixels.listing import files
+from arsetlib.pixels.meta import Meta
+from arsetlib.pixels.reading import stream
+from arsetlib.pixels.schema import SERIES, PixelError
 
 CDL_CRS = "EPSG:5070"  # of the CDL's grid
 
 
 def summary(path: str | Path) -> dict:
-    """Count and measure a table in one streamed pass, memory flat.
+    """Count and measure a table in one streamed pass; memory does not grow with it.
 
     Args:
         path: Folder or file.
@@ -35,17 +39,17 @@ def summary(path: str | Path) -> dict:
 
     Lab: part1_build_dataset.
     """
-    meta, found = Meta.of(path), files(path)
+    meta, parquet = Meta.of(path), files(path)
     counts = {"area": Counter(), "year": Counter(), "label_code": Counter(), "num_images": Counter()}
     moments = np.zeros((3, len(meta.bands)))
     first, last = 2**16, -1
-    for part in stream(path, [*counts, *SERIES]):
+    for piece in stream(path, [*counts, *SERIES]):
         for name, counter in counts.items():
-            _count(counter, part.batch.column(name))
+            _count(counter, piece.batch.column(name))
         try:
-            flat = ragged(_with_meta(part.batch, meta))
+            flat = ragged(piece.batch.replace_schema_metadata(meta.to_kv()))
         except PixelError as error:
-            raise PixelError(f"{part.file}, row group {part.row_group}, from row {part.row} on: {error}") from None
+            raise PixelError(f"{piece.file}, row group {piece.row_group}, from row {piece.row} on: {error}") from None
         moments += _moments(flat.bands)
         if len(flat.day):
             first, last = min(first, int(flat.day.min())), max(last, int(flat.day.max()))
@@ -55,8 +59,8 @@ def summary(path: str | Path) -> dict:
         "simulated": meta.simulated,
         "crs": meta.crs,
         "resolution": meta.resolution,
-        "files": len(found),
-        "bytes": sum(file.stat().st_size for file in found),
+        "files": len(parquet),
+        "bytes": sum(file.stat().st_size for file in parquet),
         "rows": images.total(),
         "observations": sum(n * rows for n, rows in images.items()),
         "left_out": meta.extra.get("left_out", {}),
@@ -103,10 +107,9 @@ def _spread(images: Counter) -> dict[str, float] | None:
 
 
 def format_summary(summary: dict) -> str:
-    """A summary as lines to read.
+    """What ``summary`` returns, as text.
 
-    Args:
-        summary: What ``summary`` returns.
+    Lab: part1_build_dataset.
     """
     images, dates = summary["images"] or {}, summary["dates"] or ["-", "-"]
     lines = [
@@ -128,13 +131,13 @@ def format_summary(summary: dict) -> str:
 
 
 def _label(code: int, crs: str) -> str:
-    """Code with its CDL name; a bare code on any grid but CDL's, where the same number may mean another crop."""
+    """Code with its CDL name; the code alone on any grid but the CDL's, where the same number may mean another crop."""
     known = crs == CDL_CRS and code in cdl.CODES
     return f"{code} {cdl.CODES[code].name}" if known else str(code)
 
 
 def _left_out(counts: dict) -> str:
-    """What a table of points did not take over, in words."""
+    """Words for what a table made from points left out."""
     dates = counts.get("dates_of_another_year", [])
     named = f" ({', '.join(dates[:5])}{', …' if len(dates) > 5 else ''})" if dates else ""
     return ", ".join(
@@ -165,7 +168,7 @@ QUERIES: dict[str, str] = {
         FROM pixels
         GROUP BY year, CAST(FLOOR(num_images / 10.0) * 10 AS INT)
         ORDER BY year, images_from""",
-    # Labels by how sure their makers are; absent confidence forms its own row.
+    # Labels by their confidence; labels without one form a row of their own.
     "confidence": """
         SELECT CAST(FLOOR(label_confidence / 10.0) * 10 AS INT) AS confidence_from, COUNT(*) AS pixel_years
         FROM pixels

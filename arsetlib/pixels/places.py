@@ -1,4 +1,4 @@
-"""Where points lie, and whether they can lie there: swapped, missing, zero and wrong-sign coordinates are refused.
+"""Positions of points, checked: swapped, missing and zero coordinates and those of the wrong sign are refused.
 
 Lab: part3_train_and_test.
 """
@@ -12,8 +12,8 @@ from pyproj import CRS, Proj, Transformer
 from pyproj.exceptions import CRSError
 from shapely import contains_xy, union_all
 
-from arsetlib.pixels.points import numbers, rows_of
-from arsetlib.pixels.table import PixelError
+from arsetlib.pixels.columns import numbers, rows_of
+from arsetlib.pixels.schema import PixelError
 from arsetlib.study import Study
 
 MARGIN = 6.0  # degrees that points may lie outside the area of use of their CRS: the width of a UTM zone
@@ -22,8 +22,10 @@ NEAR = 0.2  # degrees from a point with the other sign to the points among which
 STRETCH = 1.25  # most by which a CRS may enlarge or shrink an area
 
 
-def places(frame: pd.DataFrame, lon: str, lat: str, crs: str, study: Study | str):
-    """(P,) x and y in m and longitude and latitude in degrees; all on the land where they are expected."""
+def places(
+    frame: pd.DataFrame, lon: str, lat: str, crs: str, study: Study | str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(P,) x and y in m, longitude and latitude in degrees; all lie in the region where points are expected."""
     try:
         parsed = CRS(crs)
     except CRSError as error:

@@ -1,347 +1,400 @@
-"""What tables of points have in common, whatever their form: years, dates, labels and values (``places``: positions).
+"""Tables of points from other sources, read as pixel tables: field surveys, public collections, exports.
 
-``from_wide`` and ``from_long`` read a pandas table with these functions. Each refuses invalid values and names
-the column, the row (the first is 0) and what to do.
+``from_long`` reads a table with a row for each point and date, ``from_wide`` one with a row for each point and a column
+for each band and date. Both share ``PointFormat``, which says what the columns mean.
 
 Lab: part3_train_and_test.
 """
 
 from __future__ import annotations
 
-import datetime
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from arsetlib.pixels.table import BLOCK_M, MAX_DN, Meta, PixelError, block_id, make_batch
+from arsetlib.pixels import columns
+from arsetlib.pixels.arrays import make_batch
+from arsetlib.pixels.meta import Meta
+from arsetlib.pixels.places import places
+from arsetlib.pixels.schema import BLOCK_M, PixelError, block_id, pixel_id
+from arsetlib.sentinel2 import SCL
 from arsetlib.study import Study
 
-UNCLASSIFIED = 7  # a composite has no scene class; this one makes no claim
-SHOWN = 5  # columns, values or rows that a message names
-YEARS = (1970, 2148)  # those whose days all fit into the table's 16 bits
-DARK = 150  # reflectance × 10,000; where no value of a band is above, percent or reflectance from 0 to 1 is likelier
-BYTE = 255  # where no value of the table is above, pictures of 8 bits or percent are likelier
-BRIGHT = 7000  # where all are above, numbers of Landsat are likelier: they start at 7,273, which is a reflectance of 0
-FILLERS = (0, 9999, MAX_DN)  # stand for no data where all bands have them
-UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-EPOCH = (3e8, 5.6e9)  # seconds since 1970 of an image: 1979 to 2147
+UNCLASSIFIED = 7  # the scene class of an observation that has none
 
 
-def checked_frame(frame) -> pd.DataFrame:
-    """The table itself, if it is a pandas table with rows and one column of each name."""
-    if not isinstance(frame, pd.DataFrame):
-        raise PixelError(
-            f"Expected a pandas DataFrame, received {type(frame).__name__}. Read your file with pandas.read_csv or "
-            f"pandas.read_parquet; pyarrow and polars tables have .to_pandas()."
-        )
-    if frame.empty:
-        raise PixelError(f"Expected a table with rows, received {len(frame)} rows of {frame.shape[1]} columns.")
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise PixelError(f"Expected one column of each name, received {twice[0]!r} twice. Rename or drop one.")
-    return frame
+@dataclass(frozen=True)
+class PointFormat:
+    """What the columns and values of a table of points mean.
 
-
-def known(frame: pd.DataFrame, name: str) -> str:
-    """``name``, if the table has such a column."""
-    if name not in frame.columns:
-        raise PixelError(f"Expected a column {name!r}, the table has {list(frame.columns[:SHOWN])} and so on.")
-    return name
-
-
-def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """(P,) float64 of a column; NaN where it has no value. Text is refused: '0,123' and '1.234' can mean several."""
-    column = frame[known(frame, name)]
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    kinds = pd.api.types.is_bool_dtype, pd.api.types.is_datetime64_any_dtype, pd.api.types.is_complex_dtype
-    if any(kind(column) for kind in kinds):
-        raise PixelError(f"Column {name!r}: expected numbers, received {column.dtype}. Name another column.")
-    if not pd.api.types.is_numeric_dtype(column):
-        value = column.map(lambda v: not pd.api.types.is_number(v) and not _missing(v) and not _decimal(v))
-        wrong = np.flatnonzero(value.to_numpy(bool))
-        if len(wrong):
-            what = column.iloc[wrong[0]]
-            comma = isinstance(what, str) and "," in what
-            raise PixelError(
-                f"Column {name!r}, row {wrong[0]}: expected a number, received {what!r} ({len(wrong)} such rows). "
-                + (
-                    "Read the file with pandas.read_csv(…, decimal=',')."
-                    if comma
-                    else f"Make numbers of them with pandas.to_numeric(frame[{name!r}])."
-                )
-            )
-        column = column.map(lambda v: np.nan if _missing(v) else float(v))
-    return column.to_numpy(np.float64, na_value=np.nan)
-
-
-def _missing(value) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT
-
-
-def _decimal(value) -> bool:
-    from decimal import Decimal
-
-    return isinstance(value, Decimal)
-
-
-def rows_of(wrong: np.ndarray) -> str:
-    """Words for the rows where ``wrong`` is True."""
-    rows = np.flatnonzero(wrong)
-    more = f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
-    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:SHOWN]))}{more}"
-
-
-# Years and dates
-
-
-def years(frame: pd.DataFrame, year: str | int) -> np.ndarray:
-    """(P,) int16, the year of each label."""
-    if not isinstance(year, str):
-        if isinstance(year, bool) or not isinstance(year, int | np.integer) or not YEARS[0] <= year <= YEARS[1]:
-            raise PixelError(f"Expected year= as a column or a year such as 2021, received {year!r}.")
-        return np.full(len(frame), year, np.int16)
-    column = frame[known(frame, year)]
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        value = column.iloc[0]
-        raise PixelError(
-            f"Column {year!r}: expected whole years such as 2021, received {value!r} (row 0). Make years of dates or "
-            f"text with frame[{year!r}] = pandas.to_datetime(frame[{year!r}].astype(str)).dt.year."
-        )
-    value = column.to_numpy(np.float64, na_value=np.nan)
-    wrong = ~((value >= YEARS[0]) & (value <= YEARS[1]) & (value == np.floor(value)))
-    if wrong.any():
-        raise PixelError(
-            f"Column {year!r}: expected whole years from {YEARS[0]} to {YEARS[1]}, received {value[wrong][0]:g} in "
-            f"{rows_of(wrong)}. Correct or drop these rows."
-        )
-    return value.astype(np.int16)
-
-
-def days(values, what: str) -> np.ndarray:
-    """(N,) int64 days since 1970-01-01 (UTC) of dates in any form whose meaning is certain.
-
-    Taken are dates and times of pandas, NumPy and Python, text in the ISO form, whole numbers such as 20170115, and
-    seconds, milliseconds, microseconds or nanoseconds since 1970.
-
-    Args:
-        values: Sequence or column; ``what`` names it in errors.
-    """
-    try:
-        column = pd.Series(values).reset_index(drop=True)
-    except (TypeError, ValueError) as error:
-        raise PixelError(f"{what}: expected dates, received {values!r} ({error}).") from None
-    empty = column.isna().to_numpy()
-    if empty.any():
-        raise PixelError(f"{what}: expected a date in every row, none in {rows_of(empty)}. Drop these rows.")
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        times = _times_of_numbers(column.to_numpy(np.float64), what)
-    elif pd.api.types.is_datetime64_any_dtype(column):
-        times = column
-    else:
-        times = _times_of_text(column, what)
-    if times.dt.tz is not None:
-        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
-    day = times.to_numpy().astype("datetime64[D]").astype(np.int64)
-    wrong = (day < 0) | (day > 65_535)
-    if wrong.any():
-        raise PixelError(f"{what}: expected dates from 1970 on, received {times[wrong].iloc[0]} in {rows_of(wrong)}.")
-    return day
-
-
-def _times_of_numbers(value: np.ndarray, what: str) -> pd.Series:
-    if ((value >= 1970_01_01) & (value <= 2148_12_31)).all():
-        times = pd.to_datetime(pd.Series(value.astype(np.int64).astype(str)), format="%Y%m%d", errors="coerce")
-        if not times.isna().any():
-            return times
-    for unit, per_second in UNITS.items():
-        if ((value >= EPOCH[0] * per_second) & (value <= EPOCH[1] * per_second)).all():
-            return pd.Series(value.astype(np.int64).astype(f"datetime64[{unit}]"))
-    raise PixelError(
-        f"{what}: expected dates, received numbers such as {value[0]:.12g} that are neither years with month and day "
-        f"(20170115) nor milliseconds since 1970. Make dates of them with pandas.to_datetime."
-    )
-
-
-def _times_of_text(column: pd.Series, what: str) -> pd.Series:
-    text = column.map(lambda v: v.isoformat() if isinstance(v, datetime.date) else str(v).strip())
-    text = text.str.replace("/", "-", regex=False)
-    full = text.str.match(r"\d{4}-?\d{2}-?\d{2}(?!\d)").to_numpy(bool)
-    times = pd.to_datetime(text.where(full), format="ISO8601", utc=True, errors="coerce")
-    wrong = times.isna().to_numpy()
-    if wrong.any():
-        raise PixelError(
-            f"{what}: expected dates such as 2017-01-15, received {column[wrong].iloc[0]!r} in {rows_of(wrong)}. Say "
-            f"what the parts mean with pandas.to_datetime(…, format='%d/%m/%Y'), or cut the date out with .str[:8]."
-        )
-    return times
-
-
-# Labels
-
-
-def label_codes(frame: pd.DataFrame, label: str, codes: Mapping | None) -> tuple[np.ndarray, dict[str, int]]:
-    """(P,) int16 and what each label became."""
-    labels = frame[known(frame, label)]
-    empty = labels.isna().to_numpy()
-    if not pd.api.types.is_numeric_dtype(labels):
-        empty |= (labels.astype(str).str.strip() == "").to_numpy()
-    if empty.any():
-        raise PixelError(
-            f"Column {label!r}: expected a label in every row, none in {rows_of(empty)}. Give them a label (where only "
-            f"the first row of each point has one, copy it to its other rows), or drop these rows with "
-            f"frame.dropna(subset=[{label!r}])."
-        )
-    if pd.api.types.is_float_dtype(labels) and (labels == np.floor(labels)).all():
-        labels = labels.astype(np.int64)  # pandas makes such numbers of whole ones where one was missing
-    present = labels.unique().tolist()
-    if codes is None:
-        codes = {value: value for value in present}
-    elif not isinstance(codes, Mapping):
-        raise PixelError(f"Expected codes={{label: code, …}}, received {type(codes).__name__}.")
-    unknown = [value for value in present if value not in codes]
-    if unknown:
-        raise PixelError(
-            f"The labels {unknown[:SHOWN]} have no code. Give each one: codes={{{unknown[0]!r}: 1, …}}; codes that the "
-            f"legend excludes are left out of training."
-        )
-    bad = [
-        c for c in codes.values() if isinstance(c, bool) or not isinstance(c, int | np.integer) or not 0 <= c < 2**15
-    ]
-    if bad:
-        raise PixelError(
-            f"Codes must be whole numbers from 0 to 32,767, received {bad[:SHOWN]}. Give each label one of your own "
-            f"with codes={{label: code, …}}."
-        )
-    return labels.map(codes).to_numpy(np.int16), {str(value): int(codes[value]) for value in present}
-
-
-# Values
-
-
-def reflectance(
-    raw: np.ndarray, name, row, nodata, scale: float, outside: str, steps: int = 1
-) -> tuple[np.ndarray, int]:
-    """(N, C) uint16, 0 where there is no value, and how many values were blanked.
-
-    Args:
-        raw: (N, C) as in the table, NaN where it has no value.
-        name: (observation, band) → the column, for messages.
-        row: Observation → row of the table.
-        nodata, scale, outside: As in ``from_wide``.
-        steps: How many columns a band has: observation i stands in the columns of step i modulo ``steps``.
-    """
-    if outside not in ("refuse", "blank"):
-        raise PixelError(f"Expected outside = 'refuse' or 'blank', received {outside!r}.")
-    if isinstance(scale, bool) or not np.isscalar(scale) or not np.isreal(scale) or not 0 < scale < np.inf:
-        raise PixelError(f"Expected scale as a number above 0, such as 10_000, received {scale!r}.")
-    stated = [] if nodata is None else np.atleast_1d(np.asarray(nodata, np.float64))
-    none = np.isnan(raw) | np.isin(raw, stated)
-    scaled = np.round(np.where(none, 0, raw) * scale)
-    wrong = ~none & ~((scaled >= 0) & (scaled <= MAX_DN))
-    if wrong.any() and outside == "refuse":
-        i, c = np.argwhere(wrong)[0]
-        found = np.unique(raw[wrong])[:SHOWN].tolist()
-        raise PixelError(
-            f"{wrong.sum():,} values lie outside 0-{MAX_DN} as reflectance × 10,000; the first is {raw[i, c]:.12g} in "
-            f"column {name(i, c)!r}, row {row(i)}; the lowest are {found}. Name the values that stand for no data with "
-            f"nodata=…, one or a list; say scale=10_000 where yours are reflectance from 0 to 1; or take all that lie "
-            f"outside as no data with outside='blank'."
-        )
-    none |= wrong
-    scaled = np.where(none, 0, scaled)
-    _check_unit(raw, scaled, none, name, row, scale, steps)
-    _check_empty(scaled, none, row)
-    # 0 is a value in the tables of others and 'no data' in ours.
-    return np.where(none, 0, scaled.clip(1)).astype("<u2"), int(wrong.sum())
-
-
-def _check_unit(raw, scaled, none, name, row, scale: float, steps: int) -> None:
-    """Refuse reflectance from 0 to 1 and percent in a whole band, in one column, or in some observations."""
-    fraction = ~none & (raw != np.round(raw)) if scale == 1 else np.zeros(raw.shape, bool)
-    largest = np.where(none, -1, scaled).argmax(axis=0)
-    for c, i in enumerate(largest):
-        if none[i, c]:
-            raise PixelError(f"Column {name(0, c)!r} and those like it have no value. Leave this band out of bands=….")
-        # Whole numbers may be as small as this in one band, such as the short-wave infrared over water.
-        if (scaled[i, c] < DARK and fraction[:, c].any()) or scaled.max() <= BYTE:
-            raise PixelError(
-                f"Expected reflectance × 10,000, the largest value is {raw[i, c]:g} × {scale:g} in column "
-                f"{name(i, c)!r}, row {row(i)}. Say scale=10_000 where yours are reflectance from 0 to 1, scale=100 "
-                f"where they are percent. Values of a picture, 0 to 255, are no reflectance: take those of the scene."
-            )
-    if (none | (scaled > BRIGHT)).all():
-        raise PixelError(
-            f"Expected reflectance × 10,000, all values are above {BRIGHT:,}, brighter than snow in all bands. If they "
-            f"are Landsat's numbers (Collection 2), make reflectance of them: 0.0000275 × value − 0.2, and say "
-            f"scale=10_000."
-        )
-    small = none | (scaled < 2)
-    columns = small.reshape(-1, steps, raw.shape[1]).all(axis=0)  # (T, C), those with nothing but small values
-    seen = np.tile(columns, (len(raw) // steps, 1)) | small.all(axis=1, keepdims=True)
-    mixed = fraction & seen
-    if mixed.any():
-        i, c = np.argwhere(mixed)[0]
-        raise PixelError(
-            f"{mixed.sum():,} values lie from 0 to 1 and others are far larger; the first is {raw[i, c]:g} in column "
-            f"{name(i, c)!r}, row {row(i)}. Bring all to the same unit."
-        )
-
-
-def _check_empty(scaled, none, row) -> None:
-    if scaled.shape[1] < 2:
-        return
-    for value in FILLERS:
-        same = ((scaled == value) & ~none).all(axis=1)
-        if same.any():
-            i = np.flatnonzero(same)[0]
-            raise PixelError(
-                f"{same.sum():,} observations have {value} in every band, the first in row {row(i)}. No ground looks "
-                f"so: it stands for no data. Say nodata={value}, or nodata=[{value}, …] with your other values."
-            )
-
-
-# The table
-
-
-def table_of(observations: tuple, rows: tuple, meta: Meta, area: str) -> pa.Table:
-    """A pixel table.
-
-    Args:
-        observations: day, scl, values and offsets as ``make_batch`` takes them.
-        rows: pixel, year, label code, x, y, longitude and latitude of each row.
-        meta: With ``block_m`` in ``extra``.
+    Attributes:
+        label: Column of the label.
+        codes: Label → code, 0 to 32,767; several labels may share one. None takes the labels as codes.
+        year: Column of the label's year, or that year. Windows start on a day of this year. None takes the column
+            ``year`` of a wide table, and the year of each date of a long one.
+        lon, lat: Columns of the position, degrees (WGS 84). Without them, Earth Engine's column ``.geo`` is read.
+        crs: A projected CRS of the place, for ``x``, ``y`` and blocks, such as a UTM zone. Points must lie in the
+            region in which it is used, or at most 6 degrees outside.
+        resolution: Side of a pixel, m; points within one count as the same pixel.
+        block_m: Side of a spatial block, m, for splits without leakage; None takes that of the study, or 10,000.
         area: Name of the area.
+        study: Key of the study, or a ``Study``: then all points must lie in its areas.
+        nodata: Value that means no data, or several; NaN always does.
+        scale: The factor that turns a value into reflectance × 10,000; 10,000 if yours are reflectance.
+        outside: ``"refuse"`` values that lie outside 0-32,767 after scaling, or ``"blank"`` them: they become 0, no
+            data, and are counted.
+        twins: What to do with rows that say the same pixel twice, in one year (wide) or on one day (long): ``"refuse"``
+            them, or keep the ``"first"``.
+        simulated: Whether the values are simulated.
     """
-    day, scl, values, offsets = observations
-    pixel, year, label, x, y, longitude, latitude = rows
+
+    label: str = "label"
+    codes: Mapping | None = None
+    year: str | int | None = None
+    lon: str = "lon"
+    lat: str = "lat"
+    crs: str = "EPSG:5070"
+    resolution: float = 10.0
+    block_m: float | None = None
+    area: str = "points"
+    study: str | Study = "own_points"
+    nodata: float | Sequence[float] | None = None
+    scale: float = 1.0
+    outside: str = "refuse"
+    twins: str = "refuse"
+    simulated: bool = False
+
+    def meta(self, bands: Mapping[str, str]) -> Meta:
+        """Metadata of the pixel table, checked; the CRS is checked with the positions."""
+        if self.twins not in ("refuse", "first"):
+            raise PixelError(f"Expected twins = 'refuse' or 'first', received {self.twins!r}.")
+        if not isinstance(bands, Mapping) or not bands:
+            raise PixelError(f"Expected bands={{your name: ours, …}}, such as {{'B04': 'red'}}, received {bands!r}.")
+        if not isinstance(self.crs, str):
+            raise PixelError(f"Expected crs as text such as 'EPSG:32636', received {self.crs!r}.")
+        names = list(bands.values())
+        if len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
+            raise PixelError(f"Expected a different name of a band for each of yours, received {names}.")
+        key, block_m = self.study, self.block_m
+        if isinstance(self.study, Study):
+            key, block_m = self.study.key, self.study.block_m if block_m is None else block_m
+        block_m = BLOCK_M if block_m is None else block_m
+        for name, value in (("resolution", self.resolution), ("block_m", block_m)):
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
+                raise PixelError(f"Expected {name} in metres, above 0, received {value!r}.")
+        extra = {"block_m": float(block_m)}
+        return Meta(tuple(names), self.crs, float(self.resolution), key, bool(self.simulated), extra=extra)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """P rows of a pixel table without their series, each array (P,)."""
+
+    pixel: np.ndarray
+    year: np.ndarray
+    label_code: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    lon: np.ndarray
+    lat: np.ndarray
+
+    def take(self, rows: np.ndarray) -> _Rows:
+        return _Rows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class _Observations:
+    """N observations: ``row`` is the row of the pixel table, ``source`` the row of the table of points."""
+
+    row: np.ndarray
+    source: np.ndarray
+    day: np.ndarray
+    scl: np.ndarray
+    values: np.ndarray
+
+
+def from_wide(
+    frame: pd.DataFrame,
+    bands: Mapping[str, str],
+    dates: Sequence,
+    form: PointFormat = PointFormat(),
+    *,
+    column: str = "{band}_{step}",
+    first: int = 0,
+) -> pa.Table:
+    """Make a pixel table from a wide table of composites.
+
+    Each composite becomes one observation on its date. One without a value in any band, or outside the row's year, is
+    left out and counted; a single band without a value is 0, no data. Composites have no scene class: theirs is 7,
+    unclassified, so a legend for such a table leaves out 'No Crops Growing', which needs SCL.
+
+    Args:
+        frame: A pandas DataFrame, one row a point and year.
+        bands: Your band's name in ``column`` → ours, such as ``{"B04": "red"}``, in the order the table will have.
+        dates: T dates, one for each composite (its middle, say), ascending; the same for all rows.
+        form: What the other columns and the values mean.
+        column: How a column is called: ``{band}`` and ``{step}`` (counted from ``first``), and ``*`` for anything.
+        first: Number of the first step.
+
+    Returns:
+        A table in ``SCHEMA`` with metadata, ready for ``write`` and ``samples``. The metadata's ``extra`` holds the
+        labels with their codes (``label_codes``) and what is not in the table (``left_out``; see ``summary``).
+
+    Raises:
+        PixelError: Columns are missing or hold text, a label or position is missing, points lie where none is
+            expected, a label has no code, values lie outside 0-32,767 after scaling or seem to have another unit,
+            dates do not ascend, or two rows are the same pixel and year. The message names column and row.
+
+    Lab: part3_train_and_test.
+
+    >>> frame = pd.DataFrame({"lon": [33.0], "lat": [3.0], "year": [2017], "label": [1], "B4_0": [612], "B4_1": [580]})
+    >>> table = from_wide(frame, {"B4": "red"}, ["2017-06-01", "2017-07-01"], PointFormat(crs="EPSG:32636"))
+    >>> table["num_images"].to_pylist()
+    [2]
+    """
+    frame = columns.checked_frame(frame)
+    meta = form.meta(bands)
+    days = _composite_days(dates)
+    rows, label_codes = _rows(frame, form, columns.years(frame, "year" if form.year is None else form.year))
+    values, blanked = _composites(frame, bands, len(days), column, first, form)
+    key = np.stack([rows.pixel, rows.year.astype(np.int64)], axis=1)
+    firsts = np.sort(np.unique(key, axis=0, return_index=True)[1])
+    if len(firsts) < len(frame) and form.twins == "refuse":
+        raise _twins(rows, firsts)
+    count = len(firsts) * len(days)
+    observations = _Observations(
+        np.repeat(np.arange(len(firsts)), len(days)),
+        np.repeat(firsts, len(days)),
+        np.tile(days, len(firsts)),
+        np.full(count, UNCLASSIFIED, np.uint8),
+        values[firsts].reshape(count, -1),
+    )
+    left_out = {"rows_again": len(frame) - len(firsts), "values_blanked": blanked}
+    meta.extra.update(layout="wide", label_codes=label_codes)
+    return _table(rows.take(firsts), observations, meta, form, left_out)
+
+
+def from_long(
+    frame: pd.DataFrame,
+    bands: Mapping[str, str],
+    form: PointFormat = PointFormat(),
+    *,
+    date: str = "date",
+    scl: str | None = None,
+) -> pa.Table:
+    """Make a pixel table from a long table: one row for each point and date, in any order.
+
+    Rows of one pixel and year become one row of the pixel table, its observations in order of date; the pixel table
+    keeps the order in which the points appear. A row without a value in any band (cloud, say), or outside the year of
+    its label, is left out and counted; a single band without a value is 0, no data.
+
+    Args:
+        frame: A pandas DataFrame, one row a point and date.
+        bands: Your column → our band, such as ``{"B4": "red", "B8": "nir"}``, in the order the table will have.
+        form: What the other columns and the values mean.
+        date: Column of the date or time. Times count as the day they have in UTC. Allowed are pandas' and Python's
+            dates, text such as ``2017-01-15`` or ``2017-01-15T08:12:33Z``, numbers such as 20170115, and seconds to
+            nanoseconds since 1970 (Earth Engine's ``system:time_start``).
+        scl: Column of the scene class, 0 to 11; without one all observations have 7, unclassified, and a legend for
+            the table leaves out 'No Crops Growing', which needs SCL.
+
+    Returns:
+        As ``from_wide``.
+
+    Raises:
+        PixelError: As in ``from_wide``; also for a date with several possible meanings, for a pixel with two labels in
+            one year, and for two rows of one pixel and day.
+
+    Lab: part3_train_and_test.
+
+    >>> place = {"lon": [33.0, 33.0], "lat": [3.0, 3.0], "label": [1, 1]}
+    >>> frame = pd.DataFrame({**place, "date": ["2017-06-01", "2017-07-01"], "B4": [612, 580]})
+    >>> table = from_long(frame, {"B4": "red"}, PointFormat(crs="EPSG:32636"))
+    >>> table["num_images"].to_pylist()
+    [2]
+    """
+    frame = columns.checked_frame(frame)
+    meta = form.meta(bands)
+    day = columns.days(columns.column_of(frame, date), f"Column {date!r}")
+    years = _years_of(day).astype(np.int16) if form.year is None else columns.years(frame, form.year)
+    rows, label_codes = _rows(frame, form, years)
+    names = list(bands)
+    raw = np.stack([columns.numbers(frame, name) for name in names], axis=1)
+    values, blanked = columns.reflectance(
+        raw, lambda i, c: names[c], lambda i: i, form.nodata, form.scale, form.outside
+    )
+    firsts, owner = _series(rows)
+    _check_labels(rows.label_code, firsts, owner, form.label)
+    observations = _Observations(owner, np.arange(len(frame)), day, _classes(frame, scl), values)
+    meta.extra.update(layout="long", label_codes=label_codes)
+    return _table(rows.take(firsts), observations, meta, form, {"rows_again": 0, "values_blanked": blanked})
+
+
+def _rows(frame: pd.DataFrame, form: PointFormat, years: np.ndarray) -> tuple[_Rows, dict[str, int]]:
+    """All rows of the table of points, and the code of each label."""
+    x, y, lon, lat = places(frame, form.lon, form.lat, form.crs, form.study)
+    codes, label_codes = columns.label_codes(frame, form.label, form.codes)
+    return _Rows(pixel_id(x, y, form.resolution), years, codes, x, y, lon, lat), label_codes
+
+
+def _table(rows: _Rows, observations: _Observations, meta: Meta, form: PointFormat, left_out: dict) -> pa.Table:
+    """The pixel table, with counts of what is not in it."""
+    of = observations
+    has_value = of.values.any(axis=1)
+    in_year = _years_of(of.day) == rows.year[of.row]
+    if not in_year.any():
+        dates = _dates(of.day)
+        raise PixelError(
+            f"No date of {dates[0]} to {dates[-1]} lies in a year of the rows, {np.unique(rows.year).tolist()}. "
+            f"Correct the dates or the years."
+        )
+    chosen = np.flatnonzero(has_value & in_year)
+    chosen = chosen[np.lexsort((of.day[chosen], of.row[chosen]))]  # stable: of one day, the first row comes first
+    again = np.zeros(len(chosen), bool)
+    again[1:] = (of.row[chosen][1:] == of.row[chosen][:-1]) & (of.day[chosen][1:] == of.day[chosen][:-1])
+    if again.any() and form.twins == "refuse":
+        k = np.flatnonzero(again)[0]
+        one, other = of.source[chosen[[k - 1, k]]]
+        raise PixelError(
+            f"{again.sum():,} rows are the same pixel and day as another, such as rows {one} and {other} on "
+            f"{_dates(of.day[chosen[[k]]])[0]}. Keep the first of each with twins='first', or, if they are different "
+            f"points, make resolution smaller."
+        )
+    chosen = chosen[~again]
+    elsewhere = has_value & ~in_year
+    count = np.bincount(of.row[chosen], minlength=len(rows.pixel))
+    meta.extra["left_out"] = {
+        "rows_again": left_out["rows_again"] + int(again.sum()),
+        "observations_without_value": int((~has_value).sum()),
+        "observations_of_another_year": int(elsewhere.sum()),
+        "dates_of_another_year": _dates(of.day[elsewhere]),
+        "rows_without_observation": int((count == 0).sum()),
+        "values_blanked": left_out["values_blanked"],
+    }
     batch = make_batch(
-        day=day, scl=scl, bands=values, offsets=offsets, pixel=pixel, year=year, area=area,
-        block=block_id(x, y, meta.extra["block_m"]), x=x, y=y, lon=longitude, lat=latitude, label_code=label,
-    )  # fmt: skip
+        day=of.day[chosen],
+        scl=of.scl[chosen],
+        bands=of.values[chosen],
+        offsets=np.concatenate([[0], np.cumsum(count)]),
+        area=form.area,
+        block=block_id(rows.x, rows.y, meta.extra["block_m"]),
+        **vars(rows),
+    )
     return pa.Table.from_batches([batch]).replace_schema_metadata(meta.to_kv())
 
 
-def meta_of(bands, crs: str, resolution: float, block_m: float | None, study: Study | str, simulated: bool) -> Meta:
-    """Metadata of what the caller states, checked; the CRS is checked with the places."""
-    if not isinstance(bands, Mapping) or not bands:
-        raise PixelError(f"Expected bands={{your name: ours, …}}, such as {{'B04': 'red'}}, received {bands!r}.")
-    if not isinstance(crs, str):
-        raise PixelError(f"Expected crs as text such as 'EPSG:32636', received {crs!r}.")
-    names = list(bands.values())
-    if len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
-        raise PixelError(f"Expected a different name of a band for each of yours, received {names}.")
-    if block_m is None:
-        block_m = study.block_m if isinstance(study, Study) else BLOCK_M
-    for what, value in (("resolution", resolution), ("block_m", block_m)):
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
-            raise PixelError(f"Expected {what} in metres, above 0, received {value!r}.")
-    key = study.key if isinstance(study, Study) else study
-    return Meta(tuple(names), crs, float(resolution), key, bool(simulated), extra={"block_m": float(block_m)})
+def _years_of(day: np.ndarray) -> np.ndarray:
+    """(N,) int64 calendar year of days since 1970-01-01."""
+    return day.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
 
 
-def dates_named(day: np.ndarray) -> Sequence[str]:
-    """Some days since 1970-01-01 as text, each once, ascending."""
+def _dates(day: np.ndarray) -> list[str]:
+    """Days since 1970-01-01 as text, each once, ascending."""
     return [str(date) for date in np.unique(day).astype("datetime64[D]")]
+
+
+# -- wide tables ----------------------------------------------------------------------------------------------------
+
+
+def _composite_days(dates: Sequence) -> np.ndarray:
+    if isinstance(dates, str) or not np.iterable(dates) or not len(dates := list(dates)):
+        raise PixelError(f"Expected dates=[…], one for each composite, received {dates!r}.")
+    day = columns.days(dates, "dates")
+    if (np.diff(day) <= 0).any():
+        raise PixelError(f"Expected dates from 1970 on in ascending order, received {list(map(str, dates))[:5]}.")
+    return day
+
+
+def _composites(
+    frame: pd.DataFrame, bands: Mapping[str, str], steps: int, column: str, first: int, form: PointFormat
+) -> tuple[np.ndarray, int]:
+    """(P, T, C) uint16, 0 where there is no value, and how many values were blanked."""
+    names = [[_column_name(frame, column, band, first + step) for band in bands] for step in range(steps)]
+    for band in bands:
+        for step in (first - 1, first + steps):
+            beside = _matching(frame, column, band, step)
+            if beside:
+                raise PixelError(
+                    f"Expected a date for each composite, received {steps} dates from step {first} on, and the table "
+                    f"also has the column {beside[0]!r}. Give its date, too (first=… is the number of the first step), "
+                    f"or drop this column."
+                )
+    numbers = [np.stack([columns.numbers(frame, name) for name in row], axis=1) for row in names]
+    raw = np.stack(numbers, axis=1)  # (P, T, C)
+    values, blanked = columns.reflectance(
+        raw.reshape(-1, len(bands)),
+        lambda i, c: names[i % steps][c],
+        lambda i: i // steps,
+        form.nodata,
+        form.scale,
+        form.outside,
+        steps,
+    )
+    return values.reshape(raw.shape), blanked
+
+
+def _matching(frame: pd.DataFrame, column: str, band: str, step: int) -> list[str]:
+    pattern = re.escape(column).replace(r"\{band\}", re.escape(str(band))).replace(r"\{step\}", str(step))
+    return [c for c in frame.columns if re.fullmatch(pattern.replace(r"\*", ".*"), str(c))]
+
+
+def _column_name(frame: pd.DataFrame, column: str, band: str, step: int) -> str:
+    names = _matching(frame, column, band, step)
+    if len(names) != 1:
+        asked = column.replace("{band}", str(band)).replace("{step}", str(step))
+        raise PixelError(
+            f"Expected one column called {asked!r}, found {names[: columns.SHOWN] or 'none'}. The table has "
+            f"{list(frame.columns[: columns.SHOWN])} and so on; give the names of yours with column=… and first=…."
+        )
+    return names[0]
+
+
+def _twins(rows: _Rows, firsts: np.ndarray) -> PixelError:
+    row = np.setdiff1d(np.arange(len(rows.pixel)), firsts)[0]
+    same = np.flatnonzero((rows.pixel == rows.pixel[row]) & (rows.year == rows.year[row]))
+    return PixelError(
+        f"{len(rows.pixel) - len(firsts)} rows are the same pixel and year as another, such as rows "
+        f"{same[: columns.SHOWN].tolist()}. Keep the first of each with twins='first', or make resolution smaller."
+    )
+
+
+# -- long tables ----------------------------------------------------------------------------------------------------
+
+
+def _series(rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) first row of each pixel and year in order of appearance, and (N,) which of them each row belongs to."""
+    key = np.stack([rows.pixel, rows.year.astype(np.int64)], axis=1)
+    _, firsts, owner = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(firsts)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return firsts[order], rank[owner.reshape(-1)]
+
+
+def _check_labels(codes: np.ndarray, firsts: np.ndarray, owner: np.ndarray, label: str) -> None:
+    wrong = np.flatnonzero(codes != codes[firsts][owner])
+    if len(wrong):
+        row, first = wrong[0], firsts[owner[wrong[0]]]
+        raise PixelError(
+            f"Column {label!r}: expected one label for each pixel and year, received another in {len(wrong):,} rows; "
+            f"rows {first} and {row} have the codes {codes[first]} and {codes[row]}. Correct the label, or make "
+            f"resolution smaller if these are different points."
+        )
+
+
+def _classes(frame: pd.DataFrame, scl: str | None) -> np.ndarray:
+    """(N,) uint8, the scene class of each row."""
+    if scl is None:
+        return np.full(len(frame), UNCLASSIFIED, np.uint8)
+    value = columns.numbers(frame, scl)
+    wrong = ~np.isin(value, np.arange(len(SCL)))
+    if wrong.any():
+        raise PixelError(
+            f"Column {scl!r}: expected scene classes 0 to {len(SCL) - 1}, received {value[wrong][0]:g} in "
+            f"{columns.rows_of(wrong)}. Drop these rows, or leave scl out."
+        )
+    return value.astype(np.uint8)

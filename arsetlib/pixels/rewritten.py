@@ -1,14 +1,14 @@
 """Columns of tables that another program wrote again: pandas, polars, DuckDB and Spark choose other types.
 
-A type is taken where each of its values has one meaning in ours: a longer integer, a dictionary of strings, a large or
-viewed byte string, a whole floating-point number. The values themselves are cast safely: one that does not fit is an
-error.
+A type is accepted if each of its values has one meaning in ours: a longer integer, a dictionary of strings, a large
+byte string or a view of one, a whole floating-point number. Casts are safe: a value that does not fit is an error.
 
 Lab: part1_build_dataset.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -54,12 +54,12 @@ def cast(column: pa.Array | pa.ChunkedArray, want: pa.Field) -> pa.Array | pa.Ch
     return column if column.type == want.type else column.cast(want.type)
 
 
-def in_folder_names(file: Path, names) -> dict[str, str]:
-    """Columns that stand in the names of a file's folders, as in ``year=2021/area=north/part-0.parquet``."""
-    found: dict[str, str] = {}
+def in_folder_names(file: Path, names: Iterable[str]) -> dict[str, str]:
+    """Columns in the names of a file's folders, as in ``year=2021/area=north/part-0.parquet``."""
+    values: dict[str, str] = {}
     for folder in file.parents:
         name, equals, value = folder.name.partition("=")
         if not equals or name not in names:
             break
-        found[name] = unquote(value)
-    return found
+        values[name] = unquote(value)
+    return values

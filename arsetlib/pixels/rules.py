@@ -1,13 +1,12 @@
-"""What every row of a pixel table keeps to, and which rows do not.
+"""The rules that each row of a pixel table keeps. They look at one batch at a time and read no file.
 
 Lab: part1_build_dataset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -15,21 +14,9 @@ import pyarrow.compute as pc
 from pyproj import Transformer
 
 from arsetlib import sentinel2
-from arsetlib.pixels.table import (
-    MAX_DN,
-    PER_PASS,
-    SCHEMA,
-    SERIES,
-    Meta,
-    Part,
-    _block_number,
-    _with_meta,
-    differences,
-    pixel_id,
-    planned,
-    ragged,
-    stream,
-)
+from arsetlib.pixels.arrays import buffers, ragged
+from arsetlib.pixels.meta import Meta
+from arsetlib.pixels.schema import MAX_DN, SCHEMA, SERIES, block_number, pixel_id
 
 RULES: dict[str, str] = {
     "null": "every column but label_confidence has a value",
@@ -47,14 +34,21 @@ RULES: dict[str, str] = {
     "confidence": "label_confidence is 0 to 100 or absent",
     "duplicate": "a pixel has one row a year",
 }
-EXAMPLES = 20  # rows named per rule; all are counted
 TOLERANCE = 1e-5  # degrees
 COORDINATES = ("x", "y", "lon", "lat")
+
+Broken = tuple[str, np.ndarray, Callable[[int], str]]  # rule, (P,) bool, and the words for row i
 
 
 @dataclass(frozen=True)
 class Break:
-    """One row that breaks one rule. ``row`` counts from 0 within its row group."""
+    """One row that breaks one rule.
+
+    Attributes:
+        file, row_group, row: Where it is; ``row`` counts from 0 in its row group.
+        rule: A key of ``RULES``.
+        found: What the row holds instead.
+    """
 
     file: str
     row_group: int
@@ -66,125 +60,24 @@ class Break:
         return f"{self.file}, row group {self.row_group}, row {self.row}: {self.rule}: {self.found}"
 
 
-@dataclass(frozen=True)
-class Report:
-    """What ``check`` found.
-
-    Attributes:
-        path: The table.
-        rows: Rows looked at.
-        counts: Rule to number of rows that break it, for all rules of ``RULES``.
-        breaks: The first rows that break each rule, at most 20 per rule.
-        planned: Files that the table was planned to have; None where it does not say (a single file, or a folder that
-            another program wrote), so that nobody can know whether it is complete.
-        files: What is wrong with its files: missing, changed, or not planned. The rows are not looked at then.
-    """
-
-    path: str
-    rows: int
-    counts: dict[str, int]
-    breaks: tuple[Break, ...]
-    planned: int | None = None
-    files: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether all planned files are there, as they were written, and no row breaks a rule."""
-        return not self.files and not any(self.counts.values())
-
-    def as_dict(self) -> dict:
-        """The same as JSON values."""
-        return asdict(self) | {"ok": self.ok, "breaks": [asdict(b) for b in self.breaks]}
-
-    def __str__(self) -> str:
-        if self.files:
-            lines = [f"{self.path}: {len(self.files)} of its files are not as planned, so its rows were not checked."]
-            lines += [f"  {words}." for words in self.files[:EXAMPLES]]
-            return "\n".join([*lines, "Run the command that made the table again, or copy it anew."])
-        if self.ok:
-            known = "" if self.planned is None else f"All {self.planned:,} planned files are there, unchanged. "
-            unknown = Path(self.path).is_dir() and self.planned is None
-            return f"{self.path}: {known}{self.rows:,} rows keep all {len(RULES)} rules." + (
-                " It has no manifest, so it cannot be known whether it is complete." if unknown else ""
-            )
-        lines = [f"{self.path}: of {self.rows:,} rows"]
-        for rule, count in self.counts.items():
-            if count:
-                lines.append(f"{count:,} break {rule!r} ({RULES[rule]}), first:")
-                lines += [f"  {b}" for b in self.breaks if b.rule == rule][:3]
-        return "\n".join(lines)
-
-
-def check(path: str | Path) -> Report:
-    """Say whether all planned files of a table are there, unchanged, and which rows break which rule of ``RULES``.
-
-    All bytes are compared with the checksums of the manifest. The table is streamed, so memory does not grow with it.
-
-    Args:
-        path: Folder or file.
-
-    Returns:
-        Wrong files; counts per rule, and the first rows that break each with file, row group and row.
-
-    Raises:
-        PixelError: The table cannot be read at all: missing, unfinished, damaged, or of another schema.
-
-    Lab: part1_build_dataset.
-    """
-    found, expected = _Found(), planned(path)
-    if expected is not None and (strange := tuple(differences(path, deep=True))):
-        return Report(str(path), 0, found.counts, (), expected, strange)
-    meta = Meta.of(path)
-    to_lonlat = Transformer.from_crs(meta.crs, "EPSG:4326", always_xy=True)
-    for part in stream(path):
-        found.rows += part.batch.num_rows
-        whole = _whole_rows(part.batch)
-        found.add(part, "null", ~whole, lambda i, b=part.batch: _nulls(b, i))
-        rows = np.flatnonzero(whole)
-        batch = part.batch if whole.all() else part.batch.filter(pa.array(whole))
-        for rule, broken, words in _broken_places(batch, meta, to_lonlat):
-            found.add(part, rule, broken, words, rows)
-        for rule, broken, words in _broken_series(batch, meta):
-            found.add(part, rule, broken, words, rows)
-    _find_duplicates(path, found)
-    breaks = sorted(found.breaks, key=lambda b: list(RULES).index(b.rule))
-    return Report(str(path), found.rows, found.counts, tuple(breaks), expected)
-
-
-class _Found:
-    """Counts and examples as they are found."""
-
-    def __init__(self):
-        self.rows = 0
-        self.counts = dict.fromkeys(RULES, 0)
-        self.breaks: list[Break] = []
-
-    def add(self, part: Part, rule: str, broken: np.ndarray, words, rows: np.ndarray | None = None) -> None:
-        """Record rows of a part where ``broken``; ``words(i)`` tells what stands there, ``rows`` where i lies."""
-        where = np.flatnonzero(broken)
-        room = max(EXAMPLES - self.counts[rule], 0)
-        for i in where[:room]:
-            row = part.row + int(i if rows is None else rows[i])
-            self.breaks.append(Break(str(part.file), part.row_group, row, rule, words(int(i))))
-        self.counts[rule] += len(where)
-
-
-def _whole_rows(batch: pa.RecordBatch) -> np.ndarray:
-    whole = np.ones(batch.num_rows, bool)
+def complete_rows(batch: pa.RecordBatch) -> np.ndarray:
+    """(P,) bool, rows that have a value in each column that needs one."""
+    complete = np.ones(batch.num_rows, bool)
     for want in SCHEMA:
         column = batch.column(want.name)
         if not want.nullable and column.null_count:
-            whole &= column.is_valid().to_numpy(zero_copy_only=False)
-    return whole
+            complete &= column.is_valid().to_numpy(zero_copy_only=False)
+    return complete
 
 
-def _nulls(batch: pa.RecordBatch, i: int) -> str:
+def missing_values(batch: pa.RecordBatch, i: int) -> str:
+    """Words for the columns in which row ``i`` has no value."""
     empty = [f.name for f in SCHEMA if not f.nullable and not batch.column(f.name)[i].is_valid]
     return f"no {', '.join(empty)}"
 
 
-def _broken_places(batch: pa.RecordBatch, meta: Meta, to_lonlat: Transformer) -> Iterator[tuple]:
-    """Rules on coordinates, identities and labels: (rule, (P,) broken, words)."""
+def broken_places(batch: pa.RecordBatch, meta: Meta, to_lonlat: Transformer) -> Iterator[Broken]:
+    """Rules on coordinates, identities and labels."""
     value = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in ("pixel", "block", *COORDINATES)}
     x, y = value["x"], value["y"]
     on_earth = (np.abs(x) < 1e8) & (np.abs(y) < 1e8) & (np.abs(value["lon"]) <= 360) & (np.abs(value["lat"]) <= 90)
@@ -193,7 +86,7 @@ def _broken_places(batch: pa.RecordBatch, meta: Meta, to_lonlat: Transformer) ->
     pixel = pixel_id(x, y, meta.resolution)
     yield "pixel", on_earth & (pixel != value["pixel"]), lambda i: f"{value['pixel'][i]}, expected {pixel[i]}"
     if "block_m" in meta.extra:
-        block = _block_number(x, y, meta.extra["block_m"])
+        block = block_number(x, y, meta.extra["block_m"])
         yield "block", on_earth & (block != value["block"]), lambda i: f"{value['block'][i]}, expected {block[i]}"
     lon, lat = to_lonlat.transform(x, y)
     off = np.maximum(np.abs((lon - value["lon"] + 180) % 360 - 180), np.abs(lat - value["lat"]))
@@ -201,12 +94,12 @@ def _broken_places(batch: pa.RecordBatch, meta: Meta, to_lonlat: Transformer) ->
     yield "lonlat", on_earth & ~near, lambda i: f"{value['lon'][i]}, {value['lat'][i]}, expected {lon[i]}, {lat[i]}"
     code = batch.column("label_code").to_numpy()
     yield "label", code < 0, lambda i: str(code[i])
-    sure = batch.column("label_confidence").fill_null(0).to_numpy(zero_copy_only=False)
-    yield "confidence", sure > 100, lambda i: str(sure[i])
+    confidence = batch.column("label_confidence").fill_null(0).to_numpy(zero_copy_only=False)
+    yield "confidence", confidence > 100, lambda i: str(confidence[i])
 
 
-def _broken_series(batch: pa.RecordBatch, meta: Meta) -> Iterator[tuple]:
-    """Rules on the byte strings: (rule, (P,) broken, words)."""
+def broken_series(batch: pa.RecordBatch, meta: Meta) -> Iterator[Broken]:
+    """Rules on the byte strings."""
     images = batch.column("num_images").to_numpy()
     sizes = {name: pc.binary_length(batch.column(name)).to_numpy() for name in SERIES}
     width = {"day": 2, "scl": 1, "bands": 2 * len(meta.bands)}
@@ -222,9 +115,9 @@ def _broken_series(batch: pa.RecordBatch, meta: Meta) -> Iterator[tuple]:
     yield from _broken_observations(batch, fit, meta)
 
 
-def _broken_observations(batch: pa.RecordBatch, fit: np.ndarray, meta: Meta) -> Iterator[tuple]:
+def _broken_observations(batch: pa.RecordBatch, fit: np.ndarray, meta: Meta) -> Iterator[Broken]:
     places = np.flatnonzero(fit)
-    flat = ragged(_with_meta(batch if fit.all() else batch.filter(pa.array(fit)), meta))
+    flat = ragged((batch if fit.all() else batch.filter(pa.array(fit))).replace_schema_metadata(meta.to_kv()))
     rows = places[flat.rows]
 
     def of_rows(broken: np.ndarray) -> np.ndarray:
@@ -240,7 +133,7 @@ def _broken_observations(batch: pa.RecordBatch, fit: np.ndarray, meta: Meta) -> 
     yield "day_order", of_rows(back), first(back, flat.day)
     years = batch.column("year").to_numpy().astype(np.int64)[rows]
     low, high = _first_day(years), _first_day(years + 1)
-    if "days" in meta.extra:  # a season over New Year, counted from 1 January (= 1) of the row's year
+    if "days" in meta.extra:  # a season that continues after New Year, counted from 1 January (= 1) of the row's year
         low, high = (_first_day(years) + d for d in (meta.extra["days"][0] - 1, meta.extra["days"][1]))
     outside = (flat.day < low) | (flat.day >= high)
     yield "day_year", of_rows(outside), first(outside, flat.day.astype("datetime64[D]"))
@@ -255,30 +148,25 @@ def _first_day(years: np.ndarray) -> np.ndarray:
     return (years - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
 
 
-def _find_duplicates(path: str | Path, found: _Found) -> None:
-    """Compare (pixel, year) of all rows, a share of the pixels at a time so that memory stays flat."""
-    passes = max(1, -(-found.rows // PER_PASS))
-    for turn in range(passes):
-        parts, keys, start = [], [np.zeros((3, 0), np.int64)], 0
-        for part in stream(path, ["pixel", "year"]):
-            pixel, year = (part.batch.column(n).fill_null(-1).to_numpy() for n in ("pixel", "year"))
-            mine = np.flatnonzero(pixel % passes == turn)
-            keys.append(np.stack([pixel[mine], year[mine], mine + start]))
-            parts.append((start, part.batch.num_rows, replace(part, batch=None)))
-            start += part.batch.num_rows
-        _add_duplicates(found, parts, np.concatenate(keys, axis=1))
+def breaks_series(table: pa.Table, rule: str, meta: Meta) -> bool:
+    """Whether some row of a table breaks the rule ``lengths`` or ``day_order``, as far as its columns show.
 
-
-def _add_duplicates(found: _Found, parts: list[tuple[int, int, Part]], keys: np.ndarray) -> None:
-    """Record the rows whose (pixel, year) an earlier row has; keys: (3, R) pixel, year, row in the table."""
-    pixel, year, row = keys[:, np.lexsort(keys[::-1])]
-    again = np.flatnonzero((pixel[1:] == pixel[:-1]) & (year[1:] == year[:-1])) + 1
-    again = again[np.argsort(row[again])]
-    owner = np.searchsorted([start for start, _, _ in parts], row[again], side="right") - 1
-    for number in np.unique(owner):
-        start, count, part = parts[number]
-        mine = again[owner == number]
-        broken = np.zeros(count, bool)
-        broken[row[mine] - start] = True
-        words = {int(row[k] - start): f"pixel {pixel[k]} again in {year[k]}" for k in mine[:EXAMPLES]}
-        found.add(part, "duplicate", broken, words.__getitem__)
+    For all rows together this takes a few comparisons. Two images of one day pass.
+    """
+    columns = {name: table.column(name) for name in SERIES if name in table.column_names}
+    if rule == "day_order":
+        if "day" not in columns:
+            return False
+        offsets, raw = buffers(columns["day"])
+        day, starts = raw.view("<u2"), offsets[1:-1] // 2
+        back = day[1:] < day[:-1]
+        back[starts[(starts > 0) & (starts < len(day))] - 1] = False  # the first day of a row may be before the last
+        return bool(back.any())
+    width = {"day": 2, "scl": 1, "bands": 2 * len(meta.bands)}
+    lengths = {name: pc.binary_length(column).to_numpy() for name, column in columns.items()}
+    if any((length % width[name]).any() for name, length in lengths.items()):
+        return True
+    counts = [length // width[name] for name, length in lengths.items()]
+    if "num_images" in table.column_names:
+        counts.append(table.column("num_images").to_numpy())
+    return not all(np.array_equal(counts[0], other) for other in counts[1:])

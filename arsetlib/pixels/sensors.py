@@ -1,4 +1,4 @@
-"""Tables of two sensors as one: radar beside optical images, on the calendar of both.
+"""Tables of two sensors joined into one: optical and radar images, in order of date.
 
 Lab: part3_train_and_test.
 """
@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from arsetlib.pixels.table import SCHEMA, SMALL, Meta, PixelError, Ragged, make_batch, ragged, read
+from arsetlib.pixels.arrays import Ragged, make_batch, ragged
+from arsetlib.pixels.meta import Meta
+from arsetlib.pixels.reading import read
+from arsetlib.pixels.schema import SCHEMA, SMALL, PixelError
 
-UNKNOWN = 0  # scene class of a day on which the first sensor saw nothing: no data
+UNKNOWN = 0  # scene class of a day without an image of the first sensor: no data
 
 
 def join(first: pa.Table | str | Path, second: pa.Table | str | Path, *, missing: str = "refuse") -> pa.Table:
     """Join two pixel tables of the same pixels and years into one with the bands of both.
 
     Each image of either becomes an observation with 0, no data, in the bands of the other; images of one day become
-    one observation. Scene classes are those of the first table, and 0 where it saw nothing. With the second table's
+    one observation. Scene classes are those of the first table, and 0 where it has no image. With the second table's
     bands as ``[channels] sensors`` in the study file, each sensor gets an image of its own in each step.
 
     Args:
@@ -88,17 +91,17 @@ def _partners(first: pa.Table, second: pa.Table, missing: str) -> tuple[np.ndarr
                 f"Expected each pixel and year once, received pixel {twice[0][0]}, year {twice[0][1]} twice in the "
                 f"{noun} table. Look at it with `arset check`."
             )
-    found = rows[1].get_indexer(rows[0])
-    mine = np.flatnonzero(found >= 0)
+    partner = rows[1].get_indexer(rows[0])
+    mine = np.flatnonzero(partner >= 0)
     alone = (len(rows[0]) - len(mine), len(rows[1]) - len(mine))
     if any(alone) and missing == "refuse":
         raise PixelError(
             f"Expected the same pixels and years in both tables, received {alone[0]} rows that only the first has and "
-            f"{alone[1]} that only the second has. Ingest both with the same areas and years, or say missing='drop'."
+            f"{alone[1]} that only the second has. Ingest both with the same areas and years, or use missing='drop'."
         )
     if not len(mine):
         raise PixelError("The two tables have no pixel and year in common. Ingest both with the same areas and years.")
-    return mine, found[mine]
+    return mine, partner[mine]
 
 
 def _check_labels(first: pa.Table, second: pa.Table) -> None:

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from arsetlib import pixels
-from arsetlib.pixels.table import _buffers, _footer
+from arsetlib.pixels.arrays import buffers
+from arsetlib.pixels.listing import footer
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import keys_of
 from arsetlib.samples.rows import Rows, SampleError
@@ -281,9 +282,9 @@ def _groups(rows: Rows) -> list[Group]:
     """The row groups that hold rows wanted, in order."""
     found, first = [], 0
     for file in pixels.files(rows.source):
-        footer = _footer(file)
-        for number in range(footer.num_row_groups):
-            count = footer.row_group(number).num_rows
+        content = footer(file)
+        for number in range(content.num_row_groups):
+            count = content.row_group(number).num_rows
             low, high = np.searchsorted(rows.index, (first, first + count))
             if high > low:
                 found.append(Group(file, number, rows.index[low:high] - first))
@@ -294,9 +295,9 @@ def _groups(rows: Rows) -> list[Group]:
 def series_bytes(rows: Rows) -> int:
     """Bytes that the series of a table on disk take in memory, about."""
     return sum(
-        footer.row_group(g).total_byte_size
-        for footer in map(_footer, pixels.files(rows.source))
-        for g in range(footer.num_row_groups)
+        content.row_group(g).total_byte_size
+        for content in map(footer, pixels.files(rows.source))
+        for g in range(content.num_row_groups)
     )
 
 
@@ -314,7 +315,7 @@ def rows_with_images(rows: Rows, season: Season, first: np.ndarray, last: np.nda
     found = np.zeros(len(rows), bool)
     for begin, batch in rows._pieces(["day"]):
         low, high = np.searchsorted(rows.index, (begin, begin + batch.num_rows))
-        offsets, raw = _buffers(batch.column("day"))
+        offsets, raw = buffers(batch.column("day"))
         day = raw[: len(raw) // 2 * 2].view("<u2").astype(np.int32)
         local = rows.index[low:high] - begin
         since, until = np.full((2, batch.num_rows), np.iinfo(np.int32).max)

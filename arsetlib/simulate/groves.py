@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from arsetlib import folders, orphans
-from arsetlib.errors import ArsetError
+from arsetlib.groves.classes import GroveError
 from arsetlib.simulate import files
 from arsetlib.simulate import groves_texture as texture
 from arsetlib.simulate.groves_scene import FINEST, FULL_WIDTH, OVERLAP, Scene
@@ -30,10 +30,6 @@ SIZE = (2912, 3808)
 CLASSES = {"ground": (196, 154, 108), "tree": (0, 102, 51), "grass": (190, 210, 70)}  # name → colour in the masks
 SECONDS = 2.0  # from capture to capture
 SAYS = "SIMULATED image of the course library arsetlib: not photographed"
-
-
-class GroveError(ArsetError, ValueError):
-    """The simulated grove cannot be made as asked; the message says what can."""
 
 
 def groves(

@@ -4,7 +4,7 @@ A file of Sentinel-2 holds whole numbers, reflectance × 10,000, and 0 where the
 where they, or the item, state how: a scale, a value of no data, a mask. What states nothing and is something else
 (reflectance 0-1, percent, a preview of 8 bits) is refused.
 
-The processing offset is another matter: it is decided once per scene, see ``arsetlib.offset``.
+The processing offset is another matter: it is decided once per scene, see ``arsetlib.ingest.offset``.
 
 Sources: GDAL's raster data model (scale, offset, no data, mask bands); STAC's raster extension 1.1 and 2.0.
 

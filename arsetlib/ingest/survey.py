@@ -1,8 +1,8 @@
-"""One look at each scene before any work: can it be read, is it reflectance, does it still hold the offset?
+"""A sample of each scene before any work: can it be read, is it reflectance, do its values contain the offset?
 
-A small sample of every scene's pixels within the areas is read, from overviews where the files have them. It says
-which scenes are bad, all at once, and gives ``arsetlib.offset`` what it decides from. Every chunk then uses the same
-decision, here and on Spark, and the table keeps the evidence.
+A few thousand pixels of every scene within the areas are read, from overviews where the files have them. This finds
+all bad scenes at once and gives ``arsetlib.ingest.offset`` the values from which it decides. Every chunk then uses the
+same decision, here and on Spark, and the table keeps the evidence.
 
 Lab: part1_build_dataset.
 """
@@ -22,41 +22,41 @@ from pyproj import CRS
 from rasterio.windows import Window
 from tqdm.auto import tqdm
 
-from arsetlib import offset, reader, reflectance
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
+from arsetlib.ingest import offset, reader, reflectance
 from arsetlib.sentinel2 import NOT_VEGETATED, VEGETATION
 from arsetlib.study import Area, Study
 
 SIDE = 64  # cells along a side of the sample of one area; of several areas together about as many cells
-PLACES = 4  # areas of a scene that are looked at
-READERS = 16  # scenes looked at at once where each read waits for the network
-# Bands that are looked at: the first of each row that the study has. They differ most in what changes them.
-ROWS = (
+PLACES = 4  # areas of a scene that are sampled
+READERS = 16  # scenes sampled at the same time where each read waits for the internet
+# Bands that are sampled: the first of each row that the study has. Different things change them.
+SAMPLED_BANDS = (
     ("blue", "coastal", "green"),
     ("red", "green", "rededge1"),
     ("nir", "nir08", "rededge3", "rededge2", "nir09"),
     ("swir22", "swir16"),
 )
-# How often each kind of statement is taken to be wrong before the values are seen.
+# Prior probability that a statement of the offset is wrong, by what states it.
 WRONG = {"old baseline": 0.002, "bands": 0.05, "baseline": 0.1, "flag": 0.1, "nothing": 0.4, "file": 0.1}
 DISAGREE = 0.5  # where item and file state different offsets
-LAND = 50  # pixels of land from which on a scene's brightness is judged
+LAND = 50  # least pixels of land for a judgement of a scene's brightness
 DIMMEST = {"plants": 600, "infrared": 100, "visible": 30}  # DN that the brightest land exceeds in any scene
 BRIGHTEST = {"plants": 10_000, "infrared": 15_000, "visible": 15_000}  # DN that half of the land never exceeds
-NEAR = ("rededge3", "nir", "nir08", "nir09")  # bands in which plants are bright
+NEAR_INFRARED = ("rededge3", "nir", "nir08", "nir09")  # bands in which plants are bright
 MAX_CLIPPED = 0.5  # share of land values that may be 1 or less in a band other than blue
-SHOWN = 20  # reasons in an error; ids are all named
+SHOWN = 20  # reasons in an error; all ids are named
 APART = 2  # pixels by which the corners of a scene's files may differ
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found.
+    """What is known of the scenes of a table.
 
     Attributes:
-        decisions: Scene id → what ``offset.Decision`` says of it.
+        decisions: Scene id → the offset decided on and why, see ``offset.Decision``.
         bad: Scene id → why it cannot be used.
-        asked: Digest of the question, so that a saved answer is used again for the same one only.
+        asked: Digest of the question, so that a saved survey is used again only for the same one.
     """
 
     decisions: dict[str, dict] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class Survey:
     def counts(self) -> dict[str, int]:
         """How many scenes got which answer on their offset, and how many are bad."""
         answers = [d["answer"] for d in self.decisions.values()]
-        found = {f"offset {a}": answers.count(a) for a in offset.ANSWERS}
-        return {k: n for k, n in (found | {"bad": len(self.bad)}).items() if n}
+        numbers = {f"offset {a}": answers.count(a) for a in offset.ANSWERS} | {"bad": len(self.bad)}
+        return {k: n for k, n in numbers.items() if n}
 
     def apply(self, scenes: Iterable[Scene]) -> list[Scene | None]:
         """The scenes with the offsets decided on; None in place of a bad one."""
@@ -84,10 +84,11 @@ class Survey:
         return self.decisions.get(scene_id, {}).get("decided")
 
     def with_bad(self, bad: dict[str, str]) -> Survey:
+        """The survey with more bad scenes."""
         return replace(self, bad=dict(sorted((self.bad | bad).items())))
 
     def refuse_too_many(self, scenes: int, share: float) -> None:
-        """Nothing, where the bad scenes are no more than the share that the study allows.
+        """Accept the bad scenes if they are no more than the share that the study allows.
 
         Raises:
             CatalogueError: With all bad scenes, why, and what to write to leave them out.
@@ -101,15 +102,15 @@ class Survey:
         if len(ids) == scenes:
             raise CatalogueError(
                 f"None of the {scenes} scenes can be used:\n{reasons}{more}\n"
-                "Where all fail alike, the collection or the way the files were made is the cause. Mend the files or "
-                "the items, or take another collection."
+                "If all fail in the same way, the collection or the way the files were made is the cause. Correct the "
+                "files or the items, or take another collection."
             )
         raise CatalogueError(
             f"{len(ids)} of {scenes} scenes cannot be used{limit}:\n{reasons}{more}\n"
-            f"Mend them, or leave them out. In the study file, under [scenes]:\n"
+            f"Repair them, or leave them out. In the study file, under [scenes]:\n"
             f"  leave_out = {json.dumps(ids)}\n"
             f"or on the command line: --leave-out {','.join(ids)}\n"
-            f"To go on past bad scenes, set max_bad_share to "
+            f"To continue without the bad scenes, set max_bad_share to "
             f"{math.ceil(1000 * len(ids) / scenes) / 1000:g} or more. Finished chunks are kept."
         )
 
@@ -117,36 +118,26 @@ class Survey:
 def survey(
     scenes: Sequence[Scene], study: Study, areas: Sequence[Area] | None = None, progress: bool = False
 ) -> Survey:
-    """Look at every scene.
+    """Sample every scene. Nothing is refused: see ``Survey.refuse_too_many``.
 
     Args:
         scenes: Of ``catalogue.find_scenes``.
         study: Its bands, and how offsets are decided.
-        areas: Where to look; the study's by default.
+        areas: Where to sample; the study's by default.
         progress: Show a bar.
-
-    Returns:
-        What was found. Nothing is refused: see ``Survey.refuse_too_many``.
 
     Lab: part1_build_dataset.
     """
     areas = list(areas or study.areas)
-    bands = looked_at(study.bands)
-    grids = _Grids(areas)
-    remote = any(reader.is_remote(s.hrefs["scl"]) for s in scenes)
-    with ThreadPoolExecutor(READERS if remote else 1) as pool:
-        looks = list(
-            tqdm(
-                pool.map(lambda s: _look(s, study, bands, grids), scenes),
-                total=len(scenes), desc="look", unit="scene", disable=not progress,
-            )
-        )  # fmt: skip
+    bands = sampled_bands(study.bands)
+    grids = _SampleGrids(areas)
+    looks = _look_at(scenes, study, bands, grids, progress)
     bad = {s.id: look.bad for s, look in zip(scenes, looks, strict=True) if look.bad}
-    fit = [(s, look) for s, look in zip(scenes, looks, strict=True) if not look.bad]
-    samples = [offset.Sample(s.id, s.day, f"{s.epsg}", look.dn, look.scl, look.stated, look.wrong) for s, look in fit]
-    found = offset.decide(samples, bands, study.scenes.offset)
+    usable = [(s, look) for s, look in zip(scenes, looks, strict=True) if not look.bad]
+    samples = [_offset_sample(scene, look) for scene, look in usable]
+    results = offset.decide(samples, bands, study.scenes.offset)
     decisions = {}
-    for (scene, look), decision in zip(fit, found, strict=True):
+    for (scene, look), decision in zip(usable, results, strict=True):
         problem = _problem(look, decision, bands, study.scenes.offset)
         if problem:
             bad[scene.id] = f"Scene {scene.id}: {problem}"
@@ -156,23 +147,21 @@ def survey(
     return Survey(decisions, {i: bad[i] for i in order}, _question(scenes, study, areas))
 
 
-def known(scenes: Scenes, study: Study, folder: Path, progress: bool) -> Survey:
-    """The survey that an earlier run of the same question left in a folder, or a new one."""
-    asked = _question(scenes.items, study, study.areas)
-    saved = folder / "_scenes.json"
+def load_or_make(scenes: Scenes, study: Study, saved: Path, progress: bool) -> Survey:
+    """The survey in the item list that an earlier run of the same question saved, or a new one."""
     if saved.is_file():
-        found = Scenes.load(saved).survey
-        if found.get("asked") == asked:
-            return Survey(found["decisions"], found["bad"], asked)
+        earlier = Scenes.load(saved).survey
+        if earlier.get("asked") == _question(scenes.items, study, study.areas):
+            return Survey(**earlier)
     return survey(scenes.items, study, progress=progress)
 
 
-def looked_at(bands: Sequence[str]) -> tuple[str, ...]:
-    """Those of the bands, at most four, whose pixels a survey reads."""
-    if len(bands) <= len(ROWS):
+def sampled_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """Those of the bands, at most four, that a survey reads."""
+    if len(bands) <= len(SAMPLED_BANDS):
         return tuple(bands)
     chosen: list[str] = []
-    for row in ROWS:
+    for row in SAMPLED_BANDS:
         chosen += [b for b in row if b in bands and b not in chosen][:1]
     return tuple(chosen)
 
@@ -193,7 +182,7 @@ def _question(scenes: Sequence[Scene], study: Study, areas: Sequence[Area]) -> s
 
 @dataclass(frozen=True)
 class _Look:
-    """Sample of one scene, or why there is none. dn: (N, C) with the offset as stored, scl: (N,)."""
+    """Sample of one scene, or why there is none. dn: (N, C) as stored, scl: (N,)."""
 
     dn: np.ndarray | None = None
     scl: np.ndarray | None = None
@@ -204,16 +193,20 @@ class _Look:
     bad: str = ""
 
 
-class _Grids:
+def _offset_sample(scene: Scene, look: _Look) -> offset.Sample:
+    return offset.Sample(scene.id, scene.day, f"{scene.epsg}", look.dn, look.scl, look.stated, look.wrong)
+
+
+class _SampleGrids:
     """Cells of the sample in each CRS of scenes: for each area left, top, cell side, rows, columns."""
 
     def __init__(self, areas: Sequence[Area]):
         self.areas = areas
-        self.made: dict[int, list[tuple[float, float, float, int, int]]] = {}
+        self.grids: dict[int, list[tuple[float, float, float, int, int]]] = {}
         self.cells = max(16, int(SIDE / math.sqrt(min(len(areas), PLACES))))
 
     def of(self, epsg: int) -> list[tuple[float, float, float, int, int]]:
-        if epsg not in self.made:
+        if epsg not in self.grids:
             grids = []
             for area in self.areas:
                 west, south, east, north = area.outline(f"EPSG:{epsg}").bounds
@@ -222,53 +215,63 @@ class _Grids:
                 left, top = math.floor(west / side) * side, math.ceil(north / side) * side
                 rows, cols = math.ceil((top - south) / side), math.ceil((east - left) / side)
                 grids.append((left, top, side, rows, cols))
-            self.made[epsg] = grids
-        return self.made[epsg]
+            self.grids[epsg] = grids
+        return self.grids[epsg]
 
 
-def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _Grids) -> _Look:
+def _look_at(
+    scenes: Sequence[Scene], study: Study, bands: Sequence[str], grids: _SampleGrids, progress: bool
+) -> list[_Look]:
+    """A sample of each scene, several scenes at the same time where they are on the internet."""
+    remote = any(reader.is_remote(s.hrefs["scl"]) for s in scenes)
+    with ThreadPoolExecutor(READERS if remote else 1) as pool:
+        looks = pool.map(lambda s: _look(s, study, bands, grids), scenes)
+        return list(tqdm(looks, total=len(scenes), desc="survey", unit="scene", disable=not progress))
+
+
+def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids) -> _Look:
     try:
         cells = grids.of(scene.epsg)
         corners: dict[str, tuple] = {}
-        stated: dict[str, int | None] = {}
+        stated: set[int] = set()
 
-        def read(asset: str):
-            def inside(src):
-                corners[asset] = (*src.bounds, max(abs(src.transform.a), abs(src.transform.e)))
-                how = reader.encoding(src, scene, asset)
-                stated[asset] = how.offset
-                return _sample(src, cells, how, asset)
+        def read(asset: str) -> np.ndarray:
+            def sample(file: reader.SceneFile) -> np.ndarray:
+                t = file.src.transform
+                corners[asset] = (*file.src.bounds, max(abs(t.a), abs(t.e)))
+                if file.encoding.offset is not None:
+                    stated.add(file.encoding.offset)
+                return _sample(file, cells)
 
-            return reader.with_file(scene, asset, inside)
+            return reader.read_file(scene, asset, sample)
 
         scl = read("scl")
         if not scl.any():
-            _somewhere(scene, corners["scl"], cells)
-        if np.isin(scl, (0, *study.drop_scl)).all():  # all cloud: nothing to see, and hardly anything to read later
+            _refuse_other_place(scene, corners["scl"])
+        if np.isin(scl, (0, *study.drop_scl)).all():  # all cloud: nothing to decide from, and hardly anything to read
             dn = np.zeros((scl.size, len(bands)), np.uint16)
             return _Look(dn, scl, scene.offset, scene.offset_by, WRONG[scene.offset_by])
         dn = np.stack([read(b) for b in bands], axis=1)
         dn[scl == 0] = 0  # the scene itself says that nothing was measured there
-        if not reader.is_remote(scene.hrefs["scl"]):  # on the network the other files cost more than they tell
+        if not reader.is_remote(scene.hrefs["scl"]):  # on the internet, opening the other files would cost too much
             for asset in (b for b in study.bands if b not in bands):
-                reader.with_file(scene, asset, lambda src, asset=asset: reader.encoding(src, scene, asset))
-        _same_ground(corners)
-        said, by, wrong, disagree = _stated(scene, {v for v in stated.values() if v is not None})
-        dn[~reflectance.refuse_many_outside(dn.T, said, bands)] = 0
-        return _Look(dn, scl, said, by, wrong, disagree)
+                reader.read_file(scene, asset, lambda file: file.encoding)
+        _refuse_other_ground(corners)
+        offset_dn, by, wrong, disagree = _stated(scene, stated)
+        dn[~reflectance.refuse_many_outside(dn.T, offset_dn, bands)] = 0
+        return _Look(dn, scl, offset_dn, by, wrong, disagree)
     except reader.SceneError as error:
         return _Look(bad=str(error))
     except (reflectance.ReflectanceError, CatalogueError) as error:
         return _Look(bad=f"Scene {scene.id}, {error}")
 
 
-def _sample(src, cells, how, asset: str) -> np.ndarray:
+def _sample(file: reader.SceneFile, cells: Sequence[tuple]) -> np.ndarray:
     """Values at the cells of all areas, flat; 0 outside the file."""
-    parts, places = [], 0
+    src, t, places, parts = file.src, file.src.transform, 0, []
     for left, top, side, rows, cols in cells:
         x, y = left + (np.arange(cols) + 0.5) * side, top - (np.arange(rows) + 0.5) * side
-        parts.append(np.zeros((rows, cols), np.uint8 if asset == "scl" else np.uint16))
-        t = src.transform
+        parts.append(np.zeros((rows, cols), np.uint8 if file.asset == "scl" else np.uint16))
         if t.b or t.d:
             continue
         c, r = np.floor((x - t.c) / t.a).astype(int), np.floor((y - t.f) / t.e).astype(int)
@@ -278,22 +281,19 @@ def _sample(src, cells, how, asset: str) -> np.ndarray:
         places += 1
         c, r = c[in_c], r[in_r]
         window = Window(c.min(), r.min(), np.ptp(c) + 1, np.ptp(r) + 1)
-        # No finer than the cells, so that overviews are read where there are some.
+        # Not finer than the cells, so that overviews are read where there are some.
         step = max(1, int(side / max(abs(t.a), abs(t.e))))
         shape = (max(1, math.ceil(window.height / step)), max(1, math.ceil(window.width / step)))
-        data = src.read(1, window=window, out_shape=shape)
-        shown = src.read_masks(1, window=window, out_shape=shape) > 0 if how.masked else None
-        at_r = np.minimum((r - window.row_off) * shape[0] // window.height, shape[0] - 1)
-        at_c = np.minimum((c - window.col_off) * shape[1] // window.width, shape[1] - 1)
-        at = np.ix_(at_r.astype(int), at_c.astype(int))
-        values = reader.decoded(data[at], how, asset, None if shown is None else shown[at])
+        at_r = np.minimum((r - window.row_off) * shape[0] // window.height, shape[0] - 1).astype(int)
+        at_c = np.minimum((c - window.col_off) * shape[1] // window.width, shape[1] - 1).astype(int)
+        values = file.values(window, at_r[:, None] * shape[1] + at_c, shape)
         parts[-1] = parts[-1].astype(np.promote_types(parts[-1].dtype, values.dtype), copy=False)
         parts[-1][np.ix_(in_r, in_c)] = values
     return np.concatenate([p.ravel() for p in parts])
 
 
-def _somewhere(scene: Scene, corners: tuple, cells) -> None:
-    """A scene without any data in the areas is common; a file that lies elsewhere than its item says is a fault."""
+def _refuse_other_place(scene: Scene, corners: tuple) -> None:
+    """Refuse a file that lies elsewhere than its item says; a scene without data in the areas is common."""
     if scene.transform is None or scene.shape is None:
         return
     a, _, c, _, e, f = scene.transform
@@ -306,8 +306,8 @@ def _somewhere(scene: Scene, corners: tuple, cells) -> None:
         )
 
 
-def _same_ground(corners: dict[str, tuple]) -> None:
-    """All files of a scene cover the same ground."""
+def _refuse_other_ground(corners: dict[str, tuple]) -> None:
+    """Refuse a scene whose files do not cover the same ground."""
     first, *others = corners
     for other in others:
         far = max(abs(a - b) for a, b in zip(corners[first][:4], corners[other][:4], strict=True))
@@ -319,7 +319,7 @@ def _same_ground(corners: dict[str, tuple]) -> None:
 
 
 def _stated(scene: Scene, in_files: set[int]) -> tuple[int, str, float, str]:
-    """Offset stated, by whom, how likely it is to be wrong, and words where item and files disagree."""
+    """Offset stated, what states it, how likely it is to be wrong, and a message where item and files disagree."""
     if len(in_files) > 1:
         raise reflectance.ReflectanceError("its files state different offsets: 0 and -0.1")
     if not in_files or in_files == {scene.offset}:
@@ -327,25 +327,25 @@ def _stated(scene: Scene, in_files: set[int]) -> tuple[int, str, float, str]:
     own = in_files.pop()
     if scene.offset_by in ("baseline", "nothing"):
         return own, "file", WRONG["file"], ""
-    if scene.offset_by == "flag":  # where the service took the offset off, its files still state it
+    if scene.offset_by == "flag":  # a service that has removed the offset leaves its old statement in the files
         return scene.offset, "flag", WRONG["flag"], ""
     return scene.offset, scene.offset_by, DISAGREE, f"the item states offset {scene.offset} and its files {own}"
 
 
-def _problem(look: _Look, found: offset.Decision, bands: Sequence[str], mode: str) -> str:
-    """Why a scene is bad after its offset was decided on."""
-    if look.disagree and found.measured is None and mode != "state":
-        return f"{look.disagree}, and the values do not tell which is right. Correct one of them, or leave it out."
-    if found.answer == "contradicted" and mode == "refuse":
+def _problem(look: _Look, decision: offset.Decision, bands: Sequence[str], mode: str) -> str:
+    """Why a scene is bad with the offset decided on; empty where it is not."""
+    if look.disagree and decision.measured is None and mode != "state":
+        return f"{look.disagree}, and the values do not show which is right. Correct one of them, or leave it out."
+    if decision.answer == "contradicted" and mode == "refuse":
         return (
-            f"its metadata states an offset of {found.stated} (by {look.stated_by}), its values show {found.measured}: "
-            f'{found.evidence}. Correct its metadata, leave it out, or set offset = "measure".'
+            f"its metadata states an offset of {decision.stated} (by {look.stated_by}), its values show "
+            f'{decision.measured}: {decision.evidence}. Correct its metadata, leave it out, or set offset = "measure".'
         )
     land = np.isin(look.scl, (VEGETATION, NOT_VEGETATED)) & (look.dn != 0).all(1)
     if land.sum() < LAND:
         return ""
-    dn = look.dn[land].astype(np.int32) + found.decided
-    plants, near = look.scl[land] == VEGETATION, [i for i, b in enumerate(bands) if b in NEAR]
+    dn = look.dn[land].astype(np.int32) + decision.decided
+    plants, near = look.scl[land] == VEGETATION, [i for i, b in enumerate(bands) if b in NEAR_INFRARED]
     if near and plants.sum() >= LAND:
         kind, what, bright, shown = "plants", "vegetation", near, dn[plants]
     else:
@@ -370,7 +370,7 @@ def _problem(look: _Look, found: offset.Decision, bands: Sequence[str], mode: st
         share = float(np.mean(dn[:, i] <= 1))
         if band not in ("coastal", "blue") and share > MAX_CLIPPED:
             return (
-                f"{band}: {share:.0%} of the land has no reflectance left once an offset of {found.decided} is "
+                f"{band}: {share:.0%} of the land has no reflectance left after an offset of {decision.decided} is "
                 "removed; expected hardly any. The offset seems to have been removed twice, or the band is damaged."
             )
     return ""

@@ -1,4 +1,4 @@
-"""The files of a chip as they are stored: bytes, checked but not decoded.
+"""The encoded files of a chip: bytes, checked but not decoded.
 
 Lab: case_fields.
 """
@@ -16,8 +16,8 @@ from arsetlib import filetypes
 from arsetlib.fields import layout
 from arsetlib.fields.classes import ImageError
 
-END = b"\xff\xd9"  # of a JPEG file
-TAIL = 1024  # bytes in which it is looked for: some writers add a few
+END = b"\xff\xd9"  # last bytes of a JPEG file
+TAIL = 1024  # bytes in which they are searched: some writers add a few
 
 
 @dataclass(frozen=True)
@@ -42,49 +42,58 @@ def side_of(chips) -> int:
 
 
 def identity(chips, sizes: np.ndarray) -> str:
-    """SHA-256 of names, labels and file sizes: what chips are, wherever their folder lies."""
-    found = hashlib.sha256("\n".join(chips.names.tolist()).encode())
+    """SHA-256 of names, labels and file sizes: the same for the same chips in another folder."""
+    digest = hashlib.sha256("\n".join(chips.names.tolist()).encode())
     for part in (np.ascontiguousarray(chips.labels, np.uint8), np.ascontiguousarray(sizes, "<i8")):
-        found.update(part.tobytes())
-    return found.hexdigest()
+        digest.update(part.tobytes())
+    return digest.hexdigest()
 
 
-def sizes(chips) -> np.ndarray:
+def sizes_of(chips) -> np.ndarray:
     """(N, 2) bytes of the two pictures of each chip.
 
     Raises:
         ImageError: One is missing.
     """
-    found = np.empty((len(chips), 2), np.int64)
+    sizes = np.empty((len(chips), 2), np.int64)
     for number in range(len(chips)):
         paths = chips.paths(number)
         try:
-            found[number] = paths.rgb.stat().st_size, paths.nir.stat().st_size
+            sizes[number] = paths.rgb.stat().st_size, paths.nir.stat().st_size
         except FileNotFoundError as problem:
-            raise ImageError(f"{problem.filename} is missing. Copy it again, or read the folder anew.") from None
-    return found
+            raise ImageError(f"{problem.filename} is missing. Copy it again, or read the folder again.") from None
+    return sizes
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise ImageError(f"{path} cannot be read ({problem.strerror}). Copy it again.") from None
 
 
 def jpeg(path: Path, side: int, bands: int) -> bytes:
-    """The bytes of a JPEG file whose header is as expected and that has an end.
+    """The bytes of a JPEG file, after a look at its header and its end.
 
     Raises:
         ImageError: It is missing, cut short, no JPEG, or has another size or number of channels.
     """
     from PIL import Image
 
-    try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise ImageError(f"{path} cannot be read ({problem.strerror}). Copy it again.") from None
+    data = contents(path)
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
-            seen = (picture.height, picture.width, len(picture.getbands()))
+            shape = (picture.height, picture.width, len(picture.getbands()))
     except (OSError, SyntaxError, ValueError, EOFError):
         raise ImageError(f"{path} {filetypes.what_is(path)} Expected a JPEG.") from None
-    if seen != (side, side, bands):
+    if shape != (side, side, bands):
         raise ImageError(
-            f"{path} has {seen[0]} × {seen[1]} pixels of {seen[2]} channel(s), expected {side} × {side} of {bands} "
+            f"{path} has {shape[0]} × {shape[1]} pixels of {shape[2]} channel(s), expected {side} × {side} of {bands} "
             "as the others. Export it again, or leave the image out."
         )
     if data.rfind(END, max(0, len(data) - TAIL)) < 0:
@@ -93,7 +102,7 @@ def jpeg(path: Path, side: int, bands: int) -> bytes:
 
 
 def valid_png(bounds: Path, masks: Path, side: int) -> bytes:
-    """PNG of one bit a pixel: in the field and in the mask. Nothing where all pixels are.
+    """A PNG with one bit per pixel: within the field and the mask. No bytes where all pixels are.
 
     Raises:
         ImageError: A file cannot be read, or has another size or other values.

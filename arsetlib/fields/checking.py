@@ -1,0 +1,80 @@
+"""Compare a folder of field images with the rules of its layout, before training.
+
+Lab: case_fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from arsetlib.fields import layout
+from arsetlib.fields.chips import NOTICE, SIMULATED, is_simulated, scan
+from arsetlib.fields.classes import CLASSES
+
+
+@dataclass(frozen=True)
+class ChipCheck:
+    """Content of a folder of field images, and its problems.
+
+    Args:
+        folder: The folder.
+        images: How many images.
+        fields: How many fields they show.
+        counts: Class → number of images that show it.
+        problems: (file, message).
+        simulated: Whether the folder says that its images are.
+
+    Lab: case_fields.
+    """
+
+    folder: Path
+    images: int
+    fields: int
+    counts: dict[str, int] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    simulated: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def as_dict(self) -> dict:
+        """JSON values."""
+        problems = [{"file": file, "problem": text} for file, text in self.problems]
+        return vars(self) | {"folder": str(self.folder), "ok": self.ok, "problems": problems}
+
+    def __str__(self) -> str:
+        lines = [f"{self.images:,} images of {self.fields:,} fields in {self.folder}"]
+        lines += [f"  {name.replace('_', ' ')}: {count:,}" for name, count in self.counts.items()]
+        lines += [f"PROBLEM {text}" for _, text in self.problems] or ["No problem found"]
+        return "\n".join([*lines, SIMULATED if self.simulated else NOTICE])
+
+
+def check(folder: str | Path, progress: bool = False) -> ChipCheck:
+    """Read every file of a folder of field images and list what is wrong.
+
+    Args:
+        folder: As for ``fields.agriculture_vision``.
+        progress: Show a progress bar.
+
+    Returns:
+        A ChipCheck; ``ok`` is False if an image lacks a mask or a mask its image, a class folder is missing, empty or
+        unknown, sizes or channels differ, or a file cannot be read.
+
+    Raises:
+        ImageError: The folder has no images in this layout.
+
+    Lab: case_fields.
+    """
+    folder = Path(folder)
+    parts = layout.parts(folder)
+    problems = [problem for part in parts for problem in part.problems]
+    names = [(name, k) for k, part in enumerate(parts) for name in part.names]
+    labels, _, damaged = scan(parts, names, progress, whole=True)
+    listed = {file for file, _ in problems}
+    missing = {str(path) for name, k in names for path in parts[k].paths(name).all if not path.is_file()}  # listed too
+    problems += [(file, text) for file, text in damaged if file not in listed | missing]
+    counts = {name: int(n) for name, n in zip(CLASSES, labels.sum(0), strict=True)}
+    fields = {name.split("_")[0] for name, _ in names}
+    return ChipCheck(folder, len(names), len(fields), counts, problems, is_simulated(folder))

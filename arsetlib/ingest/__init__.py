@@ -1,0 +1,25 @@
+"""Scenes and labels in, pixel table out: one task is one chunk of the label grid in one year.
+
+A task opens the scenes that touch its chunk, reads the scene classification first, skips what it rules out, reads
+only the windows that it needs of the bands, and writes the finished chunk as one Parquet file. There is no shuffle
+and no Python loop over pixels; memory depends on the chunk, not on the region. A finished chunk is kept: a rerun makes
+the others and gives the same table.
+
+    run           the job: plan, chunks, manifest
+    plan          which chunks, which scenes, which label pixels
+    lattice       the grid of label pixels, and its chunks
+    chunk         one task: observations of the pixels of a chunk
+    reader        opens a file of a scene and reads values; the only place that does
+    reflectance   from the numbers of a file to reflectance × 10,000
+    survey        a small sample of each scene, before any work
+    offset        whether the values of a scene contain the processing offset
+
+Lab: part1_build_dataset.
+"""
+
+from arsetlib.ingest.chunk import observe
+from arsetlib.ingest.lattice import Chunk, Grid, IngestError, cut
+from arsetlib.ingest.reader import Reader, SceneError
+from arsetlib.ingest.run import Summary, ingest
+
+__all__ = ["Chunk", "Grid", "IngestError", "Reader", "SceneError", "Summary", "cut", "ingest", "observe"]

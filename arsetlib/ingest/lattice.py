@@ -1,0 +1,133 @@
+"""The grid of label pixels, and the chunks into which it is cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+from pyproj import CRS, Transformer
+from rasterio.windows import Window
+from shapely import Polygon
+
+from arsetlib.errors import ArsetError
+from arsetlib.labels import Labels
+from arsetlib.study import Area
+
+
+class IngestError(ArsetError, RuntimeError):
+    """The table cannot be built; the message says where it stopped, why, and how to continue."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One task: a rectangle of the label grid in one year.
+
+    Attributes:
+        area: Key of the area.
+        year: Of the labels.
+        row, col: First row and column, counted on the ``Grid``, so they do not depend on the extent of the label file.
+        rows, cols: Size, label pixels.
+        scenes: Positions in the item list of the scenes that touch it.
+    """
+
+    area: str
+    year: int
+    row: int
+    col: int
+    rows: int
+    cols: int
+    scenes: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.area}-{self.year}-{self.row}-{self.col}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The lattice of label pixels: pixel (row, col) has its upper left corner at (x0 + col·side, y0 - row·side).
+
+    >>> Grid("EPSG:5070", 30.0, 0.0, 0.0).rows(north=300, south=240)
+    (-10, -8)
+    """
+
+    crs: str  # WKT
+    side: float
+    x0: float
+    y0: float
+
+    @classmethod
+    def of(cls, labels: Labels) -> Grid:
+        """The grid of a label raster.
+
+        Raises:
+            IngestError: Its pixels are not square, north is not up, or its corner is not on a multiple of half a pixel.
+        """
+        with rasterio.open(labels.path) as src:
+            t, crs = src.transform, src.crs
+        if t.b or t.d or not math.isclose(t.a, -t.e, rel_tol=1e-9):
+            raise IngestError(f"{labels.path} is not a north-up raster of square pixels. Warp it to one first.")
+        # The CDL's corners are odd multiples of half a pixel; grids made with gdalwarp -tap have whole ones.
+        halves = 2 * t.c / t.a, 2 * t.f / t.a
+        if max(abs(h - round(h)) for h in halves) > 1e-3:
+            raise IngestError(
+                f"{labels.path}: its corner ({t.c}, {t.f}) is not a multiple of half its pixel side ({t.a:g}). "
+                "Warp it with gdalwarp -tap, so that every year has the same pixels."
+            )
+        return cls(crs.to_wkt(), t.a, round(halves[0]) % 2 * t.a / 2, round(halves[1]) % 2 * t.a / 2)
+
+    def rows(self, north: float, south: float) -> tuple[int, int]:
+        """First row, and the row after the last, whose pixel centres lie between two y values."""
+        return math.ceil((self.y0 - north) / self.side - 0.5), math.ceil((self.y0 - south) / self.side - 0.5)
+
+    def cols(self, west: float, east: float) -> tuple[int, int]:
+        """First column, and the column after the last, whose pixel centres lie between two x values."""
+        return math.ceil((west - self.x0) / self.side - 0.5), math.ceil((east - self.x0) / self.side - 0.5)
+
+    def extent(self, area: Area) -> tuple[int, int, int, int]:
+        """First row, row after the last, first column, column after the last of an area's bounding box."""
+        west, south, east, north = area.outline(self.crs).bounds
+        return *self.rows(north, south), *self.cols(west, east)
+
+    def centres(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x and y of pixel centres."""
+        return self.x0 + (cols + 0.5) * self.side, self.y0 - (rows + 0.5) * self.side
+
+    def inside(self, area: Area, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """Whether the centres of pixels of an area's bounding box lie in the area, whatever its CRS."""
+        if CRS(area.crs) == CRS(self.crs):
+            return np.ones(np.shape(rows), bool)
+        x, y = Transformer.from_crs(self.crs, area.crs, always_xy=True).transform(*self.centres(rows, cols))
+        west, south, east, north = area.bounds
+        return (x >= west) & (x < east) & (y >= south) & (y < north)
+
+    def outline(self, chunk: Chunk) -> Polygon:
+        """A chunk in longitude and latitude."""
+        left, top = self.x0 + chunk.col * self.side, self.y0 - chunk.row * self.side
+        bounds = (left, top - chunk.rows * self.side, left + chunk.cols * self.side, top)
+        return Area("chunk", {"en": "chunk"}, bounds, self.crs).outline()
+
+    def window(self, src: rasterio.DatasetReader, chunk: Chunk) -> Window:
+        """Where a chunk lies in a raster on this grid."""
+        row = chunk.row + round((src.transform.f - self.y0) / self.side)
+        col = chunk.col - round((src.transform.c - self.x0) / self.side)
+        return Window(col, row, chunk.cols, chunk.rows)
+
+
+def cut(grid: Grid, area: Area, year: int, side: int) -> Iterator[Chunk]:
+    """Cut an area into chunks, still without scenes: squares of a fixed lattice, smaller at the area's edge.
+
+    Args:
+        grid: Of the labels.
+        area: To cut.
+        year: Of the labels.
+        side: Of a chunk, label pixels.
+    """
+    row0, row1, col0, col1 = grid.extent(area)
+    for row in range(row0 - row0 % side, row1, side):
+        for col in range(col0 - col0 % side, col1, side):
+            top, left = max(row, row0), max(col, col0)
+            yield Chunk(area.key, year, top, left, min(row + side, row1) - top, min(col + side, col1) - left)

@@ -1,0 +1,248 @@
+"""The job that builds a pixel table: plan it, make its chunks, publish it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from arsetlib import engine, folders, pixels
+from arsetlib.catalogue import CatalogueError, Scenes
+from arsetlib.ingest import survey as surveys
+from arsetlib.ingest.chunk import BadScenes, build
+from arsetlib.ingest.lattice import Chunk, IngestError
+from arsetlib.ingest.plan import plan as make_plan
+from arsetlib.labels import Labels
+from arsetlib.pixels.listing import RUN_FILE
+from arsetlib.study import Study, StudyError
+
+SCENES = "_scenes.json"  # the item list of a table, with its survey
+BAD = "bad-"  # start of the names of the files, one a chunk, that list bad scenes
+DONE = pa.schema([("chunk", pa.string())])  # a task returns only its name; its result is in the folder
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run made and what it dropped, by reason.
+
+    Attributes:
+        path: The table's folder.
+        rows: Pixel-years written.
+        observations: Images over all rows.
+        chunks: Tasks, of which ``resumed`` had been finished by an earlier run.
+        counts: Reason → number. ``pixels_…`` count label pixels, ``observations_…`` pixel × image, ``scenes_…``
+            chunk × scene.
+        seconds: Wall time of this run.
+        scenes: Answer on the offset → scenes, and how many scenes were bad and are not in the table.
+        bad: Scene id → why it is not in the table.
+    """
+
+    path: str
+    rows: int
+    observations: int
+    chunks: int
+    resumed: int
+    seconds: float
+    counts: dict[str, int] = field(default_factory=dict)
+    scenes: dict[str, int] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.rows:,} pixel-years with {self.observations:,} observations in {self.path}",
+            f"{self.chunks} chunks ({self.resumed} from an earlier run) in {self.seconds:.1f} s",
+        ]
+        lines += [f"  {reason.replace('_', ' ')}: {n:,}" for reason, n in sorted(self.counts.items()) if n]
+        lines += [f"  scenes, {answer}: {n:,}" for answer, n in self.scenes.items()]
+        lines += [f"  not in the table: {reason}" for reason in self.bad.values()]
+        return "\n".join(lines)
+
+
+def ingest(
+    study: Study,
+    scenes: Scenes,
+    labels: dict[int, Labels],
+    out: str | Path,
+    *,
+    spark=None,
+    every: int | None = None,
+    per_class: int | None = None,
+    progress: bool = True,
+) -> Summary:
+    """Build the pixel table of a study.
+
+    A label pixel takes the value of the scene pixel in which its centre lies, in each band's own resolution.
+
+    Args:
+        study: Places, years, bands and filters.
+        scenes: Of ``catalogue.find_scenes``.
+        labels: Year → label raster, of ``labels.find_labels``. Every year of the study must be there.
+        out: Folder of the table, on a disk that the workers share. It is complete when it has its ``_manifest.json``,
+            see ``folders``; until then no reader of the library opens it.
+        spark: A session of ``engine.session``, or None to work in this process.
+        every: Take each ``every``-th label pixel along x and y, from a random start, instead of what each area
+            says; 1 takes all.
+        per_class: Take at most this many pixels of each legend class per area and year, at random.
+        progress: Show a bar with rate and time left.
+
+    Raises:
+        IngestError: A read failed for good, values contradict their metadata, the disk is full, or ``out`` belongs to
+            another run. Finished chunks are kept; the same call continues from there.
+
+    Lab: part1_build_dataset.
+    """
+    started = time.perf_counter()
+    _check_arguments(study, scenes, every, per_class)
+    out = Path(out)
+    survey = surveys.load_or_make(scenes, study, out / SCENES, progress)
+    _refuse_too_many(survey, scenes, study)
+    plan = make_plan(study, scenes, labels, every, per_class)
+    if (out / RUN_FILE).is_file():
+        raise IngestError(
+            f"{out} contains the table of an earlier version of arsetlib. It can be read as it is; to make it again, "
+            "delete it or give this run another folder."
+        )
+    chunks = [Chunk(**one) for one in plan["chunks"]]
+    names = [chunk.name for chunk in chunks]
+    adapt = partial(_stale, out, plan, survey)
+    with folders.claim(out, plan, names, what="pixel table", error=IngestError, adapt=adapt) as folder:
+        manifest, resumed = folder.manifest(), len(names)
+        if manifest is None:
+            notes = {name: folder.done(name) for name in names}
+            folder.forget(name for name, note in notes.items() if note and not {"rows", "counts"} <= note.keys())
+            resumed -= len(folder.missing())
+            _take_bad_scenes(folder)  # left by a killed run; the files may have been repaired since
+        while manifest is None:
+            replace(scenes, survey=survey.as_dict()).save(out / SCENES)  # also in a rerun: its links may be newer
+            job = partial(_task, replace(folder, path=out.resolve()), study, labels, time.time_ns())
+            engine.run_watched(job, len(names), DONE, spark, finished=folder.count, desc="ingest", progress=progress)
+            if bad := _take_bad_scenes(folder):
+                survey = survey.with_bad(bad)
+                _refuse_too_many(survey, scenes, study)
+                folder.forget(c.name for c in chunks if any(scenes.items[i].id in bad for i in c.scenes))
+            else:
+                manifest = _publish(folder, study)
+    seconds = time.perf_counter() - started
+    try:
+        rows, observations, counts, answers, bad = (
+            manifest[key] for key in ("rows", "observations", "counts", "scenes", "bad_scenes")
+        )
+    except KeyError as problem:
+        raise IngestError(
+            f"{out / folders.MANIFEST} lacks {problem}: it is damaged, or of another program. Delete it, and run the "
+            "same command again."
+        ) from None
+    return Summary(str(out), rows, observations, len(names), resumed, seconds, counts, answers, bad)
+
+
+def _check_arguments(study: Study, scenes: Scenes, every: int | None, per_class: int | None) -> None:
+    if every is not None and per_class is not None:
+        raise IngestError("Give either every= (a regular grid) or per_class= (a number per class), not both.")
+    if (every is not None and every < 1) or (per_class is not None and per_class < 1):
+        raise IngestError(f"every and per_class must be at least 1; got every={every}, per_class={per_class}.")
+    for scene in scenes:
+        if lacks := [name for name in ("scl", *study.bands) if name not in scene.hrefs]:
+            raise IngestError(
+                f"Scene {scene.id} of the list has no link to {lacks}, which the study asks for. "
+                "The list was made for other bands: find the scenes again with this study."
+            )
+
+
+def _refuse_too_many(survey: surveys.Survey, scenes: Scenes, study: Study) -> None:
+    try:
+        survey.refuse_too_many(len(scenes), study.scenes.max_bad_share)
+    except CatalogueError as error:
+        raise IngestError(str(error)) from None
+
+
+def _take_bad_scenes(folder: folders.Folder) -> dict[str, str]:
+    """Scenes that failed in some chunk of this pass: id → why. A scene is in the whole table or not at all."""
+    bad: dict[str, str] = {}
+    for key in folder.keys(folders.WORK):
+        if key.startswith(f"{folders.WORK}/{BAD}"):
+            bad |= json.loads(folder.read(key))
+            folder.delete(key)
+    return bad
+
+
+def _stale(out: Path, plan: dict, survey: surveys.Survey, earlier: dict) -> list[str] | None:
+    """Chunks of an unfinished table that must be made again because scenes were left out; None: it is another table.
+
+    A chunk is kept if it has the same scenes, with the same offsets.
+    """
+
+    def settings(one: dict) -> dict:
+        return {k: v for k, v in one.items() if k not in ("scenes", "chunks", "parts")}
+
+    plan = json.loads(json.dumps(plan))
+    if settings(earlier) != settings(plan) or [s for s in earlier["scenes"] if s in plan["scenes"]] != plan["scenes"]:
+        return None
+    before = surveys.Survey(**Scenes.load(out / SCENES).survey) if (out / SCENES).is_file() else surveys.Survey()
+
+    def scene_ids(one: dict) -> dict[str, list[str]]:
+        return {Chunk(**c).name: [one["scenes"][i][0] for i in c["scenes"]] for c in one["chunks"]}
+
+    now, then = scene_ids(plan), scene_ids(earlier)
+    same = {i for ids in now.values() for i in ids if survey.decided(i) == before.decided(i)}
+    return [name for name in then if now.get(name) != then[name] or not same.issuperset(now[name])]
+
+
+def _task(
+    folder: folders.Folder, study: Study, labels: dict[int, Labels], run_id: int, number: int
+) -> Iterator[pa.RecordBatch]:
+    """Make one chunk, if it is not finished yet. Its result, or why it failed, is put into the folder."""
+    scenes, survey, plan = _inputs(folder.path, run_id)
+    chunk = Chunk(**plan["chunks"][number])
+    if folder.done(chunk.name) is None and not folder.failed:
+        path = folder.path / f"{chunk.name}.parquet"
+        try:
+            with folders.full_disk(folder.path, IngestError):
+                rows, counts = build(chunk, study, scenes, survey, labels[chunk.year], plan, path)
+                folder.finish(chunk.name, [path.name], rows=rows, counts=counts)
+        except BadScenes as problem:
+            folder.put(f"{folders.WORK}/{BAD}{chunk.name}.json", json.dumps(problem.reasons))
+            if not study.scenes.max_bad_share:  # else the other chunks continue, so that all bad scenes are named
+                folder.fail(chunk.name, str(problem))
+        except (IngestError, pixels.PixelError, StudyError, ValueError) as problem:
+            folder.fail(chunk.name, str(problem))
+    yield pa.record_batch([pa.array([chunk.name])], schema=DONE)
+
+
+@lru_cache(maxsize=2)
+def _inputs(path: Path, run_id: int) -> tuple:
+    """Scenes with the offsets that are used, survey and plan of a table, read once per process and run."""
+    scenes = Scenes.load(path / SCENES)
+    survey = surveys.Survey(**scenes.survey)
+    return survey.apply(scenes), survey, folders.Folder(path).plan()
+
+
+def _publish(folder: folders.Folder, study: Study) -> dict:
+    """Publish the table, if every planned chunk is there; returns the manifest."""
+    notes = folder.settle().values()
+    counts: dict[str, int] = {}
+    for note in notes:
+        for reason, n in note["counts"].items():
+            counts[reason] = counts.get(reason, 0) + n
+    rows = sum(note["rows"] for note in notes)
+    if not rows:
+        folder.remove()
+        raise IngestError(
+            f"No label pixel passed the filters, so there is no table: {counts}. "
+            "Widen the areas, lower every, min_confidence or the scene filters, and run again."
+        )
+    survey = surveys.Survey(**Scenes.load(folder.path / SCENES).survey)
+    return folder.publish(
+        schema_version=pixels.VERSION,
+        study=study.key,
+        simulated=study.simulated,
+        rows=rows,
+        observations=counts.pop("observations"),
+        counts=counts,
+        scenes=survey.counts(),
+        bad_scenes=survey.bad,
+    )

@@ -1,0 +1,199 @@
+"""Which files a pixel table consists of, and what their footers state.
+
+Lab: part1_build_dataset.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from arsetlib import folders
+from arsetlib.pixels.rewritten import in_folder_names
+from arsetlib.pixels.schema import PREFIX, SMALL, PixelError
+
+UNFINISHED = ".partial"  # end of the name of a table that an earlier version was making
+RUN_FILE = "_run.json"  # of earlier versions: says whether the table is complete
+UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, RuntimeError)  # Arrow's errors for a damaged file
+
+
+def files(path: str | Path) -> list[Path]:
+    """Parquet files of a table, in order of name.
+
+    A table that ``arset ingest`` made has a manifest: its files are the table, and other files in the folder are not
+    read (``check`` names them). Without a manifest all Parquet files in the folder are the table.
+
+    Args:
+        path: Folder or file.
+
+    Raises:
+        PixelError: There is no table here, it is unfinished, or a file of the manifest is missing or has another size.
+
+    Lab: part2_load_data.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + UNFINISHED)
+    if path.name.endswith(UNFINISHED) or (partial.exists() and not path.exists()):
+        raise _unfinished(path)
+    if path.is_file():
+        return [path]
+    names = planned(path)
+    if names is not None:
+        wrong = list(islice(differences(path), 4))
+        if wrong:
+            more = " …" if len(wrong) > 3 else ""
+            raise PixelError(
+                f"The table {path} is not complete, or was changed: {'; '.join(wrong[:3])}{more}. Run the "
+                "`arset ingest` command that made it again, which makes what is missing, or copy the table again."
+            )
+        return [path / name for name in names]
+    parquet = sorted(f for f in path.glob("*.parquet") if not f.name.startswith(("_", ".")))
+    parquet = parquet or _in_partitions(path)
+    if not parquet:
+        if next(path.glob("**/*.parquet"), None):
+            hint = "Its files lie in folders: if this is the ARSET layout, open it with pixels.read_arset."
+        else:
+            hint = "Make one with `arset ingest`."
+        raise PixelError(f"Expected a pixel table at {path}, found no Parquet file. {hint}")
+    return parquet
+
+
+def planned(path: str | Path) -> list[str] | None:
+    """Names of the Parquet files that a table was planned to have, in order; None if nothing states them.
+
+    Nothing does for a single file, and for a folder that another program wrote.
+
+    Args:
+        path: Folder or file.
+
+    Raises:
+        PixelError: The table is unfinished.
+    """
+    path = Path(path)
+    if (state := folders.state(path)) == "complete":
+        manifest = folders.Folder(path).manifest() or {"parts": {}}
+        return sorted(key for part in manifest["parts"].values() for key in part["files"] if key.endswith(".parquet"))
+    if (path / RUN_FILE).exists():  # of earlier versions, which planned a file for each chunk
+        if _status(path / RUN_FILE) != "complete":
+            raise _unfinished(path)
+        return _earlier_files(path) or None
+    if state == "unfinished":
+        raise _unfinished(path)
+    return None
+
+
+def differences(path: str | Path, *, deep: bool = False, others: bool = False) -> Iterator[str]:
+    """What differs between the files that a table was planned to have and those in its folder, one sentence a file.
+
+    Args:
+        path: Folder of a table whose files ``planned`` knows.
+        deep: Read all bytes and compare checksums, too.
+        others: Also name Parquet files that were not planned.
+    """
+    path = Path(path)
+    if folders.state(path) == "complete":
+        yield from folders.wrong(path, deep=deep, alone="*.parquet" if others else None)
+        return
+    expected, present = set(_earlier_files(path)), {f.name for f in path.glob("*.parquet")}
+    yield from (f"{path / name} is missing" for name in sorted(expected - present))
+    if others:
+        yield from (f"{path / name} is not in {folders.PLAN}: move it elsewhere" for name in sorted(present - expected))
+
+
+def _earlier_files(path: Path) -> list[str]:
+    """Names of the files in the plan of a table that an earlier version made."""
+    try:
+        chunks = json.loads((path / folders.PLAN).read_text(encoding="utf-8"))["chunks"]
+        return sorted(f"{c['area']}-{c['year']}-{c['row']}-{c['col']}.parquet" for c in chunks)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _in_partitions(path: Path) -> list[Path]:
+    """Files in folders named after our columns (``year=2021``), as Spark, pandas and Arrow partition a table."""
+    parquet = [f for f in sorted(path.glob("*=*/**/*.parquet")) if not f.name.startswith(("_", "."))]
+    depth = [len(f.relative_to(path).parts) - 1 for f in parquet]
+    named = [len(in_folder_names(f, SMALL)) for f in parquet]
+    return parquet if all(n >= d for n, d in zip(named, depth, strict=True)) else []
+
+
+def _status(run: Path) -> str | None:
+    try:
+        return json.loads(run.read_text()).get("status")
+    except (ValueError, AttributeError):
+        return None
+
+
+def _unfinished(path: Path) -> PixelError:
+    out = path.name.removesuffix(UNFINISHED)
+    return PixelError(
+        f"The table {path.with_name(out)} is unfinished. Run the `arset ingest` command that began it again, "
+        f"with the same study and output: finished chunks are kept and only the rest is made."
+    )
+
+
+def footer(file: Path) -> pq.FileMetaData:
+    """The footer of a file.
+
+    Raises:
+        PixelError: The file is truncated or damaged, or no Parquet file.
+    """
+    try:
+        content = pq.read_metadata(file)
+        _check_types(content)
+    except UNREADABLE as error:
+        raise damaged(file, error) from error
+    return content
+
+
+def _check_types(content: pq.FileMetaData) -> None:
+    """Each column chunk has the type that the schema states; else one flipped bit makes Arrow end the process.
+
+    Arrow reads the statistics of such a chunk for a filter, and its exception is caught nowhere (Arrow 21: ``terminate
+    called after throwing … ColumnMetaData type does not match``). Of 3,000 flipped bits in a footer, 3 did so.
+    """
+    types = [content.schema.column(number).physical_type for number in range(content.num_columns)]
+    for group in map(content.row_group, range(content.num_row_groups)):
+        if types != [group.column(number).physical_type for number in range(group.num_columns)]:
+            raise pa.ArrowInvalid("the types of its columns differ within its footer")
+
+
+def file_schema(file: Path) -> pa.Schema:
+    """Columns and metadata of a file.
+
+    Arrow writes the metadata twice; a difference between the two shows a flipped bit.
+
+    Raises:
+        PixelError: The file is truncated or damaged, or no Parquet file.
+    """
+    content = footer(file)
+    try:
+        schema = content.schema.to_arrow_schema()
+        twice = (content.metadata or {}).get(b"ARROW:schema")
+        second = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(twice, validate=True))).metadata if twice else None
+        ours, copy = (
+            {key: value for key, value in (one or {}).items() if key.startswith(PREFIX.encode())}
+            for one in (content.metadata, second)
+        )
+        if copy and ours != copy:
+            raise pa.ArrowInvalid("its metadata and the copy of them differ")
+    except UNREADABLE as error:
+        raise damaged(file, error) from error
+    return schema
+
+
+def damaged(file: Path, error: Exception) -> PixelError | MemoryError:
+    """The error to raise for a file that Arrow cannot read."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, MemoryError):  # Arrow's own is both
+        return MemoryError(f"Too little memory to read {file} ({reason}). Read fewer columns or rows, or stream them.")
+    return PixelError(
+        f"{file} cannot be read: truncated or damaged, or no Parquet file ({reason}). If it belongs to a table, delete "
+        f"it and run the same `arset ingest` command again, or copy it again."
+    )

@@ -1,0 +1,270 @@
+"""Reading a pixel table: as a whole, in part, or as a stream.
+
+Lab: part1_build_dataset.
+"""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from arsetlib.pixels import rules
+from arsetlib.pixels import schema as layout
+from arsetlib.pixels.listing import UNREADABLE, damaged, file_schema, files, footer
+from arsetlib.pixels.meta import Meta, states_any
+from arsetlib.pixels.rewritten import cast, in_folder_names, reason_against
+from arsetlib.pixels.schema import SCHEMA, SERIES, SMALL, PixelError
+
+
+def dataset(path: str | Path, meta: Meta | None = None) -> ds.Dataset:
+    """A table as a lazy Arrow data set, for scans larger than memory; its metadata are checked first.
+
+    Args:
+        path: Folder or file.
+        meta: As in ``read``.
+
+    Returns:
+        A data set whose schema is ``SCHEMA`` with the table's metadata.
+
+    Raises:
+        PixelError: The table is missing, unfinished or damaged, or two of its files differ in what they hold.
+
+    Lab: part1_build_dataset.
+    """
+    parquet = files(path)
+    meta = _common_meta(parquet, meta)
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    partitions = pa.schema([SCHEMA.field(name) for name in in_folder_names(parquet[0], SMALL)])
+    return ds.dataset(
+        [str(f) for f in parquet],
+        schema=SCHEMA.with_metadata(meta.to_kv()),
+        format=ds.ParquetFileFormat(default_fragment_scan_options=options),
+        partitioning=ds.partitioning(partitions, flavor="hive") if len(partitions) else None,
+    )
+
+
+def _common_meta(parquet: Sequence[Path], default: Meta | None = None) -> Meta:
+    """Metadata of all files; those that state none have the ``default``."""
+    common = default
+    for file in parquet:
+        schema = file_schema(file)
+        meta = default if default is not None and not states_any(schema) else Meta.of_schema(schema, str(file))
+        _check_columns(schema, file)
+        common = common or meta
+        if replace(meta, version=common.version, extra=common.extra) != common:
+            raise PixelError(
+                f"{file} and {parquet[0] if default is None else 'meta=…'} differ in bands, scale, grid or study, so "
+                f"they are not one table. Keep each in its own folder."
+            )
+    _refuse_copies(parquet)
+    return common
+
+
+def _refuse_copies(parquet: Sequence[Path]) -> None:
+    """A copy of a file in the same folder, such as 'a (1).parquet', would count its rows twice."""
+    by_size: dict[int, list[Path]] = {}
+    for file in parquet:
+        same = by_size.setdefault(file.stat().st_size, [])
+        for other in same:
+            if filecmp.cmp(file, other, shallow=False) and footer(file).num_rows:
+                raise PixelError(f"{file} is a copy of {other}: all rows would count twice. Delete one of them.")
+        same.append(file)
+
+
+def _check_columns(schema: pa.Schema, file: Path) -> None:
+    named = in_folder_names(file, SMALL)
+    for want in SCHEMA:
+        if schema.names.count(want.name) > 1:
+            raise PixelError(f"{file} has the column `{want.name}` twice. Write the file again with pixels.write.")
+        if want.name not in schema.names and want.name in named:
+            continue
+        have = schema.field(want.name).type if want.name in schema.names else None
+        reason = reason_against(have, want)
+        if reason:
+            raise PixelError(f"{file}: {reason}. Write the file again with pixels.write.")
+
+
+def _as_schema(data: pa.RecordBatch | pa.Table, names: Sequence[str], where: str):
+    """Some columns of a batch or table in our types; those that the file lacks are in the names of its folders."""
+    columns = []
+    for name in names:
+        want = SCHEMA.field(name)
+        try:
+            if name in data.schema.names:
+                reason = reason_against(data.schema.field(name).type, want)
+                if reason:
+                    raise PixelError(f"{where}: {reason}. Write the file again with pixels.write.")
+                columns.append(cast(data.column(name), want))
+            else:
+                value = pa.scalar(in_folder_names(Path(where), SMALL)[name]).cast(want.type)
+                columns.append(pa.repeat(value, data.num_rows))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise PixelError(
+                f"{where}: a value of `{name}` is not of type {want.type} ({error}). Correct it there."
+            ) from error
+    schema = pa.schema([SCHEMA.field(name) for name in names], data.schema.metadata)
+    return type(data).from_arrays(columns, schema=schema)
+
+
+def row_group(file: str | Path, number: int, columns: Sequence[str], verify: bool = True) -> pa.Table:
+    """One row group of a file of a table, its columns in the types of ``SCHEMA``.
+
+    Args:
+        file: A file of ``files``.
+        number: Row group, from 0.
+        columns: Columns of ``SCHEMA``.
+        verify: Whether page checksums are verified.
+
+    Raises:
+        PixelError: The file is damaged, or a row lacks a value.
+
+    Lab: part2_load_data.
+    """
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=verify) as opened:
+            present = [name for name in columns if name in opened.schema_arrow.names]
+            table = opened.read_row_group(number, columns=present, use_threads=False)
+            rows = opened.metadata.row_group(number).num_rows
+    except UNREADABLE as error:
+        raise damaged(Path(file), error) from error
+    if not present:
+        table = pa.table({"": pa.nulls(rows)})
+    table = _as_schema(table, columns, str(file))
+    _refuse_nulls(table, f"{file}, row group {number}")
+    return table
+
+
+def _refuse_nulls(table: pa.Table, where: str | Path) -> None:
+    for name in table.column_names:
+        if not SCHEMA.field(name).nullable and table.column(name).null_count:
+            raise PixelError(
+                f"{where}: expected a value in every row of `{name}`, received none in "
+                f"{table.column(name).null_count:,} rows. Run `arset check` on the table."
+            )
+
+
+def read(
+    path: str | Path,
+    columns: Sequence[str] | None = None,
+    filter: pc.Expression | None = None,
+    meta: Meta | None = None,
+) -> pa.Table:
+    """Read a table, or a part of it, into memory.
+
+    Tables that pandas, polars, DuckDB or Spark wrote again are read as well: with other integer, string and byte
+    string types, more columns, columns in another order, or in folders such as ``year=2021``.
+
+    Args:
+        path: Folder or file.
+        columns: Columns to read, all by default.
+        filter: Rows to keep, such as ``pc.field("year") == 2021``. Row groups it rules out are not read.
+        meta: What the byte strings mean, for files that lost their metadata when another program wrote them again,
+            such as ``Meta.of(original)``. Files that state theirs must agree with it.
+
+    Returns:
+        A table in ``SCHEMA`` (its columns asked for) with the metadata.
+
+    Raises:
+        PixelError: The table is missing, unfinished or damaged, two of its files are the same, the byte strings of a
+            row disagree in length, or its days do not ascend.
+
+    Lab: part1_build_dataset.
+
+    >>> table = read("data/pixels", ["pixel", "label_code"], pc.field("year") == 2021)  # doctest: +SKIP
+    """
+    data = dataset(path, meta)
+    unknown = set(columns or ()) - set(SCHEMA.names)
+    if unknown:
+        raise PixelError(f"Expected columns out of {SCHEMA.names}, received {sorted(unknown)}.")
+    try:
+        table = data.to_table(columns=None if columns is None else list(columns), filter=filter)
+    except UNREADABLE as error:
+        raise _blame(data.files, error) from error
+    _refuse_nulls(table, path)
+    if set(SERIES) & set(table.column_names):
+        _check_series(table, path, Meta.of(table))
+    return table
+
+
+def _blame(names: Sequence[str], error: Exception) -> PixelError | MemoryError:
+    """The error that names the file which cannot be read: a scan of many files does not always name it."""
+    for file in map(Path, names):
+        try:
+            for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
+                _as_schema(batch, [n for n in SCHEMA.names if n in batch.schema.names], str(file))
+        except PixelError as reason:
+            return reason
+        except UNREADABLE as reason:
+            return damaged(file, reason)
+    return PixelError(f"The table could not be read ({error}). If the disk has no fault, run `arset check` on it.")
+
+
+def _check_series(table: pa.Table, path: str | Path, meta: Meta) -> None:
+    """Refuse series whose lengths disagree or whose days do not ascend; this is fast, so every read does it."""
+    for rule, problem in (("lengths", "byte strings disagree in length"), ("day_order", "days do not ascend")):
+        if rules.breaks_series(table, rule, meta):
+            first = _first_break(path, rule, meta)
+            raise PixelError(f"{first or path}: {problem}. Run `arset check` for all such rows.")
+
+
+def _first_break(path: str | Path, rule: str, meta: Meta) -> rules.Break | None:
+    """The first row of a table that breaks a rule on its series."""
+    for piece in _pieces(files(path), ("year", "num_images", *SERIES)):
+        for name, broken, words in rules.broken_series(piece.batch, meta):
+            if name == rule and broken.any():
+                row = int(broken.argmax())
+                return rules.Break(str(piece.file), piece.row_group, piece.row + row, rule, words(row))
+    return None
+
+
+@dataclass(frozen=True)
+class FileBatch:
+    """A batch of a table, and where it was read: rows ``row`` onwards of one row group of one file."""
+
+    file: Path
+    row_group: int
+    row: int
+    batch: pa.RecordBatch
+
+
+def stream(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[FileBatch]:
+    """A table batch by batch, in order, in memory that does not grow with it.
+
+    Args:
+        path: Folder or file.
+        columns: Columns to read, all by default.
+
+    Yields:
+        Batches of at most 8,192 rows with where they come from.
+
+    Raises:
+        PixelError: The table is missing, unfinished or damaged.
+
+    Lab: part1_build_dataset.
+    """
+    parquet = files(path)
+    _common_meta(parquet)
+    yield from _pieces(parquet, columns or SCHEMA.names)
+
+
+def _pieces(parquet: Sequence[Path], names: Sequence[str]) -> Iterator[FileBatch]:
+    for file in parquet:
+        try:
+            with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+                present = [name for name in names if name in opened.schema_arrow.names]
+                for group in range(opened.num_row_groups):
+                    row = 0
+                    for batch in opened.iter_batches(layout.ROW_GROUP, row_groups=[group], columns=present):
+                        yield FileBatch(file, group, row, _as_schema(batch, names, str(file)))
+                        row += batch.num_rows
+        except PixelError:
+            raise
+        except UNREADABLE as error:
+            raise damaged(file, error) from error
