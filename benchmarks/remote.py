@@ -23,8 +23,8 @@ import _far_scenes as far
 import measure
 from _far_server import far_server
 
-from arsetlib import catalogue, remote
-from arsetlib.ingest import ingest
+from arsetlib import catalogue
+from arsetlib.ingest import ingest, remote
 from arsetlib.labels import find_labels
 from arsetlib.study import Study
 
@@ -141,8 +141,11 @@ def run(side, folder: Path, server) -> dict[str, float]:
         raise SystemExit(f"{side} failed")
     seconds, processor = queue.get()
     counts = server.take()
-    return {"seconds": seconds, "processor": processor, "requests": counts["requests"], "megabytes": counts["bytes"] / 1e6,
-            "in flight": counts["peak"]}  # fmt: skip
+    megabytes = counts["bytes"] / 1e6
+    return {
+        "seconds": seconds, "processor": processor, "requests": counts["requests"], "megabytes": megabytes,
+        "in flight": counts["peak"],
+    }  # fmt: skip
 
 
 def prepare(folder: Path, url: str, dates: int) -> None:

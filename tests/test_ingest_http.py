@@ -8,7 +8,7 @@ import tiny
 from badserver import BadServer
 
 from arsetlib import pixels
-from arsetlib.ingest import IngestError, ingest, reader
+from arsetlib.ingest import IngestError, ingest, reader, remote
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,12 @@ def table(place, tmp_path_factory):
     return pixels.read(out)
 
 
-@pytest.fixture
-def server(place, monkeypatch):
+@pytest.fixture(params=["read ahead", "GDAL"])
+def server(place, monkeypatch, request):
+    """A server, and each of the two ways to read from it."""
+    monkeypatch.setattr(remote, "available", lambda: request.param == "read ahead")
+    monkeypatch.setattr(remote, "WAITS", (0.01, 0.02))
+    monkeypatch.setattr(remote, "SILENCE", "1s")
     quick = {"GDAL_HTTP_MAX_RETRY": "0", "GDAL_HTTP_TIMEOUT": "2", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
     monkeypatch.setattr(reader, "GDAL", {**reader.GDAL, **quick})
     monkeypatch.setattr(reader, "WAITS", (0.01, 0.02))
