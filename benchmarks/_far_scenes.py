@@ -20,15 +20,14 @@ SIDE = 109_800  # m, of a tile
 WEST, NORTH = 600_000, 4_000_020
 BLOCK = 1024  # pixels, as in the COGs of Earth Search
 CHUNK = 256 * 30  # m, a chunk of the ingest
-BOXES = {"one": (12_000, 23_000), "two": (70_000, 61_000)}  # m east and south of the tile's corner
+BOXES = {"one": (80, 519), "two": (87, 513)}  # west and north in chunks, so that each is one chunk of the ingest
 STEP = {b.name: b.resolution_m for b in sentinel2.BANDS.values()} | {"scl": 20}
 
 
 def bounds(box: str) -> tuple[int, int, int, int]:
-    """West, south, east and north of an area of one chunk, m."""
-    east, south = BOXES[box]
-    left, top = WEST + east // 30 * 30, NORTH - south // 30 * 30
-    return left, top - CHUNK, left + CHUNK, top
+    """West, south, east and north of an area, m."""
+    west, north = (CHUNK * n for n in BOXES[box])
+    return west, north - CHUNK, west + CHUNK, north
 
 
 def make(folder: Path, bands: tuple[str, ...]) -> None:
