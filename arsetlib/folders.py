@@ -120,19 +120,27 @@ def size_and_sha256(file: Path) -> dict:
 
 
 @contextmanager
-def lock(path: str | Path, error: type[Exception] = FolderError) -> Iterator[None]:
+def lock(
+    path: str | Path, error: type[Exception] = FolderError, *, name: str = LOCK, wait: bool = False
+) -> Iterator[None]:
     """Keep other processes out of a folder, which is made where needed. No file of the lock is left.
 
+    Args:
+        path: Of the folder.
+        error: What is raised.
+        name: Of the lock's file, where only a part of the folder is locked.
+        wait: Wait until another process has finished, instead of raising an error.
+
     Raises:
-        FolderError: As ``error``: another process works in the folder, or it has a folder called ``.lock``.
+        FolderError: As ``error``: another process works in the folder, or it has a folder of this name.
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    file = path / LOCK
+    file = path / name
     if file.is_dir():
         raise error(_of_wrong_kind(file))
     while True:
-        own = FileLock(str(file), timeout=0)
+        own = FileLock(str(file), timeout=-1 if wait else 0)
         try:
             own.acquire()
         except Timeout:
@@ -558,11 +566,3 @@ def differences(path: Path, files: dict[str, dict], deep: bool = False) -> Itera
             yield f"{file} has {size:,} bytes, expected {noted['size']:,}"
         elif deep and sha256(file) != noted["sha256"]:
             yield f"{file} was changed since it was written: its checksum differs"
-
-
-# Names of the other packages until they are changed.
-HeldError, seal, room, clear, is_litter = OccupiedError, size_and_sha256, full_disk, remove_partial, is_temporary
-
-
-def wrong(path: str | Path, *, deep: bool = False, alone: str | None = None) -> Iterator[str]:
-    return problems(path, deep=deep, listed=alone and alone.removeprefix("*"))

@@ -53,6 +53,8 @@ def set_options(app, config):
     config.autodoc_default_options = {"members": True, "member-order": "bysource"}
     config.autodoc_typehints = "description"
     config.autodoc_typehints_description_target = "documented"
+    config.autodoc_typehints_format = "short"
+    config.autodoc_type_aliases = {name: name for name in ("ArrayLike", "npt.ArrayLike", "DTypeLike")}
     config.autodoc_preserve_defaults = True
     config.napoleon_numpy_docstring = False
     config.napoleon_use_ivar = True
@@ -232,6 +234,7 @@ def rst_of(text: str, name: str) -> list[str]:
     """
     if not text:
         return lab_line("", name)
+    text = re.sub(r"^( {4})(\w+(?:, \w+)+): ((?:.|\n {8})*)", one_by_one, text, flags=re.MULTILINE)
     text = re.sub(r"(?<=^Returns:\n)(?: {4}.*\n?|\n(?= {4}))+", named_values, text, flags=re.MULTILINE)
     out, prose, code = [], [], []
     in_section, labs = False, ""
@@ -243,8 +246,7 @@ def rst_of(text: str, name: str) -> list[str]:
         if code:
             while not code[-1].strip():
                 code.pop()
-            kind = "pycon" if code[0].lstrip().startswith(">>>") else "python"
-            out.extend(["", f".. code-block:: {kind}", "", *code, ""])
+            out.extend(["", f".. code-block:: {language(code)}", "", *code, ""])
         prose, code = [], []
 
     for line in text.split("\n"):
@@ -268,6 +270,26 @@ def rst_of(text: str, name: str) -> list[str]:
             prose.append(line)
     flush()
     return [*out, *lab_line(labs, name)]
+
+
+def language(code: list[str]) -> str:
+    """What a block of a docstring is: an example with outputs, Python, or any text."""
+    if code[0].lstrip().startswith(">>>"):
+        return "pycon"
+    try:
+        ast.parse("\n".join(line[4:] for line in code))
+    except SyntaxError:
+        return "text"
+    return "python"
+
+
+def one_by_one(entry: re.Match) -> str:
+    """``a, b: text`` among arguments or attributes, as two entries."""
+    before = entry.string[: entry.start()]
+    headers = re.findall(rf"^({SECTIONS}):$", before, re.MULTILINE)
+    if not headers or headers[-1] not in ("Args", "Attributes"):
+        return entry[0]
+    return "\n".join(f"{entry[1]}{name}: {entry[3]}" for name in entry[2].split(", "))
 
 
 def named_values(section: re.Match) -> str:

@@ -119,6 +119,18 @@ def test_no_file_names_a_path_of_one_machine(texts):
     assert found == {}
 
 
+OLD_NAMES = re.compile(
+    r"arsetlib[./](?:tiles|segment|images)\b|\barset (?:tiles|segment|images)\b|case_olive_groves|case_field_images"
+    r"|\b(?:maps\.show|simulate-grove|data/grove|test_images|test_tiles|test_segment)\b(?!-)"
+)
+
+
+def test_no_file_uses_an_old_name_of_a_package_lab_or_command(texts):
+    told = {"CHANGELOG.md", "tests/test_project.py"}
+    found = {name: sorted(set(OLD_NAMES.findall(text))) for name, text in texts.items() if name not in told}
+    assert {name: hits for name, hits in found.items() if hits} == {}
+
+
 def test_notebooks_are_stored_without_outputs(tracked):
     kept = []
     for path in tracked:
@@ -192,6 +204,13 @@ def test_links_of_the_readme_to_files_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", README):
         path = target[0] or target[1]
         assert "://" in path or (ROOT / path).exists(), path
+
+
+def test_what_contributing_points_to_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = [path for path in re.findall(r"`([\w./]+/[\w./]*)`", text) if not path.startswith("arset/")]
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists() and not path.startswith((".venv", "_build"))] == []
 
 
 def test_version_and_repository_are_the_same_everywhere():

@@ -171,13 +171,15 @@ def examples():
     for name, found in public_objects():
         if reference.kind_of(found) not in ("class", "function", "exception"):
             continue
-        for test in finder.find(found, name, module=False, globs={}):
+        home = vars(sys.modules[found.__module__])
+        for test in finder.find(found, name, module=False, globs=dict(home)):
             if test.examples and test.name not in seen:
                 seen.add(test.name)
                 yield test
     for room in ROOMS:
         module = importlib.import_module(f"arsetlib.{room}")
-        yield from (t for t in doctest.DocTestFinder(recurse=False).find(module, module=False, globs={}) if t.examples)
+        found = doctest.DocTestFinder(recurse=False).find(module, module=False, globs=dict(vars(module)))
+        yield from (test for test in found if test.examples)
 
 
 def test_examples_in_docstrings_run(tmp_path, monkeypatch):

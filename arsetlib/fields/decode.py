@@ -5,6 +5,8 @@ Lab: case_fields.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 ACCURATE = "INTEGER_ACCURATE"  # the transform that Pillow uses too: exactly the same pixels
@@ -15,7 +17,7 @@ def ratio_for(side: int, size: int) -> int:
     return max(r for r in (1, 2, 4, 8) if r == 1 or (side % r == 0 and side // r >= size))
 
 
-def checked(tensor, side: int, channels: int, name, what: str):
+def checked(tensor: tf.Tensor, side: int, channels: int, name: tf.Tensor, what: str) -> tf.Tensor:
     """The tensor, if it has the size and channels of all images; else an error that names the image."""
     shape = tf.strings.reduce_join(tf.strings.as_string(tf.shape(tensor)), separator=" × ")
     expected = f" pixels (rows × columns × bands), expected {side} × {side} × {channels}>>"
@@ -25,7 +27,7 @@ def checked(tensor, side: int, channels: int, name, what: str):
         return tf.ensure_shape(tf.identity(tensor), [side, side, channels])
 
 
-def valid_pixels(masks, side: int, ratio: int, name):
+def valid_pixels(masks: Sequence[tf.Tensor], side: int, ratio: int, name: tf.Tensor) -> tf.Tensor:
     """(side // ratio, side // ratio) bool: whether all masks are above 0 in all pixels that are reduced to this one."""
     small = side // ratio
     kind = {1: tf.uint8, 2: tf.uint16, 4: tf.uint32, 8: tf.uint64}[ratio]
@@ -44,14 +46,14 @@ def valid_pixels(masks, side: int, ratio: int, name):
     return valid
 
 
-def resized(pixels, size: int):
+def resized(pixels: tf.Tensor, size: int) -> tf.Tensor:
     """(size, size, C) uint8."""
     if pixels.shape[0] == size:
         return pixels
     return tf.cast(tf.round(tf.image.resize(pixels, (size, size))), tf.uint8)
 
 
-def bands_of(rgb, nir, side: int, ratio: int, name):
+def bands_of(rgb: tf.Tensor, nir: tf.Tensor, side: int, ratio: int, name: tf.Tensor) -> tf.Tensor:
     """(side // ratio, side // ratio, 4) uint8 of two JPEG files."""
     parts = [
         checked(tf.io.decode_jpeg(data, ratio=ratio, dct_method=ACCURATE), side // ratio, channels, name, what)
@@ -60,7 +62,9 @@ def bands_of(rgb, nir, side: int, ratio: int, name):
     return tf.concat(parts, axis=-1)
 
 
-def pixels_of(rgb, nir, masks, side: int, size: int, name):
+def pixels_of(
+    rgb: tf.Tensor, nir: tf.Tensor, masks: Sequence[tf.Tensor], side: int, size: int, name: tf.Tensor
+) -> tf.Tensor:
     """The pixels of an image.
 
     Args:
@@ -84,13 +88,15 @@ def pixels_of(rgb, nir, masks, side: int, size: int, name):
     return resized(tf.cond(all_valid, lambda: pixels, masked), size)
 
 
-def raw_pixels(rgb, nir, side: int, size: int):
+def raw_pixels(rgb: tf.Tensor, nir: tf.Tensor, side: int, size: int) -> tf.Tensor:
     """As ``pixels_of``, from pixels that are stored without encoding, invalid ones as 0."""
     parts = [tf.reshape(tf.io.decode_raw(data, tf.uint8), [side, side, -1]) for data in (rgb, nir)]
     return resized(tf.ensure_shape(tf.concat(parts, axis=-1), [side, side, 4]), size)
 
 
-def smaller_files(rgb, nir, masks, side: int, size: int, quality: int, name):
+def smaller_files(
+    rgb: tf.Tensor, nir: tf.Tensor, masks: Sequence[tf.Tensor], side: int, size: int, quality: int, name: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """JPEG files of ``size`` × ``size`` pixels of both pictures, and a PNG of the valid pixels.
 
     Returns:
@@ -106,7 +112,7 @@ def smaller_files(rgb, nir, masks, side: int, size: int, quality: int, name):
     return (*files, png)
 
 
-def changed(pixels, mirror, flip, turn, factor):
+def changed(pixels: tf.Tensor, mirror: tf.Tensor, flip: tf.Tensor, turn: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """A batch, mirrored, flipped, turned and with other brightness.
 
     Args:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import folders
+from arsetlib import folders, models
 from arsetlib.checksums import sha256
 from arsetlib.groves import masks, pictures
 from arsetlib.groves.capture import Capture
 from arsetlib.groves.classes import IGNORE, GroveError
 from arsetlib.groves.cutting import Canvas, places
 from arsetlib.groves.layouts import as_captures
-from arsetlib.groves.segmenter import Segmenter, fingerprint, load
+from arsetlib.groves.segmenter import Segmenter, fingerprint
 
 STRIP = 256  # rows of a capture whose classes are found at once
 BATCH = 4  # tiles; more are no faster on a few cores, and take memory
@@ -61,7 +61,7 @@ def predict(
     """
     from tqdm.auto import tqdm
 
-    segmenter = segmenter if isinstance(segmenter, Segmenter) else load(segmenter)
+    segmenter = segmenter if isinstance(segmenter, Segmenter) else models.load(segmenter, kind="segmentation")
     listed, out = as_captures(captures), Path(out)
     about = "Predicted by arsetlib" + (" from SIMULATED captures" if segmenter.notes.get("simulated") else "")
     names = [capture.name for capture in listed]

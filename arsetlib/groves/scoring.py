@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from arsetlib import models
 from arsetlib.evaluation import Confusion
 from arsetlib.groves import masks, prediction
 from arsetlib.groves.capture import Capture, classes_of, read
 from arsetlib.groves.classes import CLASSES, IGNORE, Classes, GroveError
 from arsetlib.groves.layouts import as_captures
-from arsetlib.groves.segmenter import Segmenter, load
+from arsetlib.groves.segmenter import Segmenter
 
 TOLERANCE = 3  # pixels, of a border
 TILES = 35  # of a capture, in the thesis
@@ -82,7 +83,7 @@ def evaluate(
     maps, classes = None, CLASSES
     if not isinstance(segmenter, Segmenter):
         maps = Path(segmenter) if prediction.settings(Path(segmenter)) else None
-        segmenter = None if maps else load(segmenter)
+        segmenter = None if maps else models.load(segmenter, kind="segmentation")
     classes = classes_of_maps(maps) if maps else Classes(segmenter.classes, segmenter.colours[: len(segmenter.classes)])
     channels, scores = None if maps else segmenter.channels, CaptureScores()
     for capture in tqdm(as_captures(captures), desc="evaluate", unit="capture", disable=not progress):

@@ -1,8 +1,8 @@
 """Opens files of scenes and reads values of them: the only place of the library that does.
 
 ``read_file`` opens one file and hands a ``SceneFile`` to a function. ``Reader`` reads files at fixed points; ``survey``
-reads a coarse sample. GDAL reads files on disk; those on the internet are read ahead by ``remote`` where it is
-installed and can read them, otherwise by GDAL, with retries.
+reads a coarse sample. GDAL reads files on disk; those on the internet are read ahead by ``remote``, or
+by GDAL where ``remote`` cannot read them.
 
 Lab: part1_build_dataset.
 """
@@ -22,7 +22,7 @@ import rasterio
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from arsetlib import checksums, links, web
+from arsetlib import checksums, web
 from arsetlib.catalogue import CatalogueError, Scene
 from arsetlib.errors import ArsetError
 from arsetlib.ingest import reflectance, remote
@@ -132,7 +132,7 @@ class Reader:
         def request(one: Wanted) -> None:
             for asset in one.assets:
                 href = one.scene.hrefs[asset]
-                if remote.available() and is_remote(href):
+                if is_remote(href):
                     where = partial(self._window, scene=one.scene, points=one.points)
                     self._asked[one.scene.id, asset] = remote.files().open(web.sign(href), where)
 
@@ -229,7 +229,7 @@ def read_file(
     """
     href = web.sign(scene.hrefs[asset])
     on_internet = is_remote(href)
-    if on_internet and remote.available():
+    if on_internet:
         try:
             src = (asked or remote.files().open(href)).result()
             return _checked(scene, asset, src, read)
@@ -270,12 +270,12 @@ def _checked(scene: Scene, asset: str, src, read: Callable[[SceneFile], Result])
     try:
         return read(SceneFile(src, scene, asset))
     except reflectance.ReflectanceError as error:
-        where = links.public(scene.hrefs[asset])
+        where = web.public(scene.hrefs[asset])
         raise SceneError(scene.id, f"Scene {scene.id}, {asset} ({where}): {error}.") from None
 
 
 def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str) -> str:
-    reason = links.redact(error)
+    reason = web.redact(error)
     hint = "The file on the disk or the server must be repaired"
     if href.startswith("s3://") and _status(error) in ("401", "403"):
         hint = (
@@ -287,7 +287,7 @@ def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str
     elif _status(error) in ("404", "410") or "No such file" in reason:
         hint = "The file is gone: find the scenes again, or leave this one out"
     return (
-        f"Could not read {asset} of scene {scene.id}{context} ({links.public(href)}): {reason}. "
+        f"Could not read {asset} of scene {scene.id}{context} ({web.public(href)}): {reason}. "
         f"{hint}; then run the same command: finished chunks are kept."
     )
 
@@ -309,4 +309,4 @@ def _gdal_name(href: str) -> str:
 
 def is_remote(href: str) -> bool:
     """Whether reading a link waits for the internet."""
-    return links.remote(href)
+    return web.remote(href)

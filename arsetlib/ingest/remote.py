@@ -19,7 +19,6 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import re
 import threading
@@ -27,7 +26,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -38,10 +37,10 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
-from arsetlib import links
+from arsetlib import web
 from arsetlib.errors import ArsetError
 
-__all__ = ["Files", "RemoteError", "RemoteFile", "Unsupported", "available", "files", "in_order"]
+__all__ = ["Files", "RemoteError", "RemoteFile", "Unsupported", "files", "in_order"]
 
 IN_FLIGHT = 64  # requests to one host at once
 AHEAD = 96 * 2**20  # bytes of windows that are requested before they are used
@@ -152,12 +151,6 @@ def _middles(start: int, length: int, cells: int) -> np.ndarray:
     return start + (np.arange(cells) + 0.5) * length / cells
 
 
-@cache
-def available() -> bool:
-    """Whether the libraries that read ahead are installed (``arsetlib[remote]``)."""
-    return all(importlib.util.find_spec(name) for name in ("async_tiff", "obstore"))
-
-
 _process: tuple[int, Files] | None = None
 _lock = threading.Lock()
 
@@ -210,7 +203,7 @@ class Files:
 
     async def _opened(self, href: str, where) -> RemoteFile:
         if urlsplit(href).scheme.lower() not in ("http", "https"):
-            raise Unsupported(f"{links.public(href)} is no http link")
+            raise Unsupported(f"{web.public(href)} is no http link")
         file = await self._header(href)
         window = where(file) if where else None
         return file if window is None else replace(file, window=window, values=await self._window(file, window, 0))
@@ -252,7 +245,7 @@ class Files:
         try:
             decoded = await asyncio.gather(*(tile.decode() for tile in tiles))
         except Exception as error:  # of several kinds, one for each compression
-            raise Unsupported(f"blocks that cannot be decoded: {links.redact(error)}") from None
+            raise Unsupported(f"blocks that cannot be decoded: {web.redact(error)}") from None
         for (x, y), block in zip(stored, decoded, strict=True):
             pixels = np.asarray(block)[..., 0]
             if pixels.dtype != values.dtype:
@@ -302,7 +295,7 @@ class _Host:
                 except Exception as error:
                     status, problem = _status(error), error
             if status is None and not _of_network(problem):
-                raise Unsupported(links.redact(problem)) from None
+                raise Unsupported(web.redact(problem)) from None
             if wait is None or status in FINAL:
                 raise RemoteError(_reason(status, problem), status) from None
             if status in PAUSE:
@@ -419,4 +412,4 @@ def _status(error: Exception) -> int | None:
 def _reason(status: int | None, error: Exception) -> str:
     if status:
         return f"HTTP response code: {status}"
-    return links.redact(str(error).split("\n\nDebug source")[0].split(" - ")[-1])
+    return web.redact(str(error).split("\n\nDebug source")[0].split(" - ")[-1])

@@ -21,7 +21,7 @@ from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 
 from arsetlib import cdl, ground
-from arsetlib.catalogue import Labels
+from arsetlib.labels import Labels
 from arsetlib.study import Area, Legend, Study
 
 LEFT_OUT = "#ffffff"  # colour of codes that a legend excludes

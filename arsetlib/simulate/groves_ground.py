@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from arsetlib import seeds
 from arsetlib.simulate import groves_crowns as crowns
 from arsetlib.simulate import groves_texture as texture
 from arsetlib.simulate.groves_scene import Scene
@@ -200,7 +201,7 @@ def _grass(dry, tone, tufts, blades, clods, height):
 
 def _crowns(scene, owner, leaves, sprays, open_sky):
     """Leaves: green below, silver where their undersides show; no two trees quite alike."""
-    draws = np.random.default_rng([scene.seed, 77]).normal(0, 1, (2, 1 + len(scene.trees))).astype(np.float32)
+    draws = seeds.generator(scene.seed, "grove", "crowns").normal(0, 1, (2, 1 + len(scene.trees))).astype(np.float32)
     hue, level = draws[0][owner], draws[1][owner]
     silver = np.clip(np.float32(0.34) + np.float32(0.2) * sprays + np.float32(0.15) * hue + open_sky * 0.5, 0, 1)
     bright = np.exp(np.float32(0.23) * leaves + np.float32(0.22) * sprays + np.float32(0.19) * level)

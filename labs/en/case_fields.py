@@ -584,7 +584,7 @@ except OSError as error:
 # ## 9. Reading speed, cold and warm
 #
 # *Warm* means that the files are still in the memory of the operating system, from the last reading. *Cold* means that it must read them from the disk, as in every epoch of a set that is larger than memory.
-# The cell asks the system to forget the files before each cold run. All forms run in turns, twice, and the better time counts, because other programs can only make a run slower.
+# The cell asks the system to drop the files from memory before each cold run. All forms run in turns, twice, and the better time counts, because other programs can only make a run slower.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -649,7 +649,7 @@ if not here.small:
     print(f"second reader, warm: × {second.min():.2f} to × {second.max():.2f}")
 
 # %% [markdown]
-# The printed lines are the answers for your machine: the ratio to compare with the report's, the fastest form in each state, and the gain of a second reader. Compare within one column: same machine, same images, same batches; only the form differs. If the ratio is above 1 in one column and below 1 in another, the honest answer is 'no difference that can be seen'.
+# The printed lines are the answers for your machine: the ratio to compare with the report's, the fastest form in each state, and the gain of a second reader. Compare within one column: same machine, same images, same batches; only the form differs. If the ratio is above 1 in one column and below 1 in another, the correct answer is 'no measurable difference'.
 # The reduced form has less to do in each epoch, because a part of the work was done once, at conversion.
 # A cold run is not completely cold: the system still remembers names and positions of files, and the disk of a rented machine may itself be cached in memory.
 #
@@ -815,7 +815,7 @@ print("three workers get", [len(p) for p in parts], "chips")
 assert sorted(np.concatenate(parts)) == list(range(len(train)))
 
 # %% [markdown]
-# The bars are the answer for this disk. If the first printed ratio is not much larger than the second, the size of a shard makes no difference that can be seen. At every size one thing must hold, and the assert checks it: three workers together get every chip, and none twice.
+# The bars are the answer for this disk. If the first printed ratio is not much larger than the second, the size of a shard makes no measurable difference. At every size one thing must hold, and the assert checks it: three workers together get every chip, and none twice.
 #
 # **Make a pause here.** The first half was about files and reading. The second half is about training.
 #
@@ -951,49 +951,74 @@ assert normalised > 10 * plain
 # :::
 
 # %%
-from arsetlib.training import parallel_sgd
+from scipy.special import expit
 
 drydown = y_train[:, fields.CLASSES.index("drydown")]
 stats = np.concatenate([x_train.mean((1, 2)), x_train.std((1, 2))], 1)
 stats = (stats - stats.mean(0)) / stats.std(0)  # (N, 8)
-problem = parallel_sgd.Problem(stats, drydown, hidden=0, start=np.zeros(9))
+stats = np.column_stack([stats, np.ones(len(stats))])  # (N, 9): the bias
 print(f"{len(stats)} chips, {drydown.mean():.0%} with drydown")
 
 
 # %%
-def late_by_hand(staleness, rate, steps):
-    """Last loss of steps whose gradient is that of older weights."""
-    everything = np.arange(len(stats))
-    past = [problem.start] * (staleness + 1)  # the last is today's
+def cross_entropy(weights):
+    """Mean over all chips."""
+    score = stats @ weights
+    return np.mean(np.logaddexp(0, score) - drydown * score)
+
+
+def slope(weights, rows):
+    """Gradient of the cross-entropy of some chips."""
+    error = expit(stats[rows] @ weights) - drydown[rows]
+    return stats[rows].T @ error / len(rows)
+
+
+def batches_of_16(seed):
+    """Row numbers without end, in a new order each time round."""
+    random = np.random.default_rng(seed)
+    while True:
+        order = random.permutation(len(stats))
+        yield from order[: len(order) // 16 * 16].reshape(-1, 16)
+
+
+# %%
+def averaged(workers, rate, steps):
+    """Loss after each step of workers that wait for each other."""
+    rows = [batches_of_16(worker) for worker in range(workers)]
+    weights, losses = np.zeros(9), []
     for _ in range(steps):
-        new = past[-1] - rate * problem.gradient(past[0], everything)
-        past = [*past[1:], new]
-    return problem.loss(past[-1])
+        each = [slope(weights, next(mine)) for mine in rows]
+        weights = weights - rate * np.mean(each, axis=0)
+        losses.append(cross_entropy(weights))
+    return np.array(losses)
 
+
+def delayed(staleness, rate, steps):
+    """The same for workers in turns: gradients of older weights."""
+    rows, losses = batches_of_16(0), []
+    past = [np.zeros(9)] * (staleness + 1)  # the last are today's
+    for _ in range(steps):
+        past.append(past[-1] - rate * slope(past.pop(0), next(rows)))
+        losses.append(cross_entropy(past[-1]))
+    return np.array(losses)
+
+
+assert np.allclose(averaged(1, 0.1, 50), delayed(0, 0.1, 50))
 
 # %%
-for staleness in (0, 7):
-    by_library = parallel_sgd.delayed(
-        problem, staleness=staleness, batch=len(stats), rate=0.3, steps=50
-    ).loss[-1]
-    print(f"staleness {staleness}: the loss ends at {by_library:.3f}")
-    assert np.isclose(late_by_hand(staleness, 0.3, 50), by_library)
-
-# %%
-averaged, delayed = parallel_sgd.averaged, parallel_sgd.delayed
-alone = averaged(problem, rate=0.1, steps=960)
-eight = {"workers": 8, "steps": 120}
-late = {"staleness": 7, "steps": 960}
 runs_of = {
-    "one worker": alone,
-    "8 averaged": averaged(problem, rate=0.1, **eight),
-    "8 averaged, rate × 8": averaged(problem, rate=0.8, **eight),
-    "8 in turns, 7 steps late": delayed(problem, rate=0.1, **late),
-    "8 in turns, rate × 16": delayed(problem, rate=1.6, **late),
+    "one worker": averaged(1, rate=0.1, steps=960),
+    "8 averaged": averaged(8, rate=0.1, steps=120),
+    "8 averaged, rate × 8": averaged(8, rate=0.8, steps=120),
+    "8 in turns, 7 steps late": delayed(7, rate=0.1, steps=960),
+    "8 in turns, rate × 16": delayed(7, rate=1.6, steps=960),
 }
 
 # %% tags=["hide-input"]
-curves = {name: (run.points / 16, run.loss) for name, run in runs_of.items()}
+curves = {  # all have computed 960 gradients at the end
+    name: (np.arange(1, len(loss) + 1) * 960 / len(loss), loss)
+    for name, loss in runs_of.items()
+}
 axes = ("gradients computed", "cross-entropy")
 fig = figures.lines(curves, "One problem, eight workers", *axes, study=chips)
 fig.data[-1].line.width = 1  # it swings and would hide the others
@@ -1005,9 +1030,9 @@ figures.show(
 )
 
 # %%
-for name, run in runs_of.items():
-    print(f"{name}: {run.steps[-1]} steps, ends at {run.loss[-1]:.3f}")
-ends = {name: run.loss[-60:].mean() for name, run in runs_of.items()}
+for name, losses in runs_of.items():
+    print(f"{name}: {len(losses)} steps, ends at {losses[-1]:.3f}")
+ends = {name: v[-len(v) // 4 :].mean() for name, v in runs_of.items()}
 assert ends["8 averaged"] > ends["8 in turns, 7 steps late"]
 assert ends["8 averaged"] > ends["8 averaged, rate × 8"]
 if full:
@@ -1019,14 +1044,20 @@ assert ends["8 in turns, rate × 16"] > ends["8 in turns, 7 steps late"]
 #
 # :::{admonition} Exercise 2
 # :class: exercise
-# How late may a gradient be? `parallel_sgd.by_staleness(problem, staleness, rates)` gives the last loss for each pair. Take staleness 0, 1, 3, 7, 15, 31 and rates from 0.05 to 3.2, each twice the one before. Where does training fail, and what rule do you see?
+# How late may a gradient be? Make a table of the last loss of `delayed` after 500 steps. Take staleness 0, 1, 3, 7, 15, 31 and rates from 0.05 to 3.2, each twice the one before. Where does training fail, and what rule do you see?
 # :::
 
 # %% tags=["hide-cell"]
 # Solution: roughly, a gradient that is twice as late needs half the rate.
 rates = 0.05 * 2.0 ** np.arange(7)
-grid = parallel_sgd.by_staleness(problem, (0, 1, 3, 7, 15, 31), rates)
-begin = problem.loss(problem.start)
+grid = {
+    f"rate {rate:g}": {
+        s: delayed(s, rate, 500)[-1] for s in (0, 1, 3, 7, 15, 31)
+    }
+    for rate in rates
+}
+grid = pd.DataFrame(grid).rename_axis("staleness")
+begin = cross_entropy(np.zeros(9))
 figures.show(grid.reset_index(), f"The last loss; it began at {begin:.3f}")
 
 # %% [markdown]
@@ -1285,7 +1316,7 @@ how = {
     "epochs": LONG,
     "patience": LONG - 1,
     "monitor": "val_macro_f1",
-    "cache": "memory",
+    "cache": True,
     "seed": 1,
     "progress": False,
 }
@@ -1333,7 +1364,7 @@ print("test chips of the rarest class:", int(test.labels.sum(0).min()))
 # %% [markdown]
 # The printed lines answer for this run: the classes that lose most by the smaller size, and those for which the random forest is enough. With so few test chips of the rare classes, one chip changes an F1 by much; so do not explain small differences.
 # A class that is lost by the reduction was lost at *conversion*, before a network saw it. Choose the size by the smallest anomaly that you must find.
-# The *majority* baseline answers 'no' to everything, so its F1 is 0. Yet its accuracy is higher than that of the network: so accuracy is no measure here. mAP, the mean average precision, asks whether a class's chips are ranked before the others, whatever the threshold.
+# The *majority* baseline answers 'no' to everything, so its F1 is 0. Yet its accuracy is higher than that of the network: so accuracy is not a useful measure here. mAP, the mean average precision, measures whether the chips of a class are ranked before the others, for any threshold.
 #
 # ## 19. Transfer
 #
@@ -1394,7 +1425,7 @@ def adapted(network, epochs=EPOCHS, **how):
     """A network trained on seven of the ten fields."""
     return fields.fit(
         network, ten, size=SEEN, batch=16, epochs=epochs, patience=epochs - 1,
-        cache="memory", seed=2, progress=False, **how,
+        cache=True, seed=2, progress=False, **how,
     )  # fmt: skip
 
 
@@ -1462,7 +1493,7 @@ if full:
 #
 # ## 20. What does it cost?
 #
-# The cost is hours times price, plus storage. The names in capitals are *inputs*: write what your provider asks today, in your money, and how many images a second your device trains.
+# The cost is hours times price, plus storage. The names in capitals are *inputs*: write the prices of your provider, in your currency, and how many images a second your device trains.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1593,7 +1624,7 @@ assert {end for _, end in ARROWS} == set(BOXES) - {"camera"}
 # - **Digital divide.** Can a farm of ten hectares pay for flights, cards and connections as a farm of a thousand can?
 # - **Concentration of data.** Each field that is photographed improves the model of those who own the pictures. Who owns them? Who can see a neighbour's bad year? Who sets a price with this knowledge?
 #
-# No F1 answers these questions. Write beside the score on whose fields it was measured, and who may use it for what.
+# No F1 answers these questions. When you publish a score, state on whose fields it was measured, and who may use the model for what.
 #
 # ## 23. Published, trusted, measured
 #
@@ -1698,5 +1729,5 @@ assert np.isclose(warm, at_two["TFRecord"] / at_two["directory"])
 # - **… my images are of something else?** Put them into the same folders, with your masks; an image needs a colour and a near-infrared file.
 # - **… I have several cards?** `strategy="mirrored"`; raise batch and rate together (`training.workers.linear_rate`). Measure one against two first.
 # - **… I have several machines?** `strategy="workers"`, started by `arset fields train DATA RUN --workers N` on one machine or by Spark's barrier mode on a cluster; see the [questions](../../book/en/faq.md).
-# - **… decoding is still the limit?** Smaller images, more cores, `cache="memory"` or a folder, or `encoding="raw"`: no decoding, but more bytes.
+# - **… decoding is still the limit?** Smaller images, more cores, `cache=True`, or `encoding="raw"` at conversion: no decoding in later epochs, but more bytes in memory or on disk.
 # - **… I have a hundred chips?** Then memory is no problem. Take weights from elsewhere, augment, and split by field.

@@ -702,7 +702,7 @@ assert np.isclose((share * by_hand).sum(), confusion.frequency_weighted_iou)
 
 
 # %%
-def score(truth, predicted):
+def matrix(truth, predicted):
     """The confusion matrix of a map."""
     return evaluation.Confusion.of(truth, predicted, KEYS, ignore=groves.IGNORE)
 
@@ -710,8 +710,8 @@ def score(truth, predicted):
 young = np.repeat([GROUND, TREE, GRASS], [60, 5, 35])  # 100 pixels
 compared = {
     "our network": confusion,
-    "no tree, this capture": score(mask, np.where(mask == TREE, GROUND, mask)),
-    "no tree, young grove": score(
+    "no tree, this capture": matrix(mask, np.where(mask == TREE, GROUND, mask)),
+    "no tree, young grove": matrix(
         young, np.where(young == TREE, GROUND, young)
     ),
 }

@@ -71,7 +71,7 @@ def reruns(chunks: int, done: int) -> dict[str, str]:
     }
 
 
-def draw(rng) -> dict:
+def draw(rng: np.random.Generator) -> dict:
     """A learner's own numbers."""
     row, high, col = int(rng.integers(0, 8)), int(rng.integers(22, 26)), int(rng.integers(12, 20))
     north = TOP - SIDE * row
@@ -341,6 +341,7 @@ def rerun(answer, hw) -> None:
     picked(answer, hw.draw["reruns"], options, hw.draw["rerun_reasons"], RERUN_REASONS, "Lab 1, section 8")
 
 
+# The questions, in the order of the notebook.
 QUESTIONS = (
     Question("q1", "hectares", "coded", 2, ("1.1",), "5. The labels", hectares),
     Question("q2", "class_of", "coded", 4, ("1.1", "S3"), "5. The labels", class_of),
