@@ -174,7 +174,7 @@ def run_watched(
 
 def _set_variables() -> str:
     """The variables that decide which Spark is started, as far as they are set."""
-    names = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_HOME")  # others may hold secrets
+    names = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_HOME")  # others may contain secrets
     words = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
     return f"These variables are set: {words}. Remove those of another installation."
 

@@ -356,7 +356,7 @@ def table(place, rgb, boxes, toml=None):
 @pytest.mark.parametrize("form", [voc, table])
 def test_boxes_make_no_mask_but_are_counted_and_become_ellipses_where_one_says_so(tmp_path, rgb, form):
     place = form(tmp_path, rgb, [(5, 5, 25, 25), (30, 20, 60, 60)])
-    assert "A box is no outline" in said(place)
+    assert "box without an outline, so no mask is made" in said(place)
     count = groves.count(place, metres_per_pixel=0.1)
     assert count.trees["x"].tolist() == pytest.approx([1.5, 4.5])
     assert count.trees["area"].tolist() == pytest.approx([np.pi, np.pi * 3])
@@ -417,7 +417,7 @@ def test_a_table_that_is_not_read_is_named_where_masks_are_missing(tmp_path, rgb
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [('box = "ellipse"\n', "the key 'box', which means nothing"), ("", "name must be a table")]
+    ("text", "says"), [('box = "ellipse"\n', "the unknown key 'box'"), ("", "name must be a table")]
 )
 def test_a_file_of_classes_that_cannot_be_meant_is_named(tmp_path, text, says):
     (tmp_path / "classes.toml").write_text(text + BLACK_AND_WHITE + ("" if text else 'name = "Tree"\n'))

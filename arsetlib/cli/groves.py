@@ -1,4 +1,4 @@
-"""Commands of case study A: simulate a grove, check its tiles, train, predict, count."""
+"""Commands of case study A: simulate a grove, check captures and masks, train, predict, count."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def simulate_groves(
     resolution: Annotated[float | None, typer.Option(help="Metres per pixel; by default 0.016 at full width.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes; by default one per core.")] = None,
     as_json: AsJson = False,
-):
+) -> None:
     """Make the simulated olive grove: drone images of one flight with exact masks of ground, tree and grass."""
     from arsetlib import simulate as simulation
 
@@ -50,16 +50,16 @@ def groves_check(
     layout: Annotated[
         str,
         typer.Option(
-            help="masks, beside, keras-segmentation, detectree, labelme, coco, voc, deepforest, or 'auto' to look."
+            help="masks, beside, keras-segmentation, detectree, labelme, coco, voc, deepforest, or 'auto' to find out."
         ),
     ] = "auto",
     classes: Annotated[Path | None, typer.Option(help="A .toml file of classes; else classes.toml in FOLDER.")] = None,
     size: Annotated[int, typer.Option(help="Side of the tiles that are to be cut, pixels.")] = 224,
     as_json: AsJson = False,
-):
-    """Read every image and mask of a folder, name what does not match; exit 1 where something does not.
+) -> None:
+    """Read every image and mask of a folder and name what does not match; exit code 1 if there is a problem.
 
-    Notes name what is unusual: classes that never occur, masks that are ignored to a large share, boxes as ellipses.
+    Notes name what is unusual: classes that never occur, masks with a large ignored share, boxes as ellipses.
     """
     from arsetlib import groves
 
@@ -91,7 +91,7 @@ def groves_train(
     balance: Annotated[bool, typer.Option("--balance", help="Give all classes the same total weight.")] = False,
     seed: Annotated[int, typer.Option(help="Of split, weights and order.")] = 0,
     as_json: AsJson = False,
-):
+) -> None:
     """Train a segmentation model and score it on captures that were not used for training."""
     from arsetlib import groves
     from arsetlib.models import segmentation
@@ -121,7 +121,7 @@ def groves_predict(
     out: Annotated[Path, typer.Argument(help="Folder of the maps; finished ones are kept.")],
     overlap: Annotated[float, typer.Option(help="Share of a tile that the next repeats, 0 to 0.9.")] = 0.25,
     as_json: AsJson = False,
-):
+) -> None:
     """Map whole captures: one class PNG each, at the capture's own size."""
     from arsetlib import groves
 
@@ -132,14 +132,14 @@ def groves_predict(
 @group.command("count", epilog="Example: arset groves count maps/grove --flight data/groves/flight.json")
 def groves_count(
     masks: Annotated[Path, typer.Argument(help="A map, a folder of maps, or a folder of labelled captures.")],
-    flight: Annotated[Path | None, typer.Option(help="flight.json: where the captures lie; each tree once.")] = None,
+    flight: Annotated[Path | None, typer.Option(help="flight.json: counts each tree once.")] = None,
     truth: Annotated[Path | None, typer.Option(help="trees.geojson of the true trees, to score against.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the trees: .geojson or .csv.")] = None,
     radius: Annotated[float, typer.Option(help="Of the smallest crown that counts, m.")] = 0.5,
     metres_per_pixel: Annotated[float | None, typer.Option(help="Where there is no flight.")] = None,
     tree: Annotated[str | None, typer.Option(help="Class of the trees, where it is not called tree.")] = None,
     as_json: AsJson = False,
-):
+) -> None:
     """Count the trees of maps, their crowns and the canopy cover."""
     from arsetlib import groves
 

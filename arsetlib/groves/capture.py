@@ -1,4 +1,4 @@
-"""A capture: an image of a flight, and what says where its classes are.
+"""A capture: an image of a flight, and the file that states where its classes are.
 
 Lab: case_groves.
 """
@@ -16,7 +16,7 @@ from arsetlib.groves.classes import FILE, IGNORE, Classes, GroveError
 
 @dataclass(frozen=True)
 class Capture:
-    """An image and what says where its classes are.
+    """An image and the file that states where its classes are.
 
     Args:
         name: Unique in its folder.
@@ -56,8 +56,8 @@ def read(
         channels: C, bands that the image must have; None takes those that it has.
 
     Returns:
-        (H, W, C) uint8 image; (H, W) uint8 class numbers, None without a mask. 255 where a pixel is ignored: the mask
-        says so, or the image has no data there (transparent, or GDAL's value of no data).
+        (H, W, C) uint8 image; (H, W) uint8 class numbers, None without a mask. 255 where a pixel is ignored: it is
+        255 in the mask, or the image has no data there (transparent, or GDAL's value of no data).
 
     Raises:
         GroveError: A file cannot be read, sizes differ, or the mask holds something unknown or ambiguous.

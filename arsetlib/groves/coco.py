@@ -1,8 +1,12 @@
-"""COCO's JSON: outlines of many images in one file, as polygons or run lengths, or boxes."""
+"""COCO's JSON: outlines of many images in one file, as polygons or run lengths, or boxes.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +21,7 @@ def index(path: Path) -> dict:
     It is read again only where the file has changed.
 
     Raises:
-        GroveError: No COCO file; an annotation of an image or a category that the file does not list.
+        GroveError: Not a COCO file; an annotation of an image or a category that the file does not list.
     """
     try:
         return _index(path, path.stat().st_mtime_ns)
@@ -27,10 +31,10 @@ def index(path: Path) -> dict:
 
 @functools.lru_cache(maxsize=4)
 def _index(path: Path, changed: int) -> dict:
-    found = annotations.read_json(path)
+    content = annotations.read_json(path)
     lists = {}
     for name in ("images", "annotations", "categories"):
-        rows = found.get(name)
+        rows = content.get(name)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             what = "no" if rows is None else "another kind of"
             raise GroveError(f"{path} has {what} {name!r}, expected a COCO file with lists of images, annotations and "
@@ -52,37 +56,37 @@ def _index(path: Path, changed: int) -> dict:
 
 
 def _id(value) -> str | None:
-    """An id as a text; None where it is none."""
+    """An id as text; None where it is invalid."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def _by_id(rows, name, path):
-    found = {}
+    rows_of_id = {}
     for row in rows:
         key = _id(row.get("id"))
-        if key is None or key in found:
+        if key is None or key in rows_of_id:
             raise GroveError(
                 f"{path} has under {name!r} {'two entries with' if key else 'an entry with'} the id {row.get('id')!r}, "
                 "expected an id of its own for each. Export it again."
             )
-        found[key] = row
-    return found
+        rows_of_id[key] = row
+    return rows_of_id
 
 
-def mask_of(path: Path, number, shape: tuple[int, int], classes: Classes) -> np.ndarray:
+def mask_of(path: Path, number: int | str, shape: tuple[int, int], classes: Classes) -> np.ndarray:
     """The mask of one image of a COCO file: polygons and run lengths, compressed or not.
 
     Args:
         path: The file.
         number: The image's id.
         shape: (rows, columns) of the image.
-        classes: Known classes; a category's name is a class's key. ``classes.boxes`` says what a box becomes where
-            there is no outline.
+        classes: Known classes; a category's name is a class's key. ``classes.boxes`` states what a box becomes
+            where there is no outline.
 
     Raises:
-        GroveError: Another size, an unknown category, an annotation with a box only, an outline that is none.
+        GroveError: Another size, an unknown category, an annotation with a box only, an invalid outline.
     """
     mask = np.zeros(shape, np.uint8)
     for where, value, row in rows_of(path, number, shape, classes):
@@ -97,7 +101,7 @@ def mask_of(path: Path, number, shape: tuple[int, int], classes: Classes) -> np.
     return mask
 
 
-def boxes_of(path: Path, number, shape: tuple[int, int], classes: Classes) -> list | None:
+def boxes_of(path: Path, number: int | str, shape: tuple[int, int], classes: Classes) -> list | None:
     """(where, class number, box) of an image's annotations; None where the file has outlines."""
     if any(row.get("segmentation") for rows in index(path)["annotations"].values() for row in rows):
         return None
@@ -105,7 +109,7 @@ def boxes_of(path: Path, number, shape: tuple[int, int], classes: Classes) -> li
     return [(where, value, box_of(row, shape, where)) for where, value, row in rows]
 
 
-def rows_of(path: Path, number, shape, classes: Classes):
+def rows_of(path: Path, number: int | str, shape: tuple[int, int], classes: Classes) -> Iterator[tuple[str, int, dict]]:
     """(where, class number, annotation) of an image's annotations."""
     listed = index(path)
     image = listed["images"][_id(number)]
@@ -116,7 +120,7 @@ def rows_of(path: Path, number, shape, classes: Classes):
         yield f"{path}: annotation {row.get('id', '?')}", value, row
 
 
-def box_of(row: dict, shape, where: str) -> np.ndarray:
+def box_of(row: dict, shape: tuple[int, int], where: str) -> np.ndarray:
     """(4,) x0, y0, x1, y1 of an annotation's ``bbox`` (x, y, width, height), px."""
     if row.get("bbox") in (None, []):
         raise GroveError(f"{where} has neither an outline (segmentation) nor a box (bbox). Draw it again or delete it.")
@@ -138,7 +142,7 @@ def _rings(outline, where):
 
 
 def _run_lengths(outline, shape, where):
-    """COCO's run lengths: down the columns, first of what is outside."""
+    """A mask from COCO's run lengths: column by column, starting with pixels outside of the object."""
     counts = outline.get("counts")
     runs = np.asarray(_decoded(counts, where) if isinstance(counts, str) else counts)
     size = outline.get("size")
@@ -161,7 +165,7 @@ def _run_lengths(outline, shape, where):
 
 
 def _decoded(text: str, where: str) -> list[int]:
-    """Compressed run lengths: 6 bits a letter, the lowest first, from the fourth on as the difference to the run two
+    """Compressed run lengths: 6 bits a letter, lowest bits first; from the fourth run on the difference to the run two
     before."""
     counts, value, shift = [], 0, 0
     for letter in text:

@@ -15,6 +15,7 @@ import numpy as np
 from arsetlib import textfiles
 from arsetlib.groves.classes import GroveError
 
+Numbers = float | np.ndarray
 FILE = "flight.json"  # in the folder of the captures, or in the one above
 
 
@@ -47,16 +48,16 @@ class Pose:
         """Metres per pixel: the side of a square of a pixel's area."""
         return float(np.sqrt(abs(self.a * self.e - self.b * self.d)))
 
-    def ground(self, column, row):
+    def ground(self, column: Numbers, row: Numbers) -> tuple[Numbers, Numbers]:
         """(x, y), m, of places in the image."""
         return self.a * column + self.b * row + self.c, self.d * column + self.e * row + self.f
 
-    def image(self, x, y):
+    def image(self, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
         """(column, row) of places on the ground."""
         x, y, det = np.asarray(x) - self.c, np.asarray(y) - self.f, self.a * self.e - self.b * self.d
         return (self.e * x - self.b * y) / det, (self.a * y - self.d * x) / det
 
-    def shows(self, size: tuple[int, int], x, y) -> np.ndarray:
+    def shows(self, size: tuple[int, int], x: Numbers, y: Numbers) -> np.ndarray:
         """Whether a capture of ``size`` (rows, columns) shows places on the ground."""
         column, row = self.image(x, y)
         return (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])

@@ -30,7 +30,7 @@ LAYOUTS = {
     "deepforest": "one .csv with image_path, xmin, ymin, xmax, ymax, label, images beside it or in images/: boxes",
 }
 SHOWN = 5  # folders that a message names
-OURS = (folders.PLAN, folders.MANIFEST, *folders.EARLIER)  # files about a folder, not of its captures
+OURS = (folders.PLAN, folders.MANIFEST, *folders.EARLIER)  # files of the library, not annotations
 PAIRS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
 DETECTREE = ("img", "response_img")
 VOC_PAIRS = (("JPEGImages", "Annotations"), ("images", "annotations"))
@@ -56,7 +56,7 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
         Every image, with its mask where it has one.
 
     Raises:
-        GroveError: No images in a known layout, two of one name, or a simulated grove that is not finished.
+        GroveError: No images in a known layout, two of one name, or an unfinished simulated grove.
 
     Lab: case_groves.
     """
@@ -70,14 +70,14 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
     layout = layout_of(folder) if layout == "auto" else layout
     if layout not in LAYOUTS:
         raise GroveError(f"Expected a layout of {', '.join(LAYOUTS)} or 'auto', received {layout!r}.")
-    found = sorted(_FIND[layout](folder), key=lambda c: _counted(c.name))
-    if not found:
+    listed = sorted(_FIND[layout](folder), key=lambda c: _counted(c.name))
+    if not listed:
         raise GroveError(f"{folder} has no images in the layout {layout!r}: {LAYOUTS[layout]}.{_instead(folder)}")
     names: dict[str, Path] = {}
-    for capture in found:
+    for capture in listed:
         if names.setdefault(capture.name, capture.image) != capture.image:
             raise GroveError(f"{capture.image} and {names[capture.name].name} have the same name. Rename one of them.")
-    return found
+    return listed
 
 
 def as_captures(source: str | Path | Capture | Iterable[str | Path | Capture]) -> list[Capture]:
@@ -104,10 +104,10 @@ def as_captures(source: str | Path | Capture | Iterable[str | Path | Capture]) -
 
 
 def layout_of(folder: Path) -> str:
-    """Which layout a folder has.
+    """The layout of a folder, one of ``LAYOUTS``.
 
     Raises:
-        GroveError: None that is known.
+        GroveError: It has no known layout.
     """
     if any((folder / a).is_dir() and (folder / b).is_dir() for a, b in PAIRS):
         return "masks"
@@ -139,11 +139,11 @@ def layout_of(folder: Path) -> str:
     if any(pictures.files_of(folder / name) for name, _ in PAIRS):
         return "masks"  # none of the images has a mask yet
     known = "\n".join(f"  {name}: {what}" for name, what in LAYOUTS.items())
-    raise GroveError(f"{folder} has no images in a layout that is known:\n{known}{_instead(folder)}")
+    raise GroveError(f"{folder} has no images in a known layout:\n{known}{_instead(folder)}")
 
 
 def _instead(folder: Path) -> str:
-    """What a folder without pictures holds that one may take for pictures."""
+    """A hint for a folder without pictures: files that are no pictures for this library, or folders in it."""
     kinds = (*filetypes.RAW, ".heic", ".heif", ".gif", ".jp2", ".pdf", ".zip", ".xcf", ".psd", ".avif")
     places = [folder, *(p for p in (folder / "images", folder / "img") if p.is_dir())]
     odd = sorted(f for p in places for f in p.iterdir() if f.suffix.lower() in kinds)
@@ -154,9 +154,9 @@ def _instead(folder: Path) -> str:
     return f"\n{odd[0]} {filetypes.what_is(odd[0])} Pictures are {', '.join(pictures.SUFFIXES)}."
 
 
-def orphans(folder: Path, layout: str, found: list[Capture]) -> list[Path]:
+def orphans(folder: Path, layout: str, listed: list[Capture]) -> list[Path]:
     """Masks that belong to no image."""
-    used = {c.mask.resolve() for c in found if c.mask}
+    used = {c.mask.resolve() for c in listed if c.mask}
     if layout == "masks":
         there = [f for _, name in PAIRS for f in pictures.files_of(folder / name)]
     elif layout == "detectree":
@@ -180,12 +180,12 @@ def orphans(folder: Path, layout: str, found: list[Capture]) -> list[Path]:
 
 
 def _counted(name: str) -> list:
-    """A key that sorts image_9 before image_10, as a camera counts."""
+    """A key that sorts image_9 before image_10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _ending(folder: Path, suffix: str) -> list[Path]:
-    """Files of a folder with an ending, without those of systems and of the library."""
+    """Files of a folder with an ending, without those of the operating system and of the library."""
     if not folder.is_dir():
         return []
     files = (f for f in folder.iterdir() if f.suffix.lower() == suffix and f.is_file())
@@ -203,13 +203,13 @@ def _paired(images: Path, masks: Path, prefix: str = "", layout: str = "masks", 
         by_name.setdefault(file.stem, file)
         by_name.setdefault(file.stem.removesuffix(MARK), file)
     folded = [file.stem.removesuffix(MARK).casefold() for file in there]
-    found = []
+    paired = []
     for file in pictures.files_of(images):
         mask = by_name.get(file.stem)
         if mask is None and folded.count(file.stem.casefold()) == 1:  # IMG_1.JPG and img_1.png
             mask = there[folded.index(file.stem.casefold())]
-        found.append(Capture(prefix + file.stem, file, mask, layout, side=side))
-    return found
+        paired.append(Capture(prefix + file.stem, file, mask, layout, side=side))
+    return paired
 
 
 def _masks(folder):
@@ -231,11 +231,11 @@ def _keras_pairs(folder: Path) -> list[tuple[Path, Path, str]]:
 
 def _keras_segmentation(folder):
     pairs = _keras_pairs(folder)
-    found = []
+    listed = []
     for images, folder_of_masks, part in pairs:
         side = SIDES.get(re.split(r"[_\- ]", part.lower())[-1], "")
-        found += _paired(images, folder_of_masks, f"{part}/" if len(pairs) > 1 else "", "keras-segmentation", side)
-    return found
+        listed += _paired(images, folder_of_masks, f"{part}/" if len(pairs) > 1 else "", "keras-segmentation", side)
+    return listed
 
 
 def _beside(folder):
@@ -250,7 +250,7 @@ def _labelme(folder):
 
 
 def _voc_pair(folder: Path) -> tuple[Path, Path] | None:
-    """Folders of images and of XML files, where there are such."""
+    """The folders of images and of XML files; None where there are none."""
     for a, b in VOC_PAIRS:
         if (folder / a).is_dir() and _ending(folder / b, ".xml") and not pictures.files_of(folder / b):
             return folder / a, folder / b
@@ -289,12 +289,12 @@ def _coco(folder):
 
 
 def _with_images(folder, listed, layout):
-    """Captures of images that files list as (file, image, number), and of the folder's other images."""
-    found: list[Capture] = []
+    """Captures of the images in a list of (annotation file, image, number), and of the folder's other images."""
+    named: list[Capture] = []
     seen: dict[Path, Path] = {}
     images = folder / "images"
     for path, name, number in listed:
-        base = Path(str(name).replace("\\", "/")).name  # some tools write the folders of their server
+        base = Path(str(name).replace("\\", "/")).name  # some tools write paths of their server
         tried = [(place / n).resolve() for n in (str(name).replace("\\", "/"), base) for place in (folder, images)]
         file = next((p for p in tried if p.is_relative_to(folder.resolve()) and p.is_file()), None)
         file = file or annotations.inside(folder, name, path)
@@ -302,10 +302,10 @@ def _with_images(folder, listed, layout):
             where = "twice" if seen[file] == path else f"as {seen[file]} does"
             raise GroveError(f"{path} lists the image {name!r} {where}. Keep one of them.")
         seen[file] = path
-        found.append(Capture(Path(str(name).replace("\\", "/")).stem, file, path, layout, number))
+        named.append(Capture(Path(str(name).replace("\\", "/")).stem, file, path, layout, number))
     for place in (folder, folder / "images"):
-        found += [Capture(f.stem, f, None, layout) for f in pictures.files_of(place) if f.resolve() not in seen]
-    return found
+        named += [Capture(f.stem, f, None, layout) for f in pictures.files_of(place) if f.resolve() not in seen]
+    return named
 
 
 _FIND = {

@@ -10,18 +10,22 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from arsetlib import filetypes
 from arsetlib.groves.classes import GroveError
 
-MOST_PIXELS = 80_000_000  # of a picture; a small file can hold a picture that fills the memory
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_PIXELS = 80_000_000  # a small file can hold a picture that needs more memory than there is
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # JPEG includes MPO, of phones and drones: its first picture is read
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".webp")
-ORIENTATION = 0x0112  # tag of how a camera was held
+ORIENTATION = 0x0112  # tag: how the camera was turned
 BITS, NODATA = 258, 42113  # tags of TIFF: bits a value, GDAL's value of no data
-SOFT = 0.01  # share of half-transparent pixels that the border of an orthomosaic may have
+SOFT = 0.01  # largest share of half-transparent pixels, as on the border of an orthomosaic
 EXPECTED = "expected RGB (red, green, blue) of 8 bits"
 
 
@@ -30,7 +34,7 @@ class _CompressionError(GroveError):
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The picture files of a folder, by their endings, in order; without files that systems leave there."""
+    """The picture files of a folder, by their endings, in order; without files of the operating system."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -42,7 +46,7 @@ def files_of(folder: Path) -> list[Path]:
 
 @contextmanager
 def _opened(path: Path):
-    """A Pillow picture whose file is closed at the end, also that of several pictures, which Pillow keeps open."""
+    """A Pillow picture. Its file is closed at the end, also one of several pictures, which Pillow keeps open."""
     try:
         import PIL  # noqa: F401
     except ImportError:
@@ -71,8 +75,8 @@ def _identified(path: Path, stack: ExitStack):
         raise GroveError(f"{path} is no picture that can be read ({problem}). Export it again.") from None
 
 
-def loaded(path: Path):
-    """A Pillow picture with its pixels, as a viewer would turn it; ``info`` tells format, bits and nodata of the file.
+def loaded(path: Path) -> Image.Image:
+    """A Pillow picture with its pixels, turned upright; ``info`` has the format, bits and nodata of the file.
 
     Raises:
         GroveError: It cannot be read, or holds more than ``MOST_PIXELS``.
@@ -98,7 +102,7 @@ def loaded(path: Path):
 
 
 def _bits(picture, path: Path) -> int:
-    """Bits of each value as the file has them: Pillow shortens RGB of 16 bits to 8."""
+    """Bits of each value in the file: Pillow reduces RGB of 16 bits to 8."""
     if picture.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24]
@@ -108,7 +112,7 @@ def _bits(picture, path: Path) -> int:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """(rows, columns) from the file's header, as a viewer would turn it."""
+    """(rows, columns) of the upright picture, from the file's header."""
     with _opened(path) as picture:
         turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return (picture.width, picture.height) if turned else (picture.height, picture.width)

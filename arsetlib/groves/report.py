@@ -118,11 +118,11 @@ def check(
 
     folder = Path(folder)
     classes = classes or Classes.of(folder)
-    found = captures(folder, layout)
-    layout = found[0].layout
+    listed = captures(folder, layout)
+    layout = listed[0].layout
     problems, notes, counts, labelled, ellipses = [], [], np.zeros(256, np.int64), 0, 0
     empty = []  # labelled captures whose pixels are all of class 0
-    for capture in tqdm(found, desc="check", unit="image", disable=not progress):
+    for capture in tqdm(listed, desc="check", unit="image", disable=not progress):
         try:
             shape = pictures.size_of(capture.image)
             if min(shape) < size:
@@ -147,7 +147,7 @@ def check(
             share = pixels[IGNORE] / mask.size
             what = "has no pixel that counts" if share == 1 else f"is ignored: {share:.0%}"
             notes.append((str(capture.mask), f"{capture.mask} {what}. 255 and pixels without data count for nothing."))
-    problems += [(str(file), f"{file} belongs to no image.") for file in orphans(folder, layout, found)]
+    problems += [(str(file), f"{file} belongs to no image.") for file in orphans(folder, layout, listed)]
     total = counts[: len(classes)].sum()
     share = {key: float(n / total) for key, n in zip(classes.keys, counts, strict=False)} if total else {}
     without_outline = empty if layout in OUTLINES else []
@@ -172,7 +172,7 @@ def check(
         simulated = known is not None and known.simulated
     except GroveError as problem:
         problems.append((str(folder / flight.FILE), str(problem)))
-    return CaptureCheck(folder, layout, len(found), labelled, share, problems, simulated, notes, ignored)
+    return CaptureCheck(folder, layout, len(listed), labelled, share, problems, simulated, notes, ignored)
 
 
 def _never(absent: list[str], share: dict[str, float], layout: str) -> str:

@@ -45,18 +45,18 @@ class TileBatches:
 
     Args:
         captures: Labelled captures, or tiles of them from ``leaky_split``.
-        classes: What the masks mean; None takes ``classes.toml`` of the captures' folder, or ground, tree and grass.
+        classes: Of the masks; None takes ``classes.toml`` of the captures' folder, or ground, tree and grass.
         size: Side of the squares that a model gets, pixels.
         grid: Cut each capture into (down, across) tiles and resample these to ``size``, as the thesis did with 5 × 7;
-            None cuts tiles of ``size`` as they are.
+            None cuts tiles of ``size`` without resampling.
         overlap: Pixels that tiles share at least.
         batch: Tiles a batch; the last may be smaller.
         augment: True, or how.
-        shuffle: Another order each epoch; None does so where tiles are augmented.
+        shuffle: Another order each epoch; None shuffles where tiles are augmented.
         seed: Same seed, same batches, whatever the number of threads.
         cache: ``"auto"`` keeps decoded tiles in memory up to a gigabyte, else decodes each capture once an epoch;
             ``"memory"``; ``"none"``; or a folder in which decoded tiles are kept between runs.
-        pool: Captures that are in memory at a time where they are not all kept; tiles are shuffled within a pool.
+        pool: Captures in memory at a time where not all are kept; tiles are shuffled within a pool.
 
     Raises:
         GroveError: An unknown option, a capture without a mask, an image smaller than a tile; while batches are made:
@@ -112,6 +112,7 @@ class TileBatches:
         self._order = functools.lru_cache(maxsize=4)(self._order_of)
 
     def __len__(self) -> int:
+        """Batches in an epoch."""
         return self.steps
 
     def __getstate__(self):
@@ -204,7 +205,7 @@ class TileBatches:
         copy = self.copy[rows]
         if not copy.any():
             return Changes.none(len(rows))
-        light = draw_changes(Augment(), self.keys[rows], self.seed)  # a copy is the same in every epoch
+        light = draw_changes(Augment(), self.keys[rows], self.seed)  # a copy is the same in each epoch
         one, relit = np.float32(1), copy == 3
         bright, contrast = (np.where(relit, v, one) for v in (light.brightness, light.contrast))
         return Changes(copy == 1, copy == 2, np.zeros(len(rows), np.intp), bright, contrast)
@@ -223,7 +224,7 @@ class TileBatches:
         return (_resampled(parts[0], self.size), _resampled_masks(parts[1], self.size)) if self.grid else tuple(parts)
 
     def settings(self, number: int) -> str:
-        """What a cached file of tiles depends on."""
+        """Everything that the tiles of a capture depend on, as text."""
         capture = self.captures[number]
         files = [(str(f.resolve()), f.stat().st_mtime_ns, f.stat().st_size) for f in (capture.image, capture.mask)]
         how = [self.size, self.grid, self.overlap, capture.layout, capture.number]

@@ -149,12 +149,12 @@ def _run(stages, jobs, bar):
 
 
 def _prepare(work: folders.Folder, scene: Scene) -> None:
-    """Textures and an empty ground picture, unless an earlier run left them."""
+    """Make textures and an empty ground picture, unless an earlier run has made them."""
     if work.done(TEXTURES) is None:
-        made = texture.fine(scene.seed, scene.metres, scene.side, scene.draws["angle"])
-        for name, field in made.items():
+        fields = texture.fine(scene.seed, scene.metres, scene.side, scene.draws["angle"])
+        for name, field in fields.items():
             work.put(f"{name}.npy", partial(_save, field))
-        work.finish(TEXTURES, [f"{name}.npy" for name in made])
+        work.finish(TEXTURES, [f"{name}.npy" for name in fields])
     for name, depth in (("ground", (3,)), ("classes", ())):
         if not (work.path / f"{name}.npy").is_file():
             work.put(f"{name}.npy", partial(_reserve, (*scene.shape, *depth)))
@@ -166,7 +166,7 @@ def _save(array: np.ndarray, path: Path) -> None:
 
 
 def _reserve(shape: tuple[int, ...], path: Path) -> None:
-    """An empty picture whose space is taken: a disk that gets full under a memory map would end the process."""
+    """An empty picture with its disk space reserved: a full disk under a memory map would end the process."""
     np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
     if hasattr(os, "posix_fallocate"):
         with path.open("rb+") as file:
@@ -182,16 +182,16 @@ def _strip(number: int) -> str:
 
 
 def _painted(work: folders.Folder, number: int, rows: range) -> bool:
-    """Whether a strip is there as it was painted."""
-    held = work.done(_strip(number))
-    return held is not None and held["sha256"] == _digest(work.path, rows)
+    """Whether a strip is unchanged since it was painted."""
+    note = work.done(_strip(number))
+    return note is not None and note["sha256"] == _digest(work.path, rows)
 
 
 def _digest(work: Path, rows: range) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in ("ground", "classes"):
-        found.update(np.ascontiguousarray(_open(work, name)[rows.start : rows.stop]))
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(_open(work, name)[rows.start : rows.stop]))
+    return digest.hexdigest()
 
 
 def _paint(work: folders.Folder, scene: Scene, number: int, rows: range) -> None:

@@ -1,4 +1,7 @@
-"""The camera of the simulated flight: what it sees of the ground, through its lens, on its sensor."""
+"""The camera of the simulated flight: it maps the ground to a capture and adds effects of lens and sensor.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def place(scene: Scene, pose: CameraPose) -> tuple[range, tuple[float, ...]]:
     return range(top, bottom), (a, b, column0, d, e, row0 - top)
 
 
-def see(scene: Scene, pose: CameraPose, ground: np.ndarray, classes: np.ndarray):
+def see(scene: Scene, pose: CameraPose, ground: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A capture and its mask.
 
     Args:

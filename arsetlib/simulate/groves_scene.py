@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from arsetlib import seeds
-from arsetlib.groves.flight import Pose
+from arsetlib.groves.flight import Numbers, Pose
 from arsetlib.simulate import groves_texture as texture
 
 FULL_WIDTH = 3808
@@ -79,6 +79,7 @@ class Scene:
 
     @cached_property
     def poses(self) -> list[CameraPose]:
+        """One for each capture."""
         return poses(self.seed, self.captures, self.size, self.metres)
 
     @cached_property
@@ -89,10 +90,11 @@ class Scene:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the ground picture."""
         west, south, east, north = self.box
         return int(np.ceil((north - south) / self.metres)), int(np.ceil((east - west) / self.metres))
 
-    def pixel(self, x, y):
+    def pixel(self, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
         """(column, row) of ground positions, from the upper left corner of the ground picture."""
         return (x - self.box[0]) / self.metres, (self.box[3] - y) / self.metres
 
@@ -118,6 +120,7 @@ class Scene:
 
     @cached_property
     def fields(self) -> dict[str, np.ndarray]:
+        """The coarse fields of the scene, see ``groves_texture.coarse``."""
         shape = tuple(int(n * self.metres / texture.COARSE) + 3 for n in self.shape)
         return texture.coarse(self.seed, shape)
 
@@ -134,7 +137,7 @@ class Scene:
         j = np.clip(column * scale, 0, field.shape[1] - 1).astype(int)
         return field[i, j]
 
-    def along_across(self, x, y):
+    def along_across(self, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
         """Metres along the rows and across them; rows bend a little."""
         angle = self.draws["angle"]
         u = np.cos(angle) * x + np.sin(angle) * y
@@ -155,7 +158,7 @@ class Scene:
         u, v = self.along_across(x, y)
         rows = np.arange(np.floor(v.min() / draws["between_rows"]) - 1, np.ceil(v.max() / draws["between_rows"]) + 2)
         places = np.arange(np.floor(u.min() / draws["in_row"]) - 2, np.ceil(u.max() / draws["in_row"]) + 3)
-        made = []
+        places_of_trees = []
         for row in rows.astype(int):
             rng = seeds.generator(self.seed, "grove", "row", row)
             phase, wobble = rng.uniform(0, 0.5), rng.normal(0, 0.12)
@@ -177,5 +180,5 @@ class Scene:
             size = np.clip(np.where(young, small, size), 0.4, 2.7)
             for k in np.flatnonzero(near & ~missing):
                 height = (1.1 + 1.35 * size[k]) * tall[k]
-                made.append((float(tx[k]), float(ty[k]), float(size[k]), float(height)))
-        return [Tree(number, *place) for number, place in enumerate(made, 1)]
+                places_of_trees.append((float(tx[k]), float(ty[k]), float(size[k]), float(height)))
+        return [Tree(number, *place) for number, place in enumerate(places_of_trees, 1)]

@@ -32,9 +32,9 @@ LAYOUTS = {
     ),
 }
 LAYOUT_REASONS = {
-    "A model asks for a pixel's season, which so lies in one piece, and reading it is copying memory.": "",
-    "Compressed on disk, byte strings take a small part of the room that typed lists take.": (
-        "Section 9 of the lab measured it: compressed, they are much alike on disk"
+    "A model asks for a pixel's season, which is then stored in one piece, and reading it only copies memory.": "",
+    "Compressed on disk, byte strings take a small part of the space of typed lists.": (
+        "Section 9 of the lab measured it: compressed, their sizes on disk are similar"
     ),
     "Byte strings know their own type and byte order, so nobody can misread them.": (
         "They know neither: the wrong order gives wrong numbers and no error"
@@ -46,7 +46,7 @@ LAYOUT_REASONS = {
 RERUN_REASONS = {
     "Finished chunks are kept on disk, and a failed read stops the job, since zeros would look like data.": "",
     "A failed read becomes zeros, which mean 'no data' and do no harm.": (
-        "Nobody would see the hole: a failed read is an error"
+        "Nobody would see the gap: a failed read is an error"
     ),
     "Spark keeps the finished chunks in memory until the session ends.": (
         "Then a crash of the session would lose them; look where they lie"
