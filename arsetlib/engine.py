@@ -14,12 +14,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from tqdm.auto import tqdm
 
 from arsetlib.errors import ArsetError
 from arsetlib.variables import wrong_for_spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["EngineError", "run", "run_watched", "session"]
 
 SPARK_TYPES = {"int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean"}
 
@@ -28,7 +34,7 @@ class EngineError(ArsetError, RuntimeError):
     """Spark cannot be started; the message says what to install or set."""
 
 
-def session(master: str = "local[*]", remote: str | None = None, **conf):
+def session(master: str = "local[*]", remote: str | None = None, **conf: object) -> SparkSession:
     """A Spark session with settings that hold on a laptop, on Colab and on a cluster.
 
     On Databricks the session that is already there is returned, and nothing is set. Elsewhere the workers run this
@@ -94,7 +100,11 @@ def session(master: str = "local[*]", remote: str | None = None, **conf):
 
 
 def run(
-    function: Callable[[int], Iterator[pa.RecordBatch]], n: int, schema: pa.Schema, spark=None, threads: int = 1
+    function: Callable[[int], Iterator[pa.RecordBatch]],
+    n: int,
+    schema: pa.Schema,
+    spark: SparkSession | None = None,
+    threads: int = 1,
 ) -> pa.Table:
     """Call ``function(0)``, …, ``function(n - 1)`` and gather what they yield, in that order.
 
@@ -138,7 +148,7 @@ def run_watched(
     function: Callable[[int], Iterator[pa.RecordBatch]],
     n: int,
     schema: pa.Schema,
-    spark,
+    spark: SparkSession | None,
     *,
     finished: Callable[[], int],
     desc: str,

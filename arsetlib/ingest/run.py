@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -21,6 +22,9 @@ from arsetlib.ingest.reader import is_remote
 from arsetlib.labels import Labels
 from arsetlib.pixels.listing import RUN_FILE
 from arsetlib.study import Study, StudyError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 SCENES = "_scenes.json"  # the item list of a table, with its survey
 BAD = "bad-"  # start of the names of the files, one a chunk, that list bad scenes
@@ -71,7 +75,7 @@ def ingest(
     labels: dict[int, Labels],
     out: str | Path,
     *,
-    spark=None,
+    spark: SparkSession | None = None,
     every: int | None = None,
     per_class: int | None = None,
     progress: bool = True,
