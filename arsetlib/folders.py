@@ -41,6 +41,11 @@ from arsetlib import textfiles
 from arsetlib.checksums import sha256
 from arsetlib.errors import ArsetError
 
+__all__ = [
+    "Folder", "FolderError", "OccupiedError", "claim", "differences", "full_disk", "is_full", "is_temporary", "lock",
+    "problems", "put", "put_json", "remove_partial", "size_and_sha256", "state",
+]  # fmt: skip
+
 PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
 PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is complete
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
@@ -253,7 +258,7 @@ class Folder:
         parts = manifest.get("parts") if manifest is not None else None
         return manifest if isinstance(parts, dict) and all(map(_is_note, parts.values())) else None
 
-    def finish(self, part: str, keys: Iterable[str], **facts) -> dict:
+    def finish(self, part: str, keys: Iterable[str], **facts: object) -> dict:
         """Note that all files of a part are there.
 
         Args:
@@ -320,7 +325,7 @@ class Folder:
             f"is {missing[0]}. Run the same command again: finished parts are kept."
         )
 
-    def publish(self, **facts) -> dict:
+    def publish(self, **facts: object) -> dict:
         """Put the manifest, which makes the folder complete.
 
         Args:

@@ -3,6 +3,9 @@
 Sources: ESA SentiWiki, S2 Products (bands, scene classification, ``BOA_ADD_OFFSET``); Earth Search's
 item properties as its maintainers explain them (Element84/earth-search issues 9, 66 and 71).
 
+>>> BANDS["nir"].esa, BANDS["nir"].resolution_m
+('B08', 10)
+
 Lab: part1_build_dataset.
 """
 
@@ -81,6 +84,7 @@ BANDS: dict[str, Band] = {
     )
 }
 
+# Scene classes by value.
 SCL: dict[int, SclClass] = {
     value: SclClass(value, name, colour)
     for value, (name, colour) in enumerate(
@@ -101,7 +105,7 @@ SCL: dict[int, SclClass] = {
     )
 }
 
-VEGETATION, NOT_VEGETATED, WATER = 4, 5, 6
+VEGETATION, NOT_VEGETATED, WATER = 4, 5, 6  # scene classes
 # Dropped by the original course. Cloud shadow (3), water (6) and cirrus (10) stay.
 DROPPED_SCL = (0, 1, 7, 8, 9, 11)
 SCALE = 1e-4  # reflectance per DN

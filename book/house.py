@@ -19,7 +19,7 @@ ORDER = (
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs
-    "web", "remote", "folders", "engine",
+    "web", "folders", "engine",
     # scenes and labels
     "catalogue", "labels",
     # the table and its samples

@@ -73,6 +73,11 @@ class Scene:
 class Scenes:
     """An item list.
 
+    >>> Scenes((), dropped={"too_cloudy": 3})
+    Scenes(0 scenes)
+    >>> print(Scenes((), dropped={"too_cloudy": 3}))
+    0 scenes. Dropped: 3 too cloudy.
+
     Attributes:
         items: Scenes by date.
         dropped: Filter → scenes that it dropped.

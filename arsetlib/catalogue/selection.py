@@ -35,6 +35,9 @@ def find_scenes(
 ) -> Scenes:
     """The scenes of a study: all images of its years that show enough of its areas.
 
+    >>> find_scenes(Study.load("mississippi_delta"), progress=False)  # doctest: +SKIP
+    Scenes(… scenes)
+
     Filters, in this order, each counted in ``dropped``: named in ``leave_out``; other years; footprint touches no
     area; an older processing of a scene that is there in a newer one; cloudier than ``max_cloud``; shows less than
     ``min_valid`` of every area it touches, where 1 is all of the area that lies in its tile.

@@ -30,7 +30,7 @@ from arsetlib.study import Area, Study
 
 SIDE = 64  # cells along a side of the sample of one area; of several areas together about as many cells
 PLACES = 4  # areas of a scene that are sampled
-READERS = 16  # scenes sampled at the same time where each read waits for the internet
+READERS = 32  # scenes sampled at the same time where each read waits for the internet
 # Bands that are sampled: the first of each row that the study has. Different things change them.
 SAMPLED_BANDS = (
     ("blue", "coastal", "green"),

@@ -29,7 +29,7 @@ from arsetlib.web import CatalogueError, public, redact
 
 CDL_CORNER = (-2_356_095.0, 3_172_605.0)  # m, EPSG:5070: upper left of the national 30 m grid
 CDL_SIDE = 30.0
-CDL_KINDS = ("cdl", "planetary-computer", "cropscape")
+CDL_KINDS = ("cdl", "planetary-computer", "cropscape")  # kinds of labels that are the Cropland Data Layer
 ALBERS = CRS.from_epsg(5070)
 DTYPES = ("uint8", "uint16")
 TAG = "ARSET_LABELS"

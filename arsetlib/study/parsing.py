@@ -16,16 +16,20 @@ from arsetlib.study.area import Area, misplaced
 from arsetlib.study.settings import MAX_CODE, Class, LabelSource, Legend, SceneSource, Season
 
 LABEL_KINDS = ("cdl", "planetary-computer", "cropscape", "raster", "vector", "simulated")
+# Sides of a split.
 SIDES = ("train", "validation", "test")
 OFFSET_MODES = ("measure", "state", "refuse")
+# Sentinel-2 bands that a study may name.
 ALL_BANDS = (
     "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "swir16", "swir22",
 )  # fmt: skip
+# Spectral index → the bands that it needs.
 INDEX_BANDS = {
     "ndvi": ("nir", "red"), "gndvi": ("nir", "green"), "ndre": ("nir", "rededge1"), "evi": ("nir", "red", "blue"),
     "evi2": ("nir", "red"), "savi": ("nir", "red"), "ndmi": ("nir", "swir16"), "ndwi": ("green", "nir"),
     "mndwi": ("green", "swir16"), "ndti": ("swir16", "swir22"), "nbr": ("nir", "swir22"),
 }  # fmt: skip  # formulas and papers stand in samples.INDICES
+# Channels of the time of the year.
 WAVES = ("day_of_year_sin", "day_of_year_cos")
 CDL_10_M = 2024  # first year whose Cropland Data Layer is made at 10 m
 

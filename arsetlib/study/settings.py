@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 MAX_CODE = 32_767  # the pixel table keeps codes as int16
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -86,7 +87,13 @@ class Class:
 
 @dataclass(frozen=True)
 class Legend:
-    """How label codes become classes. Labels stay codes until the last moment; a legend is easy to change."""
+    """How label codes become classes. Labels stay codes until the last moment, so a legend is easy to change.
+
+    >>> corn, rest = Class("corn", {}, "#ffd400", (1,)), Class("rest", {}, "#888888", "others")
+    >>> legend = Legend("crops", (corn, rest))
+    >>> legend.classes_of([1, 5, 1])
+    array([0, 1, 0], dtype=int8)
+    """
 
     name: str
     classes: tuple[Class, ...]
@@ -106,7 +113,7 @@ class Legend:
         """Names to show in ``lang``, in English where a class has none in that language."""
         return [text(c.name, lang) for c in self.classes]
 
-    def classes_of(self, codes) -> np.ndarray:
+    def classes_of(self, codes: ArrayLike) -> np.ndarray:
         """Label codes → class numbers.
 
         Args:

@@ -21,6 +21,9 @@ from arsetlib.study.settings import LabelSource, Legend, SceneSource, Season, sc
 class Study:
     """One study: everything that changes when the course moves to another place.
 
+    >>> Study.load("sample").bands[:2]
+    ('coastal', 'blue')
+
     Attributes:
         key, name, description: Who it is. ``simulated`` says whether any of it is.
         areas: Boxes to sample.
