@@ -19,6 +19,7 @@ from rasterio.vrt import WarpedVRT
 
 from arsetlib import cdl, ground
 from arsetlib.figures.style import EYE
+from arsetlib.samples.indices import INDICES
 
 # Of every value that a byte can have; those that are no code of the layer are named by their number.
 CODE_NAMES = [cdl.CODES[c].name if c in cdl.CODES else f"code {c}" for c in range(256)]
@@ -205,5 +206,5 @@ def ndvi(red, nir):
     Lab: part1_build_dataset.
     """
     red, nir = np.asarray(red, np.float64), np.asarray(nir, np.float64)
-    valid = (red > 0) & (nir > 0)
-    return np.divide(nir - red, nir + red, out=np.full(red.shape, np.nan), where=valid)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((red > 0) & (nir > 0), INDICES["ndvi"].formula(nir, red), np.nan)
