@@ -88,7 +88,7 @@ def test_a_field_of_100_ha_is_100_ha_or_an_error_on_every_grid(tmp_path):
         write(tmp_path / "mine.tif", codes, crs, left, top, side)
         study = study_of(home, kind="raster", path=str(tmp_path / "mine.tif"))
         found = find_labels(study, 2021, tmp_path / f"cache_{crs[5:]}", progress=False)
-        counted = maps.class_areas(found, [home]).set_index("code")["hectares"]
+        counted = maps.class_areas(found, [home], study).set_index("code")["hectares"]
         assert counted[2] == pytest.approx(100, rel=0.01), crs
         grid = sources.grid_of(study, home)
         made = ingest.Grid.of(found)
@@ -141,7 +141,7 @@ def test_labels_put_together_by_hand_on_a_distorted_grid_are_refused(tmp_path):
     write(tmp_path / "mine.tif", np.ones((800, 800), np.uint8), "EPSG:3857", left, top, 20)
     by_hand = Labels(2021, tmp_path / "mine.tif", None, "", False)
     with pytest.raises(ground.GridError, match="ha on the ground"):
-        maps.class_areas(by_hand, [home])
+        maps.class_areas(by_hand, [home], study_of(home))
     with pytest.raises(maps.MapError, match="ha on the ground.*labels=…"):
         sources.grid_of(study_of(home), home, by_hand)
 

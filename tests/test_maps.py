@@ -138,7 +138,7 @@ def test_no_picture_holds_more_than_the_eye_can_see(tmp_path, areas):
 
 
 def test_class_areas_counts_pixels_as_a_loop_does(labels, areas, codes, study):
-    frame = maps.class_areas(labels, areas, study.legend)
+    frame = maps.class_areas(labels, areas, study)
     for area, part in zip(areas, (codes[:, :40], codes[:, 40:]), strict=True):
         for code in set(part.ravel().tolist()):
             row = frame[(frame["area"] == area.key) & (frame["code"] == code)].iloc[0]
@@ -150,10 +150,10 @@ def test_class_areas_counts_pixels_as_a_loop_does(labels, areas, codes, study):
     assert frame["hectares"].is_monotonic_decreasing
 
 
-def test_class_areas_of_a_box_in_degrees_counts_the_pixels_whose_centres_lie_in_it(labels, areas, codes):
+def test_class_areas_of_a_box_in_degrees_counts_the_pixels_whose_centres_lie_in_it(labels, areas, codes, study):
     west, south, east, north = areas[0].outline().bounds
     box = Area("box", {"en": "Box"}, (west, south, east, north), "EPSG:4326")
-    frame = maps.class_areas(labels, [box])
+    frame = maps.class_areas(labels, [box], study)
     rows, cols = np.indices(codes.shape)
     lon, lat = transform(
         "EPSG:5070", "EPSG:4326", (WEST + (cols + 0.5) * SIDE).ravel(), (NORTH - (rows + 0.5) * SIDE).ravel()
@@ -166,12 +166,13 @@ def test_class_areas_of_a_box_in_degrees_counts_the_pixels_whose_centres_lie_in_
     assert frame["hectares"].sum() == pytest.approx(frame["pixels"].sum() * 0.09)
 
 
-def test_class_areas_takes_codes_that_the_layer_does_not_have(tmp_path, areas, study):
+def test_class_areas_takes_codes_that_the_layer_does_not_have(tmp_path, areas):
     values = np.full((60, 80), 300, np.uint16)
     own = SimpleNamespace(path=raster(tmp_path / "own.tif", values), confidence=None, year=2021, simulated=True)
-    frame = maps.class_areas(own, areas)
-    assert set(frame["name"]) == {"code 300"}
-    assert figures.class_bars(frame, study=study).data[0].y.tolist() == ["code 300"]
+    mine = Study.load("own_labels").replace(areas=areas)
+    frame = maps.class_areas(own, areas, mine)
+    assert set(frame["name"]) == {"Other crops (code 300)"}
+    assert figures.class_bars(frame, study=mine).data[0].y.tolist() == ["Other crops (code 300)"]
 
 
 def test_the_label_map_has_the_layer_s_colours_and_names_only_what_is_there(labels, areas, study, codes):
@@ -202,7 +203,7 @@ def test_pictures_of_simulated_data_say_so_and_others_do_not(scene, areas, study
             return " ".join(text.get_text() for text in fig.findobj(lambda a: hasattr(a, "get_text")))
         return " ".join(note.text for note in fig.layout.annotations)
 
-    frame = maps.class_areas(labels, areas)
+    frame = maps.class_areas(labels, areas, study)
     day, scl, bands = np.arange(3), np.array([4, 8, 9]), np.full((3, len(study.bands)), 500)
     for simulated in (True, False):
         s = study.replace(simulated=simulated)
@@ -267,6 +268,11 @@ def test_codes_of_one_s_own_are_drawn_in_the_study_s_classes_not_the_layer_s(sce
     shown = {trace.name for trace in fig.data}
     assert {"Maize", "Other crops"} <= shown
     assert "Corn" not in shown
+    land = maps.class_areas(own, [area], mine)
+    assert dict(zip(land["code"], land["name"], strict=True)) == {1: "Maize", 300: "Other crops (code 300)"}
+    bars = figures.class_bars(land, study=mine).data[0]
+    colours = dict(zip(mine.legend.names(), mine.legend.colours, strict=True))
+    assert dict(zip(bars.y, bars.marker.color, strict=True))["Maize"] == colours["Maize"]
     still = figures.labels_map(own, area, study=mine)
     assert any("Maize" in t.get_text() for ax in still.axes if ax.get_legend() for t in ax.get_legend().get_texts())
 
@@ -289,7 +295,7 @@ def test_scenes_with_one_outline_are_drawn_once_and_counted(scene, areas, study)
 
 
 def test_bars_of_all_areas_are_the_sum_of_each(labels, areas, study):
-    frame = maps.class_areas(labels, areas)
+    frame = maps.class_areas(labels, areas, study)
     bars = {bar.name: dict(zip(bar.y, bar.x, strict=True)) for bar in figures.class_bars(frame, study=study).data}
     for name, hectares in bars["all areas"].items():
         assert hectares == pytest.approx(sum(bars[a.key].get(name, 0) for a in areas))
@@ -427,13 +433,15 @@ def test_verdicts_show_each_window_at_its_last_day_in_its_class_and_colour(study
     assert strips[names[3]].marker.color == colours[3]
 
 
-def test_table_lines_draw_each_column_over_the_index_with_its_dash(study):
+def test_lines_draw_each_column_of_a_table_over_the_index_with_its_dash(study):
     table = pd.DataFrame({"a": [1.0, np.nan], "b": [2.0, 3.0], "c": [4.0, 5.0]}, index=[10, 20])
-    fig = figures.table_lines(table, "title", "x", "y", study=study, dashes=["solid", "dot"])
+    fig = figures.lines(table, "title", "x", "y", study=study, dashes=["solid", "dot"])
     assert [t.name for t in fig.data] == ["a", "b", "c"]
     assert [t.line.dash for t in fig.data] == ["solid", "dot", "solid"]
     assert [list(t.x) for t in fig.data] == [[10, 20]] * 3
     np.testing.assert_array_equal(fig.data[0].y, [1, np.nan])
+    long = figures.lines({"a": (np.arange(99), np.arange(99))}, "title", "x", "y", points={"dots": ([1], [2])})
+    assert [t.mode for t in (*fig.data, *long.data)] == ["lines+markers"] * 3 + ["lines", "markers"]
 
 
 def test_bars_keep_their_order_and_stack_the_columns_of_a_table(study):
@@ -453,9 +461,9 @@ def test_bars_write_small_values_without_a_prefix_and_large_ones_with_k(study):
     assert list(figures.bars(pd.Series({"a": 0.488}), "Scores", "", text=".2f").data[0].texttemplate) == ["%{x:.2f}"]
 
 
-def test_bar_groups_draw_a_bar_of_each_column_in_every_row(study):
+def test_bars_in_groups_draw_a_bar_of_each_column_in_every_row(study):
     table = pd.DataFrame({"cold": [1.0, 2.0], "warm": [3.0, 4.0]}, index=["directory", "TFRecord"])
-    fig = figures.bar_groups(table, "A race", "images a second", study=study)
+    fig = figures.bars(table, "A race", "images a second", study=study, mode="group")
     assert fig.layout.barmode == "group"
     assert [(t.name, list(t.x), list(t.y)) for t in fig.data] == [
         ("cold", [1, 2], ["directory", "TFRecord"]), ("warm", [3, 4], ["directory", "TFRecord"]),
@@ -647,7 +655,7 @@ def test_reliability_and_bars_hold_what_the_tables_hold(study):
     assert list(points.y) == [0.4, 0.8]
     matrix = Confusion.from_counts(np.diag([5, 0, 3]), ["a", "b", "c"])
     (bar,) = figures.score_bars({"model": matrix}).data
-    assert [v if v == v else None for v in bar.y] == [1.0, None, 1.0]
+    assert [v if v == v else None for v in bar.x] == [1.0, None, 1.0]
 
 
 # -- photographs and masks ---------------------------------------------------------------------------------------------

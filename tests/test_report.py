@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import few
 import numpy as np
@@ -11,12 +13,13 @@ import pytest
 from predicted import K, in_season, made
 from typer.testing import CliRunner
 
-from arsetlib import cli, models, samples
+from arsetlib import cli, figures, models, samples
 from arsetlib import evaluation as ev
-from arsetlib.evaluation import charts
 from arsetlib.training.run import digest
 
-VOID = {"meta", "br", "link", "img", "path", "rect", "circle"}
+VOID = {"meta", "br", "link", "img"}
+PLOTLY = re.compile(r'<script type="application/gzip".*?</script>', re.S)
+CHROMIUM = "/usr/bin/chromium"
 
 
 class Balanced(HTMLParser):
@@ -27,7 +30,7 @@ class Balanced(HTMLParser):
         self.open, self.wrong = [], []
 
     def handle_starttag(self, tag, attrs):
-        if tag not in VOID - {"circle", "rect"}:
+        if tag not in VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -43,7 +46,8 @@ def one(tmp_path_factory):
     history = {"loss": [1.0, 0.6, 0.5], "val_loss": [1.1, 0.8, 0.9], "accuracy": [0.4, 0.6, 0.7]}
     notes = {"seed": 3, "bands": ["red", "nir"], "<script>alert(1)</script>": "<img src=x onerror=alert(1)>"}
     out = tmp_path_factory.mktemp("one")
-    return ev.report(made(), out, title="Corn & <rice>", history=history, notes=notes, repeats=40)
+    run = ev.ModelPredictions(made(), "tempcnn <b>", history, notes)
+    return figures.report(run, out, title="Corn & <rice>", repeats=40)
 
 
 def test_page_is_whole_small_and_asks_nothing_of_the_network(one):
@@ -53,7 +57,9 @@ def test_page_is_whole_small_and_asks_nothing_of_the_network(one):
     assert parser.wrong == []
     assert parser.open == []
     assert len(page) < 3_000_000
-    assert not re.search(r"https?:|//[a-z]|@import|url\(|<script|<link|<img|src=\"", page)
+    own = PLOTLY.sub("", page)
+    assert len(PLOTLY.findall(page)) == 1
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|<link|<img|src=\"|fetch\(", own)
     assert "prefers-color-scheme:dark" in page
     assert 'name="viewport"' in page
 
@@ -65,30 +71,57 @@ def test_every_text_is_escaped(one):
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
 
-def test_every_chart_has_a_text_for_those_who_cannot_see_it(one):
+def test_every_figure_has_a_text_for_those_who_cannot_see_it_and_its_data_as_a_table(one):
     page = one.html.read_text(encoding="utf-8")
-    labels = re.findall(r'<svg viewBox="[^"]+" role="img" aria-label="([^"]+)"', page)
-    assert len(labels) == page.count("<svg") >= 6
+    labels = re.findall(r'<div class="plot" role="img" aria-label="([^"]+)"', page)
+    assert len(labels) == page.count('<div class="plot"') == page.count("<summary>Data of the figure</summary>") >= 6
     assert all(len(text) > 15 for text in labels)
+    for data in re.findall(r'<script type="application/json">(.*?)</script>', page, re.S):
+        assert json.loads(data)["data"]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_draws_the_page_without_a_request(one, scheme, width):
+    path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium")
+    if path is None:
+        pytest.skip("no browser")
+    from playwright.sync_api import sync_playwright
+
+    requests, errors = [], []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(one.html.resolve().as_uri())
+        page.wait_for_function("[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        inks = page.evaluate("[...document.querySelectorAll('.plot')].map(p => p._fullLayout.font.color)")
+        browser.close()
+    assert not errors
+    assert [url for url in requests if not url.startswith(("file:", "blob:", "data:"))] == []
+    assert set(inks) == {"#22303c" if scheme == "light" else "#e4eaee"}
 
 
 def test_page_says_that_data_are_simulated_only_where_they_are(one, tmp_path):
     assert "SIMULATED" in one.html.read_text(encoding="utf-8")
-    real = ev.report(made(simulated=False), tmp_path / "real.html", repeats=10)
+    real = figures.report(made(simulated=False), tmp_path / "real.html", repeats=10)
     assert "SIMULATED" not in real.html.read_text(encoding="utf-8")
     assert real.json == tmp_path / "real.json"
 
 
 def test_page_states_the_normalisation_and_the_baseline(one):
     page = one.html.read_text(encoding="utf-8")
-    assert "normalised by truth: each row sums to 100 %" in page
+    assert "Normalised by truth: each row sums to 100 %" in page
     assert "majority baseline" in page
     assert "two crops" in page
 
 
 def test_json_holds_the_figures_of_the_page(one):
     facts = json.loads(one.json.read_text(encoding="utf-8"))
-    told = facts["models"]["model"]
+    told = facts["models"]["tempcnn <b>"]
     p = made()
     assert told["confusion"]["counts"] == p.confusion().counts.tolist()
     assert told["summary"]["accuracy"] == pytest.approx(p.confusion().accuracy, rel=1e-6)
@@ -99,30 +132,31 @@ def test_json_holds_the_figures_of_the_page(one):
 
 
 def test_several_models_are_compared(tmp_path):
-    models = {"good <1>": made(skill=3), "poor": made(skill=0.5)}
-    done = ev.report(models, tmp_path, repeats=40, history={"poor": {"loss": [2, 1]}})
+    poor = ev.ModelPredictions(made(skill=0.5), history={"loss": [2, 1]})
+    done = figures.report({"good <1>": made(skill=3), "poor": poor}, tmp_path, repeats=40)
     page = done.html.read_text(encoding="utf-8")
     assert page.count('<details class="model"') == 2
     assert page.index("<summary>good &lt;1&gt;") < page.index("<summary>poor")
     assert [row["index"] for row in done.facts["comparison"]] == ["good <1>", "poor", "majority baseline"]
     with pytest.raises(ev.EvaluationError, match="same pixels"):
-        ev.report({"a": made(), "b": made(300)}, tmp_path)
+        figures.report({"a": made(), "b": made(300)}, tmp_path)
 
 
 def test_one_date_one_block_and_absent_classes_make_a_page(tmp_path):
     p = in_season([40])
     alone = p.pick(p.block == 0)
-    done = ev.report(alone, tmp_path, repeats=20)
+    done = figures.report(alone, tmp_path, repeats=20)
     page = done.html.read_text(encoding="utf-8")
-    assert "nan" not in re.sub(r"<style>.*?</style>", "", page).lower()
+    shown = re.sub(r"<style>.*?</style>|<script.*?</script>", "", page, flags=re.S)
+    assert "nan" not in shown.lower()
     json.loads(done.json.read_text(encoding="utf-8"), parse_constant=pytest.fail)
 
 
 def test_nothing_to_report_is_an_error(tmp_path):
     with pytest.raises(ev.EvaluationError, match="received none"):
-        ev.report(made().pick(slice(0, 0)), tmp_path)
+        figures.report(made().pick(slice(0, 0)), tmp_path)
     with pytest.raises(ev.EvaluationError, match="at least one model"):
-        ev.report({}, tmp_path)
+        figures.report({}, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -134,13 +168,8 @@ def test_a_crop_line_and_a_warning_show_where_fallow_inflates_accuracy(tmp_path)
     columns = {n: getattr(bare, n) for n in ("start", "last", "pixel", "year", "x", "y", "block", "area")}
     truth = np.where(np.arange(len(bare)) % 9, 0, bare.truth).astype(np.int8)
     late = ev.Predictions(truth=truth, probability=probability, legend=bare.legend, simulated=True, **columns)
-    done = ev.report(p.pick(p.last < p.last.max()) + late, tmp_path, repeats=10)
+    done = figures.report(p.pick(p.last < p.last.max()) + late, tmp_path, repeats=10)
     assert "mostly that of easy classes" in done.html.read_text(encoding="utf-8")
-
-
-def test_colours_of_shares_run_from_low_to_high():
-    assert charts.ramp(0) == "#b24a00"
-    assert charts.ramp(1) == charts.ramp(7) == "#0b5e44"
 
 
 # -- in a shell -------------------------------------------------------------------------------------------------------
@@ -152,9 +181,9 @@ def called(*arguments):
 
 def test_report_of_saved_predictions(tmp_path):
     for name, skill in (("a", 3), ("b", 1)):
-        run = ev.Evaluated(made(skill=skill), name, {"loss": [1.0, 0.5]}, {"seed": 1}, [1, 2, 3, 4])
+        run = ev.ModelPredictions(made(skill=skill), name, {"loss": [1.0, 0.5]}, {"seed": 1}, [1, 2, 3, 4])
         run.save(tmp_path / name)
-        back = ev.Evaluated.load(tmp_path / name)
+        back = ev.ModelPredictions.load(tmp_path / name)
         assert (back.name, back.history, back.notes, back.training) == (name, run.history, run.notes, run.training)
     done = called("report", tmp_path / "a", "--json")
     assert done.exit_code == 0, done.output
@@ -167,7 +196,7 @@ def test_report_of_saved_predictions(tmp_path):
 def test_an_unfinished_folder_is_refused(tmp_path):
     made().save(tmp_path / "predictions.parquet")
     with pytest.raises(ev.EvaluationError, match="did not finish"):
-        ev.Evaluated.load(tmp_path)
+        ev.ModelPredictions.load(tmp_path)
     assert isinstance(called("report", tmp_path / "nowhere").exception, ev.EvaluationError)
 
 
@@ -180,9 +209,9 @@ def test_a_report_of_a_file_of_predictions_stands_beside_it(tmp_path):
 
 def test_a_metric_that_is_missing_in_an_epoch_breaks_no_page(tmp_path):
     history = {"loss": [1.0, float("nan"), 0.5], "val_loss": [1.1, 0.9, 0.8]}
-    run = ev.Evaluated(made(), "a", history)
+    run = ev.ModelPredictions(made(), "a", history)
     run.save(tmp_path / "a")
-    assert ev.Evaluated.load(tmp_path / "a").history["loss"] == [1.0, None, 0.5]
+    assert ev.ModelPredictions.load(tmp_path / "a").history["loss"] == [1.0, None, 0.5]
     done = called("report", tmp_path / "a")
     assert done.exit_code == 0, done.output
     assert "Loss by epoch" in (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
@@ -192,7 +221,7 @@ def test_predictions_are_not_put_into_a_models_folder(learnt):
     folder, _ = learnt
     before = sorted((folder / "run" / "model").iterdir())
     with pytest.raises(ev.EvaluationError, match="holds a trained model"):
-        ev.Evaluated(made()).save(folder / "run" / "model")
+        ev.ModelPredictions(made()).save(folder / "run" / "model")
     assert sorted((folder / "run" / "model").iterdir()) == before
 
 
@@ -219,7 +248,7 @@ def test_evaluate_in_a_shell(learnt, tmp_path):
     done = called("evaluate", *given, "--study", folder / "study.toml", "--start", 60, "--start", 100, "--json")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    back = ev.Evaluated.load(tmp_path / "test")
+    back = ev.ModelPredictions.load(tmp_path / "test")
     test = sides["test"]
     labelled = test.column("label_code") != 9
     assert 0 < labelled.sum() < len(test)  # double crops must not be in the test set
@@ -244,7 +273,7 @@ def test_evaluate_says_when_the_split_is_not_that_of_training(learnt, tmp_path):
         given = [tmp_path / name, folder / "table.parquet", "--study", folder / "study.toml", "--start", 60]
         done = called("evaluate", *given, "--out", tmp_path / "out")
         assert done.exit_code == 0, done.output
-        assert ("score may flatter" in done.stderr) == (name == "other")
+        assert ("score is too high" in done.stderr) == (name == "other")
 
 
 def test_evaluate_says_what_it_lacks(learnt, tmp_path):
@@ -254,11 +283,11 @@ def test_evaluate_says_what_it_lacks(learnt, tmp_path):
     stranger = called(*given, "--study", folder / "study.toml", "--side", "exam")
     assert "no side 'exam'" in str(stranger.exception)
     assert called(*given, "--side", "all", "--start", 60).exit_code == 0
-    assert len(ev.Evaluated.load(tmp_path / "out").predictions) > 500
+    assert len(ev.ModelPredictions.load(tmp_path / "out").predictions) > 500
 
 
 class Said:
-    """A trained model that needs no Keras: what `evaluated` takes of one."""
+    """A trained model that needs no Keras: what `ModelPredictions.of` takes of one."""
 
     name, options, history = "said", {"units": 4}, {"loss": [1.0, 0.4]}
     notes = {"samples_of_class": {"bare": 5, "other": 1, "corn": 9}}  # noqa: RUF012
@@ -281,13 +310,13 @@ class SomeRows:
         return self.n
 
 
-def test_evaluated_keeps_what_is_known_of_the_model_and_that_the_table_is_simulated():
-    done = ev.evaluated(Said(), SomeRows(3), [1, 31])
+def test_model_predictions_keep_what_is_known_of_the_model_and_that_the_table_is_simulated():
+    done = ev.ModelPredictions.of(Said(), SomeRows(3), [1, 31])
     assert done.predictions.simulated
     assert done.training == [5, 1, 9, 0]
     assert done.notes["starts"] == [1, 31]
     with pytest.raises(ev.EvaluationError, match="side 'validation', received none"):
-        ev.evaluated(Said(), SomeRows(0), [1], side="validation")
+        ev.ModelPredictions.of(Said(), SomeRows(0), [1], side="validation")
 
 
 def test_facts_print_as_a_page_of_text():

@@ -1,12 +1,12 @@
-"""How good a prediction is, where and when: scores that add up, intervals, areas, and a report.
+"""How good a prediction is, where and when: scores that add up, with intervals, and areas.
 
     p = trained.predictions(sides["test"], starts=[1, 30, 60, 90, 120])
     p.confusion()                                   # rows = truth
     sum(p.by("block").values()) == p.confusion()    # results add up
     evaluation.by_date(p)                           # scores beside the majority baseline, with intervals
-    evaluation.report(p, "report.html")             # all of it on one page
+    figures.report(p, "report.html")                # all of it on one page
 
-Needs neither Spark nor TensorFlow: predictions may come from any model, as class numbers and probabilities.
+Needs neither Spark nor TensorFlow nor Plotly: predictions may come from any model, as class numbers and probabilities.
 
 Lab: part3_train_and_test.
 """
@@ -19,8 +19,7 @@ from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_cro
 from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
 from arsetlib.evaluation.facts import Facts
 from arsetlib.evaluation.importance import leave_one_out, permutation_importance
-from arsetlib.evaluation.page import Report, report
-from arsetlib.evaluation.predictions import Predictions
+from arsetlib.evaluation.predictions import Predictions, as_date
 from arsetlib.evaluation.probabilities import (
     Temperature,
     brier,
@@ -30,18 +29,18 @@ from arsetlib.evaluation.probabilities import (
     reliability,
     top_k,
 )
-from arsetlib.evaluation.saved import Evaluated, evaluated, report_of
+from arsetlib.evaluation.saved import ModelPredictions
 
 __all__ = [
     "Areas",
     "Confusion",
-    "Evaluated",
     "EvaluationError",
     "Facts",
+    "ModelPredictions",
     "Predictions",
-    "Report",
     "Temperature",
     "allocate",
+    "as_date",
     "block_areas",
     "brier",
     "by_block",
@@ -50,7 +49,6 @@ __all__ = [
     "calibration_error",
     "compare",
     "earliest_dates",
-    "evaluated",
     "f1_by_date",
     "leave_one_out",
     "log_loss",
@@ -58,8 +56,6 @@ __all__ = [
     "permutation_importance",
     "published",
     "reliability",
-    "report",
-    "report_of",
     "sample_size",
     "score_interval",
     "score_table",

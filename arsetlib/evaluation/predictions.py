@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import date, timedelta
@@ -18,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arsetlib import folders
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
 from arsetlib.study import Class, Legend
 
@@ -167,14 +167,15 @@ class Predictions:
         An unfinished file never has the name ``path``.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         meta = {"version": VERSION, "simulated": self.simulated, "legend": _legend_json(self.legend)}
         schema = _schema(self.legend).with_metadata({META: json.dumps(meta).encode()})
-        partial = path.with_name(path.name + ".partial")
-        with pq.ParquetWriter(partial, schema, compression="zstd", use_dictionary=["area", "year", "block"]) as out:
-            for at in range(0, len(self), ROW_GROUP):
-                out.write_table(self._arrow(slice(at, at + ROW_GROUP), schema))
-        os.replace(partial, path)
+
+        def write(file: Path) -> None:
+            with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=["area", "year", "block"]) as out:
+                for at in range(0, len(self), ROW_GROUP):
+                    out.write_table(self._arrow(slice(at, at + ROW_GROUP), schema))
+
+        folders.put(path, write)
         return path
 
     @classmethod

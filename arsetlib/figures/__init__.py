@@ -18,11 +18,12 @@ _HOMES = {
     "still": ("FALSE_COLOUR", "SWIR_COLOUR", "TRUE_COLOUR", "chip", "clear_view", "labels_map"),
     "interactive": ("footprints",),
     "pictures": ("flow", "outlined", "paint_instances", "panels", "wipe"),
-    "plots": ("bar_groups", "bars", "class_bars", "figure", "lines", "scatter", "series", "table_lines", "timeline"),
+    "plots": ("bars", "class_bars", "figure", "lines", "scatter", "series", "timeline"),
     "windows": ("calendar", "sides", "spreads", "verdicts"),
     "notebook": ("PLOTLY_IN_BOOK", "knob", "show"),
     "seasons": ("prediction_map", "season"),
-    "scores": ("by_date", "confusion", "learning_curves", "reliability", "score_bars"),
+    "scores": ("areas", "block_map", "by_date", "confusion", "learning_curves", "reliability", "score_bars"),
+    "report": ("ReportFiles", "report"),
 }  # fmt: skip
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)

@@ -13,7 +13,7 @@ import shapely
 from pyproj import CRS, Transformer
 
 from arsetlib.figures.style import DASHES, EYE, INK, LINES, date_of, menu_of, north_turn, palette_png, plotly_layout
-from arsetlib.maps.rasters import classes_in, own_legend, read
+from arsetlib.maps.rasters import colours_in, read
 
 
 def footprints(scenes, areas, *, study, labels=None, most=9):
@@ -36,7 +36,7 @@ def footprints(scenes, areas, *, study, labels=None, most=9):
     fig = go.Figure()
     _draw_footprints(fig, scenes, crs)
     if labels is not None:
-        _draw_labels(fig, labels, areas, most, own_legend(study, labels))
+        _draw_labels(fig, labels, areas, most, study)
     for area in areas:
         x, y = np.asarray(area.outline(crs).exterior.coords).T / 1000
         name = area.name.get("en", area.key)
@@ -105,13 +105,13 @@ def _draw_footprints(fig, scenes, crs):
         )  # fmt: skip
 
 
-def _draw_labels(fig, labels, areas, most, legend):
+def _draw_labels(fig, labels, areas, most, study):
     """Palette pictures as images; and under them few invisible cells that carry the names for hovering."""
     cells = 20_000 // len(areas)
     counts = np.zeros(256, np.int64)
     for area in areas:
         codes, extent = read(labels.path, area, EYE, "mode")
-        names, colours, codes = classes_in(codes, legend)
+        names, colours, codes = colours_in(codes, study)
         counts += np.bincount(codes.ravel(), minlength=256)
         west, east, south, north = (v / 1000 for v in extent)
         fig.add_layout_image(

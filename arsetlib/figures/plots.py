@@ -5,12 +5,16 @@ Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from arsetlib import sentinel2
+from arsetlib.catalogue import Scenes
 from arsetlib.figures.style import (
     ACCENT,
     DASHES,
@@ -23,10 +27,14 @@ from arsetlib.figures.style import (
     menu_of,
     plotly_layout,
 )
-from arsetlib.maps.rasters import CODE_COLOURS, ndvi
+from arsetlib.maps.rasters import code_colour, ndvi
+from arsetlib.study import Study
+
+MARKED = 60  # points of a line up to which each is drawn
+PATTERNS = ("", "/", ".", "x", "\\", "-", "+")  # hatching of bars
 
 
-def figure(title, x, y, *, study=None, height=380):
+def figure(title: str, x: str, y: str, *, study=None, height: int = 380) -> go.Figure:
     """An empty Plotly figure in the course's look, to add traces to.
 
     Args:
@@ -44,33 +52,46 @@ def figure(title, x, y, *, study=None, height=380):
     return go.Figure(layout=layout)
 
 
-def lines(curves, title, x, y, *, study=None, points=None, markers=False):
-    """Lines of one figure, told apart by colour and dashes.
+def lines(
+    curves: pd.DataFrame | Mapping[str, tuple], title: str, x: str, y: str, *, study=None,
+    points: Mapping[str, tuple] | None = None, dashes: Sequence[str] = DASHES, height: int = 380,
+) -> go.Figure:  # fmt: skip
+    """Lines of one figure, told apart by colour and dashes; a line of up to 60 points shows each of them.
 
     Args:
-        curves: Name → (x, y), each (N,).
-        title: Its title.
+        curves: A table: one line for each column, over the index. Or name → (x, y), each (N,). A line ends where a
+            value is NaN.
+        title: Title of the figure.
         x, y: What the axes show, with the unit.
         study: Whose data it shows; None for timings and the like.
-        points: Name → (x, y) of what is drawn as black dots, such as what was measured.
-        markers: Draw a marker at each point of a line, too.
+        points: Name → (x, y) of values to draw as black dots, such as measurements.
+        dashes: Plotly's names of dashes, one for each line; repeated if there are more lines.
+        height: CSS pixels.
 
-    Lab: part2_load_data.
+    Returns:
+        A Plotly figure.
+
+    Labs: part2_load_data, part3_train_and_test, case_fields.
     """
-    fig = figure(title, x, y, study=study)
-    for i, (name, (at, value)) in enumerate(curves.items()):
+    if isinstance(curves, pd.DataFrame):
+        curves = {str(name): (curves.index, curves[name].to_numpy()) for name in curves}
+    fig = figure(title, x, y, study=study, height=height)
+    for i, (name, (at, values)) in enumerate(curves.items()):
         fig.add_scatter(
-            x=at, y=np.round(value, 3), mode="lines+markers" if markers else "lines", name=name,
-            line={"dash": DASHES[i % len(DASHES)], "color": LINES[i % len(LINES)]},
+            x=at, y=np.round(values, 4), mode="lines+markers" if len(values) <= MARKED else "lines", name=name,
+            line={"dash": dashes[i % len(dashes)], "color": LINES[i % len(LINES)]},
         )  # fmt: skip
-    for name, (at, value) in (points or {}).items():
+    for name, (at, values) in (points or {}).items():
         fig.add_scatter(
-            x=at, y=np.round(value, 3), mode="markers", name=name, marker={"size": 9, "color": INK}
+            x=at, y=np.round(values, 4), mode="markers", name=name, marker={"size": 9, "color": INK}
         )  # fmt: skip
-    return fig
+    return fig.update_layout(showlegend=True, margin={"b": 80})
 
 
-def scatter(groups, title, x, y, *, study=None, text=None, equal=False, height=380):
+def scatter(
+    groups: Mapping, title: str, x: str, y: str, *, study=None, text: Sequence[str] | None = None, equal: bool = False,
+    height: int = 380,
+) -> go.Figure:  # fmt: skip
     """Points in groups, told apart by colour and shape.
 
     Args:
@@ -98,106 +119,61 @@ def scatter(groups, title, x, y, *, study=None, text=None, equal=False, height=3
     return fig.update_layout(showlegend=True, margin={"t": 60, "b": 80})
 
 
-def bars(values, title, unit, *, study=None, colours=ACCENT, text=None):
+def bars(
+    values: pd.Series | pd.DataFrame, title: str, unit: str, *, study=None, mode: str = "stack",
+    colours: str | Sequence[str] | None = None, text: str | None = None, height: int | None = None,
+) -> go.Figure:  # fmt: skip
     """Horizontal bars, in the order given, with their values written on them.
 
     Args:
-        values: pandas Series, name → value; or DataFrame: each column a part, stacked.
+        values: pandas Series, name → value; or DataFrame: a row is a bar, or a group of bars.
         title: Title of the figure.
         unit: Of the values, for the axis.
         study: As in `figure`.
+        mode: For a DataFrame: ``"stack"`` puts the columns of a row into one bar, ``"group"`` draws a bar for each
+            column, told apart by hatching too.
         colours: One colour, or one for each bar; for a DataFrame one for each column.
         text: d3 format of the written values; None: three digits, with k or M from a thousand on.
+        height: CSS pixels; None: what the bars need.
 
     Returns:
         A Plotly figure.
 
-    Lab: part2_load_data.
+    Labs: part2_load_data, part3_train_and_test, case_fields.
     """
-    stacked = isinstance(values, pd.DataFrame)
-    fig = figure(title, unit, "", study=study, height=150 + 38 * len(values))
-    parts = values if stacked else values.to_frame("")
+    several, grouped = isinstance(values, pd.DataFrame), mode == "group"
+    parts = values if several else values.to_frame("")
+    count = len(parts) * (max(len(parts.columns), 2) * 0.6 if grouped else 1)
+    fig = figure(title, unit, "", study=study, height=height or round(150 + 38 * count + 50 * several))
     for i, name in enumerate(parts):
-        values = parts[name].to_numpy()
-        written = [f"%{{x:{text or _digits(v)}}}" for v in values]
+        numbers = parts[name].to_numpy()
+        written = ["" if pd.isna(v) else f"%{{x:{text or _digits(v)}}}" for v in numbers]
+        colour = (colours or LINES)[i % len(colours or LINES)] if several else colours or ACCENT
+        marker = {"color": colour, "line": {"color": INK, "width": 0.5}}
+        if grouped:
+            marker["pattern"] = {"shape": PATTERNS[i % len(PATTERNS)], "solidity": 0.25, "fgcolor": "white"}
         fig.add_bar(
-            x=values, y=parts.index.tolist(), orientation="h", name=name,
-            marker={"color": (LINES if colours is ACCENT else colours)[i] if stacked else colours,
-                    "line": {"color": INK, "width": 0.5}},
-            texttemplate=written, textposition="inside" if stacked else "auto",
+            x=numbers, y=parts.index.tolist(), orientation="h", name=str(name), marker=marker, texttemplate=written,
+            textposition="inside" if several and not grouped else "auto",
             hovertemplate=[f"%{{y}}<br>{w} {unit}<extra>{name}</extra>" for w in written],
         )  # fmt: skip
     fig.update_yaxes(autorange="reversed", gridcolor="white", title=None)
     fig.update_xaxes(rangemode="tozero")
-    fig.update_layout(barmode="stack", bargap=0.25, showlegend=stacked, margin={"t": 60})
-    if stacked:
-        fig.update_layout(height=fig.layout.height + 50, margin={"b": 90}, legend={"traceorder": "normal"})
-    return fig
+    fig.update_layout(barmode=mode, bargap=0.25, showlegend=several, margin={"t": 60})
+    return fig.update_layout(margin={"b": 90}, legend={"traceorder": "normal"}) if several else fig
 
 
-def _digits(value):
+def _digits(value: float) -> str:
     """d3 format of three digits. 'k' and 'M' help readers; 'm' does not: 0.488 would be '488m'."""
     return ".3~s" if abs(value) >= 1000 else ".3~r"
 
 
-def bar_groups(table, title, unit, *, study=None, height=470):
-    """Horizontal bars in groups, told apart by colour and hatching.
+def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure:
+    """Hectares of each label class, for all areas together or one of them, in the colours of the labels.
 
     Args:
-        table: pandas DataFrame: each row a group, each column a bar of every group.
-        title: Title of the figure.
-        unit: Of the values, for the axis.
-        study: As in `figure`.
-        height: CSS pixels.
-
-    Returns:
-        A Plotly figure.
-
-    Lab: case_fields.
-    """
-    fig = figure(title, unit, "", study=study, height=height)
-    for i, name in enumerate(table):
-        fig.add_bar(
-            x=table[name].round(4), y=table.index.tolist(), orientation="h", name=str(name),
-            marker={"color": LINES[i % len(LINES)], "line": {"color": INK, "width": 0.5},
-                    "pattern": {"shape": ("", "/", ".", "x")[i % 4], "solidity": 0.25, "fgcolor": "white"}},
-        )  # fmt: skip
-    fig.update_yaxes(autorange="reversed", gridcolor="white", title=None)
-    return fig.update_layout(barmode="group", showlegend=True, margin={"b": 80})
-
-
-def table_lines(table, title, x, y, *, study=None, dashes=DASHES, height=380):
-    """A line for each column of a table, over its index.
-
-    Args:
-        table: pandas DataFrame: the index along x, the columns along y. A line ends where a value is NaN.
-        title: Title of the figure.
-        x, y: What the axes show, with the unit.
-        study: As in `figure`.
-        dashes: Plotly's name of the dash of each column, so that lines differ by more than colour; repeated where
-            there are more columns.
-        height: CSS pixels.
-
-    Returns:
-        A Plotly figure.
-
-    Lab: part3_train_and_test.
-    """
-    fig = figure(title, x, y, study=study, height=height)
-    for i, name in enumerate(table):
-        fig.add_scatter(
-            x=table.index, y=table[name].round(4), name=str(name), mode="lines+markers",
-            line={"dash": dashes[i % len(dashes)], "color": LINES[i % len(LINES)]},
-        )  # fmt: skip
-    return fig.update_layout(showlegend=True, margin={"b": 80})
-
-
-def class_bars(frame, *, study, most=15):
-    """Bars of hectares by class in the Cropland Data Layer's colours, for all areas together or one of them.
-
-    Args:
-        frame: What `class_areas` returns.
-        study: Whose picture it is.
+        land: What ``maps.class_areas`` returns.
+        study: Whose labels these are: gives names, colours and areas.
         most: So many classes, the largest first.
 
     Returns:
@@ -205,37 +181,34 @@ def class_bars(frame, *, study, most=15):
 
     Lab: part1_build_dataset.
     """
-    keys = [None, *dict.fromkeys(frame["area"])]
+    keys = [None, *dict.fromkeys(land["area"])]
     fig = go.Figure()
     for key in keys:
-        part = frame if key is None else frame[frame["area"] == key]
+        part = land if key is None else land[land["area"] == key]
         sums = part.groupby(["code", "name"], as_index=False)["hectares"].sum()
         sums = sums.sort_values("hectares", ascending=False)
         share = sums["hectares"] / sums["hectares"].sum()
         top = sums.head(most)
-        colours = [CODE_COLOURS[c] if c < len(CODE_COLOURS) else INK for c in top["code"]]
         fig.add_bar(
             x=top["hectares"].round(2), y=top["name"], orientation="h", visible=key is None, name=key or "all areas",
             customdata=np.column_stack([top["code"], (100 * share.head(most)).round(2)]),
-            marker={"color": colours, "line": {"color": INK, "width": 0.5}},
+            marker={"color": [code_colour(study, c) for c in top["code"]], "line": {"color": INK, "width": 0.5}},
             hovertemplate="%{y} (code %{customdata[0]:.0f})<br>%{x:,.0f} ha, %{customdata[1]:.1f} %<extra></extra>",
         )  # fmt: skip
-    year = int(frame["year"].iloc[0])
+    year = int(land["year"].iloc[0])
     layout = plotly_layout(f"Land by label class, {year}", 470, study.simulated)
     layout["xaxis"] |= {"title": "hectares", "rangemode": "tozero"}
     layout["yaxis"] |= {"autorange": "reversed", "automargin": True, "gridcolor": "white"}
-    layout |= {"showlegend": False, "bargap": 0.25}
     names = {a.key: a.name.get("en", a.key) for a in study.areas}
     areas_menu = menu_of([
         {"label": "All areas" if key is None else names.get(key, key), "method": "update",
          "args": [{"visible": [k == key for k in keys]}]}
         for key in keys
     ])  # fmt: skip
-    layout["updatemenus"] = [areas_menu]
-    return fig.update_layout(layout)
+    return fig.update_layout(layout | {"showlegend": False, "bargap": 0.25, "updatemenus": [areas_menu]})
 
 
-def timeline(scenes, *, study):
+def timeline(scenes: Scenes, *, study: Study) -> go.Figure:
     """When scenes were taken and how cloudy they are: one marker a scene, one shape and colour a tile.
 
     Returns:
@@ -259,7 +232,10 @@ def timeline(scenes, *, study):
     return fig.update_layout(layout)
 
 
-def series(day, scl, bands, *, study, quantity="ndvi", title="One pixel's series"):
+def series(
+    day: ArrayLike, scl: ArrayLike, bands: ArrayLike, *, study: Study, quantity: str = "ndvi",
+    title: str = "One pixel's series",
+) -> go.Figure:  # fmt: skip
     """One pixel's irregular series: every observation above, what the scene classes leave of it below.
 
     Args:
@@ -309,7 +285,8 @@ def series(day, scl, bands, *, study, quantity="ndvi", title="One pixel's series
     return fig.update_layout(layout)
 
 
-def quantity_of(bands, names, quantity):
+def quantity_of(bands: np.ndarray, names: Sequence[str], quantity: str) -> tuple[np.ndarray, str]:
+    """Values (N,) and axis title of NDVI, or of the reflectance of a band."""
     if quantity == "ndvi":
         return ndvi(bands[:, names.index("red")], bands[:, names.index("nir")]), "NDVI"
     if quantity not in names:

@@ -12,7 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from arsetlib.figures.plots import figure
+from arsetlib.evaluation import Areas
+from arsetlib.figures.plots import bars, figure
 from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, plotly_layout
 
 SHARES = [[0, "#ffffff"], [0.25, "#cfe3f1"], [0.5, "#8bbcdc"], [0.75, "#3f8abf"], [1, "#0b4f8a"]]
@@ -22,7 +23,8 @@ NORMALISED = {
     "all": "of all samples",
     None: "samples",
 }
-PATTERNS = ("", "/", ".", "x", "\\", "-", "+")
+# Low to high accuracy, told apart by readers of every kind of colour vision.
+ACCURACIES = [[0, "#b24a00"], [0.33, "#f0c878"], [0.67, "#3ca07d"], [1, "#0b5e44"]]
 
 
 def confusion(matrix, normalise: str | None = "truth", *, study=None, title: str = "Confusion") -> go.Figure:
@@ -30,8 +32,8 @@ def confusion(matrix, normalise: str | None = "truth", *, study=None, title: str
 
     Args:
         matrix: An ``evaluation.Confusion``.
-        normalise: ``"truth"``, ``"prediction"``, ``"all"``, or None for counts; the title says which, because the same
-            matrix looks like another one.
+        normalise: ``"truth"``, ``"prediction"``, ``"all"``, or None for counts; the title says which, because the
+            same matrix looks different in each.
         study: Whose data it shows, so that it says whether they are simulated.
         title: What is shown.
 
@@ -71,10 +73,10 @@ def confusion(matrix, normalise: str | None = "truth", *, study=None, title: str
 def by_date(
     table: pd.DataFrame | Mapping[str, pd.DataFrame], *, measure: str = "accuracy", study=None, title=None
 ) -> go.Figure:
-    """A score through the season: of all samples, of the crops only, and of always naming the commonest class.
+    """A score by date: of all samples, of the single crops only, and of always predicting the commonest class.
 
-    Late in the season most crops are gone from the fields, and 'No Crops Growing' is easy: the line of the crops only
-    shows what the model knows of crops.
+    Late in the season most fields are harvested, and 'No Crops Growing' is easy to predict: the line of the crops only
+    shows how well crops are told apart.
 
     Args:
         table: Of ``evaluation.by_date``, or name → table to compare models.
@@ -121,12 +123,10 @@ def by_date(
     return fig.update_layout(margin={"t": 60, "b": 90}, hovermode="closest")
 
 
-def reliability(
-    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study=None, title="Promised and true"
-) -> go.Figure:
-    """Calibration: how often the predicted class is right, by how sure the model says it is.
+def reliability(table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study=None, title="Calibration") -> go.Figure:
+    """Calibration: the share of right predictions by the probability of the predicted class.
 
-    Points below the diagonal: surer than it should be.
+    Points below the diagonal: the model is overconfident.
 
     Args:
         table: Of ``evaluation.reliability``, or name → table.
@@ -134,14 +134,14 @@ def reliability(
         title: Of the figure.
 
     Returns:
-        A Plotly figure; above, how many predictions are that sure.
+        A Plotly figure; the bars above count the predictions of each bin.
 
     Lab: part3_train_and_test.
     """
     tables = table if isinstance(table, Mapping) else {"": table}
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.22, 0.78])
     fig.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="as sure as right", line={"color": "#6d6d6d", "dash": "dot"},
+        x=[0, 1], y=[0, 1], mode="lines", name="perfectly calibrated", line={"color": "#6d6d6d", "dash": "dot"},
         hoverinfo="skip", row=2, col=1,
     )  # fmt: skip
     for i, (name, rows) in enumerate(tables.items()):
@@ -154,11 +154,11 @@ def reliability(
             x=rows["confidence"].round(4), y=rows["accuracy"].round(4), mode="lines+markers", name=name or "model",
             line={"color": LINES[i], "dash": DASHES[i], "width": 2}, marker={"symbol": SYMBOLS[i], "size": 8},
             customdata=rows["samples"], row=2, col=1,
-            hovertemplate="sure %{x:.2f}<br>right %{y:.2f}<br>%{customdata:,} predictions<extra></extra>",
+            hovertemplate="mean probability %{x:.2f}<br>right %{y:.2f}<br>%{customdata:,} predictions<extra></extra>",
         )  # fmt: skip
     layout = plotly_layout(title, 470, _simulated(study))
-    layout["xaxis2"] = layout["xaxis"] | {"title": "how sure: probability of the predicted class", "range": [0, 1.02]}
-    layout["yaxis2"] = layout["yaxis"] | {"title": "share that is right", "range": [0, 1.02]}
+    layout["xaxis2"] = layout["xaxis"] | {"title": "probability of the predicted class", "range": [0, 1.02]}
+    layout["yaxis2"] = layout["yaxis"] | {"title": "share of right predictions", "range": [0, 1.02]}
     layout["yaxis"] = layout["yaxis"] | {"title": "predictions", "nticks": 3}
     return fig.update_layout(layout | {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 75}})
 
@@ -166,7 +166,7 @@ def reliability(
 def learning_curves(history: Mapping, *, study=None, title: str = "Learning curves") -> go.Figure:
     """Loss and score of training and validation by epoch, and the best epoch.
 
-    Where training goes on falling and validation turns up, the model learns its samples by heart.
+    Where the training loss falls further and the validation loss rises, the model overfits.
 
     Args:
         history: Name → list, as ``Trained.history``: ``loss``, ``val_loss``, and scores with their ``val_``; or model
@@ -179,13 +179,14 @@ def learning_curves(history: Mapping, *, study=None, title: str = "Learning curv
 
     Lab: part3_train_and_test.
     """
-    several = {"": history} if not isinstance(next(iter(history.values())), Mapping) else history
+    several = history if isinstance(next(iter(history.values())), Mapping) else {"": history}
     first = next(iter(several.values()))
     scores = [n for n in first if not n.startswith("val_") and n != "loss" and f"val_{n}" in first]
     score = next((n for n in scores if "accuracy" in n), scores[0] if scores else None)
     rows = 2 if score else 1
     fig = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    for i, (name, past) in enumerate(several.items()):
+    for i, (name, history) in enumerate(several.items()):
+        past = {key: np.array(values, float) for key, values in history.items() if np.ndim(values) == 1}
         colours = (LINES[0], LINES[1]) if len(several) == 1 else (LINES[i], LINES[i])
         for row, measure in enumerate(("loss", score)[:rows], 1):
             for side, key, colour, dash in (
@@ -200,7 +201,7 @@ def learning_curves(history: Mapping, *, study=None, title: str = "Learning curv
                         marker={"symbol": SYMBOLS[0 if side == "training" else 1], "size": 5}, row=row, col=1,
                         hovertemplate=f"epoch %{{x}}<br>{measure.replace('_', ' ')} %{{y:.4f}}<extra>{said}</extra>",
                     )  # fmt: skip
-            if past.get("val_loss") and f"val_{measure}" in past:
+            if np.isfinite(past.get("val_loss", np.nan)).any() and f"val_{measure}" in past:
                 best = int(np.nanargmin(past["val_loss"]))
                 fig.add_scatter(
                     x=[best + 1], y=[past[f"val_{measure}"][best]], mode="markers", row=row, col=1,
@@ -218,7 +219,7 @@ def learning_curves(history: Mapping, *, study=None, title: str = "Learning curv
     return fig.update_layout(layout | {"margin": layout["margin"] | {"t": 60, "b": 80}})
 
 
-def score_bars(results: Mapping, measure: str = "f1", *, study=None, title: str | None = None) -> go.Figure:
+def score_bars(results: Mapping | pd.DataFrame, measure: str = "f1", *, study=None, title=None) -> go.Figure:
     """A score of each class, for one model or several side by side.
 
     Args:
@@ -230,25 +231,73 @@ def score_bars(results: Mapping, measure: str = "f1", *, study=None, title: str 
     Returns:
         A Plotly figure; a class that a model's truth and prediction both lack has no bar.
 
+    Labs: part3_train_and_test, case_groves, case_fields.
+    """
+    if not isinstance(results, pd.DataFrame):
+        results = pd.DataFrame({n: pd.Series(getattr(c, measure), list(c.names)) for n, c in results.items()})
+    word = {"f1": "F1", "iou": "IoU"}.get(measure, measure)
+    fig = bars(results.round(4), title or f"{word} of each class", word, study=study, mode="group", text=".2f")
+    fig.update_traces(textposition="outside", cliponaxis=False)
+    return fig.update_xaxes(range=[0, 1.08]).update_layout(showlegend=len(results.columns) > 1)
+
+
+def areas(table: Areas, *, study=None, title: str = "Share of each class") -> go.Figure:
+    """Share of each class: counted on the map, and estimated with its interval.
+
+    Args:
+        table: Of ``evaluation.stratified_areas`` or ``evaluation.block_areas``.
+        study: As in `confusion`.
+        title: Of the figure.
+
+    Returns:
+        A Plotly figure, in percent of the whole: a ring is the map's share, a dot the estimate.
+
     Lab: part3_train_and_test.
     """
-    if isinstance(results, pd.DataFrame):
-        table, support = results, {}
-    else:
-        table = pd.DataFrame({n: pd.Series(getattr(c, measure), index=list(c.names)) for n, c in results.items()})
-        support = {n: np.asarray(c.support) for n, c in results.items()}
-    word = {"f1": "F1", "iou": "IoU"}.get(measure, measure)
-    fig = figure(title or f"{word} of each class", "", word, study=study, height=400)
-    for i, name in enumerate(table):
-        fig.add_bar(
-            x=table.index.tolist(), y=table[name].round(4), name=str(name),
-            marker={"color": LINES[i % len(LINES)], "line": {"color": INK, "width": 0.5},
-                    "pattern": {"shape": PATTERNS[i % len(PATTERNS)], "solidity": 0.25, "fgcolor": "white"}},
-            customdata=support.get(name, np.full(len(table), np.nan)), texttemplate="%{y:.2f}", textposition="outside",
-            hovertemplate=f"%{{x}}<br>{word} %{{y:.3f}}<br>%{{customdata:,.0f}} true samples<extra>{name}</extra>",
-        )  # fmt: skip
-    fig.update_yaxes(range=[0, 1.08])
-    return fig.update_layout(barmode="group", bargap=0.25, showlegend=len(table.columns) > 1, margin={"t": 60, "b": 70})
+    rows = table.table
+    fig = figure(title, "percent of the area", "", study=study, height=150 + 38 * len(rows))
+    names, share = rows.index.tolist(), 100 * rows["share"]
+    spread = {"array": 100 * rows["share_high"] - share, "arrayminus": share - 100 * rows["share_low"]}
+    fig.add_scatter(
+        x=(100 * rows["mapped"] / rows["mapped"].sum()).round(3), y=names, mode="markers", name="counted on the map",
+        marker={"symbol": "circle-open", "size": 13, "color": INK, "line": {"width": 2}},
+        hovertemplate="%{y}<br>%{x:.1f} % of the map<extra></extra>",
+    )  # fmt: skip
+    fig.add_scatter(
+        x=share.round(3), y=names, mode="markers", marker={"size": 9, "color": LINES[0]},
+        name=f"estimate, {table.confidence:.0%} interval", error_x={"type": "data", "symmetric": False, **spread},
+        hovertemplate="%{y}<br>estimated %{x:.1f} %<extra></extra>",
+    )  # fmt: skip
+    fig.update_yaxes(autorange="reversed", title=None)
+    return fig.update_xaxes(rangemode="tozero").update_layout(margin={"t": 60, "b": 90})
+
+
+def block_map(blocks: pd.DataFrame, *, study=None, title: str = "Accuracy by block", most: int = 1200) -> go.Figure:
+    """Where the blocks are, coloured by accuracy.
+
+    Args:
+        blocks: Of ``evaluation.by_block``.
+        study: As in `confusion`.
+        title: Of the figure.
+        most: Draw at most so many blocks, evenly thinned.
+
+    Returns:
+        A Plotly figure; axes are km of the label grid.
+
+    Lab: part3_train_and_test.
+    """
+    rows = blocks.iloc[:: -(-len(blocks) // most)]
+    fig = figure(title, "east, km", "north, km", study=study, height=430)
+    fig.add_scatter(
+        x=(rows["x"] / 1000).round(2), y=(rows["y"] / 1000).round(2), mode="markers", showlegend=False,
+        text=[f"block {b}: {r.accuracy:.0%} of {r.samples:,.0f} right" for b, r in rows.iterrows()],
+        hovertemplate="%{text}<extra></extra>",
+        marker={"size": float(np.clip(190 / np.sqrt(len(rows)), 4, 20)), "color": rows["accuracy"].round(3),
+                "cmin": 0, "cmax": 1, "colorscale": ACCURACIES, "line": {"width": 0.5, "color": INK},
+                "colorbar": {"title": {"text": "right"}, "tickformat": ".0%", "thickness": 12}},
+    )  # fmt: skip
+    fig.update_yaxes(scaleanchor="x", showgrid=False, tickformat=".1~f")
+    return fig.update_xaxes(showgrid=False, tickformat=".1~f", nticks=6).update_layout(margin={"t": 60})
 
 
 def _simulated(study) -> bool:

@@ -27,7 +27,7 @@ from arsetlib.figures.style import (
     rgb,
     round_length,
 )
-from arsetlib.maps.rasters import classes_in, own_legend, read
+from arsetlib.maps.rasters import colours_in, read
 
 TRUE_COLOUR = ("red", "green", "blue")
 FALSE_COLOUR = ("nir", "red", "green")
@@ -119,7 +119,7 @@ def labels_map(labels, area, *, study, legend=None, size=EYE, most=12):
     Lab: part1_build_dataset.
     """
     codes, extent = read(labels.path, area, size, "mode")
-    names, colours, index = classes_in(codes, legend or own_legend(study, labels))
+    names, colours, index = colours_in(codes, study, legend)
     picture = rgb(colours)[index]
     present, counts = np.unique(index, return_counts=True)
     order = present[np.argsort(-counts)]

@@ -13,8 +13,9 @@ from datetime import date, timedelta
 import numpy as np
 from pyproj import Transformer
 
+from arsetlib.maps.rasters import EYE as EYE
+
 WIDTH = 760  # CSS pixels: the one figure width of the course
-EYE = 400  # pixels a side: more is not seen at that width
 FONT_SIZE = 13
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 INK, GRID, ACCENT = "#22303c", "#dfe4e8", "#0b6e4f"

@@ -6,27 +6,35 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import rasterio
 import shapely
+from numpy.typing import ArrayLike
 from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
 from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 
 from arsetlib import cdl, ground
-from arsetlib.figures.style import EYE
+from arsetlib.labels import Labels
 from arsetlib.samples.indices import INDICES
+from arsetlib.study import Area, Legend, Study
 
-# Of every value that a byte can have; those that are no code of the layer are named by their number.
-CODE_NAMES = [cdl.CODES[c].name if c in cdl.CODES else f"code {c}" for c in range(256)]
-CODE_COLOURS = [cdl.CODES[c].colour if c in cdl.CODES else "#000000" for c in range(256)]
+LEFT_OUT = "#ffffff"  # colour of codes that a legend excludes
+EYE = 400  # pixels a side: a picture in the course shows no more
+_CODES = range(256)
+_CDL_NAMES = [cdl.CODES[c].name if c in cdl.CODES else f"code {c}" for c in _CODES]
+_CDL_COLOURS = [cdl.CODES[c].colour if c in cdl.CODES else "#000000" for c in _CODES]
 
 
-def read(path, area, size=None, resampling="nearest"):
+def read(
+    path: str | Path, area: Area, size: int | None = None, resampling: str = "nearest"
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """One band of a raster on an area, in the area's CRS.
 
     Only the window of the area is read, from an overview where that is enough.
@@ -72,7 +80,7 @@ def read(path, area, size=None, resampling="nearest"):
             return warped.read(1), (west, east, south, north)
 
 
-def _on_grid(source, area):
+def _on_grid(source, area: Area) -> tuple[float, float, float, float]:
     west, south, east, north = area.bounds
     if CRS(source.crs.to_wkt()) != CRS(area.crs):
         return west, south, east, north
@@ -82,29 +90,29 @@ def _on_grid(source, area):
     return columns[0], rows[0], columns[1], rows[1]
 
 
-def _pixel_side(source, area):
+def _pixel_side(source, area: Area) -> float:
     metres_of = [CRS(c).axis_info[0].unit_conversion_factor for c in (source.crs.to_wkt(), area.crs)]
     if CRS(area.crs).is_geographic or source.crs.is_geographic:
         return (area.bounds[2] - area.bounds[0]) / EYE
     return abs(source.transform.a) * metres_of[0] / metres_of[1]
 
 
-def class_areas(labels, areas, legend=None):
+def class_areas(labels: Labels, areas: Sequence[Area], study: Study) -> pd.DataFrame:
     """How much land each label code covers.
 
     Args:
-        labels: `Labels` of one year.
-        areas: The `Area`s; pixels are counted at the labels' own resolution.
-        legend: A `Legend`: adds the column ``class``, its class of the code.
+        labels: Of one year.
+        areas: Where to count; pixels are counted at the labels' own resolution.
+        study: Gives the names of the codes, and the class of each.
 
     Returns:
-        A table, one row per area and code, largest first, with columns area, year, code, name, (class,) pixels,
+        A table, one row per area and code, largest first, with columns area, year, code, name, class, pixels,
         hectares, share (of the area, 0-1).
 
     Raises:
         GridError: Metres of the labels' grid are not metres on the ground, so areas would be wrong.
 
-    Lab: part1_build_dataset.
+    Labs: part1_build_dataset, part3_train_and_test.
     """
     with rasterio.open(labels.path) as source:
         crs, side = source.crs.to_wkt(), source.transform.a
@@ -112,20 +120,48 @@ def class_areas(labels, areas, legend=None):
     hectares = side**2 / 10_000  # of one pixel
     rows = []
     for area in areas:
-        codes = _codes_inside(labels.path, area, crs, side)
+        codes = _pixels_inside(labels.path, area, crs, side)[0]
         present, counts = np.unique(codes, return_counts=True)
         for code, count in zip(present.tolist(), counts.tolist(), strict=True):
-            name = CODE_NAMES[code] if code < len(CODE_NAMES) else f"code {code}"
-            rows.append((area.key, labels.year, code, name, count, count * hectares, count / codes.size))
-    columns = ["area", "year", "code", "name", "pixels", "hectares", "share"]
+            names = code_name(study, code), _class_name(study.legend, code)
+            rows.append((area.key, labels.year, code, *names, count, count * hectares, count / codes.size))
+    columns = ["area", "year", "code", "name", "class", "pixels", "hectares", "share"]
     frame = pd.DataFrame(rows, columns=columns).sort_values(["hectares", "code"], ascending=[False, True])
-    if legend is not None:
-        of = legend.classes_of(frame["code"].to_numpy())
-        frame.insert(4, "class", [legend.names()[i] if i >= 0 else "left out" for i in of])
     return frame.reset_index(drop=True)
 
 
-def examples(labels, area, *, study, count=4):
+def code_name(study: Study, code: int) -> str:
+    """What a label code is called: by the Cropland Data Layer where the labels are its own, else by the study's legend.
+
+    A legend's class with several codes is named with the code: "Other crops (code 7)".
+    """
+    if not own_codes(study):
+        return _CDL_NAMES[code] if code in _CODES else f"code {code}"
+    number = int(study.legend.classes_of(np.array([code]))[0])
+    codes = study.legend.classes[number].codes if number >= 0 else ()
+    name = _class_name(study.legend, code)
+    return name if codes != "others" and len(codes) == 1 else f"{name} (code {code})"
+
+
+def code_colour(study: Study, code: int) -> str:
+    """Colour of a label code, from the same source as `code_name`; white for what the legend leaves out."""
+    if not own_codes(study):
+        return _CDL_COLOURS[code] if code in _CODES else "#000000"
+    number = int(study.legend.classes_of(np.array([code]))[0])
+    return study.legend.colours[number] if number >= 0 else LEFT_OUT
+
+
+def own_codes(study: Study) -> bool:
+    """Whether label codes are the study's own: then the Cropland Data Layer's names would be wrong for them."""
+    return study.labels.kind in ("raster", "vector")
+
+
+def _class_name(legend: Legend, code: int) -> str:
+    number = int(legend.classes_of(np.array([code]))[0])
+    return legend.names()[number] if number >= 0 else "left out"
+
+
+def examples(labels: Labels, area: Area, *, study: Study, count: int = 4) -> pd.DataFrame:
     """One label pixel of each of the commonest crops of an area.
 
     Args:
@@ -142,7 +178,6 @@ def examples(labels, area, *, study, count=4):
     """
     with rasterio.open(labels.path) as source:
         crs, side = source.crs.to_wkt(), source.transform.a
-    own = own_legend(study, labels)
     codes, x, y = _pixels_inside(labels.path, area, crs, side)
     present, counts = np.unique(codes, return_counts=True)
     of = study.legend.classes_of(present.astype(np.int64))
@@ -151,17 +186,11 @@ def examples(labels, area, *, study, count=4):
     for i in np.lexsort((-counts, ~crop))[:count]:
         here = np.flatnonzero(codes == present[i])
         at = here[here.size // 2]
-        class_name = study.legend.names()[of[i]] if of[i] >= 0 else "left out"
-        name = class_name if own else CODE_NAMES[present[i]]
-        rows.append((int(present[i]), name, class_name, float(x[at]), float(y[at])))
+        code = int(present[i])
+        rows.append((code, code_name(study, code), _class_name(study.legend, code), float(x[at]), float(y[at])))
     frame = pd.DataFrame(rows, columns=["code", "name", "class", "x", "y"])
     frame.attrs |= {"crs": crs, "side": side}
     return frame
-
-
-def _codes_inside(path, area, crs, side):
-    """(P,) codes of the label pixels whose centres lie in the area, whatever its CRS."""
-    return _pixels_inside(path, area, crs, side)[0]
 
 
 def _pixels_inside(path, area, crs, side):
@@ -178,26 +207,24 @@ def _pixels_inside(path, area, crs, side):
     return codes[inside], x[inside], y[inside]
 
 
-def classes_in(codes, legend):
-    """names (K,), colours (K,), and index of each pixel: CDL's codes, or a legend's classes and what it leaves out."""
-    if legend is None:
-        return CODE_NAMES, CODE_COLOURS, codes
-    found = legend.classes_of(codes.ravel().astype(np.int64)).reshape(codes.shape)
-    return [*legend.names(), "left out"], [*legend.colours, "#ffffff"], np.where(found < 0, len(legend.classes), found)
+def colours_in(codes: np.ndarray, study: Study, legend: Legend | None = None) -> tuple[list, list, np.ndarray]:
+    """Names (K,) and colours (K,) of what a label raster shows, and the position of each pixel in them.
 
-
-def own_legend(study, labels):
-    """The study's legend where the codes are its own, None where they are the Cropland Data Layer's.
-
-    The layer lies on one grid, EPSG:5070; codes on another grid, or made from fields, are somebody's own, and the
-    layer's names and colours would be wrong for them.
+    Args:
+        codes: (H, W) label codes.
+        study: Whose labels these are.
+        legend: Show its classes. None shows the Cropland Data Layer's codes, or the study's classes where the codes
+            are its own.
     """
-    with rasterio.open(labels.path) as src:
-        layer = src.crs is not None and src.crs.to_epsg() == 5070
-    return None if layer and study.labels.kind != "vector" else study.legend
+    legend = legend or (study.legend if own_codes(study) else None)
+    if legend is None:
+        return _CDL_NAMES, _CDL_COLOURS, codes
+    classes = legend.classes_of(codes.ravel().astype(np.int64)).reshape(codes.shape)
+    positions = np.where(classes < 0, len(legend.classes), classes)
+    return [*legend.names(), "left out"], [*legend.colours, LEFT_OUT], positions
 
 
-def ndvi(red, nir):
+def ndvi(red: ArrayLike, nir: ArrayLike) -> np.ndarray:
     """Normalised difference vegetation index, -1 to 1; NaN where either band has no data (0).
 
     Args:

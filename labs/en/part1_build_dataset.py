@@ -236,7 +236,7 @@ figures.show(
 )
 
 # %%
-land = maps.class_areas(labels[year], study.areas, study.legend)
+land = maps.class_areas(labels[year], study.areas, study)
 figures.show(
     figures.class_bars(land, study=study),
     "Hectares of each label class, for all areas or one",

@@ -391,7 +391,7 @@ for epoch in range(4):
     name = f"epoch {epoch}: {w.seen.sum()} steps seen"
     lines[name] = dates.astype("M8[D]"), values + epoch
 title, y = "One row, drawn four times", "NDVI, each draw 1 higher"
-fig = figures.lines(lines, title, "date", y, study=study, markers=True)
+fig = figures.lines(lines, title, "date", y, study=study)
 figures.show(fig, "NDVI of four windows drawn from one row")
 
 # %%

@@ -209,7 +209,7 @@ def reach(model):
 keras.utils.set_random_seed(1)
 seen_by = {f"padding {p}": reach(toy(p)) for p in ("valid", "same")}
 seen_by = pd.DataFrame(seen_by)
-fig = figures.table_lines(
+fig = figures.lines(
     seen_by,
     "Which steps can change the answer?",
     "step that is replaced (20 is the newest)",
@@ -670,7 +670,7 @@ assert np.allclose(logged["validation/epoch_loss"], losses, atol=1e-5)
 found_by = logged[
     ["validation/epoch_categorical_accuracy", "validation/epoch_macro_f1"]
 ]
-fig = figures.table_lines(
+fig = figures.lines(
     found_by, "TensorBoard's scalars", "epoch", "score", study=study
 )
 figures.show(fig, "Accuracy and macro-F1 on the validation, from TensorBoard")
@@ -889,8 +889,9 @@ search = training.search(
     trials=2 if here.small else 8, **brief,
 )  # fmt: skip
 result = search.table.rename(columns=lambda c: c.removeprefix("options."))
+hidden = ["error", "seconds", "epochs", "parameters"]
 figures.show(
-    result.drop(columns=["error", "seconds", "epochs"]).round(4).astype(str),
+    result.drop(columns=hidden).round(4).astype(str),
     "Trials of the search, the best first",
 )
 assert search.study.best_value == search.table["val_macro_f1"].max()
@@ -905,7 +906,7 @@ for trial in search.study.trials:
     dashes.append("dot" if pruned else "solid")
 by_epoch = pd.DataFrame(by_epoch)
 by_epoch.index += 1
-fig = figures.table_lines(
+fig = figures.lines(
     by_epoch, "Trials", "epoch", "macro-F1, validation",
     study=study, dashes=dashes, height=420,
 )  # fmt: skip
@@ -1056,7 +1057,7 @@ if delta:
 # %%
 earliest = evaluation.earliest_dates(p, 0.7, least=5 if here.small else 30)
 f1 = evaluation.f1_by_date(p)[earliest.index]
-fig = figures.table_lines(
+fig = figures.lines(
     f1, "F1 by date of prediction", "last day of the window", "F1", study=study
 )
 figures.show(fig, "F1 of the single crops by the last day of the window")
@@ -1187,7 +1188,7 @@ shares = pd.DataFrame(
     columns=names,
 )
 shares = shares.div(shares.sum(axis=1).clip(1), axis=0)
-fig = figures.table_lines(
+fig = figures.lines(
     shares, "Classes on the map", "last day of the window", "share of the box",
     study=study, height=430,
 )  # fmt: skip
@@ -1434,7 +1435,7 @@ if delta:
 starts, which = p.groups("day_of_year")
 in_summer = (p.area == box.key) & (p.year == year)
 summer = p.pick(in_summer & (which == starts.index(best_start)))
-land = maps.class_areas(labels, [box], study.legend)
+land = maps.class_areas(labels, [box], study)
 hectare = (land["hectares"] / land["pixels"]).iloc[0]  # of one pixel
 print(f"{len(summer):,} pixels of {hectare:.3g} ha")
 
@@ -1583,5 +1584,5 @@ assert excluded == 0
 # - **… I have one or more graphics cards?** `training.fit(…, strategy="mirrored")`. Measure first how long a step waits for input (section 8).
 # - **… which bands matter?** `evaluation.permutation_importance` exchanges one band at a time, `evaluation.leave_one_out` trains without it.
 # - **… my score is too good?** Look for a leak: Lab 2, section 9.
-# - **… I want it all in one page?** `evaluation.report(p, "report.html")`, or `arset evaluate` and `arset report`.
+# - **… I want it all in one page?** `figures.report(p, "report.html")`, or `arset evaluate` and `arset report`.
 # - **… I want more?** Raise `epochs` in section 7 and `trials` in section 10, or take the real study in section 1.
