@@ -95,7 +95,7 @@ DEFECTS = {
     ),
     "known by heart, and called 60 %": (
         "test_no_field_is_on_two_sides_and_each_class_is_on_all",
-        "case_fields", "memorised nearly all of the training chips",
+        "case_fields", "memorised nearly all training chips",
     ),
 }  # fmt: skip
 
@@ -145,7 +145,8 @@ def test_points_of_a_large_file_are_read_without_downloading_it(tmp_path):
         )  # fmt: skip
         read = ingest.Reader(x, y, rasterio.crs.CRS.from_epsg(tiny.UTM).to_wkt(), "here").values(scene, "red")
         # Without a range GDAL asks for the size, and hangs up when it has the headers.
-        ranges = [r.headers["Range"] for r in server.requests if "Range" in r.headers]
+        headers = [{k.lower(): v for k, v in r.headers.items()} for r in server.requests]
+        ranges = [h["range"] for h in headers if "range" in h]
     assert read.tolist() == [values[1000 + i, 500 + i] for i in range(8)]
     spans = [tuple(map(int, r.removeprefix("bytes=").split("-"))) for r in ranges]
     assert 0 < sum(last - first + 1 for first, last in spans) < size / 20
