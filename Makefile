@@ -71,9 +71,10 @@ bench: env data ## measure the headline figures, write benchmarks/results.json
 	$(RUN) python benchmarks
 
 .PHONY: lint
-lint: env ## check style and that the lock file fits pyproject.toml
+lint: env ## check style, types, and that the lock file fits pyproject.toml
 	$(RUN) ruff check $(LINTED)
 	$(RUN) ruff format --check $(LINTED)
+	$(RUN) mypy
 	$(UV) lock --check --python $(PYTHON)
 
 .PHONY: env
@@ -115,5 +116,5 @@ bubblewrap: ## find the sandbox of `arset grade`; as root on Debian install it; 
 .PHONY: clean
 clean: ## remove all that make made: .venv, _build, sample data, fetched scripts, caches
 	rm -rf .venv _build data/delta data/delta-toy book/static/vendor book/en/images/cover* book/en/points book/en/points.csv spark-warehouse artifacts
-	rm -rf .pytest_cache .ruff_cache .hypothesis
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find arsetlib book benchmarks homework labs tests -name __pycache__ -prune -exec rm -rf {} +

@@ -52,10 +52,10 @@ def check(path: str | Path, size: int | None, checksum: str | None) -> None:
     """
     if not (isinstance(checksum, str) and checksum.lower().startswith(SHA256)):
         return
-    found = Path(path).stat()
-    if found.st_size != size:
+    file = Path(path).stat()
+    if file.st_size != size:
         return
-    expected, received = checksum.lower().removeprefix(SHA256), _once(str(path), found.st_size, found.st_mtime_ns)
+    expected, received = checksum.lower().removeprefix(SHA256), _once(str(path), file.st_size, file.st_mtime_ns)
     if expected != received:
         raise ChecksumError(
             f"{path} is damaged: its item states sha256 {expected[:12]}…, its bytes have {received[:12]}…. Fetch or "
@@ -76,18 +76,18 @@ def check_beside(path: Path) -> None:
         OSError: It cannot be read.
     """
     path = Path(path)
-    held = next((file for file in (of(path), path.parent / LIST) if file.is_file()), None)
-    if held is None or not path.is_file():
+    sums = next((file for file in (of(path), path.parent / LIST) if file.is_file()), None)
+    if sums is None or not path.is_file():
         return
-    for line in held.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
         one = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line)
         if one and one[2] == path.name:
-            found = path.stat()
-            received = _once(str(path), found.st_size, found.st_mtime_ns)
+            facts = path.stat()
+            received = _once(str(path), facts.st_size, facts.st_mtime_ns)
             if one[1].lower() != received:
                 raise ChecksumError(
-                    f"{path} is damaged: {held} states sha256 {one[1][:12]}…, its bytes have {received[:12]}…. Fetch "
-                    f"or make this file again. If you changed it yourself, remove its line from {held.name}"
+                    f"{path} is damaged: {sums} states sha256 {one[1][:12]}…, its bytes have {received[:12]}…. Fetch "
+                    f"or make this file again. If you changed it yourself, remove its line from {sums.name}"
                 )
 
 

@@ -1,4 +1,4 @@
-"""What a machine has for this course, what it lacks, and the command that mends it.
+"""What a machine has for this course, what it lacks, and the command that fixes it.
 
 Versions are read from the metadata of installed packages: nothing heavy is imported, so the check takes well under a
 second and can open every lab.
@@ -55,7 +55,7 @@ class Report:
     Attributes:
         platform: ``local``, ``Colab`` or ``Databricks``.
         findings: All that was looked at.
-        commands: What to run here to mend what is missing; empty where nothing is.
+        commands: What to run here to install what is missing; empty where nothing is.
     """
 
     platform: str
@@ -84,7 +84,7 @@ class Report:
         lines = [f"arsetlib on {self.platform}: {self.verdict}"]
         lines += [f"  {MARKS[f.state]} {f.name:{width}}  {words(f)}" for f in self.findings]
         if self.commands:
-            lines += ["", "To mend it, run:", *(f"  {command}" for command in self.commands)]
+            lines += ["", "To fix it, run:", *(f"  {command}" for command in self.commands)]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -96,12 +96,12 @@ class Report:
             f"<td style='text-align:left'>{html.escape(words(f))}</td></tr>"
             for f in self.findings
         )
-        mend = ""
+        fix = ""
         if self.commands:
-            mend = f"<p>To mend it, run:</p><pre>{html.escape(chr(10).join(self.commands))}</pre>"
+            fix = f"<p>To fix it, run:</p><pre>{html.escape(chr(10).join(self.commands))}</pre>"
         opened = "" if self.ok and not self.commands else " open"
         return (
-            f"<p><b>arsetlib on {self.platform}: {html.escape(self.verdict)}</b></p>{mend}"
+            f"<p><b>arsetlib on {self.platform}: {html.escape(self.verdict)}</b></p>{fix}"
             f"<details{opened}><summary>What was looked at</summary>"
             f"<table><thead><tr><th></th><th>what</th><th>found</th></tr></thead><tbody>{rows}</tbody></table></details>"
         )
@@ -259,7 +259,7 @@ def processors() -> Finding:
     return Finding("processor cores", "ok", f"{cores} ({platform.machine()}, {platform.system()})")
 
 
-# -- what mends it -------------------------------------------------------------------------------------------------
+# -- what fixes it -------------------------------------------------------------------------------------------------
 
 
 def commands(findings: list[Finding], where: str) -> tuple[str, ...]:
@@ -267,15 +267,15 @@ def commands(findings: list[Finding], where: str) -> tuple[str, ...]:
     missing = [finding for finding in findings if finding.state == "missing"]
     variables = [f.name for f in missing if f.name in ("SPARK_HOME", "PYSPARK_PYTHON")]
     missing = [f for f in missing if f.name not in variables]
-    mendable = [f for f in missing if f.name != "Python" and not (where == "Databricks" and f.name == "pyspark")]
+    fixable = [f for f in missing if f.name != "Python" and not (where == "Databricks" and f.name == "pyspark")]
     steps = [f"unset {name}" if where == "local" else f"import os; os.environ.pop({name!r})" for name in variables]
-    if len(mendable) < len(missing):
-        steps += [advice(finding.name, where) for finding in missing if finding not in mendable]
-    if not mendable:
+    if len(fixable) < len(missing):
+        steps += [advice(finding.name, where) for finding in missing if finding not in fixable]
+    if not fixable:
         return tuple(steps)
     if where == "local" and in_project_environment():
         return (*steps, f"make -B -C {shlex.quote(str(project()))} env")
-    asked = sorted({extra for finding in mendable for extra in finding.extra.split(",") if extra})
+    asked = sorted({extra for finding in fixable for extra in finding.extra.split(",") if extra})
     if where == "Databricks":
         asked = [extra for extra in asked if extra not in ("spark", "java")]
     wanted = f"arsetlib[{','.join(asked)}]" if asked else "arsetlib"

@@ -13,12 +13,19 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from tqdm.auto import tqdm
 
 from arsetlib.errors import ArsetError
 from arsetlib.variables import wrong_for_spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["EngineError", "run", "run_watched", "session"]
 
 SPARK_TYPES = {"int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean"}
 
@@ -27,7 +34,7 @@ class EngineError(ArsetError, RuntimeError):
     """Spark cannot be started; the message says what to install or set."""
 
 
-def session(master: str = "local[*]", remote: str | None = None, **conf):
+def session(master: str = "local[*]", remote: str | None = None, **conf: object) -> SparkSession:
     """A Spark session with settings that hold on a laptop, on Colab and on a cluster.
 
     On Databricks the session that is already there is returned, and nothing is set. Elsewhere the workers run this
@@ -92,7 +99,13 @@ def session(master: str = "local[*]", remote: str | None = None, **conf):
     return spark
 
 
-def run(function: Callable[[int], Iterator[pa.RecordBatch]], n: int, schema: pa.Schema, spark=None) -> pa.Table:
+def run(
+    function: Callable[[int], Iterator[pa.RecordBatch]],
+    n: int,
+    schema: pa.Schema,
+    spark: SparkSession | None = None,
+    threads: int = 1,
+) -> pa.Table:
     """Call ``function(0)``, …, ``function(n - 1)`` and gather what they yield, in that order.
 
     Args:
@@ -101,7 +114,8 @@ def run(function: Callable[[int], Iterator[pa.RecordBatch]], n: int, schema: pa.
             worker died.
         n: Number of tasks.
         schema: Of every batch; its types are among those of ``SPARK_TYPES``.
-        spark: A session, or None to work one task after another in this process.
+        spark: A session, or None to work in this process.
+        threads: Tasks at the same time in this process.
 
     Returns:
         All batches as one table.
@@ -111,7 +125,14 @@ def run(function: Callable[[int], Iterator[pa.RecordBatch]], n: int, schema: pa.
     if n == 0:
         return schema.empty_table()
     if spark is None:
-        return pa.Table.from_batches([batch for i in range(n) for batch in function(i)], schema)
+        if threads == 1:
+            return pa.Table.from_batches([batch for i in range(n) for batch in function(i)], schema)
+        with ThreadPoolExecutor(threads) as pool:
+            tasks = [pool.submit(lambda i: list(function(i)), i) for i in range(n)]
+            try:
+                return pa.Table.from_batches([batch for task in tasks for batch in task.result()], schema)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def over_numbers(batches):
         for batch in batches:
@@ -124,12 +145,20 @@ def run(function: Callable[[int], Iterator[pa.RecordBatch]], n: int, schema: pa.
 
 
 def run_watched(
-    function, n: int, schema: pa.Schema, spark, *, finished: Callable[[], int], desc: str, progress: bool
+    function: Callable[[int], Iterator[pa.RecordBatch]],
+    n: int,
+    schema: pa.Schema,
+    spark: SparkSession | None,
+    *,
+    finished: Callable[[], int],
+    desc: str,
+    progress: bool,
+    threads: int = 1,
 ) -> pa.Table:
     """``run`` under a bar of chunks, wherever the workers are.
 
     Args:
-        function, n, schema, spark: As in ``run``.
+        function, n, schema, spark, threads: As in ``run``.
         finished: How many tasks have left their result, such as files counted; called from a thread.
         desc: What the bar is called.
         progress: Show the bar.
@@ -146,7 +175,7 @@ def run_watched(
         watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
         watcher.start()
         try:
-            return run(function, n, schema, spark)
+            return run(function, n, schema, spark, threads)
         finally:
             done.set()
             watcher.join()
@@ -155,7 +184,7 @@ def run_watched(
 
 def _set_variables() -> str:
     """The variables that decide which Spark is started, as far as they are set."""
-    names = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_HOME")  # others may hold secrets
+    names = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_HOME")  # others may contain secrets
     words = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
     return f"These variables are set: {words}. Remove those of another installation."
 

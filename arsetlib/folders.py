@@ -41,6 +41,11 @@ from arsetlib import textfiles
 from arsetlib.checksums import sha256
 from arsetlib.errors import ArsetError
 
+__all__ = [
+    "Folder", "FolderError", "OccupiedError", "claim", "differences", "full_disk", "is_full", "is_temporary", "lock",
+    "problems", "put", "put_json", "remove_partial", "size_and_sha256", "state",
+]  # fmt: skip
+
 PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
 PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is complete
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
@@ -120,19 +125,27 @@ def size_and_sha256(file: Path) -> dict:
 
 
 @contextmanager
-def lock(path: str | Path, error: type[Exception] = FolderError) -> Iterator[None]:
+def lock(
+    path: str | Path, error: type[Exception] = FolderError, *, name: str = LOCK, wait: bool = False
+) -> Iterator[None]:
     """Keep other processes out of a folder, which is made where needed. No file of the lock is left.
 
+    Args:
+        path: Of the folder.
+        error: What is raised.
+        name: Of the lock's file, where only a part of the folder is locked.
+        wait: Wait until another process has finished, instead of raising an error.
+
     Raises:
-        FolderError: As ``error``: another process works in the folder, or it has a folder called ``.lock``.
+        FolderError: As ``error``: another process works in the folder, or it has a folder of this name.
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    file = path / LOCK
+    file = path / name
     if file.is_dir():
         raise error(_of_wrong_kind(file))
     while True:
-        own = FileLock(str(file), timeout=0)
+        own = FileLock(str(file), timeout=-1 if wait else 0)
         try:
             own.acquire()
         except Timeout:
@@ -245,7 +258,7 @@ class Folder:
         parts = manifest.get("parts") if manifest is not None else None
         return manifest if isinstance(parts, dict) and all(map(_is_note, parts.values())) else None
 
-    def finish(self, part: str, keys: Iterable[str], **facts) -> dict:
+    def finish(self, part: str, keys: Iterable[str], **facts: object) -> dict:
         """Note that all files of a part are there.
 
         Args:
@@ -312,7 +325,7 @@ class Folder:
             f"is {missing[0]}. Run the same command again: finished parts are kept."
         )
 
-    def publish(self, **facts) -> dict:
+    def publish(self, **facts: object) -> dict:
         """Put the manifest, which makes the folder complete.
 
         Args:
@@ -558,11 +571,3 @@ def differences(path: Path, files: dict[str, dict], deep: bool = False) -> Itera
             yield f"{file} has {size:,} bytes, expected {noted['size']:,}"
         elif deep and sha256(file) != noted["sha256"]:
             yield f"{file} was changed since it was written: its checksum differs"
-
-
-# Names of the other packages until they are changed.
-HeldError, seal, room, clear, is_litter = OccupiedError, size_and_sha256, full_disk, remove_partial, is_temporary
-
-
-def wrong(path: str | Path, *, deep: bool = False, alone: str | None = None) -> Iterator[str]:
-    return problems(path, deep=deep, listed=alone and alone.removeprefix("*"))

@@ -74,6 +74,11 @@ def pixel_side(crs: CRS, x: float, y: float, width: float, height: float) -> flo
     return math.sqrt(abs(_GEOD.polygon_area_perimeter(lon, lat)[0]))
 
 
+def crs_name(crs: CRS) -> str:
+    """A CRS for a message: its EPSG code, else its name."""
+    return crs.to_string() if crs.to_epsg() else crs.name
+
+
 def metres_per_unit(area: Area) -> float:
     """Metres on the ground to one unit of an area's CRS along x, at the middle of the area: for a scale bar."""
     west, south, east, north = area.bounds

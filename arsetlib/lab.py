@@ -4,7 +4,7 @@
     here.study, here.scenes(), here.labels(), here.table()
 
 Two environment variables change where and how large: ``ARSET_DATA`` is the folder of all data (default: ``data``, or
-that of the checkout), ``ARSET_SCALE=small`` makes toys of the simulated data, as the tests do.
+that of the checkout); with ``ARSET_SCALE=small`` the simulated data are small, as in the tests.
 
 Labs: all.
 """
@@ -14,15 +14,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow as pa
-from filelock import FileLock
 
 from arsetlib import folders
-from arsetlib.catalogue import Labels, Scenes, find_labels, find_scenes
+from arsetlib.catalogue import Scenes, find_scenes
+from arsetlib.labels import Labels, find_labels
 from arsetlib.study import Area, Study
 
 __all__ = ["Pictures", "Place", "fields", "groves", "place"]
@@ -37,7 +39,7 @@ class Place:
     Attributes:
         study: Places, years, labels and legend.
         data: Folder of all data.
-        small: Whether the data are a toy, for a fast run.
+        small: Whether the data are small, for a fast run.
         bars: Whether to show progress bars.
 
     Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
@@ -83,13 +85,18 @@ class Place:
             IngestError: It cannot be made; the message says why.
         """
         from arsetlib import pixels
-        from arsetlib.ingest import ingest
 
-        with _alone(self.data):
-            if not self.table_path.exists() or folders.state(self.table_path) == "unfinished":
-                print(f"There is no table of Lab 1 yet. Making it in {self.table_path} …")
-                ingest(self.study, self.scenes(), self.labels(), self.table_path, progress=self.bars)
+        if not self._has_table():  # only then is a lock taken: the data may lie where nobody can write
+            from arsetlib.ingest import ingest
+
+            with _locked(self.data):
+                if not self._has_table():
+                    print(f"There is no table of Lab 1 yet. Making it in {self.table_path} …")
+                    ingest(self.study, self.scenes(), self.labels(), self.table_path, progress=self.bars)
         return pixels.read(self.table_path).combine_chunks()
+
+    def _has_table(self) -> bool:
+        return self.table_path.exists() and folders.state(self.table_path) != "unfinished"
 
     def __str__(self) -> str:
         study = self.study
@@ -104,7 +111,7 @@ class Pictures:
     Attributes:
         folder: Where the pictures lie.
         data: Folder of all data.
-        small: Whether they are a toy, for a fast run.
+        small: Whether they are small, for a fast run.
         bars: Whether to show progress bars.
 
     Labs: case_groves, case_fields.
@@ -134,7 +141,7 @@ def place(source: str | Path = "simulated", data: str | Path | None = None, smal
         source: ``"simulated"`` is the simulated delta, made where it is missing; ``"real"`` one area and year of the
             Mississippi delta from the public services; else the path of a study file (``.toml``).
         data: Folder of all data; by default ``ARSET_DATA``, or ``data``.
-        small: Take a toy of the simulated delta; by default ``ARSET_SCALE=small`` decides.
+        small: Take a small version of the simulated delta; by default ``ARSET_SCALE=small`` decides.
 
     Raises:
         StudyError: No such study file, or something in it is invalid.
@@ -164,12 +171,8 @@ def groves(source: str | Path = "simulated", data: str | Path | None = None, sma
     """
     from arsetlib import simulate
 
-    data, small = _data(data), _small(small)
-    if str(source) != "simulated":
-        return Pictures(Path(source), data, small, _bars())
-    folder = data / ("groves-toy" if small else "groves")
-    simulate.groves(folder, progress=_bars(), **({"captures": 7, "size": (400, 560)} if small else {}))
-    return Pictures(folder, data, small, _bars())
+    toy, full = {"captures": 7, "size": (400, 560)}, {}
+    return _pictures(source, data, small, "groves", simulate.groves, toy, full)
 
 
 def fields(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:
@@ -183,12 +186,25 @@ def fields(source: str | Path = "simulated", data: str | Path | None = None, sma
     """
     from arsetlib import simulate
 
+    toy, full = {"fields": 30, "chips": 3, "size": 128}, {"fields": 100, "chips": 6, "size": 512}
+    return _pictures(source, data, small, "fields", partial(simulate.fields, seed=1), toy, full)
+
+
+def _pictures(
+    source: str | Path,
+    data: str | Path | None,
+    small: bool | None,
+    name: str,
+    simulate: Callable[..., object],
+    toy: dict,
+    full: dict,
+) -> Pictures:
+    """The folder that ``source`` names, or a simulated one, made where it is missing."""
     data, small = _data(data), _small(small)
-    if str(source) != "simulated":
-        return Pictures(Path(source), data, small, _bars())
-    folder = data / ("fields-toy" if small else "fields")
-    size = {"fields": 30, "chips": 3, "size": 128} if small else {"fields": 100, "chips": 6, "size": 512}
-    simulate.fields(folder, seed=1, progress=_bars(), **size)
+    folder = Path(source)
+    if str(source) == "simulated":
+        folder = data / (f"{name}-toy" if small else name)
+        simulate(folder, progress=_bars(), **(toy if small else full))
     return Pictures(folder, data, small, _bars())
 
 
@@ -196,10 +212,10 @@ def _delta(data: Path, small: bool) -> Study:
     from arsetlib import simulate
 
     folder = data / ("delta-toy" if small else "delta")
-    with _alone(data):
-        if folders.state(folder) != "complete":
+    if folders.state(folder) != "complete":
+        with _locked(data):
             print(f"Making the simulated delta in {folder}, once …")
-            simulate.delta(folder, scale=TOY_SCALE if small else 1.0, progress=_bars())
+            simulate.delta(folder, scale=TOY_SCALE if small else 1.0, progress=_bars())  # at once where it is complete
     study = Study.load(folder / "study.toml")
     if not small:
         return study
@@ -220,7 +236,6 @@ def _bars() -> bool:
     return os.environ.get("ARSET_BOOK") != "1"  # a page of the book does not move
 
 
-def _alone(data: Path) -> FileLock:
-    """A lock: two notebooks that start at once make the data once."""
-    data.mkdir(parents=True, exist_ok=True)
-    return FileLock(data / ".lab.lock")
+def _locked(data: Path) -> AbstractContextManager:
+    """Two notebooks that start at the same time make the data once: the second one waits."""
+    return folders.lock(data, name=".lab.lock", wait=True)

@@ -3,6 +3,9 @@
 Sources: ESA SentiWiki, S2 Products (bands, scene classification, ``BOA_ADD_OFFSET``); Earth Search's
 item properties as its maintainers explain them (Element84/earth-search issues 9, 66 and 71).
 
+>>> BANDS["nir"].esa, BANDS["nir"].resolution_m
+('B08', 10)
+
 Lab: part1_build_dataset.
 """
 
@@ -81,6 +84,7 @@ BANDS: dict[str, Band] = {
     )
 }
 
+# Scene classes by value.
 SCL: dict[int, SclClass] = {
     value: SclClass(value, name, colour)
     for value, (name, colour) in enumerate(
@@ -101,7 +105,7 @@ SCL: dict[int, SclClass] = {
     )
 }
 
-VEGETATION, NOT_VEGETATED, WATER = 4, 5, 6
+VEGETATION, NOT_VEGETATED, WATER = 4, 5, 6  # scene classes
 # Dropped by the original course. Cloud shadow (3), water (6) and cirrus (10) stay.
 DROPPED_SCL = (0, 1, 7, 8, 9, 11)
 SCALE = 1e-4  # reflectance per DN
@@ -111,6 +115,9 @@ FIRST_BASELINE_WITH_OFFSET = 4.0
 
 def reflectance_dn(dn: np.ndarray, offset: int) -> np.ndarray:
     """Remove the processing offset, keeping 0 for "no data" and nothing else.
+
+    >>> reflectance_dn(np.array([0, 900, 1500], np.uint16), -1000)
+    array([  0,   1, 500], dtype=uint16)
 
     Args:
         dn: Digital numbers as stored, integers, any shape; 0 is no data.
@@ -144,7 +151,7 @@ def stated_of(asset: dict) -> dict[str, float]:
     """
     places = [(asset, "raster:"), *((band, "raster:") for band in _first(asset, "bands"))]
     places += [(band, "") for band in _first(asset, "raster:bands")]
-    found: dict[str, float] = {}
+    stated: dict[str, float] = {}
     for name in ("scale", "offset", "nodata"):
         values = set()
         for place, prefix in places:
@@ -158,8 +165,8 @@ def stated_of(asset: dict) -> dict[str, float]:
                 "raster:bands. Correct the item, or leave it out."
             )
         if values:
-            found[name] = next(iter(values))
-    return found
+            stated[name] = next(iter(values))
+    return stated
 
 
 def _first(asset: dict, key: str) -> list[dict]:
@@ -179,6 +186,11 @@ def _number(value, key: str) -> float:
 def offset_of(properties: dict, raster_bands: Sequence[dict] | None) -> int:
     """Read from an item's metadata what must be added to its DN.
 
+    >>> offset_of({"s2:processing_baseline": "05.09"}, [{"scale": 0.0001, "offset": -0.1}])
+    -1000
+    >>> offset_of({"earthsearch:boa_offset_applied": True}, [{"scale": 0.0001, "offset": -0.1}])
+    0
+
     The rule, first match wins:
 
     1. ``earthsearch:boa_offset_applied`` (or its older name ``sentinel:boa_offset_applied``) is true: 0.
@@ -189,8 +201,8 @@ def offset_of(properties: dict, raster_bands: Sequence[dict] | None) -> int:
     4. The baseline is 04.00 or newer: -1000.
     5. Neither is stated: 0.
 
-    The date says nothing: older scenes are reprocessed with the offset. Metadata is at times wrong (the flag
-    says false over pixels already corrected): ``arsetlib.ingest.offset`` asks the values.
+    The date does not matter: older scenes are reprocessed with the offset. Metadata is sometimes wrong (the flag
+    is false although the pixels are already corrected): ``arsetlib.ingest.offset`` measures the values.
 
     Args:
         properties: ``properties`` of a STAC item.
@@ -208,7 +220,7 @@ def offset_of(properties: dict, raster_bands: Sequence[dict] | None) -> int:
 
 
 def offset_and_source(properties: dict, raster_bands: Sequence[dict] | None) -> tuple[int, str]:
-    """``offset_of``, and what says so: ``flag``, ``old baseline``, ``bands``, ``baseline`` or ``nothing``."""
+    """``offset_of``, and what states it: ``flag``, ``old baseline``, ``bands``, ``baseline`` or ``nothing``."""
     if _flag(properties):
         return 0, "flag"
     baseline = _baseline(properties)
@@ -242,7 +254,7 @@ def _baseline(properties: dict) -> float | None:
 
 
 def _dn_offset(band: dict) -> int:
-    """The offset in reflectance × 10,000. One of -1000 counts numbers of the file: no reflectance is so large."""
+    """The offset in reflectance × 10,000; -1000 is in numbers of the file, because no reflectance is so large."""
     offset, scale = float(band["offset"]), float(band.get("scale") or SCALE)
     if abs(offset) >= 1:
         offset *= SCALE if scale == 1 else scale

@@ -57,8 +57,9 @@ def parse_json(data: bytes):
     Raises:
         ValueError: It is not text, not JSON, or nested too deeply to be read.
     """
+    encoding = json.detect_encoding(data)  # knows UTF-16 and UTF-32 without a mark, too
     try:
-        return json.loads(decode(data))
+        return json.loads(decode(data) if encoding.startswith("utf-8") else data.decode(encoding))
     except RecursionError:
         raise ValueError("its values are nested too deeply") from None
 

@@ -16,6 +16,7 @@ import measure
 
 from arsetlib import catalogue, engine, pixels, simulate
 from arsetlib.ingest import ingest
+from arsetlib.labels import find_labels
 from arsetlib.study import Study
 
 RECORD = Path(__file__).with_name("recorded.json")
@@ -37,7 +38,7 @@ def worker_memory() -> dict[str, int]:
 def run(delta: Path, out: Path, spark) -> dict[str, float]:
     study = Study.load(delta / "study.toml")
     scenes = catalogue.find_scenes(study, progress=False)
-    labels = {year: catalogue.find_labels(study, year, out.parent / "labels") for year in study.years}
+    labels = {year: find_labels(study, year, out.parent / "labels") for year in study.years}
     bytes_of_scenes = sum(Path(href).stat().st_size for scene in scenes for href in scene.hrefs.values())
     peak, done = {}, threading.Event()
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from arsetlib import catalogue, simulate
 from arsetlib.ingest import ingest
+from arsetlib.labels import find_labels
 from arsetlib.study import Study
 
 DELTA = Path("data/delta")
@@ -17,6 +18,6 @@ def pixel_table(years: tuple[int, ...] = (2019, 2020, 2021)) -> tuple[Path, Stud
     table = PLACE / "-".join(map(str, years))
     if not table.exists():
         scenes = catalogue.find_scenes(study, progress=False)
-        labels = {year: catalogue.find_labels(study, year, PLACE / "labels") for year in years}
+        labels = {year: find_labels(study, year, PLACE / "labels") for year in years}
         ingest(study, scenes, labels, table, progress=False)
     return table, study

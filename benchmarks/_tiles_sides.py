@@ -69,7 +69,7 @@ def theirs(captures, cut: str, generator) -> Epochs:
 
 def ours(captures, cut: str, **options) -> Epochs:
     """Our data set over the captures."""
-    loader = groves.Loader(captures, size=SIZE, batch=BATCH, shuffle=True, **CUTS[cut]["ours"], **options)
+    loader = groves.TileBatches(captures, size=SIZE, batch=BATCH, shuffle=True, **CUTS[cut]["ours"], **options)
     data = loader.dataset()
     return Epochs(lambda: data, len(loader))
 

@@ -1,11 +1,10 @@
-"""How well the homework's checks tell right from wrong, and how long a class's submissions take to grade.
+"""How many wrong answers the homework's checks find, and how long the submissions of a class take to grade.
 
-Right and wrong answers are those of `tests/homework`: each is held against the public and the hidden check of its
-question, for three learners with numbers of their own. A wrong one counts as found where a check says what is wrong.
+Right and wrong answers are those of `tests/homework`: each is checked with the public and the hidden check of its
+question, for three learners with their own numbers. A wrong answer counts as found if a check says what is wrong.
 
-Submissions are made from the solutions: two in five have everything right, the others lack an answer, or have functions
-that give back 0, or a cell that raises. They are graded as `arset grade` does, in sandboxes, on all cores; their marks
-must be the ones that were built in.
+Submissions are made from the solutions: two in five are all right; in the others an answer is missing, functions return
+0, or a cell raises an error. They are graded as by `arset grade`, in sandboxes; their marks must be the expected ones.
 """
 
 import importlib
@@ -27,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 run = importlib.import_module("homework.run")  # the answers of the tests
 
-KINDS = ("right", "right", "lacks one", "gives back 0", "raises")
+KINDS = ("right", "right", "lacks one", "returns 0", "raises")
 CORES = 2
 
 
@@ -93,8 +92,8 @@ def make_submissions(folder: Path, count: int) -> dict[str, dict[str, int]]:
     build = load_build()
     solutions = {}
     for key in run.there():
-        made = build.assign(key, ROOT / "homework" / "hidden")
-        solutions[key] = made[f"solutions/{key}/{key}.ipynb"].decode()
+        files = build.assign(key, ROOT / "homework" / "hidden")
+        solutions[key] = files[f"solutions/{key}/{key}.ipynb"].decode()
     expected = {}
     for number in range(count):
         key, kind = run.there()[number % len(solutions)], KINDS[(number + number // len(solutions)) % len(KINDS)]
@@ -115,8 +114,8 @@ def spoil(notebook, kind: str, questions, number: int) -> set[str]:
     if kind == "lacks one":
         notebook.cells.append(new_code_cell(f"{one.answer} = ...", id="spoilt"))
         return {one.key}
-    if kind == "gives back 0":
-        lines = "\n".join(f"{q.answer} = lambda *given, **named: 0" for q in coded)
+    if kind == "returns 0":
+        lines = "\n".join(f"{q.answer} = lambda *args, **kwargs: 0" for q in coded)
         notebook.cells.append(new_code_cell(lines, id="spoilt"))
         return {q.key for q in coded}
     if kind == "raises":

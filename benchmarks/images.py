@@ -231,7 +231,7 @@ def made_smaller_once(figures: measure.Figures, chips, repeats: int) -> None:
     for encoding in ("jpeg", "raw"):
         small = converted(chips, "tfrecord", f"tfrecord_{SIZE}_{encoding}", size=SIZE, encoding=encoding)
         sides[f"{encoding}_{SIZE}"] = Side(batches_of(small).dataset)
-    sides["cached_in_memory"] = Side(batches_of(source, cache="memory").dataset)
+    sides["cached_in_memory"] = Side(batches_of(source, cache=True).dataset)
     rate = measure.rates(sides, repeats)
     for name in list(sides)[1:]:
         pair = {name: rate[name], "as_found": rate["as_found"]}

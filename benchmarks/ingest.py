@@ -29,6 +29,7 @@ from arsetlib import catalogue, engine, simulate
 from arsetlib import ingest as module
 from arsetlib.ingest import plan as planning
 from arsetlib.ingest import reader
+from arsetlib.labels import find_labels
 from arsetlib.study import Study
 
 DATA = Path("data/delta")
@@ -50,7 +51,7 @@ def place(scenes: int | None = None, side: int | None = None, every: int = 1):
     if scenes:
         clear = sorted(found.items, key=lambda s: s.cloud)[:scenes]
         found = replace(found, items=tuple(sorted(clear, key=lambda s: (s.day, s.id))))
-    return study, found, {YEAR: catalogue.find_labels(study, YEAR, Path("data/bench/labels"))}
+    return study, found, {YEAR: find_labels(study, YEAR, Path("data/bench/labels"))}
 
 
 def full_size(side: int, every: int, width: int):

@@ -1,7 +1,8 @@
-"""Size and read rate of the pixel table, against other ways to store the same series and other settings.
+"""Size and read rate of the pixel table, compared with other formats of the same series and with other settings.
 
-The series are those of a simulated delta, made once and kept in data/bench. Each side is read back to
-the same three arrays: days (N,), scene classes (N,) and bands (N, C). TFRecord needs TensorFlow (arsetlib[train]).
+The series are those of a simulated delta, simulated at the first call and stored in data/bench. Each format is read
+back to the same three arrays: days (N,), scene classes (N,) and bands (N, C). TFRecord needs TensorFlow
+(arsetlib[train]).
 """
 
 import importlib.util
@@ -22,7 +23,7 @@ PLACE = Path("data/bench/storage")
 
 
 class Store:
-    """One way to store the series: written once, then read as often as it is timed."""
+    """One format of the series: written once, then read in each timed run."""
 
     def __init__(self, name: str, write: Callable[[Path], None], read: Callable[[Path], tuple]):
         self.path = PLACE / "sides" / name
@@ -37,7 +38,7 @@ class Store:
         return sum(file.stat().st_size for file in files if file.is_file())
 
 
-# The table, and what it is held against
+# The table, and the formats it is compared with
 
 
 def table_store(table: pa.Table, meta: pixels.Meta) -> Store:
@@ -107,7 +108,7 @@ def tfrecord_store(table: pa.Table, bands: int) -> Store | None:
     return Store("series.tfrecord", write, read)
 
 
-# Other orders of the bytes of `bands` within a row, with the vectorised way back
+# Other orders of the bytes of `bands` within a row, with the vectorised inverse
 
 
 def by_band(flat: pixels.Ragged) -> np.ndarray:
@@ -126,7 +127,7 @@ def before(flat: pixels.Ragged, values: np.ndarray) -> np.ndarray:
 
 
 def step(flat: pixels.Ragged, operator) -> np.ndarray:
-    """Each image against the one before it in its row."""
+    """Each image combined with the one before it in its row."""
     out = flat.bands.copy()
     out[1:] = operator(flat.bands[1:], flat.bands[:-1])
     first = flat.offsets[:-1][np.diff(flat.offsets) > 0]

@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from arsetlib import cdl, figures, maps, sentinel2
-from arsetlib.catalogue import find_labels, find_scenes
+from arsetlib.catalogue import find_scenes
+from arsetlib.labels import find_labels
 from arsetlib.study import Study
 
 OUT = Path(__file__).resolve().parent / "en" / "images"

@@ -15,21 +15,21 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
 
 ORDER = (
     # errors, random numbers, files and variables of the machine
-    "errors", "seeds", "textfiles", "filetypes", "links", "variables", "java", "orphans", "checksums", "doctor",
+    "errors", "seeds", "textfiles", "filetypes", "variables", "java", "orphans", "checksums", "doctor",
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs
     "web", "folders", "engine",
     # scenes and labels
-    "vectors", "labels", "item", "catalogue", "offset", "reflectance", "reader", "survey",
+    "catalogue", "labels",
     # the table and its samples
     "pixels", "samples",
     # models, scores, maps
     "evaluation", "models", "training", "ingest", "maps", "figures",
     # case studies, simulated places
     "groves", "fields", "simulate",
-    # homework, labs, the command
-    "grading", "lab", "cli",
+    # labs, homework, the command
+    "lab", "grading", "cli",
 )  # fmt: skip
 
 
@@ -44,10 +44,17 @@ def files() -> list[Path]:
 
 
 def imported(file: Path) -> set[str]:
-    """Dotted names that a module imports, anywhere in it; relative ones in full."""
+    """Dotted names that a module imports when it runs, anywhere in it; relative ones in full."""
     names = set()
     parents = ["arsetlib", *file.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for_types = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    skipped = {id(node) for block in for_types for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

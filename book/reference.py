@@ -53,6 +53,8 @@ def set_options(app, config):
     config.autodoc_default_options = {"members": True, "member-order": "bysource"}
     config.autodoc_typehints = "description"
     config.autodoc_typehints_description_target = "documented"
+    config.autodoc_typehints_format = "short"
+    config.autodoc_type_aliases = {name: name for name in ("ArrayLike", "npt.ArrayLike", "DTypeLike")}
     config.autodoc_preserve_defaults = True
     config.napoleon_numpy_docstring = False
     config.napoleon_use_ivar = True
@@ -136,9 +138,9 @@ class Room(SphinxDirective):
 
     def run(self):
         first, *inner = modules_of(self.arguments[0])
-        lines = [*heading(self.arguments[0], "="), *module_lines(first, ())]
+        lines = [*heading(self.arguments[0], "="), *module_lines(first)]
         for module in inner:
-            lines += [*heading(module.__name__.removeprefix(f"{LIBRARY}."), "-"), *module_lines(module, (first,))]
+            lines += [*heading(module.__name__.removeprefix(f"{LIBRARY}."), "-"), *module_lines(module)]
         for module in (first, *inner):
             self.env.note_dependency(module.__file__)
         box = nodes.section()
@@ -151,18 +153,25 @@ def heading(text: str, mark: str) -> list[str]:
     return ["", text, mark * len(text), ""]
 
 
-def module_lines(module: types.ModuleType, others: tuple[types.ModuleType, ...]) -> list[str]:
-    """reStructuredText of one module: docstring, summary table, then classes, functions, errors and constants.
+@functools.cache
+def owners() -> dict[int, str]:
+    """Which module's page has the entry of an object that several offer: the first in the order of rooms."""
+    owner: dict[int, str] = {}
+    for room in rooms():
+        for module in modules_of(room):
+            for name in public_names(module):
+                owner.setdefault(id(getattr(module, name)), module.__name__)
+    return owner
 
-    What one of the ``others`` offers, too, has its entry there.
-    """
-    elsewhere = {id(getattr(other, name)) for other in others for name in public_names(other)}
+
+def module_lines(module: types.ModuleType) -> list[str]:
+    """reStructuredText of one module: docstring, summary table, then classes, functions, errors and constants."""
     lines = [f".. py:module:: {module.__name__}", ""]
     lines += [*rst_of(inspect.getdoc(module) or "", module.__name__), ""]
     groups = {"class": [], "function": [], "exception": [], "data": []}
     for name in public_names(module):
         kind = kind_of(getattr(module, name))
-        if kind and id(getattr(module, name)) not in elsewhere:
+        if kind and (kind == "data" or owners()[id(getattr(module, name))] == module.__name__):
             groups[kind].append(name)
     listed = [f"   {n}" for kind in ("class", "function", "exception") for n in groups[kind]]
     if len(listed) > 1:
@@ -232,6 +241,7 @@ def rst_of(text: str, name: str) -> list[str]:
     """
     if not text:
         return lab_line("", name)
+    text = re.sub(r"^( {4})(\w+(?:, \w+)+): ((?:.|\n {8})*)", one_by_one, text, flags=re.MULTILINE)
     text = re.sub(r"(?<=^Returns:\n)(?: {4}.*\n?|\n(?= {4}))+", named_values, text, flags=re.MULTILINE)
     out, prose, code = [], [], []
     in_section, labs = False, ""
@@ -243,8 +253,7 @@ def rst_of(text: str, name: str) -> list[str]:
         if code:
             while not code[-1].strip():
                 code.pop()
-            kind = "pycon" if code[0].lstrip().startswith(">>>") else "python"
-            out.extend(["", f".. code-block:: {kind}", "", *code, ""])
+            out.extend(["", f".. code-block:: {language(code)}", "", *code, ""])
         prose, code = [], []
 
     for line in text.split("\n"):
@@ -268,6 +277,26 @@ def rst_of(text: str, name: str) -> list[str]:
             prose.append(line)
     flush()
     return [*out, *lab_line(labs, name)]
+
+
+def language(code: list[str]) -> str:
+    """What a block of a docstring is: an example with outputs, Python, or any text."""
+    if code[0].lstrip().startswith(">>>"):
+        return "pycon"
+    try:
+        ast.parse("\n".join(line[4:] for line in code))
+    except SyntaxError:
+        return "text"
+    return "python"
+
+
+def one_by_one(entry: re.Match) -> str:
+    """``a, b: text`` among arguments or attributes, as two entries."""
+    before = entry.string[: entry.start()]
+    headers = re.findall(rf"^({SECTIONS}):$", before, re.MULTILINE)
+    if not headers or headers[-1] not in ("Args", "Attributes"):
+        return entry[0]
+    return "\n".join(f"{entry[1]}{name}: {entry[3]}" for name in entry[2].split(", "))
 
 
 def named_values(section: re.Match) -> str:

@@ -1,10 +1,10 @@
-"""Make the homework from its masters: what learners get, an autograder for otter, solutions.
+"""Make the homework from its masters: learners' notebooks, an autograder for otter, solutions.
 
     python homework/build.py [part1 …] [--out _build/homework] [--hidden FOLDER] [--learners-only]
 
 Masters are notebooks as text, `homework/en/<key>.py`, with otter-grader's marks; the docstring of `arsetlib.grading`
-tells their form. Test cells are the same for every question, so they are added here. The same masters give the same
-bytes. Each solution is run, and has to pass all its checks.
+explains their form. Test cells are the same for every question, so they are added here. The same masters give the same
+bytes. Each solution is run and must pass all its checks.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ import jupytext
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
-from arsetlib.grading import hidden as hidden_checks
-from arsetlib.grading import open_homework
+from arsetlib.grading import hidden_checks, open_homework
 from arsetlib.grading.questions import assess
 
 HERE = Path(__file__).resolve().parent
@@ -83,7 +82,7 @@ END = (
 
 
 class MasterError(ValueError):
-    """A master that does not fit its assignment."""
+    """A master does not match its assignment."""
 
 
 def masters() -> list[str]:
@@ -94,14 +93,14 @@ def masters() -> list[str]:
 
 
 def prepare(key: str, hidden: Path) -> nbformat.NotebookNode:
-    """The master as otter wants it: settings, points and test cells added.
+    """The master in the form that otter reads: with settings, points and test cells.
 
     Raises:
-        MasterError: Its questions are not those of the assignment, or one has no solution.
+        MasterError: Its questions are not those of the assignment.
     """
     notebook = jupytext.read(HERE / "en" / f"{key}.py")
     questions = {question.key: question for question in open_homework(key, "anyone").questions}
-    further = hidden_checks.load(hidden, key)
+    hidden_keys = hidden_checks.load(hidden, key)
     cells, asked = [new_raw_cell(CONFIG.format(key=key))], []
     for cell in notebook.cells:
         if cell.cell_type == "raw" and cell.source.startswith("# BEGIN QUESTION"):
@@ -112,10 +111,10 @@ def prepare(key: str, hidden: Path) -> nbformat.NotebookNode:
             asked.append(question.key)
             cell.source = f"{cell.source.strip()}\npoints: {question.points}\nall_or_nothing: true\ncheck_cell: false"
         if cell.cell_type == "raw" and cell.source.startswith("# END QUESTION"):
-            words = {"key": key, "question": question.key, "answer": question.answer}
-            cells += [new_raw_cell("# BEGIN TESTS"), new_code_cell(TESTS.format(**words))]
-            if question.key in further:
-                cells.append(new_code_cell(HIDDEN_TESTS.format(**words)))
+            names = {"key": key, "question": question.key, "answer": question.answer}
+            cells += [new_raw_cell("# BEGIN TESTS"), new_code_cell(TESTS.format(**names))]
+            if question.key in hidden_keys:
+                cells.append(new_code_cell(HIDDEN_TESTS.format(**names)))
             cells += [new_raw_cell("# END TESTS"), cell]
             cells.append(new_code_cell(f'grading.check("{question.key}", {question.answer})'))
             continue
@@ -151,19 +150,19 @@ def assign(key: str, hidden: Path) -> dict[str, bytes]:
         nbformat.write(prepare(key, hidden), work / f"{key}.ipynb")
         main(str(work / f"{key}.ipynb"), str(work / "out"), no_pdfs=True, no_run_tests=True)
         student, grader = work / "out" / "student", work / "out" / "autograder"
-        made = {f"student/{key}/{key}.ipynb": _clean(student / f"{key}.ipynb", key, _answers(key))}
+        files = {f"student/{key}/{key}.ipynb": _clean(student / f"{key}.ipynb", key, _answers(key))}
         for test in sorted((student / "tests").glob("q*.py")):
-            made[f"student/{key}/tests/{test.name}"] = _text(test)
-        made[f"solutions/{key}/{key}.ipynb"] = _clean(grader / f"{key}.ipynb", key)
-        made[f"autograder/{key}/{key}.zip"] = _rezip(next(grader.glob("*autograder*.zip")))
-    leak = re.search(r"(BEGIN|END) SOLUTION|# SOLUTION|BEGIN TESTS", made[f"student/{key}/{key}.ipynb"].decode())
+            files[f"student/{key}/tests/{test.name}"] = _text(test)
+        files[f"solutions/{key}/{key}.ipynb"] = _clean(grader / f"{key}.ipynb", key)
+        files[f"autograder/{key}/{key}.zip"] = _rezip(next(grader.glob("*autograder*.zip")))
+    leak = re.search(r"(BEGIN|END) SOLUTION|# SOLUTION|BEGIN TESTS", files[f"student/{key}/{key}.ipynb"].decode())
     if leak:
         raise MasterError(f"{key}: {leak[0]!r} is left in the learner's notebook. Is a mark of the master misspelt?")
-    return made
+    return files
 
 
 def solve(key: str, notebook: bytes, hidden: Path) -> list[str]:
-    """Run a solution, hold it against its checks; what went wrong, one line each."""
+    """Run a solution and its checks; returns one line for each problem."""
     import matplotlib as mpl
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -172,17 +171,17 @@ def solve(key: str, notebook: bytes, hidden: Path) -> list[str]:
     with contextlib.redirect_stdout(io.StringIO()):
         for cell in nbformat.reads(notebook.decode(), as_version=4).cells:
             if cell.cell_type == "code":
-                ran = shell.run_cell(cell.source)
-                if not ran.success:
-                    problem = ran.error_in_exec or ran.error_before_exec
+                result = shell.run_cell(cell.source)
+                if not result.success:
+                    problem = result.error_in_exec or result.error_before_exec
                     return [f"{key}: the solution stops with {problem!r} in\n{cell.source}"]
     hw, checks = shell.user_ns["hw"], hidden_checks.load(hidden, key)
     wrong = []
     for question in hw.questions:
         more = [checks[question.key]] if question.key in checks else []
-        found = assess(question, shell.user_ns.get(question.answer), hw, question.public, *more)
-        if not found.ok:
-            wrong.append(f"{key}.{found}")
+        result = assess(question, shell.user_ns.get(question.answer), hw, question.public, *more)
+        if not result.ok:
+            wrong.append(f"{key}.{result}")
     return wrong
 
 
@@ -191,9 +190,13 @@ def _answers(key: str) -> dict[str, str]:
 
 
 def _clean(path: Path, key: str, answers: dict[str, str] | None = None) -> bytes:
-    """A notebook without what changes from run to run: cell ids, outputs, otter's own notes.
+    """A notebook without what differs from run to run: cell ids, outputs, otter's metadata.
 
-    With ``answers`` each is there to be filled in, as ``name = ...``, so that an unfinished notebook runs to its end.
+    Args:
+        path: The notebook.
+        key: The assignment.
+        answers: Question → name of its answer. Each gets a line ``name = ...`` to fill in, so that an unfinished
+            notebook runs to its end.
     """
     notebook = nbformat.read(path, as_version=4)
     before: list = []
@@ -202,7 +205,7 @@ def _clean(path: Path, key: str, answers: dict[str, str] | None = None) -> bytes
         if cell.cell_type == "code" and not asked:
             before.append(cell)
         elif asked:
-            _leave_room(before, answers[asked[1]])
+            _add_placeholder(before, answers[asked[1]])
             before = []
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -219,14 +222,14 @@ def _clean(path: Path, key: str, answers: dict[str, str] | None = None) -> bytes
     return (nbformat.writes(notebook).rstrip() + "\n").encode()
 
 
-def _leave_room(cells: list, answer: str) -> None:
+def _add_placeholder(cells: list, answer: str) -> None:
     if any(re.search(rf"^(def |){answer}\b *[=(,:]", cell.source, re.M) for cell in cells):
         return
     for cell in cells:
         if set(cell.source.split()) == {"..."}:
             cell.source = f"{answer} = ..."
             return
-    raise MasterError(f"Expected a cell in which {answer} is answered, received none before its check.")
+    raise MasterError(f"Expected a cell for the answer {answer} before its check, received none.")
 
 
 def _text(path: Path) -> bytes:
@@ -234,49 +237,50 @@ def _text(path: Path) -> bytes:
 
 
 def _rezip(path: Path) -> bytes:
-    """The same zip with its files in order and without times."""
-    part = path.with_name("part.zip")
-    with zipfile.ZipFile(path) as held, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as fresh:
-        for name in sorted(held.namelist()):
+    """The same zip with its files sorted and without times."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in sorted(old.namelist()):
             entry = zipfile.ZipInfo(name, EPOCH)
-            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, held.getinfo(name).external_attr
-            fresh.writestr(entry, held.read(name))
-    return part.read_bytes()
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, old.getinfo(name).external_attr
+            new.writestr(entry, old.read(name))
+    return data.getvalue()
 
 
 def _one(key: str, hidden: Path, learners_only: bool) -> tuple[dict[str, bytes], list[str]]:
-    made = assign(key, hidden)
-    return made, [] if learners_only else solve(key, made[f"solutions/{key}/{key}.ipynb"], hidden)
+    files = assign(key, hidden)
+    return files, [] if learners_only else solve(key, files[f"solutions/{key}/{key}.ipynb"], hidden)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Make the homework; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("keys", nargs="*", metavar="part1", help="assignments; by default all")
     parser.add_argument("--out", type=Path, default=Path("_build/homework"))
     parser.add_argument("--hidden", type=Path, default=HERE / "hidden", help="folder of hidden checks")
-    parser.add_argument("--shipped", type=Path, default=SHIPPED, help="where learners' notebooks of the library go")
+    parser.add_argument("--shipped", type=Path, default=SHIPPED, help="folder of the library for learners' notebooks")
     parser.add_argument("--learners-only", action="store_true", help="do not run the solutions")
-    given = parser.parse_args(arguments)
-    keys = given.keys or masters()
-    fresh = None if given.learners_only else 1  # each solution has a process of its own
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=fresh) as pool:
-        jobs = [pool.submit(_one, key, given.hidden.resolve(), given.learners_only) for key in keys]
-        found = [job.result() for job in jobs]
-    for key, (made, _) in zip(keys, found, strict=True):
+    options = parser.parse_args(arguments)
+    keys = options.keys or masters()
+    tasks = None if options.learners_only else 1  # each solution gets a new process
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=tasks) as pool:
+        jobs = [pool.submit(_one, key, options.hidden.resolve(), options.learners_only) for key in keys]
+        results = [job.result() for job in jobs]
+    for key, (files, _) in zip(keys, results, strict=True):
         for kind in ("student", "autograder", "solutions"):
-            shutil.rmtree(given.out / kind / key, ignore_errors=True)
-        shutil.rmtree(given.shipped / key, ignore_errors=True)
-        for name, held in made.items():
-            places = [given.out / name]
+            shutil.rmtree(options.out / kind / key, ignore_errors=True)
+        shutil.rmtree(options.shipped / key, ignore_errors=True)
+        for name, content in files.items():
+            places = [options.out / name]
             if name.startswith("student/"):
-                places.append(given.shipped / name.removeprefix("student/"))
+                places.append(options.shipped / name.removeprefix("student/"))
             for place in places:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(held)
-    wrong = [line for _, lines in found for line in lines]
+                place.write_bytes(content)
+    wrong = [line for _, lines in results for line in lines]
     for line in wrong:
         print(line, file=sys.stderr)
-    print(f"Homework {', '.join(keys)} in {given.out}")
+    print(f"Homework {', '.join(keys)} in {options.out}")
     return 1 if wrong else 0
 
 

@@ -1,4 +1,4 @@
-"""The page of objectives: each with the sections, exercises and questions that stand for it. `make homework` writes it.
+"""The page of objectives, with the sections, exercises and questions of each. `make homework` writes it.
 
 python homework/matrix.py        # writes book/en/objectives.md
 """
@@ -29,36 +29,36 @@ PARTS = {
 }
 TOP = """# Objectives, and where each is taught and asked
 
-Every objective of the course has a section of a lab that teaches it, an exercise that practises it and a question of
-the [homework](homework.md) that asks for it. *Predict n* is the question that section n of a lab asks before its cell
-is run. The page is made from data (`make homework`), and a test fails where one of the three is missing.
+For every objective of the course there is a section of a lab that teaches it, an exercise to practise it and a question
+of the [homework](homework.md) about it. *Predict n* is the question that section n of a lab asks before you run its
+cell. `make homework` writes this page from data; a test fails if one of the three is missing.
 """
 
 
 def headings(lab: str) -> tuple[dict[str, str], dict[str, str], set[str]]:
-    """Of a lab: number → title of its sections, number of an exercise → its section, sections with a Predict."""
+    """Number → title of a lab's sections, number of an exercise → its section, sections with a Predict."""
     path = ROOT / "labs" / "en" / f"{LABS[lab][1]}.py"
-    sections, exercises, predicts, now = {}, {}, set(), ""
+    sections, exercises, predicts, section = {}, {}, set(), ""
     for line in path.read_text(encoding="utf-8").splitlines():
-        if found := re.match(r"# ## (\d+)\. (.+)", line):
-            now = found[1]
-            sections[now] = found[2]
-        elif found := re.match(r"# :::\{admonition\} Exercise (\d+)", line):
-            exercises[found[1]] = now
+        if title := re.match(r"# ## (\d+)\. (.+)", line):
+            section = title[1]
+            sections[section] = title[2]
+        elif exercise := re.match(r"# :::\{admonition\} Exercise (\d+)", line):
+            exercises[exercise[1]] = section
         elif line.startswith("# :::{admonition} Predict"):
-            predicts.add(now)
+            predicts.add(section)
     return sections, exercises, predicts
 
 
-def there() -> list[str]:
+def existing_labs() -> list[str]:
     """Labs that this repository has."""
     return [lab for lab, (_, stem) in LABS.items() if (ROOT / "labs" / "en" / f"{stem}.py").is_file()]
 
 
 def page() -> str:
     """The page, as Markdown."""
-    labs = {lab: headings(lab)[0] for lab in there()}
-    asked = objectives.asked()
+    labs = {lab: headings(lab)[0] for lab in existing_labs()}
+    asked = objectives.questions_by_objective()
     lines, part = [TOP], ""
     for key, objective in objectives.load().items():
         if key[0] != part:
@@ -79,20 +79,21 @@ def page() -> str:
 
 
 def title(reference: str, labs: dict) -> str:
+    """Number and title of a section: "part1 8" → "8. …"."""
     lab, number = reference.split()
     return f"{number}. {labs[lab][number]}" if lab in labs else f"section {number}"
 
 
 def cell(parts: list[tuple[str, str]], linked=()) -> str:
-    """What stands in one cell, each lab named once: "Lab 1: exercise 2, Predict 2; Lab 2: …"."""
+    """The text of one cell, each lab named once: "Lab 1: exercise 2, Predict 2; Lab 2: …"."""
     by_lab: dict[str, list[str]] = {}
     for reference, words in parts:
         by_lab.setdefault(reference.split()[0], []).append(words)
-    said = []
+    texts = []
     for lab, words in by_lab.items():
         name, stem = LABS[lab]
-        said.append(f"{f'[{name}](../../labs/en/{stem})' if lab in linked else name}: {', '.join(words)}")
-    return "; ".join(said)
+        texts.append(f"{f'[{name}](../../labs/en/{stem})' if lab in linked else name}: {', '.join(words)}")
+    return "; ".join(texts)
 
 
 if __name__ == "__main__":

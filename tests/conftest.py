@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from badserver import BadServer
 
 # What takes longest goes first, so that no process is left with a lab while the others are done.
 LONGEST = ("test_labs", "test_ingest", "test_training", "test_simulate", "test_predict", "test_segmentation")
@@ -28,6 +29,15 @@ def real() -> Path:
     if not REAL.is_dir():
         pytest.skip(f"real data is not at {REAL}")
     return REAL
+
+
+@pytest.fixture
+def server(tmp_path):
+    """An http server on this machine that serves what a test puts, and fails as it asks."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with BadServer(folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

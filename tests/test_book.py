@@ -4,6 +4,7 @@ import gzip
 import http.server
 import itertools
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -418,3 +419,35 @@ def test_links_between_pages_lead_somewhere(visit):
             if not (SITE / path).parent.joinpath(parts.path).resolve().exists():
                 broken.append(f"{path}: {href}")
     assert broken == []
+
+
+# -- the reference --------------------------------------------------------------------------------------------------
+
+
+def anchors(file):
+    return set(re.findall(r'\bid="([^"]+)"', file.read_text(encoding="utf-8")))
+
+
+@every_lab
+def test_names_of_the_library_in_a_lab_lead_to_their_entries(lab):
+    html = (SITE / lab).read_text(encoding="utf-8")
+    links = re.findall(r'<a class="(?:[^"]* )?api(?: [^"]*)?" href="([^"#]+)#([^"]+)"', html)
+    assert len(links) > 20
+    pages = {target: anchors((SITE / lab).parent / target) for target, _ in links}
+    assert [link for link in links if link[1] not in pages[link[0]]] == []
+    in_code = re.findall(r'<div class="highlight[^>]*>.*?</pre>', html, re.DOTALL)
+    assert any('class="api"' in block for block in in_code)
+
+
+@every_lab
+def test_the_reference_leads_to_the_labs(lab):
+    linked = [p for p in PAGES if "/reference/" in p and Path(lab).name in (SITE / p).read_text(encoding="utf-8")]
+    assert linked
+
+
+def test_every_page_of_the_reference_has_entries():
+    pages = [p for p in PAGES if "/reference/" in p]
+    assert len(pages) >= 20
+    assert [
+        p for p in pages if not re.search(r'<dt class="sig[^"]*" id="arsetlib', (SITE / p).read_text("utf-8"))
+    ] == []

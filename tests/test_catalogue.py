@@ -5,6 +5,7 @@ import logging
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,9 +18,10 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 from shapely.geometry import box, mapping
 
-from arsetlib import catalogue, web
-from arsetlib.catalogue import CatalogueError, Scenes, find_scenes
-from arsetlib.item import Item
+from arsetlib import web
+from arsetlib.catalogue import CatalogueError, Scenes, find_scenes, selection
+from arsetlib.catalogue.item import Item
+from arsetlib.labels import find_labels
 from arsetlib.study import Area, SceneSource, Study
 
 UTM = 32615
@@ -31,15 +33,8 @@ SECRET = "TopSecret123"
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(web, "PATIENCE", web.Patience(attempts=4, first=0.01, longest=2.0, connect=2.0, read=0.4))
-
-
-@pytest.fixture
-def server(tmp_path):
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with BadServer(folder) as bad:
-        yield bad
+    quick = web.Patience(attempts=4, first=0.01, longest=2.0, connect=2.0, read=0.4)
+    monkeypatch.setattr(web.answers, "PATIENCE", quick)
 
 
 def lonlat(polygon):
@@ -198,7 +193,7 @@ def test_a_passing_failure_is_tried_again(server, status):
 def test_retry_after_is_honoured(server, monkeypatch):
     waits = []
     # A clock for this module alone: threads of other libraries sleep, too.
-    monkeypatch.setattr(web, "time", SimpleNamespace(**vars(time) | {"sleep": waits.append}))
+    monkeypatch.setattr(web.answers, "time", SimpleNamespace(**vars(time) | {"sleep": waits.append}))
     Api(server, many(5))
     server.fail("/search", 503, times=1, retry_after=2)
     server.fail("/search", 429, times=1, retry_after=1)
@@ -219,7 +214,7 @@ def test_a_server_that_wants_a_long_rest_gets_it(server):
     [
         (503, "HTTP 503"),
         ("stall", "nothing more received for 0.4 s"),
-        ("break", "broke off before its end"),
+        ("break", "ended too early"),
     ],
 )
 def test_a_lasting_failure_is_one_clear_error(server, how, says):
@@ -317,7 +312,7 @@ def test_what_was_dropped_is_said_when_progress_is_shown(tmp_path, capsys):
 def test_valid_share_is_of_what_the_tile_could_show(edge, west, width):
     area = replace(HOME, bounds=(west, 3_700_000, west + width, 3_710_000))
     thing = Item(item(ground=(TILE[0], TILE[1], edge, TILE[3])), "/x/items/i.json")
-    share = catalogue._valid_share(thing, area, BANDS)
+    share = selection._valid_share(thing, area, BANDS)
     # The plain way: 1 m columns of the area that lie in the tile, and those that lie in the footprint.
     x = np.arange(west, west + width) + 0.5
     could = (x > TILE[0]) & (x < TILE[2])
@@ -403,7 +398,7 @@ def test_bands_are_known_by_the_name_of_esa_too(tmp_path):
     [
         ({"proj:epsg": 32655}, "elsewhere than its footprint"),
         ({"proj:epsg": 999_999}, "CRS that does not exist"),
-        ({"proj:epsg": None}, "says no CRS"),
+        ({"proj:epsg": None}, "states no CRS"),
         ({"s2:processing_baseline": "05.00", "links": {"red": {"href": "r.tif", "raster:bands": [{"offset": 0}]}}},
          "different offsets|one processing offset"),
     ],
@@ -460,14 +455,14 @@ def test_a_saved_list_does_not_answer_another_question(tmp_path):
     study = study_of(collection(tmp_path, [item()]))
     find_scenes(study, cache=tmp_path / "cache", progress=False)
     stricter = study.replace(scenes=replace(study.scenes, max_cloud=50.0))
-    with pytest.raises(CatalogueError, match=r"items\.json answers another question: max_cloud was 80\.0, now 50\.0"):
+    with pytest.raises(CatalogueError, match=r"items\.json is of another search: max_cloud was 80\.0, now 50\.0"):
         find_scenes(stricter, cache=tmp_path / "cache", progress=False)
 
 
 def test_a_damaged_list_is_named(tmp_path):
     path = found(tmp_path, [item()]).save(tmp_path / "items.json")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CatalogueError, match=r"items\.json is not a whole item list.*Delete it"):
+    with pytest.raises(CatalogueError, match=r"items\.json is not a complete item list.*Delete it"):
         Scenes.load(path)
 
 
@@ -479,7 +474,7 @@ def test_a_list_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(web.Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(CatalogueError, match=r"Cannot write .*items\.json: No space left on device"):
         scenes.save(path)
     assert path.read_bytes() == before
@@ -536,16 +531,16 @@ def test_credentials_of_the_service_reach_no_file_message_or_log(tmp_path, serve
 
 
 def test_links_of_planetary_computer_are_signed_on_use_and_saved_unsigned(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(web, "BLOB_HOST", "127.0.0.1")
-    monkeypatch.setattr(web, "SAS_URL", server.url + "/sas")
-    monkeypatch.setattr(web, "_tokens", {})
+    monkeypatch.setattr(web.storage, "BLOB_HOST", "127.0.0.1")
+    monkeypatch.setattr(web.storage, "SAS_URL", server.url + "/sas")
+    monkeypatch.setattr(web.storage, "_tokens", {})
     server.put("/sas/127/store", {"token": f"se=1&sig={SECRET}", "msft:expiry": "2999-01-01T00:00:00Z"})
     link = f"{server.url}/store/red.tif"
     scenes = found(tmp_path, [item(links={"red": {"href": f"{link}?sig=Old{SECRET}"}})])
     assert scenes.items[0].hrefs["red"] == link
-    assert catalogue.sign(link) == catalogue.sign(link) == f"{link}?se=1&sig={SECRET}"
+    assert web.sign(link) == web.sign(link) == f"{link}?se=1&sig={SECRET}"
     assert server.count("/sas/*") == 1
-    assert catalogue.sign("https://example.org/a.tif") == "https://example.org/a.tif"
+    assert web.sign("https://example.org/a.tif") == "https://example.org/a.tif"
     assert SECRET not in scenes.save(tmp_path / "items.json").read_text()
 
 
@@ -610,6 +605,6 @@ def test_the_simulated_delta_is_found_on_disk_and_over_http_alike(delta):
 
 
 def test_the_labels_of_the_simulated_delta_are_found_and_said_to_be_simulated(delta):
-    found = catalogue.find_labels(Study.load(delta / "study.toml"), 2021)
+    found = find_labels(Study.load(delta / "study.toml"), 2021)
     assert found.simulated
     assert found.confidence is not None

@@ -92,13 +92,12 @@ def test_every_form_gives_the_same_batches_for_a_seed(converted, expected, form)
     assert not np.array_equal(expected[0][0], expected[1][0])
 
 
-def test_kept_pixels_give_the_same_batches(chips, converted, expected, tmp_path):
-    for source, cache in ((chips, "memory"), (converted["tfrecord"], tmp_path), (converted["directory"], tmp_path)):
-        loader = fields.batches(source, cache=cache, **ALL)
+def test_cached_pixels_give_the_same_batches(chips, converted, expected):
+    for source in (chips, converted["tfrecord"], converted["directory"]):
+        loader = fields.batches(source, cache=True, **ALL)
         for epoch in (1, 0):
             x, _ = zip(*loader.arrays(epoch), strict=True)
             assert np.array_equal(np.concatenate(x), expected[epoch][0])
-    assert len(list(tmp_path.glob("*.pixels"))) == 1  # both folders hold the same images
 
 
 def test_passes_over_the_dataset_are_the_epochs(converted, expected):
@@ -434,10 +433,10 @@ def test_a_bit_flipped_in_parquet_is_named(converted, tmp_path):
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda f: f.write_bytes(f.read_bytes()[:-7]), "is cut short: .* bytes, expected"),
-        (lambda f: f.write_bytes(f.read_bytes() + b"more"), "is too long"),
-        (lambda f: f.unlink(), "is missing: index.json names it with"),
-        (lambda f: shutil.copy(f, f.with_name("shard-00077" + f.suffix)), "shard-00077.* is missing from index.json"),
+        (lambda f: f.write_bytes(f.read_bytes()[:-7]), "shard-00001.* has .* bytes, expected"),
+        (lambda f: f.write_bytes(f.read_bytes() + b"more"), "shard-00001.* has .* bytes, expected"),
+        (lambda f: f.unlink(), "shard-00001.* is missing"),
+        (lambda f: shutil.copy(f, f.with_name("shard-00077" + f.suffix)), "shard-00077.* is not in index.json"),
         (lambda f: (f.parent / "records.parquet").write_bytes(b"x"), "records.parquet was changed"),
         (lambda f: (f.parent / "records.parquet").unlink(), "records.parquet is missing"),
         (lambda f: (f.parent / "index.json").write_text("{"), "index.json is damaged"),
@@ -454,11 +453,11 @@ def test_a_set_that_is_not_as_its_index_says_is_not_read(converted, tmp_path, fo
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda d: [f.unlink() for f in (d / "water").iterdir()], "water is a class folder without images, expected 1"),
-        (lambda d: shutil.rmtree(d / "water"), "water is a class folder without images"),
-        (lambda d: min((d / "water").iterdir()).unlink(), "is missing: index.json counts it"),
-        (lambda d: (d / "water" / "new.rgb.jpg").write_bytes(b"x"), "new.rgb.jpg is missing from index.json"),
-        (lambda d: (d / "weeds").mkdir(), "weeds is no class folder"),
+        (lambda d: [f.unlink() for f in (d / "water").iterdir()], "water.* is missing"),
+        (lambda d: shutil.rmtree(d / "water"), "water.* is missing"),
+        (lambda d: min((d / "water").iterdir()).unlink(), "water.* is missing"),
+        (lambda d: (d / "water" / "new.rgb.jpg").write_bytes(b"x"), "new.rgb.jpg is not in index.json"),
+        (lambda d: (d / "weeds").mkdir(), "weeds is not a class folder"),
     ],
 )
 def test_a_directory_that_is_not_as_its_index_says_is_not_read(converted, tmp_path, harm, message):
@@ -471,10 +470,12 @@ def test_a_directory_that_is_not_as_its_index_says_is_not_read(converted, tmp_pa
 def test_damaged_files_of_a_directory_are_named(converted, tmp_path):
     folder = a_copy(converted["directory"], tmp_path)
     file = sorted((folder / "water").glob("*.rgb.jpg"))[2]
-    whole = file.read_bytes()
+    whole, loader = file.read_bytes(), fields.batches(folder, size=32, shuffle=True)
     file.write_bytes(whole[:-100])
     with pytest.raises(fields.ImageError, match=f"{file.name} has {len(whole) - 100} bytes, expected {len(whole)}"):
-        list(fields.batches(folder, size=32, shuffle=True).arrays())
+        list(loader.arrays())
+    with pytest.raises(fields.ImageError, match=f"{file.name} has {len(whole) - 100:,} bytes, expected {len(whole):,}"):
+        fields.batches(folder, size=32)
     file.write_bytes(whole[:-100] + bytes(100))
     with pytest.raises(fields.ImageError, match=f"{file.name} cannot be decoded"):
         list(fields.batches(folder, size=32, shuffle=True).arrays())
@@ -509,7 +510,7 @@ def test_chips_that_changed_since_they_were_found_are_named(chips, tmp_path):
     [
         ({"batch": 0}, "batch and readers from 1"),
         ({"kind": "both"}, "kind multi"),
-        ({"cache": True}, "'memory' or a folder"),
+        ({"cache": "memory"}, "cache True or False"),
         ({"part": (2, 2)}, "part="),
         ({"augment": Augment()}, "contrast"),
         ({"batch": 1000, "drop_remainder": True}, "no batch of 1000"),

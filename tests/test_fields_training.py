@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import squares
 
-from arsetlib import fields, training
+from arsetlib import fields, models, training
 from arsetlib.fields import training as fitting
 from arsetlib.fields.scoring import histograms, score
 from arsetlib.models import ModelError
 from arsetlib.models import images as networks
+from arsetlib.training.run import BACKUP
 
 HERE = Path(__file__).resolve().parent
 TINY = {"epochs": 2, "batch": 32, "learning_rate": 3e-3, "progress": False}
@@ -32,7 +33,7 @@ def sides():
 def whole(sides, tmp_path_factory):
     """A finished run of three epochs, the first with a frozen backbone, and its folder."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    options = {**TINY, "epochs": 3, "freeze": 1, "class_weights": "balanced", "seed": 2}
+    options = {**TINY, "epochs": 3, "freeze": 1, "balance": True, "seed": 2}
     return fields.fit("small", sides, folder=folder, **options), folder, options
 
 
@@ -131,7 +132,7 @@ def test_a_frozen_backbone_keeps_its_weights_and_its_averages(sides):
     ],
 )
 def test_models_that_cannot_be(options, words):
-    with pytest.raises(networks.ImageModelError, match=words):
+    with pytest.raises(ModelError, match=words):
         networks.build(**{"name": "small", "size": 32, **options})
 
 
@@ -142,15 +143,15 @@ def test_imagenet_weights_without_a_network(monkeypatch):
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr(keras.utils, "get_file", nowhere)
-    with pytest.raises(networks.ImageModelError, match=r"could not be fetched.*name the file with weights='PATH'"):
+    with pytest.raises(ModelError, match=r"could not be fetched.*name the file with weights='PATH'"):
         networks.build("mobilenetv3", size=32, weights="imagenet")
 
 
 def test_weights_of_another_network_are_refused(whole, tmp_path):
-    with pytest.raises(networks.ImageModelError, match="does not fit the mobilenetv3 with 4 channels"):
+    with pytest.raises(ModelError, match="does not fit the mobilenetv3 with 4 channels"):
         networks.build("mobilenetv3", size=32, weights=whole[1] / "model" / "model.keras")
     (tmp_path / "text.h5").write_text("no weights")
-    with pytest.raises(networks.ImageModelError, match="does not hold weights of a mobilenetv3"):
+    with pytest.raises(ModelError, match="does not hold weights of a mobilenetv3"):
         networks.build("mobilenetv3", size=32, weights=tmp_path / "text.h5")
 
 
@@ -191,7 +192,7 @@ def test_the_scores_of_an_epoch_are_those_of_scikit_learn(sides):
 def test_one_class_an_image():
     x, _ = squares.make(64, 0)
     y = np.eye(3, dtype="f4")[np.arange(64) % 3]
-    done = fields.fit("small", {"train": (x, y), "validation": (x, y)}, kind="single", class_weights="balanced", **TINY)
+    done = fields.fit("small", {"train": (x, y), "validation": (x, y)}, kind="single", balance=True, **TINY)
     shares = done.predict(x)
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
     assert (done.labels(shares).sum(axis=1) == 1).all()
@@ -202,11 +203,9 @@ def test_class_weights_balance_what_is_there():
     class Train:
         total, classes, counts = 100, ("a", "b", "c"), np.array([50, 10, 0])
 
-    assert fitting._class_weights("balanced", Train, "multi") == [1.0, 9.0, 1.0]
-    single = fitting._class_weights("balanced", Train, "single")
+    assert fitting._balanced(Train, "multi").tolist() == [1.0, 9.0, 1.0]
+    single = fitting._balanced(Train, "single")
     assert single[0] * 50 == pytest.approx(single[1] * 10)
-    with pytest.raises(fields.ImageError, match="3 numbers from 0 on"):
-        fitting._class_weights([1, 2], Train, "multi")
 
 
 def test_the_thresholds_give_the_best_f1():
@@ -226,7 +225,7 @@ def test_the_thresholds_give_the_best_f1():
 
 
 def test_a_kept_classifier_answers_the_same(whole, sides):
-    again = fields.load(whole[1])
+    again = models.load(whole[1])
     x = sides["validation"][0]
     np.testing.assert_array_equal(again.predict(x), whole[0].predict(x))
     np.testing.assert_array_equal(again.thresholds, whole[0].thresholds)
@@ -236,10 +235,10 @@ def test_a_kept_classifier_answers_the_same(whole, sides):
 
 def test_a_finished_run_is_returned_and_another_refused(whole, sides):
     done, folder, options = whole
-    before = (folder / "run.json").stat().st_mtime_ns
+    before = (folder / "_manifest.json").stat().st_mtime_ns
     assert same(fields.fit("small", sides, folder=folder, **options), done)
-    assert (folder / "run.json").stat().st_mtime_ns == before
-    with pytest.raises(training.TrainingError, match="freeze was 1, now 0"):
+    assert (folder / "_manifest.json").stat().st_mtime_ns == before
+    with pytest.raises(training.TrainingError, match=r"freeze \(was 1, now 0\)"):
         fields.fit("small", sides, folder=folder, **{**options, "freeze": 0})
 
 
@@ -249,9 +248,9 @@ def test_an_altered_part_is_refused(whole, tmp_path):
     raw[len(raw) // 2] ^= 1
     (folder / "model.keras").write_bytes(raw)
     with pytest.raises(ModelError, match=r"model\.keras is altered or damaged"):
-        fields.load(folder)
+        models.load(folder)
     with pytest.raises(ModelError, match="`arset fields train`"):
-        fields.load(tmp_path / "nowhere")
+        models.load(tmp_path / "nowhere", kind="images")
 
 
 CHILD = """
@@ -270,11 +269,13 @@ fields.fit("small", squares.sides(), folder={folder!r}, callbacks=[Kill()], **{o
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(whole, sides, tmp_path):
+    from arsetlib.training.callbacks import Backup
+
     done, _, options = whole
     code = CHILD.format(here=str(HERE), folder=str(tmp_path / "run"), options=options)
     died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE.parent, timeout=300)
     assert died.returncode == -9, died.stderr[-2000:]
-    assert [f.name for f in (tmp_path / "run" / "backup").iterdir()] == ["epoch-00002"]
+    assert Backup(tmp_path / "run" / BACKUP, None).epochs == 2
     resumed = fields.fit("small", sides, folder=tmp_path / "run", **options)
     assert same(resumed, done)
     for name in ("loss", "val_loss", "learning_rate"):
@@ -352,8 +353,9 @@ def test_two_devices_give_the_losses_of_one():
         ({"kind": "many"}, "Expected kind = 'multi', 'single'"),
         ({"monitor": "val_map"}, "Expected monitor"),
         ({"epochs": 0}, "epochs to be a whole number of at least 1"),
-        ({"strategy": "cloud"}, "Expected strategy = None, 'mirrored', 'workers'"),
-        ({"class_weights": "equal"}, "class_weights None, 9 numbers or 'balanced'"),
+        ({"strategy": "cloud"}, "Expected strategy = None or 'mirrored' or 'workers'"),
+        ({"balance": "equal"}, "balance = True, False or 9 numbers from 0 on, received 'equal'"),
+        ({"balance": [1, 2]}, "9 numbers from 0 on"),
         ({"optimizer": "nadia"}, "optimiser of Keras"),
         ({"kind": "single"}, "exactly one 1 in each row"),
     ],
@@ -377,8 +379,8 @@ def test_sides_and_images_that_do_not_fit(sides, whole):
         whole[0].predict(x[:, :16])
 
 
-def test_a_loss_that_is_no_number_stops_with_its_step(sides):
-    with pytest.raises(training.TrainingError, match=r"no number in epoch 1, step \d of 3. Take a lower learning_rate"):
+def test_a_loss_that_is_not_finite_stops_with_its_step(sides):
+    with pytest.raises(training.TrainingError, match=r"(nan|inf) in epoch 1, step \d of 3. Take a lower learning_rate"):
         fields.fit("small", sides, **{**TINY, "optimizer": "sgd", "learning_rate": 1e30})
 
 
@@ -409,7 +411,7 @@ def test_convert_train_and_evaluate_in_a_shell(tmp_path):
     assert "random forest" in words
     for wrong, expected in (
         (["train", tmp_path / "stored", tmp_path / "other", "--model", "smal"], "Did you mean 'small'"),
-        (["train", tmp_path / "stored", tmp_path / "run", "--epochs", 2, "--size", 32, "--batch", 16], "epochs was 1"),
+        ([*run, "--epochs", 2], "epochs (was 1, now 2)"),
         (["train", tmp_path / "nowhere", tmp_path / "other"], "nowhere"),
         (["evaluate", tmp_path / "nowhere", tmp_path / "stored"], "arset fields train"),
     ):

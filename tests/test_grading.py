@@ -30,20 +30,21 @@ from arsetlib.grading import (
     certificate,
     grader,
     grades,
-    hidden,
+    hidden_checks,
+    limits,
     marking,
+    protocol,
     sandbox,
     seccomp,
     submission,
-    talk,
-    watch,
 )
 from arsetlib.grading.homework import HomeworkError, open_homework
+from arsetlib.grading.worker import Worker
 from homework import hostile
 
 simulated = importlib.import_module("arsetlib.simulate.delta")  # the package names its function so
 REPOSITORY = Path(__file__).resolve().parents[1]
-LIMITS = sandbox.Limits(seconds=5, memory_mb=700, disk_mb=64, processes=24, files=3000)
+LIMITS = limits.Limits(seconds=5, memory_mb=700, disk_mb=64, processes=24, files=3000)
 if sandbox.find_bwrap() is None and os.environ.get("CI"):  # a kernel that allows no sandbox is no fault of ours
     pytest.fail(f"Continuous integration tests the sandbox. {sandbox.why_unprotected()}", pytrace=False)
 needs_sandbox = pytest.mark.skipif(bool(sandbox.why_unprotected()), reason=sandbox.why_unprotected())
@@ -202,6 +203,7 @@ def test_the_same_submissions_get_the_same_bytes_and_only_what_changed_is_run_ag
     other = graded(few, data, "other.csv", jobs=3)
     assert first.path.read_bytes() == other.path.read_bytes()
     assert [(one.learner, one.total) for one in first.marks] == [("Ada", 6), ("Blas", 4), ("", 0)]
+    assert list(first.marks[0].reasons) == ["q3", "q4", "q5", "q6", "q7", "q8"]  # in the order of the notebook
     again = graded(few, data)
     assert again.reused == 3
     assert again.path.read_bytes() == other.path.read_bytes()
@@ -290,14 +292,16 @@ def test_private_files_inside_of_what_is_seen_are_not_seen(tmp_path, seen_as, na
     view = sandbox.View(tmp_path / seen_as, (tmp_path / named / "checks", tmp_path / named / "grades.csv"))
     command = ["/bin/sh", "-c", f"ls -R {tmp_path / seen_as}; cat {tmp_path / seen_as / 'grades.csv'} | wc -c;"
                f"grep -c '{seen_as}/checks ro,' /proc/self/mountinfo"]  # fmt: skip
-    seen = subprocess.run([*sandbox._bwrap(LIMITS, view), *command], capture_output=True, text=True, check=True).stdout
+    seen = subprocess.run(
+        [*sandbox._bwrap_command(LIMITS, view), *command], capture_output=True, text=True, check=True
+    ).stdout
     assert "part1.py" not in seen
     assert seen.split()[-2:] == ["0", "1"]  # empty, and nobody can fill it
 
 
 def test_a_filter_of_system_calls_jumps_to_where_its_labels_are():
     denied, found = {number for numbers in seccomp.DENIED.values() for number in numbers[:1]}, {}
-    lines = list(struct.iter_unpack("<HBBI", seccomp.program("x86_64")))
+    lines = list(struct.iter_unpack("<HBBI", seccomp.filter_program("x86_64")))
 
     def result(number, arch=0xC000003E, first=0):
         at, held, words = 0, 0, {0: number, 4: arch, 16: first}
@@ -320,24 +324,24 @@ def test_a_filter_of_system_calls_jumps_to_where_its_labels_are():
     assert result(seccomp.CLONE[0], first=17) == result(seccomp.SOCKET[0], first=1) == seccomp.ALLOW
     assert result(seccomp.CLONE[0], first=0x10000011) == result(0x40000000) == seccomp.ERROR | errno.EPERM
     assert result(0, arch=0x40000003) == seccomp.KILL
-    assert seccomp.program("riscv64") is None
+    assert seccomp.filter_program("riscv64") is None
 
 
 @pytest.mark.parametrize(
     "body", [b'{"a": NaN}', b"[1]", b'"a"', b"\xff", b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b'{"a": 1} x', b""]
 )
 def test_what_is_no_strict_message_is_refused(body):
-    with pytest.raises(talk.TalkError):
-        talk.parse(body)
+    with pytest.raises(protocol.ProtocolError):
+        protocol.parse(body)
 
 
 def test_messages_pass_a_pipe_and_end_with_it():
     ours, theirs = os.pipe()
-    talk.send(theirs, {"id": "é", "value": [1, None]})
-    assert talk.receive(ours) == {"id": "é", "value": [1, None]}
+    protocol.send(theirs, {"id": "é", "value": [1, None]})
+    assert protocol.receive(ours) == {"id": "é", "value": [1, None]}
     os.close(theirs)
-    with pytest.raises(talk.TalkError, match="ended"):
-        talk.receive(ours)
+    with pytest.raises(protocol.ProtocolError, match="ended"):
+        protocol.receive(ours)
     os.close(ours)
 
 
@@ -394,10 +398,19 @@ def test_a_cell_of_the_csv_starts_no_formula_where_cells_end_at_semicolons_or_si
     assert row["learner"] == held
 
 
+def test_a_file_that_cannot_be_graded_counts_as_handed_in_with_0_points(tmp_path):
+    problem = "The call start(…) has no name in it."
+    worker = object.__new__(Worker)
+    one = worker.mark_notebook("a.ipynb", submission.Notebook("", (), "part1", "Ada", problem))
+    assert (one.total, one.of, one.reason) == (0, 24, problem)
+    grades.write_csv(tmp_path / "g.csv", [one])
+    assert grades.best_points([tmp_path / "g.csv"]) == {"Ada": {"part1": (0, 24)}}
+
+
 def test_names_that_are_no_text_have_logs_of_their_own(tmp_path):
     batch = object.__new__(grader._Batch)
     batch.logs = tmp_path
-    assert batch.place("a\udcff.ipynb", ".log") != batch.place("a\udcfe.ipynb", ".log")
+    assert batch.path_of("a\udcff.ipynb", ".log") != batch.path_of("a\udcfe.ipynb", ".log")
 
 
 @pytest.mark.parametrize(
@@ -421,12 +434,12 @@ def test_a_value_that_would_take_minutes_or_gigabytes_is_refused_at_once(coded):
 def test_a_family_of_processes_is_found_and_measured():
     with subprocess.Popen(["sh", "-c", "sleep 5 & sleep 5"]) as parent:
         time.sleep(0.3)
-        found = watch.family(parent.pid)
+        found = limits.process_tree(parent.pid)
         assert len(found) == 3
-        assert watch.usage(parent.pid)[0] == 1
+        assert limits.usage(parent.pid)[0] == 1
         for pid in reversed(found):
             os.kill(pid, signal.SIGKILL)
-    assert watch.usage(parent.pid) == (0, 0.0, 0)
+    assert limits.usage(parent.pid) == (0, 0.0, 0)
 
 
 def below(pid: int) -> list[int]:
@@ -459,21 +472,21 @@ def test_a_grader_that_is_killed_leaves_no_process(tmp_path, data, trust):
         command, environment["PATH"] = [sys.executable, *command, "--trust"], str(tmp_path / "bin")
     grader_ = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until, ours = time.monotonic() + 60, []
-    while not any("child.py" in line for line in map(told, ours)) and time.monotonic() < until:
+    while not any("notebook_runner.py" in line for line in map(command_line, ours)) and time.monotonic() < until:
         time.sleep(0.1)
         ours = below(grader_.pid)
     time.sleep(0.5)
     ours = below(grader_.pid)
-    assert any("child.py" in line for line in map(told, ours)), grader_.stderr.read1().decode()
+    assert any("notebook_runner.py" in line for line in map(command_line, ours)), grader_.stderr.read1().decode()
     grader_.send_signal(signal.SIGKILL)
     grader_.communicate(timeout=30)
     until = time.monotonic() + 10
     while any(map(runs, ours)) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not [told(pid) for pid in ours if runs(pid)]
+    assert not [command_line(pid) for pid in ours if runs(pid)]
 
 
-def told(pid: int) -> str:
+def command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
@@ -497,9 +510,9 @@ TEXTS = st.text(st.sampled_from("'=+-@ ;\"ax\uff1d"), max_size=8)
 
 @given(TEXTS, TEXTS)
 def test_two_texts_never_become_one_cell_and_each_comes_back(one, other):
-    assert (grades._cell(one) == grades._cell(other)) == (one == other)
-    assert grades.uncell(grades._cell(one)) == one
-    assert not grades.FORMULA.match(grades._cell(one)) or grades._cell(one).startswith("'")
+    assert (grades._escape(one) == grades._escape(other)) == (one == other)
+    assert grades._unescape(grades._escape(one)) == one
+    assert not grades.FORMULA.match(grades._escape(one)) or grades._escape(one).startswith("'")
 
 
 def test_learners_called_like_each_others_cells_stay_two_in_the_csv_and_on_certificates(tmp_path):
@@ -522,17 +535,17 @@ def test_grades_that_a_spreadsheet_saved_again_are_read(tmp_path, encoding, deli
 
 def test_names_of_files_that_differ_stay_different_in_the_csv():
     names = ["a b.ipynb", "a\x01b.ipynb", "a\nb.ipynb", "a\u202eb.ipynb", "A b.ipynb", "a b.ipynb ", "a\udcffb.ipynb"]
-    assert len(set(map(submission.shown, names))) == len(names)
-    assert submission.shown("a b.ipynb") == "a b.ipynb"
+    assert len(set(map(submission.display_name, names))) == len(names)
+    assert submission.display_name("a b.ipynb") == "a b.ipynb"
 
 
 def test_a_damaged_zip_of_hidden_checks_is_one_clear_error(tmp_path):
     with zipfile.ZipFile(tmp_path / "checks.zip", "w", zipfile.ZIP_DEFLATED) as held:
         held.writestr("mine/part1.py", "HIDDEN = {}\n" + "# words\n" * 500)
         held.writestr("__MACOSX/mine/part1.py", b"\0")  # what a Mac adds
-    assert hidden.load(tmp_path / "checks.zip", "part1") == {}
+    assert hidden_checks.load(tmp_path / "checks.zip", "part1") == {}
     data = bytearray((tmp_path / "checks.zip").read_bytes())
     data[60:64] = b"\xff\xff\xff\xff"
     (tmp_path / "checks.zip").write_bytes(data)
     with pytest.raises(HomeworkError, match="checks.zip is damaged"):
-        hidden.load(tmp_path / "checks.zip", "part1")
+        hidden_checks.load(tmp_path / "checks.zip", "part1")

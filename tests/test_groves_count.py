@@ -135,7 +135,7 @@ def test_a_find_that_most_captures_do_not_share_can_be_dropped(flight):
 
 
 def test_score_pairs_each_tree_once():
-    found = groves.Count(pd.DataFrame({"x": [0.0, 0.2, 9.0], "y": 0.0, "radius": 1.0}), 1.0, 0.0)
+    found = groves.TreeCount(pd.DataFrame({"x": [0.0, 0.2, 9.0], "y": 0.0, "radius": 1.0}), 1.0, 0.0)
     score = found.score(np.array([(0, 0, 1.0), (5, 0, 1.0)]))
     assert (score["matched"], score["precision"], score["recall"]) == (1, pytest.approx(1 / 3), 0.5)
     assert score["count_error"] == 0.5
@@ -143,7 +143,7 @@ def test_score_pairs_each_tree_once():
 
 def test_score_takes_the_pairing_with_most_pairs():
     """The middle one of three would take either; greedily nearest, one tree would stay alone."""
-    found = groves.Count(pd.DataFrame({"x": [0.0, 1.0], "y": 0.0, "radius": 1.0}), 1.0, 0.0)
+    found = groves.TreeCount(pd.DataFrame({"x": [0.0, 1.0], "y": 0.0, "radius": 1.0}), 1.0, 0.0)
     assert found.score(np.array([(0.9, 0, 1.0), (1.9, 0, 1.0)]))["matched"] == 2
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from arsetlib.cli import app
-from arsetlib.grading import answers, hidden, homework, notebooks, objectives, questions
+from arsetlib.grading import answers, hidden_checks, homework, notebooks, objectives, questions
 from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError
 from arsetlib.grading.questions import Question, Wrong, assess
 
@@ -115,10 +115,10 @@ def never_ends(x):
         (lambda x: [2, 3, 4], r"shape \(2\), received \(3,\)"),
         (lambda x: [[2], [3, 4]], "rows that differ in length"),
         (lambda x: ["2", "3"], "array of numbers"),
-        (changes, "plus changed what it was given"),
+        (changes, "plus changed its arguments"),
         (never_ends, r"plus took more than 0\.3 s"),
         (lambda x: x[9], r"plus\(\[1, 2\]\) raised IndexError: list index out of range"),
-        (lambda x: None, "gave back nothing"),
+        (lambda x: None, "returned nothing"),
         (lambda x: object(), "received a object"),
         (lambda: 1, "raised TypeError"),
         (3, "Expected a function called plus, received 3"),
@@ -221,6 +221,16 @@ def test_check_prints_and_never_raises_for_an_answer(capsys):
         homework.check("q99", 3)
     with pytest.raises(HomeworkError, match="No homework part2 was started"):
         homework.check("part2.q1", 3)
+
+
+def test_check_counts_the_different_choices_that_were_tried(capsys):
+    homework.start("part1", name="Ada")
+    capsys.readouterr()
+    for answer, attempt in ((("a", 1), ""), (("a", 1), ""), (("a", 2), " (attempt 2)"), (("b", 2), " (attempt 3)")):
+        homework.check("q7", answer)
+        assert capsys.readouterr().out.splitlines()[0] in (f"q7: not yet{attempt}.", f"q7: right{attempt}.")
+    homework.start("part1", name="Ada")
+    assert homework.check("q7", ("c", 3)).attempt == 1
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
@@ -380,7 +390,7 @@ def test_start_writes_the_name_and_keeps_work_that_is_there(tmp_path):
     place = tmp_path / "part1" / "part1.ipynb"
     place.write_text(place.read_text(encoding="utf-8").replace("Question 1", "My work"), encoding="utf-8")
     again = arset("start", "part1", "--seed", name, "--out", tmp_path)
-    assert "there already, kept as it is" in again.output
+    assert "exists already, kept as it is" in again.output
     assert "My work" in place.read_text(encoding="utf-8")
     assert "is the homework of" in str(arset("start", "part1", "--seed", "Bob", "--out", tmp_path).exception)
     assert "control character" in str(arset("start", "part1", "--seed", "A\u202eda", "--out", tmp_path).exception)
@@ -448,8 +458,8 @@ def test_hidden_checks_come_from_a_folder_or_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "mine.zip", "w") as packed:
         packed.write(tmp_path / "part1.py", "checks/part1.py")
     for where in (tmp_path, tmp_path / "mine.zip"):
-        assert list(hidden.load(where, "part1")) == ["q1"]
-        assert hidden.load(where, "part2") == {}
+        assert list(hidden_checks.load(where, "part1")) == ["q1"]
+        assert hidden_checks.load(where, "part2") == {}
 
 
 @pytest.mark.parametrize(
@@ -464,9 +474,9 @@ def test_hidden_checks_come_from_a_folder_or_a_zip(tmp_path):
 def test_a_file_of_hidden_checks_that_does_not_fit_is_named(tmp_path, text, says):
     (tmp_path / "part1.py").write_text(text)
     with pytest.raises(HomeworkError, match=rf"part1\.py.* {says}"):
-        hidden.load(tmp_path, "part1")
+        hidden_checks.load(tmp_path, "part1")
     with pytest.raises(HomeworkError, match="a folder or a zip"):
-        hidden.load(tmp_path / "part1.py", "part1")
+        hidden_checks.load(tmp_path / "part1.py", "part1")
 
 
 # --- objectives -------------------------------------------------------------------------------------------------------
@@ -474,8 +484,8 @@ def test_a_file_of_hidden_checks_that_does_not_fit_is_named(tmp_path, text, says
 
 def test_no_objective_without_a_section_an_exercise_and_a_question():
     matrix = script("matrix")
-    labs = {lab: matrix.headings(lab) for lab in matrix.there()}
-    asked = objectives.asked()
+    labs = {lab: matrix.headings(lab) for lab in matrix.existing_labs()}
+    asked = objectives.questions_by_objective()
     table = objectives.load()
     assert set(asked) == set(table), "a question names an objective that is not in the table"
     for key, objective in table.items():
@@ -490,7 +500,7 @@ def test_no_objective_without_a_section_an_exercise_and_a_question():
 
 def test_questions_stand_on_sections_of_their_lab():
     matrix = script("matrix")
-    for lab in matrix.there():
+    for lab in matrix.existing_labs():
         sections = {f"{number}. {title}" for number, title in matrix.headings(lab)[0].items()}
         for question in homework.open_homework(lab, "Ada").questions:
             assert question.section in sections, f"{lab}.{question.key}"

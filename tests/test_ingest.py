@@ -626,7 +626,7 @@ def test_overlapping_areas_are_refused(place, tmp_path):
 def test_wrong_calls_are_refused_with_words(place, tmp_path):
     with pytest.raises(IngestError, match="not both"):
         run(place, tmp_path / "o", every=2, per_class=3)
-    with pytest.raises(IngestError, match="count from 1"):
+    with pytest.raises(IngestError, match="must be at least 1"):
         run(place, tmp_path / "o", every=0)
     with pytest.raises(IngestError, match=r"no labels for \[2021\]"):
         ingest(place.study, place.scenes, {2020: place.labels[2020]}, tmp_path / "o", progress=False)

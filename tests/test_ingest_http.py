@@ -1,5 +1,6 @@
 """Ingestion over http from a server that misbehaves: mended where it can be, one clear error where not."""
 
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import tiny
 from badserver import BadServer
 
 from arsetlib import pixels
-from arsetlib.ingest import IngestError, ingest, reader
+from arsetlib.ingest import IngestError, ingest, reader, remote
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +27,25 @@ def table(place, tmp_path_factory):
     return pixels.read(out)
 
 
-@pytest.fixture
-def server(place, monkeypatch):
+@pytest.fixture(params=["read ahead", "GDAL"])
+def server(place, monkeypatch, request):
+    """A server, and each of the two ways to read from it."""
+    if request.param == "GDAL":
+        monkeypatch.setattr(remote.Files, "open", lambda *_: refused())
+    monkeypatch.setattr(remote, "WAITS", (0.01, 0.02))
+    monkeypatch.setattr(remote, "SILENCE", "1s")
     quick = {"GDAL_HTTP_MAX_RETRY": "0", "GDAL_HTTP_TIMEOUT": "2", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
     monkeypatch.setattr(reader, "GDAL", {**reader.GDAL, **quick})
     monkeypatch.setattr(reader, "WAITS", (0.01, 0.02))
     with BadServer(place.folder) as server:
         yield server
+
+
+def refused():
+    """What the reader gets of a file that only GDAL reads."""
+    future = Future()
+    future.set_exception(remote.Unsupported("for this test"))
+    return future
 
 
 def served(place, server, query=""):

@@ -11,10 +11,10 @@ from badserver import BadServer
 from shapely.geometry import box, mapping, shape
 from test_catalogue import BANDS, TILE, UTM, collection, found, ids, item, study_of
 
-from arsetlib import catalogue, ingest
-from arsetlib.catalogue import CatalogueError, Scenes, find_scenes
+from arsetlib import ingest
+from arsetlib.catalogue import CatalogueError, Scenes, find_scenes, selection
+from arsetlib.catalogue.item import Item
 from arsetlib.ingest import reader
-from arsetlib.item import Item
 from arsetlib.study import Area, SceneSource, Study, StudyError, across_180
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "real" / "stac"
@@ -121,7 +121,7 @@ def test_of_two_recorded_items_of_one_pass_the_honest_collection_is_kept_whateve
     old, new = real("earth-search-v1-l2a/S2B_*.json"), real("earth-search-v1-c1-l2a/*.json")
     v0 = real("earth-search-v0/*.json")
     for order in (1, -1):
-        kept = catalogue._newest([Item(raw, "") for raw in (old + new + v0)[::order]])
+        kept = selection._newest([Item(raw, "") for raw in (old + new + v0)[::order]])
         assert sorted(i.id for i in kept) == sorted(i["id"] for i in new)
 
 
@@ -280,7 +280,7 @@ def test_an_item_that_comes_twice_counts_once_and_one_id_for_two_scenes_is_refus
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [item(), newer]}))
     assert [s.baseline for s in find_scenes(study_of(path), progress=False)] == ["05.00"]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [item(), item(when="2021-08-03T16:58:49Z")]}))
-    with pytest.raises(CatalogueError, match="S2A_15SYT_20210703_0_L2A stands for several scenes"):
+    with pytest.raises(CatalogueError, match="S2A_15SYT_20210703_0_L2A is the id of several scenes"):
         find_scenes(study_of(path), progress=False)
 
 
@@ -298,7 +298,7 @@ def astride(day, platform="sentinel-2a", **more):
 def test_a_pass_across_midnight_has_one_day_also_after_saving(tmp_path):
     scenes = found(tmp_path, [*astride(3), *astride(8, "S2B"), *astride(13)])
     assert sorted(s.day - scenes.items[0].day for s in scenes) == [0, 0, 5, 5, 10, 10]
-    assert str(catalogue.EPOCH and scenes.items[0].datetime).startswith("2021-07-03")
+    assert str(scenes.items[0].datetime).startswith("2021-07-03")
     assert Scenes.load(scenes.save(tmp_path / "list.json")) == scenes
 
 
@@ -372,8 +372,8 @@ RING = mapping(box(-89, 33, -88, 34))["coordinates"]
         (broken(assets={**item()["assets"], "red": {"href": 5}}), "no link to its band 'red': href is 5"),
         (broken(assets={**item()["assets"], "red": {"href": " "}}), "no link to its band 'red'"),
         (broken(assets={**item()["assets"], "scl": {"href": ["a"]}}), "no link to its band 'scl'"),
-        (item("bad one", **{"proj:epsg": "nonsense"}), "says no CRS .*found 'nonsense'"),
-        (item("bad one", **{"proj:epsg": [32615]}), "says no CRS"),
+        (item("bad one", **{"proj:epsg": "nonsense"}), "states no CRS .*found 'nonsense'"),
+        (item("bad one", **{"proj:epsg": [32615]}), "states no CRS"),
         (item("bad one", **{"proj:shape": "big", "proj:transform": [1]}), "has proj:shape 'big'; expected 2 numbers"),
         (item("bad one", **{"proj:shape": [5, 5], "proj:transform": [0] * 6}), "expected rows, columns and a grid"),
     ],
@@ -413,9 +413,9 @@ def test_good_items_of_unusual_spelling_are_not_refused(tmp_path, changes, cloud
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("[]", "holds no JSON object but a list"),
+        ("[]", "contains not a JSON object but a list"),
         (json.dumps([item()]), '"FeatureCollection", "features"'),
-        ("null", "holds no JSON object but a NoneType"),
+        ("null", "contains not a JSON object but a NoneType"),
         ('{"type": "FeatureCollection", "features": [null, null]}', "Item 1 of .* is 'None'"),
         ('{"type": "FeatureCollection", "features": ["a"]}', "Item 1 of .* is 'a'|Item 1 of .* is a"),
         ('{"type": "FeatureCollection", "features": [{"type": "Feature"}]}', "has the id None"),
@@ -459,7 +459,7 @@ def test_a_list_in_any_unicode_encoding_is_read(tmp_path, encoding):
 @pytest.mark.parametrize("damage", ["[]", "null", '{"arset": [], "features": []}', '{"arset": {}, "features": [null]}'])
 def test_a_saved_list_of_another_kind_is_named(tmp_path, damage):
     (tmp_path / "items.json").write_text(damage)
-    with pytest.raises(CatalogueError, match=r"items\.json is not a whole item list of ours.*Delete it"):
+    with pytest.raises(CatalogueError, match=r"items\.json is not a complete item list of arsetlib.*Delete it"):
         Scenes.load(tmp_path / "items.json")
 
 
@@ -555,7 +555,7 @@ def test_an_area_across_180_is_asked_for_in_two_parts():
 def test_a_footprint_round_the_earth_without_a_grid_is_refused(tmp_path):
     one = fiji({"type": "Polygon", "coordinates": ROUND})
     del one["properties"]["proj:shape"]
-    with pytest.raises(CatalogueError, match="goes round the Earth"):
+    with pytest.raises(CatalogueError, match="goes around the Earth"):
         found(tmp_path, [one], areas=(EDGE,))
 
 
@@ -612,15 +612,15 @@ def test_a_page_that_is_none_is_one_clear_error(page):
 
 @pytest.mark.parametrize("url", ["https://[x", "https://u:p@[::1/x.json", "http://", "http://a..b/", "s3://b/x.json"])
 def test_an_address_that_is_none_is_named(url):
-    with pytest.raises(CatalogueError, match=r"is no address that scenes can come from|cannot be asked"):
+    with pytest.raises(CatalogueError, match=r"is not an address of scenes|cannot be asked"):
         find_scenes(study_of(url), progress=False)
 
 
 def test_links_that_lead_nowhere_are_named(tmp_path):
-    with pytest.raises(CatalogueError, match=r"links 'red' to 'http://\[bad', which is no address"):
+    with pytest.raises(CatalogueError, match=r"links 'red' to 'http://\[bad', which is not an address"):
         found(tmp_path, [item(links={"red": {"href": "http://[bad"}})])
     (tmp_path / "c.json").write_text(json.dumps({"type": "Catalog", "links": [{"rel": "item", "href": "https://[x"}]}))
-    with pytest.raises(CatalogueError, match=r"links to 'https://\[x', which is no address"):
+    with pytest.raises(CatalogueError, match=r"links to 'https://\[x', which is not an address"):
         find_scenes(study_of(tmp_path / "c.json"), progress=False)
 
 

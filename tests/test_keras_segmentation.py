@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arsetlib.models import keras_segmentation, segmentation
-from arsetlib.models.segmentation import SegmentationError
+from arsetlib.models import ModelError, keras_segmentation, segmentation
 
 if keras_segmentation.installed() is None:
     pytest.skip("the extra keras-segmentation is not installed", allow_module_level=True)
@@ -129,7 +128,7 @@ def test_its_other_models_build(library):
 
 def test_its_augmentation_says_what_to_do(trained, pairs):
     folders = {"train_images": str(pairs / "images"), "train_annotations": str(pairs / "annotations")}
-    with pytest.raises(SegmentationError, match=r"tiles\.augment"):
+    with pytest.raises(ModelError, match=r"groves\.augment"):
         trained.train(**folders, epochs=1, steps_per_epoch=1, do_augment=True)
 
 
@@ -168,5 +167,5 @@ def test_our_iou_is_its_evaluation_to_a_millionth(library, trained, pairs):
 
 def test_without_the_library_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(keras_segmentation, "installed", lambda: None)
-    with pytest.raises(SegmentationError, match="uv sync --extra keras-segmentation"):
+    with pytest.raises(ModelError, match="uv sync --extra keras-segmentation"):
         keras_segmentation.load()

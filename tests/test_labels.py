@@ -19,10 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rasterio.transform import from_origin
 
-from arsetlib import labels as module
-from arsetlib import web
+from arsetlib import folders, web
 from arsetlib.ingest import Grid
-from arsetlib.labels import find_labels, majority
+from arsetlib.labels import CDL_CORNER, find_labels, majority, services
 from arsetlib.maps import sources
 from arsetlib.study import Area, LabelSource, Study
 from arsetlib.web import CatalogueError
@@ -34,20 +33,19 @@ CODES = np.random.default_rng(1).choice(np.array([1, 2, 3, 5, 26, 121], np.uint8
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(web, "PATIENCE", web.Patience(attempts=3, first=0.01, longest=1.0, connect=2.0, read=0.4))
+    quick = web.Patience(attempts=3, first=0.01, longest=1.0, connect=2.0, read=0.4)
+    monkeypatch.setattr(web.answers, "PATIENCE", quick)
     monkeypatch.setitem(web.GDAL_HTTP, "GDAL_HTTP_RETRY_DELAY", "0.01")
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with BadServer(folder) as bad:
-        monkeypatch.setattr(module, "NASS", bad.url + "/nass")
-        monkeypatch.setattr(module, "NASS_MD5", {})
-        monkeypatch.setattr(module, "PLANETARY_COMPUTER", bad.url + "/")
-        monkeypatch.setattr(module, "CROPSCAPE", bad.url + "/axis2/services/CDLService")
-        yield bad
+def server(server, monkeypatch):
+    """The bad server in place of all services of labels."""
+    monkeypatch.setattr(services, "NASS", server.url + "/nass")
+    monkeypatch.setattr(services, "NASS_MD5", {})
+    monkeypatch.setattr(services, "PLANETARY_COMPUTER", server.url + "/")
+    monkeypatch.setattr(services, "CROPSCAPE", server.url + "/axis2/services/CDLService")
+    return server
 
 
 def geotiff(codes=CODES, left=LEFT, top=TOP, side=30.0, crs="EPSG:5070", **more):
@@ -129,9 +127,9 @@ def test_the_real_cdl_and_its_confidence_go_through(real):
 @pytest.mark.parametrize(
     ("move", "says"),
     [
-        ((-1200, 0), r"75% of the area has no label; it sticks out by 0\.9 km to the west"),
-        ((0, 2000), r"78% of the area has no label; it sticks out by 1\.4 km to the north"),
-        ((1e6, 0), r"100% of the area has no label; it sticks out by 998\.5 km to the east"),
+        ((-1200, 0), r"75% of the area has no label; it extends beyond them by 0\.9 km to the west"),
+        ((0, 2000), r"78% of the area has no label; it extends beyond them by 1\.4 km to the north"),
+        ((1e6, 0), r"100% of the area has no label; it extends beyond them by 998\.5 km to the east"),
     ],
 )
 def test_a_raster_that_leaves_part_of_an_area_out_says_which_and_how_much(tmp_path, move, says):
@@ -287,7 +285,7 @@ def test_ten_metre_labels_come_to_the_thirty_metre_grid_by_majority(tmp_path, se
     server.put("/nass/2024_10m_cdls.zip", zipped(("2024_10m_cdls.tif", ten)))
     found = find_labels(study_of(kind="cdl"), 2024, tmp_path, progress=False)
     with rasterio.open(found.path) as src:
-        assert (src.transform.c - module.CDL_CORNER[0]) % 30 == 0
+        assert (src.transform.c - CDL_CORNER[0]) % 30 == 0
         assert src.res == (30, 30)
     got = read(found.path)
     assert got.shape == TRUTH.shape
@@ -336,9 +334,9 @@ def test_the_labels_say_which_file_of_nass_they_are_from(tmp_path, server, monke
     national = zipped((f"{year}_30m_cdls.tif", geotiff()))
     md5 = hashlib.md5(national).hexdigest()
     if known and year == 2020:
-        monkeypatch.setattr(module, "FIRST_2020", md5)
+        monkeypatch.setattr(services, "FIRST_2020", md5)
     elif known:
-        monkeypatch.setitem(module.NASS_MD5, year, md5)
+        monkeypatch.setitem(services.NASS_MD5, year, md5)
     server.put(f"/nass/{year}_30m_cdls.zip", national)
     for _ in range(2):  # a cached rerun says it again
         found = find_labels(study_of(kind="cdl"), year, tmp_path)
@@ -398,7 +396,7 @@ def test_a_server_without_ranges_sends_all_again(tmp_path):
 def test_a_wrong_checksum_is_named_and_the_file_deleted(tmp_path, server, monkeypatch):
     good = zipped(("2021_30m_cdls.tif", geotiff()))
     server.put("/nass/2021_30m_cdls.zip", good)
-    monkeypatch.setattr(module, "NASS_MD5", {2021: hashlib.md5(good).hexdigest()})
+    monkeypatch.setattr(services, "NASS_MD5", {2021: hashlib.md5(good).hexdigest()})
     server.fail("/nass/*", "truncated", times=1)
     with pytest.raises(CatalogueError, match=r"cdls\.zip should have md5 .*; received .*run it again"):
         find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False)
@@ -458,7 +456,7 @@ def test_a_bad_zip_is_one_clear_error(tmp_path, server, content, says):
 
 
 def test_a_zip_fetched_by_hand_is_checked_too(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(module, "NASS_MD5", {2021: "0" * 32})
+    monkeypatch.setattr(services, "NASS_MD5", {2021: "0" * 32})
     (tmp_path / "2021_30m_cdls.zip").write_bytes(zipped(("2021_30m_cdls.tif", geotiff())))
     with pytest.raises(CatalogueError, match=r"cdls\.zip should have md5 0{32}; it has .*Delete it"):
         find_labels(study_of(kind="cdl"), 2021, tmp_path, progress=False)
@@ -471,7 +469,7 @@ def test_a_year_that_nass_lacks_is_named(tmp_path, server):
 
 def test_too_little_room_is_said_before_the_download(tmp_path, server, monkeypatch):
     url = server.put("/big.zip", bytes(1_000_000))
-    monkeypatch.setattr(web.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(web.downloads.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(CatalogueError, match=r"big\.zip needs 0\.00 GB more.*Free some space"):
         web.download(url, tmp_path / "big.zip", progress=False)
 
@@ -500,7 +498,7 @@ def test_a_disk_that_fills_up_while_labels_are_written_leaves_no_half_file(tmp_p
     server.put("/mine.tif", geotiff(big))
     area = replace(HOME, bounds=(LEFT, TOP - 30_000, LEFT + 30_000, TOP))
     study = study_of((area,), kind="raster", path=server.url + "/mine.tif")
-    with pytest.raises(CatalogueError, match=r"(Cannot write|was not written whole).*Free some space"):
+    with pytest.raises(CatalogueError, match=r"(Cannot write|was not written completely).*Free some space"):
         find_labels(study, 2021, tmp_path / "c", progress=False)
     assert not list((tmp_path / "c").glob("*.tif*"))
     small_disk()
@@ -512,7 +510,7 @@ def test_two_runs_do_not_make_the_same_labels_at_once(tmp_path, server):
     study = study_of(kind="raster", path=server.url + "/mine.tif")
     path = find_labels(study, 2021, tmp_path).path
     path.unlink()
-    with module.FileLock(path.with_suffix(".lock")), pytest.raises(CatalogueError, match="Another run is making"):
+    with folders.lock(path.parent, name=f"{path.stem}.lock"), pytest.raises(CatalogueError, match="Another job is"):
         find_labels(study, 2021, tmp_path)
 
 
@@ -586,10 +584,10 @@ def test_cropscape_gives_labels_where_it_works(tmp_path, server):
     ("bad", "says"),
     [
         ({"said": ""}, "gave no file for area 'home' in 2021"),
-        ({"said": "<faultstring>Cannot run program 'x'</faultstring>"}, r"it said: \"Cannot run program 'x'\""),
+        ({"said": "<faultstring>Cannot run program 'x'</faultstring>"}, r"it answered: \"Cannot run program 'x'\""),
         ({"said": "<returnURL>https://elsewhere.org/a.tif</returnURL>"}, "sends to another place, https://elsewhere"),
         ({"said": "<returnURL>file:///etc/passwd</returnURL>"}, "sends to another place"),
-        ({"content": b"<html>Sorry</html>"}, "is no GeoTIFF"),
+        ({"content": b"<html>Sorry</html>"}, "is not a GeoTIFF"),
         ({"content": geotiff(crs="EPSG:32615")}, "expected EPSG:5070"),
         ({"content": geotiff(left=LEFT + 600)}, "does not cover area 'home'"),
     ],

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arsetlib.links import PUBLIC_KEYS, public, redact
+from arsetlib.web.links import PUBLIC_KEYS, public, redact
 
 SECRET = "TopSecret123"
 NAMES = ["sig", "auth", "jwt", "code", "session", "access_key", "bearer", "token", "api_key", "Key", "X-Amz-Signature",

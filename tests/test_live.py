@@ -6,7 +6,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from arsetlib import ingest, pixels, sentinel2
-from arsetlib.catalogue import find_labels, find_scenes
+from arsetlib.catalogue import find_scenes
+from arsetlib.labels import find_labels
 from arsetlib.study import Area, LabelSource, SceneSource, Study
 
 pytestmark = pytest.mark.live

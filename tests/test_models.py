@@ -157,8 +157,8 @@ def test_building_imports_neither_keras_nor_scikit_learn_before_it_is_asked_to()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ({"name": "tempcn"}, "did you mean 'tempcnn'"),
-        ({"name": "gru", "unit": 3}, "did you mean 'units'.*units = 64"),
+        ({"name": "tempcn"}, "Did you mean 'tempcnn'"),
+        ({"name": "gru", "unit": 3}, "units = 64.*Did you mean 'units'"),
         ({"name": "majority", "trees": 3}, "Its options are: none"),
         ({"name": "gru", "steps": 0}, "steps to be a whole number"),
         ({"name": "gru", "classes": 2.5}, "classes to be a whole number"),
@@ -509,10 +509,29 @@ def test_a_save_that_fails_leaves_nothing_and_keeps_the_old_model(saved, tmp_pat
     assert models.load(path).name == "gru"
 
 
+def test_a_save_that_was_killed_is_done_again_and_leaves_nothing(saved, tmp_path):
+    path = tmp_path / "model"
+    (path / "_work").mkdir(parents=True)
+    (path / "_work" / "model.keras").write_text("half")
+    (path / ".0123456789ab.part").write_text("half")
+    with pytest.raises(ModelError, match="Expected a model's folder"):
+        models.load(path)
+    saved[1].save(path)
+    assert sorted(p.name for p in path.iterdir()) == ["card.json", "model.keras", "scaler.json"]
+
+
 def test_a_baseline_that_is_not_fitted_is_not_saved(tmp_path):
     with pytest.raises(ModelError, match="not fitted"):
         trained("majority", model=small("majority")).save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_card_of_an_earlier_version_that_names_no_type_is_one_of_series(copy):
+    alter(copy, lambda card: card.pop("type"))
+    assert models.load(copy).name == "gru"
+    alter(copy, lambda card: card.update(type="radar"))
+    with pytest.raises(ModelError, match="type 'radar', which this library does not know"):
+        models.load(copy)
 
 
 @pytest.mark.parametrize("part", ["model.keras", "scaler.json", "card.json"])
@@ -556,7 +575,7 @@ def test_an_altered_card_is_refused(copy):
     [
         (lambda card: card.update(schema=2), "schema version 2, this library reads version 1. Update"),
         (lambda card: card.update(schema="x"), "Train the model again"),
-        (lambda card: card.pop("schema"), "no card of a model"),
+        (lambda card: card.pop("schema"), "not a card of a model"),
         (lambda card: card["files"].update({"../evil": "0"}), "names the parts"),
         (lambda card: card.update(channels=["red"]), "has the channels"),
         (lambda card: card["season"].update(step_days=0), "step_days is 0"),
@@ -578,14 +597,14 @@ def test_a_card_that_cannot_be_meant_is_refused(copy, change, message):
 )
 def test_a_card_that_is_no_json_is_refused(copy, text):
     (copy / "card.json").write_text(text)
-    with pytest.raises(ModelError, match="no card of a model"):
+    with pytest.raises(ModelError, match="not a card of a model"):
         models.load(copy)
 
 
 def test_a_card_that_is_too_large_is_refused_unread(copy):
     with (copy / "card.json").open("ab") as file:
         file.truncate(card_files.LARGEST + 1)
-    with pytest.raises(ModelError, match="no card of a model.*MB"):
+    with pytest.raises(ModelError, match="not a card of a model.*MB"):
         models.load(copy)
 
 
@@ -704,7 +723,7 @@ def test_a_baseline_of_types_that_are_not_trusted_is_refused(tmp_path):
 
 def test_a_majority_that_is_none_is_refused(tmp_path):
     path = trained("majority").save(tmp_path / "model")
-    for text, message in (("{}", "no majority baseline"), ('{"share": [1.0]}', "knows 1 classes, expected 7")):
+    for text, message in (("{}", "is not a majority baseline"), ('{"share": [1.0]}', "has 1 classes, expected 7")):
         (path / "model.json").write_text(text)
         resign(path)
         with pytest.raises(ModelError, match=message):

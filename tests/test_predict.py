@@ -17,6 +17,7 @@ import rasterio
 
 from arsetlib import catalogue, maps, pixels, samples
 from arsetlib.ingest import ingest
+from arsetlib.labels import find_labels
 from arsetlib.maps import cogs, neighbourhood, prediction, products, sources
 from arsetlib.study import Area, Study
 
@@ -53,7 +54,7 @@ def place(delta, tmp_path_factory):
     folder = tmp_path_factory.mktemp("predict")
     study = Study.load(delta / "two_areas.toml")
     scenes = catalogue.find_scenes(study, progress=False)
-    labels = {2021: catalogue.find_labels(study, 2021, folder, False)}
+    labels = {2021: find_labels(study, 2021, folder, False)}
     ingest(study, scenes, labels, folder / "pixels", progress=False)
     return study, scenes, labels[2021], folder / "pixels"
 

@@ -61,6 +61,7 @@ def test_environment_yml_says_the_same_as_pyproject():
             requirement = Requirement(line)
             said[requirement.name] = requirement.specifier
     assert said.pop("pip") == Requirement("pip").specifier
+    assert said.pop("obspec"), "what async-tiff needs: pip installs it without dependencies"
 
     project = PYPROJECT["project"]
     assert set(said.pop("python")) >= set(Requirement(f"python{project['requires-python']}").specifier)
@@ -117,6 +118,18 @@ def test_no_file_names_a_path_of_one_machine(texts):
     machine = re.compile(r"(?<![\w.~$})/-])/(?:root|work|home/[a-z]\w*|Users/[A-Za-z]\w*)/[\w.]")
     found = {name: hits for name, text in texts.items() if (hits := [m[0] for m in machine.finditer(text)])}
     assert found == {}
+
+
+OLD_NAMES = re.compile(
+    r"arsetlib[./](?:tiles|segment|images)\b|\barset (?:tiles|segment|images)\b|case_olive_groves|case_field_images"
+    r"|\b(?:maps\.show|simulate-grove|data/grove|test_images|test_tiles|test_segment)\b(?!-)"
+)
+
+
+def test_no_file_uses_an_old_name_of_a_package_lab_or_command(texts):
+    told = {"CHANGELOG.md", "tests/test_project.py"}
+    found = {name: sorted(set(OLD_NAMES.findall(text))) for name, text in texts.items() if name not in told}
+    assert {name: hits for name, hits in found.items() if hits} == {}
 
 
 def test_notebooks_are_stored_without_outputs(tracked):
@@ -192,6 +205,13 @@ def test_links_of_the_readme_to_files_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", README):
         path = target[0] or target[1]
         assert "://" in path or (ROOT / path).exists(), path
+
+
+def test_what_contributing_points_to_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = [path for path in re.findall(r"`([\w./]+/[\w./]*)`", text) if not path.startswith("arset/")]
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists() and not path.startswith((".venv", "_build"))] == []
 
 
 def test_version_and_repository_are_the_same_everywhere():

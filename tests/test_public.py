@@ -5,6 +5,7 @@ import collections
 import doctest
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,13 +172,15 @@ def examples():
     for name, found in public_objects():
         if reference.kind_of(found) not in ("class", "function", "exception"):
             continue
-        for test in finder.find(found, name, module=False, globs={}):
+        home = vars(sys.modules[found.__module__])
+        for test in finder.find(found, name, module=False, globs=dict(home)):
             if test.examples and test.name not in seen:
                 seen.add(test.name)
                 yield test
     for room in ROOMS:
         module = importlib.import_module(f"arsetlib.{room}")
-        yield from (t for t in doctest.DocTestFinder(recurse=False).find(module, module=False, globs={}) if t.examples)
+        found = doctest.DocTestFinder(recurse=False).find(module, module=False, globs=dict(vars(module)))
+        yield from (test for test in found if test.examples)
 
 
 def test_examples_in_docstrings_run(tmp_path, monkeypatch):
@@ -215,3 +218,30 @@ def test_every_module_has_a_page_in_the_reference(language):
     assert all(page.read_text(encoding="utf-8") == f".. room:: {page.stem}\n" for page in pages)
     toc = (ROOT / "book" / language / "_toc.yml").read_text(encoding="utf-8")
     assert [room for room in ROOMS if f"book/{language}/reference/{room}\n" not in toc] == []
+
+
+WRITTEN = [
+    *sorted((ROOT / "book" / "en").glob("*.md")),
+    *sorted((ROOT / "labs" / "en").glob("*.py")),
+    *sorted((ROOT / "homework" / "en").glob("*.py")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+]
+VARIABLES = {"study", "labels"}  # in labs also a Study and its part; `labels.kind` is a key of a study file
+
+
+@pytest.mark.parametrize("file", WRITTEN, ids=lambda file: file.stem)
+def test_every_name_of_the_library_that_a_page_or_lab_writes_exists(file):
+    names = re.findall(rf"`(?:arsetlib\.)?((?:{'|'.join(ROOMS)})\.[A-Za-z_][\w.]*)", file.read_text(encoding="utf-8"))
+    assert [name for name in sorted(set(names)) if not exists(name) and name.split(".")[0] not in VARIABLES] == []
+
+
+def exists(name):
+    found = arsetlib
+    for part in name.rstrip(".").split("."):
+        if not hasattr(found, part):
+            try:
+                importlib.import_module(f"{found.__name__}.{part}")
+            except (ImportError, AttributeError):
+                return False
+        found = getattr(found, part)
+    return True

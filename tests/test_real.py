@@ -11,8 +11,9 @@ from pyproj import Transformer
 from rasterio.transform import from_origin
 
 from arsetlib import cdl, pixels
-from arsetlib.catalogue import Scenes, find_labels, find_scenes
+from arsetlib.catalogue import Scenes, find_scenes
 from arsetlib.ingest import ingest
+from arsetlib.labels import find_labels
 from arsetlib.study import Study
 
 BANDS = {"blue": "B02", "green": "B03", "red": "B04", "nir": "B08"}

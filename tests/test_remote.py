@@ -13,8 +13,8 @@ from rasterio.shutil import copy
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from arsetlib import remote
-from arsetlib.remote import RemoteError, Unsupported
+from arsetlib.ingest import remote
+from arsetlib.ingest.remote import RemoteError, Unsupported
 
 SIDE = 700
 
@@ -55,8 +55,13 @@ def ground(dtype="uint16", seed=1):
     return np.random.default_rng(seed).integers(0, 120, (SIDE, SIDE - 60)).cumsum(1).astype(dtype)
 
 
-def whole(header):
-    return Window(0, 0, header.width, header.height), 0
+def whole(file):
+    return Window(0, 0, file.width, file.height)
+
+
+def read(files, link):
+    """All values of a file."""
+    return files.open(link, whole).result().values
 
 
 def href(server, path):
@@ -70,7 +75,7 @@ def test_values_are_those_of_gdal_for_each_type_and_compression(folder, server, 
     path = write(folder / "a.tif", ground(dtype), compress=compress, predictor=predictor)
     with rasterio.open(path) as src:
         expected = src.read(1)
-    _header, values = files.read(href(server, path), whole).result()
+    values = read(files, href(server, path))
     assert values.dtype == dtype
     np.testing.assert_array_equal(values, expected)
 
@@ -88,7 +93,8 @@ def test_any_window_of_any_level_is_gdals(data, folder):
         window = Window(left, top, cols, rows)
         expected = src.read(1, window=window)
     with BadServer(folder) as server:
-        values = remote.files().read(href(server, path), lambda header: (window, level)).result()[1]
+        file = remote.files().open(href(server, path)).result()
+        values = file.files.window(file, window, level).result()
     np.testing.assert_array_equal(values, expected)
 
 
@@ -97,19 +103,21 @@ def test_the_header_says_what_rasterio_says(folder, server, files):
     with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as out:
         out.scales, out.offsets = (0.0001,), (-0.1,)
     copy(path, folder / "header.tif", driver="COG", blocksize=256)
-    header, nothing = files.read(f"{server.url}/header.tif", lambda header: (None, 0)).result()
-    assert nothing is None
+    file = files.open(f"{server.url}/header.tif").result()
+    assert server.count() == 1
     with rasterio.open(folder / "header.tif") as src:
         for name in ("crs", "transform", "width", "height", "dtypes", "nodata", "scales", "offsets", "bounds", "count"):
-            assert getattr(header, name) == getattr(src, name), name
-        assert header.mask_flag_enums == src.mask_flag_enums
+            assert getattr(file, name) == getattr(src, name), name
+        assert file.mask_flag_enums == src.mask_flag_enums
 
 
 def test_a_file_takes_two_requests_and_each_further_window_one(folder, server, files):
     path = write(folder / "two.tif", ground())
-    files.read(href(server, path), lambda header: (Window(0, 0, 300, 300), 0)).result()
+    file = files.open(href(server, path), lambda file: Window(0, 0, 300, 300)).result()
     assert server.count("/two.tif") == 2
-    files.read(href(server, path), lambda header: (Window(300, 300, 90, 90), 0)).result()
+    file.read(1, window=Window(20, 30, 270, 250))
+    assert server.count("/two.tif") == 2
+    files.open(href(server, path), lambda file: Window(300, 300, 90, 90)).result()
     assert server.count("/two.tif") == 3
 
 
@@ -118,7 +126,7 @@ def test_blocks_that_the_file_leaves_out_have_no_data(folder, server, files):
     values[:256, :512] = 7
     path = write(folder / "s.tif", values, driver="GTiff", tiled=True, blockxsize=256, blockysize=256, nodata=7,
                  compress="DEFLATE", SPARSE_OK="TRUE")  # fmt: skip
-    np.testing.assert_array_equal(files.read(href(server, path), whole).result()[1], values)
+    np.testing.assert_array_equal(read(files, href(server, path)), values)
 
 
 def masked(path, values):
@@ -152,18 +160,18 @@ def test_files_that_gdal_must_read_are_refused(folder, server, files, kind, make
     path = folder / f"refused {kind}.tif"
     make(path, ground())
     with pytest.raises(Unsupported):
-        files.read(href(server, path).replace(" ", "%20"), whole).result()
+        read(files, href(server, path).replace(" ", "%20"))
 
 
 def test_links_of_other_schemes_are_refused_at_once(files):
     for link in ("s3://bucket/a.tif", "/data/a.tif", "data/a.tif", "/vsizip/a.zip/a.tif"):
         with pytest.raises(Unsupported):
-            files.read(link, whole)
+            files.open(link).result()
 
 
 def test_a_missing_file_is_an_error_after_one_request(server, files):
     with pytest.raises(RemoteError, match="404") as caught:
-        files.read(f"{server.url}/nothing.tif", whole).result()
+        read(files, f"{server.url}/nothing.tif")
     assert caught.value.status == 404
     assert server.count() == 1
 
@@ -172,7 +180,7 @@ def test_a_missing_file_is_an_error_after_one_request(server, files):
 def test_failures_that_pass_are_tried_again(folder, server, files, status):
     path = write(folder / "again.tif", ground())
     server.fail("/again.tif", status, times=2)
-    np.testing.assert_array_equal(files.read(href(server, path), whole).result()[1], ground())
+    np.testing.assert_array_equal(read(files, href(server, path)), ground())
 
 
 @pytest.mark.parametrize("how", [503, "break", "truncated", "garbage"])
@@ -181,54 +189,54 @@ def test_a_lasting_failure_is_an_error_and_never_zeros(folder, server, files, ho
     path = write(folder / "lasting.tif", ground())
     server.fail("/lasting.tif", how, after=after)
     with pytest.raises((RemoteError, Unsupported)):
-        files.read(href(server, path), whole).result()
+        read(files, href(server, path))
 
 
 def test_a_failed_header_is_asked_for_again(folder, server, files):
     path = write(folder / "later.tif", ground())
     server.fail("/later.tif", 404)
     with pytest.raises(RemoteError):
-        files.read(href(server, path), whole).result()
+        read(files, href(server, path))
     server.mend()
-    np.testing.assert_array_equal(files.read(href(server, path), whole).result()[1], ground())
+    np.testing.assert_array_equal(read(files, href(server, path)), ground())
 
 
 def test_a_server_that_asks_for_a_pause_gets_no_request_meanwhile(folder, server, files, monkeypatch):
     monkeypatch.setattr(remote, "WAITS", (0.6,))
     path = write(folder / "pause.tif", ground())
-    files.read(href(server, path), whole).result()
+    read(files, href(server, path))
     server.fail("/pause.tif", 429, times=1)
-    first = files.read(href(server, path), whole)
+    first = files.open(href(server, path), whole)
     while server.count("/pause.tif") < 3:
         time.sleep(0.01)
     time.sleep(0.1)
-    others = [files.read(href(server, path), whole) for _ in range(5)]
+    others = [files.open(href(server, path), whole) for _ in range(5)]
     time.sleep(0.25)
     assert server.count("/pause.tif") == 3
-    assert all(o.result()[1].shape == first.result()[1].shape for o in others)
+    assert all(o.result().values.shape == first.result().values.shape for o in others)
 
 
 def test_no_error_shows_a_signature(server, files):
     for link in (f"{server.url}/nothing.tif?sig=SECRET", "http://127.0.0.1:9/a.tif?sig=SECRET"):
         with pytest.raises(RemoteError) as caught:
-            files.read(link, whole).result()
+            files.open(link).result()
         assert "SECRET" not in f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
 
 
 def test_a_signature_in_the_query_reaches_the_server(folder, server, files):
     path = write(folder / "signed.tif", ground())
-    files.read(href(server, path) + "?st=2026-01-01T00%3A00%3A00Z&sig=a%2Bb%3D", whole).result()
+    files.open(href(server, path) + "?st=2026-01-01T00%3A00%3A00Z&sig=a%2Bb%3D", whole).result()
     assert {r.query for r in server.requests} == {"st=2026-01-01T00%3A00%3A00Z&sig=a%2Bb%3D"}
 
 
 def test_no_more_requests_are_on_their_way_than_allowed(folder, server):
     path = write(folder / "many.tif", ground())
     files = remote.Files(in_flight=3)
-    files.read(href(server, path), whole).result()
+    read(files, href(server, path))
     server.fail("/many.tif", "slow", seconds=0.2)
     started = time.perf_counter()
-    waits = [files.read(href(server, path), lambda header: (Window(0, 0, 10, 10), 0)) for _ in range(9)]
-    assert [w.result()[1].shape for w in waits] == [(10, 10)] * 9
+    waits = [files.open(href(server, path), lambda file: Window(0, 0, 10, 10)) for _ in range(9)]
+    assert [w.result().values.shape for w in waits] == [(10, 10)] * 9
     assert time.perf_counter() - started > 3 * 0.2
 
 
@@ -241,21 +249,42 @@ def test_a_forked_process_has_files_of_its_own(folder):
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_answers_come_in_order_and_few_wait_at_once():
-    asked, used, most = [], [], 0
+def test_jobs_start_ahead_as_far_as_memory_allows_and_come_in_order():
+    started, used, most = [], [], 0
 
-    def ask(number):
+    def start(number):
         nonlocal most
-        asked.append(number)
-        most = max(most, len(asked) - len(used))
-        return number
+        started.append(number)
+        most = max(most, len(started) - len(used))
 
-    for number, answer in remote.in_order(range(20), ask, size=lambda n: 10, limit=35):
-        assert number == answer
+    for number in remote.in_order(range(20), start, size=lambda n: 10, limit=35):
         used.append(number)
-    assert used == list(range(20))
-    assert most == 3  # thirty bytes of answers; one more would be over the limit
+    assert used == started == list(range(20))
+    assert most == 3  # thirty bytes of results; one more would be over the limit
 
 
-def test_a_request_over_the_limit_goes_alone():
-    assert [n for n, _ in remote.in_order([5, 50, 5], lambda n: n, size=lambda n: n, limit=10)] == [5, 50, 5]
+def test_a_job_over_the_limit_is_started_alone():
+    started = []
+    for job in remote.in_order([5, 50, 5], started.append, size=lambda n: n, limit=10):
+        assert started[-1] == job
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_coarse_read_takes_the_values_in_the_middle_of_each_cell(data, folder):
+    path = folder / "coarse.tif"
+    rows, cols = np.mgrid[:SIDE, : SIDE - 60]
+    if not path.exists():
+        write(path, (rows // 8 * 100 + cols // 8).astype("uint16"), overview_resampling="nearest")
+    top, left = data.draw(st.integers(0, 200)), data.draw(st.integers(0, 200))
+    height, width = data.draw(st.integers(80, 400)), data.draw(st.integers(80, 400))
+    step = data.draw(st.integers(1, 8))
+    shape = height // step, width // step
+    with BadServer(folder) as server:
+        file = remote.files().open(href(server, path)).result()
+        values = file.read(1, window=Window(left, top, width, height), out_shape=shape)
+    row = top + (np.arange(shape[0]) + 0.5) * height / shape[0]
+    col = left + (np.arange(shape[1]) + 0.5) * width / shape[1]
+    assert values.shape == shape
+    assert np.abs(values // 100 - row[:, None] / 8).max() <= 1.5  # an overview's pixel is up to 4 pixels wide
+    assert np.abs(values % 100 - col[None, :] / 8).max() <= 1.5

@@ -273,7 +273,7 @@ def test_evaluate_says_when_the_split_is_not_that_of_training(learnt, tmp_path):
         given = [tmp_path / name, folder / "table.parquet", "--study", folder / "study.toml", "--start", 60]
         done = called("evaluate", *given, "--out", tmp_path / "out")
         assert done.exit_code == 0, done.output
-        assert ("score may flatter" in done.stderr) == (name == "other")
+        assert ("score is too high" in done.stderr) == (name == "other")
 
 
 def test_evaluate_says_what_it_lacks(learnt, tmp_path):

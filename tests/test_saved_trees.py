@@ -140,7 +140,7 @@ def test_parts_of_another_kind_are_refused(tmp_path):
     refuse("gradient_boosting", lambda m: setattr(m, "present", np.array([0, 1, 2, 9])), "which classes")
     refuse("random_forest", lambda m: setattr(m, "present", np.array([0, 1, 1, 2])), "which classes")
     refuse("random_forest", lambda m: setattr(m, "share", np.array([0.5, np.nan, 0.5, 0])), "add up to 1")
-    refuse("random_forest", lambda m: setattr(m, "share", m.share[:2]), "knows 2 classes")
+    refuse("random_forest", lambda m: setattr(m, "share", m.share[:2]), "has 2 classes")
 
 
 def test_a_file_that_grows_when_it_is_read_is_refused(tmp_path):

@@ -86,8 +86,8 @@ def test_plots_of_optuna_are_made_without_a_network(sides):
         ({"learning_rate": 3}, {}, "list of choices"),
         ({"learning_rate": {"low": 1, "high": 0}}, {}, "low < high"),
         (RATES, {"sampler": "grid"}, "needs a step"),
-        (RATES, {"sampler": "genetic"}, "'grid', 'random', 'tpe'"),
-        (RATES, {"pruner": "bandit"}, "'median', 'halving', None"),
+        (RATES, {"sampler": "genetic"}, "'grid' or 'random' or 'tpe'"),
+        (RATES, {"pruner": "thesis"}, "'median' or 'halving' or 'bandit' or None"),
         (RATES, {"colour": 1}, r"received \['colour'\]"),
     ],
 )
@@ -98,5 +98,5 @@ def test_searches_that_cannot_be_meant(sides, space, options, words):
 
 def test_a_storage_with_another_search_is_refused(sides, tmp_path):
     run(sides, trials=1, storage=tmp_path / "a.sqlite")
-    with pytest.raises(training.TrainingError, match="another search called 'search': space was"):
+    with pytest.raises(training.TrainingError, match="another search: space was"):
         run(sides, {"learning_rate": [1.0]}, trials=1, storage=tmp_path / "a.sqlite")

@@ -15,6 +15,7 @@ from rasterio.transform import from_origin
 
 from arsetlib import catalogue, maps, pixels, samples
 from arsetlib.ingest import IngestError, ingest
+from arsetlib.labels import find_labels
 from arsetlib.study import Season, Study, StudyError
 
 UTM, LEFT, TOP = 32720, 500_000, 6_200_000  # Argentina, 63° W 34° S; rows count from 10,000,000 m at the equator
@@ -99,7 +100,7 @@ def place(tmp_path_factory):
     catalogue.Scenes(tuple(scenes), {}, {}).save(folder / "items.json")
     study = Study.parse(STUDY.format(), root=folder)
     found = catalogue.find_scenes(study, cache=folder / "found", progress=False)
-    labels = {y: catalogue.find_labels(study, y, folder, False) for y in study.years}
+    labels = {y: find_labels(study, y, folder, False) for y in study.years}
     ingest(study, found, labels, folder / "pixels", progress=False)
     return study, found, labels, folder
 
@@ -111,7 +112,7 @@ def test_scenes_of_the_next_year_are_found_and_those_outside_the_season_are_not(
     assert found.dropped["other_years"] == len(DATES) - len(wanted)
     only = catalogue.find_scenes(study, years=[2021], progress=False)
     assert [s.datetime[:10] for s in only] == ["2021-12-01", "2022-01-15"]
-    with pytest.raises(catalogue.CatalogueError, match="answers another question: days was"):
+    with pytest.raises(catalogue.CatalogueError, match="is of another search: days was"):
         catalogue.find_scenes(study.replace(season=Season(120, 30, 1, 200)), cache=folder / "found", progress=False)
 
 

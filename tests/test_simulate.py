@@ -64,8 +64,8 @@ def href(tiny, item, asset):
 @pytest.fixture
 def brief(monkeypatch):
     """Every tenth pass only: enough to compare bytes."""
-    every = sky.passes
-    monkeypatch.setattr(sky, "passes", lambda seed, years: every(seed, years)[::10])
+    every = sky.overpasses
+    monkeypatch.setattr(sky, "overpasses", lambda seed, years: every(seed, years)[::10])
 
 
 def test_same_seed_gives_same_bytes_whatever_the_number_of_processes(brief, tmp_path):
@@ -82,7 +82,7 @@ def test_other_seed_gives_another_delta():
 
 def test_interrupted_run_resumes_and_gives_the_same_bytes(brief, tmp_path, monkeypatch):
     module = sys.modules["arsetlib.simulate.delta"]  # the attribute of that name is the function
-    real, made = module.make_pass, []
+    real, made = module.make_overpass, []
 
     def power_cut(out, seed, scale, one):
         if len(made) == 6:
@@ -92,12 +92,12 @@ def test_interrupted_run_resumes_and_gives_the_same_bytes(brief, tmp_path, monke
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     simulate.delta(whole, scale=TINY, years=[2021], jobs=1, progress=False)
-    monkeypatch.setattr(module, "make_pass", power_cut)
+    monkeypatch.setattr(module, "make_overpass", power_cut)
     with pytest.raises(KeyboardInterrupt):
         simulate.delta(cut, scale=TINY, years=[2021], jobs=1, progress=False)
     assert folders.state(cut) == "unfinished"
     first, made[:] = set(made), []
-    monkeypatch.setattr(module, "make_pass", lambda *a: (made.append(a[3].name), real(*a)))
+    monkeypatch.setattr(module, "make_overpass", lambda *a: (made.append(a[3].name), real(*a)))
     simulate.delta(cut, scale=TINY, years=[2021], jobs=1, progress=False)
     assert made
     assert not first & set(made)
@@ -348,7 +348,7 @@ class Observations:
             self.years = {y: self._year(y, at, pool) for y in years}
 
     def _year(self, year, at, pool):
-        passes = sky.passes(SEED, [year])
+        passes = sky.overpasses(SEED, [year])
         seen = list(pool.map(see, passes, [at] * len(passes), chunksize=8))
         labels = year_labels(SEED, SCALE, year)
         return {
@@ -489,7 +489,7 @@ def seasons():
     found = {}
     for year in (2019, 2020, 2021):
         ground = phenology.ground(SEED, 0.3, year)
-        code = ground.season.code[ground.unit]
+        code = ground.phenology.code[ground.unit]
         for k in range(24):
             image = ground.reflectance(8 + 15 * k)
             for crop in (CORN, COTTON, RICE, SOYBEANS, WHEAT_SOY, land.GRASS, land.WATER):

@@ -14,7 +14,7 @@ from pyproj import Transformer
 from shapely import Point
 
 from arsetlib import cdl, sentinel2, study
-from arsetlib.study import Area, Class, Legend, Season, Study, StudyError
+from arsetlib.study import Area, Class, Legend, Season, Study, StudyError, parsing
 
 DELTA = (resources.files("arsetlib") / "studies" / "mississippi_delta.toml").read_text(encoding="utf-8")
 
@@ -220,7 +220,7 @@ def whole_study() -> dict:
 
 
 def read(raw: dict) -> Study:
-    return study._Reader("study.toml").study(raw, "", None)
+    return Study(**parsing.Parser("study.toml").values(raw))
 
 
 def test_the_study_of_every_key_loads_and_no_key_is_left_out():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import few
 import numpy as np
 import pytest
 
-from arsetlib import models, samples, training
-from arsetlib.training.run import Folder
+from arsetlib import folders, models, samples, training
+from arsetlib.training.plan import even_weights, settled
+from arsetlib.training.run import BACKUP, claimed
 
 TINY = {"epochs": 3, "patience": 2, "batch": 64, "progress": False}
 HERE = Path(__file__).resolve().parent
@@ -97,15 +99,17 @@ def test_options_change_the_outcome(sides, whole, options):
 def test_macro_f1_is_that_of_scikit_learn():
     from sklearn.metrics import f1_score
 
-    from arsetlib.training.callbacks import MacroF1
+    from arsetlib.training import loop
 
     random = np.random.default_rng(0)
     truth, probability = random.integers(0, 3, 90), random.random((90, 5)).astype("f4")
     probability[:, 4] = 0
-    metric = MacroF1(5)
-    for part in (slice(0, 40), slice(40, 90)):
-        metric.update_state(np.eye(5, dtype="f4")[truth[part]], probability[part])
-    assert float(metric.result()) == pytest.approx(f1_score(truth, probability.argmax(1), average="macro"))
+    counts = sum(
+        loop.confusion(np.eye(5, dtype="f4")[truth[part]], probability[part]).numpy()
+        for part in (slice(0, 40), slice(40, 90))
+    )
+    found = loop.class_scores(counts, macro_f1="macro_f1")["macro_f1"]
+    assert found == pytest.approx(f1_score(truth, probability.argmax(1), average="macro"))
 
 
 def test_a_baseline_is_fitted_through_the_same_call(sides, tmp_path):
@@ -121,30 +125,30 @@ def test_a_baseline_is_fitted_through_the_same_call(sides, tmp_path):
 
 
 def test_a_finished_run_is_returned_without_training(sides, whole):
-    before = (whole[1] / "run.json").stat().st_mtime_ns
+    before = (whole[1] / "_manifest.json").stat().st_mtime_ns
     again = training.fit(few.network(), sides, few.STUDY, folder=whole[1], seed=3, **TINY)
     assert same(again, whole[0])
-    assert (whole[1] / "run.json").stat().st_mtime_ns == before
+    assert (whole[1] / "_manifest.json").stat().st_mtime_ns == before
 
 
 def test_a_folder_with_another_run_is_refused(sides, whole):
-    with pytest.raises(training.TrainingError, match=r"seed was 3, now 4"):
+    with pytest.raises(training.TrainingError, match=r"seed \(was 3, now 4\)"):
         training.fit(few.network(), sides, few.STUDY, folder=whole[1], seed=4, **TINY)
     fewer = {**sides, "train": sides["train"].pick(np.arange(len(sides["train"])) > 0)}
-    with pytest.raises(training.TrainingError, match="train was"):
+    with pytest.raises(training.TrainingError, match=r"train \(was"):
         training.fit(few.network(), fewer, few.STUDY, folder=whole[1], seed=3, **TINY)
 
 
 def test_a_call_that_was_refused_leaves_its_folder_to_the_next(sides, tmp_path):
-    with pytest.raises(ValueError, match="batch of at least one"):
-        training.fit("majority", sides, few.STUDY, folder=tmp_path / "run", batch=0)
+    with pytest.raises(ValueError, match="start = 'random'"):
+        training.fit("majority", sides, few.STUDY, folder=tmp_path / "run", starts=900)
     training.fit("majority", sides, few.STUDY, folder=tmp_path / "run", progress=False)
-    assert (tmp_path / "run" / "run.json").is_file()
+    assert folders.state(tmp_path / "run") == "complete"
 
 
 def test_a_folder_of_other_files_is_refused(sides, tmp_path):
     (tmp_path / "thesis.docx").write_text("years of work")
-    with pytest.raises(training.TrainingError, match="other files"):
+    with pytest.raises(training.TrainingError, match="holds something else"):
         training.fit(few.network(), sides, few.STUDY, folder=tmp_path, **TINY)
 
 
@@ -156,11 +160,11 @@ def test_a_run_that_dies_while_saving_is_not_finished(sides, tmp_path, monkeypat
         patch.setattr(models.Trained, "save", full)
         with pytest.raises(training.TrainingError, match="disk of .* is full"):
             training.fit(few.network(), sides, few.STUDY, folder=tmp_path / "run", **TINY)
-    assert not (tmp_path / "run" / "run.json").exists()
+    assert folders.state(tmp_path / "run") == "unfinished"
     assert not (tmp_path / "run" / "model").exists()
     done = training.fit(few.network(), sides, few.STUDY, folder=tmp_path / "run", **TINY)
     assert len(done.history["loss"]) == 3  # none of its epochs is done twice
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+    assert folders.state(tmp_path / "run") == "complete"
 
 
 def test_scalars_and_pictures_of_tensorboard_are_those_of_the_history(whole):
@@ -210,20 +214,22 @@ training.fit(few.network(), few.make_sides(), few.STUDY, folder={folder!r}, call
 
 def test_a_killed_run_goes_on_and_ends_the_same(sides, tmp_path):
     """Killed within the fourth epoch; weights, optimiser, draws, dropout, patience and history go on as if not."""
+    from arsetlib.training.callbacks import Backup
+
     options = {**TINY, "epochs": 7, "patience": 2, "seed": 9, "learning_rate": 0.05}
     steps = -(-len(sides["train"]) // 64)
     code = CHILD.format(here=str(HERE), step=3 * steps + 1, folder=str(tmp_path / "killed"), options=options)
     died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE.parent)
     assert died.returncode == -signal.SIGKILL, died.stderr
-    assert not (tmp_path / "killed" / "run.json").exists()
-    assert [f.name for f in (tmp_path / "killed" / "backup").iterdir()] == ["epoch-00003"]
+    assert folders.state(tmp_path / "killed") == "unfinished"
+    assert Backup(tmp_path / "killed" / BACKUP, None).epochs == 3
     resumed = training.fit(few.network(), sides, few.STUDY, folder=tmp_path / "killed", **options)
     straight = training.fit(few.network(), sides, few.STUDY, **options)
     assert same(resumed, straight)
     for name in ("loss", "val_loss", "val_macro_f1"):
         assert resumed.history[name] == straight.history[name]
     assert resumed.notes["best_epoch"] == straight.notes["best_epoch"]
-    assert not (tmp_path / "killed" / "backup").exists()
+    assert not (tmp_path / "killed" / BACKUP).exists()
 
 
 # Several devices
@@ -267,6 +273,13 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
     np.testing.assert_allclose(losses, others, rtol=1e-4)
 
 
+def test_a_model_that_was_trained_in_mixed_precision_is_kept_in_float32(sides):
+    done = training.fit("toy", sides, few.STUDY, mixed=True, options={"padding": "same", "pool": 2}, **TINY)
+    assert done.notes["mixed"]
+    assert {layer.compute_dtype for layer in done.model.layers} == {"float32"}
+    assert np.isfinite(done.history["val_loss"]).all()
+
+
 # What is refused
 
 
@@ -274,8 +287,11 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
     ("options", "words"),
     [
         ({"patience": 3}, "could never fire"),
-        ({"patience": 0}, "patience from 1 to 2"),
-        ({"epochs": 0, "patience": None}, "at least one epoch"),
+        ({"patience": 0}, "patience to be a whole number of at least 1"),
+        ({"epochs": 0, "patience": None}, "epochs to be a whole number of at least 1"),
+        ({"monitor": "val_f1"}, "monitor = 'val_loss' or 'val_categorical_accuracy' or 'val_macro_f1'"),
+        ({"balance": [1.0, 2.0]}, "3 numbers from 0 on"),
+        ({"learning_rat": 1}, "no option 'learning_rat'. Did you mean 'learning_rate'"),
         ({"loss": "hinge"}, "'crossentropy' or 'focal'"),
         ({"learning_rate": -1}, "learning_rate above 0"),
         ({"optimizer": "nadia"}, "optimiser of Keras"),
@@ -292,6 +308,17 @@ def test_no_validation_rows(sides):
         training.fit(few.network(), {"train": sides["train"]}, few.STUDY, **TINY)
 
 
+def test_a_class_without_samples_is_refused_before_tensorflow_is_loaded():
+    code = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "import few; from arsetlib import training\n"
+        "try: training.fit('tempcnn', few.make_sides(codes=(1, 3)), few.STUDY)\n"
+        "except training.TrainingError as error: print('late' in str(error), 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE.parent)
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
 def test_a_class_without_samples_is_named_and_can_be_allowed():
     sides = few.make_sides(codes=(1, 3))
     with pytest.raises(training.TrainingError, match=r"\['late'\] have no training sample"):
@@ -300,7 +327,7 @@ def test_a_class_without_samples_is_named_and_can_be_allowed():
     assert done.notes["classes_without_samples"] == ["late"]
 
 
-def test_a_loss_that_is_no_number_stops_with_epoch_step_and_rows(sides):
+def test_a_loss_that_is_nan_stops_with_epoch_step_and_rows(sides):
     import keras
 
     run_away = keras.callbacks.LambdaCallback(
@@ -314,17 +341,37 @@ def test_a_loss_that_is_no_number_stops_with_epoch_step_and_rows(sides):
     assert f"({pools[0].columns['pixel'][0]}, {pools[0].columns['year'][0]})" in str(told.value)
 
 
-def test_rows_that_make_the_loss_no_number_are_named(sides):
+def test_rows_that_make_the_loss_nan_are_named(sides):
     broken = samples.Scaler(few.STUDY.bands, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     object.__setattr__(broken, "mean", (float("nan"), 0.0, 0.0))  # as an index of two bands might
-    with pytest.raises(training.TrainingError, match="64 of its 64 samples hold values that are no numbers"):
+    with pytest.raises(training.TrainingError, match="64 of its 64 samples hold NaN or infinite values"):
         training.fit(few.network(), sides, few.STUDY, scaler=broken, **TINY)
 
 
 def test_a_plan_that_cannot_be_read_is_told(tmp_path):
-    (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(training.TrainingError, match="cannot be read"):
-        Folder(tmp_path, {"seed": 1})
+    (tmp_path / "_plan.json").write_text("{")
+    with pytest.raises(training.TrainingError, match="is damaged"), claimed(tmp_path, {"seed": 1}):
+        pass
+
+
+def test_a_training_of_an_earlier_version_is_refused_and_its_model_read(whole, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(whole[1] / "model", old / "model")
+    (old / "plan.json").write_text("{}")
+    with pytest.raises(training.TrainingError, match="earlier version of this library.*models.load"), claimed(old, {}):
+        pass
+    assert same(models.load(old), whole[0])
+
+
+def test_groups_of_options_and_single_settings_mean_the_same():
+    plan, log = settled({"epochs": 5, "progress": False}, training.Plan(batch=3), training.Log())
+    assert (plan, log) == (training.Plan(epochs=5, batch=3), training.Log(progress=False))
+    assert repr(plan) == "Plan(epochs=5, batch=3)"
+
+
+def test_balanced_weights_let_each_class_count_the_same():
+    weights = even_weights([90, 9, 0, 1])
+    np.testing.assert_allclose(weights * [90, 9, 0, 1], [100 / 3, 100 / 3, 0, 100 / 3])
 
 
 def test_arset_train_and_go_on_from_a_model(tmp_path):
@@ -358,12 +405,13 @@ def test_training_loads_keras_only_when_called():
 
 
 def test_a_second_process_is_kept_out_of_a_run(tmp_path):
-    held = Folder(tmp_path / "run", {"seed": 1})
     code = (
         "import sys; from arsetlib.training import run\n"
-        "try: run.Folder(sys.argv[1], {'seed': 1})\n"
+        "try: run.claimed(sys.argv[1], {'seed': 1}).__enter__()\n"
         "except run.TrainingError as error: print(error)"
     )
-    told = subprocess.run([sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True, check=True)
-    assert "Another process trains in" in told.stdout
-    assert not held.finished
+    command = [sys.executable, "-c", code, tmp_path / "run"]
+    with claimed(tmp_path / "run", {"seed": 1}) as run:
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "Another job is writing" in told.stdout
+        assert not run.finished

@@ -9,32 +9,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-from badserver import BadServer
 from rasterio.transform import from_origin
 from test_catalogue import SECRET, item, many, study_of
 from test_items import api
 
-from arsetlib import catalogue, ingest, web
-from arsetlib.catalogue import CatalogueError, find_scenes
+from arsetlib import ingest, web
+from arsetlib.catalogue import CatalogueError, find_scenes, selection, sources
+from arsetlib.catalogue.item import Item
 from arsetlib.ingest import reader
 from arsetlib.study import SceneSource
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(web, "PATIENCE", web.Patience(attempts=2, first=0.01, longest=1.0, connect=5.0, read=5.0))
+    quick = web.Patience(attempts=2, first=0.01, longest=1.0, connect=5.0, read=5.0)
+    monkeypatch.setattr(web.answers, "PATIENCE", quick)
 
 
 def shorten(monkeypatch, **seconds):
-    monkeypatch.setattr(web, "PATIENCE", replace(web.PATIENCE, **seconds))
-
-
-@pytest.fixture
-def server(tmp_path):
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with BadServer(folder) as bad:
-        yield bad
+    monkeypatch.setattr(web.answers, "PATIENCE", replace(web.answers.PATIENCE, **seconds))
 
 
 def bomb(megabytes: int, layers: int = 1) -> bytes:
@@ -55,14 +48,14 @@ def bomb(megabytes: int, layers: int = 1) -> bytes:
     ],
 )
 def test_an_answer_has_an_upper_bound_also_unpacked(server, monkeypatch, content, packed, says):
-    monkeypatch.setattr(web, "LARGEST", 1 << 20)
+    monkeypatch.setattr(web.answers, "LARGEST", 1 << 20)
     server.put("/items.json", content, headers={"Content-Encoding": packed} if packed else {})
     with pytest.raises(CatalogueError, match=says):
         find_scenes(study_of(server.url + "/items.json"), progress=False)
 
 
 def test_redirects_are_followed_and_their_bodies_left_alone(server, monkeypatch):
-    monkeypatch.setattr(web, "LARGEST", 1 << 20)
+    monkeypatch.setattr(web.answers, "LARGEST", 1 << 20)
     there = {"type": "FeatureCollection", "features": many(3)}
     server.put("/new.json", there)
     large = bomb(40)
@@ -93,13 +86,13 @@ def test_an_answer_that_drips_for_ever_is_left(server, monkeypatch, how, path):
     server.fail(path, how)
     began = time.monotonic()
     url = server.url + ("/items.json" if path == "/items.json" else "")
-    with pytest.raises(CatalogueError, match=rf"{path} did not end its answer within 1 s"):
+    with pytest.raises(CatalogueError, match=rf"{path} did not finish its answer within 1 s"):
         find_scenes(study_of(url), progress=False)
     assert time.monotonic() - began < 20
 
 
 def test_pages_without_end_are_left(server, monkeypatch):
-    monkeypatch.setattr(web, "MOST_PAGES", 20)
+    monkeypatch.setattr(web.stac, "MOST_PAGES", 20)
     api(server)
 
     def page(request, number=None):
@@ -122,9 +115,9 @@ def test_a_static_catalogue_without_end_is_left_and_one_in_a_circle_is_read(serv
         return {"type": "Catalog", "id": "c", "links": [{"rel": "child", "href": f"catalog.json?{n + 1}"}]}
 
     server.put("/catalog.json", deeper)
-    with pytest.raises(CatalogueError, match=r"links on and on: 34 documents"):
+    with pytest.raises(CatalogueError, match=r"has links without end: 34 documents"):
         find_scenes(study_of(server.url + "/catalog.json"), progress=False)
-    monkeypatch.setattr(web, "MOST_PAGES", 20)
+    monkeypatch.setattr(sources, "MOST_PAGES", 20)
 
     def further(request):
         n = int(request.query or 0)
@@ -132,17 +125,17 @@ def test_a_static_catalogue_without_end_is_left_and_one_in_a_circle_is_read(serv
         return {"type": "FeatureCollection", "features": [item(f"item {n}")], "links": [link]}
 
     server.put("/items.json", further)
-    with pytest.raises(CatalogueError, match=r"links on and on: 22 documents"):
+    with pytest.raises(CatalogueError, match=r"has links without end: 22 documents"):
         find_scenes(study_of(server.url + "/items.json"), progress=False)
     circle = [{"rel": "child", "href": "./other.json"}, {"rel": "child", "href": "circle.json"}]
     server.put("/circle.json", {"type": "Catalog", "id": "c", "links": circle})
     server.put("/other.json", {"type": "Catalog", "id": "o", "links": [*circle, {"rel": "item", "href": "one.json"}]})
     server.put("/one.json", item())
     assert len(find_scenes(study_of(server.url + "/circle.json"), progress=False)) == 1
-    monkeypatch.setattr(catalogue, "MOST_DOCUMENTS", 10)
+    monkeypatch.setattr(sources, "MOST_DOCUMENTS", 10)
     wide = [{"rel": "item", "href": f"{n}.json"} for n in range(20)]
     server.put("/wide.json", {"type": "Catalog", "id": "w", "links": wide})
-    with pytest.raises(CatalogueError, match="links on and on: 21 documents"):
+    with pytest.raises(CatalogueError, match="has links without end: 21 documents"):
         find_scenes(study_of(server.url + "/wide.json"), progress=False)
 
 
@@ -153,9 +146,9 @@ def test_a_static_catalogue_without_end_is_left_and_one_in_a_circle_is_read(serv
     ids=str,
 )  # fmt: skip
 def test_a_token_that_is_none_is_one_clear_error(server, monkeypatch, answer):
-    monkeypatch.setattr(web, "BLOB_HOST", "127.0.0.1")
-    monkeypatch.setattr(web, "SAS_URL", server.url + "/sas")
-    monkeypatch.setattr(web, "_tokens", {})
+    monkeypatch.setattr(web.storage, "BLOB_HOST", "127.0.0.1")
+    monkeypatch.setattr(web.storage, "SAS_URL", server.url + "/sas")
+    monkeypatch.setattr(web.storage, "_tokens", {})
     server.put("/sas/127/store", answer)
     with pytest.raises(CatalogueError, match="should answer with a token and the time at which it ends") as error:
         web.sign(f"{server.url}/store/red.tif")
@@ -198,7 +191,7 @@ def test_a_download_takes_no_other_piece_than_the_one_asked_for(server, tmp_path
 
 
 def test_a_download_has_a_sensible_size(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(web, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(web.downloads, "LARGEST_FILE", 1000)
     server.put("/big.zip", bytes(2000))
     with pytest.raises(CatalogueError, match=r"big\.zip would have 0 GB"):
         web.download(server.url + "/big.zip", tmp_path / "big.zip", progress=False)
@@ -230,7 +223,7 @@ def bucket(server, monkeypatch):
 
 def read(href="s3://bucket/red.tif"):
     links = {b: {"href": href} for b in ("blue", "red", "scl")}
-    scene = catalogue._scene(catalogue.Item(item(links=links), "/x/items.json"), 0, ("red",))
+    scene = selection.scene_of(Item(item(links=links), "/x/items.json"), 0, ("red",))
     at = ingest.Reader(np.array([700_015.0]), np.array([3_699_985.0]), "EPSG:32615", "home-2021-0-0")
     return at.values(scene, "red").tolist()
 

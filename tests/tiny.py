@@ -14,7 +14,8 @@ from rasterio.transform import from_origin
 from shapely import Polygon
 
 from arsetlib import sentinel2
-from arsetlib.catalogue import Labels, Scene, Scenes
+from arsetlib.catalogue import Scene, Scenes
+from arsetlib.labels import Labels
 from arsetlib.study import Study
 
 UTM = 32615

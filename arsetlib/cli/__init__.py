@@ -1,17 +1,27 @@
 """The command ``arset``: what the labs do, from a shell.
 
-Exit codes: 0 done, 1 a problem that the message explains, 2 a call that cannot be meant.
+Exit codes: 0 done, 1 a problem that the message explains, 2 invalid usage.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
+from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 
+from arsetlib import __version__
 from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn
+from arsetlib.folders import is_full
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"arset {__version__}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     help="Crop maps at scale: from scenes and labels to pixel tables, models and maps.",
@@ -23,43 +33,53 @@ for commands in (data, learn, groves, fields, homework, grade, certificate):
     app.add_typer(commands.app)
 
 
-def disk_is_full(problem: BaseException | None) -> str:
-    """What to say where an error, or one that led to it, is that of a full disk; else nothing.
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
-    TensorFlow, h5py and Arrow each raise another type for it.
-    """
+
+def full_disk_text(problem: BaseException) -> str:
+    """The message for an error that comes from a full disk; empty for another."""
+    if not is_full(problem, "."):
+        return ""
+    place = next((e.filename for e in _chain(problem) if getattr(e, "filename", None)), "where the command writes")
+    return (
+        f"The disk is full ({place}). Free space there or write to another folder, then run the same command; "
+        "what was finished is kept."
+    )
+
+
+def _chain(problem: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it."""
     while problem is not None:
-        number, text = getattr(problem, "errno", None), str(problem)
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
-            place = getattr(problem, "filename", None) or "where the command writes"
-            return (
-                f"The disk is full ({place}). Free space there or write to another folder, then run the same command; "
-                "what was finished is kept."
-            )
+        yield problem
         problem = problem.__cause__ or (None if problem.__suppress_context__ else problem.__context__)
-    return ""
 
 
 def main() -> None:
-    """Run ``arset``; a problem of ours is one message and exit code 1, never a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says of the processor is no news here
+    """Run ``arset``; an error of arsetlib is one message and exit code 1, never a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's messages about the processor
     try:
         app()
     except Exception as problem:
-        # PySpark's own are those of starting it: no such master, no server at that address.
+        # PySpark's own errors come from starting it: no such master, no server at that address.
         ours = isinstance(problem, (ValueError, RuntimeError)) and type(problem).__module__.startswith(
             ("arsetlib", "pyspark")
         )
-        if not ours and (full := disk_is_full(problem)):
+        if not ours and (full := full_disk_text(problem)):
             typer.echo(f"arset: {full}", err=True)
             sys.exit(1)
         if not ours and not isinstance(problem, OSError):
             raise
-        said = str(problem)
-        if "See previous exception" in said and problem.__cause__:  # of rasterio, whose cause names the file
-            said = str(problem.__cause__)
-        typer.echo(f"arset: {said}", err=True)
+        message = str(problem)
+        if "See previous exception" in message and problem.__cause__:  # from rasterio; the cause names the file
+            message = str(problem.__cause__)
+        typer.echo(f"arset: {message}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        typer.echo("arset: stopped; what was finished is kept, run the same command to go on.", err=True)
+        typer.echo("arset: stopped; what was finished is kept, run the same command to continue.", err=True)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""What the commands share: arguments, and how a result is shown."""
+"""What the commands share: arguments, and printing a result."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import typer
 
 StudyName = Annotated[str, typer.Argument(help="A shipped study (sample, mississippi_delta, …) or a .toml file.")]
 Table = Annotated[Path, typer.Argument(help="Folder of a pixel table, or one .parquet file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script, no bars.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, without progress bars.")]
 Years = Annotated[list[int] | None, typer.Option("--year", help="Only this year; repeat for more.")]
-Cache = Annotated[Path, typer.Option(help="Folder for what is fetched: item list, labels.")]
+Cache = Annotated[Path, typer.Option(help="Folder for downloads: item list, labels.")]
 LeaveOut = Annotated[
-    list[str] | None, typer.Option("--leave-out", help="Ids of scenes not wanted, with commas; repeat for more.")
+    list[str] | None,
+    typer.Option("--leave-out", help="Ids of scenes to leave out, separated by commas; repeat for more."),
 ]
 
 
 def load(study: str, years: list[int] | None):
-    """The study, for some of its years only where the caller names them."""
+    """The study; only some of its years if the caller names them."""
     from arsetlib.study import Study, StudyError
 
     loaded = Study.load(study)
@@ -32,13 +33,8 @@ def load(study: str, years: list[int] | None):
 
 
 def ids_of(options: list[str] | None) -> tuple[str, ...]:
-    """Ids that an option names, repeated or with commas."""
+    """Ids that an option names, repeated or separated by commas."""
     return tuple(part.strip() for option in options or () for part in option.split(",") if part.strip())
-
-
-def model_folder(folder: Path) -> Path:
-    """The model within a run's folder, or the folder itself."""
-    return folder / "model" if (folder / "model" / "card.json").is_file() else folder
 
 
 def store(cache: Path, study) -> Path:
@@ -46,5 +42,6 @@ def store(cache: Path, study) -> Path:
     return cache / study.key / "-".join(map(str, study.years))
 
 
-def show(report: dict | list, as_json: bool, words: str) -> None:
-    typer.echo(json.dumps(report, indent=1, default=str) if as_json else words)
+def show(report: dict | list, as_json: bool, text: str) -> None:
+    """Print a report, as JSON or as text."""
+    typer.echo(json.dumps(report, indent=1, default=str) if as_json else text)

@@ -11,21 +11,21 @@ import typer
 from arsetlib.cli.arguments import AsJson, show
 
 app = typer.Typer()
-certificate = typer.Typer(help="Certificates for those who passed all homework.", no_args_is_help=True)
+certificate = typer.Typer(help="Certificates for learners who passed all homework.", no_args_is_help=True)
 app.add_typer(certificate, name="certificate")
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of issue; by default today.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of issue, YYYY-MM-DD; by default today.")]
 
 
 @certificate.command("key", epilog="Example: arset certificate key ~/.arset-keys --until 2031-12-31 --issuer 'UPC'")
 def key(
-    folder: Annotated[Path, typer.Argument(help="A folder outside of any repository.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the keys, outside of any git work tree.")],
     until: Annotated[
-        datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day on which certificates signed with it verify.")
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day on which certificates of this key are valid.")
     ],
-    issuer: Annotated[str, typer.Option(help="Who signs, printed on certificates.")] = "",
+    issuer: Annotated[str, typer.Option(help="Who issues, printed on certificates.")] = "",
     as_json: AsJson = False,
-):
-    """Make a pair of keys: private.pem stays with you, public.json goes to all who verify."""
+) -> None:
+    """Make a pair of keys: keep private.pem to yourself, give public.json to all who verify."""
     from arsetlib.grading import keys
 
     public = keys.make(folder.expanduser(), until.date(), issuer)
@@ -35,52 +35,51 @@ def key(
 
 @certificate.command("issue", epilog="Example: arset certificate issue grades.csv --key ~/.arset-keys --lang es")
 def issue(
-    grades: Annotated[list[Path], typer.Argument(help="CSV of arset grade; several are taken together.")],
+    grades: Annotated[list[Path], typer.Argument(help="CSV of arset grade; several are read together.")],
     key: Annotated[Path | None, typer.Option(help="Folder of the keys.")] = None,
     self_study: Annotated[bool, typer.Option("--self-study", help="Without a key; the page says so.")] = False,
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("certificates"),
     lang: Annotated[str, typer.Option(help="en or es.")] = "en",
-    pass_mark: Annotated[float, typer.Option(help="Percent of the points, in each assignment.")] = 60,
-    edition: Annotated[str | None, typer.Option(help="Of the course, for instance '2026, autumn'.")] = None,
+    pass_mark: Annotated[float, typer.Option(help="Percent of the points that each assignment needs.")] = 60,
+    edition: Annotated[str | None, typer.Option(help="Edition of the course, for instance '2026, autumn'.")] = None,
     day: Day = None,
-    learner: Annotated[str, typer.Option(help="Only this one.")] = "",
+    learner: Annotated[str, typer.Option(help="Only this learner.")] = "",
     shown_as: Annotated[str, typer.Option(help="The learner's name in another spelling.")] = "",
     font: Annotated[Path | None, typer.Option(help="Font file with letters that DejaVu Sans lacks.")] = None,
     as_json: AsJson = False,
-):
-    """Write a PDF and a signed JSON for each learner with the pass mark in all assignments."""
+) -> None:
+    """Write a PDF and a signed JSON file for each learner who reached the pass mark in all assignments."""
     from arsetlib.grading import certificate as certificates
     from arsetlib.grading import keys
 
     if (key is None) != self_study:
         raise keys.CertificateError("Expected either --key FOLDER or --self-study.")
-    made = certificates.issue(
+    pages = certificates.issue(
         list(grades), out, key=keys.load(key.expanduser()) if key else None, lang=lang, pass_mark=pass_mark,
         edition=edition or certificates.EDITION, day=day.date() if day else None, learner=learner, shown_as=shown_as,
         font=font,
     )  # fmt: skip
     _, missing = certificates.passed(list(grades), pass_mark)
-    lines = [str(path) for path in made] + ([] if learner else [f"None for {n}: {why}" for n, why in missing.items()])
-    show({"certificates": [str(path) for path in made], "missing": missing}, as_json, "\n".join(lines))
+    lines = [str(path) for path in pages] + ([] if learner else [f"None for {n}: {why}" for n, why in missing.items()])
+    show({"certificates": [str(path) for path in pages], "missing": missing}, as_json, "\n".join(lines))
 
 
 @certificate.command("verify", epilog="Example: arset certificate verify ada-lovelace-1f6cae01.pdf --key public.json")
 def verify(
-    file: Annotated[Path, typer.Argument(help="The PDF or the JSON.")],
+    file: Annotated[Path, typer.Argument(help="The PDF or the JSON file.")],
     key: Annotated[Path, typer.Option(help="public.json of the issuer, from a source you trust.")],
     as_json: AsJson = False,
-):
-    """Check a certificate without a network: exit code 0 and what it says, or 1 and the reason."""
+) -> None:
+    """Check a certificate, without internet: exit code 0 and what it says, or 1 and why it is not valid."""
     from arsetlib.grading import certificate as certificates
     from arsetlib.grading import keys
 
     public = keys.load_public(key)
-    found = certificates.verify(file, public)
-    got, of = found["total"]
-    words = (
-        f"Good: {found['name']}, {found['course']}, edition {found['edition']}, {found['date']}, {got} of {of} points."
-    )
+    content = certificates.verify(file, public)
+    points, of = content["total"]
+    words = f"Valid: {content['name']}, {content['course']}, edition {content['edition']}, {content['date']}, "
+    words += f"{points} of {of} points."
     if file.suffix.lower() != ".pdf":
-        words += "\nThat is what this file says. A PDF that came with it may say something else: verify that, too."
+        words += "\nThis is what the JSON file says. A PDF that came with it may say something else: verify that, too."
     words += f"\nSigned with {public.name}" + (f" of {public.issuer}" if public.issuer else "")
-    show({"good": True} | found, as_json, f"{words}, which is good until {public.until}.")
+    show({"valid": True} | content, as_json, f"{words}, which is valid until {public.until}.")

@@ -16,8 +16,8 @@ app = typer.Typer()
 @app.command(epilog="Example: arset simulate data/delta --scale 0.1")
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write the simulated scenes and labels into.")],
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
-    scale: Annotated[float, typer.Option(help="Area against the default; 20 makes more than 5 GB.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+    scale: Annotated[float, typer.Option(help="Area relative to the default; 20 gives more than 5 GB.")] = 1.0,
     year: Years = None,
     as_json: AsJson = False,
 ):
@@ -58,28 +58,35 @@ def ingest(
     study: StudyName,
     out: Annotated[Path, typer.Argument(help="Folder of the table to make.")],
     year: Years = None,
-    every: Annotated[int | None, typer.Option(help="Take each so-many-th label pixel along x and y.")] = None,
-    per_class: Annotated[int | None, typer.Option(help="Take so many pixels of each class per area and year.")] = None,
+    every: Annotated[int | None, typer.Option(help="Take every n-th label pixel along x and y.")] = None,
+    per_class: Annotated[
+        int | None, typer.Option(help="Take this many pixels of each class per area and year.")
+    ] = None,
     leave_out: LeaveOut = None,
     max_bad_share: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of the scenes, 0-1, that may be bad; they are left out and named."),
+        typer.Option(
+            min=0, max=1, help="Share of the scenes, 0-1, that may be unusable; they are left out and listed."
+        ),
     ] = None,
     cache: Cache = Path("data"),
-    master: Annotated[str, typer.Option(help="Where Spark runs; 'none' works in this process.")] = "local[*]",
+    master: Annotated[
+        str, typer.Option(help="Where Spark runs; 'none' uses this process, without Spark.")
+    ] = "local[*]",
     remote: Annotated[str | None, typer.Option(help="Spark Connect address, e.g. sc://host:15002.")] = None,
     as_json: AsJson = False,
 ):
-    """Build the pixel table of a study. Run it again after a failure: finished chunks are kept."""
+    """Build the pixel table of a study. After a failure, run it again: finished chunks are kept."""
     from arsetlib import catalogue, engine
     from arsetlib.ingest import ingest as build
+    from arsetlib.labels import find_labels
 
     loaded = load(study, year)
     if max_bad_share is not None:
         loaded = loaded.replace(scenes=replace(loaded.scenes, max_bad_share=max_bad_share))
     folder = store(cache, loaded)
     found = catalogue.find_scenes(loaded, cache=folder, leave_out=ids_of(leave_out), progress=not as_json)
-    labels = {y: catalogue.find_labels(loaded, y, folder.parent / "labels", not as_json) for y in loaded.years}
+    labels = {y: find_labels(loaded, y, folder.parent / "labels", not as_json) for y in loaded.years}
     spark = None if master == "none" and not remote else engine.session(master, remote)
     summary = build(loaded, found, labels, out, spark=spark, every=every, per_class=per_class, progress=not as_json)
     show(vars(summary), as_json, str(summary))
@@ -87,7 +94,7 @@ def ingest(
 
 @app.command(epilog="Example: arset describe data/pixels")
 def describe(table: Table, as_json: AsJson = False):
-    """What a pixel table holds: rows, years, labels, images per series, band statistics."""
+    """Show what is in a pixel table: rows, years, labels, images per series, band statistics."""
     from arsetlib import pixels
 
     summary = pixels.summary(table)
@@ -96,7 +103,7 @@ def describe(table: Table, as_json: AsJson = False):
 
 @app.command(epilog="Example: arset check data/pixels || echo 'do not train on this'")
 def check(table: Table, as_json: AsJson = False):
-    """Hold every row of a pixel table against the rules; exit 1 where one is broken."""
+    """Check every row of a pixel table against the rules; exit code 1 if one is broken."""
     from arsetlib import pixels
 
     report = pixels.check(table)
@@ -111,12 +118,12 @@ def batches(
     study: StudyName,
     side: Annotated[str, typer.Option(help="Side of the study's split: train, validation or test.")] = "train",
     start: Annotated[str, typer.Option(help="'random', or the day of the year on which windows start.")] = "random",
-    batch: Annotated[int, typer.Option(help="Samples a batch.")] = 1024,
-    seed: Annotated[int, typer.Option(help="Same seed, same batches.")] = 0,
-    look: Annotated[bool, typer.Option("--show", help="Make an epoch and tell what it holds.")] = False,
+    batch: Annotated[int, typer.Option(help="Samples per batch.")] = 1024,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same batches.")] = 0,
+    look: Annotated[bool, typer.Option("--show", help="Make one epoch and describe it.")] = False,
     as_json: AsJson = False,
 ):
-    """Count the samples of one side of the split; --show looks at what a model would be fed."""
+    """Count the samples of one side of the split; --show describes the batches that a model would get."""
     from arsetlib import samples
 
     if start != "random" and not start.isdigit():
@@ -138,7 +145,7 @@ def batches(
 
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
-    """What is installed here, what is missing, and the command that mends it."""
+    """Show what is installed here, what is missing, and the command that fixes it."""
     from arsetlib import check_env
 
     report = check_env()

@@ -18,7 +18,7 @@ app = typer.Typer()
 def simulate_fields(
     out: Annotated[Path, typer.Argument(help="Folder to write the simulated images and masks into.")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
-    fields: Annotated[int, typer.Option(help="How many fields; with 30 each anomaly is on three at least.")] = 60,
+    fields: Annotated[int, typer.Option(help="How many fields; with 30, each anomaly is on at least three.")] = 60,
     chips: Annotated[int, typer.Option(help="Images of each field.")] = 4,
     size: Annotated[int, typer.Option(help="Side of an image, pixels.")] = 512,
     jobs: Annotated[int | None, typer.Option(help="Processes; by default one per core.")] = None,
@@ -29,8 +29,8 @@ def simulate_fields(
 
     path = simulation.fields(out, seed=seed, fields=fields, chips=chips, size=size, jobs=jobs, progress=not as_json)
     report = {"folder": str(path), "fields": fields, "images": fields * chips, "simulated": True}
-    words = f"{fields * chips:,} simulated images of {fields:,} fields in {path}."
-    show(report, as_json, f"{words} Next: arset fields check {path}")
+    text = f"{fields * chips:,} simulated images of {fields:,} fields in {path}."
+    show(report, as_json, f"{text} Next: arset fields check {path}")
 
 
 group = typer.Typer(
@@ -45,23 +45,25 @@ app.add_typer(group, name="fields")
 def fields_check(
     folder: Annotated[Path, typer.Argument(help="Images in the layout of Agriculture-Vision.")], as_json: AsJson = False
 ):
-    """Read every image and mask of a folder, name what does not fit; exit 1 where something does not."""
+    """Read every image and mask of a folder and list all problems; exit 1 if there is one."""
     from arsetlib import fields
 
-    report = fields.check(folder, progress=not as_json)
-    show(report.as_dict(), as_json, str(report))
-    if not report.ok:
+    checked = fields.check(folder, progress=not as_json)
+    show(checked.as_dict(), as_json, str(checked))
+    if not checked.ok:
         raise typer.Exit(1)
 
 
 @group.command("convert", epilog="Example: arset fields convert data/fields data/shards --form tfrecord")
 def fields_convert(
     folder: Annotated[Path, typer.Argument(help="Images in the layout of Agriculture-Vision.")],
-    out: Annotated[Path, typer.Argument(help="Gets train, validation and test; finished files are kept.")],
+    out: Annotated[Path, typer.Argument(help="Folder for train, validation and test; finished files are kept.")],
     form: Annotated[str, typer.Option(help="tfrecord, parquet or directory.")] = "tfrecord",
-    shard_mb: Annotated[float, typer.Option(help="Megabytes of a file, about.")] = 32,
-    size: Annotated[int | None, typer.Option(help="Side of the stored images, px; else as they are.")] = None,
-    encoding: Annotated[str, typer.Option(help="jpeg, or raw: no decoding later, more room now.")] = "jpeg",
+    shard_mb: Annotated[float, typer.Option(help="Approximate size of a file, MB.")] = 32,
+    size: Annotated[
+        int | None, typer.Option(help="Reduce images to this side, px; by default they stay as they are.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="jpeg, or raw: needs no decoding, but more disk space.")] = "jpeg",
     seed: Annotated[int, typer.Option(help="Of the split by field.")] = 0,
     jobs: Annotated[int | None, typer.Option(help="Threads; by default one per core.")] = None,
     as_json: AsJson = False,
@@ -69,92 +71,95 @@ def fields_convert(
     """Split field images by field and store each side in few large files, or as a directory tree."""
     from arsetlib.fields import runs, stored
 
-    made = runs.convert_sides(
+    paths = runs.convert_sides(
         folder, out, seed=seed, form=form, shard_mb=shard_mb, size=size, encoding=encoding, jobs=jobs,
         progress=not as_json,
     )  # fmt: skip
-    held = {side: stored.load(path) for side, path in made.items()}
+    sides = {side: stored.load(path) for side, path in paths.items()}
     report = {
         "folder": str(out),
         "form": form,
-        "simulated": any(s.simulated for s in held.values()),
-        "images": {side: len(s) for side, s in held.items()},
-        "bytes": {side: sum(shard.bytes for shard in s.shards) for side, s in held.items()},
+        "simulated": any(images.simulated for images in sides.values()),
+        "images": {side: len(images) for side, images in sides.items()},
+        "bytes": {side: sum(shard.bytes for shard in images.shards) for side, images in sides.items()},
     }
-    words = ", ".join(f"{len(s):,} {side} images ({report['bytes'][side] / 1e6:,.1f} MB)" for side, s in held.items())
-    show(report, as_json, f"{words} in {out}. Next: arset fields train {out} runs/small")
+    text = ", ".join(
+        f"{n:,} {side} images ({report['bytes'][side] / 1e6:,.1f} MB)" for side, n in report["images"].items()
+    )
+    show(report, as_json, f"{text} in {out}. Next: arset fields train {out} runs/small")
 
 
 @group.command("train", epilog="Example: arset fields train data/shards runs/small --size 128 --epochs 12")
 def fields_train(
     context: typer.Context,
     data: Annotated[Path, typer.Argument(help="What arset fields convert made, or images as they are.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the run; the same command goes on where a run stopped.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the training; the same command continues a stopped one.")],
     model: Annotated[
         str, typer.Option(help="small, nasnetlarge, nasnetmobile, resnet50, mobilenetv3 or efficientnetv2b0.")
     ] = "small",
     size: Annotated[int, typer.Option(help="Side of the images as the model gets them, px.")] = 224,
     kind: Annotated[str, typer.Option(help="multi: several anomalies an image; single: exactly one.")] = "multi",
     weights: Annotated[str | None, typer.Option(help="Of the backbone: imagenet, or a file.")] = None,
-    epochs: Annotated[int, typer.Option(help="At most.")] = 20,
+    epochs: Annotated[int, typer.Option(help="Largest number of epochs.")] = 20,
     freeze: Annotated[int, typer.Option(help="Epochs that train the head alone, before fine-tuning.")] = 0,
-    batch: Annotated[int, typer.Option(help="Images a step, over all devices and workers.")] = 32,
+    batch: Annotated[int, typer.Option(help="Images in a step, over all devices and workers.")] = 32,
     patience: Annotated[int, typer.Option(help="Epochs without improvement after which training stops.")] = 6,
     learning_rate: Annotated[float, typer.Option(help="Of the first step.")] = 1e-3,
-    balance: Annotated[bool, typer.Option("--balance", help="Let rare anomalies weigh more.")] = False,
-    cache: Annotated[Path | None, typer.Option(help="Folder to keep decoded pixels in.")] = None,
+    balance: Annotated[bool, typer.Option("--balance", help="Give rare anomalies more weight.")] = False,
+    cache: Annotated[bool, typer.Option("--cache", help="Keep decoded pixels in memory.")] = False,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Use all GPUs of this machine.")] = False,
     workers: Annotated[int, typer.Option(help="Processes on this machine that share each batch.")] = 1,
     seed: Annotated[int, typer.Option(help="Of split, weights, order and changes.")] = 0,
     as_json: AsJson = False,
 ):
-    """Train an image classifier, keep the best epoch, and score it beside what is to be had without a network."""
+    """Train an image classifier, keep the best epoch, and score it next to two baselines that use no neural network."""
     from arsetlib import fields
     from arsetlib.fields import runs
     from arsetlib.training import workers as processes
 
-    together = "TF_CONFIG" in os.environ  # this process is one of several
+    together = "TF_CONFIG" in os.environ  # this process is one of several workers
     if mirrored and (together or workers > 1):
         raise fields.ImageError("--mirrored uses the GPUs of one process, --workers several processes. Give one.")
     sides = runs.sides_of(data, seed, progress=not as_json)
     if workers != 1 and not together:
         return processes.run(_again(context, ["fields", "train"], without="workers"), workers)
-    found = fields.fit(
+    trained = fields.fit(
         model, sides, folder=out, size=size, kind=kind, weights=weights, epochs=epochs, freeze=freeze, batch=batch,
-        patience=patience, learning_rate=learning_rate, class_weights="balanced" if balance else None,
-        cache=cache or False, strategy="workers" if together else "mirrored" if mirrored else None, seed=seed,
+        patience=patience, learning_rate=learning_rate, balance=balance,
+        cache=cache, strategy="workers" if together else "mirrored" if mirrored else None, seed=seed,
         progress=not as_json,
     )  # fmt: skip
     if together and not processes.cluster().chief:
         return None
-    report = {"model": str(out / "model"), "best_epoch": found.notes["best_epoch"]}
+    report = {"model": str(out / "model"), "best_epoch": trained.notes["best_epoch"]}
     words = f"Model in {out / 'model'}, best epoch {report['best_epoch']}"
     if "test" in sides:
-        return _scored(found, sides, report, words, seed, as_json)
+        return _scored(trained, sides, report, words, seed, as_json)
     return show(report, as_json, words)
 
 
 @group.command("evaluate", epilog="Example: arset fields evaluate runs/small data/shards")
 def fields_evaluate(
-    model: Annotated[Path, typer.Argument(help="Folder of a run of arset fields train.")],
+    model: Annotated[Path, typer.Argument(help="Folder of arset fields train.")],
     data: Annotated[Path, typer.Argument(help="The same images as in training; their test side is scored.")],
     seed: Annotated[int, typer.Option(help="Of the split, as in training.")] = 0,
     as_json: AsJson = False,
 ):
-    """Score a trained classifier on the test images, beside what is to be had without a network."""
-    from arsetlib import fields
+    """Score a trained classifier on the test images, next to two baselines that use no neural network."""
+    from arsetlib import fields, models
     from arsetlib.fields import runs
 
     sides = runs.sides_of(data, seed, progress=not as_json)
     if "test" not in sides:
         raise fields.ImageError(f"{data} has no test side. It has: {', '.join(sides)}.")
-    _scored(fields.load(model), sides, {"model": str(model)}, f"Model {model}", seed, as_json)
+    trained = models.load(model, kind="images")
+    _scored(trained, sides, {"model": str(model)}, f"Model {model}", seed, as_json)
 
 
-def _scored(found, sides, report: dict, words: str, seed: int, as_json: bool) -> None:
+def _scored(trained, sides, report: dict, words: str, seed: int, as_json: bool) -> None:
     from arsetlib import fields
 
-    scores = fields.evaluate(found, sides["test"], train=sides["train"], seed=seed)
+    scores = fields.evaluate(trained, sides["test"], train=sides["train"], seed=seed)
     table = scores.table()
     report |= {"simulated": scores.simulated, "test": table.to_dict("index"), "f1": dict(scores.model.by_class()["f1"])}
     show(report, as_json, f"{words}\n{scores}")

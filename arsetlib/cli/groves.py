@@ -1,4 +1,4 @@
-"""Commands of case study A: simulate a grove, check its tiles, train, predict, count."""
+"""Commands of case study A: simulate a grove, check captures and masks, train, predict, count."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def simulate_groves(
     resolution: Annotated[float | None, typer.Option(help="Metres per pixel; by default 0.016 at full width.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes; by default one per core.")] = None,
     as_json: AsJson = False,
-):
+) -> None:
     """Make the simulated olive grove: drone images of one flight with exact masks of ground, tree and grass."""
     from arsetlib import simulate as simulation
 
@@ -50,16 +50,16 @@ def groves_check(
     layout: Annotated[
         str,
         typer.Option(
-            help="masks, beside, keras-segmentation, detectree, labelme, coco, voc, deepforest, or 'auto' to look."
+            help="masks, beside, keras-segmentation, detectree, labelme, coco, voc, deepforest, or 'auto' to find out."
         ),
     ] = "auto",
     classes: Annotated[Path | None, typer.Option(help="A .toml file of classes; else classes.toml in FOLDER.")] = None,
     size: Annotated[int, typer.Option(help="Side of the tiles that are to be cut, pixels.")] = 224,
     as_json: AsJson = False,
-):
-    """Read every image and mask of a folder, name what does not match; exit 1 where something does not.
+) -> None:
+    """Read every image and mask of a folder and name what does not match; exit code 1 if there is a problem.
 
-    Notes name what is unusual: classes that never occur, masks that are ignored to a large share, boxes as ellipses.
+    Notes name what is unusual: classes that never occur, masks with a large ignored share, boxes as ellipses.
     """
     from arsetlib import groves
 
@@ -73,26 +73,26 @@ def groves_check(
 @group.command("train", epilog="Example: arset groves train data/groves runs/unet --slim --by flight --epochs 24")
 def groves_train(
     data: Annotated[Path, typer.Argument(help="Folder of captures with masks, see arset groves check.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the run; the same command goes on where a run stopped.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the training; the same command continues a stopped one.")],
     architecture: Annotated[str, typer.Option(help="unet, fcn8, segnet or pspnet.")] = "unet",
     encoder: Annotated[str, typer.Option(help="mobilenet, vgg16 or resnet50.")] = "mobilenet",
-    slim: Annotated[bool, typer.Option("--slim", help="A thin U-Net or SegNet: minutes on two cores.")] = False,
+    slim: Annotated[bool, typer.Option("--slim", help="A small U-Net or SegNet: minutes on two cores.")] = False,
     weights: Annotated[str | None, typer.Option(help="Of the encoder: imagenet, or a file.")] = None,
     size: Annotated[int, typer.Option(help="Side of the model's tiles, px; a multiple of 32.")] = 224,
     grid: Annotated[str, typer.Option(help="Tiles down x across that a capture is cut into.")] = "5x7",
     by: Annotated[
         str, typer.Option(help="Split by capture, or by flight so that no ground is on two sides.")
     ] = "capture",
-    epochs: Annotated[int, typer.Option(help="At most.")] = 40,
-    batch: Annotated[int, typer.Option(help="Tiles a step.")] = 8,
+    epochs: Annotated[int, typer.Option(help="Largest number of epochs.")] = 40,
+    batch: Annotated[int, typer.Option(help="Tiles in a step.")] = 8,
     optimizer: Annotated[str, typer.Option(help="adam, or adadelta as in the thesis.")] = "adam",
     learning_rate: Annotated[float | None, typer.Option(help="Else 0.001, with --slim 0.003, with adadelta 1.")] = None,
     loss: Annotated[str, typer.Option(help="crossentropy, dice or focal.")] = "crossentropy",
-    balance: Annotated[bool, typer.Option("--balance", help="Let each class count the same.")] = False,
+    balance: Annotated[bool, typer.Option("--balance", help="Give all classes the same total weight.")] = False,
     seed: Annotated[int, typer.Option(help="Of split, weights and order.")] = 0,
     as_json: AsJson = False,
-):
-    """Train a segmentation model and score it on the captures it has not seen."""
+) -> None:
+    """Train a segmentation model and score it on captures that were not used for training."""
     from arsetlib import groves
     from arsetlib.models import segmentation
 
@@ -100,15 +100,15 @@ def groves_train(
         raise groves.GroveError("--slim is for unet or segnet on mobilenet.")
     if slim and optimizer == "adam":
         learning_rate = learning_rate or 3e-3
-    found = groves.train_folder(
+    trained = groves.train_folder(
         data, out, architecture, encoder=encoder, weights=weights, size=size, grid=grid, by=by, epochs=epochs,
-        batch=batch, optimizer=optimizer, loss=loss, class_weights="balanced" if balance else None, seed=seed,
+        batch=batch, optimizer=optimizer, loss=loss, balance=balance, seed=seed,
         learning_rate=learning_rate, options=segmentation.SLIM if slim else None,
         progress=not as_json,
     )  # fmt: skip
-    row = found.scores.table(architecture).iloc[0].to_dict() if found.scores else {}
-    report = {"model": str(out / "model"), "best_epoch": found.segmenter.notes["best_epoch"], "test": row}
-    report |= {"verdict": found.segmenter.notes["verdict"], "simulated": found.segmenter.notes["simulated"]}
+    row = trained.scores.table(architecture).iloc[0].to_dict() if trained.scores else {}
+    report = {"model": str(out / "model"), "best_epoch": trained.segmenter.notes["best_epoch"], "test": row}
+    report |= {name: trained.segmenter.notes[name] for name in ("verdict", "simulated")}
     lines = [f"Model in {out / 'model'}, best epoch {report['best_epoch']}, the thesis's verdict: {report['verdict']}"]
     lines += [f"  {name.replace('_', ' ')}: {value:.3f}" for name, value in row.items()]
     show(report, as_json, "\n".join(lines))
@@ -116,12 +116,12 @@ def groves_train(
 
 @group.command("predict", epilog="Example: arset groves predict runs/unet data/groves maps/grove")
 def groves_predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a run of arset groves train.")],
+    model: Annotated[Path, typer.Argument(help="Folder of arset groves train.")],
     captures: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
     out: Annotated[Path, typer.Argument(help="Folder of the maps; finished ones are kept.")],
     overlap: Annotated[float, typer.Option(help="Share of a tile that the next repeats, 0 to 0.9.")] = 0.25,
     as_json: AsJson = False,
-):
+) -> None:
     """Map whole captures: one class PNG each, at the capture's own size."""
     from arsetlib import groves
 
@@ -132,14 +132,14 @@ def groves_predict(
 @group.command("count", epilog="Example: arset groves count maps/grove --flight data/groves/flight.json")
 def groves_count(
     masks: Annotated[Path, typer.Argument(help="A map, a folder of maps, or a folder of labelled captures.")],
-    flight: Annotated[Path | None, typer.Option(help="flight.json: where the captures lie; each tree once.")] = None,
+    flight: Annotated[Path | None, typer.Option(help="flight.json: counts each tree once.")] = None,
     truth: Annotated[Path | None, typer.Option(help="trees.geojson of the true trees, to score against.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the trees: .geojson or .csv.")] = None,
     radius: Annotated[float, typer.Option(help="Of the smallest crown that counts, m.")] = 0.5,
     metres_per_pixel: Annotated[float | None, typer.Option(help="Where there is no flight.")] = None,
     tree: Annotated[str | None, typer.Option(help="Class of the trees, where it is not called tree.")] = None,
     as_json: AsJson = False,
-):
+) -> None:
     """Count the trees of maps, their crowns and the canopy cover."""
     from arsetlib import groves
 
@@ -147,17 +147,13 @@ def groves_count(
         raise groves.GroveError(f"Expected --out with the ending .geojson or .csv, received {out.name!r}.")
     if flight is None and metres_per_pixel is None:
         raise groves.GroveError("Expected --flight, or --metres-per-pixel for captures that do not overlap.")
-    found = groves.count(
+    trees = groves.count(
         masks, flight=flight, metres_per_pixel=metres_per_pixel, tree=tree, radius=radius, progress=not as_json
     )
-    report = found.summary() | ({"score": found.score(truth)} if truth else {})
+    report = trees.summary() | ({"score": trees.score(truth)} if truth else {})
     if out is not None:
-        report["saved"] = str(found.geojson(out) if out.suffix == ".geojson" else found.csv(out))
-    says = "SIMULATED: " if found.simulated else ""
-    lines = [
-        f"{says}{len(found)} trees on {found.area_ha:.2f} ha, {found.trees_per_ha:.0f} a hectare, "
-        f"crowns cover {found.cover:.1%} ({found.canopy_m2_per_ha:,.0f} m² a hectare)"
-    ]
+        report["saved"] = str(trees.geojson(out) if out.suffix == ".geojson" else trees.csv(out))
+    lines = [repr(trees)]
     if truth:
         score = report["score"]
         lines.append(

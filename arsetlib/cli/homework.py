@@ -1,4 +1,4 @@
-"""Commands of the homework for learners: list it, write it with one's own numbers."""
+"""Commands of the homework for learners: list the assignments, start them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ app.add_typer(homework, name="homework")
 
 @homework.command("start", epilog="Example: arset homework start part1 --seed 'Ada Lovelace'")
 def start(
-    seed: Annotated[str, typer.Option(help="Your name: it draws your numbers, the same on every machine.")],
+    seed: Annotated[str, typer.Option(help="Your name. It draws your own numbers, the same on every machine.")],
     assignments: Annotated[list[str] | None, typer.Argument(help="part1, part2, …; by default all.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder; a notebook that is there is kept.")] = Path("my_homework"),
+    out: Annotated[Path, typer.Option(help="Folder to write to; an existing notebook is kept.")] = Path("my_homework"),
     as_json: AsJson = False,
-):
+) -> None:
     """Write the notebooks of the homework, with your name in them."""
     from arsetlib.grading import notebooks
 
-    made = notebooks.write(assignments or [], seed, out)
-    lines = [f"{place}" + ("" if fresh else ": there already, kept as it is") for place, fresh in made]
-    show([{"notebook": str(place), "written": fresh} for place, fresh in made], as_json, "\n".join(lines))
+    files = notebooks.write(assignments or [], seed, out)
+    lines = [str(file) if written else f"{file}: exists already, kept as it is" for file, written in files]
+    show([{"notebook": str(file), "written": written} for file, written in files], as_json, "\n".join(lines))
 
 
 @homework.command("list", epilog="Example: arset homework list")
-def list_(as_json: AsJson = False):
-    """What homework there is, and what it is worth."""
+def list_(as_json: AsJson = False) -> None:
+    """List the assignments with their questions and points."""
     from arsetlib.grading import notebooks
 
-    found = notebooks.summaries()
-    lines = [f"{one.key:<8}{one.title}: {one.questions} questions, {one.points} points" for one in found]
-    show([asdict(one) for one in found], as_json, "\n".join(lines))
+    rows = notebooks.summaries()
+    lines = [f"{row.key:<8}{row.title}: {row.questions} questions, {row.points} points" for row in rows]
+    show([asdict(row) for row in rows], as_json, "\n".join(lines))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, Cache, StudyName, Table, load, model_folder, show, store
+from arsetlib.cli.arguments import AsJson, Cache, StudyName, Table, load, show, store
 
 app = typer.Typer()
 
@@ -17,44 +17,46 @@ app = typer.Typer()
 def train(
     table: Table,
     study: StudyName,
-    out: Annotated[Path, typer.Option(help="Folder of the run; the same call goes on with a run that was stopped.")],
+    out: Annotated[Path, typer.Option(help="Folder of the training; the same call continues a stopped one.")],
     model: Annotated[str | None, typer.Option(help="Name of the model, see models.names(); else tempcnn.")] = None,
-    start_from: Annotated[Path | None, typer.Option("--from", help="Fine-tune this run's model.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many; 40, or 4 for a baseline.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples a step; 256, or 32 with --from.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
+    start_from: Annotated[Path | None, typer.Option("--from", help="Fine-tune the model of this folder.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Largest number of epochs; 40, or 4 for a baseline.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples in a step; 256, or 32 with --from.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Epochs without improvement after which training stops.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate; 0.001, or 0.0003 with --from.")] = None,
     loss: Annotated[str, typer.Option(help="crossentropy or focal.")] = "crossentropy",
-    balance: Annotated[bool, typer.Option("--balance", help="Classes count the same in sum.")] = False,
+    balance: Annotated[bool, typer.Option("--balance", help="Give all classes the same total weight.")] = False,
     freeze: Annotated[bool, typer.Option("--freeze", help="With --from: train the last layer only.")] = False,
-    held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test; repeat.")] = None,
+    held_out: Annotated[list[str] | None, typer.Option(help="Area used only for the test; repeat for more.")] = None,
     allow: Annotated[bool, typer.Option("--allow-missing", help="Allow a class without training samples.")] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
     as_json: AsJson = False,
 ):
-    """Train a model on the study's split, or go on training one on new labels."""
+    """Train a model on the study's split, or train one further on new labels."""
     from arsetlib import models, samples, training
 
     if start_from is not None and model is not None:
-        raise training.TrainingError(f"--from goes on with its own network, so leave out --model {model}, or --from.")
+        raise training.TrainingError(
+            f"--from uses the network of its own folder: leave out --model {model}, or --from."
+        )
     loaded = load(study, None)
     sides = samples.split(table, loaded, held_out=held_out or ())
-    given = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
-    options = {name: value for name, value in given.items() if value is not None}
+    asked = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
+    options = {name: value for name, value in asked.items() if value is not None}
     options |= {"folder": out, "loss": loss, "balance": balance, "seed": seed, "progress": not as_json}
     options |= {"missing": "allow"} if allow else {}
     if start_from is None:
         if freeze:
-            raise training.TrainingError("--freeze keeps what a model has learned; name the model with --from.")
+            raise training.TrainingError("--freeze keeps the weights of a trained model; name its folder with --from.")
         trained = training.fit(model or "tempcnn", sides, loaded, **options)
     else:
-        before = models.load(model_folder(start_from))
+        before = models.load(start_from, kind="series")
         trained = training.fine_tune(before, sides, loaded, freeze="body" if freeze else None, **options)
     at = trained.notes["best_epoch"] - 1
     best = {n: v[min(at, len(v) - 1)] for n, v in trained.history.items() if n.startswith("val_")}
     report = {"folder": str(out), "model": str(out / "model"), "name": trained.name, "best": best}
     report |= {"best_epoch": at + 1, "notes": trained.notes}
-    words = f"{trained.name} in {out}: epoch {at + 1} is kept, " + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
+    words = f"{trained.name} in {out}: best epoch {at + 1}, " + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
     show(report, as_json, f"{words}. Curves: tensorboard --logdir {out}")
 
 
@@ -62,7 +64,7 @@ def train(
     epilog="Example: arset evaluate runs/tempcnn data/pixels --study data/delta/study.toml --out runs/tempcnn/test"
 )
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its run.")],
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its training.")],
     table: Table,
     out: Annotated[Path, typer.Option(help="Folder for predictions and scores.")],
     study: Annotated[str | None, typer.Option(help="Study whose split names the side; --side all needs none.")] = None,
@@ -70,19 +72,21 @@ def evaluate(
     start: Annotated[
         list[int] | None, typer.Option(min=1, max=731, help="Day of the year on which windows start; repeat.")
     ] = None,
-    held_out: Annotated[list[str] | None, typer.Option(help="Area that is all test, as in training; repeat.")] = None,
-    f1: Annotated[float, typer.Option(min=0, max=1, help="F1 from which a crop counts as known.")] = 0.8,
+    held_out: Annotated[
+        list[str] | None, typer.Option(help="Area used only for the test, as in training; repeat for more.")
+    ] = None,
+    f1: Annotated[float, typer.Option(min=0, max=1, help="F1 from which a crop counts as mapped well.")] = 0.8,
     seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
     as_json: AsJson = False,
 ):
-    """Predict a side of the table for several dates, save what was said, and print the scores."""
+    """Predict a side of the table for several dates, save the predictions, and print the scores."""
     from arsetlib import evaluation, models, samples
     from arsetlib.training.run import digest
 
     if side == "all" and held_out:
         raise evaluation.EvaluationError("Expected --held-out with a side of the split, received it with --side all.")
     known = load(study, None) if study else None
-    trained = models.load(model_folder(model), known)
+    trained = models.load(model, known, kind="series")
     if side != "all" and known is None:
         raise evaluation.EvaluationError(
             f"Expected --study FILE, whose split says which rows are {side!r}, received none. "
@@ -93,7 +97,8 @@ def evaluate(
         raise evaluation.EvaluationError(f"Study {known.key!r} has no side {side!r}. It has: {', '.join(sides)}.")
     trained_on = trained.notes.get("digest_of_training_rows")
     if trained_on and "train" in sides and digest(sides["train"]) != trained_on:
-        words = "the model was trained on other rows than this split's; if on some of this table, the score may flatter"
+        words = "the model was trained on other rows than this split's. If rows of this table are among them, the "
+        words += "score is too high"
         typer.echo(f"arset: note: {words}. Give --study and --held-out as in training.", err=True)
     season = trained.study.season
     starts = start or sorted({*range(season.first_day, season.last_day + 1, 30), season.last_day})
@@ -114,7 +119,7 @@ def report(
     folders: Annotated[list[Path], typer.Argument(help="What `arset evaluate` saved, of one model or several.")],
     out: Annotated[Path | None, typer.Option(help="The page, .html, or a folder; else beside the first.")] = None,
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
-    f1: Annotated[float, typer.Option(min=0, max=1, help="F1 from which a crop counts as known.")] = 0.8,
+    f1: Annotated[float, typer.Option(min=0, max=1, help="F1 from which a crop counts as mapped well.")] = 0.8,
     seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
     as_json: AsJson = False,
 ):
@@ -132,7 +137,7 @@ def report(
 
 @app.command(epilog="Example: arset predict runs/tempcnn data/pixels --start 120 --area dense --year 2019")
 def predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its run.")],
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its training.")],
     source: Annotated[str, typer.Argument(help="A pixel table, or a study whose scenes are read.")],
     start: Annotated[list[int], typer.Option(help="Day of the year on which the window starts; repeat for more.")],
     area: Annotated[str | None, typer.Option(help="Area to map; not needed where one only is dense.")] = None,
@@ -156,7 +161,7 @@ def predict(
         wanted = catalogue.find_scenes(study, cache=store(cache, study), progress=not as_json)
     else:
         wanted = source
-    trained = models.load(model_folder(model))
+    trained = models.load(model, kind="series")
     spark = None if master == "none" and not remote else engine.session(master, remote)
     made = maps.predict(trained, wanted, start, out, spark=spark, **options)
     kind = "SIMULATED: " if any(p.simulated for p in made) else ""

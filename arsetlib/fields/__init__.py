@@ -23,8 +23,8 @@ _HOMES = {
     "conversion": ("convert",),
     "stored": ("verify",),
     "loading": ("ChipBatches", "batches"),
-    "classifier": ("Classifier", "load"),
-    "training": ("fit",),
+    "classifier": ("Classifier",),
+    "training": ("ImageInput", "Transfer", "fit"),
     "runs": ("convert_sides", "sides_of"),
     "scoring": ("FieldScores", "LabelScores", "evaluate"),
 }

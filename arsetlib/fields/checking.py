@@ -37,6 +37,7 @@ class ChipCheck:
 
     @property
     def ok(self) -> bool:
+        """Whether there is no problem."""
         return not self.problems
 
     def as_dict(self) -> dict:

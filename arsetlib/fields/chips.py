@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from tqdm import tqdm
@@ -61,6 +62,9 @@ class Chips:
     size: tuple[int, int]
     simulated: bool = False
 
+    form: ClassVar = "chips"  # as ``Stored``
+    encoding: ClassVar = "jpeg"
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -90,9 +94,49 @@ class Chips:
         """What the images may be used for."""
         return SIMULATED if self.simulated else NOTICE
 
+    @property
+    def side(self) -> int:
+        """Pixels of a side of all chips.
+
+        Raises:
+            ImageError: They are not square.
+        """
+        rows, columns = self.size
+        if rows != columns:
+            raise ImageError(f"Expected square images, received {rows} × {columns} in {self.folder}. Cut them square.")
+        return int(rows)
+
+    @property
+    def jpeg_bytes(self) -> np.ndarray:
+        """(N, 2) bytes of the two pictures of each chip.
+
+        Raises:
+            ImageError: One is missing.
+        """
+        sizes = np.empty((len(self), 2), np.int64)
+        for number in range(len(self)):
+            paths = self.paths(number)
+            try:
+                sizes[number] = paths.rgb.stat().st_size, paths.nir.stat().st_size
+            except FileNotFoundError as problem:
+                raise ImageError(f"{problem.filename} is missing. Copy it again, or read the folder again.") from None
+        return sizes
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of names, labels and file sizes: the same for the same chips in another folder."""
+        digest = hashlib.sha256("\n".join(self.names.tolist()).encode())
+        digest.update(np.ascontiguousarray(self.labels, np.uint8).tobytes())
+        digest.update(np.ascontiguousarray(self.jpeg_bytes, "<i8").tobytes())
+        return digest.hexdigest()
+
     def paths(self, number: int) -> layout.Paths:
         """The files of a chip."""
         return self.parts[self.sources[number]].paths(str(self.names[number]))
+
+    def place(self, number: int) -> str:
+        """Where a chip is, for a message."""
+        return str(self.paths(number).rgb)
 
     def __repr__(self) -> str:
         fields = len(np.unique(self.fields))
@@ -127,9 +171,11 @@ def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
         ImageError: No such images, an image without its mask or a mask without its image, an unknown or missing class
             folder, another size or number of channels, a file that cannot be read. ``fields.check`` lists them all.
 
-    >>> chips = agriculture_vision("data/fields")   # doctest: +SKIP
-    >>> len(chips), chips.counts["water"]           # doctest: +SKIP
-    (600, 57)
+    >>> import tempfile; from arsetlib import fields, simulate
+    >>> folder = simulate.fields(tempfile.mkdtemp(), fields=2, chips=2, size=32, progress=False)
+    >>> chips = agriculture_vision(folder)
+    >>> len(chips), len(set(chips.fields)), chips.simulated
+    (4, 2, True)
 
     Lab: case_fields.
     """
@@ -268,30 +314,20 @@ def read(chips: Chips, number: int) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ImageError: A file cannot be read, is damaged, or has another size or number of channels.
 
-    >>> pixels, valid = read(chips, 0)   # doctest: +SKIP
-    >>> pixels.shape, valid.shape        # doctest: +SKIP
-    ((512, 512, 4), (512, 512))
+    >>> import tempfile; from arsetlib import fields, simulate
+    >>> folder = simulate.fields(tempfile.mkdtemp(), fields=1, chips=1, size=32, progress=False)
+    >>> pixels, valid = read(fields.agriculture_vision(folder), 0)
+    >>> pixels.shape, pixels.dtype.name, valid.shape
+    ((32, 32, 4), 'uint8', (32, 32))
 
     Lab: case_fields.
     """
     paths = chips.paths(number)
     rgb, nir = layout.photo(paths.rgb, 3), layout.photo(paths.nir, 1)
-    valid = np.ones(chips.size, bool)
-    for path, shape in ((paths.rgb, rgb.shape[:2]), (paths.nir, nir.shape)):
-        _same(path, shape, chips.size)
-    for path in (paths.bounds, paths.masks):
-        shape, count, mask = layout.mask(path)
-        _same(path, shape, chips.size)
-        if mask is not None:
-            valid &= mask
-        elif not count:
-            valid[:] = False
-    return np.dstack([rgb, nir]), valid
-
-
-def _same(path: Path, shape, size) -> None:
-    if tuple(shape) != tuple(size):
-        raise ImageError(f"{path} has {shape[0]} × {shape[1]} pixels, expected {size[0]} × {size[1]} as the others.")
+    for path, photo in ((paths.rgb, rgb), (paths.nir, nir)):
+        layout.same_size(path, photo.shape, chips.size)
+    valid = paths.valid(chips.size)
+    return np.dstack([rgb, nir]), np.ones(chips.size, bool) if valid is None else valid
 
 
 def ndvi(pixels: np.ndarray) -> np.ndarray:

@@ -19,4 +19,4 @@ CLASSES = (
 
 
 class ImageError(ArsetError, ValueError):
-    """Field images cannot be read, or not as asked; the message names the file and says what to do."""
+    """Field images cannot be read or used like this; the message names the file and says what to do."""

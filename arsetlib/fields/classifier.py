@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,20 +15,17 @@ from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.fields.feeds import KINDS, as_float, feed
 from arsetlib.models import card as files
 
-MODEL = "model.keras"
-COMMAND = "arset fields train"
-
 
 @dataclass(eq=False)
 class Classifier:
-    """A model and how to read its answers.
+    """A model and how to read its shares as classes.
 
     Attributes:
         model: keras.Model, (B, S, S, C) in 0..1 → (B, K).
-        kind: ``"multi"``: each class by itself is there or not; ``"single"``: exactly one is.
+        kind: ``"multi"``: several classes may be present, or none; ``"single"``: exactly one is.
         classes: (K,) names, in the order of the model's outputs.
-        thresholds: (K,) share from which a class counts as there, of kind multi. ``fit`` finds on the validation those
-            that give the best F1: at 0.5 a rare class would never be said.
+        thresholds: (K,) share from which a class counts as present, of kind multi. ``fit`` finds on the validation
+            those that give the best F1: at 0.5 a rare class would never be predicted.
         history: Name → one value an epoch.
         notes: Seed, counts, weights, devices, whether the data were simulated.
 
@@ -47,15 +45,15 @@ class Classifier:
             raise ImageError(f"Expected kind 'multi' or 'single', received {self.kind!r}.")
         if len(self.classes) != self.model.output_shape[-1]:
             raise ImageError(f"The model has {self.model.output_shape[-1]} outputs, but {len(self.classes)} classes.")
-        given = np.full(len(self.classes), 0.5) if self.thresholds is None else self.thresholds
-        self.thresholds = np.asarray(given, np.float32)
+        thresholds = np.full(len(self.classes), 0.5) if self.thresholds is None else self.thresholds
+        self.thresholds = np.asarray(thresholds, np.float32)
         if self.thresholds.shape != (len(self.classes),) or not np.isfinite(self.thresholds).all():
-            raise ImageError(f"Expected one threshold for each of {len(self.classes)} classes, received {given}.")
+            raise ImageError(f"Expected one threshold for each of {len(self.classes)} classes, received {thresholds}.")
         self._call = None
 
     def __repr__(self) -> str:
-        said = "SIMULATED, " if self.notes.get("simulated") else ""
-        return f"Classifier({self.model.name!r}, {said}{self.kind}, {self.size} px, {len(self.classes)} classes)"
+        simulated = "SIMULATED, " if self.notes.get("simulated") else ""
+        return f"Classifier({self.model.name!r}, {simulated}{self.kind}, {self.size} px, {len(self.classes)} classes)"
 
     @property
     def size(self) -> int:
@@ -66,7 +64,7 @@ class Classifier:
     def channels(self) -> int:
         return self.model.input_shape[3]
 
-    def predict(self, x) -> np.ndarray:
+    def predict(self, x: Any) -> np.ndarray:
         """Shares of the classes.
 
         Args:
@@ -89,10 +87,10 @@ class Classifier:
         return self._call(as_float(np.asarray(x))).numpy()
 
     def labels(self, shares: np.ndarray) -> np.ndarray:
-        """(B, K) uint8: what is said to be there, from ``predict``'s answer."""
+        """(B, K) uint8: the classes that are predicted, from the shares of ``predict``."""
         return decided(shares, self.kind, self.thresholds)
 
-    def predictions(self, source, *, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    def predictions(self, source: Any, *, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Truth and shares of all images of a source.
 
         Args:
@@ -102,55 +100,38 @@ class Classifier:
         Returns:
             (N, K) float32 of 0 and 1, (N, K) float32.
         """
-        given = feed(source, batch=batch, size=self.size, kind=self.kind)
-        if tuple(given.classes) != self.classes:
-            raise ImageError(f"The model knows the classes {self.classes}, the images have {tuple(given.classes)}.")
-        pairs = [(np.asarray(y), self.predict(x)) for x, y in given.batches()]
+        images = feed(source, batch=batch, size=self.size, kind=self.kind)
+        if tuple(images.classes) != self.classes:
+            raise ImageError(f"The model knows the classes {self.classes}, the images have {tuple(images.classes)}.")
+        pairs = [(np.asarray(y), self.predict(x)) for x, y in images.batches()]
         truth, shares = (np.concatenate(part) for part in zip(*pairs, strict=True))
         return truth, shares
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``model.keras`` and ``card.json`` into a folder, which appears whole or not at all.
+        """Write the model's folder, which ``models.load`` reads.
 
         Args:
             folder: A new or empty folder, or one that holds a model, which is replaced.
         """
-
-        def fill(partial: Path) -> None:
-            self.model.save(partial / MODEL)
-
-        told = {
+        card = {
             "type": "images", "name": self.model.name, "kind": self.kind, "classes": self.classes,
             "thresholds": self.thresholds, "size": self.size, "channels": self.channels, "history": self.history,
             "notes": self.notes,
         }  # fmt: skip
-        return files.write(folder, told, fill)
+        return files.write(folder, card, lambda parts: files.save_keras(self.model, parts))
 
 
-def load(folder: str | Path) -> Classifier:
-    """A classifier from the folder that ``Classifier.save`` wrote, or from that of a training run.
-
-    Nothing in it is code: Keras reads with ``safe_mode``, the rest is JSON; every part must have its checksum.
-
-    Raises:
-        ModelError: No such folder, a part is missing or was altered.
-        ImageError: A model of something else.
-    """
+def read_model(folder: Path, card: dict) -> Classifier:
+    """A classifier of a folder whose card was read, see ``models.load``."""
     from arsetlib.models import images as networks
 
-    folder = Path(folder)
-    if not (folder / files.CARD).is_file() and (folder / "model" / files.CARD).is_file():
-        folder = folder / "model"
-    card = files.read(folder, COMMAND)
-    if card.get("type") != "images":
-        raise ImageError(f"{folder} holds a model of something else than field images. Train one: `{COMMAND}`.")
-    files.check_parts(folder, card, (MODEL,))
+    files.check_parts(folder, card, (files.KERAS,))
     with files.understood(folder / files.CARD, ImageError):
-        kept = {name: card[name] for name in ("kind", "classes", "thresholds", "notes")}
-        return Classifier(networks.load(folder / MODEL), history=files.history(card), **kept)
+        facts = {name: card[name] for name in ("kind", "classes", "thresholds", "notes")}
+        return Classifier(networks.load(folder / files.KERAS), history=files.history(card), **facts)
 
 
-def decided(shares: np.ndarray, kind: str, thresholds) -> np.ndarray:
+def decided(shares: np.ndarray, kind: str, thresholds: Any) -> np.ndarray:
     """(B, K) uint8 of shares (B, K)."""
     shares = np.asarray(shares)
     if kind == "single":

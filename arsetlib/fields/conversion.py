@@ -71,23 +71,22 @@ def convert(
         ImageError: Invalid options, an image that cannot be read or differs from the others, a folder that holds
             something else, a full disk. Finished files are kept: the same call continues.
 
-    >>> folder = convert(chips, "data/train", shard_mb=16)   # doctest: +SKIP
-    >>> verify(folder)                                       # doctest: +SKIP
-    420
+    >>> import tempfile; from arsetlib import fields, simulate
+    >>> folder = simulate.fields(tempfile.mkdtemp(), fields=2, chips=2, size=32, progress=False)
+    >>> chips = fields.agriculture_vision(folder)
+    >>> out = convert(chips, folder / "parquet", "parquet", progress=False)
+    >>> sorted(file.name for file in out.glob("shard*")), fields.verify(out)
+    (['shard-00000.parquet'], 4)
 
     Lab: case_fields.
     """
     out = Path(out)
-    side = encoded.side_of(chips)
+    side = chips.side
     _check(chips, form, shard_mb, size, encoding, side, jobs)
-    sizes = encoded.sizes_of(chips)
-    plan = {
-        "identity": encoded.identity(chips, sizes), "form": form, "encoding": encoding, "size": size,
-        "shard_mb": shard_mb,
-    }  # fmt: skip
+    plan = {"identity": chips.identity, "form": form, "encoding": encoding, "size": size, "shard_mb": shard_mb}
     if _finished_by_earlier_version(out, plan):
         return out
-    runs = _runs(sizes.sum(1), side, shard_mb, size, encoding)
+    runs = _runs(chips.jpeg_bytes.sum(1), side, shard_mb, size, encoding)
     parts = [*map(_name, range(len(runs))), TABLES]
     with folders.claim(out, plan, parts, what="conversion", error=ImageError) as folder:
         if folder.manifest() is None:
@@ -157,15 +156,15 @@ def _convert(chips, folder: folders.Folder, plan: dict, side: int, runs, jobs, p
             for row in run.tolist():
                 if stop.is_set():
                     raise InterruptedError
-                one = encoded.encoded(chips, row, side)
+                one = encoded.encoded(chips, row)
                 yield row, one if reduced is None else reduced(one, str(chips.paths(row).rgb))
                 bar.update()
 
         def write(number: int) -> None:
-            keys, facts = writer(out, number, images(runs[number]), chips, homes)
-            folder.finish(_name(number), keys, **facts)
+            keys, start, sizes = writer(out, number, images(runs[number]), chips, homes)
+            folder.finish(_name(number), keys, start=start, sizes=sizes)
 
-        _in_threads(write, left, jobs or _cores(), stop)
+        _in_threads(write, left, jobs or os.cpu_count() or 1, stop)
     _publish(chips, folder, plan, side, runs, homes)
 
 
@@ -234,7 +233,7 @@ def _publish(chips, folder: folders.Folder, plan: dict, side: int, runs, homes) 
     form, encoding, size = plan["form"], plan["encoding"], plan["size"]
     images = stored.Stored(
         folder.path, form, encoding, size or side, chips.names, chips.fields, chips.labels,
-        tuple(stored.Shard(*(note[key] for key in ("file", "records", "bytes", "sha256"))) for note in notes),
+        tuple(_shard(number, note) for number, note in enumerate(notes)),
         np.repeat(np.arange(len(runs)), [len(run) for run in runs]),
         np.concatenate([note["start"] for note in notes]), np.concatenate([note["sizes"] for note in notes]),
         homes, chips.licence, bool(chips.simulated), plan["identity"],
@@ -246,5 +245,9 @@ def _publish(chips, folder: folders.Folder, plan: dict, side: int, runs, homes) 
     folder.publish()
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _shard(number: int, note: dict) -> stored.Shard:
+    files, images = note["files"], len(note["start"])
+    if len(files) == 1:
+        ((key, seal),) = files.items()
+        return stored.Shard(key, images, seal["size"], seal["sha256"])
+    return stored.Shard(f"run-{number:05}", images, sum(seal["size"] for seal in files.values()), None)

@@ -1,74 +1,70 @@
-"""From encoded bytes to the pixels a model gets, as TensorFlow operations: on all cores, without Python.
+"""From encoded bytes to the pixels that a model gets: TensorFlow operations, which run on all cores without Python.
 
 Lab: case_fields.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
-ACCURATE = "INTEGER_ACCURATE"  # the transform that Pillow uses too: the same pixels, bit by bit
+ACCURATE = "INTEGER_ACCURATE"  # the transform that Pillow uses too: exactly the same pixels
 
 
 def ratio_for(side: int, size: int) -> int:
-    """How many times smaller JPEG decodes at once: 1, 2, 4 or 8, such that a side of ``size`` pixels is left."""
+    """The factor by which the JPEG decoder reduces: the largest of 1, 2, 4, 8 that leaves ``size`` pixels or more."""
     return max(r for r in (1, 2, 4, 8) if r == 1 or (side % r == 0 and side // r >= size))
 
 
-def sized(tensor, side: int, channels: int, name, what: str):
-    """The tensor, if it has the size and the channels that all images have; else an error that names the image."""
-    seen = tf.strings.reduce_join(tf.strings.as_string(tf.shape(tensor)), separator=" × ")
-    said = tf.strings.join(
-        [
-            f"<<{what} of ",
-            name,
-            ": ",
-            seen,
-            f" pixels (rows × columns × bands), expected {side} × {side} × {channels}>>",
-        ]
-    )
+def checked(tensor: tf.Tensor, side: int, channels: int, name: tf.Tensor, what: str) -> tf.Tensor:
+    """The tensor, if it has the size and channels of all images; else an error that names the image."""
+    shape = tf.strings.reduce_join(tf.strings.as_string(tf.shape(tensor)), separator=" × ")
+    expected = f" pixels (rows × columns × bands), expected {side} × {side} × {channels}>>"
+    message = tf.strings.join([f"<<{what} of ", name, ": ", shape, expected])
     right = tf.reduce_all(tf.equal(tf.shape(tensor), [side, side, channels]))
-    with tf.control_dependencies([tf.debugging.Assert(right, [said])]):
+    with tf.control_dependencies([tf.debugging.Assert(right, [message])]):
         return tf.ensure_shape(tf.identity(tensor), [side, side, channels])
 
 
-def seen_pixels(masks, side: int, ratio: int, name):
-    """(side // ratio, side // ratio) bool: whether all masks are above 0 in all pixels that become this one."""
-
+def valid_pixels(masks: Sequence[tf.Tensor], side: int, ratio: int, name: tf.Tensor) -> tf.Tensor:
+    """(side // ratio, side // ratio) bool: whether all masks are above 0 in all pixels that are reduced to this one."""
     small = side // ratio
     kind = {1: tf.uint8, 2: tf.uint16, 4: tf.uint32, 8: tf.uint64}[ratio]
     ones = int.from_bytes(b"\1" * ratio, "little")
 
-    def of(mask):
-        found = sized(tf.io.decode_png(mask), side, 1, name, "the mask")
-        rows = tf.reduce_min(tf.reshape(tf.cast(found > 0, tf.uint8), [small, ratio, side]), axis=1)
-        # Pixels that lie side by side, looked at as one number: much faster than a minimum along the last axis.
+    def reduced(mask):
+        pixels = checked(tf.io.decode_png(mask), side, 1, name, "the mask")
+        rows = tf.reduce_min(tf.reshape(tf.cast(pixels > 0, tf.uint8), [small, ratio, side]), axis=1)
+        # Neighbouring pixels are compared as one number: much faster than a minimum along the last axis.
         together = rows if ratio == 1 else tf.bitcast(tf.reshape(rows, [small, small, ratio]), kind)
         return tf.equal(together, tf.constant(ones, kind))
 
-    every = tf.ones([small, small], tf.bool)
+    valid = tf.ones([small, small], tf.bool)
     for mask in masks:
-        every = tf.cond(tf.equal(mask, ""), lambda e=every: e, lambda e=every, m=mask: e & of(m))
-    return every
+        valid = tf.cond(tf.equal(mask, ""), lambda v=valid: v, lambda v=valid, m=mask: v & reduced(m))
+    return valid
 
 
-def resized(pixels, size: int):
+def resized(pixels: tf.Tensor, size: int) -> tf.Tensor:
     """(size, size, C) uint8."""
     if pixels.shape[0] == size:
         return pixels
     return tf.cast(tf.round(tf.image.resize(pixels, (size, size))), tf.uint8)
 
 
-def bands_of(rgb, nir, side: int, ratio: int, name):
+def bands_of(rgb: tf.Tensor, nir: tf.Tensor, side: int, ratio: int, name: tf.Tensor) -> tf.Tensor:
     """(side // ratio, side // ratio, 4) uint8 of two JPEG files."""
     parts = [
-        sized(tf.io.decode_jpeg(data, ratio=ratio, dct_method=ACCURATE), side // ratio, channels, name, what)
+        checked(tf.io.decode_jpeg(data, ratio=ratio, dct_method=ACCURATE), side // ratio, channels, name, what)
         for data, channels, what in ((rgb, 3, "rgb"), (nir, 1, "nir"))
     ]
     return tf.concat(parts, axis=-1)
 
 
-def pixels_of(rgb, nir, masks, side: int, size: int, name):
+def pixels_of(
+    rgb: tf.Tensor, nir: tf.Tensor, masks: Sequence[tf.Tensor], side: int, size: int, name: tf.Tensor
+) -> tf.Tensor:
     """The pixels of an image.
 
     Args:
@@ -83,51 +79,52 @@ def pixels_of(rgb, nir, masks, side: int, size: int, name):
     """
     ratio = ratio_for(side, size)
     pixels = bands_of(rgb, nir, side, ratio, name)
-    bare = tf.equal(tf.strings.length(tf.strings.join(masks)), 0)
+    all_valid = tf.equal(tf.strings.length(tf.strings.join(masks)), 0)
 
-    def without_invalid():
-        seen = tf.cast(seen_pixels(masks, side, ratio, name), tf.int32)
-        return tf.bitcast(tf.bitcast(pixels, tf.int32) * seen, tf.uint8)
+    def masked():
+        valid = tf.cast(valid_pixels(masks, side, ratio, name), tf.int32)
+        return tf.bitcast(tf.bitcast(pixels, tf.int32) * valid, tf.uint8)  # the four bytes of a pixel at once
 
-    return resized(tf.cond(bare, lambda: pixels, without_invalid), size)
+    return resized(tf.cond(all_valid, lambda: pixels, masked), size)
 
 
-def raw_pixels(rgb, nir, side: int, size: int):
-    """As ``pixels_of``, from pixels that are stored as they are, invalid ones as 0."""
+def raw_pixels(rgb: tf.Tensor, nir: tf.Tensor, side: int, size: int) -> tf.Tensor:
+    """As ``pixels_of``, from pixels that are stored without encoding, invalid ones as 0."""
     parts = [tf.reshape(tf.io.decode_raw(data, tf.uint8), [side, side, -1]) for data in (rgb, nir)]
     return resized(tf.ensure_shape(tf.concat(parts, axis=-1), [side, side, 4]), size)
 
 
-def smaller_files(rgb, nir, masks, side: int, size: int, quality: int, name):
-    """JPEG of ``size`` × ``size`` pixels for both pictures, and one PNG of where all is valid.
+def smaller_files(
+    rgb: tf.Tensor, nir: tf.Tensor, masks: Sequence[tf.Tensor], side: int, size: int, quality: int, name: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """JPEG files of ``size`` × ``size`` pixels of both pictures, and a PNG of the valid pixels.
 
     Returns:
-        rgb, nir, valid: () string; ``valid`` is empty where all pixels are.
+        rgb, nir, valid: () string; ``valid`` is empty if all pixels are valid.
     """
     ratio = ratio_for(side, size)
     pixels = resized(bands_of(rgb, nir, side, ratio, name), size)
-    seen = tf.cast(seen_pixels(masks, side, ratio, name), tf.uint8)[..., None]
-    if seen.shape[0] != size:
-        seen = tf.cast(tf.image.resize(seen, (size, size)) > 0.999, tf.uint8)
-    whole = tf.reduce_all(seen > 0)
-    valid = tf.cond(whole, lambda: tf.constant(b""), lambda: tf.io.encode_png(seen * 255))
+    valid = tf.cast(valid_pixels(masks, side, ratio, name), tf.uint8)[..., None]
+    if valid.shape[0] != size:
+        valid = tf.cast(tf.image.resize(valid, (size, size)) > 0.999, tf.uint8)
+    png = tf.cond(tf.reduce_all(valid > 0), lambda: tf.constant(b""), lambda: tf.io.encode_png(valid * 255))
     files = [tf.io.encode_jpeg(part, quality=quality) for part in (pixels[..., :3], pixels[..., 3:])]
-    return (*files, valid)
+    return (*files, png)
 
 
-def changed(pixels, mirror, flip, turn, factor):
-    """A batch mirrored, flipped, turned and relit.
+def changed(pixels: tf.Tensor, mirror: tf.Tensor, flip: tf.Tensor, turn: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """A batch, mirrored, flipped, turned and with other brightness.
 
     Args:
         pixels: (B, S, S, 4) uint8.
         mirror, flip: (B,) bool, left-right and up-down, before turning.
-        turn: (B,) quarters, against the clock.
-        factor: (B,) float32, of the light; invalid pixels stay 0.
+        turn: (B,) quarter turns, anticlockwise.
+        factor: (B,) float32, of the brightness; invalid pixels stay 0.
 
     Returns:
         (B, S, S, 4) float32, 0 to 1.
     """
-    # A quarter turn against the clock is a transposition and then a flip: so one transposition and two flips do all.
+    # A quarter turn is a transposition and then a flip: so one transposition and two flips are enough for all cases.
     odd = tf.equal(turn % 2, 1)
     half = turn >= 2
     mirrored, flipped = tf.where(odd, flip, mirror), tf.where(odd, mirror, flip)
@@ -135,9 +132,9 @@ def changed(pixels, mirror, flip, turn, factor):
     down = tf.not_equal(flipped, tf.not_equal(half, odd))
     wide = [-1, 1, 1]
     # The four bytes of a pixel are moved as one number: ten times as fast.
-    whole = tf.bitcast(pixels, tf.int32)
-    whole = tf.where(tf.reshape(odd, wide), tf.transpose(whole, [0, 2, 1]), whole)
-    whole = tf.where(tf.reshape(across, wide), tf.reverse(whole, [2]), whole)
-    whole = tf.where(tf.reshape(down, wide), tf.reverse(whole, [1]), whole)
-    light = tf.reshape(factor / 255, [-1, 1, 1, 1])
-    return tf.minimum(tf.cast(tf.bitcast(whole, tf.uint8), tf.float32) * light, 1)
+    packed = tf.bitcast(pixels, tf.int32)
+    packed = tf.where(tf.reshape(odd, wide), tf.transpose(packed, [0, 2, 1]), packed)
+    packed = tf.where(tf.reshape(across, wide), tf.reverse(packed, [2]), packed)
+    packed = tf.where(tf.reshape(down, wide), tf.reverse(packed, [1]), packed)
+    scale = tf.reshape(factor / 255, [-1, 1, 1, 1])
+    return tf.minimum(tf.cast(tf.bitcast(packed, tf.uint8), tf.float32) * scale, 1)

@@ -5,15 +5,12 @@ Lab: case_fields.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from arsetlib import filetypes
-from arsetlib.fields import layout
+from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import ImageError
 
 END = b"\xff\xd9"  # last bytes of a JPEG file
@@ -27,42 +24,6 @@ class Encoded:
     rgb: bytes
     nir: bytes
     valid: bytes
-
-
-def side_of(chips) -> int:
-    """Pixels of a side of all chips.
-
-    Raises:
-        ImageError: They are not square.
-    """
-    rows, columns = chips.size
-    if rows != columns:
-        raise ImageError(f"Expected square images, received {rows} × {columns} in {chips.folder}. Cut them square.")
-    return int(rows)
-
-
-def identity(chips, sizes: np.ndarray) -> str:
-    """SHA-256 of names, labels and file sizes: the same for the same chips in another folder."""
-    digest = hashlib.sha256("\n".join(chips.names.tolist()).encode())
-    for part in (np.ascontiguousarray(chips.labels, np.uint8), np.ascontiguousarray(sizes, "<i8")):
-        digest.update(part.tobytes())
-    return digest.hexdigest()
-
-
-def sizes_of(chips) -> np.ndarray:
-    """(N, 2) bytes of the two pictures of each chip.
-
-    Raises:
-        ImageError: One is missing.
-    """
-    sizes = np.empty((len(chips), 2), np.int64)
-    for number in range(len(chips)):
-        paths = chips.paths(number)
-        try:
-            sizes[number] = paths.rgb.stat().st_size, paths.nir.stat().st_size
-        except FileNotFoundError as problem:
-            raise ImageError(f"{problem.filename} is missing. Copy it again, or read the folder again.") from None
-    return sizes
 
 
 def contents(path: Path) -> bytes:
@@ -101,37 +62,17 @@ def jpeg(path: Path, side: int, bands: int) -> bytes:
     return data
 
 
-def valid_png(bounds: Path, masks: Path, side: int) -> bytes:
-    """A PNG with one bit per pixel: within the field and the mask. No bytes where all pixels are.
+def encoded(chips: Chips, number: int) -> Encoded:
+    """A chip's files, and a PNG with one bit per pixel of where both its masks are set.
 
     Raises:
-        ImageError: A file cannot be read, or has another size or other values.
+        ImageError: A file cannot be read, or has another size or number of channels.
     """
     from PIL import Image
 
-    valid = None
-    for path in (bounds, masks):
-        shape, count, mask = layout.mask(path)
-        if shape != (side, side):
-            raise ImageError(
-                f"{path} has {shape[0]} × {shape[1]} pixels, expected {side} × {side} as its image. Export it again."
-            )
-        if mask is None and not count:
-            mask = np.zeros(shape, bool)
-        if mask is not None:
-            valid = mask if valid is None else valid & mask
-    if valid is None:
-        return b""
-    out = io.BytesIO()
-    Image.fromarray(valid).save(out, "PNG", compress_level=4)
-    return out.getvalue()
-
-
-def encoded(chips, number: int, side: int) -> Encoded:
-    """A chip's files.
-
-    Raises:
-        ImageError: As ``jpeg`` and ``valid_png``.
-    """
-    paths = chips.paths(number)
-    return Encoded(jpeg(paths.rgb, side, 3), jpeg(paths.nir, side, 1), valid_png(paths.bounds, paths.masks, side))
+    paths, png = chips.paths(number), io.BytesIO()
+    rgb, nir = jpeg(paths.rgb, chips.side, 3), jpeg(paths.nir, chips.side, 1)
+    valid = paths.valid(chips.size)
+    if valid is not None:
+        Image.fromarray(valid).save(png, "PNG", compress_level=4)
+    return Encoded(rgb, nir, png.getvalue())

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib import seeds
+from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.fields.loading import KINDS, ChipBatches
+from arsetlib.groves.changes import Augment
 from arsetlib.training.run import digest_arrays
 
 __all__ = ["KINDS", "ArrayBatches", "as_float", "feed"]
@@ -62,6 +64,7 @@ class ArrayBatches:
 
     @property
     def identity(self) -> str:
+        """Of the arrays."""
         return digest_arrays([self.x, self.y])
 
     def batches(self, epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -76,7 +79,16 @@ class ArrayBatches:
                 yield as_float(self.x[rows]), self.y[rows]
 
 
-def feed(source, *, batch: int, size: int, kind: str, augment=False, cache=False, **options):
+def feed(
+    source: Chips | str | Path | tuple,
+    *,
+    batch: int,
+    size: int,
+    kind: str,
+    augment: bool | Augment = False,
+    cache: bool = False,
+    **options,
+) -> ChipBatches | ArrayBatches:
     """Batches of a source.
 
     Args:

@@ -10,11 +10,15 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from arsetlib import filetypes, folders
 from arsetlib.fields.classes import CLASSES, ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 PARTS = ("train", "val", "test")  # folders of the challenge's download
 # Names in the data of the paper, then in the challenge's download.
@@ -42,7 +46,24 @@ class Paths:
 
     @property
     def all(self) -> tuple[Path, ...]:
+        """All of them."""
         return self.rgb, self.nir, self.bounds, self.masks, *self.labels
+
+    def valid(self, size: tuple[int, int]) -> np.ndarray | None:
+        """(H, W) bool, pixels within the field and the mask; None if all are.
+
+        Raises:
+            ImageError: A file cannot be read, or has another size or other values.
+        """
+        valid = None
+        for path in (self.bounds, self.masks):
+            shape, count, pixels = mask(path)
+            same_size(path, shape, size)
+            if pixels is None and not count:
+                pixels = np.zeros(shape, bool)
+            if pixels is not None:
+                valid = pixels if valid is None else valid & pixels
+        return valid
 
 
 @dataclass(frozen=True)
@@ -190,7 +211,7 @@ def _compare(rgb, listed, place, suffix, what, images, wrong) -> None:
 # -- reading one file --------------------------------------------------------------------------------------------------
 
 
-def opened(path: Path):
+def opened(path: Path) -> Image.Image:
     """A Pillow picture whose header has been read.
 
     Raises:
@@ -238,6 +259,19 @@ def photo(path: Path, bands: int) -> np.ndarray:
         ImageError: Unreadable, damaged, or with another number of channels.
     """
     return np.asarray(_loaded(path, bands))
+
+
+def same_size(path: Path, shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Compare the size of a picture with that of its chip.
+
+    Raises:
+        ImageError: It differs.
+    """
+    if tuple(shape[:2]) != tuple(size):
+        raise ImageError(
+            f"{path} has {shape[0]} × {shape[1]} pixels, expected {size[0]} × {size[1]} as the others. Export it "
+            "again, or leave the image out."
+        )
 
 
 def mask(path: Path) -> tuple[tuple[int, int], int, np.ndarray | None]:

@@ -16,18 +16,22 @@ import contextlib
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arsetlib.fields import encoded, stored
+from arsetlib.fields import stored
 from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.fields.order import Order
 from arsetlib.groves.changes import Augment, draw_changes
 from arsetlib.training.run import digest_arrays
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 CHANGES = Augment(contrast=(1, 1))  # contrast would change invalid pixels, which are 0
 KINDS = ("multi", "single")
@@ -38,10 +42,13 @@ RAISED = re.compile(r"ImageError: (.*?)(?:\nTraceback|\n\n|\Z)", re.DOTALL)
 def batches(source: Chips | str | Path, **options) -> ChipBatches:
     """Batches of images and classes, from chips or from a converted folder. Options are those of ``ChipBatches``.
 
-    >>> train = batches("data/train", size=64, batch=8, shuffle=True, seed=1)   # doctest: +SKIP
-    >>> x, y = next(train.arrays())                                             # doctest: +SKIP
-    >>> x.shape, y.shape                                                        # doctest: +SKIP
-    ((8, 64, 64, 4), (8, 9))
+    >>> import tempfile; from arsetlib import fields, simulate
+    >>> folder = simulate.fields(tempfile.mkdtemp(), fields=2, chips=2, size=32, progress=False)
+    >>> train = batches(fields.agriculture_vision(folder), size=16, batch=3, shuffle=True, seed=1)
+    >>> train
+    ChipBatches(4 simulated images, 2 batches of 3, 16 px)
+    >>> [(x.shape, y.shape) for x, y in train.arrays()]
+    [((3, 16, 16, 4), (3, 9)), ((1, 16, 16, 4), (1, 9))]
 
     Lab: case_fields.
     """
@@ -58,8 +65,8 @@ class ChipBatches:
         shuffle: Another order in each epoch.
         augment: True, or which changes: mirror, turn, brightness.
         seed: Same seed, same order and changes, for every format, every machine and any number of threads.
-        cache: False decodes the images in each epoch. ``"memory"`` decodes them once and keeps the pixels; a folder
-            keeps them on disk, also for the next run.
+        cache: Decode the images once and keep the pixels in memory. ``fields.convert(…, encoding="raw")`` keeps them
+            on disk.
         part: (k, n), the k-th of n workers, from 0: each image belongs to exactly one worker.
         readers: Files that are read at a time.
         drop_remainder: Leave out the last batch if it is smaller; all workers then have the same number of batches.
@@ -93,7 +100,7 @@ class ChipBatches:
         shuffle: bool = False,
         augment: bool | Augment = False,
         seed: int = 0,
-        cache: bool | str | Path = False,
+        cache: bool = False,
         part: tuple[int, int] = (0, 1),
         readers: int = 2,
         drop_remainder: bool = False,
@@ -103,10 +110,10 @@ class ChipBatches:
         self.source = stored.load(source) if isinstance(source, str | Path) else source
         self.batch, self.size, self.seed, self.readers = int(batch), int(size), int(seed), int(readers)
         self.augment = CHANGES if augment is True else augment or None
-        if min(self.batch, self.readers) < 1 or self.size < 8 or kind not in KINDS or cache is True:
+        if min(self.batch, self.readers) < 1 or self.size < 8 or kind not in KINDS or cache not in (True, False):
             raise ImageError(
-                f"Expected batch and readers from 1, size from 8, kind {' | '.join(KINDS)}, and cache False, 'memory' "
-                f"or a folder; received {batch}, {readers}, {size}, {kind!r} and {cache!r}."
+                f"Expected batch and readers from 1, size from 8, kind {' | '.join(KINDS)}, and cache True or False; "
+                f"received {batch}, {readers}, {size}, {kind!r} and {cache!r}."
             )
         if self.augment and tuple(self.augment.contrast) != (1, 1):
             raise ImageError(
@@ -132,7 +139,7 @@ class ChipBatches:
         if cache:
             from arsetlib.fields.cache import PixelCache
 
-            self.cache = PixelCache(self, None if cache == "memory" else Path(cache))
+            self.cache = PixelCache(self)
 
     def __len__(self) -> int:
         return self.steps
@@ -155,7 +162,7 @@ class ChipBatches:
         return self.order.epoch(epoch)
 
     @cached_property
-    def dataset(self):
+    def dataset(self) -> tf.data.Dataset:
         """A ``tf.data.Dataset`` of (x, y); each pass over it is the next epoch, from 0 on.
 
         If a record is damaged, TensorFlow raises an error of its own that names file and record; within
@@ -174,7 +181,7 @@ class ChipBatches:
 
         return self._finished(tf.data.Dataset.range(1).map(next_epoch).flat_map(plain(self._batches)))
 
-    def epoch(self, number: int):
+    def epoch(self, number: int) -> tf.data.Dataset:
         """A ``tf.data.Dataset`` of one epoch: each pass over it is the same."""
         import tensorflow as tf
 
@@ -247,26 +254,23 @@ class ChipBatches:
 
         return data.take(self.steps).map(scaled, num_parallel_calls=2)
 
-    def decoded(self, order: Order, epoch):
+    def decoded(self, order: Order, epoch: tf.Tensor) -> tf.data.Dataset:
         """A ``tf.data.Dataset`` of (number, (size, size, 4) uint8 pixels) in an order; ``epoch`` a () int64 tensor."""
         from arsetlib.fields.streams import stream_of
 
         return stream_of(self.source, order, self.readers, epoch).map(self.decoder(), num_parallel_calls=_cores())
 
-    def decoder(self):
+    def decoder(self) -> Callable:
         """The function of TensorFlow that makes the pixels of one element of a stream."""
         import tensorflow as tf
 
         from arsetlib.fields import decode
 
-        converted = isinstance(self.source, stored.Stored)
-        side = self.source.side if converted else encoded.side_of(self.source)
-        raw = converted and self.source.encoding == "raw"
-        names = tf.constant(np.asarray(self.source.names).astype(str))
+        side, names = self.source.side, tf.constant(self.source.names)
 
         @tf.autograph.experimental.do_not_convert
         def pixels(row, rgb, nir, *masks):
-            if raw:
+            if self.source.encoding == "raw":
                 return row, decode.raw_pixels(rgb, nir, side, self.size)
             return row, decode.pixels_of(rgb, nir, masks, side, self.size, names[row])
 
@@ -299,8 +303,7 @@ class ChipBatches:
             try:
                 decode(*parts)
             except tf.errors.OpError:
-                row, converted = int(parts[0]), isinstance(self.source, stored.Stored)
-                return self.source.place(row) if converted else str(self.source.paths(row).rgb)
+                return self.source.place(int(parts[0]))
         return None
 
 

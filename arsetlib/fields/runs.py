@@ -1,4 +1,4 @@
-"""From a folder of field images to its sides, stored or as they were found.
+"""From a folder of field images to its sides, stored or as they are.
 
 Lab: case_fields. Shell: ``arset fields convert``, ``arset fields train``.
 """
@@ -30,23 +30,23 @@ def sides_of(folder: str | Path, seed: int = 0, progress: bool = False) -> dict:
     from arsetlib.fields import stored
 
     folder = Path(folder)
-    found = {side: folder / side for side in SIDES if stored.is_conversion(folder / side)}
-    if not found and stored.is_conversion(folder):
+    folders = {side: folder / side for side in SIDES if stored.is_conversion(folder / side)}
+    if not folders and stored.is_conversion(folder):
         raise ImageError(
             f"{folder} holds one set of converted images. Expected a folder with train and validation, as "
             "`arset fields convert` makes it."
         )
-    if not found:
+    if not folders:
         return fields.split(fields.agriculture_vision(folder, progress=progress), seed=seed)
-    if missing := {"train", "validation"} - set(found):
-        raise ImageError(f"{folder} has the sides {sorted(found)} but lacks {sorted(missing)}. Convert them again.")
-    for path in found.values():
-        stored.load(path)  # says what is not whole, before anything long begins
-    return found
+    if missing := {"train", "validation"} - set(folders):
+        raise ImageError(f"{folder} has the sides {sorted(folders)} but lacks {sorted(missing)}. Convert them again.")
+    for path in folders.values():
+        stored.load(path)  # an incomplete folder is an error now, not after a long training
+    return folders
 
 
-def convert_sides(folder: str | Path, out: str | Path, *, seed: int = 0, **options) -> dict[str, Path]:
-    """Split images by field and convert each side; what is finished is kept, and the same call goes on.
+def convert_sides(folder: str | Path, out: str | Path, *, seed: int = 0, **options: object) -> dict[str, Path]:
+    """Split images by field and convert each side; finished sides are kept, and the same call continues.
 
     Args:
         folder: Images in the layout of Agriculture-Vision.

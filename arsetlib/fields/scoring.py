@@ -5,15 +5,19 @@ Lab: case_fields.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from arsetlib import models
 from arsetlib.evaluation import scores as ratios
-from arsetlib.fields.classifier import Classifier, decided, load
-from arsetlib.fields.feeds import feed
+from arsetlib.fields.chips import Chips
+from arsetlib.fields.classifier import Classifier, decided
+from arsetlib.fields.feeds import ArrayBatches, feed
+from arsetlib.fields.loading import ChipBatches
 from arsetlib.fields.training import best_thresholds
 
 BINS = 16  # of a histogram
@@ -78,6 +82,7 @@ class LabelScores:
         return float(ratios.accuracy(self.counts.sum(axis=0)))
 
     def summary(self) -> dict[str, float]:
+        """Score → value."""
         return {
             "macro_f1": self.macro_f1,
             "mean_average_precision": self.mean_average_precision,
@@ -131,7 +136,14 @@ class FieldScores:
             return f"{images}\n{self.table().round(3)}\n\n{self.by_class().round(3)}"
 
 
-def evaluate(classifier: Classifier | str | Path, source, *, train=None, seed: int = 0, batch: int = 64) -> FieldScores:
+def evaluate(
+    classifier: Classifier | str | Path,
+    source: Chips | str | Path | tuple,
+    *,
+    train: Chips | str | Path | tuple | None = None,
+    seed: int = 0,
+    batch: int = 64,
+) -> FieldScores:
     """Score a classifier on images that were not used for training.
 
     Args:
@@ -152,7 +164,7 @@ def evaluate(classifier: Classifier | str | Path, source, *, train=None, seed: i
     Lab: case_fields.
     """
     if not isinstance(classifier, Classifier):
-        classifier = load(classifier)
+        classifier = models.load(classifier, kind="images")
     options = {"batch": batch, "size": classifier.size, "kind": classifier.kind}
     images = feed(source, **options)
     truth, probabilities, features = _predicted(classifier, images, histograms_too=train is not None)
@@ -168,7 +180,15 @@ def evaluate(classifier: Classifier | str | Path, source, *, train=None, seed: i
     return FieldScores(model, baselines, images.simulated)
 
 
-def score(name: str, truth, probabilities, *, classes, kind: str = "multi", thresholds=None) -> LabelScores:
+def score(
+    name: str,
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    classes: Sequence[str],
+    kind: str = "multi",
+    thresholds: np.ndarray | None = None,
+) -> LabelScores:
     """Compare probabilities with the truth.
 
     Args:
@@ -191,7 +211,7 @@ def score(name: str, truth, probabilities, *, classes, kind: str = "multi", thre
     return LabelScores(name, tuple(classes), counts.reshape(-1, 2, 2), average, exact, len(truth))
 
 
-def histograms(images) -> tuple[np.ndarray, np.ndarray]:
+def histograms(images: ChipBatches | ArrayBatches) -> tuple[np.ndarray, np.ndarray]:
     """The colours of images, without their places, and their labels.
 
     Args:

@@ -38,9 +38,11 @@ def split(chips: Chips, shares: Sequence[float] = SHARES, seed: int = 0) -> dict
         ImageError: Shares that do not add up to 1, fewer fields than sets, or a class that is on fewer fields than
             there are sets: it could not be both learnt and tested.
 
-    >>> sides = split(chips, seed=0)                              # doctest: +SKIP
-    >>> {name: len(part) for name, part in sides.items()}         # doctest: +SKIP
-    {'train': 420, 'validation': 90, 'test': 90}
+    >>> import tempfile; from arsetlib import fields, simulate
+    >>> folder = simulate.fields(tempfile.mkdtemp(), fields=30, chips=1, size=32, progress=False)
+    >>> sides = split(fields.agriculture_vision(folder), seed=0)
+    >>> list(sides), sum(len(chips) for chips in sides.values())
+    (['train', 'validation', 'test'], 30)
 
     Lab: case_fields.
     """

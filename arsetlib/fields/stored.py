@@ -5,9 +5,7 @@ Lab: case_fields.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,17 +22,18 @@ INDEX, TABLE, EARLIER = "index.json", "records.parquet", "_conversion.json"  # t
 FORMS = ("tfrecord", "parquet", "directory")
 PARTS = ("rgb", "nir", "valid")  # of an image, as they are stored
 SUFFIXES = (".rgb.jpg", ".nir.jpg", ".valid.png")  # of their files in a directory
+SUFFIXES_IN_USE = (".tfrecord", ".parquet", ".jpg", ".png")
 NO_CLASS = "no_anomaly"  # folder of the images without a class
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file, or one run of files of a directory: its name, images, bytes and SHA-256."""
+    """One file, or a run of image files in a directory: its name, images, bytes, and the SHA-256 of one file."""
 
     file: str
     records: int
     bytes: int
-    sha256: str
+    sha256: str | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,11 +91,6 @@ class Stored:
         """The files of an image in a directory; the last, of valid pixels, is not there where all are valid."""
         home, name = self.folder / str(self.homes[number]), str(self.names[number])
         return tuple(home / f"{name}{suffix}" for suffix in SUFFIXES)
-
-    def files(self, rows: np.ndarray) -> list[Path]:
-        """The files of some images in a directory, in their order."""
-        both = (zip(self.paths(row), self.sizes[row], strict=True) for row in rows)
-        return [path for image in both for path, size in image if size]
 
 
 def rarest(labels: np.ndarray) -> np.ndarray:
@@ -184,43 +178,12 @@ def load(folder: str | Path) -> Stored:
         if isinstance(problem, ImageError):
             raise
         raise ImageError(f"{file} is damaged ({problem!r}). Convert again to another folder.") from None
-    _compare_directory(images) if images.form == "directory" else _compare_shards(images)
+    _compare(images)
     return images
 
 
-def _compare_shards(images: Stored) -> None:
-    for shard in images.shards:
-        file = images.folder / shard.file
-        if not file.is_file():
-            raise ImageError(f"{file} is missing: {INDEX} names it with {shard.records} images. Copy it again.")
-        size = file.stat().st_size
-        if size != shard.bytes:
-            what = "cut short" if size < shard.bytes else "too long"
-            raise ImageError(f"{file} is {what}: {size:,} bytes, expected {shard.bytes:,}. Copy it again.")
-    known = {TABLE, *(shard.file for shard in images.shards)}
-    for file in sorted(images.folder.glob(f"*.{images.form}")):
-        if file.name not in known:
-            raise ImageError(f"{file} is missing from {INDEX}. Move it elsewhere, or convert again.")
-
-
-def _compare_directory(images: Stored) -> None:
-    for home in np.unique(images.homes).tolist():
-        place, rows = images.folder / home, np.flatnonzero(images.homes == home)
-        listed = set(os.listdir(place)) if place.is_dir() else set()
-        expected = {file.name for file in images.files(rows)}
-        if not listed:
-            raise ImageError(f"{place} is a class folder without images, expected {len(rows)}. Copy it again.")
-        if expected - listed:
-            raise ImageError(f"{place / min(expected - listed)} is missing: {INDEX} counts it. Copy it again.")
-        if listed - expected:
-            raise ImageError(f"{place / min(listed - expected)} is missing from {INDEX}. Move it elsewhere.")
-    places = {entry.name for entry in os.scandir(images.folder) if entry.is_dir() and not entry.name.startswith(".")}
-    if unknown := places - set(images.homes.tolist()):
-        raise ImageError(f"{images.folder / min(unknown)} is no class folder of {INDEX}. Move it elsewhere.")
-
-
 def verify(folder: str | Path) -> int:
-    """Read all bytes of a converted folder and compare them with the checksums of its index.
+    """Read all bytes of a converted folder and compare them with the checksums.
 
     Returns:
         How many images it holds, all of them unchanged.
@@ -231,18 +194,25 @@ def verify(folder: str | Path) -> int:
     Lab: case_fields.
     """
     images = load(folder)
-    for number, shard in enumerate(images.shards):
-        if images.form == "directory":
-            files = images.files(np.flatnonzero(images.shard == number))
-            digest, where = digest_of(files), f"One of {files[0]} … {files[-1]}"
-        else:
-            where = images.folder / shard.file
-            digest = sha256(where)
-        if digest != shard.sha256:
-            raise ImageError(f"{where} was changed since it was written. Copy it again, or convert again.")
+    _compare(images, deep=True)
     return len(images)
 
 
-def digest_of(files: list[Path]) -> str:
-    """SHA-256 of the bytes of small files, one after the other."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+def _compare(images: Stored, deep: bool = False) -> None:
+    """Compare the files of a folder with its manifest, with ``deep`` their bytes too, and look for unknown files."""
+    folder, manifest = images.folder, folders.Folder(images.folder).manifest()
+    if manifest is not None:
+        seals = {key: seal for part in manifest["parts"].values() for key, seal in part["files"].items()}
+    elif images.form != "directory":  # written by an earlier version
+        seals = {shard.file: {"size": shard.bytes, "sha256": shard.sha256} for shard in images.shards}
+    else:  # the size of each file is compared when it is read
+        return
+    for problem in folders.differences(folder, seals, deep):
+        raise ImageError(f"{problem}. Copy it again, or convert again to another folder.")
+    homes = () if images.homes is None else set(images.homes.tolist())
+    for path in sorted(folder.rglob("*")):
+        key = path.relative_to(folder).as_posix()
+        if path.suffix in SUFFIXES_IN_USE and key not in seals and key != TABLE:
+            raise ImageError(f"{path} is not in {INDEX}. Move it elsewhere, or convert again.")
+        if path.parent == folder and path.is_dir() and key not in homes and not key.startswith((".", "_")):
+            raise ImageError(f"{path} is not a class folder of {INDEX}. Move it elsewhere.")

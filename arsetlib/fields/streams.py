@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from arsetlib.fields import encoded, stored
+from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import ImageError
 from arsetlib.fields.order import BLOCK, Order
 
@@ -23,7 +24,7 @@ TEXT = tf.TensorSpec([], tf.string)
 plain = tf.autograph.experimental.do_not_convert  # these functions use TensorFlow operations only: nothing to convert
 
 
-def stream_of(images, order: Order, readers: int, epoch) -> tf.data.Dataset:
+def stream_of(images: stored.Stored | Chips, order: Order, readers: int, epoch: tf.Tensor) -> tf.data.Dataset:
     """The encoded images of an epoch.
 
     Args:
@@ -32,11 +33,11 @@ def stream_of(images, order: Order, readers: int, epoch) -> tf.data.Dataset:
         readers: How many files are read at a time.
         epoch: () int64 tensor.
     """
-    in_shards = isinstance(images, stored.Stored) and images.form != "directory"
-    return _from_shards(images, order, readers, epoch) if in_shards else _from_files(images, order, readers, epoch)
+    stream = _from_shards if images.form in ("tfrecord", "parquet") else _from_files
+    return stream(images, order, readers, epoch)
 
 
-def rows_of(order: Order, epoch) -> tf.data.Dataset:
+def rows_of(order: Order, epoch: tf.Tensor) -> tf.data.Dataset:
     """Numbers of the images of an epoch, a () int64 tensor."""
     rows = tf.numpy_function(plain(lambda e: order.epoch(int(e)).astype(np.int64)), [epoch], tf.int64)
     return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, [len(order)]))
@@ -47,7 +48,7 @@ def _from_files(images, order: Order, readers: int, epoch):
 
     Not with ``Dataset.from_generator``: it makes the C library return memory at once, which slows all that follows.
     """
-    files = _files_of_directory(images) if isinstance(images, stored.Stored) else _files_of_chips(images)
+    files = _files_of_chips(images) if images.form == "chips" else _files_of_directory(images)
 
     @plain
     def read(row):
@@ -57,11 +58,9 @@ def _from_files(images, order: Order, readers: int, epoch):
 
 
 def _files_of_chips(chips):
-    side = encoded.side_of(chips)
-
     def files(row):
         paths = chips.paths(int(row))
-        photos = encoded.jpeg(paths.rgb, side, 3), encoded.jpeg(paths.nir, side, 1)
+        photos = encoded.jpeg(paths.rgb, chips.side, 3), encoded.jpeg(paths.nir, chips.side, 1)
         return *photos, *(encoded.contents(path) for path in (paths.bounds, paths.masks))
 
     return files

@@ -1,7 +1,6 @@
 """Write one shard: a TFRecord file, a Parquet file, or a run of image files in a directory.
 
-Each function writes the images it is given and returns the keys of its files, and for the index: name, images, bytes,
-SHA-256, where each image starts, and the bytes of its parts.
+Each function writes images and returns the keys of its files, where each image starts, and the bytes of its parts.
 
 Lab: case_fields.
 """
@@ -17,16 +16,17 @@ import numpy as np
 
 from arsetlib import folders
 from arsetlib.fields import stored
+from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import CLASSES
 from arsetlib.fields.encoded import Encoded
 from arsetlib.fields.order import BLOCK
 
 Images = Iterable[tuple[int, Encoded]]
-Written = tuple[list[str], dict]
+Written = tuple[list[str], list[int], list[list[int]]]
 FRAME = 16  # bytes of length and checksums around each record of a TFRecord file
 
 
-def tfrecord(out: Path, number: int, images: Images, chips, homes=None) -> Written:
+def tfrecord(out: Path, number: int, images: Images, chips: Chips, homes: np.ndarray | None = None) -> Written:
     """A TFRecord file of ``tf.train.Example``."""
     import tensorflow as tf
 
@@ -44,9 +44,9 @@ def tfrecord(out: Path, number: int, images: Images, chips, homes=None) -> Writt
         if half.stat().st_size != end:  # the writer does not always report a full disk
             raise OSError(errno.ENOSPC, "not all bytes were written", str(half))
 
-    file = out / f"shard-{number:05}.tfrecord"
-    folders.put(file, fill)
-    return _shard(file, start, sizes)
+    key = f"shard-{number:05}.tfrecord"
+    folders.put(out / key, fill)
+    return [key], start, sizes
 
 
 def example(one: Encoded, name: str, labels: np.ndarray) -> bytes:
@@ -59,7 +59,7 @@ def example(one: Encoded, name: str, labels: np.ndarray) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
-def parquet(out: Path, number: int, images: Images, chips, homes=None) -> Written:
+def parquet(out: Path, number: int, images: Images, chips: Chips, homes: np.ndarray | None = None) -> Written:
     """A Parquet file, one row group for each block of images; pages carry checksums."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -81,12 +81,12 @@ def parquet(out: Path, number: int, images: Images, chips, homes=None) -> Writte
                 writer.write_table(pa.table(columns, schema=schema), row_group_size=BLOCK)
                 sizes.extend(_sizes(one) for _, one in block)
 
-    file = out / f"shard-{number:05}.parquet"
-    folders.put(file, fill)
-    return _shard(file, list(range(len(sizes))), sizes)
+    key = f"shard-{number:05}.parquet"
+    folders.put(out / key, fill)
+    return [key], list(range(len(sizes))), sizes
 
 
-def directory(out: Path, number: int, images: Images, chips, homes) -> Written:
+def directory(out: Path, number: int, images: Images, chips: Chips, homes: np.ndarray) -> Written:
     """One run of images, each in the folder of its rarest class."""
     keys, sizes = [], []
     for row, one in images:
@@ -95,10 +95,7 @@ def directory(out: Path, number: int, images: Images, chips, homes) -> Written:
                 keys.append(f"{homes[row]}/{chips.names[row]}{suffix}")
                 folders.put(out / keys[-1], data)
         sizes.append(_sizes(one))
-    return keys, {
-        "file": f"run-{number:05}", "records": len(sizes), "bytes": int(np.sum(sizes)),
-        "sha256": stored.digest_of([out / key for key in keys]), "start": list(range(len(sizes))), "sizes": sizes,
-    }  # fmt: skip
+    return keys, list(range(len(sizes))), sizes
 
 
 WRITERS = {"tfrecord": tfrecord, "parquet": parquet, "directory": directory}
@@ -116,9 +113,3 @@ def labels_csv(images: stored.Stored) -> str:
 
 def _sizes(one: Encoded) -> list[int]:
     return [len(data) for data in vars(one).values()]
-
-
-def _shard(file: Path, start: list[int], sizes: list[list[int]]) -> Written:
-    seal = folders.seal(file)
-    facts = {"file": file.name, "records": len(sizes), "bytes": seal["size"], "sha256": seal["sha256"]}
-    return [file.name], facts | {"start": start, "sizes": sizes}

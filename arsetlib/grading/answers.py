@@ -1,10 +1,13 @@
-"""Plain values: what an answer may be, and how it passes from the process of a learner's code to that of the grader.
+"""Plain values: what an answer may be, and how it is sent from the process of a learner's code to the grader's.
 
-    decode(json.loads(json.dumps(encode(value)))) gives the value back
+    >>> encode((1, float("inf")))
+    {'!': 'tuple', 'v': [1, {'!': 'float', 'v': 'inf'}]}
+    >>> decode(encode((1, float("inf"))))
+    (1, inf)
 
-Numbers, text, bytes, dates, lists, tuples, sets and dicts of them, NumPy arrays, pandas Series and DataFrames. Nothing
-that is decoded can run: there are no classes and no functions in it. NumPy scalars become Python's, Arrow tables
-DataFrames, dtypes of pandas' own (categories, nullable) plain lists.
+Plain values are numbers, text, bytes, dates, lists, tuples, sets and dicts of them, NumPy arrays, pandas Series and
+DataFrames. Encoded values contain no classes and no functions, so nothing that is decoded can run. NumPy scalars become
+Python's, Arrow tables become DataFrames, and pandas' own dtypes (categories, nullable) become plain lists.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ import numpy as np
 
 from arsetlib.errors import ArsetError
 
-MAX_BYTES = 16 << 20  # of all numbers and text of one value, together
+__all__ = ["AnswerError", "decode", "encode", "plain", "same"]
+
+MAX_BYTES = 16 << 20  # of all numbers and text in one value
 MAX_DEPTH = 12
 MAX_COLUMNS = 10_000  # of a table
 KINDS = "biufmMSU"
@@ -27,34 +32,34 @@ DTYPE = re.compile(r"[<>|=][biufmMSU]\d{1,7}(\[\d{0,9}[A-Za-z]{1,2}\])?", re.ASC
 
 
 class AnswerError(ArsetError, ValueError):
-    """A value that is not plain, too large, or encoded in a way that does not decode."""
+    """The value is not plain or too large, or its encoding is not valid."""
 
 
 def encode(value: Any) -> Any:
-    """A value as what JSON can hold.
+    """A value in a form that JSON can hold.
 
     Raises:
-        AnswerError: It, or something in it, is not plain; or it is over `MAX_BYTES`.
+        AnswerError: It, or something in it, is not plain, or it is larger than `MAX_BYTES`.
     """
     return _Encoder().any(value, 0)
 
 
 def decode(coded: Any) -> Any:
-    """The value that `encode` was given. Trusts nothing: every size and type is checked.
+    """The value that was encoded. ``coded`` may come from anybody: every size and type is checked.
 
     Raises:
-        AnswerError: ``coded`` is not something that `encode` makes.
+        AnswerError: ``coded`` is not something that `encode` returns.
     """
     try:
         return _decode(coded, 0)
     except AnswerError:
         raise
-    except Exception as problem:  # pandas alone has a dozen kinds of them
-        raise AnswerError(f"A value that was not encoded as expected: {problem}") from None
+    except Exception as problem:  # pandas alone raises a dozen types
+        raise AnswerError(f"Expected an encoded value, received one that does not decode: {problem}") from None
 
 
 def plain(value: Any) -> Any:
-    """A copy of a value as the grader would see it.
+    """A copy of a value, as the grader receives it.
 
     Raises:
         AnswerError: See `encode`.
@@ -63,17 +68,17 @@ def plain(value: Any) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Are two values equal in type, shape and content? NaN equals NaN."""
+    """Whether two values are equal in type, shape and content. NaN equals NaN."""
     return encode(one) == encode(other)
 
 
 class _Encoder:
     def __init__(self):
-        self.room = MAX_BYTES
+        self.bytes_left = MAX_BYTES
 
     def take(self, size: int) -> None:
-        self.room -= size
-        if self.room < 0:
+        self.bytes_left -= size
+        if self.bytes_left < 0:
             raise AnswerError(f"Expected a value of at most {MAX_BYTES >> 20} MB, received a larger one.")
 
     def any(self, value, depth: int):
@@ -139,7 +144,7 @@ class _Encoder:
         if value.dtype.kind == "O":
             raise AnswerError(
                 "Expected an array of numbers or text, received one of dtype object: "
-                "its rows differ in length or in kind. Make a list of it, or mend the rows."
+                "its rows differ in length or in type. Turn it into a list, or correct the rows."
             )
         if value.dtype.kind not in KINDS:
             raise AnswerError(f"Expected an array of numbers or text, received one of dtype {value.dtype}.")
@@ -189,37 +194,37 @@ def _decode(coded, depth: int):
     if isinstance(coded, list):
         return [_decode(item, depth + 1) for item in coded]
     if not isinstance(coded, dict):
-        raise AnswerError(f"A value that was not encoded as expected: {type(coded).__name__}.")
-    kind, held = coded["!"], coded.get("v")
+        raise AnswerError(f"Expected an encoded value, received a {type(coded).__name__}.")
+    kind, content = coded["!"], coded.get("v")
     if kind == "int":
-        if len(held) > 1100:
+        if len(content) > 1100:
             raise AnswerError("Expected a number, received one of over a thousand digits.")
-        return int(held, 16)
+        return int(content, 16)
     if kind == "float":
-        return float.fromhex(held)
+        return float.fromhex(content)
     if kind == "bytes":
-        return _bytes(held)
+        return _bytes(content)
     if kind == "tuple":
-        return tuple(_decode(item, depth + 1) for item in held)
+        return tuple(_decode(item, depth + 1) for item in content)
     if kind == "set":
-        return {_decode(item, depth + 1) for item in held}
+        return {_decode(item, depth + 1) for item in content}
     if kind == "dict":
-        return {_decode(key, depth + 1): _decode(item, depth + 1) for key, item in held}
+        return {_decode(key, depth + 1): _decode(item, depth + 1) for key, item in content}
     if kind == "array":
         return _array(coded)
     if kind == "scalar":
         return _array(coded)[()]
     if kind == "date":
-        return datetime.date.fromisoformat(held)
+        return datetime.date.fromisoformat(content)
     if kind == "time":
-        return datetime.datetime.fromisoformat(held)
+        return datetime.datetime.fromisoformat(content)
     if kind == "series":
         import pandas as pd
 
-        return pd.Series(_column(held), index=_index(coded["index"]), name=_decode(coded["name"], depth + 1))
+        return pd.Series(_column(content), index=_index(coded["index"]), name=_decode(coded["name"], depth + 1))
     if kind == "frame":
         return _frame(coded, depth)
-    raise AnswerError(f"A value that was not encoded as expected: of kind {kind!r}.")
+    raise AnswerError(f"Expected an encoded value, received one of kind {kind!r}.")
 
 
 def _frame(coded: dict, depth: int):
@@ -232,7 +237,7 @@ def _frame(coded: dict, depth: int):
     names = [_decode(name, depth + 1) for name, _ in coded["columns"]]
     columns = [_column(values) for _, values in coded["columns"]]
     if any(len(column) != rows for column in columns) or not 0 <= rows <= MAX_BYTES:
-        raise AnswerError("A table whose columns differ in length.")
+        raise AnswerError("Expected a table, received columns that differ in length.")
     frame = pd.DataFrame(dict(enumerate(columns)), index=index if index is not None else range(rows))
     frame.columns = pd.Index(names, tupleize_cols=False)
     return frame
@@ -243,10 +248,10 @@ def _column(coded):
     if isinstance(values, np.ndarray) and values.ndim == 1:
         return values
     if not isinstance(values, list):
-        raise AnswerError("A column that is neither array nor list.")
-    held = np.empty(len(values), object)
-    held[:] = values
-    return held
+        raise AnswerError("Expected a column of a table, received neither an array nor a list.")
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
 
 
 def _index(coded):
@@ -268,21 +273,21 @@ def _array(coded: dict) -> np.ndarray:
     shape = tuple(int(side) for side in coded["shape"])
     if dtype.kind not in KINDS or any(side < 0 for side in shape) or len(shape) > 8:
         raise AnswerError(f"Expected an array of numbers or text, received dtype {dtype}, shape {shape}.")
-    held = _bytes(coded["v"])
-    if len(held) != dtype.itemsize * math.prod(shape):
-        raise AnswerError(f"An array of {len(held)} bytes that should be of dtype {dtype}, shape {shape}.")
-    if not held:
-        if math.prod(shape):  # of text without a letter; NumPy would make room for one
-            raise AnswerError(f"An array without bytes that should be of shape {shape}.")
+    data = _bytes(coded["v"])
+    if len(data) != dtype.itemsize * math.prod(shape):
+        raise AnswerError(f"Expected an array of dtype {dtype}, shape {shape}, received {len(data)} bytes.")
+    if not data:
+        if math.prod(shape):  # text of no letters, for which NumPy would allocate one letter each
+            raise AnswerError(f"Expected an array of shape {shape}, received no bytes.")
         return np.empty(shape, dtype)
-    return np.frombuffer(held, dtype).reshape(shape).copy()
+    return np.frombuffer(data, dtype).reshape(shape).copy()
 
 
-def _text(held: bytes) -> str:
-    return base64.b64encode(held).decode("ascii")
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
-def _bytes(held: str) -> bytes:
-    if not isinstance(held, str) or len(held) > 2 * MAX_BYTES:
+def _bytes(text: str) -> bytes:
+    if not isinstance(text, str) or len(text) > 2 * MAX_BYTES:
         raise AnswerError(f"Expected a value of at most {MAX_BYTES >> 20} MB, received a larger one.")
-    return base64.b64decode(held, validate=True)
+    return base64.b64decode(text, validate=True)

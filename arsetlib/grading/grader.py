@@ -2,11 +2,11 @@
 
     grades = grade("submissions", out="grades.csv")
 
-**One row for each notebook.** A learner who hands in an assignment twice, or whose name stands in two notebooks, has
-two rows; both say so, and the better one counts: so nobody can take another's points away by using their name.
+**One row for each notebook.** If a learner hands in an assignment twice, or two notebooks have the same name in them,
+there are two rows; both say so, and the better one counts. So nobody can take away another's points by using the name.
 
-**The same submission gets the same marks.** What was graded is not run again while its bytes, the checks, the limits
-and the library are the same; so a stopped run goes on where it was. Only what the clock stopped is tried again.
+**The same submission gets the same marks.** A submission is not run again while its bytes, the checks, the limits and
+the library stay the same, so a stopped run continues where it was. Only what the clock stopped is tried again.
 """
 
 from __future__ import annotations
@@ -27,26 +27,21 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from tqdm import tqdm
+
 import arsetlib
-from arsetlib import folders
-from arsetlib.errors import ArsetError
-from arsetlib.grading import sandbox, submission, talk
-from arsetlib.grading.grades import Grades, write, write_csv
+from arsetlib import checksums, folders, textfiles
+from arsetlib.grading import protocol, sandbox, submission
+from arsetlib.grading.grades import GradeError, Grades, write_csv
+from arsetlib.grading.limits import Limits
 from arsetlib.grading.marking import Mark
-from arsetlib.grading.sandbox import Limits
 
-PATIENCE = {
-    "start": 300.0,
-    "read": 60.0,
-    "prepare": 3600.0,
-}  # seconds a worker may take for a stage; "mark" has that of the limits
-SAMPLE = "sample-data"  # folder beside the logs; a run that is killed leaves it, and the next one goes on with it
-MAX_FAILED = 3  # submissions that could not be run, through no fault of theirs, before the batch stops
-GRACE = 60.0  # seconds for the checks themselves, beyond what the sandbox may take
+__all__ = ["find_hidden", "grade"]
 
-
-class GradeError(ArsetError, ValueError):
-    """A batch that cannot be graded as it was asked for."""
+MAX_SECONDS = {"start": 300.0, "read": 60.0, "prepare": 3600.0}  # of a worker's stage; the limits give that of "mark"
+CHECK_SECONDS = 60.0  # for the checks of a submission, in addition to the time in the sandbox
+SAMPLE = "sample-data"  # folder beside the logs; a killed run leaves it for the next one
+MAX_FAILED = 3  # submissions that could not be run, through no fault of their own, before the batch stops
 
 
 def grade(
@@ -54,52 +49,53 @@ def grade(
     data: str | Path | None = None, jobs: int | None = None, limits: Limits | None = None, trust: bool = False,
     progress: bool = True,
 ) -> Grades:  # fmt: skip
-    """Grade all notebooks and zips below a folder.
+    """Grade all notebooks and zips in a folder and the folders below it.
 
     Args:
-        folder: Of the submissions; it may have one folder for each learner.
-        out: The CSV; logs go to a folder beside it, ``<name>-logs``.
+        folder: The submissions; there may be a folder for each learner.
+        out: The CSV to write; logs go to a folder beside it, ``<name>-logs``.
         hidden: Folder or zip of hidden checks; by default those of this repository, if there are any.
         data: Folder of the sample data, made if missing; else the environment variable ARSET_DATA; else the sample is
-            made beside the logs (from the scenes in ``data/delta-toy``, if they are there), and removed at the end.
-        jobs: How many at a time; by default one for each core.
+            made beside the logs (from the scenes in ``data/delta-toy``, if they exist), and removed at the end.
+        jobs: Submissions at a time; by default one for each core.
         limits: What each submission may use.
         trust: Run the submissions even where there is no sandbox.
-        progress: Show a bar.
+        progress: Show a progress bar.
 
     Raises:
         SandboxError: There is no sandbox on this machine and ``trust`` is False, or it stopped working.
-        GradeError: The folder or the hidden checks cannot be used; another process grades into the same logs; the disk
-            is full.
+        GradeError: The folder or the hidden checks cannot be used, another process uses the same logs, or the disk is
+            full.
     """
     sandbox.require(trust)
     out = Path(out).absolute()
     logs = out.with_name(f"{out.stem}-logs")
     batch = _Batch(folder, out, logs, hidden, data, limits or Limits(), trust)
-    jobs = max(1, min(jobs or len(_cores()), len(batch.waiting) or 1))
-    with folders.room(logs, GradeError), folders.lock(logs, GradeError):
-        folders.clear(logs)
+    jobs = max(1, min(jobs or _cores(), len(batch.waiting) or 1))
+    bar = tqdm(total=len(batch.paths), initial=batch.reused, unit=" submissions", disable=not progress, leave=False)
+    with folders.full_disk(logs, GradeError), folders.lock(logs, GradeError):
+        folders.remove_partial(logs)
         try:
-            with _Bar(len(batch.paths), batch.reused, progress) as bar:
+            with bar:
                 for _ in batch.run(jobs):
                     bar.update()
         finally:
             marks = batch.marks()
-            write_csv(logs / out.name, marks)  # first here, so that a kill leaves nothing beside the CSV
+            write_csv(logs / out.name, marks)  # written in the folder of logs, so that a kill leaves nothing beside out
             folders.put(out, logs / out.name)
             if batch.sample:
                 shutil.rmtree(batch.sample, ignore_errors=True)
     if batch.failed:
-        name, words = next(iter(batch.failed.items()))
+        name, reason = next(iter(batch.failed.items()))
         raise sandbox.SandboxError(
-            f"{len(batch.failed)} submissions could not be run, one is {submission.clean(name)}: {words} "
+            f"{len(batch.failed)} submissions could not be run, one is {submission.clean(name)}: {reason} "
             "What was graded is kept; run the same command to go on."
         )
     return Grades(tuple(marks), batch.out, batch.logs, batch.reused)
 
 
 class _Batch:
-    """The submissions of a folder: what is done, what waits, and the workers."""
+    """The submissions of a folder: those with marks, those that wait, and the workers."""
 
     def __init__(self, folder, out: Path, logs: Path, hidden, data, limits: Limits, trust: bool):
         self.folder, self.out, self.logs = Path(folder).absolute(), out, logs
@@ -107,7 +103,7 @@ class _Batch:
         self.sample = None if data else self.logs / SAMPLE
         data = Path(data or self.sample).absolute()
         if not self.sample and data.is_relative_to(self.folder):
-            raise GradeError(f"The sample data in {data} lie among the submissions. Keep them in another folder.")
+            raise GradeError(f"The sample data in {data} are among the submissions. Keep them in another folder.")
         hidden = find_hidden(hidden)
         try:
             self.paths = submission.find(self.folder)
@@ -120,52 +116,52 @@ class _Batch:
         private = [self.folder, self.out, self.logs, *([hidden] if hidden else [])]
         self.settings = {
             "folder": str(self.folder), "data": str(data), "private": [str(path) for path in private],
-            "hidden": hidden and str(hidden), "limits": asdict(limits), "trust": trust,
-            "parent": os.getpid(),
+            "hidden": hidden and str(hidden), "limits": asdict(limits), "trust": trust, "parent": os.getpid(),
         }  # fmt: skip
-        self.patience = PATIENCE | {"mark": limits.wall + GRACE}
-        checks = _fingerprint_of_checks(hidden, limits)
+        self.max_seconds = MAX_SECONDS | {"mark": limits.wall_seconds + CHECK_SECONDS}
         self.done: dict[str, list[Mark]] = {}
         self.failed: dict[str, str] = {}
-        self.begun: dict[str, list[Mark]] = {}  # zips of which a notebook ended the worker
+        self.begun: dict[str, list[Mark]] = {}  # zips in which a notebook ended the worker: marks so far
         self.keys, self.waiting = {}, []
+        checks = _fingerprint_of_checks(hidden, limits)
         for path in self.paths:
             name = str(path.relative_to(self.folder))
             self.keys[name] = hashlib.sha256(f"{checks}\n{submission.fingerprint(path)}".encode()).hexdigest()
-            held = self.load(name)
-            if held is None:
+            marks = self.load(name)
+            if marks is None:
                 self.waiting.append(name)
             else:
-                self.done[name] = held
+                self.done[name] = marks
         self.reused = len(self.done)
 
     def run(self, jobs: int) -> Iterator[str]:
-        """Grade what waits; gives each name as it is finished. Stops all workers at its end, however that comes."""
+        """Grade what waits; yields each name when it is finished. However it ends, it stops all workers."""
         todo, workers = list(reversed(self.waiting)), []
         with selectors.DefaultSelector() as selector:
             try:
                 while len(self.failed) < MAX_FAILED and (todo or any(worker.name for worker in workers)):
                     workers = [worker for worker in workers if worker.process.poll() is None or worker.name]
                     while todo and len(workers) < jobs:
-                        workers.append(_Worker(self.settings, selector))
+                        workers.append(_WorkerProcess(self.settings, selector))
                     for worker in workers:
                         if todo and not worker.name:
                             name = todo.pop()
-                            worker.give(name, self.begun.get(name, []))
+                            worker.assign(name, self.begun.get(name, []))
                     for key, _ in selector.select(timeout=0.5):
-                        if key.data.take():
+                        if key.data.receive():
                             yield from self.finish(key.data, todo)
                     for worker in workers:
-                        if worker.name and time.monotonic() - worker.since > self.patience[worker.stage]:
-                            worker.late = True
-                            worker.give_up(f"it took over {self.patience[worker.stage]:g} s to {worker.stage} it")
+                        limit = self.max_seconds[worker.stage]
+                        if worker.name and time.monotonic() - worker.since > limit:
+                            worker.timed_out = True
+                            worker.give_up(f"it took over {limit:g} s in the stage {worker.stage!r}")
                             yield from self.finish(worker, todo)
             finally:
                 for worker in workers:
                     worker.stop()
 
-    def finish(self, worker: _Worker, todo: list[str]) -> Iterator[str]:
-        """Keep what a worker found of its submission, and give its name; a zip's further notebooks are still to do."""
+    def finish(self, worker: _WorkerProcess, todo: list[str]) -> Iterator[str]:
+        """Keep the marks of a worker's submission and yield its name. Further notebooks of a zip go on ``todo``."""
         name, marks = worker.name, worker.marks
         worker.name = ""
         if worker.failed:
@@ -174,7 +170,7 @@ class _Batch:
             return
         if worker.ended:
             unread = worker.unread or Mark(submission.clean(name))
-            unread.reason, unread.again = f"It could not be graded: {worker.ended}", worker.late
+            unread.reason, unread.again = f"It could not be graded: {worker.ended}", worker.timed_out
             marks = [*marks, unread]
             if worker.unread and name.lower().endswith(".zip"):
                 self.begun[name] = marks
@@ -185,87 +181,87 @@ class _Batch:
         yield name
 
     def load(self, name: str) -> list[Mark] | None:
-        """Marks of an earlier run, None where there are none for the same bytes and checks."""
+        """Marks of an earlier run; None where there are none for the same bytes and checks."""
         try:
-            held = json.loads(self.place(name, ".json").read_text(encoding="utf-8"))
-            if held["key"] != self.keys[name]:
+            saved = textfiles.read_json(self.path_of(name, ".json"))
+            if saved["key"] != self.keys[name]:
                 return None
-            marks = [Mark(**one) for one in held["marks"]]
-            return None if any(one.again for one in marks) else marks
+            marks = [Mark(**fields) for fields in saved["marks"]]
+            return None if any(mark.again for mark in marks) else marks
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def save(self, name: str, marks: list[Mark]) -> None:
-        log = "\n".join(one.log or f"{one.submission}: {one.reason}\n" for one in marks)
-        write(self.place(name, ".log"), log)
-        for one in marks:
-            one.log = self.place(name, ".log").name
-        write(self.place(name, ".json"), json.dumps({"key": self.keys[name], "marks": [asdict(m) for m in marks]}))
+        """Write the log, then the marks, by which a later run knows that the submission is done."""
+        log = self.path_of(name, ".log")
+        text = "\n".join(mark.log or f"{mark.submission}: {mark.reason}\n" for mark in marks)
+        folders.put(log, text.encode("utf-8", errors="replace"))
+        for mark in marks:
+            mark.log = log.name
+        saved = {"key": self.keys[name], "marks": [asdict(mark) for mark in marks]}
+        folders.put(self.path_of(name, ".json"), json.dumps(saved))
 
-    def place(self, name: str, ending: str) -> Path:
-        """Where a submission's log or marks are: never outside the folder, never that of another."""
+    def path_of(self, name: str, ending: str) -> Path:
+        """File for a submission's log or marks: never outside the folder of logs, never that of another."""
         words = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60]
         return self.logs / f"{words}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:10]}{ending}"
 
     def marks(self) -> list[Mark]:
-        """Of all submissions in their order, with a word where two are of one learner, or where one is still to do."""
-        order = [str(path.relative_to(self.folder)) for path in self.paths]
-        waits = "Not graded yet: run the same command to go on."
-        marks = [
-            one
-            for name in order
-            for one in self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
-        ]
-        same = defaultdict(list)
-        for one in marks:
-            if one.learner and one.assignment:
-                same[one.learner, one.assignment].append(one)
-        for group in same.values():
-            for one in group:
-                others = [other.submission for other in group if other is not one]
+        """Marks of all submissions in their order, with a note where two are of one learner, or one still waits."""
+        waits, marks = "Not graded yet: run the same command to go on.", []
+        for path in self.paths:
+            name = str(path.relative_to(self.folder))
+            marks += self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
+        groups = defaultdict(list)
+        for mark in marks:
+            if mark.learner and mark.assignment:
+                groups[mark.learner, mark.assignment].append(mark)
+        for group in groups.values():
+            for mark in group:
+                others = [other.submission for other in group if other is not mark]
                 if others:
-                    words = f"The same name and assignment also in {', '.join(others[:3])}: the better one counts"
-                    one.reason = "; ".join(filter(None, (one.reason, words)))
+                    note = f"The same name and assignment also in {', '.join(others[:3])}: the better one counts"
+                    mark.reason = "; ".join(filter(None, (mark.reason, note)))
         return marks
 
 
-class _Worker:
-    """A process that marks, see `arsetlib.grading.worker`.
+class _WorkerProcess:
+    """The grader's side of a worker process, see `arsetlib.grading.worker`.
 
     Attributes:
         name: Submission that it works on; empty where it waits.
-        stage: What it does: start, read, prepare or mark; ``since`` when.
-        marks: Of this submission's notebooks.
-        unread: The mark of the notebook it works on, should that end it.
+        stage: "start", "read", "prepare" or "mark"; ``since`` is when the stage began.
+        marks: Marks of this submission's notebooks.
+        unread: Mark of the notebook that it works on, in case that ends the process.
         failed: Why the submission could not be run, through no fault of its own.
-        ended: Why the process was ended by the submission; ``late`` where it was the clock.
+        ended: Why the submission ended the process; ``timed_out`` where it took too long.
     """
 
-    def __init__(self, settings: dict, selector):
-        self.selector, self.words = selector, tempfile.TemporaryFile()  # noqa: SIM115 -- closed by stop
+    def __init__(self, settings: dict, selector: selectors.BaseSelector):
+        self.selector, self.errors = selector, tempfile.TemporaryFile()  # noqa: SIM115 -- closed by stop
         self._expect("")
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "arsetlib.grading.worker", json.dumps(settings)], bufsize=0,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, start_new_session=True,
         )  # fmt: skip
         selector.register(self.process.stdout, selectors.EVENT_READ, self)
 
     def _expect(self, name: str) -> None:
         self.name, self.stage, self.since = name, "start", time.monotonic()
-        self.marks, self.unread, self.failed, self.ended, self.late = [], None, "", "", False
+        self.marks, self.unread, self.failed, self.ended, self.timed_out = [], None, "", "", False
 
-    def give(self, name: str, begun: list[Mark]) -> None:
+    def assign(self, name: str, begun: list[Mark]) -> None:
         """Let it mark a submission, after those of its notebooks that have a mark."""
         self._expect(name)
         self.marks = list(begun)
-        with contextlib.suppress(talk.TalkError):  # then it has ended, and `take` finds out
-            talk.send(self.process.stdin.fileno(), {"submission": name, "after": len(begun)})
+        with contextlib.suppress(protocol.ProtocolError):  # then it has ended, and `receive` notices
+            protocol.send(self.process.stdin.fileno(), {"submission": name, "after": len(begun)})
 
-    def take(self) -> bool:
-        """Take a message; True where the submission is finished by it."""
+    def receive(self) -> bool:
+        """Read a message; True where it finishes the submission."""
         try:
-            message = talk.receive(self.process.stdout.fileno())
-        except talk.TalkError:
+            message = protocol.receive(self.process.stdout.fileno())
+        except protocol.ProtocolError:
             return self._end()
         if "stage" in message:
             self.stage, self.since = message["stage"], time.monotonic()
@@ -277,36 +273,36 @@ class _Worker:
         return "failed" in message or "done" in message
 
     def _end(self) -> bool:
-        """The process has ended by itself: while it marked, or before it could."""
-        self.words.seek(0)
-        words = self.words.read().decode(errors="replace").strip().rpartition("\n")[2][-300:]
-        had = bool(self.name)
-        self.give_up(f"reading it ended the grader's own process ({words or 'no words'})")
-        return had
+        """The process has ended by itself; True where it worked on a submission."""
+        self.errors.seek(0)
+        last_line = self.errors.read().decode(errors="replace").strip().rpartition("\n")[2][-300:]
+        has_submission = bool(self.name)
+        self.give_up(f"reading it ended the grader's own process ({last_line or 'no message'})")
+        return has_submission
 
-    def give_up(self, why: str) -> None:
-        """End it: by fault of the submission, once that is being read."""
+    def give_up(self, reason: str) -> None:
+        """End the process. Once the submission is being read, it is the submission's fault."""
         self.stop()
         if self.stage in ("start", "prepare"):
-            self.failed = why
+            self.failed = reason
         else:
-            self.ended = why
+            self.ended = reason
 
     def stop(self) -> None:
-        """End it; its sandbox ends with it."""
+        """End the process; its sandbox ends with it."""
         if not self.process.stdout.closed:
             self.selector.unregister(self.process.stdout)
         self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout, self.words):
+        for pipe in (self.process.stdin, self.process.stdout, self.errors):
             pipe.close()
 
 
 def find_hidden(hidden: str | Path | None) -> Path | None:
-    """Where the hidden checks are: what was asked for, else those of the repository this library is used from.
+    """Path of the hidden checks: ``hidden``, else those of the repository from which this library is used.
 
     Raises:
-        GradeError: What was asked for does not exist.
+        GradeError: ``hidden`` does not exist.
     """
     if hidden is not None:
         if not Path(hidden).exists():
@@ -317,32 +313,26 @@ def find_hidden(hidden: str | Path | None) -> Path | None:
 
 
 def _copy_scenes(data: Path, sample: Path) -> None:
-    """The sample's scenes, which take a minute to make, from where a lab or a homework made them."""
-    made, target = data / "delta-toy", sample / "delta-toy"
-    if folders.state(made) == "complete" and not target.exists():
-        part = sample / ".delta-toy.part"
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(made, part)
-        part.rename(target)
+    """Copy the sample's scenes, which take a minute to make, from where a lab or a homework made them."""
+    source, target = data / "delta-toy", sample / "delta-toy"
+    if folders.state(source) != "complete" or folders.state(target) == "complete":
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    last = folders.MANIFEST if (source / folders.MANIFEST).is_file() else folders.EARLIER[1]  # marks it as complete
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(last))
+    folders.put(target / last, (source / last).read_bytes())
 
 
 def _fingerprint_of_checks(hidden: Path | None, limits: Limits) -> str:
-    """SHA-256 of all that marks depend on besides the submission."""
-    found = hashlib.sha256(f"{arsetlib.__version__} {sys.version_info[:2]} {sandbox.describe(limits)}".encode())
+    """SHA-256 of everything but the submission that the marks depend on."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     if hidden is not None:
-        kept = (path for path in hidden.rglob("*") if path.is_file() and path.suffix != ".pyc")
-        files += sorted(kept) if hidden.is_dir() else [hidden]
-    for path in files:
-        found.update(f"\n{path.name}\n".encode() + path.read_bytes())
-    return found.hexdigest()
+        inside = (path for path in hidden.rglob("*") if path.is_file() and path.suffix != ".pyc")
+        files += sorted(inside) if hidden.is_dir() else [hidden]
+    lines = [f"{arsetlib.__version__} {sys.version_info[:2]} {limits}"]
+    lines += [f"{path.name} {checksums.sha256(path)}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _cores() -> set[int] | range:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-
-
-def _Bar(total: int, done: int, progress: bool):
-    from tqdm import tqdm
-
-    return tqdm(total=total, initial=done, unit=" submissions", disable=not progress, leave=False)
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The grades of a batch: one row for each notebook, as a CSV that a spreadsheet can open safely."""
+"""The grades of a batch: one row for each notebook, in a CSV that a spreadsheet can open safely."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from arsetlib import folders
+from arsetlib import folders, textfiles
+from arsetlib.errors import ArsetError
+from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, normal_name
 from arsetlib.grading.marking import Mark
 from arsetlib.grading.submission import clean
 
-START = r"[=+@\-\uff1d\uff0b\uff20\uff0d]"  # of a formula; the wide ones in a spreadsheet in Japanese
+__all__ = ["GradeError", "Grades", "best_points", "write_csv"]
+
+START = r"[=+@\-\uff1d\uff0b\uff20\uff0d]"  # of a formula; the wide characters in a Japanese spreadsheet
 FORMULA = re.compile(rf"'*\s*{START}")
 INNER = re.compile(rf"(;[\s\"]*)(?='*{START})")
 QUOTED = re.compile(rf"(;[\s\"]*)'(?='*{START})")
+
+
+class GradeError(ArsetError, ValueError):
+    """A batch cannot be graded as asked, or a file is not a CSV of grades."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,10 @@ class Grades:
     """The marks of a batch.
 
     Attributes:
-        marks: One for each notebook, by name.
+        marks: One for each notebook, sorted by path.
         path: The CSV.
         logs: Folder of the logs.
-        reused: How many submissions had been graded before and were not run again.
+        reused: Number of submissions that were graded before and not run again.
     """
 
     marks: tuple[Mark, ...]
@@ -38,40 +46,73 @@ class Grades:
 
     @property
     def rows(self) -> list[dict]:
-        """The rows of the CSV: submission, learner, assignment, points of each question, total, of, reason, log."""
-        return list(rows_of(self.marks))
-
-
-def rows_of(marks) -> Iterator[dict]:
-    """The rows of the CSV, see `Grades.rows`."""
-    questions = sorted({key for one in marks for key in one.points}, key=lambda key: (len(key), key))
-    for one in marks:
-        row = {"submission": one.submission, "learner": one.learner, "assignment": one.assignment}
-        row |= {key: one.points.get(key, "") for key in questions}
-        alike = defaultdict(list)  # a reason: the questions that have it
-        for key, words in one.reasons.items():
-            alike[words].append(key)
-        why = [one.reason, *(f"{', '.join(sorted(keys))}: {words}" for words, keys in alike.items())]
-        yield row | {"total": one.total, "of": one.of, "reason": " | ".join(filter(None, why)), "log": one.log}
+        """Rows of the CSV: submission, learner, assignment, points of each question, total, of, reason, log."""
+        return list(_rows_of(self.marks))
 
 
 def write_csv(path: Path, marks: list[Mark]) -> None:
     """Write the CSV, whole or not at all."""
-    text = io.StringIO(newline="")
-    rows = list(rows_of(marks))
+    rows = list(_rows_of(marks))
     columns = list(rows[0]) if rows else ["submission", "learner", "assignment", "total", "of", "reason", "log"]
+    text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, text.getvalue())
+    writer.writerows([_escape(row[name]) for name in columns] for row in rows)
+    folders.put(path, text.getvalue().encode("utf-8", errors="replace"))
 
 
-def _cell(value):
-    """A value as a spreadsheet shows it and never runs it: text that looks like a formula gets an apostrophe.
+def best_points(paths: list[str | Path]) -> dict[str, dict[str, tuple[int, int]]]:
+    """The points of each learner: name → assignment → (points, of). The better of two submissions counts.
 
-    Also inside, since a spreadsheet in Spanish or German splits cells at semicolons. Text that begins with apostrophes
-    before a formula gets one more, so that two texts never become one, and ``uncell`` gives each back.
+    A submission that could not be graded has (0, 0).
+
+    Args:
+        paths: CSV files of ``arset grade``, also as a spreadsheet saved them again.
+
+    Raises:
+        GradeError: A file is missing or is not such a CSV.
+    """
+    best: dict[str, dict[str, tuple[int, int]]] = {}
+    for path in map(Path, paths):
+        for name, assignment, points, of in _read_csv(path):
+            if name and name != PLACEHOLDER and assignment in ASSIGNMENTS:
+                learner = best.setdefault(name, {})
+                learner[assignment] = max(learner.get(assignment, (0, 0)), (points, of))
+    return best
+
+
+def _rows_of(marks: list[Mark] | tuple[Mark, ...]) -> Iterator[dict]:
+    questions = sorted({key for mark in marks for key in mark.points}, key=lambda key: (len(key), key))
+    for mark in marks:
+        row = {"submission": mark.submission, "learner": mark.learner, "assignment": mark.assignment}
+        row |= {key: mark.points.get(key, "") for key in questions}
+        by_reason = defaultdict(list)
+        for key, reason in mark.reasons.items():
+            by_reason[reason].append(key)
+        reasons = [mark.reason, *(f"{', '.join(keys)}: {reason}" for reason, keys in by_reason.items())]
+        yield row | {"total": mark.total, "of": mark.of, "reason": " | ".join(filter(None, reasons)), "log": mark.log}
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, str, int, int]]:
+    """Learner, assignment, points, of."""
+    try:
+        text = textfiles.read_text(path)
+        # Spreadsheets in Spanish or German write semicolons; "Unicode text" has tabs.
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
+            learner = normal_name(_unescape(row["learner"]))
+            yield learner, row["assignment"], int(row["total"] or 0), int(row["of"] or 0)
+    except FileNotFoundError:
+        raise GradeError(f"There is no file {path}. It is made by: arset grade FOLDER --out {path.name}.") from None
+    except (KeyError, TypeError, ValueError, csv.Error) as problem:
+        raise GradeError(f"Expected {path} as arset grade writes it, received {problem!r}.") from None
+
+
+def _escape(value: str | int) -> str | int:
+    """A cell that a spreadsheet shows and never runs: text that looks like a formula gets an apostrophe.
+
+    This also holds after a semicolon, where a spreadsheet in Spanish or German starts a new cell. Text that already
+    begins with apostrophes before a formula gets one more, so that ``_unescape`` gives back each text.
     """
     if not isinstance(value, str):
         return value
@@ -79,12 +120,7 @@ def _cell(value):
     return f"'{value}" if FORMULA.match(value) else value
 
 
-def uncell(text: str) -> str:
-    """The text of which ``write_csv`` made a cell."""
-    text = text[1:] if text[:1] == "'" and FORMULA.match(text[1:]) else text
-    return QUOTED.sub(r"\1", text)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file that is either whole or not there."""
-    folders.put(path, text.encode("utf-8", errors="replace"))
+def _unescape(cell: str) -> str:
+    """The text of a cell that ``_escape`` made."""
+    cell = cell[1:] if cell[:1] == "'" and FORMULA.match(cell[1:]) else cell
+    return QUOTED.sub(r"\1", cell)

@@ -1,9 +1,9 @@
-"""A learner's homework: own numbers from the name, the sample data, the questions; and `check`.
+"""A learner's homework: own numbers drawn from the name, the sample data, the questions; and `check`.
 
 hw = start("part1", name="Ada Lovelace")
-hw.draw                      # {'crop': 'cotton', 'year': 2020}: the same on every machine, another for Bob
+hw.draw                      # {'crop': 'cotton', 'year': 2020}: the same on every machine, different for Bob
 hw.table, hw.study           # the small sample that all homework uses, made where it is missing
-check("q3", corn_ha)         # of the assignment started last; check("part1.q3", corn_ha) names it
+check("q3", corn_ha)         # of the assignment started last; check("part1.q3", corn_ha) names the assignment
 """
 
 from __future__ import annotations
@@ -13,23 +13,35 @@ import hashlib
 import importlib
 import os
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from arsetlib.errors import ArsetError
-from arsetlib.grading.questions import Question, Result, Wrong, assess
+from arsetlib.grading.questions import Question, Result, assess
 
-ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")
-NOBODY = "your name"  # what stands in a notebook before `arset homework start` or the learner puts a name
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from arsetlib.lab import Place
+    from arsetlib.study import Study
+
+__all__ = [
+    "ASSIGNMENTS", "PLACEHOLDER", "Homework", "HomeworkError", "check", "find_question", "open_homework", "read_start",
+    "start",
+]  # fmt: skip
+
+ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")  # keys, in the order of the course
+PLACEHOLDER = "your name"  # in a notebook until `arset homework start` or the learner puts a name
 _started: list[Homework] = []
 
 
 class HomeworkError(ArsetError, ValueError):
-    """A call that cannot be meant: no such assignment or question, or nothing started yet."""
+    """Invalid usage: no such assignment or question, or no homework was started."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +50,29 @@ class Homework:
 
     Attributes:
         assignment: "part1", "part2", "part3", "groves" or "fields".
-        name: Of the learner; spaces at the ends and double ones do not count.
+        name: Name of the learner; spaces at the ends and double spaces are removed.
         data: Folder of the sample data.
     """
 
     assignment: str
     name: str
     data: Path
+    _choices: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
-    def module(self):
-        """The assignment's module of `arsetlib.grading.assignments`."""
+    def module(self) -> ModuleType:
+        """The assignment's module in `arsetlib.grading.assignments`."""
         return importlib.import_module(f"arsetlib.grading.assignments.{self.assignment}")
 
     @property
     def questions(self) -> tuple[Question, ...]:
+        """The questions, in the order of the notebook."""
         return self.module.QUESTIONS
+
+    @property
+    def points(self) -> int:
+        """Points of all questions together."""
+        return sum(question.points for question in self.questions)
 
     @cached_property
     def draw(self) -> dict[str, Any]:
@@ -61,31 +80,33 @@ class Homework:
         return self.module.draw(self.rng())
 
     def rng(self, of: str = "") -> np.random.Generator:
-        """Random numbers of this learner and assignment; ``of`` names an own stream."""
+        """A random generator of this learner and assignment; another ``of`` gives other numbers."""
         words = "\n".join((self.assignment, self.name, of)).encode()
         return np.random.default_rng(int.from_bytes(hashlib.sha256(words).digest(), "little"))
 
     @cached_property
-    def study(self):
-        """The study of the homework's sample: two areas, three years."""
-        from arsetlib.grading import sample
+    def _place(self) -> Place:
+        from arsetlib import lab
 
-        return sample.study(self.data)
+        return lab.place("simulated", self.data, small=True)
 
-    @cached_property
-    def table(self):
-        """The pixel table of the homework's sample, a pyarrow Table. Made where it is missing."""
-        from arsetlib.grading import sample
-
-        return sample.table(self.data)
+    @property
+    def study(self) -> Study:
+        """The study of the sample: two areas with every pixel, three years. It is made where it is missing."""
+        return self._place.study
 
     @cached_property
-    def prepared(self):
-        """What the assignment's own ``prepare(data)`` gives."""
+    def table(self) -> pa.Table:
+        """The pixel table of the sample. It is made where it is missing."""
+        return self._place.table()
+
+    @cached_property
+    def prepared(self) -> Any:
+        """What the assignment's own ``prepare(data)`` returns."""
         return self.module.prepare(self.data)
 
     def question(self, key: str) -> Question:
-        """One question by its key.
+        """The question with this key.
 
         Raises:
             HomeworkError: There is none.
@@ -93,8 +114,8 @@ class Homework:
         for question in self.questions:
             if question.key == key:
                 return question
-        known = ", ".join(question.key for question in self.questions)
-        raise HomeworkError(f"Homework {self.assignment!r} has no question {key!r}. It has: {known}.")
+        keys = ", ".join(question.key for question in self.questions)
+        raise HomeworkError(f"Homework {self.assignment!r} has no question {key!r}. It has: {keys}.")
 
 
 def open_homework(assignment: str, name: str, data: str | Path | None = None) -> Homework:
@@ -102,75 +123,89 @@ def open_homework(assignment: str, name: str, data: str | Path | None = None) ->
 
     Args:
         assignment: One of `ASSIGNMENTS`.
-        name: Of the learner.
-        data: Folder of the sample data; else the environment variable ARSET_DATA, else a folder ``data`` here or in a
-            folder above that has the sample, else a new one: beside the assignments where this is one's folder.
+        name: Name of the learner.
+        data: Folder of the sample data; else the environment variable ARSET_DATA; else a folder ``data`` that has the
+            sample, here or in a folder above; else a new one, beside the folders of the assignments.
 
     Raises:
-        HomeworkError: No such assignment, or no name.
+        HomeworkError: There is no such assignment, or no name.
     """
     if assignment not in ASSIGNMENTS:
         raise HomeworkError(f"There is no homework {assignment!r}. There is: {', '.join(ASSIGNMENTS)}.")
     if not isinstance(name, str) or not name.strip():
         raise HomeworkError(f'Expected your name, received {name!r}. Write start("{assignment}", name="Ada Lovelace").')
-    words = " ".join(unicodedata.normalize("NFC", name).split())
-    return Homework(assignment, words, Path(data or os.environ.get("ARSET_DATA") or _data_folder()))
+    return Homework(assignment, normal_name(name), Path(data or os.environ.get("ARSET_DATA") or _data_folder()))
 
 
 def start(assignment: str, name: str, data: str | Path | None = None) -> Homework:
-    """Start a homework in this kernel: `check` then means its questions. See `open_homework`."""
+    """Start a homework in this notebook: from here on `check` means its questions.
+
+        >>> from arsetlib import grading
+        >>> hw = grading.start("part1", name="Ada Lovelace")
+        >>> hw.draw["year"]
+        2021
+
+    Args and errors are those of `open_homework`.
+    """
     hw = open_homework(assignment, name, data)
     _started[:] = [hw]
-    if hw.name == NOBODY:
+    if hw.name == PLACEHOLDER:
         print(f'Put your name in: start("{assignment}", name="Ada Lovelace"). Your numbers depend on it.')
     return hw
 
 
 def check(key: str, answer: Any) -> Result:
-    """Hold an answer against its public check, and print what it says.
+    """Check an answer with the public check of its question, and print the result.
+
+        >>> from arsetlib import grading
+        >>> hw = grading.start("part1", name="Ada Lovelace")
+        >>> result = grading.check("q1", ...)
+        q1: not yet.
+          Expected a function called hectares, received ... (nothing yet). Define it with `def hectares`.
 
     Args:
         key: "q3" of the homework started last, or "part1.q3".
-        answer: The variable or the function of the notebook.
+        answer: The variable or function of the notebook.
 
     Returns:
-        The result; its ``ok`` is True where the answer is right, as far as the public check tells.
+        The result; ``ok`` is True where the public check finds nothing wrong. Hidden checks may follow in grading.
 
     Raises:
         HomeworkError: No homework was started, or it has no such question.
     """
-    hw, question = _find(key)
+    hw, question = find_question(key)
     result = assess(question, answer, hw)
+    if question.kind == "reasoned":  # a choice can be found by trying all: say how many were tried
+        tried = hw._choices.setdefault(question.key, [])
+        if repr(answer) not in tried:
+            tried.append(repr(answer))
+        result = replace(result, attempt=len(tried))
     print(result)
     return result
 
 
-def require(key: str, answer: Any, hidden: str | Path | None = None) -> None:
-    """Like `check`, for otter's test files: silent where the answer is right.
-
-    Args:
-        key: As for `check`.
-        answer: As for `check`.
-        hidden: Folder or zip of hidden checks to use instead of the public one.
+def find_question(key: str) -> tuple[Homework, Question]:
+    """The homework started last and its question "q3" or "part1.q3".
 
     Raises:
-        Wrong: It is not.
+        HomeworkError: No such homework was started, or it has no such question.
     """
-    hw, question = _find(key)
-    checks = []
-    if hidden is not None:
-        from arsetlib.grading import hidden as store
-
-        checks = [check for name, check in store.load(hidden, hw.assignment).items() if name == question.key]
-    result = assess(question, answer, hw, *checks)
-    if not result.ok:
-        raise Wrong(result.message)
+    assignment, _, name = key.rpartition(".")
+    hw = _started[0] if _started else None
+    if hw is None or (assignment and hw.assignment != assignment):
+        call = f'start("{assignment or "part1"}", …)'
+        raise HomeworkError(f"No homework {assignment} was started here. Run the first cell: it has the call {call}.")
+    return hw, hw.question(name)
 
 
 def read_start(source: str) -> tuple[str, str] | None:
-    """Assignment and name in the call ``start("part1", name="Ada")`` of a cell, read without running it.
+    """Assignment and name of the call ``start("part1", name="Ada")`` in a cell, read without running it.
 
-    None where there is no such call with plain strings.
+        >>> from arsetlib.grading.homework import read_start
+        >>> read_start('hw = grading.start("part1", name="Ada")')
+        ('part1', 'Ada')
+
+    None where the cell has no such call with plain strings.
     """
     try:
         tree = ast.parse(source)
@@ -179,26 +214,22 @@ def read_start(source: str) -> tuple[str, str] | None:
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call) or getattr(call.func, "attr", getattr(call.func, "id", "")) != "start":
             continue
-        given = dict(zip(("assignment", "name"), call.args, strict=False))
-        given |= {word.arg: word.value for word in call.keywords}
-        values = [getattr(given.get(word), "value", None) for word in ("assignment", "name")]
+        arguments = dict(zip(("assignment", "name"), call.args, strict=False))
+        arguments |= {keyword.arg: keyword.value for keyword in call.keywords}
+        values = [getattr(arguments.get(key), "value", None) for key in ("assignment", "name")]
         if all(isinstance(value, str) for value in values):
             return values[0], values[1]
     return None
 
 
+def normal_name(name: str) -> str:
+    """A name with composed letters and single spaces, so that two ways to type it are the same name."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
 def _data_folder() -> Path:
     here = Path.cwd()
-    for place in (here, *here.parents[:3]):
-        if (place / "data" / "delta-toy").is_dir():
-            return place / "data"
+    for folder in (here, *here.parents[:3]):
+        if (folder / "data" / "delta-toy").is_dir():
+            return folder / "data"
     return (here.parent if here.name in ASSIGNMENTS else here) / "data"
-
-
-def _find(key: str) -> tuple[Homework, Question]:
-    assignment, _, name = key.rpartition(".")
-    hw = _started[0] if _started else None
-    if hw is None or (assignment and hw.assignment != assignment):
-        call = f'start("{assignment or "part1"}", …)'
-        raise HomeworkError(f"No homework {assignment} was started here. Run the first cell: it has the call {call}.")
-    return hw, hw.question(name)

@@ -1,7 +1,7 @@
-"""Mark one notebook: run it in a sandbox, ask for its answers, hold them against the checks here.
+"""Mark one notebook: run it in a sandbox, ask for its answers, check them here.
 
-What the sandbox says is only ever a value. Whether it is right is found in this process, which no code of a learner's
-ever runs in, so a changed check, a printed verdict or a patched library gains nothing.
+The sandbox only ever sends values. Whether a value is right is decided in this process, where no learner's code runs.
+So a changed check, a printed result or a patched library in the sandbox gains nothing.
 """
 
 from __future__ import annotations
@@ -10,30 +10,34 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NoReturn
 
-from arsetlib.grading import answers, talk
-from arsetlib.grading.homework import NOBODY, Homework
-from arsetlib.grading.questions import Asked, Question, Wrong, assess, raised, slow
-from arsetlib.grading.sandbox import TOO_LONG, Limits, Sandbox, SandboxError, View
+from arsetlib.grading import answers, protocol, questions
+from arsetlib.grading.homework import PLACEHOLDER, Homework
+from arsetlib.grading.limits import Limits
+from arsetlib.grading.questions import LearnerFunction, Question, Wrong, assess
+from arsetlib.grading.sandbox import TIMED_OUT, Sandbox, SandboxError, View
 from arsetlib.grading.submission import Notebook, clean
+
+__all__ = ["Mark", "mark"]
 
 REFUSALS = ("function", "slow", "raised", "plain")
 
 
 @dataclass
 class Mark:
-    """What one notebook got.
+    """The points of one notebook, and the reasons.
 
     Attributes:
         submission: File below the folder of submissions, with the name inside a zip.
         learner: Name in the notebook; empty where it has none.
         assignment: Key; empty where it could not be read.
         points: Question → points.
-        of: All points of the assignment; 0 where there is none.
-        reasons: Question → why it got none.
-        reason: Why the whole could not be graded, or where running it went wrong.
-        log: What it printed and what was found.
-        again: It was stopped by the clock, which a busy machine may have done: the next run tries it again.
+        of: Points of the whole assignment; 0 where it could not be read.
+        reasons: Question → why it got no points.
+        reason: Why the notebook could not be graded, or what went wrong when it ran.
+        log: What it printed, and the result of each question.
+        again: The clock stopped it, perhaps because the machine was busy: the next run tries it again.
     """
 
     submission: str
@@ -48,6 +52,7 @@ class Mark:
 
     @property
     def total(self) -> int:
+        """Points of all questions together."""
         return sum(self.points.values())
 
 
@@ -55,181 +60,183 @@ def mark(
     name: str, notebook: Notebook, hw: Homework, hidden: dict[str, Callable], limits: Limits, view: View,
     scratch: Path | None = None,
 ) -> Mark:  # fmt: skip
-    """Mark a notebook that has no problem.
+    """Mark a notebook that could be read.
 
     Args:
-        name: Of the submission.
-        notebook: What was read.
+        name: Name of the submission.
+        notebook: Its code cells.
         hw: The homework that it starts, of its learner.
         hidden: Question → hidden check; a question may have none.
         limits: What it may use.
-        view: What it sees.
-        scratch: A folder to run in, only where it runs unprotected.
+        view: What it sees of this machine.
+        scratch: Folder to run in; given only where it may run without protection.
 
     Raises:
-        SandboxError: The sandbox did not start. That says nothing of the notebook.
+        SandboxError: The sandbox did not start, which is not the notebook's fault.
     """
-    made = Mark(name, notebook.learner, notebook.assignment, of=sum(q.points for q in hw.questions))
+    result = Mark(name, notebook.learner, notebook.assignment, of=hw.points)
     with Sandbox(limits, view, scratch) as sandbox:
-        asking = _Asking(sandbox)
-        asking.begin()
-        asking.run(notebook.cells)
-        # Plain values first: they do not end with a function that ends the process.
+        client = _SandboxClient(sandbox)
+        client.wait_until_ready()
+        client.run(notebook.cells)
+        # Variables first: a function of the notebook may end the process when it is called.
         for question in sorted(hw.questions, key=lambda question: question.kind == "coded"):
-            wrong = _judge(asking, question, hw, hidden.get(question.key))
-            made.points[question.key] = 0 if wrong else question.points
+            wrong = _why_wrong(client, question, hw, hidden.get(question.key))
+            result.points[question.key] = 0 if wrong else question.points
             if wrong:
-                made.reasons[question.key] = wrong
-    made.points = {question.key: made.points[question.key] for question in hw.questions}
-    if hw.name == NOBODY:
-        made.learner = ""
-        asking.notes.append(f"The name in it is still {NOBODY!r}")
-    made.reason = "; ".join(asking.notes)
-    made.again = sandbox.why == TOO_LONG
-    made.log = _log(made, asking)
-    return made
+                result.reasons[question.key] = wrong
+    keys = [question.key for question in hw.questions]
+    result.points = {key: result.points[key] for key in keys}
+    result.reasons = {key: result.reasons[key] for key in keys if key in result.reasons}
+    if hw.name == PLACEHOLDER:
+        result.learner = ""
+        client.notes.append(f"The name in it is still {PLACEHOLDER!r}")
+    result.reason = "; ".join(client.notes)
+    result.again = sandbox.stop_reason == TIMED_OUT
+    result.log = _log(result, client)
+    return result
 
 
-def _judge(asking: _Asking, question: Question, hw: Homework, hidden: Callable | None) -> str:
+def _why_wrong(client: _SandboxClient, question: Question, hw: Homework, hidden: Callable | None) -> str:
     """Why an answer gets no points; empty where it is right."""
     try:
-        answer = asking.function(question) if question.kind == "coded" else asking.value(question.answer)
+        answer = client.function(question) if question.kind == "coded" else client.value(question.answer)
     except Wrong as wrong:
         return str(wrong)
-    for check, words in ((question.public, ""), (hidden, "With other data: ")):
+    for check, prefix in ((question.public, ""), (hidden, "With other data: ")):
         if check is None:
             continue
-        found = assess(question, answer, hw, check)
-        if asking.ended:
-            return asking.ended
-        if not found.ok:
-            return clean(f"{words}{found.message}")[:1000]
+        result = assess(question, answer, hw, check)
+        if client.ended:
+            return client.ended
+        if not result.ok:
+            return clean(f"{prefix}{result.message}")[:1000]
     return ""
 
 
-class _Asking:
-    """The grader's side of the talk with a sandbox."""
+class _SandboxClient:
+    """Sends requests to the process in a sandbox and reads its replies.
+
+    Attributes:
+        ended: Why it answers no more; empty while it does.
+        notes: What went wrong, for the learner.
+        failed: Cells that raised an error, with the error.
+    """
 
     def __init__(self, sandbox: Sandbox):
         self.sandbox, self.ended, self.notes, self.failed = sandbox, "", [], []
 
-    def begin(self) -> None:
-        """Wait until the process is ready; no code of the learner's has run yet.
+    def wait_until_ready(self) -> None:
+        """Wait for the first message of the process; no code of the learner has run yet.
 
         Raises:
-            SandboxError: It did not get there.
+            SandboxError: It did not start.
         """
-        self.sandbox.limit(60)
+        self.sandbox.set_reply_limit(60)
         try:
-            ready = talk.receive(self.sandbox.replies) == {"id": "ready", "value": None}
-        except talk.TalkError:
+            ready = protocol.receive(self.sandbox.replies) == {"id": "ready", "value": None}
+        except protocol.ProtocolError:
             ready = False
         if not ready:
-            words = clean(self.sandbox.output)[-300:].strip() or self.sandbox.why or "it said nothing"
-            raise SandboxError(f"The sandbox did not start: {words}")
+            output = clean(self.sandbox.output)[-300:].strip() or self.sandbox.stop_reason or "it printed nothing"
+            raise SandboxError(f"The sandbox did not start: {output}")
 
     def run(self, cells: tuple[str, ...]) -> None:
-        """Run the cells; what failed is noted."""
-        limits = self.sandbox.limits
-        wall = 2 * limits.seconds + 10
+        """Run the cells and note those that failed."""
+        seconds = self.sandbox.limits.seconds
+        wall = 2 * seconds + 10
+        request = {"do": "run", "cells": list(cells), "seconds": seconds, "wall": wall}
         try:
-            told = self.ask(
-                {"do": "run", "cells": list(cells), "seconds": limits.seconds, "wall": wall},
-                wall + max(2.0, limits.seconds / 4),
-            )
+            outcome = self.request(request, wall + max(2.0, seconds / 4)).get("value")
         except Wrong:
             return
-        told = told.get("value")
-        if not isinstance(told, dict):
-            return self.broken()
-        stopped, failed = told.get("stopped"), told.get("failed")
+        if not isinstance(outcome, dict):
+            return self.stop_for("it sent an invalid reply")
+        stopped, failed = outcome.get("stopped"), outcome.get("failed")
         if isinstance(failed, list):
             pairs = [pair for pair in failed[:100] if isinstance(pair, list) and list(map(type, pair)) == [int, str]]
-            self.failed = [f"Cell {number % 10_000}: {clean(text)[:500]}" for number, text in pairs]
+            self.failed = [f"Cell {number % 10_000}: {clean(error)[:500]}" for number, error in pairs]
         if type(stopped) is int and 0 < stopped <= len(cells):
-            self.notes.append(f"Cell {stopped} was stopped: the notebook took over {limits.seconds:g} s")
+            self.notes.append(f"Cell {stopped} was stopped: the notebook took over {seconds:g} s")
         if self.failed:
             self.notes.append(self.failed[0] + (f" (and {len(self.failed) - 1} more)" if self.failed[1:] else ""))
 
-    def value(self, name: str):
+    def value(self, name: str) -> Any:
         """The value of a variable, None where there is none.
 
         Raises:
-            Wrong: It is no plain value, or the process has ended.
+            Wrong: It is not a plain value, or the process has ended.
         """
-        reply = self.ask({"do": "get", "name": name}, 5 + self.sandbox.limits.seconds / 4)
+        reply = self.request({"do": "get", "name": name}, 5 + self.sandbox.limits.seconds / 4)
         if "no" in reply:
             raise Wrong(f"{name}: {reply['text']}")
-        return _decoded(reply["value"], name)
+        return _decode(reply["value"], name)
 
-    def function(self, question: Question) -> Asked:
+    def function(self, question: Question) -> LearnerFunction:
         """A function of the notebook, as checks call it."""
         name, seconds = question.answer, question.seconds
 
         def call(args, kwargs):
             request = {"do": "call", "name": name, "args": answers.encode([args, kwargs])}
-            reply = self.ask(request | {"seconds": seconds, "wall": 2 * seconds}, 2 * seconds + 10)
-            refusal, text = reply.get("no"), reply.get("text", "")
-            if refusal == "function":
-                received = "nothing yet" if text in ("NoneType", "ellipsis") else f"a {text}"
-                raise Wrong(f"Expected a function called {name}, received {received}. Define it with `def {name}`.")
-            if refusal == "slow":
-                raise Wrong(slow(name, seconds))
-            if refusal == "raised":
-                raise Wrong(raised(name, text, [*args, *kwargs.values()]))
-            if refusal == "plain":
-                raise Wrong(f"What {name} gave back: {text}")
+            reply = self.request(request | {"seconds": seconds, "wall": 2 * seconds}, 2 * seconds + 10)
+            if "no" in reply:
+                raise _refused(reply["no"], reply["text"], name, seconds, [*args, *kwargs.values()])
             if reply["value"] is None:
-                raise Wrong(f"{name} gave back nothing (None). Does it end in `return …`?")
-            after = _decoded(reply.get("args"), name)
-            if not isinstance(after, list) or len(after) != 2 or list(map(type, after)) != [list, dict]:
+                raise questions.returned_none(name)
+            after = _decode(reply.get("args"), name)
+            if not isinstance(after, list) or list(map(type, after)) != [list, dict]:
                 after = [[], {"changed": True}]
-            return _decoded(reply["value"], name), *after
+            return _decode(reply["value"], name), *after
 
-        return Asked(name, call, seconds)
+        return LearnerFunction(name, call, seconds)
 
-    def ask(self, request: dict, wait: float) -> dict:
-        """Send a request and take its reply: ``value``, or ``no`` and ``text``.
+    def request(self, request: dict, seconds: float) -> dict:
+        """Send a request and read its reply: ``value``, or ``no`` and ``text``.
 
         Raises:
-            Wrong: The process has ended, or did not answer in ``wait`` seconds, or what it sent is no reply.
+            Wrong: The process has ended, did not answer in ``seconds``, or its reply is invalid.
         """
         if self.ended:
             raise Wrong(self.ended)
-        mine = secrets.token_hex(8)  # nothing that was written in advance is its reply
-        self.sandbox.limit(wait)
+        number = secrets.token_hex(8)  # so that a reply cannot be written in advance
+        self.sandbox.set_reply_limit(seconds)
         try:
-            talk.send(self.sandbox.requests, request | {"id": mine})
-            reply = talk.receive(self.sandbox.replies)
-        except talk.TalkError as problem:
-            self.end(problem)
-        self.sandbox.limit(float("inf"))
-        if reply.get("id") != mine or not (_is_value(reply) or _is_refusal(reply)):
-            self.broken()
-            raise Wrong(self.ended)
+            protocol.send(self.sandbox.requests, request | {"id": number})
+            reply = protocol.receive(self.sandbox.replies)
+        except protocol.ProtocolError as problem:
+            self.fail("" if str(problem) == protocol.ENDED else f"it sent {problem}")
+        self.sandbox.set_reply_limit(float("inf"))
+        if reply.get("id") != number or not (_is_value(reply) or _is_refusal(reply)):
+            self.fail("it sent an invalid reply")
         if "no" in reply:
             reply["text"] = clean(reply["text"])[:500]
         return reply
 
-    def broken(self) -> None:
-        """What came is no reply: whoever sends such is asked no more."""
-        self.sandbox.stop("it sent what is no answer and was stopped")
-        self.ended = self.end_words()
-
-    def end(self, problem: Exception):
-        """The talk is over.
+    def fail(self, reason: str) -> NoReturn:
+        """Stop the process and raise.
 
         Raises:
             Wrong: Always, with the reason.
         """
-        self.sandbox.stop("" if str(problem) == "the process has ended" else f"it sent {problem} and was stopped")
-        self.ended = self.end_words()
+        self.stop_for(reason)
         raise Wrong(self.ended)
 
-    def end_words(self) -> str:
-        words = f"Not answered: {self.sandbox.why or 'its process ended before its answers were read'}."
-        self.notes.append(words)
-        return words
+    def stop_for(self, reason: str) -> None:
+        """Stop the process: after an invalid reply it is asked no more."""
+        self.sandbox.stop(reason and f"{reason} and was stopped")
+        self.ended = f"Not answered: {self.sandbox.stop_reason or 'its process ended before its answers were read'}."
+        self.notes.append(self.ended)
+
+
+def _refused(kind: str, text: str, name: str, seconds: float, arguments: list) -> Wrong:
+    """Why a call of a function gave no value."""
+    if kind == "function":
+        return questions.not_a_function(name, "nothing yet" if text in ("NoneType", "ellipsis") else f"a {text}")
+    if kind == "slow":
+        return questions.too_slow(name, seconds)
+    if kind == "raised":
+        return questions.raised(name, text, arguments)
+    return questions.returned_other(name, text)
 
 
 def _is_value(reply: dict) -> bool:
@@ -240,20 +247,17 @@ def _is_refusal(reply: dict) -> bool:
     return set(reply) == {"id", "no", "text"} and reply["no"] in REFUSALS and type(reply["text"]) is str
 
 
-def _decoded(coded, name: str):
+def _decode(coded: object, name: str) -> Any:
     try:
         return answers.decode(coded)
     except (answers.AnswerError, RecursionError, MemoryError) as problem:
         raise Wrong(f"{name}: {clean(str(problem))[:300]}") from None
 
 
-def _log(made: Mark, asking: _Asking) -> str:
-    lines = [f"{made.submission}: {made.assignment} of {made.learner}", f"{made.total} of {made.of} points", ""]
-    lines += [f"{key}: {made.points[key]} {made.reasons.get(key, 'right')}" for key in made.points]
-    lines += ["", *(f"NOTE {note}" for note in asking.notes), *asking.failed]
-    lines += [
-        "",
-        "--- what it printed, also when hidden checks called it: not for learners ---",
-        clean(asking.sandbox.output, lines=True),
-    ]
-    return "\n".join(lines) + "\n"
+def _log(result: Mark, client: _SandboxClient) -> str:
+    lines = [f"{result.submission}: {result.assignment} of {result.learner}"]
+    lines += [f"{result.total} of {result.of} points", ""]
+    lines += [f"{key}: {result.points[key]} {result.reasons.get(key, 'right')}" for key in result.points]
+    lines += ["", *(f"NOTE {note}" for note in client.notes), *client.failed]
+    lines += ["", "--- printed by the notebook, also when hidden checks called its functions: not for learners ---"]
+    return "\n".join([*lines, clean(client.sandbox.output, lines=True)]) + "\n"

@@ -6,13 +6,17 @@ import json
 import unicodedata
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from arsetlib.grading.homework import ASSIGNMENTS, NOBODY, HomeworkError, open_homework, read_start
+from arsetlib import folders, textfiles
+from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, Homework, HomeworkError, open_homework, read_start
+
+__all__ = ["AssignmentSummary", "shipped", "started", "summaries", "write"]
 
 
 @dataclass(frozen=True)
-class Summary:
+class AssignmentSummary:
     """What an assignment asks."""
 
     key: str
@@ -22,33 +26,33 @@ class Summary:
 
 
 def shipped() -> list[str]:
-    """Keys of the assignments that this library has notebooks of."""
-    return [key for key in ASSIGNMENTS if (_home() / key / f"{key}.ipynb").is_file()]
+    """Keys of the assignments whose notebooks come with this library."""
+    return [key for key in ASSIGNMENTS if (_shipped_folder() / key / f"{key}.ipynb").is_file()]
 
 
-def summaries() -> list[Summary]:
+def summaries() -> list[AssignmentSummary]:
     """All assignments, in the order of the course."""
-    found = []
+    rows = []
     for key in shipped():
-        hw = open_homework(key, NOBODY)
-        title = hw.module.__doc__.split(". ")[0].strip().rstrip(".")
-        found.append(Summary(key, title, len(hw.questions), sum(question.points for question in hw.questions)))
-    return found
+        hw = open_homework(key, PLACEHOLDER)
+        title = (hw.module.__doc__ or key).split(". ")[0].strip().rstrip(".")
+        rows.append(AssignmentSummary(key, title, len(hw.questions), hw.points))
+    return rows
 
 
 def write(keys: list[str], name: str, out: Path) -> list[tuple[Path, bool]]:
     """Write assignments for one learner: the notebook with the name in it, and otter's test files beside it.
 
     Args:
-        keys: Assignments; none means all.
-        name: Of the learner.
-        out: Folder; each assignment gets one of its own in it.
+        keys: Assignments; an empty list means all.
+        name: Name of the learner.
+        out: Folder; each assignment gets a folder in it.
 
     Returns:
-        Each notebook, and whether it was written: one that is there already is a learner's work, and is kept.
+        Each notebook, and whether it was written: an existing one is the learner's work and is kept.
 
     Raises:
-        HomeworkError: No such assignment, no name, or ``out`` holds the notebook of somebody else.
+        HomeworkError: There is no such assignment or no name, or ``out`` has the notebook of somebody else.
     """
     homework = [open_homework(key, name) for key in keys or shipped()]
     for hw in homework:
@@ -56,48 +60,46 @@ def write(keys: list[str], name: str, out: Path) -> list[tuple[Path, bool]]:
             raise HomeworkError(f"This version has no notebook of {hw.assignment!r}. It has: {', '.join(shipped())}.")
         if any(unicodedata.category(letter)[0] == "C" for letter in hw.name):
             raise HomeworkError(f"Expected a name of letters, received {hw.name!r} with a control character.")
-        if hw.name == NOBODY:
+        if hw.name == PLACEHOLDER:
             raise HomeworkError("Expected your name after --seed, for instance --seed 'Ada Lovelace'.")
     return [_write(hw, out / hw.assignment) for hw in homework]
 
 
 def started(notebook: Path) -> tuple[str, str] | None:
-    """Assignment and name of the first cell of a notebook that starts one, without running it; None if none does.
+    """Assignment and name of the first cell of a notebook that starts a homework, without running it; else None.
 
     Raises:
-        HomeworkError: It is no notebook.
+        HomeworkError: It is not a notebook.
     """
     try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        cells = textfiles.read_json(notebook)["cells"]
         sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError) as problem:
         raise HomeworkError(f"Expected a notebook, received {notebook}: {problem}.") from None
-    return next((found for found in map(read_start, sources) if found), None)
+    return next((start for start in map(read_start, sources) if start), None)
 
 
-def _write(hw, folder: Path) -> tuple[Path, bool]:
-    place = folder / f"{hw.assignment}.ipynb"
-    if place.exists():
-        found = started(place)
-        if found and open_homework(*found).name != hw.name:
-            raise HomeworkError(f"{place} is the homework of {found[1]}. Name another folder with --out.")
-        return place, False
-    home = _home() / hw.assignment
-    notebook = json.loads((home / f"{hw.assignment}.ipynb").read_text(encoding="utf-8"))
+def _write(hw: Homework, folder: Path) -> tuple[Path, bool]:
+    file = folder / f"{hw.assignment}.ipynb"
+    if file.exists():
+        start = started(file)
+        if start and open_homework(*start).name != hw.name:
+            raise HomeworkError(f"{file} is the homework of {start[1]}. Name another folder with --out.")
+        return file, False
+    source_folder = _shipped_folder() / hw.assignment
+    notebook = json.loads((source_folder / file.name).read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and read_start(source):
-            source = source.replace(f'"{NOBODY}"', json.dumps(hw.name, ensure_ascii=False))
+            source = source.replace(f'"{PLACEHOLDER}"', json.dumps(hw.name, ensure_ascii=False))
             cell["source"] = source.splitlines(keepends=True)
     (folder / "tests").mkdir(parents=True, exist_ok=True)
-    for test in sorted((home / "tests").iterdir(), key=lambda file: file.name):
+    for test in (source_folder / "tests").iterdir():
         if test.name.endswith(".py"):
             (folder / "tests" / test.name).write_bytes(test.read_bytes())
-    part = place.with_name("." + place.name + ".part")
-    part.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
-    part.replace(place)
-    return place, True
+    folders.put_json(file, notebook)
+    return file, True
 
 
-def _home():
+def _shipped_folder() -> Traversable:
     return resources.files("arsetlib.grading") / "student"

@@ -1,13 +1,13 @@
-"""Questions, and what a check says of an answer.
+"""Questions, and the result of checking an answer.
 
-A check is a function ``(answer, hw) -> None`` that raises `Wrong` at the first problem, in words for the learner: what
-was expected, what came, where in the lab it stands. The helpers here say it for None, text, NaN, a wrong type, a wrong
-shape and a wrong size, so that a check need only hold the expected value:
+A check is a function ``(answer, hw) -> None`` that raises `Wrong` at the first problem. The message is for the learner:
+what was expected, what was received, which section of the lab to read. The assertions imported here write it for None,
+text, NaN, a wrong type, shape or size, so a check only needs the expected value:
 
     def corn(answer, hw):
         close(number(answer), corn_ha(hw.table), rel=1e-3, unit="ha", hint="Lab 1, section 10: a pixel is 0.09 ha")
 
-    def window(answer, hw):                                    # answer: the learner's function, see Asked
+    def window(answer, hw):                          # answer: the learner's function, see LearnerFunction
         for days in ([3, 4, 9], []):
             expected = plain_loop(days)
             equal(array(answer(days), shape=(9,)), expected, of=f"bucket({days})")
@@ -24,11 +24,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arsetlib.grading import answers
-from arsetlib.grading.expect import SHOWN, Wrong, array, choice, close, equal, mapping, number, shown, table
+from arsetlib.grading.assertions import MAX_SHOWN, Wrong, array, choice, close, equal, mapping, number, shown, table
 
 __all__ = [
-    "Asked", "Question", "Result", "Wrong", "array", "assess", "choice", "close", "equal", "mapping", "number",
-    "raised", "shown", "slow", "table",
+    "LearnerFunction", "Question", "Result", "Wrong", "array", "assess", "choice", "close", "equal", "mapping",
+    "number", "shown", "table",
 ]  # fmt: skip
 KINDS = ("computed", "coded", "reasoned")
 SECONDS = 5.0  # that one call of a learner's function may take
@@ -43,11 +43,11 @@ class Question:
         answer: Name of the variable or function in the notebook that is the answer.
         kind: "computed" (a number or table of the learner's own run), "coded" (a function) or "reasoned" (a choice
             with its reason).
-        points: For an answer that passes the public and the hidden check; there are no parts of points.
-        objectives: Keys of the objectives it asks for, see `arsetlib.grading.objectives`.
-        section: Heading of the lab's section that it stands on, as the lab writes it: "10. Ask the table".
+        points: For an answer that passes the public and the hidden check; otherwise 0.
+        objectives: Keys of the objectives that it asks for, see `arsetlib.grading.objectives`.
+        section: Heading of the section of the lab that teaches it, for instance "10. Ask the table".
         public: The check that learners have.
-        seconds: That one call of a coded answer may take.
+        seconds: Time that one call of a coded answer may take, s.
     """
 
     key: str
@@ -59,7 +59,7 @@ class Question:
     public: Callable[[Any, Any], None] = field(repr=False)
     seconds: float = SECONDS
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"Question {self.key}: expected a kind of {KINDS}, received {self.kind!r}.")
         if not self.answer.isidentifier() or self.points < 1 or not self.objectives:
@@ -68,59 +68,68 @@ class Question:
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found: right or not, and in words what is wrong."""
+    """Whether an answer is right; where it is not, what is wrong.
+
+    Attributes:
+        question: Key of the question.
+        ok: Whether the answer is right.
+        message: What is wrong; empty where it is right.
+        attempt: Number of different answers tried so far, where that is counted (multiple choice); else 0.
+    """
 
     question: str
     ok: bool
     message: str = ""
+    attempt: int = 0
 
     def __str__(self) -> str:
-        return f"{self.question}: right." if self.ok else f"{self.question}: not yet.\n  {self.message}"
+        attempt = f" (attempt {self.attempt})" if self.attempt > 1 else ""
+        return f"{self.question}: {'right' if self.ok else 'not yet'}{attempt}." + f"\n  {self.message}" * (not self.ok)
 
     def _ipython_display_(self) -> None:
-        """Nothing: `check` has printed it."""
+        """Show nothing: `check` has already printed it."""
 
 
-class Asked:
-    """A function of the learner's, as a check calls it.
+class LearnerFunction:
+    """A learner's function, as a check calls it.
 
-    A call hands over copies, gives back plain values only, and raises `Wrong` where the function raised an error,
-    changed what it was given, gave back something that is no plain value, or took over ``seconds``.
+    A call passes copies of the arguments and returns a plain value. It raises `Wrong` if the function raised an error,
+    changed its arguments, returned something that is not a plain value, or took longer than ``seconds``.
 
     Args:
-        name: Of the function.
-        call: ``(args, kwargs) -> (value, args, kwargs)``, the arguments as they are after the call; may raise `Wrong`.
-        seconds: That a call may take.
+        name: Name of the function.
+        call: ``(args, kwargs) -> (value, args, kwargs)``, with the arguments as they are after the call.
+        seconds: Time that a call may take, s.
     """
 
     def __init__(self, name: str, call: Callable, seconds: float = SECONDS):
         self.name, self.seconds, self._call = name, seconds, call
 
     @classmethod
-    def of(cls, function: Any, name: str, seconds: float = SECONDS) -> Asked:
-        """A function of this very process, as in the learner's kernel.
+    def of(cls, function: Any, name: str, seconds: float = SECONDS) -> LearnerFunction:
+        """A function of this process, as in the learner's own kernel.
 
         Raises:
-            Wrong: It is no function.
+            Wrong: It is not a function.
         """
-        if isinstance(function, Asked):
+        if isinstance(function, LearnerFunction):
             return function
         if not callable(function) or isinstance(function, type):
-            raise Wrong(f"Expected a function called {name}, received {shown(function)}. Define it with `def {name}`.")
-        return cls(name, _here(function, name, seconds), seconds)
+            raise not_a_function(name, shown(function))
+        return cls(name, _call_here(function, name, seconds), seconds)
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         before = answers.encode([list(args), kwargs])
-        given = answers.decode(before)
-        value, *after = self._call(*given)
+        value, args_after, kwargs_after = self._call(*answers.decode(before))
         try:
-            if answers.encode([list(after[0]), after[1]]) != before:
-                raise answers.AnswerError
+            unchanged = answers.encode([list(args_after), kwargs_after]) == before
         except answers.AnswerError:
+            unchanged = False
+        if not unchanged:
             raise Wrong(
-                f"{self.name} changed what it was given. Expected it to leave its arguments as they are: "
-                "copy first, for instance with `values.copy()`."
-            ) from None
+                f"{self.name} changed its arguments. Expected it to leave them as they are: "
+                "copy them first, for instance with `values.copy()`."
+            )
         return value
 
     def __repr__(self) -> str:
@@ -128,90 +137,105 @@ class Asked:
 
 
 def assess(question: Question, answer: Any, hw: Any, *checks: Callable) -> Result:
-    """Hold an answer against its checks; never raises for a wrong one.
+    """Check an answer; a wrong one never raises an error.
 
     Args:
-        question: Its ``public`` check is used where no others are given.
-        answer: A plain value, or for a coded question a function or an `Asked`.
+        question: Its ``public`` check is used where no others are passed.
+        answer: A plain value, or for a coded question a function or a `LearnerFunction`.
         hw: The learner's `Homework`.
         checks: Used in this order.
     """
     try:
         if question.kind == "coded":
-            answer = Asked.of(answer, question.answer, question.seconds)
+            answer = LearnerFunction.of(answer, question.answer, question.seconds)
         else:
             answer = _plain(answer, question.answer)
         for check in checks or (question.public,):
-            check(answer if isinstance(answer, Asked) else copy.deepcopy(answer), hw)
+            check(answer if isinstance(answer, LearnerFunction) else copy.deepcopy(answer), hw)
     except Wrong as wrong:
         return Result(question.key, False, str(wrong))
-    except Exception as problem:  # an answer of a form that the check has not thought of
-        return Result(question.key, False, f"The check cannot read this answer ({type(problem).__name__}: {problem}).")
+    except Exception as error:  # an answer of a form that the check does not expect
+        return Result(question.key, False, f"The check cannot read this answer ({type(error).__name__}: {error}).")
     return Result(question.key, True)
-
-
-# --- a learner's function in this process -----------------------------------------------------------------------------
-
-
-class _Slow(BaseException):
-    """Ends a call that takes too long; no learner's `except Exception` catches it."""
 
 
 def _plain(value: Any, name: str) -> Any:
     if value is ... or value is None:
-        raise Wrong(f"Expected a value in {name}, received nothing yet. Put your answer where the three dots stand.")
+        raise Wrong(f"Expected a value in {name}, received nothing yet. Put your answer in place of the three dots.")
     try:
         return answers.plain(value)
     except answers.AnswerError as problem:
         raise Wrong(f"{name}: {problem}") from None
 
 
-def _here(function: Callable, name: str, seconds: float) -> Callable:
-    def call(args: list, kwargs: dict):
-        began = time.perf_counter()
-        try:
-            value = _within(seconds, lambda: function(*args, **kwargs))
-        except _Slow:
-            raise Wrong(slow(name, seconds)) from None
-        except Exception as problem:
-            raise Wrong(raised(name, f"{type(problem).__name__}: {problem}", [*args, *kwargs.values()])) from None
-        if time.perf_counter() - began > seconds:
-            raise Wrong(slow(name, seconds))
-        if value is None:
-            raise Wrong(f"{name} gave back nothing (None). Does it end in `return …`?")
-        try:
-            return answers.plain(value), args, kwargs
-        except answers.AnswerError as problem:
-            raise Wrong(f"What {name} gave back: {problem}") from None
-
-    return call
+# --- what is wrong with a learner's function, here and in the sandbox -------------------------------------------------
 
 
-def slow(name: str, seconds: float) -> str:
-    """The message for a call that took too long."""
-    return (
+def not_a_function(name: str, received: str) -> Wrong:
+    """The error for a name that is not a function."""
+    return Wrong(f"Expected a function called {name}, received {received}. Define it with `def {name}`.")
+
+
+def too_slow(name: str, seconds: float) -> Wrong:
+    """The error for a call that took too long."""
+    return Wrong(
         f"{name} took more than {seconds:g} s. Is there an endless loop, or a loop over all rows that NumPy could do?"
     )
 
 
-def raised(name: str, problem: str, given: Sequence = ()) -> str:
-    """The message for a call that raised an error."""
-    called = f"{name}({', '.join(shown(value) for value in given)})"
-    return f"{called if len(called) <= 2 * SHOWN else name} raised {problem[:300]}."
+def raised(name: str, error: str, arguments: Sequence = ()) -> Wrong:
+    """The error for a call that raised one."""
+    call = f"{name}({', '.join(shown(value) for value in arguments)})"
+    return Wrong(f"{call if len(call) <= 2 * MAX_SHOWN else name} raised {error[:300]}.")
 
 
-def _within(seconds: float, work: Callable) -> Any:
-    """Run ``work``, ended after ``seconds`` where this thread can be interrupted; else it runs as long as it takes."""
+def returned_none(name: str) -> Wrong:
+    """The error for a function without a result."""
+    return Wrong(f"{name} returned nothing (None). Does it end in `return …`?")
+
+
+def returned_other(name: str, problem: object) -> Wrong:
+    """The error for a result that is not a plain value."""
+    return Wrong(f"The result of {name}: {problem}")
+
+
+class _TimeLimit(BaseException):
+    """Ends a call that takes too long; a learner's `except Exception` does not catch it."""
+
+
+def _call_here(function: Callable, name: str, seconds: float) -> Callable:
+    def call(args: list, kwargs: dict):
+        start = time.perf_counter()
+        try:
+            value = _call_within(seconds, lambda: function(*args, **kwargs))
+        except _TimeLimit:
+            raise too_slow(name, seconds) from None
+        except Exception as error:
+            raise raised(name, f"{type(error).__name__}: {error}", [*args, *kwargs.values()]) from None
+        if time.perf_counter() - start > seconds:
+            raise too_slow(name, seconds)
+        if value is None:
+            raise returned_none(name)
+        try:
+            return answers.plain(value), args, kwargs
+        except answers.AnswerError as problem:
+            raise returned_other(name, problem) from None
+
+    return call
+
+
+def _call_within(seconds: float, function: Callable) -> Any:
+    """Call, and end the call after ``seconds``. Outside the main thread, and on Windows, nothing ends it."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        return work()
+        return function()
 
     def end(number, frame):
-        raise _Slow
+        raise _TimeLimit
 
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        return work()
+        return function()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -1,25 +1,25 @@
-"""A process that can do no harm: bubblewrap's namespaces, limits of the system, a watch over what those do not count.
+"""A sandbox for learners' code: bubblewrap's namespaces, limits of the operating system, and a watch over totals.
 
 With bubblewrap (Linux) a learner's code sees `/usr`, Python, this library and the sample data, all read-only, and one
-folder in memory to write to; no network, no other process, no file of yours. It runs as a user without rights. Each
-process is limited by the system, and all together by a watch that ends them.
+writable folder in memory. It sees no network, no other process and none of your files, and it has no privileges. The
+system limits each process; a watching thread limits all of them together and stops them.
 
 ==================  ==================  ===================  ===============
-is limited          Linux, bubblewrap   Linux, `--trust`     macOS, `--trust`
+limit               Linux, bubblewrap   Linux, `--trust`     macOS, `--trust`
 ==================  ==================  ===================  ===============
-files, network      own, none           open                 open
-other processes     not seen            open                 open
+files, network      isolated            open                 open
+other processes     not visible         open                 open
 system calls        filtered            open                 open
-processor, clock    each and all        each and all         each
-memory              each and all        each and all         not kept
-disk                all, in memory      each file            each file
-processes           counted             counted              no
-output              kept to 200 kB      kept to 200 kB       kept to 200 kB
+time                each and total      each and total       each
+memory              each and total      each and total       no limit
+disk                total, in memory    each file            each file
+processes           counted             counted              no limit
+output              200 kB are kept     200 kB are kept      200 kB are kept
 ==================  ==================  ===================  ===============
 
-Linux means also WSL 2 on Windows and containers that allow namespaces; Windows itself is refused. What falls short: the
-watch looks every twentieth of a second, so a burst may be over a limit for that long; buffers of the kernel (pipes,
-sockets) are bounded by the number of open files only; and whoever is graded sees the public checks, as everybody does.
+Linux includes WSL 2 on Windows, and containers that allow namespaces. Windows itself is refused. Known gaps: the watch
+looks 20 times a second, so a process may exceed a total for that long; kernel buffers (pipes, sockets) are limited only
+by the number of open files; and learners can read the public checks, as everybody can.
 """
 
 from __future__ import annotations
@@ -34,22 +34,25 @@ import sys
 import sysconfig
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import arsetlib
 from arsetlib.errors import ArsetError
 from arsetlib.grading import seccomp
-from arsetlib.grading.watch import family, over
+from arsetlib.grading.limits import Limits, process_tree
 
-SCRATCH = "/tmp"  # noqa: S108 -- inside the sandbox: a folder in memory, of this submission alone
-CHILD = Path(__file__).with_name("child.py")
-FIRST_UID, UIDS = 60706, 470  # no user's, no service's: see https://systemd.io/UIDS-GIDS
-TOO_LONG = "it took too long by the clock and was stopped"
-OUTPUT = 200_000  # bytes kept of what a learner's code prints
-SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
-ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/fonts", "/etc/mime.types")
+__all__ = ["Sandbox", "SandboxError", "View", "find_bwrap", "protection", "require", "why_unprotected"]
+
+SCRATCH = "/tmp"  # noqa: S108 -- inside the sandbox: the writable folder in memory
+RUNNER = Path(__file__).with_name("notebook_runner.py")
+FIRST_UID, UIDS = 60706, 470  # used by no user and no service: see https://systemd.io/UIDS-GIDS
+TIMED_OUT = "it took too long by the clock and was stopped"
+MAX_OUTPUT = 200_000  # bytes kept of what a learner's code prints
+WATCH_INTERVAL = 0.05  # s
+SYSTEM_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
+ETC_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/fonts", "/etc/mime.types")
 
 
 class SandboxError(ArsetError, RuntimeError):
@@ -57,90 +60,58 @@ class SandboxError(ArsetError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one submission may use.
+class View:
+    """What a submission sees of this machine, read-only.
 
     Attributes:
-        seconds: Of the processor, for all cells of the notebook; half as much again for its functions.
-        memory_mb: Of all its processes together, MB.
-        disk_mb: Of all files it writes, MB; they are in memory.
-        processes: And threads, at one time.
-        files: Written in all; an eighth of a hundred of them may be open in one process.
+        data: Folder of the sample data.
+        private: Files and folders that are hidden, even inside what is visible.
+        files: Further files: path here → path in the sandbox.
     """
-
-    seconds: float = 60
-    memory_mb: int = 2048
-    disk_mb: int = 256
-    processes: int = 48
-    files: int = 10_000
-
-    @property
-    def wall(self) -> float:
-        """Seconds by the clock from start to end: a busy machine is no fault of a learner's."""
-        return 3 * self.seconds + 60
-
-    def of_system(self) -> dict[str, int]:
-        """The limits that the system itself keeps, for each process."""
-        mega = 1 << 20
-        held = {
-            "RLIMIT_CORE": 0, "RLIMIT_CPU": int(2 * self.seconds + 1), "RLIMIT_DATA": self.memory_mb * mega,
-            "RLIMIT_AS": (self.memory_mb + 4096) * mega, "RLIMIT_FSIZE": self.disk_mb * mega, "RLIMIT_NOFILE": 128,
-            "RLIMIT_MEMLOCK": 1 << 16, "RLIMIT_MSGQUEUE": 0, "RLIMIT_SIGPENDING": 256,
-        }  # fmt: skip
-        if find_bwrap() is None:  # elsewhere these count what the user's other programs have, too
-            return {name: value for name, value in held.items() if name not in ("RLIMIT_MSGQUEUE", "RLIMIT_SIGPENDING")}
-        # Since Linux 5.14 a namespace counts its own; before, and without one of users, all of a user's count.
-        own = os.geteuid() == 0 or tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (5, 14)
-        return held | {"RLIMIT_NPROC": self.processes + (0 if own else 4096)}
-
-
-@dataclass(frozen=True)
-class View:
-    """What a submission sees of the machine, read-only: the data; nothing of ``private``, even inside what it sees."""
 
     data: Path
     private: tuple[Path, ...] = ()
-    files: dict[str, str] = field(default_factory=dict)  # a file here: its name in the sandbox
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @cache
 def find_bwrap() -> str | None:
-    """Where bubblewrap is, on Linux."""
+    """Path of the program bubblewrap (Linux only)."""
     return shutil.which("bwrap") if sys.platform == "linux" else None
 
 
 @cache
 def why_unprotected() -> str:
-    """Why learners' code would run without protection here; empty where it is protected."""
+    """Why learners' code would run without protection on this machine; empty where it is protected."""
     if sys.platform == "win32":
         return "There is no sandbox for Windows: run it in WSL 2 with bubblewrap."
     if sys.platform != "linux":
-        return f"There is no sandbox for {sys.platform}: it takes Linux (a virtual machine or a container will do)."
+        return f"There is no sandbox for {sys.platform}: use Linux, for instance in a virtual machine or a container."
     if find_bwrap() is None:
         return (
             "bubblewrap is not installed: sudo apt-get install bubblewrap (or dnf, pacman, zypper install bubblewrap)."
         )
     with subprocess.Popen(
-        [*_bwrap(Limits(), View(Path("/usr"))), sys.executable, "-c", "print('in')"],
+        [*_bwrap_command(Limits(), View(Path("/usr"))), sys.executable, "-c", "print('in')"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(View(Path("/usr"))),
     ) as trial:  # fmt: skip
         out, errors = trial.communicate(timeout=60)
     if out == b"in\n":
         return ""
-    words = errors.decode(errors="replace").strip()[-300:]
+    error_text = errors.decode(errors="replace").strip()[-300:]
     return (
-        f"bubblewrap (0.7 or newer is needed) cannot make a sandbox here: {words}. Does this container or kernel "
+        f"bubblewrap (0.7 or newer is needed) cannot make a sandbox here: {error_text}. Does this container or kernel "
         "forbid namespaces? Try another machine, or on Ubuntu the AppArmor profile bwrap-userns-restrict."
     )
 
 
 def protection() -> str:
-    """What is enforced on this machine, in words."""
+    """One sentence that says what is enforced on this machine."""
     if not why_unprotected():
         user = "an unused user id" if os.geteuid() == 0 else "a user namespace"
-        filtered = "a filter of system calls" if seccomp.program() else "no filter of system calls on this processor"
+        filtered = "a filter of system calls" if seccomp.filter_program() else "no filter of system calls (processor)"
         return (
-            f"bubblewrap: no network, own processes and files only, {user}, {filtered}; "
+            f"Sandbox: bubblewrap with {user}, no network, own processes and files only, {filtered}; "
             "limits on time, memory, disk, processes and output."
         )
     if sys.platform == "linux":
@@ -149,10 +120,10 @@ def protection() -> str:
 
 
 def require(trust: bool) -> None:
-    """Refuse to go on without protection, unless told to trust the submissions.
+    """Refuse to run submissions without a sandbox, unless the caller trusts them.
 
     Raises:
-        SandboxError: There is none; says why and what to do.
+        SandboxError: There is no sandbox; the message says why and what to do.
     """
     if sys.platform == "win32":
         raise SandboxError(why_unprotected())
@@ -164,43 +135,43 @@ def require(trust: bool) -> None:
         )
 
 
-def _bwrap(limits: Limits, view: View) -> list[str]:
-    """The command that makes the sandbox; what is to run in it follows."""
+def _bwrap_command(limits: Limits, view: View) -> list[str]:
+    """The command that makes the sandbox; append the command that is to run in it."""
     size = limits.disk_mb << 20
     command = [find_bwrap(), "--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
-    root = os.geteuid() == 0
-    if root:  # with real rights, to mount what only root can read; setpriv gives them up
+    is_root = os.geteuid() == 0
+    if is_root:  # bubblewrap needs real rights to mount what only root can read; setpriv drops them afterwards
         command += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
         command += [word for right in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{right}")]
     else:
         command += ["--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534"]
     command += ["--perms", "0777", "--size", str(size), "--tmpfs", SCRATCH, "--ro-bind", "/usr", "/usr"]
-    for path in map(Path, SYSTEM):
+    for path in map(Path, SYSTEM_FOLDERS):
         if path.is_symlink():
             command += ["--symlink", os.readlink(path), str(path)]
         elif path.is_dir():
             command += ["--ro-bind", str(path), str(path)]
-    for path in ETC:
+    for path in ETC_FILES:
         command += ["--ro-bind-try", path, path]
-    shown = _visible(view)
-    above = {parent for path in shown for parent in path.parents} - {Path("/"), Path("/usr"), Path(SCRATCH)}
+    visible = _visible_folders(view)
+    above = {parent for path in visible for parent in path.parents} - {Path("/"), Path("/usr"), Path(SCRATCH)}
     for path in sorted(above, key=lambda path: len(path.parts)):
-        command += ["--perms", "0755", "--dir", str(path)]  # else only root could pass
-    for path in shown:
+        command += ["--perms", "0755", "--dir", str(path)]  # otherwise only root could enter
+    for path in visible:
         command += ["--ro-bind", str(path), str(path)]
-    covered = []
+    make_read_only = []
     for path in (path.resolve() for path in view.private if path.exists()):
-        for folder in (Path("/usr"), *shown):
-            if path.is_relative_to(folder.resolve()):  # by whatever links it was named
+        for folder in (Path("/usr"), *visible):
+            if path.is_relative_to(folder.resolve()):  # compared without links
                 inside = str(folder / path.relative_to(folder.resolve()))
                 command += ["--tmpfs", inside] if path.is_dir() else ["--ro-bind", os.devnull, inside]
-                covered += ["--remount-ro", inside] if path.is_dir() else []
-    for here, there in view.files.items():
-        command += ["--perms", "0777", "--dir", os.path.dirname(there), "--ro-bind", here, there]
+                make_read_only += ["--remount-ro", inside] if path.is_dir() else []
+    for path, name in view.files.items():
+        command += ["--perms", "0777", "--dir", os.path.dirname(name), "--ro-bind", path, name]
     command += ["--proc", "/proc", "--dev", "/dev"]
     command += ["--perms", "0777", "--size", str(min(size, 64 << 20)), "--tmpfs", "/dev/shm"]  # noqa: S108
-    command += [*covered, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--"]
-    if root:
+    command += [*make_read_only, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--"]
+    if is_root:
         uid = str(_unused_uid())
         command += ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
         command += ["--bounding-set=-all", "--no-new-privs"]
@@ -209,7 +180,7 @@ def _bwrap(limits: Limits, view: View) -> list[str]:
 
 @cache
 def _unused_uid() -> int:
-    """A user id that nobody has; each grader its own, so that the number of processes is its own."""
+    """A user id that nobody has. Each grader takes its own, so that the number of its processes is counted alone."""
     import pwd  # not on Windows
 
     for step in range(UIDS):
@@ -221,80 +192,81 @@ def _unused_uid() -> int:
     raise SandboxError(f"Every user id from {FIRST_UID} to {FIRST_UID + UIDS} is in use.")
 
 
-def _visible(view: View) -> list[Path]:
-    """Python's folders, this package and the data; parents first."""
+def _visible_folders(view: View) -> list[Path]:
+    """Folders of Python, this package and the data; none inside another."""
     package = Path(arsetlib.__file__).parent
-    found = {Path(sys.prefix), Path(sys.base_prefix), Path(sysconfig.get_path("purelib")), package, view.data}
-    found |= {Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")}
-    for path in found:
+    paths = {Path(sys.prefix), Path(sys.base_prefix), Path(sysconfig.get_path("purelib")), package, view.data}
+    paths |= {Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")}
+    for path in paths:
         if path == Path("/") or path == Path.home():
             raise SandboxError(f"{path} would be open to submissions. Install Python in a folder of its own.")
-    folders = {path.absolute() for path in found if path.exists()} | {Path("/usr")}
+    folders = {path.absolute() for path in paths if path.exists()} | {Path("/usr")}
     inside = {path for path in folders if folders & set(path.parents)}
     return sorted(folders - inside - {Path("/usr")})
 
 
 def _environment(view: View) -> dict[str, str]:
-    """All variables that a learner's code sees: none of yours."""
+    """All environment variables of a learner's code; none is taken from yours."""
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")}
-    own = {
+    return threads | {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": SCRATCH, "TMPDIR": SCRATCH,
         "USER": "learner", "LOGNAME": "learner", "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1", "IPYTHONDIR": f"{SCRATCH}/.ipython", "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": f"{SCRATCH}/.matplotlib", "ARSET_DATA": str(view.data.absolute()),
     }  # fmt: skip
-    return threads | own
 
 
 class Sandbox:
-    """One submission's process, its messages, and the watch over it.
+    """The processes of one submission: how to write to and read from them, and the watch over their use of resources.
 
-    Use as a context: at its end nothing of the submission runs any more.
+    Use it in a ``with`` statement: when that ends, no process of the submission runs any more.
 
     Args:
         limits: What it may use.
-        view: What it sees.
-        scratch: A folder to start in, given only where it may run unprotected.
+        view: What it sees of this machine.
+        scratch: Folder to start in; given only where the submission may run without protection.
+
+    Attributes:
+        stop_reason: Why it was stopped; empty where it was not.
 
     Raises:
-        SandboxError: It would run unprotected, and there is no ``scratch``.
+        SandboxError: It would run without protection, and there is no ``scratch``.
     """
 
     def __init__(self, limits: Limits, view: View, scratch: Path | None = None):
         require(trust=scratch is not None)
-        self.limits, self.why, self._output, self._end = limits, "", bytearray(), time.monotonic() + limits.wall
-        settings = {"path": [str(Path(arsetlib.__file__).parent.parent)], "limits": limits.of_system()}
-        command = [sys.executable, "-s", "-P", str(CHILD), json.dumps(settings)]
-        environment, rules = _environment(view), ()
-        if not why_unprotected():
-            wrap = _bwrap(limits, view)
-            filtered = seccomp.program()
-            if filtered:
-                rules, end = os.pipe()
-                os.write(end, filtered)
-                os.close(end)
-                wrap[1:1] = ["--seccomp", str(rules)]
-                rules = (rules,)
-            command = wrap + command
+        self.limits, self.stop_reason, self._output, self._stopped = limits, "", bytearray(), False
+        self._deadline, self._reply_deadline = time.monotonic() + limits.wall_seconds, float("inf")
+        isolated = not why_unprotected()
+        settings = {"path": [str(Path(arsetlib.__file__).parent.parent)], "limits": limits.rlimits(isolated)}
+        wrapper, environment, filters = [], _environment(view), ()
+        if isolated:
+            wrapper = _bwrap_command(limits, view)
+            if program := seccomp.filter_program():
+                read_end, write_end = os.pipe()
+                os.write(write_end, program)
+                os.close(write_end)
+                wrapper[1:1] = ["--seccomp", str(read_end)]
+                filters = (read_end,)
         else:
-            settings["parent"] = os.getpid()  # in the sandbox bwrap sees to it, and numbers are others
-            command[-1] = json.dumps(settings)
+            settings["parent"] = os.getpid()  # the runner ends with this process; in the sandbox bubblewrap sees to it
             environment |= {name: str(scratch) for name in ("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR")}
             environment |= {name: os.environ[name] for name in ("SYSTEMROOT", "PATH") if name in os.environ}
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=environment,
-            cwd=scratch, pass_fds=rules, start_new_session=True,
+            [*wrapper, sys.executable, "-s", "-P", str(RUNNER), json.dumps(settings)], env=environment, cwd=scratch,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pass_fds=filters,
+            start_new_session=True,
         )  # fmt: skip
-        for descriptor in rules:
+        for descriptor in filters:
             os.close(descriptor)
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._listen, self._watch)]
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._keep_output, self._watch)]
         for thread in self._threads:
             thread.start()
 
     def __enter__(self) -> Sandbox:
         return self
 
-    def __exit__(self, *problem) -> None:
+    def __exit__(self, *problem: object) -> None:
         self.stop("")
         self.process.wait()
         for thread in self._threads:
@@ -304,60 +276,50 @@ class Sandbox:
 
     @property
     def requests(self) -> int:
-        """Where to write messages for the process."""
+        """File descriptor to write messages to the process."""
         return self.process.stdin.fileno()
 
     @property
     def replies(self) -> int:
-        """Where to read what it answers."""
+        """File descriptor to read its messages from."""
         return self.process.stdout.fileno()
 
     @property
     def output(self) -> str:
-        """What it has printed, as far as it is kept."""
+        """The beginning of what it printed, at most 200 kB."""
         return bytes(self._output).decode("utf-8", errors="replace")
 
-    def limit(self, seconds: float) -> None:
-        """It has so long, by the clock, before it is stopped; never longer than in all."""
-        self._until = min(self._end, time.monotonic() + seconds)
+    def set_reply_limit(self, seconds: float) -> None:
+        """Stop it unless it replies within so many seconds by the clock. The limit of the whole run stays."""
+        self._reply_deadline = time.monotonic() + seconds
 
-    _until, _stopped = float("inf"), False
-
-    def stop(self, why: str) -> None:
-        """End all its processes. The first reason given is kept."""
+    def stop(self, reason: str) -> None:
+        """End all its processes. The first reason is kept."""
         if self.process.poll() is not None:
             return
-        self.why, self._stopped = self.why or why, True
+        self.stop_reason, self._stopped = self.stop_reason or reason, True
         if why_unprotected():
             with contextlib.suppress(OSError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-        else:  # the first process of the namespace: its end is that of all in it, and bwrap sees it off
-            for first in family(self.process.pid)[1:2]:
+        else:  # when the first process of the namespace ends, all others end too, and bubblewrap notices
+            for first in process_tree(self.process.pid)[1:2]:
                 with contextlib.suppress(OSError):
                     os.kill(first, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(2)
         self.process.kill()
 
-    def _listen(self) -> None:
-        """Read what it prints, keep the beginning."""
+    def _keep_output(self) -> None:
         with self.process.stderr as pipe:
             while part := pipe.read(1 << 16):
-                if len(self._output) < OUTPUT:
-                    self._output += part[: OUTPUT - len(self._output)]
+                if len(self._output) < MAX_OUTPUT:
+                    self._output += part[: MAX_OUTPUT - len(self._output)]
 
     def _watch(self) -> None:
-        """Stop it where all its processes together are over a limit."""
+        """Stop it when all its processes together exceed a limit."""
         while not self._stopped and self.process.poll() is None:
-            if time.monotonic() > min(self._end, self._until):
-                self.stop(TOO_LONG)
-            elif sys.platform == "linux":
-                why = over(self.process.pid, self.limits)
-                if why:
-                    self.stop(why)
-            time.sleep(0.05)
-
-
-def describe(limits: Limits) -> str:
-    """The limits in one line."""
-    return ", ".join(f"{name} {value:g}" for name, value in asdict(limits).items())
+            if time.monotonic() > min(self._deadline, self._reply_deadline):
+                self.stop(TIMED_OUT)
+            elif sys.platform == "linux" and (reason := self.limits.exceeded_by(self.process.pid)):
+                self.stop(reason)
+            time.sleep(WATCH_INTERVAL)

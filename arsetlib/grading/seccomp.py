@@ -1,8 +1,8 @@
-"""A filter of system calls for the sandbox: what homework never needs, and what a limit would not count.
+"""A filter of system calls (seccomp) for the sandbox: it denies what homework never needs.
 
-It denies new namespaces (a way to kernel code that ordinary users do not reach), memory that belongs to no process's
-size (memfd, System V), tracing, keys, BPF, and sockets other than local ones and those of the internet (which lead
-nowhere: the sandbox has a network of its own, empty; a virtual machine's vsock would not respect that).
+Denied are: new namespaces (they reach kernel code that ordinary users do not), memory that is counted for no process
+(memfd, System V), tracing of other processes, kernel keys, BPF, and all sockets but local and internet ones. Internet
+sockets reach nothing, because the sandbox has an empty network of its own; a virtual machine's vsock would get out.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import errno
 import platform
 import struct
 import sys
+
+__all__ = ["filter_program"]
 
 # Names: (number on x86_64, number on aarch64)
 DENIED = {
@@ -32,12 +34,12 @@ ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 NAMESPACES = 0x7E020000  # CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
 FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
 LOAD, EQUAL, ATLEAST, ANY, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-NUMBER, ARCH, FIRST = 0, 4, 16  # where they stand in struct seccomp_data; FIRST: low half of the first argument
+NUMBER, ARCH, FIRST = 0, 4, 16  # offsets in struct seccomp_data; FIRST is the low half of the first argument
 ALLOW, ERROR, KILL = 0x7FFF0000, 0x00050000, 0x80000000
 
 
-def program(machine: str | None = None) -> bytes | None:
-    """The filter as ``bwrap --seccomp`` reads it; None for a processor that this does not know.
+def filter_program(machine: str | None = None) -> bytes | None:
+    """The filter as ``bwrap --seccomp`` reads it; None for a processor whose system calls are not listed here.
 
     Args:
         machine: "x86_64" or "aarch64"; by default this one.
@@ -45,14 +47,14 @@ def program(machine: str | None = None) -> bytes | None:
     machine = machine or platform.machine()
     if machine not in ARCHITECTURE or sys.byteorder != "little":
         return None
-    of = list(ARCHITECTURE).index(machine)
-    # (operation, value, where to go if so, if not); None is the next line.
+    column = list(ARCHITECTURE).index(machine)
+    # (operation, value, label if true, label if false); None is the next line.
     lines = [(LOAD, ARCH, None, None), (EQUAL, ARCHITECTURE[machine], None, "kill"), (LOAD, NUMBER, None, None)]
     if machine == "x86_64":
         lines.append((ATLEAST, 0x40000000, "deny", None))  # the x32 numbers of the same calls
-    lines += [(EQUAL, CLONE3[of], "absent", None), (EQUAL, CLONE[of], "clone", None)]
-    lines += [(EQUAL, SOCKET[of], "socket", None)]
-    lines += [(EQUAL, numbers[of], "deny", None) for numbers in DENIED.values()]
+    lines += [(EQUAL, CLONE3[column], "absent", None), (EQUAL, CLONE[column], "clone", None)]
+    lines += [(EQUAL, SOCKET[column], "socket", None)]
+    lines += [(EQUAL, numbers[column], "deny", None) for numbers in DENIED.values()]
     labels = {}
     for label, block in (
         ("allow", [(RETURN, ALLOW, None, None)]),
@@ -65,8 +67,8 @@ def program(machine: str | None = None) -> bytes | None:
     ):
         labels[label] = len(lines)
         lines += block
-    made = b""
-    for at, (operation, value, yes, no) in enumerate(lines):
-        jumps = [0 if label is None else labels[label] - at - 1 for label in (yes, no)]
-        made += struct.pack("<HBBI", operation, *jumps, value)
-    return made
+    program = b""
+    for position, (operation, value, yes, no) in enumerate(lines):
+        jumps = [0 if label is None else labels[label] - position - 1 for label in (yes, no)]
+        program += struct.pack("<HBBI", operation, *jumps, value)
+    return program

@@ -1,9 +1,9 @@
-"""A process of the grader that marks submissions one by one: the checks run here, learners' code in its sandboxes.
+"""A worker process of the grader: it marks submissions one by one, each notebook in a sandbox.
 
-It is a process of its own so that a value which makes a check endless, or fills memory while it is read, ends this one
-and not the batch.
+The checks run in this process. It is separate from the grader because a value may make a check endless or fill the
+memory while it is read: then only this process ends, not the whole batch.
 
-    python -m arsetlib.grading.worker '{"folder": …}'      messages on standard input and output, see talk.py
+    python -m arsetlib.grading.worker '{"folder": …}'      messages on standard input and output, see protocol.py
 """
 
 from __future__ import annotations
@@ -14,106 +14,109 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from arsetlib import orphans
-from arsetlib.grading import hidden, talk
+from arsetlib.grading import hidden_checks, protocol
 from arsetlib.grading.homework import HomeworkError, open_homework
+from arsetlib.grading.limits import Limits
 from arsetlib.grading.marking import Mark, mark
-from arsetlib.grading.sandbox import SCRATCH, Limits, SandboxError, View, require
-from arsetlib.grading.submission import Notebook, SubmissionError, read, shown
+from arsetlib.grading.sandbox import SCRATCH, SandboxError, View, require
+from arsetlib.grading.submission import Notebook, SubmissionError, display_name, read
 
 MEMORY = 6 << 30  # bytes of this process itself
 
 
 def main() -> None:
-    """Mark what is asked for until the grader closes the talk."""
+    """Mark submissions until the grader closes the channel."""
     settings = json.loads(sys.argv[1])
     orphans.end_with(settings["parent"])
-    requests, replies = talk.take_over()
-    warnings.simplefilter("ignore")  # of code that is only parsed
+    requests, replies = protocol.take_over_stdio()
+    warnings.simplefilter("ignore")  # those of code that is only parsed
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-    worker = Worker(settings, lambda message: talk.send(replies, message))
+    worker = Worker(settings, lambda message: protocol.send(replies, message))
     while True:
         try:
-            request = talk.receive(requests)
-        except talk.TalkError:
+            request = protocol.receive(requests)
+        except protocol.ProtocolError:
             return
-        worker.do(request["submission"], request["after"])
+        worker.mark_submission(request["submission"], request["after"])
 
 
 class Worker:
-    """Marks submissions, and says at which stage it is, so that the grader knows how long to wait.
+    """Marks submissions, and reports its stage, so that the grader knows how long to wait.
 
     Args:
         settings: "folder", "data", "private", "hidden", "limits", "trust".
-        tell: Takes messages: ``{"stage": …}``, ``{"mark": …}`` for each notebook, at the end ``{"done": True}`` or
-            ``{"failed": words}``.
+        send: Takes messages: ``{"stage": …}``, ``{"mark": …}`` for each notebook, at the end ``{"done": True}`` or
+            ``{"failed": reason}``.
     """
 
-    def __init__(self, settings: dict, tell):
+    def __init__(self, settings: dict, send: Callable[[dict], None]):
         self.folder, self.data = Path(settings["folder"]), Path(settings["data"])
         self.private = tuple(map(Path, settings["private"]))
         self.hidden, self.limits = settings["hidden"], Limits(**settings["limits"])
-        self.trust, self.tell, self._ready = settings["trust"], tell, {}
+        self.trust, self.send, self._prepared = settings["trust"], send, {}
         require(self.trust)
 
-    def do(self, submission: str, after: int) -> None:
-        """Mark the notebooks of one submission, but for the first ones, which have a mark."""
-        self.tell({"stage": "read"})
+    def mark_submission(self, submission: str, after: int) -> None:
+        """Mark the notebooks of one submission, without the first ``after``, which have a mark already."""
+        self.send({"stage": "read"})
         try:
             for notebook in read(self.folder / submission)[after:]:
-                self.tell({"mark": asdict(self.one(submission, notebook))})
+                self.send({"mark": asdict(self.mark_notebook(submission, notebook))})
         except SubmissionError as problem:
-            self.tell({"mark": asdict(Mark(shown(submission), reason=str(problem)))})
+            self.send({"mark": asdict(Mark(display_name(submission), reason=str(problem)))})
         except (SandboxError, HomeworkError) as problem:
-            return self.tell({"failed": str(problem)})
-        self.tell({"done": True})
+            return self.send({"failed": str(problem)})
+        self.send({"done": True})
 
-    def one(self, submission: str, notebook: Notebook) -> Mark:
-        name = shown(submission) + (f"/{shown(notebook.inside)}" if notebook.inside else "")
+    def mark_notebook(self, submission: str, notebook: Notebook) -> Mark:
+        """Mark one notebook of a submission."""
+        name = display_name(submission) + (f"/{display_name(notebook.inside)}" if notebook.inside else "")
         if notebook.problem:
-            return Mark(name, notebook.learner, notebook.assignment, reason=notebook.problem)
-        self.tell({"stage": "prepare"})
+            of = open_homework(notebook.assignment, "anyone").points if notebook.assignment else 0
+            return Mark(name, notebook.learner, notebook.assignment, of=of, reason=notebook.problem)
+        self.send({"stage": "prepare"})
         checks, files = self.prepare(notebook.assignment)
         hw = open_homework(notebook.assignment, notebook.learner, self.data)
         view = View(self.data, self.private, files)
-        unread = Mark(name, notebook.learner, notebook.assignment, of=sum(q.points for q in hw.questions))
-        self.tell({"stage": "mark", "unread": asdict(unread)})
+        unread = Mark(name, notebook.learner, notebook.assignment, of=hw.points)
+        self.send({"stage": "mark", "unread": asdict(unread)})
         if not self.trust:
             return mark(name, notebook, hw, checks, self.limits, view)
         with tempfile.TemporaryDirectory(prefix="arset-grade-", ignore_cleanup_errors=True) as scratch:
             return mark(name, notebook, hw, checks, self.limits, view, Path(scratch))
 
-    def prepare(self, assignment: str) -> tuple[dict, dict]:
-        """Hidden checks of an assignment and files for the sandbox; the sample data are there after it."""
-        if assignment not in self._ready:
-            hw = open_homework(assignment, "nobody", self.data)
-            checks = hidden.load(self.hidden, assignment) if self.hidden else {}
+    def prepare(self, assignment: str) -> tuple[dict[str, Callable], dict[str, str]]:
+        """Hidden checks of an assignment, and further files for its sandboxes. Makes the sample data if missing."""
+        if assignment not in self._prepared:
+            hw = open_homework(assignment, "anyone", self.data)
+            checks = hidden_checks.load(self.hidden, assignment) if self.hidden else {}
             hw.table, hw.draw  # noqa: B018 -- made where they are missing
             if hasattr(hw.module, "prepare"):
                 hw.prepared  # noqa: B018
-            self._ready[assignment] = checks, find_fonts()
-        return self._ready[assignment]
+            self._prepared[assignment] = checks, font_cache()
+        return self._prepared[assignment]
 
 
-def find_fonts() -> dict[str, str]:
-    """Matplotlib's list of fonts, which takes seconds to make: a file here, and its name in the sandbox."""
+def font_cache() -> dict[str, str]:
+    """Matplotlib's list of fonts, which takes seconds to make: path here → path in the sandbox."""
     try:
         import matplotlib
     except ImportError:
         return {}
-    made = sorted(Path(matplotlib.get_cachedir()).glob("fontlist-v*.json"))
-    if not made:
-        import IPython.core.interactiveshell  # noqa: F401
-        import matplotlib.pyplot  # makes it; and both are compiled now, which a sandbox could not keep
-
-        made = sorted(Path(matplotlib.get_cachedir()).glob("fontlist-v*.json"))
-    return {str(path): f"{SCRATCH}/.matplotlib/{path.name}" for path in made if os.stat(path).st_mode & 0o004}
+    folder = Path(matplotlib.get_cachedir())
+    if not any(folder.glob("fontlist-v*.json")):
+        import IPython.core.interactiveshell  # noqa: F401 -- compiles it; a sandbox could not keep the result
+        import matplotlib.pyplot  # makes the list
+    readable = (file for file in folder.glob("fontlist-v*.json") if os.stat(file).st_mode & 0o004)
+    return {str(file): f"{SCRATCH}/.matplotlib/{file.name}" for file in readable}
 
 
 if __name__ == "__main__":

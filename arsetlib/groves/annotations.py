@@ -1,7 +1,9 @@
 """Masks from outlines: what all kinds of annotations share, and LabelMe's JSON.
 
-Pixels in no outline are of class 0; later outlines cover earlier. An outline must say where it is: x, y pairs in pixels
-of its image, with an area, and its middle inside of the image. Boxes are not outlines, see ``box_files``.
+Pixels in no outline are of class 0; later outlines cover earlier ones. An outline is a list of x, y pairs in pixels of
+its image; it has an area, and its middle lies inside the image. Boxes are not outlines, see ``box_files``.
+
+Lab: case_groves.
 """
 
 from __future__ import annotations
@@ -19,19 +21,19 @@ from arsetlib.groves.classes import FILE, Classes, GroveError
 
 LARGEST_JSON = 512 * 2**20  # bytes
 AREAS = ("polygon", "rectangle", "rotation", "circle")  # of LabelMe and tools that write its files
-FIRST_PIXEL = 1.0  # an outline no larger than this lies in one pixel: its coordinates are shares of the image
+FIRST_PIXEL = 1.0  # pixels; an outline no larger than this has coordinates that are shares of the image
 
 
 def read_json(path: Path) -> dict:
-    """A JSON file that holds an object.
+    """The object in a JSON file.
 
     Raises:
-        GroveError: It is none, or too large.
+        GroveError: It holds something else, or is too large.
     """
-    found = _json(path)
-    if not isinstance(found, dict):
-        raise GroveError(f"{path} holds a {type(found).__name__}, expected a JSON object.")
-    return found
+    content = _json(path)
+    if not isinstance(content, dict):
+        raise GroveError(f"{path} holds a {type(content).__name__}, expected a JSON object.")
+    return content
 
 
 def _json(path: Path):
@@ -41,54 +43,54 @@ def _json(path: Path):
     except FileNotFoundError:
         raise GroveError(f"{path} does not exist.") from None
     except OSError as problem:
-        raise GroveError(f"{path} cannot be opened ({problem.strerror}). See who may read it.") from None
+        raise GroveError(f"{path} cannot be opened ({problem.strerror}). Check its permissions.") from None
     if size > LARGEST_JSON:
         raise GroveError(f"{path} is larger than {LARGEST_JSON >> 20} MB. Split it by image.")
     try:
         return textfiles.parse_json(data)
     except ValueError as problem:
-        raise GroveError(f"{path} is no JSON that can be read ({problem}). Save it again.") from None
+        raise GroveError(f"{path} is not valid JSON ({problem}). Save it again.") from None
 
 
 def kind_of(path: Path) -> str:
-    """What a JSON file is: ``labelme``, ``coco``, or in words what else."""
+    """The kind of a JSON file: ``labelme``, ``coco``, or a description of anything else."""
     return _kind(path, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=65536)
 def _kind(path: Path, changed: int) -> str:
     try:
-        found = _json(path)
+        content = _json(path)
     except GroveError:
-        return "no JSON that can be read"
-    if not isinstance(found, dict):
-        return f"a JSON {type(found).__name__}"
-    if "shapes" in found:
+        return "not valid JSON"
+    if not isinstance(content, dict):
+        return f"a JSON {type(content).__name__}"
+    if "shapes" in content:
         return "labelme"
-    if "images" in found and ("annotations" in found or "categories" in found):
+    if "images" in content and ("annotations" in content or "categories" in content):
         return "coco"
-    if any(str(key).startswith("_via_") for key in found):
+    if any(str(key).startswith("_via_") for key in content):
         return "a VIA project"
-    if any(isinstance(v, dict) and "regions" in v and "filename" in v for v in found.values()):
+    if any(isinstance(v, dict) and "regions" in v and "filename" in v for v in content.values()):
         return "VIA annotations"
-    if found.get("type") in ("FeatureCollection", "Feature"):
+    if content.get("type") in ("FeatureCollection", "Feature"):
         return "GeoJSON"
-    return f"a JSON object with {', '.join(map(repr, list(found)[:5])) or 'nothing'}"
+    return f"a JSON object with {', '.join(map(repr, list(content)[:5])) or 'nothing'}"
 
 
-def inside(folder: Path, name, path: Path) -> Path:
+def inside(folder: Path, name: object, path: Path) -> Path:
     """A file that an annotation names, which must lie in the folder."""
-    found = (folder / str(name).replace("\\", "/")).resolve()
-    if not found.is_relative_to(folder.resolve()):
+    path_named = (folder / str(name).replace("\\", "/")).resolve()
+    if not path_named.is_relative_to(folder.resolve()):
         raise GroveError(f"{path} names the image {name!r}, outside of {folder}. Put the images beside it.")
-    return found
+    return path_named
 
 
-def class_of(label, classes: Classes, where: str) -> int:
-    """The number of the class that a label names.
+def class_of(label: object, classes: Classes, where: str) -> int:
+    """The number of the class of a label.
 
     Raises:
-        GroveError: There is none.
+        GroveError: There is no such class.
     """
     number = classes.number(label)
     if number is None:
@@ -109,7 +111,7 @@ def labelme_mask(path: Path, shape: tuple[int, int], classes: Classes, image: st
         path: The file.
         shape: (rows, columns) of its image.
         classes: Known classes; a label is a class's key.
-        image: The image's file name, if the file is to be of this image.
+        image: The image's file name; None does not compare it.
 
     Raises:
         GroveError: No LabelMe file; another size or name than the image's, an unknown label or shape, an invalid
@@ -140,30 +142,30 @@ def labelme_mask(path: Path, shape: tuple[int, int], classes: Classes, image: st
 
 def labelme_shapes(path: Path, shape: tuple[int, int], image: str | None = None) -> list[dict]:
     """The shapes of a LabelMe file that belongs to an image of a size and a name."""
-    found = read_json(path)
-    if "shapes" not in found:
+    content = read_json(path)
+    if "shapes" not in content:
         raise GroveError(
-            f"{path} is no LabelMe file but {kind_of(path)}: it has no 'shapes'. Label the image, or move the file "
+            f"{path} is not a LabelMe file but {kind_of(path)}: it has no 'shapes'. Label the image, or move the file "
             "elsewhere."
         )
-    shapes = found["shapes"]
+    shapes = content["shapes"]
     if not isinstance(shapes, list) or not all(isinstance(one, dict) for one in shapes):
         raise GroveError(
-            f"{path} has {str(shapes)[:40]} as 'shapes', expected a list of shapes; an empty one where nothing is "
-            "to be seen. Save it again in LabelMe."
+            f"{path} has {str(shapes)[:40]} as 'shapes', expected a list of shapes; an empty one where there is "
+            "nothing to label. Save it again in LabelMe."
         )
-    same_size(found.get("imageHeight"), found.get("imageWidth"), shape, str(path))
-    named = Path(str(found.get("imagePath") or "").replace("\\", "/")).stem
+    same_size(content.get("imageHeight"), content.get("imageWidth"), shape, str(path))
+    named = Path(str(content.get("imagePath") or "").replace("\\", "/")).stem
     if image and named and named != Path(image).stem:
         raise GroveError(
-            f"{path} was drawn on {found['imagePath']!r} (its imagePath), not on {image}. Put it beside its own image, "
-            "or correct imagePath where the image was renamed."
+            f"{path} was drawn on {content['imagePath']!r} (its imagePath), not on {image}. Put it beside its own "
+            "image, or correct imagePath where the image was renamed."
         )
     return shapes
 
 
 def _paste(mask, value, one, where):
-    """A LabelMe mask: its corner, and a small picture as base64."""
+    """Draw a LabelMe mask: its corner, and a small picture as base64."""
     from PIL import Image
 
     corner = points_of(one.get("points"), where).min(0).round().astype(int)
@@ -184,31 +186,37 @@ def _paste(mask, value, one, where):
 # -- outlines ----------------------------------------------------------------------------------------------------------
 
 
-def same_size(height, width, shape, what):
+def same_size(height: object, width: object, shape: tuple[int, int], what: str) -> None:
+    """Refuse annotations that were drawn on an image of another size; ``what`` starts the message."""
     try:
-        held = [int(v) for v in (height, width) if v is not None]
+        stated = [int(v) for v in (height, width) if v is not None]
     except (TypeError, ValueError):
         raise GroveError(f"{what} has the size {width!r} × {height!r}, expected numbers of pixels.") from None
-    if len(held) == 2 and any(held) and tuple(held) != tuple(shape):
+    if len(stated) == 2 and any(stated) and tuple(stated) != tuple(shape):
         raise GroveError(
-            f"{what} was drawn on {size_text(held)} pixels, its image has {size_text(shape)}. Label or export it at "
+            f"{what} was drawn on {size_text(stated)} pixels, its image has {size_text(shape)}. Label or export it at "
             "the image's own size."
         )
 
 
-def points_of(points, where):
+def points_of(points: object, where: str) -> np.ndarray:
+    """(N, 2) x, y of an outline, N of 2 or more."""
     try:
-        found = np.asarray(points, np.float64)
-        found = found.reshape(-1, 2)
+        pairs = np.asarray(points, np.float64)
+        pairs = pairs.reshape(-1, 2)
     except (TypeError, ValueError):
-        found = np.empty((0, 2))
-    if len(found) < 2 or not np.isfinite(found).all() or np.abs(found).max() > 1e6:
+        pairs = np.empty((0, 2))
+    if len(pairs) < 2 or not np.isfinite(pairs).all() or np.abs(pairs).max() > 1e6:
         raise GroveError(f"{where} has an outline that is no list of x, y pairs: {str(points)[:80]}.")
-    return found
+    return pairs
 
 
-def checked(points, shape, where):
-    """An outline in pixels that has an area and lies in the image."""
+def checked(points: np.ndarray, shape: tuple[int, int], where: str) -> np.ndarray:
+    """The outline, if it is in pixels, has an area and lies in the image.
+
+    Raises:
+        GroveError: It does not.
+    """
     low, high = points.min(0), points.max(0)
     x, y = points[:, 0], points[:, 1]
     area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
@@ -237,7 +245,7 @@ def _circle(centre, edge):
     return centre + np.hypot(*(edge - centre)) * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
-def fill(mask, value, points):
+def fill(mask: np.ndarray, value: int, points: np.ndarray) -> None:
     """Fill a polygon of a mask in place; only its own part of the mask is touched."""
     from PIL import Image, ImageDraw
 
@@ -250,5 +258,6 @@ def fill(mask, value, points):
     mask[part] = np.asarray(picture)
 
 
-def size_text(shape) -> str:
+def size_text(shape: tuple[int, int]) -> str:
+    """Columns × rows, as image viewers write sizes."""
     return f"{shape[1]} × {shape[0]}"

@@ -1,8 +1,10 @@
 """Boxes around objects: Pascal VOC's XML, DeepForest's CSV, COCO without outlines.
 
-A box is no outline: of the box of a round crown 21 % is not crown. So a box makes a mask only where ``classes.toml``
-says ``boxes = "ellipse"``: then the ellipse that touches the box's sides is filled, an approximation that
-``groves.check`` names. Centres and sizes of boxes need no mask: ``groves.boxes``, and ``groves.count`` counts them.
+A box is not an outline: 21 % of the box of a round crown is not crown. So a mask is made of boxes only where
+``classes.toml`` states ``boxes = "ellipse"``: then the ellipse that touches the box's sides is filled, an approximation
+that ``groves.check`` reports. Without a mask, ``groves.boxes`` reads boxes and ``groves.count`` counts them.
+
+Lab: case_groves.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import codecs
 import csv
 import functools
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -28,15 +31,15 @@ LARGEST_XML = 32 * 2**20  # bytes
 CORNER_COUNT = 64  # of the polygon that stands for an ellipse
 
 
-def outline(box, classes: Classes, where: str) -> np.ndarray:
+def outline(box: np.ndarray, classes: Classes, where: str) -> np.ndarray:
     """(64, 2) the ellipse of a box as a polygon.
 
     Raises:
-        GroveError: ``classes`` does not say that boxes become ellipses.
+        GroveError: ``classes`` does not state that boxes become ellipses.
     """
     if classes.boxes != "ellipse":
         raise GroveError(
-            f"{where} is a box without an outline. A box is no outline, so no mask is made of it. Draw outlines; or "
+            f"{where} is a box without an outline, so no mask is made of it. Draw outlines; or "
             f"put boxes = 'ellipse' at the top of {FILE} in the folder of the images, which fills the ellipse of each "
             "box, an approximation; or count the boxes: arset groves count."
         )
@@ -47,11 +50,11 @@ def outline(box, classes: Classes, where: str) -> np.ndarray:
     )
 
 
-def checked(box, shape, where: str) -> np.ndarray:
-    """(4,) x0, y0, x1, y1 of a box in pixels that has an area and lies in its image.
+def checked(box: Sequence[float] | np.ndarray, shape: tuple[int, int], where: str) -> np.ndarray:
+    """(4,) x0, y0, x1, y1 of a box in pixels.
 
     Raises:
-        GroveError: It has none, lies outside, or is in shares of the image.
+        GroveError: It has no area, lies outside its image, or is in shares of the image.
     """
     box = np.array(box, float)
     x0, y0, x1, y1 = box
@@ -71,8 +74,8 @@ def checked(box, shape, where: str) -> np.ndarray:
     return box
 
 
-def check_twice(rows) -> None:
-    """Stop where a box stands twice: it would be counted twice.
+def check_twice(rows: list) -> None:
+    """Refuse a box that is listed twice: it would be counted twice.
 
     Raises:
         GroveError: It names both places.
@@ -83,24 +86,24 @@ def check_twice(rows) -> None:
             raise GroveError(f"{where} repeats the box of {first}. Keep one of them.")
 
 
-def mask(rows, shape, classes: Classes) -> np.ndarray:
+def mask(rows: list, shape: tuple[int, int], classes: Classes) -> np.ndarray:
     """The mask of (where, class number, box) rows."""
-    made = np.zeros(shape, np.uint8)
+    drawn = np.zeros(shape, np.uint8)
     for where, value, box in rows:
-        annotations.fill(made, value, outline(box, classes, where))
-    return made
+        annotations.fill(drawn, value, outline(box, classes, where))
+    return drawn
 
 
 # -- Pascal VOC --------------------------------------------------------------------------------------------------------
 
 
 def is_voc(path: Path) -> bool:
-    """Whether an XML file is one of Pascal VOC, by its root."""
+    """Whether an XML file is of Pascal VOC, by its root."""
     return not why_not(path)
 
 
 def why_not(path: Path) -> str:
-    """Why an XML file is none of Pascal VOC; empty where it is one."""
+    """Why an XML file is not of Pascal VOC; empty where it is."""
     try:
         tag = _root(path).tag
     except GroveError as problem:
@@ -112,7 +115,7 @@ def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None 
     """(where, class number, box) of each object of a Pascal VOC file; numbers are the edges of the box, px.
 
     Raises:
-        GroveError: No such file; another size or name than the image's, an unknown class, a box that is none.
+        GroveError: No such file; another size or name than the image's, an unknown class, an invalid box.
     """
     root = _root(path)
     if root.tag != "annotation":
@@ -147,7 +150,7 @@ def _root(path: Path):
         raise GroveError(f"{path} cannot be read ({problem.strerror}). Copy it again.") from None
 
     def refuse(*_):
-        raise GroveError(f"{path} has a document type (DOCTYPE), which annotations need not. Delete that line.")
+        raise GroveError(f"{path} has a document type (DOCTYPE), which is not read. Delete that line.")
 
     try:
         parser = expat.ParserCreate()
@@ -155,7 +158,7 @@ def _root(path: Path):
         parser.Parse(data, True)
         return ElementTree.fromstring(data)  # noqa: S314 - no entities: no document type
     except (expat.ExpatError, ElementTree.ParseError, ValueError) as problem:
-        raise GroveError(f"{path} is no XML that can be read ({problem}). Export it again.") from None
+        raise GroveError(f"{path} is not valid XML ({problem}). Export it again.") from None
 
 
 def _numbers(texts, where) -> list[float]:
@@ -190,7 +193,7 @@ def is_table(path: Path) -> bool:
 
 
 def table(path: Path) -> dict[str, list[tuple[int, dict]]]:
-    """Image path → (line, row) of a CSV file; a row whose corners are all 0 or empty says that an image has no box.
+    """Image path → (line, row) of a CSV file; a row whose corners are all 0 or empty stands for an image without boxes.
 
     Raises:
         GroveError: Another set of columns, a row without an image.
@@ -226,17 +229,17 @@ def _table(path: Path, changed: int) -> dict:
                 raise GroveError(f"{path}, line {reader.line_num}: more values than columns. A decimal comma?")
             found.setdefault(row["image_path"], []).append((reader.line_num, row))
     except csv.Error as problem:
-        raise GroveError(f"{path} is no CSV that can be read ({problem}). Save it again.") from None
+        raise GroveError(f"{path} is not valid CSV ({problem}). Save it again.") from None
     if not found:
         raise GroveError(f"{path} has no row. Export the boxes again.")
     return found
 
 
 def rows_of(path: Path, image: str, shape: tuple[int, int], classes: Classes) -> list:
-    """(where, class number, box) of the boxes that a table has of an image.
+    """(where, class number, box) of an image's boxes in a table.
 
     Raises:
-        GroveError: An unknown class, a box that is none.
+        GroveError: An unknown class, an invalid box.
     """
     rows = []
     for line, row in table(path).get(image, []):

@@ -1,6 +1,8 @@
-"""Turn, mirror and relight tiles: image and mask together, by draws that belong to the tile.
+"""Augment tiles: turn and mirror image and mask together, change the light of the image.
 
-A draw is a hash of (seed, epoch, tile), so it does not matter in which order tiles come or on which thread.
+The random numbers of a tile are a hash of (seed, epoch, tile), so the order of tiles and threads has no effect.
+
+Lab: case_groves.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from arsetlib.samples.draws import draw, keys_of, scrambled
 
 @dataclass(frozen=True)
 class Augment:
-    """What may be done to a tile.
+    """How tiles may be changed.
 
     Args:
         flips: Mirror left-right and up-down, each in half of the cases.
@@ -39,7 +41,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class Changes:
-    """What is done to each of N tiles: booleans and numbers, (N,) each; ``turn`` in quarters, against the clock."""
+    """The changes of N tiles: booleans and numbers, (N,) each; ``turn`` in quarter turns, anticlockwise."""
 
     mirror: np.ndarray
     flip: np.ndarray
@@ -49,6 +51,7 @@ class Changes:
 
     @classmethod
     def none(cls, count: int) -> Changes:
+        """No change of any tile."""
         no, one = np.zeros(count, bool), np.ones(count, np.float32)
         return cls(no, no, np.zeros(count, np.intp), one, one)
 
@@ -57,7 +60,7 @@ def draw_changes(how: Augment, keys: np.ndarray, seed: int, epoch: int = 0, squa
     """The changes of some tiles.
 
     Args:
-        how: What may be done.
+        how: Which changes are allowed.
         keys: (N,) whole numbers, one per tile.
         seed, epoch: Same seed, epoch and key, same changes.
         square: Whether quarter turns keep a tile's shape.
@@ -75,7 +78,7 @@ def draw_changes(how: Augment, keys: np.ndarray, seed: int, epoch: int = 0, squa
 
 
 def moved(tile: np.ndarray, changes: Changes, k: int) -> np.ndarray:
-    """A view of a tile or mask, (H, W, …), mirrored and turned as change ``k`` says."""
+    """A view of a tile or mask, (H, W, …), mirrored and turned by change ``k``."""
     if changes.mirror[k]:
         tile = tile[:, ::-1]
     if changes.flip[k]:
@@ -84,7 +87,7 @@ def moved(tile: np.ndarray, changes: Changes, k: int) -> np.ndarray:
 
 
 def light_table(brightness: float, contrast: float) -> np.ndarray:
-    """(256,) float32: what a byte becomes, 0 to 1."""
+    """(256,) float32: the new value of each byte, 0 to 1."""
     x = np.arange(256, dtype=np.float32) / np.float32(255)
     if brightness == 1 and contrast == 1:
         return x
@@ -93,17 +96,23 @@ def light_table(brightness: float, contrast: float) -> np.ndarray:
 
 
 def augment(
-    image: np.ndarray, mask: np.ndarray | None = None, seed: int = 0, how: Augment | None = None, key=0, epoch: int = 0
-):
-    """Mirror, turn and relight one tile and its mask, or a batch of them.
+    image: np.ndarray,
+    mask: np.ndarray | None = None,
+    seed: int = 0,
+    how: Augment | None = None,
+    key: int = 0,
+    epoch: int = 0,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Mirror, turn and change the light of one tile and its mask, or of a batch of them.
 
     Args:
         image: (H, W, 3) or (N, H, W, 3), uint8 or float32 of 0 to 1.
-        mask: (H, W) or (N, H, W), or None. Moved like the image; its numbers stay as they are.
+        mask: (H, W) or (N, H, W), or None. Moved like the image; its values do not change.
         seed: Same seed, same changes.
-        how: What may be done; None means ``Augment()``.
-        key: A number for the tile: other numbers, other changes. In a batch that of the first; the others count on.
-        epoch: Another epoch, other changes.
+        how: Which changes are allowed; None means ``Augment()``.
+        key: A number for the tile: another number gives other changes. In a batch that of the first tile, and
+            the next tiles have the next numbers.
+        epoch: Another epoch gives other changes.
 
     Returns:
         (image, mask), new arrays of the same dtypes.

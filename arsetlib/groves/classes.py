@@ -1,4 +1,7 @@
-"""What a mask's numbers and colours mean."""
+"""The classes of a segmentation: what a mask's numbers and colours mean.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import numpy as np
 from arsetlib import textfiles
 from arsetlib.errors import ArsetError
 
-IGNORE = 255  # in a mask: counts for nothing
+IGNORE = 255  # in a mask: the pixel is ignored
 FILE = "classes.toml"  # in a folder of images
 
 
@@ -25,12 +28,16 @@ class GroveError(ArsetError, ValueError):
 class Classes:
     """Classes of a segmentation, in the order of their numbers in a mask.
 
+        >>> classes = Classes(("soil", "vine"), ("#c49a6c", "#006633"))
+        >>> classes.number("Vine"), classes.paint(np.array([[0, 1]]))[0, 1].tolist()
+        (1, [0, 102, 51])
+
     Args:
         keys: One word each, in code and in annotation files.
         colours: As #rrggbb, in coloured masks and in pictures.
         names: Language → names for the reader; keys serve where a language is missing.
-        boxes: What a box around an object becomes in a mask: nothing, since a box is no outline (``"refuse"``), or the
-            ellipse that touches its sides (``"ellipse"``), an approximation of a crown.
+        boxes: What to do with a box around an object in a mask: refuse it, since a box is not an outline
+            (``"refuse"``), or fill the ellipse that touches its sides (``"ellipse"``), an approximation of a crown.
 
     Lab: case_groves.
     """
@@ -54,7 +61,7 @@ class Classes:
 
     @classmethod
     def of(cls, folder: str | Path) -> Classes:
-        """Those of ``classes.toml`` in a folder, or ground, tree and grass."""
+        """The classes in ``classes.toml`` of a folder; without that file ground, tree and grass."""
         file = Path(folder) / FILE
         return cls.load(file) if file.is_file() else CLASSES
 
@@ -72,10 +79,10 @@ class Classes:
             GroveError: The file is not of this form.
         """
         try:
-            held = tomllib.loads(textfiles.read_text(path))
-            table = held["classes"]
-            if unknown := sorted(set(held) - {"classes", "boxes"}):
-                raise GroveError(f"it has the key {unknown[0]!r}, which means nothing; keys are classes and boxes.")
+            content = tomllib.loads(textfiles.read_text(path))
+            table = content["classes"]
+            if unknown := sorted(set(content) - {"classes", "boxes"}):
+                raise GroveError(f"it has the unknown key {unknown[0]!r}; known keys are classes and boxes.")
             for key, row in table.items():
                 if not isinstance(row.get("name", {}), dict):
                     raise GroveError(f"[classes.{key}] name must be a table such as {{ en = 'Tree' }}.")
@@ -83,7 +90,9 @@ class Classes:
             names = {
                 code: tuple(row.get("name", {}).get(code, key) for key, row in table.items()) for code in languages
             }
-            return cls(tuple(table), tuple(row["colour"] for row in table.values()), names, held.get("boxes", "refuse"))
+            return cls(
+                tuple(table), tuple(row["colour"] for row in table.values()), names, content.get("boxes", "refuse")
+            )
         except GroveError as problem:
             raise GroveError(f"{path}: {problem}") from None
         except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as problem:
@@ -93,6 +102,7 @@ class Classes:
             ) from None
 
     def __len__(self) -> int:
+        """K."""
         return len(self.keys)
 
     def titles(self, language: str = "en") -> tuple[str, ...]:
@@ -104,8 +114,8 @@ class Classes:
         """(K, 3) uint8."""
         return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in self.colours], np.uint8)
 
-    def number(self, label) -> int | None:
-        """The number of the class with this key, whatever the case of its letters; None where there is none."""
+    def number(self, label: object) -> int | None:
+        """The number of the class with this key, upper or lower case; None where there is none."""
         folded = [key.casefold() for key in self.keys]
         wanted = label.strip().casefold() if isinstance(label, str) else None
         if label in self.keys:
@@ -113,7 +123,7 @@ class Classes:
         return folded.index(wanted) if folded.count(wanted) == 1 else None
 
     def of_colours(self, colours: np.ndarray, close: int = 0) -> np.ndarray:
-        """(N,) class of each colour (N, 3), −1 where it is no class's colour within so many levels a channel."""
+        """(N,) class of each colour (N, 3), −1 where no class colour is within ``close`` levels in each channel."""
         away = np.abs(np.asarray(colours, int)[:, None] - self.rgb.astype(int)).max(-1)  # (N, K)
         near = away.argmin(1)
         alone = (away <= close).sum(1) == 1
@@ -121,7 +131,7 @@ class Classes:
         return np.where(exact | alone, near, -1)
 
     def paint(self, mask: np.ndarray) -> np.ndarray:
-        """A picture of a mask, (H, W, 3) uint8; what is ignored is white."""
+        """A picture of a mask, (H, W, 3) uint8; ignored pixels are white."""
         table = np.full((256, 3), 255, np.uint8)
         table[: len(self)] = self.rgb
         return table[mask]

@@ -1,7 +1,12 @@
-"""COCO's JSON: outlines of many images in one file, as polygons or run lengths, or boxes."""
+"""COCO's JSON: outlines of many images in one file, as polygons or run lengths, or boxes.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +15,26 @@ from arsetlib.groves import annotations, box_files
 from arsetlib.groves.classes import Classes, GroveError
 
 
-def index_of(path: Path) -> dict:
+def index(path: Path) -> dict:
     """A COCO file as image id → image, image id → annotations, category id → name. Ids are texts: 7 and "7" are one.
 
+    It is read again only where the file has changed.
+
     Raises:
-        GroveError: No COCO file; an annotation of an image or a category that the file does not list.
+        GroveError: Not a COCO file; an annotation of an image or a category that the file does not list.
     """
-    found = annotations.read_json(path)
+    try:
+        return _index(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise GroveError(f"{path} does not exist.") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _index(path: Path, changed: int) -> dict:
+    content = annotations.read_json(path)
     lists = {}
     for name in ("images", "annotations", "categories"):
-        rows = found.get(name)
+        rows = content.get(name)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             what = "no" if rows is None else "another kind of"
             raise GroveError(f"{path} has {what} {name!r}, expected a COCO file with lists of images, annotations and "
@@ -41,41 +56,40 @@ def index_of(path: Path) -> dict:
 
 
 def _id(value) -> str | None:
-    """An id as a text; None where it is none."""
+    """An id as text; None where it is invalid."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def _by_id(rows, name, path):
-    found = {}
+    rows_of_id = {}
     for row in rows:
         key = _id(row.get("id"))
-        if key is None or key in found:
+        if key is None or key in rows_of_id:
             raise GroveError(
                 f"{path} has under {name!r} {'two entries with' if key else 'an entry with'} the id {row.get('id')!r}, "
                 "expected an id of its own for each. Export it again."
             )
-        found[key] = row
-    return found
+        rows_of_id[key] = row
+    return rows_of_id
 
 
-def mask_of(path: Path, index: dict, number, shape: tuple[int, int], classes: Classes) -> np.ndarray:
+def mask_of(path: Path, number: int | str, shape: tuple[int, int], classes: Classes) -> np.ndarray:
     """The mask of one image of a COCO file: polygons and run lengths, compressed or not.
 
     Args:
-        path: The file, for messages.
-        index: From ``index_of``.
+        path: The file.
         number: The image's id.
         shape: (rows, columns) of the image.
-        classes: Known classes; a category's name is a class's key. ``classes.boxes`` says what a box becomes where
-            there is no outline.
+        classes: Known classes; a category's name is a class's key. ``classes.boxes`` states what a box becomes
+            where there is no outline.
 
     Raises:
-        GroveError: Another size, an unknown category, an annotation with a box only, an outline that is none.
+        GroveError: Another size, an unknown category, an annotation with a box only, an invalid outline.
     """
     mask = np.zeros(shape, np.uint8)
-    for where, value, row in rows_of(path, index, number, shape, classes):
+    for where, value, row in rows_of(path, number, shape, classes):
         outline = row.get("segmentation")
         if isinstance(outline, dict):
             mask[_run_lengths(outline, shape, where)] = value
@@ -87,17 +101,26 @@ def mask_of(path: Path, index: dict, number, shape: tuple[int, int], classes: Cl
     return mask
 
 
-def rows_of(path: Path, index: dict, number, shape, classes: Classes):
+def boxes_of(path: Path, number: int | str, shape: tuple[int, int], classes: Classes) -> list | None:
+    """(where, class number, box) of an image's annotations; None where the file has outlines."""
+    if any(row.get("segmentation") for rows in index(path)["annotations"].values() for row in rows):
+        return None
+    rows = rows_of(path, number, shape, classes)
+    return [(where, value, box_of(row, shape, where)) for where, value, row in rows]
+
+
+def rows_of(path: Path, number: int | str, shape: tuple[int, int], classes: Classes) -> Iterator[tuple[str, int, dict]]:
     """(where, class number, annotation) of an image's annotations."""
-    image = index["images"][_id(number)]
+    listed = index(path)
+    image = listed["images"][_id(number)]
     annotations.same_size(image.get("height"), image.get("width"), shape, f"{path}: image {image.get('file_name')}")
-    for row in index["annotations"].get(_id(number), []):
-        name = index["categories"][_id(row["category_id"])]
+    for row in listed["annotations"].get(_id(number), []):
+        name = listed["categories"][_id(row["category_id"])]
         value = annotations.class_of(name, classes, f"{path} has the category")
         yield f"{path}: annotation {row.get('id', '?')}", value, row
 
 
-def box_of(row: dict, shape, where: str) -> np.ndarray:
+def box_of(row: dict, shape: tuple[int, int], where: str) -> np.ndarray:
     """(4,) x0, y0, x1, y1 of an annotation's ``bbox`` (x, y, width, height), px."""
     if row.get("bbox") in (None, []):
         raise GroveError(f"{where} has neither an outline (segmentation) nor a box (bbox). Draw it again or delete it.")
@@ -119,7 +142,7 @@ def _rings(outline, where):
 
 
 def _run_lengths(outline, shape, where):
-    """COCO's run lengths: down the columns, first of what is outside."""
+    """A mask from COCO's run lengths: column by column, starting with pixels outside of the object."""
     counts = outline.get("counts")
     runs = np.asarray(_decoded(counts, where) if isinstance(counts, str) else counts)
     size = outline.get("size")
@@ -142,7 +165,7 @@ def _run_lengths(outline, shape, where):
 
 
 def _decoded(text: str, where: str) -> list[int]:
-    """Compressed run lengths: 6 bits a letter, the lowest first, from the fourth on as the difference to the run two
+    """Compressed run lengths: 6 bits a letter, lowest bits first; from the fourth run on the difference to the run two
     before."""
     counts, value, shift = [], 0, 0
     for letter in text:

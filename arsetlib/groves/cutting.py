@@ -1,4 +1,7 @@
-"""Cut an image into tiles and put tiles together again."""
+"""Cut an image into tiles and put tiles together again; ``predict`` uses the same places and the same canvas.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from arsetlib.groves.classes import GroveError
 GRID = (5, 7)  # of the thesis: 35 tiles an image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tiles:
     """Tiles of one image and where they lie in it.
 
@@ -21,6 +24,8 @@ class Tiles:
         rows: (N,) first row of each tile.
         columns: (N,) first column of each tile.
         shape: (H, W) of the image.
+
+    Lab: case_groves.
     """
 
     values: np.ndarray
@@ -34,8 +39,11 @@ class Tiles:
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.values)
 
+    def __repr__(self) -> str:
+        return f"{len(self)} tiles of {self.values.shape[1:]} from {self.shape} pixels"
+
     def with_values(self, values: np.ndarray) -> Tiles:
-        """Other values at the same places, such as what a model says of each tile: (N, h, w, …)."""
+        """Other values at the same places, such as the predictions of a model: (N, h, w, …)."""
         values = np.asarray(values)
         if values.shape[:3] != self.values.shape[:3]:
             raise GroveError(
@@ -49,16 +57,20 @@ def places(
     shape: tuple[int, int],
     size: int | tuple[int, int] | None = None,
     grid: tuple[int, int] | None = None,
-    overlap: int = 0,
+    overlap: int | tuple[int, int] = 0,
     name: str = "The image",
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """Where tiles lie: spread evenly, the last at the far edge, together over the whole image.
+
+        >>> rows, columns, size = places((100, 250), size=100, overlap=20)
+        >>> columns.tolist()
+        [0, 75, 150]
 
     Args:
         shape: (rows, columns) of the image.
         size: Side of a tile, or (rows, columns).
         grid: Instead of a size: (down, across) how many tiles. Where sides do not divide evenly, a pixel overlaps.
-        overlap: Pixels that neighbours share at least.
+        overlap: Pixels that neighbours share at least; one number, or (down, across).
         name: What messages call the image.
 
     Returns:
@@ -66,18 +78,21 @@ def places(
 
     Raises:
         GroveError: The image is smaller than a tile, or the overlap is not smaller than the tile.
+
+    Lab: case_groves.
     """
+    overlaps = (overlap, overlap) if np.isscalar(overlap) else tuple(overlap)
     if size is not None and grid is not None:
         raise GroveError(f"Expected a size or a grid, received both: {size} and {grid}.")
     if size is None:
         grid = grid or GRID
-        if overlap < 0 or min(grid) < 1:
+        if min(overlaps) < 0 or min(grid) < 1:
             raise GroveError(f"Expected a grid from (1, 1) and an overlap from 0, received {grid} and {overlap}.")
-        size = tuple(-(-(n + (k - 1) * overlap) // k) for n, k in zip(shape, grid, strict=True))
+        size = tuple(-(-(n + (k - 1) * o) // k) for n, k, o in zip(shape, grid, overlaps, strict=True))
     else:
         size = (size, size) if np.isscalar(size) else tuple(size)
         grid = None
-    if not 0 <= overlap < min(size):
+    if not all(0 <= o < n for o, n in zip(overlaps, size, strict=True)):
         raise GroveError(f"Expected an overlap of 0 to {min(size) - 1} pixels for tiles of {size}, received {overlap}.")
     if min(size) < 1 or size[0] > shape[0] or size[1] > shape[1]:
         raise GroveError(
@@ -85,8 +100,8 @@ def places(
             "Nothing is padded or resized: take smaller tiles or leave the image out."
         )
     starts = []
-    for k, (n, side) in enumerate(zip(shape, size, strict=True)):
-        count = grid[k] if grid else 1 + -(-(n - side) // (side - overlap))
+    for k, (n, side, shared) in enumerate(zip(shape, size, overlaps, strict=True)):
+        count = grid[k] if grid else 1 + -(-(n - side) // (side - shared))
         starts.append(np.rint(np.linspace(0, n - side, count)).astype(np.intp))
     rows, columns = np.meshgrid(*starts, indexing="ij")
     return rows.ravel(), columns.ravel(), size
@@ -96,9 +111,12 @@ def cut(
     array: np.ndarray,
     size: int | tuple[int, int] | None = None,
     grid: tuple[int, int] | None = None,
-    overlap: int = 0,
+    overlap: int | tuple[int, int] = 0,
 ) -> Tiles:
     """Cut an image or a mask into tiles.
+
+        >>> cut(np.zeros((60, 80, 3), np.uint8), grid=(2, 4))
+        8 tiles of (30, 20, 3) from (60, 80) pixels
 
     Args:
         array: (H, W) or (H, W, …).
@@ -123,10 +141,10 @@ def cut(
 
 
 class Canvas:
-    """An image that is put together tile by tile; where tiles overlap, numbers blend from one into the other.
+    """An image that is put together tile by tile; where tiles overlap, decimal numbers are averaged.
 
-    Whole numbers (classes) do not blend: the later tile counts. A value that all tiles agree on stays as it is to the
-    last bit.
+    Each tile weighs less towards its edge, where the model sees least of the surroundings. Whole numbers (classes) are
+    not averaged: the later tile counts. A finite value on which all tiles agree is kept to the last bit.
 
     Args:
         shape: (H, W) of the image.
@@ -137,25 +155,21 @@ class Canvas:
 
     def __init__(self, shape: tuple[int, int], size: tuple[int, int], dtype=np.float32, depth: tuple[int, ...] = ()):
         self.values = np.zeros((*shape, *depth), dtype)
-        self.blends = self.values.dtype.kind == "f"
+        self.averages = self.values.dtype.kind == "f"
         self.weight = np.zeros(shape, np.float32)
         down, across = (np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)).astype(np.float32) for n in size)
         self.ramp = down[:, None] * across
 
     def add(self, tile: np.ndarray, row: int, column: int) -> None:
         """Lay a tile at its place."""
-        part = slice(row, row + tile.shape[0]), slice(column, column + tile.shape[1])
-        below, ramp = self.weight[part], self.ramp[: tile.shape[0], : tile.shape[1]]
-        values = self.values[part]
-        if not self.blends or not below.any():
-            values[...] = tile
+        part = np.s_[row : row + tile.shape[0], column : column + tile.shape[1]]
+        total = self.weight[part]
+        total += self.ramp
+        if self.averages:
+            share = (self.ramp / total).reshape(*total.shape, *[1] * (tile.ndim - 2))  # 1 where no tile was before
+            self.values[part] += (tile - self.values[part]) * share.astype(self.values.dtype)
         else:
-            share = (ramp / (below + ramp)).reshape(*below.shape, *[1] * (tile.ndim - 2))
-            first = (below == 0).reshape(share.shape)
-            with np.errstate(invalid="ignore"):
-                blended = values + (tile - values) * share.astype(values.dtype)
-            values[...] = np.where(first | (tile == values), tile, blended)
-        below += ramp
+            self.values[part] = tile
 
     def finished(self) -> np.ndarray:
         """The image.
@@ -173,8 +187,12 @@ class Canvas:
 def stitch(tiles: Tiles) -> np.ndarray:
     """Put tiles together: ``stitch(cut(x))`` is x.
 
-    Where tiles overlap, decimal numbers (probabilities) blend by the distance from the tile's edge; whole numbers
-    (classes, counts of light) are taken from the later tile.
+        >>> x = np.arange(24).reshape(4, 6)
+        >>> bool((stitch(cut(x, size=3, overlap=1)) == x).all())
+        True
+
+    Where tiles overlap, decimal numbers (probabilities) are averaged, each tile with less weight towards its edge;
+    whole numbers (classes) are taken from the later tile.
 
     Args:
         tiles: From ``cut``, or ``tiles.with_values(…)`` with other values.

@@ -1,4 +1,4 @@
-"""The inner loop of a batch, twice: in NumPy, and compiled with Numba. Both give the same bits.
+"""Fill a batch with augmented tiles, in NumPy or compiled with Numba. Both give the same bits.
 
 Lab: case_groves.
 """
@@ -12,8 +12,8 @@ import numpy as np
 from arsetlib.groves.changes import Changes, light_table, moved
 
 
-def fill(x, y, k: int, tile: np.ndarray, mask: np.ndarray, changes: Changes) -> None:
-    """Place a tile, moved and relit, and its one-hot mask at position ``k`` of a batch.
+def fill(x: np.ndarray, y: np.ndarray, k: int, tile: np.ndarray, mask: np.ndarray, changes: Changes) -> None:
+    """Write a changed tile and its one-hot mask to position ``k`` of a batch.
 
     Args:
         x: (B, S, S, 3) float32, filled in.
@@ -21,12 +21,12 @@ def fill(x, y, k: int, tile: np.ndarray, mask: np.ndarray, changes: Changes) -> 
         k: Position in the batch and in ``changes``.
         tile: (S, S, 3) uint8, contiguous.
         mask: (S, S) uint8, contiguous.
-        changes: What is done to each tile of the batch.
+        changes: Of each tile of the batch.
     """
     table = light_table(changes.brightness[k], changes.contrast[k])
     compiled = _compiled()
     if compiled is None:
-        # Bytes are moved before they become numbers: a quarter of the memory to walk through.
+        # Bytes are moved before they become float32, which takes four times the memory.
         np.take(table, np.ascontiguousarray(moved(tile, changes, k)), out=x[k], mode="clip")
         y[k] = 0
         mask = moved(mask, changes, k)
@@ -38,7 +38,7 @@ def fill(x, y, k: int, tile: np.ndarray, mask: np.ndarray, changes: Changes) -> 
 
 
 def _steps(side: int, mirror: bool, flip: bool, turn: int):
-    """Where a moved tile's first pixel comes from, and the step in (row, column) for one down and for one across."""
+    """The source of a moved tile's first pixel, and its steps in (row, column) for one down and for one across."""
     last = side - 1
     at, down, across = [((0, 0), (1, 0), (0, 1)), ((0, last), (0, -1), (1, 0)), ((last, last), (-1, 0), (0, -1)),
                         ((last, 0), (0, 1), (-1, 0))][turn]  # fmt: skip
@@ -60,7 +60,7 @@ def _compiled():
 
 
 def _loop(x, y, tile, mask, table, at, down, across):
-    """Pixel by pixel, in one pass over the new tile; rows are flat, which compiles to half the time."""
+    """Pixel by pixel, in one pass over the new tile; flat rows halve the time."""
     side, kinds = mask.shape[0], y.shape[2]
     values, hot = x.reshape(side, side * 3), y.reshape(side, side * kinds)
     bytes_, numbers = tile.reshape(side * side * 3), mask.reshape(side * side)

@@ -1,17 +1,18 @@
-"""Find images and their masks in a folder, whatever tool labelled them."""
+"""Find images and their masks in a folder, whatever tool labelled them.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
-import functools
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from arsetlib import filetypes, folders
-from arsetlib.groves import annotations, box_files, coco, masks, pictures
-from arsetlib.groves.classes import FILE, IGNORE, Classes, GroveError
+from arsetlib.groves import annotations, box_files, coco, flight, pictures
+from arsetlib.groves.capture import Capture
+from arsetlib.groves.classes import GroveError
 from arsetlib.groves.masks import MARK
 
 LAYOUTS = {
@@ -29,7 +30,7 @@ LAYOUTS = {
     "deepforest": "one .csv with image_path, xmin, ymin, xmax, ymax, label, images beside it or in images/: boxes",
 }
 SHOWN = 5  # folders that a message names
-OURS = (folders.PLAN, folders.MANIFEST, *folders.EARLIER)  # files about a folder, not of its captures
+OURS = (folders.PLAN, folders.MANIFEST, *folders.EARLIER)  # files of the library, not annotations
 PAIRS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
 DETECTREE = ("img", "response_img")
 VOC_PAIRS = (("JPEGImages", "Annotations"), ("images", "annotations"))
@@ -44,27 +45,6 @@ SIDES = {
 }
 
 
-@dataclass(frozen=True)
-class Capture:
-    """An image and what says where its classes are.
-
-    Args:
-        name: Unique in its folder.
-        image: File of the image.
-        mask: File of the mask, of its outlines or boxes; None where the image is not labelled.
-        layout: How to read the mask.
-        number: The image's id in a COCO file, or its path in a table of boxes.
-        side: ``train``, ``validation`` or ``test`` where the folder's authors split their images, else empty.
-    """
-
-    name: str
-    image: Path
-    mask: Path | None = None
-    layout: str = "masks"
-    number: int | str | None = None
-    side: str = ""
-
-
 def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
     """The captures of a folder, in the order of their names; numbers in names count as numbers.
 
@@ -76,7 +56,7 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
         Every image, with its mask where it has one.
 
     Raises:
-        GroveError: No images in a known layout, two of one name, or a simulated grove that is not finished.
+        GroveError: No images in a known layout, two of one name, or an unfinished simulated grove.
 
     Lab: case_groves.
     """
@@ -90,21 +70,44 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
     layout = layout_of(folder) if layout == "auto" else layout
     if layout not in LAYOUTS:
         raise GroveError(f"Expected a layout of {', '.join(LAYOUTS)} or 'auto', received {layout!r}.")
-    found = sorted(_FIND[layout](folder), key=lambda c: _counted(c.name))
-    if not found:
+    listed = sorted(_FIND[layout](folder), key=lambda c: _counted(c.name))
+    if not listed:
         raise GroveError(f"{folder} has no images in the layout {layout!r}: {LAYOUTS[layout]}.{_instead(folder)}")
     names: dict[str, Path] = {}
-    for capture in found:
+    for capture in listed:
         if names.setdefault(capture.name, capture.image) != capture.image:
             raise GroveError(f"{capture.image} and {names[capture.name].name} have the same name. Rename one of them.")
-    return found
+    return listed
+
+
+def as_captures(source: str | Path | Capture | Iterable[str | Path | Capture]) -> list[Capture]:
+    """Captures of a folder, of an image file, or of a list of either or of captures.
+
+    Raises:
+        GroveError: As ``captures``; a file that does not exist; two captures of one name.
+    """
+    if isinstance(source, Capture):
+        return [source]
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if path.is_file():
+            return [Capture(path.stem, path)]
+        if not path.is_dir():
+            raise GroveError(f"There is no file or folder {path}.")
+        with_masks = any(path.name == a and (path.parent / b).is_dir() for a, b in PAIRS)
+        return captures(path.parent if with_masks else path)
+    listed = [capture for one in source for capture in as_captures(one)]
+    names = [capture.name for capture in listed]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise GroveError(f"Two captures are called {', '.join(twice)}. Rename one, or take one after the other.")
+    return listed
 
 
 def layout_of(folder: Path) -> str:
-    """Which layout a folder has.
+    """The layout of a folder, one of ``LAYOUTS``.
 
     Raises:
-        GroveError: None that is known.
+        GroveError: It has no known layout.
     """
     if any((folder / a).is_dir() and (folder / b).is_dir() for a, b in PAIRS):
         return "masks"
@@ -133,12 +136,14 @@ def layout_of(folder: Path) -> str:
         raise GroveError(f"{name} is {foreign.pop()}, which is not read here. Export it from VIA as COCO.")
     if beside:
         return "beside"
+    if any(pictures.files_of(folder / name) for name, _ in PAIRS):
+        return "masks"  # none of the images has a mask yet
     known = "\n".join(f"  {name}: {what}" for name, what in LAYOUTS.items())
-    raise GroveError(f"{folder} has no images in a layout that is known:\n{known}{_instead(folder)}")
+    raise GroveError(f"{folder} has no images in a known layout:\n{known}{_instead(folder)}")
 
 
 def _instead(folder: Path) -> str:
-    """What a folder without pictures holds that one may take for pictures."""
+    """A hint for a folder without pictures: files that are no pictures for this library, or folders in it."""
     kinds = (*filetypes.RAW, ".heic", ".heif", ".gif", ".jp2", ".pdf", ".zip", ".xcf", ".psd", ".avif")
     places = [folder, *(p for p in (folder / "images", folder / "img") if p.is_dir())]
     odd = sorted(f for p in places for f in p.iterdir() if f.suffix.lower() in kinds)
@@ -149,9 +154,9 @@ def _instead(folder: Path) -> str:
     return f"\n{odd[0]} {filetypes.what_is(odd[0])} Pictures are {', '.join(pictures.SUFFIXES)}."
 
 
-def orphans(folder: Path, layout: str, found: list[Capture]) -> list[Path]:
+def orphans(folder: Path, layout: str, listed: list[Capture]) -> list[Path]:
     """Masks that belong to no image."""
-    used = {c.mask.resolve() for c in found if c.mask}
+    used = {c.mask.resolve() for c in listed if c.mask}
     if layout == "masks":
         there = [f for _, name in PAIRS for f in pictures.files_of(folder / name)]
     elif layout == "detectree":
@@ -171,118 +176,16 @@ def orphans(folder: Path, layout: str, found: list[Capture]) -> list[Path]:
     return [f for f in there if f.resolve() not in used]
 
 
-def classes_of(capture: Capture) -> Classes:
-    """The classes that ``classes.toml`` states in the folder of a capture, or ground, tree and grass."""
-    for folder in list(capture.image.parents)[:2]:
-        if (folder / FILE).is_file():
-            return Classes.of(folder)
-    return Classes.of(capture.image.parent)
-
-
-def read(capture: Capture, classes: Classes | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-    """The pixels of a capture.
-
-    Args:
-        capture: From ``groves.captures``.
-        classes: What its mask means; None takes ``classes.toml`` of its folder, or ground, tree and grass.
-
-    Returns:
-        (H, W, 3) uint8 image; (H, W) uint8 class numbers, None without a mask. 255 where a pixel is to be ignored: the
-        mask says so, or the image has no data there (transparent, or GDAL's value of no data).
-
-    Raises:
-        GroveError: A file cannot be read, sizes differ, or the mask holds something unknown or ambiguous.
-
-    Lab: case_groves.
-    """
-    image, valid = pictures.read_valid(capture.image)
-    if capture.mask is None:
-        return image, None
-    mask = _mask(capture, image.shape[:2], classes or classes_of(capture))
-    return image, mask if valid is None else np.where(valid, mask, np.uint8(IGNORE))
-
-
-def _mask(capture, shape, classes):
-    if capture.layout == "labelme":
-        return annotations.labelme_mask(capture.mask, shape, classes, capture.image.name)
-    if capture.layout == "coco":
-        return coco.mask_of(capture.mask, _coco_index(capture.mask), capture.number, shape, classes)
-    if capture.layout in ("voc", "deepforest"):
-        return box_files.mask(_box_rows(capture, shape, classes), shape, classes)
-    white = None
-    if capture.layout == "detectree":
-        white = annotations.class_of("tree", classes, f"{capture.mask} is a mask of trees. The classes lack")
-    mask = masks.read_mask(capture.mask, classes, white)
-    if mask.shape != shape:
-        raise GroveError(
-            f"Mask {capture.mask} has {mask.shape[1]} × {mask.shape[0]} pixels, its image {capture.image.name} has "
-            f"{shape[1]} × {shape[0]}. Nothing is resized: export the mask at the image's size."
-        )
-    return mask
-
-
-def boxes(capture: Capture, classes: Classes | None = None) -> tuple[np.ndarray, np.ndarray] | None:
-    """The boxes of a capture that is labelled with boxes: Pascal VOC, DeepForest, COCO without outlines.
-
-    Args:
-        capture: From ``groves.captures``.
-        classes: As for ``groves.read``.
-
-    Returns:
-        (N, 4) x0, y0, x1, y1 of the edges, pixels from the upper left corner, and (N,) class numbers; None where the
-        capture is labelled otherwise.
-
-    Raises:
-        GroveError: A file cannot be read; a class, size or box that cannot be right.
-
-    Lab: case_groves.
-    """
-    if capture.mask is None or capture.layout not in ("voc", "deepforest", "coco"):
-        return None
-    shape, classes = pictures.size_of(capture.image), classes or classes_of(capture)
-    rows = _box_rows(capture, shape, classes)
-    if rows is None:
-        return None
-    box_files.check_twice(rows)
-    found = [box for _, _, box in rows], [value for _, value, _ in rows]
-    return np.array(found[0], float).reshape(-1, 4), np.array(found[1], np.uint8)
-
-
-def _box_rows(capture, shape, classes):
-    """(where, class number, box); None where a COCO image has outlines."""
-    if capture.layout == "voc":
-        return box_files.voc(capture.mask, shape, classes, capture.image.name)
-    if capture.layout == "deepforest":
-        return box_files.rows_of(capture.mask, capture.number, shape, classes)
-    index = _coco_index(capture.mask)
-    if any(row.get("segmentation") for rows in index["annotations"].values() for row in rows):
-        return None
-    rows = coco.rows_of(capture.mask, index, capture.number, shape, classes)
-    return [(where, value, coco.box_of(row, shape, where)) for where, value, row in rows]
-
-
-def _coco_index(path: Path) -> dict:
-    try:
-        return _coco_kept(path, path.stat().st_mtime_ns)
-    except FileNotFoundError:
-        raise GroveError(f"{path} does not exist.") from None
-
-
-@functools.lru_cache(maxsize=4)
-def _coco_kept(path: Path, changed: int) -> dict:
-    return coco.index_of(path)
-
-
 # -- layouts -----------------------------------------------------------------------------------------------------------
 
 
 def _counted(name: str) -> list:
-    """A key that sorts image_9 before image_10, as a camera counts."""
+    """A key that sorts image_9 before image_10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _ending(folder: Path, suffix: str) -> list[Path]:
-    """Files of a folder with an ending, without those of systems and of the library."""
+    """Files of a folder with an ending, without those of the operating system and of the library."""
     if not folder.is_dir():
         return []
     files = (f for f in folder.iterdir() if f.suffix.lower() == suffix and f.is_file())
@@ -290,7 +193,7 @@ def _ending(folder: Path, suffix: str) -> list[Path]:
 
 
 def _jsons(folder: Path) -> list[Path]:
-    return [f for f in _ending(folder, ".json") if f.name != "flight.json"]
+    return [f for f in _ending(folder, ".json") if f.name != flight.FILE]
 
 
 def _paired(images: Path, masks: Path, prefix: str = "", layout: str = "masks", side: str = "") -> list[Capture]:
@@ -300,13 +203,13 @@ def _paired(images: Path, masks: Path, prefix: str = "", layout: str = "masks", 
         by_name.setdefault(file.stem, file)
         by_name.setdefault(file.stem.removesuffix(MARK), file)
     folded = [file.stem.removesuffix(MARK).casefold() for file in there]
-    found = []
+    paired = []
     for file in pictures.files_of(images):
         mask = by_name.get(file.stem)
         if mask is None and folded.count(file.stem.casefold()) == 1:  # IMG_1.JPG and img_1.png
             mask = there[folded.index(file.stem.casefold())]
-        found.append(Capture(prefix + file.stem, file, mask, layout, side=side))
-    return found
+        paired.append(Capture(prefix + file.stem, file, mask, layout, side=side))
+    return paired
 
 
 def _masks(folder):
@@ -328,11 +231,11 @@ def _keras_pairs(folder: Path) -> list[tuple[Path, Path, str]]:
 
 def _keras_segmentation(folder):
     pairs = _keras_pairs(folder)
-    found = []
+    listed = []
     for images, folder_of_masks, part in pairs:
         side = SIDES.get(re.split(r"[_\- ]", part.lower())[-1], "")
-        found += _paired(images, folder_of_masks, f"{part}/" if len(pairs) > 1 else "", "keras-segmentation", side)
-    return found
+        listed += _paired(images, folder_of_masks, f"{part}/" if len(pairs) > 1 else "", "keras-segmentation", side)
+    return listed
 
 
 def _beside(folder):
@@ -347,7 +250,7 @@ def _labelme(folder):
 
 
 def _voc_pair(folder: Path) -> tuple[Path, Path] | None:
-    """Folders of images and of XML files, where there are such."""
+    """The folders of images and of XML files; None where there are none."""
     for a, b in VOC_PAIRS:
         if (folder / a).is_dir() and _ending(folder / b, ".xml") and not pictures.files_of(folder / b):
             return folder / a, folder / b
@@ -378,7 +281,7 @@ def _coco(folder):
         raise GroveError(f"Expected a COCO file in {folder}, found no .json.")
     listed = []
     for path in texts:
-        for number, image in _coco_index(path)["images"].items():
+        for number, image in coco.index(path)["images"].items():
             if not image.get("file_name"):
                 raise GroveError(f"{path} has an image without a file_name (id {number}).")
             listed.append((path, image["file_name"], number))
@@ -386,12 +289,12 @@ def _coco(folder):
 
 
 def _with_images(folder, listed, layout):
-    """Captures of images that files list as (file, image, number), and of the folder's other images."""
-    found: list[Capture] = []
+    """Captures of the images in a list of (annotation file, image, number), and of the folder's other images."""
+    named: list[Capture] = []
     seen: dict[Path, Path] = {}
     images = folder / "images"
     for path, name, number in listed:
-        base = Path(str(name).replace("\\", "/")).name  # some tools write the folders of their server
+        base = Path(str(name).replace("\\", "/")).name  # some tools write paths of their server
         tried = [(place / n).resolve() for n in (str(name).replace("\\", "/"), base) for place in (folder, images)]
         file = next((p for p in tried if p.is_relative_to(folder.resolve()) and p.is_file()), None)
         file = file or annotations.inside(folder, name, path)
@@ -399,10 +302,10 @@ def _with_images(folder, listed, layout):
             where = "twice" if seen[file] == path else f"as {seen[file]} does"
             raise GroveError(f"{path} lists the image {name!r} {where}. Keep one of them.")
         seen[file] = path
-        found.append(Capture(Path(str(name).replace("\\", "/")).stem, file, path, layout, number))
+        named.append(Capture(Path(str(name).replace("\\", "/")).stem, file, path, layout, number))
     for place in (folder, folder / "images"):
-        found += [Capture(f.stem, f, None, layout) for f in pictures.files_of(place) if f.resolve() not in seen]
-    return found
+        named += [Capture(f.stem, f, None, layout) for f in pictures.files_of(place) if f.resolve() not in seen]
+    return named
 
 
 _FIND = {

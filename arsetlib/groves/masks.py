@@ -1,32 +1,37 @@
-"""Read mask files: class numbers or class colours, and nothing that may mean something else.
+"""Read and write mask files: class numbers or class colours. Ambiguous files are refused.
 
-Numbers stand in a grey picture (8 bits; 16 bits and floats where all are whole), or in three equal bands as
-keras-segmentation writes them; 255 is ignored. Colours stand in an RGB picture or in a palette. A palette is read by
-its colours, not by its numbers: a program numbers colours as it likes. Only the grey and the Pascal VOC palette, whose
-colours mean nothing, are read by number. A TIFF's value of no data is ignored, too, except 0, which is ground: many
-programs state 0 unasked.
+Class numbers are in a grey picture (8 bits; 16 bits and floats where all are whole numbers), or in three equal bands as
+keras-segmentation writes them; pixels of 255 are ignored. Class colours are in an RGB picture or in a palette. A
+palette is read by its colours, not by its numbers, because each program numbers colours differently. Only the grey
+palette and that of Pascal VOC, whose colours have no meaning, are read by number. A TIFF's value of no data is ignored,
+too, except 0, which is ground: many programs state 0 by default.
 
-Some files can be read in two ways, and are refused unless something tells which is meant:
+Some files have two possible meanings. They are refused unless the folder shows which one is right:
 
-- 0 and 255 only, the usual output of tools: is 255 'ignored', or white for 'tree'? Class colours of #000000 and #ffffff
-  say 'white'; another mask in the folder with a class number above 0 says 'ignored'.
-- no 0: do the numbers start at 1? Another mask in the folder with a 0 says no.
+- Only 0 and 255, the usual output of tools: is 255 'ignored', or white for 'tree'? If the class colours are #000000 and
+  #ffffff, it is white; if another mask in the folder has a class number above 0, it is 'ignored'.
+- No 0: do the numbers start at 1? If another mask in the folder has a 0, they do not.
+
+Lab: case_groves.
 """
 
 from __future__ import annotations
 
 import functools
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.groves import pictures
 from arsetlib.groves.classes import CLASSES, FILE, IGNORE, Classes, GroveError
 
 MARK = "_mask"  # ends the name of a mask that lies beside its image
-CLOSE = 2  # levels a channel: in a palette or RGB a colour this near to a class's is that colour, rounded by a program
+CLOSE = 2  # levels a channel: a colour this near to a class colour is that colour, rounded by a program
 SHOWN = 3  # unknown colours that a message names
-MANY = 32  # different values: more are a picture where nothing tells the classes
+MANY = 32  # different values; a file with more is a picture, where no classes are stated
 LOSSY = ("JPEG", "MPO")
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
@@ -37,7 +42,7 @@ def read_mask(path: Path, classes: Classes | None, white: int | None = None) -> 
     Args:
         path: The file.
         classes: What numbers and colours mean. None: numbers as they are.
-        white: In a mask of two values (0 and 255, or 0 and 1), the class of the larger; then other values are refused.
+        white: In a mask of two values (0 and 255, or 0 and 1), the class of the larger one; other values are refused.
 
     Raises:
         GroveError: It cannot be read, was saved with losses, or holds other numbers or colours; the message names some
@@ -88,6 +93,42 @@ def _opaque(clear, path):
         )
 
 
+def write_mask(mask: np.ndarray, path: Path, colours: Sequence[str], about: str = "") -> None:
+    """Write class numbers as a PNG with a palette, whole or not at all.
+
+    Args:
+        mask: (H, W) uint8 class numbers, 255 where a pixel is ignored.
+        path: The file.
+        colours: (K,) "#rrggbb".
+        about: Text to keep in the file, see ``description``.
+    """
+    from PIL import Image, PngImagePlugin
+
+    picture = Image.fromarray(mask).convert("P")
+    palette = [int(colour[i : i + 2], 16) for colour in colours for i in (1, 3, 5)]
+    if (mask == IGNORE).any():  # shown in a colour of no class
+        grey = next(g for g in (255, 0, 128) if f"#{g:02x}{g:02x}{g:02x}" not in {c.lower() for c in colours})
+        palette = palette + [grey] * (768 - len(palette))
+    picture.putpalette(palette)
+    text = PngImagePlugin.PngInfo()
+    if about:
+        text.add_text("Description", about)
+    encoded = io.BytesIO()  # Pillow hides why a file could not be written
+    picture.save(encoded, "PNG", compress_level=3, pnginfo=text)
+    folders.put(path, encoded.getvalue())
+
+
+def description(path: Path) -> str:
+    """The text that ``write_mask`` put into a file; empty where there is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return getattr(picture, "text", {}).get("Description", "")
+    except (OSError, SyntaxError, ValueError):
+        return ""
+
+
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
@@ -99,7 +140,7 @@ def _unscaled(values, bits):
 
 
 def _without_data(values, picture, path, classes):
-    """Numbers with 255 in place of the file's own value of no data; 0 stays."""
+    """Numbers with 255 in place of the file's own value of no data; 0 is kept."""
     nodata = picture.info["nodata"]
     if nodata in (None, 0, IGNORE):
         return values
@@ -107,7 +148,7 @@ def _without_data(values, picture, path, classes):
     if classes is not None and 0 < nodata < len(classes) and nodata.is_integer() and none.any():
         raise GroveError(
             f"Mask {path} holds {nodata:g}, the number of {classes.keys[int(nodata)]!r}, and states it as its value of "
-            "no data. Take that statement away (gdal_edit.py -unsetnodata), or give these pixels 255."
+            "no data. Remove that statement (gdal_edit.py -unsetnodata), or set these pixels to 255."
         )
     return np.where(none, values.dtype.type(IGNORE), values)
 
@@ -141,16 +182,16 @@ def _grey(mask, path, classes, white=None):
             )
         return np.where(mask > 0, np.uint8(white), np.uint8(0))
     if classes is not None:
-        found = classes.of_colours(np.repeat(used[:, None], 3, axis=1))
+        as_colours = classes.of_colours(np.repeat(used[:, None], 3, axis=1))
         numbers = used < len(classes)
-        if (found >= 0).all():
-            if (differ := numbers & (found != used)).any():
+        if (as_colours >= 0).all():
+            if (differ := numbers & (as_colours != used)).any():
                 value = int(used[differ][0])
                 raise GroveError(
                     f"Mask {path} has the value {value}, which is the number of {classes.keys[value]!r} and the colour "
-                    f"of {classes.keys[found[differ][0]]!r}. Save the mask in RGB, or choose other colours in {FILE}."
+                    f"of {classes.keys[as_colours[differ][0]]!r}. Save it in RGB, or choose other colours in {FILE}."
                 )
-            return _table(used, found)[mask]
+            return _table(used, as_colours)[mask]
         if IGNORE in used and classes.of_colours([[255] * 3])[0] >= 0 and (numbers | (used == IGNORE)).all():
             raise GroveError(
                 f"Mask {path} has class numbers ({_listed(used[numbers])}) and 255, which is the colour of a class "
@@ -176,12 +217,12 @@ def _numbers(mask, used, path, classes):
             f"Mask {path} has class number {value} ({where.sum():,} pixels, {_first(where)}); "
             f"expected {_wanted(classes)}.{hint}"
         )
-    _meant(used, path, classes)
+    _refuse_ambiguous(used, path, classes)
     return mask
 
 
-def _meant(used, path, classes):
-    """Refuse numbers that may mean something else, unless another mask of the folder tells."""
+def _refuse_ambiguous(used, path, classes):
+    """Refuse ambiguous numbers, unless another mask of the folder shows their meaning."""
     ground, real = (classes.keys[0] if classes else "class 0"), used[used != IGNORE]
     if IGNORE in used and not real.any():
         if not any(any(0 < v < IGNORE for v in values) for values in _others(path)):
@@ -189,7 +230,7 @@ def _meant(used, path, classes):
             only = "0 and 255" if len(real) else "255"
             raise GroveError(
                 f"Mask {path} holds only {only}, and no mask beside it holds a class number above 0. As class numbers "
-                f"that is {ground} and 'ignored' (255). If white means {key}, say so in "
+                f"that is {ground} and 'ignored' (255). If white means {key}, state it in "
                 f'{_toml(path)}: [classes.{ground}] with colour = "#000000" and [classes.{key}] with '
                 'colour = "#ffffff". Otherwise save class numbers.'
             )
@@ -202,12 +243,12 @@ def _meant(used, path, classes):
 
 
 def _toml(path: Path) -> Path:
-    """Where the classes of a mask's folder are stated."""
+    """The file that states the classes of a mask's folder."""
     return (path.parent if path.stem.endswith(MARK) else path.parent.parent) / FILE
 
 
 def _others(path: Path):
-    """The values of each number mask in the folder of one."""
+    """The values of the other masks of class numbers in the folder of a mask."""
     beside = path.stem.endswith(MARK)
     for file in pictures.files_of(path.parent):
         if file != path and (not beside or file.stem.endswith(MARK)):
@@ -218,7 +259,7 @@ def _others(path: Path):
 
 @functools.lru_cache(maxsize=65536)
 def _values(path: Path, changed: int, size: int) -> frozenset:
-    """Values of a mask of numbers; nothing for other files."""
+    """Values of a mask of class numbers; empty for other files."""
     try:
         picture = pictures.loaded(path)
         if picture.mode not in ("L", "RGB") or picture.info["bits"] != 8:
@@ -241,22 +282,22 @@ def _palette(picture, path, classes):
     mask = np.asarray(picture)
     used = _used(mask)
     palette = np.zeros((256, 3), int)
-    held = np.array(picture.getpalette("RGB") or [], int).reshape(-1, 3)
-    palette[: len(held)] = held
+    stored = np.array(picture.getpalette("RGB") or [], int).reshape(-1, 3)
+    palette[: len(stored)] = stored
     if "transparency" in picture.info:
         alpha = np.asarray(picture.convert("RGBA"))[..., 3]
         _opaque(alpha < 255, path)
     if (palette[used] == GREYS[used]).all():
         return _grey(mask, path, classes)
-    found = (classes or CLASSES).of_colours(palette[used], CLOSE)
-    ignored = (used == IGNORE) & (found < 0)
-    if (found >= 0).any() and ((found >= 0) | ignored).all():
-        return _table(used, np.where(ignored, IGNORE, found))[mask]
+    numbers = (classes or CLASSES).of_colours(palette[used], CLOSE)
+    ignored = (used == IGNORE) & (numbers < 0)
+    if (numbers >= 0).any() and ((numbers >= 0) | ignored).all():
+        return _table(used, np.where(ignored, IGNORE, numbers))[mask]
     if classes is None and not _binary(palette[used]):
         return _numbers(mask, used, path, None)
-    if (found >= 0).any():
+    if (numbers >= 0).any():
         unknown = [
-            f"#{''.join(f'{v:02x}' for v in palette[k])} ({(mask == k).sum():,} pixels)" for k in used[found < 0]
+            f"#{''.join(f'{v:02x}' for v in palette[k])} ({(mask == k).sum():,} pixels)" for k in used[numbers < 0]
         ]
         raise GroveError(
             f"Mask {path} has a palette with the colours of classes, and {len(unknown)} of no class: "
@@ -268,8 +309,8 @@ def _palette(picture, path, classes):
         return _grey(palette[:, 0].astype(np.uint8)[mask], path, classes)
     shown = ", ".join(f"{k} {_hex(palette[k])}" for k in used[: 2 * SHOWN])
     raise GroveError(
-        f"Mask {path} has a palette of other colours than the classes' ({shown}), and programs number colours as they "
-        f"like. {_known(classes)} State the mask's colours in {_toml(path)}, or save class numbers as a "
+        f"Mask {path} has a palette of other colours than the classes' ({shown}), and each program numbers colours "
+        f"differently. {_known(classes)} State the mask's colours in {_toml(path)}, or save class numbers as a "
         "grey picture."
     )
 
@@ -301,7 +342,7 @@ def _coloured(pixels, path, classes, white):
         if white is not None or numbers.all() or (classes and (classes.of_colours(np.stack([used] * 3, 1)) >= 0).all()):
             return _grey(red, path, classes, white)
     if classes is None or white is not None:
-        raise GroveError(f"{path} is no mask of class numbers: it holds RGB colours. `arset groves check` tells more.")
+        raise GroveError(f"{path} is no mask of class numbers: it holds RGB colours. Run `arset groves check`.")
     code = (red.astype(np.uint32) << 16) | (green.astype(np.uint32) << 8) | blue
     mask = np.full(code.shape, IGNORE, np.uint8)
     for number, colour in enumerate(classes.rgb.astype(np.uint32)):
@@ -310,19 +351,19 @@ def _coloured(pixels, path, classes, white):
     if not unknown.any():
         return mask
     values, which, counts = np.unique(code[unknown], return_inverse=True, return_counts=True)
-    found = np.full(len(values), -1)
-    if len(values) <= len(classes) * (2 * CLOSE + 1) ** 3:  # more cannot all be near
-        found = classes.of_colours(np.stack([values >> 16, values >> 8 & 255, values & 255], 1), CLOSE)
-    if (found >= 0).all():
-        mask[unknown] = found[which]
+    numbers = np.full(len(values), -1)
+    if len(values) <= len(classes) * (2 * CLOSE + 1) ** 3:  # more values cannot all be near a class colour
+        numbers = classes.of_colours(np.stack([values >> 16, values >> 8 & 255, values & 255], 1), CLOSE)
+    if (numbers >= 0).all():
+        mask[unknown] = numbers[which]
         return mask
-    values, counts = values[found < 0], counts[found < 0]
+    values, counts = values[numbers < 0], counts[numbers < 0]
     order = np.argsort(-counts, kind="stable")[:SHOWN]
     shown = [f"#{values[k]:06x} ({counts[k]:,} pixels, {_first(code == values[k])})" for k in order]
     more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
     hint = "Add them to the classes, or paint them over."
     if len(values) > 2 * len(classes):
-        hint = "So many are the sign of anti-aliasing: draw with the pencil, not the brush, and save no JPEG."
+        hint = "So many colours are a sign of anti-aliasing: draw with the pencil, not the brush, and use PNG."
     raise GroveError(
         f"Mask {path} has {len(values)} colour(s) of no class: {', '.join(shown)}{more}. {_known(classes)} {hint}"
     )

@@ -1,27 +1,40 @@
-"""Read pictures from files that may be damaged, huge or not what they say."""
+"""Read pictures from files that may be damaged, huge or of another kind than their name says.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
 import struct
+import warnings
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from arsetlib import filetypes
 from arsetlib.groves.classes import GroveError
 
-MOST_PIXELS = 80_000_000  # of a picture; a small file can hold a picture that fills the memory
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_PIXELS = 80_000_000  # a small file can hold a picture that needs more memory than there is
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # JPEG includes MPO, of phones and drones: its first picture is read
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".webp")
-ORIENTATION = 0x0112  # tag of how a camera was held
+ORIENTATION = 0x0112  # tag: how the camera was turned
 BITS, NODATA = 258, 42113  # tags of TIFF: bits a value, GDAL's value of no data
-SOFT = 0.01  # share of half-transparent pixels that the border of an orthomosaic may have
+SOFT = 0.01  # largest share of half-transparent pixels, as on the border of an orthomosaic
 EXPECTED = "expected RGB (red, green, blue) of 8 bits"
 
 
+class _CompressionError(GroveError):
+    """Pillow cannot decompress a TIFF; rasterio may."""
+
+
 def files_of(folder: Path) -> list[Path]:
-    """The picture files of a folder, by their endings, in order; without files that systems leave there."""
+    """The picture files of a folder, by their endings, in order; without files of the operating system."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -33,7 +46,7 @@ def files_of(folder: Path) -> list[Path]:
 
 @contextmanager
 def _opened(path: Path):
-    """A Pillow picture whose file is closed at the end, also that of several pictures, which Pillow keeps open."""
+    """A Pillow picture. Its file is closed at the end, also one of several pictures, which Pillow keeps open."""
     try:
         import PIL  # noqa: F401
     except ImportError:
@@ -41,11 +54,12 @@ def _opened(path: Path):
     with ExitStack() as stack:
         picture = _identified(path, stack)
         if picture.width * picture.height > MOST_PIXELS:
-            raise GroveError(
-                f"{path} has {picture.width} × {picture.height} pixels, more than {MOST_PIXELS:,}. Cut it into parts "
-                "first."
-            )
+            raise GroveError(_too_large(path, picture))
         yield picture
+
+
+def _too_large(path: Path, picture) -> str:
+    return f"{path} has {picture.width} × {picture.height} pixels, more than {MOST_PIXELS:,}. Cut it into parts first."
 
 
 def _identified(path: Path, stack: ExitStack):
@@ -61,8 +75,8 @@ def _identified(path: Path, stack: ExitStack):
         raise GroveError(f"{path} is no picture that can be read ({problem}). Export it again.") from None
 
 
-def loaded(path: Path):
-    """A Pillow picture with its pixels, as a viewer would turn it; ``info`` tells format, bits and nodata of the file.
+def loaded(path: Path) -> Image.Image:
+    """A Pillow picture with its pixels, turned upright; ``info`` has the format, bits and nodata of the file.
 
     Raises:
         GroveError: It cannot be read, or holds more than ``MOST_PIXELS``.
@@ -78,7 +92,7 @@ def loaded(path: Path):
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
             how = picture.info.get("compression") if picture.format == "TIFF" else None
             if how not in (None, "raw"):
-                raise GroveError(
+                raise _CompressionError(
                     f"{path} is damaged, has parts without pixels, or its compression ({how}) is not read here "
                     f"({problem}). Write it anew: gdal_translate -co COMPRESS=DEFLATE in.tif out.tif, or copy it again."
                 ) from None
@@ -88,7 +102,7 @@ def loaded(path: Path):
 
 
 def _bits(picture, path: Path) -> int:
-    """Bits of each value as the file has them: Pillow shortens RGB of 16 bits to 8."""
+    """Bits of each value in the file: Pillow reduces RGB of 16 bits to 8."""
     if picture.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24]
@@ -98,30 +112,86 @@ def _bits(picture, path: Path) -> int:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """(rows, columns) from the file's header, as a viewer would turn it."""
+    """(rows, columns) of the upright picture, from the file's header."""
     with _opened(path) as picture:
         turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """A picture as (H, W, 3) uint8; see ``read_valid``."""
-    return read_valid(path)[0]
-
-
-def read_valid(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def read_valid(path: Path, channels: int | None = 3) -> tuple[np.ndarray, np.ndarray | None]:
     """A picture, and where it has data.
 
     An orthomosaic has a border without data: transparent pixels, GDAL's value of no data, or GDAL's mask, in the TIFF
-    or beside it (``.msk``).
+    or beside it (``.msk``). A transparency is no band.
+
+    Args:
+        path: The file.
+        channels: C, bands that the picture must have; None takes those that it has.
 
     Returns:
-        (H, W, 3) uint8; (H, W) bool, False where there are no data, or None where all pixels have some.
+        (H, W, C) uint8; (H, W) bool, False where there are no data, or None where all pixels have some.
 
     Raises:
-        GroveError: It cannot be read, has another number of bands than three, is not of 8 bits, or has a fourth band
-            that is no transparency.
+        GroveError: It cannot be read, has another number of bands, is not of 8 bits, or has a fourth band that is no
+            transparency where three are expected.
     """
+    tiff = path.suffix.lower() in (".tif", ".tiff")
+    if channels == 3:
+        try:
+            return _rgb(path)
+        except _CompressionError as problem:
+            try:
+                image, valid = _raster(path, channels)
+            except GroveError:
+                raise problem from None
+    elif tiff:
+        image, valid = _raster(path, channels)
+    else:
+        picture = loaded(path)
+        if channels is None and picture.mode in ("RGB", "RGBA", "P"):
+            return _rgb(path)
+        image, valid = np.atleast_3d(np.asarray(picture)), None
+    if image.dtype != np.uint8:
+        raise GroveError(f"{path} holds {image.dtype}; expected 8-bit values (0 to 255). Scale it first.")
+    if channels not in (None, image.shape[2]):
+        raise GroveError(
+            f"{path} has {image.shape[2]} bands, the model takes {channels}. Nothing is dropped silently: write the "
+            f"bands that the model knows into a new file, or train one with channels = {image.shape[2]}."
+        )
+    return image, valid
+
+
+def _raster(path: Path, channels: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The bands of a TIFF, and where it has data by its alpha band, mask or value of no data."""
+    import rasterio
+    from rasterio.enums import ColorInterp
+
+    try:
+        with _tiff(path) as source:
+            if source.width * source.height > MOST_PIXELS:
+                raise GroveError(_too_large(path, source))
+            bands = [k for k, what in enumerate(source.colorinterp, 1) if what != ColorInterp.alpha]
+            transparent = len(bands) < source.count and channels in (None, source.count - 1)
+            image = np.moveaxis(source.read(bands if transparent else None), 0, -1)
+            valid = source.dataset_mask() == 255  # less: half transparent
+    except rasterio.RasterioIOError as problem:
+        raise GroveError(f"{path} {filetypes.what_is(path)} ({problem})") from problem
+    return image, None if valid.all() else valid
+
+
+@contextmanager
+def _tiff(path: Path) -> Iterator:
+    """A TIFF opened by rasterio, which warns where it has no place on the ground."""
+    import rasterio
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path) as source:
+            yield source
+
+
+def _rgb(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """A picture of three bands, read by Pillow, see ``read_valid``."""
     picture = loaded(path)
     nodata, bits = picture.info["nodata"], picture.info["bits"]
     if picture.mode == "P":
@@ -133,18 +203,17 @@ def read_valid(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise GroveError(f"{path} has mode {picture.mode} ({bands} band(s)), {EXPECTED}. Export it as RGB.")
     if bits > 8:
         raise GroveError(f"{path} holds values of {bits} bits, {EXPECTED}. Scale it to 0 to 255 and export it again.")
-    pixels = np.asarray(picture)
-    valid = None
+    pixels, shown = np.asarray(picture), []
     if pixels.shape[2] == 4:
-        valid = _opaque(pixels[..., 3], path)
+        shown.append(_opaque(pixels[..., 3], path))
         pixels = np.ascontiguousarray(pixels[..., :3])
     if nodata is not None:
-        given = (pixels != nodata).any(-1)
-        valid = given if valid is None else given & valid
-    if picture.info["format"] == "TIFF" and (given := _gdal_mask(path)) is not None:
-        if given.shape != pixels.shape[:2]:
+        shown.append((pixels != nodata).any(-1))
+    if picture.info["format"] == "TIFF" and (mask := _gdal_mask(path)) is not None:
+        if mask.shape != pixels.shape[:2]:
             raise GroveError(f"{path} has a mask of GDAL and a tag that turns it. Export it upright.")
-        valid = given if valid is None else given & valid
+        shown.append(mask)
+    valid = np.logical_and.reduce(shown) if shown else None
     return pixels, None if valid is None or valid.all() else valid
 
 
@@ -161,20 +230,16 @@ def _opaque(alpha, path):
     return alpha == 255
 
 
-def _gdal_mask(path: Path):
+def _gdal_mask(path: Path) -> np.ndarray | None:
     """Where the mask that GDAL keeps for all bands of a TIFF has data, (H, W) bool; None where there is none."""
-    import warnings
-
     import rasterio
     from rasterio.enums import MaskFlags
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as source:
-                flags = source.mask_flag_enums[0]
-                own = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-                return source.dataset_mask() > 0 if own else None
+        with _tiff(path) as source:
+            flags = source.mask_flag_enums[0]
+            own = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+            return source.dataset_mask() > 0 if own else None
     except rasterio.errors.RasterioError as problem:
         raise GroveError(f"{path} is damaged ({problem}). Export or copy it again.") from None
 

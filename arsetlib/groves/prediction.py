@@ -1,34 +1,45 @@
-"""Map whole captures: tiles stream through the model, overlap, and are blended.
+"""Map whole captures: overlapping tiles go through the model, and their class shares are averaged.
 
 Lab: case_groves. Shell: ``arset groves predict``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from arsetlib import folders
-from arsetlib.groves import captures as files
-from arsetlib.groves.classes import GroveError
-from arsetlib.groves.segmenter import Segmenter, digest, fingerprint, load
+from arsetlib import folders, models
+from arsetlib.checksums import sha256
+from arsetlib.groves import masks, pictures
+from arsetlib.groves.capture import Capture
+from arsetlib.groves.classes import IGNORE, GroveError
+from arsetlib.groves.cutting import Canvas, places
+from arsetlib.groves.layouts import as_captures
+from arsetlib.groves.segmenter import Segmenter, fingerprint
 
-STRIP = 256  # rows of a capture that get their class at once
+STRIP = 256  # rows of a capture whose classes are found at once
 BATCH = 4  # tiles; more are no faster on a few cores, and take memory
 
 
 def predict(
-    segmenter: Segmenter | str | Path, captures, out: str | Path, *, overlap=0.25, batch=BATCH, progress=True
+    segmenter: Segmenter | str | Path,
+    captures: str | Path | Iterable[str | Path | Capture],
+    out: str | Path,
+    *,
+    overlap: float = 0.25,
+    batch: int = BATCH,
+    progress: bool = True,
 ) -> list[Path]:
     """Map captures into a folder, one class PNG each.
 
-    A capture is shrunk by ``segmenter.shrink``, cut into overlapping tiles, and the shares of overlapping tiles are
-    averaged, each weighing less towards its border, where it saw least around it. Then the shares are brought back to
-    the size of the capture and the largest wins. Memory holds one capture, whatever the folder's size.
+    A capture is shrunk by ``segmenter.shrink`` and cut into overlapping tiles; the class shares of the tiles are put
+    together as ``groves.stitch`` does. Then the shares are enlarged to the size of the capture, and each pixel gets the
+    class with the largest share. Memory holds one capture, whatever the folder's size.
 
-    A map says of which file it was made. Run again after a stop: finished maps are kept. A folder may get maps of more
-    captures later; it is complete when all that were ever asked for are there.
+    Each map states the file that it was made of. After a stop the same call goes on: finished maps are kept. A folder
+    may get maps of more captures later; it is complete when all that were ever asked for are there.
 
     Args:
         segmenter: A Segmenter or its folder.
@@ -36,7 +47,7 @@ def predict(
         out: Folder of the maps: ``NAME.png``, class numbers with a palette, size of the capture; 255 where the capture
             has no data (transparent, or GDAL's value of no data).
         overlap: Share of a tile that the next one repeats, 0 to 0.9.
-        batch: Tiles a call.
+        batch: Tiles a call of the model.
         progress: Show a bar.
 
     Returns:
@@ -45,25 +56,25 @@ def predict(
     Raises:
         GroveError: A file that cannot be read, is smaller than a tile or has other bands; ``out`` holds maps of
             another model or overlap, or of another image of that name; another process maps there; the disk is full.
+
+    Lab: case_groves.
     """
     from tqdm.auto import tqdm
 
-    segmenter = segmenter if isinstance(segmenter, Segmenter) else load(segmenter)
-    listed, out = files.listed(captures), Path(out)
-    plan, names = _plan(segmenter, overlap), [name for name, *_ in listed]
-    earlier = not (out / folders.PLAN).is_file() and _made_earlier(out, plan)
+    segmenter = segmenter if isinstance(segmenter, Segmenter) else models.load(segmenter, kind="segmentation")
+    listed, out = as_captures(captures), Path(out)
     about = "Predicted by arsetlib" + (" from SIMULATED captures" if segmenter.notes.get("simulated") else "")
-    with folders.claim(out, plan, names, what="maps", error=GroveError, ours=earlier, grows=True) as folder:
-        todo = [(name, image) for name, image, _ in listed if not _made(folder, name, image, earlier)]
-        with tqdm(
-            total=len(names), initial=len(names) - len(todo), desc="map", unit="capture", disable=not progress
-        ) as bar:
-            for name, image in todo:
-                pixels, valid = files.read_valid(image, segmenter.channels)
+    names = [capture.name for capture in listed]
+    with folders.claim(out, _plan(segmenter, overlap), names, what="maps", error=GroveError, grows=True) as folder:
+        todo = [capture for capture in listed if not _is_mapped(folder, capture)]
+        done = len(listed) - len(todo)
+        with tqdm(total=len(listed), initial=done, desc="map", unit="capture", disable=not progress) as bar:
+            for name, image in ((capture.name, capture.image) for capture in todo):
+                pixels, valid = pictures.read_valid(image, segmenter.channels)
                 mask = mapped(segmenter, pixels, overlap, batch, str(image))
                 if valid is not None:
-                    mask[~valid] = files.IGNORE
-                files.write_mask(mask, out / f"{name}.png", segmenter.colours, f"{about}. {_source(image)}")
+                    mask[~valid] = IGNORE
+                masks.write_mask(mask, out / f"{name}.png", segmenter.colours, f"{about}. {_source(image)}")
                 folder.finish(name, [f"{name}.png"])
                 bar.update()
         if not folder.missing():  # of an earlier call, too
@@ -71,65 +82,51 @@ def predict(
     return [out / f"{name}.png" for name in names]
 
 
-def mapped(segmenter: Segmenter, image: np.ndarray, overlap=0.25, batch=BATCH, name="The image") -> np.ndarray:
+def mapped(
+    segmenter: Segmenter, image: np.ndarray, overlap: float = 0.25, batch: int = BATCH, name: str = "The image"
+) -> np.ndarray:
     """The classes of one capture.
 
     Args:
+        segmenter: The model.
         image: (H, W, C) uint8.
+        overlap, batch: As in ``predict``.
+        name: What messages call the image.
 
     Returns:
         (H, W) uint8 class numbers.
     """
-    shares = blended(segmenter, image, overlap, batch, name)
-    if shares.shape[1:] == image.shape[:2]:
-        return shares.argmax(axis=0).astype(np.uint8)
+    shares = class_shares(segmenter, image, overlap, batch, name)
+    if shares.shape[:2] == image.shape[:2]:
+        return shares.argmax(axis=-1).astype(np.uint8)
     return _enlarged(shares, image.shape[:2])
 
 
-def blended(segmenter: Segmenter, image: np.ndarray, overlap=0.25, batch=BATCH, name="The image") -> np.ndarray:
-    """(K, h, w) float32 blended class shares of a capture at the scale of the model; h = H / shrink.
-
-    Each pixel's shares sum to 1.
-    """
+def class_shares(
+    segmenter: Segmenter, image: np.ndarray, overlap: float = 0.25, batch: int = BATCH, name: str = "The image"
+) -> np.ndarray:
+    """(h, w, K) float32 class shares of a capture at the scale of the model, h = H / shrink; each pixel's sum to 1."""
     if image.ndim != 3 or image.dtype != np.uint8 or image.shape[2] != segmenter.channels:
         raise GroveError(f"{name}: expected (H, W, {segmenter.channels}) uint8, received {image.shape} {image.dtype}.")
-    small = _shrunk(image, segmenter.shrink)
-    height, width = segmenter.size
-    if small.shape[0] < height or small.shape[1] < width:
-        need = f"{round(height * segmenter.shrink)} × {round(width * segmenter.shrink)}"
+    if not 0 <= overlap <= 0.9:
+        raise GroveError(f"Expected an overlap of 0 to 0.9 of a tile, received {overlap}.")
+    small, size = _shrunk(image, segmenter.shrink), segmenter.size
+    if small.shape[0] < size[0] or small.shape[1] < size[1]:
+        need = " × ".join(str(round(side * segmenter.shrink)) for side in size)
         raise GroveError(
             f"{name} is {image.shape[0]} × {image.shape[1]} pixels, smaller than a tile ({need}). Nothing is enlarged "
             "silently: take larger captures, or a model of smaller tiles."
         )
-    corners = [(i, j) for i in starts(small.shape[0], height, overlap) for j in starts(small.shape[1], width, overlap)]
-    weight = np.outer(slope(height, overlap), slope(width, overlap))
-    total = np.zeros((len(segmenter.classes), *small.shape[:2]), np.float32)
-    norm = np.zeros(small.shape[:2], np.float32)
-    tiles = np.zeros((batch, height, width, segmenter.channels), np.uint8)
-    for at in range(0, len(corners), batch):
-        part = corners[at : at + batch]
-        for n, (i, j) in enumerate(part):
-            tiles[n] = small[i : i + height, j : j + width]
-        for (i, j), shares in zip(part, segmenter.shares(tiles), strict=False):
-            total[:, i : i + height, j : j + width] += np.moveaxis(shares, -1, 0) * weight
-            norm[i : i + height, j : j + width] += weight
-    total /= norm
-    return total
-
-
-def starts(length: int, tile: int, overlap: float) -> list[int]:
-    """First pixels of tiles that cover a side evenly and repeat at least ``overlap`` of each other."""
-    if not 0 <= overlap <= 0.9:
-        raise GroveError(f"Expected an overlap of 0 to 0.9 of a tile, received {overlap}.")
-    count = 1 + int(np.ceil((length - tile) / max(1.0, tile * (1 - overlap))))
-    return np.round(np.linspace(0, length - tile, count)).astype(int).tolist()
-
-
-def slope(tile: int, overlap: float) -> np.ndarray:
-    """(tile,) float32: a tile's weight along one side, 1 inside, falling towards both borders over the overlap."""
-    ramp = max(1.0, tile * overlap)
-    at = np.arange(tile) + 0.5
-    return np.minimum(1, np.minimum(at, tile - at) / ramp).astype(np.float32)
+    rows, columns, size = places(small.shape[:2], size, overlap=tuple(round(overlap * side) for side in size))
+    canvas = Canvas(small.shape[:2], size, depth=(len(segmenter.classes),))
+    tiles = np.zeros((batch, *size, segmenter.channels), np.uint8)
+    for at in range(0, len(rows), batch):
+        corners = list(zip(rows[at : at + batch], columns[at : at + batch], strict=True))
+        for n, (i, j) in enumerate(corners):
+            tiles[n] = small[i : i + size[0], j : j + size[1]]
+        for (i, j), shares in zip(corners, segmenter.shares(tiles), strict=False):
+            canvas.add(shares, i, j)
+    return canvas.finished()
 
 
 def _shrunk(image: np.ndarray, shrink: float) -> np.ndarray:
@@ -145,40 +142,43 @@ def _shrunk(image: np.ndarray, shrink: float) -> np.ndarray:
 
 
 def _enlarged(shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(K, h, w) shares → (H, W) uint8 classes: bilinear between the shares, strip by strip, then the largest."""
+    """(h, w, K) shares → (H, W) uint8 classes: shares are interpolated strip by strip, then the largest is taken."""
     from PIL import Image
 
-    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in shares]
-    mask, scale = np.empty(size, np.uint8), shares.shape[1] / size[0]
+    planes = [Image.fromarray(np.ascontiguousarray(shares[..., k])) for k in range(shares.shape[-1])]
+    mask, scale = np.empty(size, np.uint8), shares.shape[0] / size[0]
     for low in range(0, size[0], STRIP):
         high = min(low + STRIP, size[0])
-        box = (0, low * scale, shares.shape[2], high * scale)
-        best = None
+        box = (0, low * scale, shares.shape[1], high * scale)
+        largest = None
         for k, plane in enumerate(planes):
             part = np.asarray(plane.resize((size[1], high - low), Image.Resampling.BILINEAR, box=box))
-            if best is None:
-                best, mask[low:high] = part.copy(), 0
+            if largest is None:
+                largest, mask[low:high] = part.copy(), 0
             else:
-                wins = part > best
-                mask[low:high][wins] = k
-                np.maximum(best, part, out=best)
+                mask[low:high][part > largest] = k
+                np.maximum(largest, part, out=largest)
     return mask
 
 
-def _source(image: Path) -> str:
-    return f"Of {image.name}, sha256 {digest(image)}"
+# -- a folder of maps --------------------------------------------------------------------------------------------------
 
 
-def _made(folder: folders.Folder, name: str, image: Path, earlier: bool) -> bool:
-    """Whether a map is there; it must be one of this very image, else an old map would pass for a new one."""
-    path = folder.path / f"{name}.png"
-    if not path.is_file():
-        return False
-    if not (about := files.described(path)).endswith(_source(image)) and about:
-        raise GroveError(f"{path} is no map of {image}: another file of that name was mapped. Name another folder.")
-    if earlier and about:  # of a version that did not note its maps, and gave them their name when they were complete
-        folder.finish(name, [path.name])
-    return folder.done(name) is not None
+def settings(folder: Path) -> dict:
+    """How ``predict`` made a folder of maps: model, classes, colours, …; empty where it made none.
+
+    Raises:
+        GroveError: Some of the maps that were planned are not there.
+    """
+    plan = folders.Folder(folder).plan()
+    if plan is not None and "weights_sha256" not in plan:
+        return {}  # of something else, such as simulated captures
+    if folders.state(folder) == "unfinished":
+        raise GroveError(
+            f"The maps in {folder} are unfinished: not all captures that were to be mapped have a map. Run the same "
+            "`arset groves predict` again: finished maps are kept."
+        )
+    return {key: value for key, value in (plan or {}).items() if key != "parts"}
 
 
 def _plan(segmenter: Segmenter, overlap: float) -> dict:
@@ -194,10 +194,18 @@ def _plan(segmenter: Segmenter, overlap: float) -> dict:
     }
 
 
-def _made_earlier(out: Path, plan: dict) -> bool:
-    """Whether the folder holds maps of the same model that an earlier version of arsetlib made."""
-    held = files.card(out)
-    if held and held != plan:
-        other = [key for key in plan if held.get(key) != plan[key]]
-        raise GroveError(f"{out} holds maps made otherwise ({', '.join(other)} differ). Name another folder.")
-    return bool(held)
+def _source(image: Path) -> str:
+    return f"Of {image.name}, sha256 {sha256(image)}"
+
+
+def _is_mapped(folder: folders.Folder, capture: Capture) -> bool:
+    """Whether a finished map is there; it must be one of this very image, not of an older one of the same name."""
+    path = folder.path / f"{capture.name}.png"
+    if not path.is_file():
+        return False
+    about = masks.description(path)
+    if about and not about.endswith(_source(capture.image)):
+        raise GroveError(
+            f"{path} is no map of {capture.image}: another file of that name was mapped. Name another folder."
+        )
+    return folder.done(capture.name) is not None

@@ -1,4 +1,7 @@
-"""Hold a folder of images and masks against the rules, before anything is trained on it."""
+"""Check a folder of images and masks before anything is trained on it.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib.groves import box_files, pictures
-from arsetlib.groves.annotations import kind_of, read_json
+from arsetlib.groves import box_files, flight, pictures
+from arsetlib.groves.annotations import kind_of
+from arsetlib.groves.capture import Capture, boxes, read
 from arsetlib.groves.classes import FILE, IGNORE, Classes, GroveError
-from arsetlib.groves.layouts import boxes, captures, orphans, read
+from arsetlib.groves.layouts import captures, orphans
 
 MUCH = 0.25  # of a mask's pixels ignored: worth a note
-OUTLINES = ("labelme", "coco", "voc", "deepforest")  # layouts that list what was drawn
+OUTLINES = ("labelme", "coco", "voc", "deepforest")  # layouts whose files list outlines or boxes
 SHOWN = 5  # names in a note
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a folder holds and what is wrong with it.
+class CaptureCheck:
+    """What a folder of captures holds and what is wrong with it.
 
     Args:
         folder: The folder.
@@ -28,9 +32,11 @@ class Report:
         labelled: How many of them have a mask that can be used.
         share: Class → share of the labelled pixels.
         problems: (file, what is wrong).
-        notes: (file or folder, what is unusual and may not be meant).
+        simulated: Whether the folder's flight.json says that it is simulated.
+        notes: (file or folder, what is unusual and may be a mistake).
         ignored: Share of the masks' pixels that count for nothing: 255, or without data in the image.
-        simulated: True where the folder says so of itself.
+
+    Lab: case_groves.
     """
 
     folder: Path
@@ -45,6 +51,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """Whether there is no problem."""
         return not self.problems
 
     @property
@@ -53,6 +60,7 @@ class Report:
         return [key for key, share in self.share.items() if not share]
 
     def as_dict(self) -> dict:
+        """JSON values."""
         return {
             "folder": str(self.folder),
             "layout": self.layout,
@@ -85,12 +93,12 @@ class Report:
 
 def check(
     folder: str | Path, layout: str = "auto", classes: Classes | None = None, size: int = 224, progress: bool = False
-) -> Report:
+) -> CaptureCheck:
     """Read every image and mask of a folder and name what does not fit.
 
     Args:
         folder: Images and masks in one of ``groves.LAYOUTS``.
-        layout: Which; ``"auto"`` looks.
+        layout: Which; ``"auto"`` finds out.
         classes: Known classes; None takes those of ``classes.toml`` in the folder, or ground, tree and grass.
         size: Side of the tiles that are to be cut, pixels.
         progress: Show a progress bar.
@@ -98,8 +106,8 @@ def check(
     Returns:
         The report. ``ok`` is False where a file cannot be read, a pair does not match, a colour or label is unknown,
         numbers can be read in two ways, sizes differ, no file has an outline, or an image is smaller than a tile.
-        ``notes`` names classes that never occur, masks that are ignored to a large share, and boxes that were filled
-        as ellipses.
+        ``notes`` names classes that never occur, masks with a large ignored share, and boxes that were filled as
+        ellipses.
 
     Raises:
         GroveError: The folder has no images in a known layout.
@@ -110,11 +118,11 @@ def check(
 
     folder = Path(folder)
     classes = classes or Classes.of(folder)
-    found = captures(folder, layout)
-    layout = found[0].layout
+    listed = captures(folder, layout)
+    layout = listed[0].layout
     problems, notes, counts, labelled, ellipses = [], [], np.zeros(256, np.int64), 0, 0
-    bare = []  # labelled, all of class 0
-    for capture in tqdm(found, desc="check", unit="image", disable=not progress):
+    empty = []  # labelled captures whose pixels are all of class 0
+    for capture in tqdm(listed, desc="check", unit="image", disable=not progress):
         try:
             shape = pictures.size_of(capture.image)
             if min(shape) < size:
@@ -129,52 +137,55 @@ def check(
             continue
         if mask is None:
             continue
-        held = np.bincount(mask.ravel(), minlength=256)
-        counts += held
+        pixels = np.bincount(mask.ravel(), minlength=256)
+        counts += pixels
         labelled += 1
         ellipses += 0 if drawn is None else len(drawn[0])
-        if not held[1:IGNORE].any():
-            bare.append(capture)
-        if held[IGNORE] > MUCH * mask.size:
-            what = (
-                "has no pixel that counts"
-                if held[IGNORE] == mask.size
-                else f"is ignored: {held[IGNORE] / mask.size:.0%}"
-            )
+        if not pixels[1:IGNORE].any():
+            empty.append(capture)
+        if pixels[IGNORE] > MUCH * mask.size:
+            share = pixels[IGNORE] / mask.size
+            what = "has no pixel that counts" if share == 1 else f"is ignored: {share:.0%}"
             notes.append((str(capture.mask), f"{capture.mask} {what}. 255 and pixels without data count for nothing."))
-    for file in orphans(folder, layout, found):
-        problems.append((str(file), f"{file} belongs to no image."))
+    problems += [(str(file), f"{file} belongs to no image.") for file in orphans(folder, layout, listed)]
     total = counts[: len(classes)].sum()
     share = {key: float(n / total) for key, n in zip(classes.keys, counts, strict=False)} if total else {}
-    drawn_by_hand = layout in OUTLINES
-    if labelled and len(bare) == labelled and drawn_by_hand and not problems:
+    without_outline = empty if layout in OUTLINES else []
+    if without_outline and len(without_outline) == labelled and not problems:
         what = f"No file in {folder} has an outline: all pixels would be {classes.keys[0]}. Label the images."
         problems.append((str(folder), what))
-    elif bare and drawn_by_hand:
-        names = ", ".join(c.name for c in bare[:SHOWN]) + (" …" if len(bare) > SHOWN else "")
-        what = f"{len(bare)} of {labelled} images have no outline: all their pixels are {classes.keys[0]} ({names})."
-        notes.append((str(folder), what))
-    if ellipses:
-        what = f"{ellipses} box(es) were filled as ellipses, an approximation ({FILE}: boxes = 'ellipse')."
-        notes.append((str(folder), what))
-    nothing = any(file == str(folder) for file, _ in problems)
-    if (absent := [key for key, n in share.items() if not n]) and not nothing:
-        notes.append((str(folder), _never(absent, share, layout)))
+    else:
+        absent = [key for key, n in share.items() if not n]
+        if without_outline:
+            names = ", ".join(c.name for c in without_outline[:SHOWN]) + (" …" if len(without_outline) > SHOWN else "")
+            what = f"{len(without_outline)} of {labelled} images have no outline: all their pixels are "
+            notes.append((str(folder), f"{what}{classes.keys[0]} ({names})."))
+        if ellipses:
+            what = f"{ellipses} box(es) were filled as ellipses, an approximation ({FILE}: boxes = 'ellipse')."
+            notes.append((str(folder), what))
+        if absent:
+            notes.append((str(folder), _never(absent, share, layout)))
     ignored = float(counts[IGNORE] / counts.sum()) if counts.any() else 0.0
-    return Report(folder, layout, len(found), labelled, share, problems, _simulated(folder), notes, ignored)
+    simulated = False
+    try:
+        known = flight.of_folder(folder)
+        simulated = known is not None and known.simulated
+    except GroveError as problem:
+        problems.append((str(folder / flight.FILE), str(problem)))
+    return CaptureCheck(folder, layout, len(listed), labelled, share, problems, simulated, notes, ignored)
 
 
-def _never(absent, share, layout) -> str:
+def _never(absent: list[str], share: dict[str, float], layout: str) -> str:
     what = f"No mask holds {' or '.join(absent)}."
     if len(absent) == len(share) - 1:
         only = next(key for key, n in share.items() if n)
-        return f"{what} All pixels are {only}: a model has nothing to tell apart. Are the masks what you mean?"
+        return f"{what} All pixels are {only}: a model has nothing to tell apart. Are these the right masks?"
     if layout == "detectree":
-        return f"{what} In this layout black is all that is no tree."
-    return f"{what} If they should, look at the masks; else state your own classes in {FILE}."
+        return f"{what} In this layout black means everything except trees."
+    return f"{what} If they should, check the masks; else state your own classes in {FILE}."
 
 
-def _beside(capture) -> str:
+def _beside(capture: Capture) -> str:
     """What lies beside an image in place of a mask."""
     file = capture.image.with_suffix(".json")
     if file.is_file() and kind_of(file) not in ("labelme", "coco"):
@@ -184,8 +195,3 @@ def _beside(capture) -> str:
         return f" {box_files.why_not(file)}"
     tables = sorted(f.name for f in capture.image.parent.glob("*.csv"))
     return f" {tables[0]} has not the columns {', '.join(box_files.COLUMNS)}." if tables and not capture.mask else ""
-
-
-def _simulated(folder: Path) -> bool:
-    flight = folder / "flight.json"
-    return flight.is_file() and bool(read_json(flight).get("simulated"))

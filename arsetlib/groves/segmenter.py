@@ -5,23 +5,20 @@ Lab: case_groves.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from arsetlib import textfiles
 from arsetlib.groves.classes import CLASSES as PUBLISHED
 from arsetlib.groves.classes import GroveError
+from arsetlib.models import card as files
 
 CLASSES, COLOURS = PUBLISHED.keys, PUBLISHED.colours
-CARD = 1  # version of card.json
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Segmenter:
     """A model and how to feed it.
 
@@ -46,14 +43,19 @@ class Segmenter:
 
     def __post_init__(self):
         self.classes, self.colours = tuple(self.classes), tuple(self.colours)
-        found = self.model.output_shape[-1]
-        if len(self.classes) != found:
-            raise GroveError(f"The model has {found} classes, but {len(self.classes)} are named: {self.classes}.")
+        outputs = self.model.output_shape[-1]
+        if len(self.classes) != outputs:
+            raise GroveError(f"The model has {outputs} classes, but {len(self.classes)} are named: {self.classes}.")
         if len(self.colours) < len(self.classes):
             raise GroveError(f"Expected a colour for each of {self.classes}, received {self.colours}.")
         if not self.shrink > 0:
             raise GroveError(f"Expected shrink above 0, capture pixels per model pixel, received {self.shrink}.")
         self._calls = {}
+
+    def __repr__(self) -> str:
+        simulated = "SIMULATED, " if self.notes.get("simulated") else ""
+        size = " × ".join(map(str, self.size))
+        return f"Segmenter({self.model.name!r}, {simulated}{size} px, {', '.join(self.classes)})"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,68 +89,28 @@ class Segmenter:
         return call(tiles).numpy()
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``model.keras`` and ``card.json`` into a folder, the card last."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "card.json").unlink(missing_ok=True)
-        part = folder / "part.keras"
-        self.model.save(part)
-        os.replace(part, folder / "model.keras")
+        """Write the model's folder, which ``models.load`` reads.
+
+        Args:
+            folder: A new or empty folder, or one that holds a model, which is replaced.
+        """
         card = {
-            "card": CARD,
-            "classes": self.classes,
-            "colours": self.colours,
-            "shrink": self.shrink,
-            "history": self.history,
-            "notes": self.notes,
-            "sha256": digest(folder / "model.keras"),
-        }
-        part = folder / "card.json.part"
-        part.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, folder / "card.json")
-        return folder
+            "type": "segmentation", "name": self.model.name, "classes": self.classes, "colours": self.colours,
+            "shrink": self.shrink, "history": self.history, "notes": self.notes,
+        }  # fmt: skip
+        return files.write(folder, card, lambda parts: files.save_keras(self.model, parts))
 
 
-def load(folder: str | Path) -> Segmenter:
-    """A segmenter from the folder that ``Segmenter.save`` wrote, or from that of a training run.
-
-    Raises:
-        GroveError: No such folder, a part is missing or was altered.
-    """
+def read_model(folder: Path, card: dict) -> Segmenter:
+    """A segmenter of a folder whose card was read, see ``models.load``."""
     from arsetlib.models import segmentation
-    from arsetlib.models.card import understood
 
-    folder = Path(folder)
-    if not (folder / "card.json").is_file() and (folder / "model" / "card.json").is_file():
-        folder = folder / "model"
-    try:
-        card = textfiles.read_json(folder / "card.json")
-        found = digest(folder / "model.keras")
-    except FileNotFoundError as problem:
-        raise GroveError(
-            f"{folder} holds no trained segmenter: {Path(problem.filename).name} is missing. Train one first "
-            "(`arset groves train`), or name the folder of a finished run."
-        ) from problem
-    except ValueError as problem:
-        raise GroveError(f"{folder / 'card.json'} cannot be read: {problem}.") from problem
-    with understood(folder / "card.json", GroveError):
-        if card["card"] != CARD or found != card["sha256"]:
-            raise GroveError(
-                f"{folder / 'model.keras'} is not the file that card.json describes. Train or copy it again."
-            )
-        model = segmentation.load(folder / "model.keras")
-        return Segmenter(model, card["classes"], card["colours"], card["shrink"], card["history"], card["notes"])
+    files.check_parts(folder, card, (files.KERAS,))
+    with files.understood(folder / files.CARD, GroveError):
+        facts = {name: card[name] for name in ("classes", "colours", "shrink", "notes")}
+        return Segmenter(segmentation.load(folder / files.KERAS), history=files.history(card), **facts)
 
 
-def fingerprint(model) -> str:
-    """sha256 of a model's weights."""
-    weights = hashlib.sha256()
-    for value in model.get_weights():
-        weights.update(np.ascontiguousarray(value).tobytes())
-    return weights.hexdigest()
-
-
-def digest(file: Path) -> str:
-    """sha256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def fingerprint(model: Any) -> str:
+    """SHA-256 of a model's weights."""
+    return files.sha256_of_arrays(model.get_weights())

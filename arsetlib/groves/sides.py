@@ -1,8 +1,8 @@
-"""Training, validation and test: by source image, by flight order, and the leaky way of the thesis.
+"""Training, validation and test sides: by source image, by flight order, and in the leaky way of the thesis.
 
 Tiles of one image share its light, its trees and, where tiles overlap, its pixels; augmented copies of one tile are
-the same tile. Such relatives on two sides answer the test's question in training. And captures of a flight overlap:
-by 80 %, so that even other images show the same trees.
+the same tile. If such related tiles are on two sides, the test asks what the training has shown. And captures of a
+flight overlap, by 80 %, so that even other images show the same trees.
 
 Source: Kapoor & Narayanan (2023), "Leakage and the reproducibility crisis in machine-learning-based science",
 Patterns 4, 100804.
@@ -15,29 +15,28 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from arsetlib.groves import pictures
-from arsetlib.groves.annotations import read_json
+from arsetlib import seeds
+from arsetlib.groves import flight, pictures
+from arsetlib.groves.capture import Capture
 from arsetlib.groves.classes import GroveError
 from arsetlib.groves.cutting import places
-from arsetlib.groves.layouts import Capture
 
 SIDES = ("train", "validation", "test")
 SHARES = (0.8, 0.1, 0.1)
 COPIES = 4  # of a tile in the thesis: itself, mirrored, upside down, other light
-FLIGHT_OVERLAP = 0.8  # taken where no flight.json tells
+FLIGHT_OVERLAP = 0.8  # assumed where there is no flight.json
 
 
 class LeakWarning(UserWarning):
     """A split puts the same ground on two sides."""
 
 
-@dataclass(frozen=True)
-class Dealt:
-    """Single tiles of captures, as the thesis dealt them; ``groves.batches`` takes it in place of captures.
+@dataclass(frozen=True, repr=False)
+class TileSplit:
+    """Single tiles of captures, divided as in the thesis; ``groves.batches`` takes it in place of captures.
 
     Args:
         captures: All captures.
@@ -45,6 +44,8 @@ class Dealt:
         tile: (N,) which tile of it.
         copy: (N,) which copy: 0 as it is, 1 mirrored, 2 upside down, 3 other light.
         size, grid, overlap: How the captures are cut.
+
+    Lab: case_groves.
     """
 
     captures: tuple[Capture, ...]
@@ -58,6 +59,9 @@ class Dealt:
     def __len__(self) -> int:
         return len(self.tile)
 
+    def __repr__(self) -> str:
+        return f"{len(self)} tiles of {len(self.captures)} captures"
+
 
 def split(
     captures: Sequence[Capture],
@@ -68,22 +72,27 @@ def split(
 ) -> dict[str, list[Capture]]:
     """Captures for training, validation and test; no tile and no augmented copy of a capture is on two sides.
 
+        >>> from pathlib import Path
+        >>> ten = [Capture(f"image_{k}", Path(f"image_{k}.jpg")) for k in range(10)]
+        >>> {side: len(part) for side, part in split(ten, seed=1).items()}
+        {'train': 8, 'validation': 1, 'test': 1}
+
     Where the authors of a folder split their images (``images_prepped_train``, ``images_prepped_test``), their sides
-    are kept as they are: ``shares`` and ``seed`` count for nothing, and only sides that they have are returned.
+    are kept as they are: ``shares`` and ``seed`` have no effect, and only sides that they have are returned.
 
     Args:
         captures: From ``groves.captures``.
         shares: Of training, validation and test, by captures; 0 leaves a side out.
         seed: Same seed, same sides.
-        by: ``"capture"`` deals captures at random. ``"flight"`` takes stretches of the flight and leaves out the
+        by: ``"capture"`` divides captures at random. ``"flight"`` takes stretches of the flight and leaves out the
             captures between that overlap another side; then no ground is on two sides, but fewer captures remain.
-        allowed: With ``by="flight"``, the share of a capture that may be seen from another side.
+        allowed: With ``by="flight"``, the share of a capture that another side may show.
 
     Returns:
         Side → captures, in their order; only sides with a share.
 
     Warns:
-        LeakWarning: By capture, where flight.json tells that captures of two sides show the same ground.
+        LeakWarning: By capture, where captures of two sides show the same ground according to flight.json.
 
     Raises:
         GroveError: Shares that do not add up to 1, too few captures.
@@ -98,19 +107,14 @@ def split(
         return _by_flight(captures, shares, allowed)
     if by != "capture":
         raise GroveError(f"Expected by = 'capture' or 'flight', received {by!r}.")
-    order = np.random.default_rng(seed).permutation(len(captures))
-    ends = np.cumsum([0, *counts])
-    sides = {
-        side: [captures[k] for k in sorted(order[low:high])]
-        for side, low, high in zip(SIDES, ends[:-1], ends[1:], strict=True)
-        if high > low
-    }
+    order = seeds.generator(seed, "groves", "split").permutation(len(captures))
+    sides = {side: [captures[k] for k in part] for side, part in _divided(order, counts).items()}
     seen = {s: ground_seen(sides["train"], of) for s, of in sides.items() if s != "train"} if "train" in sides else {}
     if seen and max(v or 0 for v in seen.values()) > 0.01:
-        told = " and ".join(f"{share:.0%} of the ground of {side}" for side, share in seen.items() if share)
+        shown = " and ".join(f"{share:.0%} of the ground of {side}" for side, share in seen.items() if share)
         warnings.warn(
-            f"Captures of this flight overlap: training shows {told}, if in other images. Scores will flatter; "
-            f"tiles.split(…, by='flight') leaves the overlapping captures out.",
+            f"Captures of this flight overlap: training shows {shown}, if in other images. Scores will be too high; "
+            f"groves.split(…, by='flight') leaves the overlapping captures out.",
             LeakWarning,
             stacklevel=2,
         )
@@ -125,8 +129,8 @@ def leaky_split(
     grid: tuple[int, int] | None = None,
     overlap: int = 0,
     copies: int = COPIES,
-) -> dict[str, Dealt]:
-    """Tiles and their augmented copies dealt at random, as the thesis did: to measure what that hides.
+) -> dict[str, TileSplit]:
+    """Tiles and their augmented copies divided at random, as in the thesis: to measure how much such a split leaks.
 
     Args:
         captures: From ``groves.captures``.
@@ -153,24 +157,18 @@ def leaky_split(
     capture = np.repeat(np.repeat(np.arange(len(captures)), per), copies)
     tile = np.repeat(np.concatenate([np.arange(n) for n in per]), copies)
     copy = np.tile(np.arange(copies), sum(per))
-    ends = np.cumsum([0, *_counts(len(tile), shares)])
-    order = np.random.default_rng(seed).permutation(len(tile))
-    sides = {}
-    for side, low, high in zip(SIDES, ends[:-1], ends[1:], strict=True):
-        mine = np.sort(order[low:high])
-        if len(mine):
-            sides[side] = Dealt(captures, capture[mine], tile[mine], copy[mine], size, grid, overlap)
-    told = []
+    order = seeds.generator(seed, "groves", "leaky split").permutation(len(tile))
+    sides = {
+        side: TileSplit(captures, capture[rows], tile[rows], copy[rows], size, grid, overlap)
+        for side, rows in _divided(order, _counts(len(tile), shares)).items()
+    }
+    leaks = ""
     if {"train", "test"} <= set(sides):
         train, test = sides["train"], sides["test"]
         same = np.isin(test.capture * 2**32 + test.tile, train.capture * 2**32 + train.tile).mean()
         image = np.isin(test.capture, train.capture).mean()
-        told = [f"{same:.0%} of the test samples are copies of a training tile", f"{image:.0%} of a training image"]
-    warnings.warn(
-        f"This split leaks{': ' if told else ''}{', '.join(told)}. Use groves.split for a result that you report.",
-        LeakWarning,
-        stacklevel=2,
-    )
+        leaks = f": {same:.0%} of the test samples are copies of a training tile, {image:.0%} of a training image"
+    warnings.warn(f"This split leaks{leaks}. Use groves.split for a result that you report.", LeakWarning, stacklevel=2)
     return sides
 
 
@@ -178,42 +176,33 @@ def ground_seen(training: Sequence[Capture], others: Sequence[Capture]) -> float
     """Share of the ground of some captures that other captures show too.
 
     Returns:
-        0 to 1, or None where no ``flight.json`` tells where the captures lie.
+        0 to 1, or None where no ``flight.json`` states where the captures lie.
 
     Lab: case_groves.
     """
     import shapely
 
-    mine, theirs = ([_footprint(c) for c in captures] for captures in (training, others))
-    if not mine or not theirs or any(f is None for f in (*mine, *theirs)):
+    mine, theirs = ([_outline(c) for c in captures] for captures in (training, others))
+    if not mine or not theirs or any(outline is None for outline in (*mine, *theirs)):
         return None
     known, asked = shapely.union_all(mine), shapely.union_all(theirs)
     return float(known.intersection(asked).area / asked.area)
 
 
-def _footprint(capture: Capture):
-    """The ground of a capture as a polygon, from the flight.json of its folder."""
+def _outline(capture: Capture):
+    """The ground of a capture as a polygon; None where no flight.json states it."""
     import shapely
 
-    for folder in list(capture.image.resolve().parents)[:2]:
-        file = folder / "flight.json"
-        if file.is_file():
-            found = _flight(file, file.stat().st_mtime_ns)
-            return shapely.Polygon(found[capture.name]) if capture.name in found else None
-    return None
+    known = flight.of_folder(capture.image.parent)
+    if known is None or capture.name not in known.poses:
+        return None
+    return shapely.Polygon(known.poses[capture.name].outline(pictures.size_of(capture.image)))
 
 
-_FLIGHTS: dict[tuple[Path, int], dict] = {}
-
-
-def _flight(file: Path, changed: int) -> dict:
-    key = (file, changed)
-    if key not in _FLIGHTS:
-        try:
-            _FLIGHTS[key] = {one["name"]: one["footprint"] for one in read_json(file)["captures"]}
-        except (KeyError, TypeError) as problem:
-            raise GroveError(f"{file} is no flight ({problem!r}). Expected captures with name and footprint.") from None
-    return _FLIGHTS[key]
+def _divided(order: np.ndarray, counts: Sequence[int]) -> dict[str, np.ndarray]:
+    """Side → its rows in ascending order; only sides with rows."""
+    parts = np.split(order, np.cumsum(counts)[:-1])
+    return {side: np.sort(rows) for side, rows in zip(SIDES, parts, strict=True) if len(rows)}
 
 
 def _counts(total: int, shares) -> list[int]:
@@ -229,32 +218,32 @@ def _counts(total: int, shares) -> list[int]:
     return counts.tolist()
 
 
-def _by_flight(captures, shares, allowed):
-    """Stretches of the flight with gaps between: every capture left overlaps none of another side by more."""
+def _by_flight(captures: list[Capture], shares, allowed: float) -> dict[str, list[Capture]]:
+    """Stretches of the flight with gaps between: no capture overlaps one of another side by more than is allowed."""
     shares = np.asarray(shares, float)
     sides = [(side, share) for side, share in zip(SIDES, shares, strict=True) if share > 0]
     gap = _gap(captures, allowed)
-    room = len(captures) - gap * (len(sides) - 1)
-    if room < len(sides):
+    remaining = len(captures) - gap * (len(sides) - 1)
+    if remaining < len(sides):
         raise GroveError(
             f"{len(captures)} captures are too few for {len(sides)} sides: each overlaps its next {gap} by more than "
             f"{allowed:.0%}, so {gap * (len(sides) - 1) + len(sides)} are needed. Leave validation out "
             "(shares=(0.8, 0, 0.2)), allow some overlap (allowed=0.25), or fly further."
         )
-    counts = np.maximum(1, np.floor(np.array([s for _, s in sides]) * room + 1e-9).astype(int))
-    counts[0] += room - counts.sum()
-    found, at = {}, 0
+    counts = np.maximum(1, np.floor(np.array([s for _, s in sides]) * remaining + 1e-9).astype(int))
+    counts[0] += remaining - counts.sum()
+    parts, at = {}, 0
     for (side, _), count in zip(sides, counts, strict=True):
-        found[side] = captures[at : at + count]
+        parts[side] = captures[at : at + count]
         at += count + gap
-    return found
+    return parts
 
 
-def _gap(captures, allowed):
+def _gap(captures: list[Capture], allowed: float) -> int:
     """How many captures must lie between two that overlap by no more than is allowed."""
-    ground = [_footprint(c) for c in captures]
+    ground = [_outline(c) for c in captures]
     for gap in range(len(captures)):
-        if any(f is None for f in ground):
+        if any(outline is None for outline in ground):
             worst = 1 - (1 - FLIGHT_OVERLAP) * (gap + 1)
         else:
             pairs = [(ground[k], ground[j]) for k in range(len(captures)) for j in range(k + gap + 1, len(captures))]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +13,11 @@ from arsetlib.catalogue import Scene
 from arsetlib.ingest import reflectance
 from arsetlib.ingest.lattice import Chunk, Grid, IngestError
 from arsetlib.ingest.plan import count, label_pixels, pixel_priority
-from arsetlib.ingest.reader import Reader, SceneError, is_remote
+from arsetlib.ingest.reader import Reader, SceneError, Wanted
 from arsetlib.ingest.survey import Survey
 from arsetlib.labels import Labels
 from arsetlib.study import Study
 
-REMOTE_READERS = 8  # files of one scene read at the same time where each waits for the internet
 BLANK = 100  # pixels; so many without data in one band only are a failed read, not the edge of a swath
 
 
@@ -139,38 +136,67 @@ def observe(
     """
     points = reader.x.size
     last_day = np.full(points, -1, np.int32)
-    drop = np.zeros(256, bool)
-    drop[[0, *study.drop_scl]] = True
     observations: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []
-    bad: dict[str, str] = {}
-    remote = any(is_remote(s.hrefs["scl"]) for s in scenes)
-    with ThreadPoolExecutor(REMOTE_READERS if remote else 1) as pool:
-        read_all = pool.map if remote else map
-        for scene in scenes:
-            try:
-                scl = reader.values(scene, "scl")
-                count(counts, "observations_dropped_by_scl", drop[scl] & (scl != 0))
-                keep = ~drop[scl]
-                twice = keep & (last_day == scene.day)
-                count(counts, "observations_twice_on_a_day", twice)
-                take = np.flatnonzero(keep & ~twice)
-                if not take.size:
-                    count(counts, "scenes_skipped_after_scl", True)
-                    continue
-                count(counts, "scenes_read", True)
-                raw = np.stack(list(read_all(partial(reader.values, scene, points=take), study.bands)))  # (C, n)
-                valid = _valid(raw, scene, study.bands, chunk, counts)
-            except SceneError as error:
-                bad[scene.id] = str(error)
-                continue
-            if not valid.all():
-                take, raw = take[valid], raw[:, valid]
-            last_day[take] = scene.day
-            values = sentinel2.reflectance_dn(raw, scene.offset)
-            observations.append((take, scene.day, scl[take].astype(np.uint8), values))
+    classes, bad = _classes(scenes, reader)
+    for wanted in reader.ahead(_likely(scenes, classes, study)):
+        scene, scl = wanted.scene, classes.pop(wanted.scene.id)
+        keep = _kept(scl, study)
+        count(counts, "observations_dropped_by_scl", ~keep & (scl != 0))
+        twice = keep & (last_day == scene.day)
+        count(counts, "observations_twice_on_a_day", twice)
+        take = np.flatnonzero(keep & ~twice)
+        if not take.size:
+            count(counts, "scenes_skipped_after_scl", True)
+            continue
+        count(counts, "scenes_read", True)
+        try:
+            raw = np.stack([reader.values(scene, band, take) for band in study.bands])  # (C, n)
+            valid = _valid(raw, scene, study.bands, chunk, counts)
+        except SceneError as error:
+            bad[scene.id] = str(error)
+            continue
+        if not valid.all():
+            take, raw = take[valid], raw[:, valid]
+        last_day[take] = scene.day
+        values = sentinel2.reflectance_dn(raw, scene.offset)
+        observations.append((take, scene.day, scl[take].astype(np.uint8), values))
     if bad:
         raise BadScenes(bad)
     return _by_point(observations, points, len(study.bands))
+
+
+def _classes(scenes: Sequence[Scene], reader: Reader) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Scene id → (P,) scene classes at all points; scene id → why they cannot be read."""
+    classes: dict[str, np.ndarray] = {}
+    bad: dict[str, str] = {}
+    for wanted in reader.ahead(Wanted(scene, ("scl",)) for scene in scenes):
+        try:
+            classes[wanted.scene.id] = reader.values(wanted.scene, "scl")
+        except SceneError as error:
+            bad[wanted.scene.id] = str(error)
+    return classes, bad
+
+
+def _likely(scenes: Sequence[Scene], classes: dict[str, np.ndarray], study: Study) -> Iterator[Wanted]:
+    """Bands and points that will probably be read: points that no other scene of the day shows.
+
+    An earlier scene of the day may yet turn out to have no value at a point; then more is read than was requested.
+    """
+    day, shown = None, np.empty(0, bool)
+    for scene in scenes:
+        if scene.id not in classes:
+            continue
+        keep = _kept(classes[scene.id], study)
+        if scene.day != day:
+            day, shown = scene.day, np.zeros(keep.size, bool)
+        points = np.flatnonzero(keep & ~shown)
+        shown |= keep
+        yield Wanted(scene, study.bands if points.size else (), points)
+
+
+def _kept(scl: np.ndarray, study: Study) -> np.ndarray:
+    """(P,) whether a scene class is one that the study keeps."""
+    return ~np.isin(scl, (0, *study.drop_scl))
 
 
 def _by_point(observations: list, points: int, channels: int) -> tuple[np.ndarray, ...]:

@@ -1,21 +1,24 @@
-"""Whether the values of a scene still hold the processing offset: measured, scene by scene, not believed.
+"""Whether the values of a scene contain the processing offset: measured, scene by scene.
 
-From processing baseline 04.00 on, ESA adds 1000 to every value. Some services take it off again, and say so with a
-flag that is wrong for some periods. Subtracting 1000 twice, or never, leaves values that look possible. So the values
-are asked, with three kinds of evidence:
+From processing baseline 04.00 on, ESA adds 1000 to every value. Some services subtract it again and state so with a
+flag, which is wrong for some periods. If 1000 is subtracted twice, or never, the values still look plausible. So the
+values themselves decide, by four kinds of evidence:
 
-- **Dark pixels.** With 1000 in them, values of land hardly fall under 750, and those of water neither. Where they do,
-  the offset is not there. This is nearly certain.
-- **Vegetation that is too bright.** Healthy plants reflect under 10 % of some visible light. Where no pixel of
-  vegetation does, the offset may be there; haze and thin crops on bright soil look alike, so this counts for little.
-- **The same ground on other dates.** The offset moves all bands by the same 1000. Haze, rain, growth and harvest move
-  bands by different amounts. So the difference of two scenes, band by band, tells whether one has the offset and the
-  other has not, over bright sand too. This needs several bands.
+- **Dark pixels.** With the offset, hardly any value of land or water is under 750. If many are, the offset is not in
+  the values. This is nearly certain.
+- **Vegetation that is too bright.** Healthy plants reflect less than 10 % of some visible light. If no pixel of
+  vegetation does, the offset may be in the values; haze and thin crops on bright soil look the same, so this counts
+  little.
+- **The same ground on other dates.** The offset changes all bands by the same 1000. Haze, rain, growth and harvest
+  change bands by different amounts. So the difference of two scenes, band by band, shows whether one of them has the
+  offset and the other has not, also over bright sand. This needs several bands.
+- **Another processing of the same image.** Earth Search has many scenes in a second collection, which states the
+  offset correctly. The two differ little, or by 1000 in all bands.
 
-Each kind gives a log-likelihood ratio. A prior says that metadata is mostly right, that a wrong flag tends to last for
-several scenes, and that products older than baseline 04.00 have no offset. All scenes are decided together: the pairs
-that tell most link them to a tree, on which sum-product is exact (Pearl 1988). Where the values do not decide, the
-answer is "cannot tell", and what the metadata states is used.
+Each kind gives a log-likelihood ratio. A prior states that metadata is mostly right, that a wrong flag tends to last
+for several scenes, and that products older than baseline 04.00 have no offset. All scenes are decided together: the
+most informative pairs connect them to a tree, on which sum-product is exact (Pearl 1988). If the values do not decide,
+the answer is "cannot tell", and what the metadata states is used.
 
 benchmarks/offset.py measures false alarms and misses.
 
@@ -34,16 +37,16 @@ from arsetlib.sentinel2 import VEGETATION
 OFFSET = -1000
 MODES = ("measure", "state", "refuse")
 ANSWERS = ("confirmed", "corrected", "contradicted", "cannot tell")
-SURE = 3.0  # log-odds from which on the values decide: 95 %
-WRONG = 0.1  # share of scenes whose flag is taken to be wrong before the values are seen
-TURNS = 0.02  # chance that flags turn from right to wrong, or back, between two linked scenes
+SURE = 3.0  # least log-odds for a decision by the values: 95 %
+WRONG = 0.1  # prior probability that the flag of a scene is wrong
+TURNS = 0.02  # probability that flags change from right to wrong, or back, between two linked scenes
 REPEATED = 4  # so many scenes of bright vegetation count in full
-MIN_PIXELS = 30  # fewer prove little
-FEW = 10  # fewer prove nothing
+MIN_PIXELS = 30  # fewer are weak evidence
+FEW = 10  # fewer are no evidence
 NEIGHBOURS = 8  # earlier scenes with which a scene is compared
 REACH = 90  # days between two scenes that are compared
-DARK = 750  # DN under which hardly any value lies while 1000 is in it
-CLEAR = (2, 3, 4, 5, 6)  # scene classes in which darkness means something: shadow, plants, soil, water
+DARK = 750  # DN; with the offset hardly any value is lower
+CLEAR = (2, 3, 4, 5, 6)  # scene classes in which dark values are evidence: shadow, plants, soil, water
 COMPARED = (4, 5, 6)  # those whose values can be compared between dates
 VISIBLE = ("coastal", "blue", "green", "red")
 INFRARED = ("rededge2", "rededge3", "nir", "nir08", "nir09", "swir16", "swir22")
@@ -65,8 +68,10 @@ _WET = {
 _HAZE_SD, _GREEN_SD, _WET_SD, _GAIN_SD, _DEGREES = 250.0, 900.0, 700.0, 0.25, 4.0
 # Kinds of change: how common, how strong, DN and share of the level that each band has of its own.
 _KINDS = ((0.6, 0.3, 40.0, 0.02), (0.35, 1.0, 100.0, 0.06), (0.05, 4.0, 400.0, 0.2))
-WITNESSES = 4  # so many bands count in full
-ENOUGH = 4.0  # log-likelihood from which on a pair tells as much as any
+# The same for two processings of one image, which differ by their correction for the atmosphere only.
+_KINDS_OF_PROCESSING = ((0.85, 0.05, 40.0, 0.02), (0.15, 0.3, 100.0, 0.04))
+FULL_BANDS = 4  # so many bands count in full; bands are not independent
+ENOUGH = 4.0  # log-likelihood ratio above which pairs count as equally informative
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class Sample:
         dn: (N, C) as stored, 0 is no data.
         scl: (N,) scene classes.
         stated: Offset that the metadata states, 0 or -1000.
-        wrong: How likely that is to be wrong before the values are seen, 0-1.
+        wrong: Prior probability that this is wrong, 0-1.
+        processing_of: Id of the scene of which this is another processing; empty for a scene of its own.
     """
 
     id: str
@@ -90,19 +96,25 @@ class Sample:
     scl: np.ndarray
     stated: int
     wrong: float = WRONG
+    processing_of: str = ""
+
+    @property
+    def clear(self) -> np.ndarray:
+        """(N,) whether a pixel has data in all bands and is neither cloud nor snow."""
+        return np.isin(self.scl, CLEAR) & (self.dn != 0).all(1)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What was found for one scene.
+    """The offset of one scene.
 
     Attributes:
         stated: Offset that the metadata states.
-        measured: Offset that the values show, or None where they do not tell.
+        measured: Offset that the values show; None where they do not decide.
         decided: Offset that is used.
         answer: One of ``ANSWERS``.
-        log_odds: Of the offset being in the values, prior included; positive: it is.
-        evidence: In words, what decided.
+        log_odds: Of the offset being in the values, prior included; positive if it is.
+        evidence: What decided, in words.
     """
 
     stated: int
@@ -113,17 +125,18 @@ class Decision:
     evidence: str
 
     def as_dict(self) -> dict:
+        """As JSON values."""
         return asdict(self)
 
 
 def decide(samples: Sequence[Sample], bands: Sequence[str], mode: str = "measure") -> list[Decision]:
-    """Decide for each scene whether its values hold the offset, from all scenes together.
+    """Decide for each scene whether its values contain the offset, from all scenes together.
 
     Args:
         samples: Of all scenes.
         bands: The C band names.
-        mode: ``measure``: what the values show, else what is stated; ``state``: what is stated; ``refuse``: what is
-            stated, and the answer ``contradicted`` where the values show another.
+        mode: ``measure``: use what the values show, else what is stated; ``state``: use what is stated; ``refuse``:
+            the same, with the answer ``contradicted`` if the values show another.
 
     Returns:
         One decision per sample, in their order.
@@ -143,69 +156,78 @@ def decide(samples: Sequence[Sample], bands: Sequence[str], mode: str = "measure
     return [decisions[i] for i in range(len(samples))]
 
 
+def doubtful(samples: Sequence[Sample], decisions: Sequence[Decision]) -> list[int]:
+    """Which scenes another processing could decide: clear enough, and not confirmed. Positions in ``samples``."""
+    return [
+        i
+        for i, (sample, decision) in enumerate(zip(samples, decisions, strict=True))
+        if decision.answer != "confirmed" and sample.clear.sum() >= MIN_PIXELS
+    ]
+
+
 def _decide_group(samples: list[Sample], bands: tuple[str, ...], mode: str) -> list[Decision]:
-    seen = [_alone(s, bands) for s in samples]
-    alone = np.array([llr for llr, _ in seen])
+    evidence = [_alone(s, bands) for s in samples]
+    alone = np.array([ratio for ratio, _ in evidence])
     links, trees = _forest(_pairs(samples, bands), len(samples))
     for tree in set(trees):
         bright = (alone > 0) & (trees == tree)
         if bright.sum() > REPEATED:  # the same bright ground on many dates is not new evidence each time
             alone[bright] *= REPEATED / bright.sum()
     odds = _sum_product(samples, alone, links)
-    told = alone != 0
+    informed = alone != 0
     for pair in links:
-        told[[pair.i, pair.j]] |= pair.tells > 1
-    found = []
+        informed[[pair.i, pair.j]] |= pair.information > 1
+    decisions = []
     for i, sample in enumerate(samples):
         measured = None
-        if abs(odds[i]) >= SURE and told[i]:
+        if abs(odds[i]) >= SURE and informed[i]:
             measured = OFFSET if odds[i] > 0 else 0
         answer = "cannot tell" if measured is None else "confirmed"
         decided = sample.stated
         if measured is not None and measured != sample.stated:
             answer = "corrected" if mode == "measure" else "contradicted"
             decided = measured if mode == "measure" else sample.stated
-        found.append(
-            Decision(
-                sample.stated, measured, decided, answer, round(float(odds[i]), 1), _words(i, samples, seen, links)
-            )
-        )
-    return [_follow(i, samples, found, mode) for i in range(len(found))]
+        words = _words(i, samples, evidence, links)
+        decisions.append(Decision(sample.stated, measured, decided, answer, round(float(odds[i]), 1), words))
+    return [_follow(i, samples, decisions, mode) for i in range(len(decisions))]
 
 
-def _follow(i: int, samples: list[Sample], found: list[Decision], mode: str) -> Decision:
-    """A scene under cloud, among scenes whose flag is wrong in the same way, is taken to be wrong as they are."""
-    clear = np.isin(samples[i].scl, CLEAR) & (samples[i].dn != 0).all(1)
-    if found[i].answer != "cannot tell" or clear.sum() >= MIN_PIXELS:
-        return found[i]
-    known = [k for k, d in enumerate(found) if d.measured is not None and d.stated == found[i].stated]
+def _follow(i: int, samples: list[Sample], decisions: list[Decision], mode: str) -> Decision:
+    """Take a cloudy scene to be wrong in the same way as the scenes before and after it, if all of them are."""
+    own = decisions[i]
+    if own.answer != "cannot tell" or samples[i].clear.sum() >= MIN_PIXELS:
+        return own
+    known = [
+        k for k, d in enumerate(decisions)
+        if d.measured is not None and d.stated == own.stated and not samples[k].processing_of
+    ]  # fmt: skip
     near = [k for k in known if k < i][-2:] + [k for k in known if k > i][:2]
     near = [k for k in near if abs(samples[k].day - samples[i].day) <= REACH]
-    if len(near) < 3 or any(found[k].measured == found[k].stated for k in near):
-        return found[i]
-    other = found[near[0]].measured
-    answer, decided = ("corrected", other) if mode == "measure" else ("contradicted", found[i].stated)
-    words = f"{found[i].evidence}; taken as {', '.join(samples[k].id for k in near)}"
-    return Decision(found[i].stated, other, decided, answer, found[i].log_odds, words)
+    if len(near) < 3 or any(decisions[k].measured == decisions[k].stated for k in near):
+        return own
+    other = decisions[near[0]].measured
+    answer, decided = ("corrected", other) if mode == "measure" else ("contradicted", own.stated)
+    words = f"{own.evidence}; taken as {', '.join(samples[k].id for k in near)}"
+    return Decision(own.stated, other, decided, answer, own.log_odds, words)
 
 
 # -- one scene alone ----------------------------------------------------------------------------------------------
 
 
 def _alone(sample: Sample, bands: tuple[str, ...]) -> tuple[float, str]:
-    """Log-likelihood ratio, offset in the values against not, from one scene's own values; and the reason."""
-    clear = np.isin(sample.scl, CLEAR) & (sample.dn != 0).all(1)
+    """Log-likelihood ratio of the offset being in the values, from one scene's own values; and the reason."""
+    clear = sample.clear
     if clear.sum() < FEW:
         return 0.0, f"{int(clear.sum())} clear pixels"
     dn, scl = sample.dn[clear].astype(np.float32), sample.scl[clear]
-    # Correction for the atmosphere is at times too strong in blue, and leaves negative values there.
-    sound = [i for i, b in enumerate(bands) if b not in ("coastal", "blue")] or list(range(len(bands)))
-    dark = float(np.percentile(dn[:, sound].min(1), 5))
+    # The correction for the atmosphere is sometimes too strong in blue, and leaves negative values there.
+    reliable = [i for i, b in enumerate(bands) if b not in ("coastal", "blue")] or list(range(len(bands)))
+    dark = float(np.percentile(dn[:, reliable].min(1), 5))
     if clear.sum() < MIN_PIXELS:
-        dark = float(np.percentile(dn[:, sound].min(1), 25))
+        dark = float(np.percentile(dn[:, reliable].min(1), 25))
         return (-4.0 if dark < DARK else 0.0), f"{int(clear.sum())} clear pixels, a quarter under {dark:.0f} DN"
     if dark < DARK + 150:
-        name = bands[sound[int(np.argmin(np.median(dn[:, sound], 0)))]]
+        name = bands[reliable[int(np.argmin(np.median(dn[:, reliable], 0)))]]
         return (-8.0 if dark < DARK else -3.0), f"5 % of the clear pixels are under {dark:.0f} DN (mostly {name})"
     water = scl == 6
     far = [i for i, b in enumerate(bands) if b in ("swir16", "swir22")] or [
@@ -220,16 +242,16 @@ def _alone(sample: Sample, bands: tuple[str, ...]) -> tuple[float, str]:
 
 def _brightness_of_plants(plants: np.ndarray, bands: tuple[str, ...], dark: float) -> tuple[float, str]:
     visible = [i for i, b in enumerate(bands) if b in VISIBLE]
-    nothing = 0.0, f"the darkest 5 % of the clear pixels have {dark:.0f} DN"
+    no_evidence = 0.0, f"the darkest 5 % of the clear pixels have {dark:.0f} DN"
     if not visible or len(plants) < MIN_PIXELS:
-        return nothing
+        return no_evidence
     if {"blue", "swir22"} <= set(bands):
         haze = np.median(plants[:, bands.index("swir22")] - plants[:, bands.index("blue")]) < HAZE
         if haze:
             return -3.0, "haze, which brightens all bands as an offset does"
     low = float(np.percentile(plants[:, visible].min(1), 5))
     if low < 1000:
-        return nothing
+        return no_evidence
     strength = 3.0 if "blue" in bands else 2.0 if len(visible) > 1 else 1.0
     return strength * (1.3 if low >= 1150 else 1.0), f"no vegetation is under {low:.0f} DN in visible light"
 
@@ -247,7 +269,8 @@ class _Pair:
     difference: float
 
     @property
-    def tells(self) -> float:
+    def information(self) -> float:
+        """Log-likelihood ratio between 'the same' and the better of the two others."""
         low, high = sorted((self.likelihood[1], max(self.likelihood[0], self.likelihood[2])))
         return high - low
 
@@ -256,27 +279,34 @@ def _pairs(samples: list[Sample], bands: tuple[str, ...]) -> list[_Pair]:
     usable = [np.isin(s.scl, COMPARED) & (s.dn != 0).all(1) for s in samples]
     pairs = []
     for i, sample in enumerate(samples):
-        taken = 0 if len(bands) > 1 else NEIGHBOURS  # one band alone does not tell an offset from rain or growth
+        taken = 0 if len(bands) > 1 else NEIGHBOURS  # in one band, an offset looks like rain or growth
         for j in range(i - 1, -1, -1):
-            if sample.day - samples[j].day > REACH or taken == NEIGHBOURS:
+            other = samples[j]
+            if sample.day - other.day > REACH:
                 break
+            same_image = sample.processing_of == other.id or other.processing_of == sample.id
+            if (sample.processing_of or other.processing_of) and not same_image:
+                continue  # its own scene stands for it
             common = usable[i] & usable[j]
-            if common.sum() < MIN_PIXELS:
+            if common.sum() < MIN_PIXELS or (taken == NEIGHBOURS and not same_image):
                 continue
-            taken += 1
-            here, there = sample.dn[common].astype(np.float64), samples[j].dn[common].astype(np.float64)
+            taken += not same_image
+            here, there = sample.dn[common].astype(np.float64), other.dn[common].astype(np.float64)
             difference = np.median(here - there, axis=0)
             level = np.median((here + there) / 2, axis=0)
-            changes = _changes(level, bands, sample.day - samples[j].day)
+            kinds = _KINDS_OF_PROCESSING if same_image else _KINDS
+            changes = _changes(level, bands, sample.day - other.day, kinds)
             likelihood = tuple(_log_density(difference - 1000 * s, changes) for s in (-1, 0, 1))
             pairs.append(_Pair(i, j, likelihood, float(np.median(difference))))
     return pairs
 
 
-def _changes(level: np.ndarray, bands: tuple[str, ...], days: int) -> list[tuple[float, np.ndarray, float]]:
-    """Kinds of real change between two dates: how common, inverse and log determinant of the covariance.
+def _changes(
+    level: np.ndarray, bands: tuple[str, ...], days: int, kinds: tuple = _KINDS
+) -> list[tuple[float, np.ndarray, float]]:
+    """Kinds of real change between two images: how common, inverse and log determinant of the covariance.
 
-    Each is made of what single bands do, of brightness, haze, greenness and moisture.
+    Each consists of independent changes of single bands, and of changes of brightness, haze, greenness and moisture.
     """
     time = 0.3 + 0.7 * min(days, 30) / 30
     level = np.clip(level - 500, 200, 6000)  # half of the offset, as it may be in or not
@@ -288,27 +318,27 @@ def _changes(level: np.ndarray, bands: tuple[str, ...], days: int) -> list[tuple
             [time * _WET_SD * _WET[b] for b in bands],
         ]
     )
-    found = []
-    for share, strength, own, relative in _KINDS:
+    changes = []
+    for share, strength, own, relative in kinds:
         some = strength * parts
         covariance = np.diag((own + relative * level) ** 2) + some.T @ some
-        found.append((np.log(share), np.linalg.inv(covariance), float(np.linalg.slogdet(covariance)[1])))
-    return found
+        changes.append((np.log(share), np.linalg.inv(covariance), float(np.linalg.slogdet(covariance)[1])))
+    return changes
 
 
 def _log_density(residual: np.ndarray, changes) -> float:
-    """Of a change, up to a constant: a mixture of Student's distributions, so that odd values decide little."""
+    """Log density of a change, up to a constant: a mixture of Student distributions, so that outliers decide little."""
     n = len(residual)
     logs = [
         share - determinant / 2 - (_DEGREES + n) / 2 * np.log1p(float(residual @ inverse @ residual) / _DEGREES)
         for share, inverse, determinant in changes
     ]
-    # Bands repeat each other: many of them do not count as so many witnesses.
-    return min(1.0, WITNESSES / n) * float(np.logaddexp.reduce(logs))
+    # Bands are correlated, so many bands do not count as many independent observations.
+    return min(1.0, FULL_BANDS / n) * float(np.logaddexp.reduce(logs))
 
 
 def _forest(pairs: list[_Pair], n: int) -> tuple[list[_Pair], np.ndarray]:
-    """The pairs that tell most and close no circle (Kruskal 1956); and (N,) in which tree each scene is."""
+    """The most informative pairs that form no circle (Kruskal 1956); and (N,) in which tree each scene is."""
     root = list(range(n))
 
     def find(k: int) -> int:
@@ -318,8 +348,8 @@ def _forest(pairs: list[_Pair], n: int) -> tuple[list[_Pair], np.ndarray]:
         return k
 
     kept = []
-    # Flags are wrong for whole periods, so of pairs that tell enough those closest in time come first.
-    for pair in sorted(pairs, key=lambda p: (-min(round(p.tells, 6), ENOUGH), p.i - p.j, p.i)):
+    # Flags are wrong for whole periods, so among informative pairs those closest in time come first.
+    for pair in sorted(pairs, key=lambda p: (-min(round(p.information, 6), ENOUGH), p.i - p.j, p.i)):
         a, b = find(pair.i), find(pair.j)
         if a != b:
             root[a] = b
@@ -341,17 +371,17 @@ def _sum_product(samples: list[Sample], alone: np.ndarray, links: list[_Pair]) -
         neighbours[pair.i].append((pair.j, table))
         neighbours[pair.j].append((pair.i, table.T))
     turn = np.log([[1 - TURNS, TURNS], [TURNS, 1 - TURNS]])  # rows: this one right, wrong; columns: the next
-    order, parent, seen = [], {}, set()
+    order, parent, visited = [], {}, set()
     for start in range(n):
         stack = [start]
         while stack:
             k = stack.pop()
-            if k in seen:
+            if k in visited:
                 continue
-            seen.add(k)
+            visited.add(k)
             order.append(k)
             for m, table in neighbours[k]:
-                if m not in seen:
+                if m not in visited:
                     parent[m] = (k, table)
                     stack.append(m)
 
@@ -386,12 +416,13 @@ def _sum_product(samples: list[Sample], alone: np.ndarray, links: list[_Pair]) -
     return np.clip(belief[:, 1] - belief[:, 0], -99, 99)
 
 
-def _words(i: int, samples: list[Sample], seen, links: list[_Pair]) -> str:
-    words = [seen[i][1]]
+def _words(i: int, samples: list[Sample], evidence: list[tuple[float, str]], links: list[_Pair]) -> str:
+    words = [evidence[i][1]]
     mine = [p for p in links if i in (p.i, p.j)]
     if mine:
-        best = max(mine, key=lambda p: p.tells)
+        best = max(mine, key=lambda p: p.information)
         other = samples[best.j if best.i == i else best.i]
         change = best.difference if best.i == i else -best.difference
-        words.append(f"against {other.id}: {change:+.0f} DN (median of the bands' medians)")
+        what = ", another processing of this image" if other.processing_of == samples[i].id else ""
+        words.append(f"against {other.id}{what}: {change:+.0f} DN (median of the bands' medians)")
     return "; ".join(words)

@@ -1,7 +1,8 @@
 """Opens files of scenes and reads values of them: the only place of the library that does.
 
-``read_file`` opens one file, with retries where it is on the internet, and hands a ``SceneFile`` to a function.
-``Reader`` reads a file at fixed points; ``survey`` reads a coarse sample.
+``read_file`` opens one file and hands a ``SceneFile`` to a function. ``Reader`` reads files at fixed points; ``survey``
+reads a coarse sample. GDAL reads files on disk; those on the internet are read ahead by ``remote``, or
+by GDAL where ``remote`` cannot read them.
 
 Lab: part1_build_dataset.
 """
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -20,13 +22,15 @@ import rasterio
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from arsetlib import checksums, links, web
+from arsetlib import checksums, web
 from arsetlib.catalogue import CatalogueError, Scene
 from arsetlib.errors import ArsetError
-from arsetlib.ingest import reflectance
+from arsetlib.ingest import reflectance, remote
+from arsetlib.ingest.remote import RemoteError, RemoteFile, Unsupported
 
 WAITS = (2.0, 8.0)  # s, before each further try of a read; GDAL itself has tried several times before
 GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD": "NO"}
+FINEST = 10  # m, the smallest pixels of a scene
 FINAL = ("401", "403", "404", "410")  # answers after which another try is useless
 
 Result = TypeVar("Result")
@@ -49,12 +53,12 @@ class SceneFile:
     """An open file of a scene.
 
     Attributes:
-        src: Opened by rasterio.
+        src: Opened by rasterio or ``remote``.
         scene: Whose file it is.
         asset: A band, or ``scl``.
     """
 
-    src: rasterio.DatasetReader
+    src: rasterio.DatasetReader | RemoteFile
     scene: Scene
     asset: str
 
@@ -88,6 +92,21 @@ class SceneFile:
         return decode(numbers, encoding, valid)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Files of one scene that will be read.
+
+    Attributes:
+        scene: Whose.
+        assets: Bands, or ``scl``.
+        points: Which of a reader's points; None is all.
+    """
+
+    scene: Scene
+    assets: Sequence[str]
+    points: np.ndarray | None = None
+
+
 class Reader:
     """Reads scene values at fixed points; points are projected once per CRS, not once per file.
 
@@ -101,6 +120,24 @@ class Reader:
         self.x, self.y, self.crs, self.chunk = x, y, crs, chunk
         self._projected: dict[int, tuple] = {}
         self._cells: dict[tuple, tuple] = {}
+        self._asked: dict[tuple[str, str], Future[RemoteFile]] = {}
+
+    def ahead(self, wanted: Iterable[Wanted]) -> Iterator[Wanted]:
+        """Give what is wanted, in order; files on the internet of the next ones are requested meanwhile.
+
+        Args:
+            wanted: For each scene its files, and which of the points.
+        """
+
+        def request(one: Wanted) -> None:
+            for asset in one.assets:
+                href = one.scene.hrefs[asset]
+                if is_remote(href):
+                    where = partial(self._window, scene=one.scene, points=one.points)
+                    self._asked[one.scene.id, asset] = remote.files().open(web.sign(href), where)
+
+        area = float(np.ptp(self.x)) * float(np.ptp(self.y)) if self.x.size else 0.0
+        yield from remote.in_order(wanted, request, lambda one: int(area / FINEST**2 * 2 * len(one.assets)))
 
     def values(self, scene: Scene, asset: str, points: np.ndarray | None = None) -> np.ndarray:
         """Values of one file at the points; failures of the internet are tried again.
@@ -118,25 +155,35 @@ class Reader:
         """
 
         def read(file: SceneFile) -> np.ndarray:
-            row, col, inside = self._cells_of(file.src, scene.epsg)
-            if points is not None:
-                row, col, inside = row[points], col[points], inside[points]
+            row, col, inside = self._cells_at(file.src, scene.epsg, points)
             if not inside.any():
                 _ = file.encoding  # refuses a file that is no band
                 return np.zeros(row.size, np.uint8 if asset == "scl" else np.uint16)
             r, c = row[inside], col[inside]
-            top, left, width = int(r.min()), int(c.min()), int(np.ptp(c)) + 1
-            window = Window(left, top, width, int(np.ptp(r)) + 1)
-            values = file.values(window, (r - top) * width + (c - left))
+            window = _around(r, c)
+            values = file.values(window, (r - window.row_off) * window.width + (c - window.col_off))
             if inside.all():
                 return values
             filled = np.zeros(row.size, values.dtype)
             filled[inside] = values
             return filled
 
-        return read_file(scene, asset, read, f" for chunk {self.chunk}")
+        return read_file(scene, asset, read, f" for chunk {self.chunk}", self._asked.pop((scene.id, asset), None))
 
-    def _cells_of(self, src: rasterio.DatasetReader, epsg: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _window(self, src: RemoteFile, scene: Scene, points: np.ndarray | None) -> Window | None:
+        """What ``values`` reads of a file; None where the points lie outside or the file is not the item's."""
+        if src.crs.to_epsg() != scene.epsg:
+            return None
+        row, col, inside = self._cells_at(src, scene.epsg, points)
+        return _around(row[inside], col[inside]) if inside.any() else None
+
+    def _cells_at(self, src, epsg: int, points: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        cells = self._cells_of(src, epsg)
+        return cells if points is None else tuple(values[points] for values in cells)
+
+    def _cells_of(
+        self, src: rasterio.DatasetReader | RemoteFile, epsg: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(P,) row and column of each point in a file's own grid, and whether it lies in the file."""
         key = (epsg, src.transform, src.width, src.height)
         if key not in self._cells:
@@ -156,7 +203,18 @@ class Reader:
         return self._cells[key]
 
 
-def read_file(scene: Scene, asset: str, read: Callable[[SceneFile], Result], context: str = "") -> Result:
+def _around(row: np.ndarray, col: np.ndarray) -> Window:
+    """The smallest window with all these pixels."""
+    return Window(int(col.min()), int(row.min()), int(np.ptp(col)) + 1, int(np.ptp(row)) + 1)
+
+
+def read_file(
+    scene: Scene,
+    asset: str,
+    read: Callable[[SceneFile], Result],
+    context: str = "",
+    asked: Future[RemoteFile] | None = None,
+) -> Result:
     """Open one file of a scene and return what ``read`` makes of it; failures of the internet are tried again.
 
     Args:
@@ -164,35 +222,36 @@ def read_file(scene: Scene, asset: str, read: Callable[[SceneFile], Result], con
         asset: A band, or ``scl``.
         read: Called with the open file.
         context: What it is read for, for messages.
+        asked: The same file, requested before.
 
     Raises:
         SceneError: It cannot be read, is in another CRS than the item says, or ``read`` refuses it.
     """
     href = web.sign(scene.hrefs[asset])
-    remote = is_remote(href)
+    on_internet = is_remote(href)
+    if on_internet:
+        try:
+            src = (asked or remote.files().open(href)).result()
+            return _checked(scene, asset, src, read)
+        except Unsupported:
+            pass
+        except RemoteError as error:
+            raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
     try:
         options = GDAL | web.s3_options(href)
     except CatalogueError as error:
         raise SceneError(scene.id, f"Could not read {asset} of scene {scene.id}: {error}") from None
-    if remote:  # GDAL remembers a failed answer; a further try must ask the server again
+    if on_internet:  # GDAL remembers a failed answer; a further try must ask the server again
         options["CPL_VSIL_CURL_NON_CACHED"] = _gdal_name(href)
-    if asset in scene.checksums and not remote and "://" not in href and not href.startswith("/vsi"):
+    if asset in scene.checksums and not on_internet and "://" not in href and not href.startswith("/vsi"):
         try:
             checksums.check(href, *scene.checksums[asset])
         except (checksums.ChecksumError, OSError) as error:
             raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
-    for wait in (*WAITS, None) if remote else (None,):
+    for wait in (*WAITS, None) if on_internet else (None,):
         try:
             with rasterio.Env(**options), rasterio.open(href) as src:
-                if src.crs is None or src.crs.to_epsg() != scene.epsg:
-                    raise SceneError(
-                        scene.id,
-                        f"{scene.id} {asset}: the item says EPSG:{scene.epsg}, the file is in {src.crs}. "
-                        "Leave this scene out, or report it to the owner of the catalogue.",
-                    )
-                return read(SceneFile(src, scene, asset))
-        except reflectance.ReflectanceError as error:
-            raise SceneError(scene.id, f"Scene {scene.id}, {asset} ({links.public(href)}): {error}.") from None
+                return _checked(scene, asset, src, read)
         except rasterio.errors.RasterioError as error:
             if wait is None or _status(error) in FINAL:
                 raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
@@ -200,8 +259,23 @@ def read_file(scene: Scene, asset: str, read: Callable[[SceneFile], Result], con
     raise AssertionError("unreachable")
 
 
+def _checked(scene: Scene, asset: str, src, read: Callable[[SceneFile], Result]) -> Result:
+    """What ``read`` makes of an open file, if it is the one that the item describes."""
+    if src.crs is None or src.crs.to_epsg() != scene.epsg:
+        raise SceneError(
+            scene.id,
+            f"{scene.id} {asset}: the item says EPSG:{scene.epsg}, the file is in {src.crs}. "
+            "Leave this scene out, or report it to the owner of the catalogue.",
+        )
+    try:
+        return read(SceneFile(src, scene, asset))
+    except reflectance.ReflectanceError as error:
+        where = web.public(scene.hrefs[asset])
+        raise SceneError(scene.id, f"Scene {scene.id}, {asset} ({where}): {error}.") from None
+
+
 def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str) -> str:
-    reason = links.redact(error)
+    reason = web.redact(error)
     hint = "The file on the disk or the server must be repaired"
     if href.startswith("s3://") and _status(error) in ("401", "403"):
         hint = (
@@ -213,7 +287,7 @@ def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str
     elif _status(error) in ("404", "410") or "No such file" in reason:
         hint = "The file is gone: find the scenes again, or leave this one out"
     return (
-        f"Could not read {asset} of scene {scene.id}{context} ({links.public(href)}): {reason}. "
+        f"Could not read {asset} of scene {scene.id}{context} ({web.public(href)}): {reason}. "
         f"{hint}; then run the same command: finished chunks are kept."
     )
 
@@ -235,4 +309,4 @@ def _gdal_name(href: str) -> str:
 
 def is_remote(href: str) -> bool:
     """Whether reading a link waits for the internet."""
-    return links.remote(href)
+    return web.remote(href)

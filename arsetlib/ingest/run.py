@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -17,13 +18,18 @@ from arsetlib.ingest import survey as surveys
 from arsetlib.ingest.chunk import BadScenes, build
 from arsetlib.ingest.lattice import Chunk, IngestError
 from arsetlib.ingest.plan import plan as make_plan
+from arsetlib.ingest.reader import is_remote
 from arsetlib.labels import Labels
 from arsetlib.pixels.listing import RUN_FILE
 from arsetlib.study import Study, StudyError
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 SCENES = "_scenes.json"  # the item list of a table, with its survey
 BAD = "bad-"  # start of the names of the files, one a chunk, that list bad scenes
 DONE = pa.schema([("chunk", pa.string())])  # a task returns only its name; its result is in the folder
+AT_ONCE = 2  # chunks in this process where scenes are on the internet: one is requested while one is computed
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def ingest(
     labels: dict[int, Labels],
     out: str | Path,
     *,
-    spark=None,
+    spark: SparkSession | None = None,
     every: int | None = None,
     per_class: int | None = None,
     progress: bool = True,
@@ -120,7 +126,10 @@ def ingest(
         while manifest is None:
             replace(scenes, survey=survey.as_dict()).save(out / SCENES)  # also in a rerun: its links may be newer
             job = partial(_task, replace(folder, path=out.resolve()), study, labels, time.time_ns())
-            engine.run_watched(job, len(names), DONE, spark, finished=folder.count, desc="ingest", progress=progress)
+            engine.run_watched(
+                job, len(names), DONE, spark, finished=folder.count, desc="ingest", progress=progress,
+                threads=AT_ONCE if any(is_remote(s.hrefs["scl"]) for s in scenes) else 1,
+            )  # fmt: skip
             if bad := _take_bad_scenes(folder):
                 survey = survey.with_bad(bad)
                 _refuse_too_many(survey, scenes, study)

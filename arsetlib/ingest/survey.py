@@ -23,13 +23,14 @@ from rasterio.windows import Window
 from tqdm.auto import tqdm
 
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
+from arsetlib.catalogue.processings import other_processings
 from arsetlib.ingest import offset, reader, reflectance
 from arsetlib.sentinel2 import NOT_VEGETATED, VEGETATION
 from arsetlib.study import Area, Study
 
 SIDE = 64  # cells along a side of the sample of one area; of several areas together about as many cells
 PLACES = 4  # areas of a scene that are sampled
-READERS = 16  # scenes sampled at the same time where each read waits for the internet
+READERS = 32  # scenes sampled at the same time where each read waits for the internet
 # Bands that are sampled: the first of each row that the study has. Different things change them.
 SAMPLED_BANDS = (
     ("blue", "coastal", "green"),
@@ -40,6 +41,7 @@ SAMPLED_BANDS = (
 # Prior probability that a statement of the offset is wrong, by what states it.
 WRONG = {"old baseline": 0.002, "bands": 0.05, "baseline": 0.1, "flag": 0.1, "nothing": 0.4, "file": 0.1}
 DISAGREE = 0.5  # where item and file state different offsets
+COLLECTION_1_WRONG = 0.001  # of Earth Search, whose statements are correct
 LAND = 50  # least pixels of land for a judgement of a scene's brightness
 DIMMEST = {"plants": 600, "infrared": 100, "visible": 30}  # DN that the brightest land exceeds in any scene
 BRIGHTEST = {"plants": 10_000, "infrared": 15_000, "visible": 15_000}  # DN that half of the land never exceeds
@@ -136,6 +138,11 @@ def survey(
     usable = [(s, look) for s, look in zip(scenes, looks, strict=True) if not look.bad]
     samples = [_offset_sample(scene, look) for scene, look in usable]
     results = offset.decide(samples, bands, study.scenes.offset)
+    doubtful = [usable[i][0] for i in offset.doubtful(samples, results)] if study.scenes.offset != "state" else []
+    others = _other_samples(doubtful, study, areas, bands, grids, progress)
+    if others:
+        results = offset.decide([*samples, *others], bands, study.scenes.offset)[: len(samples)]
+    compared = {other.processing_of: other.id for other in others}
     decisions = {}
     for (scene, look), decision in zip(usable, results, strict=True):
         problem = _problem(look, decision, bands, study.scenes.offset)
@@ -143,6 +150,8 @@ def survey(
             bad[scene.id] = f"Scene {scene.id}: {problem}"
         else:
             decisions[scene.id] = decision.as_dict() | {"stated_by": look.stated_by}
+            if scene.id in compared:
+                decisions[scene.id]["compared_with"] = compared[scene.id]
     order = [s.id for s in scenes if s.id in bad]
     return Survey(decisions, {i: bad[i] for i in order}, _question(scenes, study, areas))
 
@@ -195,6 +204,24 @@ class _Look:
 
 def _offset_sample(scene: Scene, look: _Look) -> offset.Sample:
     return offset.Sample(scene.id, scene.day, f"{scene.epsg}", look.dn, look.scl, look.stated, look.wrong)
+
+
+def _other_samples(
+    scenes: Sequence[Scene],
+    study: Study,
+    areas: Sequence[Area],
+    bands: Sequence[str],
+    grids: _SampleGrids,
+    progress: bool,
+) -> list[offset.Sample]:
+    """Samples of other processings of these scenes, as far as they can be had and read."""
+    others = other_processings(scenes, study, areas, study.bands) if scenes else {}
+    looks = _look_at(list(others.values()), study, bands, grids, progress) if others else []
+    return [
+        replace(_offset_sample(other, look), wrong=COLLECTION_1_WRONG, processing_of=scene_id)
+        for (scene_id, other), look in zip(others.items(), looks, strict=True)
+        if not look.bad and other.id != scene_id
+    ]
 
 
 class _SampleGrids:

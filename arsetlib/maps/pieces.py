@@ -67,7 +67,7 @@ def make_piece(folder: folders.Folder, trained, data, starts: list[int], batch: 
     if folder.done(name) is None and not folder.failed:
         counts: dict[str, int] = {}
         try:
-            with folders.room(folder.path, MapError):
+            with folders.full_disk(folder.path, MapError):
                 model = _loaded(trained) if isinstance(trained, Sent) else trained
                 parts = _answers(model, data, data.read(number, counts), starts, batch)
                 predicted = parts.pop("predicted").tolist()

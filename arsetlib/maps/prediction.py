@@ -30,7 +30,8 @@ import numpy as np
 import rasterio
 
 from arsetlib import engine, folders
-from arsetlib.catalogue import Labels, Scenes
+from arsetlib.catalogue import Scenes
+from arsetlib.labels import Labels
 from arsetlib.maps import cogs, neighbourhood, sources
 from arsetlib.maps.pieces import BAD, BATCH, OUTCOME, PRODUCTS, Sent, choice_of, inputs_of, make_piece, name_of
 from arsetlib.maps.products import (
@@ -362,7 +363,7 @@ def _write(folder, out: Path, stem: str, start: int, data, study, smoother, info
         whole = run / files[product]
         cogs.finish(path, whole, product, study.legend, tags | {"smooth": info["smooth"] or "none"})
         path.unlink()
-        seals[files[product]] = folders.seal(whole)
+        seals[files[product]] = folders.size_and_sha256(whole)
         for file in run.glob(f"{whole.name}.*"):
             folders.put(out / file.name, file)
         folders.put(out / whole.name, whole)

@@ -24,10 +24,10 @@ from pyproj import CRS
 from shapely import STRtree
 
 from arsetlib import ground, ingest, pixels, samples
-from arsetlib.catalogue import CatalogueError, Labels, Scene, Scenes
+from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.ingest import Chunk, Grid
 from arsetlib.ingest.survey import Survey, survey
-from arsetlib.labels import CDL_CORNER, CDL_KINDS, raster_grid
+from arsetlib.labels import CDL_CORNER, CDL_KINDS, Labels, raster_grid
 from arsetlib.maps.products import MapError
 from arsetlib.pixels.listing import footer
 from arsetlib.samples.store import checked

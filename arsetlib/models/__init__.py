@@ -1,8 +1,8 @@
-"""Models of a pixel's season, and the plain ones to hold them against; built by name, kept in one folder.
+"""Models of a pixel's season, and baselines to compare them with; built by name, saved in one folder.
 
     model = models.build("tempcnn", steps=24, bands=12, classes=7)
-    models.describe()                                   # what there is, how large, from which paper
-    trained.save("runs/tempcnn/model"); models.load("runs/tempcnn/model")
+    models.describe()                                   # all models with their sizes and papers
+    models.load("runs/tempcnn")                         # a trained model of any kind, from its folder
 
 Axes: B samples, T steps of the window, C channels, K classes. Neither Keras nor scikit-learn is imported before a
 model needs it.

@@ -1,6 +1,6 @@
-"""Attention over a series: steps are weighed by what they hold and by their day, not by their place in a row.
+"""Attention over a series: steps are weighted by their values and their day, not by their position.
 
-Both models take ``seen`` and ``day_of_year``: a step without image has no weight, whatever was filled in there.
+Both models take ``seen`` and ``day_of_year``: a step without image has no weight, whatever its fill value.
 
 Lab: part3_train_and_test.
 """
@@ -16,10 +16,10 @@ from arsetlib.models.layers import Blank, Calendar, Gaps, MasterQuery, SeenMean,
 def ltae(steps: int, bands: int, classes: int, step_days: int = 5, *, size: int = 128, heads: int = 16, key: int = 8,
          units: int = 128, hidden: int = 64, dropout: float = 0.2, longest: float = 1000.0,
          gaps: float = 0.0, shift: float = 0.0) -> keras.Model:  # fmt: skip
-    """Lightweight temporal attention encoder: one learned query per head, channels shared out among the heads.
+    """Lightweight temporal attention encoder: one learned query per head, channels divided among the heads.
 
     64,199 parameters for the course's season. The paper encodes a parcel's pixels first; here a step's bands are
-    embedded by two dense layers, as pixels stand alone.
+    embedded by two dense layers, because pixels are classified one by one.
 
     Args:
         size: Channels of an embedded step; ``heads`` divides it.
@@ -29,7 +29,7 @@ def ltae(steps: int, bands: int, classes: int, step_days: int = 5, *, size: int 
         hidden: Width of the layer before the classes.
         dropout: Share of values that training drops.
         longest: Of the encoding of days, see ``layers.Calendar``.
-        gaps: Share of the steps that training forgets, see ``layers.Gaps``.
+        gaps: Share of the steps that training drops, see ``layers.Gaps``.
         shift: Days by which training moves the calendar, see ``layers.Calendar``.
 
     Paper: V. Garnot & L. Landrieu, Lightweight temporal self-attention for classifying satellite image time series,
@@ -68,7 +68,7 @@ def transformer(steps: int, bands: int, classes: int, step_days: int = 5, *, siz
         wide: Width of the dense layer within a block.
         dropout: Share of values that training drops.
         longest: Of the encoding of days, see ``layers.Calendar``.
-        gaps: Share of the steps that training forgets, see ``layers.Gaps``.
+        gaps: Share of the steps that training drops, see ``layers.Gaps``.
         shift: Days by which training moves the calendar, see ``layers.Calendar``.
 
     Paper: A. Vaswani et al., Attention is all you need, NeurIPS 2017; for crops M. Rußwurm & M. Körner, Self-attention
@@ -81,7 +81,7 @@ def transformer(steps: int, bands: int, classes: int, step_days: int = 5, *, siz
     x = layers.Dense(size)(Blank()(inputs["series"], seen))  # (B, 24, 64)
     x = layers.Add()([x, Calendar(steps, step_days, size, longest, shift)(inputs["day_of_year"])])
     x = StepVector()(x)
-    pairs = layers.Reshape((1, steps))(seen)  # (B, 1, 24): who may be looked at
+    pairs = layers.Reshape((1, steps))(seen)  # (B, 1, 24): the steps that may be attended to
     for _ in range(depth):
         h = layers.LayerNormalization()(x)
         h = layers.MultiHeadAttention(heads, size // heads, dropout=dropout)(h, h, attention_mask=pairs)

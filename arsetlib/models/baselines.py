@@ -1,4 +1,4 @@
-"""What a model must beat: the commonest class, a random forest, gradient boosting, on the same windows.
+"""Baselines on the same windows: the most common class, a random forest, gradient boosting.
 
 They are built by name like the others (``models.build("random_forest", …)``) and fitted on batches of the loader.
 
@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from arsetlib import textfiles
 from arsetlib.models.registry import ModelError
 from arsetlib.models.trees import TreeError, check_file, check_trees
 
-# What the files of these estimators are made of, beside NumPy and plain types; skops loads no other type.
+# The types in the files of these estimators, besides those of NumPy and Python; skops loads no other type.
 TRUSTED = (
     "sklearn._loss.link.Interval",
     "sklearn._loss.link.MultinomialLogit",
@@ -32,7 +33,7 @@ TRUSTED = (
 
 
 class Baseline:
-    """A plain classifier of windows.
+    """A classifier of windows without a neural network.
 
     Features of a sample: its flat window (T × C), which steps were seen (T), and the day of the year on which the
     window starts (1), as sine and cosine.
@@ -42,10 +43,12 @@ class Baseline:
         needs: Loader extras it takes.
         steps, bands, classes: T, C, K.
         options: As given to ``build``.
-        present: (P,) the classes that the training samples held; None before ``fit``.
+        present: (P,) the classes of the training samples; None before ``fit``.
     """
 
-    def __init__(self, name: str, steps: int, bands: int, classes: int, estimator=None, options: dict | None = None):
+    def __init__(
+        self, name: str, steps: int, bands: int, classes: int, estimator: Any = None, options: dict | None = None
+    ) -> None:
         self.name, self.steps, self.bands, self.classes = name, steps, bands, classes
         self.estimator, self.options = estimator, options or {}
         self.needs = ("seen", "day_of_year") if estimator is not None else ()
@@ -62,7 +65,7 @@ class Baseline:
         return self.steps, self.bands, self.classes
 
     def fit(self, batches: Iterable[tuple]) -> Baseline:
-        """Learn from batches ``(x, y)`` or ``(x, y, weight)``, which are held in memory together.
+        """Learn from batches ``(x, y)`` or ``(x, y, weight)``, which are all kept in memory.
 
         Args:
             batches: As the loader gives them: y (B, K) one-hot. Several epochs give more random windows: chain
@@ -83,15 +86,15 @@ class Baseline:
             self._fit(x, y, weight)
         return self
 
-    def predict(self, x, batch_size: int | None = None, verbose: int = 0) -> np.ndarray:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int = 0) -> np.ndarray:
         """Probabilities.
 
         Args:
             x: As the loader gives it: a dict with ``series`` (B, T, C) and what ``needs`` names.
-            batch_size, verbose: Nothing; they are there so that a baseline can stand where a Keras model does.
+            batch_size, verbose: Not used; a baseline takes them so that it can be used like a Keras model.
 
         Returns:
-            (B, K) float32; 0 for a class that no training sample held.
+            (B, K) float32; 0 for a class without training samples.
 
         Raises:
             ModelError: It is not fitted, or x has another shape.
@@ -109,7 +112,7 @@ class Baseline:
         return out
 
     def _constant(self) -> np.ndarray:
-        """(K,) the shares of the classes in training; their largest is the majority."""
+        """(K,) the shares of the classes in training; the largest is the majority class."""
         return self.share.astype(np.float32)
 
     def _fit(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> None:
@@ -117,7 +120,7 @@ class Baseline:
             self.estimator.set_params(n_jobs=_cores())
         self.estimator.fit(x, y, weight)
         if "n_jobs" in self.estimator.get_params():
-            self.estimator.set_params(n_jobs=None)  # a file knows nothing of the machine that wrote it
+            self.estimator.set_params(n_jobs=None)  # the file must not depend on the machine that wrote it
 
     def _part(self, batch: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         x, hot, *weight = (part if isinstance(part, dict) else np.asarray(part) for part in batch)
@@ -157,10 +160,10 @@ class Baseline:
             skops.io.dump(state, file)
 
     def read(self, file: Path) -> Baseline:
-        """Take what was learned from the file that ``save`` wrote.
+        """Read the file that ``save`` wrote into this baseline.
 
         Raises:
-            ModelError: It holds types that are not trusted, or is no such file.
+            ModelError: It holds types that are not trusted, or is not such a file.
         """
         if self.estimator is None:
             state = _read_json(file)
@@ -178,11 +181,11 @@ class Baseline:
         return self
 
     def _check(self, file: Path) -> None:
-        """Stop where what was read would not predict: shares that are none, trees that lead out of themselves."""
+        """Stop where the file would not predict safely: shares that do not add up to 1, trees with wrong indices."""
         share, present = self.share, self.present
         if not isinstance(share, np.ndarray) or share.shape != (self.classes,):
             raise ModelError(
-                f"{file} knows {np.size(share)} classes, expected {self.classes}. Train and save the model again."
+                f"{file} has {np.size(share)} classes, expected {self.classes}. Train and save the model again."
             )
         fits = share.dtype.kind == "f" and bool(np.isfinite(share).all() and (share >= 0).all())
         if not fits or not np.isclose(share.sum(), 1):
@@ -198,17 +201,17 @@ class Baseline:
 
 
 def majority(steps: int, bands: int, classes: int, step_days: int = 5, *, seed: int = 0) -> Baseline:
-    """The commonest class of the training windows for every sample; probabilities are the classes' shares."""
+    """The most common class of the training windows for every sample; probabilities are the classes' shares."""
     return Baseline("majority", steps, bands, classes)
 
 
 def random_forest(steps: int, bands: int, classes: int, step_days: int = 5, *, seed: int = 0, trees: int = 200,
                   leaf: int = 2, depth: int | None = None, features: float | str = "sqrt") -> Baseline:  # fmt: skip
-    """A random forest: trees on random halves of the samples and features, which vote.
+    """A random forest: trees on random parts of the samples and features, whose votes are averaged.
 
     Args:
         trees: How many.
-        leaf: Least samples in a leaf; more makes smaller files and smoother probabilities.
+        leaf: Fewest samples in a leaf; more makes smaller files and smoother probabilities.
         depth: Largest depth; None grows every tree to its leaves.
         features: Features tried at a split: ``"sqrt"``, or a share.
 
@@ -227,12 +230,12 @@ def random_forest(steps: int, bands: int, classes: int, step_days: int = 5, *, s
 
 def gradient_boosting(steps: int, bands: int, classes: int, step_days: int = 5, *, seed: int = 0, rounds: int = 150,
                       rate: float = 0.1, leaves: int = 31, l2: float = 0.0) -> Baseline:  # fmt: skip
-    """Gradient boosting on histograms: each tree mends what those before it got wrong.
+    """Gradient boosting on histograms: each tree corrects the errors of those before it.
 
     Args:
         rounds: Trees of each class.
-        rate: How much of its mending a tree may do.
-        leaves: Most leaves of a tree.
+        rate: Share of its correction that each tree applies.
+        leaves: Largest number of leaves of a tree.
         l2: Weight decay of the leaves.
 
     Paper: J. Friedman, Greedy function approximation, Annals of Statistics 29(5), 2001; on histograms G. Ke et al.,
@@ -260,7 +263,7 @@ def _read_json(file: Path) -> dict:
         state = textfiles.read_json(file)
         return {"share": np.asarray(state["share"], np.float64)}
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ModelError(f"{file} is no majority baseline: {error!r}. Train and save the model again.") from error
+        raise ModelError(f"{file} is not a majority baseline: {error!r}. Train and save the model again.") from error
 
 
 def _read_skops(file: Path) -> dict:
@@ -271,7 +274,7 @@ def _read_skops(file: Path) -> dict:
         strange = sorted(set(skops.io.get_untrusted_types(file=file)) - set(TRUSTED))
         if not strange:
             state = skops.io.load(file, trusted=list(TRUSTED))
-    except Exception as error:  # what a damaged or hostile file makes of the reader is not ours to foresee
+    except Exception as error:  # a damaged or hostile file can raise anything
         raise ModelError(f"{file} cannot be read as a skops file: {error}. Train and save the model again.") from error
     if strange:
         raise ModelError(

@@ -1,6 +1,10 @@
-"""The folder of a trained model: whole or not at all, with a card that says what it is and the sha256 of every part.
+"""The folder of a trained model of any kind: its parts, and a card that says what it is, with the SHA-256 of each part.
 
-What the parts are is the business of who calls: ``models.folder`` for series, ``fields.classifier`` for images.
+    card.json     what the model is and what fits it; put last, so that only a complete folder has it
+    model.keras   or another file; what the parts are is decided by who calls: ``models.folder`` for series,
+                  ``groves.segmenter``, ``fields.classifier``
+
+A part that is missing or altered is refused. Nothing in the folder is code.
 """
 
 from __future__ import annotations
@@ -12,23 +16,27 @@ import json
 import math
 import platform
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from arsetlib import textfiles
+from arsetlib import folders, textfiles
+from arsetlib.checksums import sha256
 from arsetlib.models.registry import ModelError
 
 CARD = "card.json"
+KERAS = "model.keras"
 SCHEMA = 1
 LARGEST = 64 << 20  # bytes of a card; it holds one number for each metric and epoch
 PACKAGES = ("arsetlib", "keras", "tensorflow", "tensorflow-cpu", "scikit-learn", "skops", "numpy")
 
 
 def write(folder: str | Path, card: dict, fill: Callable[[Path], None]) -> Path:
-    """Write a folder under another name and rename it when it is complete.
+    """Write a model's folder: first all parts, then the card.
+
+    A model that the folder holds stays until all parts of the new one are written.
 
     Args:
         folder: A new or empty folder, or one that holds a model, which is replaced.
@@ -39,63 +47,63 @@ def write(folder: str | Path, card: dict, fill: Callable[[Path], None]) -> Path:
         ModelError: The folder holds something else.
     """
     folder = Path(folder).absolute()
-    if folder.exists() and not (folder.is_dir() and ((folder / CARD).is_file() or not any(folder.iterdir()))):
+    work, new = folder / folders.WORK, not folder.exists()
+    if not new and not (folder.is_dir() and _is_ours(folder)):
         raise ModelError(
             f"Expected a new or empty folder or one that holds a model, received {folder}, which holds something else. "
             "Choose another folder."
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".partial", dir=folder.parent))
+    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+    folders.remove_partial(folder)
+    work.mkdir(parents=True)
     try:
-        fill(partial)
-        files = {f.name: sha256(f) for f in sorted(partial.iterdir())}
-        card = plain({"schema": SCHEMA, **card, "versions": versions()}) | {"files": files}
+        fill(work)
+        parts = sorted(work.iterdir())
+        card = plain({"schema": SCHEMA, **card, "versions": versions()}) | {"files": {f.name: sha256(f) for f in parts}}
         card["sha256"] = digest(card)
-        (partial / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.chmod(0o755)
-        _put(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        for part in parts:
+            folders.put(folder / part.name, part)
+        folders.put_json(folder / CARD, card)
+        for old in folder.iterdir():
+            if old.is_file() and old.name != CARD and old.name not in card["files"]:
+                old.unlink()  # a part of the model that was here before
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
     return folder
 
 
-def _put(partial: Path, folder: Path) -> None:
-    """Rename the finished folder to its name; what stood there goes once the new one is in place."""
-    old = partial.with_name(partial.name + "-old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        partial.rename(folder)
-    except BaseException:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds a model, nothing, or what a killed process left of writing one."""
+    names = {file.name for file in folder.iterdir() if not folders.is_temporary(file.name)}
+    return CARD in names or names <= {folders.WORK, KERAS, "model.skops", "model.json", "scaler.json"}
 
 
 def read(folder: str | Path, command: str = "arset train") -> dict:
-    """The card of a model's folder, if it is as it was written.
+    """The card of a model's folder, if it is unchanged.
 
     Args:
         folder: Of a model.
         command: What makes such a folder, for the message.
 
     Raises:
-        ModelError: None there, of another schema version, or altered.
+        ModelError: There is none, it has another schema version, or it was altered.
     """
     folder = Path(folder)
     file = folder / CARD
     if not file.is_file():
-        found = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else "no such folder"
-        raise ModelError(f"Expected a model's folder with {CARD} at {folder}, found {found}. Train one: `{command}`.")
+        content = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else "no such folder"
+        raise ModelError(f"Expected a model's folder with {CARD} at {folder}, found {content}. Train one: `{command}`.")
     try:
         if file.stat().st_size > LARGEST:
             raise ValueError(f"it has {file.stat().st_size / 1e6:,.0f} MB")
-        card = textfiles.read_json(file)
+        card = _renewed(textfiles.read_json(file))
         version, own = card["schema"], digest(card)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"{file} is no card of a model: {error!r}. Take a whole copy, or train again.") from error
+        raise ModelError(
+            f"{file} is not a card of a model: {error!r}. Copy the whole folder again, or train again."
+        ) from error
     if version != SCHEMA:
         raise ModelError(
             f"{file} has schema version {version}, this library reads version {SCHEMA}. "
@@ -103,18 +111,27 @@ def read(folder: str | Path, command: str = "arset train") -> dict:
         )
     if card.get("sha256") != own:
         raise ModelError(
-            f"{file} was altered after the model was saved: its checksum does not fit. Take a whole copy of the "
-            "folder; what a model was made with cannot be changed afterwards."
+            f"{file} was altered after the model was saved: its checksum differs. Copy the whole folder again; the "
+            "card of a trained model cannot be changed."
         )
     files = card.get("files")
     if not isinstance(files, dict) or not all(isinstance(sum_, str) for sum_ in files.values()):
-        raise ModelError(f"{file} does not name the parts of the model. Take a whole copy, or train again.")
+        raise ModelError(f"{file} does not name the parts of the model. Copy the whole folder again, or train again.")
     return card
 
 
+def _renewed(card: dict) -> dict:
+    """A card as it is written today; segmentation models of earlier versions had one of their own."""
+    if not isinstance(card, dict) or "schema" in card or card.get("card") != 1:
+        return card
+    values = {name: value for name, value in card.items() if name not in ("card", "sha256")}
+    card = {"schema": SCHEMA, "type": "segmentation", "name": "", **values, "files": {KERAS: card["sha256"]}}
+    return card | {"sha256": digest(card)}
+
+
 @contextlib.contextmanager
-def understood(file: Path, error: type[ValueError] = ModelError):
-    """Make what a card of the wrong kind does to code that uses it one error.
+def understood(file: Path, error: type[ValueError] = ModelError) -> Any:
+    """Turn the errors that a card with wrong values causes into one clear error.
 
     Args:
         file: The card.
@@ -127,18 +144,18 @@ def understood(file: Path, error: type[ValueError] = ModelError):
             raise
         raise error(
             f"{file} lacks a value, or has one of another kind ({type(problem).__name__}: {first_line(problem)}) "
-            "It was not written by this library, or by another version. Take a whole copy, or train again."
+            "It was not written by this library, or by another version. Copy the whole folder again, or train again."
         ) from problem
 
 
 def check_parts(folder: str | Path, card: dict, models: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
-    """Stop where a part is missing, altered, or none that such a folder has.
+    """Stop where a part is missing, altered or unknown.
 
     Args:
         folder: Of a model.
         card: Its card.
-        models: Names of which there must be one.
-        others: Names that there may be, too.
+        models: Names of the model; there must be exactly one of them.
+        others: Names that may be there, too.
     """
     folder, files = Path(folder), card["files"]
     if len([name for name in files if name in models]) != 1 or set(files) - {*models, *others}:
@@ -147,12 +164,12 @@ def check_parts(folder: str | Path, card: dict, models: tuple[str, ...], others:
     for name, expected in files.items():
         file = folder / name
         if not file.is_file():
-            raise ModelError(f"{folder} lacks its part {name}. Take a whole copy of the folder, or train again.")
+            raise ModelError(f"{folder} lacks its part {name}. Copy the whole folder again, or train again.")
         received = sha256(file)
         if received != expected:
             raise ModelError(
                 f"{file} is altered or damaged: expected sha256 {expected[:12]}…, received {received[:12]}…. "
-                "Take a whole copy of the folder, or train again."
+                "Copy the whole folder again, or train again."
             )
 
 
@@ -162,14 +179,14 @@ def history(card: dict) -> dict[str, list[float]]:
 
 
 def versions() -> dict[str, str]:
-    """Versions that a model's file may hang on."""
-    found = {"python": platform.python_version()}
+    """Versions that a model's file may depend on."""
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def digest(card: dict) -> str:
@@ -178,13 +195,16 @@ def digest(card: dict) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def sha256_of_arrays(arrays: Iterable) -> str:
+    """SHA-256 of the values of arrays, such as the weights of a model."""
+    parts = hashlib.sha256()
+    for array in arrays:
+        parts.update(np.ascontiguousarray(array).tobytes())
+    return parts.hexdigest()
 
 
-def plain(value):
-    """Only what JSON holds: NumPy numbers as numbers, what is not finite as None, keys as text."""
+def plain(value: Any) -> Any:
+    """JSON values: NumPy numbers as numbers, None for what is not finite, keys as text."""
     if isinstance(value, dict):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple | set | np.ndarray):
@@ -196,8 +216,17 @@ def plain(value):
     return value if isinstance(value, bool | int | str) or value is None else str(value)
 
 
-def keras_model(file: str | Path, error: type[ValueError] = ModelError):
-    """The model of a ``.keras`` file, in safe mode: no code from the file is run.
+def save_keras(model: Any, folder: Path) -> None:
+    """Write the network of a model as ``model.keras``, without its optimiser, which is not part of what was learned."""
+    import keras
+
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    copy.save(folder / KERAS)
+
+
+def keras_model(file: str | Path, error: type[ValueError] = ModelError) -> Any:
+    """Read the model of a ``.keras`` file in safe mode: no code from the file is run.
 
     Layers of this library that it may hold must have been imported.
 
@@ -214,7 +243,7 @@ def keras_model(file: str | Path, error: type[ValueError] = ModelError):
         raise error(f"There is no model file {file}.")
     try:
         return keras.saving.load_model(file, compile=False, safe_mode=True)
-    except Exception as problem:  # what a damaged or hostile file makes of the reader is not ours to foresee
+    except Exception as problem:  # a damaged or hostile file can raise anything
         raise error(
             f"{file} cannot be loaded in safe mode: {first_line(problem)} Expected layers of Keras and of this library "
             "and no code (no Lambda). Load models only from those you trust; train and save this one again."
@@ -222,6 +251,6 @@ def keras_model(file: str | Path, error: type[ValueError] = ModelError):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says, as a sentence."""
+    """The first line of an error's message, as a sentence."""
     text = (str(error).strip() or type(error).__name__).split("\n")[0][:300]
     return text if text.endswith(".") else text + "."

@@ -1,19 +1,21 @@
-"""A trained model on disk: the network, its scaler, and a card that says what it is and what fits it.
+"""Read trained models of every kind from their folders, and write those of series.
 
     model.keras   (or model.skops, model.json: baselines)
     scaler.json
     card.json     name, options, bands, channels, season, legend, study, history, notes, versions, and the sha256 of all
 
-The folder appears whole or not at all, and a part that is missing or altered is refused, as are data that do not
-match. Nothing in it is code: Keras reads with ``safe_mode``, skops with a list of types, the rest is JSON.
+The card comes last, and a part that is missing or altered is refused, as are data that do not match. Nothing in the
+folder is code: Keras reads with ``safe_mode``, skops with a list of types, the rest is JSON.
 
 Lab: part3_train_and_test.
 """
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from arsetlib.models import card as files
 from arsetlib.models.baselines import Baseline
@@ -23,29 +25,63 @@ from arsetlib.samples import SampleError, Scaler
 from arsetlib.samples.windows import CHOICES, FILLS
 from arsetlib.study import Class, LabelSource, Legend, SceneSource, Season, Study
 
+if TYPE_CHECKING:
+    from arsetlib.fields import Classifier
+    from arsetlib.groves import Segmenter
+
 SCALER = "scaler.json"
-MOST_DAYS = 1096  # of a season's numbers; a study allows less
+MOST_DAYS = 1096  # largest number of days in a season; a study allows less
 IN_CARD = ("key", "name", "simulated", "block_m", "drop_scl", "sensors", "indices", "day_of_year")  # of the study
-MODELS = ("model.keras", "model.skops", "model.json")
+MODELS = (files.KERAS, "model.skops", "model.json")
+# Type of a card → the module whose ``read_model(folder, card)`` knows it, and the command that trains such a model.
+# The modules of the case studies are imported when a folder of theirs is met: they are above this one.
+READERS = {
+    "series": (__name__, "arset train"),
+    "segmentation": ("arsetlib.groves.segmenter", "arset groves train"),
+    "images": ("arsetlib.fields.classifier", "arset fields train"),
+}
 
 
-def load(folder: str | Path, study: Study | None = None) -> Trained:
-    """Read a model's folder.
+def load(
+    folder: str | Path, study: Study | None = None, *, kind: str | None = None
+) -> Trained | Segmenter | Classifier:
+    """Read the folder of a trained model, or that of its training.
 
     Args:
-        folder: What ``Trained.save`` wrote.
-        study: The study whose data the model shall meet; it must have the same bands in the same order, steps and
-            classes. Its name, places, years and first and last start may differ. Without it the model's own season,
-            bands and legend make a study that is enough for loaders and predictions.
+        folder: What ``save`` of a trained model wrote, or the ``folder`` of a ``fit``.
+        study: For models of series: the study whose data the model is for; it must have the same bands in the same
+            order, steps and classes. Its name, places, years and first and last start may differ. Without it the
+            model's own season, bands and legend make a study that is enough for loaders and predictions.
+        kind: ``"series"``, ``"segmentation"`` or ``"images"`` where no other kind will do.
+
+    Returns:
+        A ``models.Trained``, ``groves.Segmenter`` or ``fields.Classifier``.
 
     Raises:
-        ModelError: No model there; a part is missing or altered; the card is of another schema version; the study
-            does not match; the network holds code, the baseline a type that is not trusted.
+        ModelError: No model there; another kind; a part is missing or altered; the card is of another schema version;
+            the study does not match; the network holds code, the baseline a type that is not trusted.
 
     Lab: part3_train_and_test.
     """
     folder = Path(folder)
-    card = files.read(folder)
+    if not (folder / files.CARD).is_file() and (folder / "model" / files.CARD).is_file():
+        folder = folder / "model"
+    expected = kind or ("series" if study is not None else None)
+    card = files.read(folder, READERS[expected or "series"][1])
+    card_type = card.get("type", "series")
+    if not isinstance(card_type, str) or card_type not in READERS:
+        raise ModelError(f"{folder} holds a model of type {card_type!r}, which this library does not know. Update it.")
+    if expected not in (None, card_type):
+        raise ModelError(
+            f"{folder} holds a model of type {card_type!r}, expected {expected!r}. Train one: `{READERS[expected][1]}`."
+        )
+    if card_type == "series":
+        return read_model(folder, card, study)
+    return importlib.import_module(READERS[card_type][0]).read_model(folder, card)
+
+
+def read_model(folder: Path, card: dict, study: Study | None = None) -> Trained:
+    """A model of series, of a folder whose card was read."""
     files.check_parts(folder, card, MODELS, (SCALER,))
     with files.understood(folder / files.CARD):
         return _load(folder, card, study)
@@ -61,16 +97,16 @@ def _load(folder: Path, card: dict, study: Study | None) -> Trained:
         scaler = Scaler.load(folder / SCALER) if SCALER in card["files"] else None
     except SampleError as error:
         raise ModelError(f"{folder}: {error}") from error
-    kept = {name: card[name] for name in ("choose", "fill", "notes", "options")}
+    facts = {name: card[name] for name in ("choose", "fill", "notes", "options")}
     for name, kind in (("name", str), ("notes", dict), ("options", dict)):
         _expect(isinstance(card[name], kind), name, card[name])
     _expect(card["choose"] in CHOICES, "choose", card["choose"])
     _expect(card["fill"] in FILLS, "fill", card["fill"])
-    return Trained(model, card["name"], scaler, study or own, history=files.history(card), **kept)
+    return Trained(model, card["name"], scaler, study or own, history=files.history(card), **facts)
 
 
 def write(trained: Trained, folder: str | Path) -> Path:
-    """Write a model's folder, whole or not at all; see ``Trained.save``."""
+    """Write the folder of a model of series, see ``Trained.save``."""
 
     def fill(partial: Path) -> None:
         _write_model(trained, partial)
@@ -88,16 +124,11 @@ def _write_model(trained: Trained, folder: Path) -> None:
     if isinstance(model, Baseline):
         model.save(folder / ("model.json" if model.estimator is None else "model.skops"))
         return
-    import keras
-
-    # A copy that was never compiled: neither the optimiser's state nor its options are part of what was learned.
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    copy.save(folder / "model.keras")
+    files.save_keras(model, folder)
 
 
 def _read_model(file: Path, card: dict):
-    if file.name != "model.keras":
+    if file.name != files.KERAS:
         if card["name"] not in KINDS or not is_baseline(card["name"]):
             raise ModelError(f"{file}: {card['name']!r} is no baseline of this library. Update it, or train again.")
         steps, bands, classes = card["shape"]
@@ -114,6 +145,7 @@ def _read_model(file: Path, card: dict):
 def _card(trained: Trained) -> dict:
     study = trained.study
     return {
+        "type": "series",
         "name": trained.name,
         "kind": "baseline" if isinstance(trained.model, Baseline) else "keras",
         "options": trained.options,
@@ -131,7 +163,7 @@ def _card(trained: Trained) -> dict:
 
 
 def _study(card: dict, folder: Path) -> Study:
-    """A study of what the card knows: enough for loaders, predictions and maps."""
+    """A study from the values of the card: enough for loaders, predictions and maps."""
     classes = [_class(c) for c in card["legend"]["classes"]]
     legend = Legend(card["legend"]["name"], tuple(classes), tuple(card["legend"]["excluded"]))
     head = card["study"]
@@ -152,7 +184,7 @@ def _study(card: dict, folder: Path) -> Study:
 
 
 def _check_kinds(head: dict, season: dict, legend: Legend) -> None:
-    """Stop at values with which a map or a loader would fail later, or would not mean what they say."""
+    """Stop at values with which a map or a loader would fail later, or give wrong results."""
     for name, value in season.items():
         _expect(type(value) is int and 1 <= value <= MOST_DAYS, name, value)
     _expect(isinstance(head["key"], str), "key", head["key"])
@@ -195,16 +227,16 @@ def _length(season: Season) -> dict:
 
 
 def _meaning(legend: Legend) -> dict:
-    """What class numbers hang on; names and colours do not."""
+    """What decides the class numbers; names and colours do not."""
     classes = {f"class {i}": (c.key, c.codes, c.crop) for i, c in enumerate(legend.classes)}
     return classes | {"excluded": tuple(sorted(legend.excluded))}
 
 
-def _class(told: dict) -> Class:
-    one = Class(**{**told, "codes": _codes(told["codes"])})
+def _class(values: dict) -> Class:
+    one = Class(**{**values, "codes": _codes(values["codes"])})
     codes = one.codes if isinstance(one.codes, tuple) else ()
     if not (isinstance(one.key, str) and isinstance(one.name, dict) and all(type(code) is int for code in codes)):
-        raise TypeError(f"class {told!r}")
+        raise TypeError(f"class {values!r}")
     return one
 
 

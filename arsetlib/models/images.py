@@ -4,44 +4,44 @@
     model = images.build("resnet50", weights="imagenet", frozen=True)         # transfer learning
     model.predict(chips)                                 # chips (B, S, S, 4) in 0..1 -> (B, 9) shares, each 0..1
 
-A backbone looks at the image and gives a vector of features; a head of one dense layer says from them what is there.
-Transfer learning takes the backbone's weights from elsewhere, trains the head first and bends the backbone after.
+A backbone turns the image into a vector of features; a head of one dense layer predicts the classes from them.
+Transfer learning takes the backbone's weights from elsewhere, trains the head first and then the backbone, slowly.
 
-**Four channels.** Networks trained on ImageNet know red, green and blue. A band more is taken in by this rule: the
-mean of the three kernels of the first convolution is what the network makes of brightness, what is left of each is
-what it makes of colour. Colour stays with the three; brightness is shared evenly by all C bands, each getting 3 / C of
-the mean. So where the near infrared is the mean of red, green and blue, the network answers exactly as it did.
+**Four channels.** Networks trained on ImageNet know red, green and blue. One more band is added by this rule: the mean
+of the three kernels of the first convolution responds to brightness, the rest of each kernel to colour. The colour part
+stays with the three bands; the brightness part is divided equally among all C bands, each getting 3 / C of the mean. So
+where the near infrared is the mean of red, green and blue, the network gives exactly the same answer as before.
 
 **Batch normalisation.** These networks were trained for days and average their statistics over thousands of steps
-(momentum 0.99 to 0.9997). In a training of a few hundred steps such averages never arrive, and validation looks at
-chance while training looks fine; so all are set to 0.9.
+(momentum 0.99 to 0.9997). In a training of a few hundred steps such averages do not reach the true values: validation
+scores are then like chance while training scores look good. So all are set to 0.9.
 
 Lab: case_fields.
 """
 
 from __future__ import annotations
 
-import difflib
-import random
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arsetlib.errors import ArsetError
-from arsetlib.models.card import first_line, keras_model
+from arsetlib.models import pretrained
+from arsetlib.models.card import keras_model
+from arsetlib.models.pretrained import HOME
+from arsetlib.models.registry import ModelError, check_name, seeded
 
-__all__ = ["BACKBONES", "ImageModelError", "build", "describe", "freeze", "load", "widen"]
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
 
-HOME = "https://storage.googleapis.com/tensorflow/keras-applications"
+__all__ = ["BACKBONES", "build", "describe", "freeze", "load", "widen"]
+
 MOMENTUM = 0.9
 LEAST = 32  # side of an image, px
 MIDDLE, SPREAD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # 0..1 to -1..1
-
-
-class ImageModelError(ArsetError, ValueError):
-    """A model that cannot be built, or weights that do not fit it; the message tells what to do."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Backbone:
     flipped: bool = False
 
 
+# Name → backbone that `build` knows.
 BACKBONES = {
     "small": Backbone(None, "four convolutions, for a lab on two cores"),
     "nasnetlarge": Backbone(
@@ -111,11 +112,11 @@ def build(
     channels: int = 4,
     classes: int = 9,
     head: str = "multi",
-    weights=None,
+    weights: Any = None,
     seed: int = 0,
     frozen: bool = False,
     dropout: float = 0.2,
-):
+) -> keras.Model:
     """Build a classifier.
 
     Args:
@@ -137,24 +138,22 @@ def build(
         saved as ``.keras`` and loaded in safe mode by ``load``.
 
     Raises:
-        ImageModelError: No such name or head, sizes that cannot be, weights that are not there or do not fit.
+        ModelError: No such name or head, sizes that cannot be, weights that are not there or do not fit.
 
     Lab: case_fields.
     """
-    _known(name, BACKBONES, "image model")
-    _known(head, ("multi", "single"), "head")
+    check_name(name, BACKBONES, "image model")
+    check_name(head, ("multi", "single"), "head")
     least = 1 if name == "small" else 3
     for noun, value, lowest in (("size", size, LEAST), ("channels", channels, least), ("classes", classes, 1)):
         if isinstance(value, bool) or not hasattr(value, "__index__") or value < lowest:
-            raise ImageModelError(f"Expected {noun} to be a whole number of at least {lowest}, received {value!r}.")
+            raise ModelError(f"Expected {noun} to be a whole number of at least {lowest}, received {value!r}.")
     if head == "single" and classes < 2:
-        raise ImageModelError(f"Expected 2 classes or more for head='single', received {classes}.")
+        raise ModelError(f"Expected 2 classes or more for head='single', received {classes}.")
     import keras
 
     kind = BACKBONES[name]
-    state = random.getstate()
-    random.seed(seed)  # Keras draws the seed of each layer from here
-    try:
+    with seeded(seed):
         mean, spread = _statistics(kind, channels)
         image = keras.Input((size, size, channels), name="image")  # (B, S, S, C)
         x = keras.layers.Normalization(mean=mean, variance=np.square(spread), name="standardise")(image)
@@ -163,14 +162,12 @@ def build(
         h = keras.layers.Dropout(dropout, name="dropout")(h)
         last = {"activation": "sigmoid" if head == "multi" else "softmax", "dtype": "float32", "name": "head"}
         model = keras.Model(image, keras.layers.Dense(classes, **last)(h), name=name)  # (B, K)
-    finally:
-        random.setstate(state)
     if weights is not None:
         body.set_weights(_weights(name, kind, body, channels, size, weights))
     return freeze(model, frozen)
 
 
-def freeze(model, frozen: bool = True):
+def freeze(model: keras.Model, frozen: bool = True) -> keras.Model:
     """Keep the backbone as it is in training, or let it be trained again.
 
     A frozen backbone's batch normalisation stays in inference mode: it uses the averages that came with the weights
@@ -183,16 +180,16 @@ def freeze(model, frozen: bool = True):
     return model
 
 
-def load(path: str | Path):
+def load(path: str | Path) -> keras.Model:
     """A model from a ``.keras`` file, in safe mode: no code from the file is run.
 
     Raises:
-        ImageModelError: No such file, or none that Keras can load safely.
+        ModelError: No such file, or none that Keras can load safely.
     """
-    return keras_model(path, ImageModelError)
+    return keras_model(path)
 
 
-def describe():
+def describe() -> pd.DataFrame:
     """What there is, as a pandas table: one row a model, parameters with 4 channels and 9 classes."""
     import pandas as pd
 
@@ -200,7 +197,7 @@ def describe():
     return pd.DataFrame(rows).set_index("name")
 
 
-def widen(kernel: np.ndarray, channels: int, spread=(1.0, 1.0, 1.0)) -> np.ndarray:
+def widen(kernel: np.ndarray, channels: int, spread: Any = (1.0, 1.0, 1.0)) -> np.ndarray:
     """A first convolution for red, green and blue made one for more bands, by the rule at the top of this page.
 
     Args:
@@ -274,7 +271,7 @@ def _part(model, name: str):
         return model.get_layer(name)
     except ValueError:
         names = ", ".join(layer.name for layer in model.layers)
-        raise ImageModelError(
+        raise ModelError(
             f"Expected a model with a layer called {name!r}, as models.images.build makes it, received {names}."
         ) from None
 
@@ -285,19 +282,18 @@ def _part(model, name: str):
 def _weights(name: str, kind: Backbone, body, channels: int, size: int, weights) -> list[np.ndarray]:
     """The backbone's weights, its first convolution widened where they know three bands only."""
     donor, flipped = _donor(name, kind, size, weights)
-    values, wanted = donor.get_weights(), [tuple(w.shape) for w in body.weights]
+    values, expected = donor.get_weights(), [tuple(w.shape) for w in body.weights]
     first = next((i for i, value in enumerate(values) if value.ndim == 4), None)
     if first is not None and flipped:
         values[first] = values[first][:, :, ::-1]
     if first is not None and values[first].shape[2] == 3 < channels:
         values[first] = widen(values[first], channels, kind.spread)
-    found = [value.shape for value in values]
-    if found != wanted:
-        at = next((i for i, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]), len(wanted))
-        there = f"weight {at + 1} is {found[at]}, expected {wanted[at]}" if at < min(len(found), len(wanted)) else (
-            f"it has {len(found)} weights, expected {len(wanted)}"
-        )  # fmt: skip
-        raise ImageModelError(
+    shapes = [value.shape for value in values]
+    if shapes != expected:
+        pairs = enumerate(zip(shapes, expected, strict=False), start=1)
+        differ = (f"weight {i} is {one}, expected {other}" for i, (one, other) in pairs if one != other)
+        there = next(differ, f"it has {len(shapes)} weights, expected {len(expected)}")
+        raise ModelError(
             f"{weights} does not fit the {name} with {channels} channels: {there}. Take weights of the same network, "
             f"with 3 channels or {channels}."
         )
@@ -308,42 +304,14 @@ def _donor(name: str, kind: Backbone, size: int, weights):
     """The backbone to copy, and whether it expects blue before red."""
     if str(weights) == "imagenet":
         weights = _fetched(name, kind)
-    path = Path(weights)
-    if not path.is_file():
-        raise ImageModelError(f"There is no file of weights {path}. Expected None, 'imagenet' or a file.")
+    path = pretrained.check_file(weights)
     if path.suffix == ".keras":
         return _part(load(path), "backbone"), False
-    donor = _backbone(kind, (size, size, 3))
-    try:
-        donor.load_weights(path)
-    except (ValueError, OSError, KeyError, TypeError) as problem:
-        raise ImageModelError(
-            f"{path} does not hold weights of a {name} without its classifier ('notop'), nor a model of Keras. Keras "
-            f"says: {first_line(problem)}"
-        ) from problem
-    return donor, kind.flipped
+    return pretrained.load_weights(_backbone(kind, (size, size, 3)), name, path), kind.flipped
 
 
 def _fetched(name: str, kind: Backbone) -> Path:
-    """The file of the ImageNet weights, downloaded once into Keras' own folder."""
-    import keras
-
+    """The file of the ImageNet weights."""
     if not kind.weights:
-        raise ImageModelError(f"There are no ImageNet weights of the model {name!r}; it is ours. Take weights=None.")
-    address = f"{HOME}/{kind.weights}"
-    try:
-        return Path(keras.utils.get_file(address.rsplit("/", 1)[1], address, cache_subdir="models"))
-    except Exception as problem:  # Keras raises a bare Exception where the network fails
-        raise ImageModelError(
-            f"The ImageNet weights of the {name} could not be fetched ({type(problem).__name__}). With no network: "
-            f"download {address} elsewhere and put it into ~/.keras/models, or name the file with weights='PATH'; "
-            "weights=None starts from random ones."
-        ) from problem
-
-
-def _known(name, names, noun: str) -> None:
-    if name in names:
-        return
-    near = difflib.get_close_matches(str(name).lower().replace("-", "").replace("_", ""), list(names), 1, 0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ImageModelError(f"There is no {noun} {name!r}. There are: {', '.join(names)}.{hint}")
+        raise ModelError(f"There are no ImageNet weights of the model {name!r}; it is ours. Take weights=None.")
+    return pretrained.fetch(name, f"{HOME}/{kind.weights}")

@@ -5,7 +5,7 @@
     model.train(train_images="…/images", train_annotations="…/annotations", epochs=5)
     model.predict_segmentation(inp="tile.png") ; model.evaluate_segmentation(inp_images_dir=…, annotations_dir=…)
 
-So a reader of the thesis can run its very models. What has changed since, and is mended here by replacing the few names
+So a reader of the thesis can run its original models. What has changed since is fixed here by replacing the few names
 that break, in that library only, never in Keras:
 
 - ``Model.fit_generator`` is gone: ``fit`` takes generators.
@@ -32,14 +32,15 @@ import sys
 import types
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from arsetlib.models.segmentation import SegmentationError
+from arsetlib.models.registry import ModelError
 
 ARCHITECTURES = ("fcn", "unet", "segnet", "pspnet")  # its modules of models
 
 
-def load(pretrained: str | None = None):
-    """The library, mended.
+def load(pretrained: str | None = None) -> Any:
+    """The library with these fixes.
 
     Args:
         pretrained: Weights of the encoders: None, random; ``"imagenet"`` downloads them as the library does.
@@ -49,19 +50,19 @@ def load(pretrained: str | None = None):
         again with other weights.
 
     Raises:
-        SegmentationError: It is not installed, or is another version.
+        ModelError: It is not installed, or is another version.
     """
     version = installed()
     if version is None:
-        raise SegmentationError(
+        raise ModelError(
             "keras-segmentation is not installed. With uv: uv sync --extra keras-segmentation. With pip: "
             "pip install six opencv-python-headless, then pip install --no-deps 'keras-segmentation>=0.3,<0.4'."
         )
     if not version.startswith("0.3."):
-        raise SegmentationError(f"Expected keras-segmentation 0.3, the thesis's, received {version}.")
+        raise ModelError(f"Expected keras-segmentation 0.3, the thesis's, received {version}.")
     library = imported()
-    mend_training(library)
-    mend_layers(library)
+    fix_training(library)
+    fix_layers(library)
     for name in ARCHITECTURES:
         module = getattr(library.models, name)
         for kind in ("vgg", "resnet50", "mobilenet"):
@@ -80,7 +81,7 @@ def installed() -> str | None:
         return None
 
 
-def imported():
+def imported() -> Any:
     """The library's modules, loaded without its prints, without touching the caller's random numbers."""
     import keras
 
@@ -101,8 +102,8 @@ def imported():
     return library
 
 
-def mend_training(library) -> None:
-    """Checkpoints by the names Keras 3 allows; a clear word about augmentation."""
+def fix_training(library: Any) -> None:
+    """Checkpoints by the names that Keras 3 allows; a clear error about augmentation."""
     import keras
 
     class Checkpoints(keras.callbacks.Callback):
@@ -115,17 +116,17 @@ def mend_training(library) -> None:
                 self.model.save_weights(f"{self.path}.{epoch}.weights.h5")
 
     def latest(path, fail_safe=True):
-        found = {}
+        checkpoints = {}
         for file in Path(path).parent.glob(f"{Path(path).name}.*.weights.h5"):
             epoch = file.name.removeprefix(f"{Path(path).name}.").removesuffix(".weights.h5")
             if epoch.isdigit():
-                found[int(epoch)] = str(file)
-        if not found and not fail_safe:
+                checkpoints[int(epoch)] = str(file)
+        if not checkpoints and not fail_safe:
             raise ValueError(f"Checkpoint path {path} invalid")
-        return found[max(found)] if found else None
+        return checkpoints[max(checkpoints)] if checkpoints else None
 
     def no_augmentation(*_):
-        raise SegmentationError(
+        raise ModelError(
             "Augmentation of keras-segmentation needs imgaug, which NumPy 2 breaks. Augment beforehand: groves.augment."
         )
 
@@ -134,7 +135,7 @@ def mend_training(library) -> None:
     library.data_utils.data_loader.augment_seg = no_augmentation
 
 
-def mend_layers(library) -> None:
+def fix_layers(library: Any) -> None:
     """Layers that Keras 3 has elsewhere, and models whose ``fit_generator`` is ``fit``."""
     import keras
 
@@ -158,6 +159,8 @@ def mend_layers(library) -> None:
         getattr(library.models, name).get_segmentation_model = finished
 
 
-def fit_generator(model, generator, steps_per_epoch, use_multiprocessing=False, **options):
-    """``Model.fit_generator`` as it was called then; several processes are no more."""
+def fit_generator(
+    model: Any, generator: Any, steps_per_epoch: Any, use_multiprocessing: Any = False, **options: object
+) -> Any:
+    """``Model.fit_generator`` as it was called then; several processes are no longer offered."""
     return model.fit(generator, steps_per_epoch=steps_per_epoch, shuffle=False, **options)

@@ -1,4 +1,4 @@
-"""Recurrent networks: they read a season step after step, as it comes, and pass over what was not seen.
+"""Recurrent networks: they read a season step by step and skip the steps that were not seen.
 
 Lab: part3_train_and_test.
 """
@@ -14,19 +14,18 @@ from arsetlib.models.layers import Blank, Calendar, Gaps
 def lstm(steps: int, bands: int, classes: int, step_days: int = 5, *, units: int = 64, depth: int = 1,
          bidirectional: bool = True, dropout: float = 0.3, calendar: bool = True,
          gaps: float = 0.0, shift: float = 0.0) -> keras.Model:  # fmt: skip
-    """Long short-term memory: a state with gates that say what to keep, add and show.
+    """Long short-term memory: a state with gates that decide what to keep, add and output.
 
     42,375 parameters for the course's season. A step that was not seen leaves the state as it is. The day of the year
-    stands beside each step, so the network knows how long a gap was. The last state of each direction is what is
-    classified.
+    is given with each step, so the network knows how long a gap was. The last state of each direction is classified.
 
     Args:
         units: Length of the state, in each direction.
-        depth: Layers one above the other.
+        depth: Number of layers.
         bidirectional: Also read from the end of the window to its start.
         dropout: Share of values that training drops, before the last layer.
         calendar: Take the day of the year: four channels more, waves of a year and of half a year.
-        gaps: Share of the steps that training forgets, see ``layers.Gaps``.
+        gaps: Share of the steps that training drops, see ``layers.Gaps``.
         shift: Days by which training moves the calendar, see ``layers.Calendar``.
 
     Paper: S. Hochreiter & J. Schmidhuber, Long short-term memory, Neural Computation 9(8), 1997.

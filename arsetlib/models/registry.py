@@ -10,16 +10,24 @@ import difflib
 import importlib
 import inspect
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from arsetlib.errors import ArsetError
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from arsetlib.models.baselines import Baseline
 
 EXTRAS = ("seen", "day_of_year")  # what models take beside the series, in this order
 COURSE = {"steps": 24, "bands": 12, "classes": 7}  # 120 days in steps of 5, Sentinel-2 L2A, the course's legend
 
 
 class ModelError(ArsetError, ValueError):
-    """A model cannot be built, saved, loaded or fed as asked; the message tells what to change."""
+    """A model cannot be built, saved, loaded or used as asked; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +58,21 @@ KINDS = {
     "transformer": Kind("attention", BOTH, 69_895, "Every step looks at every step", "Vaswani et al. 2017"),
     "lstm": Kind("recurrent", BOTH, 42_375, "Step after step, a gated memory", "Hochreiter & Schmidhuber 1997"),
     "gru": Kind("recurrent", BOTH, 32_391, "The LSTM with fewer gates", "Cho et al. 2014"),
-    "majority": Kind("baselines", (), None, "Always the commonest class", ""),
+    "majority": Kind("baselines", (), None, "Always the most common class", ""),
     "random_forest": Kind("baselines", BOTH, None, "Trees that vote", "Breiman 2001"),
-    "gradient_boosting": Kind("baselines", BOTH, None, "Trees that mend each other", "Friedman 2001"),
+    "gradient_boosting": Kind("baselines", BOTH, None, "Trees that correct each other", "Friedman 2001"),
 }
 
 
 def names() -> list[str]:
-    """Names that ``build`` knows."""
+    """Names that ``build`` knows.
+
+    Example:
+        >>> names()[:4]
+        ['toy', 'original', 'tempcnn', 'ltae']
+
+    Lab: part3_train_and_test.
+    """
     return list(KINDS)
 
 
@@ -66,8 +81,12 @@ def is_baseline(name: str) -> bool:
     return _kind(name).module == "baselines"
 
 
-def describe():
-    """What there is, as a pandas table: one row a model, parameters for 24 steps, 12 bands and 7 classes.
+def describe() -> pd.DataFrame:
+    """All models as a pandas table: one row a model, parameters for 24 steps, 12 bands and 7 classes.
+
+    Example:
+        >>> int(describe().loc["tempcnn", "parameters"])
+        441607
 
     Lab: part3_train_and_test.
     """
@@ -87,7 +106,7 @@ def describe():
     return pd.DataFrame(rows).set_index("name").astype({"parameters": "Int64"})
 
 
-def layer_table(model):
+def layer_table(model: keras.Model) -> pd.DataFrame:
     """The layers of a Keras model, as a pandas table: ``layer``, ``output`` (shape without the batch), ``parameters``.
 
     Lab: part3_train_and_test.
@@ -98,7 +117,9 @@ def layer_table(model):
     return pd.DataFrame(rows, columns=["layer", "output", "parameters"])
 
 
-def build(name: str, *, steps: int, bands: int, classes: int, step_days: int = 5, seed: int = 0, **options):
+def build(
+    name: str, *, steps: int, bands: int, classes: int, step_days: int = 5, seed: int = 0, **options: object
+) -> Any:
     """A model with fresh weights.
 
     Args:
@@ -119,6 +140,12 @@ def build(name: str, *, steps: int, bands: int, classes: int, step_days: int = 5
     Raises:
         ModelError: An unknown name or option, sizes below 1, a window too short for the model.
 
+    Example:
+        >>> build("majority", steps=24, bands=12, classes=7)
+        Baseline('majority', not fitted)
+        >>> build("tempcnn", steps=24, bands=12, classes=7).count_params()  # doctest: +SKIP
+        441607
+
     Lab: part3_train_and_test.
     """
     kind = _kind(name)
@@ -129,8 +156,8 @@ def build(name: str, *, steps: int, bands: int, classes: int, step_days: int = 5
     for option in options:
         if option not in known:
             raise ModelError(
-                f"{name} has no option {option!r}{_near(option, known)}. Its options are: "
-                f"{', '.join(f'{k} = {v!r}' for k, v in known.items()) or 'none'}."
+                f"{name} has no option {option!r}. Its options are: "
+                f"{', '.join(f'{k} = {v!r}' for k, v in known.items()) or 'none'}.{near(option, known)}"
             )
     sizes = {"steps": int(steps), "bands": int(bands), "classes": int(classes), "step_days": int(step_days)}
     function = _function(name, kind)
@@ -152,7 +179,7 @@ def options_of(name: str) -> dict:
     return {key: value.default for key, value in known.items() if key not in sizes}
 
 
-def needs(model) -> tuple[str, ...]:
+def needs(model: keras.Model | Baseline | str) -> tuple[str, ...]:
     """Loader extras that a model takes beside ``series``, such as ``("seen", "day_of_year")``.
 
     Args:
@@ -169,7 +196,7 @@ def needs(model) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def seeded(seed: int):
+def seeded(seed: int) -> Iterator[None]:
     """Initialisers and dropout made within draw their seeds from ``seed``; Python's random state is given back."""
     state = random.getstate()
     random.seed(seed)
@@ -180,8 +207,7 @@ def seeded(seed: int):
 
 
 def _kind(name: str) -> Kind:
-    if name not in KINDS:
-        raise ModelError(f"There is no model {name!r}{_near(str(name), KINDS)}. Models are: {', '.join(KINDS)}.")
+    check_name(name, KINDS, "model")
     return KINDS[name]
 
 
@@ -189,6 +215,19 @@ def _function(name: str, kind: Kind):
     return getattr(importlib.import_module(f"arsetlib.models.{kind.module}"), name)
 
 
-def _near(word: str, words) -> str:
-    close = difflib.get_close_matches(word, list(words), 1, 0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def check_name(name: str, names: Iterable[str], noun: str) -> None:
+    """Stop at a name that is not among ``names``, with the nearest of them.
+
+    Raises:
+        ModelError: So.
+    """
+    if name not in names:
+        raise ModelError(f"There is no {noun} {name!r}. There are: {', '.join(names)}.{near(name, names)}")
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """`` Did you mean 'tempcnn'?``, or nothing where no word is like it."""
+    plain = str(word).lower().replace("-", "").replace("_", "")
+    known = {w.replace("_", ""): w for w in words}
+    close = difflib.get_close_matches(plain, known, 1, 0.5)
+    return f" Did you mean {known[close[0]]!r}?" if close else ""

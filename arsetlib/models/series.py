@@ -1,6 +1,6 @@
 """Convolutions over a series: the toy of the slides, the course's CNN of 2024, TempCNN.
 
-Each function is one entry of the registry: build it by name with ``models.build``. Shapes run down the margin, for
+Each function is one entry of the registry: build it by name with ``models.build``. The comments give the shapes for
 the course's season of 24 steps, 12 bands and 7 classes.
 
 Lab: part3_train_and_test.
@@ -94,7 +94,7 @@ def tempcnn(steps: int, bands: int, classes: int, step_days: int = 5, *, filters
             calendar: bool = False, gaps: float = 0.0, shift: float = 0.0) -> keras.Model:  # fmt: skip
     """TempCNN: three blocks of convolution, batch normalisation, ReLU and dropout, then one dense block.
 
-    441,607 parameters for the course's season, most of them where the flat series meets the dense block.
+    441,607 parameters for the course's season, most of them between the flattened series and the dense block.
 
     Args:
         filters: Filters of each convolution.
@@ -103,9 +103,9 @@ def tempcnn(steps: int, bands: int, classes: int, step_days: int = 5, *, filters
         units: Width of the dense block.
         dropout: Share of values that training drops, after each block.
         l2: Weight decay of the paper.
-        seen: Also take which steps were seen: what was not is 0, and one channel more says so.
+        seen: Also take which steps were seen: the others are set to 0, and one more channel marks them.
         calendar: Also take the day of the year: four channels more, waves of a year and of half a year.
-        gaps: With ``seen``, the share of the steps that training forgets, see ``layers.Gaps``.
+        gaps: With ``seen``, the share of the steps that training drops, see ``layers.Gaps``.
         shift: With ``calendar``, days by which training moves it, see ``layers.Calendar``.
 
     Paper: C. Pelletier, G. Webb & F. Petitjean, Temporal convolutional neural network for the classification of

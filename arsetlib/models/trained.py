@@ -1,4 +1,4 @@
-"""A trained model with all that is needed to use it: its scaler, season, bands and legend.
+"""A trained model of series with all that is needed to use it: its scaler, season, bands and legend.
 
 Lab: part3_train_and_test.
 """
@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,9 @@ from arsetlib.samples import Loader, Rows, Scaler, start_days
 from arsetlib.samples.loader import IN_MEMORY
 from arsetlib.samples.store import series_bytes
 from arsetlib.study import Study
+
+if TYPE_CHECKING:
+    from arsetlib.evaluation import Predictions
 
 CHUNK = 8192  # samples predicted at once, so that memory does not grow with a batch
 
@@ -31,11 +35,11 @@ class Trained:
         model: A Keras model or a ``Baseline``.
         name: Its name in the registry.
         scaler: Of its training rows; None where it takes reflectance × 10,000.
-        study: Season, bands and legend; where it comes from a folder alone, a study of those and nothing more.
-        choose: Which image stood for a step in training, see ``samples.window``.
-        fill: What stood in a step without image, in training and therefore later.
+        study: Season, bands and legend; if it was read from a folder alone, a study with only those.
+        choose: Which image was used for a step in training, see ``samples.window``.
+        fill: The value of a step without image, in training and therefore later.
         history: Metric → value of each epoch.
-        notes: What else is worth keeping: seed, rows, counts, versions.
+        notes: Seed, rows, counts, devices and more.
         options: Of ``models.build``, where they were not the defaults.
 
     Raises:
@@ -87,15 +91,15 @@ class Trained:
         choose: str | None = None,
         batch: int = 4096,
         extras: Sequence[str] = (),
-        **options,
+        **options: object,
     ) -> Loader:
         """Windows of some rows as the model expects them, the same ones each time.
 
         Args:
             source: Rows, a table or its path.
             start: Day of the year on which the windows start.
-            choose: Which image stands for a step. By default that of training, or the clearest one where training
-                took a random one: what was there to make training robust has no place in a test.
+            choose: Which image is used for a step. By default as in training, or the clearest one where training took
+                a random one: random images make training robust, but a test must be repeatable.
             batch: Samples a batch.
             extras: More than the model needs, see ``samples.Loader``.
             **options: More of ``samples.Loader``, such as ``stream``.
@@ -107,14 +111,14 @@ class Trained:
         both = tuple(dict.fromkeys((*self.needs, *extras)))
         return Loader(source, self.study, self.scaler, batch=batch, start=start, choose=choose, extras=both, **options)
 
-    def predict(self, x) -> np.ndarray:
+    def predict(self, x: Any) -> np.ndarray:
         """Probabilities of the classes.
 
-        One compiled function takes every size of batch. ``model.predict`` of Keras does the same with more to do
-        per call: a data set, callbacks, a list to put together.
+        One compiled function takes every size of batch. It is faster than Keras's ``model.predict``, which makes a data
+        set and runs callbacks in each call.
 
         Args:
-            x: As ``loader`` gives it: (B, T, C), or a dict with ``series`` and what ``needs`` names; more is left out.
+            x: As ``loader`` gives it: (B, T, C), or a dict with ``series`` and what ``needs`` names; more is ignored.
 
         Returns:
             (B, K) float32.
@@ -132,8 +136,13 @@ class Trained:
         return np.concatenate([self._run(piece) for piece in pieces])
 
     def predictions(
-        self, source: Rows | pa.Table | str | Path, starts: int | Sequence[int], *, progress: bool = False, **options
-    ):
+        self,
+        source: Rows | pa.Table | str | Path,
+        starts: int | Sequence[int],
+        *,
+        progress: bool = False,
+        **options: object,
+    ) -> Predictions:
         """Predict rows for windows that start on one or more days of the year.
 
         Args:
@@ -175,7 +184,7 @@ class Trained:
         return evaluation.Predictions.concat(parts)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the model's folder, see ``models.load``. It appears whole or not at all.
+        """Write the model's folder, see ``models.load``.
 
         Args:
             folder: A new or empty folder, or one that holds a model, which is replaced.
@@ -243,7 +252,7 @@ class Trained:
         return lambda parts: compiled({name: np.asarray(part, kinds[name]) for name, part in parts.items()}).numpy()
 
 
-def shape_of(model) -> tuple[int, int, int]:
+def shape_of(model: Any) -> tuple[int, int, int]:
     """(T, C, K) of a Keras model or a ``Baseline``.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What a file of a forest or of boosting must hold before it may predict: compiled code follows its indices unchecked.
+"""Checks of a saved forest or boosting model before it predicts: compiled code follows its indices unchecked.
 
-A child that lies outside the tree reads foreign memory, a child that is its own ancestor never ends. skops checks the
+A child outside the tree would read other memory, a child that is its own ancestor would never end. skops checks the
 types in a file, not these numbers.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,34 +18,34 @@ LEAF = -1
 
 
 class TreeError(ArsetError, ValueError):
-    """A tree, or what holds it, that no training makes."""
+    """A tree or estimator with values that no training gives."""
 
 
 def check_file(file: Path) -> None:
-    """Stop at a file whose parts are compressed or overlap: ``save`` stores them plainly, so none can grow.
+    """Stop at a file whose parts are compressed or overlap: ``save`` stores them uncompressed, so that none can grow.
 
     Raises:
-        TreeError: So.
-        zipfile.BadZipFile: It is no such file.
+        TreeError: The file has such parts.
+        zipfile.BadZipFile: It is not a zip file.
     """
-    with zipfile.ZipFile(file) as held:
-        parts = held.infolist()
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise TreeError("it has compressed parts")
     if sum(part.file_size for part in parts) > file.stat().st_size:
         raise TreeError("its parts are larger than the file")
 
 
-def check_trees(estimator, features: int, classes: int) -> None:
+def check_trees(estimator: Any, features: int, classes: int) -> None:
     """Stop at an estimator that would not predict safely.
 
     Args:
         estimator: A fitted ``RandomForestClassifier`` or ``HistGradientBoostingClassifier``.
-        features: Columns of what it is given.
+        features: Columns of its input.
         classes: Classes that it was trained on, 2 or more.
 
     Raises:
-        TreeError: It says what does not fit.
+        TreeError: It does not fit; the message says in what.
     """
     from sklearn.ensemble import RandomForestClassifier
 

@@ -98,7 +98,7 @@ def differences(path: str | Path, *, deep: bool = False, others: bool = False) -
     """
     path = Path(path)
     if folders.state(path) == "complete":
-        yield from folders.wrong(path, deep=deep, alone="*.parquet" if others else None)
+        yield from folders.problems(path, deep=deep, listed=".parquet" if others else None)
         return
     expected, present = set(_earlier_files(path)), {f.name for f in path.glob("*.parquet")}
     yield from (f"{path / name} is missing" for name in sorted(expected - present))

@@ -48,7 +48,7 @@ def write(batches: Iterable[pa.RecordBatch] | pa.Table, path: str | Path, meta: 
         with pq.ParquetWriter(hidden, schema, **_writer_options()) as writer:
             rows = sum(_write_group(writer, group, schema) for group in _grouped(batches, path))
 
-    with folders.room(path.parent, PixelError):
+    with folders.full_disk(path.parent, PixelError):
         folders.put(path, fill)
     return rows
 

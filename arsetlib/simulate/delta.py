@@ -1,4 +1,4 @@
-"""The simulated delta: a made-up piece of the lower Mississippi plain, in the files of the real services.
+"""The simulated delta: an invented part of the lower Mississippi plain, in files like those of the real services.
 
 Lab: part1_build_dataset. Shell: ``arset simulate data/delta``.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import resources
 from pathlib import Path
@@ -16,55 +17,55 @@ import numpy as np
 from rasterio.transform import Affine
 from tqdm import tqdm
 
-from arsetlib import cdl, checksums, folders, orphans, seeds
+from arsetlib import cdl, checksums, folders, orphans, seeds, textfiles
 from arsetlib.errors import ArsetError
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import files, items, phenology, sky
 from arsetlib.simulate import landscape as land
 from arsetlib.simulate.labels import year_labels
 
-VERSION = 1  # of what a seed gives; a folder made by another version is refused
-CATALOGUE = "catalogue"  # name of the part with what is said about the others
-STRIP = 120  # rows of 10 m pixels worked on at a time, so that memory stays flat as the region grows
+VERSION = 1  # changes when a seed gives other files; a folder of another version is refused
+CATALOGUE = "catalogue"  # the part with the collection, the study and the checksums
+STRIP = 120  # rows of 10 m pixels processed at a time, so that larger regions need little more memory
 BOXES = ("box_1", "box_2", "box_3", "box_4", "dense", "box_5", "box_6", "box_7")
-COUNT = np.uint16(4)  # reflectance × 10,000 of one count: the sensor has 12 bits
-NOISE = np.float32(0.003)  # of the sensor, as a share of the light from the ground
+COUNT = np.uint16(4)  # reflectance × 10,000 of one step of the 12-bit sensor
+NOISE = np.float32(0.003)  # of the sensor, relative to the light from the ground
 _STEPS = np.array([int(b.resolution_m) for b in BANDS.values()])
 
 
 class SimulationError(ArsetError, ValueError):
-    """The simulated delta cannot be made as asked; the message says what can."""
+    """A parameter of the simulated delta is invalid; the message says what is valid."""
 
 
 def delta(
     out: str | Path,
     seed: int = 1,
     scale: float = 1.0,
-    years=(2019, 2020, 2021),
+    years: Iterable[int] = (2019, 2020, 2021),
     jobs: int | None = None,
     progress: bool = True,
 ) -> Path:
     """Make the simulated delta: scenes with a STAC catalogue, labels with confidence, a study file.
 
-    The same seed, scale and years give the same bytes, whatever ``jobs``. An interrupted run goes on where it
-    stopped; a complete one is left as it is.
+    The same seed, scale and years give the same bytes, whatever ``jobs``. The same call after an interrupted run
+    continues it; a complete folder is left as it is.
 
     Args:
-        out: Folder to make: new, empty, or one that an interrupted run left.
-        seed: Of everything random.
+        out: Folder to make: new, empty, or left by an interrupted run.
+        seed: Seed of all random numbers.
         scale: Area, in units of 5.3 km × 4.2 km. 1 makes about 0.3 GB, 20 more than 5 GB, 0.05 a toy for tests.
         years: Label years, 2018-2035.
-        jobs: Processes; None takes one per core. In a script of your own keep the call under
-            ``if __name__ == "__main__":``, as always with processes, or say ``jobs=1``.
+        jobs: Processes; None takes one per core. In your own script keep the call under
+            ``if __name__ == "__main__":``, as always with processes, or set ``jobs=1``.
         progress: Show a progress bar.
 
     Returns:
         ``out`` as a path.
 
     Raises:
-        SimulationError: A parameter that cannot be meant.
-        FileExistsError: The folder holds something else, or a delta of other parameters.
-        FolderError: Another process works in the folder, or its disk is full: the same call goes on later.
+        SimulationError: A parameter is invalid.
+        FileExistsError: The folder has other files, or a delta of other parameters.
+        FolderError: Another process uses the folder, or its disk is full: the same call continues later.
 
     Lab: part1_build_dataset.
     """
@@ -74,18 +75,18 @@ def delta(
     if files.made_earlier(out, parameters):
         return out
     region = land.Region.of(scale)
-    passes = sky.passes(seed, years)
-    scenes = [scene for one in passes for scene in items.scenes(seed, region, one)]
-    parts = [*(scene.id for scene in scenes), *map(_labels_of, years), CATALOGUE]
+    overpasses = sky.overpasses(seed, years)
+    products = [product for overpass in overpasses for product in items.products(seed, region, overpass)]
+    parts = [*(product.id for product in products), *map(_labels_of, years), CATALOGUE]
     with folders.claim(out, parameters, parts, what="simulated delta") as folder:
         if folder.manifest() is None:
-            _run_all(out, seed, scale, passes, jobs or os.cpu_count() or 1, progress)
+            _make_overpasses(out, seed, scale, overpasses, jobs or os.cpu_count() or 1, progress)
             _write_labels(out, seed, scale, years)
-            found = [json.loads(_item_path(out, scene).read_text(encoding="utf-8")) for scene in scenes]
+            written = [textfiles.read_json(_item_path(out, product)) for product in products]
             folder.put(checksums.LIST, checksums.listed(out.glob("*.tif")))
-            files.write_json(out / "collection.json", items.collection(found, years))
+            folders.put_json(out / "collection.json", items.collection(written, years))
             folder.put("study.toml", study_text(seed, scale, years))
-            folder.put("README.txt", _readme(parameters, len(found)))
+            folder.put("README.txt", _readme(parameters, len(written)))
             folder.finish(CATALOGUE, [checksums.LIST, "collection.json", "study.toml", "README.txt"])
             folder.publish()
     return out
@@ -106,21 +107,20 @@ def _check(seed, scale, years, jobs):
         raise SimulationError(f"jobs must be at least 1, got {jobs}. None takes one process per core.")
 
 
-def _run_all(out, seed, scale, passes, jobs, progress):
-    region = land.Region.of(scale)
-    folder = folders.Folder(out)
-    todo = [p for p in passes if any(folder.done(s.id) is None for s in items.scenes(seed, region, p))]
-    bar = tqdm(total=len(passes), initial=len(passes) - len(todo), unit="pass", desc="simulate", disable=not progress)
+def _make_overpasses(out, seed, scale, overpasses, jobs, progress):
+    region, folder, count = land.Region.of(scale), folders.Folder(out), len(overpasses)
+    todo = [o for o in overpasses if any(folder.done(p.id) is None for p in items.products(seed, region, o))]
+    bar = tqdm(total=count, initial=count - len(todo), unit="overpass", desc="simulate", disable=not progress)
     with bar:
         if jobs == 1 or len(todo) < 2:
-            for one in todo:
-                make_pass(out, seed, scale, one)
+            for overpass in todo:
+                make_overpass(out, seed, scale, overpass)
                 bar.update()
             return
-        # Fresh processes: forking one that has threads (Spark, TensorFlow, a notebook) can hang.
+        # New processes: a fork of a process with threads (Spark, TensorFlow, a notebook) can hang.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(jobs, len(todo)), context, orphans.end_with, (os.getpid(),)) as pool:
-            running = [pool.submit(make_pass, out, seed, scale, one) for one in todo]
+            running = [pool.submit(make_overpass, out, seed, scale, overpass) for overpass in todo]
             try:
                 for done in as_completed(running):
                     done.result()
@@ -130,57 +130,57 @@ def _run_all(out, seed, scale, passes, jobs, progress):
                 raise
 
 
-def _item_path(out: Path, scene: items.Scene) -> Path:
-    return out / "items" / f"{scene.id}.json"
+def _item_path(out: Path, product: items.Product) -> Path:
+    return out / "items" / f"{product.id}.json"
 
 
-def make_pass(out: Path, seed: int, scale: float, one: sky.Pass) -> None:
-    """Write the scenes of one pass that are not there yet."""
+def make_overpass(out: Path, seed: int, scale: float, overpass: sky.Overpass) -> None:
+    """Write the products of one overpass that are not written yet."""
     region = land.Region.of(scale)
-    images, scl = observe(seed, scale, one)
-    for scene in items.scenes(seed, region, one):
-        if folders.Folder(out).done(scene.id) is not None:
+    images, scl = observe(seed, scale, overpass)
+    for product in items.products(seed, region, overpass):
+        if folders.Folder(out).done(product.id) is not None:
             continue
-        folder = out / scene.folder
-        west, _, _, north = scene.tile.bounds(region)
+        folder = out / product.folder
+        west, _, _, north = product.tile.bounds(region)
         for (name, band), image in zip(BANDS.items(), images, strict=True):
             step = int(band.resolution_m)
-            part = _processed(_cut(image, scene.tile, step), scene)
+            part = _processed(_cut(image, product.tile, step), product)
             files.write_raster(folder / f"{name}.tif", part, Affine(step, 0, west, 0, -step, north), land.UTM)
-        part = np.ascontiguousarray(_cut(scl, scene.tile, 20))
+        part = np.ascontiguousarray(_cut(scl, product.tile, 20))
         files.write_raster(folder / "scl.tif", part, Affine(20, 0, west, 0, -20, north), land.UTM)
-        files.write_json(_item_path(out, scene), items.item(scene, region, part, folder))
-        keys = [f"{scene.folder}/{name}.tif" for name in (*BANDS, "scl")]
-        folders.Folder(out).finish(scene.id, [*keys, f"items/{scene.id}.json"])
+        folders.put_json(_item_path(out, product), items.item(product, region, part, folder))
+        keys = [f"{product.folder}/{name}.tif" for name in (*BANDS, "scl")]
+        folders.Folder(out).finish(product.id, [*keys, f"items/{product.id}.json"])
 
 
 def _cut(image, tile, step):
     return image[:, tile.columns.start * 10 // step : tile.columns.stop * 10 // step]
 
 
-def _processed(dn, scene):
-    """DN as this processing stores them: older ones differ a little, newer ones may carry +1000."""
-    if scene.shifted:
+def _processed(dn, product):
+    """DN as this processing stores them: newer ones may add 1000."""
+    if product.shifted:
         return np.where(dn > 0, dn + np.uint16(1000), dn).astype(np.uint16)
     return np.ascontiguousarray(dn)
 
 
-def observe(seed: int, scale: float, one: sky.Pass) -> tuple[list[np.ndarray], np.ndarray]:
-    """What a pass sees of the whole region.
+def observe(seed: int, scale: float, overpass: sky.Overpass) -> tuple[list[np.ndarray], np.ndarray]:
+    """The images of the whole region on one overpass.
 
     Returns:
         The 12 bands, each (H, W) uint16 at its own resolution, reflectance × 10,000, 0 outside the swath; and the
         scene classification, (h, w) uint8 at 20 m.
     """
-    ground = phenology.ground(seed, scale, one.when.year)
+    ground = phenology.ground(seed, scale, overpass.when.year)
     region = land.Region.of(scale)
     height, width = region.shape
-    above = sky.sky(seed, region, one)
-    rng = seeds.generator(seed, "sensor", one.name)
+    above = sky.sky(seed, region, overpass)
+    rng = seeds.generator(seed, "sensor", overpass.name)
     images = [np.zeros((height * 10 // s, width * 10 // s), np.uint16) for s in _STEPS]
     for top in range(0, height, STRIP):
         rows = slice(top, min(top + STRIP, height))
-        surface = ground.reflectance(one.day, rows)
+        surface = ground.reflectance(overpass.day, rows)
         for band, step in enumerate(_STEPS):
             light = surface[band]
             light *= 1 + NOISE * rng.standard_normal(light.shape, dtype=np.float32)
@@ -189,13 +189,13 @@ def observe(seed: int, scale: float, one: sky.Pass) -> tuple[list[np.ndarray], n
             dn = np.clip(np.rint(light * (10_000 / COUNT)), 1, 16_000 // COUNT).astype(np.uint16) * COUNT
             images[band][rows.start * 10 // step : rows.stop * 10 // step] = dn
     for image, step in zip(images, _STEPS, strict=True):
-        image[~one.seen(region, step // 10)] = 0
+        image[~overpass.seen(region, step // 10)] = 0
     names = list(BANDS)
-    felt = {
+    bands = {
         name: _coarser(images[names.index(name)].astype(np.float32), 20 // _STEPS[names.index(name)]) / 10_000
         for name in ("blue", "green", "red", "nir", "swir16", "swir22")
     }
-    return images, sky.classify(seed, one, above, one.seen(region, 2), felt)
+    return images, sky.classify(seed, overpass, above, overpass.seen(region, 2), bands)
 
 
 def _coarser(image, factor):
@@ -215,10 +215,10 @@ def _write_labels(out, seed, scale, years):
     for year in years:
         if folder.done(_labels_of(year)) is not None:
             continue
-        made = year_labels(seed, scale, year)
-        files.write_raster(out / f"cdl_{year}.tif", made.label, transform, land.ALBERS, colours=colours)
-        files.write_raster(out / f"truth_{year}.tif", made.truth, transform, land.ALBERS, colours=colours)
-        files.write_raster(out / f"cdl_{year}_confidence.tif", made.confidence, transform, land.ALBERS, nodata=None)
+        labels = year_labels(seed, scale, year)
+        files.write_raster(out / f"cdl_{year}.tif", labels.label, transform, land.ALBERS, colours=colours)
+        files.write_raster(out / f"truth_{year}.tif", labels.truth, transform, land.ALBERS, colours=colours)
+        files.write_raster(out / f"cdl_{year}_confidence.tif", labels.confidence, transform, land.ALBERS, nodata=None)
         folder.finish(_labels_of(year), [f"cdl_{year}.tif", f"truth_{year}.tif", f"cdl_{year}_confidence.tif"])
 
 
@@ -227,7 +227,7 @@ def _labels_of(year: int) -> str:
 
 
 def boxes(scale: float) -> dict[str, tuple[float, float, float, float]]:
-    """Seven boxes and the dense test box, in EPSG:5070, on the label grid, apart from each other.
+    """Seven boxes and the dense test box: in EPSG:5070, on the label grid, without overlap.
 
     Returns:
         Key → west, south, east, north, m.
@@ -235,10 +235,10 @@ def boxes(scale: float) -> dict[str, tuple[float, float, float, float]]:
     west, south, east, north = land.Region.of(scale).inner_box()
     wide, high = (east - west) / 4, (north - south) / 2
     x0, y0 = land.CDL_ORIGIN
-    found = {}
+    bounds = {}
     for k, key in enumerate(BOXES):
         column, row = k % 4, k // 4
-        # Gaps of a tenth, and each box of its own size.
+        # Gaps of about a tenth; the boxes differ in size.
         left, right = 0.05 + 0.02 * (k % 3), 0.95 - 0.02 * ((k + 1) % 3)
         foot, top = 0.05 + 0.03 * (k % 2), 0.95 - 0.02 * (k % 4)
         if key == "dense":
@@ -249,12 +249,12 @@ def boxes(scale: float) -> dict[str, tuple[float, float, float, float]]:
             x0 + 30 * np.floor((west + wide * (column + right) - x0) / 30),
             y0 - 30 * np.ceil((y0 - (south + high * (1 - row + top))) / 30),
         )
-        found[key] = tuple(float(v) for v in box)
-    return found
+        bounds[key] = tuple(float(v) for v in box)
+    return bounds
 
 
-def study_text(seed: int = 1, scale: float = 1.0, years=(2019, 2020, 2021)) -> str:
-    """The study file of a simulated delta: its areas, years and split; season and legend as in the real study."""
+def study_text(seed: int = 1, scale: float = 1.0, years: Iterable[int] = (2019, 2020, 2021)) -> str:
+    """The study file of a simulated delta: own areas, years and split; season and legend of the real study."""
     years = sorted(years)
     sides = {"train": years[-1:], "validation": years[-2:-1], "test": years[-3:-2]}
     real = (resources.files("arsetlib") / "studies" / "mississippi_delta.toml").read_text(encoding="utf-8")

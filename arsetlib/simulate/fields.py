@@ -20,12 +20,12 @@ from arsetlib import folders, orphans
 from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.simulate import files
 
-VERSION = 1  # of what a seed gives; a folder made by another version is refused
+VERSION = 1  # of the images that a seed gives; a folder of another version is refused
 SAYS = "SIMULATED image of the course library arsetlib: not photographed"
-ABOUT = "about"  # name of the part with what is said about the others
-TASK = 8  # fields made by one task
+ABOUT = "about"  # name of the part with simulated.json and README.txt
+TASK = 8  # fields of one task
 QUALITY = 90  # of the JPEG files
-ALONE = 30_000_000  # pixels up to which one process is sooner done than others have started
+ALONE = 30_000_000  # up to so many pixels one process is faster than starting several
 
 
 def fields(
@@ -40,19 +40,19 @@ def fields(
 ) -> Path:
     """Make simulated field images: ``fields`` × ``chips`` chips in the layout of Agriculture-Vision.
 
-    Each field draws its crop, soil, light and the anomalies it is prone to from a stream of its own number: the first
-    fields of a larger set are those of a smaller one, byte for byte, whatever ``jobs``. A rare anomaly comes on one
-    field of ten: with 30 fields each is on three at least. An interrupted run goes on where it stopped; a complete one
-    is left as it is. Memory does not grow with the number of chips.
+    Each field draws its crop, soil, light and anomalies from a random stream of its own number: the first fields of a
+    larger set are those of a smaller one, byte for byte, for any ``jobs``. A rare anomaly is on one field of ten: with
+    30 fields, each is on at least three. An interrupted run continues where it stopped; a complete one is left as it
+    is. Memory does not grow with the number of chips.
 
     Args:
-        out: Folder to make: new, empty, or one that an interrupted run left.
-        seed: Of everything random.
+        out: Folder to write: new, empty, or of an interrupted run.
+        seed: Of all random numbers.
         fields: How many fields.
-        chips: Of each field; no two show the same ground.
+        chips: Chips of each field; no two show the same ground.
         size: Side of a chip, pixels. Smaller chips show less ground, a little coarser.
-        jobs: Processes; None takes one per core, or one alone for a small set. In a script of your own keep the call
-            under ``if __name__ == "__main__":``, as always with processes, or say ``jobs=1``.
+        jobs: Processes; None uses one per core, or only one for a small set. In a script, put the call under
+            ``if __name__ == "__main__":``, as always with processes, or use ``jobs=1``.
         progress: Show a progress bar.
 
     Returns:
@@ -62,9 +62,9 @@ def fields(
         ``simulated.json``, ``README.txt``. NAME is ``FIELD_x1-y1-x2-y2``.
 
     Raises:
-        ImageError: A parameter that cannot be meant.
+        ImageError: Invalid parameters.
         FileExistsError: The folder holds something else, or fields of other parameters.
-        FolderError: Another process works in the folder, or its disk is full: the same call goes on later.
+        FolderError: Another process writes to the folder, or its disk is full: the same call continues later.
 
     Lab: case_fields.
     """
@@ -81,7 +81,7 @@ def fields(
         if folder.manifest() is None:
             with tqdm(total=fields * chips, desc="simulate", unit="chip", disable=not progress) as bar:
                 _run([partial(_make, out, seed, numbers, chips, size) for numbers in tasks], jobs, bar)
-            files.write_json(out / "simulated.json", _about(parameters))
+            folders.put_json(out / "simulated.json", _about(parameters))
             folder.put("README.txt", _readme(parameters))
             folder.finish(ABOUT, ["simulated.json", "README.txt"])
             folder.publish()
@@ -101,7 +101,7 @@ def _check(asked: dict, jobs) -> None:
 
 
 def _run(tasks, jobs, bar) -> None:
-    """Run the tasks, in fresh processes if in several: forking a process with threads hangs."""
+    """Run the tasks; several processes are started anew, because forking a process with threads hangs."""
     jobs = min(jobs, len(tasks))
     if jobs <= 1:
         for task in tasks:
@@ -118,7 +118,7 @@ def _run(tasks, jobs, bar) -> None:
 
 
 def _make(out: Path, seed: int, numbers: range, chips: int, size: int) -> int:
-    """Write the chips of some fields that are not there yet; how many chips these fields have."""
+    """Write the missing chips of some fields; returns how many chips these fields have."""
     from arsetlib.simulate import fields_draws, fields_scene
 
     folder = folders.Folder(out)
@@ -146,13 +146,13 @@ def _write(out: Path, name: str, chip) -> list[str]:
     masks = {f"field_labels/{label}": chip.labels.get(label, empty) for label in CLASSES}
     masks |= {"field_bounds": chip.bounds, "field_masks": chip.valid}
     photos = {"nir": chip.pixels[3], "rgb": np.ascontiguousarray(np.moveaxis(chip.pixels[:3], 0, -1))}
-    made = {f"{place}/{name}.png": mask.astype(np.uint8) * 255 for place, mask in masks.items()}
-    made |= {f"field_images/{place}/{name}.jpg": pixels for place, pixels in photos.items()}
-    for key, pixels in made.items():
+    pictures = {f"{place}/{name}.png": mask.astype(np.uint8) * 255 for place, mask in masks.items()}
+    pictures |= {f"field_images/{place}/{name}.jpg": pixels for place, pixels in photos.items()}
+    for key, pixels in pictures.items():
         png = {"form": "PNG", "compress_level": 1}
         jpeg = {"form": "JPEG", "quality": QUALITY, "comment": SAYS.encode()}
         files.write_picture(out / key, Image.fromarray(pixels), **(png if key.endswith(".png") else jpeg))
-    return list(made)
+    return list(pictures)
 
 
 def _about(parameters: dict) -> dict:

@@ -1,4 +1,4 @@
-"""The nine anomalies of simulated fields: each has its own shape, scale and look.
+"""The nine anomalies of simulated fields: each has its own shape, size and colour.
 
 Each function paints its anomaly into a ``Canvas`` and returns where it is, (S, S) bool. Sizes are shares of the chip's
 side, or rows of the crop.
@@ -32,13 +32,13 @@ class Canvas:
 
     Args:
         field: Whose chip.
-        rng: Where chance comes from.
+        rng: Random generator.
         across, along: (S, S) position across and along the rows, pixels of the field's picture.
         cover: (S, S) share of the ground under leaves.
         ripple: (S, S) −1 to 1: between the rows to on the rows.
         tone: (S, S) brightness of the leaves.
-        yellow, dry: (S, S) 0 to 1: how yellow, how dry the leaves are; None where nothing is.
-        layers: (alpha, (4,) reflectance, tone): what covers the crop, from below upward.
+        yellow, dry: (S, S) 0 to 1: how yellow or dry the leaves are; None if no pixel is.
+        layers: (alpha, (4,) reflectance, tone) of what covers the crop, from bottom to top.
         edge: The field's border on this chip: (normal x, normal y, offset) or None.
     """
 
@@ -56,6 +56,7 @@ class Canvas:
 
     @property
     def size(self) -> int:
+        """Side of the chip, pixels."""
         return self.field.size
 
     def rows(self, angle: float, row: float, phase: float = 0.0) -> np.ndarray:
@@ -65,6 +66,7 @@ class Canvas:
         return np.cos((x * c + y * s + np.float32(phase)) * TAU)
 
     def place(self, low: float = 0.15, high: float = 0.85) -> tuple[float, float]:
+        """A random place, (x, y) as shares of the side."""
         return tuple(self.rng.uniform(low, high, 2))
 
 
@@ -93,7 +95,7 @@ def planter_skip(canvas: Canvas) -> np.ndarray:
 
 
 def double_plant(canvas: Canvas) -> np.ndarray:
-    """Ground planted twice: a wedge or strip with straight sides where a second set of rows crosses the first."""
+    """An area planted twice: a wedge or strip with straight sides where a second set of rows crosses the first."""
     rng, size, one = canvas.rng, canvas.size, canvas.field
     x, y = axes(size)
     turn = one.angle + rng.choice([-1, 1]) * rng.uniform(0.45, 1.25)
@@ -141,7 +143,7 @@ def endrow(canvas: Canvas) -> np.ndarray:
 
 
 def storm_damage(canvas: Canvas) -> np.ndarray:
-    """Lodged crop: rows vanish in broad patches where the stems lie flat in swirls, bright where they face the sun."""
+    """Lodged crop: no rows in broad patches where the stems lie flat in swirls, bright where they face the sun."""
     rng, size = canvas.rng, canvas.size
     depth = blob(rng, size, canvas.place(0.25, 0.75), rng.uniform(0.22, 0.45, 2), 0.40, 5)
     if rng.random() < 0.5:
@@ -161,7 +163,7 @@ def storm_damage(canvas: Canvas) -> np.ndarray:
 
 
 def drydown(canvas: Canvas) -> np.ndarray:
-    """Crop that ripens too early: tan over broad, soft-edged ground, the rows still there."""
+    """Crop that ripens too early: tan in broad patches with soft edges; the rows can still be seen."""
     rng, size = canvas.rng, canvas.size
     depth = blob(rng, size, canvas.place(0.1, 0.9), rng.uniform(0.3, 0.65, 2), 0.35, 3)
     where = depth > 0.05
@@ -172,7 +174,7 @@ def drydown(canvas: Canvas) -> np.ndarray:
 
 
 def nutrient_deficiency(canvas: Canvas) -> np.ndarray:
-    """Too little nitrogen: pale yellow bands along the rows where the spreader missed, or a gradient."""
+    """Too little nitrogen: pale yellow bands along the rows without fertiliser, or a gradient."""
     rng, size = canvas.rng, canvas.size
     x, y = axes(size)
     if rng.random() < 0.65:
@@ -195,7 +197,7 @@ def nutrient_deficiency(canvas: Canvas) -> np.ndarray:
 
 
 def weed_cluster(canvas: Canvas) -> np.ndarray:
-    """Weeds: clouds of round tufts, rank green and very bright in the near infrared, with no regard for rows."""
+    """Weeds: groups of round tufts, bright green and very bright in the near infrared, across the rows."""
     rng, size = canvas.rng, canvas.size
     depth = blob(rng, size, canvas.place(), rng.uniform(0.12, 0.32, 2), 0.45, 6)
     for _ in range(int(rng.integers(0, 3))):
@@ -204,14 +206,14 @@ def weed_cluster(canvas: Canvas) -> np.ndarray:
     tufts = clumps(rng, size, max(9 * (size / 512) ** 0.5, 3.5)) + np.float32(0.5) * clumps(rng, size, 3)
     alpha = ramp(tufts + np.float32(2.2) * depth - np.float32(0.25), 0.5) * ramp(depth, 0.08)
     alpha *= np.float32(rng.uniform(0.7, 1.0))
-    rank = rng.uniform(0.2, 1.0)  # from little other than the crop to rank growth
+    rank = rng.uniform(0.2, 1.0)  # from nearly the colour of the crop to that of weeds
     colour = tuple((1 - rank) * crop + rank * weed for crop, weed in zip(canvas.field.crop, WEED, strict=True))
     canvas.layers.append((alpha, colour, 1 + np.float32(0.22) * tufts))
     return where
 
 
 def waterway(canvas: Canvas) -> np.ndarray:
-    """A grassed channel that winds across the field, smooth and without rows, worn dark in its middle."""
+    """A winding channel with grass across the field, smooth and without rows, darker in the middle."""
     rng, size = canvas.rng, canvas.size
     x, y = axes(size)
     turn = rng.uniform(0, np.pi)
@@ -256,7 +258,7 @@ def water(canvas: Canvas) -> np.ndarray:
     return where
 
 
-# In the order of painting: what lies on top comes last.
+# In the order of painting: the top layer comes last.
 PAINTERS = {
     "nutrient_deficiency": nutrient_deficiency,
     "drydown": drydown,
@@ -268,4 +270,4 @@ PAINTERS = {
     "waterway": waterway,
     "water": water,
 }
-HIDE = ("waterway", "water")  # what lies under them is not seen, so it is not labelled
+HIDE = ("waterway", "water")  # anomalies below them cannot be seen, so they are not labelled

@@ -1,8 +1,8 @@
-"""What chance decides about simulated fields: what a field is like, which anomalies it has, where its chips lie.
+"""The random properties of simulated fields: look, anomalies and the places of the chips.
 
-A field has its own crop, soil, sun, camera and rows, and anomalies that it is prone to: its chips resemble each other
-more than those of other fields, as real ones do. Each field draws from a stream of its own number, so that any field
-can be made alone.
+A field has its own crop, soil, sun, camera, rows and anomalies: as in real data, its chips are more similar to each
+other than to those of other fields. Each field draws from a random stream of its own number, so any field can be made
+alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from arsetlib import seeds
 from arsetlib.fields.classes import CLASSES
 
-DECK = 10  # fields over which each anomaly is dealt out a fixed number of times
+DECK = 10  # of so many fields, each anomaly is on a fixed number
 
-# Class → (fields of a deck that are prone to it, share of such a field's chips that show it).
+# Class → (fields of ten that have it, share of such a field's chips that show it).
 PRONE = {
     "storm_damage": (1, 0.35),
     "drydown": (4, 0.55),
@@ -45,10 +45,10 @@ SOILS = {
 
 @dataclass(frozen=True)
 class Field:
-    """One field: all that its chips share.
+    """One field: the properties that its chips share.
 
     Args:
-        name: Its id in file names: nine letters and digits, as in the published data.
+        name: In file names: nine letters and digits, as in the published data.
         seed, number: Which field of which set.
         size: Side of a chip, pixels.
         crop, soil: (4,) reflectance of a healthy canopy and of dry soil.
@@ -58,10 +58,10 @@ class Field:
         row: From row to row, pixels.
         light: (4,) gain of the camera.
         gamma: Of the camera.
-        shade: How far the sun's side and the far side of a row differ.
+        shade: Difference between the two sides of a row, sunny and shaded.
         tracks: Rows from one pair of wheel tracks to the next, 0 without.
         vigour: How much growth varies over the field.
-        prone: Anomalies that the field has.
+        prone: Anomalies of the field.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Field:
 
 
 def field(seed: int, number: int, size: int) -> Field:
-    """A field of a set; the size of its chips changes no draw."""
+    """A field of a set; its random numbers do not depend on the size of its chips."""
     rng = seeds.generator(seed, "fields", number)
     letters = np.array(list("ABCDEFGHIJKLMNPQRTUVWXYZ0123456789"))
     name = "".join(letters[rng.integers(0, len(letters), 4)]) + f"{number:05d}"
@@ -111,27 +111,26 @@ def field(seed: int, number: int, size: int) -> Field:
 
 
 def _prone(seed: int, number: int) -> tuple[str, ...]:
-    """Anomalies of a field: each deck of fields deals every anomaly its number of times."""
+    """Anomalies of a field: of each ten fields a fixed number has each anomaly."""
     rng = seeds.generator(seed, "fields", "deck", number // DECK)
-    found = []
+    names = []
     for name in CLASSES:
-        dealt = rng.permutation(DECK)[: PRONE[name][0]]
-        if number % DECK in dealt:
-            found.append(name)
-    return tuple(found)
+        if number % DECK in rng.permutation(DECK)[: PRONE[name][0]]:
+            names.append(name)
+    return tuple(names)
 
 
 def shown(one: Field, chips: int) -> list[tuple[str, ...]]:
-    """Which anomalies each chip of a field shows; every anomaly of the field is on one of its chips at least."""
+    """Anomalies of each chip of a field; every anomaly of the field is on at least one of its chips."""
     rng = seeds.generator(one.seed, "fields", one.number, "shown")
-    found = [[] for _ in range(chips)]
+    names = [[] for _ in range(chips)]
     for name in one.prone:
         sure = rng.integers(chips)
         seen = rng.random(chips) < PRONE[name][1]
         seen[sure] = True
         for k in np.flatnonzero(seen):
-            found[k].append(name)
-    return [tuple(names) for names in found]
+            names[k].append(name)
+    return [tuple(of_chip) for of_chip in names]
 
 
 def windows(one: Field, chips: int) -> list[tuple[int, int]]:
@@ -142,5 +141,6 @@ def windows(one: Field, chips: int) -> list[tuple[int, int]]:
 
 
 def chip_name(one: Field, corner: tuple[int, int]) -> str:
+    """``FIELD_x1-y1-x2-y2``, in the field's picture."""
     x, y = corner
     return f"{one.name}_{x}-{y}-{x + one.size}-{y + one.size}"

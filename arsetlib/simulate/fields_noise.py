@@ -1,6 +1,11 @@
-"""Random shapes of simulated fields: smooth noise, blobs and streaks, made quickly for one chip."""
+"""Random shapes of simulated fields: smooth noise and blobs.
+
+The noise is a cubic spline: ``noise.smooth``, which serves for landscapes, shows its grid at the few pixels of a weed.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,9 +14,9 @@ def waves(rng: np.random.Generator, size: int, cells: float, octaves: int = 1) -
     """A smooth random field of a chip: cubic splines through random values.
 
     Args:
-        rng: Where chance comes from.
+        rng: Random generator.
         size: Side of the chip, pixels.
-        cells: Waves across the chip, about; each further octave has twice as many at half the height.
+        cells: Waves across the chip, about; each further octave has twice as many with half the amplitude.
         octaves: How many.
 
     Returns:
@@ -31,7 +36,7 @@ def waves(rng: np.random.Generator, size: int, cells: float, octaves: int = 1) -
         knots += np.float32(weight) * rng.standard_normal((side, side), dtype=np.float32)
     cells = fine[-1]
     field = _spread(knots, size, -(-size // cells))
-    field *= np.float32(1.65 / np.sqrt(power))  # a spline smooths: 1.65 brings the spread back to about 1
+    field *= np.float32(1.65 / np.sqrt(power))  # a spline smooths: 1.65 brings the standard deviation back to about 1
     return field
 
 
@@ -67,15 +72,22 @@ def axes(size: int) -> tuple[np.ndarray, np.ndarray]:
     return at, at.T
 
 
-def blob(rng: np.random.Generator, size: int, centre, radii, rough: float, cells: float = 5) -> np.ndarray:
-    """How deep each pixel lies in an irregular patch: above 0 inside, about 1 in its middle.
+def blob(
+    rng: np.random.Generator,
+    size: int,
+    centre: Sequence[float],
+    radii: Sequence[float],
+    rough: float,
+    cells: float = 5,
+) -> np.ndarray:
+    """Depth of each pixel in an irregular patch: above 0 inside, about 1 in the middle.
 
     Args:
-        rng: Where chance comes from.
+        rng: Random generator.
         size: Side of the chip, pixels.
         centre: (x, y) as shares of the side.
-        radii: Along and across, as shares of the side; its direction is drawn.
-        rough: How far the outline strays, as a share of the radius.
+        radii: Along and across, as shares of the side; the direction is random.
+        rough: Deviation of the outline, as a share of the radius.
         cells: Waves of the outline across the chip.
     """
     x, y = axes(size)
@@ -91,7 +103,7 @@ def blob(rng: np.random.Generator, size: int, centre, radii, rough: float, cells
 
 
 def ramp(depth: np.ndarray, width: float) -> np.ndarray:
-    """0 outside, 1 where the depth exceeds ``width``, straight between; float32."""
+    """0 outside, 1 where the depth exceeds ``width``, linear between; float32."""
     part = depth * np.float32(1 / width)
     return np.clip(part, 0, 1, out=part)
 

@@ -12,8 +12,8 @@ from arsetlib.simulate.fields_anomalies import GRASS, HIDE, PAINTERS, STRAW, TAU
 from arsetlib.simulate.fields_draws import Field
 from arsetlib.simulate.fields_noise import axes, blob, grain, ramp, shares_within, waves
 
-LEAST = 0.006  # share of the valid pixels under which an anomaly is too small to label
-# Shares of the chips with what is no anomaly: a cloud's shadow, a border, missing pixels, a thin stand, damp soil.
+LEAST = 0.006  # share of the valid pixels below which an anomaly is too small to label
+# Shares of the chips with other features: a cloud shadow, a border, missing pixels, a thin crop, damp soil.
 SHADOW, BORDER, CUT, THIN, DAMP = 0.12, 0.22, 0.14, 0.18, 0.14
 ATTEMPTS = 6  # to show all anomalies of a chip
 STEPS = 4096  # of the table that turns reflectance into pixel values
@@ -26,7 +26,7 @@ class Chip:
 
     Args:
         pixels: (4, S, S) uint8: red, green, blue, near infrared.
-        labels: Class → (S, S) bool, where it is; only classes that can be seen.
+        labels: Class → (S, S) bool, its pixels; only classes that can be seen.
         bounds: (S, S) bool, the field.
         valid: (S, S) bool, pixels that the camera has.
     """
@@ -44,8 +44,8 @@ def paint(one: Field, number: int, corner: tuple[int, int], names: tuple[str, ..
         one: Its field.
         number: Which chip of the field.
         corner: (x1, y1) in the field's picture, pixels.
-        names: Anomalies to paint. Where a border, a missing corner or a pond leaves too little of one, the chip is
-            drawn anew, a few times.
+        names: Anomalies to paint. If a border, a missing corner or a pond leaves too little of one, the chip is
+            drawn again, a few times.
     """
     for attempt in range(ATTEMPTS):
         chip = _paint(one, seeds.generator(one.seed, "fields", one.number, "chip", number, attempt), corner, names)
@@ -58,7 +58,7 @@ def _paint(one: Field, rng: np.random.Generator, corner, names) -> Chip:
     canvas = _crop(one, rng, corner)
     bounds = _border(canvas, names)
     _decoys(canvas)
-    found = {name: PAINTERS[name](canvas) for name in PAINTERS if name in names}
+    masks = {name: PAINTERS[name](canvas) for name in PAINTERS if name in names}
     reflectance = _reflectance(canvas)
     if bounds is not None:
         _beyond(canvas, reflectance, bounds)
@@ -69,11 +69,11 @@ def _paint(one: Field, rng: np.random.Generator, corner, names) -> Chip:
     valid = _cut(rng, one.size) if rng.random() < CUT else everywhere
     pixels = _camera(one, rng, reflectance)
     pixels[:, ~valid] = 0
-    return Chip(pixels, _seen(found, inside & valid), inside, valid)
+    return Chip(pixels, _seen(masks, inside & valid), inside, valid)
 
 
 def _crop(one: Field, rng: np.random.Generator, corner) -> Canvas:
-    """Rows over soil, each row a little different, growth that changes over tens of metres."""
+    """Rows on soil, each row a little different, with growth that varies over tens of metres."""
     x, y = axes(one.size)
     x, y = x * one.size + np.float32(corner[0] % 100_000), y * one.size + np.float32(corner[1] % 100_000)
     c, s = np.float32(np.cos(one.angle)), np.float32(np.sin(one.angle))
@@ -95,7 +95,7 @@ def _crop(one: Field, rng: np.random.Generator, corner) -> Canvas:
 
 
 def _decoys(canvas: Canvas) -> None:
-    """Ground that is a little other and no anomaly: a thin stand where pale soil shines through, damp, dark soil."""
+    """Differences that are not anomalies: a thin crop through which pale soil can be seen; damp, dark soil."""
     rng, size = canvas.rng, canvas.size
     if rng.random() < THIN:
         depth = blob(rng, size, canvas.place(), rng.uniform(0.15, 0.4, 2), 0.5, 4)
@@ -109,7 +109,7 @@ def _decoys(canvas: Canvas) -> None:
 
 
 def _border(canvas: Canvas, names) -> np.ndarray | None:
-    """Where the field ends, if it does on this chip: on half of those with a headland, on some others."""
+    """The pixels within the field, if it ends on this chip: on half of those with a headland, on some others."""
     rng, one = canvas.rng, canvas.field
     if rng.random() >= (0.45 if "endrow" in names else BORDER):
         return None
@@ -124,7 +124,7 @@ def _border(canvas: Canvas, names) -> np.ndarray | None:
 
 
 def _reflectance(canvas: Canvas) -> np.ndarray:
-    """(4, S, S) reflectance from what grows where."""
+    """(4, S, S) reflectance of crop, soil and anomalies."""
     one, rng, size = canvas.field, canvas.rng, canvas.size
     cover = canvas.cover + canvas.ripple * np.float32(one.contrast)
     np.clip(cover, 0, 1, out=cover)
@@ -145,7 +145,7 @@ def _reflectance(canvas: Canvas) -> np.ndarray:
 
 
 def _beyond(canvas: Canvas, reflectance: np.ndarray, bounds: np.ndarray) -> None:
-    """Past the border: a dirt road, then grass or another crop."""
+    """Outside the border: a dirt road, then grass or another crop."""
     rng, size, one = canvas.rng, canvas.size, canvas.field
     nx, ny, offset = canvas.edge
     x, y = axes(size)
@@ -166,7 +166,7 @@ def _beyond(canvas: Canvas, reflectance: np.ndarray, bounds: np.ndarray) -> None
 
 
 def _shadow(canvas: Canvas, reflectance: np.ndarray) -> None:
-    """A cloud's shadow: dark and bluish, which is no anomaly."""
+    """A cloud shadow: dark and bluish; it is not an anomaly."""
     rng = canvas.rng
     deep = ramp(waves(rng, canvas.size, 2, 2) - np.float32(0.3), 0.5)
     for k, strength in enumerate((0.5, 0.46, 0.38, 0.52)):
@@ -174,7 +174,7 @@ def _shadow(canvas: Canvas, reflectance: np.ndarray) -> None:
 
 
 def _cut(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Which pixels the picture of the whole field has: a straight edge cuts a corner or a strip off."""
+    """Valid pixels: a straight edge cuts off a corner or a strip."""
     x, y = axes(size)
     turn = rng.uniform(0, 2 * np.pi) if rng.random() < 0.5 else rng.integers(4) * np.pi / 2
     nx, ny = np.float32(np.cos(turn)), np.float32(np.sin(turn))
@@ -200,15 +200,15 @@ def _camera(one: Field, rng: np.random.Generator, reflectance: np.ndarray) -> np
     return out
 
 
-def _seen(found: dict[str, np.ndarray], where: np.ndarray) -> dict[str, np.ndarray]:
-    """What can be seen of each anomaly, in the order of the classes."""
+def _seen(masks: dict[str, np.ndarray], where: np.ndarray) -> dict[str, np.ndarray]:
+    """The visible pixels of each anomaly, in the order of the classes."""
     labels, hidden = {}, np.zeros(where.shape, bool)
     for name in reversed(PAINTERS):  # from the top down
-        if name not in found:
+        if name not in masks:
             continue
-        mask = found[name] & where & ~hidden
+        mask = masks[name] & where & ~hidden
         if shares_within(mask, where) >= LEAST:
             labels[name] = mask
         if name in HIDE:
-            hidden |= found[name]
+            hidden |= masks[name]
     return {name: labels[name] for name in CLASSES if name in labels}

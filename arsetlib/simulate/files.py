@@ -1,84 +1,75 @@
-"""Files in the real layouts: cloud-optimised GeoTIFFs, STAC items, label rasters with a colour table.
+"""Files of the simulations: cloud-optimised GeoTIFFs, label rasters with a colour table, pictures.
 
-Nothing here depends on the clock, so the same seed gives the same bytes. Each file is complete or not there.
+They contain no time of writing, so the same seed gives the same bytes. Each file is written whole or not at all.
 """
 
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
 from rasterio.transform import Affine
 
-from arsetlib import folders
+from arsetlib import folders, textfiles
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 TAGS = {"SIMULATED": "YES", "TIFFTAG_IMAGEDESCRIPTION": "SIMULATED data of the course library arsetlib: not measured"}
 BLOCK = 512
 
 
-def write_json(path: Path, what: dict) -> None:
-    folders.put(path, json.dumps(what, indent=1) + "\n")
-
-
-def write_picture(path: Path, picture, form: str, **options) -> None:
-    """Write a picture of Pillow. It is encoded in memory, since Pillow hides why a file could not be written."""
+def write_picture(path: Path, picture: Image, form: str, **options: Any) -> None:
+    """Write a Pillow picture. It is encoded in memory, because Pillow hides why a file could not be written."""
     encoded = io.BytesIO()
     picture.save(encoded, form, **options)
     folders.put(path, encoded.getvalue())
 
 
 def made_earlier(out: Path, parameters: dict) -> bool:
-    """Whether an earlier version of arsetlib, which put other marks, has completed the folder with these parameters."""
+    """Whether an earlier version of arsetlib (without a manifest) has completed this folder with ``parameters``."""
     try:
-        held = json.loads((out / "_parameters.json").read_text(encoding="utf-8"))
+        made = textfiles.read_json(out / folders.EARLIER[0])
     except (OSError, ValueError):
         return False
-    return held == parameters and (out / "_complete").is_file()
+    return made == parameters and (out / folders.EARLIER[1]).is_file()
 
 
-def write_raster(path: Path, image: np.ndarray, transform: Affine, crs: str, nodata=0, colours=None) -> None:
+def write_raster(
+    path: Path, image: np.ndarray, transform: Affine, crs: str, nodata: float | None = 0,
+    colours: dict[int, tuple[int, int, int, int]] | None = None,
+) -> None:  # fmt: skip
     """Write one band as a cloud-optimised GeoTIFF: one block where it is small, else blocks and overviews.
 
     Args:
-        path: Where to.
+        path: File to write.
         image: (H, W) uint8 or uint16.
-        transform: Of its pixels.
-        crs: Of the transform.
-        nodata: Value that stands for no data, or None.
+        transform: From pixels to coordinates.
+        crs: Of the coordinates.
+        nodata: Value that means no data, or None.
         colours: Value → (r, g, b, a), for a raster of classes.
     """
     rows, columns = image.shape
     profile = {
-        "height": rows,
-        "width": columns,
-        "count": 1,
-        "dtype": image.dtype.name,
-        "crs": crs,
-        "transform": transform,
-        "nodata": nodata,
-        "compress": "ZSTD",
-    }
-    predictor = 2 if image.dtype.itemsize == 2 else 1
+        "height": rows, "width": columns, "count": 1, "dtype": image.dtype.name, "crs": crs, "transform": transform,
+        "nodata": nodata, "compress": "ZSTD",
+    }  # fmt: skip
+    differences = image.dtype.itemsize == 2  # the predictor helps where values are not classes
     if max(rows, columns) <= BLOCK:
-        side = {"blockxsize": -(-columns // 16) * 16, "blockysize": -(-rows // 16) * 16}
-        profile |= {"driver": "GTiff", "tiled": True, "predictor": predictor, "zstd_level": 3, **side}
+        sides = {"blockxsize": -(-columns // 16) * 16, "blockysize": -(-rows // 16) * 16}
+        profile |= {"driver": "GTiff", "tiled": True, "predictor": 2 if differences else 1, "zstd_level": 3, **sides}
     else:
-        options = {"predictor": "STANDARD" if predictor == 2 else "NO", "level": 3, "blocksize": BLOCK}
-        options["overview_resampling"] = "nearest"
-        profile |= {"driver": "COG", **options}
+        profile |= {"driver": "COG", "predictor": "STANDARD" if differences else "NO", "level": 3, "blocksize": BLOCK}
+        profile |= {"overview_resampling": "nearest"}
 
-    def fill(half: Path) -> None:
-        with rasterio.open(half, "w", **profile) as file:
-            _fill(file, image, colours)
+    def write(unfinished: Path) -> None:
+        with rasterio.open(unfinished, "w", **profile) as file:
+            file.update_tags(**TAGS)
+            if colours:
+                file.write_colormap(1, colours)
+            file.write(image, 1)
 
-    folders.put(path, fill)
-
-
-def _fill(file, image, colours):
-    file.update_tags(**TAGS)
-    if colours:
-        file.write_colormap(1, colours)
-    file.write(image, 1)
+    folders.put(path, write)

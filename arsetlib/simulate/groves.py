@@ -18,18 +18,19 @@ import numpy as np
 from tqdm import tqdm
 
 from arsetlib import folders, orphans
-from arsetlib.groves.classes import GroveError
+from arsetlib.groves.classes import CLASSES, GroveError
+from arsetlib.groves.flight import FILE as FLIGHT
+from arsetlib.groves.masks import write_mask
 from arsetlib.simulate import files
 from arsetlib.simulate import groves_texture as texture
 from arsetlib.simulate.groves_scene import FINEST, FULL_WIDTH, OVERLAP, Scene
 
-VERSION = 1  # of what a seed gives; a folder made by another version is refused
+VERSION = 2  # of what a seed gives; a folder made by another version is refused
 ABOUT, TEXTURES = "about", "textures"  # names of parts
 STRIP = 768  # rows of the ground picture painted by one task
 SIZE = (2912, 3808)
-CLASSES = {"ground": (196, 154, 108), "tree": (0, 102, 51), "grass": (190, 210, 70)}  # name → colour in the masks
 SECONDS = 2.0  # from capture to capture
-SAYS = "SIMULATED image of the course library arsetlib: not photographed"
+DESCRIPTION = "SIMULATED image of the course library arsetlib: not photographed"
 
 
 def groves(
@@ -44,8 +45,8 @@ def groves(
 ) -> Path:
     """Make the simulated grove: captures of one flight with masks, the flight's poses, the crowns' true places.
 
-    One piece of ground is made; each capture is a view of it, so the same tree stands in several captures at places
-    that ``flight.json`` tells. The same arguments give the same bytes, whatever ``jobs``. An interrupted run goes on
+    One piece of ground is made and each capture is a view of it, so the same tree is in several captures, at places
+    that ``flight.json`` states. The same arguments give the same bytes, whatever ``jobs``. An interrupted run goes on
     where it stopped; a complete one is left as it is.
 
     Args:
@@ -64,8 +65,8 @@ def groves(
         ``flight.json``, ``trees.geojson``, ``README.txt``.
 
     Raises:
-        GroveError: A parameter that cannot be meant.
-        FileExistsError: The folder holds something else, or a grove of other parameters.
+        GroveError: An invalid parameter.
+        FileExistsError: The folder holds something else, or a grove made with other parameters.
         FolderError: Another process works in the folder, or its disk is full: the same call goes on later.
 
     Lab: case_groves.
@@ -100,10 +101,10 @@ def _make(folder: folders.Folder, scene: Scene, parameters: dict, jobs, progress
         with tqdm(total=len(strips) + captures, initial=done, desc="simulate", disable=not progress) as bar:
             _run([todo, views], jobs or os.cpu_count() or 1, bar)
         tallies = np.sum([np.array(work.settle()[_strip(k)]["tally"]) for k in range(len(strips))], axis=0)
-    files.write_json(out / "trees.geojson", _trees(scene, tallies))
-    files.write_json(out / "flight.json", _flight(scene, parameters))
+    folders.put_json(out / "trees.geojson", _trees(scene, tallies))
+    folders.put_json(out / FLIGHT, _flight(scene, parameters))
     folder.put("README.txt", _readme(scene, parameters))
-    folder.finish(ABOUT, ["trees.geojson", "flight.json", "README.txt"])
+    folder.finish(ABOUT, ["trees.geojson", FLIGHT, "README.txt"])
     folder.publish()
 
 
@@ -148,12 +149,12 @@ def _run(stages, jobs, bar):
 
 
 def _prepare(work: folders.Folder, scene: Scene) -> None:
-    """Textures and an empty ground picture, unless an earlier run left them."""
+    """Make textures and an empty ground picture, unless an earlier run has made them."""
     if work.done(TEXTURES) is None:
-        made = texture.fine(scene.seed, scene.metres, scene.side, scene.draws["angle"])
-        for name, field in made.items():
+        fields = texture.fine(scene.seed, scene.metres, scene.side, scene.draws["angle"])
+        for name, field in fields.items():
             work.put(f"{name}.npy", partial(_save, field))
-        work.finish(TEXTURES, [f"{name}.npy" for name in made])
+        work.finish(TEXTURES, [f"{name}.npy" for name in fields])
     for name, depth in (("ground", (3,)), ("classes", ())):
         if not (work.path / f"{name}.npy").is_file():
             work.put(f"{name}.npy", partial(_reserve, (*scene.shape, *depth)))
@@ -165,7 +166,7 @@ def _save(array: np.ndarray, path: Path) -> None:
 
 
 def _reserve(shape: tuple[int, ...], path: Path) -> None:
-    """An empty picture whose space is taken: a disk that gets full under a memory map would end the process."""
+    """An empty picture with its disk space reserved: a full disk under a memory map would end the process."""
     np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
     if hasattr(os, "posix_fallocate"):
         with path.open("rb+") as file:
@@ -181,16 +182,16 @@ def _strip(number: int) -> str:
 
 
 def _painted(work: folders.Folder, number: int, rows: range) -> bool:
-    """Whether a strip is there as it was painted."""
-    held = work.done(_strip(number))
-    return held is not None and held["sha256"] == _digest(work.path, rows)
+    """Whether a strip is unchanged since it was painted."""
+    note = work.done(_strip(number))
+    return note is not None and note["sha256"] == _digest(work.path, rows)
 
 
 def _digest(work: Path, rows: range) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in ("ground", "classes"):
-        found.update(np.ascontiguousarray(_open(work, name)[rows.start : rows.stop]))
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(_open(work, name)[rows.start : rows.stop]))
+    return digest.hexdigest()
 
 
 def _paint(work: folders.Folder, scene: Scene, number: int, rows: range) -> None:
@@ -215,29 +216,19 @@ def _name(number: int) -> str:
 
 def _capture(out: Path, scene: Scene, number: int) -> None:
     """Write a mask and its image."""
-    from PIL import Image, PngImagePlugin
+    from PIL import Image
 
     from arsetlib.simulate import groves_camera
 
     work, name = out / folders.WORK, _name(number)
     image, mask = groves_camera.see(scene, scene.poses[number], _open(work, "ground"), _open(work, "classes"))
-    picture = Image.fromarray(mask).convert("P")
-    picture.putpalette([value for colour in CLASSES.values() for value in colour])
-    says = PngImagePlugin.PngInfo()
-    says.add_text("Description", SAYS)
     keys = f"masks/{name}.png", f"images/{name}.jpg"
-    files.write_picture(out / keys[0], picture, "PNG", pnginfo=says, compress_level=6)
-    files.write_picture(out / keys[1], Image.fromarray(image), "JPEG", quality=95, comment=SAYS.encode())
+    write_mask(mask, out / keys[0], CLASSES.colours, DESCRIPTION)
+    files.write_picture(out / keys[1], Image.fromarray(image), "JPEG", quality=95, comment=DESCRIPTION.encode())
     folders.Folder(out).finish(name, keys)
 
 
-# -- what is said about it ---------------------------------------------------------------------------------------------
-
-
-def _footprint(scene: Scene, pose) -> list[list[float]]:
-    height, width = scene.size
-    corners = [(0, 0), (width, 0), (width, height), (0, height)]
-    return [[round(float(v), 3) for v in pose.ground(*corner)] for corner in corners]
+# -- texts about it ---------------------------------------------------------------------------------------------
 
 
 def _flight(scene: Scene, parameters: dict) -> dict:
@@ -245,7 +236,7 @@ def _flight(scene: Scene, parameters: dict) -> dict:
         "simulated": True,
         "about": "SIMULATED flight of arsetlib.simulate.groves. Ground positions: metres, x to the right, y up.",
         "made_with": parameters,
-        "classes": list(CLASSES),
+        "classes": list(CLASSES.keys),
         "size": list(scene.size),
         "overlap": OVERLAP,
         "seconds_between_captures": SECONDS,
@@ -257,12 +248,12 @@ def _flight(scene: Scene, parameters: dict) -> dict:
                 "image": f"images/{_name(k)}.jpg",
                 "mask": f"masks/{_name(k)}.png",
                 "second": pose.second,
-                "x": pose.x,
-                "y": pose.y,
-                "metres_per_pixel": pose.metres,
+                "x": pose.c,
+                "y": pose.f,
+                "metres_per_pixel": round(pose.metres, 7),
                 "heading": pose.heading,
-                "transform": list(pose.transform),
-                "footprint": _footprint(scene, pose),
+                "transform": [pose.a, pose.b, pose.c, pose.d, pose.e, pose.f],
+                "footprint": np.round(pose.outline(scene.size), 3).tolist(),
             }
             for k, pose in enumerate(scene.poses)
         ],
@@ -280,7 +271,7 @@ def _trees(scene: Scene, tallies: np.ndarray) -> dict:
             continue
         x = west + columns[tree.number] / count * scene.metres
         y = north - rows[tree.number] / count * scene.metres
-        seen = [_name(k) for k, pose in enumerate(scene.poses) if _sees(scene, pose, x, y)]
+        seen = [_name(k) for k, pose in enumerate(scene.poses) if pose.shows(scene.size, x, y)]
         if not seen:
             continue
         reach = 1.35 * tree.radius + 0.6
@@ -305,12 +296,6 @@ def _trees(scene: Scene, tallies: np.ndarray) -> dict:
     return {"type": "FeatureCollection", "simulated": True, "about": about, "features": features}
 
 
-def _sees(scene: Scene, pose, x: float, y: float) -> bool:
-    a, b, c, d, e, f = pose.transform
-    column, row = np.linalg.solve([[a, b], [d, e]], [x - c, y - f])
-    return bool(0 <= column < scene.size[1] and 0 <= row < scene.size[0])
-
-
 def _readme(scene, parameters):
     height, width = scene.size
     return f"""\
@@ -321,7 +306,7 @@ A made-up olive grove as a drone would see it: {scene.captures} images of {width
 The camera looks straight down everywhere: trees do not lean outwards at the edges, as they would in a photograph.
 
 images/         the captures
-masks/          their exact classes as palette PNG: {", ".join(f"{k} {name}" for k, name in enumerate(CLASSES))}
+masks/          their exact classes as palette PNG: {", ".join(f"{k} {name}" for k, name in enumerate(CLASSES.keys))}
 flight.json     where each capture lies on the ground
 trees.geojson   the crowns' true centres and areas, metres on the same ground
 

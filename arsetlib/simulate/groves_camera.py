@@ -1,4 +1,7 @@
-"""The camera of the simulated flight: what it sees of the ground, through its lens, on its sensor."""
+"""The camera of the simulated flight: it maps the ground to a capture and adds effects of lens and sensor.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,23 @@ from PIL import Image
 from scipy.ndimage import uniform_filter1d
 
 from arsetlib import seeds
-from arsetlib.simulate.groves_scene import Pose, Scene
+from arsetlib.simulate.groves_scene import CameraPose, Scene
 
 BAND = 208  # rows worked on at a time
 
 
-def place(scene: Scene, pose: Pose) -> tuple[range, tuple[float, ...]]:
+def place(scene: Scene, pose: CameraPose) -> tuple[range, tuple[float, ...]]:
     """Rows of the ground picture that a capture needs, and the affine map from its pixels to them."""
     height, width = scene.size
-    a, b, c, d, e, f = pose.transform
-    column0, row0 = scene.pixel(c, f)
+    column0, row0 = scene.pixel(pose.c, pose.f)
     scale = scene.metres
-    a, b, d, e = a / scale, b / scale, -d / scale, -e / scale
+    a, b, d, e = pose.a / scale, pose.b / scale, -pose.d / scale, -pose.e / scale
     rows = [d * i + e * j + row0 for i in (0, width) for j in (0, height)]
     top, bottom = max(int(min(rows)) - 3, 0), min(int(max(rows)) + 4, scene.shape[0])
     return range(top, bottom), (a, b, column0, d, e, row0 - top)
 
 
-def see(scene: Scene, pose: Pose, ground: np.ndarray, classes: np.ndarray):
+def see(scene: Scene, pose: CameraPose, ground: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A capture and its mask.
 
     Args:

@@ -1,4 +1,7 @@
-"""Crowns and their shadows: a height above ground for each pixel, and what of it the sun reaches."""
+"""Crowns and their shadows: the height above ground of each pixel, and how much sunlight reaches it.
+
+Lab: case_groves.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +48,14 @@ def lobes(seed: int, tree: Tree) -> np.ndarray:
     return np.stack([x, y, size, np.maximum(height, 0.8), long, turned], axis=1).astype(np.float32)
 
 
-def heights(scene: Scene, leaves: np.ndarray, top: int, left: int, shape: tuple[int, int]):
-    """Height of the crowns above ground, and whose they are.
+def heights(
+    scene: Scene, leaves: np.ndarray, top: int, left: int, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Height of the crowns above ground, and the tree that each pixel belongs to.
 
     Args:
         scene: The plan.
-        leaves: The periodic texture that frays the clumps.
+        leaves: The periodic texture that makes the edges of clumps irregular.
         top, left: First row and column of the part, pixels of the ground picture; may be negative.
         shape: Of the part.
 
@@ -92,11 +97,10 @@ def margin(scene: Scene) -> int:
 
 
 def lit(scene: Scene, high: np.ndarray, gaps: np.ndarray, top: int, left: int) -> np.ndarray:
-    """How much of the sun each pixel gets, 0 to 1, found by walking towards it at half the resolution.
+    """How much sunlight each pixel gets, 0 to 1, computed along the direction of the sun at half the resolution.
 
-    Leaves let some light through, in spots: ``gaps`` is the periodic texture of these.
-
-    The part's margin (see ``margin``) is not valid.
+    Leaves let some light through, in spots: ``gaps`` is the periodic texture of these spots. In the part's margin (see
+    ``margin``) the result is not valid.
     """
     azimuth, slope = scene.draws["sun_azimuth"], np.tan(scene.draws["sun_elevation"])
     half = np.ascontiguousarray(high[::2, ::2])

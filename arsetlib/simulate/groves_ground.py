@@ -1,6 +1,8 @@
-"""The ground picture of the simulated grove: soil, tracks, grass and crowns under the sun, with their exact classes.
+"""The ground picture of the simulated grove: soil, tracks, grass and crowns in sunlight, with their exact classes.
 
-Colours are mixed as reflectances (the square of what a picture shows), so that light multiplies.
+Colours are mixed as reflectances (the square of the values of a picture), so that light is a factor.
+
+Lab: case_groves.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from arsetlib import seeds
 from arsetlib.simulate import groves_crowns as crowns
 from arsetlib.simulate import groves_texture as texture
 from arsetlib.simulate.groves_scene import Scene
@@ -29,7 +32,7 @@ PIPE = _colour(0.25, 0.24, 0.23)
 EXPOSURE = 1.3
 
 
-def paint(scene: Scene, textures: dict[str, np.ndarray], rows: range):
+def paint(scene: Scene, textures: dict[str, np.ndarray], rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Some rows of the ground picture.
 
     Args:
@@ -151,8 +154,8 @@ def _wheels(scene, lane, across, patches):
 
 
 def _grass_field(scene, lane, across, from_row, weeds, tufts, more, wheel):
-    """Above 0 where grass stands; how far above says how dense."""
-    kept = scene.row_draw(lane, "grass") * np.float32(1.5) - np.float32(0.85)  # how the lane is kept
+    """Density of grass; grass grows where it is above 0."""
+    kept = scene.row_draw(lane, "grass") * np.float32(1.5) - np.float32(0.85)  # how the lane is managed
     middle = np.clip(np.float32(1.2) - np.abs(across) / np.float32(1.9), -0.6, 0.7)
     under = np.clip((np.float32(0.95) - from_row) * np.float32(1.3), 0, 0.9)  # weeded under the trees
     height = kept + middle + np.float32(0.62) * weeds - under - np.float32(0.50) * wheel - np.float32(0.42)
@@ -176,7 +179,7 @@ def _soil(scene, tone, hue, clods, grain, tilled, tufts, wheel):
 
 
 def _film(soil, film, patches, height):
-    """Thin growth and litter tint bare soil, more of it near grass."""
+    """Thin growth and litter change the colour of bare soil, more near grass."""
     share = np.float32(0.26) + np.float32(0.22) * film + np.float32(0.16) * patches
     share += np.float32(0.30) * np.clip(np.float32(1) + height * np.float32(1.6), 0, 1)
     np.clip(share, 0, 0.85, out=share)
@@ -199,8 +202,8 @@ def _grass(dry, tone, tufts, blades, clods, height):
 
 
 def _crowns(scene, owner, leaves, sprays, open_sky):
-    """Leaves: green below, silver where their undersides show; no two trees quite alike."""
-    draws = np.random.default_rng([scene.seed, 77]).normal(0, 1, (2, 1 + len(scene.trees))).astype(np.float32)
+    """Colour of leaves: green, or silver where their undersides are visible; each tree differs a little."""
+    draws = seeds.generator(scene.seed, "grove", "crowns").normal(0, 1, (2, 1 + len(scene.trees))).astype(np.float32)
     hue, level = draws[0][owner], draws[1][owner]
     silver = np.clip(np.float32(0.34) + np.float32(0.2) * sprays + np.float32(0.15) * hue + open_sky * 0.5, 0, 1)
     bright = np.exp(np.float32(0.23) * leaves + np.float32(0.22) * sprays + np.float32(0.19) * level)

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from arsetlib import seeds
+from arsetlib.groves.flight import Numbers, Pose
 from arsetlib.simulate import groves_texture as texture
 
 FULL_WIDTH = 3808
@@ -20,25 +21,23 @@ PAD = 1.0  # m of ground beyond the outermost capture
 
 
 @dataclass(frozen=True)
-class Pose:
-    """Where a capture looks: pixel (column, row), counted from the upper left corner, lies at ``transform`` of it."""
+class CameraPose(Pose):
+    """Where a capture lies on the ground, and when and in which direction it is taken.
 
-    x: float  # ground position of the upper left corner, m
-    y: float
-    metres: float  # per pixel
-    heading: float  # degrees clockwise from the y axis to the picture's upward direction
-    second: float  # since the first capture
+    Attributes:
+        heading: Degrees clockwise from the y axis to the picture's upward direction.
+        second: Since the first capture.
+    """
 
-    @property
-    def transform(self) -> tuple[float, float, float, float, float, float]:
-        """(a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f."""
-        turn = np.deg2rad(self.heading)
-        a, b = self.metres * np.cos(turn), -self.metres * np.sin(turn)
-        return float(a), float(b), self.x, float(b), float(-a), self.y
+    heading: float = 0.0
+    second: float = 0.0
 
-    def ground(self, column, row):
-        a, b, c, d, e, f = self.transform
-        return a * column + b * row + c, d * column + e * row + f
+    @classmethod
+    def turned(cls, x: float, y: float, metres: float, heading: float, second: float) -> CameraPose:
+        """A capture with its upper left corner at (x, y), m, and ``metres`` per pixel."""
+        turn = np.deg2rad(heading)
+        a, b = float(metres * np.cos(turn)), float(-metres * np.sin(turn))
+        return cls(a, b, x, b, -a, y, heading, second)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Tree:
     height: float
 
 
-def poses(seed: int, captures: int, size: tuple[int, int], metres: float) -> list[Pose]:
+def poses(seed: int, captures: int, size: tuple[int, int], metres: float) -> list[CameraPose]:
     """A flight upwards, one capture every two seconds, a little off course each time."""
     high, wide = size[0] * metres, size[1] * metres
     rng = seeds.generator(seed, "grove", "flight")
@@ -61,20 +60,12 @@ def poses(seed: int, captures: int, size: tuple[int, int], metres: float) -> lis
     step = (1 - OVERLAP) * high * (1 + np.clip(rng.normal(0, 0.03, captures), -0.06, 0.06))
     ahead = np.cumsum(step) - step[0]
     scale = metres * (1 + np.clip(rng.normal(0, 0.006, captures), -0.012, 0.012))
-    made = []
+    flight = []
     for k in range(captures):
-        centre = Pose(0.0, 0.0, float(scale[k]), float(turn[k]), 2.0 * k)
-        dx, dy = centre.ground(size[1] / 2, size[0] / 2)
-        made.append(
-            Pose(
-                round(float(side[k] - dx), 4),
-                round(float(ahead[k] - dy), 4),
-                round(float(scale[k]), 7),
-                round(float(turn[k]), 4),
-                2.0 * k,
-            )
-        )
-    return made
+        place = round(float(scale[k]), 7), round(float(turn[k]), 4), 2.0 * k
+        dx, dy = CameraPose.turned(0.0, 0.0, *place).ground(size[1] / 2, size[0] / 2)
+        flight.append(CameraPose.turned(round(float(side[k] - dx), 4), round(float(ahead[k] - dy), 4), *place))
+    return flight
 
 
 @dataclass(frozen=True)
@@ -87,22 +78,23 @@ class Scene:
     metres: float  # per pixel of the ground picture
 
     @cached_property
-    def poses(self) -> list[Pose]:
+    def poses(self) -> list[CameraPose]:
+        """One for each capture."""
         return poses(self.seed, self.captures, self.size, self.metres)
 
     @cached_property
     def box(self) -> tuple[float, float, float, float]:
         """West, south, east, north, m."""
-        height, width = self.size
-        x, y = zip(*(p.ground(c, r) for p in self.poses for c in (0, width) for r in (0, height)), strict=True)
+        x, y = zip(*(corner for pose in self.poses for corner in pose.outline(self.size)), strict=True)
         return min(x) - PAD, min(y) - PAD, max(x) + PAD, max(y) + PAD
 
     @cached_property
     def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the ground picture."""
         west, south, east, north = self.box
         return int(np.ceil((north - south) / self.metres)), int(np.ceil((east - west) / self.metres))
 
-    def pixel(self, x, y):
+    def pixel(self, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
         """(column, row) of ground positions, from the upper left corner of the ground picture."""
         return (x - self.box[0]) / self.metres, (self.box[3] - y) / self.metres
 
@@ -128,6 +120,7 @@ class Scene:
 
     @cached_property
     def fields(self) -> dict[str, np.ndarray]:
+        """The coarse fields of the scene, see ``groves_texture.coarse``."""
         shape = tuple(int(n * self.metres / texture.COARSE) + 3 for n in self.shape)
         return texture.coarse(self.seed, shape)
 
@@ -144,7 +137,7 @@ class Scene:
         j = np.clip(column * scale, 0, field.shape[1] - 1).astype(int)
         return field[i, j]
 
-    def along_across(self, x, y):
+    def along_across(self, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
         """Metres along the rows and across them; rows bend a little."""
         angle = self.draws["angle"]
         u = np.cos(angle) * x + np.sin(angle) * y
@@ -165,7 +158,7 @@ class Scene:
         u, v = self.along_across(x, y)
         rows = np.arange(np.floor(v.min() / draws["between_rows"]) - 1, np.ceil(v.max() / draws["between_rows"]) + 2)
         places = np.arange(np.floor(u.min() / draws["in_row"]) - 2, np.ceil(u.max() / draws["in_row"]) + 3)
-        made = []
+        places_of_trees = []
         for row in rows.astype(int):
             rng = seeds.generator(self.seed, "grove", "row", row)
             phase, wobble = rng.uniform(0, 0.5), rng.normal(0, 0.12)
@@ -187,5 +180,5 @@ class Scene:
             size = np.clip(np.where(young, small, size), 0.4, 2.7)
             for k in np.flatnonzero(near & ~missing):
                 height = (1.1 + 1.35 * size[k]) * tall[k]
-                made.append((float(tx[k]), float(ty[k]), float(size[k]), float(height)))
-        return [Tree(number, *place) for number, place in enumerate(made, 1)]
+                places_of_trees.append((float(tx[k]), float(ty[k]), float(size[k]), float(height)))
+        return [Tree(number, *place) for number, place in enumerate(places_of_trees, 1)]

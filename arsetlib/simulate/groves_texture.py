@@ -1,7 +1,9 @@
 """Textures of the simulated grove: random fields with a chosen range of wavelengths, made by filtering white noise.
 
-A fine texture is a periodic square that repeats over the ground: it holds no wavelength that an eye would find again.
-What changes over metres comes from fields that cover the whole scene on a coarse grid.
+A fine texture is a periodic square that repeats over the ground; it has only short wavelengths, so that the repetition
+is not visible. Slow changes over metres are fields that cover the whole scene on a coarse grid.
+
+Lab: case_groves.
 """
 
 from __future__ import annotations
@@ -34,11 +36,19 @@ COARSE_FIELDS = {
 }
 
 
-def waves(rng: np.random.Generator, shape, step: float, short: float, long: float, slope: float, stretch=None):
+def waves(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    step: float,
+    short: float,
+    long: float,
+    slope: float,
+    stretch: tuple[float, float] | None = None,
+) -> np.ndarray:
     """A periodic random field of wavelengths ``short`` to ``long``.
 
     Args:
-        rng: Where chance comes from.
+        rng: Generator of random numbers.
         shape: (rows, columns).
         step: Side of a pixel, m.
         short, long: Wavelengths, m.
@@ -69,9 +79,9 @@ def waves(rng: np.random.Generator, shape, step: float, short: float, long: floa
 
 def fine(seed: int, step: float, side: int, along: float) -> dict[str, np.ndarray]:
     """The periodic textures, (side, side) each; ``along`` is the direction of the rows, in which soil is tilled."""
-    made = {name: waves(seeds.generator(seed, "grove", name), (side, side), step, *how) for name, how in FINE.items()}
-    made["tilled"] = waves(seeds.generator(seed, "grove", "tilled"), (side, side), step, 0.12, 0.5, 0.4, (along, 9.0))
-    return made
+    fields = {name: waves(seeds.generator(seed, "grove", name), (side, side), step, *how) for name, how in FINE.items()}
+    fields["tilled"] = waves(seeds.generator(seed, "grove", "tilled"), (side, side), step, 0.12, 0.5, 0.4, (along, 9.0))
+    return fields
 
 
 def coarse(seed: int, shape: tuple[int, int]) -> dict[str, np.ndarray]:

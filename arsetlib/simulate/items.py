@@ -1,7 +1,8 @@
-"""STAC items of the simulated scenes, after those of Earth Search v1 (``sentinel-2-l2a``)."""
+"""STAC items of the simulated products, in the form of Earth Search v1 (``sentinel-2-l2a``)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +15,14 @@ from arsetlib.simulate import sky
 from arsetlib.simulate.landscape import SEAM, UTM, Region
 
 COLLECTION = "sentinel-2-l2a"
+ABOVE = "collection", "parent", "root"  # links of an item to its collection
 _EXTENSIONS = [
-    "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
-    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-    "https://stac-extensions.github.io/grid/v1.1.0/schema.json",
-    "https://stac-extensions.github.io/mgrs/v1.0.0/schema.json",
-    "https://stac-extensions.github.io/projection/v1.1.0/schema.json",
-    "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
-    "https://stac-extensions.github.io/view/v1.0.0/schema.json",
-]
-_PERCENT = {
+    f"https://stac-extensions.github.io/{name}/schema.json"
+    for name in (
+        "eo/v1.1.0", "file/v2.1.0", "grid/v1.1.0", "mgrs/v1.0.0", "projection/v1.1.0", "raster/v1.1.0", "view/v1.0.0",
+    )
+]  # fmt: skip
+_PERCENT = {  # property of an item: class of the scene classification
     "s2:dark_features_percentage": sky.DARK,
     "s2:cloud_shadow_percentage": sky.SHADOW,
     "s2:vegetation_percentage": sky.VEGETATION,
@@ -36,14 +35,10 @@ _PERCENT = {
     "s2:snow_ice_percentage": sky.SNOW,
     "s2:saturated_defective_pixel_percentage": sky.SATURATED,
 }
-_OLD_BASELINES = (
-    ("2019-05-06", "02.11"),
-    ("2019-07-08", "02.12"),
-    ("2020-02-04", "02.13"),
-    ("2021-03-30", "02.14"),
-    ("2021-06-30", "03.00"),
-    ("2022-01-25", "03.01"),
-)
+_OLD_BASELINES = (  # last day, processing baseline
+    ("2019-05-06", "02.11"), ("2019-07-08", "02.12"), ("2020-02-04", "02.13"), ("2021-03-30", "02.14"),
+    ("2021-06-30", "03.00"), ("2022-01-25", "03.01"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Tile:
     """One of the two tiles: the part of an MGRS tile that lies in the region.
 
     Attributes:
-        name: As MGRS says, e.g. ``15SYT``.
+        name: MGRS name, e.g. ``15SYT``.
         columns: Its columns in the region's 10 m grid.
     """
 
@@ -59,6 +54,7 @@ class Tile:
     columns: slice
 
     def bounds(self, region: Region) -> tuple[float, float, float, float]:
+        """West, south, east, north, m."""
         west, south, _, north = region.bounds
         return west + 10 * self.columns.start, south, west + 10 * self.columns.stop, north
 
@@ -71,19 +67,19 @@ def tiles(region: Region) -> tuple[Tile, Tile]:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """One processing of one tile of one pass.
+class Product:
+    """One processing of one tile of one overpass.
 
     Attributes:
-        one: The pass.
+        overpass: The overpass.
         tile: The tile.
         sequence: Processing number, 0 first.
         baseline: Processing baseline.
-        shifted: Whether the stored values carry +1000.
-        corrected: Whether the catalogue took the +1000 away.
+        shifted: Whether 1000 is added to the stored values.
+        corrected: Whether the catalogue has subtracted the 1000 again.
     """
 
-    one: sky.Pass
+    overpass: sky.Overpass
     tile: Tile
     sequence: int
     baseline: str
@@ -92,55 +88,63 @@ class Scene:
 
     @property
     def id(self) -> str:
-        return f"S2{self.one.satellite}_{self.tile.name}_{self.one.when:%Y%m%d}_{self.sequence}_L2A_SIM"
+        """Name of the product."""
+        return f"S2{self.overpass.satellite}_{self.tile.name}_{self.overpass.when:%Y%m%d}_{self.sequence}_L2A_SIM"
 
     @property
     def folder(self) -> str:
-        return f"scenes/{self.tile.name}/{self.one.when:%Y}/{self.id}"
+        """Folder of its files, relative to the delta's."""
+        return f"scenes/{self.tile.name}/{self.overpass.when:%Y}/{self.id}"
 
 
-def scenes(seed: int, region: Region, one: sky.Pass) -> list[Scene]:
-    """The scenes of a pass: one per tile it sees, and at times a superseded processing as well."""
-    seen = one.seen(region, 6)
-    found = []
+def products(seed: int, region: Region, overpass: sky.Overpass) -> list[Product]:
+    """The products of an overpass: one for each tile in its swath, sometimes an older processing too."""
+    seen = overpass.seen(region, 6)
+    made = []
     for tile in tiles(region):
         if seen[:, tile.columns.start // 6 : tile.columns.stop // 6].mean() < 0.02:
             continue
-        chance = seeds.generator(seed, "processing", one.name, tile.name).random(2)
-        day = f"{one.when:%Y-%m-%d}"
+        chance = seeds.generator(seed, "processing", overpass.name, tile.name).random(2)
+        day = f"{overpass.when:%Y-%m-%d}"
         old = next((b for end, b in _OLD_BASELINES if day < end), None)
         if old is None:  # from 2022 on every product has the offset
             corrected = bool(chance[0] < 0.5)
-            found.append(Scene(one, tile, 0, "05.09" if corrected else "04.00", not corrected, corrected))
+            made.append(Product(overpass, tile, 0, "05.09" if corrected else "04.00", not corrected, corrected))
         elif chance[0] < 0.72:
-            found.append(Scene(one, tile, 0, old, False, False))
+            made.append(Product(overpass, tile, 0, old, False, False))
         else:
             replaced = chance[1] < 0.16
             if replaced:
-                found.append(Scene(one, tile, 0, old, False, False))
+                made.append(Product(overpass, tile, 0, old, False, False))
             corrected = bool(chance[0] > 0.88)
-            found.append(Scene(one, tile, int(replaced), "05.00", not corrected, corrected))
-    return found
+            made.append(Product(overpass, tile, int(replaced), "05.00", not corrected, corrected))
+    return made
 
 
-def item(scene: Scene, region: Region, scl: np.ndarray, folder: Path) -> dict:
-    """The STAC item of a scene; ``scl`` is its scene classification, which tells how much of it is what; ``folder`` has
-    its files, whose checksums the item states."""
-    one, tile = scene.one, scene.tile
+def item(product: Product, region: Region, scl: np.ndarray, folder: Path) -> dict:
+    """The STAC item of a product.
+
+    Args:
+        product: The product.
+        region: The region of the delta.
+        scl: (h, w) uint8, its scene classification, from which the shares of the classes are counted.
+        folder: Folder of its files, whose checksums the item states.
+    """
+    overpass, tile = product.overpass, product.tile
     west, south, east, north = tile.bounds(region)
-    ring = footprint(scene, region)
-    lon, lat = [p[0] for p in ring], [p[1] for p in ring]
+    ring = footprint(product, region)
+    lon, lat = zip(*ring, strict=True)
     seen = np.count_nonzero(scl)
     share = {k: round(100 * np.count_nonzero(scl == v) / seen, 6) for k, v in _PERCENT.items()}
     clouds = [k for k, v in _PERCENT.items() if v in (sky.MEDIUM, sky.HIGH, sky.CIRRUS)]
-    azimuth, elevation = one.sun()
-    stamp = f"{one.when:%Y%m%dT%H%M%S}"
-    number = scene.baseline.replace(".", "")
+    azimuth, elevation = overpass.sun()
+    name = f"S2{overpass.satellite}_MSIL2A_{overpass.when:%Y%m%dT%H%M%S}_N{product.baseline.replace('.', '')}"
+    processed = _processing_time(product)
     properties = {
-        "datetime": f"{one.when:%Y-%m-%dT%H:%M:%S}Z",
-        "created": f"{_made(scene)}Z",
-        "updated": f"{_made(scene)}Z",
-        "platform": f"sentinel-2{one.satellite.lower()}",
+        "datetime": f"{overpass.when:%Y-%m-%dT%H:%M:%S}Z",
+        "created": processed,
+        "updated": processed,
+        "platform": f"sentinel-2{overpass.satellite.lower()}",
         "constellation": "sentinel-2",
         "instruments": ["msi"],
         "gsd": 10,
@@ -158,73 +162,59 @@ def item(scene: Scene, region: Region, scl: np.ndarray, folder: Path) -> dict:
         **share,
         "s2:degraded_msi_data_percentage": 0,
         "s2:mgrs_tile": tile.name,
-        "s2:processing_baseline": scene.baseline,
+        "s2:processing_baseline": product.baseline,
         "s2:product_type": "S2MSI2A",
-        "s2:product_uri": f"S2{one.satellite}_MSIL2A_{stamp}_N{number}_R{one.orbit:03d}_T{tile.name}_SIMULATED.SAFE",
-        "s2:sequence": str(scene.sequence),
-        "earthsearch:boa_offset_applied": scene.corrected,
+        "s2:product_uri": f"{name}_R{overpass.orbit:03d}_T{tile.name}_SIMULATED.SAFE",
+        "s2:sequence": str(product.sequence),
+        "earthsearch:boa_offset_applied": product.corrected,
     }
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
         "stac_extensions": _EXTENSIONS,
-        "id": scene.id,
+        "id": product.id,
         "collection": COLLECTION,
         "bbox": [min(lon), min(lat), max(lon), max(lat)],
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": properties,
         "assets": {
             name: asset | checksums.stated(folder / f"{name}.tif")
-            for name, asset in _assets(scene, (west, north), (east - west, north - south)).items()
+            for name, asset in _assets(product, (west, north), (east - west, north - south)).items()
         },
         "links": [
-            {"rel": "self", "href": f"./{scene.id}.json", "type": "application/geo+json"},
-            {"rel": "collection", "href": "../collection.json", "type": "application/json"},
-            {"rel": "parent", "href": "../collection.json", "type": "application/json"},
-            {"rel": "root", "href": "../collection.json", "type": "application/json"},
+            {"rel": "self", "href": f"./{product.id}.json", "type": "application/geo+json"},
+            *({"rel": rel, "href": "../collection.json", "type": "application/json"} for rel in ABOVE),
         ],
     }
 
 
-def _made(scene):
-    """When this processing was made: a day after the pass, or in the great reprocessing."""
-    day = "2023-04-18" if scene.baseline.startswith("05") else f"{scene.one.when:%Y-%m-%d}"
-    return f"{day}T{23 if scene.baseline.startswith('05') else 22}:10:00.000"
+def _processing_time(product):
+    """On the day of the overpass, or in the reprocessing of the whole archive."""
+    reprocessed = product.baseline.startswith("05")
+    return "2023-04-18T23:10:00.000Z" if reprocessed else f"{product.overpass.when:%Y-%m-%d}T22:10:00.000Z"
 
 
-def _assets(scene, corner, size):
+def _assets(product, corner, size):
+    # As in the archive: a product that is stored corrected still states its offset.
+    reflectance = {"scale": 0.0001, "offset": -0.1 if product.shifted or product.corrected else 0}
     assets = {}
     for name, band in BANDS.items():
         step = int(band.resolution_m)
-        assets[name] = _asset(scene, name, step, corner, size) | {
-            "eo:bands": [
-                {
-                    "name": name,
-                    "center_wavelength": round(band.wavelength_nm / 1000, 4),
-                    "full_width_half_max": round(band.width_nm / 1000, 4),
-                }
-            ],
-            "raster:bands": [
-                {
-                    "nodata": 0,
-                    "data_type": "uint16",
-                    "bits_per_sample": 15,
-                    "spatial_resolution": step,
-                    "scale": 0.0001,
-                    # As in the archive: a product that is stored corrected still states its offset.
-                    "offset": -0.1 if scene.shifted or scene.corrected else 0,
-                }
-            ],
+        wavelengths = {
+            "center_wavelength": round(band.wavelength_nm / 1000, 4),
+            "full_width_half_max": round(band.width_nm / 1000, 4),
         }
-    assets["scl"] = _asset(scene, "scl", 20, corner, size) | {
-        "raster:bands": [{"nodata": 0, "data_type": "uint8", "spatial_resolution": 20}]
-    }
-    return assets
+        values = {"nodata": 0, "data_type": "uint16", "bits_per_sample": 15, "spatial_resolution": step}
+        assets[name] = _asset(product, name, step, corner, size) | {
+            "eo:bands": [{"name": name, **wavelengths}], "raster:bands": [values | reflectance],
+        }  # fmt: skip
+    classes = {"nodata": 0, "data_type": "uint8", "spatial_resolution": 20}
+    return assets | {"scl": _asset(product, "scl", 20, corner, size) | {"raster:bands": [classes]}}
 
 
-def _asset(scene, name, step, corner, size):
+def _asset(product, name, step, corner, size):
     return {
-        "href": f"../{scene.folder}/{name}.tif",
+        "href": f"../{product.folder}/{name}.tif",
         "type": "image/tiff; application=geotiff; profile=cloud-optimized",
         "title": f"SIMULATED {name}, {step} m",
         "roles": ["data", "reflectance"],
@@ -234,13 +224,13 @@ def _asset(scene, name, step, corner, size):
     }
 
 
-def footprint(scene: Scene, region: Region) -> list[list[float]]:
-    """The outline of what the scene holds, as a closed ring of longitude, latitude."""
-    west, south, east, north = scene.tile.bounds(region)
-    share, slant = scene.one.swath(region)
-    edge = [region.west + region.width * (share + slant * side) for side in (0.5, -0.5)]  # at the top, at the foot
+def footprint(product: Product, region: Region) -> list[list[float]]:
+    """The outline of a product's data, as a closed ring of longitude, latitude."""
+    west, south, east, north = product.tile.bounds(region)
+    share, slant = product.overpass.swath(region)
+    edge = [region.west + region.width * (share + slant * side) for side in (0.5, -0.5)]  # northern end, southern end
     height = north - south
-    keep_right = scene.one.orbit == 26
+    keep_right = product.overpass.orbit == 26
 
     def x_at(y):
         return edge[1] + (edge[0] - edge[1]) * (y - south) / height
@@ -260,10 +250,10 @@ def footprint(scene: Scene, region: Region) -> list[list[float]]:
     return [*points, points[0]]
 
 
-def collection(found: list[dict], years) -> dict:
+def collection(items: list[dict], years: Sequence[int]) -> dict:
     """The static STAC collection of all items."""
-    west, south = (min(i["bbox"][k] for i in found) for k in (0, 1))
-    east, north = (max(i["bbox"][k] for i in found) for k in (2, 3))
+    west, south = (min(i["bbox"][k] for i in items) for k in (0, 1))
+    east, north = (max(i["bbox"][k] for i in items) for k in (2, 3))
     return {
         "type": "Collection",
         "stac_version": "1.0.0",
@@ -281,6 +271,6 @@ def collection(found: list[dict], years) -> dict:
         "links": [
             {"rel": "root", "href": "./collection.json", "type": "application/json"},
             {"rel": "self", "href": "./collection.json", "type": "application/json"},
-            *({"rel": "item", "href": f"./items/{i['id']}.json", "type": "application/geo+json"} for i in found),
+            *({"rel": "item", "href": f"./items/{i['id']}.json", "type": "application/geo+json"} for i in items),
         ],
     }

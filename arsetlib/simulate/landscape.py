@@ -1,8 +1,8 @@
-"""The ground of the simulated delta: where things lie and what is grown there each year.
+"""The ground of the simulated delta: the map of its units, and the crop of each field in each year.
 
-A river with its levee and flooded woods, an oxbow lake, a bayou, sections of a mile cut into fields by roads and
-ditches, centre pivots, catfish ponds, a town, farmsteads. Everything is a *unit* (a field, a wood, a street block):
-one number per pixel. Units keep their place; what a field grows follows a rotation.
+A river with its levee and flooded woods, an oxbow lake, a bayou, square miles cut into fields by roads and ditches,
+centre pivots, catfish ponds, a town, farmsteads. Every pixel belongs to one *unit* (a field, a wood, a street block).
+Units do not move; the crops of a field follow a rotation.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ CDL_ORIGIN = (-2_356_095.0, 3_172_605.0)  # upper left corner of the national Cr
 MILE = 1609.344
 TILT = np.deg2rad(-1.2)  # true north against the UTM grid's north
 
-# Land that no rotation governs: CDL codes.
+# Units that do not rotate: CDL codes.
 WATER, OPEN_SPACE, LOW, MEDIUM, HIGH = 111, 121, 122, 123, 124
 SAND, DECIDUOUS, GRASS, WOODY_WETLAND, MARSH, PONDS = 131, 141, 176, 190, 195, 92
-STILL = -WATER  # lakes and creeks, clearer than the river: labelled as water like it
+STILL = -WATER  # lakes and creeks: clearer than the river, but with the same label
 
 # Crops: CDL codes.
 CORN, COTTON, RICE, SORGHUM, SOYBEANS, PEANUTS, WHEAT, WHEAT_SOY = 1, 2, 3, 4, 5, 10, 24, 26
 HAY, SWEET_POTATOES, FALLOW, PECANS = 37, 46, 61, 74
 
-# Share of the cropland, heaviest clay first, and what follows what: one row is one rotation, a letter one year.
+# Rotations: share of the cropland, and the crops of successive years. The first row grows on the heaviest clay.
 ROTATIONS = (
     (0.20, (RICE, SOYBEANS)),
     (0.05, (RICE, RICE, SOYBEANS)),
@@ -60,8 +60,8 @@ class Region:
     Attributes:
         west, north: Upper left corner, m.
         width, height: Size, m; multiples of 120.
-        feature: Size of fields, roads and rivers against nature; below 1 only in small regions, which would
-            otherwise hold no more than a field or two.
+        feature: Size of fields, roads and rivers relative to reality; below 1 only in small regions, which would
+            otherwise have only one or two fields.
     """
 
     west: float
@@ -87,10 +87,11 @@ class Region:
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north, m."""
         return self.west, self.north - self.height, self.west + self.width, self.north
 
     def label_grid(self) -> tuple[float, float, int, int]:
-        """West, north, rows and columns of the 30 m label grid that holds the region, aligned with the CDL."""
+        """West, north, rows and columns of the 30 m label grid around the region, aligned with the CDL."""
         x, y = _outline(self.bounds)
         x0, y0 = CDL_ORIGIN
         west = x0 + 30 * np.floor((x.min() - x0) / 30)
@@ -100,7 +101,7 @@ class Region:
         return float(west), float(north), rows, columns
 
     def inner_box(self) -> tuple[float, float, float, float]:
-        """West, south, east, north of the largest box of the label grid with no pixel outside the region."""
+        """West, south, east, north of the largest box of the label grid that is inside the region."""
         x, y = _outline(self.bounds)
         n = len(x) // 4
         south, east, north, west = y[:n].max(), x[n : 2 * n].min(), y[2 * n : 3 * n].min(), x[3 * n :].max()
@@ -117,18 +118,18 @@ def _outline(bounds):
 
 @dataclass(frozen=True)
 class Landscape:
-    """Where things lie, on the region's 10 m grid.
+    """The map of the units, on the region's 10 m grid.
 
     Attributes:
         region: Its rectangle.
-        unit: (H, W) int32, which unit a pixel belongs to.
+        unit: (H, W) int32, unit of each pixel.
         code: (U,) int16, CDL code of units that never change; 0 for fields, which rotate.
         clay: (U,) float32, 0 sandy levee to 1 backswamp clay.
         strip: (H, W) bool, turn rows and ditches between fields: grass, too narrow for the label grid.
-        vigour: (H, W) float32, how well things grow here against the unit's mean.
-        lateness: (H, W) float32, days by which things are later here than in the unit's mean.
-        brightness: (H, W) float32, how bright the soil (or roof) is against the unit's mean.
-        contour: (H, W) float32, 0-1: earth levees that follow the contours of a rice field.
+        vigour: (H, W) float32, growth relative to the mean of the unit.
+        lateness: (H, W) float32, delay against the mean of the unit, days.
+        brightness: (H, W) float32, brightness of soil or roof relative to the mean of the unit.
+        contour: (H, W) float32, 0-1: earth levees along the contours of a rice field.
     """
 
     region: Region
@@ -147,19 +148,19 @@ class Landscape:
 
 
 class _Map:
-    """Units being laid down: later ones cover earlier ones."""
+    """A map of units; later ones cover earlier ones."""
 
     def __init__(self, shape):
         self.unit = np.zeros(shape, np.int32)
         self.code = [0]
 
     def lay(self, where: np.ndarray, code: int) -> None:
-        """One unit wherever ``where``."""
+        """Add one unit where ``where`` is True."""
         self.unit[where] = len(self.code)
         self.code.append(code)
 
     def lay_many(self, key: np.ndarray, where: np.ndarray, codes) -> None:
-        """One unit for each value of ``key`` wherever ``where``; ``codes`` is called with the sorted values."""
+        """Add one unit for each value of ``key`` where ``where`` is True; ``codes`` gets the sorted values."""
         values, index = np.unique(key[where], return_inverse=True)
         self.unit[where] = len(self.code) + index
         self.code.extend(codes(values))
@@ -172,12 +173,12 @@ def build(seed: int, scale: float) -> Landscape:
     rng = seeds.generator(seed, "landscape")
     shape = region.shape
     f = region.feature
-    # Offsets from the region's middle (m) and the surveyors' own tilted axes.
+    # Distance from the region's centre, m; and along the axes of the land survey, which are tilted, miles.
     x = (np.arange(shape[1]) * 10 + 5 - region.width / 2)[None, :]
     y = (region.height / 2 - np.arange(shape[0]) * 10 - 5)[:, None]
     a = (x * np.cos(TILT) + y * np.sin(TILT)) / (MILE * f)
     b = (-x * np.sin(TILT) + y * np.cos(TILT)) / (MILE * f)
-    low = smooth(rng, shape, 120 * f, 3)  # how low and clayey the ground is
+    low = smooth(rng, shape, 120 * f, 3)  # the higher, the lower and more clayey the ground
     ground = _Map(shape)
     edge = _fields(ground, rng, a, b, low, f)
     _ponds(ground, rng, a, b, f)
@@ -200,12 +201,12 @@ def _renumber(ground: _Map):
 
 
 def _fields(ground, rng, a, b, low, f):
-    """Sections of a mile, quartered, then cut as their owners did; returns where turn rows and ditches run."""
+    """Square miles (sections) in four quarters, each cut into fields; returns the turn rows and ditches."""
     i, j = np.floor(a).astype(int), np.floor(b).astype(int)
     i0, j0 = i.min(), j.min()
     n = (int(i.max() - i0) + 1, int(j.max() - j0) + 1, 4)
     fa, fb = a - i, b - j
-    # Quarter of the section, and the place within it (0-1).
+    # Quarter of the section, and the position in it (0-1).
     right, upper = fa > 0.5, fb > 0.5
     quarter = right + 2 * upper
     qa, qb = fa * 2 - right, fb * 2 - upper
@@ -227,14 +228,14 @@ def _fields(ground, rng, a, b, low, f):
     for axis in (0, 1):
         step = np.diff(key, axis=axis) != 0
         edge |= np.pad(step, [(0, 1) if k == axis else (0, 0) for k in (0, 1)])
-    # Tracts planted back to trees lie low.
+    # The lowest quarters are woods.
     quarters = key // 64
     values, index = np.unique(quarters, return_inverse=True)
     index = index.reshape(key.shape)
     wetness = ndimage.mean(low, index, np.arange(len(values))) + 0.5 * rng.standard_normal(len(values))
     wooded = (wetness > np.quantile(wetness, 0.93))[index]
     ground.lay_many(quarters, wooded, lambda v: [WOODY_WETLAND] * len(v))
-    # Section roads: every second one is paved and shows in the labels.
+    # Roads between sections: every second one is wide enough for a label.
     near_a, near_b = np.abs(a - np.round(a)), np.abs(b - np.round(b))
     width = 11.0 / (MILE * f)
     ground.lay(np.broadcast_to((near_a < width) & (np.round(a) % 2 == 0), key.shape), LOW)
@@ -254,7 +255,7 @@ def _ponds(ground, rng, a, b, f):
 
 
 def _town(ground, rng, a, b, region):
-    """Towns at crossroads: streets, blocks, trees and lawns at the rim."""
+    """Towns at crossroads: streets and blocks, with gardens at the edge."""
     for k in range(max(1, round(region.width * region.height / 60e6))):
         ca, cb = (0, 1) if k == 0 else (rng.integers(a.min(), a.max()), rng.integers(b.min(), b.max()))
         if k == 0 and b.max() < 1.1:
@@ -272,7 +273,7 @@ def _town(ground, rng, a, b, region):
 
 
 def _farmsteads(ground, rng, a, b, f):
-    """A house, sheds and shade trees by a road."""
+    """A house, sheds and trees beside a road."""
     for _ in range(round(np.ptp(a) * np.ptp(b) * 1.3)):
         ca, cb = rng.uniform(a.min(), a.max()), np.round(rng.uniform(b.min(), b.max())) + 0.035 / f**0.5
         if rng.random() < 0.5:
@@ -286,7 +287,7 @@ def _waters(ground, rng, x, y, low, region):
     """The river with sand bars, flooded woods and levee in the west, an oxbow lake, bayous."""
     f, (height, width) = region.feature, (region.height, region.width)
     phase = rng.uniform(0, 2 * np.pi, 8)
-    # A bayou: a creek that wanders from north to south, with woods along it.
+    # A bayou: a winding creek from north to south, with woods along it.
     for k in range(max(1, round(width / 7000))):
         middle = width * ((k + 0.66) / max(1, round(width / 7000)) - 0.5)
         bend = 260 * f * np.sin(y / (520 * f) + phase[k % 8]) + 150 * f * np.sin(y / (190 * f) + phase[(k + 1) % 8])
@@ -294,7 +295,7 @@ def _waters(ground, rng, x, y, low, region):
         wood = gap < f * (58 + 34 * smooth(rng, region.shape, 22, 2))
         ground.lay_many((y // (1200 * f) + 0 * x).astype(int), wood, lambda v: [WOODY_WETLAND] * len(v))
         ground.lay(gap < 13 * max(f, 0.6), STILL)
-    # An oxbow: part of a ring that the river has left.
+    # An oxbow lake: part of an old bend of the river.
     for k in range(max(1, round(width * height / 40e6))):
         if k == 0:
             cx, cy = -0.19 * width, -0.2 * height
@@ -305,7 +306,7 @@ def _waters(ground, rng, x, y, low, region):
         open_side = np.cos(turn - 0.5) < 0.72
         ground.lay(open_side & (np.abs(ring) < f * (125 + 22 * smooth(rng, region.shape, 18, 2))), WOODY_WETLAND)
         ground.lay(open_side & (np.abs(ring + 5) < 62 * f), STILL)
-    # The river and what lies between its bank and the levee.
+    # The river, and the woods between its bank and the levee.
     wide = 1600 * f
     bank = -width / 2 + f * (330 + 190 * np.sin(2 * np.pi * y / (2.9 * wide) + phase[6]))
     bank = bank + 40 * f * np.sin(2 * np.pi * y / (0.8 * wide) + phase[7])
@@ -323,7 +324,7 @@ def _waters(ground, rng, x, y, low, region):
 
 
 def _within(rng, shape, low, code, unit, f):
-    """How growth, timing and soil differ within a unit: old channels, wet spots, the planter's mood."""
+    """How growth, timing and soil differ within a unit: old channels, wet spots, uneven planting."""
     channels = np.abs(smooth(rng, shape, 42 * f, 2))
     spots = smooth(rng, shape, 15)
     grain = rng.standard_normal(shape, dtype=np.float32)
@@ -345,7 +346,7 @@ def _within(rng, shape, low, code, unit, f):
 
 
 def _contours(low, fields):
-    """Thin lines of equal height, as earth levees in rice run."""
+    """Thin lines of equal height: the earth levees of rice fields."""
     height = ndimage.gaussian_filter(low, 6) * 5.5
     line = np.abs(height - np.round(height))
     slope = np.hypot(*np.gradient(height)) + 1e-6
@@ -353,24 +354,24 @@ def _contours(low, fields):
 
 
 @lru_cache(maxsize=8)
-def _share_out(seed: int, code: bytes, clay: bytes, area: bytes):
-    """Give each field a rotation so that shares of the cropland come out, clay lovers on clay."""
+def _assign_rotations(seed: int, code: bytes, clay: bytes, area: bytes):
+    """Give each field a rotation, so that the shares of the cropland are met and each crop is on its soil."""
     rng = seeds.generator(seed, "rotations")
     code, clay, area = np.frombuffer(code, np.int16), np.frombuffer(clay, np.float32), np.frombuffer(area)
     fields = np.flatnonzero(code == 0)
     order = fields[np.argsort(-(clay[fields] + 0.22 * rng.standard_normal(len(fields))), kind="stable")]
     shares = np.array([share for share, _ in ROTATIONS])
     kind = np.zeros(len(code), np.int64)
-    given = np.zeros(len(shares))
+    assigned = np.zeros(len(shares))
     edges = np.cumsum(shares) / shares.sum()
     done, total = 0.0, area[order].sum()
     for unit in order:
         middle = (done + area[unit] / 2) / total
-        # The rotation that is most behind among those whose ground this is.
+        # Of the rotations that fit this soil, the one whose share lacks most.
         fits = np.exp(-(((edges - shares / 2 - middle) / 0.16) ** 2))
-        lack = shares / shares.sum() - (given + 0.5 * area[unit]) / total
+        lack = shares / shares.sum() - (assigned + 0.5 * area[unit]) / total
         kind[unit] = np.argmax(np.where(lack > 0, lack * fits, lack * 1e-3))
-        given[kind[unit]] += area[unit]
+        assigned[kind[unit]] += area[unit]
         done += area[unit]
     phase = np.zeros(len(code), np.int64)
     for k, (_, years) in enumerate(ROTATIONS):
@@ -382,7 +383,7 @@ def _share_out(seed: int, code: bytes, clay: bytes, area: bytes):
 
 def _rotate(landscape: Landscape, seed: int, year: int) -> np.ndarray:
     area = np.bincount(landscape.unit.ravel(), minlength=len(landscape.code)).astype(np.float64)
-    kind, phase = _share_out(seed, landscape.code.tobytes(), landscape.clay.tobytes(), area.tobytes())
+    kind, phase = _assign_rotations(seed, landscape.code.tobytes(), landscape.clay.tobytes(), area.tobytes())
     codes = landscape.code.copy()
     for unit in np.flatnonzero(codes == 0):
         crops = ROTATIONS[kind[unit]][1]

@@ -8,14 +8,14 @@ import numpy as np
 def smooth(rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 1) -> np.ndarray:
     """A smooth random field, mean 0 and standard deviation near 1.
 
-    Random values on a coarse grid are blended with a smoothstep; each further octave has half the cell and half
-    the weight.
+    Random values on a coarse grid are interpolated with a smoothstep. Each further octave has half the cell size and
+    half the weight.
 
     Args:
-        rng: Where chance comes from.
+        rng: Source of the random numbers.
         shape: (rows, columns).
         cell: Side of the coarse grid's cells, pixels.
-        octaves: How many finer fields are added.
+        octaves: Number of fields that are added, each finer than the one before.
 
     Returns:
         (rows, columns) float32.

@@ -1,7 +1,7 @@
 """How each unit looks on each day of a year: leaf area, greenness, soil, water.
 
-A crop is a rise and a fall of leaf area, counted from its planting date; dates, vigour and the pace of ripening
-differ by field and by year, which is what makes the classes overlap. Days are days of the year, 1 = 1 January.
+The leaf area of a crop rises and falls, counted from its planting date. Dates, vigour and the speed of ripening
+differ by field and by year, which makes the classes overlap. Days are days of the year, 1 = 1 January.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from arsetlib import seeds
 from arsetlib.simulate import landscape as land
 from arsetlib.simulate import spectra
 
-SHIFTS = np.arange(-9, 10)  # days by which part of a field is late
+SHIFTS = np.arange(-9, 10)  # days by which parts of a field are late
 NEVER = 999.0
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A class's calendar, from planting, days; spreads are standard deviations between fields.
+    """Calendar of a crop, days from planting; spreads are standard deviations between fields.
 
     Attributes:
-        planted, spread: Planting day of the year and how it varies.
-        rise, pace: When half the leaf area is there, and the time constant of its rise.
-        ripe, ripe_spread, fade: When half the green is gone, how that varies, and its time constant.
-        harvest: When it is cut.
-        leaf: Leaf area index at its peak.
+        planted, spread: Day of the year of planting, and its spread.
+        rise, pace: Day with half of the leaf area, and the time constant of the rise.
+        ripe, ripe_spread, fade: Day with half of the green, its spread, and the time constant of ripening.
+        harvest: Day of the harvest.
+        leaf: Largest leaf area index.
     """
 
     planted: float
@@ -54,7 +54,7 @@ CROPS = {
     land.FALLOW: Crop(135, 20, 45, 16.0, 150, 15, 15.0, 260, 1.3),
     land.WHEAT: Crop(160, 12, 55, 18.0, 130, 15, 15.0, 260, 1.1),
 }
-# Plants that stay: leaf area in winter and at its peak, days of half rise and half fall, and its time constant.
+# Perennial plants: leaf area in winter and at its peak, days of half rise and half fall, time constant.
 STANDING = {
     land.HAY: (0.8, 3.0, 78, 312, 12),
     land.GRASS: (0.9, 2.6, 76, 310, 14),
@@ -67,7 +67,7 @@ STANDING = {
     land.MEDIUM: (0.2, 0.55, 84, 308, 12),
     land.HIGH: (0.08, 0.2, 84, 308, 12),
 }
-UNDER = {  # what shows beneath, where it is not a field's soil
+UNDER = {  # the ground below the plants, where it is not the soil of a field
     land.WATER: "river",
     land.STILL: "pond",
     land.PONDS: "pond",
@@ -83,11 +83,11 @@ UNDER = {  # what shows beneath, where it is not a field's soil
 
 
 @dataclass(frozen=True)
-class State:
-    """All units on one day.
+class CanopyState:
+    """Plants and ground of all units on one day.
 
     Attributes:
-        leaf: (U, S) float32, leaf area index, for each day of ``SHIFTS``.
+        leaf: (U, S) float32, leaf area index, for each shift in ``SHIFTS``.
         greenness: (U, S) float32, 1 green to 0 withered.
         below, fresh, dry: (U, 12) float32, reflectance of the ground, of green and of withered canopy.
     """
@@ -99,8 +99,8 @@ class State:
     dry: np.ndarray
 
 
-class Season:
-    """What happens on every unit in one year; ``state(day)`` tells how it looks.
+class Phenology:
+    """The calendar of every unit in one year; ``canopy(day)`` gives plants and ground on a day.
 
     The last unit is not in the landscape: it is the grass of turn rows and ditches.
     """
@@ -115,7 +115,7 @@ class Season:
         self._colours(rng)
 
     def _weather(self, rng, year):
-        """Daily soil moisture of the region, 0-1, and how late and how good the year is."""
+        """Daily soil moisture of the region, 0-1, and how late and how good for growth the year is."""
         self.late = rng.uniform(-3.5, 3.5) + (3.0 if year == 2019 else 0.0)  # 2019 had a wet spring
         self.good = rng.uniform(0.95, 1.05)
         days = np.arange(368)
@@ -137,7 +137,7 @@ class Season:
             u = np.flatnonzero(self.code == code)
             z = chance[u]
             planted = c.planted + self.late * 0.8 + c.spread * z[:, 0]
-            # What is planted late hurries: a third of the delay is caught up by ripeness.
+            # Late fields ripen faster: they catch up a third of the delay.
             ripe = planted + c.ripe - 0.3 * c.spread * z[:, 0] + c.ripe_spread * z[:, 1]
             p["planted"][u] = planted
             p["rise"][u] = planted + c.rise - 0.15 * c.spread * z[:, 0] + 3.5 * z[:, 2]
@@ -148,7 +148,7 @@ class Season:
         self.p = p
 
     def _winter(self, rng):
-        """Weeds or winter wheat before the crop, straw and tillage, ponds left open to ducks."""
+        """Weeds or winter wheat before the crop, straw, tillage, and fields that are flooded for ducks."""
         n, p = len(self.code), self.p
         wheat = np.isin(self.code, (land.WHEAT, land.WHEAT_SOY))
         field = np.isin(self.code, list(CROPS))
@@ -166,12 +166,12 @@ class Season:
         rice = self.code == land.RICE
         self.flooded = np.where(rice, p["planted"] + 34 + 5 * z[:, 3], NEVER)
         self.drained = np.where(rice, p["ripe"] - 4 + 4 * z[:, 0], NEVER)
-        # Some rice is sown into water or flushed: then the dip comes earlier.
+        # Some rice is sown into water: it is flooded earlier.
         early = rice & (rng.random(n) < 0.25)
         self.flooded = np.where(early, p["planted"] + 8, self.flooded)
 
     def _colours(self, rng):
-        """Leaf colour and soil of each unit: its class's, give or take."""
+        """Leaf colour and soil of each unit: that of its class, with small differences."""
         n = len(self.code)
         z = rng.standard_normal((n, 5)).clip(-2.2, 2.2)
         chlorophyll = np.array([0.7, 0.8, 1.0, 0.9, 0.9, 0.25, 0.05, 0, 0, 0, 0, 0])
@@ -181,7 +181,7 @@ class Season:
         fade = np.exp(0.12 * z[:, 3:4])
         wheat = np.isin(self.code, (land.WHEAT, land.WHEAT_SOY))
         field = np.isin(self.code, list(CROPS))
-        before = np.where(wheat, land.WHEAT, np.where(field, land.GRASS, self.code))  # what stands there off season
+        before = np.where(wheat, land.WHEAT, np.where(field, land.GRASS, self.code))  # outside the season
         self.fresh, self.fresh_before = (
             (np.stack([spectra.green(int(c)) for c in codes]) * shape).astype(np.float32)
             for codes in (self.code, before)
@@ -192,15 +192,15 @@ class Season:
         )
         self.tone = np.exp(0.18 * z[:, 4]).astype(np.float32)
 
-    def state(self, day: int) -> State:
-        """How all units look on a day of the year."""
-        leaf, greenness = self._canopy(day)
+    def canopy(self, day: int) -> CanopyState:
+        """Plants and ground of all units on a day of the year."""
+        leaf, greenness = self._leaves(day)
         grown = ((day > self.p["planted"] + 6) & (day < self.p["harvest"]))[:, None]
         fresh = np.where(grown, self.fresh, self.fresh_before)
         dry = np.where(grown, self.dry, self.dry_before)
-        return State(leaf, greenness, self._below(day), fresh, dry)
+        return CanopyState(leaf, greenness, self._below(day), fresh, dry)
 
-    def _canopy(self, day):
+    def _leaves(self, day):
         p = self.p
         t = (day - SHIFTS)[None, :].astype(np.float32)  # (1, S)
         col = {k: v[:, None] for k, v in p.items()}
@@ -208,7 +208,7 @@ class Season:
         warm = col["leaf"] * _rise(t, col["rise"], col["pace"]) * (t > col["planted"])
         ripe = 1 - _rise(t, col["ripe"], col["fade"])
         warm = warm * (0.35 + 0.65 * (1 - _rise(t, col["ripe"] + 9, col["fade"]))) * stands
-        # Weeds until they are burnt down or ploughed in; wheat until it is cut; weeds again in autumn.
+        # Weeds until they are removed before planting; wheat until it is harvested; weeds again in autumn.
         cool = self.cool_leaf[:, None] * _rise(t, self.cool_rise[:, None], np.float32(11))
         cool = cool * (1 - _rise(t, self.cool_end[:, None], np.float32(2.2)))
         cool_ripe = 1 - _rise(t, self.cool_ripe[:, None], np.float32(5))
@@ -246,35 +246,35 @@ def _rise(t, middle, pace):
 
 
 class Ground:
-    """Reflectance of the landscape without air, one day at a time."""
+    """Reflectance of the landscape without the atmosphere, one day at a time."""
 
     def __init__(self, landscape: land.Landscape, seed: int, year: int):
-        self.season = Season(landscape, seed, year)
+        self.phenology = Phenology(landscape, seed, year)
         unit = np.where(landscape.strip, len(landscape.code), landscape.unit)
         shift = np.rint(landscape.lateness).astype(np.int32) - SHIFTS[0]
         self.unit = unit.astype(np.int32)
         self.entry = self.unit * len(SHIFTS) + shift
         self.vigour = landscape.vigour
-        rice = (self.season.code == land.RICE)[unit]
+        rice = (self.phenology.code == land.RICE)[unit]
         self.brightness = landscape.brightness * (1 + 0.35 * landscape.contour * rice)
 
     def reflectance(self, day: int, rows: slice = slice(None)) -> np.ndarray:
         """(12, rows, columns) float32 reflectance 0-1 at 10 m on a day of the year."""
-        state = self.season.state(day)
+        canopy = self.phenology.canopy(day)
         unit, entry = self.unit[rows], self.entry[rows]
-        leaf = state.leaf.ravel()[entry] * self.vigour[rows]
-        greenness = state.greenness.ravel()[entry]
+        leaf = canopy.leaf.ravel()[entry] * self.vigour[rows]
+        greenness = canopy.greenness.ravel()[entry]
         shows = np.exp(np.float32(-spectra.EXTINCTION) * leaf), np.exp(np.float32(-spectra.EXTINCTION_INFRARED) * leaf)
         out = np.empty((12, *unit.shape), np.float32)
         for band in range(12):
-            below = np.ascontiguousarray(state.below[:, band])[unit] * self.brightness[rows]
-            fresh = np.ascontiguousarray(state.fresh[:, band])[unit]
-            dry = np.ascontiguousarray(state.dry[:, band])[unit]
+            below = np.ascontiguousarray(canopy.below[:, band])[unit] * self.brightness[rows]
+            fresh = np.ascontiguousarray(canopy.fresh[:, band])[unit]
+            dry = np.ascontiguousarray(canopy.dry[:, band])[unit]
             out[band] = spectra.mix(band, shows, below, fresh, dry, greenness)
         return out
 
 
 @lru_cache(maxsize=3)
 def ground(seed: int, scale: float, year: int) -> Ground:
-    """The ground of a year, kept for the next scene."""
+    """The ground of a year, cached for the next overpass."""
     return Ground(land.build(seed, scale), seed, year)

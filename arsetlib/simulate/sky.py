@@ -1,12 +1,13 @@
-"""Between ground and sensor: when satellites pass, clouds and their shadows, haze, and the scene classification.
+"""Between ground and sensor: overpasses, clouds and their shadows, haze, and the scene classification.
 
-Two satellites in two overlapping orbits: in the overlap of the swaths a place is seen every two or three days. The
-scene classification (SCL) is made from what the sensor sees, with the mistakes that real ones make: thin cloud goes
-unnoticed, the first leaves and the last are called bare soil, bright roofs are called cloud, flooded rice is water.
+Two satellites fly two overlapping orbits: where the swaths overlap, a place is seen every two or three days. The scene
+classification (SCL) is made from the simulated reflectance, with the mistakes of real ones: thin cloud is missed, crops
+with few leaves are classified as bare soil, bright roofs as cloud, flooded rice as water.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -17,7 +18,7 @@ from arsetlib.simulate.landscape import Region
 from arsetlib.simulate.noise import smooth
 
 LATITUDE = np.deg2rad(33.6)
-# Relative orbit: (day of the cycle of Sentinel-2A, UTC second of the pass). Sentinel-2B comes five days later.
+# Relative orbit: (day of the cycle of Sentinel-2A, UTC second of the overpass). Sentinel-2B passes five days later.
 ORBITS = {26: (1, 60_590), 126: (8, 61_190)}
 _CLOUD = np.array([72, 70, 68, 68, 69, 70, 71, 72, 73, 66, 44, 33], np.float32) / 100
 _HAZE = np.array([1.25, 1.1, 0.95, 0.72, 0.64, 0.56, 0.5, 0.45, 0.43, 0.38, 0.16, 0.09], np.float32)
@@ -28,8 +29,8 @@ SATURATED, DARK, SHADOW, VEGETATION, BARE, WATER, UNCLASSIFIED, MEDIUM, HIGH, CI
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One overflight.
+class Overpass:
+    """One satellite passing over the region.
 
     Attributes:
         when: UTC, to the second.
@@ -43,6 +44,7 @@ class Pass:
 
     @property
     def name(self) -> str:
+        """Satellite, date and orbit."""
         return f"S2{self.satellite}-{self.when:%Y%m%d}-R{self.orbit:03d}"
 
     @property
@@ -60,15 +62,15 @@ class Pass:
         return float(np.rad2deg(np.arctan2(east, north)) % 360), float(np.rad2deg(height))
 
     def swath(self, region: Region) -> tuple[float, float]:
-        """(share, slant): the swath's edge, as the share of the region's width at its middle row, and its lean.
+        """The edge of the swath: its position in the region's middle row, and how far it moves to the side.
 
-        Orbit 26 sees what lies east of its edge, orbit 126 what lies west of its own.
+        Both are shares of the region's width. Orbit 26 sees the part east of its edge, orbit 126 the part west of it.
         """
         drift = 0.02 * np.sin(2.4 * self.when.toordinal())
         return (0.10 if self.orbit == 26 else 0.92) + float(drift), 0.21 * region.height / region.width
 
     def seen(self, region: Region, step: int = 1) -> np.ndarray:
-        """(H/step, W/step) bool: which pixels of the region lie in the swath."""
+        """(H/step, W/step) bool: the pixels of the region that are in the swath."""
         height, width = (n // step for n in region.shape)
         x = ((np.arange(width) + 0.5) / width)[None, :]
         y = ((np.arange(height) + 0.5) / height)[:, None]
@@ -77,8 +79,8 @@ class Pass:
         return x >= edge if self.orbit == 26 else x < edge
 
 
-def passes(seed: int, years) -> list[Pass]:
-    """All overflights of the years, in order of time; a few are missing, as in the archive."""
+def overpasses(seed: int, years: Collection[int]) -> list[Overpass]:
+    """All overpasses of the years, in order of time; a few are missing, as in the archive."""
     rng = seeds.generator(seed, "passes")
     found = []
     first = date(2017, 1, 1)
@@ -90,22 +92,22 @@ def passes(seed: int, years) -> list[Pass]:
                 lost = rng.random() < 0.03
                 if day.year in years and not lost:
                     when = datetime(day.year, day.month, day.day) + timedelta(seconds=second + jitter)
-                    found.append(Pass(when, satellite, orbit))
+                    found.append(Overpass(when, satellite, orbit))
                 day += timedelta(days=10)
     return sorted(found, key=lambda p: (p.when, p.satellite))
 
 
 @dataclass(frozen=True)
 class Sky:
-    """What one pass looks through.
+    """Clouds and haze of one overpass.
 
     Attributes:
-        cloud: (h, w) float32 at 20 m, 0-1, how much of the ground clouds hide.
-        shade: (h, w) float32 at 20 m, 0-1, how much of the sun they take.
+        cloud: (h, w) float32 at 20 m, 0-1, share of the ground's light that clouds hide.
+        shade: (h, w) float32 at 20 m, 0-1, share of the sunlight that clouds block.
         whiteness: (h, w) float32 at 20 m, brightness of cloud tops.
-        added: (12,) float32, light that haze adds, reflectance.
-        gain: (12,) float32, slant of view and what the atmospheric correction got wrong.
-        haze: (h, w) float32 at 20 m, how thick haze is against its mean.
+        added: (12,) float32, reflectance that haze adds.
+        gain: (12,) float32, factor of the view angle and of errors of the atmospheric correction.
+        haze: (h, w) float32 at 20 m, thickness of haze relative to its mean.
     """
 
     cloud: np.ndarray
@@ -116,7 +118,7 @@ class Sky:
     haze: np.ndarray
 
     def through(self, ground: np.ndarray, band: int, rows: slice) -> np.ndarray:
-        """One band's reflectance at 10 m as the corrected scene shows it; ``rows`` are rows at 20 m."""
+        """Reflectance of one band at 10 m after the atmospheric correction; ``rows`` are rows at 20 m."""
         cloud, shade = _double(self.cloud[rows]), _double(self.shade[rows])
         out = ground * self.gain[band]
         out *= 1 - shade * (1 - _SKYLIGHT[band])
@@ -129,23 +131,23 @@ def _double(field: np.ndarray) -> np.ndarray:
     return field.repeat(2, axis=0).repeat(2, axis=1)
 
 
-def sky(seed: int, region: Region, one: Pass) -> Sky:
-    """Clouds, shadows and haze of a pass."""
-    rng = seeds.generator(seed, "sky", one.name)
+def sky(seed: int, region: Region, overpass: Overpass) -> Sky:
+    """Clouds, shadows and haze of an overpass."""
+    rng = seeds.generator(seed, "sky", overpass.name)
     shape = tuple(n // 2 for n in region.shape)
-    thick, low = _thickness(rng, shape, one.day)
+    thick, low = _thickness(rng, shape, overpass.day)
     veil = _veil(rng, shape)
     cloud = np.minimum(1, 1.03 * (1 - np.exp(-(thick + veil))))
-    shade = _shadow(1 - np.exp(-1.6 * thick), one, low)
-    # Cloud tops in steps of a hundredth: no one looks at them, and flat ones take no room on disk.
+    shade = _shadow(1 - np.exp(-1.6 * thick), overpass, low)
+    # Cloud tops in steps of a hundredth, because they need less space on disk.
     whiteness = np.rint(100 + 7 * smooth(rng, shape, 90, 1) + (12 if low else 0)) / 100
-    gain, added, haze = _air(rng, shape, one)
+    gain, added, haze = _air(rng, shape, overpass)
     return Sky(cloud, shade, np.clip(whiteness, 0.6, 1.35).astype(np.float32), added, gain, haze)
 
 
 def _thickness(rng, shape, day):
-    """Optical thickness of clouds, and whether they are low heaps (sharp shadows) or a high sheet."""
-    # Winter fronts bring sheets; late summer and autumn are clear.
+    """Optical thickness of clouds, and whether they are low cumulus (sharp shadows) or a high layer."""
+    # Winter is cloudy; late summer and autumn are clear.
     cloudy = 0.42 + 0.12 * np.cos(2 * np.pi * (day - 25) / 365)
     kind = rng.random()
     if kind < 0.62 * cloudy:
@@ -166,49 +168,49 @@ def _thickness(rng, shape, day):
 
 
 def _veil(rng, shape):
-    """Thin cirrus, often unnoticed."""
+    """Thin cirrus, which the classification often misses."""
     if rng.random() > 0.33:
         return np.float32(0)
     strength = rng.gamma(1.6, 0.055)
     return (np.clip(0.6 + 0.8 * smooth(rng, shape, 80, 2), 0, 3) * strength).astype(np.float32)
 
 
-def _shadow(solid, one, low):
+def _shadow(solid, overpass, low):
     """Clouds moved away from the sun, on the 20 m grid."""
-    azimuth, elevation = one.sun()
+    azimuth, elevation = overpass.sun()
     reach = (1100 if low else 2400) / np.tan(np.deg2rad(elevation)) / 20
     down = round(reach * np.cos(np.deg2rad(azimuth)))
     right = round(-reach * np.sin(np.deg2rad(azimuth)))
-    # Beyond the region the sky is taken to go on as at its edge.
+    # Outside the region the sky is as at its edge.
     rows, columns = ((np.arange(n) - by).clip(0, n - 1) for n, by in zip(solid.shape, (down, right), strict=True))
     return solid[rows[:, None], columns] * (1 - solid)
 
 
-def _air(rng, shape, one):
-    """Errors of the correction: haze left in or taken out too much, and the slant of view."""
+def _air(rng, shape, overpass):
+    """Errors of the atmospheric correction (too little or too much haze removed), and the view angle."""
     left = rng.normal(0.006, 0.014)
     added = left * _HAZE + 0.0015 * rng.standard_normal(12)
-    side = 1 if one.orbit == 26 else -1
+    side = 1 if overpass.orbit == 26 else -1
     slant = side * np.interp(_WAVELENGTH, [443, 740, 2190], [0.045, 0.03, 0.04])
     gain = 1 + slant + 0.025 * rng.standard_normal() + 0.012 * rng.standard_normal(12)
     haze = 1 + 0.35 * smooth(rng, shape, 150, 1)
     return gain.astype(np.float32), added.astype(np.float32), haze.astype(np.float32)
 
 
-def classify(seed: int, one: Pass, above: Sky, seen: np.ndarray, bands: dict[str, np.ndarray]) -> np.ndarray:
-    """The scene classification of a pass.
+def classify(seed: int, overpass: Overpass, above: Sky, seen: np.ndarray, bands: dict[str, np.ndarray]) -> np.ndarray:
+    """The scene classification of an overpass.
 
     Args:
-        seed: Of the simulation.
-        one: The pass.
+        seed: Seed of the simulation.
+        overpass: The overpass.
         above: Its sky.
-        seen: (h, w) bool, in the swath.
-        bands: Reflectance at 20 m as seen: blue, green, red, nir, swir16, swir22.
+        seen: (h, w) bool, pixels in the swath.
+        bands: Reflectance at 20 m after the correction: blue, green, red, nir, swir16, swir22.
 
     Returns:
         (h, w) uint8, classes 0-11.
     """
-    rng = seeds.generator(seed, "scl", one.name)
+    rng = seeds.generator(seed, "scl", overpass.name)
     shape = seen.shape
     blue, green, red, nir, swir = (bands[k] for k in ("blue", "green", "red", "nir", "swir16"))
     ndvi = (nir - red) / np.maximum(nir + red, 1e-3)
@@ -216,21 +218,21 @@ def classify(seed: int, one: Pass, above: Sky, seen: np.ndarray, bands: dict[str
     wobble = smooth(rng, shape, 5, 2)
     scl = np.full(shape, BARE, np.uint8)
     scl[(ndvi < 0.27) & (ndvi > 0.20) & (wobble > 0.4)] = UNCLASSIFIED
-    # Young crops and ripe ones pass for bare soil.
+    # Young and ripe crops are classified as bare soil.
     scl[(ndvi > 0.42 + 0.05 * wobble) & (nir > 0.12)] = VEGETATION
     scl[(nir < 0.10) & (swir < 0.14)] = DARK
     scl[((ndwi > 0.0) | ((ndvi < 0.12) & (nir < 0.09))) & (swir < 0.11 + 0.01 * wobble)] = WATER
     scl[(above.shade * (1 - above.cloud) > 0.38 + 0.16 * wobble) & (nir < 0.24)] = SHADOW
-    # What the detector makes of cloud: a veil of less than an eighth is mostly missed.
-    felt = above.cloud * np.exp(0.30 * wobble)
+    # The detected cloud cover: less than an eighth is mostly missed.
+    detected = above.cloud * np.exp(0.30 * wobble)
     high_veil = rng.random() < 0.5
-    scl[felt > 0.13] = UNCLASSIFIED
-    scl[(felt > 0.09) & (felt < 0.32) & high_veil] = CIRRUS
-    scl[felt > 0.32] = MEDIUM
-    scl[felt > 0.62] = HIGH
-    scl[(felt > 0.9) & (wobble > 2.4) & (one.day < 80)] = SNOW
-    # Bright roofs and sand bars pass for cloud at times, at cloud edges for nothing known.
-    scl[(blue > 0.19) & (ndvi < 0.25) & (wobble > 0.2) & (felt <= 0.13)] = MEDIUM
+    scl[detected > 0.13] = UNCLASSIFIED
+    scl[(detected > 0.09) & (detected < 0.32) & high_veil] = CIRRUS
+    scl[detected > 0.32] = MEDIUM
+    scl[detected > 0.62] = HIGH
+    scl[(detected > 0.9) & (wobble > 2.4) & (overpass.day < 80)] = SNOW
+    # Bright roofs and sand bars are sometimes classified as cloud.
+    scl[(blue > 0.19) & (ndvi < 0.25) & (wobble > 0.2) & (detected <= 0.13)] = MEDIUM
     scl[bands["swir22"] > 1.4] = SATURATED
     scl[~seen] = 0
     return scl

@@ -1,9 +1,9 @@
-"""Reflectance of what the delta is made of, and how canopy and ground mix in a pixel.
+"""Reflectance of soils, water, buildings and plants, and how canopy and ground mix in a pixel.
 
-A canopy of leaf area index L lets exp(-k L) of the ground show through; the rest is the reflectance of a canopy so
-deep that no ground shows, between green and withered. k is smaller in the near infrared, where leaves pass light on:
-there a canopy goes on brightening when the red has long been dark. (Beer's law of canopies; Goudriaan 1977.)
-The curves are rounded from what spectral libraries and field campaigns commonly show, not copied from any one.
+Through a canopy of leaf area index L a share exp(-k L) of the ground is visible; the rest of the light comes from the
+canopy itself, with a reflectance between that of green and of withered leaves. k is smaller in the near infrared, where
+leaves transmit light: there a canopy still gets brighter when the red no longer changes. (Beer's law of canopies;
+Goudriaan 1977.) The spectra are rounded typical values of spectral libraries and field campaigns, copied from none.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _WITHERED = {
     land.WOODY_WETLAND: (3.2, 4.2, 6.4, 7.2, 10.6, 16.0, 18.7, 20.9, 22.6, 23.7, 23.5, 14.2),
     land.GRASS: (4.8, 6.6, 9.9, 12.2, 16.4, 22.6, 25.9, 28.1, 29.7, 31.4, 34.8, 24.2),
 }
-# How much wet soil darkens, by band: water absorbs most in the shortwave infrared.
+# How much darker wet soil is, for each band: water absorbs most in the shortwave infrared.
 _WETTING = np.array([0.38, 0.40, 0.41, 0.42, 0.42, 0.42, 0.42, 0.42, 0.42, 0.44, 0.52, 0.58], np.float32)
 
-INFRARED = np.array([False] * 5 + [True] * 5 + [False] * 2)  # bands in which leaves pass light on
+INFRARED = np.array([False] * 5 + [True] * 5 + [False] * 2)  # bands in which leaves transmit light
 EXTINCTION, EXTINCTION_INFRARED = 0.82, 0.54
 
 
@@ -59,19 +59,19 @@ def ground(name: str) -> np.ndarray:
 
 
 def green(code: int) -> np.ndarray:
-    """(12,) reflectance 0-1 of a deep green canopy of a CDL class."""
+    """(12,) reflectance 0-1 of a dense green canopy of a CDL class."""
     return np.array(_GREEN.get(code, _GREEN[land.GRASS]), np.float32) / 100
 
 
 def withered(code: int) -> np.ndarray:
-    """(12,) reflectance 0-1 of a deep ripe or withered canopy of a CDL class."""
+    """(12,) reflectance 0-1 of a dense ripe or withered canopy of a CDL class."""
     fallback = {land.WHEAT_SOY: land.SOYBEANS, land.PEANUTS: land.SOYBEANS, land.SORGHUM: land.CORN}
     fallback |= {land.PECANS: land.WOODY_WETLAND, land.DECIDUOUS: land.WOODY_WETLAND}
     return np.array(_WITHERED.get(fallback.get(code, code), _WITHERED[land.GRASS]), np.float32) / 100
 
 
 def soil(clay: np.ndarray, moisture: np.ndarray, residue: np.ndarray) -> np.ndarray:
-    """Soil between silt and clay, dry and wet, bare and covered with straw.
+    """Reflectance of soils between silt and clay, dry and wet, bare and covered with straw.
 
     Args:
         clay, moisture, residue: (U,) 0-1.
@@ -85,12 +85,14 @@ def soil(clay: np.ndarray, moisture: np.ndarray, residue: np.ndarray) -> np.ndar
     return (bare + residue[:, None] * (straw - bare)).astype(np.float32)
 
 
-def mix(band: int, shows: np.ndarray, below: np.ndarray, fresh: np.ndarray, dry: np.ndarray, greenness: np.ndarray):
+def mix(
+    band: int, shows: np.ndarray, below: np.ndarray, fresh: np.ndarray, dry: np.ndarray, greenness: np.ndarray
+) -> np.ndarray:
     """Reflectance of a pixel in one band.
 
     Args:
-        band: Column of the spectra; says which of ``shows`` applies.
-        shows: (2, …) share of the ground that shows through the canopy: elsewhere, in the near infrared.
+        band: Column of the spectra.
+        shows: (2, …) share of the ground that is visible through the canopy: in other bands, in the near infrared.
         below, fresh, dry: (…) reflectance of ground, green canopy, withered canopy.
         greenness: (…) 1 green to 0 withered.
 

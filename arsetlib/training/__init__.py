@@ -1,4 +1,4 @@
-"""Training: fit with callbacks, search hyper-parameters, fine-tune elsewhere, learn from few labels.
+"""Training: fit with early stopping, search hyper-parameters, fine-tune elsewhere, learn from few labels.
 
     sides = samples.split("data/pixels", study)
     trained = training.fit("tempcnn", sides, study, folder="runs/tempcnn", seed=1)
@@ -9,12 +9,16 @@ Lab: part3_train_and_test.
 """
 
 from arsetlib.training.events import pictures, scalars
-from arsetlib.training.fit import fit
-from arsetlib.training.run import TrainingError
+from arsetlib.training.fit import Sampling, fit
+from arsetlib.training.plan import Devices, Log, Plan, TrainingError
 from arsetlib.training.search import Search, search
 from arsetlib.training.transfer import fine_tune, learning_curve, mean_and_spread
 
 __all__ = [
+    "Devices",
+    "Log",
+    "Plan",
+    "Sampling",
     "Search",
     "TrainingError",
     "fine_tune",

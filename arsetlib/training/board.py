@@ -1,10 +1,10 @@
-"""What TensorBoard shows of a run: curves, graph, histograms, a confusion matrix each epoch, settings, a profile.
+"""What TensorBoard shows of a training: curves, graph, histograms, a confusion matrix each epoch, settings, a profile.
 
     tensorboard --logdir runs          then open the address it prints
 
 Scalars are the losses and metrics of each epoch; Graphs the computation; Histograms how weights move; Images the
-confusion matrix of the validation windows; Text and HParams what the run was asked for; Profile, where asked for,
-what each operation of some steps cost and how long a step waited for input.
+confusion matrix of the validation windows; Text and HParams the settings; Profile, where asked for, the time of each
+operation of some steps and how long a step waited for input.
 
 Lab: part3_train_and_test.
 """
@@ -14,27 +14,27 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from arsetlib.training.callbacks import MacroF1, value_of
 
-
-def boards(logs: Path, plan: dict, legend, profile: tuple[int, int] | int | None) -> list[keras.callbacks.Callback]:
+def boards(logs: Path, plan: dict, legend: Any, loop: Any, profile: tuple[int, int] | int | None) -> list:
     """The callbacks that write for TensorBoard.
 
     Args:
-        logs: Folder of the run's event files.
-        plan: What the run was asked for.
+        logs: Folder of the event files.
+        plan: What the training was asked for, JSON values.
         legend: Names and order of the classes.
+        loop: The ``training.loop.Loop``, whose ``counts`` are the confusion matrix of the validation.
         profile: Steps to profile, first and last; None for none.
     """
     shown = keras.callbacks.TensorBoard(
         log_dir=str(logs), histogram_freq=1, write_graph=True, update_freq="epoch", profile_batch=profile or 0
     )
     steps = [StepTrace()] if profile else []
-    return [shown, *steps, Settings(logs / "settings", plan), ConfusionImage(logs / "validation", legend)]
+    return [shown, *steps, Settings(logs / "settings", plan), ConfusionImage(logs / "validation", legend, loop)]
 
 
 class StepTrace(keras.callbacks.Callback):
@@ -43,24 +43,24 @@ class StepTrace(keras.callbacks.Callback):
     Keras's TensorBoard callback starts and stops the profiler but marks no steps: 'no step time measured'.
     """
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         import tensorflow as tf
 
         self.trace = tf.profiler.experimental.Trace("train", step_num=batch, _r=1)
         self.trace.__enter__()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.trace.__exit__(None, None, None)
 
 
 class Settings(keras.callbacks.Callback):
-    """Writes what the run was asked for as text and as hyper-parameters, so that runs can be sorted by them."""
+    """Writes the settings as text and as hyper-parameters, so that trainings can be sorted by them."""
 
-    def __init__(self, logs: Path, plan: dict):
+    def __init__(self, logs: Path, plan: dict) -> None:
         super().__init__()
         self.logs, self.plan = logs, plan
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         import tensorflow as tf
         from tensorboard.plugins.hparams import api as hparams
 
@@ -75,34 +75,25 @@ class Settings(keras.callbacks.Callback):
 class ConfusionImage(keras.callbacks.Callback):
     """Writes the confusion matrix of the validation windows as a picture, each epoch."""
 
-    def __init__(self, logs: Path, legend):
+    def __init__(self, logs: Path, legend: Any, loop: Any) -> None:
         super().__init__()
-        self.logs, self.names = logs, legend.names()
+        self.logs, self.names, self.loop = logs, legend.names(), loop
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         import tensorflow as tf
 
         self.writer = tf.summary.create_file_writer(str(self.logs))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         import tensorflow as tf
 
-        metric = next(m for m in every_metric(self.model) if isinstance(m, MacroF1))
-        png = picture(value_of(metric.counts), self.names)
+        png = picture(self.loop.counts.reshape(len(self.names), -1), self.names)
         with self.writer.as_default():
             tf.summary.image("confusion", tf.image.decode_png(png, channels=3)[None], step=epoch)
         self.writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         self.writer.close()
-
-
-def every_metric(model) -> list:
-    """Keras keeps compiled metrics inside one container."""
-    found = []
-    for metric in model.metrics:
-        found += getattr(metric, "metrics", None) or [metric]
-    return found
 
 
 def picture(counts: np.ndarray, names: list[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Read what a run has written for TensorBoard, without its page.
+"""Read what a training has written for TensorBoard, without its page.
 
 Lab: part3_train_and_test.
 """
@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arsetlib.training.run import TrainingError
+from arsetlib.training.plan import TrainingError
 
 
 def scalars(logs: str | Path) -> pd.DataFrame:
     """Losses and scores of each epoch, as TensorBoard's page *Scalars* plots them.
 
     Args:
-        logs: A run's folder ``logs``, with a folder of event files for each side.
+        logs: The folder ``logs`` of a training, with a folder of event files for each side.
 
     Returns:
         One row an epoch, counted from 1; a column for each side and number, such as ``validation/epoch_loss``.
@@ -30,14 +30,14 @@ def scalars(logs: str | Path) -> pd.DataFrame:
     """
     from tensorboard.util.tensor_util import make_ndarray
 
-    found = {}
+    columns = {}
     for side, reader in _readers(logs).items():
         for tag in sorted(reader.Tags()["tensors"]):
             if tag.startswith("epoch_"):
                 events = reader.Tensors(tag)
                 values = {e.step + 1: make_ndarray(e.tensor_proto).item() for e in events}
-                found[f"{side}/{tag}"] = pd.Series(values)
-    return pd.DataFrame(found).rename_axis("epoch")
+                columns[f"{side}/{tag}"] = pd.Series(values)
+    return pd.DataFrame(columns).rename_axis("epoch")
 
 
 def pictures(logs: str | Path, tag: str = "confusion", side: str = "validation") -> list[np.ndarray]:

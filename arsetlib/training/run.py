@@ -1,163 +1,120 @@
-"""A run's folder: what it was asked for, what it has reached, and whether it is done.
+"""The folder of one training: what was asked for, the last finished epoch while it runs, the model when it is done.
 
-    plan.json   what was asked for; written first, so that nothing else is mixed in later
-    backup/     the last finished epoch, from which a killed run goes on
-    best.keras  the best network so far
-    logs/       TensorBoard
-    model/      the trained model, see ``models.Trained.save``
-    run.json    plan, history and notes; written last, so only a finished run has it
+    _plan.json       what was asked for
+    _work/backup.npz the last finished epoch, from which a killed training continues
+    logs/            TensorBoard
+    model/           the trained model, see ``models.load``
+    _manifest.json   put last: only a finished training has it
 
 Lab: part3_train_and_test.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import shutil
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from arsetlib import folders
-from arsetlib.errors import ArsetError
+from arsetlib.models.card import sha256_of_arrays
 from arsetlib.samples import Rows
 from arsetlib.study import Study
+from arsetlib.training.plan import TrainingError
 
-LOCK = folders.LOCK
-
-
-class TrainingError(ArsetError, RuntimeError):
-    """A training cannot begin, go on, or end well; the message tells why and what to do."""
+MODEL, BACKUP = "model", f"{folders.WORK}/backup.npz"
 
 
-class Folder:
-    """The folder of one run.
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a training that this process has claimed; ``path`` is None where nothing is kept."""
 
-    Args:
-        path: Where; None keeps nothing.
-        plan: All that decides the outcome, as JSON values.
-
-    Raises:
-        TrainingError: The folder holds another run, or files that are none of ours.
-    """
-
-    def __init__(self, path: str | Path | None, plan: dict):
-        self.path = None if path is None else Path(path)
-        self.plan = json.loads(json.dumps(plan, default=_plain))
-        if self.path is None:
-            return
-        held = self._held()
-        if self.finished:
-            (self.path / LOCK).unlink(missing_ok=True)  # of a run that was killed just after its end
-        else:
-            self._hold()
-        if held is None:
-            if any(not folders.is_litter(f.name) for f in self.path.iterdir()):
-                self.close()
-                raise TrainingError(
-                    f"Expected an empty folder or a run, but {self.path} holds other files. Name another."
-                )
-            write_json(self.path / "plan.json", self.plan)
-        elif (changes := _changes(held, self.plan)) and not self._begun():
-            shutil.rmtree(self.path / "logs", ignore_errors=True)
-            write_json(self.path / "plan.json", self.plan)  # the call before was refused, or ended at once
-        elif changes:
-            raise TrainingError(
-                f"{self.path} holds another run: {'; '.join(changes)}. Name another folder, ask for the same as it "
-                f"did, or delete the folder to begin anew."
-            )
-
-    def _hold(self) -> None:
-        """Keep other processes out until the run is finished or this process ends."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(str(self.path / LOCK), timeout=0, is_singleton=True)  # this process may try again
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise TrainingError(
-                f"Another process trains in {self.path}. Wait until it ends, or name another."
-            ) from None
-        folders.clear(self.path)
-        for left in (self.path / "model.partial", *self.path.glob(".model*.partial*")):  # of a run killed at its end
-            shutil.rmtree(left, ignore_errors=True)
-
-    def _held(self) -> dict | None:
-        file = self.path / "plan.json"
-        if self.path.is_file() or (file.exists() and not file.is_file()):
-            raise TrainingError(f"Expected a folder for the run, but {self.path} is a file.")
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise TrainingError(f"{file} cannot be read ({error}). Delete {self.path} and train again.") from error
-
-    def _begun(self) -> bool:
-        """Whether an epoch was finished, or a model kept."""
-        return any((self.path / name).exists() for name in ("backup", "best.keras", "model", "run.json"))
-
-    def __truediv__(self, name: str) -> Path:
-        return self.path / name
+    path: Path | None = None
+    folder: folders.Folder | None = None
 
     @property
     def finished(self) -> bool:
-        return self.path is not None and (self.path / "run.json").is_file()
+        """Whether the training was done before."""
+        return self.folder is not None and self.folder.manifest() is not None
 
-    def finish(self, trained) -> None:
-        """Keep the trained model and say that the run is done, in this order."""
-        if self.path is None:
+    @property
+    def backup(self) -> Path | None:
+        """File of the last finished epoch."""
+        return None if self.path is None else self.path / BACKUP
+
+    @property
+    def model(self) -> Path:
+        """Folder of the trained model."""
+        return self.path / MODEL
+
+    def finish(self, trained: Any) -> None:
+        """Save the trained model and publish the folder, in this order."""
+        if self.folder is None:
             return
-        if (self.path / "model").exists():
-            shutil.rmtree(self.path / "model")
-        trained.save(self.path / "model")
-        shutil.rmtree(self.path / "backup", ignore_errors=True)
-        report = {"status": "finished", "plan": self.plan, "history": trained.history, "notes": trained.notes}
-        write_json(self.path / "run.json", report)
-        self.close()
-
-    def close(self) -> None:
-        """Let other processes in."""
-        if self.path is not None and hasattr(self, "_lock"):
-            (self.path / LOCK).unlink(missing_ok=True)
-            self._lock.release(force=True)
+        trained.save(self.model)
+        self.folder.finish(MODEL, [f"{MODEL}/{file.name}" for file in sorted(self.model.iterdir())])
+        self.folder.publish(best_epoch=trained.notes.get("best_epoch"))
 
 
-def says_full(fit):
-    """A ``fit`` that says of a full disk which one it is and how to go on."""
+@contextmanager
+def claimed(path: str | Path | None, plan: dict) -> Iterator[RunFolder]:
+    """The folder of one training: new, begun by the same call, or finished by it. Other processes are kept out.
 
-    @functools.wraps(fit)
-    def wrapped(*args, folder=None, **options):
-        if folder is None:
-            return fit(*args, **options)
-        with folders.room(folder, TrainingError):
-            return fit(*args, folder=folder, **options)
+    Args:
+        path: Where; None keeps nothing.
+        plan: All that decides the outcome.
 
-    return wrapped
+    Raises:
+        TrainingError: The folder holds another training or other files; another process trains there; the disk is
+            full.
+    """
+    if path is None:
+        yield RunFolder()
+        return
+    path = Path(path)
+    if (path / "plan.json").is_file() and not (path / folders.PLAN).exists():
+        raise TrainingError(
+            f"{path} holds a training of an earlier version of this library, which this one cannot continue. "
+            f"If it was finished, models.load({str(path)!r}) reads its model. Name another folder, or delete this one."
+        )
+
+    def adapt(earlier: dict) -> list | None:
+        """A call that ended before its first epoch leaves the folder to the next."""
+        return None if (path / BACKUP).exists() else []
+
+    with folders.claim(path, json_values(plan), [MODEL], what="training", error=TrainingError, adapt=adapt) as folder:
+        run = RunFolder(path, folder)
+        if not run.finished and not run.backup.exists():
+            shutil.rmtree(path / "logs", ignore_errors=True)  # of a call that ended before its first epoch
+        yield run
 
 
-def write_json(file: Path, value) -> None:
-    """All of it or nothing: a kill leaves no half file."""
-    folders.put(file, json.dumps(value, indent=1, default=_plain) + "\n")
+def json_values(plan: dict) -> dict:
+    """A plan as JSON values."""
+    return json.loads(json.dumps(plan, default=_json_value))
 
 
 def digest(rows: Rows) -> str:
-    """Hex digest of which rows these are and what they are labelled."""
-    parts = hashlib.sha256()
-    for name in ("pixel", "year", "label_code"):
-        parts.update(np.ascontiguousarray(rows.column(name)).tobytes())
-    return parts.hexdigest()[:16]
+    """Short SHA-256 of which rows these are and of their labels."""
+    return digest_arrays(rows.column(name) for name in ("pixel", "year", "label_code"))
 
 
-def digest_arrays(arrays) -> str:
-    """Hex digest of a model's weights."""
-    parts = hashlib.sha256()
-    for array in arrays:
-        parts.update(np.ascontiguousarray(array).tobytes())
-    return parts.hexdigest()[:16]
+def digest_arrays(arrays: Any) -> str:
+    """Short SHA-256 of arrays, such as a model's weights."""
+    return sha256_of_arrays(arrays)[:16]
+
+
+def identity_of(model: Any) -> dict:
+    """What tells one given model from another: its name and its weights."""
+    if hasattr(model, "get_weights"):
+        trainable = [bool(layer.trainable) for layer in model.layers]
+        return {"name": model.name, "weights": digest_arrays(model.get_weights()), "trainable": trainable}
+    return {"name": model.name, "options": model.options}
 
 
 def facts(study: Study) -> dict:
@@ -169,17 +126,7 @@ def facts(study: Study) -> dict:
     }
 
 
-def _changes(held: dict, asked: dict) -> list[str]:
-    names = [name for name in {**held, **asked} if held.get(name) != asked.get(name)]
-    return [f"{name} was {_short(held.get(name))}, now {_short(asked.get(name))}" for name in names]
-
-
-def _short(value) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:60]}… ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
-
-
-def _plain(value):
+def _json_value(value):
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -187,9 +134,5 @@ def _plain(value):
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "get_config"):
-        return {type(value).__name__: {k: _plain_config(v) for k, v in value.get_config().items()}}
+        return {type(value).__name__: {k: getattr(v, "item", lambda v=v: v)() for k, v in value.get_config().items()}}
     return repr(value)
-
-
-def _plain_config(value):
-    return value.item() if hasattr(value, "item") else value

@@ -1,4 +1,4 @@
-"""Search hyper-parameters with Optuna: grid, random or TPE; stop poor trials early; go on after a break.
+"""Search hyper-parameters with Optuna: grid, random or TPE; stop poor trials early; continue after a break.
 
 Lab: part3_train_and_test.
 """
@@ -8,28 +8,33 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from arsetlib.errors import ArsetError
 from arsetlib.samples import Rows, Scaler
 from arsetlib.samples.loader import IN_MEMORY
 from arsetlib.samples.store import series_bytes
+from arsetlib.seeds import generator
 from arsetlib.study import Study
-from arsetlib.training.fit import fit
-from arsetlib.training.run import TrainingError
+from arsetlib.training.fit import fit as fit_series
+from arsetlib.training.plan import Options, TrainingError, one_of
 
 SAMPLERS = ("grid", "random", "tpe")
-PRUNERS = ("median", "halving", None)
+PRUNERS = ("median", "halving", "bandit", None)
 LEAST = 2  # epochs before a trial may be stopped
+SLACK = 0.1  # of the bandit: how far behind the best a trial may be
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Search:
-    """What a search has found.
+    """The trials of a search and the best of them.
 
     Attributes:
         study: The ``optuna.Study``, for ``optuna.visualization``.
-        table: One row a trial: number, state, value, epochs, seconds and what was tried, best first.
+        table: One row a trial: number, state, value, epochs, seconds, parameters of the model and what was tried, best
+            first.
         best: Arguments of ``fit`` of the best trial.
     """
 
@@ -37,138 +42,152 @@ class Search:
     table: object
     best: dict
 
+    def __repr__(self) -> str:
+        return f"Search({len(self.table)} trials, best {self.study.best_value:.4f})"
+
 
 def search(
     space: dict,
-    sides: dict[str, Rows],
-    study: Study,
+    sides: dict | Callable[[int], dict],
+    study: Study | None = None,
     *,
-    model: str = "tempcnn",
+    fit: Callable = fit_series,
     sampler: str = "tpe",
-    pruner: str | None = "median",
+    pruner: str | object | None = "median",
     trials: int = 20,
     storage: str | Path | None = None,
-    name: str = "search",
     monitor: str = "val_macro_f1",
     seed: int = 0,
-    timeout: float | None = None,
-    progress: bool = True,
-    **fixed,
+    **fixed: object,
 ) -> Search:
-    """Train with many settings and tell which does best on the validation windows; the test side is not touched.
+    """Train with many settings and compare them on the validation; the test side is not touched.
 
     Each epoch's value is reported, so that a pruner can end a trial that does worse than others did by then. With a
-    ``storage``, the same call goes on where an earlier one stopped: finished trials count, one that was killed is
+    ``storage``, the same call continues where an earlier one stopped: finished trials count, one that was killed is
     done again. What a trial tries follows from the seed and the trials before it.
+
+    The search of the thesis of case study A, over tiles::
+
+        space = {"model": ["fcn8", "unet"], "encoder": ["vgg16", "resnet50", "mobilenet"], "batch": [8, 16, 32]}
+        training.search(space, lambda batch: sides_of(batch), fit=groves.fit, sampler="grid", pruner="bandit",
+                        monitor="val_accuracy", optimizer="adadelta", epochs=100)
 
     Args:
         space: Argument of ``fit`` → what to try: a list of choices, or a range ``{"low": 1e-4, "high": 1e-2, "log":
             True}`` (whole numbers where both ends are; with ``"step"`` for a grid). ``"model"`` chooses among names,
-            ``"options.filters"`` is an option of ``models.build``.
-        sides: ``train`` and ``validation``.
-        study: Season, channels and legend.
-        model: Name of the model where the space has none.
+            ``"options.filters"`` is an option of the model.
+        sides: ``train`` and ``validation``; or a function that makes them of a batch size.
+        study: Season, channels and legend; only for series.
+        fit: ``training.fit``, ``groves.fit`` or ``fields.fit``.
         sampler: ``"grid"`` tries all, ``"random"`` any, ``"tpe"`` what resembles the good ones (Bergstra et al. 2011).
         pruner: ``"median"`` ends a trial that is below the median of the others, ``"halving"`` keeps the best third
-            again and again (Li et al. 2018); None lets all run.
+            again and again (Li et al. 2018), ``"bandit"`` ends one that is more than a tenth below the best; None lets
+            all run. Or a pruner of Optuna.
         trials: In all, with those of earlier calls.
         storage: SQLite file, made where it is absent; one search at a time may use it. None keeps nothing.
-        name: Of the search within the storage.
         monitor: What to make largest (smallest, where it ends in ``loss``); its best epoch counts.
-        seed: Of the sampler; training takes ``fixed["seed"]``, 0 by default, the same for all.
-        timeout: Begin no trial after so many seconds.
-        progress: Show a bar.
-        **fixed: Arguments of ``fit`` that all trials share, such as ``epochs``.
+        seed: Of the sampler. All trials train with seed 0, unless ``space`` has ``"seed"``.
+        **fixed: Arguments of ``fit`` that all trials share, such as ``epochs``; ``model``, its name; ``progress``: show
+            a bar of the trials.
 
     Returns:
-        The search, its table and the best settings: ``fit(study=study, sides=sides, **found.best)``.
+        The search, its table and the best settings: ``fit(study=study, sides=sides, **search.best)``.
 
     Raises:
-        TrainingError: A space that cannot be meant; the storage holds another search of this name, or is in use; no
-            trial ended well.
+        TrainingError: An invalid space; the storage holds another search, or is in use; no trial ended well.
 
     Lab: part3_train_and_test.
     """
     import optuna
     from filelock import FileLock, Timeout
 
-    _check(space, sampler, pruner, fixed)
-    fixed = {"seed": 0, **fixed}
+    fixed = dict(fixed)
+    model, progress = fixed.pop("model", "tempcnn"), fixed.pop("progress", True)
+    _check(space, sampler, pruner, fixed, fit)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url = None if storage is None else f"sqlite:///{Path(storage).absolute()}"
-    if storage is not None:
-        Path(storage).absolute().parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{storage}.lock", blocking=False) if storage is not None else None
+    file = None if storage is None else Path(storage).absolute()
+    lock = None if file is None else FileLock(f"{file}.lock", blocking=False)
     try:
         if lock:
+            file.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
     except Timeout:
         raise TrainingError(f"Another search is using {storage}. Wait for it, or name another file.") from None
     try:
-        kept = optuna.create_study(
-            storage=url, study_name=name, load_if_exists=True, pruner=_pruner(pruner),
-            direction="minimize" if monitor.endswith("loss") else "maximize",
+        trial_study = optuna.create_study(
+            storage=None if file is None else f"sqlite:///{file}", study_name="search", load_if_exists=True,
+            pruner=_pruner(pruner), direction="minimize" if monitor.endswith("loss") else "maximize",
         )  # fmt: skip
-        _same_question(kept, storage, {"space": space, "model": model, "monitor": monitor, "fixed": fixed})
-        _run(kept, space, _in_memory(sides), study, model, sampler, trials, monitor, seed, timeout, progress, fixed)
+        _check_same(trial_study, storage, {"space": space, "model": model, "monitor": monitor, "fixed": fixed})
+        once = {}
+        if fit is fit_series:
+            sides = _in_memory(sides)
+            once = {"scaler": fixed.get("scaler") or Scaler.fit(sides["train"], study)}
+
+        def train(trial) -> float:
+            chosen = {key: _ask(trial, key, what) for key, what in space.items()}
+            return _trained(trial, fit, _arguments(chosen, model, fixed) | once, sides, study, monitor)
+
+        _run(trial_study, train, space, sampler, trials, seed, progress)
     finally:
         if lock:
             lock.release()
-    return _found(kept, model, fixed, monitor)
+    first = next(iter(inspect.signature(fit).parameters))  # "name_or_model" or "model"
+    return _result(trial_study, model, fixed, monitor, first)
 
 
-def _run(kept, space, sides, study, model, sampler, trials, monitor, seed, timeout, progress, fixed) -> None:
-    import time
-
+def _run(trial_study, train: Callable, space, sampler, trials, seed, progress) -> None:
+    """Trials until there are enough."""
     import optuna
     from tqdm.auto import tqdm
 
-    from arsetlib.models import ModelError
-
-    for trial in kept.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        kept.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # killed: the lock says that no one runs it
-    scaler = fixed.get("scaler") or Scaler.fit(sides["train"], study)
-
-    def objective(trial):
-        chosen = {key: _ask(trial, key, what) for key, what in space.items()}
-        arguments = _arguments(chosen, model, fixed) | {"scaler": scaler}
-        more = [*arguments.pop("callbacks", ()), _report(trial, monitor)]
-        try:
-            done = fit(sides=sides, study=study, callbacks=more, progress=False, **arguments)
-        except (TrainingError, ModelError) as error:
-            trial.set_user_attr("error", str(error))
-            raise
-        best = (min if monitor.endswith("loss") else max)(done.history[monitor])
-        trial.set_user_attr("epochs", len(done.history[monitor]))
-        return best
-
-    began = time.monotonic()
-    with tqdm(total=trials, initial=min(_done(kept), trials), unit="trial", disable=None if progress else True) as bar:
-        while _done(kept) < trials and (timeout is None or time.monotonic() - began < timeout):
-            before = _done(kept)
-            # Seeded by the trial's number, so that a search which goes on draws what it would have drawn.
-            kept.sampler = _sampler(sampler, seed + len(kept.get_trials(deepcopy=False)))
+    for trial in trial_study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        trial_study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # killed: the lock says that no one runs it
+    hidden = None if progress else True
+    with tqdm(total=trials, initial=min(_done(trial_study), trials), unit="trial", disable=hidden) as bar:
+        while (before := _done(trial_study)) < trials:
+            # Seeded by the trial's number, so that a search that continues draws what it would have drawn.
+            trial_study.sampler = _sampler(sampler, seed + len(trial_study.get_trials(deepcopy=False)))
             if sampler == "grid":
-                left = _untried(kept, space, seed)
+                left = _untried(trial_study, space, seed)
                 if not left:
                     break
-                kept.enqueue_trial(left[0])
-            kept.optimize(objective, n_trials=1, catch=(TrainingError, ModelError))
-            bar.update(_done(kept) - before)
+                trial_study.enqueue_trial(left[0])
+            trial_study.optimize(train, n_trials=1, catch=(ArsetError,))
+            bar.update(_done(trial_study) - before)
+
+
+def _trained(trial, fit: Callable, arguments: dict, sides, study, monitor: str) -> float:
+    """The best value of one trial."""
+    import keras
+
+    keras.backend.clear_session()
+    name, callbacks = arguments.pop("name_or_model"), [*arguments.pop("callbacks", ()), _report(trial, monitor)]
+    data = sides(arguments["batch"]) if callable(sides) else sides
+    place = (name, data) if study is None else (name, data, study)
+    try:
+        done = fit(*place, callbacks=callbacks, progress=False, **arguments)
+    except ArsetError as error:
+        trial.set_user_attr("error", str(error))
+        raise
+    trial.set_user_attr("epochs", len(done.history[monitor]))
+    if hasattr(done.model, "count_params"):
+        trial.set_user_attr("parameters", int(done.model.count_params()))
+    return (min if monitor.endswith("loss") else max)(done.history[monitor])
 
 
 def _report(trial, monitor: str):
     import keras
     import optuna
 
-    class Report(keras.callbacks.Callback):
+    class TrialReport(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             trial.report(float((logs or {})[monitor]), epoch)
             if trial.should_prune():
                 trial.set_user_attr("epochs", epoch + 1)
                 raise optuna.TrialPruned
 
-    return Report()
+    return TrialReport()
 
 
 def _ended(trial) -> bool:
@@ -176,27 +195,27 @@ def _ended(trial) -> bool:
     return trial.state.name in ("COMPLETE", "PRUNED") or "error" in trial.user_attrs
 
 
-def _done(kept) -> int:
-    return sum(map(_ended, kept.get_trials(deepcopy=False)))
+def _done(trial_study) -> int:
+    return sum(map(_ended, trial_study.get_trials(deepcopy=False)))
 
 
-def _found(kept, model, fixed, monitor) -> Search:
+def _result(trial_study, model, fixed, monitor, first) -> Search:
     import pandas as pd
 
-    rows = []
-    for trial in kept.get_trials(deepcopy=False):
+    rows, trials = [], trial_study.get_trials(deepcopy=False)
+    for trial in trials:
         seconds = trial.duration.total_seconds() if trial.duration else None
         value = trial.value if trial.state.name == "COMPLETE" else None
         head = {"trial": trial.number, "state": trial.state.name.lower(), monitor: value}
         head |= {"epochs": trial.user_attrs.get("epochs"), "seconds": seconds}
-        rows.append(head | trial.params | {"error": trial.user_attrs.get("error")})
+        rows.append(head | trial.params | {name: trial.user_attrs.get(name) for name in ("parameters", "error")})
     table = pd.DataFrame(rows)
-    ended = [t for t in kept.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
-    if not ended:
+    if not any(t.state.name == "COMPLETE" for t in trials):
         errors = table["error"].dropna().unique().tolist()[:3] if len(table) else []
-        raise TrainingError(f"No trial ended well. What was said: {errors or 'nothing, no trial was made'}.")
+        raise TrainingError(f"No trial ended well. Their errors: {errors or 'none, no trial was made'}.")
     table = table.sort_values(monitor, ascending=monitor.endswith("loss"), na_position="last", ignore_index=True)
-    return Search(kept, table, _arguments(kept.best_trial.params, model, fixed))
+    best = _arguments(trial_study.best_trial.params, model, fixed)
+    return Search(trial_study, table, {first: best.pop("name_or_model"), **best})
 
 
 def _arguments(chosen: dict, model: str, fixed: dict) -> dict:
@@ -204,7 +223,7 @@ def _arguments(chosen: dict, model: str, fixed: dict) -> dict:
     options = {**fixed.get("options", {})}
     options |= {k.removeprefix("options."): v for k, v in chosen.items() if k.startswith("options.")}
     plain = {k: v for k, v in chosen.items() if not k.startswith("options.") and k != "model"}
-    return {"name_or_model": chosen.get("model", model)} | fixed | plain | {"options": options}
+    return {"name_or_model": chosen.get("model", model)} | fixed | plain | ({"options": options} if options else {})
 
 
 def _ask(trial, key: str, what):
@@ -222,17 +241,15 @@ def _sampler(name: str, seed: int):
     return optuna.samplers.TPESampler(seed=seed) if name == "tpe" else optuna.samplers.RandomSampler(seed)
 
 
-def _untried(kept, space: dict, seed: int) -> list[dict]:
+def _untried(trial_study, space: dict, seed: int) -> list[dict]:
     """Points of the grid that no trial has ended on, in an order of the seed: the first of them already spread over it.
 
     Optuna's own GridSampler takes a trial that was killed for one that is done.
     """
-    import random
-
-    ended = [t.params for t in kept.get_trials(deepcopy=False) if _ended(t)]
+    ended = [t.params for t in trial_study.get_trials(deepcopy=False) if _ended(t)]
     cells = [dict(zip(space, values, strict=True)) for values in itertools.product(*map(_points, space.values()))]
-    random.Random(seed).shuffle(cells)
-    return [cell for cell in cells if cell not in ended]
+    shuffled = (cells[i] for i in generator(seed, "grid").permutation(len(cells)))
+    return [cell for cell in shuffled if cell not in ended]
 
 
 def _points(what) -> list:
@@ -243,14 +260,38 @@ def _points(what) -> list:
     return [what["low"] + i * what["step"] for i in range(count + 1)]
 
 
-def _pruner(name: str | None):
+def _pruner(name):
     import optuna
 
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=LEAST)
     if name == "halving":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=LEAST, reduction_factor=3)
-    return optuna.pruners.NopPruner()
+    if name is None:
+        return optuna.pruners.NopPruner()
+    return name if isinstance(name, optuna.pruners.BasePruner) else _bandit()
+
+
+def _bandit():
+    import optuna
+
+    class Bandit(optuna.pruners.BasePruner):
+        """Ends a trial whose best value is more than a tenth below the best of the others after as many epochs.
+
+        It is the bandit policy of the platform that the thesis of case study A was made on.
+        """
+
+        def prune(self, study, trial) -> bool:
+            step = trial.last_step
+            if step is None or step < LEAST:
+                return False
+            sign = -1 if study.direction == optuna.study.StudyDirection.MINIMIZE else 1
+            others = (t for t in study.get_trials(deepcopy=False) if t.number != trial.number)
+            values = [sign * v for t in others for s, v in t.intermediate_values.items() if s <= step]
+            mine = max(sign * v for v in trial.intermediate_values.values())
+            return bool(values) and mine < max(values) - SLACK * abs(max(values)) / (1 + SLACK)
+
+    return Bandit()
 
 
 def _in_memory(sides: dict[str, Rows]) -> dict[str, Rows]:
@@ -262,24 +303,25 @@ def _in_memory(sides: dict[str, Rows]) -> dict[str, Rows]:
     }
 
 
-def _same_question(kept, storage, asked: dict) -> None:
+def _check_same(trial_study, storage, asked: dict) -> None:
     asked = json.loads(json.dumps(asked, default=repr))
-    held = kept.user_attrs.get("asked")
-    if held is None:
-        kept.set_user_attr("asked", asked)
-    elif held != asked:
-        changes = [f"{k} was {held[k]}, now {asked[k]}" for k in asked if held.get(k) != asked[k]]
+    stored = trial_study.user_attrs.get("asked")
+    if stored is None:
+        trial_study.set_user_attr("asked", asked)
+    elif stored != asked:
+        changes = [f"{k} was {stored.get(k)}, now {asked[k]}" for k in asked if stored.get(k) != asked[k]]
         raise TrainingError(
-            f"{storage} holds another search called {kept.study_name!r}: {'; '.join(changes)}. Give this one another "
-            f"name, or ask for the same."
+            f"{storage} holds another search: {'; '.join(changes)}. Name another file, or ask the same."
         )
 
 
-def _check(space, sampler, pruner, fixed) -> None:
-    for noun, value, known in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
-        if value not in known:
-            raise TrainingError(f"Expected {noun} = {', '.join(map(repr, known))}, received {value!r}.")
-    taken = {*inspect.signature(fit).parameters} - {"sides", "study", "folder", "progress", "name_or_model"} | {"model"}
+def _check(space, sampler, pruner, fixed, fit) -> None:
+    import optuna
+
+    one_of("sampler", sampler, SAMPLERS)
+    if not isinstance(pruner, optuna.pruners.BasePruner):
+        one_of("pruner", pruner, PRUNERS)
+    taken = {"model", *_names(fit)}
     for key, what in space.items():
         if key not in taken and not key.startswith("options."):
             raise TrainingError(f"Expected arguments of fit or 'options.…' in the space, received {key!r}.")
@@ -300,3 +342,11 @@ def _check(space, sampler, pruner, fixed) -> None:
     unknown = set(fixed) - taken
     if unknown:
         raise TrainingError(f"Expected arguments of fit for all trials, received {sorted(unknown)}.")
+
+
+def _names(fit: Callable) -> set[str]:
+    """The arguments of a ``fit`` that may be tried: its own, and the fields of its groups of options."""
+    parameters = inspect.signature(fit).parameters
+    groups = [p.default for p in parameters.values() if isinstance(p.default, Options)]
+    own = {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and not isinstance(p.default, Options)}
+    return (own | {field.name for group in groups for field in fields(group)}) - {"folder", "progress"}

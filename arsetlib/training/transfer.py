@@ -6,48 +6,53 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from arsetlib.samples import Loader, Rows, Scaler, kfold
+from arsetlib.seeds import generator
 from arsetlib.study import Study
 from arsetlib.training.fit import fit
-from arsetlib.training.run import TrainingError
+from arsetlib.training.plan import TrainingError, one_of
 
-HELD_BACK = 0.2  # share of the labels that tells when to stop
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from arsetlib.models import Trained
+
+HELD_BACK = 0.2  # share of the labels that is the validation
+FEW_LABELS = {"epochs": 60, "batch": 32}
 METHODS = ("fine-tuned", "from scratch", "random forest", "majority")
 
 
 def fine_tune(
-    trained,
+    trained: Trained,
     rows: Rows | dict[str, Rows],
     study: Study,
     *,
     freeze: str | Sequence[str] | None = None,
     scaler: str = "keep",
-    learning_rate: float = 3e-4,
-    epochs: int = 60,
-    patience: int | None = None,
-    batch: int = 32,
-    seed: int = 0,
     notes: dict | None = None,
-    **options,
-):
-    """Go on training a model on the labels of another place or year.
+    **settings: object,
+) -> Trained:
+    """Train a model further on the labels of another place or year.
 
     Where the study's legend has other classes, the last layer is replaced by a new one; the layers before, which know
-    what a season looks like, keep what they have learned.
+    what a season looks like, keep their weights to begin with.
 
     Args:
         trained: A ``models.Trained`` of a network.
-        rows: Labelled rows of the new place. A fifth of each class is held back to tell when to stop; it is too small
-            and too near for a score, so test on other blocks. Or sides with ``train`` and ``validation``.
+        rows: Labelled rows of the new place. A fifth of each class is kept as validation; it is too small and too near
+            for a score, so test on other blocks. Or sides with ``train`` and ``validation``.
         study: Of the new place: the same steps and channels; the legend may differ.
         freeze: Layers that keep their weights: ``"body"`` all but the last, or names of layers; None trains all.
         scaler: ``"keep"`` that of the model, so that a reflectance means what it did; ``"refit"`` on the new rows,
             where the sensor or the processing differ. With few labels keep it: statistics of 20 points are noise.
-        learning_rate: Low, so that what was learned is bent, not overwritten.
-        epochs, patience, batch, seed, notes, **options: See ``fit``; patience is 10, or fewer with few epochs.
+        notes: More to keep with the model.
+        settings: For ``fit``. The learning rate is low, 0.0003, so that the weights change only a little; epochs 60,
+            batch 32, patience 10 (or fewer with few epochs).
 
     Returns:
         A ``models.Trained`` with the new study; the one that was given is not changed.
@@ -59,21 +64,20 @@ def fine_tune(
     """
     import keras
 
-    if scaler not in ("keep", "refit"):
-        raise TrainingError(f"Expected scaler = 'keep' or 'refit', received {scaler!r}.")
-    sides = rows if isinstance(rows, dict) else held_back(rows, study, seed)
-    keras.utils.set_random_seed(seed)
+    one_of("scaler", scaler, ("keep", "refit"))
+    settings = {"seed": 0, "learning_rate": 3e-4, **FEW_LABELS, **settings}
+    sides = rows if isinstance(rows, dict) else held_back(rows, study, settings["seed"])
+    keras.utils.set_random_seed(settings["seed"])
     network = adapted(trained, study)
     _freeze(network, freeze)
-    kept = trained.scaler if scaler == "keep" else Scaler.fit(sides["train"], study)
-    patience = patience or max(min(10, epochs - 1), 1)
-    setting = {"learning_rate": learning_rate, "epochs": epochs, "patience": patience, "batch": batch, "seed": seed}
-    setting = {"fill": trained.fill, "choose": trained.choose, "missing": "allow"} | setting | options
-    came = {"fine_tuned_from": {"name": trained.name, "study": trained.study.key}, "freeze": freeze, "scaler": scaler}
-    return fit(network, sides, study, scaler=kept, notes=came | (notes or {}), **setting)
+    settings.setdefault("patience", max(min(10, settings["epochs"] - 1), 1))
+    settings |= {"scaler": trained.scaler if scaler == "keep" else Scaler.fit(sides["train"], study)}
+    settings = {"fill": trained.fill, "choose": trained.choose, "missing": "allow"} | settings
+    origin = {"fine_tuned_from": {"name": trained.name, "study": trained.study.key}, "freeze": freeze, "scaler": scaler}
+    return fit(network, sides, study, notes=origin | (notes or {}), **settings)
 
 
-def adapted(trained, study: Study):
+def adapted(trained: Trained, study: Study) -> keras.Model:
     """A copy of the network for a study; the last layer is new where the classes differ."""
     import keras
 
@@ -116,7 +120,7 @@ def held_back(rows: Rows, study: Study, seed: int = 0) -> dict[str, Rows]:
     A class with a single row stays in training.
     """
     classes = study.legend.classes_of(rows.column("label_code"))
-    random = np.random.default_rng([seed, 7])
+    random = generator(seed, "validation of few labels")
     second = np.zeros(len(rows), bool)
     for number in range(len(study.legend.classes)):
         mine = random.permutation(np.flatnonzero(classes == number))
@@ -126,7 +130,7 @@ def held_back(rows: Rows, study: Study, seed: int = 0) -> dict[str, Rows]:
 
 
 def learning_curve(
-    trained,
+    trained: Trained,
     rows: Rows,
     study: Study,
     counts: Sequence[int] = (0, 5, 20, 100),
@@ -137,11 +141,11 @@ def learning_curve(
     folds: int = 3,
     seed: int = 0,
     progress: bool = True,
-    **options,
-):
-    """How good a model gets with so many labels of each class, fine-tuned, from scratch, and beside a random forest.
+    **options: object,
+) -> pd.DataFrame:
+    """How good a model is with a number of labels of each class: fine-tuned, from scratch, and a random forest.
 
-    Each repeat deals the blocks anew: labels are drawn from two thirds of them, the score is that of the other third.
+    Each repeat divides the blocks anew: labels are drawn from two thirds of them, the score is that of the other third.
     All methods get the same labels and the same test.
 
     Args:
@@ -153,7 +157,7 @@ def learning_curve(
         repeats: How often blocks and labels are drawn.
         methods: Any of ``METHODS``.
         starts: Days of the year on which the tested windows start; None takes the middle of the season's starts.
-        folds: Parts that the blocks are dealt into; one is the test.
+        folds: Parts that the blocks are divided into; one is the test.
         seed: Of all draws.
         progress: Show a bar.
         **options: For ``fine_tune``; ``epochs``, ``patience`` and ``batch`` hold from scratch, too.
@@ -174,23 +178,23 @@ def learning_curve(
     if unknown or any(n < 0 or n == 1 for n in counts):
         raise TrainingError(
             f"Expected methods out of {METHODS} and counts of 0, 2 or more, received {methods} and {counts}: of two "
-            f"labels one tells when to stop."
+            f"labels one is the validation."
         )
     rows = Rows.of(rows).pick(study.legend.classes_of(Rows.of(rows).column("label_code")) >= 0)
     if starts is None:
         starts = (study.season.first_day + study.season.last_day) // 2
-    found = []
+    scores = []
     work = [(r, n, m) for r in range(repeats) for n in counts for m in methods if n or m == "fine-tuned"]
     for repeat, count, method in tqdm(work, unit="model", desc="labels", disable=None if progress else True):
         sides = kfold(rows, folds, seed + repeat)[repeat % folds]
         few = _drawn(sides["train"], study, count, seed + repeat)
         score = _score(method, trained, few, study, sides["test"], starts, seed + repeat, count, options)
         known = {"labels": count, "repeat": repeat, "method": method}
-        found.append(known | score | {"used": len(few), "tested": len(sides["test"])})
-    return pd.DataFrame(found)
+        scores.append(known | score | {"used": len(few), "tested": len(sides["test"])})
+    return pd.DataFrame(scores)
 
 
-def mean_and_spread(curve, score: str = "macro_f1"):
+def mean_and_spread(curve: pd.DataFrame, score: str = "macro_f1") -> pd.DataFrame:
     """Mean and standard deviation over the repeats, one row a number of labels, one pair of columns a method."""
     table = curve.groupby(["labels", "method"])[score].agg(["mean", "std"]).unstack("method")
     return table.swaplevel(axis=1).sort_index(axis=1)
@@ -199,7 +203,7 @@ def mean_and_spread(curve, score: str = "macro_f1"):
 def _drawn(rows: Rows, study: Study, count: int, seed: int) -> Rows:
     """So many rows of each class."""
     classes = study.legend.classes_of(rows.column("label_code"))
-    random = np.random.default_rng([seed, 11])
+    random = generator(seed, "few labels")
     chosen = np.zeros(len(rows), bool)
     for number in range(len(study.legend.classes)):
         chosen[random.permutation(np.flatnonzero(classes == number))[:count]] = True
@@ -224,10 +228,10 @@ def _fitted(method, trained, few: Rows, study: Study, seed: int, options):
     if method == "from scratch":
         keras.utils.set_random_seed(seed)
         fresh = keras.models.clone_model(adapted(trained, study))
-        setting = {"epochs": 60, "batch": 32} | shared | quiet
+        setting = FEW_LABELS | shared | quiet
         setting = {"patience": max(min(10, setting["epochs"] - 1), 1)} | setting
         return fit(fresh, held_back(few, study, seed), study, **setting)
-    # A forest needs no one to tell it when to stop, so it learns from all labels.
+    # A forest has no early stopping, so it is fitted on all labels.
     name = "random_forest" if method == "random forest" else "majority"
     return fit(name, {"train": few, "validation": few}, study, epochs=8, **quiet)
 
@@ -244,10 +248,10 @@ def _as_it_is(trained, study: Study, test: Rows, starts):
         return same.predictions(test, starts).confusion()
     if max(place) < 0:
         raise TrainingError(f"None of the classes {keys} is one of the model's, {old}: leave 0 out of counts.")
-    found = evaluation.Confusion.of([], [], study.legend)
+    total = evaluation.Confusion.of([], [], study.legend)
     for start in np.atleast_1d(starts):
         options = {"choose": "clearest", "fill": trained.fill, "extras": trained.needs}
         for x, y in Loader(test, study, trained.scaler, start=int(start), batch=4096, **options).arrays():
             share = np.where(np.array(place) >= 0, trained.predict(x)[:, place], -1)
-            found += evaluation.Confusion.of(y.argmax(axis=1), share.argmax(axis=1), study.legend)
-    return found
+            total += evaluation.Confusion.of(y.argmax(axis=1), share.argmax(axis=1), study.legend)
+    return total

@@ -2,18 +2,18 @@
 
     workers.run(["arset", "fields", "train", "data/shards", "runs/two"], 2)      # two processes here
 
-**Data parallel.** Every worker holds the whole network. Of each batch it takes a share, computes the gradient, and an
-all-reduce (a ring in which each passes sums to the next) gives all of them the sum. All take the same step, so their
-weights stay the same: two workers with 32 images each do what one does with 64. What it costs is sending as many
-numbers as the network has weights, each step; convolutions have few weights for much computing, dense layers the
+**Data parallel.** Every worker holds the whole network. It takes a share of each batch and computes the gradient; an
+all-reduce (a ring in which each worker passes sums to the next) gives all of them the sum. All make the same step, so
+their weights stay the same: two workers with 32 images each do what one does with 64. The cost is sending as many
+numbers as the network has weights in each step; convolutions have few weights for much computing, dense layers the
 opposite (Krizhevsky 2014, One weird trick for parallelizing convolutional neural networks, arXiv:1404.5997).
 
-It is TensorFlow's ``MultiWorkerMirroredStrategy`` with a training loop of our own: Keras's ``fit`` fails under it
-(Keras 3.15), its optimisers do not, and sum the gradients over all workers themselves.
+It uses TensorFlow's ``MultiWorkerMirroredStrategy`` with the library's own training loop: Keras's ``fit`` fails with
+it (Keras 3.15); Keras's optimisers work and sum the gradients over all workers.
 
-**Where the workers are** stands in the environment variable ``TF_CONFIG``, as ``config`` writes it; each process finds
-its own number there. Processes on one machine are started by ``run``. On a Spark cluster, a stage in barrier mode
-starts one task a worker, all at once or none, and starts all again where one fails; the run then goes on from its
+**The addresses of the workers** are in the environment variable ``TF_CONFIG``, as ``config`` writes it, with the number
+of the process itself. ``run`` starts processes on one machine. On a Spark cluster, a stage in barrier mode starts one
+task for each worker, all at once or none, and starts all again if one fails; the training then continues from its
 backup, which must be in a folder that all machines see::
 
     def train(batches):
@@ -37,19 +37,19 @@ backup, which must be in a folder that all machines see::
 
 It needs a classic cluster with as many free slots as workers: serverless offers no barrier mode.
 
-**Model parallel** cuts the network instead of the batch: each device holds part of the weights of a layer. It is for
+**Model parallel** divides the network instead of the batch: each device holds part of the weights of a layer. It is for
 networks that do not fit on one device, and for wide dense layers; hybrid uses both. Keras 3 has an interface for it,
-``keras.distribution``: a ``LayoutMap`` says along which axis the weights whose path matches a pattern are cut, and
-``ModelParallel`` does so::
+``keras.distribution``: a ``LayoutMap`` says along which axis the weights whose path matches a pattern are divided, and
+``ModelParallel`` divides them::
 
     devices = keras.distribution.DeviceMesh((2, 4), ["batch", "model"], keras.distribution.list_devices())
     layout = keras.distribution.LayoutMap(devices)
     layout["head/kernel"] = (None, "model")               # each column of devices holds a quarter of the classes
     keras.distribution.set_distribution(keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch"))
 
-With Keras 3.15 that works with the JAX backend alone (``KERAS_BACKEND=jax`` before Keras is imported). Under
-TensorFlow, which this library trains with, it is a prototype that its own source says not to use; there is none for
-PyTorch. No network of this course is so large that it needs it.
+With Keras 3.15 that works only with the JAX backend (``KERAS_BACKEND=jax`` before Keras is imported). For TensorFlow,
+which this library trains with, there is only a prototype that its own source says not to use; for PyTorch there is
+none. No network of this course is so large that it needs it.
 
 Lab: case_fields.
 """
@@ -64,26 +64,28 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from arsetlib.training.run import TrainingError
+from arsetlib.training.plan import TrainingError
 
 GRACE = 60.0  # s that the others have to end by themselves after one has failed
 SILENCE = 600  # s after which a worker that hangs counts as lost; one that ended is noticed within about 10 s
 
 
 class WorkerError(TrainingError):
-    """A worker ended, hangs, or was set up differently from the others; the message tells which and how to go on."""
+    """A worker ended, hangs, or was set up differently from the others; the message says which and how to continue."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers of a training and which of them this process is.
+    """The workers of a training, and the number of this process among them.
 
     Attributes:
         addresses: "host:port" of each.
-        rank: Number of this process. Number 0, the chief, writes what is kept; the others train only.
+        rank: Number of this process. Number 0, the chief, writes the folder; the others only train.
     """
 
     addresses: tuple[str, ...]
@@ -98,8 +100,8 @@ class Cluster:
         return self.rank == 0
 
 
-def config(addresses, rank: int) -> str:
-    """What ``TF_CONFIG`` must hold in the worker number ``rank``.
+def config(addresses: Iterable[str], rank: int) -> str:
+    """The value of ``TF_CONFIG`` for the worker number ``rank``.
 
     Args:
         addresses: "host:port" of every worker, in the same order everywhere.
@@ -112,7 +114,7 @@ def config(addresses, rank: int) -> str:
 
 
 def cluster() -> Cluster:
-    """What ``TF_CONFIG`` tells this process.
+    """The workers that ``TF_CONFIG`` names.
 
     Raises:
         WorkerError: It is not set, or holds something else.
@@ -120,22 +122,22 @@ def cluster() -> Cluster:
     text = os.environ.get("TF_CONFIG", "")
     if not text:
         raise WorkerError(
-            "strategy='workers' is for a process that is one of several, told so by the variable TF_CONFIG, which is "
+            "strategy='workers' is for a process that is one of several, which the variable TF_CONFIG lists, but it is "
             "not set. On this machine start them with `arset fields train --workers 2`, or with "
             "arsetlib.training.workers.run."
         )
     try:
-        held = json.loads(text)
-        found = Cluster(tuple(held["cluster"]["worker"]), int(held["task"]["index"]))
-        fits = held["task"]["type"] == "worker" and 0 <= found.rank < found.size
+        config = json.loads(text)
+        workers = Cluster(tuple(config["cluster"]["worker"]), int(config["task"]["index"]))
+        fits = config["task"]["type"] == "worker" and 0 <= workers.rank < workers.size
     except (ValueError, KeyError, TypeError):
         fits = False
     if not fits:
         raise WorkerError(f"Expected TF_CONFIG as arsetlib.training.workers.config writes it, received {text[:200]!r}.")
-    return found
+    return workers
 
 
-def strategy(silence: float = SILENCE):
+def strategy(silence: float = SILENCE) -> Any:
     """TensorFlow's strategy for the workers of ``TF_CONFIG``. Call it before anything else of TensorFlow's.
 
     It waits until all workers are there.
@@ -152,16 +154,16 @@ def strategy(silence: float = SILENCE):
     except RuntimeError as problem:
         raise WorkerError(
             f"The workers must be set up before TensorFlow computes anything in this process: {problem}. Call "
-            "images.fit first, or in a process of its own."
+            "fields.fit first, or in a process of its own."
         ) from problem
 
 
 @contextlib.contextmanager
-def told(where: str):
-    """Where another worker is lost, one clear error instead of TensorFlow's.
+def explained(where: str) -> Iterator[None]:
+    """Turn TensorFlow's errors about a lost worker into one clear error.
 
     Args:
-        where: What was going on, such as "epoch 3".
+        where: When it happened, such as "epoch 3".
     """
     import tensorflow as tf
 
@@ -172,29 +174,31 @@ def told(where: str):
     try:
         yield
     except lost as problem:
-        words = str(problem)
-        if "ollective" not in words and "worker" not in words and "ocket" not in words:
+        text = str(problem)
+        if "ollective" not in text and "worker" not in text and "ocket" not in text:
             raise
         here = cluster()
         raise WorkerError(
-            f"Worker {here.rank} of {here.size} lost another one in {where}: it ended or hangs, and its own message "
-            f"tells why. Start all again with the same command; they go on after the last finished epoch."
+            f"Worker {here.rank} of {here.size} lost another one in {where}: it ended or hangs; its own message says "
+            f"why. Start all again with the same command; they continue after the last finished epoch."
         ) from problem
 
 
-def run(command, workers: int = 2, *, logs: str | Path | None = None, grace: float = GRACE) -> None:
+def run(
+    command: Iterable[str | Path], workers: int = 2, *, logs: str | Path | None = None, grace: float = GRACE
+) -> None:
     """Run a command once for each worker, all on this machine, and wait for them.
 
-    Each process finds its place in ``TF_CONFIG``. What the first one prints is shown, the others are silent.
+    Each process gets its number in ``TF_CONFIG``. The output of the first one is shown, that of the others is not.
 
     Args:
         command: A command and its arguments; it must train with ``strategy="workers"``.
         workers: How many. More than the machine has cores or GPUs slows them down.
-        logs: Folder for ``worker-0.log`` …, what each wrote to its standard error; None keeps none.
+        logs: Folder for ``worker-0.log`` …, the standard error of each; None keeps none.
         grace: Seconds that the others have to end by themselves after one has failed; then they are ended.
 
     Raises:
-        WorkerError: A worker failed. The message tells which failed first and its last words.
+        WorkerError: A worker failed. The message says which failed first, and its own error.
 
     Lab: case_fields.
     """
@@ -220,20 +224,20 @@ def run(command, workers: int = 2, *, logs: str | Path | None = None, grace: flo
             )
         first = _wait(processes, grace)
         if first is not None:
-            raise WorkerError(_words(first, processes[first].returncode, files[first], workers))
+            raise WorkerError(_error_text(first, processes[first].returncode, files[first], workers))
 
 
-def linear_rate(rate: float, batch: int, base: int, warm_up: int = 0):
-    """The learning rate for a larger batch: as many times as large as the batch is, reached in small steps.
+def linear_rate(rate: float, batch: int, base: int, warm_up: int = 0) -> Any:
+    """The learning rate for a larger batch: it grows with the batch and is reached in small steps.
 
-    A batch k times as large makes an epoch of k times fewer steps, so that each must be k times as long; near the
+    A batch k times as large gives an epoch with k times fewer steps, so each step must be k times as long; at the
     beginning, where the slope changes quickly, such a step is too long, hence the warm-up (Goyal et al. 2017, Accurate,
-    large minibatch SGD: training ImageNet in 1 hour, arXiv:1706.02677, where it held up to batches of 8,192).
+    large minibatch SGD: training ImageNet in 1 hour, arXiv:1706.02677; it was valid up to batches of 8,192).
 
     Args:
-        rate: What serves a batch of ``base``.
+        rate: A good rate for a batch of ``base``.
         batch: Images a step, over all workers.
-        base: The batch that ``rate`` was found with.
+        base: The batch that ``rate`` is for.
         warm_up: Steps in which the rate rises from ``rate`` to the scaled one; the paper takes five epochs.
 
     Returns:
@@ -253,20 +257,20 @@ def linear_rate(rate: float, batch: int, base: int, warm_up: int = 0):
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on; all are held until the last is found, so that no two are the same."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+    """Ports that nothing listens on; all stay bound until the last one is, so that no two are the same."""
+    with contextlib.ExitStack() as bound:
+        sockets = [bound.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
 
 
 def _wait(processes, grace: float) -> int | None:
-    """Until all are done; the number of the one that failed first, or None."""
+    """Wait until all are done; returns the number of the one that failed first, or None."""
     first, until = None, None
     while None in (codes := [process.poll() for process in processes]):
         if first is None and any(codes):
-            # The one that was killed failed before those that lost it: they notice seconds later.
+            # A killed process fails before the others, which notice it seconds later.
             first, until = next(i for i, code in enumerate(codes) if code), time.monotonic() + grace
         elif first is not None and time.monotonic() > until:
             _end(processes)
@@ -282,8 +286,8 @@ def _end(processes) -> None:
         process.wait()
 
 
-def _words(rank: int, code: int, log: Path, workers: int) -> str:
-    """What is told of a worker that failed."""
+def _error_text(rank: int, code: int, log: Path, workers: int) -> str:
+    """The message about a worker that failed."""
     if code < 0:
         how = f"was ended by {signal.Signals(-code).name}"
         why = " It may have run out of memory." if -code == signal.SIGKILL else ""
@@ -292,5 +296,5 @@ def _words(rank: int, code: int, log: Path, workers: int) -> str:
         own = [line for line in lines if line.startswith("arset: ")] or lines[-1:]
         how, why = f"ended with code {code}", f" It said: {own[-1].removeprefix('arset: ')[:1000]}" if own else ""
         return f"Worker {rank} of {workers} {how}, so all have stopped.{why}"
-    again = "The same command goes on after the last finished epoch."
+    again = "The same command continues after the last finished epoch."
     return f"Worker {rank} of {workers} {how}, so all have stopped.{why} {again}"

@@ -13,14 +13,14 @@
 # %% [markdown]
 # # Homework A · From a mask to trees
 #
-# You have done case study A. Here you measure a mask, cut and vary tiles, find out how much a split leaks, score a map, choose a network that keeps up with a drone, and count trees. No TensorFlow is needed.
+# You have done case study A. Here you measure a mask, cut and augment tiles, measure how much a split leaks, score a map, choose a network that is fast enough for a drone, and count trees. No TensorFlow is needed.
 #
-# **Eight questions, 28 points, about 55 minutes.** Functions that you write are used again further down, so keep the order.
+# **Eight questions, 28 points, about 55 minutes.** Later questions use functions of earlier ones, so keep the order.
 #
-# Your name in the next cell draws *your* part of a capture, your samples, networks and trees, so they differ from your neighbour's. Keep the name as it is once you have begun.
+# Your name in the next cell decides *your* part of a capture, your samples, networks and trees, so they differ from those of others. Do not change the name once you have begun.
 #
-# Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks run with other data: one tile, absent classes, a grove without finds.
-# So write functions that work for somebody else's data, too.
+# Below each question a cell checks your answer and says what is wrong, as often as you like. After you have submitted, further checks run with other data: one tile, absent classes, a grove without detections.
+# So write functions that work for other data, too.
 
 # %%
 import matplotlib.pyplot as plt
@@ -34,7 +34,7 @@ hw = grading.start("groves", name="your name")
 
 
 def offer(options, reasons):
-    """Print what can be chosen."""
+    """Print the choices and the reasons."""
     for letter, text in options.items():
         print(f"{letter}) {text}.")
     print("\nbecause …")
@@ -43,7 +43,7 @@ def offer(options, reasons):
 
 
 # %% [markdown]
-# Your part of a capture. It is *simulated*: nobody took this picture. The columns at the left are 255 in the mask: nobody has judged them.
+# Your part of a capture. It is *simulated*: it is no photograph. The columns at the left are 255 in the mask: they are not labelled.
 
 # %%
 image, mask = given.my_part(hw)
@@ -64,13 +64,13 @@ print("values of the mask:", np.unique(mask))
 # %% [markdown]
 # ## Question 1 · What is in the mask? (3 points)
 #
-# How much of your part is ground (0), tree (1) and grass (2)? And: the network takes masks of 224 × 224. How would you make yours smaller, and why so?
+# How much of your part is ground (0), tree (1) and grass (2)? And: the network takes masks of 224 × 224. How would you make your mask smaller, and why in this way?
 
 # %%
 offer(hw.draw["resize"], hw.draw["resize_reasons"])
 
 # %% [markdown]
-# Assign to `shares` a dict with four entries: `"ground"`, `"tree"` and `"grass"`, the shares (0 to 1, not rounded) of the pixels that *somebody has judged*; and `"resize"`, your choice and its reason, in this form: `("a", 1)`.
+# Assign to `shares` a dict with four entries: `"ground"`, `"tree"` and `"grass"`, the shares (0 to 1, not rounded) of the *labelled* pixels; and `"resize"`, your choice and its reason, in this form: `("a", 1)`.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -103,15 +103,15 @@ shares
 # %% [markdown]
 # ## Question 2 · Where to cut (4 points)
 #
-# A capture is cut into tiles of one size that together show every pixel. Think of one side of it, `length` pixels long.
+# A capture is cut into tiles of one size that together show every pixel. Consider one side of the capture, `length` pixels long.
 #
 # Write `tile_starts(length, tile, overlap)`. It returns a list of whole numbers in ascending order, the first pixel of each tile, such that
 #
-# - the first tile starts at 0, the last one ends exactly at the edge, none reaches over it;
+# - the first tile starts at 0, the last one ends exactly at the edge, and no tile extends beyond it;
 # - neighbours share at least `overlap` pixels (0 or more, less than `tile`);
 # - there are as few tiles as possible.
 #
-# Where there is room to choose, choose as you like. A side is at least as long as a tile; where it is as long, there is one tile.
+# Several answers may satisfy this; any of them is right. A side is at least as long as a tile; if both are equally long, there is one tile.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -142,15 +142,15 @@ print(tile_starts(flight["wide"], flight["tile"], flight["overlap"]))
 # name: q3
 
 # %% [markdown]
-# ## Question 3 · Vary a tile (4 points)
+# ## Question 3 · Augment a tile (4 points)
 #
 # Write `vary(image, mask, mirror, turns, light)`. It returns two new arrays, `(image, mask)`, changed in this order:
 #
-# 1. if `mirror` is true, left and right change places;
-# 2. both are turned by `turns` quarter turns (0 to 3) against the clock, as `np.rot90` does;
+# 1. if `mirror` is true, left and right are exchanged;
+# 2. both are turned by `turns` quarter turns (0 to 3) anticlockwise, as `np.rot90` does;
 # 3. the values of the image are multiplied by `light`. They stay from 0 to 255.
 #
-# `image` is (H, W, 3) uint8, `mask` (H, W) uint8; tiles need not be square. Decide what has to happen to the mask, and what must not. Leave the arrays that you are given as they are.
+# `image` is (H, W, 3) uint8, `mask` (H, W) uint8; tiles need not be square. Decide which of the steps apply to the mask. Do not change the arrays that the function receives.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -180,7 +180,7 @@ def vary(image, mask, mirror, turns, light):
 # %% [markdown]
 # ## Question 4 · Measure a leak (3 points)
 #
-# Somebody has cut captures of a flight into tiles, made three or four copies of each by varying, mixed the samples, and dealt them one by one: half to training, half to test. (The thesis made four, and dealt 80, 10 and 10 %.) This is what came of it.
+# Somebody has cut captures of a flight into tiles, made three or four copies of each by augmentation, shuffled the samples, and assigned them one by one: half to training, half to test. (The thesis made four, and divided them 80, 10 and 10 %.) This is the result.
 
 # %%
 samples = given.samples(hw)
@@ -193,8 +193,8 @@ offer(hw.draw["remedy"], hw.draw["remedy_reasons"])
 # Assign to `leak` a dict with three entries:
 #
 # - `"twins"`: the share (0 to 1) of the test samples of which the training has a copy of the *same tile of the same capture*;
-# - `"captures"`: the share of the test samples of whose capture the training has *any* tile;
-# - `"remedy"`: how would you deal, and why? In the form `("a", 1)`.
+# - `"captures"`: the share of the test samples for whose capture the training has *any* tile;
+# - `"remedy"`: how would you divide the samples, and why? In the form `("a", 1)`.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -206,7 +206,7 @@ test = samples[samples["side"] == "test"]
 twin = test.merge(train[["capture", "tile"]].drop_duplicates(), how="left", indicator=True)["_merge"]
 twins = (twin == "both").mean()
 same = test["capture"].isin(train["capture"]).mean()
-best, why = "Deal whole captures", "A capture shows most of the ground"
+best, why = "Divide whole captures", "A capture shows most of the ground"
 letters, digits = hw.draw["remedy"], hw.draw["remedy_reasons"]
 choice = (
     next(key for key, text in letters.items() if text.startswith(best)),
@@ -229,10 +229,10 @@ leak
 # %% [markdown]
 # ## Question 5 · Intersection over union (4 points)
 #
-# Write `iou(truth, predicted, classes)`. The first two are arrays of class numbers of the same shape, of any number of dimensions. It returns the IoU of each class 0 to `classes` − 1, in this order, as an array or a list: the pixels that both have, over those that either has.
+# Write `iou(truth, predicted, classes)`. The first two are arrays of class numbers of the same shape, of any number of dimensions. It returns the IoU of each class 0 to `classes` − 1, in this order, as an array or a list: the number of pixels that have the class in both, divided by the number that have it in at least one.
 #
-# - Where the truth is 255 nobody has judged: such pixels count nowhere.
-# - A class that neither of the two has, has no IoU: `np.nan`.
+# - Where the truth is 255 a pixel is not labelled: leave it out everywhere.
+# - The IoU of a class that occurs in neither of the two is `np.nan`.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -265,7 +265,7 @@ def iou(truth, predicted, classes):
 # %% [markdown]
 # ## Question 6 · Score a map (3 points)
 #
-# A made-up network has mapped your part:
+# A simulated network has mapped your part:
 
 # %%
 predicted = given.my_prediction(hw)
@@ -281,11 +281,11 @@ for ax in axes:
 # Assign to `map_scores` a dict with four numbers, 0 to 1, not rounded:
 #
 # - `"mean_iou"`: the mean IoU of the three classes;
-# - `"frequency_weighted"`: the IoUs, each weighted by its class's share of the judged truth;
-# - `"accuracy"`: the share of the judged pixels that are right;
-# - `"lazy_accuracy"`: the accuracy of a map that never says 'tree', and has all else right.
+# - `"frequency_weighted"`: the IoUs, each weighted by its class's share of the labelled truth;
+# - `"accuracy"`: the share of the labelled pixels that are right;
+# - `"lazy_accuracy"`: the accuracy of a map without any tree that is right everywhere else.
 #
-# `shares` and `iou` help. Which of the four would you not show to a farmer who pays for trees?
+# Use `shares` and `iou`. Which of the four numbers would mislead a farmer who pays for each tree?
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -317,24 +317,24 @@ map_scores
 # %% [markdown]
 # ## Question 7 · A network for the drone (4 points)
 #
-# Your drone takes a capture every two seconds, and a small computer on board has to map each before the next one comes. Four networks were measured on it. The rest of the chain, reading, shrinking, blending and writing, takes its time as well.
+# Your drone takes a capture every two seconds, and a small computer on board has to map each before the next one is taken. Four networks were measured on it. The rest of the process, reading, shrinking, averaging and writing, takes time, too.
 
 # %%
 print(pd.DataFrame(flight["networks"]).to_string(index=False))
 print(f"\na capture: {flight['high']} × {flight['wide']} pixels")
 print(f"tiles: {flight['tile']} × {flight['tile']}, which share")
 print(f"    at least {flight['overlap']} pixels with their neighbours")
-print(f"the rest of the chain: {flight['rest_s']} s a capture")
+print(f"the rest of the process: {flight['rest_s']} s a capture")
 print(f"largest network that fits: {flight['largest_mb']} MB")
 print(f"\na layer: {hw.draw['layer']}")
 
 # %% [markdown]
 # Assign to `real_time` a dict with five entries:
 #
-# - `"layer"`: how many parameters has the convolution printed last: kernels of `kernel` × `kernel` places over `inputs` values each, and a constant, for each of `outputs`? (In FCN-8 one such layer holds most of the network.)
-# - `"tiles"`: how many tiles has a capture, cut as in question 2 down and across?
-# - `"network"`: the letter of the network with the best mean IoU of those that keep up, tiles one after the other *and the rest of the chain*, and that fit on the disk;
-# - `"seconds"`: how long that one takes for a capture, the rest of the chain included;
+# - `"layer"`: how many parameters does the convolution that is printed last have? For each of its `outputs` it has a kernel of `kernel` × `kernel` places with `inputs` values each, and a constant. (In FCN-8 one such layer has most of the parameters.)
+# - `"tiles"`: how many tiles does a capture have, cut as in question 2 down and across?
+# - `"network"`: the letter of the network with the best mean IoU of those that are fast enough (tiles one after the other *and the rest of the process*) and that fit on the disk;
+# - `"seconds"`: how long it takes for a capture, the rest of the process included;
 # - `"megabytes"`: how large its file is: adadelta keeps three numbers of four bytes for each parameter, and a megabyte has 2²⁰ bytes here, as in the lab.
 
 # %% [raw]
@@ -366,24 +366,24 @@ real_time
 # name: q8
 
 # %% [markdown]
-# ## Question 8 · Trees, each once (3 points)
+# ## Question 8 · Count each tree once (3 points)
 #
-# Three captures of a small grove were mapped, and the crowns laid on the ground. Since captures overlap, most trees were found more than once.
+# Three captures of a small grove were mapped, and the crowns were placed on the ground. The captures overlap, so most trees were detected more than once.
 
 # %%
 finds = given.finds(hw)  # capture, x, y in m
 true = given.true_trees(hw)  # x, y, radius in m
-print(f"{len(true)} true trees, {len(finds)} finds of three captures")
-print(f"{len(given.once(finds))} after finds less than 1.5 m apart were joined")
+print(f"{len(true)} true trees, {len(finds)} detections in three captures")
+print(f"{len(given.once(finds))} after detections less than 1.5 m apart were merged")
 
 # %% [markdown]
 # Write `score_trees(found, true)`. `found` is an array (N, 2) of x and y, `true` an array (M, 3) of x, y and radius, both in metres; N may be 0, M is at least 1. It returns a dict:
 #
 # - `"count_error"`: (N − M) / M, with its sign;
-# - `"precision"`: pairs / N, or `np.nan` where nothing was found;
+# - `"precision"`: pairs / N, or `np.nan` where nothing was detected;
 # - `"recall"`: pairs / M.
 #
-# A find and a true tree can be a pair if the find lies no further from the tree's middle than the tree's radius. Each find and each tree is in *one pair at most*, and as many pairs are made as can be. Crowns do not touch here, so a find lies under one crown at most.
+# A detection and a true tree can be a pair if the detection is no further from the tree's centre than the tree's radius. Each detection and each tree is in *at most one pair*, and the number of pairs is as large as possible. Crowns do not touch here, so a detection lies under at most one crown.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -417,4 +417,4 @@ print("each tree once:       ", score_trees(given.once(finds), true))
 # # END QUESTION
 
 # %% [markdown]
-# Adding up the captures finds every tree and still counts far too many. Joined, few are left over: bushes, and trees that no capture shows well.
+# The sum over the captures contains every tree that was detected, but counts far too many. After merging, few errors remain: bushes, and trees that no capture shows well.

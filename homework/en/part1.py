@@ -13,14 +13,14 @@
 # %% [markdown]
 # # Homework 1 · From scenes and labels to the pixel table
 #
-# You have done Lab 1. Here you use it: fold label codes into classes, measure the land of a box, choose scenes, look for gaps, and count what a table holds.
+# You have done Lab 1. Here you use it: group label codes into classes, measure the land of a box, choose scenes, look for gaps, and count what a table holds.
 #
 # **Eight questions, 24 points, about 50 minutes.** What you write in one question is used in later ones, so keep the order.
 #
-# Your name in the next cell draws *your* box, year and numbers, so they differ from your neighbour's. Keep the name as it is once you have begun.
+# Your name in the next cell decides *your* box, year and numbers, so they differ from those of other learners. Do not change the name after you have begun.
 #
-# Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks run with other data: another legend, another pixel size, an empty list.
-# So write functions that work for somebody else's data, too.
+# Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks use other data: another legend, another pixel size, an empty list.
+# So write functions that also work for other data.
 
 # %%
 import numpy as np
@@ -52,9 +52,9 @@ print(f"codes: {codes.shape} label codes, {codes.dtype}")
 #
 # - `codes`: a 2-D array of label codes;
 # - `code`: the one to measure;
-# - `side_m`: how wide a label pixel is, m. The Cropland Data Layer has pixels of 30 m; from 2024 on it is made with pixels of 10 m and offered at both sizes, so do not build 30 in.
+# - `side_m`: how wide a label pixel is, m. The Cropland Data Layer has pixels of 30 m; from 2024 on it is made with pixels of 10 m and offered at both sizes, so do not write 30 into the function.
 #
-# A code that the raster does not hold has 0 hectares.
+# A code that is not in the raster has 0 hectares.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -81,7 +81,7 @@ def hectares(codes, code, side_m):
 # %% [markdown]
 # ## Question 2 · From codes to classes (4 points)
 #
-# The legend of your study folds more than a hundred codes into a few classes. Here it is as two plain Python values:
+# The legend of your study groups more than a hundred codes into a few classes. Here it is as two plain Python values:
 
 # %%
 classes = {c.key: list(c.codes) for c in hw.study.legend.classes}
@@ -167,7 +167,7 @@ print(land)
 # %% [markdown]
 # ## Question 4 · Which scenes to read (4 points)
 #
-# A catalogue answered with the list below. Each scene says its `day` (of the year), its `tile`, its `satellite`, the `cloud` cover in percent, and the number of its `processing`: where ESA has processed an image again, both versions are listed, and the higher number is the newer one.
+# A catalogue answered with the list below. Each scene states its `day` (of the year), its `tile`, its `satellite`, the `cloud` cover in percent, and the number of its `processing`: where ESA has processed an image again, both versions are listed, and the higher number is the newer one.
 
 # %%
 scenes = hw.draw["scenes"]
@@ -180,7 +180,7 @@ print(f"Your limit of cloud cover: {hw.draw['max_cloud']} %")
 # 1. of every image (one day, tile and satellite) only the newest processing;
 # 2. of these, the ones with at most `max_cloud` percent of cloud.
 #
-# Keep this order of the two steps: an old version must not come back because its cloud mask was kinder.
+# Keep this order of the two steps: an old version must not come back because its cloud mask shows less cloud.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -212,7 +212,7 @@ def keep_scenes(scenes, max_cloud):
 # %% [markdown]
 # ## Question 5 · The longest gap (3 points)
 #
-# Two satellites pass every five days together, and yet a pixel can stay unseen for weeks. This is one pixel of your pixel table:
+# Together the satellites pass about every five days, but clouds can hide a pixel for weeks. This is one pixel of your pixel table:
 
 # %%
 day, scl, _ = pixels.series(hw.table, hw.draw["row"])
@@ -220,13 +220,13 @@ label = cdl.name(hw.table["label_code"][hw.draw["row"]].as_py())
 print(f"{label}: {len(day)} images, scene classes {scl[:12]} …")
 
 # %% [markdown]
-# Write `longest_gap(day, scl, drop)`. It drops the observations whose scene class is in `drop`, and returns how many days lie between two neighbouring ones of the rest, at most. From day 8 to day 13 are 5 days.
+# Write `longest_gap(day, scl, drop)`. It drops the observations whose scene class is in `drop`. It returns the largest number of days between two successive observations of the rest. From day 8 to day 13 are 5 days.
 #
 # - `day`: days since 1970-01-01 in ascending order, an array;
 # - `scl`: the scene class of each, an array of the same length;
 # - `drop`: a list of scene classes, which may be empty.
 #
-# Fewer than two observations left have no gap: return 0.
+# If fewer than two observations are left, there is no gap: return 0.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -260,14 +260,14 @@ print("strict filter:", longest_gap(day, scl, [3, 10]), "days")
 # %% [markdown]
 # ## Question 6 · Ask the table (3 points)
 #
-# `hw.table` is a pixel table as Lab 1 makes it: one row a pixel and year, the scene classes of its images in the byte string `scl`, one byte each. You need one area and one year of it:
+# `hw.table` is a pixel table as Lab 1 makes it: one row per pixel and year, the scene classes of its images in the byte string `scl`, one byte each. You need one area and one year of it:
 
 # %%
 print(f"Your area is {hw.draw['area']}, your year {hw.draw['table_year']}")
 hw.table.drop(["day", "scl", "bands"]).slice(0, 3).to_pandas()
 
 # %% [markdown]
-# How many *observations* (a pixel on a date) of each scene class do the rows of your area and year hold? Assign a dict, scene class → number of observations, to `scl_counts`. Use whatever you like: pandas, DuckDB, PyArrow.
+# How many *observations* (a pixel on a date) of each scene class are in the rows of your area and year? Assign a dict, scene class → number of observations, to `scl_counts`. Use pandas, DuckDB or PyArrow, as you like.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -299,7 +299,7 @@ print(scl_counts)
 # %% [markdown]
 # ## Question 7 · How to store it (2 points)
 #
-# In which form would you keep a table that a training job reads again and again? Choose one form, and the one reason that carries the choice.
+# In which form would you keep a table that a training job reads again and again? Choose one form, and the main reason for it.
 
 # %%
 for letter, text in hw.draw["layouts"].items():
@@ -342,7 +342,7 @@ chunks, done = hw.draw["chunks"], hw.draw["done"]
 print(
     f"Your table has {chunks} chunks. {done} are finished when the near "
     "infrared of one scene cannot be read, and the job stops with an error. "
-    "You mend the link and make the same call again. What does it do?\n"
+    "You repair the link and make the same call again. What does it do?\n"
 )
 for letter, text in hw.draw["reruns"].items():
     print(f"{letter}) {text}")

@@ -1,6 +1,6 @@
-"""Hidden checks of the homework of case study B: other fields, huge records, nothing to store, other valleys.
+"""Hidden checks of the homework of case study B: other fields, very large records, no records, other curves.
 
-The truth is computed here in another way than in the public checks and in the solutions.
+The right answers are computed in another way than in the public checks and in the solutions.
 """
 
 import math
@@ -29,7 +29,7 @@ def memory(answer, hw):
     ):  # fmt: skip
         if abs(number(given[key]) - right) > near:
             raise Wrong(f"Expected {key} to be {right:.6g}, received {given[key]}.")
-    said(given["feed"], hw, "feed", "when it is asked for", "however large")
+    said(given["feed"], hw, "feed", "when it is requested", "however large")
 
 
 def split(ask, hw):
@@ -41,7 +41,7 @@ def split(ask, hw):
         (101, (0.5, 0.25, 0.25)),
     ):
         names = []
-        for field in range(count):  # names that begin alike, single chips, one field with very many
+        for field in range(count):  # similar names, single chips, one field with very many
             for chip in range(60 if field == 0 else int(rng.integers(1, 4))):
                 names.append(f"F{field}_{chip}-0-{chip + 512}-512")
         names = [names[at] for at in rng.permutation(len(names)).tolist()]
@@ -50,8 +50,8 @@ def split(ask, hw):
             raise Wrong("Other chips: the seed changes nothing.")
         if fields.sided(ask, names[::-1], shares, 5, "other chips") != sides:
             raise Wrong(
-                "Other chips: the same names in another order give other sides. Sort the fields before you deal: a "
-                "folder is not listed in the same order on every machine, nor is a set."
+                "Other chips: the same names in another order give another split. Sort the fields before you draw: "
+                "neither a folder nor a set is listed in the same order on every machine."
             )
 
 
@@ -105,7 +105,7 @@ def raced(answer, hw):
     parts = own["parts_ms"]
     if abs(number(given["ceiling"]) - sum(parts.values()) / (parts["decode"] + parts["shrink"])) > 6e-3:
         raise Wrong("Expected another ceiling.")
-    said(given["next"], hw, "next", "Shrink", "Decoding")
+    said(given["next"], hw, "next", "Reduce", "Decoding")
 
 
 def late(ask, hw):
@@ -121,7 +121,7 @@ def late(ask, hw):
             if not math.isclose(value[step], place, rel_tol=1e-6, abs_tol=1e-9):
                 call = f"late_sgd({start}, {curve}, {rate}, {steps}, {staleness})"
                 raise Wrong(
-                    f"Another valley, {call}: expected place {step} to be {place:.6g}, received {value[step]:.6g}."
+                    f"Another curve, {call}: expected value {step} to be {place:.6g}, received {value[step]:.6g}."
                 )
             waiting.append(curve * place)
             place -= rate * waiting.popleft()
@@ -149,9 +149,9 @@ def bill(answer, hw):
 
 def referee(answer, hw):
     given = mapping(answer, ("cards", "mirrored", "gap"))
-    said(given["cards"], hw, "cards", "cannot be told", "Two things changed")
-    said(given["mirrored"], hw, "mirrored", "price of sharing", "bookkeeping")
-    said(given["gap"], hw, "gap", "by heart", "Only new fields")
+    said(given["cards"], hw, "cards", "cannot show it", "Two things changed")
+    said(given["mirrored"], hw, "mirrored", "cost of sharing", "extra cost")
+    said(given["gap"], hw, "gap", "memorised", "Only new fields")
 
 
 HIDDEN = {

@@ -1,4 +1,4 @@
-"""Hidden checks of the homework of case study A: other sizes, one tile, unjudged pixels, absent classes, no finds.
+"""Hidden checks of the homework of case study A: other sizes, one tile, unlabelled pixels, absent classes, no trees.
 
 The truth is computed here in another way than in the public checks and in the solutions.
 """
@@ -42,7 +42,7 @@ def starts(ask, hw):
         if any(end - start < overlap for end, start in zip(ends, found[1:], strict=False)):
             raise Wrong(f"{said}: expected neighbours to share at least {overlap} pixels.")
         if len(found) > 1 and tile + (len(found) - 2) * (tile - overlap) >= length:
-            raise Wrong(f"{said}: expected as few tiles as will do, {len(found)} are too many.")
+            raise Wrong(f"{said}: expected the smallest possible number of tiles, {len(found)} are too many.")
 
 
 def vary(ask, hw):
@@ -80,7 +80,7 @@ def leak(answer, hw):
     if abs(number(given["twins"]) - twins) > 2e-3 or abs(number(given["captures"]) - captures) > 2e-3:
         raise Wrong(f"Expected shares of {twins:.3f} and {captures:.3f}.")
     letter, digit = choice(given["remedy"], "abcd", "1234")
-    if "whole captures" not in hw.draw["remedy"][letter] or "relatives" not in hw.draw["remedy_reasons"][digit]:
+    if "whole captures" not in hw.draw["remedy"][letter] or "related tiles" not in hw.draw["remedy_reasons"][digit]:
         raise Wrong("Expected another remedy, or another reason.")
 
 
@@ -165,7 +165,7 @@ def score_trees(ask, hw):
             if isinstance(value, float) and math.isnan(value) and math.isnan(right):
                 continue
             if abs(number(value) - right) > 1e-4 or math.isnan(right):
-                what = f"Other trees, {len(found)} finds of {len(true)}"
+                what = f"Other trees, {len(found)} detections of {len(true)}"
                 raise Wrong(f"{what}: expected {key} to be {right:.4g}, received {value:.4g}.")
 
 

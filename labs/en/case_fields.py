@@ -18,12 +18,12 @@
 #
 # :::{admonition} At a glance
 # :class: lab-header
-# **Question.** Can an image classifier be trained on more data than memory holds, and how much do the file format and a second device help?
+# **Question.** How do you train an image classifier on more images than fit in memory, and how much do the file format and a second device help?
 #
-# **Product.** A classifier that names what is wrong in a field, a score for it on new fields, and a table of a report's claims beside measurements from your machine.
+# **Product.** A classifier that names what is wrong in a field, a score for it on new fields, and a table that compares a report's claims with measurements on your machine.
 #
 # **You will be able to**
-# - compute when memory ends, and feed a model without filling it;
+# - compute which set fits in memory, and feed a model from disk if it does not fit;
 # - write the same images as a directory, as TFRecord and as Parquet, and compare their speed fairly;
 # - find what limits a pipeline, and when another file format cannot help;
 # - say what a larger batch, averaged and late gradients and a second device do to training;
@@ -34,7 +34,7 @@
 # :::
 #
 # The lab follows a master's report of 2021 (EAFIT), which asked this question with the Agriculture-Vision images ([sources](../../book/en/bibliography.md)).
-# Each step has four parts, as in the labs before. *Predict*: answer before you run. *Run* the cell. *Read* what appeared. *Check*: an `assert` that holds the claim.
+# Each step has four parts, as in the labs before. *Predict*: answer before you run. *Run* the cell. *Read* what appeared. *Check*: an `assert` that tests the claim.
 
 # %%
 import os
@@ -56,7 +56,7 @@ from arsetlib import check_env
 check_env()
 
 # %% [markdown]
-# ## 1. Fields from the air
+# ## 1. Aerial images of fields
 #
 # In summer an aircraft flies over fields with a camera for red, green, blue and near infrared (NIR). Each field is cut into square *chips*, and annotators mark what is wrong: nine kinds of *anomaly*.
 # That is Agriculture-Vision (Chiu and others, 2020), with the folders `field_images/rgb`, `field_images/nir`, `field_labels/<class>`, `field_bounds` and `field_masks`.
@@ -101,7 +101,7 @@ if chips.simulated:  # to check a large set takes long
     assert fields.check(here.folder).ok
 
 # %% [markdown]
-# ## 2. Nine things that go wrong
+# ## 2. Nine kinds of anomaly
 #
 # :::{admonition} Predict
 # :class: predict
@@ -198,7 +198,7 @@ if full:
     assert none > 0
 
 # %% [markdown]
-# A large number in the table means that the band shows the class; the printed lines name the classes that near infrared shows best, and the one with the smallest difference in colour. For a class with small numbers in all bands, only the shape is left. An end row, for example, is defined by the direction of the rows at the edge of a field.
+# Three answers: a class with a large number under red, green or blue can be seen in true colour; the first printed line names those that are clearer in near infrared; the second names the class with the smallest difference in colour. For a class with small numbers in all bands, only the shape is left. An end row, for example, is defined by the direction of the rows at the edge of a field.
 # A chip can have several labels, or none. So the answer is nine yes-or-no questions (*multi-label*: one sigmoid for each class), not one choice of nine (*single-label*: one softmax). A directory with a folder for each class can store only one label per chip.
 #
 # ## 3. Count, and split by field
@@ -231,10 +231,10 @@ if full:
     assert counts.min().min() > 0
 
 # %% [markdown]
-# The printed lines give the ratio. All chips of one field must be in the same set: the split assigns whole fields, and so that each class is in each set. The asserts hold it.
-# Accuracy would reward a model that never names a rare class, as the last line shows. Therefore we use F1 for each class, and its mean, *macro-F1*.
+# The third printed line gives the ratio. All chips of one field must be in the same set, so the split assigns whole fields; and it makes sure that each class is in each set. The asserts test both.
+# Accuracy would reward a model that never predicts a rare class, as the last line shows. Therefore we use F1 for each class, and its mean, *macro-F1*.
 #
-# ## 4. The report, read like a referee
+# ## 4. Check the figures of the report
 #
 # The report trained NASNetLarge on the images as a directory and as TFRecord, and gave these times.
 #
@@ -266,9 +266,9 @@ assert growth.drop("CPU").between(4.5, 5.5).all()
 # %% [markdown]
 # It is true for the graphics card only. On the processor an epoch of the long run took much less time than an epoch of the short run: something else was measured as well, or a figure is wrong.
 # No two columns may be compared: as the first column says, the directory ran on a P100 and TFRecord on a V100, another model of card. The ratio mixes two effects that cannot be separated. And `MirroredStrategy`, which shares work between devices, had one device to share it with.
-# This does not mean that the conclusions are wrong. It means that these figures do not prove them. The rest of the lab measures each claim with one thing changed at a time.
+# So the conclusions may be right, but these figures do not prove them. The rest of the lab measures each claim with one thing changed at a time.
 #
-# ## 5. Why memory ends
+# ## 5. Which set fits in memory?
 #
 # :::{admonition} Predict
 # :class: predict
@@ -295,7 +295,7 @@ memory = pd.DataFrame(rows, columns=columns)
 figures.show(memory, "What a set takes on disk and in memory, by arithmetic")
 
 # %% [markdown]
-# The last row is the answer. JPEG compression hides the size: a folder that looks small on disk is large in memory. The run whose outputs the report saved is the second row; the question is about the third.
+# The first printed line answers for one chip, the last row of the table for all of them. JPEG compression hides the size: a folder that looks small on disk is large in memory. The run whose outputs the report saved is the second row; the question is about the third.
 #
 # That was arithmetic. Now measure. Two processes read chips as floats. One *keeps* what it has read, as `np.stack([...])` over a folder does. The other looks at a chip and *releases* it. A limit lets both use only a quarter of the memory that the whole set needs.
 
@@ -310,20 +310,20 @@ folder, every, how, cap = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
 chips = fields.agriculture_vision(folder)[::every]
 fields.read(chips, 0)  # whatever is loaded at first use
 page = resource.getpagesize()
-def held(column):  # bytes: 1 is what is in memory, 5 what was asked for
+def memory(column):  # bytes: 1 is resident memory, 5 is allocated memory
     if sys.platform != "linux":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(open("/proc/self/statm").read().split()[column]) * page
 if sys.platform == "linux":
-    most = held(5) + int(cap)
+    most = memory(5) + int(cap)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-kept, before = [], held(1)
+kept, before = [], memory(1)
 try:
     for i in range(len(chips)):
         x = fields.read(chips, i)[0].astype("f4") / 255
         if how == "keep":
             kept.append(x)
-        print(i + 1, (held(1) - before) / 1e6)
+        print(i + 1, (memory(1) - before) / 1e6)
     print("done")
 except MemoryError:
     print("MemoryError")
@@ -430,15 +430,16 @@ assert called < first
 
 # %%
 few = train[:48]
-loader = fields.batches(few, batch=16, size=SIDE)
-for (my_x, my_y), (x, y) in zip(lazily(few, 16), loader.arrays(), strict=True):
+library = fields.batches(few, batch=16, size=SIDE)
+pairs = zip(lazily(few, 16), library.arrays(), strict=True)
+for (my_x, my_y), (x, y) in pairs:
     assert np.allclose(my_x, x, atol=1e-6)
     assert np.array_equal(my_y, y)
-print(f"library: {loader.steps} steps, x {x.shape} {x.dtype}, y {y.shape}")
+print(f"library: {library.steps} steps, x {x.shape} {x.dtype}, y {y.shape}")
 
 # %% [markdown]
-# The call takes microseconds, because it computes nothing: a generator runs from one `yield` to the next, each time a value is requested. The first batch waits for 16 chips, and not for the set.
-# The library's loader yields the same numbers; a pixel outside the field or the camera's view is 0. The loader also reads ahead, in parallel, reduces, shuffles and augments by a seed, and reads other forms than a folder of files.
+# The call takes microseconds, because it computes nothing: a generator runs from one `yield` to the next, each time a value is requested. The first batch waits for 16 chips only; loading all chips first would take the time in the second line.
+# `fields.batches` gives the same numbers; a pixel outside the field or the camera's view is 0. It also reads ahead in parallel, reduces the images, shuffles and augments them by a seed, and reads other formats than a folder of files.
 #
 # ## 7. Four forms of one set
 #
@@ -537,7 +538,7 @@ for key, feature in sorted(example.features.feature.items()):
     print(f"{key:8} {what}")
 
 # %% [markdown]
-# You find record 100 by walking through the 99 before it. So records are usually shuffled in two steps: take the shards in random order, and draw from a *buffer* of records.
+# You must read the lengths of the 99 records before it, one after the other. So records are usually shuffled in two steps: take the shards in random order, and draw from a *buffer* of records.
 #
 # What are the checksums for? Change one bit in a shard, and one in a JPEG file:
 
@@ -580,10 +581,10 @@ except OSError as error:
 # %% [markdown]
 # TensorFlow finds the changed bit by the checksum. A JPEG file has no checksum: if its printed line says 'no error', you would train on a wrong picture and not know it.
 #
-# ## 9. A race, cold and warm
+# ## 9. Reading speed, cold and warm
 #
-# *Warm* means that the operating system still holds the files in memory from the last reading. *Cold* means that it must read them from the disk, as in every epoch of a set that is larger than memory.
-# The cell asks the system to forget the files before each cold run. All forms run in turns, twice, and the better time counts, because other programs can only make a run slower.
+# *Warm* means that the files are still in the memory of the operating system, from the last reading. *Cold* means that it must read them from the disk, as in every epoch of a set that is larger than memory.
+# The cell asks the system to drop the files from memory before each cold run. All forms run in turns, twice, and the better time counts, because other programs can only make a run slower.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -593,7 +594,7 @@ except OSError as error:
 
 # %%
 def forget(folder):
-    """Ask the system to drop what it holds of these files in memory."""
+    """Ask the system to drop these files from its memory."""
     os.sync()
     for path in folder.rglob("*"):
         if path.is_file() and hasattr(os, "posix_fadvise"):
@@ -605,8 +606,8 @@ def forget(folder):
 # %%
 def read_through(source, readers=2):
     """Images a second of one pass; nothing is trained."""
-    loader = fields.batches(source, batch=32, size=SEEN, readers=readers)
-    dataset, n = loader.dataset, 0
+    batches = fields.batches(source, batch=32, size=SEEN, readers=readers)
+    dataset, n = batches.dataset, 0
     clock = time.perf_counter()
     for x, _ in dataset:
         n += len(x)
@@ -648,7 +649,7 @@ if not here.small:
     print(f"second reader, warm: × {second.min():.2f} to × {second.max():.2f}")
 
 # %% [markdown]
-# The printed lines are the answers for your machine: the ratio to compare with the report's, the fastest form in each state, and the gain of a second reader. Compare within one column: same machine, same images, same batches; only the form differs. If the ratio is above 1 in one column and below 1 in another, the honest answer is 'no difference that can be seen'.
+# The printed lines are the answers for your machine: the ratio to compare with the report's, the fastest form in each state, and the gain of a second reader. Compare within one column: same machine, same images, same batches; only the form differs. If the ratio is above 1 in one column and below 1 in another, the correct answer is 'no measurable difference'.
 # The reduced form has less to do in each epoch, because a part of the work was done once, at conversion.
 # A cold run is not completely cold: the system still remembers names and positions of files, and the disk of a rented machine may itself be cached in memory.
 #
@@ -814,9 +815,9 @@ print("three workers get", [len(p) for p in parts], "chips")
 assert sorted(np.concatenate(parts)) == list(range(len(train)))
 
 # %% [markdown]
-# The bars are the answer for this disk. If the first printed ratio is not much larger than the second, the size of a shard makes no difference that can be seen. At every size one thing must hold, and the assert checks it: three workers together get every chip, and none twice.
+# The bars are the answer for this disk. If the first printed ratio is not much larger than the second, the size of a shard makes no measurable difference. At every size one thing must hold, and the assert checks it: three workers together get every chip, and none twice.
 #
-# **A good place for a pause.** The first half was about files and reading. The second half is about training.
+# **Make a pause here.** The first half was about files and reading. The second half is about training.
 #
 # ## 12. Batch size
 #
@@ -831,8 +832,8 @@ assert sorted(np.concatenate(parts)) == list(range(len(train)))
 from arsetlib.models import images as networks
 
 TINY = 32 if here.small else 64  # small enough to keep all in memory
-loader = fields.batches(chips, batch=64, size=TINY)
-x_all, y_all = (np.concatenate(p) for p in zip(*loader.arrays(), strict=True))
+every = fields.batches(chips, batch=64, size=TINY)
+x_all, y_all = (np.concatenate(p) for p in zip(*every.arrays(), strict=True))
 of_train = np.isin(chips.names, train.names)
 x_train, y_train = x_all[of_train], y_all[of_train]
 EPOCHS = 3 if here.small else 8
@@ -888,9 +889,9 @@ if full:
 
 # %% [markdown]
 # The printed lines and the column of steps are the answers. With the same learning rate, larger batches reach a higher loss, because they make fewer steps: here the report is right. How many more images a second they train depends on the device.
-# A higher rate regains a part of the loss. You need this rule with several devices, because together they *are* one large batch (next section).
+# The last printed line says how much of this difference the higher rate regains. You need this rule with several devices, because together they *are* one large batch (next section).
 #
-# ## 13. Two halves make a whole
+# ## 13. The gradients of two half batches
 #
 # *Data parallel* training: each device has a copy of the network and a part of the batch; the gradients are averaged, and all copies make the same step.
 #
@@ -936,9 +937,9 @@ assert plain < 1e-4 * max(largest, 1)
 assert normalised > 10 * plain
 
 # %% [markdown]
-# They are equal except for rounding. So two devices with batches of 16 are the same as one device with a batch of 32. With batch normalisation over each half they are not, as the second line shows; the library computes its means over the whole batch. The price of several devices is one message for each step, as large as the network.
+# The average is equal to the gradient of the whole batch, except for rounding. So two devices with batches of 16 are the same as one device with a batch of 32. With batch normalisation over each half they are not, as the second line shows; the library computes its means over the whole batch. The price of several devices is one message for each step, as large as the network.
 #
-# ## 14. Averaged or late
+# ## 14. Averaged and late gradients
 #
 # In each step all devices wait for the slowest one. *Averaged* SGD accepts this: all compute at the same weights, and make one step with the mean gradient. *Delayed* SGD does not wait: devices take turns, and each applies a gradient that was computed at weights some steps old. The number of steps is its *staleness*.
 #
@@ -950,49 +951,74 @@ assert normalised > 10 * plain
 # :::
 
 # %%
-from arsetlib.training import parallel_sgd
+from scipy.special import expit
 
 drydown = y_train[:, fields.CLASSES.index("drydown")]
 stats = np.concatenate([x_train.mean((1, 2)), x_train.std((1, 2))], 1)
 stats = (stats - stats.mean(0)) / stats.std(0)  # (N, 8)
-problem = parallel_sgd.Problem(stats, drydown, hidden=0, start=np.zeros(9))
+stats = np.column_stack([stats, np.ones(len(stats))])  # (N, 9): the bias
 print(f"{len(stats)} chips, {drydown.mean():.0%} with drydown")
 
 
 # %%
-def late_by_hand(staleness, rate, steps):
-    """Last loss of steps whose gradient is that of older weights."""
-    everything = np.arange(len(stats))
-    past = [problem.start] * (staleness + 1)  # the last is today's
+def cross_entropy(weights):
+    """Mean over all chips."""
+    score = stats @ weights
+    return np.mean(np.logaddexp(0, score) - drydown * score)
+
+
+def slope(weights, rows):
+    """Gradient of the cross-entropy of some chips."""
+    error = expit(stats[rows] @ weights) - drydown[rows]
+    return stats[rows].T @ error / len(rows)
+
+
+def batches_of_16(seed):
+    """Row numbers without end, in a new order each time round."""
+    random = np.random.default_rng(seed)
+    while True:
+        order = random.permutation(len(stats))
+        yield from order[: len(order) // 16 * 16].reshape(-1, 16)
+
+
+# %%
+def averaged(workers, rate, steps):
+    """Loss after each step of workers that wait for each other."""
+    rows = [batches_of_16(worker) for worker in range(workers)]
+    weights, losses = np.zeros(9), []
     for _ in range(steps):
-        new = past[-1] - rate * problem.gradient(past[0], everything)
-        past = [*past[1:], new]
-    return problem.loss(past[-1])
+        each = [slope(weights, next(mine)) for mine in rows]
+        weights = weights - rate * np.mean(each, axis=0)
+        losses.append(cross_entropy(weights))
+    return np.array(losses)
 
+
+def delayed(staleness, rate, steps):
+    """The same for workers in turns: gradients of older weights."""
+    rows, losses = batches_of_16(0), []
+    past = [np.zeros(9)] * (staleness + 1)  # the last are today's
+    for _ in range(steps):
+        past.append(past[-1] - rate * slope(past.pop(0), next(rows)))
+        losses.append(cross_entropy(past[-1]))
+    return np.array(losses)
+
+
+assert np.allclose(averaged(1, 0.1, 50), delayed(0, 0.1, 50))
 
 # %%
-for staleness in (0, 7):
-    by_library = parallel_sgd.delayed(
-        problem, staleness=staleness, batch=len(stats), rate=0.3, steps=50
-    ).loss[-1]
-    print(f"staleness {staleness}: the loss ends at {by_library:.3f}")
-    assert np.isclose(late_by_hand(staleness, 0.3, 50), by_library)
-
-# %%
-averaged, delayed = parallel_sgd.averaged, parallel_sgd.delayed
-alone = averaged(problem, rate=0.1, steps=960)
-eight = {"workers": 8, "steps": 120}
-late = {"staleness": 7, "steps": 960}
 runs_of = {
-    "one worker": alone,
-    "8 averaged": averaged(problem, rate=0.1, **eight),
-    "8 averaged, rate × 8": averaged(problem, rate=0.8, **eight),
-    "8 in turns, 7 steps late": delayed(problem, rate=0.1, **late),
-    "8 in turns, rate × 16": delayed(problem, rate=1.6, **late),
+    "one worker": averaged(1, rate=0.1, steps=960),
+    "8 averaged": averaged(8, rate=0.1, steps=120),
+    "8 averaged, rate × 8": averaged(8, rate=0.8, steps=120),
+    "8 in turns, 7 steps late": delayed(7, rate=0.1, steps=960),
+    "8 in turns, rate × 16": delayed(7, rate=1.6, steps=960),
 }
 
 # %% tags=["hide-input"]
-curves = {name: (run.points / 16, run.loss) for name, run in runs_of.items()}
+curves = {  # all have computed 960 gradients at the end
+    name: (np.arange(1, len(loss) + 1) * 960 / len(loss), loss)
+    for name, loss in runs_of.items()
+}
 axes = ("gradients computed", "cross-entropy")
 fig = figures.lines(curves, "One problem, eight workers", *axes, study=chips)
 fig.data[-1].line.width = 1  # it swings and would hide the others
@@ -1004,9 +1030,9 @@ figures.show(
 )
 
 # %%
-for name, run in runs_of.items():
-    print(f"{name}: {run.steps[-1]} steps, ends at {run.loss[-1]:.3f}")
-ends = {name: run.loss[-60:].mean() for name, run in runs_of.items()}
+for name, losses in runs_of.items():
+    print(f"{name}: {len(losses)} steps, ends at {losses[-1]:.3f}")
+ends = {name: v[-len(v) // 4 :].mean() for name, v in runs_of.items()}
 assert ends["8 averaged"] > ends["8 in turns, 7 steps late"]
 assert ends["8 averaged"] > ends["8 averaged, rate × 8"]
 if full:
@@ -1018,14 +1044,20 @@ assert ends["8 in turns, rate × 16"] > ends["8 in turns, 7 steps late"]
 #
 # :::{admonition} Exercise 2
 # :class: exercise
-# How late may a gradient be? `parallel_sgd.by_staleness(problem, staleness, rates)` gives the last loss for each pair. Take staleness 0, 1, 3, 7, 15, 31 and rates from 0.05 to 3.2, each twice the one before. Where does training fail, and what rule do you see?
+# How late may a gradient be? Make a table of the last loss of `delayed` after 500 steps. Take staleness 0, 1, 3, 7, 15, 31 and rates from 0.05 to 3.2, each twice the one before. Where does training fail, and what rule do you see?
 # :::
 
 # %% tags=["hide-cell"]
 # Solution: roughly, a gradient that is twice as late needs half the rate.
 rates = 0.05 * 2.0 ** np.arange(7)
-grid = parallel_sgd.by_staleness(problem, (0, 1, 3, 7, 15, 31), rates)
-begin = problem.loss(problem.start)
+grid = {
+    f"rate {rate:g}": {
+        s: delayed(s, rate, 500)[-1] for s in (0, 1, 3, 7, 15, 31)
+    }
+    for rate in rates
+}
+grid = pd.DataFrame(grid).rename_axis("staleness")
+begin = cross_entropy(np.zeros(9))
 figures.show(grid.reset_index(), f"The last loss; it began at {begin:.3f}")
 
 # %% [markdown]
@@ -1142,7 +1174,7 @@ assert share < 0.05
 # Convolutions do most of the multiplications and have few parameters: share the *data* and send their small gradients. Dense layers have nearly all parameters and do little work: share the *model* and send their few activations. Using both in one network is called *hybrid*.
 # MobileNetV3 averages over the picture before the end and has hardly any dense parameters, as the printed line shows. For such networks data parallel training is usual, and the model is shared only where it does not fit. In Keras 3 both need a few lines on the JAX backend: `keras.distribution.DataParallel()` and `keras.distribution.ModelParallel(layout_map=…)`.
 #
-# ## 17. Known by heart
+# ## 17. Memorised images
 #
 # In the report the training accuracy is nearly 1 and the validation accuracy much lower (the second table of section 4). We make this happen as well: few fields, no augmentation, many epochs, one label per chip. And we split the chips in two ways.
 #
@@ -1171,7 +1203,7 @@ assert not set(field_of[away]) & set(field_of[~away])
 
 
 # %% [markdown]
-# A second model shows what a split is worth. The *copyist* knows only the mean and the spread of each band. It gives a chip the label of the training chip with the nearest colours, so it learns nothing about anomalies.
+# A second model shows the effect of the split alone. The *copyist* knows only the mean and the spread of each band. It gives a chip the label of the training chip with the nearest colours, so it learns nothing about anomalies.
 
 # %%
 look = np.concatenate([x_one.mean((1, 2)), x_one.std((1, 2))], 1)
@@ -1227,7 +1259,9 @@ for by in SPLITS:
 
 # %%
 curves = pd.DataFrame(curves, range(1, epochs + 1))
-fig = figures.lines(curves, "Known by heart", "epoch", "accuracy", study=chips)
+fig = figures.lines(
+    curves, "Memorised images", "epoch", "accuracy", study=chips
+)
 fig.update_yaxes(range=[0, 1.02])
 figures.show(fig, "Accuracy by epoch on training and validation, by split")
 
@@ -1243,8 +1277,8 @@ if full:
     assert gap["field"] > 0.15
 
 # %% [markdown]
-# By field, the network has memorised nearly all of the training chips, and names far fewer of the new ones. The printed gaps answer the first question for one split of each kind; with so few chips, another seed can change their order.
-# The copyist over 20 splits is the clearer answer to the second: by chip it scores higher, although it is the same model. It recognises the field. So a higher score by chip does not mean a better network: on a new field nothing of this gain is left.
+# With the split by field, the network has memorised nearly all training chips, and it is right for far fewer of the new ones. The printed gaps answer the first question for one split of each kind; with so few chips, another seed can change their order.
+# The mean of the copyist over 20 splits is the clearer answer to both: with the split by chip it scores higher, although it is the same model, because it recognises the field. So a higher score by chip does not mean a better network: on a new field this gain is lost.
 # Three remedies are worth a test: more fields, augmentation (exercise 3), and weights that were learnt elsewhere (section 19).
 #
 # :::{admonition} Exercise 3
@@ -1266,7 +1300,7 @@ for side in ("accuracy", "val_accuracy"):
 # %% [markdown]
 # ## 18. Train on all, test on new fields
 #
-# Now as it should be done: all labels, all training fields from shards, augmented; the validation set chooses the best epoch, and the test set is used at the end. Two image sizes show what a reduction costs: a quarter of a chip's side, and half of that.
+# Now the complete training: all labels, all training fields from shards, augmented images; the validation set chooses the best epoch, and the test set is used once, at the end. Two image sizes show what a reduction costs: a quarter of a chip's side, and half of that.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1282,7 +1316,7 @@ how = {
     "epochs": LONG,
     "patience": LONG - 1,
     "monitor": "val_macro_f1",
-    "cache": "memory",
+    "cache": True,
     "seed": 1,
     "progress": False,
 }
@@ -1329,8 +1363,8 @@ print("test chips of the rarest class:", int(test.labels.sum(0).min()))
 
 # %% [markdown]
 # The printed lines answer for this run: the classes that lose most by the smaller size, and those for which the random forest is enough. With so few test chips of the rare classes, one chip changes an F1 by much; so do not explain small differences.
-# A class that is lost by the reduction was lost at *conversion*, before a network saw it. Choose the size by the smallest thing that you must see.
-# The *majority* baseline answers 'no' to everything, so its F1 is 0. Yet its accuracy is higher than that of the network: so accuracy is no measure here. mAP, the mean average precision, asks whether a class's chips are ranked before the others, whatever the threshold.
+# A class that is lost by the reduction was lost at *conversion*, before a network saw it. Choose the size by the smallest anomaly that you must find.
+# The *majority* baseline answers 'no' to everything, so its F1 is 0. Yet its accuracy is higher than that of the network: so accuracy is not a useful measure here. mAP, the mean average precision, measures whether the chips of a class are ranked before the others, for any threshold.
 #
 # ## 19. Transfer
 #
@@ -1391,7 +1425,7 @@ def adapted(network, epochs=EPOCHS, **how):
     """A network trained on seven of the ten fields."""
     return fields.fit(
         network, ten, size=SEEN, batch=16, epochs=epochs, patience=epochs - 1,
-        cache="memory", seed=2, progress=False, **how,
+        cache=True, seed=2, progress=False, **how,
     )  # fmt: skip
 
 
@@ -1459,7 +1493,7 @@ if full:
 #
 # ## 20. What does it cost?
 #
-# The cost is hours times price, plus storage. The names in capitals are *inputs*: write what your provider asks today, in your money, and how many images a second your device trains.
+# The cost is hours times price, plus storage. The names in capitals are *inputs*: write the prices of your provider, in your currency, and how many images a second your device trains.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1541,7 +1575,7 @@ for name in ("generator", "directory"):
     print(f"   repaid after {max(spent / saved, 0):.1f} epochs")
 
 # %% [markdown]
-# ## 21. Where it would run
+# ## 21. Where each part runs
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1582,7 +1616,7 @@ assert {end for _, end in ARROWS} == set(BOXES) - {"camera"}
 # The printed lines are the answers. The images as taken must never be lost, because you cannot repeat the flight; the shards can be made again from them, and the model can be trained again. A spot machine may be taken away; the work continues from its complete shards or its last backup.
 # Keep all parts in one region, because providers usually charge for data that leave it. The arrow from the agronomist back to the store brings corrected labels for the next training.
 #
-# ## 22. Who gains?
+# ## 22. Who benefits, and who does not?
 #
 # - **Licence.** Agriculture-Vision may not be used commercially or passed on. Ask its authors before you use a model that was trained on it in a product. The library says so when it reads the folder, and ships none of it.
 # - **Dependence.** People who always follow a model may lose the skill to decide without it. What happens in the year in which the service ends, or in which the weather is new?
@@ -1590,7 +1624,7 @@ assert {end for _, end in ARROWS} == set(BOXES) - {"camera"}
 # - **Digital divide.** Can a farm of ten hectares pay for flights, cards and connections as a farm of a thousand can?
 # - **Concentration of data.** Each field that is photographed improves the model of those who own the pictures. Who owns them? Who can see a neighbour's bad year? Who sets a price with this knowledge?
 #
-# No F1 answers these questions. Write beside the score on whose fields it was measured, and who may use it for what.
+# No F1 answers these questions. When you publish a score, state on whose fields it was measured, and who may use the model for what.
 #
 # ## 23. Published, trusted, measured
 #
@@ -1617,8 +1651,8 @@ by = {
 on_data = {
     "more than memory can be trained on": (
         f"{saved_run:,} images in its saved run",
-        "yes, the method: it holds one batch",
-        f"{released_mb.max():.0f} MB held for {floats:,.0f} MB of floats",
+        "yes, the method: one batch is in memory",
+        f"{released_mb.max():.0f} MB in memory for {floats:,.0f} MB of floats",
     ),
     "TFRecord beats a directory": (
         f"× {card.directory / card.tfrecord:.1f} on cards",
@@ -1680,7 +1714,7 @@ assert np.isclose(warm, at_two["TFRecord"] / at_two["directory"])
 #
 # ## What you have learnt
 #
-# - Arithmetic tells when memory ends. A generator holds one batch, however large the set.
+# - Simple arithmetic tells whether a set fits in memory. A generator keeps one batch in memory, however large the set is.
 # - A file format helps where reading is the limit. Where decoding is the limit, decode less, or once.
 # - TFRecord is a row of records with checksums: few large files, read in order, good for far disks.
 # - With the same learning rate larger batches learn less in an epoch; several devices are one large batch. Late gradients need small steps.
@@ -1695,5 +1729,5 @@ assert np.isclose(warm, at_two["TFRecord"] / at_two["directory"])
 # - **… my images are of something else?** Put them into the same folders, with your masks; an image needs a colour and a near-infrared file.
 # - **… I have several cards?** `strategy="mirrored"`; raise batch and rate together (`training.workers.linear_rate`). Measure one against two first.
 # - **… I have several machines?** `strategy="workers"`, started by `arset fields train DATA RUN --workers N` on one machine or by Spark's barrier mode on a cluster; see the [questions](../../book/en/faq.md).
-# - **… decoding is still the limit?** Smaller images, more cores, `cache="memory"` or a folder, or `encoding="raw"`: no decoding, but more bytes.
+# - **… decoding is still the limit?** Smaller images, more cores, `cache=True`, or `encoding="raw"` at conversion: no decoding in later epochs, but more bytes in memory or on disk.
 # - **… I have a hundred chips?** Then memory is no problem. Take weights from elsewhere, augment, and split by field.

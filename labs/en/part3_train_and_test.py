@@ -889,8 +889,9 @@ search = training.search(
     trials=2 if here.small else 8, **brief,
 )  # fmt: skip
 result = search.table.rename(columns=lambda c: c.removeprefix("options."))
+hidden = ["error", "seconds", "epochs", "parameters"]
 figures.show(
-    result.drop(columns=["error", "seconds", "epochs"]).round(4).astype(str),
+    result.drop(columns=hidden).round(4).astype(str),
     "Trials of the search, the best first",
 )
 assert search.study.best_value == search.table["val_macro_f1"].max()

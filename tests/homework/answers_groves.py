@@ -65,8 +65,8 @@ NOT_SHARES = {
         shares()(hw)
         | dict(zip(given.KEYS, (bins(c := hw.prepared[hw.draw["capture"]][1])[:3] / c.size).tolist(), strict=True))
     ),
-    "rounded average": other_resize("Average the pixels that fall together, and round"),
-    "average": other_resize("Average the pixels that fall together, and keep"),
+    "rounded average": other_resize("Average the old pixels of each new pixel, and round"),
+    "average": other_resize("Average the old pixels of each new pixel, and keep"),
     "JPEG": other_resize("Save the mask"),
     "because fast": other_resize(reason="It is the fastest"),
     "because of detail": other_resize(reason="A mask has more"),
@@ -219,7 +219,7 @@ NOT_VARY = functions(
 
 # --- q4 leak ----------------------------------------------------------------------------------------------------------
 
-WHOLE = ("Deal whole captures", "A capture shows")
+WHOLE = ("Divide whole captures", "A capture shows")
 
 
 def sides(hw):
@@ -278,9 +278,9 @@ NOT_LEAK = {
     "percent of captures": leak(captures=lambda hw, train, test: 100.0),
     "twins for captures": leak(captures=lambda hw, train, test: leak()(hw)["twins"]),
     "number of captures": leak(captures=lambda hw, train, test: test["capture"].nunique()),
-    "remedy: tiles": other_remedy("Deal tiles"),
-    "remedy: seed": other_remedy("Deal samples as before, and take"),
-    "remedy: vary more": other_remedy("Deal samples as before, and vary"),
+    "remedy: tiles": other_remedy("Divide tiles"),
+    "remedy: seed": other_remedy("Divide samples as before, with another"),
+    "remedy: vary more": other_remedy("Divide samples as before, and augment"),
     "because copies are new": other_remedy(reason="A turned"),
     "because no pixel is shared": other_remedy(reason="Tiles of one"),
     "because of the loss": other_remedy(reason="A leak shows"),

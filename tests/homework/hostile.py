@@ -205,7 +205,7 @@ def hostile(*, secrets: tuple[Path, ...], elsewhere: tuple[Path, ...], port: int
         ),
         "zip_nested": Hostile(points=0, reason="another zip", write=zipped(("inner.zip", b"PK"))),
         "zip_encrypted": Hostile(points=0, reason="password", write=zipped(("part1.ipynb", b""), inner=encrypted)),
-        "zip_broken": Hostile(points=0, reason="no zip", write=zipped(("part1.ipynb", b""), inner=lambda d: d[:50])),
+        "zip_broken": Hostile(points=0, reason="not a zip", write=zipped(("part1.ipynb", b""), inner=lambda d: d[:50])),
         "zip_of_thousands": Hostile(
             points=0, reason="entries", write=zipped(*((f"{k}.ipynb", b"{}") for k in range(2500)))
         ),
@@ -214,7 +214,7 @@ def hostile(*, secrets: tuple[Path, ...], elsewhere: tuple[Path, ...], port: int
         "no_notebook": Hostile(points=0, reason="not JSON", write=raw(b"\xff\xfe\x00PK")),
         "no_cells": Hostile(points=0, reason="no list of cells", write=raw(b'{"cells": {"a": 1}}')),
         "no_source": Hostile(
-            points=0, reason="no text", write=raw(b'{"cells": [{"cell_type": "code", "source": {"a": 1}}]}')
+            points=0, reason="not text", write=raw(b'{"cells": [{"cell_type": "code", "source": {"a": 1}}]}')
         ),
         "no_start": Hostile(points=0, reason="no cell with start", write=raw(b'{"cells": []}')),
         "deep_code": Hostile(

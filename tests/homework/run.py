@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from arsetlib.grading import hidden, questions
+from arsetlib.grading import hidden_checks, questions
 from arsetlib.grading.homework import ASSIGNMENTS, Homework, open_homework
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,15 +52,15 @@ def homework(assignment: str, name: str = NAMES[0]) -> Homework:
 
 
 @cache
-def hidden_checks(assignment: str) -> dict:
+def hidden_of(assignment: str) -> dict:
     """Question → hidden check, of this repository."""
-    return hidden.load(ROOT / "homework" / "hidden", assignment)
+    return hidden_checks.load(ROOT / "homework" / "hidden", assignment)
 
 
 def trial(hw: Homework, key: str, name: str, make) -> Tried:
     """One answer against the public check, then the hidden one."""
     question = dataclasses.replace(hw.question(key), seconds=SECONDS)
-    further = hidden_checks(hw.assignment).get(key)
+    further = hidden_of(hw.assignment).get(key)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a wrong answer may divide by zero
         answer = make(hw)

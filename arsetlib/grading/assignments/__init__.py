@@ -1,16 +1,40 @@
-"""The assignments, one module each, and what they share. `arsetlib.grading` says what such a module holds."""
+"""The assignments, one module each, and what they share. `arsetlib.grading` explains the form of such a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 from arsetlib.grading.questions import Wrong, choice
 
+__all__ = ["picked", "shuffled"]
 
-def shuffled(rng, keys: str, texts) -> dict[str, str]:
-    """Letters or digits → texts in an order of the learner's own."""
+
+def shuffled(rng: np.random.Generator, keys: str, texts: Iterable[str]) -> dict[str, str]:
+    """Letters or digits → texts, in an order of the learner's own."""
     texts = list(texts)
-    return {key: texts[at] for key, at in zip(keys, rng.permutation(len(texts)).tolist(), strict=True)}
+    return {key: texts[index] for key, index in zip(keys, rng.permutation(len(texts)).tolist(), strict=True)}
 
 
-def picked(answer, options: dict, why_not: dict, reasons: dict, why_no_reason: dict, where: str) -> None:
-    """Is the choice right, and its reason? Texts of the learner's letters and digits → why they are wrong."""
+def picked(
+    answer: Any, options: dict[str, str], why_not: dict[str, str], reasons: dict[str, str],
+    why_no_reason: dict[str, str], where: str,
+) -> None:  # fmt: skip
+    """The choice and its reason are right.
+
+    Args:
+        answer: The learner's pair of a letter and a digit.
+        options: Letter → text of the choice.
+        why_not: Text of the choice → why it is wrong; empty for the right one.
+        reasons: Digit → text of the reason.
+        why_no_reason: Text of the reason → why it is wrong; empty for the right one.
+        where: Section of the lab, for the message.
+
+    Raises:
+        Wrong: One of them is not right.
+    """
     letter, digit = choice(answer, "".join(options), "".join(reasons), hint=where)
     if why := why_not[options[letter]]:
         raise Wrong(f"Expected another choice than {letter} ({options[letter].rstrip('.')}). {why}. {where}.")

@@ -1,6 +1,6 @@
-"""Homework of case study B: memory, fields, shards, a race, late gradients, a bill, a referee. Lab: case_fields.
+"""Homework of case study B: memory, split, shards, reading speed, late gradients, cost, review. Lab: case_fields.
 
-It needs no images: all is drawn from the learner's name.
+It needs no images: all numbers are drawn from the learner's name.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["QUESTIONS", "draw"]
 
 SIDES = "train", "validation", "test"
 
-# --- what is true -----------------------------------------------------------------------------------------------------
+# --- right answers ----------------------------------------------------------------------------------------------------
 
 
 def an_epoch(own) -> dict:
-    """Shards, records of each worker, steps of all, records left out, and the raised rate."""
+    """Shards, records of each worker, steps, records left out, and the raised learning rate."""
     records = records_of(own["sizes"], own["limit"], own["workers"])
     steps = min(records) // own["batch"]
     return {
@@ -35,7 +35,7 @@ def an_epoch(own) -> dict:
 
 
 def descent(start, curve, rate, steps, staleness) -> list[float]:
-    """(steps + 1,) places, each step with the slope of ``staleness`` steps before."""
+    """(steps + 1,) values of the parameter, each step with the gradient of ``staleness`` steps before."""
     path = [float(start)]
     for step in range(int(steps)):
         path.append(path[-1] - rate * curve * path[max(0, step - staleness)])
@@ -43,12 +43,12 @@ def descent(start, curve, rate, steps, staleness) -> list[float]:
 
 
 def speed(own, machine) -> float:
-    """Images a second: of the card, or of the cores that decode for it."""
+    """Images a second: the lower rate, of the card or of the cores that decode for it."""
     return min(machine["card_images_s"], machine["cores"] * own["core_images_s"])
 
 
 def price(own, machine) -> float:
-    """Of the whole training."""
+    """Price of the whole training."""
     return own["images"] * own["epochs"] / speed(own, machine) / 3600 * machine["price_h"]
 
 
@@ -56,7 +56,7 @@ def price(own, machine) -> float:
 
 
 def chosen(answer, hw, key: str, where: str) -> None:
-    """Is the pair that answers ``key`` right?"""
+    """Check the pair of choice and reason for ``key``."""
     choices, reasons = PAIRS[key]
     picked(answer, hw.draw[key], choices, hw.draw[f"{key}_reasons"], reasons, f"Case study B, {where}")
 
@@ -80,7 +80,7 @@ def memory(answer, hw) -> None:
     close(value, chip * own["chips"] / 1e9, rel=5e-3, unit="GB", hint=f"{more}. Case study B, section 5")
     fit = own["memory_gb"] * 1e9 // (own["small_side"] ** 2 * own["channels"])
     value = number(given["fit"], hint="This is how many chips fit. Case study B, section 5")
-    more = f"Shrunken chips, {own['small_side']} × {own['small_side']}, four channels of one byte; whole chips"
+    more = f"Reduced chips, {own['small_side']} × {own['small_side']}, four channels of one byte; whole chips"
     close(value, fit, tol=1.5, unit="chips that fit", hint=f"{more}. Case study B, exercise 1")
     chosen(given["feed"], hw, "feed", "sections 5 and 6")
 
@@ -88,23 +88,27 @@ def memory(answer, hw) -> None:
 def split(ask, hw) -> None:
     names, shares, seed = hw.draw["names"], (0.7, 0.15, 0.15), hw.draw["seed"]
     sides = sided(ask, names, shares, seed, "your chips")
-    again = sided(ask, names, shares, seed, "your chips, asked again")
+    again = sided(ask, names, shares, seed, "your chips, second call")
     if sides != again:
-        raise Wrong("Expected the same sides from the same seed, received others. Make the random numbers from `seed`.")
+        raise Wrong(
+            "Expected the same split from the same seed, received another. Draw the random numbers from `seed`."
+        )
     if all(sided(ask, names, shares, other, "your chips") == sides for other in (seed + 1, seed + 2, seed + 3)):
-        raise Wrong("Expected other sides from another seed, received the same. Deal the fields at random, by `seed`.")
+        raise Wrong(
+            "Expected another split from another seed, received the same. Draw the order of the fields from `seed`."
+        )
 
 
 def sided(ask, names: list, shares: tuple, seed: int, what: str) -> dict[str, set]:
-    """The sides as sets, once they are found to be right."""
+    """The split as sets of names, after all checks."""
     hint = "Case study B, section 3"
     given = mapping(ask(list(names), shares, seed), SIDES, hint=hint)
     side_of: dict[str, str] = {}
     for side in SIDES:
-        held = given[side]
-        if isinstance(held, str | dict) or not hasattr(held, "__iter__"):
-            raise Wrong(f"Expected a list of names for {side!r}, received {held!r:.80}. {hint}.")
-        for name in held:
+        listed = given[side]
+        if isinstance(listed, str | dict) or not hasattr(listed, "__iter__"):
+            raise Wrong(f"Expected a list of names for {side!r}, received {listed!r:.80}. {hint}.")
+        for name in listed:
             if name not in names:
                 raise Wrong(f"Expected names of chips for {side!r}, received {name!r:.80}. {hint}.")
             if name in side_of:
@@ -112,14 +116,14 @@ def sided(ask, names: list, shares: tuple, seed: int, what: str) -> dict[str, se
             side_of[str(name)] = side
     if len(side_of) < len(names):
         lost = next(name for name in names if name not in side_of)
-        raise Wrong(f"Expected all {len(names)} of {what} on some side, {lost} is on none. {hint}.")
+        raise Wrong(f"Expected all {len(names)} of {what} in some set, {lost} is in none. {hint}.")
     fields: dict[str, str] = {}
     for name, side in side_of.items():
         field = name.split("_")[0]
         if fields.setdefault(field, side) != side:
             raise Wrong(
-                f"Expected all chips of a field on one side; {field} is in {fields[field]} and in {side}. The field "
-                f"is what stands before the underscore. {hint}."
+                f"Expected all chips of a field in one set; {field} is in {fields[field]} and in {side}. The field "
+                f"is the text before the underscore. {hint}."
             )
     for side, share in zip(SIDES, shares, strict=True):
         count, wanted = sum(s == side for s in fields.values()), share * len(fields)
@@ -133,18 +137,18 @@ def sided(ask, names: list, shares: tuple, seed: int, what: str) -> dict[str, se
 
 def sharded(ask, hw) -> None:
     for sizes, limit, why in (
-        ([40, 50, 30], 100, "40 and 50 fit into 100, with 30 they would not"),
-        ([60, 40, 1], 100, "60 and 40 are 100, which is not over the limit"),
+        ([40, 50, 30], 100, "40 + 50 is within 100, 40 + 50 + 30 is not"),
+        ([60, 40, 1], 100, "60 + 40 is 100, which is not above the limit"),
         ([60, 70, 20, 20], 100, "the second shard takes 70 and 20; the last 20 would make 110, so it begins a third"),
-        ([250, 10], 100, "a record over the limit stands alone in its shard"),
+        ([250, 10], 100, "a record above the limit gets a shard of its own"),
     ):
         cut(ask, sizes, limit, f": {why}")
     own = hw.draw
-    cut(ask, own["sizes"], own["limit"], ". Go through your records in their order")
+    cut(ask, own["sizes"], own["limit"], ". Take your records in their order")
 
 
 def cut(ask, sizes: list, limit: int, why: str = "") -> None:
-    """Hold the shards of records against the true ones."""
+    """Compare the shards of records with the right ones."""
     hint = "Case study B, sections 8 and 11"
     what = f"shard_for({sizes}, {limit})" if len(sizes) < 8 else f"shard_for of {len(sizes)} records, limit {limit}"
     value, expected = array(ask(sizes, limit), shape=(len(sizes),), of=what, hint=hint), np.array(shards(sizes, limit))
@@ -153,7 +157,7 @@ def cut(ask, sizes: list, limit: int, why: str = "") -> None:
     at = int(np.flatnonzero(value != expected)[0])
     more = "Count shards from 0" if np.array_equal(value, expected + 1) else f"The first that differs is record {at}"
     if np.array_equal(value, _reopened(sizes, limit)):
-        more = "A shard that is closed stays closed, since it is on the disk already"
+        more = "A closed shard stays closed, because it is already on the disk"
     shown = (
         f"{expected.tolist()}, received {value.tolist()}"
         if len(sizes) < 8
@@ -163,35 +167,35 @@ def cut(ask, sizes: list, limit: int, why: str = "") -> None:
 
 
 def _reopened(sizes, limit) -> list[int]:
-    """Shards of someone who puts a record into the first shard that has room."""
-    held, found = [], []
+    """A usual mistake: each record goes into the first shard with enough space."""
+    filled, numbers = [], []
     for size in sizes:
-        at = next((k for k, there in enumerate(held) if there + size <= limit), len(held))
-        held[at : at + 1] = [(held[at] if at < len(held) else 0) + size]
-        found.append(at)
-    return found
+        at = next((k for k, bytes_in in enumerate(filled) if bytes_in + size <= limit), len(filled))
+        filled[at : at + 1] = [(filled[at] if at < len(filled) else 0) + size]
+        numbers.append(at)
+    return numbers
 
 
 def epoch(answer, hw) -> None:
     expected, hint = an_epoch(hw.draw), "Case study B, sections 11 to 13"
     given = mapping(answer, tuple(expected), hint=hint)
     words = {
-        "shards": "shard_for says how many",
-        "steps": "Full batches of the worker that has the fewest records: all take each step together",
-        "left_out": "All records, less those in the full batches of all workers",
-        "rate": "The linear scaling rule: as many times the rate as the batch of all together is larger. Section 12",
+        "shards": "shard_for gives the shard of each record",
+        "steps": "Full batches of the worker with the fewest records: all workers make each step together",
+        "left_out": "All records, minus those in the full batches of all workers",
+        "rate": "The linear scaling rule: the rate grows like the joint batch of all workers. Section 12",
     }
     close(number(given["shards"], hint="This is the number of shards"), expected["shards"], unit="shards",
           hint=f"{words['shards']}. {hint}")  # fmt: skip
     records = array(given["records"], shape=(hw.draw["workers"],), of="the records of each worker", hint=hint)
     if not np.array_equal(records, expected["records"]):
         more = (
-            "Together they have all records, each once"
+            "Together the workers have each record once"
             if records.sum() != sum(expected["records"])
-            else "Deal shards, not records"
+            else "Workers get whole shards, not records"
         )
         came = records.tolist()
-        raise Wrong(f"Expected others, received records {came}. Shard s goes to worker s % workers. {more}. {hint}.")
+        raise Wrong(f"Expected other records, received {came}. Shard s goes to worker s % workers. {more}. {hint}.")
     for key in ("steps", "left_out", "rate"):
         value = number(given[key], hint=f"This is {key!r}. {hint}")
         close(value, expected[key], unit=f"({key})", hint=f"{words[key]}. {hint}")
@@ -207,14 +211,14 @@ def raced(answer, hw) -> None:
         one, other = seconds["directory", state], seconds["tfrecord", state]
         expected = median(one) / median(other)
         value = number(given[state], hint=f"This is {state!r}. Case study B, section 9")
-        more = "Images a second of TFRecord over those of the directory, so seconds the other way round"
+        more = "Images a second of TFRecord divided by those of the directory: with seconds it is the inverse"
         if abs(value - np.mean(one) / np.mean(other)) < 2e-3:
-            more = "A single disturbed run moves a mean; take the median of the three"
+            more = "A single disturbed run changes the mean; take the median of the three"
         close(value, expected, tol=6e-3, unit=f"({state})", hint=f"{more}. Case study B, section 9")
     parts = own["parts_ms"]
     total = sum(parts.values())
     value = number(given["ceiling"], hint="This is the ceiling. Case study B, section 10")
-    more = "All parts, over what is left of them when fetching takes no time"
+    more = "The sum of all parts, divided by the sum without fetch"
     close(value, total / (total - parts["fetch"]), tol=6e-3, unit="(ceiling)", hint=f"{more}. Case study B, section 10")
     chosen(given["next"], hw, "next", "section 10")
 
@@ -227,13 +231,13 @@ def late(ask, hw) -> None:
 
 
 def descended(ask, start, curve, rate, steps, staleness) -> None:
-    """Hold a path against the true one."""
+    """Compare a path with the right one."""
     call, hint = f"late_sgd({start}, {curve}, {rate}, {steps}, {staleness})", "Case study B, section 14"
     value = array(ask(start, curve, rate, steps, staleness), shape=(None,), of=call, hint=hint).astype(float)
     expected = np.array(descent(start, curve, rate, steps, staleness))
     if len(value) != len(expected):
         raise Wrong(
-            f"Expected {len(expected)} places from {call}, the start and each step, received {len(value)}. {hint}."
+            f"Expected {len(expected)} values from {call}, the start and one per step, received {len(value)}. {hint}."
         )
     with np.errstate(over="ignore", invalid="ignore"):
         wrong = np.flatnonzero(~np.isclose(value, expected, rtol=1e-6, atol=1e-9, equal_nan=True))
@@ -241,13 +245,13 @@ def descended(ask, start, curve, rate, steps, staleness) -> None:
         return
     at = int(wrong[0])
     more = (
-        f"Step {at} takes the slope at the place {staleness} before the one it leaves"
+        f"Step {at} uses the gradient at the value {staleness} steps before the current one"
         if staleness
-        else "The slope is curve × place"
+        else "The gradient is curve × w"
     )
     if 0 < at <= staleness:
-        more = "In the first steps nobody is late by more than there is: the slope is that of the start"
-    raise Wrong(f"Expected place {at} of {call} to be {expected[at]:.6g}, received {value[at]:.6g}. {more}. {hint}.")
+        more = "In the first steps there are no values so old yet: use the gradient at the start"
+    raise Wrong(f"Expected value {at} of {call} to be {expected[at]:.6g}, received {value[at]:.6g}. {more}. {hint}.")
 
 
 def bill(answer, hw) -> None:
@@ -259,23 +263,23 @@ def bill(answer, hw) -> None:
         more = "Its letter as in the table"
         if machine is not None:
             what = (
-                "its cores cannot decode more"
+                "its cores decode no more"
                 if speed(own, machine) < machine["card_images_s"]
                 else "its card trains no more"
             )
-            more = f"It sees {speed(own, machine):,.0f} images a second, since {what}; another one costs less in all"
+            more = f"It trains {speed(own, machine):,.0f} images a second, because {what}; another costs less in all"
         raise Wrong(f"Expected another machine, received {given['cheapest']!r}. {more}. Case study B, section 20.")
     for key, expected, words in (
-        ("cost", price(own, best), "Images × epochs / images a second, in hours, × the price of an hour. Section 20"),
+        ("cost", price(own, best), "Images × epochs / images a second, in hours, × the price per hour. Section 20"),
         (
             "efficiency",
             own["all_devices_images_s"] / own["one_device_images_s"] / own["devices"],
-            "The speed-up, all devices over one, divided by how many they are. Section 15",
+            "The speed-up, all devices over one, divided by the number of devices. Section 15",
         ),
         (
             "break_even",
             math.ceil(own["conversion_s"] / (own["epoch_before_s"] - own["epoch_after_s"])),
-            "Seconds of the conversion over what each epoch saves; the first whole epoch. Exercise 4",
+            "Seconds of the conversion divided by the seconds saved per epoch, rounded up. Exercise 4",
         ),
     ):
         value = number(given[key], hint=f"This is {key!r}. Case study B. {words}")
@@ -290,12 +294,12 @@ def referee(answer, hw) -> None:
 
 
 QUESTIONS = (
-    Question("q1", "memory", "computed", 3, ("B.2",), "5. Why memory ends", memory),
+    Question("q1", "memory", "computed", 3, ("B.2",), "5. Which set fits in memory?", memory),
     Question("q2", "split_by_field", "coded", 4, ("B.1", "S5"), "3. Count, and split by field", split),
     Question("q3", "shard_for", "coded", 4, ("B.3",), "11. How large a shard?", sharded),
     Question("q4", "epoch", "computed", 3, ("B.3", "B.5", "S4"), "12. Batch size", epoch),
     Question("q5", "race", "computed", 4, ("B.4",), "10. Where the time goes", raced),
-    Question("q6", "late_sgd", "coded", 4, ("B.5",), "14. Averaged or late", late),
+    Question("q6", "late_sgd", "coded", 4, ("B.5",), "14. Averaged and late gradients", late),
     Question("q7", "bill", "computed", 3, ("B.5", "B.8"), "20. What does it cost?", bill),
-    Question("q8", "referee", "reasoned", 3, ("B.6", "B.7"), "4. The report, read like a referee", referee),
+    Question("q8", "referee", "reasoned", 3, ("B.6", "B.7"), "4. Check the figures of the report", referee),
 )

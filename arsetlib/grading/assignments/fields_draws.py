@@ -8,82 +8,82 @@ from arsetlib.grading.assignments import shuffled
 
 # Choices and reasons → why they are wrong; the right one has no why.
 FEED = {
-    "Read a batch when it is asked for, use it, and let it go": "",
-    "Load all images as bytes, and make them floats once they are in memory": (
+    "Read a batch when it is requested, use it, and release it": "",
+    "Load all images as bytes, and convert them to floats in memory": (
         "Then they need all of the memory that you have just computed"
     ),
-    "Load a tenth of the set, and train on that alone": "Nine tenths of the fields would never be seen",
-    "Order memory until the set fits": "The next set is larger; and nothing needs it",
+    "Load a tenth of the set, and train only on that": "The network would never see nine tenths of the fields",
+    "Buy memory until the set fits": "The next set is larger, and more memory is not necessary",
 }
 FEED_REASONS = {
-    "What is held is a batch and what is read ahead, however large the set": "",
-    "A disk is as fast as memory, so nobody has to wait for it": "It is slower, which is why one reads ahead",
-    "A network learns more from images that it sees only once": "It sees them once an epoch, either way",
+    "Memory holds one batch and what is read ahead, however large the set is": "",
+    "A disk is as fast as memory, so there is no waiting": "It is slower; therefore batches are read ahead",
+    "A network learns more from images that it sees only once": "It sees them once in each epoch, in both cases",
     "A JPEG takes as many bytes on the disk as in memory": "Decoded, it takes many times as many",
 }
 NEXT = {
-    "Shrink the images once, at conversion, so that each epoch decodes less": "",
-    "Put all records into one large shard": "Requests are not what takes the time here",
-    "Read from a faster disk": "You have computed how little that can bring at most",
-    "Train on a faster card": "The network waits for images already",
+    "Reduce the images once, at conversion, so that each epoch decodes less": "",
+    "Put all records into one large shard": "Requests do not take most of the time here",
+    "Read from a faster disk": "You have computed how little that can gain at most",
+    "Train on a faster card": "The network already waits for images",
 }
 NEXT_REASONS = {
-    "Decoding takes most of an image's time, so only less decoding gains much": "",
+    "Decoding takes most of the time per image, so only less decoding gains much": "",
     "One file needs the fewest requests, and requests take most of the time": "Look at the parts again",
     "The disk is the slowest part at every epoch, even when files are in memory": "Warm, nothing is fetched from it",
-    "In any training the network is the slowest part": "Here it was not even measured: the images are late",
+    "In any training the network is the slowest part": "Here the network was not even measured",
 }
 LICENCE = {
-    "No: train on images whose owners allow it": "",
-    "Yes, since weights are sold and not images": "The weights were made of the images",
-    "Yes, once the images are converted to TFRecord": "Another form is still the same images",
-    "Yes, if its F1 is good enough to be of use": "A score gives nobody a right",
+    "No: use images whose owners allow it": "",
+    "Yes, because weights are sold and not images": "The weights were trained on the images",
+    "Yes, if the images are converted to TFRecord": "They are the same images in another format",
+    "Yes, if its F1 is high enough": "A score gives no right to use the images",
 }
 LICENCE_REASONS = {
     "The licence excludes commercial use, and a model trained on the images is a use of them": "",
-    "Weights hold no image, so no licence reaches them": "Training is a use of the images",
-    "Whoever converts images makes them his own": "Nobody does so by copying",
-    "A licence is about passing on files, not about what is done with them": "This one is about both",
+    "Weights contain no image, so the licence does not apply to them": "Training is a use of the images",
+    "Whoever converts images becomes their owner": "A copy has the same owner",
+    "A licence restricts only passing on files, not their use": "This one restricts both",
 }
 CARDS = {
-    "It cannot be told: repeat both on one card, with nothing else changed": "",
-    "It is true: both saw the same images for as many epochs": "And on what card did each of them run?",
-    "It is false: the form of a file never matters": "That does not follow from these figures either",
+    "The figures cannot show it: repeat both on one card, with nothing else changed": "",
+    "It is true: both used the same images and the same number of epochs": "On which card did each of them run?",
+    "It is false: the file format never matters": "That does not follow from these figures either",
     "It is true, and the gain is even larger: the V100 is the slower card": "The V100 is the faster card",
 }
 CARDS_REASONS = {
-    "Two things changed at once, the form and the card, and the ratio holds both": "",
-    "As many epochs on the same images make any two runs comparable": "Only if all else is the same as well",
-    "Minutes on a card are too few to be measured": "They are many, but they measure two things",
-    "A card reads both forms equally fast, so any difference is luck": "Nobody has measured that here",
+    "Two things changed at once, the format and the card, and the ratio mixes both effects": "",
+    "The same images and epochs make any two runs comparable": "Only if everything else is the same as well",
+    "Minutes on a card are too short to be measured": "They are long enough, but they measure two effects",
+    "A card reads both formats equally fast, so any difference is random": "Nobody has measured that here",
 }
 MIRRORED = {
-    "It shows the price of sharing alone: there was one device to share with": "",
-    "It is true: averaging gradients costs more than it can bring": "With several devices each brings work of its own",
+    "It shows only the cost of sharing: there was one device to share the work with": "",
+    "It is true: averaging gradients costs more than it can gain": "With several devices each does a part of the work",
     "It is false: with the strategy fewer epochs were needed": "Both ran fifty epochs",
     "It shows that the batch was too small for the card": "The batch was not what changed",
 }
 MIRRORED_REASONS = {
-    "A gain comes from work that a further device does; with one, there is only the bookkeeping": "",
+    "A gain comes from the work of further devices; with one, there is only the extra cost": "",
     "The averaged gradient of two halves is not that of the whole, so it learns more slowly": (
-        "It is the same, but for rounding"
+        "It is the same, except for rounding"
     ),
-    "Each device gets the whole batch, so all work is done twice": "Each gets its part of the batch",
+    "Each device gets the whole batch, so all work is done twice": "Each gets a part of the batch",
     "The strategy lowers the learning rate, so steps take longer": "A rate does not change how long a step takes",
 }
 GAP = {
-    "It knows its images by heart: get more fields, augment, take weights learnt elsewhere": "",
-    "It is too small for its task: take a larger network": "A larger one has even more room to learn by heart",
-    "The validation was unfair: deal chips and not fields, and the gap will close": (
-        "It may close, because the network then knows the fields; of new ones it tells less than before"
+    "It has memorised its training images: get more fields, augment, take weights learnt elsewhere": "",
+    "It is too small for its task: take a larger network": "A larger one can memorise even more",
+    "The validation was unfair: split by chip and not by field, and the gap will close": (
+        "It may close, because the network then knows the fields; the score says less about new ones than before"
     ),
-    "It is not finished: train on, and the validation will follow": "At 0.98 to 1.0 hardly anything is left to learn",
+    "It is not finished: train longer, and the validation will follow": "At 0.98 to 1.0 little is left to learn",
 }
 GAP_REASONS = {
-    "Only new fields say what was learnt, and there little more than half of the answers are right": "",
-    "A network that is right in all of its training has learnt all there is": "It has learnt these images",
-    "Chips of one field on both sides make a validation fairer": "They make it easier",
-    "Images of a validation are always harder than those of the training": "They are like them, but new",
+    "Only new fields show what was learnt, and there little more than half of the answers are right": "",
+    "A network that is right for all training images has learnt the task": "It has learnt these images",
+    "Chips of one field in both sets make a validation fairer": "They make it easier",
+    "Validation images are always harder than training images": "They are similar, but new",
 }
 PAIRS = {
     "feed": (FEED, FEED_REASONS),
@@ -125,36 +125,36 @@ def draw(rng) -> dict:
 
 
 def records(rng) -> dict:
-    """Records, shards and workers such that it matters how shards are dealt."""
+    """Records, shards and workers such that it matters which worker gets which shard."""
     while True:
         sizes = rng.integers(30_000, 90_000, int(rng.integers(110, 160))).tolist()
         limit, workers = int(rng.choice([400_000, 500_000, 600_000])), int(rng.integers(2, 5))
-        held = records_of(sizes, limit, workers)
-        if max(held) - min(held) >= 4:
+        counts = records_of(sizes, limit, workers)
+        if max(counts) - min(counts) >= 4:
             return {"sizes": sizes, "limit": limit, "workers": workers}
 
 
 def shards(sizes, limit) -> list[int]:
     """Shard of each record, filled one after the other."""
-    found, number_of, held = [], 0, 0
+    numbers, shard, filled = [], 0, 0
     for size in sizes:
-        if held and held + size > limit:
-            number_of, held = number_of + 1, 0
-        held += size
-        found.append(number_of)
-    return found
+        if filled and filled + size > limit:
+            shard, filled = shard + 1, 0
+        filled += size
+        numbers.append(shard)
+    return numbers
 
 
 def records_of(sizes, limit, workers) -> list[int]:
-    """Records of each worker, shards dealt in turns."""
-    held = [0] * workers
+    """Records of each worker, which get the shards in turns."""
+    counts = [0] * workers
     for shard in shards(sizes, limit):
-        held[shard % workers] += 1
-    return held
+        counts[shard % workers] += 1
+    return counts
 
 
 def names(rng) -> list[str]:
-    """Names of chips, FIELD_x1-y1-x2-y2, of a dozen fields or more, mixed."""
+    """Names of chips, FIELD_x1-y1-x2-y2, of 13 to 21 fields, in random order."""
     letters = np.array(list("ABCDEFGHJKLMNPQRSTUVWXYZ23456789"))
     made = []
     for _ in range(int(rng.integers(13, 22))):
@@ -166,7 +166,7 @@ def names(rng) -> list[str]:
 
 
 def race(rng) -> dict:
-    """Three timed runs of 400 images for each form and state, some disturbed; where an image's time goes, ms."""
+    """Three timed runs of 400 images for each format and state, some disturbed; the time per image by step, ms."""
     rows = []
     for state, slower in (("cold", (1.5, 1.12)), ("warm", (1.05, 1.0))):
         disturbed = int(rng.integers(2))
@@ -180,7 +180,7 @@ def race(rng) -> dict:
 
 
 def costs(rng) -> dict:
-    """Machines to hire; what was measured on several devices, and of a conversion."""
+    """Machines for hire; measurements of several devices and of a conversion."""
     core = int(rng.integers(60, 100))
     fast, slow = int(rng.integers(18, 25)) * 100, int(rng.integers(5, 8)) * 100
     machines = [

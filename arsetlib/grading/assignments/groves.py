@@ -1,6 +1,6 @@
 """Homework of case study A: masks, tiles, a leak, IoU, a network for real time, trees. Lab: case_groves.
 
-The sample is a tiny simulated grove of three captures; each learner takes an own part of one of them.
+The sample is a tiny simulated grove of three captures; each learner gets a part of one of them.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ KEYS = "ground", "tree", "grass"
 
 
 def overlaps(truth, guess, classes: int) -> np.ndarray:
-    """(K,) IoU where the truth is judged; NaN where neither has the class."""
-    judged = truth != IGNORE
-    truth, guess = truth[judged], guess[judged]
+    """(K,) IoU where the truth is labelled; NaN where neither has the class."""
+    labelled = truth != IGNORE
+    truth, guess = truth[labelled], guess[labelled]
     both = np.array([((truth == k) & (guess == k)).sum() for k in range(classes)], float)
     either = np.array([((truth == k) | (guess == k)).sum() for k in range(classes)])
     return np.divide(both, either, out=np.full(classes, np.nan), where=either > 0)
 
 
 def shares_of(mask) -> np.ndarray:
-    """(3,) share of each class among the judged pixels."""
+    """(3,) share of each class among the labelled pixels."""
     return np.bincount(mask[mask != IGNORE], minlength=3) / (mask != IGNORE).sum()
 
 
@@ -78,9 +78,9 @@ def shares(answer, hw) -> None:
     judged, plain = shares_of(mask), np.bincount(mask.ravel(), minlength=3)[:3] / mask.size
     for key, expected, careless in zip(KEYS, judged, plain, strict=True):
         value = number(given[key], hint=f"This is the share of {key}, 0 to 1. Case study A, section 2")
-        more = "The share, 0 to 1, of the pixels that somebody has judged"
+        more = "The share, 0 to 1, of the labelled pixels"
         if abs(value - careless) < 1e-4:
-            more = "A pixel of 255 was not judged, so it counts nowhere, not below the line either"
+            more = "A pixel of 255 is not labelled: leave it out, of the total as well"
         close(value, expected, tol=2e-4, unit=key, hint=f"{more}. Case study A, section 2")
     own = hw.draw
     picked(given["resize"], own["resize"], RESIZE, own["resize_reasons"], RESIZE_REASONS, "Case study A, section 2")
@@ -94,7 +94,7 @@ def starts(ask, hw) -> None:
 
 
 def placed(ask, length: int, tile: int, overlap: int) -> None:
-    """Do tiles lie as asked? Any even enough placing will do."""
+    """Check where tiles start; any places that satisfy the conditions are right."""
     call, hint = f"tile_starts({length}, {tile}, {overlap})", "Case study A, section 4"
     value = array(ask(length, tile, overlap), shape=(None,), of=call, hint=hint)
     if value.size and not np.array_equal(value, np.round(value)):
@@ -104,18 +104,18 @@ def placed(ask, length: int, tile: int, overlap: int) -> None:
     if not found or found[0] != 0:
         raise Wrong(f"Expected the first tile to start at pixel 0: {said}. {hint}.")
     if max(found) > last:
-        raise Wrong(f"Expected no tile to reach over the edge, the last one starts at {last}: {said}. {hint}.")
+        raise Wrong(f"Expected no tile to extend beyond the edge, so the last one to start at {last}: {said}. {hint}.")
     if found[-1] != last:
         raise Wrong(f"Expected the last tile to end at the edge, so to start at {last}: {said}. {hint}.")
     for one, other in itertools.pairwise(found):
         if other <= one:
-            raise Wrong(f"Expected starts that ascend: {said}. {hint}.")
+            raise Wrong(f"Expected starts in ascending order: {said}. {hint}.")
         if one + tile - other < overlap:
             raise Wrong(
                 f"Expected neighbours to share at least {overlap} pixels, {one} and {other} do not: {said}. {hint}."
             )
     if len(found) != wanted:
-        raise Wrong(f"Expected {wanted} tiles, which is as few as will do: {said}. {hint}.")
+        raise Wrong(f"Expected {wanted} tiles, the smallest possible number: {said}. {hint}.")
 
 
 def vary(ask, hw) -> None:
@@ -131,7 +131,7 @@ def example() -> tuple[np.ndarray, np.ndarray]:
 
 
 def varied(ask, image, mask, mirror: bool, turns: int, light: float) -> None:
-    """Hold a varied tile against the true one."""
+    """Compare an augmented tile with the true one."""
     hint = "Case study A, section 5"
     call = f"vary(image, mask, mirror={mirror}, turns={turns}, light={light})"
     given = ask(image, mask, mirror, turns, light)
@@ -140,13 +140,13 @@ def varied(ask, image, mask, mirror: bool, turns: int, light: float) -> None:
     wanted, moved = (np.rot90(a[:, ::-1] if mirror else a, turns) for a in (image, mask))
     found = array(given[1], shape=moved.shape, of=f"the mask of {call}", hint=hint)
     if not np.array_equal(found, moved):
-        more = "What moves pixels moves the mask as well, in the same order: first mirror, then turn against the clock"
+        more = "Apply what moves pixels to the mask as well, in the same order: first mirror, then turn anticlockwise"
         if light != 1:
-            more = "Light changes the image alone: a mask holds numbers of classes"
+            more = "Light changes only the image: a mask holds class numbers"
         elif np.array_equal(found, mask):
             more = "The mask has to move with the image"
         elif not mirror and np.array_equal(found, np.rot90(mask, -turns)):
-            more = "Turn against the clock, as np.rot90 does"
+            more = "Turn anticlockwise, as np.rot90 does"
         elif np.array_equal(found, np.rot90(mask[::-1] if mirror else mask, turns)):
             more = "Mirror left and right, not up and down"
         raise Wrong(f"Expected the mask of {call} to be {moved.tolist()}, received {found.tolist()}. {more}. {hint}.")
@@ -155,7 +155,7 @@ def varied(ask, image, mask, mirror: bool, turns: int, light: float) -> None:
     if not np.abs(found - lit).max() <= 1:  # NaN is not right
         more = "It has to move as the mask does"
         if light != 1:
-            more = "Values stay from 0 to 255: clip, and mind that uint8 begins again at 0 after 255"
+            more = "Values stay from 0 to 255: clip before you convert to uint8, where 256 becomes 0"
         raise Wrong(f"Expected another image from {call}: {found.max():g} is its largest value. {more}. {hint}.")
 
 
@@ -181,31 +181,31 @@ def leak(answer, hw) -> None:
 def iou(ask, hw) -> None:
     truth, guess = np.array([[0, 0, 1, 1], [2, 2, 1, 255]], np.uint8), np.array([[0, 1, 1, 1], [2, 0, 0, 1]], np.uint8)
     overlapped(ask, truth, guess, 3, "eight pixels, one of them 255")
-    overlapped(ask, truth, guess, 5, "the same with five classes, two of which nobody has")
+    overlapped(ask, truth, guess, 5, "the same with five classes, two of which do not occur")
 
 
 def overlapped(ask, truth, guess, classes: int, what: str) -> None:
-    """Hold IoUs against the true ones, and name the slip where it is a known one."""
+    """Compare IoUs with the true ones, and name the mistake where it is a common one."""
     hint = "Case study A, section 11"
     value = array(ask(truth, guess, classes), shape=(classes,), of=f"the IoU of {what}", hint=hint).astype(float)
     expected = overlaps(truth, guess, classes)
     if np.allclose(value, expected, atol=1e-4, equal_nan=True):
         return
-    more = "Shared pixels over those that truth or prediction has, where the truth is not 255"
+    more = "Pixels with the class in both, divided by those with it in at least one, where the truth is not 255"
     absent = np.isnan(expected)
     if absent.any() and not np.isnan(value[absent]).all():
-        more = "A class that neither has, has no IoU: np.nan"
+        more = "The IoU of a class that occurs in neither is np.nan"
     elif np.allclose(np.nan_to_num(value), np.nan_to_num(overlaps(truth.astype(int) + 1000, guess, classes))):
         more = "Compare class by class"
     elif truth.shape == guess.shape and np.allclose(
-        np.nan_to_num(value), np.nan_to_num(_unjudged(truth, guess, classes))
+        np.nan_to_num(value), np.nan_to_num(_unlabelled(truth, guess, classes))
     ):
-        more = "Pixels of 255 are not judged: they count nowhere, not below the line either"
+        more = "Pixels of 255 are not labelled: leave them out, of the divisor as well"
     wanted, came = (np.round(v, 3).tolist() for v in (expected, value))
     raise Wrong(f"Expected the IoU of {what} to be {wanted}, received {came}. {more}. {hint}.")
 
 
-def _unjudged(truth, guess, classes: int) -> np.ndarray:
+def _unlabelled(truth, guess, classes: int) -> np.ndarray:
     """IoU of someone who forgot that 255 is no class."""
     return overlaps(np.where(truth == IGNORE, 254, truth), guess, classes)
 
@@ -220,8 +220,8 @@ def map_scores(answer, hw) -> None:
         (each.mean(), (share * each).sum(), (truth == guess)[judged].mean(), 1 - share[1]),
         (
             "The mean of the three IoUs. Section 11",
-            "Each IoU times its class's share of the judged *truth*, added up. Section 11",
-            "The share of judged pixels that are right. Section 12",
+            "Each IoU times its class's share of the labelled *truth*, added up. Section 11",
+            "The share of labelled pixels that are right. Section 12",
             "Such a map is right wherever the truth is not tree. Section 12",
         ),
         strict=True,
@@ -252,17 +252,17 @@ def real_time(answer, hw) -> None:
         more = "The name as in the table"
         for one in own["networks"]:
             if one["network"] == given["network"]:
-                more = "A better one keeps up and fits as well"
+                more = "A better one is fast enough and fits, too"
                 if megabytes(one) > own["largest_mb"]:
                     more = f"It takes {megabytes(one):,.0f} MB, at most {own['largest_mb']} are there"
                 elif tiles * one["s_a_tile"] + own["rest_s"] > own["every_s"]:
-                    more = "It does not keep up: time the chain, tiles and all the rest, not the link"
+                    more = "It is too slow: add the rest of the process to the time of the tiles"
         raise Wrong(f"Expected another network, received {given['network']!r}. {more}. Case study A, section 15.")
     for key, expected, words in (
         (
             "seconds",
             tiles * best["s_a_tile"] + own["rest_s"],
-            "All tiles, and the rest of the chain. Case study A, section 15",
+            "All tiles, and the rest of the process. Case study A, section 15",
         ),
         (
             "megabytes",
@@ -280,7 +280,7 @@ def megabytes(network: dict) -> float:
 
 
 def choose(own: dict, tiles: int) -> dict:
-    """The network with the best mean IoU of those that keep up and fit."""
+    """The network with the best mean IoU of those that are fast enough and fit."""
     fits = [
         one
         for one in own["networks"]
@@ -292,23 +292,23 @@ def choose(own: dict, tiles: int) -> dict:
 def score_trees(ask, hw) -> None:
     true = np.array([[0.0, 0, 1], [5, 0, 1.5], [10, 0, 1]])
     for found, what in (
-        ([[0.5, 0], [5, 1], [10, 0]], "three finds, each under a crown"),
-        ([[0.5, 0], [5, 2], [20, 0], [10, 0.3]], "four finds, two of them under no crown"),
-        ([[0.5, 0], [0.2, 0], [0, 0.1]], "three finds under one crown: two of them are too many"),
+        ([[0.5, 0], [5, 1], [10, 0]], "three detections, each under a crown"),
+        ([[0.5, 0], [5, 2], [20, 0], [10, 0.3]], "four detections, two of them under no crown"),
+        ([[0.5, 0], [0.2, 0], [0, 0.1]], "three detections under one crown: two of them are too many"),
     ):
         trees_scored(ask, np.array(found), true, what)
     trees_scored(ask, once(finds(hw)), true_trees(hw), "your grove, each tree once,")
 
 
 def trees_scored(ask, found, true, what: str) -> None:
-    """Hold a score of trees against the true one."""
+    """Compare a score of trees with the true one."""
     hint = "Case study A, section 17"
     expected = tree_score(found, true)
     given = mapping(ask(found, true), tuple(expected), hint=hint)
     words = {
         "count_error": "(found − true) / true, with its sign",
-        "precision": "Pairs over finds. A find and a tree make one pair at most; without finds it is np.nan",
-        "recall": "Pairs over true trees. A tree that is found twice is found once",
+        "precision": "Pairs over detections. Each detection is in at most one pair; without detections it is np.nan",
+        "recall": "Pairs over true trees. A tree that is detected twice counts once",
     }
     for key, more in words.items():
         value = given[key]

@@ -1,4 +1,4 @@
-"""What a learner of case study A draws: numbers, an own part of the sample, a grove; choices of reasoned questions."""
+"""Each learner's own data of homework A: numbers, a part of the sample, a grove, and the order of choices."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from arsetlib.grading.assignments import shuffled
 CAPTURES, SIZE, PART = 3, (240, 336), (180, 250)
 IGNORE = 255
 
-# Choices and reasons → why they are wrong; the right one has no why.
+# Choices and reasons → why they are wrong; empty for the right one.
 RESIZE = {
     "Take the pixel of the old mask that is nearest": "",
-    "Average the pixels that fall together, and round to whole numbers": (
+    "Average the old pixels of each new pixel, and round to whole numbers": (
         "Half ground (0) and half grass (2) would round to tree (1)"
     ),
-    "Average the pixels that fall together, and keep the decimals": "A class of 0.7 does not exist",
-    "Save the mask as a small JPEG": "JPEG is made for the eye: it writes numbers that were not there",
+    "Average the old pixels of each new pixel, and keep the decimals": "A class of 0.7 does not exist",
+    "Save the mask as a small JPEG": "JPEG changes values: it writes class numbers that were not there",
 }
 RESIZE_REASONS = {
-    "Class numbers are names: between ground (0) and grass (2) lies no tree (1)": "",
-    "It is the fastest way, and all others give the same mask": "They do not give the same: try 0 and 2",
+    "Class numbers are names: the mean of ground (0) and grass (2) is not tree (1)": "",
+    "It is the fastest way, and all others give the same mask": "They do not give the same mask: try 0 and 2",
     "A mask has more detail than a picture, so it must be smoothed first": "Smoothing invents classes",
-    "It is the only way that keeps each class's share of the pixels exactly": "Not exactly: thin things may be lost",
+    "It is the only way that keeps each class's share of the pixels exactly": "Not exactly: thin objects may be lost",
 }
 REMEDY = {
-    "Deal whole captures, and leave out those between the sides that show ground of both": "",
-    "Deal tiles, each with all its copies": "The next capture shows the same trees, and may lie on the other side",
-    "Deal samples as before, and take another seed": "Any seed spreads the copies over both sides",
-    "Deal samples as before, and vary the copies more strongly": "A copy in other light is still the same tree",
+    "Divide whole captures, and leave out those between the sides that show ground of both": "",
+    "Divide tiles, each with all its copies": "The next capture shows the same trees, and may be on the other side",
+    "Divide samples as before, with another seed": "Any seed puts copies on both sides",
+    "Divide samples as before, and augment the copies more strongly": "A copy in other light still shows the same tree",
 }
 REMEDY_REASONS = {
-    "A capture shows most of the ground of the one before, so relatives are parted only where the ground is": "",
-    "A turned or relit tile is new to a network, so copies do no harm": "It has seen that tree, and its mask",
+    "A capture shows most of the ground of the one before, so only such a split separates related tiles": "",
+    "A turned or brighter tile is new to a network, so copies are harmless": "It has seen that tree, and its mask",
     "Tiles of one capture share no pixel, so captures need not be kept together": (
-        "They share crowns on the cut, light and soil, and the neighbouring captures"
+        "They share crowns on the cut, light and soil, and the ground of neighbouring captures"
     ),
-    "A leak shows in the training loss, so it is enough to watch that": "It shows nowhere: the test score is too good",
+    "A leak shows in the training loss, so it is enough to monitor that": "It does not show there",
 }
 NETWORKS = "ABCD"
 
@@ -48,7 +48,7 @@ def draw(rng) -> dict:
     return {
         "capture": int(rng.integers(3)),
         "corner": (int(rng.integers(0, 40)), int(rng.integers(0, 60))),  # of the learner's part of it: row, column
-        "unjudged": int(rng.integers(14, 30)),  # columns at the left that nobody judged
+        "unjudged": int(rng.integers(14, 30)),  # columns at the left that are not labelled
         "resize": shuffled(rng, "abcd", RESIZE),
         "resize_reasons": shuffled(rng, "1234", RESIZE_REASONS),
         "captures": int(rng.integers(6, 10)),
@@ -67,7 +67,7 @@ def draw(rng) -> dict:
 
 
 def flight(rng) -> dict:
-    """A flight and four networks: the best keeps up by tiles alone, the next is too large, the third is the choice."""
+    """A flight and four networks: the best is too slow, the next too large, the third is right, the last is worse."""
     tile = int(rng.choice([192, 224, 256]))
     high, wide = int(rng.integers(4 * tile, 5 * tile)), int(rng.integers(6 * tile, 7 * tile))
     overlap = int(rng.choice([16, 24, 32]))
@@ -99,15 +99,15 @@ def _across(length: int, tile: int, overlap: int) -> int:
     return 1 + -(-(length - tile) // (tile - overlap))
 
 
-def _dealt(rng, captures: int, tiles: int, copies: int) -> list[tuple]:
-    """(capture, tile, copy, side) of samples dealt one by one: half to training, half to test."""
+def _divided(rng, captures: int, tiles: int, copies: int) -> list[tuple]:
+    """(capture, tile, copy, side) of samples divided one by one: half to training, half to test."""
     rows = [(c, t, k) for c in range(1, captures + 1) for t in range(1, tiles + 1) for k in range(1, copies + 1)]
     test = set(rng.permutation(len(rows))[: len(rows) // 2].tolist())
     return [(*row, "test" if at in test else "train") for at, row in enumerate(rows)]
 
 
 def _trees(rng) -> tuple[list, list]:
-    """((x, y, radius) of true trees, m; (capture, x, y) of finds): a grove seen by three captures."""
+    """((x, y, radius) of true trees, m; (capture, x, y) of detections): a grove in three captures."""
     rows, columns = int(rng.integers(4, 6)), int(rng.integers(5, 8))
     true, finds = [], []
     for i in range(rows):
@@ -143,7 +143,7 @@ def prepare(data):
 
 
 def my_part(hw) -> tuple[np.ndarray, np.ndarray]:
-    """The learner's part of a capture: image (180, 250, 3) and mask (180, 250), 255 where nobody has judged."""
+    """The learner's part of a capture: image (180, 250, 3) and mask (180, 250), 255 where it is not labelled."""
     image, mask = hw.prepared[hw.draw["capture"]]
     (row, column), (high, wide) = hw.draw["corner"], PART
     window = np.s_[row : row + high, column : column + wide]
@@ -153,7 +153,7 @@ def my_part(hw) -> tuple[np.ndarray, np.ndarray]:
 
 
 def my_prediction(hw) -> np.ndarray:
-    """(180, 250) classes that a made-up network gives the learner's part: shifted a little, with patches of errors."""
+    """(180, 250) classes that a simulated network predicts for the learner's part, shifted, with patches of errors."""
     _, mask = hw.prepared[hw.draw["capture"]]
     (row, column), (high, wide) = hw.draw["corner"], PART
     guess = np.roll(mask, hw.draw["shift"], (0, 1))[row : row + high, column : column + wide].copy()
@@ -166,10 +166,10 @@ def my_prediction(hw) -> np.ndarray:
 
 
 def samples(hw):
-    """1 row a sample: ``capture``, ``tile``, ``copy`` and the ``side`` it was dealt to, train or test."""
+    """1 row a sample: ``capture``, ``tile``, ``copy`` and its ``side``, train or test."""
     import pandas as pd
 
-    rows = _dealt(hw.rng("samples"), *(hw.draw[key] for key in ("captures", "tiles_a_capture", "copies")))
+    rows = _divided(hw.rng("samples"), *(hw.draw[key] for key in ("captures", "tiles_a_capture", "copies")))
     return pd.DataFrame(rows, columns=["capture", "tile", "copy", "side"])
 
 
@@ -179,14 +179,14 @@ def true_trees(hw) -> np.ndarray:
 
 
 def finds(hw):
-    """1 row a find: ``capture``, ``x``, ``y`` in m. Three captures see the grove, so a tree has up to three."""
+    """1 row a detection: ``capture``, ``x``, ``y`` in m. Three captures show the grove, so a tree has up to three."""
     import pandas as pd
 
     return pd.DataFrame(_trees(hw.rng("trees"))[1], columns=["capture", "x", "y"])
 
 
 def once(places, reach=1.5) -> np.ndarray:
-    """(N, 2) x, y of each tree once: finds of several captures less than ``reach`` apart are one tree."""
+    """(N, 2) x, y of each tree once: detections of several captures less than ``reach`` apart are one tree."""
     kept = []
     for _, x, y in places.sort_values("capture").itertuples(index=False):
         if all(math.hypot(x - a, y - b) >= reach for a, b in kept):

@@ -32,9 +32,9 @@ LAYOUTS = {
     ),
 }
 LAYOUT_REASONS = {
-    "A model asks for a pixel's season, which so lies in one piece, and reading it is copying memory.": "",
-    "Compressed on disk, byte strings take a small part of the room that typed lists take.": (
-        "Section 9 of the lab measured it: compressed, they are much alike on disk"
+    "A model asks for a pixel's season, which is then stored in one piece, and reading it only copies memory.": "",
+    "Compressed on disk, byte strings take a small part of the space of typed lists.": (
+        "Section 9 of the lab measured it: compressed, their sizes on disk are similar"
     ),
     "Byte strings know their own type and byte order, so nobody can misread them.": (
         "They know neither: the wrong order gives wrong numbers and no error"
@@ -46,7 +46,7 @@ LAYOUT_REASONS = {
 RERUN_REASONS = {
     "Finished chunks are kept on disk, and a failed read stops the job, since zeros would look like data.": "",
     "A failed read becomes zeros, which mean 'no data' and do no harm.": (
-        "Nobody would see the hole: a failed read is an error"
+        "Nobody would see the gap: a failed read is an error"
     ),
     "Spark keeps the finished chunks in memory until the session ends.": (
         "Then a crash of the session would lose them; look where they lie"
@@ -71,7 +71,7 @@ def reruns(chunks: int, done: int) -> dict[str, str]:
     }
 
 
-def draw(rng) -> dict:
+def draw(rng: np.random.Generator) -> dict:
     """A learner's own numbers."""
     row, high, col = int(rng.integers(0, 8)), int(rng.integers(22, 26)), int(rng.integers(12, 20))
     north = TOP - SIDE * row
@@ -341,6 +341,7 @@ def rerun(answer, hw) -> None:
     picked(answer, hw.draw["reruns"], options, hw.draw["rerun_reasons"], RERUN_REASONS, "Lab 1, section 8")
 
 
+# The questions, in the order of the notebook.
 QUESTIONS = (
     Question("q1", "hectares", "coded", 2, ("1.1",), "5. The labels", hectares),
     Question("q2", "class_of", "coded", 4, ("1.1", "S3"), "5. The labels", class_of),

@@ -47,7 +47,7 @@ def change_reasons(wait: float, work: float) -> dict[str, str]:
     }
 
 
-def draw(rng) -> dict:
+def draw(rng: np.random.Generator) -> dict:
     """A learner's own numbers."""
     step = int(rng.choice([5, 6, 10, 15]))
     steps = int(rng.integers(9, min(24, 240 // step) + 1))
@@ -291,6 +291,7 @@ def bottleneck(answer, hw) -> None:
 
 
 SPLIT, WAIT = "9. Split, and what is wrong with a random one", "12. Does the model wait for the loader?"
+# The questions, in the order of the notebook.
 QUESTIONS = (
     Question("q1", "shapes", "computed", 3, ("2.1", "2.3"), "4. The window: a regular calendar", shapes),
     Question("q2", "decode", "coded", 3, ("2.2", "S4"), "3. Bytes to arrays", decode),

@@ -6,12 +6,19 @@ In the notebook a random forest learns from the sample: the years 2020 and 2021 
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from arsetlib.grading.assignments import picked
 from arsetlib.grading.assignments.part3_draws import LATE, LATE_REASONS, SEARCH, SEARCH_REASONS, SIGNS, VERDICTS, draw
 from arsetlib.grading.questions import Question, Wrong, array, close, equal, mapping, number, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from arsetlib.grading.homework import Homework
 
 __all__ = ["QUESTIONS", "draw", "predictions", "prepare"]
 
@@ -24,7 +31,7 @@ SEASON = ("start", "accuracy", "crops_accuracy", "constant")
 # --- the learner's own run --------------------------------------------------------------------------------------------
 
 
-def predictions(hw):
+def predictions(hw: Homework) -> pd.DataFrame:
     """What the learner's forest says of the test: one row a pixel and window.
 
     Returns:
@@ -41,12 +48,12 @@ class _Windows(tuple):
 
 
 @lru_cache(maxsize=2)
-def prepare(data):
+def prepare(data: Path) -> tuple:
     """Windows of the sample, scaled by the training's statistics: (x, y, start) to learn from, and to be tested."""
-    from arsetlib import samples
-    from arsetlib.grading import sample
+    from arsetlib import lab, samples
 
-    study, rows = sample.study(data), sample.table(data)
+    place = lab.place("simulated", data, small=True)
+    study, rows = place.study, place.table()
     year = rows["year"].to_numpy()
     train = samples.Rows.of(rows.filter(np.isin(year, TAUGHT)))
     test = samples.Rows.of(rows.filter(year == TESTED))
@@ -297,6 +304,7 @@ def estimated(ask, counts, mapped, k: int, what: str) -> None:
         raise Wrong(f"Expected area_with_interval for {what} to be {wanted}, received {came}. {more}. {hint}.")
 
 
+# The questions, in the order of the notebook.
 QUESTIONS = (
     Question("q1", "toy_parameters", "coded", 3, ("3.1",), "2. A small network, by hand", network),
     Question("q2", "days_seen", "coded", 3, ("3.2",), "3. The padding trap", days),

@@ -65,7 +65,7 @@ SEARCH_REASONS = {
 }
 
 
-def draw(rng) -> dict:
+def draw(rng: np.random.Generator) -> dict:
     """A learner's own numbers."""
     network = {
         "steps": int(rng.integers(21, 39)),

@@ -3,33 +3,36 @@
     model = segmentation.build("unet", encoder="mobilenet", size=224, classes=3)
     model.predict(images)                       # images (B, 224, 224, 3) in 0..1 -> (B, 224, 224, 3) class shares
 
-An encoder of `keras.applications` looks at the image in five stages, each half as large as the one before; a decoder
-brings what it saw back to the size of the image. The four architectures are four ways back.
+An encoder of `keras.applications` computes features in five stages, each half as large as the one before; a decoder
+brings them back to the size of the image. The four architectures are four kinds of decoder.
 
-Why ours: `segmodels-keras` 0.1.0.dev13, the living successor of `segmentation-models`, was looked at first. It has no
-FCN-8 and no SegNet, its PSPNet takes multiples of 48 only (neither 224 nor 512), its inputs must be prepared outside
-the model, and it is a development release. What it would save is a U-Net decoder of twenty lines.
+Why our own: `segmodels-keras` 0.1.0.dev13, the maintained successor of `segmentation-models`, has no FCN-8 and no
+SegNet, its PSPNet takes multiples of 48 only (neither 224 nor 512), its inputs must be prepared outside the model, and
+it is a development release. It would save only a U-Net decoder of twenty lines.
 
 Lab: case_groves.
 """
 
 from __future__ import annotations
 
-import difflib
-import random
-from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from arsetlib.errors import ArsetError
+from arsetlib.models.registry import ModelError, check_name, seeded
 
-__all__ = ["ARCHITECTURES", "ENCODERS", "SLIM", "SegmentationError", "build", "describe", "load"]
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
 
-# name: (function in decoders, who thought of it)
+__all__ = ["ARCHITECTURES", "ENCODERS", "SLIM", "build", "describe", "load"]
+
+# Name of an architecture → its paper.
 ARCHITECTURES = {
     "fcn8": "Long, Shelhamer & Darrell 2015, Fully convolutional networks for semantic segmentation, CVPR",
     "unet": "Ronneberger, Fischer & Brox 2015, U-Net: convolutional networks for biomedical image segmentation, MICCAI",
     "segnet": "Badrinarayanan, Kendall & Cipolla 2017, SegNet, IEEE TPAMI 39(12)",
     "pspnet": "Zhao et al. 2017, Pyramid scene parsing network, CVPR",
 }
+# Name of an encoder → its paper.
 ENCODERS = {
     "vgg16": "Simonyan & Zisserman 2015, Very deep convolutional networks for large-scale image recognition, ICLR",
     "resnet50": "He et al. 2016, Deep residual learning for image recognition, CVPR",
@@ -40,10 +43,6 @@ SLIM = {"alpha": 0.25, "filters": (64, 48, 32, 16)}
 MULTIPLE = 32  # an encoder halves the image five times
 
 
-class SegmentationError(ArsetError, ValueError):
-    """A model that cannot be built, or data that does not fit it; the message tells what to do."""
-
-
 def build(
     name: str,
     *,
@@ -51,10 +50,10 @@ def build(
     size: int | tuple[int, int] = 224,
     channels: int = 3,
     classes: int = 3,
-    weights=None,
+    weights: Any = None,
     seed: int = 0,
-    **options,
-):
+    **options: object,
+) -> keras.Model:
     """Build a segmentation model.
 
     Args:
@@ -79,46 +78,42 @@ def build(
         loaded in safe mode by ``segmentation.load``.
 
     Raises:
-        SegmentationError: No such name, size no multiple of 32, weights that are not there or do not fit.
+        ModelError: No such name, size no multiple of 32, weights that are not there or do not fit.
 
     Lab: case_groves.
     """
-    known(name, ARCHITECTURES, "architecture")
-    known(encoder, ENCODERS, "encoder")
+    check_name(name, ARCHITECTURES, "architecture")
+    check_name(encoder, ENCODERS, "encoder")
     height, width = sides(size)
     if channels < 3:
-        raise SegmentationError(
+        raise ModelError(
             f"Expected 3 channels (red, green, blue) or more, received {channels}. Repeat a single band three times."
         )
     if classes < 2:
-        raise SegmentationError(f"Expected 2 classes or more, received {classes}; the background is one of them.")
+        raise ModelError(f"Expected 2 classes or more, received {classes}; the background is one of them.")
 
     from arsetlib.models.segmentation import decoders, encoders
 
-    state = random.getstate()
-    random.seed(seed)  # Keras draws the seed of each layer from here
-    try:
+    with seeded(seed):
         model = decoders.build(name, encoder, (height, width, channels), classes, options)
-    finally:
-        random.setstate(state)
     if weights is not None:
         encoders.set_weights(model, encoder, channels, weights, options.get("alpha", 1.0))
     return model
 
 
-def load(path):
+def load(path: Any) -> keras.Model:
     """A model from a ``.keras`` file, in safe mode: no code from the file is run.
 
     Raises:
-        SegmentationError: No such file, or none that Keras can load safely.
+        ModelError: No such file, or none that Keras can load safely.
     """
     from arsetlib.models.card import keras_model
     from arsetlib.models.segmentation import decoders  # noqa: F401 (registers our layers)
 
-    return keras_model(path, SegmentationError)
+    return keras_model(path)
 
 
-def describe():
+def describe() -> pd.DataFrame:
     """A table of the registry: one row for each architecture and encoder, with their papers."""
     import pandas as pd
 
@@ -130,22 +125,13 @@ def describe():
     return pd.DataFrame(rows).set_index(["architecture", "encoder"])
 
 
-def known(name: str, names: Iterable[str], noun: str) -> None:
-    """Stop at a name that is not among ``names``, with the nearest."""
-    if name in names:
-        return
-    near = difflib.get_close_matches(str(name).lower().replace("-", "").replace("_", ""), names, 1, 0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise SegmentationError(f"There is no {noun} {name!r}. There are: {', '.join(names)}.{hint}")
-
-
 def sides(size: int | tuple[int, int]) -> tuple[int, int]:
     """Height and width, px, that an encoder can halve five times."""
     height, width = (size, size) if isinstance(size, int) else map(int, size)
     for side in (height, width):
         if side < MULTIPLE or side % MULTIPLE:
             lower = max(MULTIPLE, side // MULTIPLE * MULTIPLE)
-            raise SegmentationError(
+            raise ModelError(
                 f"Expected a size that is a multiple of {MULTIPLE}, received {side}: the encoder halves the image five "
                 f"times. The nearest are {lower} and {lower + MULTIPLE}."
             )

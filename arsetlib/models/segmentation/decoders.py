@@ -1,25 +1,28 @@
-"""Four ways back from what an encoder saw to a class for each pixel.
+"""Four decoders: from the stages of an encoder to a class for each pixel.
 
-All end at the size of the image with a softmax; the last step up is bilinear where the stage below is at half size.
+All end at the size of the image with a softmax; the last upsampling is bilinear where the stage below is at half size.
 
 Lab: case_groves.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
 
-from arsetlib.models.segmentation import SegmentationError, encoders
+from arsetlib.models.registry import ModelError
+from arsetlib.models.segmentation import encoders
 
-# Of the running means that batch normalisation predicts with. Keras' 0.99 needs some 500 steps to forget its start:
-# after a short training the validation would look like noise.
+# Of the running means that batch normalisation predicts with. Keras' 0.99 needs about 500 steps to forget its start:
+# after a short training the scores of the validation would be random.
 MOMENTUM = 0.9
 FILTERS = (512, 256, 128, 64)  # of U-Net's and SegNet's decoder, coarsest first: the thesis's
 
 
-def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, options: dict):
+def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, options: dict) -> Any:
     """The model; see ``segmentation.build``."""
     options = dict(options)
     of_encoder = {"alpha": options.pop("alpha")} if encoder == "mobilenet" and "alpha" in options else {}
@@ -32,12 +35,12 @@ def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, op
         "pspnet": {"bins", "filters"},
     }
     if odd := set(options) - allowed[name]:
-        raise SegmentationError(
+        raise ModelError(
             f"{name} on {encoder} has no option {', '.join(sorted(odd))}. It has: "
             f"{', '.join(sorted(allowed[name] | ({'alpha'} if encoder == 'mobilenet' else set())))}."
         )
-    image, seen = encoders.stages(encoder, shape, **of_encoder)
-    scores = {"fcn8": fcn8, "unet": unet, "segnet": segnet, "pspnet": pspnet}[name](seen, classes, **options)
+    image, features = encoders.stages(encoder, shape, **of_encoder)
+    scores = {"fcn8": fcn8, "unet": unet, "segnet": segnet, "pspnet": pspnet}[name](features, classes, **options)
     if scores.shape[1] != shape[0]:
         scores = Resize(*shape[:2], name="full_size")(scores)  # (B, H, W, K)
     shares = layers.Softmax(dtype="float32", name="shares")(scores)  # (B, H, W, K)
@@ -48,15 +51,15 @@ def build(name: str, encoder: str, shape: tuple[int, int, int], classes: int, op
     return model
 
 
-def unet(seen, classes: int, filters=FILTERS, separable: bool = False):
-    """U-Net: at each step up, what the encoder saw at that size is set beside what comes from below.
+def unet(features: Any, classes: int, filters: Any = FILTERS, separable: bool = False) -> Any:
+    """U-Net: at each upsampling the encoder's features of that size are concatenated with those from below.
 
-    As in the thesis: one convolution a step, from 1/16, the last at 1/2. (The paper has two a step and goes to full
+    As in the thesis: one convolution for each size, from 1/16, the last at 1/2. (The paper has two and goes to full
     size.) Unlike the thesis's library, each convolution is followed by a ReLU, as in the paper: without one the decoder
     is a linear map.
 
     Args:
-        seen: The five stages; the last is not used.
+        features: The five stages; the last is not used.
         classes: K.
         filters: Of the steps at 1/16, 1/8, 1/4 and 1/2.
         separable: Depthwise-separable convolutions, as MobileNet's own: an eighth of the work.
@@ -64,7 +67,7 @@ def unet(seen, classes: int, filters=FILTERS, separable: bool = False):
     Returns:
         (B, H/2, W/2, K) scores.
     """
-    half, quarter, eighth, sixteenth, _ = seen
+    half, quarter, eighth, sixteenth, _ = features
     x = convolve(sixteenth, filters[0], "decoder1", separable)  # (B, H/16, W/16, 512)
     for step, (skip, width) in enumerate(zip((eighth, quarter, half), filters[1:], strict=True), start=2):
         x = layers.UpSampling2D(2, name=f"decoder{step}_up")(x)
@@ -73,56 +76,56 @@ def unet(seen, classes: int, filters=FILTERS, separable: bool = False):
     return layers.Conv2D(classes, 3, padding="same", name="scores")(x)
 
 
-def segnet(seen, classes: int, filters=FILTERS, separable: bool = False):
-    """SegNet: back up through the sizes with nothing handed across.
+def segnet(features: Any, classes: int, filters: Any = FILTERS, separable: bool = False) -> Any:
+    """SegNet: upsampling without connections from the encoder.
 
     The paper's unpooling puts each value back where the encoder's maximum was. Only VGG-16 has such maxima (ResNet-50
-    and MobileNet stride), so, like the thesis's library, this one repeats values instead: U-Net without its skips, and
-    the comparison of both shows what the skips are worth.
+    and MobileNet stride), so, like the thesis's library, this one repeats values instead. It is a U-Net without
+    skips; the comparison of both shows what the skips contribute.
 
     Returns:
         (B, H/2, W/2, K) scores.
     """
-    x = convolve(seen[3], filters[0], "decoder1", separable)  # (B, H/16, W/16, 512)
+    x = convolve(features[3], filters[0], "decoder1", separable)  # (B, H/16, W/16, 512)
     for step, width in enumerate(filters[1:], start=2):
         x = layers.UpSampling2D(2, name=f"decoder{step}_up")(x)
         x = convolve(x, width, f"decoder{step}", separable)
     return layers.Conv2D(classes, 3, padding="same", name="scores")(x)
 
 
-def fcn8(seen, classes: int, dense: int = 4096):
-    """FCN-8: a classifier slid over the image, and its scores added to those of two finer stages.
+def fcn8(features: Any, classes: int, dense: int = 4096) -> Any:
+    """FCN-8: a classifier applied at every position, its scores added to those of two finer stages.
 
     Args:
-        seen: The five stages.
+        features: The five stages.
         classes: K.
         dense: Width of the two layers that were VGG's dense ones. 4096 makes most of the model: 103 of 134 million
             parameters with VGG-16.
 
     Returns:
-        (B, H, W, K) scores. Steps up are transposed convolutions that start as bilinear ones, as in the paper.
+        (B, H, W, K) scores. Upsampling is by transposed convolutions that start as bilinear ones, as in the paper.
     """
-    x = layers.Conv2D(dense, 7, padding="same", activation="relu", name="dense1")(seen[4])  # (B, H/32, W/32, 4096)
+    x = layers.Conv2D(dense, 7, padding="same", activation="relu", name="dense1")(features[4])  # (B, H/32, W/32, 4096)
     x = layers.Dropout(0.5, name="dense1_dropout")(x)
     x = layers.Conv2D(dense, 1, activation="relu", name="dense2")(x)
     x = layers.Dropout(0.5, name="dense2_dropout")(x)
     x = layers.Conv2D(classes, 1, name="scores32")(x)  # (B, H/32, W/32, K)
-    for stage, at in ((seen[3], 16), (seen[2], 8)):
+    for stage, at in ((features[3], 16), (features[2], 8)):
         x = step_up(classes, 2, f"up{at}")(x)
         x = layers.Add(name=f"sum{at}")([x, layers.Conv2D(classes, 1, name=f"scores{at}")(stage)])
     return step_up(classes, 8, "up1")(x)  # (B, H, W, K)
 
 
-def pspnet(seen, classes: int, bins=(1, 2, 3, 6), filters: int = 512):
-    """PSPNet: each pixel also learns what the image looks like as a whole and in its halves, thirds and sixths.
+def pspnet(features: Any, classes: int, bins: Any = (1, 2, 3, 6), filters: int = 512) -> Any:
+    """PSPNet: each pixel also gets the mean features of the whole image and of its halves, thirds and sixths.
 
-    The paper dilates the last two stages of a ResNet so that they stay at 1/8. Those of ``keras.applications`` shrink,
-    so the pyramid stands on the stage at 1/8 itself. Pools need not divide it: any multiple of 32 will do.
+    The paper dilates the last two stages of a ResNet so that they stay at 1/8. Those of ``keras.applications`` do
+    not, so the pyramid uses the stage at 1/8. Its parts need not divide it: any multiple of 32 is possible.
 
     Returns:
         (B, H/8, W/8, K) scores.
     """
-    x = seen[2]  # (B, H/8, W/8, C)
+    x = features[2]  # (B, H/8, W/8, C)
     height, width = x.shape[1:3]
     parts = [x]
     for n in bins:
@@ -135,7 +138,7 @@ def pspnet(seen, classes: int, bins=(1, 2, 3, 6), filters: int = 512):
     return layers.Conv2D(classes, 1, name="scores")(x)
 
 
-def convolve(x, filters: int, name: str, separable: bool = False, kernel: int = 3):
+def convolve(x: Any, filters: int, name: str, separable: bool = False, kernel: int = 3) -> Any:
     """Convolution, batch normalisation, ReLU."""
     if separable:
         x = layers.DepthwiseConv2D(kernel, padding="same", use_bias=False, name=f"{name}_dw")(x)
@@ -146,7 +149,7 @@ def convolve(x, filters: int, name: str, separable: bool = False, kernel: int = 
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def step_up(classes: int, factor: int, name: str):
+def step_up(classes: int, factor: int, name: str) -> Any:
     return layers.Conv2DTranspose(
         classes, 2 * factor, factor, padding="same", use_bias=False, kernel_initializer=Bilinear(), name=name
     )
@@ -156,7 +159,7 @@ def step_up(classes: int, factor: int, name: str):
 class Bilinear(keras.initializers.Initializer):
     """Starts a transposed convolution of stride s and kernel 2 s as bilinear interpolation of each class by itself."""
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Any, dtype: str | None = None) -> Any:
         side, classes = shape[0], shape[2]
         factor = (side + 1) // 2
         ramp = 1 - np.abs(np.arange(side) - (side - 1) / 2) / factor
@@ -164,7 +167,7 @@ class Bilinear(keras.initializers.Initializer):
         kernel[:, :, range(classes), range(classes)] = np.outer(ramp, ramp)[:, :, None]
         return ops.convert_to_tensor(kernel, dtype or "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {}
 
 
@@ -172,17 +175,17 @@ class Bilinear(keras.initializers.Initializer):
 class Resize(layers.Layer):
     """Bilinear, to (height, width)."""
 
-    def __init__(self, height: int, width: int, **kwargs):
+    def __init__(self, height: int, width: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.height, self.width = height, width
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         return ops.image.resize(x, (self.height, self.width), interpolation="bilinear")
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Any) -> tuple:
         return (shape[0], self.height, self.width, shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"height": self.height, "width": self.width}
 
 
@@ -194,19 +197,19 @@ class PyramidPool(layers.Layer):
     pixel at most.
     """
 
-    def __init__(self, n: int, **kwargs):
+    def __init__(self, n: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.n = n
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         rows, columns = (ops.convert_to_tensor(parts(side, self.n), x.dtype) for side in x.shape[1:3])
         x = ops.einsum("ih,bhwc->biwc", rows, x)
         return ops.einsum("jw,biwc->bijc", columns, x)
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Any) -> tuple:
         return (shape[0], self.n, self.n, shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"n": self.n}
 
 

@@ -1,4 +1,4 @@
-"""The encoders of `keras.applications`, seen as five stages, and their weights.
+"""The encoders of `keras.applications`, as five stages, and their weights.
 
     stage   VGG-16        ResNet-50           MobileNet        at 224
     1/2     block1_pool   conv1_relu          conv_pw_1_relu   112 × 112
@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from arsetlib.models.card import first_line, keras_model
-from arsetlib.models.segmentation import SegmentationError
+from arsetlib.models import pretrained
+from arsetlib.models.card import keras_model
+from arsetlib.models.pretrained import HOME
+from arsetlib.models.registry import ModelError
 
 STAGES = {
     "vgg16": ("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool"),
@@ -28,7 +31,6 @@ STAGES = {
     "mobilenet": ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu", "conv_pw_11_relu", "conv_pw_13_relu"),
 }
 STYLES = {"vgg16": "caffe", "resnet50": "caffe", "mobilenet": "tf"}
-HOME = "https://storage.googleapis.com/tensorflow/keras-applications"
 # encoder: (address of the ImageNet weights without the classifier, its md5 where Keras names one)
 IMAGENET = {
     "vgg16": (f"{HOME}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "6d6bbae143d832006294945121d1f1fc"),
@@ -49,25 +51,25 @@ class Standardise(keras.layers.Layer):
     bands after the first three less the mean of those means.
     """
 
-    def __init__(self, style: str, **kwargs):
+    def __init__(self, style: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.style = style
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         if self.style == "tf":
             return x * 2.0 - 1.0
         mean = BGR_MEAN + (float(np.mean(BGR_MEAN)),) * (x.shape[-1] - 3)
         order = ops.concatenate([x[..., 2:3], x[..., 1:2], x[..., 0:1], x[..., 3:]], axis=-1)
         return order * 255.0 - ops.convert_to_tensor(mean, x.dtype)
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Any) -> tuple:
         return shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"style": self.style}
 
 
-def stages(encoder: str, shape: tuple[int, int, int], **options):
+def stages(encoder: str, shape: tuple[int, int, int], **options: object) -> Any:
     """The image and the five stages of an encoder with random weights.
 
     Args:
@@ -83,7 +85,7 @@ def stages(encoder: str, shape: tuple[int, int, int], **options):
     return image, [model.get_layer(name).output for name in STAGES[encoder]]
 
 
-def application(encoder: str, shape: tuple[int, int, int], **options):
+def application(encoder: str, shape: tuple[int, int, int], **options: object) -> Any:
     """The model of ``keras.applications`` without its classifier, random weights."""
     maker = {
         "vgg16": keras.applications.VGG16,
@@ -95,7 +97,7 @@ def application(encoder: str, shape: tuple[int, int, int], **options):
         return maker(include_top=False, weights=None, input_shape=shape, **options)
 
 
-def set_weights(model, encoder: str, channels: int, weights, alpha: float = 1.0) -> list[str]:
+def set_weights(model: Any, encoder: str, channels: int, weights: Any, alpha: float = 1.0) -> list[str]:
     """Start the encoder of ``model`` from weights; see ``segmentation.build``.
 
     Returns:
@@ -106,17 +108,13 @@ def set_weights(model, encoder: str, channels: int, weights, alpha: float = 1.0)
     copied = []
     for layer in layers_of(encoder, model):
         values = theirs[layer.name].get_weights() if layer.name in theirs else []
-        wanted = [tuple(w.shape) for w in layer.weights]
-        if (
-            values
-            and values[0].ndim == 4
-            and len(wanted[0]) == 4
-            and values[0].shape[2] == 3 < wanted[0][2] == channels
-        ):
+        shapes = [tuple(w.shape) for w in layer.weights]
+        three = bool(values) and values[0].ndim == len(shapes[0]) == 4 and values[0].shape[2] == 3
+        if three and 3 < shapes[0][2] == channels:
             values[0] = widen(values[0], channels)
-        if not values or [v.shape for v in values] != wanted:
-            raise SegmentationError(
-                f"The weights do not fit layer {layer.name!r} of the {encoder}: expected {wanted}, received "
+        if not values or [v.shape for v in values] != shapes:
+            raise ModelError(
+                f"The weights do not fit layer {layer.name!r} of the {encoder}: expected {shapes}, received "
                 f"{[v.shape for v in values] or 'none'}. Take those of the same encoder, with as many channels or 3."
             )
         layer.set_weights(values)
@@ -124,7 +122,7 @@ def set_weights(model, encoder: str, channels: int, weights, alpha: float = 1.0)
     return copied
 
 
-def layers_of(encoder: str, model) -> list:
+def layers_of(encoder: str, model: Any) -> list:
     """The layers of ``model`` that are its encoder's and have weights."""
     prefix = {"vgg16": ("block",), "resnet50": ("conv",), "mobilenet": ("conv",)}[encoder]
     return [layer for layer in model.layers if layer.weights and layer.name.startswith(prefix)]
@@ -136,41 +134,21 @@ def widen(kernel: np.ndarray, channels: int) -> np.ndarray:
     return np.concatenate([kernel, more], axis=2) * (3 / channels)
 
 
-def source(encoder: str, weights, alpha: float):
+def source(encoder: str, weights: Any, alpha: float) -> Any:
     """The model whose encoder is to be copied."""
     if hasattr(weights, "layers"):
         return weights
     if hasattr(weights, "model"):
         return weights.model
-    path = fetch(encoder, alpha) if str(weights) == "imagenet" else Path(weights)
-    if not path.is_file():
-        raise SegmentationError(
-            f"There is no file of weights {path}. Expected None, 'imagenet', a file or a trained model."
-        )
+    path = pretrained.check_file(_fetched(encoder, alpha) if str(weights) == "imagenet" else weights)
     if path.suffix == ".keras":
-        return keras_model(path, SegmentationError)
-    try:
-        donor = application(encoder, (224, 224, 3), **({"alpha": alpha} if encoder == "mobilenet" else {}))
-        donor.load_weights(path)
-    except (ValueError, OSError, KeyError, TypeError) as problem:
-        raise SegmentationError(
-            f"{path} does not hold weights of a {encoder} without its classifier ('notop'), nor a model of Keras. "
-            f"Keras says: {first_line(problem)}"
-        ) from problem
-    return donor
+        return keras_model(path)
+    donor = application(encoder, (224, 224, 3), **({"alpha": alpha} if encoder == "mobilenet" else {}))
+    return pretrained.load_weights(donor, encoder, path)
 
 
-def fetch(encoder: str, alpha: float = 1.0) -> Path:
-    """The file of the ImageNet weights, downloaded once into Keras' own folder."""
-    address, md5 = IMAGENET[encoder]
+def _fetched(encoder: str, alpha: float = 1.0) -> Path:
+    """The file of the ImageNet weights."""
     if alpha != 1.0:
-        raise SegmentationError(f"ImageNet weights are offered for alpha = 1 only, received {alpha}.")
-    name = address.rsplit("/", 1)[1]
-    try:
-        return Path(keras.utils.get_file(name, address, cache_subdir="models", file_hash=md5))
-    except Exception as problem:  # Keras raises a bare Exception where the network fails
-        raise SegmentationError(
-            f"The ImageNet weights of the {encoder} could not be fetched ({type(problem).__name__}). With no network: "
-            f"download {address} elsewhere and put it into ~/.keras/models, or name the file with weights = 'PATH'; "
-            "weights = None starts from random ones."
-        ) from problem
+        raise ModelError(f"ImageNet weights are offered for alpha = 1 only, received {alpha}.")
+    return pretrained.fetch(encoder, *IMAGENET[encoder])

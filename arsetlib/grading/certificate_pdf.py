@@ -1,29 +1,35 @@
-"""The page of a certificate: one sheet, A4 across, drawn with Matplotlib, its fonts in the file."""
+"""What a certificate says, and its page: one A4 sheet in landscape, drawn with Matplotlib, its fonts embedded."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import unicodedata
 import warnings
+from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from arsetlib.grading.keys import CertificateError
+import arsetlib
+from arsetlib.grading.keys import CertificateError, canonical
 
-if TYPE_CHECKING:
-    from arsetlib.grading.certificate import Certificate
+__all__ = ["Certificate", "draw"]
 
+EDITION = "2026"  # of the course
+PASS_MARK = 60  # percent of the points, in each assignment
+SCHEMA = 1
 WIDE, HIGH = 297 / 25.4, 210 / 25.4  # inches
 INK, SOFT, ACCENT, LINE = "#1d2b24", "#5b6b62", "#1b6b4a", "#cfd8d2"
-FIELDS = ("#ffd400", "#267000", "#ff2626", "#00a8e5", "#a57000", "#93cc93", "#e8ffbf")  # a row of the label layer
+FIELDS = ("#ffd400", "#267000", "#ff2626", "#00a8e5", "#a57000", "#93cc93", "#e8ffbf")  # colours of the label layer
 
 WORDS = {
     "en": {
+        "course": "Crop maps at scale",
         "title": "Certificate of completion",
         "self": "Self-study certificate",
-        "to": "This says that",
-        "did": "has worked through the course",
+        "to": "This certificate states that",
+        "did": "has completed the course",
         "all": "and reached at least {mark:g} % of the points in each assignment:",
         "total": "Total",
         "edition": "Edition {edition}, version {version}",
@@ -40,6 +46,7 @@ WORDS = {
         "date": "{day} {month} {year}",
     },
     "es": {
+        "course": "Mapas de cultivos a gran escala",
         "title": "Certificado de aprovechamiento",
         "self": "Certificado de autoestudio",
         "to": "Se hace constar que",
@@ -62,16 +69,71 @@ WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """What a certificate says.
+
+    Attributes:
+        name: Name of the learner.
+        lang: "en" or "es".
+        day: Day of issue.
+        points: Assignment → (points, of), the better one where something was handed in twice.
+        issuer: Who issues it; may be empty.
+        pass_mark: Percent of the points, reached in each assignment.
+        edition: Edition of the course.
+        version: Version of the library that graded.
+        self_study: It is not signed: only the learner says so.
+    """
+
+    name: str
+    lang: str
+    day: date
+    points: dict[str, tuple[int, int]]
+    issuer: str = ""
+    pass_mark: float = PASS_MARK
+    edition: str = EDITION
+    version: str = arsetlib.__version__
+    self_study: bool = False
+
+    @property
+    def total(self) -> tuple[int, int]:
+        """Points of all assignments together, and of how many."""
+        return sum(points for points, _ in self.points.values()), sum(of for _, of in self.points.values())
+
+    @property
+    def content(self) -> dict:
+        """What it says, as in the JSON file."""
+        return {
+            "arset": "self-study certificate" if self.self_study else "certificate",
+            "schema": SCHEMA,
+            "name": self.name,
+            "course": WORDS[self.lang]["course"],
+            "language": self.lang,
+            "edition": self.edition,
+            "version": self.version,
+            "date": self.day.isoformat(),
+            "points": {key: list(pair) for key, pair in self.points.items()},
+            "total": list(self.total),
+            "pass_mark": self.pass_mark,
+            "issuer": self.issuer,
+        }
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of `content`, printed on the page."""
+        return hashlib.sha256(canonical(self.content)).hexdigest()
+
+
 def draw(certificate: Certificate, key: str, font: str | Path | None = None) -> bytes:
-    """The page as a PDF; the same certificate gives the same bytes.
+    """The page as a PDF. The same certificate gives the same bytes.
 
     Args:
-        certificate: What to say.
-        key: Short name of the key that signs, empty where none does.
-        font: A font file for letters that DejaVu Sans lacks.
+        certificate: What it says.
+        key: Short name of the signing key; empty where there is none.
+        font: Font file for letters that DejaVu Sans does not have.
 
     Raises:
-        CertificateError: A letter is in neither font, or its script has to be shaped and this Matplotlib cannot.
+        CertificateError: Neither font has a letter, or this Matplotlib cannot draw its script.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -79,60 +141,60 @@ def draw(certificate: Certificate, key: str, font: str | Path | None = None) -> 
 
     families = ["DejaVu Sans"] + ([_family(Path(font))] if font else [])
     for text in (certificate.name, certificate.issuer, certificate.edition):
-        _drawable(text, Path(font) if font else None)
+        _check_letters(text, Path(font) if font else None)
     settings = {"font.family": families, "pdf.fonttype": 42, "pdf.compression": 6, "text.usetex": False}
     with mpl.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("error", message="Glyph")  # a letter without a glyph would be drawn as a box
+        warnings.filterwarnings("error", message="Glyph")  # otherwise a missing letter becomes a box
         figure = Figure(figsize=(WIDE, HIGH))
         FigureCanvasPdf(figure)
-        _fill(figure, certificate, key)
-        held = io.BytesIO()
-        about = {"Title": certificate.content["course"], "Author": None, "CreationDate": None, "Creator": "arsetlib"}
-        figure.savefig(held, format="pdf", metadata=about)
-    return held.getvalue()
+        _draw_sheet(figure, certificate, key)
+        pdf = io.BytesIO()
+        metadata = {"Title": certificate.content["course"], "Author": None, "CreationDate": None, "Creator": "arsetlib"}
+        figure.savefig(pdf, format="pdf", metadata=metadata)
+    return pdf.getvalue()
 
 
-def _fill(figure, certificate: Certificate, key: str) -> None:
+def _draw_sheet(figure, certificate: Certificate, key: str) -> None:
     words = WORDS[certificate.lang]
     sheet = figure.add_axes((0, 0, 1, 1))
     sheet.set(xlim=(0, 297), ylim=(0, 210))
     sheet.axis("off")
     _border(sheet)
 
-    def say(y, text, size, **how):
-        how = {"ha": "center", "va": "center", "color": INK, "parse_math": False} | how
-        return sheet.text(how.pop("x", 148.5), y, text, fontsize=size, **how)
+    def write(y, text, size, **options):
+        options = {"ha": "center", "va": "center", "color": INK, "parse_math": False} | options
+        return sheet.text(options.pop("x", 148.5), y, text, fontsize=size, **options)
 
-    say(183, (words["self"] if certificate.self_study else words["title"]).upper(), 15, color=ACCENT, weight="bold")
-    say(169, words["to"], 12, color=SOFT)
-    _name(figure, say, certificate.name)
-    say(136, words["did"], 12, color=SOFT)
-    say(125, certificate.content["course"], 22, weight="bold")
-    say(114, words["all"].format(mark=certificate.pass_mark), 12, color=SOFT)
+    write(183, (words["self"] if certificate.self_study else words["title"]).upper(), 15, color=ACCENT, weight="bold")
+    write(169, words["to"], 12, color=SOFT)
+    _name(figure, write, certificate.name)
+    write(136, words["did"], 12, color=SOFT)
+    write(125, certificate.content["course"], 22, weight="bold")
+    write(114, words["all"].format(mark=certificate.pass_mark), 12, color=SOFT)
     y = 103
     for assignment, (got, of) in certificate.points.items():
-        say(y, words[assignment], 11, x=88, ha="left", va="baseline")
-        say(y, f"{got} / {of}", 11, x=209, ha="right", va="baseline")
+        write(y, words[assignment], 11, x=88, ha="left", va="baseline")
+        write(y, f"{got} / {of}", 11, x=209, ha="right", va="baseline")
         sheet.plot([88, 209], [y - 2.6, y - 2.6], color=LINE, linewidth=0.6)
         y -= 7.6
     got, of = certificate.total
-    say(y, words["total"], 11, x=88, ha="left", va="baseline", weight="bold")
-    say(y, f"{got} / {of}", 11, x=209, ha="right", va="baseline", weight="bold")
+    write(y, words["total"], 11, x=88, ha="left", va="baseline", weight="bold")
+    write(y, f"{got} / {of}", 11, x=209, ha="right", va="baseline", weight="bold")
     day, months = certificate.day, words["months"].split()
-    say(50, words["date"].format(day=day.day, month=months[day.month - 1], year=day.year), 11)
+    write(50, words["date"].format(day=day.day, month=months[day.month - 1], year=day.year), 11)
     edition = words["edition"].format(edition=certificate.edition, version=certificate.version)
-    say(43, edition, 10, color=SOFT)
+    write(43, edition, 10, color=SOFT)
     if certificate.issuer:
-        _fit(figure, say(36.5, words["issuer"].format(issuer=certificate.issuer), 11), 230)
-    say(28.5, words["hash"].format(hash=certificate.hash), 7, color=SOFT)
+        _fit(figure, write(36.5, words["issuer"].format(issuer=certificate.issuer), 11), 230)
+    write(28.5, words["hash"].format(hash=certificate.hash), 7, color=SOFT)
     if certificate.self_study:
-        say(23, words["unsigned"], 9.5, color="#a3180f", weight="bold")
+        write(23, words["unsigned"], 9.5, color="#a3180f", weight="bold")
     else:
-        say(23.5, words["key"].format(key=key), 7, color=SOFT)
+        write(23.5, words["key"].format(key=key), 7, color=SOFT)
 
 
 def _border(sheet) -> None:
-    """Fields from the air, in the label layer's colours, above and below."""
+    """A row of squares in the label layer's colours along the upper and the lower edge."""
     from matplotlib.patches import Rectangle
 
     side = 297 / 66
@@ -144,16 +206,17 @@ def _border(sheet) -> None:
             )
 
 
-def _name(figure, say, name: str) -> None:
-    """The name as large as it fits, on two lines where one would be small."""
-    line = say(154, name, 30, weight="bold", color=INK)
+def _name(figure, write, name: str) -> None:
+    """The name as large as the sheet allows; on two lines if it would be small on one."""
+    line = write(154, name, 30, weight="bold", color=INK)
     if _fit(figure, line, 250) >= 18 or " " not in name:
         return
     line.remove()
     words = name.split(" ")
     cut = min(range(1, len(words)), key=lambda at: abs(len(" ".join(words[:at])) - len(" ".join(words[at:]))))
     lines = [
-        say(y, " ".join(part), 22, weight="bold", color=INK) for y, part in ((158.5, words[:cut]), (148.5, words[cut:]))
+        write(y, " ".join(part), 22, weight="bold", color=INK)
+        for y, part in ((158.5, words[:cut]), (148.5, words[cut:]))
     ]
     size = min(_fit(figure, line, 250) for line in lines)
     for line in lines:
@@ -161,7 +224,7 @@ def _name(figure, say, name: str) -> None:
 
 
 def _fit(figure, text, millimetres: float) -> float:
-    """Make a text small enough for a width; the size it has then, points."""
+    """Shrink a text to a width; returns its font size, points."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -173,7 +236,7 @@ def _fit(figure, text, millimetres: float) -> float:
     return size
 
 
-def _drawable(text: str, font: Path | None) -> None:
+def _check_letters(text: str, font: Path | None) -> None:
     import matplotlib as mpl
     from packaging.version import Version
 
@@ -196,7 +259,7 @@ def _drawable(text: str, font: Path | None) -> None:
 
 @cache
 def _letters(font: Path | None) -> frozenset[int]:
-    """Code points that a font has; None is DejaVu Sans, in both weights."""
+    """Code points that a font has; None means DejaVu Sans, normal and bold."""
     from matplotlib import font_manager, ft2font
 
     if font is not None:

@@ -1,9 +1,9 @@
-"""One STAC item of a Sentinel-2 Level-2A scene, in the words of any service.
+"""One STAC item of a Sentinel-2 Level-2A scene, in the terms of any service.
 
-Services say the same thing under different names: the tile is ``grid:code`` in Earth Search v1, ``s2:mgrs_tile`` in
+Services use different names for the same thing: the tile is ``grid:code`` in Earth Search v1, ``s2:mgrs_tile`` in
 Planetary Computer, three ``sentinel:`` keys in Earth Search v0; the red band is ``red``, ``B04`` or ``B04_10m``. Here
-each fact is looked for wherever it can stand. What cannot be read is an ``Unusable`` error that says which value was
-found; nothing is guessed.
+each fact is looked for in all places where it can be. What cannot be read is an ``Unusable`` error that states the
+value; nothing is guessed.
 
 Source: STAC 1.0 and 1.1 with the EO, grid, MGRS, projection, processing, raster and Sentinel-2 extensions.
 Lab: part1_build_dataset.
@@ -16,46 +16,44 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property
 from urllib.parse import unquote, urljoin, urlsplit
 
-import numpy as np
 import shapely
-from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
-from shapely.errors import ShapelyError
-from shapely.geometry import box, shape
+from shapely.geometry import box
 
-from arsetlib import web
-from arsetlib.links import host, public
+from arsetlib.catalogue.geometry import Unusable, epsg_code, lonlat, numbers, pixel_grid, read_footprint, to_tile
 from arsetlib.sentinel2 import BANDS
-from arsetlib.study import across_180
-
-__all__ = ["Item", "Unusable", "is_url", "to_tile"]
+from arsetlib.web import host, public, storage
 
 DATATAKE = timedelta(hours=1)  # longer than any datatake: a start further back belongs to something else
-TALL, WIDE = 10, 30  # degrees; no tile has such a footprint
 CLOUD_ROUNDING = 0.01  # percent beyond 0 or 100 that sums of rounded shares may have
-TOO_LARGE = 3  # times the ground of its tile, from which on a footprint must be wrong
 NATIVE = {name: band.resolution_m for name, band in BANDS.items()} | {"scl": 20}
 COLLECTION_1 = "sentinel-2-c1-l2a"
 _TILE = r"(\d{1,2}[C-HJ-NP-X])([A-HJ-NP-Z][A-HJ-NP-V])"
 _PRODUCT = re.compile(r"\b(S2[A-D])_MSIL2A_(\d{8}T\d{6})_(?:N(\d{4})_)?R\d{3}_T\w{5}_(\d{8}T\d{6})")
 
 
-class Unusable(Exception):
-    """An item cannot be used; the message goes on after its id."""
-
-
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A STAC item as it came, and where it came from (relative links count from there)."""
+    """A STAC item of a scene.
+
+    >>> item = Item({"id": "a", "properties": {"grid:code": "MGRS-15SYT", "s2:processing_baseline": "05.11"}}, "")
+    >>> item.tile, item.baseline, item.cloud
+    ('15SYT', '05.11', None)
+
+    Attributes:
+        raw: As the service gave it.
+        base: Where it came from; relative links are relative to this.
+    """
 
     raw: dict
     base: str
 
     @property
     def id(self) -> str:
+        """Its id, as text."""
         return str(self.raw["id"])
 
     def require_parts(self) -> None:
@@ -65,17 +63,19 @@ class Item:
             Unusable: One is missing, null or of another kind.
         """
         for part in ("properties", "assets", "geometry"):
-            found = self.raw.get(part)
-            if not isinstance(found, dict) or not found:
-                what = "nothing" if found is None else repr(found)[:60]
-                raise Unusable(f"lacks {part} (an object was expected, found {what}), so it is no STAC item of a scene")
+            value = self.raw.get(part)
+            if not isinstance(value, dict) or not value:
+                what = "nothing" if value is None else repr(value)[:60]
+                raise Unusable(f"lacks {part} (expected an object, found {what}), so it is not a STAC item of a scene")
 
     @property
     def properties(self) -> dict:
+        """Its facts, by STAC key."""
         return self.raw["properties"]
 
     @property
     def assets(self) -> dict:
+        """Its files, by the service's key."""
         return self.raw["assets"]
 
     # -- when and by whom ----------------------------------------------------------------------------------------
@@ -84,11 +84,11 @@ class Item:
     def time(self) -> datetime:
         """When the scene was taken, UTC."""
         p = self.properties
-        said = p.get("start_datetime") if p.get("datetime") is None else p["datetime"]
-        when = _time(said)
+        value = p.get("start_datetime") if p.get("datetime") is None else p["datetime"]
+        when = _time(value)
         if when is None:
             raise Unusable(
-                f"has no date that can be read: datetime is {said!r}, expected text like 2021-07-03T16:58:49Z"
+                f"has no date that can be read: datetime is {value!r}, expected text like 2021-07-03T16:58:49Z"
             )
         return when
 
@@ -105,72 +105,72 @@ class Item:
     def made(self) -> datetime | None:
         """When it was processed, to the second."""
         p = self.properties
-        found = _time(p.get("s2:generation_time")) or _time(p.get("processing:datetime"))
-        if not found and self._product:
-            found = _time(self._product[3])
+        when = _time(p.get("s2:generation_time")) or _time(p.get("processing:datetime"))
+        if not when and self._product:
+            when = _time(self._product[3])
         granule = re.search(r"_TL_\w{4}_(\d{8}T\d{6})_", self._text("s2:tile_id", "s2:granule_id"))
-        found = found or _time(granule[1] if granule else None)
-        return found.replace(microsecond=0) if found else None
+        when = when or _time(granule[1] if granule else None)
+        return when.replace(microsecond=0) if when else None
 
     @cached_property
     def platform(self) -> str | None:
-        """``sentinel-2a`` to ``sentinel-2d``, however it is spelt; None where the item does not say."""
-        for said in (self._text("platform", "eo:platform"), self._product[0] if self._product else "", self.id):
-            letter = re.search(r"(?i)(?<![a-z0-9])s(?:entinel)?[\s_-]*2[\s_-]*([a-d])(?![a-z0-9])", said)
+        """``sentinel-2a`` to ``sentinel-2d``, however it is spelt; None where the item does not state it."""
+        for text in (self._text("platform", "eo:platform"), self._product[0] if self._product else "", self.id):
+            letter = re.search(r"(?i)(?<![a-z0-9])s(?:entinel)?[\s_-]*2[\s_-]*([a-d])(?![a-z0-9])", text)
             if letter:
                 return f"sentinel-2{letter[1].lower()}"
         return None
 
     @cached_property
     def tile(self) -> str | None:
-        """MGRS tile with two digits, such as ``05QKB``; None where the item does not say."""
+        """MGRS tile with two digits, such as ``05QKB``; None where the item does not state it."""
         p = self.properties
         parts = [
             "".join(str(p.get(f"{prefix}:{name}") or "") for name in ("utm_zone", "latitude_band", "grid_square"))
             for prefix in ("mgrs", "sentinel")
         ]
-        for said in (str(p.get("grid:code") or "").upper().removeprefix("MGRS-"), str(p.get("s2:mgrs_tile")), *parts):
-            if found := re.fullmatch(f"T?{_TILE}", said.upper()):
-                return found[1].zfill(3) + found[2]
+        for text in (str(p.get("grid:code") or "").upper().removeprefix("MGRS-"), str(p.get("s2:mgrs_tile")), *parts):
+            if match := re.fullmatch(f"T?{_TILE}", text.upper()):
+                return match[1].zfill(3) + match[2]
         names = self._text("s2:product_uri", "sentinel:product_id"), self._text("s2:tile_id", "s2:granule_id"), self.id
-        for said in names:
+        for text in names:
             # With a T in ESA's names: "2CPS", a processing station there, looks like a tile, too.
-            if found := re.search(f"_T{_TILE}(?![0-9A-Za-z])", said) or re.search(f"^S2[A-D]_{_TILE}_", said):
-                return found[1].zfill(3) + found[2]
+            if match := re.search(f"_T{_TILE}(?![0-9A-Za-z])", text) or re.search(f"^S2[A-D]_{_TILE}_", text):
+                return match[1].zfill(3) + match[2]
         return None
 
     @cached_property
     def baseline(self) -> str | None:
         """Processing baseline such as ``05.11``."""
-        said = self._text("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
-        if not said and self._product and self._product[2]:
-            said = self._product[2]
-        number = re.fullmatch(r"(?i)N?(\d{2})\.?(\d{2})", said.strip())
+        text = self._text("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
+        if not text and self._product and self._product[2]:
+            text = self._product[2]
+        number = re.fullmatch(r"(?i)N?(\d{2})\.?(\d{2})", text.strip())
         if number:
             return f"{number[1]}.{number[2]}"
-        number = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", said.strip())
-        return f"{number[1]:0>2}.{number[2]:0<2}" if number else (said or None)
+        number = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text.strip())
+        return f"{number[1]:0>2}.{number[2]:0<2}" if number else (text or None)
 
     @cached_property
     def cloud(self) -> float | None:
-        """Cloud cover, percent; None where the item does not say."""
-        said = self.properties.get("eo:cloud_cover")
-        if said is None:
+        """Cloud cover, percent; None where the item does not state it."""
+        value = self.properties.get("eo:cloud_cover")
+        if value is None:
             return None
         try:
-            share = float(said) if not isinstance(said, bool) else math.nan
+            share = float(value) if not isinstance(value, bool) else math.nan
         except (TypeError, ValueError):
             share = math.nan
         if not -CLOUD_ROUNDING <= share <= 100 + CLOUD_ROUNDING:
-            raise Unusable(f"has a cloud cover (eo:cloud_cover) of {said!r}, expected a number from 0 to 100")
+            raise Unusable(f"has a cloud cover (eo:cloud_cover) of {value!r}, expected a number from 0 to 100")
         return min(max(share, 0.0), 100.0)
 
     def newer_than(self, other: Item) -> bool:
         """Whether this one is the newer processing of the same scene.
 
         The first fact decides that both state and that differs: baseline; when it was processed; Collection 1 of
-        Earth Search, which says truly whether the offset is in the values; number of the processing; when the item
-        was changed. Where none differs, the id decides, so that the answer does not hang on the order.
+        Earth Search, which states the offset correctly; number of the processing; when the item
+        was changed. Where none differs, the id decides, so that the answer does not depend on the order.
         """
         for mine, its in zip(self._newness, other._newness, strict=True):
             if mine is not None and its is not None and mine != its:
@@ -182,21 +182,21 @@ class Item:
         p = self.properties
         baseline = tuple(int(n) for n in re.findall(r"\d+", self.baseline or "")) or None
         in_id = re.search(r"_(\d{1,4})_L2A", self.id)
-        said = self._text("s2:sequence", "sentinel:sequence") or (in_id[1] if in_id else "")
-        sequence = int(said) if re.fullmatch(r"[0-9]{1,9}", said) else None
+        text = self._text("s2:sequence", "sentinel:sequence") or (in_id[1] if in_id else "")
+        sequence = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
         changed = _time(p.get("updated")) or _time(p.get("published")) or _time(p.get("created"))
         return baseline, self.made, self.raw.get("collection") == COLLECTION_1, sequence, changed
 
     @cached_property
     def _product(self) -> re.Match | None:
         """Satellite, start of the datatake, baseline and time of processing in the name of ESA's product."""
-        found = _PRODUCT.search(f"{self._text('s2:product_uri', 'sentinel:product_id')} {self.id}")
-        return found.groups() if found else None
+        match = _PRODUCT.search(f"{self._text('s2:product_uri', 'sentinel:product_id')} {self.id}")
+        return match.groups() if match else None
 
     def _text(self, *names: str) -> str:
         """The first of these properties that is stated, as text."""
-        found = (self.properties.get(name) for name in names)
-        return next((str(value) for value in found if isinstance(value, str | int | float) and value != ""), "")
+        values = (self.properties.get(name) for name in names)
+        return next((str(value) for value in values if isinstance(value, str | int | float) and value != ""), "")
 
     # -- where ---------------------------------------------------------------------------------------------------
 
@@ -207,61 +207,24 @@ class Item:
 
     @cached_property
     def repaired(self) -> bool:
-        """Whether the stated footprint lay across 180° or went round the Earth, and was put right."""
+        """Whether the stated footprint lay across 180° or around the Earth, and was corrected."""
         return self._footprint[1]
 
     @cached_property
     def _footprint(self) -> tuple[shapely.Geometry, bool]:
-        kind = self.raw["geometry"].get("type")
-        try:
-            with np.errstate(invalid="ignore"):  # not-a-number among the points is refused below
-                stated = shape(self.raw["geometry"])
-            points = shapely.get_coordinates(stated)
-            sound = stated.is_valid or not np.isfinite(points).all()  # what is not finite is refused below
-            valid = stated if sound else shapely.make_valid(stated)
-        except (
-            ShapelyError,
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise Unusable(
-                f"has a geometry (type {kind!r}) that cannot be read: {' '.join(str(error).split())[:100]}"
-            ) from None
-        if not len(points) or not np.isfinite(points).all() or not valid.area:
-            raise Unusable(f"has a geometry (type {kind!r}) without any area; expected a polygon with data")
-        if np.abs(points[:, 1]).max() > 90 or np.abs(points[:, 0]).max() > 540:
-            worst = points[np.argmax(np.abs(points).max(1))].tolist()
-            raise Unusable(f"has a geometry with the point {worst}; expected longitude, then latitude, in degrees")
-        apart = np.abs(np.diff(points[:, 0])) > 180
-        moved = (
-            across_180(stated if apart.any() else valid) if apart.any() or np.abs(points[:, 0]).max() > 180 else valid
-        )
-        ground = shapely.unary_union([p for p in getattr(moved, "geoms", [moved]) if p.area])
-        tile = self.tile_outline
-        if tile is None:
-            west, south, east, north = ground.bounds if ground.area else (-180, -90, 180, 90)
-            east_of_0 = shapely.transform(ground, lambda p: np.column_stack([p[:, 0] % 360, p[:, 1]])).bounds
-            if north - south > TALL or min(east - west, east_of_0[2] - east_of_0[0]) > WIDE:
-                raise Unusable("has a footprint that goes round the Earth, and does not say where its pixels lie")
-        elif not ground.area or ground.area > TOO_LARGE * tile.area:
-            return tile, True
-        return ground, moved is not valid and not ground.equals(valid)
+        return read_footprint(self.raw["geometry"], self.tile_outline)
 
     @cached_property
     def epsg(self) -> int:
         """EPSG code of the pixel grid, of the item or of its bands (``proj:code``, ``proj:epsg``, …)."""
         stated = [self.properties, *self._own_assets]
-        found = {code for code in map(_code, stated) if code}
-        if not found:
-            said = next((p[k] for p in stated for k in ("proj:code", "proj:epsg") if p.get(k)), None)
-            raise Unusable(f"says no CRS (proj:epsg or proj:code, found {said!r})")
-        if len(found) > 1:
-            raise Unusable(f"names several CRS, {', '.join(f'EPSG:{code}' for code in sorted(found))}; expected one")
-        code = found.pop()
+        codes = {code for code in map(epsg_code, stated) if code}
+        if not codes:
+            value = next((p[k] for p in stated for k in ("proj:code", "proj:epsg") if p.get(k)), None)
+            raise Unusable(f"states no CRS (proj:epsg or proj:code, found {value!r})")
+        if len(codes) > 1:
+            raise Unusable(f"names several CRS, {', '.join(f'EPSG:{code}' for code in sorted(codes))}; expected one")
+        code = codes.pop()
         try:
             to_tile(code)
         except CRSError:
@@ -271,7 +234,7 @@ class Item:
     def grid(self, bands) -> tuple[tuple[int, int] | None, tuple[float, ...] | None]:
         """Shape and transform of the finest grid that the item or its assets state."""
         stated = [self.properties, *(self.asset(b) for b in bands)]
-        grids = [_grid(a) for a in stated if a.get("proj:shape") and a.get("proj:transform")]
+        grids = [pixel_grid(a) for a in stated if a.get("proj:shape") and a.get("proj:transform")]
         if not grids:
             return None, None
         return min(grids, key=lambda g: abs(g[1][0]))
@@ -285,7 +248,7 @@ class Item:
         bounds = next((b for b in stated if b), None)
         if bounds is None:
             return None
-        west, south, east, north = _numbers(bounds, 4, "proj:bbox")
+        west, south, east, north = numbers(bounds, 4, "proj:bbox")
         if not (west < east and south < north):
             raise Unusable(f"has proj:bbox {bounds!r}; expected west, south, east, north")
         return box(west, south, east, north)
@@ -295,7 +258,7 @@ class Item:
         """All of its tile in longitude and latitude; None where the item does not say where its pixels lie."""
         try:
             tile = self.rectangle([name for name in NATIVE if self.find(name)])
-            return _lonlat(self.epsg, tile.bounds) if tile else None
+            return lonlat(self.epsg, tile.bounds) if tile else None
         except Unusable:
             return None
 
@@ -321,14 +284,14 @@ class Item:
         return None
 
     def asset(self, name: str) -> dict:
-        found = self.find(name)
-        if found is None:
+        asset = self.find(name)
+        if asset is None:
             there = [key for key, asset in self.assets.items() if isinstance(asset, dict)]
             raise Unusable(f"lacks the band {name!r} (it has {', '.join(sorted(there)) or 'no assets'})")
-        href = found.get("href")
+        href = asset.get("href")
         if not isinstance(href, str) or not href.strip() or re.search(r"[\x00-\x1f]", href):
             raise Unusable(f"has no link to its band {name!r}: href is {href!r}")
-        return found
+        return asset
 
     def href(self, name: str) -> str:
         """The absolute link to a band, without credentials.
@@ -338,7 +301,7 @@ class Item:
         """
         href = self.asset(name)["href"].strip()
         if is_url(href) and not href.lower().startswith("file://") and not host(href):
-            raise Unusable(f"links {name!r} to {public(href)!r}, which is no address")
+            raise Unusable(f"links {name!r} to {public(href)!r}, which is not an address")
         local = not is_url(self.base)
         if local and href.lower().startswith("file://"):
             href = unquote(urlsplit(href).path)
@@ -352,7 +315,7 @@ class Item:
         if not (urlsplit(href).scheme in ("http", "https", "s3") if is_url(href) else here):
             raise Unusable(f"links {name!r} to {public(href)}, which is neither http(s), s3 nor a file")
         clean = public(href)
-        if clean != href and not host(clean).endswith(web.BLOB_HOST):
+        if clean != href and not host(clean).endswith(storage.BLOB_HOST):
             raise Unusable(
                 f"has credentials in its link to {name!r}, or a query that may hold some; they expire and are never "
                 "stored, so use a catalogue whose links need none"
@@ -373,61 +336,3 @@ def _time(said) -> datetime | None:
         return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def _code(stated: dict) -> int | None:
-    """EPSG code by any projection key of an item or asset."""
-    for key in ("proj:code", "proj:epsg"):
-        said = stated.get(key)
-        if isinstance(said, float) and said.is_integer():
-            said = int(said)
-        if isinstance(said, int | str) and not isinstance(said, bool):
-            number = re.fullmatch(r"(?i)(?:EPSG:)?([0-9]{4,6})", str(said).strip())
-            if number:
-                return int(number[1])
-    for key in ("proj:wkt2", "proj:projjson"):
-        if stated.get(key):
-            try:
-                return CRS.from_user_input(stated[key]).to_epsg()
-            except CRSError:
-                return None
-    return None
-
-
-def _grid(stated: dict) -> tuple[tuple[int, int], tuple[float, ...]]:
-    size = _numbers(stated["proj:shape"], 2, "proj:shape")
-    transform = _numbers(stated["proj:transform"], 6, "proj:transform")
-    if min(size) < 1 or transform[0] <= 0 or transform[4] >= 0 or transform[1] or transform[3]:
-        raise Unusable(
-            f"has proj:shape {stated['proj:shape']!r} and proj:transform {stated['proj:transform']!r}; "
-            "expected rows, columns and a grid with north up"
-        )
-    return (int(size[0]), int(size[1])), transform
-
-
-def _numbers(said, count: int, key: str) -> tuple[float, ...]:
-    """The first ``count`` numbers of a list."""
-    try:
-        found = tuple(float(value) for value in said[:count])
-    except (TypeError, ValueError):
-        found = ()
-    if len(found) < count or not all(map(math.isfinite, found)):
-        raise Unusable(f"has {key} {str(said)[:80]!r}; expected {count} numbers")
-    return found
-
-
-@lru_cache
-def to_tile(epsg: int) -> Transformer:
-    """From longitude and latitude to the CRS of a tile."""
-    return Transformer.from_crs(4326, epsg, always_xy=True)
-
-
-@lru_cache(4096)
-def _lonlat(epsg: int, bounds: tuple) -> shapely.Geometry:
-    """A rectangle in a tile's CRS as longitude and latitude."""
-    change = to_tile(epsg).transform
-    dense = shapely.segmentize(box(*bounds), max(bounds[2] - bounds[0], bounds[3] - bounds[1]) / 8)
-    ground = shapely.transform(dense, lambda p: np.column_stack(change(p[:, 0], p[:, 1], direction="INVERSE")))
-    if not np.isfinite(shapely.get_coordinates(ground)).all():
-        raise Unusable(f"says its grid {bounds} is in EPSG:{epsg}, where no such place exists")
-    return across_180(ground)

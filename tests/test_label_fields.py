@@ -13,8 +13,8 @@ from pyogrio.raw import write
 from pyproj import Transformer
 from shapely import LineString, MultiPolygon, Point, Polygon
 
-from arsetlib import maps, vectors
-from arsetlib.labels import find_labels
+from arsetlib import maps
+from arsetlib.labels import fields, find_labels
 from arsetlib.study import Area, LabelSource, Study, StudyError
 from arsetlib.web import CatalogueError
 
@@ -202,7 +202,7 @@ def test_every_pixel_equals_a_plain_loop_over_fields(tmp_path):
 @pytest.mark.parametrize(
     ("shapes", "codes", "says"),
     [
-        ([None, None], [1, 2], "2 fields .* hold nothing to draw: 2 without geometry"),
+        ([None, None], [1, 2], "2 fields .* contain nothing to draw: 2 without geometry"),
         ([LineString([(X, Y), (X + 9, Y + 9)])], [1], "1 lines, which have no area"),
         ([rectangle(600, 500, 602, 900)], [1], "No field .* could be drawn: 1 too thin .* smaller .* resolution"),
         ([rectangle(9000, 0, 9100, 100)], [1], "None of the 1 fields .* touches an area"),
@@ -232,7 +232,7 @@ def test_rings_that_are_not_closed_are_closed_or_counted(tmp_path, monkeypatch):
     codes, about = made(study_of(path), tmp_path / "c")
     assert about["fields_drawn"] == 2
     assert (codes[:, :49] == 1).all()
-    monkeypatch.setattr(vectors, "_shapes", lambda wkb: shapely.from_wkb(wkb, on_invalid="ignore"))
+    monkeypatch.setattr(fields, "_shapes", lambda wkb: shapely.from_wkb(wkb, on_invalid="ignore"))
     codes, about = made(study_of(path), tmp_path / "old")
     assert about["fields_lost"] == {"whose outline cannot be read": 1}
     assert about["fields_drawn"] == 1
@@ -245,7 +245,7 @@ def test_coordinates_that_are_no_numbers_are_counted(tmp_path, bad, make):
         path = save(tmp_path / "f.gpkg", [LEFT, RIGHT, make(bad)], [1, 2, 1])
     codes, about = made(study_of(path), tmp_path / "c")
     assert set(np.unique(codes)) == {1, 2}
-    assert about["fields_lost"] == {"with coordinates that are no numbers": 1}
+    assert about["fields_lost"] == {"with coordinates that are not numbers": 1}
 
 
 def ring_with(value):

@@ -1,7 +1,7 @@
 """Links without their secrets: what may be saved, printed and logged.
 
 A link can hold a password, a signature or a token, under any name. So this module does not look for names of secrets:
-it keeps what it knows to be harmless (``PUBLIC_KEYS``) and removes every other part of a query, every fragment and
+it keeps what is known to be harmless (``PUBLIC_KEYS``) and removes every other part of a query, every fragment and
 every user name.
 
 Lab: part1_build_dataset.

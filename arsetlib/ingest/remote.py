@@ -1,16 +1,17 @@
-"""Raster files on the web, read ahead: many requests in flight, each header once for a process.
+"""Raster files on the internet, read ahead: many requests at once, each header once for a process.
 
     files = remote.files()
-    later = files.read(href, where)      # at once; `where(header)` says which window
-    header, values = later.result()      # waits
+    future = files.open(href, where)     # returns at once; `where(file)` says which window will be read
+    file = future.result()               # a RemoteFile, read like an open file of rasterio
+    file.read(1, window=window)
 
 A tiled TIFF takes two requests: its first bytes, which hold the header, and the blocks of a window, which the store
 merges where they lie close together. Requests run on one event loop in a thread of its own; blocks are decoded on the
-threads of ``async_tiff``. A host gets no more than ``IN_FLIGHT`` requests at once, and none while it asks for a pause
+threads of ``async_tiff``. A host gets at most ``IN_FLIGHT`` requests at once, and none while it asks for a pause
 (status 429 or 503).
 
-What this module does not read (JPEG 2000, masks, palettes, other schemes than http) raises ``Unsupported`` at once or
-from the future: GDAL reads it, see ``arsetlib.reader``.
+Files that this module does not read (JPEG 2000, masks, palettes, other schemes than http) raise ``Unsupported``: GDAL
+reads them, see ``reader``.
 
 Lab: part1_build_dataset.
 """
@@ -22,10 +23,11 @@ import os
 import re
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -38,18 +40,20 @@ from rasterio.windows import Window
 from arsetlib import web
 from arsetlib.errors import ArsetError
 
-__all__ = ["Files", "Header", "RemoteError", "Unsupported", "available", "files", "in_order"]
+__all__ = ["Files", "RemoteError", "RemoteFile", "Unsupported", "files", "in_order"]
 
 IN_FLIGHT = 64  # requests to one host at once
-AHEAD = 192 * 2**20  # bytes of windows that are asked for before they are used
+AHEAD = 96 * 2**20  # bytes of windows that are requested before they are used
 WAITS = (1.0, 4.0, 16.0)  # s, before each further try
-TIMEOUT = "60s"  # of one request
+SILENCE, TIMEOUT = "30s", "600s"  # without a byte of an answer; for a whole answer
 FIRST_BYTES = 32 * 1024  # hold the header of a scene's file
 HEADERS = 20_000  # headers that are kept, some kB each
-FINAL = (400, 401, 403, 404, 410)  # answers that asking again does not change
+FINAL = (400, 401, 403, 404, 410)  # answers after which another try is useless
 PAUSE = (429, 503)  # answers that ask for a pause
 USER_DEFINED, PIXEL_IS_POINT = 32767, 2  # of the TIFF's geo keys
 REDUCED, MASK = 1, 4  # bits of the TIFF's NewSubfileType
+
+Job = TypeVar("Job")
 
 
 class Unsupported(Exception):
@@ -69,8 +73,8 @@ class RemoteError(ArsetError, OSError):
 
 
 @dataclass(frozen=True)
-class Header:
-    """What the header of a file says, under the names of an open file of rasterio."""
+class RemoteFile:
+    """What the header of a file says, and ``read``, under the names of an open file of rasterio."""
 
     crs: CRS
     transform: Affine
@@ -80,7 +84,11 @@ class Header:
     nodata: float | None
     scales: tuple[float]
     offsets: tuple[float]
-    levels: tuple = field(repr=False)  # image file directories, the full image first
+    levels: tuple = field(repr=False)  # image file directories of the full image and its overviews
+    href: str = field(default="", repr=False)
+    files: Files | None = field(default=None, repr=False)
+    window: Window | None = field(default=None, repr=False)  # whose values have been read already
+    values: np.ndarray | None = field(default=None, repr=False)
 
     count = 1
     colorinterp = (ColorInterp.gray,)
@@ -93,23 +101,54 @@ class Header:
 
     @property
     def mask_flag_enums(self) -> tuple[list[MaskFlags]]:
-        """Where pixels without data are noted; never in a mask of their own."""
+        """How pixels without data are marked; never by a mask."""
         return ([MaskFlags.all_valid if self.nodata is None else MaskFlags.nodata],)
 
-    def level(self, step: int) -> int:
+    def read(self, layer: int, window: Window, out_shape: tuple[int, int] | None = None) -> np.ndarray:
+        """Values of a window, by nearest neighbour; waits for the answer.
+
+        Args:
+            layer: 1.
+            window: Whole pixels, within the file.
+            out_shape: Rows and columns of the result, from the overview that suffices; the window's by default.
+
+        Raises:
+            RemoteError: It cannot be read.
+            Unsupported: GDAL has to read this file.
+        """
+        top, left, rows, cols = _corner(window)
+        if out_shape is None or tuple(out_shape) == (rows, cols):
+            if self.values is None or not _contains(self.window, window):
+                return self.files.window(self, window, 0).result()
+            r, c = top - int(self.window.row_off), left - int(self.window.col_off)
+            return self.values[r : r + rows, c : c + cols]
+        level = self._level(min(rows / out_shape[0], cols / out_shape[1]))
+        ifd = self.levels[level]
+        row = _middles(top, rows, out_shape[0]) * ifd.image_height // self.height
+        col = _middles(left, cols, out_shape[1]) * ifd.image_width // self.width
+        row, col = row.astype(int), col.astype(int)
+        part = Window(col[0], row[0], col[-1] - col[0] + 1, row[-1] - row[0] + 1)
+        return self.files.window(self, part, level).result()[np.ix_(row - row[0], col - col[0])]
+
+    def _level(self, step: float) -> int:
         """The coarsest overview whose pixels are not larger than ``step`` pixels of the file; 0 is the file itself."""
         fits = [k for k, ifd in enumerate(self.levels) if self.width / ifd.image_width < step + 0.5]
         return max(fits, key=lambda k: self.width / self.levels[k].image_width, default=0)
 
 
-def available() -> bool:
-    """Whether the libraries that read ahead are installed (``arsetlib[remote]``)."""
-    try:
-        import async_tiff
-        import obstore  # noqa: F401
-    except ImportError:
-        return False
-    return async_tiff is not None
+def _corner(window: Window) -> tuple[int, int, int, int]:
+    return int(window.row_off), int(window.col_off), int(window.height), int(window.width)
+
+
+def _contains(outer: Window, inner: Window) -> bool:
+    top, left, rows, cols = _corner(outer)
+    r, c, height, width = _corner(inner)
+    return top <= r and left <= c and r + height <= top + rows and c + width <= left + cols
+
+
+def _middles(start: int, length: int, cells: int) -> np.ndarray:
+    """Pixels in the middle of so many cells of a row of pixels."""
+    return start + (np.arange(cells) + 0.5) * length / cells
 
 
 _process: tuple[int, Files] | None = None
@@ -126,7 +165,11 @@ def files() -> Files:
 
 
 class Files:
-    """Reads windows of files over http. Its methods return at once; a ``Future`` has the values or the error."""
+    """Reads files over http. Its methods return at once; a ``Future`` has the result or the error.
+
+    Args:
+        in_flight: Requests to one host at once.
+    """
 
     def __init__(self, in_flight: int = IN_FLIGHT):
         self._in_flight = in_flight
@@ -135,52 +178,57 @@ class Files:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="arset-remote", daemon=True).start()
 
-    def read(self, href: str, where: Callable[[Header], tuple[Window | None, int]]) -> Future:
-        """Read a window of a file.
+    def open(self, href: str, where: Callable[[RemoteFile], Window | None] | None = None) -> Future[RemoteFile]:
+        """Open a file, and read a window of it.
 
         Args:
             href: Link with ``http`` or ``https``.
-            where: From the file's header to a window in pixels of a level, and the level; None reads no pixels.
+            where: From the file to the window that is read; None, or the result None, reads only the header.
 
         Returns:
-            Future of (Header, values): (rows, cols) of the file's type, or None where there is no window.
-
-        Raises:
-            Unsupported: Also from the future: GDAL has to read this file.
-            RemoteError: From the future: it cannot be read.
+            Future of the file. It raises ``Unsupported`` where GDAL has to read the file, ``RemoteError`` where it
+            cannot be read.
         """
+        return asyncio.run_coroutine_threadsafe(self._opened(href, where), self._loop)
+
+    def window(self, file: RemoteFile, window: Window, level: int) -> Future[np.ndarray]:
+        """Read a window of a file: future of (rows, cols) values of the file's type.
+
+        Args:
+            file: From ``open``.
+            window: In pixels of the level.
+            level: 0 is the file, the others are its overviews.
+        """
+        return asyncio.run_coroutine_threadsafe(self._window(file, window, level), self._loop)
+
+    async def _opened(self, href: str, where) -> RemoteFile:
         if urlsplit(href).scheme.lower() not in ("http", "https"):
             raise Unsupported(f"{web.public(href)} is no http link")
-        return asyncio.run_coroutine_threadsafe(self._read(href, where), self._loop)
+        file = await self._header(href)
+        window = where(file) if where else None
+        return file if window is None else replace(file, window=window, values=await self._window(file, window, 0))
 
-    async def _read(self, href: str, where):
-        header = await self._header(href)
-        window, level = where(header)
-        if window is None:
-            return header, None
-        return header, await self._window(href, header, window, level)
-
-    def _header(self, href: str) -> asyncio.Task:
-        """The task that reads a header; it is kept, and forgotten where it failed."""
+    def _header(self, href: str) -> asyncio.Future:
+        """The task that reads a header. It is kept, unless the server failed: then the next call asks again."""
         task = self._headers.get(href)
         if task is None:
-            task = self._headers[href] = asyncio.ensure_future(self._open(href))
-            task.add_done_callback(lambda t: (t.cancelled() or t.exception()) and self._headers.pop(href, None))
+            task = self._headers[href] = asyncio.ensure_future(self._head(href))
+            task.add_done_callback(lambda t: isinstance(t.exception(), RemoteError) and self._headers.pop(href, None))
             while len(self._headers) > HEADERS:
                 self._headers.popitem(last=False)
         return asyncio.shield(task)
 
-    async def _open(self, href: str) -> Header:
+    async def _head(self, href: str) -> RemoteFile:
         from async_tiff import TIFF
 
         host = self._host(href)
         path = unquote(urlsplit(href).path).lstrip("/")
-        tiff = await host.ask(href, lambda: TIFF.open(path, store=host.store(href), prefetch=FIRST_BYTES))
-        return _header_of(tiff)
+        tiff = await host.ask(lambda: TIFF.open(path, store=host.store(href), prefetch=FIRST_BYTES))
+        return replace(_file_of(tiff), href=href, files=self)
 
-    async def _window(self, href: str, header: Header, window: Window, level: int) -> np.ndarray:
-        ifd = header.levels[level]
-        top, left, rows, cols = window.row_off, window.col_off, window.height, window.width
+    async def _window(self, file: RemoteFile, window: Window, level: int) -> np.ndarray:
+        ifd = file.levels[level]
+        top, left, rows, cols = _corner(window)
         high, wide = ifd.tile_height, ifd.tile_width
         across = -(-ifd.image_width // wide)
         blocks = [
@@ -189,11 +237,11 @@ class Files:
             for x in range(left // wide, (left + cols - 1) // wide + 1)
         ]
         stored = [(x, y) for x, y in blocks if ifd.tile_byte_counts[y * across + x]]
-        empty = 0 if header.nodata is None else header.nodata  # of blocks that the file leaves out, as GDAL reads them
-        values = np.full((rows, cols), empty, header.dtypes[0])
+        empty = 0 if file.nodata is None else file.nodata  # of blocks that the file leaves out, as GDAL reads them
+        values = np.full((rows, cols), empty, file.dtypes[0])
         if not stored:
             return values
-        tiles = await self._host(href).ask(href, lambda: ifd.fetch_tiles(stored))
+        tiles = await self._host(file.href).ask(lambda: ifd.fetch_tiles(stored))
         try:
             decoded = await asyncio.gather(*(tile.decode() for tile in tiles))
         except Exception as error:  # of several kinds, one for each compression
@@ -228,15 +276,15 @@ class _Host:
         parts = urlsplit(href)
         address = f"{parts.scheme}://{parts.netloc}/" + (f"?{parts.query}" if parts.query else "")
         if address not in self.stores:
-            options = {"timeout": TIMEOUT, "connect_timeout": "10s"}
+            options = {"connect_timeout": "10s", "read_timeout": SILENCE, "timeout": TIMEOUT}
             if parts.scheme == "http":
                 options["allow_http"] = True
             self.stores = {k: v for k, v in self.stores.items() if "?" not in k}  # older signatures have expired
             self.stores[address] = HTTPStore.from_url(address, client_options=options, retry_config={"max_retries": 0})
         return self.stores[address]
 
-    async def ask(self, href: str, request: Callable):
-        """The answer to a request, tried again after failures of the network; a pause holds for all requests."""
+    async def ask(self, request: Callable):
+        """The answer to a request, tried again after failures of the internet; a pause holds for all requests."""
         loop = asyncio.get_running_loop()
         for wait in (*WAITS, None):
             async with self.free:
@@ -256,38 +304,40 @@ class _Host:
         raise AssertionError("unreachable")
 
 
-def in_order(requests: Iterable, ask: Callable[[object], Future], size: Callable[[object], int], limit: int = AHEAD):
-    """Ask for many things ahead and give their futures in order.
+def in_order(
+    jobs: Iterable[Job], start: Callable[[Job], object], size: Callable[[Job], int], limit: int = AHEAD
+) -> Iterator[Job]:
+    """Start jobs ahead of their use, as far as memory allows, and give them in order.
 
     Args:
-        requests: What is asked for.
-        ask: From a request to its future.
-        size: Bytes of an answer, about.
-        limit: Bytes of answers that are on their way or wait to be used; one request is always on its way.
+        jobs: What is to be done.
+        start: Starts one; called long before the job is given.
+        size: Bytes that the result of a job takes, about.
+        limit: Bytes of results that may wait; a larger job is started alone.
 
     Yields:
-        (request, future)
+        The jobs, in order. The memory of a job counts as free when the next one is asked for.
     """
-    waiting: deque[tuple[object, Future, int]] = deque()
-    held = 0
-    for request in requests:
-        bytes_ = size(request)
-        while waiting and held + bytes_ > limit:
-            first, future, freed = waiting.popleft()
-            yield first, future
-            held -= freed
-        waiting.append((request, ask(request), bytes_))
-        held += bytes_
-    while waiting:
-        first, future, _ = waiting.popleft()
-        yield first, future
+    waiting: deque[tuple[Job, int]] = deque()
+    used = 0
+    for job in jobs:
+        more = size(job)
+        while waiting and used + more > limit:
+            first, freed = waiting.popleft()
+            yield first
+            used -= freed
+        start(job)
+        waiting.append((job, more))
+        used += more
+    for job, _ in waiting:
+        yield job
 
 
 # -- what the tags of a TIFF say ------------------------------------------------------------------------------------
 
 
-def _header_of(tiff) -> Header:
-    """The header of an opened TIFF, where this module can read the file as GDAL would."""
+def _file_of(tiff) -> RemoteFile:
+    """The file that a TIFF's header describes, where this module reads it as GDAL would."""
     from async_tiff import enums
 
     if tiff.endianness != enums.Endianness.LittleEndian:
@@ -314,7 +364,7 @@ def _header_of(tiff) -> Header:
         raise Unsupported("a projection without code")
     column, row, _, x, y, _ = first.model_tiepoint[:6]
     wide, high, _ = first.model_pixel_scale
-    return Header(
+    return RemoteFile(
         crs=_crs(code),
         transform=Affine(wide, 0.0, x - column * wide, 0.0, -high, y + row * high),
         width=first.image_width,

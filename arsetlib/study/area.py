@@ -1,0 +1,125 @@
+"""A box to sample, and whether its bounds make sense in its CRS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pyproj import CRS, Transformer
+from shapely import Geometry, MultiPolygon, Polygon, box, get_parts, make_valid, segmentize, transform, union_all
+
+MARGIN = 8  # degrees that an area may lie outside the area of use of its CRS
+
+
+@dataclass(frozen=True)
+class Area:
+    """A box to sample.
+
+    Attributes:
+        key: Short name, used in file names: letters, digits and ``_``.
+        name: Language code → name to show.
+        bounds: (west, south, east, north) in ``crs``.
+        crs: Anything pyproj understands, e.g. ``"EPSG:5070"``.
+        every: Take each ``every``-th label pixel along x and along y; 1 takes all of them.
+    """
+
+    key: str
+    name: dict[str, str]
+    bounds: tuple[float, float, float, float]
+    crs: str
+    every: int = 1
+
+    def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon | MultiPolygon:
+        """The box's whole outline in another CRS, as a polygon in x, y (longitude, latitude) order.
+
+        In longitude and latitude, an area across 180° is two polygons, one on either side.
+
+        A straight edge in one projection is a curve in another, so reprojecting two corners only, as is often
+        done, cuts off or adds land. Here points are first set along each edge, ``spacing`` units of the area's
+        own CRS apart (metres for a projected one, at most 400 points an edge).
+        """
+        west, south, east, north = self.bounds
+        whole = Polygon([(west, south), (east, south), (east, north), (west, north)])
+        longest = max(east - west, north - south)
+        step = min(max(spacing, longest / 400), longest) if CRS(self.crs).is_projected else longest / 100
+        dense = np.asarray(segmentize(whole, step).exterior.coords)
+        x, y = Transformer.from_crs(self.crs, crs, always_xy=True).transform(dense[:, 0], dense[:, 1])
+        outline = Polygon(np.column_stack([x, y]))
+        return across_180(outline) if CRS(crs).is_geographic and np.isfinite(x).all() else outline
+
+
+def across_180(ground: Geometry) -> Polygon | MultiPolygon:
+    """A polygon in longitude and latitude with its parts beyond ±180° on the other side, where they lie on Earth.
+
+    Two neighbouring vertices more than 180° apart are taken the short way. Nothing else changes; what has no area is
+    left out.
+    """
+    parts = [p for p in get_parts(get_parts(ground)) if isinstance(p, Polygon) and not p.is_empty]
+    turned = [_the_short_way(part) for part in parts]
+    if all(p.bounds[0] >= -180 and p.bounds[2] <= 180 for p in turned):
+        return parts[0] if len(parts) == 1 and turned == parts else _polygons(union_all(turned))
+    lies = []
+    for part in turned:
+        for turn in (-360, 0, 360):
+            cut = part.intersection(box(turn - 180, -90, turn + 180, 90))
+            lies.append(transform(cut, lambda p, turn=turn: p - [turn, 0]))
+    return _polygons(union_all(lies))
+
+
+def _the_short_way(part: Polygon) -> Geometry:
+    rings = []
+    for ring in (part.exterior, *part.interiors):
+        points = np.asarray(ring.coords)[:, :2].copy()
+        if np.any(np.abs(np.diff(points[:, 0])) > 180):
+            points[:, 0] = np.unwrap(points[:, 0], period=360)
+        if rings:  # a hole lies within its ring
+            points[:, 0] += 360 * np.round((rings[0][:, 0].mean() - points[:, 0].mean()) / 360)
+        rings.append(points)
+    return make_valid(Polygon(rings[0], rings[1:]))
+
+
+def _polygons(ground: Geometry) -> Polygon | MultiPolygon:
+    """Without the points and lines that cutting leaves."""
+    parts = [p for p in getattr(ground, "geoms", [ground]) if p.geom_type in ("Polygon", "MultiPolygon") and p.area]
+    return union_all(parts) if parts else Polygon()
+
+
+def misplaced(bounds: tuple[float, float, float, float], crs: CRS) -> str:
+    """Why bounds are implausible in a CRS, in words; empty where they are not."""
+    west, south, east, north = bounds
+    if crs.is_geographic:
+        if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
+            swapped = max(abs(west), abs(east)) <= 90 and max(abs(south), abs(north)) <= 180
+            what = "have latitude first; write [west, south, east, north]" if swapped else "are no degrees"
+            return f"{what}: longitude goes from -180 to 180, latitude from -90 to 90"
+        return ""
+    if max(abs(west), abs(east)) <= 180 and max(abs(south), abs(north)) <= 90 and max(east - west, north - south) < 60:
+        return "look like degrees, and this crs counts in metres. Write crs = 'EPSG:4326' for degrees"
+    if not _lies(bounds, crs):
+        turned = _lies((south, west, north, east), crs)
+        hint = " x and y seem swapped: write [west, south, east, north]." if turned else ""
+        return f"lie far from where this crs is used ({_use(crs)}).{hint} Check bounds and crs"
+    return ""
+
+
+def _lies(bounds: tuple[float, float, float, float], crs: CRS) -> bool:
+    """Whether bounds are on Earth and not far from the area of use of their CRS, where that is known."""
+    x, y = np.meshgrid(np.linspace(bounds[0], bounds[2], 3), np.linspace(bounds[1], bounds[3], 3))
+    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        return False
+    use = crs.area_of_use
+    if use is None:
+        return True
+    utm = crs.utm_zone is not None  # either hemisphere's zone is used on the other side of the equator, too
+    south, north = (-80, 84) if utm else (use.south - MARGIN, use.north + MARGIN)
+    width = (use.east - use.west) % 360 or 360
+    across = (lon - use.west + MARGIN) % 360 <= min(width + 2 * MARGIN, 360)
+    return bool(across.all() and (lat >= south).all() and (lat <= north).all())
+
+
+def _use(crs: CRS) -> str:
+    use = crs.area_of_use
+    if use is None:
+        return crs.name
+    return f"longitude {use.west:g} to {use.east:g}, latitude {use.south:g} to {use.north:g}"

@@ -1,0 +1,338 @@
+"""The training loop of all models: series, groves and fields.
+
+    Loop(model, task, strategy).run(train, validation, [Phase(0, 40, make_optimizer)], stopping, backup, callbacks)
+
+It is written out instead of Keras's ``fit``, because that fails on several machines, and because a training that is
+killed must continue with the same weights. Callbacks and optimisers are Keras's; the optimiser sums the gradients over
+devices and processes. Needs TensorFlow.
+
+Lab: case_fields.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from arsetlib.evaluation import Confusion
+from arsetlib.training import workers
+from arsetlib.training.plan import Plan, TrainingError
+
+
+class Feed(Protocol):
+    """What a loop takes batches from.
+
+    Attributes:
+        steps: Batches in an epoch; None where that is not known.
+    """
+
+    steps: int | None
+
+    def batches(self, epoch: int) -> Iterator[tuple]:
+        """(x, y) of each step: x an array or a dict of arrays (B, …), y (B, …, K) float32."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned.
+
+    Attributes:
+        loss: (truth, probabilities) → (B,), or one number, the mean of the batch.
+        count: (truth, probabilities) → an array from which scores are made; arrays of batches add up.
+        scores: Sum of such arrays → name → score.
+        explain: (epoch, step) → sentences for the message if the loss of that step is not finite.
+    """
+
+    loss: Callable
+    count: Callable
+    scores: Callable[[np.ndarray], dict[str, float]]
+    explain: Callable[[int, int], str] = lambda epoch, step: "Take a lower learning_rate, and look at the images."
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs with one optimiser: from ``first`` to before ``last``, counted from 0.
+
+    Attributes:
+        optimizer: Makes a new one.
+        prepare: Changes the model before, such as which layers are trained.
+    """
+
+    first: int
+    last: int
+    optimizer: Callable
+    prepare: Callable = lambda model: None
+
+
+class Loop:
+    """A model, and how batches change it.
+
+    Args:
+        model: Made under the strategy.
+        task: Loss and scores.
+        strategy: A ``tf.distribute.Strategy``; None for one device.
+        cluster: The processes that train together; None where there is one.
+
+    Attributes:
+        counts: What the last look at the validation counted, see ``Task.count``.
+    """
+
+    def __init__(self, model: Any, task: Task, strategy: Any = None, cluster: workers.Cluster | None = None) -> None:
+        self.model, self.task, self.cluster, self.counts = model, task, cluster, None
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.devices = self.strategy.num_replicas_in_sync
+        self.local = self.devices // (cluster.size if cluster else 1)  # of this process
+        self._test_step = None
+        self._add = tf.function(self._add_everywhere)
+
+    def run(
+        self, train: Feed, validation: Feed, phases: list[Phase], stopping: Any, backup: Any, callbacks: Sequence = ()
+    ) -> dict:
+        """Train phase after phase, from where the backup ends.
+
+        Args:
+            train, validation: Batches.
+            phases: One after the other, without gaps.
+            stopping: A ``keras.callbacks.EarlyStopping``.
+            backup: A ``training.callbacks.Backup``.
+            callbacks: More of Keras, called before ``stopping``.
+
+        Returns:
+            The history: name → one value for each epoch.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        begin, history, every = backup.epochs, {}, None
+        self._check_same_epoch(begin)
+        for phase in phases:
+            if begin > phase.last:
+                continue
+            self._prepare(phase)
+            if every is None:
+                params = {"epochs": phases[-1].last, "steps": train.steps, "verbose": 0}
+                every = keras.callbacks.CallbackList([*callbacks, stopping], model=self.model, **params)
+                self.model.stop_training = False
+                every.on_train_begin()
+                history = backup.restore(self.model)
+            step = None
+            for epoch in range(max(begin, phase.first), phase.last):
+                if self.model.stop_training:
+                    break
+                began = time.perf_counter()
+                with workers.explained(f"epoch {epoch + 1}") if self.cluster else nullcontext():
+                    step, logs = self._epoch(step, train, validation, every, epoch)
+                    every.on_epoch_end(epoch, logs)
+                rate = float(keras.ops.convert_to_tensor(self.model.optimizer.learning_rate).numpy())
+                for name, value in {**logs, "learning_rate": rate, "seconds": time.perf_counter() - began}.items():
+                    history.setdefault(name, []).append(float(value))
+                backup.keep(self.model, epoch + 1, history)
+        every.on_train_end()  # the best weights are put back
+        return history
+
+    def _prepare(self, phase: Phase) -> None:
+        with self.strategy.scope():
+            phase.prepare(self.model)
+            self.model.compile(optimizer=phase.optimizer(), jit_compile=False)
+            self.model.optimizer.build(self.model.trainable_variables)
+
+    def _epoch(self, step, train: Feed, validation: Feed, every, epoch: int) -> tuple:
+        """The compiled step and the scores of an epoch."""
+        every.on_epoch_begin(epoch)
+        totals, done = 0.0, 0
+        for x, y in train.batches(epoch):
+            batch = self._divided(x, y)
+            step = step or self._compiled(self._train, batch)
+            every.on_train_batch_begin(done)
+            totals = totals + step(*batch).numpy().astype(np.float64)
+            if not math.isfinite(totals[0]):
+                of = f" of {train.steps}" if train.steps else ""
+                where = f"The loss is {totals[0]} in epoch {epoch + 1}, step {done + 1}{of}."
+                raise TrainingError(f"{where} {self.task.explain(epoch, done)}")
+            every.on_train_batch_end(done, {"loss": totals[0] / totals[1]})
+            done += 1
+        if not done or done != (train.steps or done):
+            raise TrainingError(f"Expected {train.steps} steps in epoch {epoch + 1}, received batches for {done}.")
+        logs = self._scores(self._everywhere(totals))
+        logs |= {f"val_{name}": value for name, value in self.scores(validation).items()}
+        if not math.isfinite(logs["val_loss"]):
+            raise TrainingError(
+                f"The loss of the validation is {logs['val_loss']} after epoch {epoch + 1}: the weights diverged. "
+                "Use a lower learning_rate."
+            )
+        return step, logs
+
+    def scores(self, feed: Feed) -> dict[str, float]:
+        """``loss`` and scores of a feed; of all processes where each has its part of it."""
+        totals = 0.0
+        for x, y in feed.batches(0):
+            batch = tf.nest.map_structure(tf.convert_to_tensor, (x, y))
+            self._test_step = self._test_step or self._compiled(self._test, batch)
+            totals = totals + self._test_step(*batch).numpy().astype(np.float64)
+        totals = self._everywhere(totals)
+        self.counts = totals[2:]
+        return self._scores(totals)
+
+    def _scores(self, totals: np.ndarray) -> dict[str, float]:
+        return {"loss": totals[0] / totals[1], **self.task.scores(totals[2:])}
+
+    # On the devices
+
+    def _compiled(self, step: Callable, batch: tuple):
+        """One compiled function for batches of every size."""
+        if self.local > 1:
+            return tf.function(step, reduce_retracing=True)
+        every_size = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), batch)
+        return tf.function(step, input_signature=every_size)
+
+    def _divided(self, x, y) -> tuple:
+        """A batch, divided among the devices of this process."""
+        batch = tf.nest.map_structure(tf.convert_to_tensor, (x, y))
+        if self.local == 1:
+            return batch
+
+        def divide(part):
+            return self.strategy.experimental_distribute_values_from_function(
+                lambda context: part[context.replica_id_in_sync_group % self.local :: self.local]
+            )
+
+        return tf.nest.map_structure(divide, batch)
+
+    def _train(self, x, y):
+        totals = self.strategy.run(self._replica, args=(x, y))
+        return tf.add_n(self.strategy.experimental_local_results(totals))
+
+    def _replica(self, x, y):
+        """One device's share of a step; its sums."""
+        model, everywhere = self.model, tf.cast(tf.shape(y)[0] * self.devices, tf.float32)  # all shares are equal
+        with tf.GradientTape() as tape:
+            each, totals = self._measured(x, y, training=True)
+            mean = tf.reduce_sum(each) / everywhere
+            if model.losses:  # of layers with a regulariser
+                mean += tf.add_n(model.losses) / self.devices
+            scaled = model.optimizer.scale_loss(mean)  # against underflow in float16
+        variables = model.trainable_variables
+        model.optimizer.apply(tape.gradient(scaled, variables), variables)  # sums over devices and processes
+        return totals
+
+    def _test(self, x, y):
+        return self._measured(x, y, training=False)[1]
+
+    def _measured(self, x, y, training: bool) -> tuple:
+        """(B,) losses, and (2 + …,): sum of the losses, samples, counts of the task."""
+        shares = self.model(x, training=training)
+        each = tf.broadcast_to(self.task.loss(y, shares), tf.shape(y)[:1])
+        samples = tf.cast(tf.shape(y)[0], tf.float32)
+        counts = tf.reshape(tf.cast(self.task.count(y, shares), tf.float32), [-1])
+        return each, tf.concat([tf.stack([tf.reduce_sum(each), samples]), counts], axis=0)
+
+    def _everywhere(self, totals: np.ndarray) -> np.ndarray:
+        """Sums over all processes."""
+        if self.cluster is None:
+            return totals
+        return self._add(tf.constant(totals / self.local, tf.float32)).numpy().astype(np.float64)
+
+    def _add_everywhere(self, values):
+        def replica(part):
+            # A copy, so that it has a device, which the sum needs to know.
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(part))
+
+        return self.strategy.experimental_local_results(self.strategy.run(replica, args=(values,)))[0]
+
+    def _check_same_epoch(self, begin: int) -> None:
+        """All processes must begin with the same epoch."""
+        if self.cluster is None:
+            return
+        one = np.zeros(self.cluster.size)
+        one[self.cluster.rank] = begin
+        with workers.explained("the beginning"):
+            epochs = self._everywhere(one).round().astype(int)
+        if len(set(epochs.tolist())) > 1:
+            raise workers.WorkerError(
+                f"The workers see backups of different epochs: {epochs.tolist()} are finished. The folder of the "
+                "training must be one that all of them share."
+            )
+
+
+def train(
+    model: Any, task: Task, feeds: tuple[Feed, Feed], plan: Plan, *, phases: list[Phase] | None = None,
+    backup: Path | None = None,
+    callbacks: Callable[[Loop], list] = lambda loop: [], strategy: Any = None, cluster: Any = None, start_from: int = 0,
+) -> tuple[dict[str, list[float]], int]:  # fmt: skip
+    """Train a model with early stopping, and leave it with its best weights.
+
+    Args:
+        model: Made under the strategy.
+        task: Loss and scores.
+        feeds: Of training and of validation.
+        plan: Filled and checked.
+        phases: None: one with the plan's optimiser.
+        backup: File of the last finished epoch; None keeps nothing.
+        callbacks: Gives Keras's callbacks of a loop.
+        strategy, cluster: See ``Loop``.
+        start_from: Epochs of which early stopping does not look at the monitor.
+
+    Returns:
+        The history, and the best epoch, counted from 1.
+    """
+    from arsetlib.training.callbacks import Backup
+    from arsetlib.training.devices import optimizer_of
+
+    mode = "min" if plan.monitor.endswith("loss") else "max"
+    stopping = keras.callbacks.EarlyStopping(
+        plan.monitor, patience=plan.patience, mode=mode, restore_best_weights=True, start_from_epoch=start_from
+    )
+    phases = phases or [Phase(0, plan.epochs, lambda: optimizer_of(plan.optimizer, plan.learning_rate))]
+    loop = Loop(model, task, strategy, cluster)
+    writes = cluster is None or cluster.chief
+    history = loop.run(*feeds, phases, stopping, Backup(backup, stopping, writes), callbacks(loop))
+    return history, stopping.best_epoch + 1
+
+
+# What tasks are made of
+
+
+def confusion(truth: Any, shares: Any) -> Any:
+    """(K, K) counts, rows = truth, of one-hot truth (…, K); all zeros in truth do not count."""
+    kinds = shares.shape[-1]
+    predicted = tf.one_hot(tf.argmax(shares, axis=-1), kinds)
+    return tf.matmul(tf.reshape(truth, [-1, kinds]), tf.reshape(predicted, [-1, kinds]), transpose_a=True)
+
+
+def class_scores(counts: np.ndarray, **names: str) -> dict[str, float]:
+    """Scores of a confusion matrix.
+
+    Args:
+        counts: K × K numbers in any shape.
+        names: Name of a score in the history → attribute of ``evaluation.Confusion``.
+    """
+    kinds = math.isqrt(np.size(counts))
+    matrix = Confusion.from_counts(np.reshape(counts, (kinds, kinds)).round().astype(np.int64))
+    return {name: float(getattr(matrix, attribute)) for name, attribute in names.items()}
+
+
+def classes_task(loss: str, weights: list[float] | None, **names: str) -> Task:
+    """One of K classes for each sample.
+
+    Args:
+        loss: ``"crossentropy"`` or ``"focal"``.
+        weights: (K,) of the classes, or None.
+        names: See ``class_scores``.
+    """
+    kind = keras.losses.CategoricalFocalCrossentropy if loss == "focal" else keras.losses.CategoricalCrossentropy
+    each = kind(reduction=None)
+
+    def weighted(truth, shares):
+        return each(truth, shares) * tf.reduce_sum(truth * tf.constant(weights, tf.float32), axis=-1)
+
+    return Task(each if weights is None else weighted, confusion, functools.partial(class_scores, **names))

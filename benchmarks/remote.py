@@ -1,0 +1,206 @@
+"""Reading scenes over the network: a pixel table from files that are far away.
+
+    python benchmarks/remote.py [--quick] [--json FILE]
+
+A server on this machine answers after a delay. Two chunks of a year are ingested from files as large as those of
+Sentinel-2, in blocks of 1,024 pixels: by the ingest, by the ingest without reading ahead, by `odc.stac.load` with the
+number of threads that is best for it (the same windows, each band at its own resolution), and by plain requests for
+the same bytes, which is the limit. All sides read the same files through the same server, in processes of their own.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+
+import _far_scenes as far
+import measure
+from _far_server import far_server
+
+from arsetlib import catalogue
+from arsetlib.ingest import ingest, remote
+from arsetlib.labels import find_labels
+from arsetlib.study import Study
+
+PLACE = Path("data/bench/far")
+BANDS = tuple(k for k in far.STEP if k != "scl")
+PEER_THREADS = (16, 32, 64)
+TEXT = """
+[study]
+key = "far"
+name = {{ en = "Far away" }}
+years = [2021]
+simulated = true
+[split]
+train = [2021]
+block_m = 2000
+[season]
+window_days = 120
+step_days = 5
+first_day = 1
+last_day = 200
+[scenes]
+url = "items.json"
+collection = "sentinel-2-l2a"
+max_cloud = 95
+drop_scl = [0, 1, 7, 8, 9, 11]
+[labels]
+kind = "raster"
+path = "{labels}"
+crs = "EPSG:32615"
+[classes.crop]
+name = {{ en = "Crop" }}
+codes = [1]
+colour = "#ffd400"
+"""
+AREA = '[areas.{key}]\nname = {{ en = "{key}" }}\nbounds = {bounds}\ncrs = "EPSG:32615"\nevery = 1\n'
+
+
+def ours(folder: Path, url: str, ahead: bool) -> None:
+    """Ingest the two chunks."""
+    if not ahead:
+        remote.Files.open = lambda *_: refused()
+    study = Study.load(folder / "study.toml")
+    scenes = catalogue.find_scenes(study, progress=False)
+    labels = {2021: find_labels(study, 2021, folder / "labels", progress=False)}
+    with tempfile.TemporaryDirectory() as out:
+        made = ingest(study, scenes, labels, Path(out) / "table", progress=False)
+    assert made.rows == 2 * 256 * 256, made
+
+
+def refused() -> Future:
+    """What the reader gets of a file that only GDAL reads."""
+    future: Future = Future()
+    future.set_exception(remote.Unsupported("for this measurement"))
+    return future
+
+
+def peer(folder: Path, url: str, threads: int) -> None:
+    """odc.stac.load of the same windows, each band at its own resolution."""
+    import odc.stac
+    from odc.geo.geobox import GeoBox
+    from pystac import ItemCollection
+
+    items = ItemCollection.from_file(folder / "items.json")
+    odc.stac.configure_rio(cloud_defaults=True)
+    for box in far.BOXES:
+        for step in sorted(set(far.STEP.values())):
+            bands = [b for b, s in far.STEP.items() if s == step]
+            geobox = GeoBox.from_bbox(far.bounds(box), "EPSG:32615", resolution=step)
+            odc.stac.load(items, bands, geobox=geobox, pool=threads, groupby="id")
+
+
+def limit(folder: Path, url: str) -> None:
+    """The first bytes of each file, then the bytes of its blocks, as fast as the server gives them."""
+    from async_tiff import TIFF
+    from obstore.store import HTTPStore
+
+    items = json.loads((folder / "items.json").read_text())["features"]
+    store = HTTPStore.from_url(url, client_options={"allow_http": True})
+
+    async def run() -> None:
+        free = asyncio.Semaphore(256)
+
+        async def one(href: str, step: int) -> None:
+            path = href.removeprefix(f"{url}/")
+            async with free:
+                tiff = await TIFF.open(path, store=store, prefetch=remote.FIRST_BYTES)
+            for box in far.BOXES:
+                async with free:
+                    await tiff.ifds[0].fetch_tiles(blocks(box, step))
+
+        await asyncio.gather(*(one(i["assets"][n]["href"], s) for i in items for n, s in far.STEP.items()))
+
+    asyncio.run(run())
+
+
+def blocks(box: str, step: int) -> list[tuple[int, int]]:
+    """Blocks that an area touches: column and row."""
+    west, south, east, north = far.bounds(box)
+    size = far.BLOCK * step
+    columns = range((west - far.WEST) // size, (east - 1 - far.WEST) // size + 1)
+    rows = range((far.NORTH - north) // size, (far.NORTH - south - 1) // size + 1)
+    return [(x, y) for y in rows for x in columns]
+
+
+def timed(queue, side, folder: Path, url: str) -> None:
+    started, used = time.perf_counter(), os.times()
+    side(folder, url)
+    now = os.times()
+    queue.put((time.perf_counter() - started, now.user + now.system - used.user - used.system))
+
+
+def run(side, folder: Path, server) -> dict[str, float]:
+    """Seconds, processor seconds, requests, megabytes and most requests in flight of one side."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    server.take()
+    process = context.Process(target=timed, args=(queue, side, folder, server.url))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{side} failed")
+    seconds, processor = queue.get()
+    counts = server.take()
+    megabytes = counts["bytes"] / 1e6
+    return {
+        "seconds": seconds, "processor": processor, "requests": counts["requests"], "megabytes": megabytes,
+        "in flight": counts["peak"],
+    }  # fmt: skip
+
+
+def prepare(folder: Path, url: str, dates: int) -> None:
+    """Items whose links lead to the server, and a study of them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    items = [item.to_dict(include_self_link=False) for item in far.items(url, BANDS, dates)]
+    (folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    areas = "".join(AREA.format(key=box, bounds=list(far.bounds(box))) for box in far.BOXES)
+    (folder / "study.toml").write_text(TEXT.format(labels=(PLACE / "labels.tif").resolve()) + areas)
+
+
+def main() -> None:
+    options: argparse.Namespace = measure.arguments(__doc__)
+    figures = measure.Figures("remote")
+    far.make(PLACE, BANDS)
+    dates = 12 if options.quick else 57
+    files = dates * len(far.STEP)
+    cases = [("60 ms", 0.06, None)] if options.quick else [
+        ("20 ms", 0.02, None), ("60 ms", 0.06, None), ("150 ms", 0.15, None), ("20 MB/s", 0.06, 20e6),
+    ]  # fmt: skip
+    for name, wait, rate in cases:
+        with far_server(PLACE, wait, rate) as server, tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "far"
+            prepare(folder, server.url, dates)
+            sides = {"ingest": partial(ours, ahead=True), "limit": limit}
+            if name == "60 ms":
+                sides["without reading ahead"] = partial(ours, ahead=False)
+                sides |= {
+                    f"odc.stac {n}": partial(peer, threads=n)
+                    for n in (PEER_THREADS[1:2] if options.quick else PEER_THREADS)
+                }
+            found = {label: run(side, folder, server) for label, side in sides.items()}
+        for label, facts in found.items():
+            print(f"{name}, {label}: " + ", ".join(f"{v:.4g} {k}" for k, v in facts.items()), flush=True)
+        key = name.replace(" ", "_").replace("/", "_").lower()
+        seconds = {label: facts["seconds"] for label, facts in found.items()}
+        figures.add(f"share_of_the_limit_{key}", seconds["limit"] / seconds["ingest"], goal=0.8, sides=seconds)
+        if name == "60 ms":
+            figures.add("against_no_reading_ahead", seconds["without reading ahead"] / seconds["ingest"], goal=15,
+                        sides=seconds)  # fmt: skip
+            best = min(v for k, v in seconds.items() if k.startswith("odc"))
+            figures.add("against_odc_stac", best / seconds["ingest"], goal=2, sides=seconds)
+            figures.add("files_per_request", files / found["ingest"]["requests"], goal=1 / 2.2,
+                        sides={"requests": found["ingest"]["requests"], "files": files})  # fmt: skip
+    figures.finish()
+
+
+if __name__ == "__main__":
+    main()
