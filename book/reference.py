@@ -271,6 +271,7 @@ def rst_of(text: str, name: str) -> list[str]:
                 labs = match[1]
                 continue
         if indented and not in_section and (not prose or not prose[-1].strip()):
+            prose = re.sub(r"::(\s*)$", r":\1", "\n".join(prose)).split("\n")
             flush()
             code.append(line)
         else:
