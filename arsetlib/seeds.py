@@ -13,6 +13,8 @@ import zlib
 
 import numpy as np
 
+__all__ = ["generator", "mix"]
+
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio: the step between two states
 _A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _30, _27, _31 = (np.uint64(n) for n in (30, 27, 31))

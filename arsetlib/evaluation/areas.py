@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,9 @@ from arsetlib.evaluation.blocks import interval, resampled
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
 from arsetlib.evaluation.predictions import Predictions
 from arsetlib.evaluation.scores import ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,12 @@ class Areas:
 
 
 def stratified_areas(
-    sample: Confusion, mapped, *, unit: str = "ha", confidence: float = 0.95, names: Sequence[str] | None = None
+    sample: Confusion,
+    mapped: ArrayLike | Mapping,
+    *,
+    unit: str = "ha",
+    confidence: float = 0.95,
+    names: Sequence[str] | None = None,
 ) -> Areas:
     """Area of each class from a map and a random sample of it with known truth.
 
@@ -115,8 +124,8 @@ def stratified_areas(
 
 
 def block_areas(
-    predictions: Predictions, mapped=None, *, unit: str | None = None, confidence: float = 0.95, repeats: int = 1000,
-    seed: int = 0,
+    predictions: Predictions, mapped: ArrayLike | Mapping | None = None, *, unit: str | None = None,
+    confidence: float = 0.95, repeats: int = 1000, seed: int = 0,
 ) -> Areas:  # fmt: skip
     """The same estimates from predictions whose pixels lie together, with intervals from resampling whole blocks.
 

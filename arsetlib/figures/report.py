@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,7 @@ class Section:
 
 def report(
     models: Predictions | ModelPredictions | Mapping[str, Predictions | ModelPredictions], out: str | Path, *,
-    title: str | None = None, training=None, mapped=None, unit: str | None = None, f1: float = 0.8,
+    title: str | None = None, training: Any = None, mapped: Any = None, unit: str | None = None, f1: float = 0.8,
     repeats: int = 500, seed: int = 0,
 ) -> ReportFiles:  # fmt: skip
     """Write one self-contained HTML page and a JSON file beside it.

@@ -15,6 +15,7 @@ from arsetlib.groves.capture import Capture
 from arsetlib.groves.classes import GroveError
 from arsetlib.groves.masks import MARK
 
+# Layout → how its folders look.
 LAYOUTS = {
     "masks": "images/ and masks/ (or JPEGImages/ and SegmentationClass/) with the same names; PNG of class numbers or "
     "colours (GIMP)",

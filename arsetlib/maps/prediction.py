@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -51,8 +52,8 @@ from arsetlib.study import Area, Study
 
 
 def predict(
-    trained,
-    source,
+    trained: Any,
+    source: Any,
     start: int | Sequence[int],
     out: str | Path,
     *,
@@ -60,7 +61,7 @@ def predict(
     year: int | None = None,
     study: Study | None = None,
     labels: Labels | None = None,
-    spark=None,
+    spark: Any = None,
     smooth: str | neighbourhood.Majority | neighbourhood.Bayes | None = None,
     batch: int = BATCH,
     progress: bool = True,

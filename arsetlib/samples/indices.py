@@ -34,6 +34,7 @@ def _contrast(a, b):
     return (a - b) / (a + b)
 
 
+# Name → index.
 INDICES: dict[str, Index] = {
     "ndvi": Index(
         "Normalised difference vegetation index", ("nir", "red"), _contrast,
