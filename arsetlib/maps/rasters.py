@@ -22,6 +22,7 @@ from rasterio.vrt import WarpedVRT
 
 from arsetlib import cdl, ground
 from arsetlib.labels import Labels
+from arsetlib.samples.indices import INDICES
 from arsetlib.study import Area, Legend, Study
 
 LEFT_OUT = "#ffffff"  # colour of codes that a legend excludes
@@ -232,5 +233,5 @@ def ndvi(red: ArrayLike, nir: ArrayLike) -> np.ndarray:
     Lab: part1_build_dataset.
     """
     red, nir = np.asarray(red, np.float64), np.asarray(nir, np.float64)
-    valid = (red > 0) & (nir > 0)
-    return np.divide(nir - red, nir + red, out=np.full(red.shape, np.nan), where=valid)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((red > 0) & (nir > 0), INDICES["ndvi"].formula(nir, red), np.nan)

@@ -1,6 +1,6 @@
-"""What stands along the last axis of a sample: bands, those of other sensors, indices, the calendar.
+"""The channels of a sample, its last axis: bands, those of other sensors, indices, the calendar.
 
-A study file asks for more than the bands with a table:
+A study file adds channels to the bands with a table:
 
     [channels]
     sensors = { radar = ["vv", "vh"] }   # bands that `pixels.join` added to the table; they get an image of their own
@@ -107,7 +107,7 @@ def _only(series: Ragged, values: np.ndarray) -> Ragged:
 
 
 def waves(start: np.ndarray, steps: int, step_days: int) -> np.ndarray:
-    """The calendar: sine and cosine of the time of the year at the middle of each step, 0 at the turn of the year.
+    """The calendar: sine and cosine of the time of the year at the middle of each step, 0 on 1 January.
 
     The phase counts from 1 January 1970 in years of 365.2425 days, so it moves by less than a day between years.
 

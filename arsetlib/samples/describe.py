@@ -1,4 +1,4 @@
-"""What one epoch of a loader holds, in numbers that show at once whether something is wrong.
+"""A summary of one epoch of a loader, to notice mistakes before training.
 
 Lab: part2_load_data.
 """
@@ -23,7 +23,7 @@ def describe(loader: Loader) -> dict:
 
     Lab: part2_load_data.
     """
-    kernels.place(loader.choose)  # loads what is compiled, so that the clock below does not count it
+    kernels.place(loader.choose)  # loads the compiled loop, so that its loading is not timed below
     x, y = loader.batch(0, 0)[:2]
     seen = samples = 0
     total, labels = np.zeros(x.shape[2]), np.zeros(y.shape[1])
@@ -48,8 +48,8 @@ def describe(loader: Loader) -> dict:
     }
 
 
-def format_description(report: dict, lang_names: list[str]) -> str:
-    """The same in words; ``lang_names`` are the legend's names, in its order."""
+def format_description(report: dict, class_names: list[str]) -> str:
+    """What ``describe`` returns, as text; ``class_names`` are the legend's names, in its order."""
     counts = report["counts"]
     lines = [
         f"x {tuple(report['x'])} float32: samples, steps, bands    y {tuple(report['y'])} float32: samples, classes",
@@ -57,7 +57,7 @@ def format_description(report: dict, lang_names: list[str]) -> str:
         f"{counts['excluded']:,} excluded by the legend, {counts['no_image']:,} without an image in any window",
         "classes, after the vegetation rule:",
     ]
-    shares = zip(lang_names, report["class_shares"].values(), strict=True)
+    shares = zip(class_names, report["class_shares"].values(), strict=True)
     lines += [f"  {name:<20} {share:6.1%}" for name, share in shares]
     lines.append(f"steps with an image: {report['seen_share']:.1%}")
     lines.append("band means after scaling, of steps with an image:")

@@ -1,7 +1,7 @@
-"""Random numbers that belong to a pixel, not to a moment.
+"""Random numbers that depend on the pixel, not on the order in which rows are read.
 
-A draw is a hash of (seed, epoch, pixel and year, number of the draw). So it does not matter in which order rows come,
-in which batch, on which thread or machine: the same row gets the same start and the same images.
+A draw is a hash of (seed, epoch, pixel and year, number of the draw). So a row gets the same start and the same images
+in any order of rows, any batch, any thread and on any machine.
 
 Source: Steele, Lea & Flood (2014), "Fast splittable pseudorandom number generators", OOPSLA (SplitMix64).
 
@@ -11,6 +11,7 @@ Lab: part2_load_data.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from arsetlib.seeds import GOLDEN, mix
 from arsetlib.study import Season
@@ -25,12 +26,12 @@ def scrambled(seed: int, epoch: int = 0, sensor: int = 0) -> np.ndarray:
     return mix(start + np.atleast_1d(np.uint64(epoch % 2**64)) * GOLDEN)[0]
 
 
-def keys_of(pixel, year) -> np.ndarray:
-    """(B,) uint64, what the draws of a row hang on: its pixel and year."""
+def keys_of(pixel: ArrayLike, year: ArrayLike) -> np.ndarray:
+    """(B,) uint64, a hash of the pixel and year of each row, from which its draws follow."""
     return mix(np.asarray(pixel).astype(np.uint64)) + np.asarray(year).astype(np.uint64) * GOLDEN
 
 
-def draw(seed: np.uint64, keys: np.ndarray, number) -> np.ndarray:
+def draw(seed: np.uint64, keys: np.ndarray, number: ArrayLike) -> np.ndarray:
     """Uniform 32-bit numbers.
 
     Args:

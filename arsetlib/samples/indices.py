@@ -1,4 +1,4 @@
-"""Spectral indices: what plants, water, soil and fire do to two or three bands, in one number.
+"""Spectral indices: one number from two or three bands, for plants, water, soil or fire.
 
 Lab: part3_train_and_test.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SCALE = 10_000  # reflectance and indices alike are kept times this
+SCALE = 10_000  # reflectance and indices are stored times this
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def index(name: str, values: np.ndarray, bands: tuple[str, ...]) -> np.ndarray:
         bands: C names.
 
     Returns:
-        (...,) float32, the index × 10,000, rounded to a whole number, from -10,000 to 10,000: beyond lies only what
-        clouds and snow make of EVI. 0 where a band has no data; an index that rounds to 0 is 1, so that 0 always
-        means no data.
+        (...,) float32, the index × 10,000, rounded to a whole number, from -10,000 to 10,000 (only EVI of
+        clouds and snow lies outside, and is clipped). 0 where a band has no data; an index that rounds to
+        0 is 1, so that 0 always means no data.
 
     Raises:
         KeyError: An unknown name.
@@ -107,5 +107,5 @@ def index(name: str, values: np.ndarray, bands: tuple[str, ...]) -> np.ndarray:
     parts = [np.asarray(values[..., bands.index(b)], np.float64) / SCALE for b in one.bands]
     there = np.logical_and.reduce([part > 0 for part in parts])
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.rint(np.clip(one.formula(*parts), -1, 1) * SCALE)
-    return np.where(there & np.isfinite(found), np.where(found == 0, 1, found), 0).astype(np.float32)
+        value = np.rint(np.clip(one.formula(*parts), -1, 1) * SCALE)
+    return np.where(there & np.isfinite(value), np.where(value == 0, 1, value), 0).astype(np.float32)

@@ -1,11 +1,11 @@
-"""Batches from rows: as NumPy arrays, as a tf.data.Dataset, as a Keras PyDataset. The same batches, all three.
+"""Batches from rows: as NumPy arrays, as a tf.data.Dataset or as a Keras PyDataset; all three give the same batches.
 
-A batch is made from its epoch and its number alone: which rows, which starts and which images follow from the seed. So
-threads may make batches in any order, and a seed gives the same batches on any machine.
+The seed, the epoch and the number of a batch determine its rows, starts and images. So threads may make batches in any
+order, and a seed gives the same batches on any machine.
 
-TensorFlow asks for batches by number (``tf.numpy_function`` in a parallel map) and uses the arrays where they lie: they
-are aligned as it wants them, so nothing is copied, and the compiled kernel holds no lock that stops other threads.
-``benchmarks/loader.py`` measures this against other ways to hand over.
+TensorFlow asks for batches by number (``tf.numpy_function`` in a parallel map) and uses the arrays without a copy, as
+their memory is aligned to 64 bytes. The compiled kernel releases the GIL, so that threads run in parallel.
+``benchmarks/loader.py`` compares this with other ways.
 
 Lab: part2_load_data.
 """
@@ -17,6 +17,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import draw_starts, scrambled
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.scaler import Scaler
-from arsetlib.samples.store import COLUMNS, PLACE, Memory, Pool, Stream, rows_with_images, series_bytes
+from arsetlib.samples.store import COLUMNS, PLACE, MemoryPools, Pool, StreamedPools, rows_with_images, series_bytes
 from arsetlib.samples.windows import (
     CHOICES,
     FILLS,
@@ -40,7 +41,11 @@ from arsetlib.samples.windows import (
 )
 from arsetlib.study import Study
 
-EXTRAS = ("seen", "weight", "day_of_year", "xy", "pixel")  # what a batch may hold besides x and y
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+EXTRAS = ("seen", "weight", "day_of_year", "xy", "pixel")
 IN_MEMORY = 2**30  # bytes of series that are held in memory unless the caller wants otherwise
 
 
@@ -63,8 +68,8 @@ class Loader:
             weights: classes then weigh the same in sum. With any other, x is a dict with ``series``, (B, T, C), and
             ``seen`` (B, T) bool, ``day_of_year`` (B,) int32 of the window's start, ``xy`` (B, 2) float64 in m,
             ``pixel`` (B,) int64.
-        empty: ``"keep"`` a sample whose window holds no image, or ``"drop"`` it; a random start is then drawn among
-            those that show something. ``counts`` tells how many rows are concerned.
+        empty: ``"keep"`` a sample whose window holds no image, or ``"drop"`` it; a random start is then drawn again
+            until the window holds one. ``counts`` has the number of such rows.
         stream: Read pool by pool instead of holding all rows in memory. By default where the table is on disk and its
             series take more than 1 GiB.
         pool: Rows shuffled together when streaming: row groups from anywhere in the table. Memory holds three pools.
@@ -104,7 +109,7 @@ class Loader:
         stream: bool | None = None,
         pool: int = 32_768,
         scratch: str | Path | None = None,
-    ):
+    ) -> None:
         random = start == "random"
         self.study, self.scaler, self.batch_size, self.start, self.seed = study, scaler, batch, start, seed
         self.choose = choose or ("random" if random else "clearest")
@@ -126,9 +131,9 @@ class Loader:
         columns = (*COLUMNS, *PLACE) if "xy" in self.extras else COLUMNS
         if stream:
             options = (self._order, self._order_of_groups, pool, scratch)
-            self.pools = Stream(self.rows, study, self.channels, columns, *options)
+            self.pools = StreamedPools(self.rows, study, self.channels, columns, *options)
         else:
-            self.pools = Memory(self.rows, study, self.channels, columns, self._order)
+            self.pools = MemoryPools(self.rows, study, self.channels, columns, self._order)
 
     def __len__(self) -> int:
         return self.steps
@@ -141,14 +146,14 @@ class Loader:
 
         Lab: part2_load_data.
         """
-        parts = dict(zip(self._spec(), self._made(epoch, number), strict=True))
+        parts = dict(zip(self._spec(), self._parts(epoch, number), strict=True))
         return self._packed(parts)
 
     def arrays(self, epoch: int = 0) -> Iterator[tuple]:
         """All batches of one epoch as NumPy arrays, see ``batch``."""
         return (self.batch(epoch, i) for i in range(self.steps))
 
-    def dataset(self, epoch: int | Callable[[], int] | None = None):
+    def dataset(self, epoch: int | Callable[[], int] | None = None) -> tf.data.Dataset:
         """The batches as a ``tf.data.Dataset`` of known length; each pass over it is the next epoch, from 0 on.
 
         Needs TensorFlow. Passes count from the making of the data set, so a peek with ``next(iter(data))`` is one.
@@ -161,15 +166,15 @@ class Loader:
 
         kinds = {n: tf.as_dtype(k) for n, (k, _) in self._spec().items()}
 
-        def made(epoch, number):
-            flat = tf.numpy_function(self._made, [epoch, number], list(kinds.values()))
+        def batch(epoch, number):
+            flat = tf.numpy_function(self._parts, [epoch, number], list(kinds.values()))
             for part, (_, shape) in zip(flat, self._spec().values(), strict=True):
                 part.set_shape([None, *shape])
             return self._packed(dict(zip(kinds, flat, strict=True)))
 
         def of_epoch(epoch):
             numbers = tf.data.Dataset.range(self.steps)
-            return numbers.map(lambda i: made(epoch, i), num_parallel_calls=cores(), deterministic=True)
+            return numbers.map(lambda i: batch(epoch, i), num_parallel_calls=cores(), deterministic=True)
 
         if epoch is None:
             epoch = functools.partial(next, itertools.count()) if self.changes else 0
@@ -184,7 +189,7 @@ class Loader:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
         return data.prefetch(2).with_options(options)
 
-    def sequence(self):
+    def sequence(self) -> keras.utils.PyDataset:
         """The batches as a ``keras.utils.PyDataset``, for Keras on any backend.
 
         Needs Keras. Where rows are streamed call ``fit(…, shuffle=False)``: the loader shuffles already, and Keras's
@@ -225,7 +230,7 @@ class Loader:
 
     # -- one batch ----------------------------------------------------------------------------------------------------
 
-    def _made(self, epoch, number) -> list[np.ndarray]:
+    def _parts(self, epoch: int, number: int) -> list[np.ndarray]:
         """The parts of one batch, in the order of ``_spec``."""
         out, classes, days, chosen = self._samples(int(epoch), int(number))
         parts = {"series": lambda: out.x, "label": lambda: self._one_hot(classes)}
@@ -348,7 +353,9 @@ class Loader:
         return np.random.default_rng([self.seed, 2, epoch]).permutation(count) if self.shuffle else np.arange(count)
 
 
-def batches(source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | None, **options):
+def batches(
+    source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | None, **options: Any
+) -> tf.data.Dataset:
     """A ``tf.data.Dataset`` of ``(x, y)``: x (B, T, C) float32, y (B, K) float32 one-hot.
 
     For training ``batches(train, study, scaler, start="random", seed=1)``; for a test that gives the same numbers each
@@ -365,7 +372,9 @@ def batches(source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler |
     return Loader(source, study, scaler, **options).dataset()
 
 
-def arrays(source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | None, *, epoch: int = 0, **options):
+def arrays(
+    source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | None, *, epoch: int = 0, **options: Any
+) -> Iterator[tuple]:
     """The batches of ``batches`` as NumPy arrays, without TensorFlow: for scikit-learn, PyTorch, JAX.
 
     Args:
@@ -380,7 +389,9 @@ def arrays(source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | 
     return Loader(source, study, scaler, **options).arrays(epoch)
 
 
-def sequence(source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | None, **options):
+def sequence(
+    source: Rows | pa.Table | str | Path, study: Study, scaler: Scaler | None, **options: Any
+) -> keras.utils.PyDataset:
     """The batches of ``batches`` as a ``keras.utils.PyDataset``, for Keras on JAX or PyTorch.
 
     Args:

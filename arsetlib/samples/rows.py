@@ -1,4 +1,4 @@
-"""Which rows of which table: what a split gives and every loader takes.
+"""Some rows of a table: a split returns them, a loader reads them.
 
 Lab: part2_load_data.
 """
@@ -18,7 +18,7 @@ from arsetlib.study import Season
 
 
 class SampleError(ArsetError, ValueError):
-    """Samples cannot be made from what was given; the message tells why and what to do."""
+    """Samples cannot be made from the input; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
-"""The pipeline of the original course, row by row: it teaches, and it is what the fast one is held against.
+"""The pipeline of the original course, row by row: for teaching, and to compare the fast loader with.
 
 Lab: part2_load_data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,9 @@ from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.scaler import Scaler
 from arsetlib.samples.windows import VEGETATION, start_days
 from arsetlib.study import Study
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 FEATURES = ("day", "scl", "bands")
 
@@ -32,11 +37,11 @@ def row_by_row(
     epoch: int = 0,
     parallel: bool = True,
     prefetch: bool = True,
-):
+) -> tf.data.Dataset:
     """filter → shuffle → map(parse) → batch → prefetch, one row at a time.
 
-    The same samples as ``arrays(…, epoch=epoch)`` with the same options, because the same random numbers are given to
-    both: each row brings its start and its draws along. Only the order of a shuffled epoch differs.
+    The samples are those of ``arrays(…, epoch=epoch)`` with the same options, because both use the same random numbers:
+    each row here has its start and its draws as columns. Only the order of a shuffled epoch differs.
 
     Args:
         source, study, scaler, batch, start, seed, epoch: See ``Loader``.
@@ -63,7 +68,7 @@ def row_by_row(
     return data.prefetch(tf.data.AUTOTUNE) if prefetch else data
 
 
-def parser(study: Study, scaler: Scaler):
+def parser(study: Study, scaler: Scaler) -> Callable[[dict], tuple]:
     """The function that turns one row of byte strings into ``(x, y)``, in TensorFlow operations.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Mean and spread of each band, from one pass over the training rows.
+"""Mean and standard deviation of each band, from one pass over the training rows.
 
 Lab: part2_load_data.
 """
@@ -107,19 +107,23 @@ def _whole(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scaler:
-    """(value − mean) / standard deviation, band by band; where there is no data the result is 0, the mean.
+    """(value − mean) / standard deviation, band by band; no data (0) stays 0, which then equals the mean.
 
     Attributes:
         bands: Names of the channels: bands in the table's order, and what a study adds to them.
         mean: Mean of each band, reflectance × 10,000; of each index, × 10,000.
         std: Standard deviation of each band, same unit.
+
+    >>> scaler = Scaler(("red", "nir"), mean=(500.0, 2000.0), std=(100.0, 1000.0))
+    >>> scaler.transform([[600, 3000], [0, 0]]).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
     """
 
     bands: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for noun in ("mean", "std"):
             if len(getattr(self, noun)) != len(self.bands):
                 raise SampleError(
@@ -140,7 +144,7 @@ class Scaler:
         machines add their ``Moments``; the sum is that of the whole to the last bit.
 
         Args:
-            source: Training rows only: what the test holds must not leak into the scale.
+            source: Training rows only, so that nothing of the test leaks into the scale.
             study: Needed where it has more channels than the table's bands: its indices are scaled by their own mean
                 and spread, and waves of the calendar are left as they are (mean 0, standard deviation 1).
 
@@ -171,7 +175,7 @@ class Scaler:
         return np.asarray(x, np.float32) * np.float32(self.std) + np.float32(self.mean)
 
     def save(self, path: str | Path) -> None:
-        """Write JSON, to lie beside the model that was trained with it."""
+        """Write JSON, to keep with the model that was trained with it."""
         Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod

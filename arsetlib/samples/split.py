@@ -1,7 +1,7 @@
 """Training, validation and test without leakage: by year, by spatial block, or both.
 
-Neighbours in space and the same pixel in another year look alike. A row in training whose neighbour is in the test
-answers the test's question, so sides are cut by year and by block, before anything is sampled.
+Neighbouring pixels are alike, and so is one pixel in two years. If a neighbour of a test row is in training, the model
+has seen nearly the same row. So rows are split by year and by block, before anything is sampled.
 
 Source: Roberts et al. (2017), "Cross-validation strategies for data with temporal, spatial, hierarchical, or
 phylogenetic structure", Ecography 40, 913-929.
@@ -37,9 +37,9 @@ def split(
 ) -> dict[str, Rows]:
     """Training, validation and test rows of a table, from the study file.
 
-    Years are those of ``study.split``. Blocks, squares of ``study.block_m``, are dealt at random (by ``study.seed``) so
-    that sides hold 60, 20 and 20 % of the rows. A row belongs to a side if its year does and its block does; the
-    other rows are in none, which is the price of an honest test.
+    Years are those of ``study.split``. Blocks, squares of ``study.block_m``, are assigned at random (by
+    ``study.seed``) so that sides hold 60, 20 and 20 % of the rows. A row belongs to a side if its year does and its
+    block does; other rows are on no side, which is the cost of a test without leaks.
 
     Args:
         source: The table, its path, or some rows of it.
@@ -55,6 +55,9 @@ def split(
         SampleError: A side would be empty, a year is on two sides, or an area does not exist.
 
     Lab: part2_load_data.
+
+    >>> sides = split("data/pixels", study)  # doctest: +SKIP
+    >>> train, test = sides["train"], sides["test"]  # doctest: +SKIP
     """
     ways = ("year and block", "year", "block")
     if by not in ways:
@@ -63,26 +66,26 @@ def split(
     sides = [s for s in SIDES if by == "block" or study.split.get(s)]
     if not sides:
         raise SampleError(f"Study {study.key!r} names no year of any side. Add a [split] table to the study file.")
-    place = _dealt(rows, study, sides, held_out) if "block" in by else None
-    found = {}
+    place = _sides_of_blocks(rows, study, sides, held_out) if "block" in by else None
+    split_rows = {}
     for number, side in enumerate(sides):
         mine = np.ones(len(rows), bool)
         if "year" in by:
             mine &= np.isin(rows.column("year"), study.split[side])
         if place is not None:
             mine &= place == number
-        found[side] = rows.pick(mine, side)
-    _refuse_empty(found, rows, study)
-    _refuse_overlap(found, by, study.block_m)
+        split_rows[side] = rows.pick(mine, side)
+    _refuse_empty(split_rows, rows, study)
+    _refuse_overlap(split_rows, by, study.block_m)
     if by == "year":
         _refuse_shared_days(study, sides)
-    return found
+    return split_rows
 
 
 def random_split(
     source: Rows | pa.Table | str | Path, shares: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0
 ) -> dict[str, Rows]:
-    """Rows dealt at random, whatever their place and year: to show why not.
+    """Rows divided at random, whatever their place and year: to show what is wrong with it.
 
     Args:
         source: The table, its path, or some rows of it.
@@ -106,20 +109,20 @@ def random_split(
     rows = Rows.of(source)
     order = np.random.default_rng(seed).permutation(len(rows))
     ends = np.round(np.cumsum([0, *shares]) * len(rows)).astype(int)
-    found = {}
+    sides = {}
     for side, low, high in zip(SIDES, ends[:-1], ends[1:], strict=True):
         mine = np.zeros(len(rows), bool)
         mine[order[low:high]] = True
-        found[side] = rows.pick(mine, side)
-    train, test = found["train"].column("block"), found["test"].column("block")
+        sides[side] = rows.pick(mine, side)
+    train, test = sides["train"].column("block"), sides["test"].column("block")
     share = np.isin(test, train).mean() if len(test) else 0.0
     warnings.warn(
         f"A random split leaks: {share:.0%} of the test rows have neighbours of their own block in training, so the "
-        f"score will flatter. Use samples.split for a result that you report.",
+        f"score will be too good. Use samples.split for a result that you report.",
         LeakWarning,
         stacklevel=2,
     )
-    return found
+    return sides
 
 
 def kfold(source: Rows | pa.Table | str | Path, k: int = 5, seed: int = 0) -> list[dict[str, Rows]]:
@@ -165,7 +168,7 @@ def shared(sides: dict[str, Rows]) -> dict[tuple[str, str], dict[str, np.ndarray
     }
 
 
-def _dealt(rows: Rows, study: Study, sides: list[str], held_out: Sequence[str]) -> np.ndarray:
+def _sides_of_blocks(rows: Rows, study: Study, sides: list[str], held_out: Sequence[str]) -> np.ndarray:
     """(R,) number of the side that holds each row's block."""
     block = pixels.block_id(rows.column("x"), rows.column("y"), study.block_m)
     blocks, inverse, counts = np.unique(block, return_inverse=True, return_counts=True)
@@ -189,18 +192,18 @@ def _dealt(rows: Rows, study: Study, sides: list[str], held_out: Sequence[str]) 
 
 
 def _deal(blocks: np.ndarray, counts: np.ndarray, shares: np.ndarray, seed: int, already=0.0) -> np.ndarray:
-    """(N,) hand number of each block: in random order, each goes to the hand that lacks most of its share."""
+    """(N,) number of the share of each block: blocks in random order, each to the share that is least full."""
     order = np.argsort(draw(scrambled(seed), blocks.astype(np.uint64), 0), kind="stable")
-    held = np.zeros(len(shares)) + already
+    rows_so_far = np.zeros(len(shares)) + already
     place = np.zeros(len(blocks), np.int64)
     for i in order:
-        place[i] = np.argmin(held / shares)
-        held[place[i]] += counts[i]
+        place[i] = np.argmin(rows_so_far / shares)
+        rows_so_far[place[i]] += counts[i]
     return place
 
 
-def _refuse_empty(found: dict[str, Rows], rows: Rows, study: Study) -> None:
-    empty = [side for side, mine in found.items() if not len(mine)]
+def _refuse_empty(sides: dict[str, Rows], rows: Rows, study: Study) -> None:
+    empty = [side for side, mine in sides.items() if not len(mine)]
     if empty:
         years = sorted(set(rows.column("year").tolist()))
         raise SampleError(
@@ -225,7 +228,7 @@ def _refuse_shared_days(study: Study, sides: list[str]) -> None:
             )
 
 
-def _refuse_overlap(found: dict[str, Rows], by: str, block_m: float) -> None:
+def _refuse_overlap(sides: dict[str, Rows], by: str, block_m: float) -> None:
     """No year, no block and no row may be on two sides."""
     value = {
         side: {
@@ -233,14 +236,14 @@ def _refuse_overlap(found: dict[str, Rows], by: str, block_m: float) -> None:
             "block": pixels.block_id(rows.column("x"), rows.column("y"), block_m),
             "row": rows.index,
         }
-        for side, rows in found.items()
+        for side, rows in sides.items()
     }
-    for a, b in combinations(found, 2):
+    for a, b in combinations(sides, 2):
         for noun in [n for n in ("year", "block") if n in by] + ["row"]:
             both = np.isin(value[b][noun], value[a][noun])
             if both.any():
                 names = np.unique(value[b][noun][both]).tolist()[:SHOWN]
                 raise SampleError(
                     f"{both.sum()} rows of {b!r} share their {noun} ({names}) with {a!r}; the first are rows "
-                    f"{found[b].index[both][:SHOWN].tolist()}. Give each {noun} to one side in the study's [split]."
+                    f"{sides[b].index[both][:SHOWN].tolist()}. Give each {noun} to one side in the study's [split]."
                 )

@@ -1,6 +1,6 @@
-"""Where a loader's rows lie: all in memory, or streamed from disk pool by pool.
+"""The rows of a loader: all in memory, or streamed from disk pool by pool.
 
-Both answer the same question, ``pools.get(epoch, number)``, so that a batch can be made from its number alone.
+Both have ``get(epoch, number)``, so that a batch can be made from its number alone.
 
 Lab: part2_load_data.
 """
@@ -23,7 +23,7 @@ from arsetlib.pixels.listing import footer
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import keys_of
 from arsetlib.samples.rows import Rows, SampleError
-from arsetlib.samples.scratch import Entry, Room, Scratch, together
+from arsetlib.samples.scratch import BufferPool, Entry, Scratch, together
 from arsetlib.samples.windows import check_order
 from arsetlib.study import Season, Study
 
@@ -95,7 +95,7 @@ def checked(table: pa.Table, where: str = "") -> pixels.Ragged:
     return series
 
 
-class Memory:
+class MemoryPools:
     """All rows in memory: one pool."""
 
     def __init__(self, rows: Rows, study: Study, channels: Channels, columns, order: Callable):
@@ -105,7 +105,7 @@ class Memory:
             table = rows.read(columns)
             self.pool = Pool.of(table, np.arange(len(rows)), study, channels, f"{rows.source}: ")
         self.order = order
-        self.cache = Cache(lambda epoch, _: self.pool.take(self.order(epoch, 0, len(self.pool))))
+        self.cache = PoolCache(lambda epoch, _: self.pool.take(self.order(epoch, 0, len(self.pool))))
 
     def ends(self, epoch: int) -> np.ndarray:
         """(P + 1,) number of the first sample of each pool, and the end of the last."""
@@ -116,7 +116,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """A row group with the rows wanted of it."""
 
     file: Path
@@ -137,7 +137,7 @@ class Group:
         return Pool.of(table.replace_schema_metadata(metadata), self.rows, study, channels, self.where, check)
 
 
-class Stream:
+class StreamedPools:
     """Rows on disk, read in pools of row groups: memory holds three pools, whatever the table's size."""
 
     def __init__(
@@ -154,16 +154,16 @@ class Stream:
         self.study, self.channels, self.columns = study, channels, columns
         self.order, self.shuffle, self.size = order, shuffle, pool
         self.scratch = None if scratch is None else Scratch(scratch, columns, series_bytes(rows))
-        self.room = Room()
+        self.buffers = BufferPool()
         self.metadata = rows.meta.to_kv()
         self.groups = _groups(rows)
         self.verified: set[tuple[Path, int]] = set()
         self.readers = ThreadPoolExecutor(2, "arset-read")
-        self.cache = Cache(self._read, ahead=self._next)
-        self.plans: OrderedDict[int, tuple[list[list[Group]], np.ndarray]] = OrderedDict()
+        self.cache = PoolCache(self._read, ahead=self._next)
+        self.plans: OrderedDict[int, tuple[list[list[RowGroup]], np.ndarray]] = OrderedDict()
         self.lock = Lock()
 
-    def plan(self, epoch: int) -> tuple[list[list[Group]], np.ndarray]:
+    def plan(self, epoch: int) -> tuple[list[list[RowGroup]], np.ndarray]:
         """The groups of each pool of an epoch, and where each pool begins."""
         with self.lock:
             if epoch not in self.plans:
@@ -172,8 +172,8 @@ class Stream:
                     self.plans.popitem(last=False)
             return self.plans[epoch]
 
-    def _plan(self, epoch: int) -> tuple[list[list[Group]], np.ndarray]:
-        pools: list[list[Group]] = [[]]
+    def _plan(self, epoch: int) -> tuple[list[list[RowGroup]], np.ndarray]:
+        pools: list[list[RowGroup]] = [[]]
         sizes = [0]
         for i in self.shuffle(epoch, len(self.groups)):
             if sizes[-1] and sizes[-1] + len(self.groups[i].rows) > self.size:
@@ -201,29 +201,29 @@ class Stream:
             pool = self._read_scratch(groups)
         return pool.take(self.order(epoch, number, len(pool)))
 
-    def _read_scratch(self, groups: list[Group]) -> Pool:
+    def _read_scratch(self, groups: list[RowGroup]) -> Pool:
         entries = list(self.readers.map(self._entry, groups))
-        series, columns = together(entries, self.readers.map, self.room)
+        series, columns = together(entries, self.readers.map, self.buffers)
         first = np.cumsum([0] + [entry.rows for entry in entries])
         rows = np.concatenate([group.rows + low for group, low in zip(groups, first[:-1], strict=True)])
         columns = {name: columns[name][rows] for name in columns}
         classes = self.study.legend.classes_of(columns.pop("label_code"))
         return Pool(self.channels.by_sensor(series), rows, classes, columns)
 
-    def _entry(self, group: Group) -> Entry:
+    def _entry(self, group: RowGroup) -> Entry:
         """The group in the scratch folder, its checksum verified when it is first used."""
         key = (group.file, group.number)
         entry = self.scratch.entry(*key, lambda: self._decoded(group), key not in self.verified)
         self.verified.add(key)
         return entry
 
-    def _decoded(self, group: Group) -> dict[str, np.ndarray]:
+    def _decoded(self, group: RowGroup) -> dict[str, np.ndarray]:
         table = group.decode(self.columns, True).replace_schema_metadata(self.metadata)
         series = checked(table, group.where)
         small = {n: table.column(n).to_numpy() for n in self.columns if n not in ("num_images", *pixels.SERIES)}
         return {"offsets": series.offsets, **{n: getattr(series, n) for n in pixels.SERIES}, **small}
 
-    def _read_group(self, group: Group) -> Pool:
+    def _read_group(self, group: RowGroup) -> Pool:
         """Each group is verified when it is read for the first time."""
         key = (group.file, group.number)
         first = key not in self.verified
@@ -233,30 +233,30 @@ class Stream:
         return pool
 
 
-class Cache:
-    """The pools used last, each made once in a thread of its own, the next one ahead of time."""
+class PoolCache:
+    """The pools used last, each made once, in a thread; the next one is made ahead of time."""
 
     def __init__(self, make: Callable[[int, int], Pool], ahead=lambda epoch, number: None):
         self.make, self.ahead = make, ahead
         self.lock = Lock()
-        self.made: OrderedDict[tuple[int, int], Future] = OrderedDict()
+        self.pools: OrderedDict[tuple[int, int], Future] = OrderedDict()
         self.threads = ThreadPoolExecutor(1, "arset-pool")
 
     def get(self, key: tuple[int, int]) -> Pool:
         following = self.ahead(*key)
         with self.lock:
-            mine = self._future(key)
+            pool = self._future(key)
             if following is not None:
                 self._future(following)
-            self.made.move_to_end(key)
-            while len(self.made) > KEPT:
-                self.made.popitem(last=False)
-        return mine.result()
+            self.pools.move_to_end(key)
+            while len(self.pools) > KEPT:
+                self.pools.popitem(last=False)
+        return pool.result()
 
     def _future(self, key: tuple[int, int]) -> Future:
-        if key not in self.made:
-            self.made[key] = self.threads.submit(self.make, *key)
-        return self.made[key]
+        if key not in self.pools:
+            self.pools[key] = self.threads.submit(self.make, *key)
+        return self.pools[key]
 
 
 def _joined(parts: list[Pool]) -> Pool:
@@ -278,18 +278,18 @@ def _joined_series(parts: tuple[pixels.Ragged, ...]) -> pixels.Ragged:
     )
 
 
-def _groups(rows: Rows) -> list[Group]:
+def _groups(rows: Rows) -> list[RowGroup]:
     """The row groups that hold rows wanted, in order."""
-    found, first = [], 0
+    groups, first = [], 0
     for file in pixels.files(rows.source):
         content = footer(file)
         for number in range(content.num_row_groups):
             count = content.row_group(number).num_rows
             low, high = np.searchsorted(rows.index, (first, first + count))
             if high > low:
-                found.append(Group(file, number, rows.index[low:high] - first))
+                groups.append(RowGroup(file, number, rows.index[low:high] - first))
             first += count
-    return found
+    return groups
 
 
 def series_bytes(rows: Rows) -> int:
@@ -312,7 +312,7 @@ def rows_with_images(rows: Rows, season: Season, first: np.ndarray, last: np.nda
     Returns:
         (R,) bool.
     """
-    found = np.zeros(len(rows), bool)
+    has_image = np.zeros(len(rows), bool)
     for begin, batch in rows._pieces(["day"]):
         low, high = np.searchsorted(rows.index, (begin, begin + batch.num_rows))
         offsets, raw = buffers(batch.column("day"))
@@ -322,5 +322,5 @@ def rows_with_images(rows: Rows, season: Season, first: np.ndarray, last: np.nda
         since[local], until[local] = first[low:high], last[low:high] + season.window_days
         owner = np.repeat(np.arange(batch.num_rows), np.diff(offsets // 2))
         inside = (day >= since[owner]) & (day < until[owner])
-        found[low:high] = (np.bincount(owner[inside], minlength=batch.num_rows) > 0)[local]
-    return found
+        has_image[low:high] = (np.bincount(owner[inside], minlength=batch.num_rows) > 0)[local]
+    return has_image

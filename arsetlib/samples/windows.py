@@ -1,4 +1,4 @@
-"""Irregular images on a regular calendar: one function for training, evaluation and maps.
+"""Irregular images on a regular calendar, by one function for training, evaluation and maps.
 
 Lab: part2_load_data.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from arsetlib.pixels import Ragged
 from arsetlib.samples import kernels
@@ -43,8 +44,14 @@ class Windows:
     vegetation: np.ndarray
 
 
-def start_days(year, day_of_year) -> np.ndarray:
-    """(B,) int32 days since 1970-01-01 of a day of the year (1 = 1 January); either may be one number for all."""
+def start_days(year: ArrayLike, day_of_year: ArrayLike) -> np.ndarray:
+    """(B,) int32 days since 1970-01-01 of a day of the year (1 = 1 January); either may be one number for all.
+
+    Lab: part2_load_data.
+
+    >>> start_days([1970, 1971], 1).tolist()
+    [0, 365]
+    """
     year = np.atleast_1d(year)
     low, high = (int(year.min()), int(year.max())) if year.size else (1970, 1970)
     every = np.arange(low - 1970, high - 1969).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
@@ -56,7 +63,7 @@ def start_days(year, day_of_year) -> np.ndarray:
 def window(
     series: Ragged,
     season: Season,
-    start,
+    start: ArrayLike,
     *,
     choose: str = "random",
     fill: str = "zeros",
@@ -100,6 +107,11 @@ def window(
             of other channels.
 
     Lab: part2_load_data.
+
+    >>> days, bands = np.array([2, 3, 11], "<u2"), np.array([[100], [200], [300]], "<u2")
+    >>> series = Ragged(np.array([0, 3]), days, np.full(3, 4, "u1"), bands)
+    >>> window(series, Season(15, 5), 0, choose="first").x[0, :, 0].tolist()
+    [100.0, 0.0, 300.0]
     """
     _known("choose", choose, CHOICES)
     _known("fill", fill, FILLS)
@@ -120,7 +132,7 @@ def window(
 
 
 def apply_vegetation_rule(classes: np.ndarray, vegetation: np.ndarray, legend: Legend) -> np.ndarray:
-    """Turn crops that do not show (yet, or any more) into the legend's class without codes, 'No Crops Growing'.
+    """Give crops that are not visible in the window the legend's class without codes, 'No Crops Growing'.
 
     A crop keeps its class where one of the last two images of the window is vegetation (scene class 4): about ten days
     at a revisit of five. The rule needs no date of sowing or harvest, and it tolerates one image in which the scene
@@ -170,7 +182,7 @@ def check_order(series: Ragged, where: str = "") -> None:
 
 
 def empty_windows(count: int, steps: int, bands: int) -> Windows:
-    """Room for windows, aligned so that TensorFlow can use it without a copy."""
+    """Uninitialised windows, aligned so that TensorFlow can use them without a copy."""
     return Windows(
         aligned((count, steps, bands), np.float32),
         aligned((count, steps), bool),

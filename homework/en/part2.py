@@ -17,7 +17,7 @@
 #
 # **Eight questions, 28 points, about an hour.** What you write in one question is used in later ones, so keep the order.
 #
-# Your name in the next cell draws *your* numbers, so they differ from your neighbour's. Keep the name as it is once you have begun.
+# Your numbers are drawn from your name in the next cell, so they differ from those of others. Do not change the name once you have begun.
 #
 # Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks run with other data: another season, another number of bands, a row with one image, a row with none.
 # So write functions that work for somebody else's data, too.
@@ -31,7 +31,7 @@ from arsetlib import cdl, grading, pixels
 hw = grading.start("part2", name="your name")
 
 # %% [markdown]
-# Your pixel table is part of the *simulated* delta: nothing in it was measured. The first time, it is made, which takes a minute.
+# Your pixel table is part of the *simulated* delta: nothing in it was measured. The first run makes it, which takes a minute.
 
 # %%
 table, row = hw.table, hw.draw["row"]
@@ -65,7 +65,7 @@ print(
 #
 # - `"x"`: the shape of a full batch of windows, three numbers;
 # - `"y"`: the shape of its labels;
-# - `"batches"`: how many batches an epoch has, the last one too, though it is not full;
+# - `"batches"`: how many batches an epoch has, including the last one, which is not full;
 # - `"last"`: how many rows the last batch holds;
 # - `"passes"`: how often a pixel is passed in one window, on average;
 # - `"clear"`: how many clear images a window has, on average. Keep the fraction.
@@ -142,7 +142,7 @@ def decode(text, bands, little_endian):
 # %%
 bands = decode(table["bands"][row].as_py(), 12, little_endian=True)
 day, scl, _ = pixels.series(table, row)
-day = day.astype(int)  # 16 bits without sign know no number below 0
+day = day.astype(int)  # unsigned integers cannot be negative
 print("your row:", None if bands is None else np.shape(bands))
 
 # %% [raw]
@@ -192,7 +192,7 @@ def step_of(day, start, window_days, step_days):
 # Where several images fall into a step, take
 #
 # - the *first*, if `seed` is `None`: a test must repeat itself;
-# - otherwise *one at random*, each equally often over many seeds, and apart from what other steps draw. The same seed must give the same window.
+# - otherwise *one at random*, each equally often over many seeds, and independently of the other steps. The same seed must give the same window.
 #
 # `day` (images,) is in ascending order and may hold days outside the window; `bands` is (images, bands). A row may have one image, or none. Use `step_of`.
 
@@ -243,7 +243,7 @@ print("your window:", window(day, bands, start, 120, 5))
 # - `train` (rows, steps, bands) and `train_seen` (rows, steps): the training windows, from which mean and standard deviation are taken;
 # - `x` (samples, steps, bands) and `seen` (samples, steps): the windows to be scaled, of any side.
 #
-# Steps that were not seen hold 0 in both. They must count nowhere, and in the result they must still hold 0.
+# Steps that were not seen hold 0 in both. They must not count in the statistics, and they must still hold 0 in the result.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -278,7 +278,7 @@ def scaled(train, train_seen, x, seen):
 # - `start`, `window_days`: the window, as in question 3;
 # - `crops`: the names of the classes that are crops.
 #
-# A crop keeps its name where at least one of the *last two images of the window* is vegetation (scene class 4). Otherwise, and also where the window has no image, it is `"no_crops_growing"`. Where the window has one image, that one decides. A class that is no crop keeps its name always.
+# A crop keeps its name where at least one of the *last two images of the window* is vegetation (scene class 4). Otherwise, and also where the window has no image, it is `"no_crops_growing"`. Where the window has one image, that one decides. A class that is no crop always keeps its name.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -369,7 +369,7 @@ for digit, text in d["change_reasons"].items():
     print(f"{digit}. {text}")
 
 # %% [markdown]
-# Assign the letter of your choice and the number of the one reason that carries it to `bottleneck`, in this form: `bottleneck = ("a", 1)`.
+# Assign the letter of your choice and the number of the one reason for it to `bottleneck`, in this form: `bottleneck = ("a", 1)`.
 
 # %% [raw]
 # # BEGIN SOLUTION

@@ -782,7 +782,7 @@ if not here.small and study.simulated:  # a toy's test has too few rows
     assert scores["at random"] > scores["by year and block"] + 0.03
 
 # %% [markdown]
-# The random split gets the best score, and it is the one that you must not promise: it cannot be repeated on new data. The network is the same and the number of rows is the same. Nothing in the training run warns you, because the error is in the choice of rows.
+# The random split gets the best score, and it is the one that you must not promise: it cannot be repeated on new data. Promise the score by year and block: its test rows are of another year and another place, as new data will be. The network is the same and the number of rows is the same. Nothing in the training run warns you, because the error is in the choice of rows.
 # The difference is what the model learned of these fields and of this year's weather. Compare the two other bars: which of the two mattered more here?
 #
 # :::{admonition} Exercise 4
@@ -938,9 +938,9 @@ if not here.small:  # a toy is too small to time
     assert rates["whole batches (library)"] > 3 * rates["row by row"]
 
 # %% [markdown]
-# The printed ratios are the answer for your machine. Treating whole batches brings most: row by row, most of the time is spent calling small operations, not computing numbers. What a parallel map brings depends on the number of free cores; on few cores it can even cost time. Prefetch cannot gain much here, because no model works meanwhile.
+# The printed ratios are the answer for your machine. Treating whole batches brings most: row by row, most of the time is spent calling small operations, not computing numbers. A parallel map is not always faster, even where several cores are free: one row is so little work that giving rows to threads can take longer than the work itself. Compare its bar with the first. Prefetch cannot gain much here, because no model works meanwhile. `cache` after `map` comes close to whole batches or passes them, but it is wrong:
 #
-# And `cache`? After `map` it is fast and wrong. Look at eight rows in two epochs:
+# Look at eight rows in two epochs:
 
 # %%
 few = tf.data.Dataset.from_tensor_slices(some).take(8)
@@ -1054,6 +1054,8 @@ assert (on_gpu >= waits).all()
 # The last lines answer the question: with a faster device only the 'works' part shrinks, so the share of waiting grows, and a loader that is just fast enough today limits training tomorrow.
 # Prefetch loads while the model works, which needs a free core: on few cores both compete for the same ones; beside a GPU it helps. It cannot help where loading takes longer than working. Improve the longer part first, and measure again.
 #
+# A loader that is many times as fast does not make training many times as fast. With the CNN of the original on a processor, the model takes far longer than either loader, so training from whole batches takes about as long as training row by row ([measured](../../book/en/performance.md)). The fast loader saves time with a small model, or on a GPU.
+#
 # :::{admonition} Exercise 5
 # :class: exercise
 # Suppose a GPU works ten times as fast and loading stays the same. Recompute the verdicts. How many samples a second must a loader give for a step of 1 ms on a batch of 1,024?
@@ -1069,7 +1071,7 @@ print(f"needed: {1024 / 0.001:,.0f} samples a second")
 # %% [markdown]
 # ## 13. What the original loader teaches
 #
-# A public copy of the 2024 scripts has defects for which there was no error message. Each is a lesson. Run them.
+# A public copy of the 2024 scripts has defects for which there was no error message. Run the cells: each shows one of them.
 
 # %%
 # One image in the window: squeeze() removed the axis of images as well.
@@ -1115,7 +1117,7 @@ assert delta.keys[delta.classes_of(np.array([21]))[0]] == "cultivated"
 # | a rest class | Barley became 'Uncultivated' | an unknown code is an error |
 # | a batch of 1,028 where 1,024 was meant | nothing: it works, and nobody noticed | none needed |
 #
-# Nearly all have this in common: the program ran. Only a check of what *should* hold finds such errors; that is why this lab has so many of them.
+# In nearly all cases the program ran without an error. Only a check of what *should* hold finds such mistakes; that is why this lab has so many checks.
 #
 # ## What you have learnt
 #
