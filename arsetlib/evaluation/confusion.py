@@ -43,6 +43,12 @@ class Confusion:
         scored: (K,) bool, the classes that scores are about; all of them unless ``only`` was called.
 
     Lab: part3_train_and_test.
+
+    >>> one = Confusion.of([0, 1, 1, 1], [0, 1, 1, 0], ["corn", "rice"])
+    >>> (one + one).counts.tolist()
+    [[2, 0], [2, 4]]
+    >>> one.accuracy
+    0.75
     """
 
     counts: np.ndarray
@@ -323,6 +329,10 @@ def single_crops(legend: Legend) -> list[str]:
     """Keys of the classes that are one crop each: the 'four crops' of the delta's legend.
 
     Where no class has a single label code, every class on which something is grown.
+
+    >>> from arsetlib.study import Study
+    >>> single_crops(Study.load("sample").legend)
+    ['corn', 'soybeans', 'cotton', 'rice']
     """
     grown = [c for c in legend.classes if c.crop and c.codes]
     single = [c.key for c in grown if c.codes != "others" and len(c.codes) == 1]

@@ -248,7 +248,7 @@ def _stamp(source) -> list:
 
 
 @dataclass(frozen=True)
-class SceneSource:
+class SceneChunks:
     """Chunks of the label grid, and the scenes that touch each of them."""
 
     study: Study
@@ -302,7 +302,7 @@ def of_scenes(
     year: int | None,
     starts: Sequence[int],
     labels: Labels | None,
-) -> SceneSource:
+) -> SceneChunks:
     """A source from an item list; only scenes that fall into one of the windows are kept.
 
     Raises:
@@ -354,7 +354,7 @@ def of_scenes(
     facts = [place.key, place.bounds, place.crs, year, grid.crs, grid.side, grid.x0, grid.y0, study.drop_scl]
     identity = _digest([*facts, [[s.id, s.offset] for s in near]])
     total = lattice.height * lattice.width
-    return SceneSource(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity, looked=looked)
+    return SceneChunks(study, place, year, grid, lattice, tuple(chunks), tuple(near), total, identity, looked=looked)
 
 
 def _fit(scenes: list[Scene], near: list[Scene], study: Study, place: Area) -> tuple[list[Scene], Survey]:

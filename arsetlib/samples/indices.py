@@ -102,6 +102,9 @@ def index(name: str, values: np.ndarray, bands: tuple[str, ...]) -> np.ndarray:
     Raises:
         KeyError: An unknown name.
         ValueError: A band it needs is not among ``bands``.
+
+    >>> index("ndvi", np.array([[500, 3000]]), ("red", "nir")).round().tolist()
+    [7143.0]
     """
     one = INDICES[name]
     parts = [np.asarray(values[..., bands.index(b)], np.float64) / SCALE for b in one.bands]
