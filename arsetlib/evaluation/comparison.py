@@ -6,6 +6,7 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,9 @@ from arsetlib.evaluation.probabilities import calibration_error, top_k
 BASELINE = "majority baseline"
 
 
-def compare(models: Mapping[str, Predictions], *, training=None, repeats: int = 500, seed: int = 0) -> pd.DataFrame:
+def compare(
+    models: Mapping[str, Predictions], *, training: Any = None, repeats: int = 500, seed: int = 0
+) -> pd.DataFrame:
     """One row a model, best macro-F1 first, then ``majority baseline``.
 
     Args:

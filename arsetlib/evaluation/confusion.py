@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ import pandas as pd
 from arsetlib.errors import ArsetError
 from arsetlib.evaluation import scores
 from arsetlib.study import Legend
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 PER_PASS = 4_000_000  # samples counted at once, so that memory does not grow with the map
 OVER = {"truth": "each row sums to 1", "prediction": "each column sums to 1", "all": "the whole sums to 1"}
@@ -39,6 +43,12 @@ class Confusion:
         scored: (K,) bool, the classes that scores are about; all of them unless ``only`` was called.
 
     Lab: part3_train_and_test.
+
+    >>> one = Confusion.of([0, 1, 1, 1], [0, 1, 1, 0], ["corn", "rice"])
+    >>> (one + one).counts.tolist()
+    [[2, 0], [2, 4]]
+    >>> one.accuracy
+    0.75
     """
 
     counts: np.ndarray
@@ -48,7 +58,13 @@ class Confusion:
 
     @classmethod
     def of(
-        cls, truth, predicted, legend: Legend | Sequence[str] | int, *, weight=None, ignore: int | None = None
+        cls,
+        truth: ArrayLike,
+        predicted: ArrayLike,
+        legend: Legend | Sequence[str] | int,
+        *,
+        weight: ArrayLike | None = None,
+        ignore: int | None = None,
     ) -> Confusion:
         """Count.
 
@@ -77,7 +93,7 @@ class Confusion:
         return cls(_counted(truth[0], predicted[0], len(keys), weight, ignore), keys, names, np.ones(len(keys), bool))
 
     @classmethod
-    def from_counts(cls, counts, legend: Legend | Sequence[str] | int | None = None) -> Confusion:
+    def from_counts(cls, counts: ArrayLike, legend: Legend | Sequence[str] | int | None = None) -> Confusion:
         """From a matrix that is already counted, (K, K), rows = truth, columns = prediction."""
         counts = np.array(counts)
         keys, names = _named(len(counts) if legend is None else legend)
@@ -313,6 +329,10 @@ def single_crops(legend: Legend) -> list[str]:
     """Keys of the classes that are one crop each: the 'four crops' of the delta's legend.
 
     Where no class has a single label code, every class on which something is grown.
+
+    >>> from arsetlib.study import Study
+    >>> single_crops(Study.load("sample").legend)
+    ['corn', 'soybeans', 'cotton', 'rice']
     """
     grown = [c for c in legend.classes if c.crop and c.codes]
     single = [c.key for c in grown if c.codes != "others" and len(c.codes) == 1]

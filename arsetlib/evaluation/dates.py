@@ -6,6 +6,7 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from arsetlib.evaluation.confusion import Confusion, EvaluationError, numbers_of
 from arsetlib.evaluation.predictions import Predictions
 
 
-def majority(truth: Predictions | Confusion, training=None) -> Confusion:
+def majority(truth: Predictions | Confusion, training: Any = None) -> Confusion:
     """What always naming one class would score: the baseline beside every score.
 
     Args:
@@ -35,7 +36,7 @@ def majority(truth: Predictions | Confusion, training=None) -> Confusion:
 
 
 def score_table(
-    predictions: Predictions, by: str = "last", *, training=None, crops: Sequence[str | int] | None = None,
+    predictions: Predictions, by: str = "last", *, training: Any = None, crops: Sequence[str | int] | None = None,
     repeats: int = 500, seed: int = 0, confidence: float = 0.95,
 ) -> pd.DataFrame:  # fmt: skip
     """One row a date (or block, area, year).
@@ -94,12 +95,12 @@ def score_table(
     return table
 
 
-def by_date(predictions: Predictions, **options) -> pd.DataFrame:
+def by_date(predictions: Predictions, **options: Any) -> pd.DataFrame:
     """One row a date of prediction, the last day of the window; see ``score_table``."""
     return score_table(predictions, "last", **options)
 
 
-def by_block(predictions: Predictions, **options) -> pd.DataFrame:
+def by_block(predictions: Predictions, **options: Any) -> pd.DataFrame:
     """One row a spatial block, with its middle, ``x`` and ``y`` in m; see ``score_table``. Without intervals."""
     table = score_table(predictions, "block", **{"repeats": 0, **options})
     values, codes = predictions.groups("block")

@@ -9,6 +9,7 @@ import datetime
 import json
 import math
 from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,8 +57,8 @@ class Facts:
 
     @classmethod
     def of(
-        cls, predictions: Predictions, *, training=None, mapped=None, unit=None, f1: float = 0.8, repeats: int = 500,
-        seed: int = 0, history: dict | None = None, notes: dict | None = None,
+        cls, predictions: Predictions, *, training: Any = None, mapped: Any = None, unit: str | None = None,
+        f1: float = 0.8, repeats: int = 500, seed: int = 0, history: dict | None = None, notes: dict | None = None,
     ) -> Facts:  # fmt: skip
         """Collect; see ``report`` for the arguments."""
         if not len(predictions):

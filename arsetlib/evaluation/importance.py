@@ -22,7 +22,7 @@ SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "kappa", "mean_iou")
 
 
 def permutation_importance(
-    predict: Callable, batches, bands: Sequence[str], *, groups: Mapping[str, Sequence[str]] | None = None,
+    predict: Callable, batches: Iterable, bands: Sequence[str], *, groups: Mapping[str, Sequence[str]] | None = None,
     score: str | Callable[[Confusion], float] = "macro_f1", repeats: int = 5, seed: int = 0, pool: int = 8192,
 ) -> pd.DataFrame:  # fmt: skip
     """What a score loses when a band comes from other samples, all its steps together.

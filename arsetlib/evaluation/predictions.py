@@ -134,7 +134,7 @@ class Predictions:
         values, counts = self.counts_by(name)
         return {v: Confusion.from_counts(c, self.legend) for v, c in zip(values, counts, strict=True)}
 
-    def pick(self, which) -> Predictions:
+    def pick(self, which: np.ndarray | slice | list[int]) -> Predictions:
         """Some of them: a bool mask (N,), row numbers or a slice."""
         which = np.asarray(which) if not isinstance(which, slice) else which
         if isinstance(which, np.ndarray) and which.dtype == bool and which.shape != (len(self),):
@@ -241,7 +241,7 @@ class Predictions:
         )
 
 
-def as_date(days) -> date:
+def as_date(days: int | np.integer) -> date:
     """Days since 1970-01-01 as a date."""
     return EPOCH + timedelta(days=int(days))
 

@@ -6,6 +6,7 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,8 +16,17 @@ from pyproj import CRS, Transformer
 from arsetlib.figures.style import DASHES, EYE, INK, LINES, date_of, menu_of, north_turn, palette_png, plotly_layout
 from arsetlib.maps.rasters import colours_in, read
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def footprints(scenes, areas, *, study, labels=None, most=9):
+    from arsetlib.catalogue import Scenes
+    from arsetlib.labels import Labels
+    from arsetlib.study import Area, Study
+
+
+def footprints(
+    scenes: Scenes, areas: Sequence[Area], *, study: Study, labels: Labels | None = None, most: int = 9
+) -> go.Figure:
     """Map of where the scenes, the areas and the labels lie, to zoom, hover and switch.
 
     Args:

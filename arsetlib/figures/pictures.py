@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -14,6 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from arsetlib.figures.style import LINES, SIMULATED, STYLE, WIDTH, data_uri, length_name, round_length
+
+if TYPE_CHECKING:
+    from arsetlib.groves import Classes
+    from arsetlib.study import Study
 
 DPI_SHARE = 1.6  # picture pixels per CSS pixel in which `show` draws a matplotlib figure
 OVER_WIDTH = 800  # pixels of a picture that is embedded to be uncovered
@@ -25,9 +30,9 @@ def panels(
     pictures: Mapping[str, np.ndarray],
     *,
     columns: int = 2,
-    classes=None,
+    classes: Classes | None = None,
     metres: float | None = None,
-    study=None,
+    study: Study | None = None,
 ) -> Figure:
     """Pictures of one size side by side, thinned to what the page can show.
 
@@ -73,7 +78,14 @@ def panels(
     return fig
 
 
-def wipe(image: np.ndarray, over: Mapping[str, np.ndarray], alt: str, *, classes=None, study=None) -> None:
+def wipe(
+    image: np.ndarray,
+    over: Mapping[str, np.ndarray],
+    alt: str,
+    *,
+    classes: Classes | None = None,
+    study: Study | None = None,
+) -> None:
     """Display a picture with another one over it, of which a slider uncovers more or less.
 
     It is plain HTML: it needs no kernel, no internet and no library, so it works in a notebook and in the book.
@@ -155,7 +167,9 @@ def paint_instances(image: np.ndarray, instances: np.ndarray) -> np.ndarray:
     return shown
 
 
-def outlined(photos: Mapping[str, tuple[np.ndarray, np.ndarray]], *, study=None, note: str = "") -> Figure:
+def outlined(
+    photos: Mapping[str, tuple[np.ndarray, np.ndarray]], *, study: Study | None = None, note: str = ""
+) -> Figure:
     """Photos side by side, three in a row, each with a region outlined.
 
     Args:

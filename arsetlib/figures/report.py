@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ class ReportFiles:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ReportFigure:
     """A figure, what a reader who cannot see it is told, and the data behind it."""
 
     figure: go.Figure
@@ -67,14 +68,14 @@ class Section:
     title: str
     text: str = ""
     note: str = ""
-    drawings: tuple[Drawing, ...] = ()
+    drawings: tuple[ReportFigure, ...] = ()
     table: pd.DataFrame | None = None
     pairs: dict[str, str] = field(default_factory=dict)
 
 
 def report(
     models: Predictions | ModelPredictions | Mapping[str, Predictions | ModelPredictions], out: str | Path, *,
-    title: str | None = None, training=None, mapped=None, unit: str | None = None, f1: float = 0.8,
+    title: str | None = None, training: Any = None, mapped: Any = None, unit: str | None = None, f1: float = 0.8,
     repeats: int = 500, seed: int = 0,
 ) -> ReportFiles:  # fmt: skip
     """Write one self-contained HTML page and a JSON file beside it.
@@ -394,9 +395,9 @@ def _explained(head: dict) -> dict[str, str]:
 # -- small parts ------------------------------------------------------------------------------------------------------
 
 
-def _drawn(fig: go.Figure, alt: str, data: pd.DataFrame) -> Drawing:
+def _drawn(fig: go.Figure, alt: str, data: pd.DataFrame) -> ReportFigure:
     """A figure under the section's heading, which replaces its title."""
-    return Drawing(fig.update_layout(title_text="", margin_t=34), alt, data)
+    return ReportFigure(fig.update_layout(title_text="", margin_t=34), alt, data)
 
 
 def _note(value) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -39,6 +40,10 @@ from arsetlib.figures.style import (
     round_length,
 )
 from arsetlib.maps.products import NODATA, MapError, Prediction
+
+if TYPE_CHECKING:
+    from arsetlib.labels import Labels
+    from arsetlib.study import Study
 
 AGREE, DISAGREE, NOTHING = "#dfe4e8", "#d55e00", "#ffffff"
 HOVERED = 12_000  # cells that carry names, over all dates and panels
@@ -66,8 +71,8 @@ class Layers:
 def prediction_map(
     predictions: Prediction | Sequence[Prediction],
     *,
-    labels=None,
-    study=None,
+    labels: Labels | None = None,
+    study: Study | None = None,
     size: int = EYE,
     title: str | None = None,
 ) -> go.Figure:
@@ -251,7 +256,12 @@ def _furniture(fig, one: Layers, box) -> None:
 
 
 def season(
-    predictions: Sequence[Prediction], out: str | Path, *, labels=None, size: int = EYE, seconds: float = 0.9
+    predictions: Sequence[Prediction],
+    out: str | Path,
+    *,
+    labels: Labels | None = None,
+    size: int = EYE,
+    seconds: float = 0.9,
 ) -> Path:
     """The season as an animated picture: one frame a date, with its legend; beside it what the labels say then.
 

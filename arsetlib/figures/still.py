@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
@@ -29,12 +30,20 @@ from arsetlib.figures.style import (
 )
 from arsetlib.maps.rasters import colours_in, read
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arsetlib.catalogue import Scene, Scenes
+    from arsetlib.labels import Labels
+    from arsetlib.study import Area, Legend, Study
+
+# Bands shown as red, green and blue.
 TRUE_COLOUR = ("red", "green", "blue")
-FALSE_COLOUR = ("nir", "red", "green")
-SWIR_COLOUR = ("nir", "swir16", "red")
+FALSE_COLOUR = ("nir", "red", "green")  # vegetation is red
+SWIR_COLOUR = ("nir", "swir16", "red")  # water is dark, vegetation orange
 
 
-def chip(scene, area, *combinations, study, size=EYE):
+def chip(scene: Scene, area: Area, *combinations: Sequence[str], study: Study, size: int = EYE) -> Figure:
     """A scene on an area, once for each combination of three bands.
 
     Args:
@@ -68,7 +77,7 @@ def chip(scene, area, *combinations, study, size=EYE):
     return fig
 
 
-def clear_view(scenes, study, year):
+def clear_view(scenes: Scenes, study: Study, year: int) -> tuple[Scene, Area]:
     """A scene for a picture: in mid season, over as many areas as possible, with the least cloud.
 
     Mid season is the 60 days around the last day on which a window may start.
@@ -101,7 +110,9 @@ def clear_view(scenes, study, year):
     return scene, replace(areas[0], name=study.name, bounds=(*bounds[:, :2].min(0), *bounds[:, 2:].max(0)))
 
 
-def labels_map(labels, area, *, study, legend=None, size=EYE, most=12):
+def labels_map(
+    labels: Labels, area: Area, *, study: Study, legend: Legend | None = None, size: int = EYE, most: int = 12
+) -> Figure:
     """The labels of an area in their own colours, with a legend of the classes present.
 
     Args:

@@ -5,6 +5,9 @@ Lab: part2_load_data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from plotly.subplots import make_subplots
 
@@ -12,8 +15,24 @@ from arsetlib import sentinel2
 from arsetlib.figures.plots import figure, quantity_of
 from arsetlib.figures.style import INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, plotly_layout
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from numpy.typing import ArrayLike
 
-def calendar(day, values, season, start, taken, *, study, title="A window", unit="NDVI"):
+    from arsetlib.study import Season, Study
+
+
+def calendar(
+    day: ArrayLike,
+    values: ArrayLike,
+    season: Season,
+    start: int,
+    taken: ArrayLike,
+    *,
+    study: Study,
+    title: str = "A window",
+    unit: str = "NDVI",
+) -> go.Figure:
     """Irregular images above, the steps of a window below: which image each step took, and which steps stay empty.
 
     Args:
@@ -65,7 +84,7 @@ def calendar(day, values, season, start, taken, *, study, title="A window", unit
     return fig.update_layout(layout)
 
 
-def sides(sides, *, study, title="Rows by side"):
+def sides(sides: Mapping, *, study: Study, title: str = "Rows by side") -> go.Figure:
     """Where the rows of each side of a split lie.
 
     Args:
@@ -88,7 +107,9 @@ def sides(sides, *, study, title="Rows by side"):
     return fig.update_layout(legend_itemsizing="constant")
 
 
-def spreads(panels, names, *, study, title="How each band spreads"):
+def spreads(
+    panels: Mapping[str, np.ndarray], names: Sequence[str], *, study: Study, title: str = "How each band spreads"
+) -> go.Figure:
     """One box a band, in panels above each other: middle half, median, and 5th to 95th percentile.
 
     Args:
@@ -115,7 +136,16 @@ def spreads(panels, names, *, study, title="How each band spreads"):
     return fig.update_layout(layout)
 
 
-def verdicts(day, scl, bands, ends, classes, *, study, title="What a window that ends here is called"):
+def verdicts(
+    day: ArrayLike,
+    scl: ArrayLike,
+    bands: ArrayLike,
+    ends: ArrayLike,
+    classes: ArrayLike,
+    *,
+    study: Study,
+    title: str = "What a window that ends here is called",
+) -> go.Figure:
     """A pixel's NDVI by scene class, and under it the class that a window gets, by its last day.
 
     Args:

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -51,8 +52,8 @@ from arsetlib.study import Area, Study
 
 
 def predict(
-    trained,
-    source,
+    trained: Any,
+    source: Any,
     start: int | Sequence[int],
     out: str | Path,
     *,
@@ -60,7 +61,7 @@ def predict(
     year: int | None = None,
     study: Study | None = None,
     labels: Labels | None = None,
-    spark=None,
+    spark: Any = None,
     smooth: str | neighbourhood.Majority | neighbourhood.Bayes | None = None,
     batch: int = BATCH,
     progress: bool = True,
@@ -292,7 +293,7 @@ def _run(folder, trained, data, study, starts, stems, identity, smoother, spark,
         counts = {"predicted": int(predicted[i]), "no_image": data.pixels - int(predicted[i])}
         counts["in_raster"] = data.grid.height * data.grid.width
         info |= {"pixels": counts, "read": reasons}
-        if isinstance(data, sources.SceneSource) and data.survey.bad:
+        if isinstance(data, sources.SceneChunks) and data.survey.bad:
             info["bad_scenes"] = data.survey.bad
         made.append(_write(folder, run.parent, stem, start, data, study, smoother, info, tags))
     seconds = time.perf_counter() - began

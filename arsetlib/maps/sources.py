@@ -247,7 +247,7 @@ def _stamp(source) -> list:
 
 
 @dataclass(frozen=True)
-class SceneSource:
+class SceneChunks:
     """Chunks of the label grid, and the scenes that touch each of them.
 
     Attributes:
@@ -298,7 +298,7 @@ class SceneSource:
         series = pixels.Ragged(*ingest.observe(chunk, self.study, usable, reader, counts))
         return Piece(*self.grid.places(x, y), series, np.arange(len(x)))
 
-    def without(self, bad: dict[str, str]) -> SceneSource:
+    def without(self, bad: dict[str, str]) -> SceneChunks:
         """The same without more scenes, id → why.
 
         Raises:
@@ -320,7 +320,7 @@ def of_scenes(
     year: int | None,
     starts: Sequence[int],
     labels: Labels | None,
-) -> SceneSource:
+) -> SceneChunks:
     """A source from an item list; only scenes that fall into one of the windows are kept.
 
     Raises:
@@ -365,7 +365,7 @@ def of_scenes(
     facts = [place.key, place.bounds, place.crs, year, grid.crs, grid.side, grid.x0, grid.y0, study.drop_scl]
     identity = _digest([*facts, [[s.id, s.offset] for s in near if s.id not in found.bad]])
     total = part.height * part.width
-    return SceneSource(study, place, year, grid, part, tuple(chunks), tuple(near), total, identity, found)
+    return SceneChunks(study, place, year, grid, part, tuple(chunks), tuple(near), total, identity, found)
 
 
 def _surveyed(scenes: list[Scene], near: list[Scene], study: Study, place: Area) -> tuple[list[Scene], Survey]:
