@@ -68,8 +68,8 @@ def checked(box: Sequence[float] | np.ndarray, shape: tuple[int, int], where: st
         )
     if not (0 <= (x0 + x1) / 2 <= shape[1] and 0 <= (y0 + y1) / 2 <= shape[0]):
         raise GroveError(
-            f"{where} has a box {shown}, outside of the image of {annotation_files.size_text(shape)} pixels. Was it drawn "
-            "on another size or another image?"
+            f"{where} has a box {shown}, outside of the image of {annotation_files.size_text(shape)} pixels. Was it "
+            "drawn on another size or another image?"
         )
     return box
 
