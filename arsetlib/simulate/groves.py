@@ -173,7 +173,7 @@ def _reserve(shape: tuple[int, ...], path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def _open(work: Path, name: str, mode: str = "r") -> np.ndarray:
+def _open(work: Path, name: str, mode: str = "r") -> np.memmap:
     return np.load(work / f"{name}.npy", mmap_mode=mode)
 
 
