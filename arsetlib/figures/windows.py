@@ -9,7 +9,7 @@ import numpy as np
 from plotly.subplots import make_subplots
 
 from arsetlib import sentinel2
-from arsetlib.figures.plots import figure, quantity_of
+from arsetlib.figures.plots import empty_figure, quantity_of
 from arsetlib.figures.style import INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, plotly_layout
 
 
@@ -65,7 +65,7 @@ def calendar(day, values, season, start, taken, *, study, title="A window", unit
     return fig.update_layout(layout)
 
 
-def sides(sides, *, study, title="Rows by side"):
+def split_map(sides, *, study, title="Rows by side"):
     """Where the rows of each side of a split lie.
 
     Args:
@@ -77,7 +77,7 @@ def sides(sides, *, study, title="Rows by side"):
 
     Lab: part2_load_data.
     """
-    fig = figure(title, "east, km", "north, km", study=study, height=520)
+    fig = empty_figure(title, "east, km", "north, km", study=study, height=520)
     for (side, rows), colour, symbol in zip(sides.items(), LINES, ("square", "diamond", "circle"), strict=False):
         years = ", ".join(map(str, np.unique(rows.column("year")).tolist()))
         fig.add_scatter(
