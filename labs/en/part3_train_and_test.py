@@ -790,7 +790,8 @@ to_the_end = recipe | {
     "missing": "allow",
     "learning_rate": 3e-3,
 }
-on_few = to_the_end | {"batch": 32}
+most = 4 if here.small else 100
+on_few = to_the_end | {"batch": 16, "epochs": most, "patience": most - 1}
 
 # %%
 narrow = {"filters": 1, "units": 2} | padding
