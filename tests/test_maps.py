@@ -598,7 +598,7 @@ def test_maps_of_two_areas_are_not_put_in_one_figure(season_of_maps):
 
 
 def test_the_animated_season_has_a_frame_a_date_and_can_be_shown(season_of_maps, labels, tmp_path, book):
-    path = figures.season(season_of_maps, tmp_path / "season.gif", labels=labels)
+    path = figures.season_gif(season_of_maps, tmp_path / "season.gif", labels=labels)
     with Image.open(path) as gif:
         assert gif.n_frames == 2
         assert gif.size[0] == figures.WIDTH
@@ -606,7 +606,7 @@ def test_the_animated_season_has_a_frame_a_date_and_can_be_shown(season_of_maps,
     assert '<img alt="The season" src="data:image/gif;base64,' in book[0]
     assert [f.name for f in tmp_path.iterdir()] == ["season.gif"]
     with pytest.raises(maps.MapError, match=r"ends in \.gif"):
-        figures.season(season_of_maps, tmp_path / "season.png")
+        figures.season_gif(season_of_maps, tmp_path / "season.png")
 
 
 @pytest.mark.parametrize("normalise", ["truth", "prediction", "all", None])

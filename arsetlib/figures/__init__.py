@@ -18,10 +18,10 @@ _HOMES = {
     "still": ("FALSE_COLOUR", "SWIR_COLOUR", "TRUE_COLOUR", "chip", "clear_view", "labels_map"),
     "interactive": ("footprints",),
     "pictures": ("flow", "outlined", "paint_instances", "panels", "wipe"),
-    "plots": ("bars", "class_bars", "figure", "lines", "scatter", "series", "timeline"),
-    "windows": ("calendar", "sides", "spreads", "verdicts"),
+    "plots": ("bars", "class_bars", "empty_figure", "lines", "scatter", "series", "timeline"),
+    "windows": ("calendar", "split_map", "spreads", "verdicts"),
     "notebook": ("PLOTLY_IN_BOOK", "knob", "show"),
-    "seasons": ("prediction_map", "season"),
+    "seasons": ("prediction_map", "season_gif"),
     "scores": ("areas", "block_map", "by_date", "confusion", "learning_curves", "reliability", "score_bars"),
     "report": ("ReportFiles", "report"),
 }  # fmt: skip

@@ -34,7 +34,7 @@ MARKED = 60  # points of a line up to which each is drawn
 PATTERNS = ("", "/", ".", "x", "\\", "-", "+")  # hatching of bars
 
 
-def figure(title: str, x: str, y: str, *, study: Study | None = None, height: int = 380) -> go.Figure:
+def empty_figure(title: str, x: str, y: str, *, study: Study | None = None, height: int = 380) -> go.Figure:
     """An empty Plotly figure in the course's look, to add traces to.
 
     Args:
@@ -75,7 +75,7 @@ def lines(
     """
     if isinstance(curves, pd.DataFrame):
         curves = {str(name): (curves.index, curves[name].to_numpy()) for name in curves}
-    fig = figure(title, x, y, study=study, height=height)
+    fig = empty_figure(title, x, y, study=study, height=height)
     for i, (name, (at, values)) in enumerate(curves.items()):
         fig.add_scatter(
             x=at, y=np.round(values, 4), mode="lines+markers" if len(values) <= MARKED else "lines", name=name,
@@ -98,7 +98,7 @@ def scatter(
         groups: Name → (x, y), each (N,).
         title: Its title.
         x, y: What the axes show, with the unit.
-        study: As in `figure`.
+        study: As in `empty_figure`.
         text: (N,) what a point shows when the pointer is on it, the same for each group; or None.
         equal: Whether a unit of x is as long as one of y, as on a map.
         height: CSS pixels.
@@ -108,7 +108,7 @@ def scatter(
 
     Lab: case_groves.
     """
-    fig = figure(title, x, y, study=study, height=height)
+    fig = empty_figure(title, x, y, study=study, height=height)
     for i, (name, (at, value)) in enumerate(groups.items()):
         fig.add_scatter(
             x=np.round(at, 3), y=np.round(value, 3), mode="markers", name=str(name), text=text,
@@ -129,7 +129,7 @@ def bars(
         values: pandas Series, name → value; or DataFrame: a row is a bar, or a group of bars.
         title: Title of the figure.
         unit: Of the values, for the axis.
-        study: As in `figure`.
+        study: As in `empty_figure`.
         mode: For a DataFrame: ``"stack"`` puts the columns of a row into one bar, ``"group"`` draws a bar for each
             column, told apart by hatching too.
         colours: One colour, or one for each bar; for a DataFrame one for each column.
@@ -144,7 +144,7 @@ def bars(
     several, grouped = isinstance(values, pd.DataFrame), mode == "group"
     parts = values if several else values.to_frame("")
     count = len(parts) * (max(len(parts.columns), 2) * 0.6 if grouped else 1)
-    fig = figure(title, unit, "", study=study, height=height or round(150 + 38 * count + 50 * several))
+    fig = empty_figure(title, unit, "", study=study, height=height or round(150 + 38 * count + 50 * several))
     for i, name in enumerate(parts):
         numbers = parts[name].to_numpy()
         written = ["" if pd.isna(v) else f"%{{x:{text or _digits(v)}}}" for v in numbers]

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from arsetlib.evaluation import Areas
-from arsetlib.figures.plots import bars, figure
+from arsetlib.figures.plots import bars, empty_figure
 from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, plotly_layout
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def by_date(
     """
     tables = table if isinstance(table, Mapping) else {"": table}
     word = {"accuracy": "accuracy", "macro_f1": "macro-F1"}[measure]
-    fig = figure(
+    fig = empty_figure(
         title or f"{word[0].upper()}{word[1:]} by date of prediction",
         "last day of the window",
         word,
@@ -274,7 +274,7 @@ def areas(table: Areas, *, study: Study | None = None, title: str = "Share of ea
     Lab: part3_train_and_test.
     """
     rows = table.table
-    fig = figure(title, "percent of the area", "", study=study, height=150 + 38 * len(rows))
+    fig = empty_figure(title, "percent of the area", "", study=study, height=150 + 38 * len(rows))
     names, share = rows.index.tolist(), 100 * rows["share"]
     spread = {"array": 100 * rows["share_high"] - share, "arrayminus": share - 100 * rows["share_low"]}
     fig.add_scatter(
@@ -308,7 +308,7 @@ def block_map(
     Lab: part3_train_and_test.
     """
     rows = blocks.iloc[:: -(-len(blocks) // most)]
-    fig = figure(title, "east, km", "north, km", study=study, height=430)
+    fig = empty_figure(title, "east, km", "north, km", study=study, height=430)
     fig.add_scatter(
         x=(rows["x"] / 1000).round(2), y=(rows["y"] / 1000).round(2), mode="markers", showlegend=False,
         text=[f"block {b}: {r.accuracy:.0%} of {r.samples:,.0f} right" for b, r in rows.iterrows()],

@@ -1,8 +1,5 @@
 """Predicted maps through the season: beside the labels with a slider of dates, and as an animated picture.
 
-What is shown are real pixels: a large map is thinned by taking each so-many-th row and column, so that agreement
-with the labels stays that of single pixels.
-
 Lab: part3_train_and_test.
 """
 
@@ -11,21 +8,16 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
-import rasterio
 from plotly.subplots import make_subplots
 from pyproj import CRS
-from rasterio.enums import Resampling
-from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
 
-from arsetlib import samples
+from arsetlib import folders
 from arsetlib.figures.style import (
     EYE,
     INK,
@@ -39,7 +31,8 @@ from arsetlib.figures.style import (
     rgb,
     round_length,
 )
-from arsetlib.maps.products import NODATA, MapError, Prediction
+from arsetlib.maps.layers import Layers, in_order
+from arsetlib.maps.products import MapError, Prediction
 
 if TYPE_CHECKING:
     from arsetlib.labels import Labels
@@ -47,25 +40,6 @@ if TYPE_CHECKING:
 
 AGREE, DISAGREE, NOTHING = "#dfe4e8", "#d55e00", "#ffffff"
 HOVERED = 12_000  # cells that carry names, over all dates and panels
-
-
-@dataclass(frozen=True)
-class Layers:
-    """One date, thinned: class numbers (H, W), K where there is none; truth likewise, or None; margin 0-1, NaN."""
-
-    prediction: Prediction
-    predicted: np.ndarray
-    truth: np.ndarray | None
-    margin: np.ndarray
-    extent: tuple[float, float, float, float]  # west, east, south, north, units of the CRS
-    crs: str
-
-    @property
-    def wrong(self) -> np.ndarray:
-        """(H, W) 0 agree, 1 disagree, 2 nothing to compare."""
-        none = len(self.prediction.legend.classes)
-        known = (self.predicted != none) & (self.truth != none)
-        return np.where(known, (self.predicted != self.truth).astype(np.uint8), 2).astype(np.uint8)
 
 
 def prediction_map(
@@ -95,13 +69,13 @@ def prediction_map(
 
     Lab: part3_train_and_test.
     """
-    dates = _dates(predictions)
+    dates = in_order(predictions)
     first = dates[0]
     legend, none = first.legend, len(first.legend.classes)
-    layers = [_layers(p, labels, size) for p in dates]
+    layers = [Layers.of(p, labels, size) for p in dates]
     colours = [*legend.colours, NOTHING]
     names = ("prediction", "labels on that date", "disagreement") if labels is not None else ("prediction", "margin")
-    west, east, south, north = (v / 1000 * _metres(layers[0].crs) for v in layers[0].extent)
+    west, east, south, north = _km(layers[0])
     fig = make_subplots(rows=1, cols=len(names), horizontal_spacing=0.02, subplot_titles=names, shared_yaxes=True)
     shown = []  # of which date each trace and each image is
     traces = []
@@ -214,7 +188,7 @@ def _hover(one: Layers, legend, cells: int) -> dict:
     text = names[predicted]
     if one.truth is not None:
         text = text + "<br>labelled " + names[one.truth[part]]
-    west, east, south, north = (v / 1000 * _metres(one.crs) for v in one.extent)
+    west, east, south, north = _km(one)
     rows, columns = one.predicted.shape
     dx, dy = (east - west) / columns, (north - south) / rows
     return {
@@ -255,7 +229,7 @@ def _furniture(fig, one: Layers, box) -> None:
     )  # fmt: skip
 
 
-def season(
+def season_gif(
     predictions: Sequence[Prediction],
     out: str | Path,
     *,
@@ -280,26 +254,20 @@ def season(
 
     Lab: part3_train_and_test.
     """
-    dates = _dates(predictions)
+    dates = in_order(predictions)
     out = Path(out)
     if out.suffix != ".gif":
         raise MapError(f"Expected a file that ends in .gif, received {out}.")
-    layers = [_layers(p, labels, size) for p in dates]
+    layers = [Layers.of(p, labels, size) for p in dates]
     frames = [_frame(one, list(_legend_of(layers, dates[0].legend, labels is not None))) for one in layers]
     palette = frames[len(frames) // 2].quantize(64)
     frames = [f.quantize(palette=palette, dither=0) for f in frames]
-    hidden = out.with_name(f".{out.name}")
     waits = [int(seconds * 1000)] * (len(frames) - 1) + [int(seconds * 3000)]
+    options = {"save_all": True, "append_images": frames[1:], "duration": waits, "loop": 0, "disposal": 1}
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        frames[0].save(
-            hidden, "GIF", save_all=True, append_images=frames[1:], duration=waits, loop=0, optimize=True, disposal=1
-        )
-        hidden.replace(out)
+        folders.put(out, lambda path: frames[0].save(path, "GIF", optimize=True, **options))
     except OSError as error:
         raise MapError(f"{out} cannot be written: {error.strerror or error}. Give another file.") from None
-    finally:
-        hidden.unlink(missing_ok=True)
     return out
 
 
@@ -346,66 +314,8 @@ def _frame(one: Layers, entries):
     return Image.open(buffer).convert("RGB")
 
 
-def _dates(predictions) -> list[Prediction]:
-    dates = [predictions] if isinstance(predictions, Prediction) else list(predictions)
-    if not dates:
-        raise MapError("Expected predictions, received none. Make some with maps.predict.")
-    first = dates[0]
-    for other in dates[1:]:
-        if (other.area, other.year, other.info["legend"]) != (first.area, first.year, first.info["legend"]):
-            raise MapError(
-                f"Expected predictions of one area, year and legend, received {first.stem} and {other.stem}. "
-                "Show each area and year in its own figure."
-            )
-    return sorted(dates, key=lambda p: p.start)
-
-
-def _layers(prediction: Prediction, labels, size: int) -> Layers:
-    legend = prediction.legend
-    none = len(legend.classes)
-    with rasterio.open(prediction.path()) as src:
-        rows, cols = (_thinned(n, max(src.width, src.height), size) for n in (src.height, src.width))
-        predicted = _pixels(src, rows, cols)
-        side, west, north = src.transform.a, src.bounds.left, src.bounds.top
-        crs, truth = src.crs.to_wkt(), None
-        if labels is not None:
-            options = {"crs": src.crs, "transform": src.transform, "width": src.width, "height": src.height}
-            with (
-                rasterio.open(getattr(labels, "path", labels)) as codes,
-                WarpedVRT(codes, **options, resampling=Resampling.nearest, src_nodata=0, nodata=0) as warped,
-                rasterio.open(prediction.path("vegetation")) as green,
-            ):
-                code = _pixels(warped, rows, cols)
-                shows = _pixels(green, rows, cols)
-            truth = legend.classes_of(code.ravel().astype(np.int64)).reshape(code.shape)
-            truth = samples.apply_vegetation_rule(truth, shows == 1, legend).astype(np.int16)
-            truth[(truth < 0) | (code == 0) | (shows == NODATA["vegetation"])] = none
-            truth = truth.astype(np.uint8)
-    with rasterio.open(prediction.path("margin")) as src:
-        raw = _pixels(src, rows, cols).astype(np.float32)
-    margin = np.where(raw == NODATA["margin"], np.nan, raw / prediction.info["scale"])
-    predicted = np.where(predicted == NODATA["class"], none, predicted).astype(np.uint8)
-    thin = (rows[1] - rows[0] if len(rows) > 1 else 1) * side
-    extent = (west, west + len(cols) * thin, north - len(rows) * thin, north)
-    return Layers(prediction, predicted, truth, margin, extent, crs)
-
-
-def _thinned(count: int, longest: int, size: int) -> np.ndarray:
-    """Which rows (or columns) of so many are shown."""
-    step = math.ceil(longest / size)
-    return np.arange(step // 2, count, step)
-
-
-def _pixels(src, rows, cols) -> np.ndarray:
-    """Values of a raster at rows × columns, strip by strip."""
-    out = np.empty((len(rows), len(cols)), src.dtypes[0])
-    strip = max(1, 512 // max(1, int(rows[1] - rows[0]) if len(rows) > 1 else 1))
-    for i in range(0, len(rows), strip):
-        mine = rows[i : i + strip]
-        part = src.read(1, window=Window(0, int(mine[0]), src.width, int(mine[-1] - mine[0]) + 1))
-        out[i : i + strip] = part[mine - mine[0]][:, cols]
-    return out
-
-
-def _metres(crs) -> float:
-    return CRS(crs).axis_info[0].unit_conversion_factor
+def _km(one: Layers) -> tuple[float, float, float, float]:
+    """West, east, south and north in km."""
+    factor = CRS(one.crs).axis_info[0].unit_conversion_factor / 1000
+    west, east, south, north = (float(v) * factor for v in one.extent)
+    return west, east, south, north

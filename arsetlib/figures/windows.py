@@ -12,7 +12,7 @@ import numpy as np
 from plotly.subplots import make_subplots
 
 from arsetlib import sentinel2
-from arsetlib.figures.plots import figure, quantity_of
+from arsetlib.figures.plots import empty_figure, quantity_of
 from arsetlib.figures.style import INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, plotly_layout
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def calendar(
     return fig.update_layout(layout)
 
 
-def sides(sides: Mapping, *, study: Study, title: str = "Rows by side") -> go.Figure:
+def split_map(sides: Mapping, *, study: Study, title: str = "Rows by side") -> go.Figure:
     """Where the rows of each side of a split lie.
 
     Args:
@@ -96,7 +96,7 @@ def sides(sides: Mapping, *, study: Study, title: str = "Rows by side") -> go.Fi
 
     Lab: part2_load_data.
     """
-    fig = figure(title, "east, km", "north, km", study=study, height=520)
+    fig = empty_figure(title, "east, km", "north, km", study=study, height=520)
     for (side, rows), colour, symbol in zip(sides.items(), LINES, ("square", "diamond", "circle"), strict=False):
         years = ", ".join(map(str, np.unique(rows.column("year")).tolist()))
         fig.add_scatter(

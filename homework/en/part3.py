@@ -17,10 +17,10 @@
 #
 # **Eight questions, 28 points, about 55 minutes.** Functions that you write are used again further down, so keep the order.
 #
-# Your name in the next cell draws *your* network, run, forest and map, so they differ from your neighbour's. Keep the name as it is once you have begun.
+# Your name in the next cell determines *your* network, run, forest and map, so they differ from those of other learners. Do not change the name once you have begun.
 #
-# Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks run with other data: other layers, absent classes, another map.
-# So write functions that work for somebody else's data, too.
+# Below each question a cell checks your answer and says what is wrong; run it as often as you like. After you have handed in, more checks run with other data: other layers, absent classes, another map.
+# So write functions that also work for other data.
 
 # %%
 import numpy as np
@@ -50,9 +50,9 @@ def offer(options, reasons=None):
 # %% [markdown]
 # ## Question 1 · Count parameters (3 points)
 #
-# The toy network of the lab slides `kernels` kernels, each `width` steps wide, over a series of `steps` steps × `bands` bands (padding `"valid"`, stride 1); takes the largest of every `pool` answers; lays what is left flat; and passes it through a dense layer with `dense` outputs and one with `classes` outputs. Each kernel and each output has a constant.
+# The toy network of the lab has these layers: a convolution with `kernels` kernels, each `width` steps wide, over a series of `steps` steps × `bands` bands (padding `"valid"`, stride 1); a pooling that keeps the largest of every `pool` results; a flatten layer; a dense layer with `dense` outputs; and one with `classes` outputs. Each kernel and each output has a constant.
 #
-# Write `toy_parameters(steps, bands, kernels, width, pool, dense, classes)`. It returns the number of parameters of the whole network, a whole number. For the slides' network (20, 12, 3, 5, 5, 10, 6) that is 349. No Keras: count.
+# Write `toy_parameters(steps, bands, kernels, width, pool, dense, classes)`. It returns the number of parameters of the whole network, a whole number. For the slides' network (20, 12, 3, 5, 5, 10, 6) that is 349. Count without Keras.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -85,13 +85,13 @@ print("parameters:", toy_parameters(**hw.draw["network"]))
 # name: q2
 
 # %% [markdown]
-# ## Question 2 · How far does it see? (3 points)
+# ## Question 2 · The receptive field (3 points)
 #
-# One kernel of five steps, of five days each, knows 25 days and no more. Deeper layers see wider, and after a layer with a stride neighbours lie further apart.
+# One kernel of five steps, of five days each, uses 25 days and no more. Deeper layers use more days, and after a layer with a stride, neighbouring places are further apart.
 #
 # Write `days_seen(stack, step_days)`. It returns how many days of the series one place of the last layer depends on.
 #
-# - `stack`: a list of `(kernel, stride)`, the first layer first; a pooling by 2 is `(2, 2)`. It may be empty: then a place sees its own step.
+# - `stack`: a list of `(kernel, stride)`, the first layer first; a pooling by 2 is `(2, 2)`. It may be empty: then a place depends on its own step only.
 # - `step_days`: how many days one step is wide.
 
 # %% [raw]
@@ -117,7 +117,7 @@ def days_seen(stack, step_days):
 
 # %%
 stack, step_days = hw.draw["stack"], hw.draw["step_days"]
-print(f"{stack} at {step_days} days a step see {days_seen(stack, step_days)} days")
+print(f"{stack} at {step_days} days a step use {days_seen(stack, step_days)} days")
 
 # %% [raw]
 # # END QUESTION
@@ -127,12 +127,12 @@ print(f"{stack} at {step_days} days a step see {days_seen(stack, step_days)} day
 # name: q3
 
 # %% [markdown]
-# ## Question 3 · A loss, and three steps downhill (3 points)
+# ## Question 3 · A loss, and three steps of an optimiser (3 points)
 #
-# A network gives a pixel these shares, and the truth is known. Then one of its parameters, which stands at 0, sees the slopes of three batches, one after the other.
+# A network gives these probabilities for one pixel, whose true class is known. Then one of its parameters, which is 0, gets the slopes of the loss for three batches, one after the other.
 
 # %%
-print("shares:", hw.draw["shares"])
+print("probabilities:", hw.draw["shares"])
 print(f"the true class has number {hw.draw['truth']}, counted from 0")
 print(f"slopes: {hw.draw['slopes']}, rate: {hw.draw['rate']}")
 
@@ -140,10 +140,10 @@ print(f"slopes: {hw.draw['slopes']}, rate: {hw.draw['rate']}")
 # Assign to `first_step` a dict with three numbers:
 #
 # - `"loss"`: the cross-entropy of this answer (natural logarithm);
-# - `"sgd"`: where the parameter stands after the three slopes under plain SGD;
-# - `"momentum"`: where it stands under SGD with a momentum of 0.9, as in the lab: `m = 0.9 * m - rate * slope`, and the parameter moves by `m`, which begins at 0.
+# - `"sgd"`: the parameter after the three steps of plain SGD;
+# - `"momentum"`: the parameter after three steps of SGD with a momentum of 0.9, as in the lab: `m = 0.9 * m - rate * slope`, and the parameter moves by `m`, which begins at 0.
 #
-# At least three decimals, please. Look at the last slope: which of the two goes on although it has been told to turn?
+# Give at least three decimals. The last slope has another sign: which of the two optimisers still moves in the old direction?
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -173,7 +173,7 @@ first_step
 # %% [markdown]
 # ## Question 4 · A colleague's run (4 points)
 #
-# A colleague trained for all of thirty epochs on seven classes, without any callback, and sends you the record. The table has one row an epoch, counted from 1; a profiler measured how the milliseconds of one training step were spent.
+# A colleague trained for thirty epochs on seven classes, without any callback, and sends you the record. The table has one row an epoch, counted from 1; a profiler measured the milliseconds of each part of one training step.
 
 # %%
 record = hw.draw["run"]
@@ -185,9 +185,9 @@ offer(hw.draw["verdicts"], hw.draw["signs"])
 # %% [markdown]
 # Assign to `run` a dict with four entries:
 #
-# - `"last_epoch"`, `"best_epoch"`: had early stopping watched `val_loss` with the patience printed below, after which epoch would training have ended, and which epoch's weights would have been kept?
-# - `"saved_ms"`: how many milliseconds of a step would a device save that is so many times as fast as this one? It changes nothing but the time of the `device`.
-# - `"reading"`: what do the curves say, and by which sign do you know? A letter and a number from above, in this form: `("a", 1)`.
+# - `"last_epoch"`, `"best_epoch"`: suppose that early stopping had monitored `val_loss` with the patience printed below. After which epoch would training have ended, and the weights of which epoch would have been kept?
+# - `"saved_ms"`: how many milliseconds of a step would another device save? It is faster by the factor printed below, and changes only the time of the `device`.
+# - `"reading"`: what do the curves show, and which sign tells you so? A letter and a number from above, in this form: `("a", 1)`.
 
 # %%
 print(f"patience: {record['patience']}")
@@ -235,10 +235,10 @@ run
 #
 # - `"counts"`: `classes` × `classes`, how often each class was taken for each other, *rows = truth*, columns = prediction;
 # - `"accuracy"`: the share of samples that are right;
-# - `"micro_f1"`: F1 of the hits, misses and false calls of all classes *added up*;
+# - `"micro_f1"`: F1 from the TP, FP and FN of all classes *added up*;
 # - `"macro_f1"`: the mean of the classes' own F1, 2 TP / (2 TP + FP + FN). A class that neither truth nor prediction has is left out of the mean; one that only one of them has counts with 0.
 #
-# NumPy will do, and so will plain loops; scikit-learn is allowed if you tell it of every class. Which two of the four say the same?
+# Use NumPy or plain loops; scikit-learn is allowed if you give it all classes. Which two of the four values are equal?
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -273,9 +273,9 @@ def scores(truth, predicted, classes):
 # name: q6
 
 # %% [markdown]
-# ## Question 6 · Through the season (4 points)
+# ## Question 6 · Scores by date (4 points)
 #
-# Now a model of your own: a random forest with your seed learns from the sample's years 2020 and 2021, and is tested on 2019, for windows of 120 days that start on fifteen days of the year. The sample is *simulated*, and tiny: 124 pixels of a few fields. The first time it is made, which takes a minute.
+# Now your own model: a random forest with your seed is trained on the sample's years 2020 and 2021 and tested on 2019, for windows of 120 days that start on fifteen days of the year. The sample is *simulated* and very small: 124 pixels of a few fields. Making it takes a minute, once.
 
 # %%
 mine = part3.predictions(hw)
@@ -291,7 +291,7 @@ print("the four crops have the numbers", crops)
 # - `start`: first day of the window;
 # - `accuracy`: share of the samples that are right, 0 to 1;
 # - `crops_accuracy`: the same, of the samples whose *truth* is one of the four crops;
-# - `constant`: what one would score that always names the class that is commonest in the truth *of that start*.
+# - `constant`: the accuracy of always predicting the class that is commonest in the truth *of that start*.
 #
 # Do not round.
 
@@ -331,7 +331,7 @@ print(scores(*summer.T, len(names)))
 # %% [markdown]
 # ## Question 7 · Two claims (3 points)
 #
-# Two sentences from a report. For each, choose what you would answer, and the one reason that carries it.
+# Two sentences from a report. For each, choose the right answer, and the one reason that supports it.
 #
 # **“The window that starts on day 196 has one of the best accuracies of all, so wait until its end, in November, with the map of crops.”** Your table of question 6 helps.
 
@@ -354,8 +354,8 @@ offer(hw.draw["search"], hw.draw["search_reasons"])
 # BEGIN SOLUTION
 answers = {}
 for claim, choice, why in (
-    ("late", "The figure says little", "By then most of the truth"),
-    ("search", "0.93 promises too much", "The best of forty"),
+    ("late", "The accuracy says little", "By then most of the truth"),
+    ("search", "0.93 is too high", "The best of forty"),
 ):
     options, reasons = hw.draw[claim], hw.draw[f"{claim}_reasons"]
     answers[claim] = (
@@ -376,16 +376,16 @@ claims = answers  # SOLUTION
 # name: q8
 
 # %% [markdown]
-# ## Question 8 · Hectares, and how sure (4 points)
+# ## Question 8 · Hectares with an interval (4 points)
 #
-# Somebody has visited 50 random places of each class of your map. Counting the map's pixels is biased; the visits mend it (Olofsson and others, 2014).
+# 50 random places of each class of your map were visited. Counting the pixels of the map is biased; the visits correct the bias (Olofsson and others, 2014).
 #
 # Write `area_with_interval(counts, mapped_ha, k)`. It returns three numbers, `(estimate, low, high)`: the hectares of class `k`, and the ends of the 95 % interval.
 #
-# - `counts`: K × K array of visits, *rows = truth*, columns = what the map says;
-# - `mapped_ha`: the K hectares that the map counts.
+# - `counts`: K × K array of visits, *rows = truth*, columns = mapped class;
+# - `mapped_ha`: hectares of each of the K classes, counted on the map.
 #
-# With n the visits to mapped class j, and p the share of them whose truth is `k`: the estimate is the sum over j of `mapped_ha[j]` × p, its variance the sum of `mapped_ha[j]`² × p (1 − p) / (n − 1), and the interval reaches 1.96 roots of the variance to both sides. No area is below 0. A class without visits has no mapped hectares either, and adds nothing.
+# With n the visits to mapped class j, and p the share of them whose truth is `k`: the estimate is the sum over j of `mapped_ha[j]` × p, its variance the sum of `mapped_ha[j]`² × p (1 − p) / (n − 1), and the interval extends 1.96 standard errors (square roots of the variance) to both sides. No area is below 0. A class without visits has no mapped hectares either, and adds nothing.
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -409,7 +409,7 @@ def area_with_interval(counts, mapped_ha, k):
 # # END SOLUTION
 
 # %% [markdown]
-# Your map: how far is its count from the estimate? Does the interval hold it?
+# Your map: how far is the counted area from the estimate? Is it inside the interval?
 
 # %%
 visits = hw.draw["visits"]

@@ -695,7 +695,7 @@ assert grows_less[[c.crop and bool(c.codes) for c in legend.classes]].all()
 # `samples.split` divides by year (the study file says which year is on which side) *and* by block: squares of ground that stay together.
 
 # %%
-fig = figures.sides(sides, study=study)
+fig = figures.split_map(sides, study=study)
 figures.show(
     fig, "Where rows of training, validation and test lie; north is up"
 )

@@ -324,30 +324,30 @@ assert np.allclose(gradient, softmax(logits) - truth, atol=1e-6)
 # %% [markdown]
 # The gradient is *answer minus truth*. So training lowers the logit of the wrong class and raises that of the right class, each in proportion to its error. `fit` computes such gradients for all layers, batch by batch.
 #
-# ## 5. Marbles on a hill
+# ## 5. Optimisers
 #
-# An *optimiser* turns gradients into changes of the parameters. To see how, take only two parameters: they are a place on a map, and the loss is the height of the ground there. The optimiser moves a marble downhill. We compare five optimisers; `m` is what one of them remembers of its earlier steps.
+# An *optimiser* turns gradients into changes of the parameters. To see how, take a model of two parameters, whose loss we can draw: each pair of parameters is a point, and contour lines show the loss there. The optimiser moves the point, step by step, to where the loss is lower. We compare five optimisers; `m` holds what an optimiser keeps from its earlier steps.
 #
 # :::{admonition} Predict
 # :class: predict
-# The valley is long and narrow, and there is a small dip in its side before the bottom. Which marbles end in the dip?
+# The loss has one global minimum, at the end of a long and narrow valley, and a small local minimum on the way. Which optimisers end in the local minimum?
 # :::
 
 
 # %% tags=["hide-input"]
-def height(x, y):
-    """A valley with a dip in its side."""
+def loss_at(x, y):
+    """The loss: a valley with a local minimum."""
     dip = np.exp(-((x + 4) ** 2 + (y - 0.3) ** 2) / 0.5)
     return x**2 / 20 + y**2 - 0.7 * dip
 
 
 def slope(x, y):
-    """(2,) Gradient of the height."""
+    """(2,) Gradient of the loss."""
     dip = 2.8 * np.exp(-((x + 4) ** 2 + (y - 0.3) ** 2) / 0.5)
     return np.array([x / 10 + dip * (x + 4), 2 * y + dip * (y - 0.3)])
 
 
-before, after = height(-7.0, 2.0 - 1e-5), height(-7.0, 2.0 + 1e-5)
+before, after = loss_at(-7.0, 2.0 - 1e-5), loss_at(-7.0, 2.0 + 1e-5)
 assert np.isclose(slope(-7.0, 2.0)[1], (after - before) / 2e-5)
 
 
@@ -380,35 +380,37 @@ def adam(g, m, t, rate):
 
 
 # %%
-def roll(rule, rate, steps=80):
-    """(steps + 1, 2) Where a marble is after each step."""
+def descend(rule, rate, steps=80):
+    """(steps + 1, 2) The parameters after each step."""
     path, m = [np.array([-7.0, 2.0])], np.zeros((2, 2))
     for t in range(1, steps + 1):
         path.append(path[-1] + rule(slope(*path[-1]), m, t, rate))
     return np.array(path)
 
 
-marbles = {
+settings = {
     "SGD": (sgd, 0.3),
     "momentum": (momentum, 0.1),
     "Adagrad": (adagrad, 0.5),
     "RMSprop": (rmsprop, 0.1),
     "Adam": (adam, 0.4),
 }
-paths = {name: roll(*how) for name, how in marbles.items()}
+paths = {name: descend(*how) for name, how in settings.items()}
 
 # %% tags=["hide-input"]
 x, y = np.linspace(-8, 4, 97).round(3), np.linspace(-2.6, 2.6, 53).round(3)
-fig = figures.figure("Five optimisers", "one parameter", "another parameter")
+fig = figures.empty_figure(
+    "Five optimisers", "one parameter", "another parameter"
+)
 fig.add_contour(
-    x=x, y=y, z=height(*np.meshgrid(x, y)).round(2), colorscale="Greys",
+    x=x, y=y, z=loss_at(*np.meshgrid(x, y)).round(2), colorscale="Greys",
     contours={"start": 0, "end": 5, "size": 0.2}, showscale=False,
     reversescale=True, opacity=0.35, hoverinfo="z", name="loss",
 )  # fmt: skip
 
 
-def trails(t):
-    """What the picture shows of the marbles after t steps."""
+def shown_after(t):
+    """What the figure shows after t steps."""
     past = [path[: t + 1].round(3) for path in paths.values()]
     sizes = [[3] * t + [13]] * len(past)
     return {
@@ -417,7 +419,7 @@ def trails(t):
     }  # fmt: skip
 
 
-ends = trails(80)
+ends = shown_after(80)
 for i, name in enumerate(paths):
     fig.add_scatter(
         x=ends["x"][i], y=ends["y"][i], name=name, mode="lines+markers",
@@ -425,7 +427,11 @@ for i, name in enumerate(paths):
         "symbol": i, "color": figures.LINES[i], "opacity": 1},
     )  # fmt: skip
 steps = [
-    {"label": str(t), "method": "restyle", "args": [trails(t), [1, 2, 3, 4, 5]]}
+    {
+        "label": str(t),
+        "method": "restyle",
+        "args": [shown_after(t), list(range(1, 6))],
+    }
     for t in (0, 1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 25, 30, 40, 60, 80)
 ]
 fig.update_layout(
@@ -433,15 +439,15 @@ fig.update_layout(
               "currentvalue": {"prefix": "steps: "}}],
     legend={"yref": "paper", "y": 1.02, "yanchor": "bottom"}, height=520,
 )  # fmt: skip
-figures.show(fig, "Paths of five optimisers through a valley with a dip")
+figures.show(fig, "Paths of five optimisers over a loss with a local minimum")
 
 # %%
-in_dip = [name for name, path in paths.items() if path[-1, 0] < -3]
-print("in the dip:", in_dip)
-assert in_dip == ["SGD", "Adagrad", "RMSprop"]
+local = [name for name, path in paths.items() if path[-1, 0] < -3]
+print("in the local minimum:", local)
+assert local == ["SGD", "Adagrad", "RMSprop"]
 
 # %% [markdown]
-# Move the slider. SGD, Adagrad and RMSprop end in the dip. *Momentum* keeps part of its last step, so its marble leaves the dip again. Adam does too, and it gives each parameter a step of its own size.
+# Move the slider. SGD, Adagrad and RMSprop end in the local minimum, as the line under the figure says. *Momentum* keeps part of its last step, so it passes the local minimum. Adam does too, and it gives each parameter a step of its own size.
 #
 # Do Keras's optimisers make the same steps if they receive the same gradients?
 
@@ -457,11 +463,11 @@ theirs = {
 
 # %%
 for name, optimizer in theirs.items():
-    marble = keras.Variable([-7.0, 2.0])
+    place = keras.Variable([-7.0, 2.0])
     for _ in range(20):
-        g = slope(*marble.numpy().astype(float)).astype("f4")
-        optimizer.apply([tf.constant(g)], [marble])
-    apart = np.abs(marble.numpy() - paths[name][20]).max()
+        g = slope(*place.numpy().astype(float)).astype("f4")
+        optimizer.apply([tf.constant(g)], [place])
+    apart = np.abs(place.numpy() - paths[name][20]).max()
     print(f"{name}: {apart:.0e} apart after 20 steps")
     assert apart < 5e-3
 
@@ -476,10 +482,10 @@ for name, optimizer in theirs.items():
 # %% tags=["hide-cell"]
 # Solution
 for rate in (0.05, 0.9, 1.1):
-    x, y = roll(sgd, rate)[-1]
+    x, y = descend(sgd, rate)[-1]
     print(f"rate {rate}: ends at ({x:.3g}, {y:.3g})")
-# 0.05 ends in the dip. 0.9 jumps over it and swings from side to side of the
-# valley, less each time. Outside the dip, y becomes (1 − 2 × rate) × y: above a
+# 0.05 ends in the local minimum. 0.9 jumps over it and swings from side to side of the
+# valley, less each time. Elsewhere y becomes (1 − 2 × rate) × y: above a
 # rate of 1 each swing is larger than the last, and the loss grows without end.
 # If your loss grows, lower the rate.
 
@@ -1177,9 +1183,9 @@ figures.show(
 )
 
 # %%
-film = figures.season(season, out / "season.gif", labels=labels)
-figures.show(film, "The same season as an animated picture")
-print(f"picture for slides: {film.stat().st_size / 1e6:.1f} MB")
+animation = figures.season_gif(season, out / "season.gif", labels=labels)
+figures.show(animation, "The same season as an animated picture")
+print(f"picture for slides: {animation.stat().st_size / 1e6:.1f} MB")
 
 # %%
 mapped = np.ma.stack([m.read() for m in season])  # (dates, H, W)
@@ -1321,7 +1327,7 @@ if delta:
 # With weights the network predicts the rare class more often. Its recall rises, and the accuracy of all classes falls: this is the price. The lines above say how much, and what happens to precision. Weights add no new fields: a class that was seen on few fields is still known from few fields.
 # More fields of it can help, or a narrower class, or leaving it as 'other'. The *definition* of a label matters: a class of unrelated crops may have no common pattern that a model could learn.
 #
-# ## 17. Rivals
+# ## 17. Compare models
 #
 # Compare a score with those of other models. Learners ask most for a *random forest*: hundreds of decision trees that vote. It takes the window as one flat list of numbers. It does not know which steps are neighbours, and it needs no epochs.
 #
@@ -1338,12 +1344,12 @@ forest = training.fit(
 original = training.fit("original", sides, study, options=padding, **recipe)
 
 # %%
-rivals = {
+candidates = {
     "TempCNN with extras": p,
     "random forest": forest.predictions(test, STARTS),
     "original": original.predictions(test, STARTS),
 }
-ranking = evaluation.compare(rivals)
+ranking = evaluation.compare(candidates)
 
 # %%
 columns = ["accuracy", "macro_f1", "macro_f1_low", "macro_f1_high"]
@@ -1352,7 +1358,7 @@ figures.show(
     ranking[columns].round(3).reset_index(names="model"),
     "Models on the test; low and high are the ends of 95 % intervals",
 )
-winner, *others = [n for n in ranking.index if n in rivals]
+winner, *others = [n for n in ranking.index if n in candidates]
 for name in others:
     clear = ranking.loc[name, "behind_low"] > 0
     print(f"{winner} before {name}:", "clear" if clear else "may be chance")
@@ -1425,7 +1431,7 @@ if delta:
 # ## 19. Hectares
 #
 # The last question is often "how much?". Counting the pixels of a map is biased: if 1 % of a large class is mapped as rice, the area of rice is greatly overestimated. A random sample with known truth measures how often each mapped class is right. From this one can correct the area and give an interval (Olofsson and others, 2014).
-# Here the labels serve as the truth of the sample.
+# Here the labels serve as the truth of the sample. They have errors themselves; the end of this section shows what follows from that.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1457,6 +1463,10 @@ assert np.isclose(areas.table["area"].sum(), mapped_ha.sum())
 shown = areas.table[["mapped", "area", "area_low", "area_high"]].copy()
 shown["labels"] = np.bincount(summer.truth, minlength=K) * hectare
 figures.show(
+    figures.areas(areas, study=study),
+    "Share of each class: counted on the map, and estimated with its interval",
+)
+figures.show(
     shown.round(1).reset_index(),
     "Hectares: counted on the map, estimated with a 95 % interval, of labels",
 )
@@ -1477,38 +1487,55 @@ assert np.allclose(all_checked.table["area"], of_labels)
 # %% [markdown]
 # With every pixel checked the estimate *is* the area of the labels, as the last assert holds. In the delta the small sample already comes nearer to the labels than the count of the map.
 #
-# But labels have errors as well, and then the estimate inherits them. The simulation knows what really grew, before errors were put into the labels:
+# But labels have errors as well. The simulation knows what really grew, before errors were put into the labels. So the same sample can be checked twice: against the labels, and by a visit to the field.
 
-# %% tags=["hide-input"]
+
+# %%
+def truth_at(file, q):
+    """Class numbers that a raster of codes gives to predictions."""
+    codes, (west, east, _, north) = maps.read(file, box)
+    side = (east - west) / codes.shape[1]
+    row = ((north - q.y) / side).astype(int)
+    column = ((q.x - west) / side).astype(int)
+    classes = study.legend.classes_of(codes[row, column].astype(int))
+    shows = green[row, column]  # the rule of the window, as for labels
+    return samples.apply_vegetation_rule(classes, shows, study.legend)
+
+
+green = summer_map.read("vegetation").filled(0) == 1
+assert np.array_equal(truth_at(labels.path, summer), summer.truth)
+
+# %%
 truth_file = study.root / f"truth_{year}.tif"
-if study.simulated and truth_file.is_file():
-    codes, _ = maps.read(labels.path, box)
-    grown, _ = maps.read(truth_file, box)
-    codes, grown = codes.astype(int), grown.astype(int)
-    errors = (codes != grown)[codes > 0].mean()
-    true_ha = pd.DataFrame(
-        {
-            "labels, whole year": np.bincount(
-                study.legend.classes_of(codes.ravel()) + 1, minlength=K + 1
-            )[1:],
-            "truth, whole year": np.bincount(
-                study.legend.classes_of(grown.ravel()) + 1, minlength=K + 1
-            )[1:],
-        },
-        index=pd.Index(names, name="class"),
+knows_truth = study.simulated and truth_file.is_file()
+if knows_truth:
+    grown, at_visit = (
+        truth_at(truth_file, summer),
+        truth_at(truth_file, visited),
     )
-    true_ha = true_ha * hectare
-    print(f"{errors:.1%} of the box's label pixels are wrong")
-    figures.show(
-        true_ha.round(1).reset_index(),
-        "Hectares by label and by what grew, before the vegetation rule",
+    print(f"{(grown != summer.truth).mean():.1%} of the labels are wrong")
+    one = at_visit >= 0  # two crops in one year are no class
+    in_field = evaluation.Confusion.of(
+        at_visit[one], visited.predicted[one], study.legend
     )
-    assert errors > 0
+    by_visit = evaluation.stratified_areas(in_field, mapped_ha)
+    shown["estimate by visits"] = by_visit.table["area"]
+    shown["grown"] = np.bincount(grown[grown >= 0], minlength=K) * hectare
+    assert (shown["grown"] - shown["labels"]).abs().sum() > 0
 else:
     print("Nobody knows the truth of this place.")
 
+# %%
+if knows_truth:
+    columns = ["area", "labels", "estimate by visits", "grown"]
+    figures.show(
+        shown[columns].round(1).reset_index(),
+        "Hectares: estimated by labels and by visits, with their true values",
+    )
+
 # %% [markdown]
-# No sample of labels can find these errors. So for a real estimate the sample needs a better source than the labels that trained the model: visits to the fields, or an interpreter of images.
+# The first estimate aims at the column 'labels', the second at 'grown'. Where these two differ, the estimate inherits the error of the labels. A larger sample of labels cannot remove it: with every pixel checked, the result is exactly the area of the labels. The interval does not contain this error either.
+# So for a real estimate the sample needs a better source than the labels that trained the model: visits to the fields, or an interpreter of images.
 #
 # ## 20. What the original test teaches
 #

@@ -323,7 +323,7 @@ NOT_RUN = {
     "the other reading": read(reading=lambda hw, *_: reading(hw, *other(hw))),
     "the other verdict": read(reading=lambda hw, *_: reading(hw, verdict=other(hw)[0])),
     "the other sign": read(reading=lambda hw, *_: reading(hw, sign=other(hw)[1])),
-    "sound": read(reading=lambda hw, *_: reading(hw, "It is sound")),
+    "sound": read(reading=lambda hw, *_: reading(hw, "Both losses still fall")),
     "late dip as the sign": read(reading=lambda hw, *_: reading(hw, sign="The lowest")),
     "log 7": read(reading=lambda hw, *_: reading(hw, "It has learnt nothing", "Its loss begins")),
     "letter alone": read(reading=lambda hw, right, _: right["reading"][0]),
@@ -564,7 +564,7 @@ NOT_BY_START = {
 
 # --- q7 claims --------------------------------------------------------------------------------------------------------
 
-RIGHT_CLAIMS = {"late": ("The figure says", "By then most"), "search": ("0.93 promises too much", "The best of forty")}
+RIGHT_CLAIMS = {"late": ("The accuracy says", "By then most"), "search": ("0.93 is too high", "The best of forty")}
 
 
 def claims(**changes):
@@ -577,9 +577,9 @@ def claims(**changes):
 
 NOT_CLAIMS = {}
 for key, options, reasons in (
-    ("late", ("Wait", "The figure comes", "The figure is"), ("The constant", "Every window", "The test draws")),
-    ("search", ("0.93 can be promised, s", "0.93 can be promised if", "0.93 promises too little"),
-     ("Settings are", "In a random", "More rows")),
+    ("late", ("Wait", "The accuracy comes", "The accuracy is"), ("The constant", "Every window", "The test draws")),
+    ("search", ("0.93 can be promised, s", "0.93 can be promised if", "0.93 is too low"),
+     ("Only weights", "In a random", "More rows")),
 ):  # fmt: skip
     good = RIGHT_CLAIMS[key]
     NOT_CLAIMS |= {f"{key}: {o}": claims(**{key: (o, good[1])}) for o in options}

@@ -1,6 +1,6 @@
-"""Homework 3: count a network, read a run, test in classes and in time, estimate areas. Lab: part3_train_and_test.
+"""Homework 3: count parameters, read a run, test by class and by date, estimate areas. Lab: part3_train_and_test.
 
-In the notebook a random forest learns from the sample: the years 2020 and 2021 teach, 2019 is the test.
+In the notebook a random forest is trained on the sample's years 2020 and 2021 and tested on 2019.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SEASON = ("start", "accuracy", "crops_accuracy", "constant")
 
 
 def predictions(hw: Homework) -> pd.DataFrame:
-    """What the learner's forest says of the test: one row a pixel and window.
+    """Predictions of the learner's forest for the test: one row a pixel and window.
 
     Returns:
         DataFrame of ``start`` (first day of the window, day of the year), ``truth`` and ``predicted`` (numbers of
@@ -105,8 +105,8 @@ def stop(losses, patience) -> tuple[int, int]:
     return epoch + 1, best + 1
 
 
-def rolled(slopes, rate, memory=0.9) -> float:
-    """Where a marble ends that begins at 0."""
+def descended(slopes, rate, memory=0.9) -> float:
+    """A parameter that begins at 0, after the steps of SGD with momentum."""
     place = move = 0.0
     for slope in slopes:
         move = memory * move - rate * slope
@@ -143,7 +143,7 @@ def network(ask, hw) -> None:
 
 
 def counted(value: int, shape: dict) -> None:
-    """Hold a count of parameters against the true one, and name the slip where it is a known one."""
+    """Compare a number of parameters with the true one; a known mistake is named."""
     s, expected = shape, parameters(**shape)
     if value == expected:
         return
@@ -192,7 +192,7 @@ def first_step(answer, hw) -> None:
         ("momentum", 0.9, "Each time m = 0.9 m − rate × slope, and the place moves by m"),
     ):
         of = f"This is where {key} ends"
-        value, expected = number(given[key], hint=f"{of}. Lab 3, section 5"), rolled(slopes, rate, memory)
+        value, expected = number(given[key], hint=f"{of}. Lab 3, section 5"), descended(slopes, rate, memory)
         more = "A step goes against the slope" if abs(value + expected) < 1e-3 else words
         close(value, expected, tol=1e-3, hint=f"{of}. {more}. Lab 3, section 5")
 
@@ -203,13 +203,13 @@ def run(answer, hw) -> None:
     last, best = stop(held["val_loss"], held["patience"])
     value = number(given["best_epoch"], whole=True, hint="This is the best epoch, counted from 1")
     if value != best:
-        more = "Go through the record epoch by epoch, and stop where patience is used up"
+        more = "Go through the record epoch by epoch, and stop when `patience` epochs in a row were no better"
         if value == best - 1:
             more = "Count epochs from 1"
         elif value == np.argmin(held["val_loss"]) + 1:
             more = "That epoch comes after the stop: early stopping never saw it"
         elif value == np.argmin(held["loss"]) + 1:
-            more = "The validation loss decides, not that of the training"
+            more = "The validation loss decides, not the training loss"
         raise Wrong(f"Expected another best epoch, received {value}. {more}. Lab 3, section 7.")
     value = number(given["last_epoch"], whole=True, hint="This is the last epoch, counted from 1")
     if value != last:
@@ -220,7 +220,7 @@ def run(answer, hw) -> None:
     value = number(given["saved_ms"], hint="This is saved_ms. Lab 3, section 8")
     close(value, device * (1 - 1 / factor), tol=0.02, unit="ms saved", hint=f"{more}. Lab 3, section 8")
     state = "over" if held["val_loss"][-1] - held["loss"][-1] > 0.5 else "under"
-    why = "Look how far apart the two losses are at the end of the record, and how high they are"
+    why = "Compare the two losses at the end of the record: their difference, and how high they are"
     verdicts, signs = ({t: "" if k == state else why for k, t in texts.items()} for texts in (VERDICTS, SIGNS))
     picked(given["reading"], hw.draw["verdicts"], verdicts, hw.draw["signs"], signs, "Lab 3, section 9")
 
@@ -231,7 +231,7 @@ def scores(ask, hw) -> None:
 
 
 def scored(ask, truth, predicted, classes: int, what: str) -> None:
-    """Hold a learner's scores of some samples against the true ones."""
+    """Compare a learner's scores of some samples with the true ones."""
     hint = "Lab 3, section 12"
     given = mapping(ask(truth, predicted, classes), SCORES, hint=hint)
     expected = all_scores(truth, predicted, classes)
@@ -281,7 +281,7 @@ def hectares(ask, hw) -> None:
 
 
 def estimated(ask, counts, mapped, k: int, what: str) -> None:
-    """Hold an area and its interval against the true ones, and name the slip where it is a known one."""
+    """Compare an area and its interval with the true ones; a known mistake is named."""
     hint = "Lab 3, section 19"
     value = array(ask(counts, mapped, k), shape=(3,), of="(estimate, low, high)", hint=hint).astype(float)
     expected = np.array(area(counts, mapped, k))
@@ -291,7 +291,7 @@ def estimated(ask, counts, mapped, k: int, what: str) -> None:
         mapped[k]: "That is what the map counts",
         (mapped * counts[:, k] / counts.sum(1).clip(1)).sum(): "Rows are the truth: divide by the sums of the columns",
         (mapped * counts[:, k] / counts.sum(0).clip(1)).sum(): "Rows are the truth, columns what the map says",
-        counts[k].sum() / counts.sum() * mapped.sum(): "That takes visits as if spread evenly over the whole map",
+        counts[k].sum() / counts.sum() * mapped.sum(): "That treats visits as spread evenly over the whole map",
         mapped[k] * share[k]: "What the map calls something else may be class k as well",
     }
     if np.isclose(value[0], expected[0], rtol=2e-3):
@@ -308,7 +308,7 @@ def estimated(ask, counts, mapped, k: int, what: str) -> None:
 QUESTIONS = (
     Question("q1", "toy_parameters", "coded", 3, ("3.1",), "2. A small network, by hand", network),
     Question("q2", "days_seen", "coded", 3, ("3.2",), "3. The padding trap", days),
-    Question("q3", "first_step", "computed", 3, ("3.3",), "5. Marbles on a hill", first_step),
+    Question("q3", "first_step", "computed", 3, ("3.3",), "5. Optimisers", first_step),
     Question("q4", "run", "reasoned", 4, ("3.4", "3.5", "3.6"), "7. Train, and stop in time", run),
     Question("q5", "scores", "coded", 4, ("3.8",), "12. Which score?", scores),
     Question("q6", "by_start", "computed", 4, ("3.9", "3.11", "S2"), "13. When: accuracy by date", by_start),

@@ -6,62 +6,62 @@ import numpy as np
 
 from arsetlib.grading.assignments import shuffled
 
-# Choices and reasons → why they are wrong; the right one has no why.
+# Choices and reasons → why they are wrong; for the right one this is empty.
 VERDICTS = {
     "over": "It overfits",
     "under": "It underfits",
-    "fits": "It is sound: the longer it runs, the better it gets",
+    "fits": "Both losses still fall: more epochs would improve it",
     "asleep": "It has learnt nothing at all",
 }
 SIGNS = {
-    "over": "The training loss falls on, while that of the validation has turned and rises",
-    "under": "Both losses stay high, and close together, to the end",
+    "over": "The training loss falls to the end, while the validation loss rises again",
+    "under": "Both losses stay high and close together to the end",
     "fits": "The lowest validation loss of the whole record is not the one that was kept",
     "asleep": "Its loss begins near log 7",
 }
 LATE = {
-    "The figure says little of crops: for a map of them take a window of early summer": "",
+    "The accuracy says little about crops: for a map of crops take a window of early summer": "",
     "Wait: the later the window, the more of the season the model has seen": (
         "All windows are equally long. Look at crops_accuracy in your own table"
     ),
-    "The figure comes from a leak: late windows of the test were in the training": (
-        "The years differ, and a leak would lift all windows"
+    "The accuracy comes from a leak: late windows of the test were in the training": (
+        "The years differ, and a leak would raise the accuracy of all windows"
     ),
-    "The figure is an accident of this forest's seed: take the mean over all starts": (
-        "Other seeds show the same rise, and a mean over dates hides what each date is worth"
+    "The accuracy is chance, of this forest's seed: take the mean over all starts": (
+        "Other seeds show the same rise, and a mean over dates hides the differences between dates"
     ),
 }
 LATE_REASONS = {
-    "By then most of the truth is 'No Crops Growing', easy to get right, and of the four crops little is found": "",
+    "By then most of the truth is 'No Crops Growing', which is easy, and few samples of the four crops are right": "",
     "The constant answer is at its weakest there, so the model's lead is largest": (
         "Look at `constant` in your table: late in the season it is strong"
     ),
     "Every window is equally long, so every start is equally hard": "Accuracy in your table says that they are not",
-    "The test draws its windows at random, so any accuracy jumps by that much": (
-        "Its starts and images are fixed: ask again, and you get the same numbers"
+    "The test draws its windows at random, so any accuracy changes by that much": (
+        "Its starts and images are fixed: run it again, and you get the same numbers"
     ),
 }
 SEARCH = {
-    "0.93 promises too much: choose on the validation, and ask the test once, at the end": "",
+    "0.93 is too high: choose on the validation set, and use the test set once, at the end": "",
     "0.93 can be promised, since no weight was ever trained on a row of the test": (
-        "The choice of settings was, by hand: it was made for these rows"
+        "The settings were chosen by their score on these rows"
     ),
     "0.93 can be promised if the forty were drawn at random and not taken from a grid": (
         "How settings are proposed changes nothing: the best was picked by its score on the test"
     ),
-    "0.93 promises too little: train on the test's rows as well, and score there again": (
-        "Then the test would be known by heart, and would say nothing of new ground"
+    "0.93 is too low: train on the rows of the test as well, and score there again": (
+        "Then the model would have seen the test, and the score would say nothing about new fields"
     ),
 }
 SEARCH_REASONS = {
-    "The best of forty is in part the luckiest, and its luck was that of the test's rows": "",
-    "Settings are not learnt from rows, only weights are, so settings cannot fit a side": (
-        "Whoever looks forty times at a side and keeps the best fits the choice to it"
+    "The best of forty is the best in part by chance, and this chance belongs to the rows of the test": "",
+    "Only weights are learnt from rows, settings are not, so settings cannot adapt to a set": (
+        "If you score forty settings on one set and keep the best, the choice adapts to that set"
     ),
-    "In a random search each setting has the same chance, so there is no luck in the best": (
-        "The larger the number of tries, the more luck there is in the best of them"
+    "In a random search each setting has the same chance, so the best is not the best by chance": (
+        "The more settings are tried, the larger the part of chance in the best"
     ),
-    "More rows raise a score, whichever side they come from": "Rows of the test are there to judge, not to learn from",
+    "More rows raise a score, whichever side they come from": "Rows of the test are for testing, not for training",
 }
 
 
@@ -100,7 +100,7 @@ def draw(rng: np.random.Generator) -> dict:
 
 
 def record(rng) -> dict:
-    """A run as if nobody had stopped it: a short rise that patience bears, the best, a long rise, a late dip."""
+    """A run without early stopping: a rise shorter than the patience, the best epoch, a long rise, a late low value."""
     over = bool(rng.random() < 0.5)
     patience, best = int(rng.integers(4, 7)), int(rng.integers(10, 15))  # epochs, from 0
     epoch, left = np.arange(30), 29 - best
@@ -111,7 +111,7 @@ def record(rng) -> dict:
     valid[best - 3 : best] = valid[best] + 0.008 + np.r_[0, rng.uniform(0.01, 0.03, 2)]
     rise = (0.02 if over else 0.001) * np.arange(1, left + 1)
     valid[best + 1 :] = valid[best] + 0.012 + rise + rng.uniform(0, 0.01, left)
-    valid[best + patience + 3] = valid[best] - 0.05  # nobody who stops in time will see it
+    valid[best + patience + 3] = valid[best] - 0.05  # after the epoch in which early stopping ends the run
     step_ms = {"input": rng.uniform(12, 30), "device": rng.uniform(1, 9), "all else": 2.5}
     return {
         "loss": loss.round(3).tolist(),
@@ -123,7 +123,7 @@ def record(rng) -> dict:
 
 
 def visits(rng) -> dict:
-    """A map's hectares, and what was found on the ground: rows = truth, columns = mapped."""
+    """Hectares of a map, and visits: rows = truth, columns = mapped class."""
     mapped = rng.choice(np.arange(400, 900, 10), 4, replace=False) * np.array([12, 4, 2, 0.5])
     right = np.array([0.93, 0.85, 0.78, 0.7]) + rng.uniform(-0.05, 0.05, 4)
     counts = np.zeros((4, 4), int)
