@@ -218,9 +218,24 @@ def test_a_server_that_asks_for_a_pause_gets_no_request_meanwhile(folder, server
 
 def test_no_error_shows_a_signature(server, files):
     for link in (f"{server.url}/nothing.tif?sig=SECRET", "http://127.0.0.1:9/a.tif?sig=SECRET"):
-        with pytest.raises(RemoteError) as caught:
+        with pytest.raises((RemoteError, Unsupported)) as caught:
             files.open(link).result()
         assert "SECRET" not in f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
+
+
+def test_a_server_that_never_answers_is_left_to_gdal(files):
+    """It may know a proxy or certificates that this reader does not."""
+    for _ in range(2):
+        with pytest.raises(Unsupported):
+            files.open("http://127.0.0.1:9/a.tif").result()
+
+
+def test_a_server_that_answered_once_and_then_is_silent_is_an_error(folder, server, files, monkeypatch):
+    path = write(folder / "gone.tif", ground())
+    read(files, href(server, path))
+    server.fail("/gone.tif", "break")
+    with pytest.raises(RemoteError):
+        read(files, href(server, path))
 
 
 def test_a_signature_in_the_query_reaches_the_server(folder, server, files):

@@ -267,6 +267,7 @@ class _Host:
     def __init__(self, in_flight: int):
         self.free = asyncio.Semaphore(in_flight)
         self.until = 0.0
+        self.answered = self.unreachable = False  # whether any answer came; whether all tries ended without one
         self.stores: dict[str, object] = {}
 
     def store(self, href: str):
@@ -286,16 +287,24 @@ class _Host:
     async def ask(self, request: Callable):
         """The answer to a request, tried again after failures of the internet; a pause holds for all requests."""
         loop = asyncio.get_running_loop()
+        if self.unreachable:
+            raise Unsupported("no answer of this server has ever come")
         for wait in (*WAITS, None):
             async with self.free:
                 while (rest := self.until - loop.time()) > 0:
                     await asyncio.sleep(rest)
                 try:
-                    return await request()
+                    answer = await request()
+                    self.answered = True
+                    return answer
                 except Exception as error:
                     status, problem = _status(error), error
+            self.answered |= status is not None
             if status is None and not _of_network(problem):
                 raise Unsupported(web.redact(problem)) from None
+            if wait is None and not self.answered:  # a proxy or certificates that only GDAL knows? It shall try
+                self.unreachable = True
+                raise Unsupported(_reason(status, problem)) from None
             if wait is None or status in FINAL:
                 raise RemoteError(_reason(status, problem), status) from None
             if status in PAUSE:
@@ -401,7 +410,7 @@ def _stated(metadata: str | None, role: str, otherwise: float) -> float:
 
 
 def _of_network(error: Exception) -> bool:
-    return "Error performing" in str(error)
+    return any(words in str(error) for words in ("Error performing", "HTTP error:"))
 
 
 def _status(error: Exception) -> int | None:
