@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from arsetlib import folders, textfiles
 from arsetlib.evaluation.confusion import EvaluationError
@@ -40,7 +41,7 @@ class ModelPredictions:
 
     @classmethod
     def of(
-        cls, trained, rows, starts: Sequence[int], *, side: str = "test", progress: bool = False
+        cls, trained: Any, rows: Any, starts: Sequence[int], *, side: str = "test", progress: bool = False
     ) -> ModelPredictions:
         """Predict some rows with a trained model.
 

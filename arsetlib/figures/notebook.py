@@ -10,7 +10,9 @@ import html
 import io
 import itertools
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,12 +20,15 @@ import plotly.graph_objects as go
 
 from arsetlib.figures.style import WIDTH, data_uri
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Where the built book keeps Plotly, seen from a page of labs/en.
 PLOTLY_IN_BOOK = "../../_static/vendor/plotly.min.js"
 _figure_numbers = itertools.count(1)
 
 
-def show(thing, alt):
+def show(thing: go.Figure | Figure | pd.DataFrame | str | Path, alt: str) -> None:
     """Display a figure or a table, with a text for readers who cannot see it.
 
     In a notebook (Jupyter, Colab, Databricks) a Plotly figure appears as usual. While the book is built
@@ -45,7 +50,7 @@ def show(thing, alt):
         display(HTML(loader(thing) + _html(thing, alt)))
 
 
-def knob(draw, alt, **choice):
+def knob(draw: Callable, alt: str, **choice: Sequence | Mapping) -> None:
     """A figure with a knob: ``draw(value)`` for the value chosen.
 
     In a notebook it is an ipywidgets menu and each turn draws anew. The book has no kernel, so there all choices
@@ -119,7 +124,7 @@ def _in_book():
     return os.environ.get("ARSET_BOOK") == "1"
 
 
-def loader(thing):
+def loader(thing: object) -> str:
     """The tag that loads Plotly, the first time a page needs it."""
     if not isinstance(thing, go.Figure) or not _in_book() or getattr(loader, "done", False):
         return ""

@@ -1,4 +1,4 @@
-"""Pictures of results: confusion, accuracy through the season, calibration, learning curves, bars of scores (Plotly).
+"""Figures of results: confusion, scores by date, calibration, learning curves, scores by class, areas (Plotly).
 
 Lab: part3_train_and_test.
 """
@@ -12,9 +12,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from arsetlib.evaluation import Areas
+from arsetlib.evaluation import Areas, Confusion
 from arsetlib.figures.plots import bars, empty_figure
-from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, plotly_layout
+from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, Simulated, plotly_layout
 
 SHARES = [[0, "#ffffff"], [0.25, "#cfe3f1"], [0.5, "#8bbcdc"], [0.75, "#3f8abf"], [1, "#0b4f8a"]]
 NORMALISED = {
@@ -27,7 +27,9 @@ NORMALISED = {
 ACCURACIES = [[0, "#b24a00"], [0.33, "#f0c878"], [0.67, "#3ca07d"], [1, "#0b5e44"]]
 
 
-def confusion(matrix, normalise: str | None = "truth", *, study=None, title: str = "Confusion") -> go.Figure:
+def confusion(
+    matrix: Confusion, normalise: str | None = "truth", *, study: Simulated | None = None, title: str = "Confusion"
+) -> go.Figure:
     """A confusion matrix: true classes down, predicted classes across; counts when hovering.
 
     Args:
@@ -71,7 +73,11 @@ def confusion(matrix, normalise: str | None = "truth", *, study=None, title: str
 
 
 def by_date(
-    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, measure: str = "accuracy", study=None, title=None
+    table: pd.DataFrame | Mapping[str, pd.DataFrame],
+    *,
+    measure: str = "accuracy",
+    study: Simulated | None = None,
+    title: str | None = None,
 ) -> go.Figure:
     """A score by date: of all samples, of the single crops only, and of always predicting the commonest class.
 
@@ -123,7 +129,9 @@ def by_date(
     return fig.update_layout(margin={"t": 60, "b": 90}, hovermode="closest")
 
 
-def reliability(table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study=None, title="Calibration") -> go.Figure:
+def reliability(
+    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study: Simulated | None = None, title: str = "Calibration"
+) -> go.Figure:
     """Calibration: the share of right predictions by the probability of the predicted class.
 
     Points below the diagonal: the model is overconfident.
@@ -163,7 +171,7 @@ def reliability(table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study=None,
     return fig.update_layout(layout | {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 75}})
 
 
-def learning_curves(history: Mapping, *, study=None, title: str = "Learning curves") -> go.Figure:
+def learning_curves(history: Mapping, *, study: Simulated | None = None, title: str = "Learning curves") -> go.Figure:
     """Loss and score of training and validation by epoch, and the best epoch.
 
     Where the training loss falls further and the validation loss rises, the model overfits.
@@ -219,7 +227,9 @@ def learning_curves(history: Mapping, *, study=None, title: str = "Learning curv
     return fig.update_layout(layout | {"margin": layout["margin"] | {"t": 60, "b": 80}})
 
 
-def score_bars(results: Mapping | pd.DataFrame, measure: str = "f1", *, study=None, title=None) -> go.Figure:
+def score_bars(
+    results: Mapping | pd.DataFrame, measure: str = "f1", *, study: Simulated | None = None, title: str | None = None
+) -> go.Figure:
     """A score of each class, for one model or several side by side.
 
     Args:
@@ -241,7 +251,7 @@ def score_bars(results: Mapping | pd.DataFrame, measure: str = "f1", *, study=No
     return fig.update_xaxes(range=[0, 1.08]).update_layout(showlegend=len(results.columns) > 1)
 
 
-def areas(table: Areas, *, study=None, title: str = "Share of each class") -> go.Figure:
+def areas(table: Areas, *, study: Simulated | None = None, title: str = "Share of each class") -> go.Figure:
     """Share of each class: counted on the map, and estimated with its interval.
 
     Args:
@@ -272,7 +282,9 @@ def areas(table: Areas, *, study=None, title: str = "Share of each class") -> go
     return fig.update_xaxes(rangemode="tozero").update_layout(margin={"t": 60, "b": 90})
 
 
-def block_map(blocks: pd.DataFrame, *, study=None, title: str = "Accuracy by block", most: int = 1200) -> go.Figure:
+def block_map(
+    blocks: pd.DataFrame, *, study: Simulated | None = None, title: str = "Accuracy by block", most: int = 1200
+) -> go.Figure:
     """Where the blocks are, coloured by accuracy.
 
     Args:
@@ -300,7 +312,7 @@ def block_map(blocks: pd.DataFrame, *, study=None, title: str = "Accuracy by blo
     return fig.update_xaxes(showgrid=False, tickformat=".1~f", nticks=6).update_layout(margin={"t": 60})
 
 
-def _simulated(study) -> bool:
+def _simulated(study: Simulated | None) -> bool:
     return study is not None and study.simulated
 
 

@@ -30,8 +30,10 @@ from arsetlib.figures.style import (
     rgb,
     round_length,
 )
+from arsetlib.labels import Labels
 from arsetlib.maps.layers import Layers, in_order
 from arsetlib.maps.products import MapError, Prediction
+from arsetlib.study import Study
 
 AGREE, DISAGREE, NOTHING = "#dfe4e8", "#d55e00", "#ffffff"
 HOVERED = 12_000  # cells that carry names, over all dates and panels
@@ -40,8 +42,8 @@ HOVERED = 12_000  # cells that carry names, over all dates and panels
 def prediction_map(
     predictions: Prediction | Sequence[Prediction],
     *,
-    labels=None,
-    study=None,
+    labels: Labels | str | Path | None = None,
+    study: Study | None = None,
     size: int = EYE,
     title: str | None = None,
 ) -> go.Figure:
@@ -225,7 +227,12 @@ def _furniture(fig, one: Layers, box) -> None:
 
 
 def season_gif(
-    predictions: Sequence[Prediction], out: str | Path, *, labels=None, size: int = EYE, seconds: float = 0.9
+    predictions: Sequence[Prediction],
+    out: str | Path,
+    *,
+    labels: Labels | str | Path | None = None,
+    size: int = EYE,
+    seconds: float = 0.9,
 ) -> Path:
     """The season as an animated picture: one frame a date, with its legend; beside it what the labels say then.
 

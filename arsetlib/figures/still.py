@@ -6,15 +6,18 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from arsetlib import ground, sentinel2
+from arsetlib.catalogue import Scene, Scenes
 from arsetlib.figures.style import (
     EYE,
     INK,
@@ -27,14 +30,16 @@ from arsetlib.figures.style import (
     rgb,
     round_length,
 )
+from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
+from arsetlib.study import Area, Legend, Study
 
 TRUE_COLOUR = ("red", "green", "blue")
 FALSE_COLOUR = ("nir", "red", "green")
 SWIR_COLOUR = ("nir", "swir16", "red")
 
 
-def chip(scene, area, *combinations, study, size=EYE):
+def chip(scene: Scene, area: Area, *combinations: Sequence[str], study: Study, size: int = EYE) -> Figure:
     """A scene on an area, once for each combination of three bands.
 
     Args:
@@ -68,7 +73,7 @@ def chip(scene, area, *combinations, study, size=EYE):
     return fig
 
 
-def clear_view(scenes, study, year):
+def clear_view(scenes: Scenes, study: Study, year: int) -> tuple[Scene, Area]:
     """A scene for a picture: in mid season, over as many areas as possible, with the least cloud.
 
     Mid season is the 60 days around the last day on which a window may start.
@@ -101,7 +106,9 @@ def clear_view(scenes, study, year):
     return scene, replace(areas[0], name=study.name, bounds=(*bounds[:, :2].min(0), *bounds[:, 2:].max(0)))
 
 
-def labels_map(labels, area, *, study, legend=None, size=EYE, most=12):
+def labels_map(
+    labels: Labels, area: Area, *, study: Study, legend: Legend | None = None, size: int = EYE, most: int = 12
+) -> Figure:
     """The labels of an area in their own colours, with a legend of the classes present.
 
     Args:
@@ -150,7 +157,7 @@ def _panels(widths, aspect):
     return fig, fig.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
 
 
-def map_furniture(ax, area, extent, simulated):
+def map_furniture(ax: Axes, area: Area, extent: Sequence[float], simulated: bool) -> None:
     """Scale bar, north arrow, no ticks; and a stamp where the picture is simulated."""
     west, east, south, north = extent
     ax.set_xticks([])
