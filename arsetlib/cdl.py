@@ -188,7 +188,7 @@ def _rows() -> dict[int, Code]:
     return {int(code): Code(int(code), text, f"#{colour}") for code, colour, text in rows}
 
 
-CODES: dict[int, Code] = _rows()
+CODES: dict[int, Code] = _rows()  # code → its name, colour and kind
 
 # Two crops in one season, so neither name tells what stands there on a given day.
 # Lettuce (227) and Pumpkins (229) lie among them and are not.
@@ -262,6 +262,9 @@ def name(code: int) -> str:
         CDLError: NASS names no land cover with this code.
 
     Lab: part1_build_dataset.
+
+    >>> name(26)
+    'Dbl Crop WinWht/Soybeans'
     """
     entry = CODES.get(int(code))
     if entry is None:
@@ -289,6 +292,9 @@ def code_of(text: str) -> int:
         CDLError: No land cover has this name.
 
     Lab: part1_build_dataset.
+
+    >>> code_of("winter wheat/soybeans")
+    26
     """
     code = _BY_KEY.get(_key(text))
     if code is None:

@@ -3,6 +3,8 @@
 Labs: all.
 """
 
+__all__ = ["ArsetError"]
+
 
 class ArsetError(Exception):
     """The input, a file or a service is not as expected; the message says what was expected, what came, what to do.

@@ -91,7 +91,7 @@ def modules_of(room: str) -> tuple[types.ModuleType, ...]:
     inner = []
     for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
         file = Path(importlib.util.find_spec(info.name).origin)
-        if "__all__" in assigned(file):
+        if "__all__" in assigned(file) and ".assignments" not in info.name:  # the answers to the homework
             inner.append(importlib.import_module(info.name))
     return module, *inner
 
@@ -125,6 +125,7 @@ def comment_of(lines: list[str], node: ast.stmt) -> str:
 def constant_comment(module: types.ModuleType, name: str) -> str:
     folder = Path(module.__file__)
     files = [folder] if folder.stem != "__init__" else [folder, *sorted(folder.parent.rglob("*.py"))]
+    files += sorted((ROOT / LIBRARY).rglob("*.py"))  # what comes from another module
     return next((text for file in files if (text := assigned(file).get(name))), "")
 
 
@@ -271,6 +272,7 @@ def rst_of(text: str, name: str) -> list[str]:
                 labs = match[1]
                 continue
         if indented and not in_section and (not prose or not prose[-1].strip()):
+            prose = re.sub(r"::(\s*)$", r":\1", "\n".join(prose)).split("\n")
             flush()
             code.append(line)
         else:

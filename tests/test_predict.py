@@ -274,8 +274,8 @@ def test_a_killed_job_goes_on_where_it_stopped(delta, place, model, made, tmp_pa
         from arsetlib import catalogue, maps
         from arsetlib.maps import sources
         sources.CHUNK_SIDE = 5
-        slow, real = t.Linear.predict, sources.SceneSource.read
-        sources.SceneSource.read = lambda *a: time.sleep(0.2) or real(*a)
+        slow, real = t.Linear.predict, sources.SceneChunks.read
+        sources.SceneChunks.read = lambda *a: time.sleep(0.2) or real(*a)
         study = t.Study.load({str(delta / "two_areas.toml")!r})
         scenes = catalogue.find_scenes(study, progress=False)
         model = t.Linear(study, t.samples.Scaler.load({str(tmp_path / "scaler.json")!r}))

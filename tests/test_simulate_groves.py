@@ -14,7 +14,7 @@ from arsetlib import cli, folders, groves, simulate
 from arsetlib.simulate import groves_camera
 from arsetlib.simulate.groves import DESCRIPTION
 from arsetlib.simulate.groves import SIZE as FULL
-from arsetlib.simulate.groves_scene import FINEST, OVERLAP, Scene
+from arsetlib.simulate.groves_scene import FINEST, OVERLAP, Grove
 
 SIZE = (300, 400)
 TINY = (96, 128)
@@ -84,7 +84,7 @@ def test_says_everywhere_that_it_is_simulated(grove, flight):
 
 
 def test_a_full_size_capture_is_of_3808_by_2912_pixels_at_16_mm():
-    scene = Scene(1, 10, FULL, FINEST)
+    scene = Grove(1, 10, FULL, FINEST)
     assert scene.size == (2912, 3808)
     assert len(scene.poses) == 10
     assert 150 < len(scene.trees) < 600
@@ -200,7 +200,7 @@ def test_light_drifts_from_capture_to_capture(grove):
 
 
 def test_the_lens_darkens_the_corners():
-    scene = Scene(1, 1, SIZE, 0.05)
+    scene = Grove(1, 1, SIZE, 0.05)
     level = np.full((*scene.shape, 3), 150, np.uint8)
     image, _ = groves_camera.see(scene, scene.poses[0], level, level[..., 0])
     corners = np.mean(

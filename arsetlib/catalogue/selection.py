@@ -202,6 +202,10 @@ def _pass_days(items: list[Item]) -> dict[Item, int]:
     return days
 
 
+def _newer_first(a: Item, b: Item) -> int:
+    return -1 if a.newer_than(b) else 1
+
+
 def _newest(items: list[Item]) -> list[Item]:
     """One item per pass and tile: the newest processing.
 
@@ -211,7 +215,7 @@ def _newest(items: list[Item]) -> list[Item]:
     kept: list[Item] = []
     for group in _passes(items):
         shown: list[Item] = []
-        for item in sorted(group, key=cmp_to_key(lambda a, b: -1 if a.newer_than(b) else 1)):
+        for item in sorted(group, key=cmp_to_key(_newer_first)):
             again = shapely.union_all([s.footprint for s in shown if _same_tile(s, item)])
             if again.intersection(item.footprint).area < SAME_GROUND * item.footprint.area:
                 shown.append(item)

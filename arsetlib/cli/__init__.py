@@ -46,7 +46,7 @@ def full_disk_text(problem: BaseException) -> str:
     """The message for an error that comes from a full disk; empty for another."""
     if not is_full(problem, "."):
         return ""
-    place = next((e.filename for e in _chain(problem) if getattr(e, "filename", None)), "where the command writes")
+    place = next((name for e in _chain(problem) if (name := getattr(e, "filename", None))), "where the command writes")
     return (
         f"The disk is full ({place}). Free space there or write to another folder, then run the same command; "
         "what was finished is kept."

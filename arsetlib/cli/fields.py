@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -76,7 +76,7 @@ def fields_convert(
         progress=not as_json,
     )  # fmt: skip
     sides = {side: stored.load(path) for side, path in paths.items()}
-    report = {
+    report: dict[str, Any] = {
         "folder": str(out),
         "form": form,
         "simulated": any(images.simulated for images in sides.values()),

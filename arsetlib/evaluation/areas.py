@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,9 @@ from arsetlib.evaluation.blocks import interval, resampled
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
 from arsetlib.evaluation.predictions import Predictions
 from arsetlib.evaluation.scores import ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,10 @@ def stratified_areas(
         EvaluationError: Fewer than two samples in a class that is on the map; no area at all.
 
     Source: Olofsson et al. 2014, equations 1-11.
+
+    >>> sample = Confusion.from_counts([[45, 5], [5, 45]], ["corn", "rice"])
+    >>> stratified_areas(sample, [800, 200]).table["area"].round().tolist()
+    [740.0, 260.0]
     """
     area = mapped_areas(mapped, sample.keys)
     counts = sample.counts.T.astype(np.float64)  # the paper's: rows = map, columns = truth
@@ -180,6 +188,9 @@ def sample_size(shares: Sequence[float], users: Sequence[float], error: float = 
         error: Standard error of overall accuracy to reach; the 95 % interval is about twice as wide to each side.
 
     Source: Olofsson et al. 2014, equation 13.
+
+    >>> sample_size(shares=[0.7, 0.3], users=[0.9, 0.8])
+    1089
     """
     shares, users = np.asarray(shares, np.float64), np.asarray(users, np.float64)
     if shares.shape != users.shape or ((users < 0) | (users > 1)).any() or (shares < 0).any() or not shares.sum() > 0:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from numpy.typing import ArrayLike
 from arsetlib.errors import ArsetError
 from arsetlib.evaluation import scores
 from arsetlib.study import Legend
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 PER_PASS = 4_000_000  # samples counted at once, so that memory does not grow with the map
 OVER = {"truth": "each row sums to 1", "prediction": "each column sums to 1", "all": "the whole sums to 1"}
@@ -46,6 +50,12 @@ class Confusion:
         scored: (K,) bool, the classes that are scored; all of them unless ``only`` was called.
 
     Lab: part3_train_and_test.
+
+    >>> one = Confusion.of([0, 1, 1, 1], [0, 1, 1, 0], ["corn", "rice"])
+    >>> (one + one).counts.tolist()
+    [[2, 0], [2, 4]]
+    >>> one.accuracy
+    0.75
     """
 
     counts: np.ndarray
@@ -326,6 +336,10 @@ def single_crops(legend: Legend) -> list[str]:
     """Keys of the classes that are one crop each: the 'four crops' of the delta's legend.
 
     Where no class has a single label code, every class on which something is grown.
+
+    >>> from arsetlib.study import Study
+    >>> single_crops(Study.load("sample").legend)
+    ['corn', 'soybeans', 'cotton', 'rice']
     """
     grown = [c for c in legend.classes if c.crop and c.codes]
     single = [c.key for c in grown if c.codes != "others" and len(c.codes) == 1]

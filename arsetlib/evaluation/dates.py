@@ -6,6 +6,7 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,12 +96,12 @@ def score_table(
     return table
 
 
-def by_date(predictions: Predictions, **options) -> pd.DataFrame:
+def by_date(predictions: Predictions, **options: Any) -> pd.DataFrame:
     """One row a date of prediction, the last day of the window; see ``score_table``."""
     return score_table(predictions, "last", **options)
 
 
-def by_block(predictions: Predictions, **options) -> pd.DataFrame:
+def by_block(predictions: Predictions, **options: Any) -> pd.DataFrame:
     """One row a spatial block, with its middle, ``x`` and ``y`` in m; see ``score_table``. Without intervals."""
     table = score_table(predictions, "block", **{"repeats": 0, **options})
     values, codes = predictions.groups("block")

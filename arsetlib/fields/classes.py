@@ -5,6 +5,7 @@ Lab: case_fields.
 
 from arsetlib.errors import ArsetError
 
+# The nine anomalies of Agriculture-Vision, in the order of the columns.
 CLASSES = (
     "storm_damage",
     "drydown",

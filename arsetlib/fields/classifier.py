@@ -32,7 +32,7 @@ class Classifier:
     Lab: case_fields.
     """
 
-    model: object
+    model: Any
     kind: str = "multi"
     classes: tuple[str, ...] = CLASSES
     thresholds: np.ndarray | None = None

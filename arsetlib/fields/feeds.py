@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def feed(
     kind: str,
     augment: bool | Augment = False,
     cache: bool = False,
-    **options,
+    **options: Any,
 ) -> ChipBatches | ArrayBatches:
     """Batches of a source.
 

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 CHANGES = Augment(contrast=(1, 1))  # contrast would change invalid pixels, which are 0
-KINDS = ("multi", "single")
+KINDS = ("multi", "single")  # several classes at once, or exactly one
 MARKED = re.compile(r"<<(.*?)>>", re.DOTALL)  # our own messages within those of TensorFlow
 RAISED = re.compile(r"ImageError: (.*?)(?:\nTraceback|\n\n|\Z)", re.DOTALL)
 
 
-def batches(source: Chips | str | Path, **options) -> ChipBatches:
+def batches(source: Chips | str | Path, **options: Any) -> ChipBatches:
     """Batches of images and classes, from chips or from a converted folder. Options are those of ``ChipBatches``.
 
     >>> import tempfile; from arsetlib import fields, simulate

@@ -164,9 +164,9 @@ def fit(
 class _Training:
     """One training: the model and its images."""
 
-    name_or_model: object
-    train: object
-    validation: object
+    name_or_model: Any
+    train: Any
+    validation: Any
     images: ImageInput
     transfer: Transfer
     plan: Plan

@@ -49,7 +49,7 @@ class ReportFiles:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ReportFigure:
     """A figure, what a reader who cannot see it is told, and the data behind it."""
 
     figure: go.Figure
@@ -69,7 +69,7 @@ class Section:
     title: str
     text: str = ""
     note: str = ""
-    drawings: tuple[Drawing, ...] = ()
+    drawings: tuple[ReportFigure, ...] = ()
     table: pd.DataFrame | None = None
     pairs: dict[str, str] = field(default_factory=dict)
 
@@ -396,9 +396,9 @@ def _explained(head: dict) -> dict[str, str]:
 # -- small parts ------------------------------------------------------------------------------------------------------
 
 
-def _drawn(fig: go.Figure, alt: str, data: pd.DataFrame) -> Drawing:
+def _drawn(fig: go.Figure, alt: str, data: pd.DataFrame) -> ReportFigure:
     """A figure under the section's heading, which replaces its title."""
-    return Drawing(fig.update_layout(title_text="", margin_t=34), alt, data)
+    return ReportFigure(fig.update_layout(title_text="", margin_t=34), alt, data)
 
 
 def _note(value) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
@@ -34,9 +35,17 @@ from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
 from arsetlib.study import Area, Legend, Study
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arsetlib.catalogue import Scene, Scenes
+    from arsetlib.labels import Labels
+    from arsetlib.study import Area, Legend, Study
+
+# Bands shown as red, green and blue.
 TRUE_COLOUR = ("red", "green", "blue")
-FALSE_COLOUR = ("nir", "red", "green")
-SWIR_COLOUR = ("nir", "swir16", "red")
+FALSE_COLOUR = ("nir", "red", "green")  # vegetation is red
+SWIR_COLOUR = ("nir", "swir16", "red")  # water is dark, vegetation orange
 
 
 def chip(scene: Scene, area: Area, *combinations: Sequence[str], study: Study, size: int = EYE) -> Figure:

@@ -22,23 +22,26 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WIDTH = 760  # CSS pixels: the one figure width of the course
-FONT_SIZE = 13
+FONT_SIZE = 13  # of all texts in figures, px
+# The fonts of the book.
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-INK, GRID, ACCENT = "#22303c", "#dfe4e8", "#0b6e4f"
+INK, GRID, ACCENT = "#22303c", "#dfe4e8", "#0b6e4f"  # colours: text, grid lines, the one accent
 # Okabe and Ito's colours, told apart by readers of every kind of colour vision.
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # of lines, in this order
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "hexagon")
 # Shape as well as colour tells scene classes apart.
 SCL_SYMBOLS = {
     0: "x-thin", 1: "asterisk", 2: "square", 3: "triangle-down", 4: "circle", 5: "diamond", 6: "hexagon",
     7: "cross", 8: "square-open", 9: "x", 10: "triangle-up-open", 11: "star-open",
 }  # fmt: skip
+# Scene class → colour of its symbol.
 SCL_INK = {
     0: "#8a8a8a", 1: "#8a1c1c", 2: "#595959", 3: "#7a4b1e", 4: "#009e73", 5: "#b8860b", 6: "#0072b2",
     7: "#6d6d6d", 8: "#d55e00", 9: "#a6228b", 10: "#3d9fd6", 11: "#c4477f",
 }  # fmt: skip
-SIMULATED = "simulated"
+SIMULATED = "simulated"  # the word in figures of simulated data
+# Settings of matplotlib, for `rc_context`.
 STYLE = {
     "font.size": 10,
     "font.family": "sans-serif",

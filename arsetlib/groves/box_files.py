@@ -21,7 +21,7 @@ from xml.parsers import expat
 import numpy as np
 
 from arsetlib import textfiles
-from arsetlib.groves import annotations
+from arsetlib.groves import annotation_files
 from arsetlib.groves.classes import FILE, Classes, GroveError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -61,15 +61,15 @@ def checked(box: Sequence[float] | np.ndarray, shape: tuple[int, int], where: st
     shown = f"from x {x0:g}, y {y0:g} to x {x1:g}, y {y1:g}"
     if not np.isfinite(box).all() or x1 <= x0 or y1 <= y0:
         raise GroveError(f"{where} has a box without an area, {shown}. Draw it again or delete it.")
-    if box.min() >= 0 and box.max() <= annotations.FIRST_PIXEL and max(shape) > 2:
+    if box.min() >= 0 and box.max() <= annotation_files.FIRST_PIXEL and max(shape) > 2:
         raise GroveError(
             f"{where} has a box {shown}: the coordinates seem to be shares from 0 to 1. Multiply x by the image's "
             "width and y by its height."
         )
     if not (0 <= (x0 + x1) / 2 <= shape[1] and 0 <= (y0 + y1) / 2 <= shape[0]):
         raise GroveError(
-            f"{where} has a box {shown}, outside of the image of {annotations.size_text(shape)} pixels. Was it drawn "
-            "on another size or another image?"
+            f"{where} has a box {shown}, outside of the image of {annotation_files.size_text(shape)} pixels. Was it "
+            "drawn on another size or another image?"
         )
     return box
 
@@ -90,7 +90,7 @@ def mask(rows: list, shape: tuple[int, int], classes: Classes) -> np.ndarray:
     """The mask of (where, class number, box) rows."""
     drawn = np.zeros(shape, np.uint8)
     for where, value, box in rows:
-        annotations.fill(drawn, value, outline(box, classes, where))
+        annotation_files.fill(drawn, value, outline(box, classes, where))
     return drawn
 
 
@@ -124,7 +124,7 @@ def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None 
         raise GroveError(f"{path} has neither a size nor an object of Pascal VOC. Export it again.")
     size = root.find("size")
     if size is not None:
-        annotations.same_size(size.findtext("height"), size.findtext("width"), shape, str(path))
+        annotation_files.same_size(size.findtext("height"), size.findtext("width"), shape, str(path))
     named = Path((root.findtext("filename") or "").replace("\\", "/").strip()).name
     if image and named and named != image and Path(named).stem != Path(image).stem and named != Path(image).stem:
         raise GroveError(
@@ -134,7 +134,7 @@ def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None 
     rows = []
     for number, one in enumerate(root.findall("object"), start=1):
         where, box = f"{path}: object {number}", one.find("bndbox")
-        value = annotations.class_of((one.findtext("name") or "").strip(), classes, f"{path} has the class")
+        value = annotation_files.class_of((one.findtext("name") or "").strip(), classes, f"{path} has the class")
         texts = [None if box is None else box.findtext(name) for name in CORNERS]
         rows.append((where, value, checked(_numbers(texts, where), shape, where)))
     return rows
@@ -246,6 +246,6 @@ def rows_of(path: Path, image: str, shape: tuple[int, int], classes: Classes) ->
         where, texts = f"{path}, line {line}", [row[name] for name in CORNERS]
         if all(t in ("", "0", "0.0") for t in texts):
             continue
-        value = annotations.class_of(row["label"], classes, f"{where} has the label")
+        value = annotation_files.class_of(row["label"], classes, f"{where} has the label")
         rows.append((where, value, checked(_numbers(texts, where), shape, where)))
     return rows

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib.groves import annotations, box_files, coco, masks, pictures
+from arsetlib.groves import annotation_files, box_files, coco, masks, pictures
 from arsetlib.groves.classes import FILE, IGNORE, Classes, GroveError
 
 
@@ -73,14 +73,14 @@ def read(
 
 def _mask(capture: Capture, shape, classes: Classes) -> np.ndarray:
     if capture.layout == "labelme":
-        return annotations.labelme_mask(capture.mask, shape, classes, capture.image.name)
+        return annotation_files.labelme_mask(capture.mask, shape, classes, capture.image.name)
     if capture.layout == "coco":
         return coco.mask_of(capture.mask, capture.number, shape, classes)
     if capture.layout in ("voc", "deepforest"):
         return box_files.mask(_box_rows(capture, shape, classes), shape, classes)
     white = None
     if capture.layout == "detectree":
-        white = annotations.class_of("tree", classes, f"{capture.mask} is a mask of trees. The classes lack")
+        white = annotation_files.class_of("tree", classes, f"{capture.mask} is a mask of trees. The classes lack")
     mask = masks.read_mask(capture.mask, classes, white)
     if mask.shape != shape:
         raise GroveError(

@@ -137,6 +137,7 @@ class Classes:
         return table[mask]
 
 
+# The classes of the thesis: ground, tree, grass.
 CLASSES = Classes(
     ("ground", "tree", "grass"),
     ("#c49a6c", "#006633", "#bed246"),

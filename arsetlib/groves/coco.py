@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib.groves import annotations, box_files
+from arsetlib.groves import annotation_files, box_files
 from arsetlib.groves.classes import Classes, GroveError
 
 
@@ -31,7 +31,7 @@ def index(path: Path) -> dict:
 
 @functools.lru_cache(maxsize=4)
 def _index(path: Path, changed: int) -> dict:
-    content = annotations.read_json(path)
+    content = annotation_files.read_json(path)
     lists = {}
     for name in ("images", "annotations", "categories"):
         rows = content.get(name)
@@ -94,10 +94,10 @@ def mask_of(path: Path, number: int | str, shape: tuple[int, int], classes: Clas
         if isinstance(outline, dict):
             mask[_run_lengths(outline, shape, where)] = value
         elif outline in (None, []):
-            annotations.fill(mask, value, box_files.outline(box_of(row, shape, where), classes, where))
+            annotation_files.fill(mask, value, box_files.outline(box_of(row, shape, where), classes, where))
         else:
             for ring in _rings(outline, where):
-                annotations.fill(mask, value, annotations.checked(ring, shape, where))
+                annotation_files.fill(mask, value, annotation_files.checked(ring, shape, where))
     return mask
 
 
@@ -113,10 +113,12 @@ def rows_of(path: Path, number: int | str, shape: tuple[int, int], classes: Clas
     """(where, class number, annotation) of an image's annotations."""
     listed = index(path)
     image = listed["images"][_id(number)]
-    annotations.same_size(image.get("height"), image.get("width"), shape, f"{path}: image {image.get('file_name')}")
+    annotation_files.same_size(
+        image.get("height"), image.get("width"), shape, f"{path}: image {image.get('file_name')}"
+    )
     for row in listed["annotations"].get(_id(number), []):
         name = listed["categories"][_id(row["category_id"])]
-        value = annotations.class_of(name, classes, f"{path} has the category")
+        value = annotation_files.class_of(name, classes, f"{path} has the category")
         yield f"{path}: annotation {row.get('id', '?')}", value, row
 
 
@@ -137,7 +139,7 @@ def _rings(outline, where):
         flat = all(isinstance(v, int | float) for v in outline)
         pairs = len(outline) > 2 and all(isinstance(r, list | tuple) and len(r) == 2 and not isinstance(r[0], list)
                                          for r in outline)  # fmt: skip
-        return [annotations.points_of(r, where) for r in ([outline] if flat or pairs else outline)]
+        return [annotation_files.points_of(r, where) for r in ([outline] if flat or pairs else outline)]
     raise GroveError(f"{where} has the segmentation {str(outline)[:60]!r}, expected polygons or run lengths.")
 
 
@@ -156,7 +158,7 @@ def _run_lengths(outline, shape, where):
     ):
         raise GroveError(
             f"{where} has {'compressed ' if isinstance(counts, str) else ''}RLE of size {size} that does not add up to "
-            f"{annotations.size_text(shape)} pixels. Export it again from the image at this size."
+            f"{annotation_files.size_text(shape)} pixels. Export it again from the image at this size."
         )
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     if not flat.any():

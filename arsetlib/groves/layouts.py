@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from arsetlib import filetypes, folders
-from arsetlib.groves import annotations, box_files, coco, flight, pictures
+from arsetlib.groves import annotation_files, box_files, coco, flight, pictures
 from arsetlib.groves.capture import Capture
 from arsetlib.groves.classes import GroveError
 from arsetlib.groves.masks import MARK
 
+# Layout → how its folders look.
 LAYOUTS = {
     "masks": "images/ and masks/ (or JPEGImages/ and SegmentationClass/) with the same names; PNG of class numbers or "
     "colours (GIMP)",
@@ -116,23 +117,23 @@ def layout_of(folder: Path) -> str:
     if _voc_pair(folder):
         return "voc"
     texts = _jsons(folder)
-    if any(annotations.kind_of(p) == "coco" for p in _jsons(folder / "annotations")):
+    if any(annotation_files.kind_of(p) == "coco" for p in _jsons(folder / "annotations")):
         return "coco"
     if _keras_pairs(folder):
         return "keras-segmentation"
     beside = pictures.files_of(folder)
     names = {path.stem for path in beside}
     for path in texts:
-        kind = annotations.kind_of(path)
+        kind = annotation_files.kind_of(path)
         if kind == "coco" or (kind == "labelme" and path.stem in names):
             return kind
     if any(path.stem in names and box_files.is_voc(path) for path in _ending(folder, ".xml")):
         return "voc"
     if _tables(folder):
         return "deepforest"
-    foreign = {annotations.kind_of(p) for p in texts} & {"a VIA project", "VIA annotations"}
+    foreign = {annotation_files.kind_of(p) for p in texts} & {"a VIA project", "VIA annotations"}
     if foreign and not any(f.stem.endswith(MARK) for f in beside):
-        name = next(p for p in texts if annotations.kind_of(p) in foreign)
+        name = next(p for p in texts if annotation_files.kind_of(p) in foreign)
         raise GroveError(f"{name} is {foreign.pop()}, which is not read here. Export it from VIA as COCO.")
     if beside:
         return "beside"
@@ -164,7 +165,7 @@ def orphans(folder: Path, layout: str, listed: list[Capture]) -> list[Path]:
     elif layout == "keras-segmentation":
         there = [f for _, masks, _ in _keras_pairs(folder) for f in pictures.files_of(masks)]
     elif layout == "labelme":
-        there = [f for f in _jsons(folder) if annotations.kind_of(f) == "labelme"]
+        there = [f for f in _jsons(folder) if annotation_files.kind_of(f) == "labelme"]
     elif layout == "voc":
         there = [
             f for f in _ending(_voc_pair(folder)[1] if _voc_pair(folder) else folder, ".xml") if box_files.is_voc(f)
@@ -276,7 +277,7 @@ def _deepforest(folder):
 
 def _coco(folder):
     texts = [*_jsons(folder), *_jsons(folder / "annotations")]
-    texts = [p for p in texts if annotations.kind_of(p) == "coco"] or texts
+    texts = [p for p in texts if annotation_files.kind_of(p) == "coco"] or texts
     if not texts:
         raise GroveError(f"Expected a COCO file in {folder}, found no .json.")
     listed = []
@@ -297,7 +298,7 @@ def _with_images(folder, listed, layout):
         base = Path(str(name).replace("\\", "/")).name  # some tools write paths of their server
         tried = [(place / n).resolve() for n in (str(name).replace("\\", "/"), base) for place in (folder, images)]
         file = next((p for p in tried if p.is_relative_to(folder.resolve()) and p.is_file()), None)
-        file = file or annotations.inside(folder, name, path)
+        file = file or annotation_files.inside(folder, name, path)
         if file in seen:
             where = "twice" if seen[file] == path else f"as {seen[file]} does"
             raise GroveError(f"{path} lists the image {name!r} {where}. Keep one of them.")

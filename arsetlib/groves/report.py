@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib.groves import box_files, flight, pictures
-from arsetlib.groves.annotations import kind_of
+from arsetlib.groves.annotation_files import kind_of
 from arsetlib.groves.capture import Capture, boxes, read
 from arsetlib.groves.classes import FILE, IGNORE, Classes, GroveError
 from arsetlib.groves.layouts import captures, orphans

@@ -34,7 +34,7 @@ class Segmenter:
     Lab: case_groves.
     """
 
-    model: object
+    model: Any
     classes: tuple[str, ...] = CLASSES
     colours: tuple[str, ...] = COLOURS
     shrink: float = 1.0

@@ -23,15 +23,12 @@ from arsetlib.groves import flight, pictures
 from arsetlib.groves.capture import Capture
 from arsetlib.groves.classes import GroveError
 from arsetlib.groves.cutting import places
+from arsetlib.samples.split import LeakWarning
 
 SIDES = ("train", "validation", "test")
 SHARES = (0.8, 0.1, 0.1)
 COPIES = 4  # of a tile in the thesis: itself, mirrored, upside down, other light
 FLIGHT_OVERLAP = 0.8  # assumed where there is no flight.json
-
-
-class LeakWarning(UserWarning):
-    """A split puts the same ground on two sides."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -279,7 +279,7 @@ class TileCache:
 
 
 def batches(
-    captures: Sequence[Capture] | TileSplit, classes: Classes | None = None, size: int = 224, **options
+    captures: Sequence[Capture] | TileSplit, classes: Classes | None = None, size: int = 224, **options: Any
 ) -> tf.data.Dataset:
     """A ``tf.data.Dataset`` of (images, one-hot masks): (B, S, S, 3) and (B, S, S, K), float32.
 
@@ -302,7 +302,7 @@ def arrays(
     size: int = 224,
     *,
     epoch: int = 0,
-    **options,
+    **options: Any,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The batches of ``batches`` as NumPy arrays, without TensorFlow.
 

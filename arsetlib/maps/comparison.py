@@ -6,6 +6,7 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
@@ -18,6 +19,9 @@ from arsetlib.labels import Labels
 from arsetlib.maps import cogs
 from arsetlib.maps.products import NODATA, MapError, Prediction
 from arsetlib.study import Legend
+
+if TYPE_CHECKING:
+    from arsetlib.labels import Labels
 
 
 def compare(

@@ -298,7 +298,7 @@ def _run(folder, trained, data, study, starts, stems, identity, smoother, spark,
         counts = {"predicted": int(predicted[i]), "no_image": data.pixels - int(predicted[i])}
         counts["in_raster"] = data.grid.height * data.grid.width
         info |= {"pixels": counts, "read": reasons}
-        if isinstance(data, sources.SceneSource) and data.survey.bad:
+        if isinstance(data, sources.SceneChunks) and data.survey.bad:
             info["bad_scenes"] = data.survey.bad
         made.append(_write(folder, run.parent, stem, start, data, study, smoother, info, tags))
     seconds = time.perf_counter() - began

@@ -231,6 +231,9 @@ def ndvi(red: ArrayLike, nir: ArrayLike) -> np.ndarray:
         red, nir: Arrays of one shape, reflectance × 10,000, 0 = no data.
 
     Lab: part1_build_dataset.
+
+    >>> ndvi(np.array([500, 0]), np.array([3000, 0])).round(2).tolist()
+    [0.71, nan]
     """
     red, nir = np.asarray(red, np.float64), np.asarray(nir, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -252,7 +252,7 @@ def _stamp(source) -> list:
 
 
 @dataclass(frozen=True)
-class SceneSource:
+class SceneChunks:
     """Chunks of the label grid, and the scenes that touch each of them.
 
     Attributes:
@@ -307,7 +307,7 @@ class SceneSource:
         series = pixels.Ragged(*ingest.observe(chunk, self.study, usable, reader, counts))
         return Piece(*self.grid.places(x, y), series, np.arange(len(x)))
 
-    def without(self, bad: dict[str, str]) -> SceneSource:
+    def without(self, bad: dict[str, str]) -> SceneChunks:
         """The same without more scenes, id → why.
 
         Raises:
@@ -329,7 +329,7 @@ def of_scenes(
     year: int | None,
     starts: Sequence[int],
     labels: Labels | None,
-) -> SceneSource:
+) -> SceneChunks:
     """A source from an item list; only scenes that fall into one of the windows are kept.
 
     Raises:
@@ -374,7 +374,7 @@ def of_scenes(
     facts = [place.key, place.bounds, place.crs, year, grid.crs, grid.side, grid.x0, grid.y0, study.drop_scl]
     identity = _digest([*facts, [[s.id, s.offset] for s in near if s.id not in found.bad]])
     total = part.height * part.width
-    return SceneSource(study, place, year, grid, part, tuple(chunks), tuple(near), total, identity, found)
+    return SceneChunks(study, place, year, grid, part, tuple(chunks), tuple(near), total, identity, found)
 
 
 def _surveyed(scenes: list[Scene], near: list[Scene], study: Study, place: Area) -> tuple[list[Scene], Survey]:
@@ -404,7 +404,7 @@ def _years(scenes: Scenes, season: Season) -> list[int]:
     return sorted(y for y, (low, high) in spans.items() if any(low <= s.day <= high for s in scenes))
 
 
-Source = TableSource | SceneSource
+Source = TableSource | SceneChunks
 
 
 def grid_of(study: Study, area: Area, labels: Labels | None = None) -> Grid:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arsetlib.models import card as files
 from arsetlib.models.baselines import Baseline
@@ -205,7 +205,7 @@ def _expect(right: bool, name: str, value) -> None:
 
 
 def _check_study(own: Study, study: Study, folder: Path) -> None:
-    pairs = {
+    pairs: dict[str, tuple[Any, Any, str]] = {
         "bands": (list(own.bands), list(study.bands), "Bands must be the same, in the same order."),
         "channels": (list(own.channels), list(study.channels), "Channels must be the same, in the same order."),
         "season": (_length(own.season), _length(study.season), "Windows and steps must be as long as in training."),

@@ -150,7 +150,7 @@ def fix_layers(library: Any) -> None:
 
     utils = library.models.model_utils
     original = getattr(utils.get_segmentation_model, "original", utils.get_segmentation_model)
-    finished.original = original
+    finished.original = original  # type: ignore[attr-defined]
     utils.get_segmentation_model, utils.resize_image = finished, resize
     library.models.mobilenet.relu6 = keras.ops.relu6
     library.models.pspnet.resize_image = resize

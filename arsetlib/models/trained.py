@@ -48,7 +48,7 @@ class Trained:
     Lab: part3_train_and_test.
     """
 
-    model: object
+    model: Any
     name: str
     scaler: Scaler | None
     study: Study

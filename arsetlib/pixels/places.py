@@ -42,7 +42,7 @@ def places(
     _check_expected(longitude, latitude, lon, lat, parsed, crs, study)
     _check_strays(longitude, latitude, lon, lat)
     some = np.linspace(0, len(longitude) - 1, min(len(longitude), 1000)).astype(int)
-    stretch = Proj(parsed).get_factors(longitude[some], latitude[some]).areal_scale
+    stretch = np.asarray(Proj(parsed).get_factors(longitude[some], latitude[some]).areal_scale)
     wrong = ~((stretch < STRETCH) & (stretch > 1 / STRETCH))
     if wrong.any():
         raise PixelError(

@@ -18,6 +18,7 @@ from arsetlib.pixels.arrays import buffers, ragged
 from arsetlib.pixels.meta import Meta
 from arsetlib.pixels.schema import MAX_DN, SCHEMA, SERIES, block_number, pixel_id
 
+# Rule → what it asks of a row.
 RULES: dict[str, str] = {
     "null": "every column but label_confidence has a value",
     "num_images": "num_images is at least 0",

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 
 from arsetlib.errors import ArsetError
 
-VERSION = 1
+VERSION = 1  # of the schema, in the metadata of each table
 DTYPES = {"day": "<u2", "scl": "u1", "bands": "<u2"}
-SERIES = tuple(DTYPES)
+SERIES = tuple(DTYPES)  # the columns of byte strings
 
+# Columns of a pixel table and their Arrow types.
 SCHEMA = pa.schema(
     [
         pa.field("pixel", pa.int64(), nullable=False),

@@ -45,7 +45,7 @@ def join(first: pa.Table | str | Path, second: pa.Table | str | Path, *, missing
     """
     tables = [table if isinstance(table, pa.Table) else read(table) for table in (first, second)]
     meta = _joined_meta(*(Meta.of(table) for table in tables))
-    mine, theirs = _partners(*tables, missing)
+    mine, theirs = _partners(tables[0], tables[1], missing)
     tables = [tables[0].take(pa.array(mine)), tables[1].take(pa.array(theirs))]
     _check_labels(*tables)
     parts = [ragged(table) for table in tables]

@@ -34,6 +34,7 @@ def _contrast(a, b):
     return (a - b) / (a + b)
 
 
+# Name → index.
 INDICES: dict[str, Index] = {
     "ndvi": Index(
         "Normalised difference vegetation index", ("nir", "red"), _contrast,
@@ -101,6 +102,9 @@ def index(name: str, values: np.ndarray, bands: tuple[str, ...]) -> np.ndarray:
     Raises:
         KeyError: An unknown name.
         ValueError: A band it needs is not among ``bands``.
+
+    >>> index("ndvi", np.array([[500, 3000]]), ("red", "nir")).round().tolist()
+    [7143.0]
     """
     one = INDICES[name]
     parts = [np.asarray(values[..., bands.index(b)], np.float64) / SCALE for b in one.bands]

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-EXTRAS = ("seen", "weight", "day_of_year", "xy", "pixel")
+EXTRAS = ("seen", "weight", "day_of_year", "xy", "pixel")  # what a batch may hold besides x and y
 IN_MEMORY = 2**30  # bytes of series that are held in memory unless the caller wants otherwise
 
 

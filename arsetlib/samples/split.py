@@ -29,7 +29,7 @@ SHOWN = 5  # rows that a message names
 
 
 class LeakWarning(UserWarning):
-    """A split puts neighbours, or one pixel's years, on two sides."""
+    """A split puts neighbours, one pixel's years or the same ground on two sides."""
 
 
 def split(

@@ -18,8 +18,8 @@ from arsetlib.samples.rows import SampleError
 from arsetlib.samples.scaler import Scaler
 from arsetlib.study import Legend, Season
 
-CHOICES = ("random", "first", "last", "clearest", "median")
-FILLS = ("zeros", "last", "linear")
+CHOICES = ("random", "first", "last", "clearest", "median")  # which image stands for a step that holds several
+FILLS = ("zeros", "last", "linear")  # what stands in a step without an image
 VEGETATION = 4  # scene class
 NAMES = ("x", "seen", "start", "images", "vegetation")  # of the parts of Windows
 

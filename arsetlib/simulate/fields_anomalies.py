@@ -1,7 +1,7 @@
 """The nine anomalies of simulated fields: each has its own shape, size and colour.
 
-Each function paints its anomaly into a ``Canvas`` and returns where it is, (S, S) bool. Sizes are shares of the chip's
-side, or rows of the crop.
+Each function paints its anomaly into a ``ChipCanvas`` and returns where it is, (S, S) bool. Sizes are shares of the
+chip's side, or rows of the crop.
 
 Source of the looks: the class descriptions of Chiu et al. (2020), "Agriculture-Vision: A Large Aerial Image Database
 for Agricultural Pattern Analysis", CVPR.
@@ -27,7 +27,7 @@ TAU = np.float32(2 * np.pi)
 
 
 @dataclass
-class Canvas:
+class ChipCanvas:
     """A chip while it is painted.
 
     Args:
@@ -70,7 +70,7 @@ class Canvas:
         return tuple(self.rng.uniform(low, high, 2))
 
 
-def planter_skip(canvas: Canvas) -> np.ndarray:
+def planter_skip(canvas: ChipCanvas) -> np.ndarray:
     """Rows that were not planted: straight strips of bare soil, one to three rows wide, with clean ends."""
     rng, one, size = canvas.rng, canvas.field, canvas.size
     row = one.row
@@ -94,7 +94,7 @@ def planter_skip(canvas: Canvas) -> np.ndarray:
     return where
 
 
-def double_plant(canvas: Canvas) -> np.ndarray:
+def double_plant(canvas: ChipCanvas) -> np.ndarray:
     """An area planted twice: a wedge or strip with straight sides where a second set of rows crosses the first."""
     rng, size, one = canvas.rng, canvas.size, canvas.field
     x, y = axes(size)
@@ -119,7 +119,7 @@ def double_plant(canvas: Canvas) -> np.ndarray:
     return where
 
 
-def endrow(canvas: Canvas) -> np.ndarray:
+def endrow(canvas: ChipCanvas) -> np.ndarray:
     """The headland: a band along the border whose rows run along it, thinner, with the tracks of turning wheels."""
     rng, size, one = canvas.rng, canvas.size, canvas.field
     x, y = axes(size)
@@ -142,7 +142,7 @@ def endrow(canvas: Canvas) -> np.ndarray:
     return where
 
 
-def storm_damage(canvas: Canvas) -> np.ndarray:
+def storm_damage(canvas: ChipCanvas) -> np.ndarray:
     """Lodged crop: no rows in broad patches where the stems lie flat in swirls, bright where they face the sun."""
     rng, size = canvas.rng, canvas.size
     depth = blob(rng, size, canvas.place(0.25, 0.75), rng.uniform(0.22, 0.45, 2), 0.40, 5)
@@ -162,7 +162,7 @@ def storm_damage(canvas: Canvas) -> np.ndarray:
     return where
 
 
-def drydown(canvas: Canvas) -> np.ndarray:
+def drydown(canvas: ChipCanvas) -> np.ndarray:
     """Crop that ripens too early: tan in broad patches with soft edges; the rows can still be seen."""
     rng, size = canvas.rng, canvas.size
     depth = blob(rng, size, canvas.place(0.1, 0.9), rng.uniform(0.3, 0.65, 2), 0.35, 3)
@@ -173,7 +173,7 @@ def drydown(canvas: Canvas) -> np.ndarray:
     return where
 
 
-def nutrient_deficiency(canvas: Canvas) -> np.ndarray:
+def nutrient_deficiency(canvas: ChipCanvas) -> np.ndarray:
     """Too little nitrogen: pale yellow bands along the rows without fertiliser, or a gradient."""
     rng, size = canvas.rng, canvas.size
     x, y = axes(size)
@@ -196,7 +196,7 @@ def nutrient_deficiency(canvas: Canvas) -> np.ndarray:
     return where
 
 
-def weed_cluster(canvas: Canvas) -> np.ndarray:
+def weed_cluster(canvas: ChipCanvas) -> np.ndarray:
     """Weeds: groups of round tufts, bright green and very bright in the near infrared, across the rows."""
     rng, size = canvas.rng, canvas.size
     depth = blob(rng, size, canvas.place(), rng.uniform(0.12, 0.32, 2), 0.45, 6)
@@ -212,7 +212,7 @@ def weed_cluster(canvas: Canvas) -> np.ndarray:
     return where
 
 
-def waterway(canvas: Canvas) -> np.ndarray:
+def waterway(canvas: ChipCanvas) -> np.ndarray:
     """A winding channel with grass across the field, smooth and without rows, darker in the middle."""
     rng, size = canvas.rng, canvas.size
     x, y = axes(size)
@@ -242,7 +242,7 @@ def waterway(canvas: Canvas) -> np.ndarray:
     return where
 
 
-def water(canvas: Canvas) -> np.ndarray:
+def water(canvas: ChipCanvas) -> np.ndarray:
     """Standing water: a smooth, dark pond with a rim of wet mud, nearly black in the near infrared."""
     rng, size = canvas.rng, canvas.size
     depth = blob(rng, size, canvas.place(), rng.uniform(0.09, 0.26, 2), 0.30, 6)

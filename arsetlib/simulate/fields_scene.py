@@ -8,7 +8,7 @@ import numpy as np
 
 from arsetlib import seeds
 from arsetlib.fields.classes import CLASSES
-from arsetlib.simulate.fields_anomalies import GRASS, HIDE, PAINTERS, STRAW, TAU, YELLOW, Canvas
+from arsetlib.simulate.fields_anomalies import GRASS, HIDE, PAINTERS, STRAW, TAU, YELLOW, ChipCanvas
 from arsetlib.simulate.fields_draws import Field
 from arsetlib.simulate.fields_noise import axes, blob, grain, ramp, shares_within, waves
 
@@ -72,7 +72,7 @@ def _paint(one: Field, rng: np.random.Generator, corner, names) -> Chip:
     return Chip(pixels, _seen(masks, inside & valid), inside, valid)
 
 
-def _crop(one: Field, rng: np.random.Generator, corner) -> Canvas:
+def _crop(one: Field, rng: np.random.Generator, corner) -> ChipCanvas:
     """Rows on soil, each row a little different, with growth that varies over tens of metres."""
     x, y = axes(one.size)
     x, y = x * one.size + np.float32(corner[0] % 100_000), y * one.size + np.float32(corner[1] % 100_000)
@@ -91,10 +91,10 @@ def _crop(one: Field, rng: np.random.Generator, corner) -> Canvas:
         cover[(wheel == 3) | (wheel == 6)] -= np.float32(0.13)
     tone = np.float32(1) + np.float32(0.10) * waves(rng, one.size, one.size / max(one.row * 0.8, 2.5))
     tone += np.float32(0.5) * growth
-    return Canvas(one, rng, across, along, cover, ripple, tone)
+    return ChipCanvas(one, rng, across, along, cover, ripple, tone)
 
 
-def _decoys(canvas: Canvas) -> None:
+def _decoys(canvas: ChipCanvas) -> None:
     """Differences that are not anomalies: a thin crop through which pale soil can be seen; damp, dark soil."""
     rng, size = canvas.rng, canvas.size
     if rng.random() < THIN:
@@ -108,7 +108,7 @@ def _decoys(canvas: Canvas) -> None:
         canvas.layers.append((alpha * np.float32(rng.uniform(0.4, 0.75)), damp, np.float32(1)))
 
 
-def _border(canvas: Canvas, names) -> np.ndarray | None:
+def _border(canvas: ChipCanvas, names) -> np.ndarray | None:
     """The pixels within the field, if it ends on this chip: on half of those with a headland, on some others."""
     rng, one = canvas.rng, canvas.field
     if rng.random() >= (0.45 if "endrow" in names else BORDER):
@@ -123,7 +123,7 @@ def _border(canvas: Canvas, names) -> np.ndarray | None:
     return x * np.float32(nx) + y * np.float32(ny) > np.float32(offset)
 
 
-def _reflectance(canvas: Canvas) -> np.ndarray:
+def _reflectance(canvas: ChipCanvas) -> np.ndarray:
     """(4, S, S) reflectance of crop, soil and anomalies."""
     one, rng, size = canvas.field, canvas.rng, canvas.size
     cover = canvas.cover + canvas.ripple * np.float32(one.contrast)
@@ -144,7 +144,7 @@ def _reflectance(canvas: Canvas) -> np.ndarray:
     return out
 
 
-def _beyond(canvas: Canvas, reflectance: np.ndarray, bounds: np.ndarray) -> None:
+def _beyond(canvas: ChipCanvas, reflectance: np.ndarray, bounds: np.ndarray) -> None:
     """Outside the border: a dirt road, then grass or another crop."""
     rng, size, one = canvas.rng, canvas.size, canvas.field
     nx, ny, offset = canvas.edge
@@ -165,7 +165,7 @@ def _beyond(canvas: Canvas, reflectance: np.ndarray, bounds: np.ndarray) -> None
         np.copyto(plane, np.float32(dirt[k]) * (tuft * np.float32(0.3) + np.float32(0.7)), where=way)
 
 
-def _shadow(canvas: Canvas, reflectance: np.ndarray) -> None:
+def _shadow(canvas: ChipCanvas, reflectance: np.ndarray) -> None:
     """A cloud shadow: dark and bluish; it is not an anomaly."""
     rng = canvas.rng
     deep = ramp(waves(rng, canvas.size, 2, 2) - np.float32(0.3), 0.5)

@@ -23,7 +23,7 @@ from arsetlib.groves.flight import FILE as FLIGHT
 from arsetlib.groves.masks import write_mask
 from arsetlib.simulate import files
 from arsetlib.simulate import groves_texture as texture
-from arsetlib.simulate.groves_scene import FINEST, FULL_WIDTH, OVERLAP, Scene
+from arsetlib.simulate.groves_scene import FINEST, FULL_WIDTH, OVERLAP, Grove
 
 VERSION = 2  # of what a seed gives; a folder made by another version is refused
 ABOUT, TEXTURES = "about", "textures"  # names of parts
@@ -85,11 +85,11 @@ def groves(
         return out
     with folders.claim(out, parameters, [*map(_name, range(captures)), ABOUT], what="simulated grove") as folder:
         if folder.manifest() is None:
-            _make(folder, Scene(int(seed), int(captures), size, resolution), parameters, jobs, progress)
+            _make(folder, Grove(int(seed), int(captures), size, resolution), parameters, jobs, progress)
     return out
 
 
-def _make(folder: folders.Folder, scene: Scene, parameters: dict, jobs, progress) -> None:
+def _make(folder: folders.Folder, scene: Grove, parameters: dict, jobs, progress) -> None:
     out, captures = folder.path, len(scene.poses)
     strips = [range(low, min(low + STRIP, scene.shape[0])) for low in range(0, scene.shape[0], STRIP)]
     names = [TEXTURES, *(_strip(k) for k in range(len(strips)))]
@@ -148,7 +148,7 @@ def _run(stages, jobs, bar):
 # -- the ground picture, in files that processes share -----------------------------------------------------------------
 
 
-def _prepare(work: folders.Folder, scene: Scene) -> None:
+def _prepare(work: folders.Folder, scene: Grove) -> None:
     """Make textures and an empty ground picture, unless an earlier run has made them."""
     if work.done(TEXTURES) is None:
         fields = texture.fine(scene.seed, scene.metres, scene.side, scene.draws["angle"])
@@ -173,7 +173,7 @@ def _reserve(shape: tuple[int, ...], path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def _open(work: Path, name: str, mode: str = "r") -> np.ndarray:
+def _open(work: Path, name: str, mode: str = "r") -> np.memmap:
     return np.load(work / f"{name}.npy", mmap_mode=mode)
 
 
@@ -194,7 +194,7 @@ def _digest(work: Path, rows: range) -> str:
     return digest.hexdigest()
 
 
-def _paint(work: folders.Folder, scene: Scene, number: int, rows: range) -> None:
+def _paint(work: folders.Folder, scene: Grove, number: int, rows: range) -> None:
     """Paint a strip of the ground and note its tally of crowns."""
     from arsetlib.simulate import groves_ground
 
@@ -214,7 +214,7 @@ def _name(number: int) -> str:
     return f"capture_{number + 1:02d}"
 
 
-def _capture(out: Path, scene: Scene, number: int) -> None:
+def _capture(out: Path, scene: Grove, number: int) -> None:
     """Write a mask and its image."""
     from PIL import Image
 
@@ -231,7 +231,7 @@ def _capture(out: Path, scene: Scene, number: int) -> None:
 # -- texts about it ---------------------------------------------------------------------------------------------
 
 
-def _flight(scene: Scene, parameters: dict) -> dict:
+def _flight(scene: Grove, parameters: dict) -> dict:
     return {
         "simulated": True,
         "about": "SIMULATED flight of arsetlib.simulate.groves. Ground positions: metres, x to the right, y up.",
@@ -260,7 +260,7 @@ def _flight(scene: Scene, parameters: dict) -> dict:
     }
 
 
-def _trees(scene: Scene, tallies: np.ndarray) -> dict:
+def _trees(scene: Grove, tallies: np.ndarray) -> dict:
     """Crowns that a capture shows the centre of; places and areas are counted from the exact mask."""
     pixels, columns, rows = tallies
     west, south, east, north = scene.box

@@ -10,12 +10,12 @@ from PIL import Image
 from scipy.ndimage import uniform_filter1d
 
 from arsetlib import seeds
-from arsetlib.simulate.groves_scene import CameraPose, Scene
+from arsetlib.simulate.groves_scene import CameraPose, Grove
 
 BAND = 208  # rows worked on at a time
 
 
-def place(scene: Scene, pose: CameraPose) -> tuple[range, tuple[float, ...]]:
+def place(scene: Grove, pose: CameraPose) -> tuple[range, tuple[float, ...]]:
     """Rows of the ground picture that a capture needs, and the affine map from its pixels to them."""
     height, width = scene.size
     column0, row0 = scene.pixel(pose.c, pose.f)
@@ -26,7 +26,7 @@ def place(scene: Scene, pose: CameraPose) -> tuple[range, tuple[float, ...]]:
     return range(top, bottom), (a, b, column0, d, e, row0 - top)
 
 
-def see(scene: Scene, pose: CameraPose, ground: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def see(scene: Grove, pose: CameraPose, ground: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A capture and its mask.
 
     Args:

@@ -10,7 +10,7 @@ from scipy.ndimage import uniform_filter
 
 from arsetlib import seeds
 from arsetlib.simulate import groves_texture as texture
-from arsetlib.simulate.groves_scene import Scene, Tree
+from arsetlib.simulate.groves_scene import Grove, Tree
 
 REACH = 1.35  # a crown's farthest leaf, in radii
 TALLEST = 5.6  # m
@@ -49,7 +49,7 @@ def lobes(seed: int, tree: Tree) -> np.ndarray:
 
 
 def heights(
-    scene: Scene, leaves: np.ndarray, top: int, left: int, shape: tuple[int, int]
+    scene: Grove, leaves: np.ndarray, top: int, left: int, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Height of the crowns above ground, and the tree that each pixel belongs to.
 
@@ -91,12 +91,12 @@ def heights(
     return high, owner
 
 
-def margin(scene: Scene) -> int:
+def margin(scene: Grove) -> int:
     """Pixels around a part from which a shadow can fall into it."""
     return int(np.ceil(TALLEST / np.tan(scene.draws["sun_elevation"]) / scene.metres)) + 4
 
 
-def lit(scene: Scene, high: np.ndarray, gaps: np.ndarray, top: int, left: int) -> np.ndarray:
+def lit(scene: Grove, high: np.ndarray, gaps: np.ndarray, top: int, left: int) -> np.ndarray:
     """How much sunlight each pixel gets, 0 to 1, computed along the direction of the sun at half the resolution.
 
     Leaves let some light through, in spots: ``gaps`` is the periodic texture of these spots. In the part's margin (see

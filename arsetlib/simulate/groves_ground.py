@@ -13,7 +13,7 @@ from scipy.ndimage import uniform_filter
 from arsetlib import seeds
 from arsetlib.simulate import groves_crowns as crowns
 from arsetlib.simulate import groves_texture as texture
-from arsetlib.simulate.groves_scene import Scene
+from arsetlib.simulate.groves_scene import Grove
 
 GROUND, TREE, GRASS = 0, 1, 2
 CHUNK = 128  # rows painted at a time
@@ -32,7 +32,7 @@ PIPE = _colour(0.25, 0.24, 0.23)
 EXPOSURE = 1.3
 
 
-def paint(scene: Scene, textures: dict[str, np.ndarray], rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def paint(scene: Grove, textures: dict[str, np.ndarray], rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Some rows of the ground picture.
 
     Args:

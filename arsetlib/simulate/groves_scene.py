@@ -69,7 +69,7 @@ def poses(seed: int, captures: int, size: tuple[int, int], metres: float) -> lis
 
 
 @dataclass(frozen=True)
-class Scene:
+class Grove:
     """The ground that a flight sees."""
 
     seed: int

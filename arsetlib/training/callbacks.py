@@ -29,7 +29,8 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, lines: bool = False) -> None:
         super().__init__()
-        self.lines, self.bar = lines, None
+        self.lines = lines
+        self.bar: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         epochs, steps = self.params["epochs"], self.params["steps"] or 0

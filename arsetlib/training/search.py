@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from arsetlib.errors import ArsetError
 from arsetlib.samples import Rows, Scaler
@@ -38,8 +39,8 @@ class Search:
         best: Arguments of ``fit`` of the best trial.
     """
 
-    study: object
-    table: object
+    study: Any
+    table: Any
     best: dict
 
     def __repr__(self) -> str:
