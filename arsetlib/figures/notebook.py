@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Where the built book keeps Plotly, seen from a page of labs/en.
 PLOTLY_IN_BOOK = "../../_static/vendor/plotly.min.js"
 _figure_numbers = itertools.count(1)
+_loaded: list[str] = []  # scripts that this page has loaded already
 
 
 def show(thing: go.Figure | Figure | pd.DataFrame | str | Path, alt: str) -> None:
@@ -126,9 +127,9 @@ def _in_book():
 
 def loader(thing: object) -> str:
     """The tag that loads Plotly, the first time a page needs it."""
-    if not isinstance(thing, go.Figure) or not _in_book() or getattr(loader, "done", False):
+    if not isinstance(thing, go.Figure) or not _in_book() or _loaded:
         return ""
-    loader.done = True
+    _loaded.append(PLOTLY_IN_BOOK)
     return f'<script src="{PLOTLY_IN_BOOK}"></script>'
 
 

@@ -65,7 +65,7 @@ class Simulated(Protocol):
 def plotly_layout(title: str, height: int, simulated: bool) -> dict:
     """Fonts, colours, axes and legend of a figure; a stamp where the data are simulated."""
     axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": INK, "ticks": "outside", "tickcolor": GRID}
-    layout = {
+    layout: dict = {
         "title": {"text": title, "x": 0.01, "xref": "container", "font": {"size": 16}},
         "font": {"family": FONT, "size": FONT_SIZE, "color": INK},
         "height": height,
