@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from predicted import DAY, LEGEND, K, in_season, made, sure
 
 from arsetlib import evaluation as ev
+from arsetlib import seeds
 from arsetlib.evaluation import blocks, scores
 from arsetlib.study import Study
 
@@ -167,7 +168,7 @@ def test_table_has_a_row_a_class_with_names_in_any_language():
         (lambda: ev.Confusion.of([0], [4], LEGEND), r"Prediction has class numbers \[4\]"),
         (lambda: ev.Confusion.of([0], [0], 2, weight=[np.nan]), "weights"),
         (lambda: ev.Confusion.of([0], [0], 2, weight=[1, 2]), "one weight"),
-        (lambda: ev.Confusion.of([0], [0], ["a", "a"]), "different names"),
+        (lambda: ev.Confusion.of([0], [0], ["a", "a"]), "distinct names"),
         (lambda: ev.Confusion.from_counts([[1, 2]]), "matrix"),
         (lambda: ev.Confusion.from_counts([[1, -2], [0, 1]]), "0 or more"),
         (lambda: ev.Confusion.of([0], [0], 2) + ev.Confusion.of([0], [0], 3), "same classes"),
@@ -661,7 +662,7 @@ def test_a_pool_of_all_rows_is_a_permutation():
     spoilt = []
     for r in range(2):
         mixed = x.copy()
-        mixed[:, :, 2] = x[np.random.default_rng([4, 1, r]).permutation(100)][:, :, 2]
+        mixed[:, :, 2] = x[seeds.generator(4, "order", r).permutation(100)][:, :, 2]
         spoilt.append((by_nir(mixed).argmax(1) == y.argmax(1)).mean())
     assert table["drop"]["nir"] == pytest.approx(1 - np.mean(spoilt))
     again = ev.permutation_importance(by_nir, list(in_batches(x, y)), BANDS, score="accuracy", repeats=2, seed=4)

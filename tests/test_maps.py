@@ -85,7 +85,7 @@ def book(monkeypatch):
     """Everything shown while the book is built, as HTML."""
     shown = []
     monkeypatch.setenv("ARSET_BOOK", "1")
-    monkeypatch.setattr(notebook.loader, "done", False, raising=False)
+    monkeypatch.setattr(notebook, "_loaded", [])
     monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing.data))
     return shown
 

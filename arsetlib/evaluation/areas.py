@@ -1,8 +1,8 @@
-"""How much of each crop there is, with an interval: stratified estimators of Olofsson et al. 2014.
+"""Area of each crop with an interval: stratified estimators of Olofsson et al. 2014.
 
-Counting a map's pixels gives a biased area: errors do not cancel. Where 1 % of a large class is mapped as a small one,
-the small class grows by far more than 1 %. A sample with known truth measures how often each mapped class is really
-another, and so corrects the area and tells how sure it is.
+Counting the pixels of a map gives a biased area, because errors do not cancel. If 1 % of a large class is mapped as a
+small class, the area of the small class is greatly overestimated. A sample with known truth measures how often each
+mapped class is really another one; from this the area is corrected and its interval computed.
 
 Source: Olofsson, Foody, Herold, Stehman, Woodcock & Wulder 2014, Good practices for estimating area and assessing
 accuracy of land change, Remote Sensing of Environment 148, 42-57. Equations are numbered as there.
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from arsetlib.evaluation.blocks import interval, resampled
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Areas:
     """Area and accuracy of each class.
+
+    >>> sample = Confusion.from_counts([[45, 5], [5, 45]], ["corn", "rice"])
+    >>> areas = stratified_areas(sample, [900, 100])
+    >>> areas.table["area"].round(1).to_dict()
+    {'corn': 820.0, 'rice': 180.0}
 
     Attributes:
         table: One row a class. ``mapped`` (by counting pixels), ``area`` (the estimate), ``area_low``, ``area_high``;
@@ -61,7 +67,7 @@ class Areas:
 
 def stratified_areas(
     sample: Confusion,
-    mapped: ArrayLike | Mapping,
+    mapped: Mapping | ArrayLike,
     *,
     unit: str = "ha",
     confidence: float = 0.95,
@@ -128,18 +134,19 @@ def stratified_areas(
 
 
 def block_areas(
-    predictions: Predictions, mapped: ArrayLike | Mapping | None = None, *, unit: str | None = None,
+    predictions: Predictions, mapped: Mapping | ArrayLike | None = None, *, unit: str | None = None,
     confidence: float = 0.95, repeats: int = 1000, seed: int = 0,
 ) -> Areas:  # fmt: skip
     """The same estimates from predictions whose pixels lie together, with intervals from resampling whole blocks.
 
-    A field is many pixels and one fact, so the formulas for independent samples promise too much. Here blocks are drawn
-    with replacement and all estimates are made again; draws without a single sample of a mapped class are left out.
+    The pixels of a field are not independent, so the formulas for independent samples give intervals that are too
+    narrow. Here blocks are drawn with replacement and all estimates are made again; draws without a
+    sample of a mapped class are left out.
 
     Args:
         predictions: Of one date: ``p.pick(p.last == day)``. Each pixel stands for the same area.
         mapped: As in ``stratified_areas``; None takes the predictions themselves as the map, in pixels. The estimate is
-            then the sample's own truth, and its interval says how far such a sample can be off.
+            then the sample's own truth, and its interval is the sampling error.
         unit: Of ``mapped``; ``"pixels"`` where it is None.
         confidence, repeats, seed: Of the intervals.
 
@@ -226,7 +233,7 @@ def allocate(size: int, shares: Sequence[float], least: int = 50) -> np.ndarray:
     return whole
 
 
-def mapped_areas(mapped, keys: Sequence[str]) -> np.ndarray:
+def mapped_areas(mapped: Mapping | ArrayLike, keys: Sequence[str]) -> np.ndarray:
     """(K,) float64 areas from an array or a mapping of class keys."""
     if isinstance(mapped, Mapping):
         unknown = [k for k in mapped if k not in keys]
@@ -245,7 +252,7 @@ def _check_strata(sample: Confusion, area, sampled, least: int = 2) -> None:
     for name, a, n in zip(sample.names, area, sampled, strict=True):
         if a > 0 and n < least:
             raise EvaluationError(
-                f"{name!r} covers {a:,.6g} of the map but has {n:g} samples, so nothing is known of it. "
+                f"{name!r} covers {a:,.6g} of the map but has {n:g} samples, so its area cannot be estimated. "
                 f"Sample at least {least} of each mapped class; 50 or more are advised."
             )
 

@@ -1,7 +1,7 @@
-"""Intervals that know that neighbours are alike: whole blocks are drawn, not pixels.
+"""Intervals for samples that are not independent: whole blocks are drawn, not pixels.
 
-The pixels of a field share its crop, its soil and its farmer. Counted as independent, 100,000 of them promise a score
-known to a thousandth; drawn block by block, they admit what they know.
+The pixels of a field have the same crop, soil and farmer. If 100,000 of them are treated as independent, the interval
+of a score is far too narrow; drawing whole blocks gives its real width.
 
 Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap; for blocks in space Lahiri 2003, Resampling Methods
 for Dependent Data.
@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
+from arsetlib import seeds
 
 FEW = 10  # blocks under which an interval is too narrow to be trusted
 PER_PASS = 16_000_000  # draws held at once
@@ -32,7 +34,7 @@ def resampled(counts: np.ndarray, repeats: int = 1000, seed: int = 0) -> np.ndar
     """
     blocks, classes = counts.shape[0], counts.shape[-1]
     flat = counts.reshape(blocks, -1).astype(np.float64)
-    random = np.random.default_rng(seed)
+    random = seeds.generator(seed, "blocks")
     out = np.empty((repeats, flat.shape[1]))
     step = max(1, PER_PASS // max(blocks, 1))
     for at in range(0, repeats, step):

@@ -1,4 +1,4 @@
-"""Models side by side on the same samples, and whether their difference is more than chance.
+"""Compare models on the same samples, and test whether their difference can be chance.
 
 Lab: part3_train_and_test.
 """
@@ -6,10 +6,10 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from arsetlib.evaluation import scores
 from arsetlib.evaluation.blocks import interval, resampled
@@ -22,9 +22,11 @@ BASELINE = "majority baseline"
 
 
 def compare(
-    models: Mapping[str, Predictions], *, training: Any = None, repeats: int = 500, seed: int = 0
+    models: Mapping[str, Predictions], *, training: ArrayLike | None = None, repeats: int = 500, seed: int = 0
 ) -> pd.DataFrame:
     """One row a model, best macro-F1 first, then ``majority baseline``.
+
+    ``compare({"forest": p, "tempcnn": q})`` says by ``behind_low`` whether the second is worse by more than chance.
 
     Args:
         models: Name → predictions of the same samples.
@@ -33,7 +35,7 @@ def compare(
     Returns:
         The columns of ``score_table`` without the majority's, then ``top_2``, ``calibration_error``, and
         ``behind``, ``behind_low``, ``behind_high``: macro-F1 of the best model minus that of this one, with an interval
-        from the same draws of blocks for both. Where it holds 0, the data cannot tell the two apart.
+        from the same draws of blocks for both. If it contains 0, the data cannot tell the two apart.
 
     Raises:
         EvaluationError: No model, or models that did not predict the same samples.
@@ -63,7 +65,7 @@ def compare(
 
 
 def same_samples(one: Predictions, other: Predictions, name: str, other_name: str) -> None:
-    """Refuse to compare scores of other samples: the harder set would lose."""
+    """Raise an error if the samples differ: scores of different samples cannot be compared."""
     same_legend(one.legend, other.legend)
     if len(one) == len(other):
         orders = (np.lexsort((p.pixel, p.year, p.start)) for p in (one, other))

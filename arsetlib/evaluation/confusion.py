@@ -1,4 +1,4 @@
-"""A confusion matrix that adds up: of a chunk plus that of another is that of both.
+"""A confusion matrix that adds up: the matrix of two chunks together is the sum of theirs.
 
 Lab: part3_train_and_test.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from arsetlib.errors import ArsetError
 from arsetlib.evaluation import scores
@@ -24,23 +25,29 @@ OVER = {"truth": "each row sums to 1", "prediction": "each column sums to 1", "a
 
 
 class EvaluationError(ArsetError, ValueError):
-    """What was given cannot be scored; the message tells why and what to do."""
+    """The input cannot be scored; the message says why and what to do."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Confusion:
-    """How often each class was taken for each other.
+    """How often each class was predicted as each other.
 
-    ``Confusion.of`` makes one, ``+`` and ``sum`` pool several: by date, block or chunk, in any order, on any machine.
+    ``Confusion.of`` makes one, ``+`` and ``sum`` add several: by date, block or chunk, in any order, on any machine.
 
-    A class that truth and prediction both lack has no score (NaN) and does not enter a mean. A class that only one of
-    them has counts with F1 = IoU = 0. This is what scikit-learn does when it is not told of labels.
+    >>> one = Confusion.of([0, 0, 1], [0, 1, 1], ["corn", "rice"])
+    >>> one.accuracy, one.recall
+    (0.6666666666666666, array([0.5, 1. ]))
+    >>> (one + one).total
+    6
+
+    A class that occurs neither in truth nor in prediction has no score (NaN) and is in no mean. A class that occurs in
+    only one of them counts with F1 = IoU = 0. scikit-learn does the same if it is given no list of labels.
 
     Attributes:
         counts: (K, K) int64 (float64 where weighted), rows = truth, columns = prediction.
         keys: (K,) what code calls the classes.
         names: (K,) what a reader sees.
-        scored: (K,) bool, the classes that scores are about; all of them unless ``only`` was called.
+        scored: (K,) bool, the classes that are scored; all of them unless ``only`` was called.
 
     Lab: part3_train_and_test.
 
@@ -137,8 +144,8 @@ class Confusion:
     def only(self, classes: Sequence[str | int]) -> Confusion:
         """Scores of some classes: of the samples whose truth is one of them.
 
-        Samples of other truth are left out, so that accuracy late in the season is not that of bare fields. What was
-        predicted stays: a corn field taken for 'No Crops Growing' is still wrong. Means are over these classes.
+        Samples of other truth are left out, so that accuracy late in the season is not that of bare fields. Predictions
+        stay as they are: a corn field predicted as 'No Crops Growing' is still wrong. Means are over these classes.
 
         Args:
             classes: Keys or numbers.
@@ -189,7 +196,7 @@ class Confusion:
 
     @property
     def kappa(self) -> float:
-        """Cohen's kappa: agreement beyond that of chance. Given for readers who know it; accuracy says as much
+        """Cohen's kappa: agreement beyond that of chance. For readers who know it; it tells no more than accuracy
         (Pontius & Millones 2011, International Journal of Remote Sensing 32)."""
         return float(scores.kappa(self.counts))
 
@@ -237,7 +244,7 @@ class Confusion:
 
         Args:
             over: ``"truth"``: each row sums to 1 and the diagonal is recall. ``"prediction"``: each column sums to 1
-                and the diagonal is precision; a class that is found once in a hundred times can then look perfect.
+                and the diagonal is precision; a class of which 1 % was found can then look perfect.
                 ``"all"``: shares of all samples.
 
         Returns:
@@ -347,7 +354,7 @@ def _named(legend) -> tuple[tuple[str, ...], tuple[str, ...]]:
         legend = [str(i) for i in range(legend)]
     names = tuple(map(str, legend))
     if not names or len(set(names)) < len(names):
-        raise EvaluationError(f"Expected a legend, different names or a number of classes, received {list(names)}.")
+        raise EvaluationError(f"Expected a legend, distinct names or a number of classes, received {list(names)}.")
     return names, names
 
 

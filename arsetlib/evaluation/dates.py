@@ -1,4 +1,4 @@
-"""Scores by date, block, area or year, each beside the majority baseline, with intervals; when a crop is known.
+"""Scores by date, block, area or year, with intervals and the majority baseline; from when on a crop is known.
 
 Lab: part3_train_and_test.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from arsetlib.evaluation import scores
 from arsetlib.evaluation.blocks import interval, resampled
@@ -17,13 +18,13 @@ from arsetlib.evaluation.confusion import Confusion, EvaluationError, numbers_of
 from arsetlib.evaluation.predictions import Predictions
 
 
-def majority(truth: Predictions | Confusion, training: Any = None) -> Confusion:
-    """What always naming one class would score: the baseline beside every score.
+def majority(truth: Predictions | Confusion, training: ArrayLike | None = None) -> Confusion:
+    """Scores of always predicting one class: the baseline for every score.
 
     Args:
-        truth: What is scored. Of ``confusion.only(crops)`` the baseline names one of the crops.
-        training: (K,) samples or shares of each class in training, whose commonest class is named. None names the
-            commonest class of the truth itself: the best that any constant answer can do.
+        truth: What is scored. For ``confusion.only(crops)`` it is one of the crops.
+        training: (K,) samples or shares of each class in training, whose commonest class is predicted. None takes
+            the commonest class of the truth itself: no constant answer is better.
 
     Raises:
         EvaluationError: ``training`` has another number of classes, or there is nothing to score.
@@ -36,8 +37,8 @@ def majority(truth: Predictions | Confusion, training: Any = None) -> Confusion:
 
 
 def score_table(
-    predictions: Predictions, by: str = "last", *, training: Any = None, crops: Sequence[str | int] | None = None,
-    repeats: int = 500, seed: int = 0, confidence: float = 0.95,
+    predictions: Predictions, by: str = "last", *, training: ArrayLike | None = None,
+    crops: Sequence[str | int] | None = None, repeats: int = 500, seed: int = 0, confidence: float = 0.95,
 ) -> pd.DataFrame:  # fmt: skip
     """One row a date (or block, area, year).
 
@@ -46,7 +47,7 @@ def score_table(
         by: ``"last"`` (date of the prediction), ``"start"``, ``"day_of_year"`` (of the start, years pooled),
             ``"block"``, ``"area"``, ``"year"``, or ``"all"`` for one row.
         training: (K,) samples of each class in training, for the majority baseline. None takes the commonest class of
-            each row's own truth: the best that a constant could do there.
+            each row's own truth: no constant answer is better there.
         crops: Classes of the 'crops only' scores; None takes the classes that are one crop each.
         repeats: Draws of whole blocks for the intervals; 0 leaves them out. A row with one block has none (NaN).
         seed: Of the draws.
@@ -56,7 +57,7 @@ def score_table(
         Columns: ``samples``, ``blocks``; ``accuracy``, ``accuracy_low``, ``accuracy_high``; ``macro_f1`` and its
         ``_low``, ``_high``; ``crops_accuracy``, ``crops_macro_f1`` with theirs, of the samples whose truth is one of
         ``crops``; ``majority_accuracy`` and ``majority_macro_f1``; ``crops_share``, the part of the truth that is one
-        of ``crops``. ``attrs`` say which class the majority names and which classes are ``crops``.
+        of ``crops``. ``attrs`` hold the class that the majority baseline predicts, and the classes of ``crops``.
     """
     if not len(predictions):
         raise EvaluationError("Expected predictions to score, received none.")
@@ -127,7 +128,7 @@ def earliest_dates(
         predictions: Several dates of the season.
         f1: The value to reach.
         classes: Keys or numbers; None takes the classes that are one crop each.
-        least: Samples of a class that a date needs to count; a class of three pixels is soon perfect.
+        least: A date counts for a class if it has at least so many samples of it; a score of three pixels means little.
 
     Returns:
         One row a class. ``date``: the first date with that F1, NaT where there is none; ``until``: the last date of

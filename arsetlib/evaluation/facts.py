@@ -1,4 +1,4 @@
-"""What a report tells of one model, as tables; and the same as JSON.
+"""The tables of a report on one model, and the same as JSON.
 
 Lab: part3_train_and_test.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import datetime
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from arsetlib.evaluation.areas import Areas, block_areas
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
@@ -23,12 +25,12 @@ from arsetlib.evaluation.probabilities import calibration, reliability, top_k
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is told of one model.
+    """The tables of a report on one model.
 
     Attributes:
         summary: The one row of ``score_table(p, "all")`` with ``top_2``, ``balanced_accuracy``, ``kappa``.
         confusion, classes: Counts, and the table by class.
-        majority, crops_majority: What always naming one class would score, of all samples and of the crops alone.
+        majority, crops_majority: Scores of always predicting one class, for all samples and for the crops alone.
         dates: See ``by_date``; its baseline names the commonest class of each date.
         f1, earliest, blocks: See ``f1_by_date``, ``earliest_dates``, ``by_block``.
         calibration, reliability: Scores of the probabilities, and the table of bins.
@@ -57,8 +59,9 @@ class Facts:
 
     @classmethod
     def of(
-        cls, predictions: Predictions, *, training: Any = None, mapped: Any = None, unit: str | None = None,
-        f1: float = 0.8, repeats: int = 500, seed: int = 0, history: dict | None = None, notes: dict | None = None,
+        cls, predictions: Predictions, *, training: ArrayLike | None = None, mapped: Mapping | ArrayLike | None = None,
+        unit: str | None = None, f1: float = 0.8, repeats: int = 500,
+        seed: int = 0, history: dict | None = None, notes: dict | None = None,
     ) -> Facts:  # fmt: skip
         """Collect; see ``report`` for the arguments."""
         if not len(predictions):
@@ -66,7 +69,7 @@ class Facts:
         confusion = predictions.confusion()
         whole = score_table(predictions, "all", training=training, repeats=repeats, seed=seed)
         crops = [i for i, name in enumerate(confusion.names) if name in whole.attrs["crops"]]
-        # The strictest constant: it knows the commonest class of each date, where training's would look weak late on.
+        # The strictest baseline: the commonest class of each date. That of training is rare late in the season.
         dates = by_date(predictions, repeats=repeats, seed=seed)
         best = dates.crops_macro_f1.fillna(dates.macro_f1).idxmax() if len(dates) > 1 else dates.index[0]
         on = predictions.pick(predictions.last == (best - datetime.date(1970, 1, 1)).days)
@@ -138,7 +141,7 @@ class Facts:
         return plain(values)
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A value as JSON takes it: tables as rows, dates as text, NaN as null, floats to seven digits."""
     if isinstance(value, pd.DataFrame):
         return [plain(row) for row in value.reset_index().to_dict("records")]
@@ -166,4 +169,5 @@ def plain(value):
 
 
 def to_json(facts: dict) -> str:
+    """As text, with the values of `plain`."""
     return json.dumps(plain(facts), indent=1, ensure_ascii=False, allow_nan=False)

@@ -1,7 +1,7 @@
-"""Which bands a model needs: spoil one and see what it costs, or train without it.
+"""Which bands a model needs: exchange one and measure the loss of score, or train without it.
 
-Both answer other questions. Permutation asks what this model uses; leave-one-out asks what a model could not replace.
-Neighbouring bands say nearly the same, so each alone may seem worthless: try groups.
+The two answer different questions. Permutation measures what this model uses; leave-one-out measures what other bands
+cannot replace. Neighbouring bands hold similar information, so each alone may look useless: try groups.
 
 Source: Breiman 2001, Random Forests, Machine Learning 45 (permutation); Fisher, Rudin & Dominici 2019, All Models are
 Wrong, but Many are Useful, Journal of Machine Learning Research 20.
@@ -16,27 +16,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from arsetlib import seeds
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
 
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "kappa", "mean_iou")
 
 
 def permutation_importance(
-    predict: Callable, batches: Iterable, bands: Sequence[str], *, groups: Mapping[str, Sequence[str]] | None = None,
+    predict: Callable, batches: Iterable | Callable, bands: Sequence[str], *,
+    groups: Mapping[str, Sequence[str]] | None = None,
     score: str | Callable[[Confusion], float] = "macro_f1", repeats: int = 5, seed: int = 0, pool: int = 8192,
 ) -> pd.DataFrame:  # fmt: skip
-    """What a score loses when a band comes from other samples, all its steps together.
+    """Loss of a score when the values of a band, all its steps together, come from other samples.
 
     Donors are drawn from samples of the whole data and not of the batch, whose rows are often neighbours and alike.
     Memory holds one batch and the pool. Steps without image move with the donor's band while ``seen`` stays.
 
     Args:
         predict: x → (B, K) probabilities or (B,) class numbers; x as ``batches`` gives it.
-        batches: What can be passed over again: a ``samples.Loader`` with a fixed start, a list of batches, or a
+        batches: Can be read several times: a ``samples.Loader`` with a fixed start, a list of batches, or a
             function that returns them anew. A batch is ``(x, y[, weight])``: x (B, T, C), or a dict with ``series``;
             y (B, K) one-hot or (B,) class numbers. Weights are not used.
         bands: (C,) names along the last axis of x.
-        groups: Name → bands that are spoilt together; None takes each band alone.
+        groups: Name → bands that are exchanged together; None takes each band alone.
         score: Name of a property of ``Confusion``, or a function of one.
         repeats: Other donors, so many times.
         seed: Of the donors.
@@ -44,7 +46,8 @@ def permutation_importance(
 
     Returns:
         One row a band or group, most important first: ``drop`` (mean loss of the score), ``std`` (over repeats),
-        ``score`` (mean, spoilt). ``attrs["score"]`` is the score unspoilt. A drop near 0, or below, is chance.
+        ``score`` (mean, with the band exchanged).
+        ``attrs["score"]`` is the score without exchange. A drop near 0, or below, is chance.
 
     Raises:
         EvaluationError: Bands do not fit x; an unknown band or score; no batches.
@@ -54,9 +57,9 @@ def permutation_importance(
     groups = {b: [b] for b in bands} if groups is None else groups
     channels = {name: _channels(name, members, bands) for name, members in groups.items()}
     measure = _measure(score)
-    donors, rows = _donors(batches, len(bands), pool, np.random.default_rng([seed, 0]))
+    donors, rows = _donors(batches, len(bands), pool, seeds.generator(seed, "donors"))
     classes, whole = None, None
-    spoilt = {(name, r): None for name in channels for r in range(repeats)}
+    exchanged = {(name, r): None for name in channels for r in range(repeats)}
     whose = _donor_of_row(rows, len(donors), repeats, len(channels), seed)
     at = 0
     for x, y in _read(batches):
@@ -71,10 +74,10 @@ def permutation_importance(
                 mixed = original.copy()
                 mixed[:, :, index] = donors[whose(r, g, at, at + len(truth))][:, :, index]
                 asked = predict({**x, "series": mixed} if isinstance(x, Mapping) else mixed)
-                spoilt[name, r] = _plus(spoilt[name, r], Confusion.of(truth, _classes(asked), classes))
+                exchanged[name, r] = _plus(exchanged[name, r], Confusion.of(truth, _classes(asked), classes))
         at += len(truth)
     base = measure(whole)
-    values = np.array([[measure(spoilt[name, r]) for r in range(repeats)] for name in channels])
+    values = np.array([[measure(exchanged[name, r]) for r in range(repeats)] for name in channels])
     table = pd.DataFrame(
         {"drop": base - values.mean(1), "std": values.std(1), "score": values.mean(1)},
         index=pd.Index(list(channels), name="band"),
@@ -87,10 +90,11 @@ def permutation_importance(
 def leave_one_out(
     fit: Callable[[tuple[str, ...]], float], bands: Sequence[str], *, groups: Mapping[str, Sequence[str]] | None = None
 ) -> pd.DataFrame:
-    """What a score loses when a model is trained without a band.
+    """Loss of a score when a model is trained without a band.
 
     Args:
-        fit: Names of the bands to use → score. Train with one seed, or the spread of seeds hides a band's worth.
+        fit: Names of the bands to use → score. Train with one seed; differences between seeds can be
+            larger than the effect of a band.
         bands: (C,) names of all bands.
         groups: Name → bands that are left out together; None leaves out each alone.
 
@@ -165,9 +169,9 @@ def _donors(batches, channels: int, pool: int, random) -> tuple[np.ndarray, int]
 def _donor_of_row(rows: int, donors: int, repeats: int, groups: int, seed: int) -> Callable:
     """Which donor stands in for rows ``low`` to ``high`` in a repeat: a permutation where the pool holds all rows."""
     if donors == rows:
-        orders = np.array([np.random.default_rng([seed, 1, r]).permutation(rows) for r in range(repeats)])
+        orders = np.array([seeds.generator(seed, "order", r).permutation(rows) for r in range(repeats)])
         return lambda r, g, low, high: orders[r, low:high]
-    return lambda r, g, low, high: np.random.default_rng([seed, 2, r, g, low]).integers(0, donors, high - low)
+    return lambda r, g, low, high: seeds.generator(seed, "rows", r, g, low).integers(0, donors, high - low)
 
 
 def _classes(asked) -> np.ndarray:

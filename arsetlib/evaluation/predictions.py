@@ -1,4 +1,4 @@
-"""What a model said of which pixel for which window, beside the truth: everything later scores are made of.
+"""Predictions of a model for pixels and windows, with their truth: the data from which all scores are computed.
 
 Lab: part3_train_and_test.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
 
 from arsetlib import folders
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
@@ -43,7 +44,14 @@ EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
-    """N predictions. Arrays of the kinds below; others are converted where nothing is lost.
+    """N predictions. Arrays of the types below; others are converted where nothing is lost.
+
+    >>> from arsetlib.study import Class, Legend
+    >>> classes = [Class(name, {"en": name}, "#ffd400", (code,)) for name, code in (("corn", 1), ("rice", 3))]
+    >>> legend = Legend("two crops", tuple(classes))
+    >>> one = dict(start=[17897], last=[18016], pixel=[7], year=[2019], x=[0.0], y=[0.0], block=[0], area=["a"])
+    >>> Predictions(truth=[0], probability=[[0.8, 0.2]], legend=legend, simulated=True, **one)
+    Predictions (SIMULATED, 1 of 2 classes, 2019-04-30 to 2019-04-30)
 
     Attributes:
         truth: (N,) int8, class numbers after the vegetation rule.
@@ -60,7 +68,7 @@ class Predictions:
 
     Raises:
         EvaluationError: Lengths or shapes differ; class numbers outside the legend (-1 is a row that the legend
-            excludes, such as a double crop: it has no place among test samples); a NaN probability, with its row;
+            excludes, such as a double crop: it must not be a test sample); a NaN probability, with its row;
             probabilities that do not sum to 1.
 
     Lab: part3_train_and_test.
@@ -96,10 +104,11 @@ class Predictions:
 
     @functools.cached_property
     def predicted(self) -> np.ndarray:
-        """(N,) int8, the most probable class; the first one of equals."""
+        """(N,) int8, the most probable class; the first of equal ones."""
         return self.probability.argmax(1).astype(np.int8)
 
     def confusion(self) -> Confusion:
+        """How often each class was predicted as each other, over all predictions."""
         return Confusion.of(self.truth, self.predicted, self.legend)
 
     def groups(self, name: str) -> tuple[list, np.ndarray]:
@@ -134,7 +143,7 @@ class Predictions:
         values, counts = self.counts_by(name)
         return {v: Confusion.from_counts(c, self.legend) for v, c in zip(values, counts, strict=True)}
 
-    def pick(self, which: np.ndarray | slice | list[int]) -> Predictions:
+    def pick(self, which: ArrayLike | slice) -> Predictions:
         """Some of them: a bool mask (N,), row numbers or a slice."""
         which = np.asarray(which) if not isinstance(which, slice) else which
         if isinstance(which, np.ndarray) and which.dtype == bool and which.shape != (len(self),):
@@ -241,7 +250,7 @@ class Predictions:
         )
 
 
-def as_date(days: int | np.integer) -> date:
+def as_date(days: int) -> date:
     """Days since 1970-01-01 as a date."""
     return EPOCH + timedelta(days=int(days))
 

@@ -1,4 +1,4 @@
-"""How far a probability can be believed: of what a model calls 80 % sure, are 80 % right?
+"""Calibration: of all predictions with a probability of 80 %, are 80 % right?
 
 Source: Guo, Pleiss, Sun & Weinberger 2017, On Calibration of Modern Neural Networks, ICML; Brier 1950, Monthly Weather
 Review 78.
@@ -16,7 +16,7 @@ import pandas as pd
 from arsetlib.evaluation.confusion import EvaluationError
 from arsetlib.evaluation.predictions import Predictions
 
-LEAST = 1e-7  # what a probability of 0 counts as in a logarithm: forests give zeros
+LEAST = 1e-7  # replaces a probability of 0 in a logarithm: random forests give zeros
 PER_PASS = 1_000_000  # predictions worked on at once
 
 
@@ -38,7 +38,7 @@ def top_k(predictions: Predictions, k: int = 2) -> float:
 
 
 def reliability(predictions: Predictions, bins: int = 15, *, equal: str = "width") -> pd.DataFrame:
-    """What was promised against what came true.
+    """Share of right predictions by the probability of the predicted class.
 
     Args:
         predictions: Any.
@@ -47,7 +47,7 @@ def reliability(predictions: Predictions, bins: int = 15, *, equal: str = "width
 
     Returns:
         One row a bin that has predictions: ``low``, ``high`` (its edges), ``samples``, ``confidence`` (mean probability
-        of the predicted class), ``accuracy``. Confidence above accuracy: the model is surer than it should be.
+        of the predicted class), ``accuracy``. Confidence above accuracy: the model is overconfident.
     """
     _some(predictions)
     if bins < 1 or equal not in ("width", "count"):
@@ -57,7 +57,7 @@ def reliability(predictions: Predictions, bins: int = 15, *, equal: str = "width
     edges = np.linspace(0, 1, bins + 1)
     if equal == "count":
         edges = np.unique(np.concatenate([[0], np.quantile(confidence, edges[1:-1]), [1]]))
-    where = np.searchsorted(edges[1:-1], confidence)  # a bin holds its upper edge
+    where = np.searchsorted(edges[1:-1], confidence)  # a bin includes its upper edge
     samples = np.bincount(where, minlength=len(edges) - 1)
     table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "samples": samples})
     whole = np.maximum(samples, 1)
@@ -102,7 +102,7 @@ def calibration(predictions: Predictions, bins: int = 15) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Temperature:
-    """One number that makes probabilities softer (above 1) or sharper (below 1) and changes no decision.
+    """One number that makes probabilities softer (above 1) or sharper (below 1) and changes no predicted class.
 
     Fit it on validation, never on the test: ``Temperature.fit(validation).apply(test)``.
 

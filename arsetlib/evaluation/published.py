@@ -1,6 +1,6 @@
-"""What others published, as data, so that no page types it: to be shown beside what a run gives, and labelled.
+"""Published results as data, so that no page repeats them by hand: shown beside a run, with their source.
 
-The ARSET figures are of real data (the lower Mississippi delta, 2019) and are no goal for the simulated sample.
+The ARSET results are of real data (the lower Mississippi delta, 2019) and are not a target for the simulated sample.
 
 Labs: part3_train_and_test, case_groves, case_fields.
 """

@@ -1,7 +1,7 @@
-"""Scores as plain functions of counts, so that one confusion matrix or thousands (a bootstrap) cost one call.
+"""Scores as functions of counts: one call for one confusion matrix or for thousands, as a bootstrap needs.
 
 Each function takes ``counts`` (…, K, K), rows = truth, columns = prediction, and works over all leading axes. A score
-that has no meaning (a precision where nothing was predicted) is NaN, never 0 and never a warning.
+that is not defined (a precision where nothing was predicted) is NaN, never 0, and gives no warning.
 
 Lab: part3_train_and_test.
 """
@@ -9,9 +9,10 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def ratio(part, whole) -> np.ndarray:
+def ratio(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
     """``part / whole`` as float64, NaN where ``whole`` is 0."""
     part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)

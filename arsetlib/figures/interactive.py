@@ -6,22 +6,18 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 import shapely
 from pyproj import CRS, Transformer
 
+from arsetlib.catalogue import Scenes
 from arsetlib.figures.style import DASHES, EYE, INK, LINES, date_of, menu_of, north_turn, palette_png, plotly_layout
+from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from arsetlib.catalogue import Scenes
-    from arsetlib.labels import Labels
-    from arsetlib.study import Area, Study
+from arsetlib.study import Area, Study
 
 
 def footprints(
@@ -33,8 +29,8 @@ def footprints(
         scenes: `Scenes`; outlines that are alike (same tile, same 10 km) are drawn once and counted.
         areas: The `Area`s, all in one CRS.
         study: Whose picture it is.
-        labels: `Labels` of one year, drawn on the areas in the Cropland Data Layer's colours (in the study's where
-            the codes are its own); hovering names them.
+        labels: `Labels` of one year, drawn on the areas in the colours of the Cropland Data Layer, or of the study's
+            legend where the codes are its own; hovering names them.
         most: Name so many label classes in the legend, the largest first.
 
     Returns:

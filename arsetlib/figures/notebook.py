@@ -10,6 +10,7 @@ import html
 import io
 import itertools
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,12 @@ import plotly.graph_objects as go
 from arsetlib.figures.style import WIDTH, data_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from matplotlib.figure import Figure
 
 # Where the built book keeps Plotly, seen from a page of labs/en.
 PLOTLY_IN_BOOK = "../../_static/vendor/plotly.min.js"
 _figure_numbers = itertools.count(1)
+_loaded: list[str] = []  # scripts that this page has loaded already
 
 
 def show(thing: go.Figure | Figure | pd.DataFrame | str | Path, alt: str) -> None:
@@ -51,7 +51,7 @@ def show(thing: go.Figure | Figure | pd.DataFrame | str | Path, alt: str) -> Non
         display(HTML(loader(thing) + _html(thing, alt)))
 
 
-def knob(draw: Callable, alt: str, **choice: Iterable) -> None:
+def knob(draw: Callable, alt: str, **choice: Sequence | Mapping) -> None:
     """A figure with a knob: ``draw(value)`` for the value chosen.
 
     In a notebook it is an ipywidgets menu and each turn draws anew. The book has no kernel, so there all choices
@@ -125,11 +125,11 @@ def _in_book():
     return os.environ.get("ARSET_BOOK") == "1"
 
 
-def loader(thing):
+def loader(thing: object) -> str:
     """The tag that loads Plotly, the first time a page needs it."""
-    if not isinstance(thing, go.Figure) or not _in_book() or getattr(loader, "done", False):
+    if not isinstance(thing, go.Figure) or not _in_book() or _loaded:
         return ""
-    loader.done = True
+    _loaded.append(PLOTLY_IN_BOOK)
     return f'<script src="{PLOTLY_IN_BOOK}"></script>'
 
 

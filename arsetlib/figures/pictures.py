@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from arsetlib.figures.style import LINES, SIMULATED, STYLE, WIDTH, data_uri, length_name, round_length
-
-if TYPE_CHECKING:
-    from arsetlib.groves import Classes
-    from arsetlib.study import Study
+from arsetlib.figures.style import LINES, SIMULATED, STYLE, WIDTH, Simulated, data_uri, length_name, round_length
 
 DPI_SHARE = 1.6  # picture pixels per CSS pixel in which `show` draws a matplotlib figure
 OVER_WIDTH = 800  # pixels of a picture that is embedded to be uncovered
@@ -26,13 +22,21 @@ MOST = 256  # pixels a side of one photo of several
 GREY = "#5a6872"
 
 
+class ClassNames(Protocol):
+    """Classes of a mask, such as ``groves.Classes``."""
+
+    colours: Sequence[str]
+
+    def titles(self) -> Sequence[str]: ...
+
+
 def panels(
     pictures: Mapping[str, np.ndarray],
     *,
     columns: int = 2,
-    classes: Classes | None = None,
+    classes: ClassNames | None = None,
     metres: float | None = None,
-    study: Study | None = None,
+    study: Simulated | None = None,
 ) -> Figure:
     """Pictures of one size side by side, thinned to what the page can show.
 
@@ -83,8 +87,8 @@ def wipe(
     over: Mapping[str, np.ndarray],
     alt: str,
     *,
-    classes: Classes | None = None,
-    study: Study | None = None,
+    classes: ClassNames | None = None,
+    study: Simulated | None = None,
 ) -> None:
     """Display a picture with another one over it, of which a slider uncovers more or less.
 
@@ -168,7 +172,7 @@ def paint_instances(image: np.ndarray, instances: np.ndarray) -> np.ndarray:
 
 
 def outlined(
-    photos: Mapping[str, tuple[np.ndarray, np.ndarray]], *, study: Study | None = None, note: str = ""
+    photos: Mapping[str, tuple[np.ndarray, np.ndarray]], *, study: Simulated | None = None, note: str = ""
 ) -> Figure:
     """Photos side by side, three in a row, each with a region outlined.
 

@@ -23,6 +23,7 @@ from arsetlib.figures.style import (
     SCL_INK,
     SCL_SYMBOLS,
     SYMBOLS,
+    Simulated,
     date_of,
     menu_of,
     plotly_layout,
@@ -34,7 +35,7 @@ MARKED = 60  # points of a line up to which each is drawn
 PATTERNS = ("", "/", ".", "x", "\\", "-", "+")  # hatching of bars
 
 
-def empty_figure(title: str, x: str, y: str, *, study: Study | None = None, height: int = 380) -> go.Figure:
+def empty_figure(title: str, x: str, y: str, *, study: Simulated | None = None, height: int = 380) -> go.Figure:
     """An empty Plotly figure in the course's look, to add traces to.
 
     Args:
@@ -53,7 +54,7 @@ def empty_figure(title: str, x: str, y: str, *, study: Study | None = None, heig
 
 
 def lines(
-    curves: pd.DataFrame | Mapping[str, tuple], title: str, x: str, y: str, *, study: Study | None = None,
+    curves: pd.DataFrame | Mapping[str, tuple], title: str, x: str, y: str, *, study: Simulated | None = None,
     points: Mapping[str, tuple] | None = None, dashes: Sequence[str] = DASHES, height: int = 380,
 ) -> go.Figure:  # fmt: skip
     """Lines of one figure, told apart by colour and dashes; a line of up to 60 points shows each of them.
@@ -89,8 +90,8 @@ def lines(
 
 
 def scatter(
-    groups: Mapping, title: str, x: str, y: str, *, study: Study | None = None, text: Sequence[str] | None = None,
-    equal: bool = False, height: int = 380,
+    groups: Mapping, title: str, x: str, y: str, *, study: Simulated | None = None,
+    text: Sequence[str] | None = None, equal: bool = False, height: int = 380,
 ) -> go.Figure:  # fmt: skip
     """Points in groups, told apart by colour and shape.
 
@@ -120,7 +121,7 @@ def scatter(
 
 
 def bars(
-    values: pd.Series | pd.DataFrame, title: str, unit: str, *, study: Study | None = None, mode: str = "stack",
+    values: pd.Series | pd.DataFrame, title: str, unit: str, *, study: Simulated | None = None, mode: str = "stack",
     colours: str | Sequence[str] | None = None, text: str | None = None, height: int | None = None,
 ) -> go.Figure:  # fmt: skip
     """Horizontal bars, in the order given, with their values written on them.

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 from plotly.offline import get_plotlyjs
 
 from arsetlib import folders
@@ -58,6 +58,7 @@ class ReportFigure:
 
     @property
     def json(self) -> str:
+        """The figure for Plotly's script."""
         return self.figure.to_json().replace("<", "\\u003c")  # a name cannot end the script
 
 
@@ -75,8 +76,8 @@ class Section:
 
 def report(
     models: Predictions | ModelPredictions | Mapping[str, Predictions | ModelPredictions], out: str | Path, *,
-    title: str | None = None, training: Any = None, mapped: Any = None, unit: str | None = None, f1: float = 0.8,
-    repeats: int = 500, seed: int = 0,
+    title: str | None = None, training: ArrayLike | None = None, mapped: Mapping | ArrayLike | None = None,
+    unit: str | None = None, f1: float = 0.8, repeats: int = 500, seed: int = 0,
 ) -> ReportFiles:  # fmt: skip
     """Write one self-contained HTML page and a JSON file beside it.
 

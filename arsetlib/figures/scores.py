@@ -1,4 +1,4 @@
-"""Pictures of results: confusion, accuracy through the season, calibration, learning curves, bars of scores (Plotly).
+"""Figures of results: confusion, scores by date, calibration, learning curves, scores by class, areas (Plotly).
 
 Lab: part3_train_and_test.
 """
@@ -6,20 +6,15 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from arsetlib.evaluation import Areas
+from arsetlib.evaluation import Areas, Confusion
 from arsetlib.figures.plots import bars, empty_figure
-from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, plotly_layout
-
-if TYPE_CHECKING:
-    from arsetlib.evaluation import Confusion
-    from arsetlib.study import Study
+from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, Simulated, plotly_layout
 
 SHARES = [[0, "#ffffff"], [0.25, "#cfe3f1"], [0.5, "#8bbcdc"], [0.75, "#3f8abf"], [1, "#0b4f8a"]]
 NORMALISED = {
@@ -33,11 +28,7 @@ ACCURACIES = [[0, "#b24a00"], [0.33, "#f0c878"], [0.67, "#3ca07d"], [1, "#0b5e44
 
 
 def confusion(
-    matrix: Confusion | Mapping,
-    normalise: str | None = "truth",
-    *,
-    study: Study | None = None,
-    title: str = "Confusion",
+    matrix: Confusion, normalise: str | None = "truth", *, study: Simulated | None = None, title: str = "Confusion"
 ) -> go.Figure:
     """A confusion matrix: true classes down, predicted classes across; counts when hovering.
 
@@ -85,7 +76,7 @@ def by_date(
     table: pd.DataFrame | Mapping[str, pd.DataFrame],
     *,
     measure: str = "accuracy",
-    study: Study | None = None,
+    study: Simulated | None = None,
     title: str | None = None,
 ) -> go.Figure:
     """A score by date: of all samples, of the single crops only, and of always predicting the commonest class.
@@ -139,7 +130,7 @@ def by_date(
 
 
 def reliability(
-    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study: Study | None = None, title: str = "Calibration"
+    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study: Simulated | None = None, title: str = "Calibration"
 ) -> go.Figure:
     """Calibration: the share of right predictions by the probability of the predicted class.
 
@@ -180,7 +171,7 @@ def reliability(
     return fig.update_layout(layout | {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 75}})
 
 
-def learning_curves(history: Mapping, *, study: Study | None = None, title: str = "Learning curves") -> go.Figure:
+def learning_curves(history: Mapping, *, study: Simulated | None = None, title: str = "Learning curves") -> go.Figure:
     """Loss and score of training and validation by epoch, and the best epoch.
 
     Where the training loss falls further and the validation loss rises, the model overfits.
@@ -237,7 +228,7 @@ def learning_curves(history: Mapping, *, study: Study | None = None, title: str 
 
 
 def score_bars(
-    results: Mapping | pd.DataFrame, measure: str = "f1", *, study: Study | None = None, title: str | None = None
+    results: Mapping | pd.DataFrame, measure: str = "f1", *, study: Simulated | None = None, title: str | None = None
 ) -> go.Figure:
     """A score of each class, for one model or several side by side.
 
@@ -260,7 +251,7 @@ def score_bars(
     return fig.update_xaxes(range=[0, 1.08]).update_layout(showlegend=len(results.columns) > 1)
 
 
-def areas(table: Areas, *, study: Study | None = None, title: str = "Share of each class") -> go.Figure:
+def areas(table: Areas, *, study: Simulated | None = None, title: str = "Share of each class") -> go.Figure:
     """Share of each class: counted on the map, and estimated with its interval.
 
     Args:
@@ -292,7 +283,7 @@ def areas(table: Areas, *, study: Study | None = None, title: str = "Share of ea
 
 
 def block_map(
-    blocks: pd.DataFrame, *, study: Study | None = None, title: str = "Accuracy by block", most: int = 1200
+    blocks: pd.DataFrame, *, study: Simulated | None = None, title: str = "Accuracy by block", most: int = 1200
 ) -> go.Figure:
     """Where the blocks are, coloured by accuracy.
 
@@ -321,7 +312,7 @@ def block_map(
     return fig.update_xaxes(showgrid=False, tickformat=".1~f", nticks=6).update_layout(margin={"t": 60})
 
 
-def _simulated(study) -> bool:
+def _simulated(study: Simulated | None) -> bool:
     return study is not None and study.simulated
 
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -31,12 +30,10 @@ from arsetlib.figures.style import (
     rgb,
     round_length,
 )
+from arsetlib.labels import Labels
 from arsetlib.maps.layers import Layers, in_order
 from arsetlib.maps.products import MapError, Prediction
-
-if TYPE_CHECKING:
-    from arsetlib.labels import Labels
-    from arsetlib.study import Study
+from arsetlib.study import Study
 
 AGREE, DISAGREE, NOTHING = "#dfe4e8", "#d55e00", "#ffffff"
 HOVERED = 12_000  # cells that carry names, over all dates and panels
@@ -45,7 +42,7 @@ HOVERED = 12_000  # cells that carry names, over all dates and panels
 def prediction_map(
     predictions: Prediction | Sequence[Prediction],
     *,
-    labels: Labels | None = None,
+    labels: Labels | str | Path | None = None,
     study: Study | None = None,
     size: int = EYE,
     title: str | None = None,
@@ -233,7 +230,7 @@ def season_gif(
     predictions: Sequence[Prediction],
     out: str | Path,
     *,
-    labels: Labels | None = None,
+    labels: Labels | str | Path | None = None,
     size: int = EYE,
     seconds: float = 0.9,
 ) -> Path:

@@ -6,16 +6,19 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from arsetlib import ground, sentinel2
+from arsetlib.catalogue import Scene, Scenes
 from arsetlib.figures.style import (
     EYE,
     INK,
@@ -28,7 +31,9 @@ from arsetlib.figures.style import (
     rgb,
     round_length,
 )
+from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
+from arsetlib.study import Area, Legend, Study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +166,7 @@ def _panels(widths, aspect):
     return fig, fig.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
 
 
-def map_furniture(ax, area, extent, simulated):
+def map_furniture(ax: Axes, area: Area, extent: Sequence[float], simulated: bool) -> None:
     """Scale bar, north arrow, no ticks; and a stamp where the picture is simulated."""
     west, east, south, north = extent
     ax.set_xticks([])

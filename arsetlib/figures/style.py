@@ -8,12 +8,18 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from pyproj import Transformer
 
 from arsetlib.maps.rasters import EYE as EYE
+from arsetlib.study import Area
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 WIDTH = 760  # CSS pixels: the one figure width of the course
 FONT_SIZE = 13  # of all texts in figures, px
@@ -49,9 +55,17 @@ STYLE = {
 }
 
 
-def plotly_layout(title, height, simulated):
+class Simulated(Protocol):
+    """Whose data a figure shows, such as a study: it says whether they are simulated."""
+
+    @property
+    def simulated(self) -> bool: ...
+
+
+def plotly_layout(title: str, height: int, simulated: bool) -> dict:
+    """Fonts, colours, axes and legend of a figure; a stamp where the data are simulated."""
     axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": INK, "ticks": "outside", "tickcolor": GRID}
-    layout = {
+    layout: dict = {
         "title": {"text": title, "x": 0.01, "xref": "container", "font": {"size": 16}},
         "font": {"family": FONT, "size": FONT_SIZE, "color": INK},
         "height": height,
@@ -72,18 +86,20 @@ def plotly_layout(title, height, simulated):
     return layout
 
 
-def menu_of(buttons):
+def menu_of(buttons: list[dict]) -> dict:
+    """A menu above the plot."""
     return {
         "buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "direction": "down",
         "bgcolor": "white", "bordercolor": GRID, "font": {"size": 12}, "showactive": True,
     }  # fmt: skip
 
 
-def rgb(colours):
+def rgb(colours: Sequence[str]) -> np.ndarray:
+    """``#rrggbb`` colours as (N, 3) uint8."""
     return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], np.uint8)
 
 
-def palette_png(codes, colours):
+def palette_png(codes: np.ndarray, colours: Sequence[str]) -> str:
     """(H, W) positions in ``colours`` → data URI of a PNG with that palette."""
     from PIL import Image
 
@@ -92,26 +108,30 @@ def palette_png(codes, colours):
     return data_uri(picture, "png", optimize=True)
 
 
-def data_uri(picture, kind, **options):
+def data_uri(picture: Image, kind: str, **options: object) -> str:
+    """A Pillow picture as a data URI."""
     buffer = io.BytesIO()
     picture.save(buffer, format=kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def date_of(day):
+def date_of(day: int) -> date:
+    """Days since 1970-01-01 as a date."""
     return date(1970, 1, 1) + timedelta(days=int(day))
 
 
-def round_length(metres):
+def round_length(metres: float) -> float:
+    """1, 2 or 5 times a power of ten, at most so long: for a scale bar."""
     power = 10 ** math.floor(math.log10(metres))
     return next(m * power for m in (5, 2, 1) if m * power <= metres)
 
 
-def length_name(metres):
+def length_name(metres: float) -> str:
+    """A length in m or km."""
     return f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
 
 
-def north_turn(area):
+def north_turn(area: Area) -> float:
     """Degrees clockwise from grid north to true north at the area's centre."""
     west, south, east, north = area.bounds
     x, y = (west + east) / 2, (south + north) / 2

@@ -1,4 +1,4 @@
-"""Pictures of the loader: calendars, spreads, the vegetation rule (Plotly).
+"""Figures of windows and bands: calendar, split, distribution of bands, vegetation rule (Plotly).
 
 Lab: part2_load_data.
 """
@@ -6,34 +6,24 @@ Lab: part2_load_data.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from arsetlib import sentinel2
 from arsetlib.figures.plots import empty_figure, quantity_of
-from arsetlib.figures.style import INK, LINES, SCL_INK, SCL_SYMBOLS, date_of, plotly_layout
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-    from numpy.typing import ArrayLike
-
-    from arsetlib.study import Season, Study
+from arsetlib.figures.style import INK, LINES, SCL_INK, SCL_SYMBOLS, Simulated, date_of, plotly_layout
+from arsetlib.samples import Rows
+from arsetlib.study import Season, Study
 
 
 def calendar(
-    day: ArrayLike,
-    values: ArrayLike,
-    season: Season,
-    start: int,
-    taken: ArrayLike,
-    *,
-    study: Study,
-    title: str = "A window",
-    unit: str = "NDVI",
-) -> go.Figure:
-    """Irregular images above, the steps of a window below: which image each step took, and which steps stay empty.
+    day: ArrayLike, values: ArrayLike, season: Season, start: int, taken: ArrayLike, *, study: Simulated,
+    title: str = "A window", unit: str = "NDVI",
+) -> go.Figure:  # fmt: skip
+    """Irregular images above, the steps of a window below: which image each step uses, and which steps are empty.
 
     Args:
         day: (N,) days since 1970-01-01.
@@ -84,7 +74,7 @@ def calendar(
     return fig.update_layout(layout)
 
 
-def split_map(sides: Mapping, *, study: Study, title: str = "Rows by side") -> go.Figure:
+def split_map(sides: Mapping[str, Rows], *, study: Simulated, title: str = "Rows by side") -> go.Figure:
     """Where the rows of each side of a split lie.
 
     Args:
@@ -108,7 +98,11 @@ def split_map(sides: Mapping, *, study: Study, title: str = "Rows by side") -> g
 
 
 def spreads(
-    panels: Mapping[str, np.ndarray], names: Sequence[str], *, study: Study, title: str = "How each band spreads"
+    panels: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    *,
+    study: Simulated,
+    title: str = "Distribution of each band",
 ) -> go.Figure:
     """One box a band, in panels above each other: middle half, median, and 5th to 95th percentile.
 
@@ -137,15 +131,9 @@ def spreads(
 
 
 def verdicts(
-    day: ArrayLike,
-    scl: ArrayLike,
-    bands: ArrayLike,
-    ends: ArrayLike,
-    classes: ArrayLike,
-    *,
-    study: Study,
-    title: str = "What a window that ends here is called",
-) -> go.Figure:
+    day: ArrayLike, scl: ArrayLike, bands: ArrayLike, ends: ArrayLike, classes: ArrayLike, *, study: Study,
+    title: str = "Class of a window that ends here",
+) -> go.Figure:  # fmt: skip
     """A pixel's NDVI by scene class, and under it the class that a window gets, by its last day.
 
     Args:

@@ -8,6 +8,7 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -18,6 +19,7 @@ from rasterio.windows import Window
 
 from arsetlib.ingest import Grid
 from arsetlib.maps.products import NODATA, SCALE
+from arsetlib.study import Legend
 
 TILE = 512  # pixels; of scratch files and COGs
 CACHE = 64 * 2**20  # bytes that GDAL may hold
@@ -37,7 +39,7 @@ def scratch(path: Path, product: str, grid: Grid, bands: int = 1) -> Path:
     return path
 
 
-def paint(raster, row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
+def paint(raster: rasterio.io.DatasetWriter, row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
     """Set pixels of an open scratch file.
 
     Args:
@@ -56,7 +58,7 @@ def paint(raster, row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
         raster.write(block, window=window)
 
 
-def finish(made: Path, target: Path, product: str, legend, tags: dict) -> None:
+def finish(made: Path, target: Path, product: str, legend: Legend, tags: dict) -> None:
     """A scratch file as a COG with overviews, colours, names and tags; names of classes beside it, for GDAL."""
     whole = product in ("class", "unsmoothed")
     names = legend.names()
@@ -81,7 +83,7 @@ def finish(made: Path, target: Path, product: str, legend, tags: dict) -> None:
         beside.write_text(f"{text}</PAMRasterBand></PAMDataset>\n", encoding="utf-8")
 
 
-def blocks(raster, size: int = TILE):
+def blocks(raster: rasterio.DatasetReader, size: int = TILE) -> Iterator[Window]:
     """Windows that cover a raster, row by row."""
     for top in range(0, raster.height, size):
         for left in range(0, raster.width, size):

@@ -15,6 +15,7 @@ from rasterio.vrt import WarpedVRT
 
 from arsetlib import samples
 from arsetlib.evaluation import Confusion
+from arsetlib.labels import Labels
 from arsetlib.maps import cogs
 from arsetlib.maps.products import NODATA, MapError, Prediction
 from arsetlib.study import Legend
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
 
 
 def compare(
-    prediction: Prediction | str | Path, labels: Labels, legend: Legend | None = None, *, smoothed: bool = True
+    prediction: Prediction | str | Path,
+    labels: Labels | str | Path,
+    legend: Legend | None = None,
+    *,
+    smoothed: bool = True,
 ) -> Confusion:
-    """How often each class of the labels was taken for each other on the map.
+    """How often each class of the labels was mapped as each other.
 
     For a `Prediction` the truth goes through the vegetation rule of its window, as in training and evaluation: a corn
     field where nothing shows yet is 'No Crops Growing'. For the path of a class raster alone the truth is what the

@@ -1,7 +1,7 @@
-"""Smooth a map by what its neighbours say.
+"""Smooth a map among neighbouring pixels.
 
-Fields are larger than pixels, so a lone pixel of another class is more often an error than a field. Smoothing also
-removes what is small and true: look at ``maps.compare`` before and after.
+Fields are larger than pixels, so a single pixel of another class is usually an error. Smoothing also removes small
+objects that are real: compare ``maps.compare`` before and after.
 
 Lab: part3_train_and_test.
 """
@@ -55,9 +55,11 @@ class Bayes:
     """Bayesian smoothing of probabilities, class by class, on their log-odds.
 
     A pixel's log-odds are an observation with variance ``smoothness``; its neighbours give the prior, with the mean m
-    and the variance s² of the highest ``fraction`` of their log-odds. What is believed then is
-    (s² · own + smoothness · m) / (s² + smoothness): where the neighbours agree (s² small) they decide, at borders the
-    pixel itself does. As in the package sits (Camara et al., Simoes et al. 2021, Remote Sensing 13(13), 2428).
+    and the variance s² of the highest ``fraction`` of their log-odds. The result is
+    (s² · own + smoothness · m) / (s² + smoothness): where the neighbours agree (s² small) they have most weight, at
+    borders the pixel itself has.
+
+    As in the package sits (Camara et al., Simoes et al. 2021, Remote Sensing 13(13), 2428).
 
     Attributes:
         size: Side of the neighbourhood, pixels, odd.
@@ -98,7 +100,7 @@ class Bayes:
         return out
 
 
-def named(smooth) -> Majority | Bayes | None:
+def named(smooth: str | Majority | Bayes | None) -> Majority | Bayes | None:
     """A smoother from its name, or as it is.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One task of a prediction: series in, what the model says out, encoded as the rasters hold it.
+"""One task of a prediction: from series to the values of the rasters.
 
 A piece is one ``.npz`` file with the places of its pixels and, for each start, the counts of each product.
 
@@ -7,19 +7,21 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from arsetlib import folders, ingest, samples
+from arsetlib.checksums import sha256
 from arsetlib.ingest.chunk import BadScenes
 from arsetlib.maps import sources
 from arsetlib.maps.products import NODATA, SCALE, MapError
@@ -33,20 +35,19 @@ OUTCOME = pa.schema([("task", pa.int64())])  # what came of it is looked up in t
 
 @dataclass(frozen=True)
 class Sent:
-    """A model on its way to workers: a folder on the shared disk, and a checksum by which a process keeps it."""
+    """A model for workers: a folder on the shared disk, and a checksum so that each process loads it once."""
 
     folder: str
     checksum: str
 
     @classmethod
-    def of(cls, trained, folder: Path) -> Sent:
+    def of(cls, trained: Any, folder: Path) -> Sent:
+        """Save a model in an empty folder."""
         if folder.exists():
             shutil.rmtree(folder)
         trained.save(folder)
-        digest = hashlib.sha256()
-        for file in sorted(f for f in folder.rglob("*") if f.is_file()):
-            digest.update(file.read_bytes())
-        return cls(str(folder.resolve()), digest.hexdigest())
+        checksum = " ".join(sha256(file) for file in sorted(folder.rglob("*")) if file.is_file())
+        return cls(str(folder.resolve()), checksum)
 
 
 @lru_cache(maxsize=1)
@@ -58,10 +59,13 @@ def _loaded(sent: Sent):
 
 
 def name_of(number: int) -> str:
+    """Of a task, in the folder of the run."""
     return f"piece-{number:06d}"
 
 
-def make_piece(folder: folders.Folder, trained, data, starts: list[int], batch: int, number: int):
+def make_piece(
+    folder: folders.Folder, trained: Any, data: sources.Source, starts: list[int], batch: int, number: int
+) -> Iterator[pa.RecordBatch]:
     """Predict one task into a file of its own; what is there already is not made again."""
     name = name_of(number)
     if folder.done(name) is None and not folder.failed:
@@ -88,7 +92,7 @@ def _save(parts: dict[str, np.ndarray], path: Path) -> None:
 
 
 def _answers(trained, data, piece: sources.Piece, starts: list[int], batch: int) -> dict[str, np.ndarray]:
-    """What the model says of a piece, encoded as it is stored, for each start."""
+    """Predictions for a piece, encoded as they are stored, for each start."""
     count, classes = len(piece.row), len(trained.study.legend.classes)
     parts = {"row": piece.row, "col": piece.col, "predicted": np.zeros(len(starts), np.int64)}
     for start in starts:
@@ -121,7 +125,7 @@ def encoded(probability: np.ndarray) -> dict[str, np.ndarray]:
     two = np.partition(probability, classes - 2, axis=1)[:, -2:] if classes > 1 else np.c_[0 * probability, probability]
     surprise = -np.sum(probability * np.log(np.maximum(probability, np.float32(1e-12))), axis=1)
 
-    def counts(values):
+    def counts(values: np.ndarray) -> np.ndarray:
         return np.clip(np.rint(values * SCALE), 0, SCALE).astype(np.uint16)
 
     return {
@@ -132,7 +136,9 @@ def encoded(probability: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def windows_of(trained, data, piece: sources.Piece, starts: list[int], batch: int):
+def windows_of(
+    trained: Any, data: sources.Source, piece: sources.Piece, starts: list[int], batch: int
+) -> Iterator[tuple[int, int, int, samples.Windows]]:
     """Batches of windows: (number of the start, start, position in the piece, Windows)."""
     study, season, choose = trained.study, trained.study.season, choice_of(trained)
     more = {} if study.channels == study.bands else {"channels": samples.Channels.of(study)}
@@ -152,7 +158,7 @@ def _asked(trained, windows, start: int) -> np.ndarray:
     return np.asarray(trained.predict(inputs_of(trained, parts)))
 
 
-def made_ahead(items):
+def made_ahead(items: Iterable) -> Iterator:
     """The same items, made in a thread while the caller works on those before."""
     items = iter(items)
     with ThreadPoolExecutor(1) as pool:
@@ -162,10 +168,11 @@ def made_ahead(items):
             yield item
 
 
-def choice_of(trained) -> str:
-    """How several images of a step become one: a map has no randomness, so what trained at random sees the clearest."""
+def choice_of(trained: Any) -> str:
+    """Choice of one image of a step: no randomness in a map, so random choice in training becomes the clearest."""
     return "clearest" if trained.choose in (None, "random") else trained.choose
 
 
-def inputs_of(trained, parts: dict):
+def inputs_of(trained: Any, parts: dict) -> Any:
+    """What a model takes: the series alone, or a dict where it needs more."""
     return parts["series"] if not trained.needs else {n: parts[n] for n in ("series", *trained.needs)}

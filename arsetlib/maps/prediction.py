@@ -4,11 +4,11 @@
     made = maps.predict(trained, scenes, [60, 120], "maps", area="dense", study=study)   # no labels, no table
 
 One task is a run of row groups of the table, or a chunk of the label grid read from scenes. Its series go through the
-loader's window and scaler to the model in large batches, for all starts from one read, and what the model says is
-kept as one file a task. A rerun does what is left. When all are there they become COGs, see ``products``.
+loader's window and scaler to the model in large batches, for all starts from one read. The results of a task are one
+file; a rerun makes the missing ones. When all are there they become COGs, see ``products``.
 
-A model says what it was trained to say: its labels had gone through the vegetation rule, so 'No Crops Growing' on a
-map means that no crop shows yet, or any more; the rule itself is not applied to predictions.
+The labels of training had gone through the vegetation rule, so 'No Crops Growing' on a map means that no crop is
+visible yet, or any more. The rule itself is not applied to predictions.
 
 Lab: part3_train_and_test.
 """
@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import rasterio
 
-from arsetlib import engine, folders
+from arsetlib import engine, folders, seeds
 from arsetlib.catalogue import Scenes
 from arsetlib.labels import Labels
 from arsetlib.maps import cogs, neighbourhood, sources
@@ -53,7 +54,7 @@ from arsetlib.study import Area, Study
 
 def predict(
     trained: Any,
-    source: Any,
+    source: str | Path | pa.Table | Rows | Scenes,
     start: int | Sequence[int],
     out: str | Path,
     *,
@@ -84,9 +85,9 @@ def predict(
             labels are needed.
         spark: A session of ``engine.session``, or None to work in this process. Workers must share the disk of ``out``.
         smooth: ``"majority"`` or ``"bayes"``, or ``Majority`` or ``Bayes`` with other settings: smooth the classes
-            among neighbours. What the model said stays in ``_unsmoothed``.
+            among neighbours. The model's own classes stay in ``_unsmoothed``.
         batch: Pixels to the model at once.
-        progress: Show a bar, and what one should know.
+        progress: Show a bar, and notes.
 
     Returns:
         A Prediction, or a list of them where ``start`` is one.
@@ -116,7 +117,7 @@ def predict(
     if beyond and progress:
         print(
             f"Start {', '.join(map(str, beyond))}: the model was trained on windows that start between days "
-            f"{season.first_day} and {season.last_day} of the year, and knows nothing of others."
+            f"{season.first_day} and {season.last_day} of the year, so other starts are not reliable."
         )
     out = Path(out)
     _writable(out, data.grid.height * data.grid.width * len(starts), len(study.legend.classes))
@@ -169,7 +170,7 @@ def _check_bands(trained, bands) -> None:
 
 
 def _writable(out: Path, pixels_all: int, classes: int) -> None:
-    """Refuse before the work what could not be written after it."""
+    """Raise an error before the work if the maps could not be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -185,10 +186,14 @@ def _writable(out: Path, pixels_all: int, classes: int) -> None:
 
 
 def _identity(trained, data, starts: list[int], smoother) -> str:
-    """Changes with all that changes the maps: the model by what it answers to fixed input."""
+    """A digest of everything that changes the maps; the model by its answers to a fixed input."""
     season = trained.study.season
-    x = np.random.default_rng(0).standard_normal((32, season.steps, _channels(trained))).astype(np.float32)
-    seen = np.random.default_rng(1).random((32, season.steps)) < 0.5
+    x = (
+        seeds.generator(0, "identity", "series")
+        .standard_normal((32, season.steps, _channels(trained)))
+        .astype(np.float32)
+    )
+    seen = seeds.generator(0, "identity", "seen").random((32, season.steps)) < 0.5
     seen[:, -1] = True
     x[~seen] = 0
     parts = {"series": x, "seen": seen, "day_of_year": np.full(32, starts[0], np.int32)}

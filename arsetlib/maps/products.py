@@ -1,4 +1,4 @@
-"""What a prediction leaves on disk: five rasters and a JSON file, and how they are opened again.
+"""The files of a prediction, five rasters and a JSON file, and how they are opened.
 
 Each raster is a Cloud Optimized GeoTIFF on the label grid; ``SCALE`` counts make 1.
 
@@ -36,7 +36,7 @@ NODATA |= dict.fromkeys(("probability", "entropy", "margin"), 65_535)
 VERSION = 1
 KIND = "arset.prediction"
 BIASED = (
-    "Hectares are counts of pixels. A classifier's confusions do not cancel, so they are biased; "
+    "Hectares are counts of pixels. They are biased, because errors of a classifier do not cancel; "
     "evaluation.stratified_areas gives areas with intervals from a sample of known truth."
 )
 
@@ -82,14 +82,17 @@ class Prediction:
 
     @property
     def legend(self) -> Legend:
+        """Meaning of the class numbers."""
         return legend_of(self.info["legend"])
 
     @property
     def area(self) -> str:
+        """Key of the area."""
         return self.info["area"]
 
     @property
     def year(self) -> int:
+        """In which the window starts."""
         return self.info["year"]
 
     @property
@@ -104,6 +107,7 @@ class Prediction:
 
     @property
     def simulated(self) -> bool:
+        """Whether any of its images was simulated."""
         return self.info["simulated"]
 
     def __str__(self) -> str:
@@ -168,10 +172,12 @@ def predictions(folder: str | Path) -> list[Prediction]:
 
 
 def legend_as_json(legend: Legend) -> dict:
+    """As JSON values."""
     return json.loads(json.dumps(asdict(legend)))
 
 
 def legend_of(raw: dict) -> Legend:
+    """What `legend_as_json` made."""
     classes = (
         Class(c["key"], c["name"], c["colour"], c["codes"] if c["codes"] == "others" else tuple(c["codes"]), c["crop"])
         for c in raw["classes"]

@@ -46,7 +46,7 @@ def read(
         resampling: ``"nearest"``, ``"bilinear"``, or ``"mode"`` (the majority) for thinning labels.
 
     Returns:
-        values: (H, W) in the raster's dtype, 0 where the raster has nothing.
+        values: (H, W) in the raster's dtype, 0 where the raster has no data.
         extent: (west, east, south, north), units of ``area.crs``: the area's bounds, moved to the raster's pixel
             edges where raster and area share a CRS.
 

@@ -1,8 +1,8 @@
-"""What a map is predicted from: a pixel table, or scenes. Both are read task by task, as flat series.
+"""Sources of a map: a pixel table, or scenes. Both are read task by task, as flat series.
 
 A task is a run of row groups of a table, or one chunk of the label grid read from scenes by the code that builds the
-table. A source knows where the map's pixels lie and how many tasks it has; it holds no series itself, so it travels
-to workers.
+table. A source knows where the pixels of the map are and how many tasks there are; it holds no series itself, so it can
+be sent to workers.
 
 Lab: part3_train_and_test.
 """
@@ -78,6 +78,7 @@ class TableSource:
         return len(self.groups)
 
     def name(self, task: int) -> str:
+        """Of a task, for messages."""
         file, group = self.groups[task][0]
         return f"{Path(file).name}, row group {group}" if isinstance(file, str) else f"rows from {file}"
 
@@ -93,7 +94,9 @@ class TableSource:
         return Piece(row, col, pixels.ragged(table), mine)
 
 
-def of_table(source, area: str | None, year: int | None, study: Study) -> TableSource:
+def of_table(
+    source: str | Path | pa.Table | samples.Rows, area: str | None, year: int | None, study: Study
+) -> TableSource:
     """A source from a path, a table in memory, or Rows; one pass over the places of its pixels.
 
     Raises:
@@ -145,10 +148,12 @@ class _Places:
         self.values, self.count = np.empty(0), 0
 
     def add(self, values: np.ndarray) -> None:
+        """Take in the coordinates of more pixels."""
         self.values = np.unique(np.concatenate([self.values, values]))
         self.count += len(values)
 
     def step(self, side: float) -> int:
+        """Label pixels from one coordinate to the next."""
         apart = np.rint(np.diff(self.values) / side).astype(np.int64)
         return int(np.gcd.reduce(apart[apart > 0])) if (apart > 0).any() else 1
 
@@ -175,7 +180,7 @@ def _table_grid(meta: pixels.Meta, across: _Places, down: _Places, study: Study,
 
 
 def _which(source, area: str | None, year: int | None, study: Study) -> tuple[str, int]:
-    """The area and the year meant, where the caller names none and there is no doubt."""
+    """The area and the year meant, where the caller names none and there is only one."""
     there = _contents(source)
     areas = sorted({a for a, _ in there})
     if area is None:
@@ -273,17 +278,21 @@ class SceneChunks:
 
     @property
     def area(self) -> str:
+        """Its key."""
         return self.place.key
 
     @property
     def simulated(self) -> bool:
+        """Whether the scenes are."""
         return self.study.simulated
 
     @property
     def bands(self) -> tuple[str, ...]:
+        """In the order of the series."""
         return self.study.bands
 
     def name(self, task: int) -> str:
+        """Of a task, for messages."""
         return self.chunks[task].name
 
     def read(self, task: int, counts: dict) -> Piece:
@@ -393,6 +402,9 @@ def _years(scenes: Scenes, season: Season) -> list[int]:
         return list(asked)
     spans = {y: season.days(y) for y in calendar | {y - 1 for y in calendar}}
     return sorted(y for y, (low, high) in spans.items() if any(low <= s.day <= high for s in scenes))
+
+
+Source = TableSource | SceneChunks
 
 
 def grid_of(study: Study, area: Area, labels: Labels | None = None) -> Grid:
