@@ -7,8 +7,6 @@
 
 import os
 
-import lazy_loader
-
 __version__ = "0.1.0"
 
 _MODULES = (
@@ -23,7 +21,23 @@ _MODULES = (
     "simulate", "grading", "lab",
 )  # fmt: skip
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _MODULES, {"doctor": ("check_env",)})
+__all__ = [*_MODULES, "check_env"]
+
+
+def __getattr__(name: str):
+    # By hand, with nothing but Python: check_env runs where the packages that the library needs are missing.
+    from importlib import import_module
+
+    if name == "check_env":
+        return import_module("arsetlib.doctor").check_env
+    if name in _MODULES:
+        return import_module(f"arsetlib.{name}")
+    raise AttributeError(f"module 'arsetlib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 if os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB"):  # rasterio reads them when it is imported
     from arsetlib.variables import use_own_proj
