@@ -188,7 +188,7 @@ def _rows() -> dict[int, Code]:
     return {int(code): Code(int(code), text, f"#{colour}") for code, colour, text in rows}
 
 
-CODES: dict[int, Code] = _rows()  # code → its name, colour and kind
+CODES: dict[int, Code] = _rows()  # code → its code, name and colour
 
 # Two crops in one season, so neither name tells what stands there on a given day.
 # Lettuce (227) and Pumpkins (229) lie among them and are not.

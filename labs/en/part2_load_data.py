@@ -938,7 +938,7 @@ if not here.small:  # a toy is too small to time
     assert rates["whole batches (library)"] > 3 * rates["row by row"]
 
 # %% [markdown]
-# The printed ratios are the answer for your machine. Treating whole batches brings most: row by row, most of the time is spent calling small operations, not computing numbers. A parallel map is not always faster, even where several cores are free: one row is so little work that giving rows to threads can take longer than the work itself. Compare its bar with the first. Prefetch cannot gain much here, because no model works meanwhile. `cache` after `map` comes close to whole batches or passes them, but it is wrong:
+# The printed ratios are the answer for your machine. Treating whole batches brings most: row by row, most of the time is spent calling small operations, not computing numbers. Compare the bar of the parallel map with the first: one row is little work, and giving rows to threads is work, too. Prefetch cannot gain much here, because no model works meanwhile. `cache` after `map` skips the work of all later epochs, but it is wrong:
 #
 # Look at eight rows in two epochs:
 
