@@ -47,6 +47,7 @@ from arsetlib.samples.windows import (
     fill_windows,
     start_days,
 )
+from arsetlib.seeds import generator
 from arsetlib.study import Study
 
 if TYPE_CHECKING:
@@ -332,10 +333,10 @@ class Loader:
         """In which order the rows of a pool come."""
         if not self.shuffle:
             return slice(None)
-        return np.random.default_rng([self.seed, 1, epoch, number]).permutation(count)
+        return generator(self.seed, "rows", epoch, number).permutation(count)
 
     def _order_of_groups(self, epoch: int, count: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 2, epoch]).permutation(count) if self.shuffle else np.arange(count)
+        return generator(self.seed, "row groups", epoch).permutation(count) if self.shuffle else np.arange(count)
 
 
 def batches(
