@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from arsetlib import processes
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import draw_starts, scrambled
 from arsetlib.samples.rows import Rows, SampleError
@@ -176,7 +176,7 @@ class Loader:
 
         def of_epoch(epoch):
             numbers = tf.data.Dataset.range(self.steps)
-            return numbers.map(lambda i: batch(epoch, i), num_parallel_calls=cores(), deterministic=True)
+            return numbers.map(lambda i: batch(epoch, i), num_parallel_calls=processes.cores(), deterministic=True)
 
         if epoch is None:
             epoch = functools.partial(next, itertools.count()) if self.changes else 0
@@ -386,11 +386,6 @@ def sequence(
     Lab: part2_load_data.
     """
     return Loader(source, study, scaler, **options).sequence()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
