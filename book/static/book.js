@@ -27,20 +27,20 @@
   }
 
   // Lines, symbols and outlines of the light theme that are too dark to be seen on the dark paper are drawn lighter:
-  // mixed with white until their contrast with the paper is 3:1 (WCAG 2.2, 1.4.11). Fills of bars keep their colour.
-  const PAPER = [24, 34, 37], ENOUGH = 3;
+  // mixed with white until their contrast with the paper is 3:1 (WCAG 2.2, 1.4.11). A bar has an outline: 1.6:1 do.
+  const PAPER = [24, 34, 37], ENOUGH = 3, OF_BARS = 1.6;
   function luminance(colour) {
     const [r, g, b] = colour.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   }
-  function lighter(colour) {
+  function lighter(colour, enough) {
     const names = { black: "#000000" };
     const digits = /^#([0-9a-f]{6})$/i.exec(names[colour] ?? colour)?.[1];
     if (!digits) return colour;
     const dark = [0, 2, 4].map((i) => parseInt(digits.slice(i, i + 2), 16));
     for (let share = 0; share <= 1; share += 0.05) {
       const mixed = dark.map((v) => Math.round(v + (255 - v) * share));
-      if ((luminance(mixed) + 0.05) / (luminance(PAPER) + 0.05) >= ENOUGH) return `rgb(${mixed.join(",")})`;
+      if ((luminance(mixed) + 0.05) / (luminance(PAPER) + 0.05) >= enough) return `rgb(${mixed.join(",")})`;
     }
     return "rgb(255,255,255)";
   }
@@ -55,12 +55,12 @@
     plot.data.forEach((trace, i) => {
       const wanted = {};
       for (const path of PARTS) {
-        if (path === "marker.color" && !/^scatter/.test(trace.type ?? "scatter")) continue;
+        const enough = path === "marker.color" && trace.type === "bar" ? OF_BARS : ENOUGH;
         // A trace without a colour of its own has one from the figure's list.
         const given = part(trace, path) ?? (/^(line|marker)\.color$/.test(path) ? part(plot._fullData[i], path) : undefined);
         const key = `${i} ${path}`;
         if (dark && given !== undefined && !kept.has(key)) {
-          const pale = Array.isArray(given) ? given.map((one) => (typeof one === "string" ? lighter(one) : one)) : lighter(given);
+          const pale = Array.isArray(given) ? given.map((one) => (typeof one === "string" ? lighter(one, enough) : one)) : lighter(given, enough);
           if (JSON.stringify(pale) !== JSON.stringify(given)) {
             kept.set(key, given);
             wanted[path] = Array.isArray(pale) ? [pale] : pale;
