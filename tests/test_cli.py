@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from arsetlib import cli, pixels
 from arsetlib.ingest import IngestError
 
-COMMANDS = sorted(name for name, c in get_command(cli.app).commands.items() if not hasattr(c, "commands"))
+COMMANDS = sorted(n for n, c in get_command(cli.app).commands.items() if not (hasattr(c, "commands") or c.hidden))
 
 
 def arset(*arguments, folder=None):
