@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib import __version__
+from arsetlib import __version__, oldnames
 from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn
 from arsetlib.cli.commands import Commands
 from arsetlib.folders import is_full
@@ -33,15 +33,25 @@ app = typer.Typer(
 )
 for commands in (data, learn, groves, fields, homework, grade, certificate):
     app.add_typer(commands.app)
+_groups = {"groves": groves.group, "fields": fields.group}
+for _old, _new in oldnames.COMMANDS.items():
+    if _new in _groups:
+        app.add_typer(_groups[_new], name=_old, hidden=True)
+    else:
+        app.command(_old, hidden=True)(groves.simulate_groves)
 
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Options of the command itself."""
+    if new := oldnames.COMMANDS.get(old := context.invoked_subcommand or ""):
+        until = f"the old name works until version {oldnames.UNTIL}"
+        typer.echo(f"arset: note: `arset {old}` is now `arset {new}`; {until}.", err=True)
 
 
 def full_disk_text(problem: BaseException) -> str:
