@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
 
@@ -34,6 +35,7 @@ def simulate_fields(
 
 
 group = typer.Typer(
+    cls=Commands,
     help="Case study B: convert field images, train a classifier on them and score it.",
     no_args_is_help=True,
     rich_markup_mode=None,

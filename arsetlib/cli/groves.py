@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
 group = typer.Typer(
+    cls=Commands,
     help="Case study A: check drone captures and masks, map captures with a segmentation model and count their trees.",
     no_args_is_help=True,
 )
