@@ -8,6 +8,8 @@
 import os
 import sys
 
+from arsetlib import oldnames
+
 __version__ = "0.1.0"
 
 _MODULES = (
@@ -31,7 +33,7 @@ def __getattr__(name: str):
 
     if name == "check_env":
         return import_module("arsetlib.doctor").check_env
-    if name in _MODULES:
+    if name in _MODULES or name in oldnames.PACKAGES:
         return import_module(f"arsetlib.{name}")
     raise AttributeError(f"module 'arsetlib' has no attribute {name!r}")
 
@@ -71,6 +73,7 @@ class _Extras:
 
 sys.meta_path.append(_Extras)
 
+oldnames.install()
 
 if os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB"):  # rasterio reads them when it is imported
     from arsetlib.variables import use_own_proj
