@@ -174,7 +174,7 @@ def test_every_package_that_arsetlib_imports_is_a_dependency_or_known_with_an_ex
         for name in imported_roots() - set(extras.OPTIONAL)
         if not {canonicalize_name(package) for package in packages.get(name, [name])} & of_core
     }
-    brought = {"affine", "urllib3", "traitlets"}  # by rasterio, requests and IPython
+    brought = {"affine", "click", "traitlets", "urllib3"}  # by rasterio, typer, IPython and requests
     assert unknown <= brought, "name them in extras.OPTIONAL, or among the dependencies"
     for package, extra in extras.OPTIONAL.values():
         assert package in {Requirement(text).name for text in PROJECT["optional-dependencies"][extra]}
