@@ -63,7 +63,8 @@ def finding(report, name):
 
 def test_importing_arsetlib_loads_nothing_and_the_check_loads_nothing_heavy():
     code = (
-        "import sys; before = set(sys.modules); import arsetlib; new = {m.split('.')[0] for m in set(sys.modules) - before};"
+        "import sys; before = set(sys.modules); import arsetlib;"
+        "new = {m.split('.')[0] for m in set(sys.modules) - before};"
         "assert new <= {'arsetlib', *sys.stdlib_module_names}, new;"
         "arsetlib.check_env(); print(*{'numpy', 'pandas', 'pyspark', 'rasterio', 'pyarrow'} & set(sys.modules))"
     )
