@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from arsetlib import processes
+from arsetlib import oldnames, processes
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import draw_starts, scrambled
 from arsetlib.samples.rows import Rows, SampleError
@@ -80,6 +80,7 @@ class Loader:
         stream: Read pool by pool instead of holding all rows in memory: True, False, or a ``Streaming`` that says how
             large pools are and where a decoded copy is kept. By default where the table is on disk and its series take
             more than 1 GiB.
+        old: Fields of ``Streaming`` as keywords, as in version 0.1.0; until version 0.3.
 
     Attributes:
         rows: The rows that are used.
@@ -110,6 +111,7 @@ class Loader:
         seed: int = 0,
         extras: Sequence[str] = (),
         stream: bool | Streaming | None = None,
+        **old: Any,
     ) -> None:
         random = start == "random"
         self.study, self.scaler, self.batch_size, self.start, self.seed = study, scaler, batch, start, seed
@@ -130,8 +132,9 @@ class Loader:
         if stream and isinstance(rows.source, pa.Table):
             raise SampleError("Expected the path of a table to stream from, received a table that is in memory.")
         columns = (*COLUMNS, *PLACE) if "xy" in self.extras else COLUMNS
+        streaming = stream if isinstance(stream, Streaming) else Streaming()
+        streaming = oldnames.fields_of(streaming, old, "samples.Loader")
         if stream:
-            streaming = stream if isinstance(stream, Streaming) else Streaming()
             order, groups = self._order, self._order_of_groups
             self.pools = StreamedPools(self.rows, study, self.channels, columns, order, groups, streaming)
         else:
