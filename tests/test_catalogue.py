@@ -5,7 +5,6 @@ import logging
 import shutil
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
