@@ -26,13 +26,18 @@ class ChecksumError(ArsetError, ValueError):
 
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
-    with Path(path).open("rb") as file:
+    with _place(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _place(path: str | Path) -> Path:
+    """A path; what stands for one in an object store stays as it is, see ``folders.place``."""
+    return Path(path) if isinstance(path, str) else path
 
 
 def stated(path: str | Path) -> dict:
     """What an asset of a STAC item states of a file: ``file:size``, bytes, and ``file:checksum``, a multihash."""
-    return {"file:size": Path(path).stat().st_size, "file:checksum": SHA256 + sha256(path)}
+    return {"file:size": _place(path).stat().st_size, "file:checksum": SHA256 + sha256(path)}
 
 
 def check(path: str | Path, size: int | None, checksum: str | None) -> None:
@@ -75,7 +80,7 @@ def check_beside(path: Path) -> None:
         ChecksumError: It has other bytes.
         OSError: It cannot be read.
     """
-    path = Path(path)
+    path = _place(path)
     sums = next((file for file in (of(path), path.parent / LIST) if file.is_file()), None)
     if sums is None or not path.is_file():
         return
