@@ -7,7 +7,7 @@ WORKERS ?= 2
 # What the environment .venv holds: extras and groups of pyproject.toml, in the versions of uv.lock.
 # The extra java is a small Java runtime. It is always there, and used only where the machine has no Java of its own.
 EXTRAS := spark java vector labs train images keras-segmentation homework book
-GROUPS := test
+GROUPS := test tensorflow
 
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:

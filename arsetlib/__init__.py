@@ -7,6 +7,8 @@
 
 import os
 
+from arsetlib import oldnames
+
 __version__ = "0.1.0"
 
 _MODULES = (
@@ -30,7 +32,7 @@ def __getattr__(name: str):
 
     if name == "check_env":
         return import_module("arsetlib.doctor").check_env
-    if name in _MODULES:
+    if name in _MODULES or name in oldnames.PACKAGES:
         return import_module(f"arsetlib.{name}")
     raise AttributeError(f"module 'arsetlib' has no attribute {name!r}")
 
@@ -38,6 +40,8 @@ def __getattr__(name: str):
 def __dir__() -> list[str]:
     return sorted(__all__)
 
+
+oldnames.install()
 
 if os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB"):  # rasterio reads them when it is imported
     from arsetlib.variables import use_own_proj

@@ -26,6 +26,8 @@ GIB = 2**30
 MEMORY = 4  # GiB; Spark and a notebook together use about 3
 DISK = 3  # GiB; the sample data, the table made of it and Spark's scratch space
 
+SAME = {"tensorflow": ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly")}  # other names
+
 MARKS = {"ok": "✓", "warning": "!", "missing": "✗"}
 
 
@@ -192,12 +194,19 @@ def package(requirement: Requirement, extra: str, where: str) -> Finding:
         there = importlib.util.find_spec("pyspark") is not None
         found = "the platform's own" if there else "none"
         return Finding(name, "ok" if there else "missing", found, "attach the notebook to serverless compute")
-    try:
-        version = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+    version = next(filter(None, map(installed, (name, *SAME.get(name, ())))), None)
+    if version is None:
         return Finding(name, "missing", "none", wanted, extra)
     fits = requirement.specifier.contains(version, prereleases=True)
     return Finding(name, "ok" if fits else "missing", version, wanted, extra)
+
+
+def installed(name: str) -> str | None:
+    """The version of an installed package; None without it."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def java() -> Finding:
@@ -255,8 +264,9 @@ def enough(name: str, size: float, wanted: int) -> Finding:
 
 def processors() -> Finding:
     """The processor cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("processor cores", "ok", f"{cores} ({platform.machine()}, {platform.system()})")
+    from arsetlib.processes import cores
+
+    return Finding("processor cores", "ok", f"{cores()} ({platform.machine()}, {platform.system()})")
 
 
 # -- what fixes it -------------------------------------------------------------------------------------------------

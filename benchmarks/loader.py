@@ -231,7 +231,8 @@ def task_memory(path: str, stream: str) -> dict:
     scaler = samples.Scaler(STUDY.bands, (2000.0,) * 12, (900.0,) * 12)
     kernels.place("random")  # what is loaded and compiled is part of the process, too
     try:
-        count = sum(len(y) for _, y in samples.arrays(path, STUDY, scaler, stream=stream == "streamed", pool=8192))
+        streaming = samples.Streaming(pool=8192) if stream == "streamed" else False
+        count = sum(len(y) for _, y in samples.arrays(path, STUDY, scaler, stream=streaming))
     except MemoryError:
         count = None
     return {"samples": count, "peak": _peak()}
@@ -311,7 +312,7 @@ def main() -> None:
     kernels.place("random")
     loader = samples.Loader(table, STUDY, scaler, batch=BATCH)
     stream = samples.Loader(path, STUDY, scaler, batch=BATCH, stream=True)
-    scratch = samples.Loader(path, STUDY, scaler, batch=BATCH, stream=True, scratch=PLACE / "scratch")
+    scratch = samples.Loader(path, STUDY, scaler, batch=BATCH, stream=samples.Streaming(scratch=PLACE / "scratch"))
     figures = measure.Figures("loader")
 
     data, streamed, scratched = loader.dataset(), stream.dataset(), scratch.dataset()

@@ -379,7 +379,7 @@ def test_a_batch_is_window_of_its_rows_scaled(both, scaler):
     assert not x["series"][..., :-2][raw.x[..., :-2] == 0].any()
 
 
-@pytest.mark.parametrize("options", [{}, {"empty": "drop"}, {"fill": "linear"}])
+@pytest.mark.parametrize("options", [{}, {"fill": "linear"}])
 def test_streamed_and_scratched_batches_are_those_in_memory(both, scaler, tmp_path, options):
     whole, pixels.schema.ROW_GROUP = pixels.schema.ROW_GROUP, 17
     try:
@@ -395,8 +395,8 @@ def test_streamed_and_scratched_batches_are_those_in_memory(both, scaler, tmp_pa
 
     expected = epoch(both)
     assert expected.shape[2] == len(ALL.channels)
-    for more in ({"pool": 20}, {"pool": 40, "scratch": tmp_path / "scratch"}):
-        np.testing.assert_array_equal(epoch(tmp_path / "both.parquet", stream=True, **more), expected)
+    for streaming in (samples.Streaming(pool=20), samples.Streaming(pool=40, scratch=tmp_path / "scratch")):
+        np.testing.assert_array_equal(epoch(tmp_path / "both.parquet", stream=streaming), expected)
 
 
 def test_a_calendar_alone_needs_no_other_scaler(optical):

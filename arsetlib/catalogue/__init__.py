@@ -11,8 +11,11 @@ item collection on http or on disk.
 Source: STAC 1.0 with the EO, projection, raster and Sentinel-2 extensions. Lab: part1_build_dataset.
 """
 
+from arsetlib import oldnames
 from arsetlib.catalogue.scenes import Scene, Scenes
 from arsetlib.catalogue.selection import find_scenes
 from arsetlib.web import CatalogueError
 
 __all__ = ["CatalogueError", "Scene", "Scenes", "find_scenes"]
+
+__getattr__ = oldnames.names_of("catalogue")

@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-from arsetlib import __version__
+from arsetlib import __version__, oldnames
 from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn
+from arsetlib.cli.commands import Commands
 from arsetlib.folders import is_full
 
 
@@ -24,6 +25,7 @@ def _show_version(asked: bool) -> None:
 
 
 app = typer.Typer(
+    cls=Commands,
     help="Crop maps at scale: from scenes and labels to pixel tables, models and maps.\n\n"
     "A PLACE is a file or a folder, on disk or in an object store: s3://bucket/folder, gs://…, az://…, abfss://…. "
     "Keys come from the environment, never from the address.",
@@ -33,15 +35,25 @@ app = typer.Typer(
 )
 for commands in (data, learn, groves, fields, homework, grade, certificate):
     app.add_typer(commands.app)
+_groups = {"groves": groves.group, "fields": fields.group}
+for _old, _new in oldnames.COMMANDS.items():
+    if _new in _groups:
+        app.add_typer(_groups[_new], name=_old, hidden=True)
+    else:
+        app.command(_old, hidden=True)(groves.simulate_groves)
 
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Options of the command itself."""
+    if new := oldnames.COMMANDS.get(old := context.invoked_subcommand or ""):
+        until = f"the old name works until version {oldnames.UNTIL}"
+        typer.echo(f"arset: note: `arset {old}` is now `arset {new}`; {until}.", err=True)
 
 
 def full_disk_text(problem: BaseException) -> str:
@@ -65,6 +77,10 @@ def _chain(problem: BaseException | None) -> Iterator[BaseException]:
 def main() -> None:
     """Run ``arset``; an error of arsetlib is one message and exit code 1, never a traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's messages about the processor
+    if not sys.stderr.isatty():
+        # Seconds between two states of a bar in a log file, where each state is a line; tqdm reads them when imported.
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
+        os.environ.setdefault("TQDM_MAXINTERVAL", "30")
     try:
         app()
     except Exception as problem:

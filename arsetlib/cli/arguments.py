@@ -65,6 +65,13 @@ def store(cache: Place, study) -> Place:
     return cache / study.key / "-".join(map(str, study.years))
 
 
+def show_check(report: Any, as_json: bool) -> None:
+    """Print what a check found; the command fails where it found a problem."""
+    show(report.as_dict(), as_json, str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
 def show(report: dict | list, as_json: bool, text: str) -> None:
     """Print a report, as JSON or as text."""
     typer.echo(json.dumps(report, indent=1, default=str) if as_json else text)

@@ -11,6 +11,7 @@ Needs neither Spark nor TensorFlow nor Plotly: predictions may come from any mod
 Lab: part3_train_and_test.
 """
 
+from arsetlib import oldnames
 from arsetlib.evaluation import published
 from arsetlib.evaluation.areas import Areas, allocate, block_areas, sample_size, stratified_areas
 from arsetlib.evaluation.blocks import score_interval
@@ -63,3 +64,5 @@ __all__ = [
     "stratified_areas",
     "top_k",
 ]
+
+__getattr__ = oldnames.names_of("evaluation")

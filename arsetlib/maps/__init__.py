@@ -11,6 +11,8 @@ Labs: part1_build_dataset, part3_train_and_test.
 
 import lazy_loader
 
+from arsetlib import oldnames
+
 _HOMES = {
     "rasters": ("class_areas", "examples", "ndvi", "read"),
     "comparison": ("compare",),
@@ -19,4 +21,5 @@ _HOMES = {
     "neighbourhood": ("Bayes", "Majority"),
 }
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)
+_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)
+__getattr__ = oldnames.names_of("maps", _lazy)

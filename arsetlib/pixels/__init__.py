@@ -22,6 +22,7 @@ cannot be known whether it is complete.
 Lab: part1_build_dataset.
 """
 
+from arsetlib import oldnames
 from arsetlib.pixels.arrays import Ragged, make_batch, ragged, series
 from arsetlib.pixels.arset_layout import read_arset, write_arset
 from arsetlib.pixels.checking import EXAMPLES, TableReport, check
@@ -69,3 +70,5 @@ __all__ = [
     "write",
     "write_arset",
 ]
+
+__getattr__ = oldnames.names_of("pixels")

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from arsetlib import oldnames
 from arsetlib.pixels import columns
 from arsetlib.pixels.arrays import make_batch
 from arsetlib.pixels.meta import Meta
@@ -125,6 +127,7 @@ def from_wide(
     *,
     column: str = "{band}_{step}",
     first: int = 0,
+    **old: Any,
 ) -> pa.Table:
     """Make a pixel table from a wide table of composites.
 
@@ -139,6 +142,7 @@ def from_wide(
         form: What the other columns and the values mean.
         column: How a column is called: ``{band}`` and ``{step}`` (counted from ``first``), and ``*`` for anything.
         first: Number of the first step.
+        old: Fields of ``PointFormat`` as keywords, as in version 0.1.0; until version 0.3.
 
     Returns:
         A table in ``SCHEMA`` with metadata, ready for ``write`` and ``samples``. The metadata's ``extra`` holds the
@@ -156,6 +160,7 @@ def from_wide(
     >>> table["num_images"].to_pylist()
     [2]
     """
+    form = oldnames.fields_of(form, old, "pixels.from_wide")
     frame = columns.checked_frame(frame)
     meta = form.meta(bands)
     days = _composite_days(dates)

@@ -22,6 +22,7 @@ from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.rowwise import parser, row_by_row
 from arsetlib.samples.scaler import Moments, Scaler
 from arsetlib.samples.split import LeakWarning, kfold, random_split, shared, split
+from arsetlib.samples.store import Streaming
 from arsetlib.samples.windows import CHOICES, FILLS, Windows, apply_vegetation_rule, start_days, window
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Rows",
     "SampleError",
     "Scaler",
+    "Streaming",
     "Windows",
     "apply_vegetation_rule",
     "arrays",

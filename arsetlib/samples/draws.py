@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from arsetlib.seeds import GOLDEN, mix
 from arsetlib.study import Season
 
-FIRST_START = 1 << 16  # numbers of the draws of starts; those of images are steps, which are fewer
+START = 1 << 16  # number of the draw of a start; those of images are steps, which are fewer
 _32 = np.uint64(32)
 
 
@@ -57,12 +57,12 @@ def draw_images(keys: np.ndarray, steps: int, seed: int = 0, epoch: int = 0, sen
     return draw(scrambled(seed, epoch, sensor), np.asarray(keys)[:, None], np.arange(steps)[None, :])
 
 
-def draw_starts(keys: np.ndarray, season: Season, seed: int = 0, epoch: int = 0, attempt: int = 0) -> np.ndarray:
+def draw_starts(keys: np.ndarray, season: Season, seed: int = 0, epoch: int = 0) -> np.ndarray:
     """A random first day of the window for each row, uniform over the season's starts.
 
     Returns:
         (B,) int64, days of the year (1 = 1 January), ``first_day`` to ``last_day``.
     """
     choices = np.uint64(season.last_day - season.first_day + 1)
-    number = draw(scrambled(seed, epoch), keys, FIRST_START + attempt)
+    number = draw(scrambled(seed, epoch), keys, START)
     return season.first_day + (number * choices >> _32).astype(np.int64)

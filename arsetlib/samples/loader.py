@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +21,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from arsetlib import oldnames, processes
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import draw_starts, scrambled
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.scaler import Scaler
-from arsetlib.samples.store import COLUMNS, PLACE, MemoryPools, Pool, StreamedPools, rows_with_images, series_bytes
+from arsetlib.samples.store import (
+    COLUMNS,
+    PLACE,
+    MemoryPools,
+    Pool,
+    StreamedPools,
+    Streaming,
+    rows_with_images,
+    series_bytes,
+)
 from arsetlib.samples.windows import (
     CHOICES,
     FILLS,
-    NAMES,
     _known,
     aligned,
     apply_vegetation_rule,
@@ -39,6 +47,7 @@ from arsetlib.samples.windows import (
     fill_windows,
     start_days,
 )
+from arsetlib.seeds import generator
 from arsetlib.study import Study
 
 if TYPE_CHECKING:
@@ -68,14 +77,10 @@ class Loader:
             weights: classes then weigh the same in sum. With any other, x is a dict with ``series``, (B, T, C), and
             ``seen`` (B, T) bool, ``day_of_year`` (B,) int32 of the window's start, ``xy`` (B, 2) float64 in m,
             ``pixel`` (B,) int64.
-        empty: ``"keep"`` a sample whose window holds no image, or ``"drop"`` it; a random start is then drawn again
-            until the window holds one. ``counts`` has the number of such rows.
-        stream: Read pool by pool instead of holding all rows in memory. By default where the table is on disk and its
-            series take more than 1 GiB.
-        pool: Rows shuffled together when streaming: row groups from anywhere in the table. Memory holds three pools.
-        scratch: When streaming, a folder for a decoded copy of the table: uncompressed, up to twice the table's size on
-            disk. The first epoch makes it, later ones and later loaders read it, nearly as fast as memory. Without one
-            each epoch decodes the table anew, which halves the rate.
+        stream: Read pool by pool instead of holding all rows in memory: True, False, or a ``Streaming`` that says how
+            large pools are and where a decoded copy is kept. By default where the table is on disk and its series take
+            more than 1 GiB.
+        old: Fields of ``Streaming`` as keywords, as in version 0.1.0; until version 0.3.
 
     Attributes:
         rows: The rows that are used.
@@ -105,15 +110,13 @@ class Loader:
         shuffle: bool | None = None,
         seed: int = 0,
         extras: Sequence[str] = (),
-        empty: str = "keep",
-        stream: bool | None = None,
-        pool: int = 32_768,
-        scratch: str | Path | None = None,
+        stream: bool | Streaming | None = None,
+        **old: Any,
     ) -> None:
         random = start == "random"
         self.study, self.scaler, self.batch_size, self.start, self.seed = study, scaler, batch, start, seed
         self.choose = choose or ("random" if random else "clearest")
-        self.fill, self.extras, self.empty = fill, tuple(extras), empty
+        self.fill, self.extras = fill, tuple(extras)
         self.shuffle = random if shuffle is None else shuffle
         self._check()
         rows = Rows.of(source)
@@ -129,9 +132,11 @@ class Loader:
         if stream and isinstance(rows.source, pa.Table):
             raise SampleError("Expected the path of a table to stream from, received a table that is in memory.")
         columns = (*COLUMNS, *PLACE) if "xy" in self.extras else COLUMNS
+        streaming = stream if isinstance(stream, Streaming) else Streaming()
+        streaming = oldnames.fields_of(streaming, old, "samples.Loader")
         if stream:
-            options = (self._order, self._order_of_groups, pool, scratch)
-            self.pools = StreamedPools(self.rows, study, self.channels, columns, *options)
+            order, groups = self._order, self._order_of_groups
+            self.pools = StreamedPools(self.rows, study, self.channels, columns, order, groups, streaming)
         else:
             self.pools = MemoryPools(self.rows, study, self.channels, columns, self._order)
 
@@ -174,7 +179,7 @@ class Loader:
 
         def of_epoch(epoch):
             numbers = tf.data.Dataset.range(self.steps)
-            return numbers.map(lambda i: batch(epoch, i), num_parallel_calls=cores(), deterministic=True)
+            return numbers.map(lambda i: batch(epoch, i), num_parallel_calls=processes.cores(), deterministic=True)
 
         if epoch is None:
             epoch = functools.partial(next, itertools.count()) if self.changes else 0
@@ -264,24 +269,12 @@ class Loader:
         season, keys, year = self.study.season, pool.keys, pool.columns["year"]
         seeds = [scrambled(self.seed, epoch, sensor) for sensor in range(len(pool.series))]
 
-        def place(into, position, rows, keys, start):
-            options = (keys, season, self.choose, self.fill, self.scaler, seeds, self.channels)
-            fill_windows(into, position, pool.series, rows, start, *options, wait=False)
-
-        if self.start != "random":
+        if self.start == "random":
+            days = draw_starts(keys, season, self.seed, epoch)
+        else:
             days = np.full(len(pool), self.start, np.int32)
-            place(out, at, pool.rows, keys, start_days(year, days))
-            return days
-        days = draw_starts(keys, season, self.seed, epoch)
-        place(out, at, pool.rows, keys, start_days(year, days))
-        attempt = 0
-        while self.empty == "drop" and len(again := np.flatnonzero(out.images[at : at + len(pool)] == 0)):
-            attempt += 1
-            days[again] = draw_starts(keys[again], season, self.seed, epoch, attempt)
-            redrawn = empty_windows(len(again), season.steps, out.x.shape[2])
-            place(redrawn, 0, pool.rows[again], keys[again], start_days(year[again], days[again]))
-            for name in NAMES:
-                getattr(out, name)[at + again] = getattr(redrawn, name)
+        options = (keys, season, self.choose, self.fill, self.scaler, seeds, self.channels)
+        fill_windows(out, at, pool.series, pool.rows, start_days(year, days), *options, wait=False)
         return days
 
     def _one_hot(self, classes: np.ndarray) -> np.ndarray:
@@ -315,7 +308,6 @@ class Loader:
     def _check(self) -> None:
         _known("choose", self.choose, CHOICES)
         _known("fill", self.fill, FILLS)
-        _known("empty", self.empty, ("keep", "drop"))
         for extra in self.extras:
             _known("extras", extra, EXTRAS)
         latest = max(366, self.study.season.last_day)
@@ -337,20 +329,17 @@ class Loader:
         season, year = self.study.season, rows.column("year")
         days = (season.first_day, season.last_day) if self.start == "random" else (self.start, self.start)
         shows = rows_with_images(rows, season, *(start_days(year, day) for day in days))
-        used = labelled & shows if self.empty == "drop" else labelled
-        if not used.any():
-            raise SampleError(f"No row of {rows.name!r} has an image in its window. Move start or lengthen the window.")
         counts = {"rows": len(rows), "excluded": int((~labelled).sum()), "no_image": int((labelled & ~shows).sum())}
-        return rows.pick(used), counts | {"samples": int(used.sum())}
+        return rows.pick(labelled), counts | {"samples": int(labelled.sum())}
 
     def _order(self, epoch: int, number: int, count: int):
         """In which order the rows of a pool come."""
         if not self.shuffle:
             return slice(None)
-        return np.random.default_rng([self.seed, 1, epoch, number]).permutation(count)
+        return generator(self.seed, "rows", epoch, number).permutation(count)
 
     def _order_of_groups(self, epoch: int, count: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 2, epoch]).permutation(count) if self.shuffle else np.arange(count)
+        return generator(self.seed, "row groups", epoch).permutation(count) if self.shuffle else np.arange(count)
 
 
 def batches(
@@ -400,11 +389,6 @@ def sequence(
     Lab: part2_load_data.
     """
     return Loader(source, study, scaler, **options).sequence()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -139,7 +139,7 @@ class Scratch:
     def _full(self, size: int) -> SampleError:
         return SampleError(
             f"No space in the scratch folder {self.folder} for {size / 1e9:.2g} GB of decoded series. Free some, name "
-            f"a folder on another disk, or leave scratch out: then each epoch decodes the table anew."
+            f"a folder on another disk, or leave Streaming(scratch=…) out: then each epoch decodes the table anew."
         )
 
 

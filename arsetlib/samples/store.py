@@ -33,6 +33,33 @@ PLACE = ("x", "y")
 
 
 @dataclass(frozen=True)
+class Streaming:
+    """How a loader reads rows from disk instead of holding all in memory.
+
+    Attributes:
+        pool: Rows that are shuffled together: row groups from anywhere in the table. Memory holds three pools.
+        scratch: A folder for a decoded copy of the table: uncompressed, up to twice the table's size on disk. The first
+            epoch makes it, later ones and later loaders read it, nearly as fast as memory. Without one each epoch
+            decodes the table anew, which halves the rate.
+
+    Raises:
+        SampleError: A pool without rows.
+
+    Lab: part2_load_data.
+
+    >>> Streaming(scratch="scratch")
+    Streaming(pool=32768, scratch='scratch')
+    """
+
+    pool: int = 32_768
+    scratch: str | Path | None = None
+
+    def __post_init__(self):
+        if self.pool < 1:
+            raise SampleError(f"Expected a pool of at least one row, received {self.pool}.")
+
+
+@dataclass(frozen=True)
 class Pool:
     """Rows that are shuffled together.
 
@@ -148,12 +175,12 @@ class StreamedPools:
         columns,
         order,
         shuffle: Callable[[int, int], np.ndarray],
-        pool: int,
-        scratch: str | Path | None = None,
+        streaming: Streaming,
     ):
         self.study, self.channels, self.columns = study, channels, columns
-        self.order, self.shuffle, self.size = order, shuffle, pool
-        self.scratch = None if scratch is None else Scratch(scratch, columns, series_bytes(rows))
+        self.order, self.shuffle, self.size = order, shuffle, streaming.pool
+        folder = streaming.scratch
+        self.scratch = None if folder is None else Scratch(folder, columns, series_bytes(rows))
         self.buffers = BufferPool()
         self.metadata = rows.meta.to_kv()
         self.groups = _groups(rows)

@@ -1,7 +1,10 @@
 """Simulated places in the files of the real services, so that the real loaders read them."""
 
+from arsetlib import oldnames
 from arsetlib.simulate.delta import delta
 from arsetlib.simulate.fields import fields
 from arsetlib.simulate.groves import groves
 
 __all__ = ["delta", "fields", "groves"]
+
+__getattr__ = oldnames.names_of("simulate")
