@@ -110,7 +110,7 @@ def check_beside(path: Path) -> None:
         one = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line)
         if one and one[2] == path.name:
             facts = path.stat()
-            received = _once(str(path), facts.st_size, facts.st_mtime_ns)
+            received = _once(path, facts.st_size, facts.st_mtime_ns)
             if one[1].lower() != received:
                 raise ChecksumError(
                     f"{path} is damaged: {sums} states sha256 {one[1][:12]}…, its bytes have {received[:12]}…. Fetch "
@@ -124,5 +124,5 @@ def of(path: Path) -> Path:
 
 
 @functools.lru_cache(maxsize=100_000)
-def _once(path: str, _size: int, _changed: int) -> str:
+def _once(path: str | Path, _size: int, _changed: int) -> str:
     return sha256(path)

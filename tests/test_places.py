@@ -165,4 +165,4 @@ def test_predictions_and_a_report_lie_in_a_store(bucket):
     made = figures.report(loaded, str(bucket / "report"), repeats=5)
     assert made.html == bucket / "report" / "report.html"
     assert json.loads(made.json.read_bytes())["predictions"] == len(done.predictions)
-    assert made.html.read_text().startswith("<!DOCTYPE html>")
+    assert made.html.read_text().startswith("<!doctype html>")

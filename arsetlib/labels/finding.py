@@ -129,8 +129,9 @@ def _make(study: Study, year: int, place: str, path: Path, confidence: Path, pro
     here = path.parent if folders.on_disk(path) else folders.cache() / "labels"
     lock = folders.lock(here, CatalogueError, name=f"{path.stem}.lock")
     made = here / path.name, here / confidence.name
+    settings = {**web.GDAL_HTTP, **FRESH, **web.s3_options(place)}
     try:
-        with folders.full_disk(here, CatalogueError), lock, rasterio.Env(**web.GDAL_HTTP, **FRESH):
+        with folders.full_disk(here, CatalogueError), lock, rasterio.Env(**settings):
             _make_on_disk(study, year, place, *made, progress)
             for file in filter(Path.exists, made):
                 folders.put(checksums.of(file), checksums.listed([file]))
@@ -173,15 +174,14 @@ def _from_files(study: Study, year: int, place: str, path: Path, confidence: Pat
     targets = [(study.resolve(source.confidence), confidence)] if source.confidence else []
     for file, target in (*targets, (place, path)):
         with ExitStack() as stack:
-            src, text = rasters.on_metres(study, stack.enter_context(_opened(file, stack)), file, stack)
+            src, text = rasters.on_metres(study, stack.enter_context(_opened(file)), file, stack)
             rasters.cut(study, [src], target, file, {"file": public(file), "text": text})
 
 
-def _opened(file: str, stack: ExitStack) -> rasterio.DatasetReader:
+def _opened(file: str) -> rasterio.DatasetReader:
     """A raster on disk, on the internet, or in an object store; GDAL itself reads parts of files in s3."""
     if "://" in file and not file.startswith(("http://", "https://", "s3://")):
         return rasterio.open(folders.fetched(file))
-    stack.enter_context(rasterio.Env(**web.s3_options(file)))
     return rasterio.open(web.sign(file))
 
 
