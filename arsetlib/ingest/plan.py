@@ -13,7 +13,7 @@ import rasterio
 from pyproj import CRS
 from shapely import STRtree
 
-from arsetlib import ground, pixels, seeds
+from arsetlib import folders, ground, pixels, seeds
 from arsetlib.catalogue import Scenes
 from arsetlib.ingest.lattice import Chunk, Grid, IngestError, cut
 from arsetlib.labels import Labels
@@ -164,7 +164,7 @@ def label_pixels(
 def _label_file(path: Path, chunk: Chunk) -> Iterator[rasterio.DatasetReader]:
     """An open raster of labels or confidence; if reading fails, the error names file and chunk."""
     try:
-        with rasterio.open(path) as src:
+        with rasterio.open(folders.fetched(path)) as src:
             yield src
     except rasterio.errors.RasterioError as error:
         raise IngestError(
