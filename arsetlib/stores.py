@@ -7,8 +7,14 @@ A ``StorePath`` has the methods of ``pathlib.Path`` that the library uses, so mo
 ``os.PathLike``: what only reads or writes files of a disk fails at once with a type error; ``folders.fetched`` gives it
 a copy, ``folders.put`` takes what it wrote. A store has no folders, so a folder is there when a file is in it.
 
-Keys come from the platform's own chain (environment, instance, profile of a workload), never from an address: an
-address with a user, a query or a fragment is refused.
+Keys come from the environment, from a profile (``AWS_PROFILE``, read by boto3) or from the role of the machine, never
+from an address: an address with a user, a query or a fragment is refused. An error repeats only status and code of a
+store's answer. ``AWS_ENDPOINT_URL`` names another server that speaks Amazon's protocol.
+
+The class is our own, over ``obstore``, which the library needs anyway to read scenes: it has puts that only create,
+byte ranges and retries, and keeps no list of files. ``universal_pathlib`` over obstore's file system was tried
+(November 2026): two more dependencies, it registers itself for ``s3`` in the whole process, a missing bucket looks like
+a missing file, and puts that only create have to go past it.
 """
 
 from __future__ import annotations
@@ -22,19 +28,32 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
-from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 from arsetlib.errors import ArsetError
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
-_URL = re.compile(r"(?i)([a-z][a-z0-9+.-]+)://")
+WHOLE = 128 << 20  # bytes that are put with one request; of a larger file the pieces appear together
+PIECE = 32 << 20
+READ = 1 << 20  # bytes that are read at least
+RETRY = {"max_retries": 8, "retry_timeout": timedelta(minutes=4)}
+TIMES = {"connect_timeout": "10s", "timeout": "120s"}
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+         "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
 
 
 class StoreError(ArsetError, ValueError):
     """An address that names no place for files."""
+
+
+class AnswerError(ArsetError, OSError):
+    """A store refused a request, or did not answer; the message says what to do, and contains no keys."""
 
 
 @functools.total_ordering
@@ -76,6 +95,10 @@ class StorePath:
     @property
     def stem(self) -> str:
         return self._pure.stem
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (self.root, *self._pure.parts[1:])
 
     @property
     def suffix(self) -> str:
@@ -140,14 +163,19 @@ class StorePath:
 
     def iterdir(self) -> Iterator[StorePath]:
         """Files and folders in this folder, in order."""
-        names = {key.partition("/")[0] for key in self.files()}
-        return iter([self / name for name in sorted(names)])
+        with _errors(self):
+            found = _obstore().list_with_delimiter(self._store, f"{self.key}/" if self.key else None)
+        keys = {*found["common_prefixes"], *(one["path"] for one in found["objects"])} - {self.key}
+        return iter([StorePath(self.root, key) for key in sorted(keys)])
 
     def glob(self, pattern: str) -> Iterator[StorePath]:
         """Files that match a pattern without ``**``."""
         depth = pattern.count("/")
         keys = (key for key in sorted(self.files()) if key.count("/") == depth)
         return (self / key for key in keys if fnmatchcase(key, pattern))
+
+    def is_symlink(self) -> bool:
+        return False
 
     def rglob(self, pattern: str) -> Iterator[StorePath]:
         """Files of this folder and below whose name matches a pattern."""
@@ -162,22 +190,50 @@ class StorePath:
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return self.read_bytes().decode(encoding, errors)
 
-    def open(self, mode: str = "rb") -> io.BufferedIOBase:
-        """A file to read bytes from."""
-        if mode != "rb":
-            raise ValueError(f"{self} can only be read ('rb'), received {mode!r}. Write it with folders.put.")
+    def read_range(self, start: int, length: int) -> memoryview:
+        """Some bytes, with one request."""
         with _errors(self):
-            return io.BufferedReader(_Reader(_obstore().open_reader(self._store, self.key)), 1 << 20)
+            return memoryview(_obstore().get_range(self._store, self.key, start=start, length=length))
+
+    def open(self, mode: str = "rb", encoding: str | None = None, **_: object) -> io.IOBase:
+        """A file to read bytes or text from."""
+        if mode not in ("r", "rt", "rb"):
+            raise ValueError(f"{self} can only be read, received the mode {mode!r}. Write it with folders.put.")
+        binary = io.BufferedReader(_Reader(self), READ)
+        return binary if mode == "rb" else io.TextIOWrapper(binary, encoding or "utf-8")
 
     def write_bytes(self, content: bytes) -> None:
         """Put a whole file."""
-        with _errors(self):
-            _obstore().put(self._store, self.key, content)
+        self._put(content)
 
     def upload(self, file: Path) -> None:
         """Put a file of this machine."""
+        self._put(file)
+
+    def create(self, content: bytes) -> str:
+        """Put a file where there is none; returns its tag.
+
+        Raises:
+            FileExistsError: There is one.
+        """
+        return self._put(content, "create")
+
+    def replace(self, content: bytes, tag: str) -> str:
+        """Put a file in place of the one that has this tag; returns the new tag.
+
+        Raises:
+            FileExistsError: It has another tag by now.
+            FileNotFoundError: It is gone.
+        """
+        return self._put(content, {"e_tag": tag})
+
+    def _put(self, content: bytes | Path, mode: str | dict = "overwrite") -> str:
+        size = content.stat().st_size if isinstance(content, Path) else len(content)
+        many = size > WHOLE and mode == "overwrite"
         with _errors(self):
-            _obstore().put(self._store, self.key, file)
+            return _obstore().put(
+                self._store, self.key, content, mode=mode, use_multipart=many, chunk_size=PIECE, max_concurrency=4
+            )["e_tag"]
 
     def unlink(self, missing_ok: bool = False) -> None:
         if not missing_ok:
@@ -199,7 +255,7 @@ class StorePath:
 
     @property
     def _store(self):
-        return _store(self.root, os.getpid())
+        return _store(self.root)
 
     def _listed(self, chunk: int = 1000) -> Iterator[tuple[str, SimpleNamespace]]:
         with _errors(self):
@@ -209,10 +265,10 @@ class StorePath:
 
 
 class _Reader(io.RawIOBase):
-    """What obstore reads, as Python's own buffers take it."""
+    """The bytes of a file in a store, range by range."""
 
-    def __init__(self, source) -> None:
-        self.source = source
+    def __init__(self, file: StorePath) -> None:
+        self.file, self.size, self.at = file, file.stat().st_size, 0
 
     def readable(self) -> bool:
         return True
@@ -221,15 +277,19 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
-        data = bytes(self.source.read(len(buffer)))
-        buffer[: len(data)] = data
-        return len(data)
+        length = min(len(buffer), self.size - self.at)
+        if length <= 0:
+            return 0
+        buffer[:length] = self.file.read_range(self.at, length)
+        self.at += length
+        return length
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self.source.seek(offset, whence)
+        self.at = max(0, offset + (0, self.at, self.size)[whence])
+        return self.at
 
     def tell(self) -> int:
-        return self.source.tell()
+        return self.at
 
 
 def place(path: str | Path | StorePath) -> Path | StorePath:
@@ -243,23 +303,41 @@ def place(path: str | Path | StorePath) -> Path | StorePath:
     Raises:
         StoreError: Another kind of address, or one that holds credentials.
     """
-    if not isinstance(path, str):
+    if isinstance(path, StorePath):
         return path
-    found = _URL.match(path)
+    text = os.fspath(path)
+    found = _URL.match(text)
     if not found:
         return Path(path)
-    scheme, parts = found[1].lower(), urlsplit(path)
-    if scheme == "file":
-        return Path(unquote(parts.path))
-    if scheme not in SCHEMES or not parts.hostname:
-        raise StoreError(f"Expected a path, or an address that begins with {_known()}, received one with {scheme}://.")
-    own_user = scheme in ("abfs", "abfss")  # container@account: no secret
-    if (parts.username is not None and not own_user) or parts.password is not None or parts.query or parts.fragment:
+    if not isinstance(path, str):
+        raise StoreError(f"Received an address of {found[1]}: as a pathlib.Path, which changes it. Give it as text.")
+    scheme = found[1]
+    if scheme not in (*SCHEMES, "file"):
         raise StoreError(
-            f"Expected an address of {scheme}:// without user, query and fragment, which may hold keys. Set keys as "
-            "environment variables, or give the machine a role."
+            f"Expected a path, or an address that begins with {_known()} or file://, received one with {scheme}:. "
+            "A volume of Databricks is the path /Volumes/…"
         )
-    return StorePath(f"{scheme}://{parts.netloc}") / parts.path.strip("/")
+    if not text.startswith(f"{scheme}://"):
+        raise StoreError(f"Expected an address that begins with {scheme}://, received one with {scheme}:/ only.")
+    host, _, key = text[len(scheme) + 3 :].partition("/")
+    user = host.rpartition("@")[0]
+    own_user = scheme in ("abfs", "abfss")  # container@account: no secret
+    if (user and not own_user) or ":" in host or host.count("@") > 1 or set("?#\\") & set(host + key):
+        raise StoreError(
+            f"Expected an address of {scheme}:// without user, port, query and fragment, which may hold keys. Set keys "
+            "as environment variables, or give the machine a role; AWS_ENDPOINT_URL names another server."
+        )
+    if scheme == "file":
+        if host not in ("", "localhost"):
+            raise StoreError(f"Expected file:///folder of this machine, received a file of {host!r}.")
+        return Path(url2pathname(f"/{key}"))
+    if not host or own_user != bool(user):
+        form = "container@account.dfs.core.windows.net" if own_user else "bucket"
+        raise StoreError(f"Expected {scheme}://{form}/folder, received none of this form.")
+    parts = [part for part in key.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise StoreError(f"Expected an address of {scheme}:// without '..'.")
+    return StorePath(f"{scheme}://{host}", "/".join(parts))
 
 
 def _known() -> str:
@@ -272,15 +350,50 @@ def _obstore():
     return obstore
 
 
-@functools.lru_cache(maxsize=64)
-def _store(root: str, _process: int):
-    """The connections of a process to one bucket."""
+def _store(root: str):
+    """The connections of a process to one bucket, as the environment is now."""
+    names = ("AWS_", "GOOGLE_", "AZURE_", "HOME")
+    variables = sorted((name, value) for name, value in os.environ.items() if name.startswith(names))
+    return _connected(root, os.getpid(), tuple(variables))
+
+
+@functools.lru_cache(maxsize=32)
+def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...]):
     from obstore.store import from_url
 
-    options: dict = {"connect_timeout": "10s", "timeout": "600s"}
-    if any(os.environ.get(name, "").startswith("http://") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")):
+    given = dict(variables)
+    options: dict = dict(TIMES)
+    if any(given.get(name, "").startswith("http://") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")):
         options["allow_http"] = True
-    return from_url(root, client_options=options)
+    return from_url(root, client_options=options, retry_config=RETRY, **(_signed(given) if root[:2] == "s3" else {}))
+
+
+def _signed(given: dict[str, str]) -> dict:
+    """Who asks S3: keys or a role, which obstore finds by itself, or a profile, which boto3 reads."""
+    if given.get("AWS_NO_SIGN_REQUEST", "").lower() in ("1", "true", "yes"):
+        return {"skip_signature": True}
+    home, profile = given.get("HOME", ""), given.get("AWS_PROFILE")
+    shared = given.get("AWS_SHARED_CREDENTIALS_FILE", f"{home}/.aws/credentials")
+    files = (shared, given.get("AWS_CONFIG_FILE", f"{home}/.aws/config"))
+    if any(given.get(name) for name in _KEYS) or not (profile or any(Path(file).is_file() for file in files)):
+        return {}
+    if find_spec("boto3") is None:
+        raise AnswerError(
+            f"The keys of {f'the profile {profile!r}' if profile else shared} are read by boto3, which is missing. "
+            "Install it with: pip install boto3; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    import boto3
+    from botocore.exceptions import BotoCoreError
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    try:
+        session = boto3.Session()
+        if session.get_credentials() is None:
+            return {}
+    except BotoCoreError as error:
+        raise AnswerError(f"boto3 finds no keys for S3: {error}") from None
+    region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or session.region_name
+    return {"credential_provider": Boto3CredentialProvider(session), **({"region": region} if region else {})}
 
 
 def _facts(meta) -> SimpleNamespace:
@@ -289,25 +402,74 @@ def _facts(meta) -> SimpleNamespace:
 
 
 @contextmanager
-def _errors(place: StorePath) -> Iterator[None]:
-    """Errors of a store as those of a disk, with the place and without the store's answer, which may hold keys."""
+def _errors(file: StorePath) -> Iterator[None]:
+    """Errors of a store as those of a disk, with the address and without the store's answer, which may hold keys."""
     try:
         yield
-    except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, "No such file or folder, or no such bucket", str(place)) from None
     except Exception as error:
-        if not type(error).__module__.startswith("obstore") and not isinstance(error, OSError):
-            raise
+        kind = type(error).__name__
+        if not type(error).__module__.startswith("obstore") and not (isinstance(error, OSError) and not error.errno):
+            raise  # of a file on this machine, or our own
         text = str(error)
-        code, status = re.search(r"<Code>(\w+)</Code>", text), re.search(r"\b([45]\d\d)\b [A-Z]", text)
-        said = " ".join(one[1] for one in (status, code) if one) or type(error).__name__
-        denied = isinstance(error, PermissionError) or type(error).__name__ in (
-            "PermissionDeniedError", "UnauthenticatedError"
-        )  # fmt: skip
-        kind, number = (PermissionError, errno.EACCES) if denied else (OSError, errno.EIO)
-        why = (
-            "no permission: look at the keys in the environment, and at the rules of the bucket"
-            if denied
-            else ("the store does not answer as expected")
+        if isinstance(error, AnswerError):
+            raise
+        if kind in ("AlreadyExistsError", "PreconditionError") and "404" not in text:
+            raise FileExistsError(errno.EEXIST, "Another job has put it", str(file)) from None
+        if isinstance(error, FileNotFoundError) or kind in ("NotFoundError", "PreconditionError"):
+            _refuse_missing_bucket(file)
+            raise FileNotFoundError(errno.ENOENT, "No such file or folder", str(file)) from None
+        raise AnswerError(_reason(file, text)) from None
+
+
+_there: set[tuple[str, str | None]] = set()
+
+
+def _refuse_missing_bucket(file: StorePath) -> None:
+    """A store answers for a key of a missing bucket as for a missing key: ask once whether the bucket is there."""
+    bucket = (file.root, os.environ.get("AWS_ENDPOINT_URL"))
+    if bucket in _there:
+        return
+    try:
+        next(iter(_obstore().list(_store(file.root), "none/", chunk_size=1)), None)
+    except Exception as error:
+        if re.search("404|NoSuchBucket|ContainerNotFound", str(error)):
+            raise AnswerError(f"There is no bucket {file.root}. Make it, or correct its name.") from None
+        return  # the account may not list it
+    _there.add(bucket)
+
+
+_NETWORK = {
+    "timed out": "it did not answer in time", "timeout": "it did not answer in time",
+    "connection refused": "nothing answers at this address", "reset": "the connection was cut",
+    "dns": "its name is not known", "incomplete": "the connection was cut", "closed": "the connection was cut",
+    "connect": "there is no connection",
+}  # fmt: skip
+
+
+def _reason(file: StorePath, text: str) -> str:
+    """What a store's answer means: of the answer only status and code are repeated."""
+    found = re.search(r"<Code>(\w+)</Code>", text), re.search(r"\b([345]\d\d) [A-Z]\w+", text)
+    code, status = (one[1] if one else "" for one in found)
+    answer = f" ({' '.join(filter(None, (status, code)))})" if status or code else ""
+    low = text.lower()
+    if code in ("NoSuchBucket", "ContainerNotFound"):
+        return f"There is no bucket {file.root}. Make it, or correct its name."
+    if code in ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed") or "region" in low:
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        return f"The bucket {file.root} is not in the region {region}{answer}. Set AWS_REGION to the bucket's region."
+    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
+        return f"{file}: the store does not accept the keys{answer}. Renew them and run the same command again."
+    if "169.254.169.254" in text or "credential" in low or "metadata" in low:
+        return (
+            f"{file}: no keys were found. Set the variables of the store (for S3: AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or run on a machine that has a role."
         )
-        raise kind(number, f"{why} ({said})", str(place)) from None
+    if status in ("401", "403") or "permission" in low or "unauth" in low:
+        return (
+            f"{file}: access denied{answer}. The account needs the right to list the bucket and to read, put and "
+            "delete its objects."
+        )
+    if status == "503" or code == "SlowDown":
+        return f"{file}: the store is busy{answer}, also after several tries. Run the same command again later."
+    why = next((words for sign, words in _NETWORK.items() if sign in low), "it gave an error")
+    return f"{file}: the store did not do what was asked: {why}{answer}. Run the same command again later."
