@@ -1,7 +1,6 @@
 """Every output in an object store: the chain of the course with nothing left on this disk but copies in the cache."""
 
 import json
-import logging
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from pathlib import Path
 import few
 import kill_drill
 import numpy as np
+import objectstore
 import pytest
 import tiny
 from test_predict import Linear
@@ -36,31 +36,14 @@ from arsetlib.ingest import ingest
 from arsetlib.stores import StoreError, StorePath, place
 from arsetlib.study import Study
 
-SECRET = "s3cr3t-s3cr3t-s3cr3t"
-
-
-@pytest.fixture(scope="module")
-def service():
-    """Amazon's S3 as moto imitates it, on this machine."""
-    moto = pytest.importorskip("moto.server")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+SECRET = objectstore.CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
 
 
 @pytest.fixture
-def bucket(service, tmp_path, monkeypatch):
-    """A new folder in a bucket; copies go to a cache of the test."""
-
-    settings = {"AWS_ENDPOINT_URL": service, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": SECRET}
-    for name, value in {**settings, "AWS_REGION": "us-east-1", "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
-        monkeypatch.setenv(name, value)
-    import requests
-
-    requests.put(f"{service}/course", timeout=10)
-    return place("s3://course") / tmp_path.name
+def bucket(bucket, tmp_path, monkeypatch):
+    """A new bucket; copies of its files go to a cache of the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return place(bucket)
 
 
 def held(folder: StorePath) -> dict[str, bytes]:
