@@ -106,6 +106,7 @@ SCL: dict[int, SclClass] = {
     )
 }
 
+NEAR_INFRARED = ("rededge3", "nir", "nir08", "nir09")  # bands in which plants are bright
 VEGETATION, NOT_VEGETATED, WATER = 4, 5, 6  # scene classes
 # Dropped by the original course. Cloud shadow (3), water (6) and cirrus (10) stay.
 DROPPED_SCL = (0, 1, 7, 8, 9, 11)

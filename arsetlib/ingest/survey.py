@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.catalogue.processings import other_processings
 from arsetlib.ingest import offset, reader, reflectance
-from arsetlib.sentinel2 import NOT_VEGETATED, VEGETATION
+from arsetlib.sentinel2 import NEAR_INFRARED, NOT_VEGETATED, VEGETATION
 from arsetlib.study import Area, Study
 
 SIDE = 64  # cells along a side of the sample of one area; of several areas together about as many cells
@@ -45,7 +45,6 @@ COLLECTION_1_WRONG = 0.001  # of Earth Search, whose statements are correct
 LAND = 50  # least pixels of land for a judgement of a scene's brightness
 DIMMEST = {"plants": 600, "infrared": 100, "visible": 30}  # DN that the brightest land exceeds in any scene
 BRIGHTEST = {"plants": 10_000, "infrared": 15_000, "visible": 15_000}  # DN that half of the land never exceeds
-NEAR_INFRARED = ("rededge3", "nir", "nir08", "nir09")  # bands in which plants are bright
 DIMMEST_EVER = {"infrared": 500, "visible": 250}  # DN that the brightest bare land exceeds on one date at least
 MAX_CLIPPED = 0.5  # share of land values that may be 1 or less in a band other than blue
 TOO_DIM = (
