@@ -62,7 +62,7 @@ def stand_in(path: str | Path, thing: str = "file") -> str:
     if text.lstrip().startswith(("<!doctype html", "<html", "<head", "<body")) or "<html" in text[:200]:
         return f"is a web page, not a {thing}: the server sent a message. Download the {thing} again."
     if "<error" in text[:200]:
-        return f"is a message of a server ({text[:60]!r} …), not a {thing}. Download the {thing} again."
+        return f"is an XML text ({text[:60]!r} …), not a {thing}: a server's message. Download the {thing} again."
     return ""
 
 
