@@ -9,9 +9,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from arsetlib import cli, pixels
+from arsetlib.cli.commands import GROUPS
 from arsetlib.ingest import IngestError
 
-COMMANDS = sorted(n for n, c in get_command(cli.app).commands.items() if not (hasattr(c, "commands") or c.hidden))
+ALL = get_command(cli.app).commands
+COMMANDS = sorted(name for name, c in ALL.items() if not (hasattr(c, "commands") or c.hidden))
 
 
 def arset(*arguments, folder=None):
@@ -43,6 +45,28 @@ def test_the_path_from_scenes_to_a_report_is_there():
 def test_every_command_has_help_with_an_example(command):
     text = called(command, "--help").output
     assert f"Example: arset {command}" in text
+
+
+def test_every_command_stands_in_one_group_of_the_help():
+    listed = [name for names in GROUPS.values() for name in names]
+    assert sorted(listed) == sorted(name for name, command in ALL.items() if not command.hidden)
+
+
+@pytest.mark.parametrize(
+    "group", [(), *((name,) for name, c in ALL.items() if hasattr(c, "commands") and not c.hidden)]
+)
+def test_no_summary_in_a_list_of_commands_is_cut(group):
+    text = called(*group, "--help").output
+    text = text[text.index("Options:") :]
+    assert text.count(":\n") >= 2  # options and commands
+    assert "..." not in text
+    assert "…" not in text
+
+
+def test_a_bar_in_a_log_file_is_a_few_lines(tmp_path):
+    done = arset("simulate-fields", tmp_path / "fields", "--fields", 60, "--chips", 4, "--size", 64)
+    assert "240/240" in done.stderr
+    assert done.stderr.count("chip/s") <= 3
 
 
 def test_ingest_prints_what_it_made_and_dropped(made):

@@ -1,4 +1,4 @@
-"""Raster files read ahead over http: the same values as GDAL, few requests, errors and never zeros."""
+"""TIFF files read without GDAL, on disk and over http: the same values as GDAL, few requests, never zeros."""
 
 import os
 import time
@@ -13,8 +13,9 @@ from rasterio.shutil import copy
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from arsetlib.ingest import remote
-from arsetlib.ingest.remote import RemoteError, Unsupported
+from arsetlib.ingest import disk, remote
+from arsetlib.ingest.remote import RemoteError
+from arsetlib.ingest.tiff import Unsupported
 
 SIDE = 700
 
@@ -69,15 +70,21 @@ def href(server, path):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32"])
-@pytest.mark.parametrize("compress", ["DEFLATE", "LZW", "ZSTD", "NONE"])
-@pytest.mark.parametrize("predictor", ["NO", "YES"])
+@pytest.mark.parametrize(
+    ("compress", "predictor"), [("DEFLATE", "NO"), ("DEFLATE", "STANDARD"), ("ZSTD", "NO"), ("ZSTD", "STANDARD"),
+                                ("NONE", "NO")]
+)  # fmt: skip
 def test_values_are_those_of_gdal_for_each_type_and_compression(folder, server, files, dtype, compress, predictor):
+    if dtype == "float32" and predictor != "NO":
+        pytest.skip("differences of fractions are left to GDAL")
     path = write(folder / "a.tif", ground(dtype), compress=compress, predictor=predictor)
     with rasterio.open(path) as src:
         expected = src.read(1)
     values = read(files, href(server, path))
     assert values.dtype == dtype
     np.testing.assert_array_equal(values, expected)
+    here = disk.open_file(str(path))
+    np.testing.assert_array_equal(here.read(1, whole(here)), expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -94,15 +101,17 @@ def test_any_window_of_any_level_is_gdals(data, folder):
         expected = src.read(1, window=window)
     with BadServer(folder) as server:
         file = remote.files().open(href(server, path)).result()
-        values = file.files.window(file, window, level).result()
+        values = file.source.values(file, window, level)
     np.testing.assert_array_equal(values, expected)
+    here = disk.open_file(str(path))
+    np.testing.assert_array_equal(here.source.values(here, window, level), expected)
 
 
 def test_the_header_says_what_rasterio_says(folder, server, files):
     path = write(folder / "h.tif", ground("int16"), nodata=-9999)
     with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as out:
         out.scales, out.offsets = (0.0001,), (-0.1,)
-    copy(path, folder / "header.tif", driver="COG", blocksize=256)
+    copy(path, folder / "header.tif", driver="COG", blocksize=256, compress="ZSTD")
     file = files.open(f"{server.url}/header.tif").result()
     assert server.count() == 1
     with rasterio.open(folder / "header.tif") as src:
@@ -148,6 +157,8 @@ def centred(path, values):
     [
         ("strips", lambda p, v: write(p, v, driver="GTiff")),
         ("jpeg", lambda p, v: write(p, v.astype("uint8"), compress="JPEG")),
+        ("lzw", lambda p, v: write(p, v, compress="LZW")),
+        ("differences of fractions", lambda p, v: write(p, v.astype("float32"), predictor="YES")),
         ("a mask", masked),
         ("pixel centres", centred),
         ("no projection", lambda p, v: write(p, v, driver="GTiff", tiled=True, blockxsize=256, blockysize=256,
@@ -161,6 +172,8 @@ def test_files_that_gdal_must_read_are_refused(folder, server, files, kind, make
     make(path, ground())
     with pytest.raises(Unsupported):
         read(files, href(server, path).replace(" ", "%20"))
+    with pytest.raises(Unsupported):
+        disk.open_file(str(path))
 
 
 def test_links_of_other_schemes_are_refused_at_once(files):
@@ -207,12 +220,12 @@ def test_a_server_that_asks_for_a_pause_gets_no_request_meanwhile(folder, server
     read(files, href(server, path))
     server.fail("/pause.tif", 429, times=1)
     first = files.open(href(server, path), whole)
-    while server.count("/pause.tif") < 3:
+    while server.count("/pause.tif") < 4:  # the fourth asks how long the pause is
         time.sleep(0.01)
     time.sleep(0.1)
     others = [files.open(href(server, path), whole) for _ in range(5)]
     time.sleep(0.25)
-    assert server.count("/pause.tif") == 3
+    assert server.count("/pause.tif") == 4
     assert all(o.result().values.shape == first.result().values.shape for o in others)
 
 

@@ -14,6 +14,7 @@ import typer
 
 from arsetlib import __version__, oldnames
 from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn
+from arsetlib.cli.commands import Commands
 from arsetlib.folders import is_full
 
 
@@ -24,6 +25,7 @@ def _show_version(asked: bool) -> None:
 
 
 app = typer.Typer(
+    cls=Commands,
     help="Crop maps at scale: from scenes and labels to pixel tables, models and maps.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -73,13 +75,17 @@ def _chain(problem: BaseException | None) -> Iterator[BaseException]:
 def main() -> None:
     """Run ``arset``; an error of arsetlib is one message and exit code 1, never a traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's messages about the processor
+    if not sys.stderr.isatty():
+        # Seconds between two states of a bar in a log file, where each state is a line; tqdm reads them when imported.
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
+        os.environ.setdefault("TQDM_MAXINTERVAL", "30")
     try:
         app()
     except Exception as problem:
         # PySpark's own errors come from starting it: no such master, no server at that address.
-        ours = isinstance(problem, (ValueError, RuntimeError)) and type(problem).__module__.startswith(
-            ("arsetlib", "pyspark")
-        )
+        ours = isinstance(problem, (ValueError, RuntimeError, ModuleNotFoundError)) and type(
+            problem
+        ).__module__.startswith(("arsetlib", "pyspark"))
         if not ours and (full := full_disk_text(problem)):
             typer.echo(f"arset: {full}", err=True)
             sys.exit(1)

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
-certificate = typer.Typer(help="Certificates for learners who passed all homework.", no_args_is_help=True)
+certificate = typer.Typer(cls=Commands, help="Certificates for learners who passed all homework.", no_args_is_help=True)
 app.add_typer(certificate, name="certificate")
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of issue, YYYY-MM-DD; by default today.")]
 

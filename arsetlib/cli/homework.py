@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
-homework = typer.Typer(help="Homework: notebooks with a learner's own numbers.", no_args_is_help=True)
+homework = typer.Typer(cls=Commands, help="Homework: notebooks with a learner's own numbers.", no_args_is_help=True)
 app.add_typer(homework, name="homework")
 
 

@@ -51,21 +51,16 @@ def confusion(
         said = [[f"{v:,.0f}" if v else "" for v in row] for row in values]
     else:
         said = [["–" if np.isnan(v) else f"{100 * v:.0f}" if v >= 0.005 else "" for v in row] for row in values]
+    said = [[f"<b>{cell}</b>" if i == j else cell for j, cell in enumerate(row)] for i, row in enumerate(said)]
     fig = go.Figure(layout=plotly_layout(f"{title}: {NORMALISED[normalise]}", 150 + 54 * len(names), _simulated(study)))
     fig.update_layout(title_font_size=14)
     fig.add_heatmap(
         z=np.nan_to_num(values), x=names, y=names, zmin=0, zmax=whole or 1, colorscale=SHARES, xgap=2, ygap=2,
+        text=said, texttemplate="%{text}", textfont={"size": FONT_SIZE},
         customdata=np.dstack([counts, np.nan_to_num(100 * values) if normalise else counts]), showscale=False,
         hovertemplate="truth %{y}<br>predicted %{x}<br>%{customdata[0]:,.0f} samples"
         + (", %{customdata[1]:.1f} %" if normalise else "") + "<extra></extra>",
     )  # fmt: skip
-    for i, name in enumerate(names):
-        for j, other in enumerate(names):
-            dark = np.nan_to_num(values[i, j]) > 0.55 * whole
-            fig.add_annotation(
-                x=other, y=name, text=f"<b>{said[i][j]}</b>" if i == j else said[i][j], showarrow=False,
-                font={"color": "white" if dark else INK, "size": FONT_SIZE},
-            )  # fmt: skip
     unit = "" if normalise is None else ", %"
     fig.update_xaxes(title=f"predicted{unit}", tickangle=-35, showgrid=False, ticks="")
     fig.update_yaxes(title="truth", autorange="reversed", showgrid=False, ticks="")

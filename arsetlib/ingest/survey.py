@@ -9,7 +9,6 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ from pyproj import CRS
 from rasterio.windows import Window
 from tqdm.auto import tqdm
 
+from arsetlib import checksums
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.catalogue.processings import other_processings
 from arsetlib.ingest import offset, reader, reflectance
@@ -84,6 +84,13 @@ class Survey:
             None if s.id in self.bad else replace(s, offset=self.decisions.get(s.id, {}).get("decided", s.offset))
             for s in scenes
         ]
+
+    def only(self, scenes: Iterable[Scene]) -> Survey:
+        """What is known of some scenes."""
+        ids = [s.id for s in scenes]
+        return Survey(
+            {i: self.decisions[i] for i in ids if i in self.decisions}, {i: self.bad[i] for i in ids if i in self.bad}
+        )
 
     def decided(self, scene_id: str) -> int | None:
         """The offset decided on for a scene; None where there is no decision."""
@@ -191,7 +198,7 @@ def _question(scenes: Sequence[Scene], study: Study, areas: Sequence[Area]) -> s
         study.scenes.offset,
         study.scenes.max_bad_share,
     ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return checksums.digest_json(facts)[:16]
 
 
 # -- one scene ----------------------------------------------------------------------------------------------------

@@ -26,12 +26,52 @@
     return Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
   }
 
-  // Lines drawn in the light theme's ink would vanish on the dark paper.
-  const INK = "#22303c", PALE = "#dbe4e0";
+  // Lines, symbols and outlines of the light theme that are too dark to be seen on the dark paper are drawn lighter:
+  // mixed with white until their contrast with the paper is 3:1 (WCAG 2.2, 1.4.11). A bar has an outline: 1.6:1 do.
+  const PAPER = [24, 34, 37], ENOUGH = 3, OF_BARS = 1.6;
+  function luminance(colour) {
+    const [r, g, b] = colour.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  }
+  function lighter(colour, enough) {
+    const names = { black: "#000000" };
+    const digits = /^#([0-9a-f]{6})$/i.exec(names[colour] ?? colour)?.[1];
+    if (!digits) return colour;
+    const dark = [0, 2, 4].map((i) => parseInt(digits.slice(i, i + 2), 16));
+    for (let share = 0; share <= 1; share += 0.05) {
+      const mixed = dark.map((v) => Math.round(v + (255 - v) * share));
+      if ((luminance(mixed) + 0.05) / (luminance(PAPER) + 0.05) >= enough) return `rgb(${mixed.join(",")})`;
+    }
+    return "rgb(255,255,255)";
+  }
+
+  // Trace and property → its own colour, kept so that it can come back.
+  const PARTS = ["line.color", "marker.color", "marker.line.color", "error_x.color", "error_y.color", "textfont.color"];
+  const own = new WeakMap();
+  const part = (trace, path) => path.split(".").reduce((at, key) => at?.[key], trace);
   function repaint(plot, dark) {
-    const [from, to] = dark ? [INK, PALE] : [PALE, INK];
-    const found = plot.data.flatMap((trace, i) => (trace.line?.color === from ? [i] : []));
-    if (found.length) window.Plotly.restyle(plot, { "line.color": to }, found);
+    if (!own.has(plot)) own.set(plot, new Map());
+    const kept = own.get(plot);
+    plot.data.forEach((trace, i) => {
+      const wanted = {};
+      for (const path of PARTS) {
+        const enough = path === "marker.color" && trace.type === "bar" ? OF_BARS : ENOUGH;
+        // A trace without a colour of its own has one from the figure's list.
+        const given = part(trace, path) ?? (/^(line|marker)\.color$/.test(path) ? part(plot._fullData[i], path) : undefined);
+        const key = `${i} ${path}`;
+        if (dark && given !== undefined && !kept.has(key)) {
+          const pale = Array.isArray(given) ? given.map((one) => (typeof one === "string" ? lighter(one, enough) : one)) : lighter(given, enough);
+          if (JSON.stringify(pale) !== JSON.stringify(given)) {
+            kept.set(key, given);
+            wanted[path] = Array.isArray(pale) ? [pale] : pale;
+          }
+        } else if (!dark && kept.has(key)) {
+          wanted[path] = Array.isArray(kept.get(key)) ? [kept.get(key)] : kept.get(key);
+          kept.delete(key);
+        }
+      }
+      if (Object.keys(wanted).length) window.Plotly.restyle(plot, wanted, [i]);
+    });
   }
 
   function dress(plot) {
