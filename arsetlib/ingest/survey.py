@@ -81,6 +81,13 @@ class Survey:
             for s in scenes
         ]
 
+    def only(self, scenes: Iterable[Scene]) -> Survey:
+        """What is known of some scenes."""
+        ids = [s.id for s in scenes]
+        return Survey(
+            {i: self.decisions[i] for i in ids if i in self.decisions}, {i: self.bad[i] for i in ids if i in self.bad}
+        )
+
     def decided(self, scene_id: str) -> int | None:
         """The offset decided on for a scene; None where there is no decision."""
         return self.decisions.get(scene_id, {}).get("decided")
