@@ -50,7 +50,7 @@ def stand_in(path: str | Path, thing: str = "file") -> str:
         size = Path(path).stat().st_size
         with Path(path).open("rb") as file:
             head = file.read(512)
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):  # the last: a place in an object store
         return ""
     if not size:
         return "is empty (0 bytes). Copy it again."
