@@ -177,8 +177,8 @@ class Files:
 
     async def _unpack(self, tile, level: Level, x: int, y: int, window: Window, values: np.ndarray) -> None:
         if tiff.unpacks(level, values.dtype):
-            job = tiff.unpack, tile.compressed_bytes, level, x, y, window, values
-            return await self._loop.run_in_executor(self._unpackers, *job)
+            data = tile.compressed_bytes
+            return await self._loop.run_in_executor(self._unpackers, tiff.unpack, data, level, x, y, window, values)
         try:
             block = np.asarray(await tile.decode())[..., 0]
         except Exception as error:  # of several kinds, one for each compression

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -75,7 +75,7 @@ class Level:
     sizes: np.ndarray
     packed: str
     predictor: int
-    ifd: object = field(repr=False)
+    ifd: Any = field(repr=False)
 
     def number(self, x: int, y: int) -> int:
         """Position of the block in column x and row y of blocks."""
