@@ -252,7 +252,7 @@ def season_gif(
     Lab: part3_train_and_test.
     """
     dates = in_order(predictions)
-    out = Path(out)
+    out = folders.place(out)
     if out.suffix != ".gif":
         raise MapError(f"Expected a file that ends in .gif, received {out}.")
     layers = [Layers.of(p, labels, size) for p in dates]
