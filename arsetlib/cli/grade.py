@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: arset grade submissions --hidden ../private-checks --out grades.csv")
 def grade(
-    folder: Annotated[Path, typer.Argument(help="Folder of notebooks or zips; it may have a folder per learner.")],
-    out: Annotated[Path, typer.Option(help="The CSV to write; logs go beside it, to NAME-logs.")] = Path("grades.csv"),
-    hidden: Annotated[Path | None, typer.Option(help="Folder or zip of hidden checks; else the repository's.")] = None,
+    folder: Annotated[Place, place_argument(help="Folder of notebooks or zips; it may have a folder per learner.")],
+    out: Annotated[Place, place_option(help="The CSV to write; logs go beside it, to NAME-logs.")] = Path("grades.csv"),
+    hidden: Annotated[Place | None, place_option(help="Folder or zip of hidden checks; else the repository's.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Submissions at a time; by default one per core.")] = None,
     seconds: Annotated[float, typer.Option(help="Processor time of a notebook's cells, s.")] = 60,
     memory_mb: Annotated[int, typer.Option(help="Memory of a submission, MB.")] = 2048,

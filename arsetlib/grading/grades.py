@@ -73,7 +73,7 @@ def best_points(paths: list[str | Path]) -> dict[str, dict[str, tuple[int, int]]
         GradeError: A file is missing or is not such a CSV.
     """
     best: dict[str, dict[str, tuple[int, int]]] = {}
-    for path in map(Path, paths):
+    for path in map(folders.place, paths):
         for name, assignment, points, of in _read_csv(path):
             if name and name != PLACEHOLDER and assignment in ASSIGNMENTS:
                 learner = best.setdefault(name, {})

@@ -46,7 +46,7 @@ def write(keys: list[str], name: str, out: Path) -> list[tuple[Path, bool]]:
     Args:
         keys: Assignments; an empty list means all.
         name: Name of the learner.
-        out: Folder; each assignment gets a folder in it.
+        out: Folder, also in an object store; each assignment gets a folder in it.
 
     Returns:
         Each notebook, and whether it was written: an existing one is the learner's work and is kept.
@@ -62,6 +62,7 @@ def write(keys: list[str], name: str, out: Path) -> list[tuple[Path, bool]]:
             raise HomeworkError(f"Expected a name of letters, received {hw.name!r} with a control character.")
         if hw.name == PLACEHOLDER:
             raise HomeworkError("Expected your name after --seed, for instance --seed 'Ada Lovelace'.")
+    out = folders.place(out)
     return [_write(hw, out / hw.assignment) for hw in homework]
 
 
@@ -93,10 +94,9 @@ def _write(hw: Homework, folder: Path) -> tuple[Path, bool]:
         if cell["cell_type"] == "code" and read_start(source):
             source = source.replace(f'"{PLACEHOLDER}"', json.dumps(hw.name, ensure_ascii=False))
             cell["source"] = source.splitlines(keepends=True)
-    (folder / "tests").mkdir(parents=True, exist_ok=True)
     for test in (source_folder / "tests").iterdir():
         if test.name.endswith(".py"):
-            (folder / "tests" / test.name).write_bytes(test.read_bytes())
+            folders.put(folder / "tests" / test.name, test.read_bytes())
     folders.put_json(file, notebook)
     return file, True
 
