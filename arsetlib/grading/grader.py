@@ -159,7 +159,8 @@ class _Batch:
 
     def run(self, jobs: int) -> Iterator[str]:
         """Grade what waits; yields each name when it is finished. However it ends, it stops all workers."""
-        todo, workers = list(reversed(self.waiting)), []
+        todo = list(reversed(self.waiting))
+        workers: list = []
         with selectors.DefaultSelector() as selector:
             try:
                 while len(self.failed) < MAX_FAILED and (todo or any(worker.name for worker in workers)):
@@ -271,7 +272,9 @@ class _WorkerProcess:
 
     def _expect(self, name: str) -> None:
         self.name, self.stage, self.since = name, "start", time.monotonic()
-        self.marks, self.unread, self.failed, self.ended, self.timed_out = [], None, "", "", False
+        self.marks: list[Mark] = []
+        self.unread: Mark | None = None
+        self.failed, self.ended, self.timed_out = "", "", False
 
     def assign(self, name: str, begun: list[Mark]) -> None:
         """Let it mark a submission, after those of its notebooks that have a mark."""
