@@ -171,7 +171,7 @@ def _check_bands(trained, bands) -> None:
 
 def _writable(out: Path, pixels_all: int, classes: int) -> None:
     """Raise an error before the work if the maps could not be written."""
-    if not isinstance(out, Path):  # an object store: the plan, which is put first, shows whether it can be written
+    if not folders.on_disk(out):  # the plan, which is put first, shows whether a store can be written
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
