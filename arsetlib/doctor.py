@@ -264,8 +264,9 @@ def enough(name: str, size: float, wanted: int) -> Finding:
 
 def processors() -> Finding:
     """The processor cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("processor cores", "ok", f"{cores} ({platform.machine()}, {platform.system()})")
+    from arsetlib.processes import cores
+
+    return Finding("processor cores", "ok", f"{cores()} ({platform.machine()}, {platform.system()})")
 
 
 # -- what fixes it -------------------------------------------------------------------------------------------------

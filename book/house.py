@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
 
 ORDER = (
     # errors, random numbers, files and variables of the machine
-    "errors", "oldnames", "seeds", "textfiles", "filetypes", "variables", "java", "orphans", "checksums", "doctor",
+    "errors", "oldnames", "seeds", "textfiles", "filetypes", "variables", "java", "processes", "checksums", "doctor",
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs

@@ -1,9 +1,11 @@
 """One flipped bit in a file of ours is noticed wherever it is, and files that were made anew are not blamed."""
 
+import hashlib
 import json
 import random
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +148,11 @@ def test_damaged_labels_are_one_error_that_names_the_file(place, name, how):
 
     with pytest.raises((CatalogueError, ingest.IngestError), match=name):
         build()
+
+
+def test_a_digest_of_json_or_arrays_is_sha256_of_plain_bytes_whatever_the_order_of_keys():
+    plain = hashlib.sha256(b'{"a": [1, null], "b": "x"}').hexdigest()
+    assert checksums.digest_json({"b": "x", "a": (1, None)}) == plain
+    assert checksums.digest_json(Path("a"), default=str) == hashlib.sha256(b'"a"').hexdigest()
+    columns = [np.arange(6, dtype="<i4").reshape(2, 3).T, np.float32([0.5])]
+    assert checksums.digest_arrays(columns) == hashlib.sha256(b"".join(c.tobytes() for c in columns)).hexdigest()

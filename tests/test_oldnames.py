@@ -4,12 +4,13 @@ import importlib
 import subprocess
 import sys
 
+import few
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import arsetlib
-from arsetlib import oldnames, pixels
+from arsetlib import oldnames, pixels, samples
 from arsetlib.cli import app
 
 # Used by the labs, the homework and the pages of 0.1.0; left out is what is gone without a replacement.
@@ -81,6 +82,15 @@ def test_each_old_command_works_and_names_the_new_one(command):
 def test_help_does_not_list_old_commands():
     shown = CliRunner().invoke(app, ["--help"]).stdout
     assert not [old for old in oldnames.COMMANDS if f"  {old} " in shown]
+
+
+def test_fields_of_streaming_may_still_be_keywords_of_a_loader():
+    old = r"samples.Loader\(pool, scratch\) is now samples.Loader\(…, Streaming\(pool, scratch\)\)"
+    table = few.make_table(20)
+    with pytest.warns(DeprecationWarning, match=old):
+        samples.Loader(table, few.STUDY, None, pool=10, scratch="never made")
+    with pytest.raises(TypeError, match="'empty'"):
+        samples.Loader(table, few.STUDY, None, empty="drop")
 
 
 def test_fields_of_a_point_format_may_still_be_keywords():

@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import dataclasses
 import doctest
 import importlib
 import inspect
@@ -159,6 +160,23 @@ def functions_of(name, found):
             value = value.fget if isinstance(value, property) else value
             if not key.startswith("_") and inspect.isfunction(value) and value.__module__.startswith("arsetlib"):
                 yield f"{name}.{key}", value
+
+
+MOST = 12  # parameters of a call; dataclasses, which hold a record, may have more fields
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_public_call_has_more_than_twelve_parameters(room):
+    many = {}
+    for module in reference.modules_of(room):
+        for name in reference.public_names(module):
+            found = getattr(module, name)
+            calls = dict(functions_of(f"{module.__name__}.{name}", found))
+            if inspect.isclass(found) and "__init__" in vars(found) and not dataclasses.is_dataclass(found):
+                calls[f"{module.__name__}.{name}"] = found
+            counts = {label: len(inspect.signature(call).parameters) for label, call in calls.items()}
+            many |= {label: count for label, count in counts.items() if count > MOST}
+    assert many == {}
 
 
 # -- examples ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +40,13 @@ def ids_of(options: list[str] | None) -> tuple[str, ...]:
 def store(cache: Path, study) -> Path:
     """Folder of a study's item list; each choice of years has its own."""
     return cache / study.key / "-".join(map(str, study.years))
+
+
+def show_check(report: Any, as_json: bool) -> None:
+    """Print what a check found; the command fails where it found a problem."""
+    show(report.as_dict(), as_json, str(report))
+    if not report.ok:
+        raise typer.Exit(1)
 
 
 def show(report: dict | list, as_json: bool, text: str) -> None:

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, Cache, LeaveOut, StudyName, Table, Years, ids_of, load, show, store
+from arsetlib.cli.arguments import (
+    AsJson,
+    Cache,
+    LeaveOut,
+    StudyName,
+    Table,
+    Years,
+    ids_of,
+    load,
+    show,
+    show_check,
+    store,
+)
 
 app = typer.Typer()
 
@@ -106,10 +118,7 @@ def check(table: Table, as_json: AsJson = False):
     """Check every row of a pixel table against the rules; exit code 1 if one is broken."""
     from arsetlib import pixels
 
-    report = pixels.check(table)
-    show(report.as_dict(), as_json, str(report))
-    if not report.ok:
-        raise typer.Exit(1)
+    show_check(pixels.check(table), as_json)
 
 
 @app.command(epilog="Example: arset batches data/pixels data/delta/study.toml --side test --start 120 --show")
@@ -148,7 +157,4 @@ def doctor(as_json: AsJson = False):
     """Show what is installed here, what is missing, and the command that fixes it."""
     from arsetlib import check_env
 
-    report = check_env()
-    show(report.as_dict(), as_json, str(report))
-    if not report.ok:
-        raise typer.Exit(1)
+    show_check(check_env(), as_json)

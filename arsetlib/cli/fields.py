@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.arguments import AsJson, show, show_check
 from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
@@ -50,10 +50,7 @@ def fields_check(
     """Read every image and mask of a folder and list all problems; exit 1 if there is one."""
     from arsetlib import fields
 
-    checked = fields.check(folder, progress=not as_json)
-    show(checked.as_dict(), as_json, str(checked))
-    if not checked.ok:
-        raise typer.Exit(1)
+    show_check(fields.check(folder, progress=not as_json), as_json)
 
 
 @group.command("convert", epilog="Example: arset fields convert data/fields data/shards --form tfrecord")

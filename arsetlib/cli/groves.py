@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.arguments import AsJson, show, show_check
 from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
@@ -66,10 +66,7 @@ def groves_check(
     from arsetlib import groves
 
     known = groves.Classes.load(classes) if classes else None
-    report = groves.check(folder, layout, known, size, progress=not as_json)
-    show(report.as_dict(), as_json, str(report))
-    if not report.ok:
-        raise typer.Exit(1)
+    show_check(groves.check(folder, layout, known, size, progress=not as_json), as_json)
 
 
 @group.command("train", epilog="Example: arset groves train data/groves runs/unet --slim --by flight --epochs 24")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -23,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arsetlib import processes
+from arsetlib.checksums import digest_arrays
 from arsetlib.fields import stored
 from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.fields.order import Order
 from arsetlib.groves.changes import Augment, draw_changes
-from arsetlib.training.run import digest_arrays
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -155,7 +155,7 @@ class ChipBatches:
     def identity(self) -> str:
         """Of the images in use, whatever format they are stored in."""
         names = np.frombuffer("\n".join(map(str, self.source.names)).encode(), np.uint8)
-        return digest_arrays([names, self.labels])
+        return digest_arrays([names, self.labels])[:16]
 
     def rows(self, epoch: int = 0) -> np.ndarray:
         """(n,) numbers of the images of an epoch, in their order."""
@@ -239,7 +239,7 @@ class ChipBatches:
         plain = tf.autograph.experimental.do_not_convert
         if self.cache:
             data = streams.rows_of(self.order, epoch).batch(self.batch)
-            data = data.map(plain(self.cache.gather), num_parallel_calls=_cores())
+            data = data.map(plain(self.cache.gather), num_parallel_calls=processes.cores())
         else:
             data = self.decoded(self.order, epoch).batch(self.batch)
         labels = tf.constant(np.asarray(self.source.labels), tf.uint8)
@@ -258,7 +258,8 @@ class ChipBatches:
         """A ``tf.data.Dataset`` of (number, (size, size, 4) uint8 pixels) in an order; ``epoch`` a () int64 tensor."""
         from arsetlib.fields.streams import stream_of
 
-        return stream_of(self.source, order, self.readers, epoch).map(self.decoder(), num_parallel_calls=_cores())
+        stream = stream_of(self.source, order, self.readers, epoch)
+        return stream.map(self.decoder(), num_parallel_calls=processes.cores())
 
     def decoder(self) -> Callable:
         """The function of TensorFlow that makes the pixels of one element of a stream."""
@@ -305,7 +306,3 @@ class ChipBatches:
             except tf.errors.OpError:
                 return self.source.place(int(parts[0]))
         return None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

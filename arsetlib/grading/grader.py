@@ -30,7 +30,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 import arsetlib
-from arsetlib import checksums, folders, textfiles
+from arsetlib import checksums, folders, processes, textfiles
 from arsetlib.grading import protocol, sandbox, submission
 from arsetlib.grading.grades import GradeError, Grades, write_csv
 from arsetlib.grading.limits import Limits
@@ -71,7 +71,7 @@ def grade(
     out = Path(out).absolute()
     logs = out.with_name(f"{out.stem}-logs")
     batch = _Batch(folder, out, logs, hidden, data, limits or Limits(), trust)
-    jobs = max(1, min(jobs or _cores(), len(batch.waiting) or 1))
+    jobs = max(1, min(jobs or processes.cores(), len(batch.waiting) or 1))
     bar = tqdm(total=len(batch.paths), initial=batch.reused, unit=" submissions", disable=not progress, leave=False)
     with folders.full_disk(logs, GradeError), folders.lock(logs, GradeError):
         folders.remove_partial(logs)
@@ -332,7 +332,3 @@ def _fingerprint_of_checks(hidden: Path | None, limits: Limits) -> str:
     lines = [f"{arsetlib.__version__} {sys.version_info[:2]} {limits}"]
     lines += [f"{path.name} {checksums.sha256(path)}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,11 +23,11 @@ def main():
     settings = json.loads(sys.argv[1])
     set_limits(settings["limits"])
     sys.path += [folder for folder in settings["path"] if folder not in sys.path]
-    from arsetlib import orphans
+    from arsetlib import processes
     from arsetlib.grading import protocol
 
     if settings.get("parent"):
-        orphans.end_with(settings["parent"])
+        processes.end_with(settings["parent"])
     requests, replies = protocol.take_over_stdio()
     serve(lambda: protocol.receive(requests), lambda reply: protocol.send(replies, reply), protocol.ProtocolError)
 

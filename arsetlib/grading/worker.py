@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from arsetlib import orphans
+from arsetlib import processes
 from arsetlib.grading import hidden_checks, protocol
 from arsetlib.grading.homework import HomeworkError, open_homework
 from arsetlib.grading.limits import Limits
@@ -32,7 +32,7 @@ MEMORY = 6 << 30  # bytes of this process itself
 def main() -> None:
     """Mark submissions until the grader closes the channel."""
     settings = json.loads(sys.argv[1])
-    orphans.end_with(settings["parent"])
+    processes.end_with(settings["parent"])
     requests, replies = protocol.take_over_stdio()
     warnings.simplefilter("ignore")  # those of code that is only parsed
     with contextlib.suppress(ImportError, ValueError, OSError):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arsetlib import models
+from arsetlib import models, seeds
 from arsetlib.evaluation import Confusion
 from arsetlib.groves import masks, prediction
 from arsetlib.groves.capture import Capture, classes_of, read
@@ -177,7 +177,7 @@ def cost(segmenter: Segmenter, repeats: int = 3, batch: int = prediction.BATCH) 
     import tempfile
 
     shape = (batch, *segmenter.size, segmenter.channels)
-    tiles = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    tiles = seeds.generator(0, "tiles to time").integers(0, 256, shape, dtype=np.uint8)
     calls = -(-TILES // batch)
 
     def seconds(part: np.ndarray, times: int) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from arsetlib.checksums import digest_arrays
 from arsetlib.groves.classes import CLASSES as PUBLISHED
 from arsetlib.groves.classes import GroveError
 from arsetlib.models import card as files
@@ -113,4 +114,4 @@ def read_model(folder: Path, card: dict) -> Segmenter:
 
 def fingerprint(model: Any) -> str:
     """SHA-256 of a model's weights."""
-    return files.sha256_of_arrays(model.get_weights())
+    return digest_arrays(model.get_weights())

@@ -14,7 +14,6 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arsetlib import folders, seeds
+from arsetlib import folders, processes, seeds
 from arsetlib.groves import pictures
 from arsetlib.groves.capture import Capture, classes_of, read
 from arsetlib.groves.changes import Augment, Changes, draw_changes
@@ -163,7 +162,7 @@ class TileBatches:
 
         def of_epoch(epoch):
             numbers = tf.data.Dataset.range(self.steps)
-            return numbers.map(lambda n: batch(epoch, n), num_parallel_calls=_cores(), deterministic=True)
+            return numbers.map(lambda n: batch(epoch, n), num_parallel_calls=processes.cores(), deterministic=True)
 
         if self.shuffle or self.augment:
             passes = itertools.count()
@@ -341,7 +340,3 @@ def _resampled(tiles: np.ndarray, side: int) -> np.ndarray:
 def _resampled_masks(tiles: np.ndarray, side: int) -> np.ndarray:
     rows, columns = (((np.arange(side) + 0.5) * n / side).astype(np.intp) for n in tiles.shape[1:3])
     return np.ascontiguousarray(tiles[:, rows[:, None], columns])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

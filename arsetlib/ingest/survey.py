@@ -9,7 +9,6 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ from pyproj import CRS
 from rasterio.windows import Window
 from tqdm.auto import tqdm
 
+from arsetlib import checksums
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.catalogue.processings import other_processings
 from arsetlib.ingest import offset, reader, reflectance
@@ -183,7 +183,7 @@ def _question(scenes: Sequence[Scene], study: Study, areas: Sequence[Area]) -> s
         study.scenes.offset,
         study.scenes.max_bad_share,
     ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return checksums.digest_json(facts)[:16]
 
 
 # -- one scene ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import shutil
@@ -31,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import rasterio
 
-from arsetlib import engine, folders, seeds
+from arsetlib import checksums, engine, folders, seeds
 from arsetlib.catalogue import Scenes
 from arsetlib.labels import Labels
 from arsetlib.maps import cogs, neighbourhood, sources
@@ -216,7 +215,7 @@ def _identity(trained, data, starts: list[int], smoother) -> str:
         "starts": starts,
         "smooth": smoother and str(smoother),
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return checksums.digest_json(facts)[:16]
 
 
 def _channels(trained) -> int:

@@ -10,7 +10,6 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ import rasterio
 from pyproj import CRS
 from shapely import STRtree
 
-from arsetlib import ground, ingest, pixels, samples
+from arsetlib import checksums, ground, ingest, pixels, samples
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.ingest import Chunk, Grid
 from arsetlib.ingest.survey import Survey, survey
@@ -123,7 +122,8 @@ def of_table(
         raise MapError(f"The table has no pixel of area {area!r} in {year}. `arset describe` tells what it holds.")
     grid, every = _table_grid(meta, across, down, study, area)
     _refuse_distorted(grid)
-    identity = _digest([meta.study, meta.crs, area, year, _stamp(source), [[list(g) for g in part] for part in groups]])
+    facts = [meta.study, meta.crs, area, year, _stamp(source), [[list(g) for g in part] for part in groups]]
+    identity = checksums.digest_json(facts, default=str)[:16]
     table = source if isinstance(source, pa.Table) else str(Path(source).resolve())
     return TableSource(
         table, area, year, grid, tuple(tuple(part) for part in groups), every, across.count, meta.simulated,
@@ -372,7 +372,8 @@ def of_scenes(
     col0, col1 = min(c.col for c in chunks), max(c.col + c.cols for c in chunks)
     part = replace(grid.part(row0, row1, col0, col1), crs=CRS(grid.crs).to_string())
     facts = [place.key, place.bounds, place.crs, year, grid.crs, grid.side, grid.x0, grid.y0, study.drop_scl]
-    identity = _digest([*facts, [[s.id, s.offset] for s in near if s.id not in found.bad]])
+    facts.append([[s.id, s.offset] for s in near if s.id not in found.bad])
+    identity = checksums.digest_json(facts, default=str)[:16]
     total = part.height * part.width
     return SceneChunks(study, place, year, grid, part, tuple(chunks), tuple(near), total, identity, found)
 
@@ -464,7 +465,3 @@ def _place(study: Study, area: str | Area | None) -> Area:
         return study.area(area)
     except StudyError as error:
         raise MapError(str(error)) from None
-
-
-def _digest(parts) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -8,14 +8,13 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from arsetlib import textfiles
+from arsetlib import processes, textfiles
 from arsetlib.models.registry import ModelError
 from arsetlib.models.trees import TreeError, check_file, check_trees
 
@@ -117,7 +116,7 @@ class Baseline:
 
     def _fit(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> None:
         if "n_jobs" in self.estimator.get_params():
-            self.estimator.set_params(n_jobs=_cores())
+            self.estimator.set_params(n_jobs=processes.cores())
         self.estimator.fit(x, y, weight)
         if "n_jobs" in self.estimator.get_params():
             self.estimator.set_params(n_jobs=None)  # the file must not depend on the machine that wrote it
@@ -282,7 +281,3 @@ def _read_skops(file: Path) -> dict:
             "this one was not written by this library."
         )
     return state if isinstance(state, dict) else {}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,20 +10,18 @@ A part that is missing or altered is refused. Nothing in the folder is code.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
-import json
 import math
 import platform
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from arsetlib import folders, textfiles
-from arsetlib.checksums import sha256
+from arsetlib.checksums import digest_json, sha256
 from arsetlib.models.registry import ModelError
 
 CARD = "card.json"
@@ -192,15 +190,7 @@ def versions() -> dict[str, str]:
 def digest(card: dict) -> str:
     """Of the card without its own digest."""
     rest = {key: value for key, value in card.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def sha256_of_arrays(arrays: Iterable) -> str:
-    """SHA-256 of the values of arrays, such as the weights of a model."""
-    parts = hashlib.sha256()
-    for array in arrays:
-        parts.update(np.ascontiguousarray(array).tobytes())
-    return parts.hexdigest()
+    return digest_json(rest)
 
 
 def plain(value: Any) -> Any:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from arsetlib import oldnames, processes
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import draw_starts, scrambled
 from arsetlib.samples.rows import Rows, SampleError
@@ -47,6 +47,7 @@ from arsetlib.samples.windows import (
     fill_windows,
     start_days,
 )
+from arsetlib.seeds import generator
 from arsetlib.study import Study
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Loader:
         stream: Read pool by pool instead of holding all rows in memory: True, False, or a ``Streaming`` that says how
             large pools are and where a decoded copy is kept. By default where the table is on disk and its series take
             more than 1 GiB.
+        old: Fields of ``Streaming`` as keywords, as in version 0.1.0; until version 0.3.
 
     Attributes:
         rows: The rows that are used.
@@ -109,6 +111,7 @@ class Loader:
         seed: int = 0,
         extras: Sequence[str] = (),
         stream: bool | Streaming | None = None,
+        **old: Any,
     ) -> None:
         random = start == "random"
         self.study, self.scaler, self.batch_size, self.start, self.seed = study, scaler, batch, start, seed
@@ -129,8 +132,9 @@ class Loader:
         if stream and isinstance(rows.source, pa.Table):
             raise SampleError("Expected the path of a table to stream from, received a table that is in memory.")
         columns = (*COLUMNS, *PLACE) if "xy" in self.extras else COLUMNS
+        streaming = stream if isinstance(stream, Streaming) else Streaming()
+        streaming = oldnames.fields_of(streaming, old, "samples.Loader")
         if stream:
-            streaming = stream if isinstance(stream, Streaming) else Streaming()
             order, groups = self._order, self._order_of_groups
             self.pools = StreamedPools(self.rows, study, self.channels, columns, order, groups, streaming)
         else:
@@ -175,7 +179,7 @@ class Loader:
 
         def of_epoch(epoch):
             numbers = tf.data.Dataset.range(self.steps)
-            return numbers.map(lambda i: batch(epoch, i), num_parallel_calls=cores(), deterministic=True)
+            return numbers.map(lambda i: batch(epoch, i), num_parallel_calls=processes.cores(), deterministic=True)
 
         if epoch is None:
             epoch = functools.partial(next, itertools.count()) if self.changes else 0
@@ -332,10 +336,10 @@ class Loader:
         """In which order the rows of a pool come."""
         if not self.shuffle:
             return slice(None)
-        return np.random.default_rng([self.seed, 1, epoch, number]).permutation(count)
+        return generator(self.seed, "rows", epoch, number).permutation(count)
 
     def _order_of_groups(self, epoch: int, count: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 2, epoch]).permutation(count) if self.shuffle else np.arange(count)
+        return generator(self.seed, "row groups", epoch).permutation(count) if self.shuffle else np.arange(count)
 
 
 def batches(
@@ -385,11 +389,6 @@ def sequence(
     Lab: part2_load_data.
     """
     return Loader(source, study, scaler, **options).sequence()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

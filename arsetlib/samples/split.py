@@ -22,6 +22,7 @@ import pyarrow as pa
 from arsetlib import pixels
 from arsetlib.samples.draws import draw, scrambled
 from arsetlib.samples.rows import Rows, SampleError
+from arsetlib.seeds import generator
 from arsetlib.study import SIDES, Study
 
 BLOCK_SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -107,7 +108,7 @@ def random_split(
     if shares.shape != (3,) or not (shares > 0).all() or not np.isclose(shares.sum(), 1):
         raise SampleError(f"Expected three positive shares with the sum 1, received {shares.tolist()}.")
     rows = Rows.of(source)
-    order = np.random.default_rng(seed).permutation(len(rows))
+    order = generator(seed, "random split").permutation(len(rows))
     ends = np.round(np.cumsum([0, *shares]) * len(rows)).astype(int)
     sides = {}
     for side, low, high in zip(SIDES, ends[:-1], ends[1:], strict=True):

@@ -17,7 +17,7 @@ import numpy as np
 from rasterio.transform import Affine
 from tqdm import tqdm
 
-from arsetlib import cdl, checksums, folders, orphans, seeds, textfiles
+from arsetlib import cdl, checksums, folders, processes, seeds, textfiles
 from arsetlib.errors import ArsetError
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import files, items, phenology, sky
@@ -119,7 +119,7 @@ def _make_overpasses(out, seed, scale, overpasses, jobs, progress):
             return
         # New processes: a fork of a process with threads (Spark, TensorFlow, a notebook) can hang.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(todo)), context, orphans.end_with, (os.getpid(),)) as pool:
+        with ProcessPoolExecutor(min(jobs, len(todo)), context, processes.end_with, (os.getpid(),)) as pool:
             running = [pool.submit(make_overpass, out, seed, scale, overpass) for overpass in todo]
             try:
                 for done in as_completed(running):

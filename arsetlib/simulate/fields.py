@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import folders, orphans
+from arsetlib import folders, processes
 from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.simulate import files
 
@@ -108,7 +108,7 @@ def _run(tasks, jobs, bar) -> None:
             bar.update(task())
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, orphans.end_with, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(jobs, context, processes.end_with, (os.getpid(),)) as pool:
         try:
             for ready in as_completed([pool.submit(task) for task in tasks]):
                 bar.update(ready.result())

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import folders, orphans
+from arsetlib import folders, processes
 from arsetlib.groves.classes import CLASSES, GroveError
 from arsetlib.groves.flight import FILE as FLIGHT
 from arsetlib.groves.masks import write_mask
@@ -134,7 +134,7 @@ def _run(stages, jobs, bar):
             bar.update()
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, orphans.end_with, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(jobs, context, processes.end_with, (os.getpid(),)) as pool:
         try:
             for stage in stages:
                 for ready in as_completed([pool.submit(task) for task in stage]):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from arsetlib import textfiles
+from arsetlib import checksums, textfiles
 from arsetlib.study.area import Area
 from arsetlib.study.parsing import WAVES, Parser, StudyError, nearest
 from arsetlib.study.settings import LabelSource, Legend, SceneSource, Season, scene_facts, text
@@ -170,7 +168,7 @@ class Study:
         }
         if self.season.over_new_year:
             parts["days"] = [self.season.first_day, self.season.end_day]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return checksums.digest_json(parts)[:16]
 
 
 def shipped() -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from arsetlib import folders
-from arsetlib.models.card import sha256_of_arrays
+from arsetlib.checksums import digest_arrays
 from arsetlib.samples import Rows
 from arsetlib.study import Study
 from arsetlib.training.plan import TrainingError
@@ -101,19 +101,14 @@ def json_values(plan: dict) -> dict:
 
 def digest(rows: Rows) -> str:
     """Short SHA-256 of which rows these are and of their labels."""
-    return digest_arrays(rows.column(name) for name in ("pixel", "year", "label_code"))
-
-
-def digest_arrays(arrays: Any) -> str:
-    """Short SHA-256 of arrays, such as a model's weights."""
-    return sha256_of_arrays(arrays)[:16]
+    return digest_arrays(rows.column(name) for name in ("pixel", "year", "label_code"))[:16]
 
 
 def identity_of(model: Any) -> dict:
     """What tells one given model from another: its name and its weights."""
     if hasattr(model, "get_weights"):
         trainable = [bool(layer.trainable) for layer in model.layers]
-        return {"name": model.name, "weights": digest_arrays(model.get_weights()), "trainable": trainable}
+        return {"name": model.name, "weights": digest_arrays(model.get_weights())[:16], "trainable": trainable}
     return {"name": model.name, "options": model.options}
 
 

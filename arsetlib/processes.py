@@ -1,6 +1,6 @@
-"""A process that ends with the one that started it, however that ended.
+"""Processes: how many cores one may use, and how a worker ends when the process that started it has ended.
 
-A killed parent cannot stop its workers: they would go on for hours, or wait for ever.
+A process that was killed cannot stop its workers: they would continue for hours, or wait without end.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import threading
 import time
 
 PR_SET_PDEATHSIG = 1  # see prctl(2)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def end_with(parent: int) -> None:
