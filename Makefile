@@ -87,6 +87,10 @@ _build/uv/bin/uv: .ci/get_uv.py
 	$(PYTHON) .ci/get_uv.py _build/uv
 	@touch $@
 
+.PHONY: home
+home: ## set the address of your copy in every file: make home URL=https://github.com/me/copy
+	$(PYTHON) .ci/home.py "$(URL)"
+
 .PHONY: data
 data: $(DATA) ## make the simulated sample data in data/delta
 $(DATA): $(wildcard arsetlib/simulate/*.py) arsetlib/studies/sample.toml | $(ENV)

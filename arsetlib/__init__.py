@@ -6,6 +6,7 @@
 """
 
 import os
+import sys
 
 from arsetlib import oldnames
 
@@ -40,6 +41,37 @@ def __getattr__(name: str):
 def __dir__() -> list[str]:
     return sorted(__all__)
 
+
+class _Extras:
+    """Asked last for a module that nobody found. A package of an extra that arsetlib imports ends in one sentence.
+
+    Only for imports by arsetlib, or by another package of an extra on its behalf (Keras imports TensorFlow): whoever
+    else looks for a module gets Python's own answer.
+    """
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if path is not None:  # a part of a package that is there
+            return None
+        frame = sys._getframe(1)
+        while frame is not None:
+            asks = frame.f_globals.get("__name__") or ""
+            if asks == "importlib.util":  # looks whether a module is there
+                return None
+            root = asks.partition(".")[0]
+            if root == "arsetlib":
+                from arsetlib import extras
+
+                if name in extras.OPTIONAL:
+                    raise extras.missing(name)
+                return None
+            if root not in ("importlib", "_frozen_importlib", "keras", "skops", "optuna"):
+                return None
+            frame = frame.f_back
+        return None
+
+
+sys.meta_path.append(_Extras)
 
 oldnames.install()
 

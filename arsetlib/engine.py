@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from tqdm.auto import tqdm
 
+from arsetlib import extras
 from arsetlib.errors import ArsetError
 from arsetlib.variables import wrong_for_spark
 
@@ -59,8 +60,12 @@ def session(master: str = "local[*]", remote: str | None = None, **conf: object)
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise EngineError(
-            "PySpark is not installed here. Install it with: pip install 'arsetlib[spark,java]' "
-            "(on Databricks use the notebook's own Spark instead)."
+            "PySpark is not installed here. "
+            + (
+                "Attach this notebook to serverless compute: it brings Spark."
+                if extras.platform_name() == "Databricks"
+                else f"Install it: {extras.install('spark', 'java')}"
+            )
         ) from error
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return SparkSession.builder.getOrCreate()
@@ -190,12 +195,13 @@ def _set_variables() -> str:
 
 
 def _prepare_java() -> None:
-    from arsetlib.java import java_home
+    from arsetlib.java import java_home, unfit_java, wanted
 
     home = java_home()
     if home is None:
+        found = f"Java {unfit} was found" if (unfit := unfit_java()) else "none was found"
         raise EngineError(
-            "Spark needs Java 17 or newer, and none was found. "
-            "Install one (Debian: apt-get install default-jre-headless) or: pip install 'arsetlib[java]'."
+            f"This Spark needs Java {wanted()}, and {found}. "
+            f"Install one (Debian: apt-get install openjdk-17-jre-headless) or: {extras.install('java')}"
         )
     os.environ["JAVA_HOME"] = str(home)

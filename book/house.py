@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
 
 ORDER = (
     # errors, random numbers, files and variables of the machine
-    "errors", "oldnames", "seeds", "textfiles", "filetypes", "variables", "java", "processes", "checksums", "doctor",
+    "errors", "extras", "oldnames", "seeds", "textfiles", "filetypes", "variables", "java",
+    "processes", "checksums", "doctor",
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs

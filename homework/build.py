@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
+import tomllib
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -30,7 +31,8 @@ from arsetlib.grading.questions import assess
 
 HERE = Path(__file__).resolve().parent
 SHIPPED = HERE.parent / "arsetlib" / "grading" / "student"  # committed; `arset homework start` copies it
-COURSE = "git+https://github.com/crop-maps-at-scale/crop-maps-at-scale"
+PYPROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+HOME = PYPROJECT["project"]["urls"]["Homepage"]
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a zip
 
 CONFIG = """# ASSIGNMENT CONFIG
@@ -51,15 +53,23 @@ tests:
   ok_format: false
 """
 
-SETUP = f"""from importlib.util import find_spec
+WITHOUT_TENSORFLOW = ("part1",)
+SETUP = """from importlib.util import find_spec
 
 from IPython import get_ipython
 
 if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
-    course = "{COURSE}"
-    get_ipython().run_line_magic(
-        "pip", f'install -q "arsetlib[labs,train] @ {{course}}"'
+    home = "{home}"
+    if "not-set" in home:
+        raise RuntimeError("No address yet: the owner of this copy runs make home URL=…")
+{extras}    get_ipython().run_line_magic(
+        "pip", f'install -q "arsetlib[{{extras}}] @ git+{{home}}"'
     )"""
+EXTRAS = """    extras = "platform"
+"""
+TENSORFLOW = """    own = find_spec("tensorflow")  # Colab has one, Databricks has none
+    extras = "platform" if own else "platform,platform-tensorflow"
+"""
 
 TESTS = """def test_{question}({answer}):
     from arsetlib.grading import require
@@ -92,6 +102,11 @@ def masters() -> list[str]:
     return [key for key in ASSIGNMENTS if (HERE / "en" / f"{key}.py").is_file()]
 
 
+def setup(key: str) -> str:
+    """The first cell, the same as that of the labs: it installs the library on Colab and Databricks."""
+    return SETUP.format(home=HOME, extras=EXTRAS if key in WITHOUT_TENSORFLOW else TENSORFLOW)
+
+
 def prepare(key: str, hidden: Path) -> nbformat.NotebookNode:
     """The master in the form that otter reads: with settings, points and test cells.
 
@@ -120,7 +135,7 @@ def prepare(key: str, hidden: Path) -> nbformat.NotebookNode:
             continue
         cells.append(cell)
         if len(cells) == 2:  # after the title
-            cells.append(new_code_cell(SETUP, metadata={"tags": ["hide-cell"]}))
+            cells.append(new_code_cell(setup(key), metadata={"tags": ["hide-cell"]}))
     if asked != list(questions):
         raise MasterError(f"{key}: expected questions {', '.join(questions)}, received {', '.join(asked)}.")
     cells.append(new_markdown_cell(END))
@@ -146,7 +161,7 @@ def assign(key: str, hidden: Path) -> dict[str, bytes]:
             shutil.copy(hidden / f"{key}.py", work / "hidden")
         else:
             (work / "hidden" / f"{key}.py").write_text("HIDDEN = {}\n", encoding="utf-8")
-        (work / "requirements.txt").write_text(f"arsetlib[labs,train,homework] @ {COURSE}\n", encoding="utf-8")
+        (work / "requirements.txt").write_text(f"arsetlib[labs,train,homework] @ git+{HOME}\n", encoding="utf-8")
         nbformat.write(prepare(key, hidden), work / f"{key}.ipynb")
         main(str(work / f"{key}.ipynb"), str(work / "out"), no_pdfs=True, no_run_tests=True)
         student, grader = work / "out" / "student", work / "out" / "autograder"

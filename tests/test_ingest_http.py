@@ -9,7 +9,7 @@ import tiny
 from badserver import BadServer
 
 from arsetlib import pixels
-from arsetlib.ingest import IngestError, ingest, reader, remote
+from arsetlib.ingest import IngestError, ingest, reader, remote, tiff
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def server(place, monkeypatch, request):
     if request.param == "GDAL":
         monkeypatch.setattr(remote.Files, "open", lambda *_: refused())
     monkeypatch.setattr(remote, "WAITS", (0.01, 0.02))
-    monkeypatch.setattr(remote, "SILENCE", "1s")
+    monkeypatch.setattr(remote, "SILENCE", 1.0)
     quick = {"GDAL_HTTP_MAX_RETRY": "0", "GDAL_HTTP_TIMEOUT": "2", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
     monkeypatch.setattr(reader, "GDAL", {**reader.GDAL, **quick})
     monkeypatch.setattr(reader, "WAITS", (0.01, 0.02))
@@ -44,7 +44,7 @@ def server(place, monkeypatch, request):
 def refused():
     """What the reader gets of a file that only GDAL reads."""
     future = Future()
-    future.set_exception(remote.Unsupported("for this test"))
+    future.set_exception(tiff.Unsupported("for this test"))
     return future
 
 

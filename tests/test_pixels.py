@@ -283,7 +283,7 @@ def test_metadata_survive_and_are_json():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("version", b"2", r"schema version 2.*pip install"),
+        ("version", b"2", r"schema version 2.*Update it"),
         ("dtypes", b'{"day": ">u2"}', "states other dtypes"),
         ("bands", None, "lacks metadata"),
         ("version", None, r"received none\. Make one"),

@@ -2,9 +2,13 @@
 
 import json
 import re
+import shlex
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -237,11 +241,121 @@ def test_what_contributing_points_to_exists():
 
 def test_version_and_repository_are_the_same_everywhere():
     import arsetlib
-    from arsetlib import doctor
 
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert arsetlib.__version__ == PYPROJECT["project"]["version"] == citation["version"]
-    home = PYPROJECT["project"]["urls"]["Homepage"]
-    assert citation["repository-code"] == home
-    assert f"git+{home}" == doctor.SOURCE
-    assert f"{home}" in README
+    assert citation["repository-code"] == HOME
+
+
+# -- the home of this copy -------------------------------------------------------------------------------------------
+
+HOME = PYPROJECT["project"]["urls"]["Homepage"]
+
+
+def test_every_address_of_the_repository_is_that_of_pyproject(texts):
+    name = urlsplit(HOME).path
+    addresses = re.compile(
+        r"(?:https://github\.com|https://colab\.research\.google\.com/github)(/[\w.-]+/crop-maps[\w-]*)"
+    )
+    said = {path: set(addresses.findall(text)) for path, text in texts.items() if not path.startswith("tests/")}
+    said = {path: found for path, found in said.items() if found}
+    assert {path: found for path, found in said.items() if found != {name}} == {}
+    assert {
+        "README.md",
+        "_config.yml",
+        "CITATION.cff",
+        "LICENSE-TEXT",
+        "book/en/setup.md",
+        "book/en/homework.md",
+    } <= set(said)
+    notebooks = [path for path in texts if path.endswith(".ipynb")]
+    assert notebooks
+    assert set(notebooks) <= set(said), "the first cell of a lab or homework installs from it"
+
+
+def run_first_cell(notebook: dict, home: str, tensorflow: bool) -> list:
+    """Run the part of a notebook's first cell that installs the library; returns the magics that it asked for."""
+    first = next("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+    block = re.search(r"^if find_spec.*?^    \)$", first, re.MULTILINE | re.DOTALL)[0]
+    ran = []
+    names = {
+        "find_spec": lambda module: (module == "tensorflow" and tensorflow) or None,
+        "get_ipython": lambda: SimpleNamespace(run_line_magic=lambda *words: ran.append(words)),
+    }
+    exec(block.replace(HOME, home), names)
+    return ran
+
+
+def test_the_first_cell_installs_the_extra_for_platforms_and_no_tensorflow_over_the_one_there(texts):
+    notebooks = {path: json.loads(text) for path, text in texts.items() if path.endswith(".ipynb")}
+    assert len(notebooks) >= 10
+    for path, notebook in notebooks.items():
+        for tensorflow in (False, True):  # Colab has it, Databricks does not
+            ((magic, words),) = run_first_cell(notebook, "https://github.com/me/copy", tensorflow)
+            asked = Requirement(shlex.split(words)[-1])
+            assert magic == "pip"
+            assert asked.url == "git+https://github.com/me/copy"
+            enough = tensorflow or path.rsplit("/", 1)[-1].startswith("part1")
+            assert asked.extras == ({"platform"} if enough else {"platform", "platform-tensorflow"}), path
+
+
+def test_without_an_address_the_first_cell_installs_nothing_and_says_so(texts):
+    for path, text in texts.items():
+        if path.endswith(".ipynb"):
+            with pytest.raises(RuntimeError, match="make home"):
+                run_first_cell(json.loads(text), "https://github.com/--home-not-set--/crop-maps-at-scale", True)
+
+
+def test_a_notebook_asks_check_env_for_what_it_uses(texts):
+    for path, text in texts.items():
+        if re.fullmatch(r"labs/\w+/\w+\.py", path) and re.search(r"\b(keras|tensorflow)\b", text):
+            assert 'check_env(("labs", "train"' in text, path
+
+
+def test_no_text_advises_to_install_arsetlib_from_the_registry(texts):
+    advice = re.compile(r"pip3? install [^\n@]*?\barsetlib\b(?![^\n]*@)(?!-)")
+    told = {"tests/test_project.py", "tests/test_extras.py", "tests/test_grading.py"}
+    assert {
+        path: advice.findall(text) for path, text in texts.items() if advice.search(text) and path not in told
+    } == {}
+
+
+def test_make_home_sets_the_address_everywhere_again_and_again(tracked, tmp_path):
+    copy = tmp_path / "copy"
+    for path in tracked:
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    for words in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *words], cwd=copy, check=True)
+
+    def make(url):
+        words = ["make", "--no-print-directory", "home", f"URL={url}", f"PYTHON={sys.executable}"]
+        return subprocess.run(words, cwd=copy, capture_output=True, text=True)
+
+    def all_texts():
+        return {path: (copy / path.relative_to(ROOT)).read_bytes() for path in tracked}
+
+    before = all_texts()
+    for url in ("https://github.com/me/copy", "https://github.com/me/copy-of.it", "https://github.com/me/copy.git/"):
+        done = make(url)
+        assert done.returncode == 0, done.stderr
+        set_ = url.rstrip("/").removesuffix(".git")
+        home = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Homepage"]
+        assert home == set_
+        after = all_texts()
+        changed = {path for path in tracked if after[path] != before[path]}
+        assert len(changed) > 20
+        for path in changed:
+            text = after[path].decode()
+            assert HOME not in text
+            assert urlsplit(set_).path in text
+        assert b"<!-- home not set -->" not in after[ROOT / "README.md"]
+    assert "github.com only" in make("https://example.org/git/copy").stdout
+    assert make("ftp://x").returncode
+    assert make("").returncode == 0, "it says what is set"
+
+
+def test_the_note_that_there_is_no_address_stands_where_there_is_none(texts):
+    noted = {path for path, text in texts.items() if "<!-- home not set -->" in text and path.endswith(".md")}
+    assert noted == ({"README.md", "book/en/setup.md"} if "--home-not-set--" in HOME else set())

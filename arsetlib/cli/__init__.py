@@ -83,9 +83,9 @@ def main() -> None:
         app()
     except Exception as problem:
         # PySpark's own errors come from starting it: no such master, no server at that address.
-        ours = isinstance(problem, (ValueError, RuntimeError)) and type(problem).__module__.startswith(
-            ("arsetlib", "pyspark")
-        )
+        ours = isinstance(problem, (ValueError, RuntimeError, ModuleNotFoundError)) and type(
+            problem
+        ).__module__.startswith(("arsetlib", "pyspark"))
         if not ours and (full := full_disk_text(problem)):
             typer.echo(f"arset: {full}", err=True)
             sys.exit(1)

@@ -124,11 +124,11 @@ def report(
     as_json: AsJson = False,
 ):
     """Write one HTML page and a JSON file from saved predictions; several models are compared."""
-    from arsetlib import evaluation, figures
+    from arsetlib import evaluation, extras, figures
 
-    if missing := [name for name in ("plotly", "jinja2") if importlib.util.find_spec(name) is None]:
-        needed = " and ".join(missing)
-        raise evaluation.EvaluationError(f"A report needs {needed}: pip install 'arsetlib[labs]'.")
+    for name in ("plotly", "jinja2"):  # before the work, not after it
+        if importlib.util.find_spec(name) is None:
+            raise extras.missing(name)
     beside = folders[0].parent if folders[0].is_file() else folders[0]
     models = evaluation.ModelPredictions.load_all(folders)
     files = figures.report(models, out or beside, title=title, f1=f1, seed=seed)

@@ -217,10 +217,8 @@ def opened(path: Path) -> Image.Image:
     Raises:
         ImageError: It cannot be read, or has too many pixels.
     """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise ImageError("Pictures need Pillow: pip install 'arsetlib[images]'.") from None
+    from PIL import Image, UnidentifiedImageError
+
     try:
         picture = Image.open(path, formats=("JPEG", "PNG"))
     except FileNotFoundError:

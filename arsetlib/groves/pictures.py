@@ -47,10 +47,6 @@ def files_of(folder: Path) -> list[Path]:
 @contextmanager
 def _opened(path: Path):
     """A Pillow picture. Its file is closed at the end, also one of several pictures, which Pillow keeps open."""
-    try:
-        import PIL  # noqa: F401
-    except ImportError:
-        raise GroveError("Pictures need Pillow: pip install 'arsetlib[images]'.") from None
     with ExitStack() as stack:
         picture = _identified(path, stack)
         if picture.width * picture.height > MOST_PIXELS:

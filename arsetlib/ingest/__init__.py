@@ -10,6 +10,9 @@ the others and gives the same table.
     lattice       the grid of label pixels, and its chunks
     chunk         one task: observations of the pixels of a chunk
     reader        opens a file of a scene and reads values; the only place that does
+    remote        TIFF files on the internet, read ahead: many requests at once
+    disk          TIFF files on disk, whose headers are read once
+    tiff          what the header of a TIFF file says; from its packed blocks to values
     reflectance   from the numbers of a file to reflectance × 10,000
     survey        a small sample of each scene, before any work
     offset        whether the values of a scene contain the processing offset

@@ -1,8 +1,8 @@
 """Opens files of scenes and reads values of them: the only place of the library that does.
 
 ``read_file`` opens one file and hands a ``SceneFile`` to a function. ``Reader`` reads files at fixed points; ``survey``
-reads a coarse sample. GDAL reads files on disk; those on the internet are read ahead by ``remote``, or
-by GDAL where ``remote`` cannot read them.
+reads a coarse sample. Tiled TIFF files are read by ``disk``, and ahead by ``remote`` where they are on the internet;
+GDAL reads all others, and those on disk of which a coarse sample is wanted.
 
 Lab: part1_build_dataset.
 """
@@ -25,8 +25,9 @@ from rasterio.windows import Window
 from arsetlib import checksums, web
 from arsetlib.catalogue import CatalogueError, Scene
 from arsetlib.errors import ArsetError
-from arsetlib.ingest import reflectance, remote
-from arsetlib.ingest.remote import RemoteError, RemoteFile, Unsupported
+from arsetlib.ingest import disk, reflectance, remote
+from arsetlib.ingest.remote import RemoteError
+from arsetlib.ingest.tiff import TiffFile, Unsupported
 
 WAITS = (2.0, 8.0)  # s, before each further try of a read; GDAL itself has tried several times before
 GDAL = {**web.GDAL_HTTP, "GDAL_CACHEMAX": 128 * 2**20, "CPL_VSIL_CURL_USE_HEAD": "NO"}
@@ -53,12 +54,12 @@ class SceneFile:
     """An open file of a scene.
 
     Attributes:
-        src: Opened by rasterio or ``remote``.
+        src: Opened by rasterio, ``disk`` or ``remote``.
         scene: Whose file it is.
         asset: A band, or ``scl``.
     """
 
-    src: rasterio.DatasetReader | RemoteFile
+    src: rasterio.DatasetReader | TiffFile
     scene: Scene
     asset: str
 
@@ -120,7 +121,7 @@ class Reader:
         self.x, self.y, self.crs, self.chunk = x, y, crs, chunk
         self._projected: dict[int, tuple] = {}
         self._cells: dict[tuple, tuple] = {}
-        self._asked: dict[tuple[str, str], Future[RemoteFile]] = {}
+        self._asked: dict[tuple[str, str], Future[TiffFile]] = {}
 
     def ahead(self, wanted: Iterable[Wanted]) -> Iterator[Wanted]:
         """Give what is wanted, in order; files on the internet of the next ones are requested meanwhile.
@@ -168,9 +169,10 @@ class Reader:
             filled[inside] = values
             return filled
 
-        return read_file(scene, asset, read, f" for chunk {self.chunk}", self._asked.pop((scene.id, asset), None))
+        asked = self._asked.pop((scene.id, asset), None)
+        return read_file(scene, asset, read, f" for chunk {self.chunk}", asked, blocks=True)
 
-    def _window(self, src: RemoteFile, scene: Scene, points: np.ndarray | None) -> Window | None:
+    def _window(self, src: TiffFile, scene: Scene, points: np.ndarray | None) -> Window | None:
         """What ``values`` reads of a file; None where the points lie outside or the file is not the item's."""
         if src.crs.to_epsg() != scene.epsg:
             return None
@@ -181,9 +183,7 @@ class Reader:
         cells = self._cells_of(src, epsg)
         return cells if points is None else tuple(values[points] for values in cells)
 
-    def _cells_of(
-        self, src: rasterio.DatasetReader | RemoteFile, epsg: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _cells_of(self, src: rasterio.DatasetReader | TiffFile, epsg: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(P,) row and column of each point in a file's own grid, and whether it lies in the file."""
         key = (epsg, src.transform, src.width, src.height)
         if key not in self._cells:
@@ -213,7 +213,8 @@ def read_file(
     asset: str,
     read: Callable[[SceneFile], Result],
     context: str = "",
-    asked: Future[RemoteFile] | None = None,
+    asked: Future[TiffFile] | None = None,
+    blocks: bool = False,
 ) -> Result:
     """Open one file of a scene and return what ``read`` makes of it; failures of the internet are tried again.
 
@@ -223,15 +224,23 @@ def read_file(
         read: Called with the open file.
         context: What it is read for, for messages.
         asked: The same file, requested before.
+        blocks: Read the blocks of a file on disk without GDAL, where it is such a file. It pays where a file is read
+            for several chunks.
 
     Raises:
         SceneError: It cannot be read, is in another CRS than the item says, or ``read`` refuses it.
     """
     href = web.sign(scene.hrefs[asset])
     on_internet = is_remote(href)
-    if on_internet:
+    on_disk = not on_internet and "://" not in href and not href.startswith("/vsi")
+    if on_disk and asset in scene.checksums:
         try:
-            src = (asked or remote.files().open(href)).result()
+            checksums.check(href, *scene.checksums[asset])
+        except (checksums.ChecksumError, OSError) as error:
+            raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
+    if on_internet or (blocks and on_disk):
+        try:
+            src = (asked or remote.files().open(href)).result() if on_internet else disk.open_file(href)
             return _checked(scene, asset, src, read)
         except Unsupported:
             pass
@@ -243,11 +252,6 @@ def read_file(
         raise SceneError(scene.id, f"Could not read {asset} of scene {scene.id}: {error}") from None
     if on_internet:  # GDAL remembers a failed answer; a further try must ask the server again
         options["CPL_VSIL_CURL_NON_CACHED"] = _gdal_name(href)
-    if asset in scene.checksums and not on_internet and "://" not in href and not href.startswith("/vsi"):
-        try:
-            checksums.check(href, *scene.checksums[asset])
-        except (checksums.ChecksumError, OSError) as error:
-            raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
     for wait in (*WAITS, None) if on_internet else (None,):
         try:
             with rasterio.Env(**options), rasterio.open(href) as src:

@@ -2,16 +2,15 @@
 
     files = remote.files()
     future = files.open(href, where)     # returns at once; `where(file)` says which window will be read
-    file = future.result()               # a RemoteFile, read like an open file of rasterio
+    file = future.result()               # a TiffFile, read like an open file of rasterio
     file.read(1, window=window)
 
 A tiled TIFF takes two requests: its first bytes, which hold the header, and the blocks of a window, which the store
-merges where they lie close together. Requests run on one event loop in a thread of its own; blocks are decoded on the
-threads of ``async_tiff``. A host gets at most ``IN_FLIGHT`` requests at once, and none while it asks for a pause
-(status 429 or 503).
+merges where they lie close together. Requests run on one event loop in a thread of its own; blocks are unpacked on a
+pool of threads. At most ``HELD`` bytes of packed blocks are on their way or wait. A host gets at most ``IN_FLIGHT``
+requests at once, and none while it asks for a pause (status 429 or 503).
 
-Files that this module does not read (JPEG 2000, masks, palettes, other schemes than http) raise ``Unsupported``: GDAL
-reads them, see ``reader``.
+What this module does not read raises ``Unsupported``: GDAL reads it, see ``reader``.
 
 Lab: part1_build_dataset.
 """
@@ -22,42 +21,39 @@ import asyncio
 import os
 import re
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from affine import Affine
-from rasterio.coords import BoundingBox
-from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags
+import requests
 from rasterio.windows import Window
 
 from arsetlib import web
 from arsetlib.errors import ArsetError
+from arsetlib.ingest import tiff
+from arsetlib.ingest.tiff import Level, TiffFile, Unsupported
 
-__all__ = ["Files", "RemoteError", "RemoteFile", "Unsupported", "files", "in_order"]
+__all__ = ["Files", "RemoteError", "files", "in_order"]
 
 IN_FLIGHT = 64  # requests to one host at once
+HELD = 64 * 2**20  # bytes of packed blocks that are requested and not yet unpacked
 AHEAD = 96 * 2**20  # bytes of windows that are requested before they are used
 WAITS = (1.0, 4.0, 16.0)  # s, before each further try
-SILENCE, TIMEOUT = "30s", "600s"  # without a byte of an answer; for a whole answer
-FIRST_BYTES = 32 * 1024  # hold the header of a scene's file
+LONGEST = 120.0  # s, the longest pause that a server may ask for
+SILENCE, TIMEOUT = 30.0, 180.0  # s, without a byte of an answer; for a whole answer, after which GDAL reads the file
 HEADERS = 20_000  # headers that are kept, some kB each
 FINAL = (400, 401, 403, 404, 410)  # answers after which another try is useless
 PAUSE = (429, 503)  # answers that ask for a pause
-USER_DEFINED, PIXEL_IS_POINT = 32767, 2  # of the TIFF's geo keys
-REDUCED, MASK = 1, 4  # bits of the TIFF's NewSubfileType
+BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # variables that name files of certificates
 
 Job = TypeVar("Job")
-
-
-class Unsupported(Exception):
-    """This module does not read such a file; GDAL may."""
 
 
 class RemoteError(ArsetError, OSError):
@@ -72,96 +68,27 @@ class RemoteError(ArsetError, OSError):
         self.status = status
 
 
-@dataclass(frozen=True)
-class RemoteFile:
-    """What the header of a file says, and ``read``, under the names of an open file of rasterio."""
-
-    crs: CRS
-    transform: Affine
-    width: int
-    height: int
-    dtypes: tuple[str]
-    nodata: float | None
-    scales: tuple[float]
-    offsets: tuple[float]
-    levels: tuple = field(repr=False)  # image file directories of the full image and its overviews
-    href: str = field(default="", repr=False)
-    files: Files | None = field(default=None, repr=False)
-    window: Window | None = field(default=None, repr=False)  # whose values have been read already
-    values: np.ndarray | None = field(default=None, repr=False)
-
-    count = 1
-    colorinterp = (ColorInterp.gray,)
-
-    @property
-    def bounds(self) -> BoundingBox:
-        """Edges in the file's CRS."""
-        t = self.transform
-        return BoundingBox(t.c, t.f + t.e * self.height, t.c + t.a * self.width, t.f)
-
-    @property
-    def mask_flag_enums(self) -> tuple[list[MaskFlags]]:
-        """How pixels without data are marked; never by a mask."""
-        return ([MaskFlags.all_valid if self.nodata is None else MaskFlags.nodata],)
-
-    def read(self, layer: int, window: Window, out_shape: tuple[int, int] | None = None) -> np.ndarray:
-        """Values of a window, by nearest neighbour; waits for the answer.
-
-        Args:
-            layer: 1.
-            window: Whole pixels, within the file.
-            out_shape: Rows and columns of the result, from the overview that suffices; the window's by default.
-
-        Raises:
-            RemoteError: It cannot be read.
-            Unsupported: GDAL has to read this file.
-        """
-        top, left, rows, cols = _corner(window)
-        if out_shape is None or tuple(out_shape) == (rows, cols):
-            if self.values is None or not _contains(self.window, window):
-                return self.files.window(self, window, 0).result()
-            r, c = top - int(self.window.row_off), left - int(self.window.col_off)
-            return self.values[r : r + rows, c : c + cols]
-        level = self._level(min(rows / out_shape[0], cols / out_shape[1]))
-        ifd = self.levels[level]
-        row = _middles(top, rows, out_shape[0]) * ifd.image_height // self.height
-        col = _middles(left, cols, out_shape[1]) * ifd.image_width // self.width
-        row, col = row.astype(int), col.astype(int)
-        part = Window(col[0], row[0], col[-1] - col[0] + 1, row[-1] - row[0] + 1)
-        return self.files.window(self, part, level).result()[np.ix_(row - row[0], col - col[0])]
-
-    def _level(self, step: float) -> int:
-        """The coarsest overview whose pixels are not larger than ``step`` pixels of the file; 0 is the file itself."""
-        fits = [k for k, ifd in enumerate(self.levels) if self.width / ifd.image_width < step + 0.5]
-        return max(fits, key=lambda k: self.width / self.levels[k].image_width, default=0)
-
-
-def _corner(window: Window) -> tuple[int, int, int, int]:
-    return int(window.row_off), int(window.col_off), int(window.height), int(window.width)
-
-
-def _contains(outer: Window, inner: Window) -> bool:
-    top, left, rows, cols = _corner(outer)
-    r, c, height, width = _corner(inner)
-    return top <= r and left <= c and r + height <= top + rows and c + width <= left + cols
-
-
-def _middles(start: int, length: int, cells: int) -> np.ndarray:
-    """Pixels in the middle of so many cells of a row of pixels."""
-    return start + (np.arange(cells) + 0.5) * length / cells
-
-
 _process: tuple[int, Files] | None = None
 _lock = threading.Lock()
 
 
 def files() -> Files:
-    """The files of this process. A forked worker gets its own."""
+    """The files of this process. In a process that was forked from one that read files, GDAL has to read all."""
     global _process
     with _lock:
         if _process is None or _process[0] != os.getpid():
-            _process = os.getpid(), Files()
+            _process = os.getpid(), Files(forked=_process is not None)
         return _process[1]
+
+
+def _after_fork() -> None:
+    """Another thread may have held the lock while this process was made."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Files:
@@ -169,16 +96,20 @@ class Files:
 
     Args:
         in_flight: Requests to one host at once.
+        forked: Whether the threads of the http library were left behind in a parent process: then nothing is read.
     """
 
-    def __init__(self, in_flight: int = IN_FLIGHT):
-        self._in_flight = in_flight
+    def __init__(self, in_flight: int = IN_FLIGHT, forked: bool = False):
+        self._in_flight, self._forked = in_flight, forked
         self._hosts: dict[str, _Host] = {}
         self._headers: OrderedDict[str, asyncio.Task] = OrderedDict()
+        self._room = _Room(HELD)
+        self._unpackers = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+                                             thread_name_prefix="arset-unpack")  # fmt: skip
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="arset-remote", daemon=True).start()
 
-    def open(self, href: str, where: Callable[[RemoteFile], Window | None] | None = None) -> Future[RemoteFile]:
+    def open(self, href: str, where: Callable[[TiffFile], Window | None] | None = None) -> Future[TiffFile]:
         """Open a file, and read a window of it.
 
         Args:
@@ -191,7 +122,7 @@ class Files:
         """
         return asyncio.run_coroutine_threadsafe(self._opened(href, where), self._loop)
 
-    def window(self, file: RemoteFile, window: Window, level: int) -> Future[np.ndarray]:
+    def window(self, file: TiffFile, window: Window, level: int) -> Future[np.ndarray]:
         """Read a window of a file: future of (rows, cols) values of the file's type.
 
         Args:
@@ -201,9 +132,15 @@ class Files:
         """
         return asyncio.run_coroutine_threadsafe(self._window(file, window, level), self._loop)
 
-    async def _opened(self, href: str, where) -> RemoteFile:
+    def values(self, file: TiffFile, window: Window, level: int) -> np.ndarray:
+        """``window``, waiting for it."""
+        return self.window(file, window, level).result()
+
+    async def _opened(self, href: str, where) -> TiffFile:
         if urlsplit(href).scheme.lower() not in ("http", "https"):
             raise Unsupported(f"{web.public(href)} is no http link")
+        if self._forked:
+            raise Unsupported("this process was forked from one that had read files")
         file = await self._header(href)
         window = where(file) if where else None
         return file if window is None else replace(file, window=window, values=await self._window(file, window, 0))
@@ -218,47 +155,92 @@ class Files:
                 self._headers.popitem(last=False)
         return asyncio.shield(task)
 
-    async def _head(self, href: str) -> RemoteFile:
+    async def _head(self, href: str) -> TiffFile:
         from async_tiff import TIFF
 
+        path = _path(href)
         host = self._host(href)
-        path = unquote(urlsplit(href).path).lstrip("/")
-        tiff = await host.ask(lambda: TIFF.open(path, store=host.store(href), prefetch=FIRST_BYTES))
-        return replace(_file_of(tiff), href=href, files=self)
+        header = await host.ask(href, lambda: TIFF.open(path, store=host.store(href), prefetch=tiff.PREFETCH))
+        return replace(tiff.describe(header), href=href, source=self)
 
-    async def _window(self, file: RemoteFile, window: Window, level: int) -> np.ndarray:
-        ifd = file.levels[level]
-        top, left, rows, cols = _corner(window)
-        high, wide = ifd.tile_height, ifd.tile_width
-        across = -(-ifd.image_width // wide)
-        blocks = [
-            (x, y)
-            for y in range(top // high, (top + rows - 1) // high + 1)
-            for x in range(left // wide, (left + cols - 1) // wide + 1)
-        ]
-        stored = [(x, y) for x, y in blocks if ifd.tile_byte_counts[y * across + x]]
-        empty = 0 if file.nodata is None else file.nodata  # of blocks that the file leaves out, as GDAL reads them
-        values = np.full((rows, cols), empty, file.dtypes[0])
-        if not stored:
+    async def _window(self, file: TiffFile, window: Window, number: int) -> np.ndarray:
+        level = file.levels[number]
+        blocks = list(level.blocks(window))
+        values = file.empty(window)
+        if not blocks:
             return values
-        tiles = await self._host(file.href).ask(lambda: ifd.fetch_tiles(stored))
-        try:
-            decoded = await asyncio.gather(*(tile.decode() for tile in tiles))
-        except Exception as error:  # of several kinds, one for each compression
-            raise Unsupported(f"blocks that cannot be decoded: {web.redact(error)}") from None
-        for (x, y), block in zip(stored, decoded, strict=True):
-            pixels = np.asarray(block)[..., 0]
-            if pixels.dtype != values.dtype:
-                raise Unsupported(f"blocks of {pixels.dtype} in a file of {values.dtype}")
-            r0, c0 = y * high - top, x * wide - left  # of the block in the window
-            into = values[max(r0, 0) : r0 + high, max(c0, 0) : c0 + wide]
-            from_r, from_c = max(-r0, 0), max(-c0, 0)
-            into[...] = pixels[from_r : from_r + into.shape[0], from_c : from_c + into.shape[1]]
+        async with self._room.of(sum(int(level.sizes[level.number(*block)]) for block in blocks)):
+            tiles = await self._host(file.href).ask(file.href, lambda: level.ifd.fetch_tiles(blocks))
+            both = zip(tiles, blocks, strict=True)
+            await asyncio.gather(*(self._unpack(tile, level, x, y, window, values) for tile, (x, y) in both))
         return values
+
+    async def _unpack(self, tile, level: Level, x: int, y: int, window: Window, values: np.ndarray) -> None:
+        if tiff.unpacks(level, values.dtype):
+            job = tiff.unpack, tile.compressed_bytes, level, x, y, window, values
+            return await self._loop.run_in_executor(self._unpackers, *job)
+        try:
+            block = np.asarray(await tile.decode())[..., 0]
+        except Exception as error:  # of several kinds, one for each compression
+            raise Unsupported(f"blocks that cannot be unpacked: {web.redact(error)}") from None
+        if block.dtype != values.dtype or block.shape != (level.high, level.wide):
+            raise Unsupported(f"blocks of {block.shape} {block.dtype} in a file of {values.dtype}")
+        tiff.place(block, level, x, y, window, values, tiff.NONE)
 
     def _host(self, href: str) -> _Host:
         parts = urlsplit(href)
-        return self._hosts.setdefault(f"{parts.scheme}://{parts.netloc}", _Host(self._in_flight))
+        name = f"{parts.scheme}://{parts.netloc}"
+        if name not in self._hosts:
+            self._hosts[name] = _Host(self._in_flight)
+        return self._hosts[name]
+
+
+class _Room:
+    """So many bytes; who needs some waits until they are free, in the order of asking."""
+
+    def __init__(self, size: int):
+        self.size = self.free = size
+        self.waiting: deque[tuple[int, asyncio.Future]] = deque()
+
+    @asynccontextmanager
+    async def of(self, needed: int):
+        """Hold some bytes; more than there are means all of them."""
+        needed = min(needed, self.size)
+        if self.waiting or needed > self.free:
+            turn = asyncio.get_running_loop().create_future()
+            self.waiting.append((needed, turn))
+            await turn
+        else:
+            self.free -= needed
+        try:
+            yield
+        finally:
+            self.free += needed
+            while self.waiting and self.waiting[0][0] <= self.free:
+                next_needed, turn = self.waiting.popleft()
+                self.free -= next_needed
+                turn.set_result(None)
+
+
+def _path(href: str) -> str:
+    """The path of a link as the store wants it; the store writes the same link of it again.
+
+    Raises:
+        Unsupported: It would write another.
+    """
+    try:
+        parts = [unquote(part, errors="strict") for part in urlsplit(href).path.split("/")[1:]]
+    except UnicodeDecodeError:
+        raise Unsupported("a path that is no UTF-8") from None
+    if not parts or any(part in ("", ".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", part) for part in parts):
+        raise Unsupported("a path with other parts than names")
+    return "/".join(parts)
+
+
+def _certificates() -> bytes:
+    """Certificates that the user trusts in addition to those of the system."""
+    named = dict.fromkeys(os.environ[name] for name in BUNDLES if os.environ.get(name))
+    return b"\n".join(Path(name).read_bytes() for name in named if Path(name).is_file())
 
 
 class _Host:
@@ -268,6 +250,8 @@ class _Host:
         self.free = asyncio.Semaphore(in_flight)
         self.until = 0.0
         self.answered = self.unreachable = False  # whether any answer came; whether all tries ended without one
+        self.silent = False  # whether a request ended without an answer after all tries, and none came since
+        self.asking: asyncio.Task | None = None  # how long it wants to rest
         self.stores: dict[str, object] = {}
 
     def store(self, href: str):
@@ -277,40 +261,76 @@ class _Host:
         parts = urlsplit(href)
         address = f"{parts.scheme}://{parts.netloc}/" + (f"?{parts.query}" if parts.query else "")
         if address not in self.stores:
-            options = {"connect_timeout": "10s", "read_timeout": SILENCE, "timeout": TIMEOUT}
+            options: dict = {"connect_timeout": "10s", "read_timeout": f"{SILENCE}s", "timeout": f"{TIMEOUT}s"}
             if parts.scheme == "http":
                 options["allow_http"] = True
+            elif bundle := _certificates():
+                options["root_certificate"] = bundle
             self.stores = {k: v for k, v in self.stores.items() if "?" not in k}  # older signatures have expired
             self.stores[address] = HTTPStore.from_url(address, client_options=options, retry_config={"max_retries": 0})
         return self.stores[address]
 
-    async def ask(self, request: Callable):
+    async def ask(self, href: str, request: Callable):
         """The answer to a request, tried again after failures of the internet; a pause holds for all requests."""
-        loop = asyncio.get_running_loop()
         if self.unreachable:
             raise Unsupported("no answer of this server has ever come")
         for wait in (*WAITS, None):
             async with self.free:
-                while (rest := self.until - loop.time()) > 0:
-                    await asyncio.sleep(rest)
+                await self._rest()
+                started = time.monotonic()
                 try:
                     answer = await request()
-                    self.answered = True
+                    self.answered, self.silent = True, False
                     return answer
                 except Exception as error:
                     status, problem = _status(error), error
-            self.answered |= status is not None
             if status is None and not _of_network(problem):
                 raise Unsupported(web.redact(problem)) from None
-            if wait is None and not self.answered:  # a proxy or certificates that only GDAL knows? It shall try
-                self.unreachable = True
-                raise Unsupported(_reason(status, problem)) from None
-            if wait is None or status in FINAL:
+            if status is None and time.monotonic() - started >= TIMEOUT:
+                raise Unsupported("too slow")  # GDAL ends such a transfer, or knows better settings
+            self.answered |= status is not None
+            self.silent &= status is None
+            if self.silent or wait is None:
+                self.silent |= status is None
+                if not self.answered:  # a proxy or certificates that only GDAL knows? It shall try
+                    self.unreachable = True
+                    raise Unsupported(_reason(status, problem)) from None
+                raise RemoteError(_reason(status, problem), status) from None
+            if status in FINAL:
                 raise RemoteError(_reason(status, problem), status) from None
             if status in PAUSE:
-                self.until = max(self.until, loop.time() + wait)
-            await asyncio.sleep(wait)
+                await self._pause(href, wait)
+            else:
+                await asyncio.sleep(wait)
         raise AssertionError("unreachable")
+
+    async def _rest(self) -> None:
+        while (rest := self.until - time.monotonic()) > 0:
+            await asyncio.sleep(rest)
+
+    async def _pause(self, href: str, wait: float) -> None:
+        """Stop all requests for as long as the server wants: the library does not show it, so it is asked once more.
+
+        Raises:
+            RemoteError: It wants more than ``LONGEST``.
+        """
+        self.until = max(self.until, time.monotonic() + wait)
+        if self.asking is None or self.asking.done():
+            self.asking = asyncio.ensure_future(asyncio.to_thread(_retry_after, href))
+        longer = await asyncio.shield(self.asking)
+        if longer > LONGEST:
+            raise RemoteError(f"the server asks to wait {longer:.0f} s. Run it again then", 429)
+        self.until = max(self.until, time.monotonic() + longer)
+        await self._rest()
+
+
+def _retry_after(href: str) -> float:
+    """Seconds for which an overloaded server wants no requests; 0 where it does not say."""
+    try:
+        with web.request("GET", href, None, {"Range": "bytes=0-0"}) as answer:
+            return (web.retry_after(answer) or 0.0) if answer.status_code in PAUSE else 0.0
+    except (requests.RequestException, OSError, ValueError):
+        return 0.0
 
 
 def in_order(
@@ -340,70 +360,6 @@ def in_order(
         used += more
     for job, _ in waiting:
         yield job
-
-
-# -- what the tags of a TIFF say ------------------------------------------------------------------------------------
-
-
-def _file_of(tiff) -> RemoteFile:
-    """The file that a TIFF's header describes, where this module reads it as GDAL would."""
-    from async_tiff import enums
-
-    if tiff.endianness != enums.Endianness.LittleEndian:
-        raise Unsupported("numbers with the high byte first")
-    first, *others = tiff.ifds
-    levels = [first, *(ifd for ifd in others if (ifd.new_subfile_type or 0) & REDUCED)]
-    keys = first.geo_key_directory
-    c = enums.Compression
-    refused = {
-        "more than one layer": any(ifd.samples_per_pixel != 1 for ifd in levels),
-        "a mask of its own": any((ifd.new_subfile_type or 0) & MASK for ifd in others),
-        "no blocks": any(not ifd.tile_width or not ifd.tile_byte_counts for ifd in levels),
-        "a palette": first.colormap is not None,
-        "another compression": any(ifd.compression not in (c.Uncompressed, c.Deflate, c.LZW, c.ZSTD) for ifd in levels),
-        "no projection": keys is None or first.model_pixel_scale is None or first.model_tiepoint is None,
-    }
-    for reason, holds in refused.items():
-        if holds:
-            raise Unsupported(reason)
-    if keys.raster_type == PIXEL_IS_POINT:
-        raise Unsupported("coordinates of pixel centres")
-    code = keys.projected_type or keys.geographic_type
-    if not code or code == USER_DEFINED:
-        raise Unsupported("a projection without code")
-    column, row, _, x, y, _ = first.model_tiepoint[:6]
-    wide, high, _ = first.model_pixel_scale
-    return RemoteFile(
-        crs=_crs(code),
-        transform=Affine(wide, 0.0, x - column * wide, 0.0, -high, y + row * high),
-        width=first.image_width,
-        height=first.image_height,
-        dtypes=(_dtype(first, enums.SampleFormat),),
-        nodata=None if first.gdal_nodata is None else float(first.gdal_nodata.strip("\0 ")),
-        scales=(_stated(first.gdal_metadata, "scale", 1.0),),
-        offsets=(_stated(first.gdal_metadata, "offset", 0.0),),
-        levels=tuple(levels),
-    )
-
-
-@lru_cache(maxsize=256)
-def _crs(code: int) -> CRS:
-    return CRS.from_epsg(code)
-
-
-def _dtype(ifd, formats) -> str:
-    kinds = {formats.Uint: "uint", formats.Int: "int", formats.Float: "float"}
-    formats_, bits = ifd.sample_format, ifd.bits_per_sample
-    name = f"{kinds.get(formats_[0] if formats_ else formats.Uint, '?')}{bits[0]}"
-    if name not in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"):
-        raise Unsupported(f"values of {name}")
-    return name
-
-
-def _stated(metadata: str | None, role: str, otherwise: float) -> float:
-    """Scale or offset in GDAL's own tag."""
-    stated = re.search(rf'role="{role}"[^>]*>\s*([^<\s]+)\s*<', metadata or "")
-    return float(stated[1]) if stated else otherwise
 
 
 # -- what an error says ---------------------------------------------------------------------------------------------

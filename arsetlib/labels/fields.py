@@ -118,12 +118,10 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
 
 def _read(place: str, layer: str | None, column: str):
     """Name of the layer, (N,) WKB, (N,) values of the column, and the CRS as the file states it."""
-    try:
-        from pyogrio import list_layers, read_info
-        from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
-        from pyogrio.raw import read
-    except ImportError:
-        raise CatalogueError("Fields need pyogrio. Install it: pip install 'arsetlib[vector]'.") from None
+    from pyogrio import list_layers, read_info
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+    from pyogrio.raw import read
+
     named, place = place, _inside(place)
     try:
         layer = _layer(list_layers(place), layer, named)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from arsetlib import sentinel2
+from arsetlib import extras, sentinel2
 from arsetlib.pixels.listing import file_schema, files
 from arsetlib.pixels.schema import DTYPES, PREFIX, SERIES, VERSION, PixelError
 
@@ -99,7 +99,7 @@ class Meta:
         if version > VERSION:
             raise PixelError(
                 f"{where} has schema version {version}, this library reads up to {VERSION}. "
-                f"Update it: pip install --upgrade arsetlib."
+                f"Update it: {extras.update()}"
             )
         if values.pop("dtypes", None) != DTYPES:
             raise PixelError(f"{where} states other dtypes than {DTYPES}. {AGAIN}")
@@ -113,8 +113,7 @@ class Meta:
         unknown = sorted(set(values) - {"version", *_KINDS})
         if unknown:
             raise PixelError(
-                f"{where} states {PREFIX}{unknown[0]}, which this library does not know. "
-                f"Update it: pip install --upgrade arsetlib."
+                f"{where} states {PREFIX}{unknown[0]}, which this library does not know. Update it: {extras.update()}"
             )
         return cls(**{**values, "bands": tuple(values["bands"])})
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import folders, processes
+from arsetlib import extras, folders, processes
 from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.simulate import files
 
@@ -90,7 +90,7 @@ def fields(
 
 def _check(asked: dict, jobs) -> None:
     if importlib.util.find_spec("PIL") is None:
-        raise ImageError("Pictures need Pillow: pip install 'arsetlib[images]'.")
+        raise extras.missing("PIL")
     bounds = {"seed": (0, 2**32 - 1), "fields": (1, 100_000), "chips": (1, 400), "size": (32, 2048)}
     for name, value in asked.items():
         low, high = bounds[name]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import folders, processes
+from arsetlib import extras, folders, processes
 from arsetlib.groves.classes import CLASSES, GroveError
 from arsetlib.groves.flight import FILE as FLIGHT
 from arsetlib.groves.masks import write_mask
@@ -110,7 +110,7 @@ def _make(folder: folders.Folder, scene: Grove, parameters: dict, jobs, progress
 
 def _check(seed, captures, size, resolution, jobs):
     if importlib.util.find_spec("PIL") is None:
-        raise GroveError("Pictures need Pillow: pip install 'arsetlib[images]'.")
+        raise extras.missing("PIL")
     if seed < 0:
         raise GroveError(f"seed must be a whole number from 0, got {seed}.")
     if not 1 <= captures <= 100:

@@ -9,7 +9,7 @@
 Lab: part1_build_dataset.
 """
 
-from arsetlib.web.answers import CatalogueError, Patience, ask, ask_json
+from arsetlib.web.answers import CatalogueError, Patience, ask, ask_json, request, retry_after
 from arsetlib.web.downloads import download, md5_of, unwritable
 from arsetlib.web.links import host, public, redact, remote
 from arsetlib.web.stac import search
@@ -27,6 +27,8 @@ __all__ = [
     "public",
     "redact",
     "remote",
+    "request",
+    "retry_after",
     "s3_options",
     "search",
     "sign",

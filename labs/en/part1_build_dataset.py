@@ -40,9 +40,14 @@ from importlib.util import find_spec
 from IPython import get_ipython
 
 if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
-    course = "git+https://github.com/crop-maps-at-scale/crop-maps-at-scale"
+    home = "https://github.com/--home-not-set--/crop-maps-at-scale"
+    if "not-set" in home:
+        raise RuntimeError(
+            "No address yet: the owner of this copy runs make home URL=…"
+        )
+    extras = "platform"
     get_ipython().run_line_magic(
-        "pip", f'install -q "arsetlib[labs] @ {course}"'
+        "pip", f'install -q "arsetlib[{extras}] @ git+{home}"'
     )
 
 from arsetlib import check_env

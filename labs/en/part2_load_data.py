@@ -46,14 +46,20 @@ from importlib.util import find_spec
 from IPython import get_ipython
 
 if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
-    course = "git+https://github.com/crop-maps-at-scale/crop-maps-at-scale"
+    home = "https://github.com/--home-not-set--/crop-maps-at-scale"
+    if "not-set" in home:
+        raise RuntimeError(
+            "No address yet: the owner of this copy runs make home URL=…"
+        )
+    own = find_spec("tensorflow")  # Colab has one, Databricks has none
+    extras = "platform" if own else "platform,platform-tensorflow"
     get_ipython().run_line_magic(
-        "pip", f'install -q "arsetlib[labs,train] @ {course}"'
+        "pip", f'install -q "arsetlib[{extras}] @ git+{home}"'
     )
 
 from arsetlib import check_env
 
-check_env()
+check_env(("labs", "train"))
 
 # %% [markdown]
 # ## 1. Take the table of Lab 1
