@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -113,23 +115,39 @@ class Scenes:
     def save(self, path: str | Path) -> Path:
         """Write a STAC item collection that any STAC tool reads, whole or not at all, without credentials."""
         path = Path(path)
-        features = [_feature(s, path.resolve().parent) for s in self.items]
-        content = {
-            "type": "FeatureCollection",
-            "arset": {
-                "version": 1,
-                "query": self.query,
-                "dropped": self.dropped,
-                "notes": list(self.notes),
-                "survey": self.survey,
-            },
-            "features": features,
-        }
+
+        def write(to: Path) -> None:
+            with to.open("wb") as file:
+                file.writelines(self.encode(self.features(path.resolve().parent)))
+
         try:
-            folders.put(path, json.dumps(content, separators=(",", ":"), allow_nan=False))
+            folders.put(path, write)
         except OSError as error:
             raise unwritable(path, error) from None
         return path
+
+    def features(self, folder: Path) -> Iterator[bytes]:
+        """Each scene as a STAC item in JSON; links to files are relative to ``folder``, that of the list."""
+        return (_json(_feature(scene, folder)).encode() for scene in self.items)
+
+    def encode(self, features: Iterable[bytes]) -> Iterator[bytes]:
+        """What ``save`` writes, in pieces: one line for each scene, so that a long list is read one scene at a time.
+
+        Args:
+            features: Of ``features``, in the order of ``items``.
+        """
+        about = {
+            "version": 1,
+            "query": self.query,
+            "dropped": self.dropped,
+            "notes": list(self.notes),
+            "survey": self.survey,
+        }
+        yield f'{{"type":"FeatureCollection","arset":{_json(about)},"features":['.encode()
+        for number, feature in enumerate(features):
+            yield b",\n" if number else b"\n"
+            yield feature
+        yield b"\n]}"
 
     @classmethod
     def load(cls, path: str | Path) -> Scenes:
@@ -140,19 +158,42 @@ class Scenes:
         """
         path = Path(path)
         try:
-            content = textfiles.parse_json(path.read_bytes())
-            about = content["arset"]
-            scenes = tuple(_from_feature(f, path.resolve().parent) for f in content["features"])
-            notes = tuple(map(str, about.get("notes", ())))
-            return cls(scenes, dict(about["dropped"]), dict(about["query"]), notes, dict(about.get("survey", {})))
+            return cls.decode(path.read_bytes(), path.resolve().parent)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ShapelyError) as error:
             raise CatalogueError(
                 f"{path} is not a complete item list of arsetlib ({type(error).__name__}: {error}). "
                 "Delete it and find the scenes again."
             ) from None
 
+    @classmethod
+    def decode(cls, data: bytes, folder: Path) -> Scenes:
+        """Read what ``encode`` made, with links relative to ``folder``.
+
+        Raises:
+            ValueError, LookupError, TypeError, AttributeError: The bytes are damaged, or not of ``encode``.
+        """
+        about, features = _parse(data)
+        scenes = tuple(_from_feature(f, folder) for f in features)
+        notes = tuple(map(str, about.get("notes", ())))
+        return cls(scenes, dict(about["dropped"]), dict(about["query"]), notes, dict(about.get("survey", {})))
+
 
 # -- on disk ------------------------------------------------------------------------------------------------------
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _parse(data: bytes) -> tuple[dict, Iterable[dict]]:
+    """What a list states of itself, and its features: line by line where it is written so."""
+    lines = io.BytesIO(data)
+    first = next(lines, b"")
+    if first.startswith(b'{"type":"FeatureCollection","arset":{') and data.endswith(b"\n]}"):
+        features = (textfiles.parse_json(line.removesuffix(b",\n")) for line in lines if line != b"]}")
+        return textfiles.parse_json(first.rstrip() + b"]}")["arset"], features
+    content = textfiles.parse_json(data)  # of an earlier version, or changed in an editor
+    return content["arset"], content["features"]
 
 
 def _feature(scene: Scene, folder: Path) -> dict:
@@ -198,7 +239,7 @@ def _feature(scene: Scene, folder: Path) -> dict:
 def _from_feature(feature: dict, folder: Path) -> Scene:
     p = feature["properties"]
     when = datetime.fromisoformat(p["datetime"])
-    hrefs = {name: asset["href"] for name, asset in feature["assets"].items()}
+    hrefs = {sys.intern(name): asset["href"] for name, asset in feature["assets"].items()}
     if p["arset:offset"] not in (0, -1000) or isinstance(p["arset:offset"], bool | float):
         raise ValueError(
             f"item {feature['id']!r} states arset:offset = {p['arset:offset']!r}; only 0 and -1000 exist, so the list "

@@ -13,7 +13,7 @@ import shapely
 from shapely.geometry import box, mapping
 from tqdm.auto import tqdm
 
-from arsetlib import textfiles, web
+from arsetlib import filetypes, textfiles, web
 from arsetlib.catalogue.item import Item, is_url
 from arsetlib.catalogue.scenes import EPOCH
 from arsetlib.sentinel2 import BANDS
@@ -180,6 +180,8 @@ def _read(place: str) -> dict:
             f"There is no {place}. Check [scenes] url; for the simulated delta run `arset simulate data/delta` first."
         ) from None
     except (OSError, ValueError) as error:
+        if standing := filetypes.stand_in(place, "JSON file"):
+            raise CatalogueError(f"{place} {standing}") from None
         raise CatalogueError(f"{place} cannot be read as JSON ({error}). Fetch or make it again.") from None
     if not isinstance(document, dict):
         raise CatalogueError(

@@ -148,6 +148,12 @@ def _instead(folder: Path) -> str:
     kinds = (*filetypes.RAW, ".heic", ".heif", ".gif", ".jp2", ".pdf", ".zip", ".xcf", ".psd", ".avif")
     places = [folder, *(p for p in (folder / "images", folder / "img") if p.is_dir())]
     odd = sorted(f for p in places for f in p.iterdir() if f.suffix.lower() in kinds)
+    alone = [p for p in _jsons(folder) if annotation_files.kind_of(p) == "labelme"]
+    if not odd and alone:
+        return (
+            f"\n{alone[0]} is of LabelMe, and its image is not beside it. An image inside the file (imageData) is not "
+            f"read: labelme_export_json {alone[0].name} writes it as a picture."
+        )
     if not odd:
         inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_litter(f.name)]
         named = f"{', '.join(inner[:SHOWN])}{' …' if len(inner) > SHOWN else ''}"

@@ -94,7 +94,7 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         raise CatalogueError(str(error)) from None
     if confidence:
         with rasters.readable(confidence):
-            rasters.check_same_grid(confidence, path)
+            rasters.check_confidence(confidence, path, study.areas)
     elif study.min_confidence:
         raise CatalogueError(
             f"The study asks for a confidence of at least {study.min_confidence}, and the labels of {year} "

@@ -361,11 +361,12 @@ def of_scenes(
         )
     near, found = _surveyed(list(scenes), near, study, place)
     grid = grid_of(study, place, labels)
+    chunks = list(ingest.Cut.of(grid, place, year, CHUNK_SIDE))
+    touching: list[list[int]] = [[] for _ in chunks]
     tree = STRtree([s.footprint for s in near])
-    chunks = []
-    for chunk in ingest.cut(grid, place, year, CHUNK_SIDE):
-        touching = tree.query(grid.outline(chunk), predicate="intersects")
-        chunks.append(replace(chunk, scenes=tuple(sorted(touching.tolist()))))
+    for chunk, scene in tree.query(grid.outlines(chunks), predicate="intersects").T.tolist():
+        touching[chunk].append(scene)
+    chunks = [replace(chunk, scenes=tuple(sorted(numbers))) for chunk, numbers in zip(chunks, touching, strict=True)]
     if not chunks:
         raise MapError(f"Area {place.key!r} holds the centre of no label pixel of {grid.side:g} m. Take a larger one.")
     row0, row1 = min(c.row for c in chunks), max(c.row + c.rows for c in chunks)

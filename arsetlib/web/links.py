@@ -22,6 +22,7 @@ PUBLIC_KEYS = frozenset((
 ))  # fmt: skip
 _VALUE = re.compile(r"[\w.,:+*/ ()\[\]-]{0,200}")  # no separator that could hide a further key
 _URL = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
+_SPECIAL = re.compile(r"[?#;&%@:\\]")  # a URL without these has only a host and a path
 _VSI = re.compile(r"/vsi(?:curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(?:_streaming)?[/?]")
 _URL_IN_TEXT = re.compile(r"(?i)[a-z][a-z0-9+.-]*://[^\s'\"<>]+")
 _IN_PATH = re.compile(r"(?i)(?:[;&]|%3b|%26|%3f|%23)[^/;&=]*?(?:=|%3d)[^/]*")
@@ -52,7 +53,7 @@ def public(url: str) -> str:
     Lab: part1_build_dataset.
     """
     found = _URL.search(url)
-    if not found:
+    if not found or not _SPECIAL.search(url, found.end()):
         return url
     before, rest = url[: found.end()], _without_user(url[found.end() :])
     place, tail, fragment = re.match(r"([^?#]*)(?:\?([^#]*))?(#.*)?\Z", rest, re.DOTALL).groups()

@@ -28,6 +28,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,11 +40,13 @@ from filelock import FileLock, Timeout
 
 from arsetlib import textfiles
 from arsetlib.checksums import sha256
-from arsetlib.errors import ArsetError
+from arsetlib.folders.errors import FolderError, OccupiedError, PlaceError, StoreError
+from arsetlib.folders.remote import RemotePath, fetch, local, place
 
 __all__ = [
-    "Folder", "FolderError", "OccupiedError", "claim", "differences", "full_disk", "is_full", "is_temporary", "lock",
-    "problems", "put", "put_json", "remove_partial", "size_and_sha256", "state",
+    "Folder", "FolderError", "OccupiedError", "PlaceError", "RemotePath", "StoreError", "claim", "differences", "fetch",
+    "full_disk", "is_full", "is_temporary", "local", "lock", "place", "problems", "put", "put_json", "remove_partial",
+    "size_and_sha256", "state",
 ]  # fmt: skip
 
 PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
@@ -56,19 +59,13 @@ PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial f
 Content = bytes | str | Path | Callable[[Path], object]
 
 
-class FolderError(ArsetError, RuntimeError):
-    """A folder cannot be made, or is not as expected; the message says what to do."""
-
-
-class OccupiedError(FolderError, FileExistsError):
-    """The folder contains something else."""
-
-
 # -- one file -------------------------------------------------------------------------------------------------------
 
 
-def put(file: str | Path, content: Content) -> None:
+def put(file: str | Path | RemotePath, content: Content) -> None:
     """Write a file whole or not at all; an older one stays until the new one is complete.
+
+    For an object store, what a function writes is made in a temporary file of this machine, and then put.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a" / "b.txt"
@@ -83,7 +80,10 @@ def put(file: str | Path, content: Content) -> None:
     Raises:
         OSError: It cannot be written; nothing is left.
     """
-    file = Path(file)
+    file = place(file)
+    if isinstance(file, RemotePath):
+        _put_remote(file, content)
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = content if isinstance(content, Path) else file.with_name(f".{uuid.uuid4().hex[:12]}.part")
     try:
@@ -101,7 +101,22 @@ def put(file: str | Path, content: Content) -> None:
         raise
 
 
-def put_json(file: str | Path, value: object) -> None:
+def _put_remote(file: RemotePath, content: Content) -> None:
+    if callable(content):
+        with tempfile.TemporaryDirectory(prefix="arset-") as folder:
+            made = Path(folder, file.name)
+            content(made)
+            _put_remote(file, made)
+        return
+    file._put(content.encode() if isinstance(content, str) else content)
+    if isinstance(content, Path):
+        size = content.stat().st_size
+        if (arrived := file.stat().st_size) != size:
+            raise StoreError(f"{file} has {arrived:,} bytes after {size:,} were put. Run the same command again.")
+        content.unlink()
+
+
+def put_json(file: str | Path | RemotePath, value: object) -> None:
     """Write JSON values, as ``put``."""
     put(file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
@@ -113,10 +128,10 @@ def is_temporary(name: str) -> bool:
 
 def remove_partial(path: str | Path) -> None:
     """Remove the partial files that a killed process left in a folder and below; call it with the lock held."""
-    for place, _, names in os.walk(path):
+    for folder, _, names in os.walk(path):
         for name in names:
             if PARTIAL.match(name):
-                Path(place, name).unlink(missing_ok=True)
+                Path(folder, name).unlink(missing_ok=True)
 
 
 def size_and_sha256(file: Path) -> dict:
