@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from arsetlib import cli
-from arsetlib.grading.gradebook import Course, Entry, gradebook
+from arsetlib.grading.gradebook import Course, GradebookEntry, gradebook
 from arsetlib.grading.grades import GradeError, Learner, write_csv
 from arsetlib.grading.marking import Mark
 
@@ -71,7 +71,7 @@ def test_the_better_one_after_lateness_counts(book):
 def test_two_learners_of_one_name_stay_two(book):
     made = book(mark("Ana", "part1", 24, id="s1"), mark("Ana", "part1", 3, id="s2"), mark("Ana", "part2", 9, id="s2"))
     assert made.entries[Learner("Ana", "s1")]["part1"].points == 24
-    assert made.entries[Learner("Ana", "s1")]["part2"] == Entry()
+    assert made.entries[Learner("Ana", "s1")]["part2"] == GradebookEntry()
     assert made.entries[Learner("Ana", "s2")]["part2"].points == 9
 
 

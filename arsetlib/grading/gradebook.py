@@ -34,7 +34,7 @@ from arsetlib import textfiles
 from arsetlib.grading.grades import GradeError, Learner, Row, read_rows, write_table
 from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, normal_name, open_homework
 
-__all__ = ["FORMATS", "Course", "Entry", "Gradebook", "gradebook"]
+__all__ = ["FORMATS", "Course", "GradebookEntry", "Gradebook", "gradebook"]
 
 FORMATS = ("plain", "moodle", "canvas")
 KNOWN = {"name", "pass_percent", "roster", "assignments", "late"}
@@ -101,7 +101,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Entry:
+class GradebookEntry:
     """One assignment of one learner.
 
     Attributes:
@@ -128,7 +128,7 @@ class Gradebook:
     """
 
     course: Course
-    entries: dict[Learner, dict[str, Entry]]
+    entries: dict[Learner, dict[str, GradebookEntry]]
     nobodys: dict[str, str] = field(default_factory=dict)
 
     def passed(self, learner: Learner) -> bool:
@@ -205,7 +205,7 @@ def gradebook(grades: Sequence[str | Path], course: Course) -> Gradebook:
     rows = [_owned(row, course) for row in read_rows(list(grades))]
     known = {one.id: one for one in course.roster if one.id} | {one.name: one for one in course.roster if not one.id}
     learners = dict.fromkeys(course.roster)
-    entries: dict[tuple[Learner, str], Entry] = {}
+    entries: dict[tuple[Learner, str], GradebookEntry] = {}
     nobodys = {}
     for row in rows:
         learner = known.get(row.learner.id) or known.get(row.learner.name) or _by_name(row.learner, course.roster)
@@ -226,11 +226,11 @@ def gradebook(grades: Sequence[str | Path], course: Course) -> Gradebook:
         if key not in entries or entry.points > entries[key].points:
             entries[key] = entry
     ordered = sorted(learners, key=lambda one: (one.name.casefold(), one.id))
-    table = {one: {key: entries.get((one, key), Entry()) for key in course.assignments} for one in ordered}
+    table = {one: {key: entries.get((one, key), GradebookEntry()) for key in course.assignments} for one in ordered}
     return Gradebook(course, table, nobodys)
 
 
-def _entry(row: Row, course: Course) -> Entry:
+def _entry(row: Row, course: Course) -> GradebookEntry:
     deadline, notes, days, points = course.assignments[row.assignment], [], 0, float(row.points)
     if row.of < 1:
         notes.append(f"counts as handed in with 0: {row.reason or 'it could not be graded'}")
@@ -241,7 +241,7 @@ def _entry(row: Row, course: Course) -> Entry:
         over = course.last_day is not None and days > course.last_day
         points = 0.0 if over else points * max(0.0, 1 - days * course.percent_per_day / 100)
         notes.append(f"{days} {'day' if days == 1 else 'days'} late: {row.points} of {row.of} become {_number(points)}")
-    return Entry(round(points, 2), row.of, days, "; ".join(notes))
+    return GradebookEntry(round(points, 2), row.of, days, "; ".join(notes))
 
 
 def _owned(row: Row, course: Course) -> Row:
