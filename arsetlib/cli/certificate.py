@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show
 from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
@@ -36,10 +36,10 @@ def key(
 
 @certificate.command("issue", epilog="Example: arset certificate issue grades.csv --key ~/.arset-keys --lang es")
 def issue(
-    grades: Annotated[list[Path], typer.Argument(help="CSV of arset grade; several are read together.")],
+    grades: Annotated[list[Place], place_argument(help="CSV of arset grade; several are read together.")],
     key: Annotated[Path | None, typer.Option(help="Folder of the keys.")] = None,
     self_study: Annotated[bool, typer.Option("--self-study", help="Without a key; the page says so.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("certificates"),
+    out: Annotated[Place, place_option(help="Folder to write into.")] = Path("certificates"),
     lang: Annotated[str, typer.Option(help="en or es.")] = "en",
     pass_mark: Annotated[float, typer.Option(help="Percent of the points that each assignment needs.")] = 60,
     edition: Annotated[str | None, typer.Option(help="Edition of the course, for instance '2026, autumn'.")] = None,

@@ -12,11 +12,13 @@ from arsetlib.cli.arguments import (
     AsJson,
     Cache,
     LeaveOut,
+    Place,
     StudyName,
     Table,
     Years,
     ids_of,
     load,
+    place_argument,
     show,
     show_check,
     store,
@@ -27,7 +29,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: arset simulate data/delta --scale 0.1")
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder to write the simulated scenes and labels into.")],
+    out: Annotated[Place, place_argument(help="Folder to write the simulated scenes and labels into.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
     scale: Annotated[float, typer.Option(help="Area relative to the default; 20 gives more than 5 GB.")] = 1.0,
     year: Years = None,
@@ -68,7 +70,7 @@ def scenes(
 @app.command(epilog="Example: arset ingest data/delta/study.toml data/pixels --every 1")
 def ingest(
     study: StudyName,
-    out: Annotated[Path, typer.Argument(help="Folder of the table to make.")],
+    out: Annotated[Place, place_argument(help="Folder of the table to make.")],
     year: Years = None,
     every: Annotated[int | None, typer.Option(help="Take every n-th label pixel along x and y.")] = None,
     per_class: Annotated[

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: arset grade submissions --hidden ../private-checks --out grades.csv")
 def grade(
-    folder: Annotated[Path, typer.Argument(help="Folder of notebooks or zips; it may have a folder per learner.")],
-    out: Annotated[Path, typer.Option(help="The CSV to write; logs go beside it, to NAME-logs.")] = Path("grades.csv"),
-    hidden: Annotated[Path | None, typer.Option(help="Folder or zip of hidden checks; else the repository's.")] = None,
+    folder: Annotated[Place, place_argument(help="Folder of notebooks or zips; it may have a folder per learner.")],
+    out: Annotated[Place, place_option(help="The CSV to write; logs go beside it, to NAME-logs.")] = Path("grades.csv"),
+    hidden: Annotated[Place | None, place_option(help="Folder or zip of hidden checks; else the repository's.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Submissions at a time; by default one per core.")] = None,
     seconds: Annotated[float, typer.Option(help="Processor time of a notebook's cells, s.")] = 60,
     memory_mb: Annotated[int, typer.Option(help="Memory of a submission, MB.")] = 2048,
@@ -58,9 +58,9 @@ def grade(
 
 @app.command(epilog="Example: arset gradebook grades.csv --course course.toml --out gradebook.csv --form canvas")
 def gradebook(
-    grades: Annotated[list[Path], typer.Argument(help="CSV of arset grade; several are read together.")],
-    course: Annotated[Path, typer.Option(help="TOML file: assignments, deadlines, rule for late work, roster.")],
-    out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("gradebook.csv"),
+    grades: Annotated[list[Place], place_argument(help="CSV of arset grade; several are read together.")],
+    course: Annotated[Place, place_option(help="TOML file: assignments, deadlines, rule for late work, roster.")],
+    out: Annotated[Place, place_option(help="The CSV to write.")] = Path("gradebook.csv"),
     form: Annotated[str, typer.Option(help="plain, or what moodle or canvas imports.")] = "plain",
     as_json: AsJson = False,
 ) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from arsetlib import folders
 from arsetlib.figures.style import WIDTH, data_uri
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _html(thing, alt):
         )  # fmt: skip
         head = f'<figure class="arset-figure" aria-label="{said}" style="max-width:{WIDTH}px">'
         return f"{head}{body}</figure>"
-    source = _file(thing) if isinstance(thing, str | Path) else _picture(thing)
+    source = _file(thing) if folders.is_place(thing) else _picture(thing)
     return (
         f'<figure class="arset-figure" style="max-width:{WIDTH}px">'
         f'<img alt="{said}" src="{source}" style="width:100%;height:auto"></figure>'
@@ -155,7 +156,7 @@ def _html(thing, alt):
 
 def _file(path):
     """A picture file as a data URI, so that the page needs no other file."""
-    path = Path(path)
+    path = folders.place(path)
     return f"data:image/{path.suffix[1:]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 

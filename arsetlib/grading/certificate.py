@@ -137,7 +137,7 @@ def issue(
     paths = []
     for one, page in zip(certificates, pages, strict=True):  # all pages are drawn: no font lacks a letter
         signed = _sign(one, page, key)
-        path = Path(out) / f"{_file_name(one.name)}-{one.hash[:8]}.pdf"
+        path = folders.place(out) / f"{_file_name(one.name)}-{one.hash[:8]}.pdf"
         folders.put(path.with_suffix(".json"), signed)
         folders.put(path, page + _comment(page, signed))
         paths.append(path)

@@ -30,11 +30,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from arsetlib import textfiles
+from arsetlib import folders, textfiles
 from arsetlib.grading.grades import GradeError, Learner, Row, read_rows, write_table
 from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, normal_name, open_homework
 
-__all__ = ["FORMATS", "Course", "GradebookEntry", "Gradebook", "gradebook"]
+__all__ = ["FORMATS", "Course", "Gradebook", "GradebookEntry", "gradebook"]
 
 FORMATS = ("plain", "moodle", "canvas")
 KNOWN = {"name", "pass_percent", "roster", "assignments", "late"}
@@ -67,7 +67,7 @@ class Course:
         Raises:
             GradeError: It is missing, is not TOML, or says something that the library does not know.
         """
-        path = Path(path)
+        path = folders.place(path)
         try:
             said = tomllib.loads(textfiles.read_text(path))
         except FileNotFoundError:
@@ -155,7 +155,7 @@ class Gradebook:
                 f"{lacking[0]}. Put IDs into a roster with columns id and name, and name it in the course file."
             )
         columns, rows = getattr(self, f"_{form}")()
-        write_table(Path(path), columns, rows)
+        write_table(folders.place(path), columns, rows)
 
     def _plain(self) -> tuple[list[str], Iterable[Sequence]]:
         keys = list(self.course.assignments)

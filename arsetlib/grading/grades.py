@@ -120,7 +120,7 @@ def read_rows(paths: list[str | Path]) -> list[Row]:
     Raises:
         GradeError: A file is missing or is not such a CSV.
     """
-    rows = [row for path in paths for row in _read_csv(Path(path))]
+    rows = [row for path in paths for row in _read_csv(folders.place(path))]
     ids = defaultdict(set)
     for row in rows:
         if row.learner.id:

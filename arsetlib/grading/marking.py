@@ -128,7 +128,9 @@ class _SandboxClient:
     """
 
     def __init__(self, sandbox: Sandbox):
-        self.sandbox, self.ended, self.notes, self.failed = sandbox, "", [], []
+        self.sandbox, self.ended = sandbox, ""
+        self.notes: list[str] = []
+        self.failed: list = []
 
     def wait_until_ready(self) -> None:
         """Wait for the first message of the process; no code of the learner has run yet.

@@ -54,7 +54,7 @@ def write(keys: list[str], name: str, out: Path, id: str = "") -> list[tuple[Pat
     Args:
         keys: Assignments; an empty list means all.
         name: Name of the learner.
-        out: Folder; each assignment gets a folder in it.
+        out: Folder, also in an object store; each assignment gets a folder in it.
         id: The learner's ID in the course, such as a student number.
 
     Returns:
@@ -71,6 +71,7 @@ def write(keys: list[str], name: str, out: Path, id: str = "") -> list[tuple[Pat
             raise HomeworkError(f"Expected a name of letters, received {hw.name!r} with a control character.")
         if hw.name == PLACEHOLDER:
             raise HomeworkError("Expected your name after --seed, for instance --seed 'Ada Lovelace'.")
+    out = folders.place(out)
     return [_write(hw, out / hw.assignment) for hw in homework]
 
 
@@ -103,10 +104,9 @@ def _write(hw: Homework, folder: Path) -> tuple[Path, bool]:
             own = json.dumps(hw.name, ensure_ascii=False) + (f", id={json.dumps(hw.id)}" if hw.id else "")
             source = source.replace(f'"{PLACEHOLDER}"', own)
             cell["source"] = source.splitlines(keepends=True)
-    (folder / "tests").mkdir(parents=True, exist_ok=True)
     for test in (source_folder / "tests").iterdir():
         if test.name.endswith(".py"):
-            (folder / "tests" / test.name).write_bytes(test.read_bytes())
+            folders.put(folder / "tests" / test.name, test.read_bytes())
     folders.put_json(file, notebook)
     return file, True
 

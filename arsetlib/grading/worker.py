@@ -61,7 +61,8 @@ class Worker:
         self.folder, self.data = Path(settings["folder"]), Path(settings["data"])
         self.private = tuple(map(Path, settings["private"]))
         self.hidden, self.limits = settings["hidden"], Limits(**settings["limits"])
-        self.trust, self.send, self._prepared = settings["trust"], send, {}
+        self.trust, self.send = settings["trust"], send
+        self._prepared: dict = {}
         require(self.trust)
 
     def mark_submission(self, submission: str, after: int) -> None:
