@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import html
 import inspect
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
@@ -78,6 +79,27 @@ def arrows() -> dict[str, dict[str, set[str]]]:
     return out
 
 
+def imported_by_name() -> dict[str, set[str]]:
+    """Module → other rooms whose modules it imports by a name in a string; "any" where the room is not written out."""
+    out = {}
+    for file in files():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        calls = {
+            getattr(node.func, "attr", getattr(node.func, "id", ""))
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+        }
+        if "import_module" not in calls:
+            continue
+        texts = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        rooms = {found[1] or "any" for text in texts if (found := re.fullmatch(r"arsetlib\.(\w*)[\w.]*", text))}
+        if rooms - {room_of(file)}:
+            out[file.relative_to(PACKAGE).as_posix()] = rooms - {room_of(file)}
+    return out
+
+
 def first_line(room: str) -> str:
     """The first line of a room's docstring."""
     file = PACKAGE / f"{room}.py"
@@ -139,7 +161,7 @@ def drawing(shown: list[str]) -> str:
     )
     words = "; ".join(f"{room} imports {', '.join(sorted(graph[room])) or 'none of them'}" for room in shown)
     return (
-        f'<div class="house"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(words)}">'
+        f'<div class="house"><svg viewBox="0 0 {width} {height}" role="group" aria-label="{html.escape(words)}">'
         f"<g>{lines}</g><g>{boxes}</g></svg></div>"
     )
 

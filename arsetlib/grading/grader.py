@@ -25,6 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tqdm import tqdm
@@ -235,11 +236,12 @@ class _Batch:
         waits, marks = "Not graded yet: run the same command to go on.", []
         for path in self.paths:
             name = str(path.relative_to(self.folder))
-            marks += self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
+            of_file = self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
+            marks += [replace(mark, handed_in=_changed(path)) for mark in of_file]
         groups = defaultdict(list)
         for mark in marks:
             if mark.learner and mark.assignment:
-                groups[mark.learner, mark.assignment].append(mark)
+                groups[mark.learner, mark.id, mark.assignment].append(mark)
         for group in groups.values():
             for mark in group:
                 others = [other.submission for other in group if other is not mark]
@@ -247,6 +249,14 @@ class _Batch:
                     note = f"The same name and assignment also in {', '.join(others[:3])}: the better one counts"
                     mark.reason = "; ".join(filter(None, (mark.reason, note)))
         return marks
+
+
+def _changed(path: Path) -> str:
+    """When a file was last changed, UTC."""
+    try:
+        return datetime.fromtimestamp(int(path.stat().st_mtime), UTC).isoformat()
+    except OSError:
+        return ""
 
 
 class _WorkerProcess:
