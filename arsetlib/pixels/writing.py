@@ -26,7 +26,8 @@ def write(batches: Iterable[pa.RecordBatch] | pa.Table, path: str | Path, meta: 
 
     Args:
         batches: Batches (or a table) in ``SCHEMA``; taken one at a time.
-        path: File to write. It appears when it is complete: until then its bytes go to a hidden file beside it.
+        path: File to write, on disk or in an object store. It appears when it is complete: until then its bytes go to a
+            hidden file beside it, or to a temporary file of this machine.
         meta: Its key-value metadata.
 
     Returns:
@@ -37,7 +38,7 @@ def write(batches: Iterable[pa.RecordBatch] | pa.Table, path: str | Path, meta: 
 
     Lab: part1_build_dataset.
     """
-    path = Path(path)
+    path = folders.place(path)
     if isinstance(batches, pa.Table):
         batches = batches.to_batches()
     schema = SCHEMA.with_metadata(meta.to_kv())

@@ -5,14 +5,13 @@ Lab: part2_load_data.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from arsetlib import pixels, textfiles
+from arsetlib import folders, pixels, textfiles
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.study import Study
@@ -176,7 +175,7 @@ class Scaler:
 
     def save(self, path: str | Path) -> None:
         """Write JSON, to keep with the model that was trained with it."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        folders.put_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Scaler:
