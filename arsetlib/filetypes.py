@@ -50,7 +50,7 @@ def stand_in(path: str | Path, thing: str = "file") -> str:
         size = Path(path).stat().st_size
         with Path(path).open("rb") as file:
             head = file.read(512)
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):  # the last: a place in an object store
         return ""
     if not size:
         return "is empty (0 bytes). Copy it again."
@@ -68,6 +68,8 @@ def stand_in(path: str | Path, thing: str = "file") -> str:
 
 def saved_with_losses(src: rasterio.DatasetReader) -> str:
     """How an open raster was compressed with losses, which changes numbers that stand for something; else empty."""
+    if not hasattr(src, "tags"):  # opened by ingest.tiff or ingest.remote, which read no such compression
+        return ""
     tags = src.tags(ns="IMAGE_STRUCTURE")
     packed = tags.get("COMPRESSION", "")
     if src.driver == "JPEG" or packed.endswith("JPEG"):  # also "YCbCr JPEG"

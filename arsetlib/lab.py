@@ -171,8 +171,8 @@ def groves(source: str | Path = "simulated", data: str | Path | None = None, sma
     """
     from arsetlib import simulate
 
-    toy, full = {"captures": 7, "size": (400, 560)}, {}
-    return _pictures(source, data, small, "groves", simulate.groves, toy, full)
+    toy = {"captures": 7, "size": (400, 560)}
+    return _pictures(source, data, small, "groves", simulate.groves, toy, {})
 
 
 def fields(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:

@@ -371,7 +371,8 @@ def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...])
     options: dict = dict(TIMES)
     if any(given.get(name, "").startswith("http://") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")):
         options["allow_http"] = True
-    return from_url(root, client_options=options, retry_config=RETRY, **(_signed(given) if root[:2] == "s3" else {}))
+    signed: dict = _signed(given) if root[:2] == "s3" else {}
+    return from_url(root, client_options=options, retry_config=RETRY, **signed)
 
 
 def _signed(given: dict[str, str]) -> dict:

@@ -139,7 +139,7 @@ def drawing(shown: list[str]) -> str:
     )
     words = "; ".join(f"{room} imports {', '.join(sorted(graph[room])) or 'none of them'}" for room in shown)
     return (
-        f'<div class="house"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(words)}">'
+        f'<div class="house"><svg viewBox="0 0 {width} {height}" role="group" aria-label="{html.escape(words)}">'
         f"<g>{lines}</g><g>{boxes}</g></svg></div>"
     )
 

@@ -78,7 +78,8 @@ def find_scenes(
                 print(*saved.notes, sep="\n")
             return saved
         # Where other scenes are left out, an older processing of one may be wanted: search again.
-    offered, dropped = items_of(study, years, chosen, progress), {}
+    offered = items_of(study, years, chosen, progress)
+    dropped: dict = {}
     kept, days = _filter(offered, study, years, chosen, leave_out, dropped)
     items = _scenes(kept, days, study.bands)
     notes = _notes(study, years, kept, items)

@@ -115,6 +115,20 @@ def describe(table: Table, as_json: AsJson = False):
     show(summary, as_json, pixels.format_summary(summary))
 
 
+@app.command(epilog="Example: arset export data/pixels data/pixels-delta --to delta")
+def export(
+    table: Table,
+    out: Annotated[Path, typer.Argument(help="New folder; for GeoParquet a new file.")],
+    to: Annotated[str, typer.Option(help="delta, iceberg or geoparquet.")],
+    as_json: AsJson = False,
+):
+    """Write a pixel table as a Delta table, an Iceberg table or a GeoParquet file."""
+    from arsetlib import pixels
+
+    rows = pixels.export(table, out, to)
+    show({"rows": rows, "to": to, "out": str(out)}, as_json, f"{rows:,} rows in {out} ({to})")
+
+
 @app.command(epilog="Example: arset check data/pixels || echo 'do not train on this'")
 def check(table: Table, as_json: AsJson = False):
     """Check every row of a pixel table against the rules; exit code 1 if one is broken."""

@@ -54,3 +54,24 @@ def grade(
     lines += [f"  {mark.submission}: {mark.reason}" for mark in problems[:10]]
     lines += [f"  … and {len(problems) - 10} more, see the column 'reason'"] * (len(problems) > 10)
     show(report, as_json, "\n".join(lines))
+
+
+@app.command(epilog="Example: arset gradebook grades.csv --course course.toml --out gradebook.csv --form canvas")
+def gradebook(
+    grades: Annotated[list[Place], place_argument(help="CSV of arset grade; several are read together.")],
+    course: Annotated[Place, place_option(help="TOML file: assignments, deadlines, rule for late work, roster.")],
+    out: Annotated[Place, place_option(help="The CSV to write.")] = Path("gradebook.csv"),
+    form: Annotated[str, typer.Option(help="plain, or what moodle or canvas imports.")] = "plain",
+    as_json: AsJson = False,
+) -> None:
+    """One row for each learner over all assignments, with deadlines, as a CSV that Moodle and Canvas import."""
+    from arsetlib.grading import gradebook as books
+
+    book = books.gradebook(list(grades), books.Course.load(course))
+    book.write(out, form)
+    passed = sum(map(book.passed, book.entries))
+    late = sum(entry.days_late > 0 for entries in book.entries.values() for entry in entries.values())
+    report = {"csv": str(out), "learners": len(book.entries), "passed": passed, "late": late, "nobodys": book.nobodys}
+    lines = [f"{len(book.entries)} learners in {out}: {passed} passed, {late} pieces of late work"]
+    lines += [f"  not counted: {name}: {why}" for name, why in book.nobodys.items()]
+    show(report, as_json, "\n".join(lines))

@@ -78,7 +78,7 @@ def prediction_map(
     traces = []
     for number, one in enumerate(layers):
         margin = np.nan_to_num(one.margin * 254, nan=255).astype(np.uint8)
-        parts = [(one.predicted, colours)]
+        parts: list[tuple] = [(one.predicted, colours)]
         if labels is None:
             parts.append((margin, [*_greys(), NOTHING]))
         else:

@@ -25,6 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tqdm import tqdm
@@ -159,7 +160,8 @@ class _Batch:
 
     def run(self, jobs: int) -> Iterator[str]:
         """Grade what waits; yields each name when it is finished. However it ends, it stops all workers."""
-        todo, workers = list(reversed(self.waiting)), []
+        todo = list(reversed(self.waiting))
+        workers: list = []
         with selectors.DefaultSelector() as selector:
             try:
                 while len(self.failed) < MAX_FAILED and (todo or any(worker.name for worker in workers)):
@@ -234,11 +236,12 @@ class _Batch:
         waits, marks = "Not graded yet: run the same command to go on.", []
         for path in self.paths:
             name = str(path.relative_to(self.folder))
-            marks += self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
+            of_file = self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
+            marks += [replace(mark, handed_in=_changed(path)) for mark in of_file]
         groups = defaultdict(list)
         for mark in marks:
             if mark.learner and mark.assignment:
-                groups[mark.learner, mark.assignment].append(mark)
+                groups[mark.learner, mark.id, mark.assignment].append(mark)
         for group in groups.values():
             for mark in group:
                 others = [other.submission for other in group if other is not mark]
@@ -246,6 +249,14 @@ class _Batch:
                     note = f"The same name and assignment also in {', '.join(others[:3])}: the better one counts"
                     mark.reason = "; ".join(filter(None, (mark.reason, note)))
         return marks
+
+
+def _changed(path: Path) -> str:
+    """When a file was last changed, UTC."""
+    try:
+        return datetime.fromtimestamp(int(path.stat().st_mtime), UTC).isoformat()
+    except OSError:
+        return ""
 
 
 class _WorkerProcess:
@@ -271,7 +282,9 @@ class _WorkerProcess:
 
     def _expect(self, name: str) -> None:
         self.name, self.stage, self.since = name, "start", time.monotonic()
-        self.marks, self.unread, self.failed, self.ended, self.timed_out = [], None, "", "", False
+        self.marks: list[Mark] = []
+        self.unread: Mark | None = None
+        self.failed, self.ended, self.timed_out = "", "", False
 
     def assign(self, name: str, begun: list[Mark]) -> None:
         """Let it mark a submission, after those of its notebooks that have a mark."""

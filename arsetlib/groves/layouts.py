@@ -295,7 +295,7 @@ def _coco(folder):
     return _with_images(folder, listed, "coco")
 
 
-def _with_images(folder, listed, layout):
+def _with_images(folder: Path, listed: list[tuple], layout: str) -> list[Capture]:
     """Captures of the images in a list of (annotation file, image, number), and of the folder's other images."""
     named: list[Capture] = []
     seen: dict[Path, Path] = {}

@@ -312,7 +312,7 @@ def _run(folder, trained, data, study, starts, stems, identity, smoother, spark,
 
 def _bad_scenes(folder: folders.Folder) -> dict[str, str]:
     """Scenes that failed in some task: id → why. A scene is in the whole map or not at all."""
-    bad = {}
+    bad: dict[str, str] = {}
     for key in folder.keys(folders.WORK):
         if key.startswith(f"{folders.WORK}/{BAD}"):
             bad |= json.loads(folder.read(key))

@@ -106,7 +106,8 @@ def of_table(
         source = source.read() if len(source) < _length(source.source) else source.source
     meta = pixels.Meta.of(source)
     area, year = _which(source, area, year, study)
-    groups, held, across, down = [], 0, _Places(), _Places()
+    groups: list[list] = []
+    held, across, down = 0, _Places(), _Places()
     for group, table in _places(source):
         mine = _mine(table, area, year)
         if not mine.any():

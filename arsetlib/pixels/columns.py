@@ -239,7 +239,7 @@ def reflectance(
         raise PixelError(f"Expected outside = 'refuse' or 'blank', received {outside!r}.")
     if isinstance(scale, bool) or not np.isscalar(scale) or not np.isreal(scale) or not 0 < scale < np.inf:
         raise PixelError(f"Expected scale as a number above 0, such as 10_000, received {scale!r}.")
-    empty = [] if nodata is None else np.atleast_1d(np.asarray(nodata, np.float64))
+    empty = np.atleast_1d(np.asarray([] if nodata is None else nodata, np.float64))
     none = np.isnan(raw) | np.isin(raw, empty)
     scaled = np.round(np.where(none, 0, raw) * scale)
     wrong = ~none & ~((scaled >= 0) & (scaled <= MAX_DN))

@@ -174,7 +174,7 @@ class Scaler:
         return np.asarray(x, np.float32) * np.float32(self.std) + np.float32(self.mean)
 
     def save(self, path: str | Path) -> None:
-        """Write JSON, to keep with the model that was trained with it."""
+        """Write JSON, to keep with the model that was trained with it; also in an object store (``s3://…``)."""
         folders.put_json(path, asdict(self))
 
     @classmethod
@@ -185,7 +185,7 @@ class Scaler:
             SampleError: The file is no scaler, or a number in it cannot scale.
         """
         try:
-            raw = textfiles.read_json(path)
+            raw = textfiles.read_json(folders.place(path))
             return cls(*(tuple(raw[field]) for field in ("bands", "mean", "std")))
         except SampleError:
             raise

@@ -85,21 +85,21 @@ class Scratch:
     """A folder of decoded row groups; several loaders, threads and processes may share it.
 
     Args:
-        folder: Made where it does not exist. Delete it when it is no longer needed.
+        folder: On a disk of this machine, made where it does not exist. Delete it when it is no longer needed.
         columns: What of a row group is kept.
         size: Bytes the whole table takes, about.
 
     Raises:
-        SampleError: The disk has no room for the table.
+        SampleError: The disk has no room for the table, or the folder is in an object store or a volume.
     """
 
     def __init__(self, folder: str | Path, columns: Sequence[str], size: int):
-        self.folder, self.columns, self.known = folders.place(folder), tuple(columns), {}
-        if not folders.on_disk(self.folder):
+        if not folders.on_disk(folder):
             raise SampleError(
-                f"The scratch folder {folder} is not on a disk of this machine, so it would make nothing faster. Name "
-                "a folder on a disk, such as /tmp/scratch."
+                f"Expected a scratch folder on a disk of this machine, received {folder}: elsewhere it "
+                "memory. Name a local folder."
             )
+        self.folder, self.columns, self.known = folders.place(folder), tuple(columns), {}
         self.folder.mkdir(parents=True, exist_ok=True)
         used = sum(file.stat().st_size for file in self.folder.glob("*.scratch"))
         if shutil.disk_usage(self.folder).free + used < size:

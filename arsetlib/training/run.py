@@ -142,7 +142,7 @@ def _json_value(value):
         return value.item()
     if isinstance(value, np.ndarray):
         return value.tolist()
-    if isinstance(value, Path):
+    if folders.is_place(value):
         return str(value)
     if hasattr(value, "get_config"):
         return {type(value).__name__: {k: getattr(v, "item", lambda v=v: v)() for k, v in value.get_config().items()}}
