@@ -21,7 +21,7 @@ ORDER = (
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs
-    "web", "folders", "engine",
+    "web", "leases", "folders", "engine",
     # scenes and labels
     "catalogue", "labels",
     # the table and its samples
