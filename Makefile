@@ -6,7 +6,7 @@ WORKERS ?= 2
 
 # What the environment .venv holds: extras and groups of pyproject.toml, in the versions of uv.lock.
 # The extra java is a small Java runtime. It is always there, and used only where the machine has no Java of its own.
-EXTRAS := spark java vector labs train images keras-segmentation homework book
+EXTRAS := spark java vector labs train images keras-segmentation homework book lakes
 GROUPS := test tensorflow
 
 MAKEFLAGS += --no-builtin-rules

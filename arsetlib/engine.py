@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineError", "run", "run_watched", "session"]
 
+WAVE = 10_000  # tasks of one Spark job
 SPARK_TYPES = {"int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean"}
 
 
@@ -106,18 +108,20 @@ def session(master: str = "local[*]", remote: str | None = None, **conf: object)
 
 def run(
     function: Callable[[int], Iterator[pa.RecordBatch]],
-    n: int,
+    tasks: int | Sequence[int],
     schema: pa.Schema,
     spark: SparkSession | None = None,
     threads: int = 1,
 ) -> pa.Table:
-    """Call ``function(0)``, …, ``function(n - 1)`` and gather what they yield, in that order.
+    """Call ``function`` with the number of each task and gather what it yields, in that order.
+
+    Spark gets the tasks in waves: its driver keeps a record of each task of a running job.
 
     Args:
         function: From a task's number to record batches of ``schema``. It travels to the workers, so it must be
             importable there or picklable, and two runs of one task must do no harm: Spark repeats a task whose
             worker died.
-        n: Number of tasks.
+        tasks: How many (then their numbers are 0, 1, …), or their numbers.
         schema: Of every batch; its types are among those of ``SPARK_TYPES``.
         spark: A session, or None to work in this process.
         threads: Tasks at the same time in this process.
@@ -127,64 +131,79 @@ def run(
 
     Lab: part1_build_dataset.
     """
-    if n == 0:
+    numbers = range(tasks) if isinstance(tasks, int) else tasks
+    if not len(numbers):
         return schema.empty_table()
     if spark is None:
         if threads == 1:
-            return pa.Table.from_batches([batch for i in range(n) for batch in function(i)], schema)
+            return pa.Table.from_batches([batch for i in numbers for batch in function(i)], schema)
         with ThreadPoolExecutor(threads) as pool:
-            tasks = [pool.submit(lambda i: list(function(i)), i) for i in range(n)]
+            futures = [pool.submit(lambda i: list(function(i)), i) for i in numbers]
             try:
-                return pa.Table.from_batches([batch for task in tasks for batch in task.result()], schema)
+                return pa.Table.from_batches([batch for future in futures for batch in future.result()], schema)
             finally:
                 pool.shutdown(cancel_futures=True)
+    waves = (numbers[start : start + WAVE] for start in range(0, len(numbers), WAVE))
+    return pa.concat_tables([_run_wave(function, wave, schema, spark) for wave in waves])
 
+
+def _run_wave(function: Callable, numbers: Sequence[int], schema: pa.Schema, spark: SparkSession) -> pa.Table:
     def over_numbers(batches):
         for batch in batches:
             for i in batch.column(0).to_pylist():
-                yield from function(i)
+                yield from function(numbers[i])
 
     columns = ", ".join(f"`{field.name}` {SPARK_TYPES[str(field.type)]}" for field in schema)
     # One number to a partition: a task is large, so each is scheduled, retried and finished on its own.
+    n = len(numbers)
     return spark.range(0, n, 1, n).mapInArrow(over_numbers, columns).toArrow().cast(schema)
 
 
 def run_watched(
     function: Callable[[int], Iterator[pa.RecordBatch]],
-    n: int,
+    tasks: int | Sequence[int],
     schema: pa.Schema,
     spark: SparkSession | None,
     *,
     finished: Callable[[], int],
     desc: str,
     progress: bool,
+    total: int | None = None,
     threads: int = 1,
 ) -> pa.Table:
     """``run`` under a bar of chunks, wherever the workers are.
 
     Args:
-        function, n, schema, spark, threads: As in ``run``.
-        finished: How many tasks have left their result, such as files counted; called from a thread.
+        function, tasks, schema, spark, threads: As in ``run``.
+        finished: How many tasks have left their result, such as files counted; called from a thread, and less often
+            where it takes long.
         desc: What the bar is called.
         progress: Show the bar.
+        total: Tasks of which ``finished`` counts results; by default those of this call.
 
     Lab: part1_build_dataset.
     """
     done = threading.Event()
+    total = total or (tasks if isinstance(tasks, int) else len(tasks))
 
     def watch(bar):
-        while not done.wait(0.3):
+        pause = 0.3
+        while not done.wait(pause):
+            started = time.perf_counter()
             bar.update(finished() - bar.n)
+            pause = max(0.3, 20 * (time.perf_counter() - started))
 
-    with tqdm(total=n, unit="chunk", desc=desc, disable=not progress) as bar:
+    with tqdm(total=total, unit="chunk", desc=desc, disable=not progress) as bar:
         watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
-        watcher.start()
+        if progress:
+            watcher.start()
         try:
-            return run(function, n, schema, spark, threads)
+            return run(function, tasks, schema, spark, threads)
         finally:
             done.set()
-            watcher.join()
-            bar.update(finished() - bar.n)
+            if progress:
+                watcher.join()
+                bar.update(finished() - bar.n)
 
 
 def _set_variables() -> str:

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
 ORDER = (
     # errors, random numbers, files and variables of the machine
     "errors", "extras", "oldnames", "seeds", "textfiles", "filetypes", "variables", "java",
-    "processes", "checksums", "doctor",
+    "processes", "checksums", "stores", "doctor",
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs
@@ -139,7 +139,7 @@ def drawing(shown: list[str]) -> str:
     )
     words = "; ".join(f"{room} imports {', '.join(sorted(graph[room])) or 'none of them'}" for room in shown)
     return (
-        f'<div class="house"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(words)}">'
+        f'<div class="house"><svg viewBox="0 0 {width} {height}" role="group" aria-label="{html.escape(words)}">'
         f"<g>{lines}</g><g>{boxes}</g></svg></div>"
     )
 

@@ -12,9 +12,11 @@ path pattern and a number of requests:
 
 import email.utils
 import fnmatch
+import gzip
 import hashlib
 import json
 import re
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -22,7 +24,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-FAILURES = ("stall", "break", "truncated", "garbage", "slow", "drip", "drip headers")
+FAILURES = (
+    "stall", "break", "truncated", "garbage", "slow", "drip", "drip headers", "silence", "wrong range", "short range",
+    "gzip", "empty", "page",
+)  # fmt: skip
 
 
 @dataclass
@@ -64,7 +69,7 @@ class _Fault:
 class BadServer:
     """See the module. ``put`` adds what is served, ``fail`` makes it go wrong, ``mend`` undoes that."""
 
-    def __init__(self, folder: Path | None = None, ranges: bool = True):
+    def __init__(self, folder: Path | None = None, ranges: bool = True, tls: ssl.SSLContext | None = None):
         self.folder, self.ranges = folder, ranges
         self.requests: list[Request] = []
         self._routes: dict[str, object] = {}
@@ -73,7 +78,9 @@ class BadServer:
         self._lock, self._closing = threading.Lock(), threading.Event()
         handler = type("Handler", (_Handler,), {"bad": self})
         self._server = _Server(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self):
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -100,7 +107,9 @@ class BadServer:
             how: A status (403: the link has expired; 404; 429; 502; 503), or ``stall`` (half the body, then
                 silence), ``break`` (half the body, then the connection closes), ``truncated`` (half of the file, as
                 though it were whole), ``garbage`` (bytes of the right number that mean nothing), ``slow``, ``drip``
-                (a byte now and then, without end) and ``drip headers``.
+                (a byte now and then, without end), ``drip headers``, ``silence`` (no byte at all), ``wrong range`` and
+                ``short range`` (other bytes than those asked for), ``gzip`` (packed, although nobody asked for it),
+                ``empty``, or ``page`` (200 and the HTML of a login page).
             times: So many requests; None for all.
             after: So many requests go well first.
             more: ``retry_after`` (seconds, or an HTTP date) and ``seconds`` (of ``slow``).
@@ -185,7 +194,19 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{hashlib.md5(content).hexdigest()}"', "Accept-Ranges": "bytes"}
         headers |= self.bad._headers.get(request.path, {})
         headers["Last-Modified"] = email.utils.formatdate(1_600_000_000, usegmt=True)
+        if how == "silence":
+            self.bad._closing.wait(20)
+            self.close_connection = True
+            return
+        if how == "page":
+            return self._send(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>")
         status, content = self._range(status, content, headers)
+        if how == "wrong range" and "Content-Range" in headers:
+            headers["Content-Range"] = "bytes 1-" + str(len(content)) + "/" + headers["Content-Range"].split("/")[1]
+        if how in ("short range", "empty"):
+            content = content[: len(content) // 2 if how == "short range" else 0]
+        if how == "gzip":
+            content, headers["Content-Encoding"] = gzip.compress(content), "gzip"
         self._send(status, headers, content, how)
 
     def _range(self, status: int, content: bytes, headers: dict) -> tuple[int, bytes]:

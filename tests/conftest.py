@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import objectstore
 import pytest
 from badserver import BadServer
 
@@ -62,3 +63,18 @@ def delta(tmp_path_factory) -> Path:
     fewer = re.sub(r"\[areas\.box_[2-7]\]\n(?:.+\n)+\n?", "", text)
     (out / "two_areas.toml").write_text(fewer, encoding="utf-8")
     return out
+
+
+@pytest.fixture(scope="session")
+def s3_url():
+    """Address of an S3 server on this machine, one for all tests of a process."""
+    with objectstore.s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(s3_url, monkeypatch) -> str:
+    """An empty bucket on that server, ``s3://…``; the environment leads the library, and what it starts, to it."""
+    for name, value in objectstore.variables(s3_url).items():
+        monkeypatch.setenv(name, value)
+    return objectstore.new_bucket(s3_url)

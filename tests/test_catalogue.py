@@ -5,7 +5,6 @@ import logging
 import shutil
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -474,7 +473,7 @@ def test_a_list_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(CatalogueError, match=r"Cannot write .*items\.json: No space left on device"):
         scenes.save(path)
     assert path.read_bytes() == before

@@ -17,11 +17,13 @@ import pytest
 import rasterio
 import tiny
 from pyproj import Transformer
+from shapely import box
 
 from arsetlib import engine, folders, pixels, sentinel2
-from arsetlib.ingest import IngestError, ingest
+from arsetlib.ingest import Grid, IngestError, ingest, inputs
 from arsetlib.ingest import plan as module
-from arsetlib.study import StudyError
+from arsetlib.ingest.survey import Survey
+from arsetlib.study import Area, StudyError
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +186,70 @@ def test_a_scene_is_not_opened_beyond_its_classification_where_that_rules_it_out
     assert not (tmp_path / "none").exists()  # nothing that would refuse a run with wider filters
     assert any("-scl.tif" in path for path in opened)
     assert not any("-blue.tif" in path for path in opened)
+
+
+# -- the plan -------------------------------------------------------------------------------------------------------
+
+
+def chunks_by_plain_loop(place, every=None):
+    """Name, size and scenes of each chunk: cut row by row, and every scene compared with every chunk."""
+    found = []
+    for area in place.study.areas:
+        side = module._side(every or area.every)
+        for year in place.study.years:
+            grid = Grid.of(place.labels[year])
+            row0, row1, col0, col1 = grid.extent(area)
+            for row in range(row0 - row0 % side, row1, side):
+                for col in range(col0 - col0 % side, col1, side):
+                    top, left, bottom, right = (
+                        max(row, row0),
+                        max(col, col0),
+                        min(row + side, row1),
+                        min(col + side, col1),
+                    )
+                    x, y = grid.x0 + np.array([left, right]) * grid.side, grid.y0 - np.array([top, bottom]) * grid.side
+                    ground = Area("chunk", {}, (x[0], y[1], x[1], y[0]), grid.crs).outline()
+                    days = place.study.season.days(year)
+                    touch = [
+                        s.id for s in place.scenes if days[0] <= s.day <= days[1] and s.footprint.intersects(ground)
+                    ]
+                    found.append((f"{area.key}-{year}-{top}-{left}", bottom - top, right - left, touch))
+    return found
+
+
+@pytest.mark.parametrize("pixels_of_a_chunk", [25, 49, 400, 256 * 256])
+def test_tasks_find_the_chunks_and_scenes_of_a_plain_loop(place, tmp_path, monkeypatch, pixels_of_a_chunk):
+    monkeypatch.setattr(module, "CHUNK_PIXELS", pixels_of_a_chunk)
+    scene = place.scenes.items[3]
+    west, south, east, north = scene.footprint.bounds  # one that touches some chunks only
+    narrow = replace(scene, footprint=box(west, south, west + (east - west) / 3, north), tile=None)
+    here = replace(place, scenes=replace(place.scenes, items=tuple(narrow if s is scene else s for s in place.scenes)))
+    plan = module.plan(here.study, here.scenes, here.labels, None, None)
+    chunks = module.chunks_of(here.study, here.labels, plan)
+    bad = here.scenes.items[5].id
+    survey = Survey({s.id: {"decided": s.offset} for s in here.scenes if s.id != bad}, {bad: "cut"})
+    folder = folders.Folder(tmp_path)
+    inputs.put(folder, here.scenes, survey)
+    found = []
+    for chunk in chunks:
+        near, known = inputs.of(folder, pixels_of_a_chunk, chunks, chunk, here.study)
+        found.append((chunk.name, chunk.rows, chunk.cols, [s.id for s in near]))
+        assert near == [s for s in here.scenes if s.id in found[-1][3]]
+        assert known == Survey(*({i: m[i] for i in found[-1][3] if i in m} for m in (survey.decisions, survey.bad)))
+    assert found == chunks_by_plain_loop(here)
+    assert found == [
+        (c.name, c.rows, c.cols, [s.id for s in chunks.scenes_of(c, here.scenes.items, here.study)])
+        for c in map(chunks.__getitem__, range(len(chunks)))
+    ]
+    for scene in here.scenes:
+        assert chunks.touching([scene], here.study) == [name for name, *_, ids in found if scene.id in ids]
+
+
+def test_a_footprint_that_changed_makes_another_table(place, table):
+    first, *rest = place.scenes
+    moved = replace(place.scenes, items=(replace(first, footprint=first.footprint.buffer(0.001)), *rest))
+    with pytest.raises(IngestError, match="another run, which differs in: scenes"):
+        ingest(place.study, moved, place.labels, table[0], progress=False)
 
 
 # -- Spark ----------------------------------------------------------------------------------------------------------
@@ -522,7 +588,7 @@ def test_tasks_that_run_twice_after_a_failure_do_not_lose_it(place, tmp_path, mo
     """Each job is called twice in turn, as by Spark after it lost a worker."""
     monkeypatch.setattr(
         engine, "run_watched",
-        lambda job, n, *a, **k: [list(job(i)) for i in (*range(n), *reversed(range(n)))],
+        lambda job, tasks, *a, **k: [list(job(i)) for i in (*tasks, *reversed(tasks))],
     )  # fmt: skip
     with pytest.raises(IngestError, match="lie outside"):
         ingest(place.study, tiny.half_wrong(place, tmp_path), place.labels, tmp_path / "out", progress=False)
@@ -553,14 +619,18 @@ def test_a_table_that_lost_a_chunk_is_refused_and_made_whole_by_the_same_call(pl
     assert rows_of(out) == rows_of(table[0])  # readers read the files of the manifest and no other
 
 
-def test_a_table_of_an_earlier_version_is_read_and_a_lost_chunk_of_it_noticed(table, tmp_path):
+def test_a_table_of_an_earlier_version_is_read_and_a_lost_chunk_of_it_noticed(place, table, tmp_path):
     out = Path(shutil.copytree(table[0], tmp_path / "out"))
     plan = json.loads((out / "_plan.json").read_text())
-    (out / "_plan.json").write_text(json.dumps({key: plan[key] for key in plan if key != "parts"} | {"identity": "x"}))
+    keys = ("area", "year", "row", "col")
+    chunks = [dict(zip(keys, part.rsplit("-", 3), strict=True)) for part in plan.pop("parts")]
+    (out / "_plan.json").write_text(json.dumps(plan | {"chunks": chunks}))
     (out / "_manifest.json").unlink()
     (out / "_run.json").write_text('{"status": "complete"}')
     assert rows_of(out) == rows_of(table[0])
     assert pixels.check(out).ok
+    with pytest.raises(IngestError, match="earlier version"):
+        run(place, out)
     lost = sorted(out.glob("*.parquet"))[0]
     lost.unlink()
     with pytest.raises(pixels.PixelError, match=f"{lost.name} is missing"):

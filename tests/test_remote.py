@@ -70,18 +70,21 @@ def href(server, path):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32"])
-@pytest.mark.parametrize("compress", ["DEFLATE", "LZW", "ZSTD", "NONE"])
-@pytest.mark.parametrize("predictor", ["NO", "YES"])
+@pytest.mark.parametrize(
+    ("compress", "predictor"), [("DEFLATE", "NO"), ("DEFLATE", "STANDARD"), ("ZSTD", "NO"), ("ZSTD", "STANDARD"),
+                                ("NONE", "NO")]
+)  # fmt: skip
 def test_values_are_those_of_gdal_for_each_type_and_compression(folder, server, files, dtype, compress, predictor):
+    if dtype == "float32" and predictor != "NO":
+        pytest.skip("differences of fractions are left to GDAL")
     path = write(folder / "a.tif", ground(dtype), compress=compress, predictor=predictor)
     with rasterio.open(path) as src:
         expected = src.read(1)
     values = read(files, href(server, path))
     assert values.dtype == dtype
     np.testing.assert_array_equal(values, expected)
-    if compress != "LZW" and not (predictor == "YES" and dtype == "float32" and compress != "NONE"):
-        here = disk.open_file(str(path))
-        np.testing.assert_array_equal(here.read(1, whole(here)), expected)
+    here = disk.open_file(str(path))
+    np.testing.assert_array_equal(here.read(1, whole(here)), expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -108,7 +111,7 @@ def test_the_header_says_what_rasterio_says(folder, server, files):
     path = write(folder / "h.tif", ground("int16"), nodata=-9999)
     with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as out:
         out.scales, out.offsets = (0.0001,), (-0.1,)
-    copy(path, folder / "header.tif", driver="COG", blocksize=256)
+    copy(path, folder / "header.tif", driver="COG", blocksize=256, compress="ZSTD")
     file = files.open(f"{server.url}/header.tif").result()
     assert server.count() == 1
     with rasterio.open(folder / "header.tif") as src:
@@ -154,6 +157,8 @@ def centred(path, values):
     [
         ("strips", lambda p, v: write(p, v, driver="GTiff")),
         ("jpeg", lambda p, v: write(p, v.astype("uint8"), compress="JPEG")),
+        ("lzw", lambda p, v: write(p, v, compress="LZW")),
+        ("differences of fractions", lambda p, v: write(p, v.astype("float32"), predictor="YES")),
         ("a mask", masked),
         ("pixel centres", centred),
         ("no projection", lambda p, v: write(p, v, driver="GTiff", tiled=True, blockxsize=256, blockysize=256,

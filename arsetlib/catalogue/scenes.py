@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import mapping, shape
 
-from arsetlib import folders, textfiles
+from arsetlib import folders, textfiles, web
 from arsetlib.catalogue.item import is_url
 from arsetlib.sentinel2 import SCALE
 from arsetlib.web import CatalogueError, public, unwritable
@@ -111,25 +114,45 @@ class Scenes:
         return "\n".join([f"{len(self):,} scenes. Dropped: {lost or 'none'}.", *self.notes])
 
     def save(self, path: str | Path) -> Path:
-        """Write a STAC item collection that any STAC tool reads, whole or not at all, without credentials."""
-        path = Path(path)
-        features = [_feature(s, path.resolve().parent) for s in self.items]
-        content = {
-            "type": "FeatureCollection",
-            "arset": {
-                "version": 1,
-                "query": self.query,
-                "dropped": self.dropped,
-                "notes": list(self.notes),
-                "survey": self.survey,
-            },
-            "features": features,
-        }
+        """Write a STAC item collection that any STAC tool reads, whole or not at all, without credentials.
+
+        Args:
+            path: A ``.json`` file, also in an object store (``s3://…``).
+        """
+        path = folders.place(path)
+
+        def write(to: Path) -> None:
+            with to.open("wb") as file:
+                file.writelines(self.encode(self.features(path.resolve().parent)))
+
         try:
-            folders.put(path, json.dumps(content, separators=(",", ":"), allow_nan=False))
+            folders.put(path, write)
         except OSError as error:
             raise unwritable(path, error) from None
         return path
+
+    def features(self, folder: Path) -> Iterator[bytes]:
+        """Each scene as a STAC item in JSON; links to files are relative to ``folder``, that of the list."""
+        return (_json(_feature(scene, folder)).encode() for scene in self.items)
+
+    def encode(self, features: Iterable[bytes]) -> Iterator[bytes]:
+        """What ``save`` writes, in pieces: one line for each scene, so that a long list is read one scene at a time.
+
+        Args:
+            features: Of ``features``, in the order of ``items``.
+        """
+        about = {
+            "version": 1,
+            "query": self.query,
+            "dropped": self.dropped,
+            "notes": list(self.notes),
+            "survey": self.survey,
+        }
+        yield f'{{"type":"FeatureCollection","arset":{_json(about)},"features":['.encode()
+        for number, feature in enumerate(features):
+            yield b",\n" if number else b"\n"
+            yield feature
+        yield b"\n]}"
 
     @classmethod
     def load(cls, path: str | Path) -> Scenes:
@@ -138,28 +161,51 @@ class Scenes:
         Raises:
             CatalogueError: Not there, damaged, or not written by ``save``.
         """
-        path = Path(path)
+        path = folders.place(path)
         try:
-            content = textfiles.parse_json(path.read_bytes())
-            about = content["arset"]
-            scenes = tuple(_from_feature(f, path.resolve().parent) for f in content["features"])
-            notes = tuple(map(str, about.get("notes", ())))
-            return cls(scenes, dict(about["dropped"]), dict(about["query"]), notes, dict(about.get("survey", {})))
+            return cls.decode(path.read_bytes(), path.resolve().parent)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ShapelyError) as error:
             raise CatalogueError(
                 f"{path} is not a complete item list of arsetlib ({type(error).__name__}: {error}). "
                 "Delete it and find the scenes again."
             ) from None
 
+    @classmethod
+    def decode(cls, data: bytes, folder: Path) -> Scenes:
+        """Read what ``encode`` made, with links relative to ``folder``.
+
+        Raises:
+            ValueError, LookupError, TypeError, AttributeError: The bytes are damaged, or not of ``encode``.
+        """
+        about, features = _parse(data)
+        scenes = tuple(_from_feature(f, folder) for f in features)
+        notes = tuple(map(str, about.get("notes", ())))
+        return cls(scenes, dict(about["dropped"]), dict(about["query"]), notes, dict(about.get("survey", {})))
+
 
 # -- on disk ------------------------------------------------------------------------------------------------------
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _parse(data: bytes) -> tuple[dict, Iterable[dict]]:
+    """What a list states of itself, and its features: line by line where it is written so."""
+    lines = io.BytesIO(data)
+    first = next(lines, b"")
+    if first.startswith(b'{"type":"FeatureCollection","arset":{') and data.endswith(b"\n]}"):
+        features = (textfiles.parse_json(line.removesuffix(b",\n")) for line in lines if line != b"]}")
+        return textfiles.parse_json(first.rstrip() + b"]}")["arset"], features
+    content = textfiles.parse_json(data)  # of an earlier version, or changed in an editor
+    return content["arset"], content["features"]
 
 
 def _feature(scene: Scene, folder: Path) -> dict:
     """A scene as a STAC item; files are named relative to the list, so that the folder can move."""
     assets = {}
     for name, href in scene.hrefs.items():
-        href = public(href) if is_url(href) else Path(os.path.relpath(href, folder)).as_posix()
+        href = _href(href, folder)
         jp2 = href.lower().endswith(".jp2")
         kind = "image/jp2" if jp2 else "image/tiff; application=geotiff; profile=cloud-optimized"
         assets[name] = {"href": href, "type": kind}
@@ -198,7 +244,7 @@ def _feature(scene: Scene, folder: Path) -> dict:
 def _from_feature(feature: dict, folder: Path) -> Scene:
     p = feature["properties"]
     when = datetime.fromisoformat(p["datetime"])
-    hrefs = {name: asset["href"] for name, asset in feature["assets"].items()}
+    hrefs = {sys.intern(name): asset["href"] for name, asset in feature["assets"].items()}
     if p["arset:offset"] not in (0, -1000) or isinstance(p["arset:offset"], bool | float):
         raise ValueError(
             f"item {feature['id']!r} states arset:offset = {p['arset:offset']!r}; only 0 and -1000 exist, so the list "
@@ -216,13 +262,29 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
         cloud=p.get("eo:cloud_cover"),
         baseline=p.get("s2:processing_baseline"),
         offset=p["arset:offset"],
-        hrefs={n: h if is_url(h) else os.path.normpath(folder / h) for n, h in hrefs.items()},
+        hrefs={n: h if is_url(h) and not h.startswith("file://") else _under(folder, h) for n, h in hrefs.items()},
         shape=tuple(p["proj:shape"]) if "proj:shape" in p else None,
         transform=tuple(p["proj:transform"]) if "proj:transform" in p else None,
         offset_by=str(p.get("arset:offset_by", "bands")),
         stated={name: {k: float(v) for k, v in numbers.items()} for name, numbers in stated.items() if numbers},
         checksums=checksums_of(feature["assets"]),
     )
+
+
+def _href(href: str, folder: Path) -> str:
+    """A link as the list has it: of files on the list's own disk the way from its folder."""
+    if is_url(href):
+        return public(href)
+    if not isinstance(folder, Path):  # the list goes to an object store, where no disk is near
+        return Path(href).absolute().as_uri()
+    return Path(os.path.relpath(href, folder)).as_posix()
+
+
+def _under(folder: Path, href: str) -> str:
+    """Where a relative link leads from the folder of the list."""
+    if href.startswith("file://"):
+        return unquote(urlsplit(href).path)
+    return os.path.normpath(folder / href) if isinstance(folder, Path) else web.join(f"{folder}/", href)
 
 
 def checksums_of(assets: dict[str, dict]) -> dict[str, tuple[int, str]]:

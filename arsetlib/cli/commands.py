@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from click import Context, HelpFormatter
+from typing import Any
+
 from typer.core import TyperGroup
 
 __all__ = ["GROUPS", "Commands"]
@@ -13,7 +14,7 @@ GROUPS = {
     "Models": ("train", "evaluate", "report"),
     "Maps": ("predict",),
     "Case studies": ("simulate-groves", "groves", "simulate-fields", "fields"),
-    "Teaching": ("homework", "grade", "certificate"),
+    "Teaching": ("homework", "grade", "gradebook", "certificate"),
     "This machine": ("doctor",),
 }
 
@@ -21,7 +22,7 @@ GROUPS = {
 class Commands(TyperGroup):
     """A group of commands whose help shows each summary whole, and the commands of ``arset`` under their headings."""
 
-    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands into the help text."""
         shown = {name: command for name, command in self.commands.items() if not command.hidden}
         grouped = {title: [name for name in names if name in shown] for title, names in GROUPS.items()}

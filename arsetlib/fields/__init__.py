@@ -15,18 +15,4 @@ Lab: case_fields.
 
 import lazy_loader
 
-_HOMES = {
-    "classes": ("CLASSES", "ImageError"),
-    "chips": ("Chips", "agriculture_vision", "ndvi", "read"),
-    "sides": ("split",),
-    "checking": ("ChipCheck", "check"),
-    "conversion": ("convert",),
-    "stored": ("verify",),
-    "loading": ("ChipBatches", "batches"),
-    "classifier": ("Classifier",),
-    "training": ("ImageInput", "Transfer", "fit"),
-    "runs": ("convert_sides", "sides_of"),
-    "scoring": ("FieldScores", "LabelScores", "evaluate"),
-}
-
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

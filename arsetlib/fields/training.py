@@ -150,7 +150,7 @@ def fit(
     with runs.claimed(folder if chief else None, asked) as run:
         if run.finished:
             return models.load(run.model, kind="images")
-        backup = None if folder is None else Path(folder) / runs.BACKUP  # the others read it, too
+        backup = None if folder is None else folders.place(folder) / runs.BACKUP  # the others read it, too
         work = _Training(name_or_model, train, validation, images, transfer, plan)
         classifier = work.run(weights, strategy, cluster, bool(devices.mixed), log, backup)
         classifier.notes.update({"weights": asked["weights"], "processes": processes, **(notes or {})})

@@ -12,18 +12,4 @@ Labs: part1_build_dataset, part2_load_data, part3_train_and_test, case_groves, c
 
 import lazy_loader
 
-_HOMES = {
-    "style": ("ACCENT", "DASHES", "EYE", "FONT", "FONT_SIZE", "GRID", "INK", "LINES", "SCL_INK", "SCL_SYMBOLS",
-              "SIMULATED", "STYLE", "WIDTH"),
-    "still": ("FALSE_COLOUR", "SWIR_COLOUR", "TRUE_COLOUR", "chip", "clear_view", "labels_map"),
-    "interactive": ("footprints",),
-    "pictures": ("flow", "outlined", "paint_instances", "panels", "wipe"),
-    "plots": ("bars", "class_bars", "empty_figure", "lines", "scatter", "series", "timeline"),
-    "windows": ("calendar", "split_map", "spreads", "verdicts"),
-    "notebook": ("PLOTLY_IN_BOOK", "knob", "show"),
-    "seasons": ("prediction_map", "season_gif"),
-    "scores": ("areas", "block_map", "by_date", "confusion", "learning_curves", "reliability", "score_bars"),
-    "report": ("ReportFiles", "report"),
-}  # fmt: skip
-
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -118,7 +118,8 @@ def report(
     title = title or ("Models side by side" if several else f"{first.name}: how good it is")
     head = _head(title, first.predictions, simulated, next(iter(facts.values())))
     values = {**head, "comparison": table, "models": {name: f.as_dict() for name, f in facts.items()}}
-    html = Path(out) if Path(out).suffix == ".html" else Path(out) / "report.html"
+    out = folders.place(out)
+    html = out if out.suffix == ".html" else out / "report.html"
     page = _page(head, facts, table, first.predictions, f1)
     folders.put(html.with_suffix(".json"), to_json(values))
     folders.put(html, page)

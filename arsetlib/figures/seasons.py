@@ -78,7 +78,7 @@ def prediction_map(
     traces = []
     for number, one in enumerate(layers):
         margin = np.nan_to_num(one.margin * 254, nan=255).astype(np.uint8)
-        parts = [(one.predicted, colours)]
+        parts: list[tuple] = [(one.predicted, colours)]
         if labels is None:
             parts.append((margin, [*_greys(), NOTHING]))
         else:
@@ -252,7 +252,7 @@ def season_gif(
     Lab: part3_train_and_test.
     """
     dates = in_order(predictions)
-    out = Path(out)
+    out = folders.place(out)
     if out.suffix != ".gif":
         raise MapError(f"Expected a file that ends in .gif, received {out}.")
     layers = [Layers.of(p, labels, size) for p in dates]

@@ -17,23 +17,4 @@ Lab: case_groves.
 
 import lazy_loader
 
-_HOMES = {
-    "classes": ("CLASSES", "IGNORE", "Classes", "GroveError"),
-    "capture": ("Capture", "boxes", "read"),
-    "layouts": ("LAYOUTS", "captures"),
-    "report": ("CaptureCheck", "check"),
-    "cutting": ("GRID", "Canvas", "Tiles", "cut", "places", "stitch"),
-    "changes": ("Augment", "augment"),
-    "sides": ("LeakWarning", "TileSplit", "ground_seen", "leaky_split", "split"),
-    "tile_batches": ("TileBatches", "arrays", "batches"),
-    "segmenter": ("Segmenter",),
-    "training": ("Network", "fit", "verdict"),
-    "runs": ("train_folder",),
-    "prediction": ("predict",),
-    "scoring": ("CaptureScores", "cost", "evaluate"),
-    "crowns": ("instances",),
-    "flight": ("Pose", "poses"),
-    "counting": ("TreeCount", "count"),
-}
-
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.groves.classes import GroveError
 from arsetlib.groves.segmenter import CLASSES, COLOURS, Segmenter, fingerprint
 from arsetlib.training import Log, Plan
@@ -205,7 +206,7 @@ def validation_iou(model: Any, batches: Any) -> np.ndarray:
 
 def _origin(weights) -> str | None:
     """What the encoder starts from, as it is noted."""
-    if weights is None or isinstance(weights, str | Path):
+    if weights is None or folders.is_place(weights):
         return None if weights is None else str(weights)
     model = getattr(weights, "model", weights)
     return f"{model.name} {fingerprint(model)[:16]}"

@@ -6,7 +6,8 @@ and no Python loop over pixels; memory depends on the chunk, not on the region. 
 the others and gives the same table.
 
     run           the job: plan, chunks, manifest
-    plan          which chunks, which scenes, which label pixels
+    plan          which scenes, which chunks, which label pixels
+    inputs        the scenes of a task, from the files that the job puts into the folder
     lattice       the grid of label pixels, and its chunks
     chunk         one task: observations of the pixels of a chunk
     reader        opens a file of a scene and reads values; the only place that does
@@ -21,8 +22,8 @@ Lab: part1_build_dataset.
 """
 
 from arsetlib.ingest.chunk import observe
-from arsetlib.ingest.lattice import Chunk, Grid, IngestError, cut
+from arsetlib.ingest.lattice import Chunk, Cut, Grid, IngestError
 from arsetlib.ingest.reader import Reader, SceneError
 from arsetlib.ingest.run import Summary, ingest
 
-__all__ = ["Chunk", "Grid", "IngestError", "Reader", "SceneError", "Summary", "cut", "ingest", "observe"]
+__all__ = ["Chunk", "Cut", "Grid", "IngestError", "Reader", "SceneError", "Summary", "ingest", "observe"]

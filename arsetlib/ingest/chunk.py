@@ -36,7 +36,7 @@ class BadScenes(IngestError):
 def build(
     chunk: Chunk,
     study: Study,
-    scenes: Sequence[Scene | None],
+    scenes: Sequence[Scene],
     survey: Survey,
     labels: Labels,
     plan: dict,
@@ -47,10 +47,10 @@ def build(
     Args:
         chunk: Which.
         study: Bands and filters.
-        scenes: The item list with the offsets that are used; None in place of a bad scene.
-        survey: What is known of the scenes; the file keeps it.
+        scenes: Those that touch it, in order of the item list.
+        survey: What is known of the scenes: which are bad, and the offsets that are used; the file keeps it.
         labels: Of the chunk's year.
-        plan: Of the table.
+        plan: Of the table; its scenes are not needed.
         path: Of the file.
 
     Returns:
@@ -69,7 +69,7 @@ def build(
         confidence = None if confidence is None else confidence[take]
     grid = Grid.of(labels)
     x, y = grid.centres(rows, cols)
-    usable = [scenes[i] for i in chunk.scenes if scenes[i] is not None]
+    usable = [scene for scene in survey.apply(scenes) if scene is not None]
     offsets, day, scl, bands = observe(chunk, study, usable, Reader(x, y, grid.crs, chunk.name), counts)
     images = np.diff(offsets)
     some = images > 0
@@ -93,7 +93,6 @@ def build(
         offsets=np.concatenate([[0], np.cumsum(images[some])]),
     )
     counts["observations"] = int(offsets[-1])
-    bad = [plan["scenes"][i][0] for i in chunk.scenes if scenes[i] is None]
     season = study.season
     meta = pixels.Meta(
         bands=study.bands,
@@ -106,7 +105,7 @@ def build(
             "counts": counts,
             "block_m": study.block_m,
             "offsets": {s.id: survey.decisions[s.id] for s in usable if s.id in survey.decisions},
-            "bad_scenes": {i: survey.bad[i] for i in bad},
+            "bad_scenes": {s.id: survey.bad[s.id] for s in scenes if s.id in survey.bad},
             # Where a row's images are not those of a calendar year, the table must say so.
             **({"days": [season.first_day, season.end_day]} if season.over_new_year else {}),
         },

@@ -8,17 +8,15 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from rasterio.windows import Window
 
 from arsetlib.ingest import tiff
-from arsetlib.ingest.tiff import TiffFile, Unsupported
+from arsetlib.ingest.tiff import Missing, TiffFile, Unsupported
 
 __all__ = ["open_file"]
 
@@ -51,40 +49,17 @@ def _described(path: str, _size: int, _changed: int) -> TiffFile | Unsupported:
     if any(os.path.exists(path + end) for end in ODD):
         return Unsupported("another file says more about it")
     try:
-        header = asyncio.run(_header(path))
-    except Exception as error:  # of several kinds: no TIFF, cut short, not readable
-        return Unsupported(str(error))
-    try:
-        file = tiff.describe(header)
-    except Unsupported as error:
-        return error
-    if not all(tiff.unpacks(level, file.dtypes[0]) for level in file.levels[:1]):
-        return Unsupported("a compression that GDAL unpacks")
-    return replace(file, href=path, source=Disk())
-
-
-async def _header(path: str):
-    from async_tiff import TIFF
-
-    return await TIFF.open(Path(path).name, store=_Bytes(path), prefetch=tiff.PREFETCH)
-
-
-class _Bytes:
-    """A file as the library wants it: parts by position. It needs no threads, which a fork would lose."""
-
-    def __init__(self, path: str):
-        self.path = path
-
-    async def get_range_async(self, path: str, *, start: int, end: int | None = None, length: int | None = None):
-        """Some bytes."""
-        with open(self.path, "rb") as file:
-            file.seek(start)
-            return file.read((end - start) if length is None else length)
-
-    async def get_ranges_async(self, path: str, *, starts, ends=None, lengths=None):
-        """Several of them."""
-        ends = ends or [a + n for a, n in zip(starts, lengths, strict=True)]
-        return [await self.get_range_async(path, start=a, end=b) for a, b in zip(starts, ends, strict=True)]
+        with open(path, "rb") as bytes_:
+            parts = [(0, bytes_.read(tiff.PREFETCH))]
+            for _ in range(tiff.MOST_PARTS):
+                try:
+                    return replace(tiff.describe(parts), href=path, source=Disk())
+                except Missing as more:
+                    bytes_.seek(more.offset)
+                    parts.append((more.offset, bytes_.read(more.size)))
+    except (OSError, Unsupported) as error:
+        return error if isinstance(error, Unsupported) else Unsupported(str(error))
+    return Unsupported("a header in too many places")
 
 
 class Disk:

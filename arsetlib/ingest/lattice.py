@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import rasterio
@@ -12,11 +13,13 @@ from pyproj import CRS, Transformer
 from rasterio import Affine
 from rasterio.transform import from_origin
 from rasterio.windows import Window
-from shapely import Polygon
+from shapely import STRtree
 
+from arsetlib import folders
+from arsetlib.catalogue import Scene
 from arsetlib.errors import ArsetError
 from arsetlib.labels import Labels
-from arsetlib.study import Area
+from arsetlib.study import Area, Study, outlines
 
 
 class IngestError(ArsetError, RuntimeError):
@@ -78,7 +81,7 @@ class Grid:
         Raises:
             IngestError: Its pixels are not square, north is not up, or its corner is not on a multiple of half a pixel.
         """
-        with rasterio.open(labels.path) as src:
+        with rasterio.open(folders.fetched(labels.path)) as src:
             t, crs = src.transform, src.crs
         if t.b or t.d or not math.isclose(t.a, -t.e, rel_tol=1e-9):
             raise IngestError(f"{labels.path} is not a north-up raster of square pixels. Warp it to one first.")
@@ -136,11 +139,14 @@ class Grid:
         west, south, east, north = area.bounds
         return (x >= west) & (x < east) & (y >= south) & (y < north)
 
-    def outline(self, chunk: Chunk) -> Polygon:
-        """A chunk in longitude and latitude."""
-        left, top = self.x0 + chunk.col * self.side, self.y0 - chunk.row * self.side
-        bounds = (left, top - chunk.rows * self.side, left + chunk.cols * self.side, top)
-        return Area("chunk", {"en": "chunk"}, bounds, self.crs).outline()
+    def outlines(self, chunks: Sequence[Chunk]) -> np.ndarray:
+        """Chunks in longitude and latitude, (N,) polygons; many at once, since one call changes all coordinates."""
+        if not len(chunks):
+            return np.empty(0, object)
+        row, col, rows, cols = np.array([(c.row, c.col, c.rows, c.cols) for c in chunks]).T
+        left, top = self.x0 + col * self.side, self.y0 - row * self.side
+        bounds = np.stack([left, top - rows * self.side, left + cols * self.side, top], 1)
+        return outlines(bounds, self.crs)
 
     def window(self, src: rasterio.DatasetReader, chunk: Chunk) -> Window:
         """Where a chunk lies in a raster on this grid."""
@@ -149,17 +155,96 @@ class Grid:
         return Window(col, row, chunk.cols, chunk.rows)
 
 
-def cut(grid: Grid, area: Area, year: int, side: int) -> Iterator[Chunk]:
-    """Cut an area into chunks, still without scenes: squares of a fixed lattice, smaller at the area's edge.
+@dataclass(frozen=True)
+class Cut:
+    """An area cut into chunks, still without scenes: squares of a fixed lattice, smaller at the area's edge.
 
-    Args:
-        grid: Of the labels.
-        area: To cut.
+    A chunk is computed from its number, so a task needs no list of all chunks.
+
+    Attributes:
+        area: Key of the area.
         year: Of the labels.
         side: Of a chunk, label pixels.
+        extent: First row, row after the last, first column, column after the last of the area.
     """
-    row0, row1, col0, col1 = grid.extent(area)
-    for row in range(row0 - row0 % side, row1, side):
-        for col in range(col0 - col0 % side, col1, side):
-            top, left = max(row, row0), max(col, col0)
-            yield Chunk(area.key, year, top, left, min(row + side, row1) - top, min(col + side, col1) - left)
+
+    area: str
+    year: int
+    side: int
+    extent: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, grid: Grid, area: Area, year: int, side: int) -> Cut:
+        return cls(area.key, year, side, grid.extent(area))
+
+    @property
+    def _across(self) -> int:
+        _, _, first, end = self.extent
+        return max(0, math.ceil((end - first + first % self.side) / self.side))
+
+    def __len__(self) -> int:
+        first, end = self.extent[:2]
+        return self._across * max(0, math.ceil((end - first + first % self.side) / self.side))
+
+    def __getitem__(self, number: int) -> Chunk:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        row0, row1, col0, col1 = self.extent
+        down, right = divmod(number, self._across)
+        row, col = row0 - row0 % self.side + down * self.side, col0 - col0 % self.side + right * self.side
+        top, left = max(row, row0), max(col, col0)
+        bottom, end = min(row + self.side, row1), min(col + self.side, col1)
+        return Chunk(self.area, self.year, top, left, bottom - top, end - left)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return map(self.__getitem__, range(len(self)))
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """All chunks of a table, by number: year by year of the first area, then of the second.
+
+    Attributes:
+        grid: Of the labels.
+        cuts: Of each area and year.
+    """
+
+    grid: Grid
+    cuts: tuple[Cut, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.cuts))
+
+    def __getitem__(self, number: int) -> Chunk:
+        for cut in self.cuts:
+            if number < len(cut):
+                return cut[number]
+            number -= len(cut)
+        raise IndexError(number)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return chain.from_iterable(self.cuts)
+
+    def touching(self, scenes: Sequence[Scene], study: Study) -> list[str]:
+        """Names of the chunks that one of these scenes touches, in a season of theirs."""
+        found = []
+        for cut in self.cuts:
+            if tree := _tree(scenes, study, cut.year):
+                chunks = list(cut)
+                touched = np.unique(tree[0].query(self.grid.outlines(chunks), predicate="intersects")[0])
+                found += [chunks[i].name for i in touched]
+        return found
+
+    def scenes_of(self, chunk: Chunk, scenes: Sequence[Scene], study: Study) -> list[Scene]:
+        """The scenes that touch a chunk, in the order given."""
+        if not (tree := _tree(scenes, study, chunk.year)):
+            return []
+        (near,) = tree[0].query(self.grid.outlines([chunk]), predicate="intersects")[1:]
+        return [scenes[tree[1][i]] for i in np.sort(near)]
+
+
+def _tree(scenes: Sequence[Scene], study: Study, year: int) -> tuple[STRtree, list[int]] | None:
+    """Footprints of the scenes in the season of a year, and the positions of these scenes."""
+    first, last = study.season.days(year)
+    numbers = [i for i, s in enumerate(scenes) if first <= s.day <= last]
+    return (STRtree([scenes[i].footprint for i in numbers]), numbers) if numbers else None

@@ -1,21 +1,21 @@
-"""What a table is made of: its chunks, the scenes that each chunk reads, and the label pixels that are taken."""
+"""What a table is made of: its scenes, its chunks, and the label pixels that are taken."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from pyproj import CRS
-from shapely import STRtree
+from shapely import Geometry, STRtree, to_wkb
 
-from arsetlib import ground, pixels, seeds
+from arsetlib import folders, ground, pixels, seeds
 from arsetlib.catalogue import Scenes
-from arsetlib.ingest.lattice import Chunk, Grid, IngestError, cut
+from arsetlib.ingest.lattice import Chunk, Chunks, Cut, Grid, IngestError
 from arsetlib.labels import Labels
 from arsetlib.study import Area, Study, StudyError
 
@@ -26,6 +26,9 @@ CHUNK_SIDE = 1024  # label pixels; the longest side of a chunk where sampling is
 def plan(study: Study, scenes: Scenes, labels: dict[int, Labels], every: int | None, per_class: int | None) -> dict:
     """Everything that decides what the table contains, as JSON values; two runs of equal plans give equal tables.
 
+    Chunks, and the scenes of each, are not in it: they follow from it (``chunks_of``). So a plan stays small, and no
+    task needs to read the chunks of the others.
+
     Raises:
         IngestError: Labels of a year are missing or on another grid, a grid that is not in metres on the ground, or
             an area without a scene in a year.
@@ -33,12 +36,8 @@ def plan(study: Study, scenes: Scenes, labels: dict[int, Labels], every: int | N
     """
     grid = _common_grid(study, labels)
     _refuse_overlap(study.areas, grid.crs)
+    _refuse_areas_without_scenes(study, scenes)
     steps = {a.key: every or (1 if per_class else a.every) for a in study.areas}
-    chunks = [
-        chunk
-        for area in study.areas
-        for chunk in _chunks_of(area, study, scenes, grid, CHUNK_SIDE if per_class else _side(steps[area.key]))
-    ]
     thresholds = {
         f"{area.key}-{year}": class_thresholds(study, labels[year], area, per_class)
         for area in (study.areas if per_class else ())
@@ -47,15 +46,25 @@ def plan(study: Study, scenes: Scenes, labels: dict[int, Labels], every: int | N
     return {
         "study": study.key,
         "fingerprint": study.fingerprint(),
-        "scenes": [[s.id, s.offset] for s in scenes],
+        "scenes": [[s.id, s.offset, _digest(s.footprint)] for s in scenes],
         "labels": {str(y): labels[y].identity for y in study.years},
         "every": steps,
         "first": {key: _first_pixel(study.seed, key, step) for key, step in steps.items()},
         "per_class": per_class,
         "thresholds": thresholds,
         "schema_version": pixels.VERSION,
-        "chunks": [asdict(c) for c in chunks],
     }
+
+
+def chunks_of(study: Study, labels: dict[int, Labels], plan: dict) -> Chunks:
+    """The chunks of a plan: year by year of the first area, then of the second."""
+    grid = Grid.of(labels[study.years[0]])
+    side = {key: CHUNK_SIDE if plan["per_class"] else _side(step) for key, step in plan["every"].items()}
+    return Chunks(grid, tuple(Cut.of(grid, a, year, side[a.key]) for a in study.areas for year in study.years))
+
+
+def _digest(footprint: Geometry) -> str:
+    return hashlib.sha256(to_wkb(footprint)).hexdigest()[:12]
 
 
 def _common_grid(study: Study, labels: dict[int, Labels]) -> Grid:
@@ -79,13 +88,12 @@ def _common_grid(study: Study, labels: dict[int, Labels]) -> Grid:
 
 def _refuse_overlap(areas: tuple[Area, ...], crs: str) -> None:
     outlines = [a.outline(crs) for a in areas]
-    for i, a in enumerate(outlines):
-        for j in range(i):
-            if a.intersection(outlines[j]).area > 0:
-                raise StudyError(
-                    f"Areas {areas[j].key!r} and {areas[i].key!r} overlap, so a pixel would be in the table twice "
-                    "and could be on both sides of a split. Move or shrink one."
-                )
+    for i, j in STRtree(outlines).query(outlines, predicate="intersects").T:
+        if j < i and outlines[i].intersection(outlines[j]).area > 0:
+            raise StudyError(
+                f"Areas {areas[j].key!r} and {areas[i].key!r} overlap, so a pixel would be in the table twice "
+                "and could be on both sides of a split. Move or shrink one."
+            )
 
 
 def _side(every: int) -> int:
@@ -97,21 +105,19 @@ def _first_pixel(seed: int, area: str, every: int) -> list[int]:
     return seeds.generator(seed, "every", area).integers(0, every, 2).tolist()
 
 
-def _chunks_of(area: Area, study: Study, scenes: Scenes, grid: Grid, side: int) -> Iterator[Chunk]:
-    """All chunks of an area, year by year, each with the scenes that touch it."""
-    for year in study.years:
-        first, last = study.season.days(year)
-        numbers = [i for i, s in enumerate(scenes) if first <= s.day <= last]
-        tree = STRtree([scenes.items[i].footprint for i in numbers])
-        if not len(tree.query(area.outline(), predicate="intersects")):
-            raise IngestError(
-                f"No scene of {year} touches area {area.key!r} ({len(numbers)} scenes of that "
-                f"{'season' if study.season.over_new_year else 'year'} in the list). Find the scenes again with "
-                "this study, or remove the area or the year from it."
-            )
-        for chunk in cut(grid, area, year, side):
-            near = tree.query(grid.outline(chunk), predicate="intersects")
-            yield replace(chunk, scenes=tuple(sorted(numbers[i] for i in near)))
+def _refuse_areas_without_scenes(study: Study, scenes: Scenes) -> None:
+    tree, days = STRtree([s.footprint for s in scenes]), np.array([s.day for s in scenes])
+    for area in study.areas:
+        near = days[tree.query(area.outline(), predicate="intersects")]
+        for year in study.years:
+            first, last = study.season.days(year)
+            if not ((first <= near) & (near <= last)).any():
+                number = int(((first <= days) & (days <= last)).sum())
+                raise IngestError(
+                    f"No scene of {year} touches area {area.key!r} ({number} scenes of that "
+                    f"{'season' if study.season.over_new_year else 'year'} in the list). Find the scenes again with "
+                    "this study, or remove the area or the year from it."
+                )
 
 
 # -- label pixels -------------------------------------------------------------------------------------------------
@@ -164,7 +170,7 @@ def label_pixels(
 def _label_file(path: Path, chunk: Chunk) -> Iterator[rasterio.DatasetReader]:
     """An open raster of labels or confidence; if reading fails, the error names file and chunk."""
     try:
-        with rasterio.open(path) as src:
+        with rasterio.open(folders.fetched(path)) as src:
             yield src
     except rasterio.errors.RasterioError as error:
         raise IngestError(

@@ -38,7 +38,7 @@ from rasterio.windows import Window
 from arsetlib import web
 from arsetlib.errors import ArsetError
 from arsetlib.ingest import tiff
-from arsetlib.ingest.tiff import Level, TiffFile, Unsupported
+from arsetlib.ingest.tiff import Missing, TiffFile, Unsupported
 
 __all__ = ["Files", "RemoteError", "files", "in_order"]
 
@@ -48,6 +48,7 @@ AHEAD = 96 * 2**20  # bytes of windows that are requested before they are used
 WAITS = (1.0, 4.0, 16.0)  # s, before each further try
 LONGEST = 120.0  # s, the longest pause that a server may ask for
 SILENCE, TIMEOUT = 30.0, 180.0  # s, without a byte of an answer; for a whole answer, after which GDAL reads the file
+CLOSE = 2**18  # bytes between two blocks that are read in one request
 HEADERS = 20_000  # headers that are kept, some kB each
 FINAL = (400, 401, 403, 404, 410)  # answers after which another try is useless
 PAUSE = (429, 503)  # answers that ask for a pause
@@ -156,12 +157,26 @@ class Files:
         return asyncio.shield(task)
 
     async def _head(self, href: str) -> TiffFile:
-        from async_tiff import TIFF
+        parts: list[tuple[int, bytes]] = []
+        missing = 0, tiff.PREFETCH
+        for _ in range(tiff.MOST_PARTS):
+            (some,) = await self._bytes(href, [missing])
+            parts.append((missing[0], bytes(some)))
+            try:
+                return replace(tiff.describe(parts), href=href, source=self)
+            except Missing as more:
+                missing = more.offset, max(more.size, tiff.PREFETCH)
+        raise Unsupported("a header in too many places")
 
-        path = _path(href)
-        host = self._host(href)
-        header = await host.ask(href, lambda: TIFF.open(path, store=host.store(href), prefetch=tiff.PREFETCH))
-        return replace(tiff.describe(header), href=href, source=self)
+    async def _bytes(self, href: str, ranges: list[tuple[int, int]]) -> list:
+        """Parts of a file: positions and sizes. Those that lie close together are one request."""
+        from obstore import get_ranges_async
+
+        path, host = _path(href), self._host(href)
+        starts, sizes = zip(*ranges, strict=True)
+        return await host.ask(
+            href, lambda: get_ranges_async(host.store(href), path, starts=starts, lengths=sizes, coalesce=CLOSE)
+        )
 
     async def _window(self, file: TiffFile, window: Window, number: int) -> np.ndarray:
         level = file.levels[number]
@@ -169,23 +184,15 @@ class Files:
         values = file.empty(window)
         if not blocks:
             return values
-        async with self._room.of(sum(int(level.sizes[level.number(*block)]) for block in blocks)):
-            tiles = await self._host(file.href).ask(file.href, lambda: level.ifd.fetch_tiles(blocks))
-            both = zip(tiles, blocks, strict=True)
-            await asyncio.gather(*(self._unpack(tile, level, x, y, window, values) for tile, (x, y) in both))
+        ranges = [(int(level.offsets[n]), int(level.sizes[n])) for n in (level.number(*block) for block in blocks)]
+        async with self._room.of(sum(size for _, size in ranges)):
+            packed = await self._bytes(file.href, ranges)
+            jobs = [
+                self._loop.run_in_executor(self._unpackers, tiff.unpack, some, level, x, y, window, values)
+                for some, (x, y) in zip(packed, blocks, strict=True)
+            ]
+            await asyncio.gather(*jobs)
         return values
-
-    async def _unpack(self, tile, level: Level, x: int, y: int, window: Window, values: np.ndarray) -> None:
-        if tiff.unpacks(level, values.dtype):
-            job = tiff.unpack, tile.compressed_bytes, level, x, y, window, values
-            return await self._loop.run_in_executor(self._unpackers, *job)
-        try:
-            block = np.asarray(await tile.decode())[..., 0]
-        except Exception as error:  # of several kinds, one for each compression
-            raise Unsupported(f"blocks that cannot be unpacked: {web.redact(error)}") from None
-        if block.dtype != values.dtype or block.shape != (level.high, level.wide):
-            raise Unsupported(f"blocks of {block.shape} {block.dtype} in a file of {values.dtype}")
-        tiff.place(block, level, x, y, window, values, tiff.NONE)
 
     def _host(self, href: str) -> _Host:
         parts = urlsplit(href)
@@ -226,12 +233,14 @@ def _path(href: str) -> str:
     """The path of a link as the store wants it; the store writes the same link of it again.
 
     Raises:
-        Unsupported: It would write another.
+        Unsupported: It would ask for another.
     """
     try:
         parts = [unquote(part, errors="strict") for part in urlsplit(href).path.split("/")[1:]]
     except UnicodeDecodeError:
         raise Unsupported("a path that is no UTF-8") from None
+    if "@" in urlsplit(href).netloc:
+        raise Unsupported("a user's name, which the library would not send")
     if not parts or any(part in ("", ".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", part) for part in parts):
         raise Unsupported("a path with other parts than names")
     return "/".join(parts)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,12 @@ import pyarrow as pa
 
 from arsetlib import engine, folders, pixels
 from arsetlib.catalogue import CatalogueError, Scenes
+from arsetlib.ingest import inputs
 from arsetlib.ingest import survey as surveys
 from arsetlib.ingest.chunk import BadScenes, build
-from arsetlib.ingest.lattice import Chunk, IngestError
+from arsetlib.ingest.inputs import SCENES
+from arsetlib.ingest.lattice import Chunks, IngestError
+from arsetlib.ingest.plan import chunks_of
 from arsetlib.ingest.plan import plan as make_plan
 from arsetlib.ingest.reader import is_remote
 from arsetlib.labels import Labels
@@ -26,7 +29,6 @@ from arsetlib.study import Study, StudyError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-SCENES = "_scenes.json"  # the item list of a table, with its survey
 BAD = "bad-"  # start of the names of the files, one a chunk, that list bad scenes
 DONE = pa.schema([("chunk", pa.string())])  # a task returns only its name; its result is in the folder
 AT_ONCE = 2  # chunks in this process where scenes are on the internet: one is requested while one is computed
@@ -108,14 +110,14 @@ def ingest(
     survey = surveys.load_or_make(scenes, study, out / SCENES, progress)
     _refuse_too_many(survey, scenes, study)
     plan = make_plan(study, scenes, labels, every, per_class)
-    if (out / RUN_FILE).is_file():
+    if (out / RUN_FILE).is_file() or "chunks" in (folders.Folder(out).plan() or {}):
         raise IngestError(
-            f"{out} contains the table of an earlier version of arsetlib. It can be read as it is; to make it again, "
-            "delete it or give this run another folder."
+            f"{out} contains the table of an earlier version of arsetlib. If it is complete, it can be read as it is; "
+            "to make it again, delete it or give this run another folder."
         )
-    chunks = [Chunk(**one) for one in plan["chunks"]]
+    chunks = chunks_of(study, labels, plan)
     names = [chunk.name for chunk in chunks]
-    adapt = partial(_stale, out, plan, survey)
+    adapt = partial(_stale, out, study, scenes, chunks, plan, survey)
     with folders.claim(out, plan, names, what="pixel table", error=IngestError, adapt=adapt) as folder:
         manifest, resumed = folder.manifest(), len(names)
         if manifest is None:
@@ -124,18 +126,22 @@ def ingest(
             resumed -= len(folder.missing())
             _take_bad_scenes(folder)  # left by a killed run; the files may have been repaired since
         while manifest is None:
-            replace(scenes, survey=survey.as_dict()).save(out / SCENES)  # also in a rerun: its links may be newer
-            job = partial(_task, replace(folder, path=out.resolve()), study, labels, time.time_ns())
+            inputs.put(folder, scenes, survey)  # also in a rerun: its links may be newer
+            missing = set(folder.missing())
+            job = partial(
+                _task, replace(folder, path=out.resolve()), study, labels, chunks, _recipe(plan), time.time_ns()
+            )
             engine.run_watched(
-                job, len(names), DONE, spark, finished=folder.count, desc="ingest", progress=progress,
+                job, [number for number, name in enumerate(names) if name in missing], DONE, spark,
+                finished=folder.count, total=len(names), desc="ingest", progress=progress,
                 threads=AT_ONCE if any(is_remote(s.hrefs["scl"]) for s in scenes) else 1,
             )  # fmt: skip
             if bad := _take_bad_scenes(folder):
                 survey = survey.with_bad(bad)
                 _refuse_too_many(survey, scenes, study)
-                folder.forget(c.name for c in chunks if any(scenes.items[i].id in bad for i in c.scenes))
+                folder.forget(chunks.touching([s for s in scenes if s.id in bad], study))
             else:
-                manifest = _publish(folder, study)
+                manifest = _publish(folder, study, survey)
     seconds = time.perf_counter() - started
     try:
         rows, observations, counts, answers, bad = (
@@ -179,39 +185,53 @@ def _take_bad_scenes(folder: folders.Folder) -> dict[str, str]:
     return bad
 
 
-def _stale(out: Path, plan: dict, survey: surveys.Survey, earlier: dict) -> list[str] | None:
+def _stale(
+    out: Path, study: Study, scenes: Scenes, chunks: Chunks, plan: dict, survey: surveys.Survey, earlier: dict
+) -> list[str] | None:
     """Chunks of an unfinished table that must be made again because scenes were left out; None: it is another table.
 
     A chunk is kept if it has the same scenes, with the same offsets.
     """
 
     def settings(one: dict) -> dict:
-        return {k: v for k, v in one.items() if k not in ("scenes", "chunks", "parts")}
+        return {k: v for k, v in one.items() if k not in ("scenes", "parts")}
 
-    plan = json.loads(json.dumps(plan))
-    if settings(earlier) != settings(plan) or [s for s in earlier["scenes"] if s in plan["scenes"]] != plan["scenes"]:
+    now = {tuple(s) for s in plan["scenes"]}
+    if settings(earlier) != settings(json.loads(json.dumps(plan))) or earlier["parts"] != [c.name for c in chunks]:
         return None
-    before = surveys.Survey(**Scenes.load(out / SCENES).survey) if (out / SCENES).is_file() else surveys.Survey()
+    if [s for s in earlier["scenes"] if tuple(s) in now] != plan["scenes"]:
+        return None
+    if not (out / SCENES).is_file():
+        return earlier["parts"]
+    saved = Scenes.load(out / SCENES)
+    before = surveys.Survey(**saved.survey)
+    same = {s.id for s in scenes if survey.decided(s.id) == before.decided(s.id)}
+    known = {s.id: s for s in (*saved, *scenes)}
+    return chunks.touching([known[i] for i, *_ in earlier["scenes"] if i not in same and i in known], study)
 
-    def scene_ids(one: dict) -> dict[str, list[str]]:
-        return {Chunk(**c).name: [one["scenes"][i][0] for i in c["scenes"]] for c in one["chunks"]}
 
-    now, then = scene_ids(plan), scene_ids(earlier)
-    same = {i for ids in now.values() for i in ids if survey.decided(i) == before.decided(i)}
-    return [name for name in then if now.get(name) != then[name] or not same.issuperset(now[name])]
+def _recipe(plan: dict) -> dict:
+    """What a task needs to know of the plan: all but its scenes."""
+    return {key: value for key, value in plan.items() if key != "scenes"}
 
 
 def _task(
-    folder: folders.Folder, study: Study, labels: dict[int, Labels], run_id: int, number: int
+    folder: folders.Folder,
+    study: Study,
+    labels: dict[int, Labels],
+    chunks: Chunks,
+    recipe: dict,
+    run_id: int,
+    number: int,
 ) -> Iterator[pa.RecordBatch]:
     """Make one chunk, if it is not finished yet. Its result, or why it failed, is put into the folder."""
-    scenes, survey, plan = _inputs(folder.path, run_id)
-    chunk = Chunk(**plan["chunks"][number])
+    chunk = chunks[number]
     if folder.done(chunk.name) is None and not folder.failed:
         path = folder.path / f"{chunk.name}.parquet"
         try:
             with folders.full_disk(folder.path, IngestError):
-                rows, counts = build(chunk, study, scenes, survey, labels[chunk.year], plan, path)
+                scenes, survey = inputs.of(folder, run_id, chunks, chunk, study)
+                rows, counts = build(chunk, study, scenes, survey, labels[chunk.year], recipe, path)
                 folder.finish(chunk.name, [path.name], rows=rows, counts=counts)
         except BadScenes as problem:
             folder.put(f"{folders.WORK}/{BAD}{chunk.name}.json", json.dumps(problem.reasons))
@@ -222,15 +242,7 @@ def _task(
     yield pa.record_batch([pa.array([chunk.name])], schema=DONE)
 
 
-@lru_cache(maxsize=2)
-def _inputs(path: Path, run_id: int) -> tuple:
-    """Scenes with the offsets that are used, survey and plan of a table, read once per process and run."""
-    scenes = Scenes.load(path / SCENES)
-    survey = surveys.Survey(**scenes.survey)
-    return survey.apply(scenes), survey, folders.Folder(path).plan()
-
-
-def _publish(folder: folders.Folder, study: Study) -> dict:
+def _publish(folder: folders.Folder, study: Study, survey: surveys.Survey) -> dict:
     """Publish the table, if every planned chunk is there; returns the manifest."""
     notes = folder.settle().values()
     counts: dict[str, int] = {}
@@ -244,7 +256,6 @@ def _publish(folder: folders.Folder, study: Study) -> dict:
             f"No label pixel passed the filters, so there is no table: {counts}. "
             "Widen the areas, lower every, min_confidence or the scene filters, and run again."
         )
-    survey = surveys.Survey(**Scenes.load(folder.path / SCENES).survey)
     return folder.publish(
         schema_version=pixels.VERSION,
         study=study.key,

@@ -1,11 +1,12 @@
 """Tiled TIFF files without GDAL: what their headers say, and from packed blocks to values.
 
 ``describe`` makes a ``TiffFile`` of a header; ``unpack`` puts a block's values into a window. ``remote`` and ``disk``
-bring the bytes. Each block is unpacked once and its checksum compared (of DEFLATE and ZSTD where the file has one);
+bring the bytes. Headers are read with bounds: a library that was tried ends the process where a damaged header states a
+tag of terabytes. Each block is unpacked once, and its checksum compared (of DEFLATE, and of ZSTD where there is one);
 only the columns and rows of the window are computed from its differences.
 
-Files that are not read here as GDAL reads them (JPEG 2000, masks, palettes, strips) raise ``Unsupported``: GDAL reads
-them, see ``reader``.
+Files that are not read here as GDAL reads them (JPEG 2000, masks, palettes, strips, LZW) raise ``Unsupported``: GDAL
+reads them, see ``reader``.
 
 Sources: TIFF 6.0; GDAL's GTiff driver (no data, scale, sparse files); OGC GeoTIFF 1.1.
 
@@ -14,11 +15,12 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -31,16 +33,26 @@ from rasterio.windows import Window
 
 from arsetlib import web
 
-if TYPE_CHECKING:
-    from async_tiff import TIFF
-
-__all__ = ["Level", "Source", "TiffFile", "Unsupported", "describe", "unpack"]
+__all__ = ["Level", "Missing", "Source", "TiffFile", "Unsupported", "corner", "describe", "unpack"]
 
 PREFETCH = 32 * 1024  # first bytes of a file; they hold the header of a scene's file
-USER_DEFINED, PIXEL_IS_POINT = 32767, 2  # of the TIFF's geo keys
-REDUCED, MASK = 1, 4  # bits of the TIFF's NewSubfileType
-PACKED = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 50000: "zstd"}  # the TIFF's compression
-NONE, HORIZONTAL = 1, 2  # the TIFF's predictor
+MOST_PARTS = 16  # further requests for a header
+MOST_IMAGES, MOST_TAGS = 64, 4096  # of a file, of an image
+LARGEST_TAG, LARGEST_BLOCK, WIDEST = 1 << 24, 1 << 28, 1 << 14  # bytes, bytes, pixels of a block's side
+REDUCED, MASK = 1, 4  # bits of the tag "subfile"
+PACKED = {1: "none", 8: "deflate", 32946: "deflate", 50000: "zstd"}  # what the tag "compression" means
+NONE, HORIZONTAL = 1, 2  # the tag "predictor"
+MODEL, RASTER_TYPE, GEOGRAPHIC, PROJECTED = 1024, 1025, 2048, 3072  # geo keys
+PIXEL_IS_POINT, USER_DEFINED = 2, 32767  # their values
+TYPES = {
+    1: "u1", 2: "u1", 3: "<u2", 4: "<u4", 6: "i1", 7: "u1", 8: "<i2", 9: "<i4", 11: "<f4", 12: "<f8", 13: "<u4",
+    16: "<u8", 17: "<i8", 18: "<u8",
+}  # fmt: skip
+TAGS = {
+    254: "subfile", 256: "width", 257: "height", 258: "bits", 259: "compression", 266: "bit order", 277: "layers",
+    317: "predictor", 320: "palette", 322: "wide", 323: "high", 324: "offsets", 325: "sizes", 339: "format",
+    33550: "pixel", 33922: "tie", 34264: "transformation", 34735: "keys", 42112: "metadata", 42113: "nodata",
+}  # fmt: skip
 
 
 class Unsupported(Exception):
@@ -62,9 +74,8 @@ class Level:
         width, height: Pixels.
         wide, high: Of a block, pixels.
         offsets, sizes: Of each block in the file, bytes; size 0 is a block that the file leaves out.
-        packed: ``none``, ``lzw``, ``deflate`` or ``zstd``.
-        predictor: 1 values as they are, 2 differences along a row, 3 floating point.
-        ifd: The library's own.
+        packed: ``none``, ``deflate`` or ``zstd``.
+        predictor: 1 values as they are, 2 differences along a row.
     """
 
     width: int
@@ -75,7 +86,6 @@ class Level:
     sizes: np.ndarray
     packed: str
     predictor: int
-    ifd: object = field(repr=False)
 
     def number(self, x: int, y: int) -> int:
         """Position of the block in column x and row y of blocks."""
@@ -151,12 +161,7 @@ class TiffFile:
     def empty(self, window: Window) -> np.ndarray:
         """(rows, cols) of the value of blocks that the file leaves out."""
         value = 0 if self.nodata is None else self.nodata
-        values = np.empty((int(window.height), int(window.width)), self.dtypes[0])
-        kind = values.dtype
-        if kind.kind != "f" and not (value == int(value) and np.iinfo(kind).min <= value <= np.iinfo(kind).max):
-            raise Unsupported(f"no data is {value:g} in a file of {kind}")
-        values[...] = value
-        return values
+        return np.full((int(window.height), int(window.width)), value, self.dtypes[0])
 
     def _level(self, step: float) -> int:
         """The coarsest overview whose pixels are not larger than ``step`` pixels of the file; 0 is the file itself."""
@@ -203,25 +208,13 @@ def unpack(packed: bytes, level: Level, x: int, y: int, window: Window, values: 
         raise Unsupported(f"blocks that cannot be unpacked: {web.redact(error)}") from None
     if len(numbers) != length:
         raise Unsupported(f"a block of {len(numbers)} bytes in place of {length}")
-    place(np.frombuffer(numbers, values.dtype).reshape(level.high, level.wide), level, x, y, window, values)
-
-
-def place(
-    block: np.ndarray, level: Level, x: int, y: int, window: Window, values: np.ndarray, predictor: int | None = None
-) -> None:
-    """Put the part of a block that lies in a window there; differences along a row are added up on the way.
-
-    Args:
-        block: (high, wide) of the block.
-        level, x, y, window, values: As of ``unpack``.
-        predictor: Of the block's numbers; that of the level by default.
-    """
+    block = np.frombuffer(numbers, values.dtype).reshape(level.high, level.wide)
     top, left, _, _ = corner(window)
     r0, c0 = y * level.high - top, x * level.wide - left  # of the block in the window
     into = values[max(r0, 0) : r0 + level.high, max(c0, 0) : c0 + level.wide]
     r, c = max(-r0, 0), max(-c0, 0)
     part = block[r : r + into.shape[0], c : c + into.shape[1]]
-    if (predictor or level.predictor) == NONE:
+    if level.predictor == NONE:
         into[...] = part
         return
     before = block[r : r + into.shape[0], :c].sum(1, dtype=values.dtype)
@@ -242,82 +235,145 @@ def _zstd() -> pa.Codec:
     return pa.Codec("zstd")
 
 
-def unpacks(level: Level, dtype: str) -> bool:
-    """Whether ``unpack`` reads the blocks of a level; ``async_tiff`` reads the others."""
-    kind = np.dtype(dtype).kind
-    simple = level.predictor == NONE or (level.predictor == HORIZONTAL and kind in "iu" and level.packed != "none")
-    return simple and level.packed != "lzw"
-
-
 # -- what the tags of a TIFF say ------------------------------------------------------------------------------------
 
 
-def describe(tiff: TIFF) -> TiffFile:
+class Missing(Exception):
+    """A part of a file that ``describe`` needs as well: ``size`` bytes at ``offset``."""
+
+    def __init__(self, offset: int, size: int):
+        super().__init__(offset, size)
+        self.offset, self.size = offset, size
+
+
+def describe(parts: Sequence[tuple[int, bytes]]) -> TiffFile:
     """The file that a header describes.
 
     Args:
-        tiff: Its header.
+        parts: What is known of the file: positions and bytes, the first from position 0.
 
     Raises:
+        Missing: More has to be known.
         Unsupported: GDAL would read it in another way than this module, or not at all.
     """
     try:
-        return _describe(tiff)
+        return _described(_directories(parts))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise Unsupported(f"a header that cannot be understood: {web.redact(error)}") from None
 
 
-def _describe(tiff: TIFF) -> TiffFile:
-    from async_tiff import enums
+def _directories(parts: Sequence[tuple[int, bytes]]) -> list[dict[str, np.ndarray]]:
+    """The tags of each image of a file, as far as they are in ``TAGS``."""
 
-    if tiff.endianness != enums.Endianness.LittleEndian:
-        raise Unsupported("numbers with the high byte first")
-    first, *others = tiff.ifds
-    images = [first, *(ifd for ifd in others if (ifd.new_subfile_type or 0) & REDUCED)]
-    keys, scale, tie = first.geo_key_directory, first.model_pixel_scale, first.model_tiepoint
+    def at(offset: int, size: int) -> bytes:
+        for start, known in parts:
+            if start <= offset and offset + size <= start + len(known):
+                return known[offset - start : offset - start + size]
+        raise Missing(offset, size)
+
+    mark = at(0, 16)
+    kinds = {b"II\x2a\0": ("<u2", "<u4", 4), b"II\x2b\0\x08\0\0\0": ("<u8", "<u8", 8)}
+    kind = next((k for start, k in kinds.items() if mark.startswith(start)), None)
+    if kind is None:
+        raise Unsupported("no TIFF, or one with the high byte first")
+    number, position, wide = kind
+    entry = np.dtype([("tag", "<u2"), ("type", "<u2"), ("count", position), ("value", f"V{wide}")])
+    offset, found = int(np.frombuffer(mark, position, 1, wide)[0]), []
+    visited: set[int] = set()
+    while offset:
+        if offset in visited or len(visited) == MOST_IMAGES:
+            raise Unsupported("images without end")
+        visited.add(offset)
+        first = np.dtype(number).itemsize
+        entries = int(np.frombuffer(at(offset, first), number)[0])
+        if entries > MOST_TAGS:
+            raise Unsupported(f"{entries} tags")
+        table = at(offset + first, entries * entry.itemsize + wide)
+        tags = {}
+        for tag, how, count, value in np.frombuffer(table, entry, entries).tolist():
+            if tag not in TAGS or how not in TYPES:
+                continue
+            size = int(count) * np.dtype(TYPES[how]).itemsize
+            if size > LARGEST_TAG:
+                raise Unsupported(f"a tag of {size} bytes")
+            stored = value[:size] if size <= wide else at(int.from_bytes(value, "little"), size)
+            tags[TAGS[tag]] = np.frombuffer(stored, TYPES[how])
+        found.append(tags)
+        offset = int.from_bytes(table[-wide:], "little")
+    return found
+
+
+def _described(images: list[dict[str, np.ndarray]]) -> TiffFile:
+    first = images[0]
+    kinds = [_one(tags, "subfile", 0) for tags in images]
+    levels = [first, *(tags for tags, kind in zip(images[1:], kinds[1:], strict=True) if kind & REDUCED)]
     refused = {
-        "more than one layer": any(ifd.samples_per_pixel != 1 for ifd in images),
-        "a mask of its own": any((ifd.new_subfile_type or 0) & MASK for ifd in (first, *others)),
-        "no blocks": any(not ifd.tile_width or not ifd.tile_byte_counts for ifd in images),
-        "a palette": first.colormap is not None,
-        "another compression": any(int(ifd.compression) not in PACKED for ifd in images),
-        "no projection": keys is None or not scale or not tie,
-        "a model transformation": first.model_transformation is not None,
-        "another order of bits": any("fill_order" in ifd.keys() or 266 in ifd.other_tags for ifd in images),  # noqa: SIM118
+        "more than one layer": any(_one(tags, "layers", 1) != 1 for tags in levels),
+        "a mask of its own": any(kind & MASK for kind in kinds),
+        "no blocks": any("sizes" not in tags or "offsets" not in tags for tags in levels),
+        "a palette": "palette" in first,
+        "another compression": any(_one(tags, "compression", 1) not in PACKED for tags in levels),
+        "no projection": not {"keys", "pixel", "tie"} <= first.keys(),
+        "a model transformation": "transformation" in first,
+        "another order of bits": any(_one(tags, "bit order", 1) != 1 for tags in levels),
     }
     for reason, holds in refused.items():
         if holds:
             raise Unsupported(reason)
-    if keys.raster_type == PIXEL_IS_POINT:
-        raise Unsupported("coordinates of pixel centres")
-    code = keys.projected_type or keys.geographic_type
-    if not code or code == USER_DEFINED:
-        raise Unsupported("a projection without code")
-    column, row, _, x, y, _ = tie[:6]
-    wide, high, _ = scale
-    if not (wide > 0 and high > 0 and len(tie) == 6):
-        raise Unsupported("another kind of grid")
-    nodata = None if first.gdal_nodata is None else float(first.gdal_nodata.strip("\0 "))
+    wide, high, _ = map(float, first["pixel"])
+    column, row, _, x, y, _ = map(float, first["tie"])
+    if not (wide > 0 and high > 0):
+        raise Unsupported("a grid from south to north, or from east to west")
+    dtype = _dtype(first)
     return TiffFile(
-        crs=_crs(code),
+        crs=_crs_of(first["keys"]),
         transform=Affine(wide, 0.0, x - column * wide, 0.0, -high, y + row * high),
-        width=first.image_width,
-        height=first.image_height,
-        dtypes=(_dtype(first, enums.SampleFormat),),
-        nodata=nodata,
-        scales=(_stated(first.gdal_metadata, "scale", 1.0),),
-        offsets=(_stated(first.gdal_metadata, "offset", 0.0),),
-        levels=tuple(_level(ifd) for ifd in images),
+        width=_one(first, "width"),
+        height=_one(first, "height"),
+        dtypes=(dtype,),
+        nodata=_nodata(first, dtype),
+        scales=(_stated(_text(first, "metadata"), "scale", 1.0),),
+        offsets=(_stated(_text(first, "metadata"), "offset", 0.0),),
+        levels=tuple(_level(tags, dtype) for tags in levels),
     )
 
 
-def _level(ifd) -> Level:
-    offsets, sizes = np.array(ifd.tile_offsets, np.int64), np.array(ifd.tile_byte_counts, np.int64)
-    wide, high = ifd.tile_width, ifd.tile_height
-    if not len(offsets) == len(sizes) == -(-ifd.image_width // wide) * -(-ifd.image_height // high):
+def _one(tags: dict[str, np.ndarray], name: str, otherwise: int | None = None) -> int:
+    return int(tags[name][0]) if name in tags or otherwise is None else otherwise
+
+
+def _text(tags: dict[str, np.ndarray], name: str) -> str:
+    return tags[name].tobytes().decode("utf-8", "replace").strip("\0 ") if name in tags else ""
+
+
+def _level(tags: dict[str, np.ndarray], dtype: str) -> Level:
+    width, height, wide, high = (_one(tags, name) for name in ("width", "height", "wide", "high"))
+    offsets, sizes = tags["offsets"].astype(np.int64), tags["sizes"].astype(np.int64)
+    if min(width, height, wide, high) < 1 or max(wide, high) > WIDEST or _dtype(tags) != dtype:
+        raise Unsupported(f"blocks of {wide} x {high} in {width} x {height}, {_dtype(tags)}")
+    if not len(offsets) == len(sizes) == -(-width // wide) * -(-height // high):
         raise Unsupported("another number of blocks than its size needs")
-    packed, predictor = PACKED[int(ifd.compression)], int(ifd.predictor or NONE)
-    return Level(ifd.image_width, ifd.image_height, wide, high, offsets, sizes, packed, predictor, ifd)
+    if sizes.min() < 0 or sizes.max() > LARGEST_BLOCK or offsets.min() < 0:
+        raise Unsupported("blocks that are too large")
+    packed, predictor = PACKED[_one(tags, "compression", 1)], _one(tags, "predictor", NONE)
+    whole = np.dtype(dtype).kind in "iu"
+    if packed == "none":
+        predictor = NONE
+    elif predictor != NONE and not (predictor == HORIZONTAL and whole):
+        raise Unsupported("differences of another kind")
+    return Level(width, height, wide, high, offsets, sizes, packed, predictor)
+
+
+def _crs_of(keys: np.ndarray) -> CRS:
+    """The CRS that the geo keys name: rows of key, place of the value, count, value."""
+    rows = keys[4 : 4 + 4 * int(keys[3])].reshape(-1, 4).tolist()
+    values = {key: value for key, place, _, value in rows if place == 0}
+    if values.get(RASTER_TYPE) == PIXEL_IS_POINT:
+        raise Unsupported("coordinates of pixel centres")
+    code = values.get(PROJECTED) or (values.get(GEOGRAPHIC) if values.get(MODEL) == 2 else None)
+    if not code or code == USER_DEFINED:
+        raise Unsupported("a projection without code")
+    return _crs(code)
 
 
 @lru_cache(maxsize=256)
@@ -325,16 +381,30 @@ def _crs(code: int) -> CRS:
     return CRS.from_epsg(code)
 
 
-def _dtype(ifd, formats) -> str:
-    kinds = {formats.Uint: "uint", formats.Int: "int", formats.Float: "float"}
-    stated, bits = ifd.sample_format, ifd.bits_per_sample
-    name = f"{kinds.get(stated[0] if stated else formats.Uint, '?')}{bits[0]}"
+def _dtype(tags: dict[str, np.ndarray]) -> str:
+    name = f"{ {1: 'uint', 2: 'int', 3: 'float'}.get(_one(tags, 'format', 1), '?') }{_one(tags, 'bits', 1)}"
     if name not in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"):
         raise Unsupported(f"values of {name}")
     return name
 
 
-def _stated(metadata: str | None, role: str, otherwise: float) -> float:
+def _nodata(tags: dict[str, np.ndarray], dtype: str) -> float | None:
+    """The value of no data, which the file's type must be able to hold."""
+    if "nodata" not in tags:
+        return None
+    value = float(_text(tags, "nodata"))
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        with np.errstate(all="ignore"):
+            holds = math.isnan(value) or float(kind.type(value)) == value
+    else:
+        holds = value.is_integer() and np.iinfo(kind).min <= value <= np.iinfo(kind).max
+    if not holds:
+        raise Unsupported(f"no data is {value:g} in a file of {dtype}")
+    return value
+
+
+def _stated(metadata: str, role: str, otherwise: float) -> float:
     """Scale or offset in GDAL's own tag."""
-    stated = re.search(rf'role="{role}"[^>]*>\s*([^<\s]+)\s*<', metadata or "")
+    stated = re.search(rf'role="{role}"[^>]*>\s*([^<\s]+)\s*<', metadata)
     return float(stated[1]) if stated else otherwise

@@ -13,13 +13,5 @@ import lazy_loader
 
 from arsetlib import oldnames
 
-_HOMES = {
-    "rasters": ("class_areas", "examples", "ndvi", "read"),
-    "comparison": ("compare",),
-    "prediction": ("predict",),
-    "products": ("MapError", "Prediction", "open_prediction", "predictions"),
-    "neighbourhood": ("Bayes", "Majority"),
-}
-
-_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOMES)
+_lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __getattr__ = oldnames.names_of("maps", _lazy)

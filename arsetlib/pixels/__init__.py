@@ -18,6 +18,7 @@ cannot be known whether it is complete.
     points, columns, places   tables of points from other sources
     arset_layout, sensors     tables of the 2024 course; two sensors joined
     describe                  a summary, and queries in SQL
+    lakes                     Delta, Iceberg and GeoParquet
 
 Lab: part1_build_dataset.
 """
@@ -27,6 +28,7 @@ from arsetlib.pixels.arrays import Ragged, make_batch, ragged, series
 from arsetlib.pixels.arset_layout import read_arset, write_arset
 from arsetlib.pixels.checking import EXAMPLES, TableReport, check
 from arsetlib.pixels.describe import QUERIES, format_summary, summary
+from arsetlib.pixels.lakes import Lake, export, open_lake
 from arsetlib.pixels.listing import files
 from arsetlib.pixels.meta import Meta
 from arsetlib.pixels.points import PointFormat, from_long, from_wide
@@ -45,6 +47,7 @@ __all__ = [
     "VERSION",
     "Break",
     "FileBatch",
+    "Lake",
     "Meta",
     "PixelError",
     "PointFormat",
@@ -53,12 +56,14 @@ __all__ = [
     "block_id",
     "check",
     "dataset",
+    "export",
     "files",
     "format_summary",
     "from_long",
     "from_wide",
     "join",
     "make_batch",
+    "open_lake",
     "pixel_id",
     "ragged",
     "read",

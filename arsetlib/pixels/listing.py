@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from arsetlib import folders
+from arsetlib import filetypes, folders
 from arsetlib.pixels.rewritten import in_folder_names
 from arsetlib.pixels.schema import PREFIX, SMALL, PixelError
 
@@ -193,6 +193,8 @@ def damaged(file: Path, error: Exception) -> PixelError | MemoryError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, MemoryError):  # Arrow's own is both
         return MemoryError(f"Too little memory to read {file} ({reason}). Read fewer columns or rows, or stream them.")
+    if standing := filetypes.stand_in(file, "Parquet file"):
+        return PixelError(f"{file} {standing}")
     return PixelError(
         f"{file} cannot be read: truncated or damaged, or no Parquet file ({reason}). If it belongs to a table, delete "
         f"it and run the same `arset ingest` command again, or copy it again."

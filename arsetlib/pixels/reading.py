@@ -91,7 +91,7 @@ def _check_columns(schema: pa.Schema, file: Path) -> None:
             raise PixelError(f"{file}: {reason}. Write the file again with pixels.write.")
 
 
-def _as_schema(data: pa.RecordBatch | pa.Table, names: Sequence[str], where: str):
+def as_schema(data: pa.RecordBatch | pa.Table, names: Sequence[str], where: str):
     """Some columns of a batch or table in our types; those that the file lacks are in the names of its folders."""
     columns = []
     for name in names:
@@ -136,13 +136,14 @@ def row_group(file: str | Path, number: int, columns: Sequence[str], verify: boo
         raise damaged(Path(file), error) from error
     if not present:
         table = pa.table({"": pa.nulls(rows)})
-    table = _as_schema(table, columns, str(file))
-    _refuse_nulls(table, f"{file}, row group {number}")
+    table = as_schema(table, columns, str(file))
+    refuse_nulls(table, f"{file}, row group {number}")
     return table
 
 
-def _refuse_nulls(table: pa.Table, where: str | Path) -> None:
-    for name in table.column_names:
+def refuse_nulls(table: pa.Table | pa.RecordBatch, where: str | Path) -> None:
+    """Refuse a table with a row that lacks a value."""
+    for name in table.schema.names:
         if not SCHEMA.field(name).nullable and table.column(name).null_count:
             raise PixelError(
                 f"{where}: expected a value in every row of `{name}`, received none in "
@@ -187,7 +188,7 @@ def read(
         table = data.to_table(columns=None if columns is None else list(columns), filter=filter)
     except UNREADABLE as error:
         raise _blame(data.files, error) from error
-    _refuse_nulls(table, path)
+    refuse_nulls(table, path)
     if set(SERIES) & set(table.column_names):
         _check_series(table, path, Meta.of(table))
     return table
@@ -198,7 +199,7 @@ def _blame(names: Sequence[str], error: Exception) -> PixelError | MemoryError:
     for file in map(Path, names):
         try:
             for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
-                _as_schema(batch, [n for n in SCHEMA.names if n in batch.schema.names], str(file))
+                as_schema(batch, [n for n in SCHEMA.names if n in batch.schema.names], str(file))
         except PixelError as reason:
             return reason
         except UNREADABLE as reason:
@@ -262,7 +263,7 @@ def _pieces(parquet: Sequence[Path], names: Sequence[str]) -> Iterator[FileBatch
                 for group in range(opened.num_row_groups):
                     row = 0
                     for batch in opened.iter_batches(layout.ROW_GROUP, row_groups=[group], columns=present):
-                        yield FileBatch(file, group, row, _as_schema(batch, names, str(file)))
+                        yield FileBatch(file, group, row, as_schema(batch, names, str(file)))
                         row += batch.num_rows
         except PixelError:
             raise

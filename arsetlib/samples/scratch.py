@@ -24,7 +24,7 @@ from threading import get_ident
 
 import numpy as np
 
-from arsetlib import pixels
+from arsetlib import folders, pixels
 from arsetlib.samples.rows import SampleError
 
 VERSION = 2
@@ -84,15 +84,20 @@ class Scratch:
     """A folder of decoded row groups; several loaders, threads and processes may share it.
 
     Args:
-        folder: Made where it does not exist. Delete it when it is no longer needed.
+        folder: On a disk of this machine, made where it does not exist. Delete it when it is no longer needed.
         columns: What of a row group is kept.
         size: Bytes the whole table takes, about.
 
     Raises:
-        SampleError: The disk has no room for the table.
+        SampleError: The disk has no room for the table, or the folder is in an object store or a volume.
     """
 
     def __init__(self, folder: str | Path, columns: Sequence[str], size: int):
+        if not folders.on_disk(folder):
+            raise SampleError(
+                f"Expected a scratch folder on a disk of this machine, received {folder}: its files are mapped into "
+                "memory. Name a local folder."
+            )
         self.folder, self.columns = Path(folder), tuple(columns)
         self.folder.mkdir(parents=True, exist_ok=True)
         used = sum(file.stat().st_size for file in self.folder.glob("*.scratch"))

@@ -68,7 +68,7 @@ def fields(
 
     Lab: case_fields.
     """
-    out = Path(out)
+    out = folders.place(out)
     asked = {"seed": seed, "fields": fields, "chips": chips, "size": size}
     _check(asked, jobs)
     parameters = {"version": VERSION} | {name: int(value) for name, value in asked.items()}

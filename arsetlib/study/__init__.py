@@ -7,7 +7,7 @@ one that exists.
 Labs: part1_build_dataset (areas, labels, filters), part2_load_data (season, split, legend).
 """
 
-from arsetlib.study.area import Area, across_180
+from arsetlib.study.area import Area, across_180, outlines
 from arsetlib.study.parsing import ALL_BANDS, CDL_10_M, INDEX_BANDS, SIDES, WAVES, StudyError
 from arsetlib.study.settings import MAX_CODE, Class, LabelSource, Legend, SceneSource, Season, text
 from arsetlib.study.study import Study, shipped
@@ -28,6 +28,7 @@ __all__ = [
     "Study",
     "StudyError",
     "across_180",
+    "outlines",
     "shipped",
     "text",
 ]

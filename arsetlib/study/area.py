@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pyproj import CRS, Transformer
-from shapely import Geometry, MultiPolygon, Polygon, box, get_parts, make_valid, segmentize, transform, union_all
+from shapely import (
+    Geometry,
+    MultiPolygon,
+    Polygon,
+    box,
+    get_coordinates,
+    get_parts,
+    is_valid,
+    make_valid,
+    polygons,
+    segmentize,
+    transform,
+    union_all,
+)  # fmt: skip
 
 MARGIN = 8  # degrees that an area may lie outside the area of use of its CRS
 
@@ -38,14 +52,37 @@ class Area:
         done, cuts off or adds land. Here points are first set along each edge, ``spacing`` units of the area's
         own CRS apart (metres for a projected one, at most 400 points an edge).
         """
-        west, south, east, north = self.bounds
-        whole = Polygon([(west, south), (east, south), (east, north), (west, north)])
-        longest = max(east - west, north - south)
-        step = min(max(spacing, longest / 400), longest) if CRS(self.crs).is_projected else longest / 100
-        dense = np.asarray(segmentize(whole, step).exterior.coords)
-        x, y = Transformer.from_crs(self.crs, crs, always_xy=True).transform(dense[:, 0], dense[:, 1])
-        outline = Polygon(np.column_stack([x, y]))
-        return across_180(outline) if CRS(crs).is_geographic and np.isfinite(x).all() else outline
+        return outlines([self.bounds], self.crs, crs, spacing)[0]
+
+
+def outlines(
+    bounds: Sequence[Sequence[float]], own_crs: str, crs: str = "EPSG:4326", spacing: float = 1000.0
+) -> np.ndarray:
+    """The outlines of many boxes of one CRS in another, each as ``Area.outline`` gives it; (N,) of geometries.
+
+    Args:
+        bounds: (N, 4) west, south, east, north.
+        own_crs: Of the bounds.
+        crs: Of the outlines.
+        spacing: As in ``Area.outline``.
+    """
+    west, south, east, north = np.asarray(bounds, float).T
+    corners = np.stack([np.stack(c, -1) for c in ((west, south), (east, south), (east, north), (west, north))], 1)
+    longest = np.maximum(east - west, north - south)
+    steps = np.minimum(np.maximum(spacing, longest / 400), longest) if CRS(own_crs).is_projected else longest / 100
+    dense = segmentize(polygons(corners), steps)
+    change = Transformer.from_crs(own_crs, crs, always_xy=True)
+    ground = transform(dense, lambda p: np.column_stack(change.transform(p[:, 0], p[:, 1])))
+    if not CRS(crs).is_geographic:
+        return ground
+    points, owner = get_coordinates(ground, return_index=True)
+    with np.errstate(invalid="ignore"):  # a point that has no place in the other CRS is infinite
+        jump = (np.abs(np.diff(points[:, 0])) > 180) & (np.diff(owner) == 0)
+    beyond = owner[~(np.abs(points[:, 0]) <= 180)]
+    for i in {*beyond.tolist(), *owner[1:][jump].tolist(), *np.flatnonzero(~is_valid(ground)).tolist()}:
+        if np.isfinite(get_coordinates(ground[i])[:, 0]).all():
+            ground[i] = across_180(ground[i])
+    return ground
 
 
 def across_180(ground: Geometry) -> Polygon | MultiPolygon:
@@ -67,7 +104,7 @@ def across_180(ground: Geometry) -> Polygon | MultiPolygon:
 
 
 def _the_short_way(part: Polygon) -> Geometry:
-    rings = []
+    rings: list[np.ndarray] = []
     for ring in (part.exterior, *part.interiors):
         points = np.asarray(ring.coords)[:, :2].copy()
         if np.any(np.abs(np.diff(points[:, 0])) > 180):

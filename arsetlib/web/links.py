@@ -8,10 +8,11 @@ Lab: part1_build_dataset.
 """
 
 import logging
+import posixpath
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
-__all__ = ["PUBLIC_KEYS", "public", "redact", "remote"]
+__all__ = ["PUBLIC_KEYS", "join", "public", "redact", "remote"]
 
 # Keys of a query that select data and can never open anything.
 PUBLIC_KEYS = frozenset((
@@ -22,6 +23,7 @@ PUBLIC_KEYS = frozenset((
 ))  # fmt: skip
 _VALUE = re.compile(r"[\w.,:+*/ ()\[\]-]{0,200}")  # no separator that could hide a further key
 _URL = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
+_SPECIAL = re.compile(r"[?#;&%@:\\]")  # a URL without these has only a host and a path
 _VSI = re.compile(r"/vsi(?:curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(?:_streaming)?[/?]")
 _URL_IN_TEXT = re.compile(r"(?i)[a-z][a-z0-9+.-]*://[^\s'\"<>]+")
 _IN_PATH = re.compile(r"(?i)(?:[;&]|%3b|%26|%3f|%23)[^/;&=]*?(?:=|%3d)[^/]*")
@@ -52,7 +54,7 @@ def public(url: str) -> str:
     Lab: part1_build_dataset.
     """
     found = _URL.search(url)
-    if not found:
+    if not found or not _SPECIAL.search(url, found.end()):
         return url
     before, rest = url[: found.end()], _without_user(url[found.end() :])
     place, tail, fragment = re.match(r"([^?#]*)(?:\?([^#]*))?(#.*)?\Z", rest, re.DOTALL).groups()
@@ -107,6 +109,19 @@ class _Redacting(logging.Filter):
 
 for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
     logging.getLogger(_name).addFilter(_Redacting())
+
+
+def join(base: str, href: str) -> str:
+    """The address of a link that stands in another document, also in one of an object store.
+
+    >>> join("s3://bucket/delta/collection.json", "./items/a.json")
+    's3://bucket/delta/items/a.json'
+    """
+    parts = urlsplit(base)
+    if parts.scheme in ("http", "https") or _URL.match(href):
+        return urljoin(base, href)
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(parts.path), href))
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def host(url: str) -> str:

@@ -1,0 +1,8 @@
+# What the package gives, and where it is: lazy_loader and type checkers read this.
+from .comparison import compare as compare
+from .neighbourhood import Bayes as Bayes, Majority as Majority
+from .prediction import predict as predict
+from .products import (
+    MapError as MapError, Prediction as Prediction, open_prediction as open_prediction, predictions as predictions,
+)
+from .rasters import class_areas as class_areas, examples as examples, ndvi as ndvi, read as read
