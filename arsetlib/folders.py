@@ -32,6 +32,7 @@ import re
 import shutil
 import tempfile
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -40,10 +41,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from arsetlib import textfiles
+from arsetlib import leases, textfiles
 from arsetlib.checksums import sha256
 from arsetlib.errors import ArsetError
-from arsetlib.stores import SCHEMES, StorePath, place
+from arsetlib.stores import SCHEMES, AnswerError, StorePath, place
 
 __all__ = [
     "Folder", "FolderError", "OccupiedError", "claim", "differences", "full_disk", "is_full", "is_temporary", "lock",
@@ -55,6 +56,7 @@ PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VOLUMES = "/Volumes"  # of Databricks: no change in the middle of a file, no append, no hard links
+FEW, AT_ONCE = 4, 16  # files of a store that are asked for one by one; requests at the same time
 LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a full disk, whatever the library said
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
 
@@ -202,8 +204,9 @@ def _put_whole(file: Path | StorePath, content: Content) -> None:
             content(made)
         elif made is not content:
             made.write_bytes(content.encode() if isinstance(content, str) else content)
+        facts = {"size": made.stat().st_size, "sha256": sha256(made)}
         if isinstance(file, StorePath):
-            file.upload(made)
+            _remember(file, file.upload(made), facts)
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_name(f".{uuid.uuid4().hex[:12]}.part")
@@ -228,17 +231,33 @@ def is_temporary(name: str) -> bool:
 
 def remove_partial(path: str | Path) -> None:
     """Remove the partial files that a killed process left in a folder and below; call it with the lock held."""
-    if isinstance(path := place(path), StorePath):
-        return  # what is not whole is not there
+    if isinstance(path := place(path), StorePath):  # what is not whole is not there; only a lease may leave something
+        for file in path.iterdir():
+            if PARTIAL.match(file.name):
+                file.unlink(missing_ok=True)
+        return
     for parent, _, names in os.walk(path):
         for name in names:
             if PARTIAL.match(name):
                 Path(parent, name).unlink(missing_ok=True)
 
 
-def size_and_sha256(file: Path) -> dict:
-    """Size and SHA-256 of a file, as the manifest notes them."""
-    return {"size": file.stat().st_size, "sha256": sha256(file)}
+def size_and_sha256(file: Path | StorePath) -> dict:
+    """Size and SHA-256 of a file, as the manifest notes them. What this process has put is not read again."""
+    facts = file.stat()
+    if isinstance(file, StorePath) and (known := _put_before.get(str(file))) and known[0] == facts.stamp:
+        return known[1]
+    return {"size": facts.st_size, "sha256": sha256(file)}
+
+
+_put_before: OrderedDict[str, tuple[str, dict]] = OrderedDict()  # address → tag, size and sha256 of the latest puts
+
+
+def _remember(file: StorePath, tag: str, facts: dict) -> None:
+    _put_before[str(file)] = tag, facts
+    while len(_put_before) > 1000:
+        with suppress(KeyError):  # another thread
+            _put_before.popitem(last=False)
 
 
 @contextmanager
@@ -246,6 +265,8 @@ def lock(
     path: str | Path, error: type[Exception] = FolderError, *, name: str = LOCK, wait: bool = False
 ) -> Iterator[None]:
     """Keep other processes out of a folder, which is made where needed. No file of the lock is left.
+
+    On a disk the file is locked; in a store and in a volume it is a lease, see ``leases``.
 
     Args:
         path: Of the folder.
@@ -257,21 +278,20 @@ def lock(
         FolderError: As ``error``: another process works in the folder, or it has a folder of this name.
     """
     path = place(path)
-    if isinstance(path, StorePath):
-        yield
-        return
     path.mkdir(parents=True, exist_ok=True)
-    file = path / name
+    file, busy = path / name, f"Another job is writing {path}. Wait until it ends, or give this one another folder."
     if file.is_dir():
         raise error(_of_wrong_kind(file))
+    if not on_disk(path):
+        with leases.held(file, lambda more: error(f"{busy} {more}"), wait):
+            yield
+        return
     while True:
         own = FileLock(str(file), timeout=-1 if wait else 0)
         try:
             own.acquire()
         except Timeout:
-            raise error(
-                f"Another job is writing {path}. Wait until it ends, or give this one another folder."
-            ) from None
+            raise error(busy) from None
         if file.exists():
             break
         own.release()  # the job before has just removed the file, so a third one could lock a new file
@@ -412,7 +432,18 @@ class Folder:
 
     def missing(self) -> list[str]:
         """Planned parts that are not finished, in the order of the plan."""
-        return [part for part in self.plan()["parts"] if self.done(part) is None]
+        there = set(self.keys(PARTS)) if isinstance(self.path, StorePath) else None  # one request for 1,000
+        parts = [part for part in self.plan()["parts"] if there is None or _note(part) in there]
+        done = {part for part, note in self._notes(parts).items() if note is not None}
+        return [part for part in self.plan()["parts"] if part not in done]
+
+    def _notes(self, parts: list[str]) -> dict[str, dict | None]:
+        """Part → its note, see ``done``. In a store notes are read by key, many at a time: a list may be old."""
+        if isinstance(self.path, Path):
+            return {part: self.done(part) for part in parts}
+        sizes = {key: facts.st_size for key, facts in self.path.files().items()} if len(parts) > FEW else {}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip(parts, pool.map(lambda part: self._checked(_note(part), sizes=sizes), parts), strict=True))
 
     def count(self) -> int:
         """How many parts have a note that they are finished."""
@@ -446,7 +477,7 @@ class Folder:
             FolderError: As ``error``: a part failed or is not there.
         """
         failures = self.failures()
-        notes = {part: self.done(part) for part in self.plan()["parts"]}
+        notes = self._notes(self.plan()["parts"])
         missing = [part for part, note in notes.items() if note is None]
         if not missing:
             return notes
@@ -488,10 +519,10 @@ class Folder:
             return None
         return value if isinstance(value, dict) else None
 
-    def _checked(self, key: str, deep: bool = False) -> dict | None:
+    def _checked(self, key: str, deep: bool = False, sizes: dict[str, int] | None = None) -> dict | None:
         """A note, if the files that it names are as it says."""
         note = self._json(key)
-        return note if _is_note(note) and not any(differences(self.path, note["files"], deep)) else None
+        return note if _is_note(note) and not any(differences(self.path, note["files"], deep, sizes)) else None
 
     def _reopen(self, manifest: dict) -> None:
         """A complete folder that lost a part is unfinished again; its other parts are kept."""
@@ -501,10 +532,13 @@ class Folder:
         self.delete(MANIFEST)
 
     def _forget_damaged(self) -> None:
-        """Forget parts whose files are not those that were noted: they are made again."""
-        keys = self.keys(PARTS)
-        with ThreadPoolExecutor(4) as pool:
-            for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep=True), keys), strict=True):
+        """Forget parts whose files are not those that were noted: they are made again.
+
+        What a store holds is not read again: it keeps checksums of its own.
+        """
+        keys, deep = self.keys(PARTS), isinstance(self.path, Path)
+        with ThreadPoolExecutor(4 if deep else AT_ONCE) as pool:
+            for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep), keys), strict=True):
                 if note is None:
                     self.delete(key)
 
@@ -690,18 +724,25 @@ def problems(path: str | Path, *, deep: bool = False, listed: str | None = None)
             yield f"{path / name} is not in {MANIFEST}: move it elsewhere"
 
 
-def differences(path: Path, files: dict[str, dict], deep: bool = False) -> Iterator[str]:
+def differences(
+    path: Path | StorePath, files: dict[str, dict], deep: bool = False, sizes: dict[str, int] | None = None
+) -> Iterator[str]:
     """What differs between files and their noted size and SHA-256, one sentence a file.
 
     Args:
         path: Of the folder.
         files: Key → ``size`` and ``sha256``.
         deep: Compare checksums, too.
+        sizes: Sizes of files as a store listed them. What differs from the list is asked for again.
     """
+    if sizes is None and isinstance(path, StorePath) and len(files) > FEW:
+        sizes = {key: facts.st_size for key, facts in path.files().items()}
     for key, noted in files.items():
         file = path / key
         try:
-            size = file.stat().st_size
+            size = noted["size"] if (sizes or {}).get(key) == noted["size"] else file.stat().st_size
+        except AnswerError:
+            raise
         except OSError:
             yield f"{file} is missing"
             continue

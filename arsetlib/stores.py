@@ -195,6 +195,12 @@ class StorePath:
         with _errors(self):
             return memoryview(_obstore().get_range(self._store, self.key, start=start, length=length))
 
+    def read_end(self, length: int) -> tuple[int, memoryview]:
+        """Size of the file, and its last bytes, with one request."""
+        with _errors(self):
+            answer = _obstore().get(self._store, self.key, options={"range": {"suffix": length}})
+            return answer.meta["size"], memoryview(answer.bytes())
+
     def open(self, mode: str = "rb", encoding: str | None = None, **_: object) -> io.IOBase:
         """A file to read bytes or text from."""
         if mode not in ("r", "rt", "rb"):
@@ -206,9 +212,9 @@ class StorePath:
         """Put a whole file."""
         self._put(content)
 
-    def upload(self, file: Path) -> None:
-        """Put a file of this machine."""
-        self._put(file)
+    def upload(self, file: Path) -> str:
+        """Put a file of this machine; returns its tag."""
+        return self._put(file)
 
     def create(self, content: bytes) -> str:
         """Put a file where there is none; returns its tag.

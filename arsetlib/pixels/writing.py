@@ -26,7 +26,8 @@ def write(batches: Iterable[pa.RecordBatch] | pa.Table, path: str | Path, meta: 
 
     Args:
         batches: Batches (or a table) in ``SCHEMA``; taken one at a time.
-        path: File to write. It appears when it is complete: until then its bytes go to a hidden file beside it.
+        path: File to write, on disk or in an object store. It appears when it is complete: until then its bytes go to a
+            hidden file beside it, or to a temporary file of this machine.
         meta: Its key-value metadata.
 
     Returns:
@@ -39,13 +40,13 @@ def write(batches: Iterable[pa.RecordBatch] | pa.Table, path: str | Path, meta: 
     """
     if isinstance(batches, pa.Table):
         batches = batches.to_batches()
-    conform = (_conform(batch, Path(path)) for batch in batches)
+    conform = (_conform(batch, folders.place(path)) for batch in batches)
     return write_file(conform, path, SCHEMA.with_metadata(meta.to_kv()))
 
 
 def write_file(batches: Iterable[pa.RecordBatch], path: str | Path, schema: pa.Schema) -> int:
     """As ``write``, for batches that have the columns of ``schema``, which may be more than those of ``SCHEMA``."""
-    path, rows = Path(path), 0
+    path, rows = folders.place(path), 0
 
     def fill(hidden: Path) -> None:
         nonlocal rows

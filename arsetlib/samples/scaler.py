@@ -5,7 +5,6 @@ Lab: part2_load_data.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -176,7 +175,7 @@ class Scaler:
 
     def save(self, path: str | Path) -> None:
         """Write JSON, to keep with the model that was trained with it; also in an object store (``s3://…``)."""
-        folders.put(path, json.dumps(asdict(self), indent=1) + "\n")
+        folders.put_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Scaler:

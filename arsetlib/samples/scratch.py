@@ -26,6 +26,7 @@ import numpy as np
 
 from arsetlib import folders, pixels
 from arsetlib.samples.rows import SampleError
+from arsetlib.stores import StorePath
 
 VERSION = 2
 KINDS = {"day": np.dtype("<u2"), "scl": np.dtype("u1"), "bands": np.dtype("<u2")}
@@ -95,10 +96,10 @@ class Scratch:
     def __init__(self, folder: str | Path, columns: Sequence[str], size: int):
         if not folders.on_disk(folder):
             raise SampleError(
-                f"Expected a scratch folder on a disk of this machine, received {folder}: its files are mapped into "
+                f"Expected a scratch folder on a disk of this machine, received {folder}: elsewhere it "
                 "memory. Name a local folder."
             )
-        self.folder, self.columns = Path(folder), tuple(columns)
+        self.folder, self.columns, self.known = folders.place(folder), tuple(columns), {}
         self.folder.mkdir(parents=True, exist_ok=True)
         used = sum(file.stat().st_size for file in self.folder.glob("*.scratch"))
         if shutil.disk_usage(self.folder).free + used < size:
@@ -117,7 +118,9 @@ class Scratch:
         return _opened(place, identity, check) or self._write(decode(), place, identity)
 
     def _identity(self, file: Path, number: int) -> str:
-        state = file.stat()
+        state = self.known.get(file) or file.stat()
+        if isinstance(file, StorePath):
+            self.known[file] = state  # a store is asked once for each file
         return json.dumps([VERSION, str(file.resolve()), state.st_size, state.st_mtime_ns, number, self.columns])
 
     def _write(self, arrays: dict[str, np.ndarray], place: Path, identity: str) -> Entry:
