@@ -311,6 +311,9 @@ def colormap() -> dict[int, tuple[int, int, int, int]]:
     Returns:
         Code to (red, green, blue, alpha), each 0 to 255, for all 256 codes; unnamed ones are black and opaque,
         as in NASS's files.
+
+    >>> colormap()[1]
+    (255, 211, 0, 255)
     """
     unnamed = (0, 0, 0, 255)
     return {code: _rgba(CODES[code].colour) if code in CODES else unnamed for code in range(256)}

@@ -28,8 +28,13 @@ class ChecksumError(ArsetError, ValueError):
 
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
-    with Path(path).open("rb") as file:
+    with _place(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _place(path: str | Path) -> Path:
+    """A path; what stands for one in an object store stays as it is, see ``folders.place``."""
+    return Path(path) if isinstance(path, str) else path
 
 
 def digest_json(value: Any, default: Callable[[Any], Any] | None = None) -> str:
@@ -54,7 +59,7 @@ def digest_arrays(arrays: Iterable) -> str:
 
 def stated(path: str | Path) -> dict:
     """What an asset of a STAC item states of a file: ``file:size``, bytes, and ``file:checksum``, a multihash."""
-    return {"file:size": Path(path).stat().st_size, "file:checksum": SHA256 + sha256(path)}
+    return {"file:size": _place(path).stat().st_size, "file:checksum": SHA256 + sha256(path)}
 
 
 def check(path: str | Path, size: int | None, checksum: str | None) -> None:
@@ -97,7 +102,7 @@ def check_beside(path: Path) -> None:
         ChecksumError: It has other bytes.
         OSError: It cannot be read.
     """
-    path = Path(path)
+    path = _place(path)
     sums = next((file for file in (of(path), path.parent / LIST) if file.is_file()), None)
     if sums is None or not path.is_file():
         return
@@ -105,7 +110,7 @@ def check_beside(path: Path) -> None:
         one = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line)
         if one and one[2] == path.name:
             facts = path.stat()
-            received = _once(str(path), facts.st_size, facts.st_mtime_ns)
+            received = _once(path, facts.st_size, facts.st_mtime_ns)
             if one[1].lower() != received:
                 raise ChecksumError(
                     f"{path} is damaged: {sums} states sha256 {one[1][:12]}…, its bytes have {received[:12]}…. Fetch "
@@ -119,5 +124,5 @@ def of(path: Path) -> Path:
 
 
 @functools.lru_cache(maxsize=100_000)
-def _once(path: str, _size: int, _changed: int) -> str:
+def _once(path: str | Path, _size: int, _changed: int) -> str:
     return sha256(path)

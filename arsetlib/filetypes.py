@@ -1,8 +1,12 @@
-"""What a file is that cannot be read as a picture, and files that systems leave beside pictures."""
+"""What a file is that cannot be read as what its name says, and files that systems leave beside pictures."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import rasterio
 
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
 RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".rw2", ".orf", ".raf")  # a TIFF by its first bytes, often
@@ -32,6 +36,51 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
+def stand_in(path: str | Path, thing: str = "file") -> str:
+    """What lies where a file should be: nothing, zero bytes, a Git LFS pointer, a web page; with what to do.
+
+    Empty text if it is none of these, or if the path is no file on this disk.
+
+    >>> from pathlib import Path; import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "a.tif"; file.touch()
+    >>> stand_in(file)
+    'is empty (0 bytes). Copy it again.'
+    """
+    try:
+        size = Path(path).stat().st_size
+        with Path(path).open("rb") as file:
+            head = file.read(512)
+    except (OSError, ValueError, TypeError):  # the last: a place in an object store
+        return ""
+    if not size:
+        return "is empty (0 bytes). Copy it again."
+    if not head.strip(b"\0"):
+        return f"holds only zero bytes at its beginning ({size:,} bytes): a copy was broken off. Copy it again."
+    if head.startswith(b"version https://git-lfs"):
+        return f"is a Git LFS pointer, not the {thing} itself. Fetch the {thing}: git lfs pull."
+    text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="ignore").lower()
+    if text.lstrip().startswith(("<!doctype html", "<html", "<head", "<body")) or "<html" in text[:200]:
+        return f"is a web page, not a {thing}: the server sent a message. Download the {thing} again."
+    if "<error" in text[:200]:
+        return f"is an XML text ({text[:60]!r} …), not a {thing}: a server's message. Download the {thing} again."
+    return ""
+
+
+def saved_with_losses(src: rasterio.DatasetReader) -> str:
+    """How an open raster was compressed with losses, which changes numbers that stand for something; else empty."""
+    if not hasattr(src, "tags"):  # opened by ingest.tiff or ingest.remote, which read no such compression
+        return ""
+    tags = src.tags(ns="IMAGE_STRUCTURE")
+    packed = tags.get("COMPRESSION", "")
+    if src.driver == "JPEG" or packed.endswith("JPEG"):  # also "YCbCr JPEG"
+        return "JPEG"
+    if tags.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY"):
+        return f"{packed or src.driver} with losses"
+    if float(tags.get("MAX_Z_ERROR", 0)) >= 0.5:  # LERC; whole numbers come back where it is smaller
+        return f"{packed} with errors up to {tags['MAX_Z_ERROR']}"
+    return ""
+
+
 def what_is(path: Path) -> str:
     """What a file is, from its first bytes, with what to do: the end of a sentence that begins with the file.
 
@@ -41,7 +90,6 @@ def what_is(path: Path) -> str:
     'is empty (0 bytes). Copy it again.'
     """
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(512)
     except FileNotFoundError:
@@ -50,12 +98,8 @@ def what_is(path: Path) -> str:
         return "is a folder, expected a picture. Rename it."
     except OSError as problem:
         return f"cannot be opened ({problem.strerror}). See who may read it."
-    if not size:
-        return "is empty (0 bytes). Copy it again."
-    if not head.strip(b"\0"):
-        return f"holds only zero bytes at its beginning ({size:,} bytes): a copy was broken off. Copy it again."
-    if head.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the picture itself. Fetch the picture: git lfs pull."
+    if standing := stand_in(path, "picture"):
+        return standing
     if head[4:8] == b"ftyp":
         kind = HEIF.get(head[8:12])
         what = f"a {kind} image" if kind == "HEIC" else f"an {kind} image" if kind else "a video"
@@ -93,10 +137,7 @@ def _tiff(path: Path) -> str:
 def _text(head: bytes) -> str:
     for encoding in ("utf-16", "utf-8-sig") if head[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig",):
         text = head.decode(encoding, errors="ignore").lstrip()
-        begins = text[:200].lower()
-        if begins.startswith(("<!doctype html", "<html", "<head", "<body")) or "<html" in begins:
-            return "is a web page, not a picture: the server sent a message. Download the picture again."
-        if begins.startswith("<?xml") or begins.startswith(("<svg", "<error")):
+        if text[:200].lower().startswith(("<?xml", "<svg")):
             return f"is an XML text ({text[:60]!r} …), not a picture. Export or download the picture again."
         if text and sum(c.isprintable() or c.isspace() for c in text) > 0.97 * len(text) and len(text) > len(head) // 3:
             return f"is a text ({text[:60]!r} …), not a picture. Copy or export the picture again."

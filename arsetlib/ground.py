@@ -68,9 +68,9 @@ def true_size(crs: CRS, area: Area) -> tuple[float, float, float]:
 
 def pixel_side(crs: CRS, x: float, y: float, width: float, height: float) -> float:
     """Side, m, of a square as large as the pixel at (x, y) of a grid in any CRS."""
-    xs, ys = (x - width / 2, x + width / 2), (y - height / 2, y + height / 2)
-    ring = [(xs[i], ys[j]) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
-    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*zip(*ring, strict=True))
+    left, right, low, high = x - width / 2, x + width / 2, y - height / 2, y + height / 2
+    xs, ys = [left, right, right, left], [low, low, high, high]
+    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(xs, ys)
     return math.sqrt(abs(_GEOD.polygon_area_perimeter(lon, lat)[0]))
 
 

@@ -171,8 +171,8 @@ def groves(source: str | Path = "simulated", data: str | Path | None = None, sma
     """
     from arsetlib import simulate
 
-    toy, full = {"captures": 7, "size": (400, 560)}, {}
-    return _pictures(source, data, small, "groves", simulate.groves, toy, full)
+    toy = {"captures": 7, "size": (400, 560)}
+    return _pictures(source, data, small, "groves", simulate.groves, toy, {})
 
 
 def fields(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:
@@ -201,7 +201,7 @@ def _pictures(
 ) -> Pictures:
     """The folder that ``source`` names, or a simulated one, made where it is missing."""
     data, small = _data(data), _small(small)
-    folder = Path(source)
+    folder = folders.place(source)
     if str(source) == "simulated":
         folder = data / (f"{name}-toy" if small else name)
         simulate(folder, progress=_bars(), **(toy if small else full))
@@ -225,7 +225,7 @@ def _delta(data: Path, small: bool) -> Study:
 
 def _data(data: str | Path | None) -> Path:
     checkout = Path("../../pyproject.toml").is_file()  # a lab runs in its own folder
-    return Path(data or os.environ.get("ARSET_DATA") or ("../../data" if checkout else "data"))
+    return folders.place(data or os.environ.get("ARSET_DATA") or ("../../data" if checkout else "data"))
 
 
 def _small(small: bool | None) -> bool:

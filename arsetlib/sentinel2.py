@@ -9,6 +9,7 @@ item properties as its maintainers explain them (Element84/earth-search issues 9
 Lab: part1_build_dataset.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ SCL: dict[int, SclClass] = {
     )
 }
 
+NEAR_INFRARED = ("rededge3", "nir", "nir08", "nir09")  # bands in which plants are bright
 VEGETATION, NOT_VEGETATED, WATER = 4, 5, 6  # scene classes
 # Dropped by the original course. Cloud shadow (3), water (6) and cirrus (10) stay.
 DROPPED_SCL = (0, 1, 7, 8, 9, 11)
@@ -221,19 +223,19 @@ def offset_of(properties: dict, raster_bands: Sequence[dict] | None) -> int:
 
 def offset_and_source(properties: dict, raster_bands: Sequence[dict] | None) -> tuple[int, str]:
     """``offset_of``, and what states it: ``flag``, ``old baseline``, ``bands``, ``baseline`` or ``nothing``."""
+    stated = {_known(_dn_offset(band)) for band in raster_bands or () if band.get("offset") is not None}
     if _flag(properties):
         return 0, "flag"
     baseline = _baseline(properties)
     if baseline is not None and baseline < FIRST_BASELINE_WITH_OFFSET:
         return 0, "old baseline"
-    stated = {_dn_offset(band) for band in raster_bands or () if band.get("offset") is not None}
     if len(stated) > 1:
         raise OffsetError(
-            f"Expected one processing offset for all bands of an item, received {sorted(stated)} DN. "
+            f"states different processing offsets for its bands, {sorted(stated)} DN; expected one. "
             f"Leave the item out, or fetch it from another catalogue."
         )
     if stated:
-        return _known(stated.pop()), "bands"
+        return stated.pop(), "bands"
     return (-1000, "baseline") if baseline is not None else (0, "nothing")
 
 
@@ -256,6 +258,8 @@ def _baseline(properties: dict) -> float | None:
 def _dn_offset(band: dict) -> int:
     """The offset in reflectance × 10,000; -1000 is in numbers of the file, because no reflectance is so large."""
     offset, scale = float(band["offset"]), float(band.get("scale") or SCALE)
+    if not math.isfinite(offset / scale):
+        raise OffsetError(f"states the processing offset {offset} and the scale {scale}; expected -0.1 and 0.0001.")
     if abs(offset) >= 1:
         offset *= SCALE if scale == 1 else scale
     return round(offset / SCALE)
@@ -264,7 +268,7 @@ def _dn_offset(band: dict) -> int:
 def _known(offset: int) -> int:
     if offset not in (0, -1000):
         raise OffsetError(
-            f"Expected a processing offset of 0 or -1000 DN, received {offset}. "
+            f"states a processing offset of {offset} DN; expected 0 or -1000. "
             f"See the item's raster:bands: its scale should be 0.0001 and its offset 0 or -0.1."
         )
     return offset

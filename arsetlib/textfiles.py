@@ -48,7 +48,7 @@ def read_text(path: str | Path) -> str:
         OSError: The file cannot be opened.
         ValueError: As ``decode``.
     """
-    return decode(Path(path).read_bytes())
+    return decode(_bytes(path))
 
 
 def parse_json(data: bytes):
@@ -71,4 +71,9 @@ def read_json(path: str | Path):
         OSError: The file cannot be opened.
         ValueError: As ``parse_json``.
     """
-    return parse_json(Path(path).read_bytes())
+    return parse_json(_bytes(path))
+
+
+def _bytes(path: str | Path) -> bytes:
+    """The content of a file; a place in an object store reads itself, see ``folders.place``."""
+    return (Path(path) if isinstance(path, str) else path).read_bytes()

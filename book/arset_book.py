@@ -13,8 +13,10 @@ import html
 import json
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
+import country
 import house
 import reference
 from docutils import nodes
@@ -28,6 +30,7 @@ def setup(app):
     app.add_directive("legend", Legend)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("house", House)
+    app.add_directive("country", Country)
     app.connect("config-inited", dress)
     app.connect("html-page-context", offer_notebook, priority=450)  # before the theme makes its buttons
     app.connect("html-page-context", prune, priority=900)  # after it
@@ -163,15 +166,38 @@ class House(SphinxDirective):
         ]
 
 
+class Country(SphinxDirective):
+    """The plan on paper of ``country.py`` as a table: ``{country}`` what it takes, ``{country} assumed`` from what."""
+
+    optional_arguments = 1
+
+    def run(self):
+        for name in ("results", "recorded"):
+            self.env.note_dependency(str(Path(self.env.srcdir, "benchmarks", f"{name}.json")))
+        if missing := [name for name, value in country.rates().items() if not value]:
+            return [nodes.paragraph(text=f"Not measured in this copy: {', '.join(missing)}. Run `make bench` first.")]
+        if self.arguments:
+            assumed = [(name, country.shown(value), source) for name, (value, source) in country.ASSUMED.items()]
+            rows = assumed + [(name, country.shown(rate), "measured") for name, rate in country.rates().items()]
+            head = "<th scope='col'>What</th><th scope='col'>Value</th><th scope='col'>Source</th>"
+        else:
+            rows = [(name, country.shown(value)) for name, value in country.estimate().items()]
+            head = "<th scope='col'>What</th><th scope='col'>Value</th>"
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        table = f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        return [nodes.raw("", table, format="html")]
+
+
 def code_words(text):
     """HTML of a line in which names stand between backticks."""
     return re.sub(r"`+([^`]+)`+", r"<code>\1</code>", html.escape(text.replace("\n", " ")))
 
 
 class Benchmarks(SphinxDirective):
-    """Figures of a results file as a table with bars: ``{benchmarks} benchmarks/results.json``.
+    """Figures of a results file: ``{benchmarks} benchmarks/results.json``; ``benchmarks/names.toml`` names them.
 
-    The body says what to show where that file does not exist.
+    Each benchmark has one chart for each group of values of one unit, and a table of its comparisons. The body says
+    what to show where the file does not exist.
     """
 
     required_arguments = 1
@@ -179,13 +205,21 @@ class Benchmarks(SphinxDirective):
 
     def run(self):
         path = Path(self.env.srcdir, self.arguments[0])
-        self.env.note_dependency(str(path))
+        names = Path(self.env.srcdir, "benchmarks", "names.toml")
+        for file in (path, names):
+            self.env.note_dependency(str(file))
         if not path.exists():
             return [self.absent()]
+        names = tomllib.loads(names.read_text(encoding="utf-8"))
         runs = json.loads(path.read_text(encoding="utf-8"))
         out = []
         for run in runs if isinstance(runs, list) else [runs]:
-            out += [nodes.paragraph(text=machine_words(run)), self.table(run["figures"])]
+            title = names.get(run.get("benchmark"), {}).get("title", run.get("benchmark", "Benchmark"))
+            section = nodes.section(ids=[nodes.make_id(f"benchmark {run.get('benchmark')}")])
+            section += nodes.title(text=title)
+            section += nodes.paragraph(text=machine_words(run))
+            section += nodes.raw("", benchmark_html(run, names), format="html")
+            out.append(section)
         return out
 
     def absent(self):
@@ -193,13 +227,6 @@ class Benchmarks(SphinxDirective):
         note += nodes.title(text="Not measured here")
         self.state.nested_parse(self.content, self.content_offset, note)
         return note
-
-    def table(self, figures):
-        rows = "".join(figure_row(f) for f in figures)
-        head = "<tr><th scope='col'>What</th><th scope='col'>Measured</th><th scope='col'>Goal</th><th scope='col'>Sides of the comparison</th></tr>"  # noqa: E501
-        return nodes.raw(
-            "", f'<div class="bench"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>', format="html"
-        )
 
 
 def machine_words(run):
@@ -214,30 +241,72 @@ def machine_words(run):
         "date": "{}",
     }
     known = [text.format(machine[key]) for key, text in said.items() if key in machine]
-    return f"{run.get('benchmark', 'Benchmark').capitalize()}, measured on {', '.join(known) or 'an unnamed machine'}."
+    return f"Measured on {', '.join(known) or 'an unnamed machine'} (benchmarks/{run.get('benchmark')}.py)."
 
 
-def figure_row(figure):
-    value, goal = figure["value"], figure.get("goal")
-    unit = "×" if figure.get("unit") == "x" else figure.get("unit") or ""
-    state = "" if goal is None else (" met" if value >= goal else " missed")
-    verdict = {"": "informs", " met": f"{number(goal)} · met", " missed": f"{number(goal)} · missed"}[state]
+def named(figure, benchmark, names):
+    """What ``names.toml`` says of a figure: name, and unit or chart."""
+    for pattern, says in names.get(benchmark, {}).get("figures", {}).items():
+        if found := re.fullmatch(re.escape(pattern).replace(r"\*", "(.+)"), figure["name"]):
+            says = {"name": says} if isinstance(says, str) else says
+            return says | {"name": says["name"].format(*(side_name(word, names) for word in found.groups()))}
+    return {"name": figure["name"].replace("_", " ")}
+
+
+def side_name(side, names):
+    return names.get("sides", {}).get(side, str(side).replace("_", " "))
+
+
+def benchmark_html(run, names):
+    """Charts of values that share a unit, then the comparisons."""
+    charts, rows = {}, []
+    for figure in run["figures"]:
+        says = named(figure, run.get("benchmark"), names)
+        if "chart" in says:
+            charts.setdefault(says["chart"], []).append((says["name"], figure["value"], goal_words(figure)))
+        else:
+            rows.append(figure_row(figure, says, names))
+    out = [
+        f'<figure class="bench-chart"><figcaption>{html.escape(title)}</figcaption>{bars(values)}</figure>'
+        for title, values in charts.items()
+    ]
+    if rows:
+        heads = ("What", "Measured", "Goal", "Sides of the comparison")
+        head = "".join(f"<th scope='col'>{text}</th>" for text in heads)
+        out.append(
+            f'<div class="bench"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        )
+    return "".join(out)
+
+
+def goal_words(figure):
+    goal = figure.get("goal")
+    return "" if goal is None else f"goal {number(goal)}: {'met' if figure['value'] >= goal else 'missed'}"
+
+
+def figure_row(figure, says, names):
+    unit = {"x": "×", None: ""}.get(figure.get("unit"), figure.get("unit"))
+    state = f" {goal_words(figure).rpartition(': ')[2]}" if goal_words(figure) else ""
+    sides = {side_name(side, names): value for side, value in (figure.get("sides") or {}).items()}
+    if "unit" in says:
+        shown = bars([(name, value, says["unit"]) for name, value in sides.items()])
+    else:
+        shown = html.escape("; ".join(f"{name}: {number(value)}" for name, value in sides.items()))
     return (
-        f'<tr class="bench-row{state}"><th scope="row">{html.escape(figure["name"].replace("_", " "))}</th>'
-        f'<td class="bench-value">{number(value)} <span>{html.escape({"x": "×"}.get(unit, unit))}</span></td>'
-        f"<td>{verdict}</td><td>{bars(figure.get('sides') or {})}</td></tr>"
+        f'<tr class="bench-row{state}"><th scope="row">{html.escape(says["name"])}</th>'
+        f'<td class="bench-value">{number(figure["value"])} <span>{html.escape(unit)}</span></td>'
+        f"<td>{goal_words(figure) or 'no goal'}</td><td>{shown}</td></tr>"
     )
 
 
-def bars(sides):
-    """Bars on one scale, where the sides are numbers that can share one."""
-    numbers = {name: value for name, value in sides.items() if isinstance(value, int | float)}
-    most = max((abs(v) for v in numbers.values()), default=0) or 1
+def bars(values):
+    """Bars on one scale: (name, value, text after the value) each."""
+    most = max((abs(value) for _, value, _ in values), default=0) or 1
     return "".join(
-        f'<div class="bar"><span class="bar-name">{html.escape(str(name).replace("_", " "))}</span>'
+        f'<div class="bar"><span class="bar-name">{html.escape(str(name))}</span>'
         f'<span class="bar-track"><span style="width:{max(abs(value) / most, 0.005):.1%}"></span></span>'
-        f'<span class="bar-value">{number(value)}</span></div>'
-        for name, value in numbers.items()
+        f'<span class="bar-value">{number(value)} <small>{html.escape(after)}</small></span></div>'
+        for name, value, after in values
     )
 
 

@@ -27,7 +27,8 @@ from pathlib import Path
 
 import certifi
 
-OUT = Path(__file__).resolve().parent / "static" / "vendor"
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "book" / "static" / "vendor"
 REGISTRY = "https://registry.npmjs.org"
 
 
@@ -79,6 +80,25 @@ PACKAGES = (
         member="package/plotly-cartesian.min.js",
         target="plotly.min.js",
     ),
+    # The search of the book: stems words and ranks sections.
+    Package(
+        name="lunr",
+        version="2.3.9",
+        sha512="zTU3DaZaF3Rt9rhN3uBMGQD3dD2/vFQqnvZCDv4dl5iOzq2IZQqTxu90r4E5J+nP70J3ilqVCrbho2eWaeW8Ow==",
+        member="package/lunr.min.js",
+        target="lunr.min.js",
+    ),
+)
+# What the tests of the built book use; it is not part of the site.
+TESTING = ROOT / "_build" / "testing"
+TEST_PACKAGES = (
+    Package(
+        name="axe-core",
+        version="4.14.1",
+        sha512="FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+        member="package/axe.min.js",
+        target="axe.min.js",
+    ),
 )
 
 
@@ -89,6 +109,7 @@ class VendorError(RuntimeError):
 def main() -> int:
     try:
         fetch_all(OUT)
+        fetch_all(TESTING, TEST_PACKAGES)
     except VendorError as problem:
         print(f"book/vendor.py: {problem}", file=sys.stderr)
         return 1

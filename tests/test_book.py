@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
+AXE = SITE.parent / "testing" / "axe.min.js"  # by book/vendor.py
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
     "--headless",
@@ -330,6 +331,62 @@ def contrast(a, b):
     return (high + 0.05) / (low + 0.05)
 
 
+def serious_faults(page):
+    """What axe-core finds on a page: rule, and the first element that breaks it."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    return page.evaluate("""
+        axe.run(document, {resultTypes: ["violations"]}).then(({violations}) => violations
+            .filter(({impact}) => ["serious", "critical"].includes(impact))
+            .map(({id, nodes}) => `${id}: ${nodes[0].html.slice(0, 200)}`))
+    """)
+
+
+@pytest.mark.parametrize("look", ["page", "dark", "phone"])
+def test_axe_finds_no_serious_fault(request, path, look):
+    assert serious_faults(request.getfixturevalue(look)) == []
+
+
+def test_every_figure_offers_its_numbers(page):
+    figures = page.locator(".arset-figure .js-plotly-plot").count()
+    assert page.locator("details.figure-data").count() == figures
+    empty = page.evaluate("""
+        Promise.all([...document.querySelectorAll("details.figure-data")].map((box) => new Promise((done) => {
+            box.addEventListener("toggle", () => setTimeout(() => {
+                const table = box.querySelector("table");
+                const told = table.tBodies[0].rows.length > 0 || /shows pictures/.test(table.caption.textContent);
+                done(told ? "" : table.caption.textContent);
+            }), {once: true});
+            box.open = true;
+        }))).then((texts) => texts.filter(Boolean))
+    """)
+    assert empty == []
+
+
+def test_lines_and_symbols_are_seen_in_the_dark(dark):
+    pale = dark.evaluate("""
+        [...document.querySelectorAll(".js-plotly-plot")].filter((plot) => plot._fullData).flatMap((plot) => {
+            const light = (text) => {
+                const parts = text.startsWith("#")
+                    ? [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16))
+                    : (text.match(/[\\d.]+/g) ?? []).map(Number);
+                const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+                const [r, g, b] = parts.map((v) => linear(v / 255));
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            const paper = light("#182225");
+            const shown = plot._fullData.filter(({type, visible}) => visible === true && /^scatter/.test(type));
+            return shown.flatMap((trace) => {
+                const drawn = [/lines/.test(trace.mode) && trace.line.width > 0 && trace.line.color,
+                               /markers/.test(trace.mode) && trace.marker.color];
+                return drawn.filter((colour) => typeof colour === "string" && /^(#|rgb\\()/.test(colour))
+                    .filter((colour) => (light(colour) + 0.05) / (paper + 0.05) < 2.9)
+                    .map((colour) => `${trace.name}: ${colour}`);
+            });
+        })
+    """)
+    assert pale == []
+
+
 def test_page_fits_a_phone(phone):
     page = phone
     wide = page.evaluate(
@@ -367,11 +424,40 @@ def test_site_opens_at_its_first_page(server, browser):
     page.close()
 
 
-def test_search_finds_a_word(visit):
+def hits(page):
+    """Address and text of the search results that a page shows."""
+    page.wait_for_selector(".search-hits li a")
+    return page.evaluate(
+        "[...document.querySelectorAll('.search-hits li')].map(li => [li.querySelector('a').href, li.innerText])"
+    )
+
+
+def test_search_finds_sections_and_shows_the_words_around(visit):
     page = visit("search.html?q=reflectance")
-    page.wait_for_selector("#search-results li a")
-    assert page.locator("#search-results li a").count() >= 2
+    found = hits(page)
+    assert len(found) >= 5
+    assert sum("#" in address for address, _ in found) >= 5
+    assert all("reflect" in text.lower() for _, text in found)
+    assert page.locator(".search-hits mark").count() >= 5
     assert page.trouble == []
+
+
+def test_search_puts_the_section_that_teaches_it_first(visit):
+    found = hits(visit("search.html?q=early stopping"))
+    assert found[0][0].endswith("part3_train_and_test.html#train-and-stop-in-time")
+    assert any("glossary.html#term" in address for address, _ in found[:5])
+
+
+def test_search_says_when_nothing_is_found(visit):
+    page = visit("search.html?q=xylophone")
+    assert "No section has these words" in page.inner_text("#course-hits")
+
+
+def test_search_works_in_a_site_opened_from_the_disk(browser):
+    page = browser.new_page()
+    page.goto(f"{(SITE / 'search.html').as_uri()}?q=cloud")
+    assert len(hits(page)) >= 5
+    page.close()
 
 
 def test_theme_can_be_switched_by_hand(visit):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from arsetlib.cli import app
-from arsetlib.grading import certificate, certificate_pdf, keys
-from arsetlib.grading.grades import GradeError
+from arsetlib.grading import certificate, certificate_pdf, keys, marking
+from arsetlib.grading.grades import GradeError, Learner, write_csv
 from arsetlib.grading.homework import ASSIGNMENTS
 from arsetlib.grading.keys import CertificateError
 
@@ -68,15 +68,42 @@ def test_a_certificate_needs_the_pass_mark_in_every_assignment(tmp_path):
     some = {key: 20 for key in ASSIGNMENTS[:4]}
     learners = {"Low": low, "Just": just, "Some": some, "your name": FULL, "": FULL}
     done, missing = certificate.passed([write_grades(tmp_path / "grades.csv", learners)])
-    assert set(done) == {"Just"}
-    assert missing == {"Low": "groves has 13 of 22", "Some": "not handed in: fields"}
+    assert {one.name for one in done} == {"Just"}
+    assert {one.name: what for one, what in missing.items()} == {
+        "Low": "groves has 13 of 22",
+        "Some": "not handed in: fields",
+    }
+
+
+def test_a_course_of_three_parts_is_a_course_and_its_certificate_names_them(tmp_path, pair):
+    parts = ("part1", "part2", "part3")
+    grades = write_grades(tmp_path / "grades.csv", {"Ada": {key: FULL[key] for key in parts}})
+    (page,) = certificate.issue(grades, tmp_path / "out", key=keys.load(pair), day=TODAY, assignments=parts)
+    said = certificate.verify(page, public(pair), TODAY)
+    assert list(said["points"]) == list(parts)
+    assert said["total"] == [sum(FULL[key] for key in parts), sum(OF[key] for key in parts)]
+    with pytest.raises(CertificateError, match=r"Expected assignments of part1, .*unknown is part9"):
+        certificate.issue(grades, tmp_path / "out", assignments=("part1", "part9"))
+
+
+def test_two_learners_of_one_name_get_two_certificates(tmp_path):
+    marks = [
+        marking.Mark(f"{id}/{key}.ipynb", "Ana García", key, {"q1": got}, OF[key], id=id)
+        for id in ("s1", "s2")
+        for key, got in FULL.items()
+    ]
+    write_csv(tmp_path / "grades.csv", marks)
+    pages = certificate.issue(tmp_path / "grades.csv", tmp_path / "out", day=TODAY)
+    assert len(set(pages)) == 2
+    assert all(page.name.startswith("ana-garcía-") for page in pages)
+    assert len(certificate.issue(tmp_path / "grades.csv", tmp_path / "one", day=TODAY, learner="s2")) == 1
 
 
 def test_the_better_submission_counts_and_files_are_taken_together(tmp_path):
     one = write_grades(tmp_path / "one.csv", {"Ada  Lovelace": FULL | {"part1": 3}})
     two = write_grades(tmp_path / "two.csv", {"Ada Lovelace ": {"part1": 24}})
     done, _ = certificate.passed([one, two])
-    assert done["Ada Lovelace"]["part1"] == (24, 24)
+    assert done[Learner("Ada Lovelace")]["part1"] == (24, 24)
     assert certificate.passed([one])[0] == {}
 
 
@@ -84,14 +111,14 @@ def test_what_could_not_be_graded_is_no_pass(tmp_path):
     grades = write_grades(tmp_path / "grades.csv", {"Ada": FULL})
     text = grades.read_text(encoding="utf-8").replace(",groves,,20,22,", ",groves,,0,0,")
     grades.write_text(text, encoding="utf-8")
-    assert certificate.passed([grades]) == ({}, {"Ada": "groves could not be graded and counts as 0"})
+    assert certificate.passed([grades]) == ({}, {Learner("Ada"): "groves could not be graded and counts as 0"})
     with pytest.raises(CertificateError, match="over 0 and up to 100"):
         certificate.issue(grades, tmp_path / "out", pass_mark=0)
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_read_back(tmp_path):
     grades = write_grades(tmp_path / "grades.csv", {"'=Ada": FULL, "'\uff1dBo": FULL, "'Cy": FULL})
-    assert set(certificate.passed([grades])[0]) == {"=Ada", "\uff1dBo", "'Cy"}
+    assert {one.name for one in certificate.passed([grades])[0]} == {"=Ada", "\uff1dBo", "'Cy"}
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "learner,assignment,total,of\nAda,part1,many,24\n"])

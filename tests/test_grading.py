@@ -404,7 +404,7 @@ def test_a_file_that_cannot_be_graded_counts_as_handed_in_with_0_points(tmp_path
     one = worker.mark_notebook("a.ipynb", submission.Notebook("", (), "part1", "Ada", problem))
     assert (one.total, one.of, one.reason) == (0, 24, problem)
     grades.write_csv(tmp_path / "g.csv", [one])
-    assert grades.best_points([tmp_path / "g.csv"]) == {"Ada": {"part1": (0, 24)}}
+    assert grades.best_points([tmp_path / "g.csv"]) == {grades.Learner("Ada"): {"part1": (0, 24)}}
 
 
 def test_names_that_are_no_text_have_logs_of_their_own(tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -636,3 +637,24 @@ def test_a_map_with_ignored_pixels_comes_back_as_it_was_written(tmp_path, truth)
 
 def test_every_layout_that_is_named_is_found():
     assert set(layouts.LAYOUTS) == set(layouts._FIND)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("labels.json", '{"images": [{"id"', "labels.json is not valid JSON: cut short"),
+        ("a.txt", "0 0.5 0.5 0.2 0.2", "a.txt looks like YOLO's.*Export the labels as COCO"),
+        ("boxes.csv", "image_path,xmin,ymin,xmax,ymax,label\nb.png,1,1,9,9,tree\n", "boxes.csv has no row for it"),
+        ("boxes.csv", "image;x;y\n", "boxes.csv has not the columns image_path"),
+    ],
+)
+def test_what_lies_beside_an_image_without_mask_is_named(tmp_path, rgb, name, content, says):
+    saved(rgb, tmp_path / "a.png")
+    (tmp_path / name).write_text(content)
+    assert re.search(f"has no mask. .*{says}", said(tmp_path))
+
+
+def test_an_image_inside_a_file_of_labelme_is_no_image(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": [], "imagePath": "a.png", "imageData": "AAAA"}))
+    with pytest.raises(groves.GroveError, match=r"a\.json is of LabelMe, and its image is not beside it"):
+        groves.check(tmp_path)

@@ -385,7 +385,7 @@ def test_start_writes_the_name_and_keeps_work_that_is_there(tmp_path):
     name = 'Ada "Ñ" \\ Lovelace'
     assert arset("start", "--seed", name, "--out", tmp_path).exit_code == 0
     for key in ASSIGNMENTS:
-        assert notebooks.started(tmp_path / key / f"{key}.ipynb") == (key, name)
+        assert notebooks.started(tmp_path / key / f"{key}.ipynb") == (key, name, "")
         assert list((tmp_path / key / "tests").glob("q*.py"))
     place = tmp_path / "part1" / "part1.ipynb"
     place.write_text(place.read_text(encoding="utf-8").replace("Question 1", "My work"), encoding="utf-8")
@@ -397,6 +397,15 @@ def test_start_writes_the_name_and_keeps_work_that_is_there(tmp_path):
     assert "your name" in str(arset("start", "part1", "--seed", "your name", "--out", tmp_path).exception)
 
 
+def test_an_id_draws_other_numbers_and_stands_in_the_notebook(tmp_path):
+    made = notebooks.write(["part1"], "Ana García", tmp_path, id="s17")
+    assert notebooks.started(made[0][0]) == ("part1", "Ana García", "s17")
+    draws = [homework.open_homework("part3", "Ana García", tmp_path, id).rng().random() for id in ("", "s17", "s18")]
+    assert len(set(draws)) == 3
+    with pytest.raises(homework.HomeworkError, match="without spaces"):
+        homework.open_homework("part1", "Ana", id="s 17")
+
+
 def test_list_tells_questions_and_points():
     said = json.loads(arset("list", "--json").output)
     assert [row["key"] for row in said] == list(ASSIGNMENTS)
@@ -406,9 +415,11 @@ def test_list_tells_questions_and_points():
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ('hw = grading.start("part1", name="Ada")', ("part1", "Ada")),
-        ("x = 1\nhw = start(name='A', assignment='part2')", ("part2", "A")),
-        ('start("part1", "Ada")', ("part1", "Ada")),
+        ('hw = grading.start("part1", name="Ada")', ("part1", "Ada", "")),
+        ("x = 1\nhw = start(name='A', assignment='part2')", ("part2", "A", "")),
+        ('start("part1", "Ada", id="s1")', ("part1", "Ada", "s1")),
+        ('start("part1", "Ada", id=me)', None),
+        ('start("part1", "Ada")', ("part1", "Ada", "")),
         ('start("part1", name=input())', None),
         ('start("part1"', None),
         ("%matplotlib inline", None),

@@ -162,7 +162,11 @@ def test_half_a_pixel_may_stick_out_since_no_centre_is_lost(tmp_path):
         (geotiff(transform=rasterio.Affine(30, 5, LEFT, 5, -30, TOP)), "not north-up with square pixels"),
         (geotiff(np.zeros((100, 100), np.uint8)), "no label anywhere in area 'home'"),
         (geotiff(np.full((100, 100), 40_000, np.uint16)), "the code 40000 in area 'home'; codes go up to 32767"),
-        (b"<html>Not found</html>", "cannot be read as a raster"),
+        (geotiff(np.where(CODES == 1, 255, CODES)), "the code 255 on .* pixels of area 'home'.*-a_nodata 255 mine.tif"),
+        (geotiff(CODES, compress="JPEG"), "saved as JPEG: its numbers are no longer"),
+        (b"<html>Not found</html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
+        (b"", "is empty"),
         (geotiff()[:400], "cannot be read as a raster|failed|TIFF"),
     ],
 )
@@ -170,6 +174,34 @@ def test_what_is_no_label_raster_is_refused_with_the_way_to_mend_it(tmp_path, co
     (tmp_path / "mine.tif").write_bytes(content)
     with pytest.raises(CatalogueError, match=rf"mine\.tif.*({says})"):
         find_labels(study_of(kind="raster", path=str(tmp_path / "mine.tif")), 2021)
+
+
+def test_0_is_no_class_of_a_label_raster(tmp_path):
+    (tmp_path / "mine.tif").write_bytes(geotiff(np.where(CODES == 1, 0, CODES)))
+    study = study_of(kind="raster", path=str(tmp_path / "mine.tif"))
+    first, *others = study.legend.classes
+    legend = replace(study.legend, classes=(replace(first, codes=(0,)), *others), excluded=())
+    with pytest.raises(CatalogueError, match=f"class '{first.key}' has the code 0, and in a label raster"):
+        find_labels(study.replace(legend=legend), 2021)
+
+
+def test_0_beside_another_value_of_no_data_is_counted(tmp_path, capsys):
+    codes = np.where(CODES == 1, 0, np.where(CODES == 2, 255, CODES))
+    (tmp_path / "mine.tif").write_bytes(geotiff(codes, nodata=255))
+    labels = find_labels(study_of(kind="raster", path=str(tmp_path / "mine.tif")), 2021, tmp_path / "cache")
+    with rasterio.open(tmp_path / "mine.tif") as src:
+        inside = rasterio.windows.from_bounds(*HOME.bounds, src.transform)
+        expected = int((src.read(1, window=inside) == 0).sum())
+    assert labels.about["zeros"] == expected > 0
+    assert f"(255), on {expected:,} pixels: they have no label" in capsys.readouterr().out
+
+
+def test_confidence_that_is_not_percent_is_refused(tmp_path):
+    (tmp_path / "mine.tif").write_bytes(geotiff())
+    (tmp_path / "sure.tif").write_bytes(geotiff(np.full((100, 100), 240, np.uint8)))
+    study = study_of(kind="raster", path=str(tmp_path / "mine.tif"), confidence=str(tmp_path / "sure.tif"))
+    with pytest.raises(CatalogueError, match=r"sure\.tif has the value 240.*percent, 0 to 100"):
+        find_labels(study, 2021, tmp_path / "cache")
 
 
 def test_missing_labels_and_a_confidence_of_another_grid_are_named(tmp_path):

@@ -40,12 +40,13 @@ def test_no_module_imports_labs_tests_or_pickle(file):
     assert not {"labs", "tests", "benchmarks", "pickle"} & roots(file)
 
 
-def test_study_imports_nothing_of_ours_but_the_reader_of_text_files_and_checksums():
+def test_study_imports_nothing_of_ours_but_how_files_are_found_and_read_and_checksums():
     names = {name for file in (PACKAGE / "study").glob("*.py") for name in house.imported(file)}
     ours = {name for name in names if name.startswith("arsetlib") and not name.startswith("arsetlib.study")}
     errors = {"arsetlib.errors", "arsetlib.errors.ArsetError"}
-    assert ours == {"arsetlib", "arsetlib.textfiles", "arsetlib.checksums"} | errors
-    for file in ("textfiles.py", "checksums.py"):
+    below = {"arsetlib.textfiles", "arsetlib.checksums", "arsetlib.stores", "arsetlib.stores.place"}
+    assert ours == {"arsetlib"} | below | errors
+    for file in ("textfiles.py", "checksums.py", "stores.py"):
         assert {name for name in house.imported(PACKAGE / file) if name.startswith("arsetlib")} <= errors
 
 
@@ -63,3 +64,8 @@ def test_a_room_imports_only_rooms_below_it():
         if house.ORDER.index(other) >= house.ORDER.index(room)
     }
     assert upward == {}  # so there is no circle either
+
+
+def test_only_the_readers_of_models_and_old_names_are_imported_by_a_name_in_a_string():
+    by_name = {"models/folder.py": {"groves", "fields"}, "oldnames.py": {"any"}}
+    assert house.imported_by_name() == by_name

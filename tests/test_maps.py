@@ -338,7 +338,7 @@ def test_the_book_gets_plain_html_with_the_text_and_loads_plotly_once(book, scen
         figures.show(figures.timeline([scene], study=study), 'Cloud "cover" & date')
     assert book[0].count(f'<script src="{figures.PLOTLY_IN_BOOK}">') == 1
     assert "<script src" not in book[1]
-    assert 'role="img" aria-label="Cloud &quot;cover&quot; &amp; date"' in book[0]
+    assert '<figure class="arset-figure" aria-label="Cloud &quot;cover&quot; &amp; date"' in book[0]
     assert "https://" not in re.sub(r"https://plot\.ly", "", book[0])
     ids = [re.search(r'id="(arset-figure-\d+)"', h)[1] for h in book]
     assert len(set(ids)) == 2

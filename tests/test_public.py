@@ -27,7 +27,7 @@ ROOMS = reference.rooms()
 
 # What a learner meets first: each of these shows an example in its docstring.
 FIRST = (
-    "cdl.code_of", "cdl.name",
+    "cdl.code_of", "cdl.colormap", "cdl.name",
     "evaluation.Confusion", "evaluation.sample_size", "evaluation.single_crops", "evaluation.stratified_areas",
     "fields.batches", "fields.ndvi", "fields.read", "fields.split",
     "folders.put",
@@ -35,7 +35,8 @@ FIRST = (
     "maps.ndvi",
     "models.build", "models.describe", "models.names",
     "pixels.block_id", "pixels.from_wide", "pixels.pixel_id", "pixels.ragged", "pixels.read",
-    "samples.Scaler", "samples.index", "samples.split", "samples.start_days", "samples.window",
+    "samples.Loader", "samples.Scaler", "samples.Streaming", "samples.index", "samples.split", "samples.start_days",
+    "samples.window",
     "seeds.generator",
     "sentinel2.reflectance_dn",
     "study.Legend", "study.Season", "study.Study",

@@ -219,3 +219,32 @@ def test_a_scene_is_looked_at_in_metres_and_in_degrees(tmp_path, crs):
 
 def test_values_where_the_scene_itself_says_no_data_condemn_nothing(tmp_path):
     assert not one_scene(tmp_path, 16, scl=0).bad
+
+
+def test_bare_land_that_is_dark_on_every_date_has_another_unit(tmp_path):
+    found = one_scene(tmp_path, 0.1, scl=5)  # x 1,000: 50 and 400 where 500 and 4000 are meant
+    assert "the brightest land of all 1 scenes has 400 in nir" in found.bad["one"]
+    assert not one_scene(tmp_path, 0.2, scl=5).bad
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "lossy"),
+    [
+        ("JPEG", {}, True),
+        ("GTiff", {"compress": "JPEG"}, True),
+        ("GTiff", {"compress": "LERC", "MAX_Z_ERROR": 2}, True),
+        ("GTiff", {"compress": "LERC"}, False),
+        ("GTiff", {"compress": "deflate"}, False),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_scene_classes_saved_with_losses_are_refused(tmp_path, driver, options, lossy):
+    file = tmp_path / "scl"
+    with rasterio.open(file, "w", driver=driver, width=32, height=32, count=1, dtype="uint8", **options) as out:
+        out.write(np.full((32, 32), 4, "u1"), 1)
+    with rasterio.open(file) as src:
+        if lossy:
+            with pytest.raises(reflectance.ReflectanceError, match="changes classes"):
+                reflectance.classes_of(src)
+        else:
+            assert reflectance.classes_of(src).factor == 1

@@ -82,13 +82,22 @@ def test_offset_follows_the_flag_then_the_bands_then_the_baseline(properties, ba
 
 
 def test_bands_with_different_offsets_are_refused():
-    with pytest.raises(sentinel2.OffsetError, match="one processing offset"):
+    with pytest.raises(sentinel2.OffsetError, match="different processing offsets"):
         sentinel2.offset_of({}, STATED + NONE)
 
 
 def test_an_unheard_of_offset_is_refused():
-    with pytest.raises(sentinel2.OffsetError, match="received -500"):
+    with pytest.raises(sentinel2.OffsetError, match="offset of -500 DN; expected 0 or -1000"):
         sentinel2.offset_of({}, [{"scale": 0.0001, "offset": -0.05}])
+
+
+@pytest.mark.parametrize(
+    "properties", [{"s2:processing_baseline": "02.14"}, {"earthsearch:boa_offset_applied": True}, {}]
+)
+@pytest.mark.parametrize("stated", [{"scale": 2.75e-5, "offset": -0.2}, {"offset": float("nan")}])
+def test_no_other_fact_of_an_item_hides_an_offset_that_cannot_be(properties, stated):
+    with pytest.raises(sentinel2.OffsetError, match="expected 0 or -1000|expected -0.1"):
+        sentinel2.offset_of(properties, [stated])  # Landsat's, say
 
 
 def test_the_real_cube_keeps_its_reflectance_through_the_offset(cube):

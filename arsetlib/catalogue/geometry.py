@@ -74,7 +74,7 @@ def _read(geometry: dict) -> tuple[shapely.Geometry, shapely.Geometry]:
 
 def epsg_code(stated: dict) -> int | None:
     """EPSG code by any projection key of an item or asset."""
-    for key in ("proj:code", "proj:epsg"):
+    for key in ("proj:code", "proj:epsg", "eo:epsg"):  # the last one until STAC 0.9
         value = stated.get(key)
         if isinstance(value, float) and value.is_integer():
             value = int(value)

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import shapely
 from pyproj.exceptions import CRSError
@@ -25,7 +25,7 @@ from shapely.geometry import box
 
 from arsetlib.catalogue.geometry import Unusable, epsg_code, lonlat, numbers, pixel_grid, read_footprint, to_tile
 from arsetlib.sentinel2 import BANDS
-from arsetlib.web import host, public, storage
+from arsetlib.web import host, join, public, storage
 
 DATATAKE = timedelta(hours=1)  # longer than any datatake: a start further back belongs to something else
 CLOUD_ROUNDING = 0.01  # percent beyond 0 or 100 that sums of rounded shares may have
@@ -306,7 +306,7 @@ class Item:
         if local and href.lower().startswith("file://"):
             href = unquote(urlsplit(href).path)
         if not is_url(href) and not local:
-            href = urljoin(self.base, href)
+            href = join(self.base, href)
         elif not is_url(href):
             href = os.path.normpath(os.path.join(os.path.dirname(self.base), href))
             if "%" in href and not os.path.exists(href):  # a link may be written as in an address: %20 is a space

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import mapping, shape
 
-from arsetlib import folders, textfiles
+from arsetlib import folders, textfiles, web
 from arsetlib.catalogue.item import is_url
 from arsetlib.sentinel2 import SCALE
 from arsetlib.web import CatalogueError, public, unwritable
@@ -113,8 +114,12 @@ class Scenes:
         return "\n".join([f"{len(self):,} scenes. Dropped: {lost or 'none'}.", *self.notes])
 
     def save(self, path: str | Path) -> Path:
-        """Write a STAC item collection that any STAC tool reads, whole or not at all, without credentials."""
-        path = Path(path)
+        """Write a STAC item collection that any STAC tool reads, whole or not at all, without credentials.
+
+        Args:
+            path: A ``.json`` file, also in an object store (``s3://…``).
+        """
+        path = folders.place(path)
 
         def write(to: Path) -> None:
             with to.open("wb") as file:
@@ -156,7 +161,7 @@ class Scenes:
         Raises:
             CatalogueError: Not there, damaged, or not written by ``save``.
         """
-        path = Path(path)
+        path = folders.place(path)
         try:
             return cls.decode(path.read_bytes(), path.resolve().parent)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ShapelyError) as error:
@@ -200,7 +205,7 @@ def _feature(scene: Scene, folder: Path) -> dict:
     """A scene as a STAC item; files are named relative to the list, so that the folder can move."""
     assets = {}
     for name, href in scene.hrefs.items():
-        href = public(href) if is_url(href) else Path(os.path.relpath(href, folder)).as_posix()
+        href = _href(href, folder)
         jp2 = href.lower().endswith(".jp2")
         kind = "image/jp2" if jp2 else "image/tiff; application=geotiff; profile=cloud-optimized"
         assets[name] = {"href": href, "type": kind}
@@ -257,13 +262,29 @@ def _from_feature(feature: dict, folder: Path) -> Scene:
         cloud=p.get("eo:cloud_cover"),
         baseline=p.get("s2:processing_baseline"),
         offset=p["arset:offset"],
-        hrefs={n: h if is_url(h) else os.path.normpath(folder / h) for n, h in hrefs.items()},
+        hrefs={n: h if is_url(h) and not h.startswith("file://") else _under(folder, h) for n, h in hrefs.items()},
         shape=tuple(p["proj:shape"]) if "proj:shape" in p else None,
         transform=tuple(p["proj:transform"]) if "proj:transform" in p else None,
         offset_by=str(p.get("arset:offset_by", "bands")),
         stated={name: {k: float(v) for k, v in numbers.items()} for name, numbers in stated.items() if numbers},
         checksums=checksums_of(feature["assets"]),
     )
+
+
+def _href(href: str, folder: Path) -> str:
+    """A link as the list has it: of files on the list's own disk the way from its folder."""
+    if is_url(href):
+        return public(href)
+    if not isinstance(folder, Path):  # the list goes to an object store, where no disk is near
+        return Path(href).absolute().as_uri()
+    return Path(os.path.relpath(href, folder)).as_posix()
+
+
+def _under(folder: Path, href: str) -> str:
+    """Where a relative link leads from the folder of the list."""
+    if href.startswith("file://"):
+        return unquote(urlsplit(href).path)
+    return os.path.normpath(folder / href) if isinstance(folder, Path) else web.join(f"{folder}/", href)
 
 
 def checksums_of(assets: dict[str, dict]) -> dict[str, tuple[int, str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
+from arsetlib import folders
 from arsetlib.catalogue.geometry import Unusable, to_tile
 from arsetlib.catalogue.item import COLLECTION_1, Item
 from arsetlib.catalogue.scenes import EPOCH, Scene, Scenes, checksums_of, year_of
@@ -51,7 +52,8 @@ def find_scenes(
         years: Years of labels; the study's by default. Where the season runs on over New Year, a year is the days of
             the season that starts in it.
         areas: Keys of areas; all by default.
-        cache: Folder (or ``.json`` file) of the saved item list, ``items.json``. It is used where it exists.
+        cache: Folder (or ``.json`` file) of the saved item list, ``items.json``, also in an object store
+            (``s3://…``). It is used where it exists.
         leave_out: Ids of scenes to leave out, for example damaged ones; in addition to those of the study.
         progress: Show a bar, then what was dropped.
 
@@ -65,7 +67,7 @@ def find_scenes(
     chosen = [study.area(key) for key in areas] if areas else list(study.areas)
     leave_out = {*study.scenes.leave_out, *leave_out}
     query = _query(study, years, chosen, leave_out)
-    path = Path(cache) if cache else None
+    path = folders.place(cache) if cache else None
     if path and path.suffix != ".json":
         path = path / "items.json"
     if path and path.exists():
@@ -76,7 +78,8 @@ def find_scenes(
                 print(*saved.notes, sep="\n")
             return saved
         # Where other scenes are left out, an older processing of one may be wanted: search again.
-    offered, dropped = items_of(study, years, chosen, progress), {}
+    offered = items_of(study, years, chosen, progress)
+    dropped: dict = {}
     kept, days = _filter(offered, study, years, chosen, leave_out, dropped)
     items = _scenes(kept, days, study.bands)
     notes = _notes(study, years, kept, items)

@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
-from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import shapely
 from shapely.geometry import box, mapping
 from tqdm.auto import tqdm
 
-from arsetlib import textfiles, web
+from arsetlib import filetypes, folders, textfiles, web
 from arsetlib.catalogue.item import Item, is_url
 from arsetlib.catalogue.scenes import EPOCH
 from arsetlib.sentinel2 import BANDS
@@ -62,10 +61,12 @@ def static_place(study: Study) -> str | None:
         url = unquote(urlsplit(url).path)
     if not is_url(url):
         return study.resolve(url)
+    if folders.in_store(url):
+        return url
     if not host(url) or urlsplit(url).scheme not in ("http", "https"):
         raise CatalogueError(
             f"[scenes] url = {public(url)!r} is not an address of scenes. Write one that begins with "
-            "https:// or http://, or the path of a file."
+            "https:// or http://, or the path of a file, also in an object store."
         )
     return url if urlsplit(url).path.endswith((".json", ".geojson")) else None
 
@@ -159,27 +160,31 @@ def _link(base: str, link, wanted: tuple[str, ...]) -> str | None:
     if not isinstance(href, str) or not href.strip():
         raise CatalogueError(f"{public(base)} has a link {link['rel']!r} whose href is {href!r}; expected an address.")
     if is_url(base) or is_url(href):
-        target = urljoin(base, href) if is_url(base) and not is_url(href) else href
+        target = web.join(base, href) if is_url(base) and not is_url(href) else href
         if not host(target) and not target.lower().startswith("file://"):
             raise CatalogueError(f"{public(base)} links to {public(target)!r}, which is not an address.")
         if not is_url(base) and urlsplit(target).scheme == "file":
             return unquote(urlsplit(target).path)
-        if urlsplit(target).scheme not in ("http", "https"):
+        if urlsplit(target).scheme not in ("http", "https") and not (
+            folders.in_store(base) and folders.in_store(target)
+        ):
             raise CatalogueError(f"{public(base)} links to {public(target)}: only http(s) links are followed there.")
         return target
     return os.path.normpath(os.path.join(os.path.dirname(base), href))
 
 
 def _read(place: str) -> dict:
-    if is_url(place):
+    if is_url(place) and not folders.in_store(place):
         return web.ask_json(place)
     try:
-        document = textfiles.parse_json(Path(place).read_bytes())
+        document = textfiles.read_json(folders.place(place))
     except FileNotFoundError:
         raise CatalogueError(
             f"There is no {place}. Check [scenes] url; for the simulated delta run `arset simulate data/delta` first."
         ) from None
     except (OSError, ValueError) as error:
+        if not folders.in_store(place) and (standing := filetypes.stand_in(place, "JSON file")):
+            raise CatalogueError(f"{place} {standing}") from None
         raise CatalogueError(f"{place} cannot be read as JSON ({error}). Fetch or make it again.") from None
     if not isinstance(document, dict):
         raise CatalogueError(

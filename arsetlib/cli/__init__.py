@@ -26,7 +26,9 @@ def _show_version(asked: bool) -> None:
 
 app = typer.Typer(
     cls=Commands,
-    help="Crop maps at scale: from scenes and labels to pixel tables, models and maps.",
+    help="Crop maps at scale: from scenes and labels to pixel tables, models and maps.\n\n"
+    "A PLACE is a file or a folder, on disk or in an object store: s3://bucket/folder, gs://…, az://…, abfss://…. "
+    "Keys come from the environment, never from the address.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -8,11 +8,34 @@ from typing import Annotated, Any
 
 import typer
 
+from arsetlib import folders
+
+Place = Path  # or what stands for a path in an object store: both come from `folders.place`
+
+
+def place_argument(help: str) -> Any:
+    """An argument that names a file or a folder, on a disk or in an object store."""
+    return typer.Argument(help=help, parser=place, metavar="PLACE")
+
+
+def place_option(*names: str, help: str) -> Any:
+    """An option that names a file or a folder, on a disk or in an object store."""
+    return typer.Option(*names, help=help, parser=place, metavar="PLACE")
+
+
+def place(text: str | Path) -> Place:
+    """What an argument names; typer's own paths would make ``s3:/bucket`` of ``s3://bucket``."""
+    try:
+        return folders.place(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 StudyName = Annotated[str, typer.Argument(help="A shipped study (sample, mississippi_delta, …) or a .toml file.")]
-Table = Annotated[Path, typer.Argument(help="Folder of a pixel table, or one .parquet file.")]
+Table = Annotated[Place, place_argument(help="Folder of a pixel table, or one .parquet file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, without progress bars.")]
 Years = Annotated[list[int] | None, typer.Option("--year", help="Only this year; repeat for more.")]
-Cache = Annotated[Path, typer.Option(help="Folder for downloads: item list, labels.")]
+Cache = Annotated[Place, place_option(help="Folder for downloads: item list, labels.")]
 LeaveOut = Annotated[
     list[str] | None,
     typer.Option("--leave-out", help="Ids of scenes to leave out, separated by commas; repeat for more."),
@@ -37,7 +60,7 @@ def ids_of(options: list[str] | None) -> tuple[str, ...]:
     return tuple(part.strip() for option in options or () for part in option.split(",") if part.strip())
 
 
-def store(cache: Path, study) -> Path:
+def store(cache: Place, study) -> Place:
     """Folder of a study's item list; each choice of years has its own."""
     return cache / study.key / "-".join(map(str, study.years))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show
 from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
@@ -36,15 +36,16 @@ def key(
 
 @certificate.command("issue", epilog="Example: arset certificate issue grades.csv --key ~/.arset-keys --lang es")
 def issue(
-    grades: Annotated[list[Path], typer.Argument(help="CSV of arset grade; several are read together.")],
+    grades: Annotated[list[Place], place_argument(help="CSV of arset grade; several are read together.")],
     key: Annotated[Path | None, typer.Option(help="Folder of the keys.")] = None,
     self_study: Annotated[bool, typer.Option("--self-study", help="Without a key; the page says so.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("certificates"),
+    out: Annotated[Place, place_option(help="Folder to write into.")] = Path("certificates"),
     lang: Annotated[str, typer.Option(help="en or es.")] = "en",
     pass_mark: Annotated[float, typer.Option(help="Percent of the points that each assignment needs.")] = 60,
     edition: Annotated[str | None, typer.Option(help="Edition of the course, for instance '2026, autumn'.")] = None,
     day: Day = None,
-    learner: Annotated[str, typer.Option(help="Only this learner.")] = "",
+    assignments: Annotated[str, typer.Option(help="Those that count, as part1,part2,part3; by default all.")] = "",
+    learner: Annotated[str, typer.Option(help="Only this learner: a name or an ID.")] = "",
     shown_as: Annotated[str, typer.Option(help="The learner's name in another spelling.")] = "",
     font: Annotated[Path | None, typer.Option(help="Font file with letters that DejaVu Sans lacks.")] = None,
     as_json: AsJson = False,
@@ -52,15 +53,18 @@ def issue(
     """Write a PDF and a signed JSON file for each learner who reached the pass mark in all assignments."""
     from arsetlib.grading import certificate as certificates
     from arsetlib.grading import keys
+    from arsetlib.grading.homework import ASSIGNMENTS
 
     if (key is None) != self_study:
         raise keys.CertificateError("Expected either --key FOLDER or --self-study.")
+    counted = tuple(key.strip() for key in assignments.split(",")) if assignments else ASSIGNMENTS
     pages = certificates.issue(
         list(grades), out, key=keys.load(key.expanduser()) if key else None, lang=lang, pass_mark=pass_mark,
         edition=edition or certificates.EDITION, day=day.date() if day else None, learner=learner, shown_as=shown_as,
-        font=font,
+        font=font, assignments=counted,
     )  # fmt: skip
-    _, missing = certificates.passed(list(grades), pass_mark)
+    _, found = certificates.passed(list(grades), pass_mark, counted)
+    missing = {str(one): what for one, what in found.items()}
     lines = [str(path) for path in pages] + ([] if learner else [f"None for {n}: {why}" for n, why in missing.items()])
     show({"certificates": [str(path) for path in pages], "missing": missing}, as_json, "\n".join(lines))
 

@@ -12,11 +12,13 @@ from arsetlib.cli.arguments import (
     AsJson,
     Cache,
     LeaveOut,
+    Place,
     StudyName,
     Table,
     Years,
     ids_of,
     load,
+    place_argument,
     show,
     show_check,
     store,
@@ -27,7 +29,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: arset simulate data/delta --scale 0.1")
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder to write the simulated scenes and labels into.")],
+    out: Annotated[Place, place_argument(help="Folder to write the simulated scenes and labels into.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
     scale: Annotated[float, typer.Option(help="Area relative to the default; 20 gives more than 5 GB.")] = 1.0,
     year: Years = None,
@@ -68,7 +70,7 @@ def scenes(
 @app.command(epilog="Example: arset ingest data/delta/study.toml data/pixels --every 1")
 def ingest(
     study: StudyName,
-    out: Annotated[Path, typer.Argument(help="Folder of the table to make.")],
+    out: Annotated[Place, place_argument(help="Folder of the table to make.")],
     year: Years = None,
     every: Annotated[int | None, typer.Option(help="Take every n-th label pixel along x and y.")] = None,
     per_class: Annotated[
@@ -105,12 +107,33 @@ def ingest(
 
 
 @app.command(epilog="Example: arset describe data/pixels")
-def describe(table: Table, as_json: AsJson = False):
+def describe(
+    table: Table,
+    cost: Annotated[bool, typer.Option("--cost", help="Show what it costs to keep and read it in S3.")] = False,
+    as_json: AsJson = False,
+):
     """Show what is in a pixel table: rows, years, labels, images per series, band statistics."""
     from arsetlib import pixels
 
+    if cost:
+        found = pixels.cost(table)
+        return show(found, as_json, pixels.format_cost(found))
     summary = pixels.summary(table)
     show(summary, as_json, pixels.format_summary(summary))
+
+
+@app.command(epilog="Example: arset export data/pixels data/pixels-delta --to delta")
+def export(
+    table: Table,
+    out: Annotated[Path, typer.Argument(help="New folder; for GeoParquet a new file.")],
+    to: Annotated[str, typer.Option(help="delta, iceberg or geoparquet.")],
+    as_json: AsJson = False,
+):
+    """Write a pixel table as a Delta table, an Iceberg table or a GeoParquet file."""
+    from arsetlib import pixels
+
+    rows = pixels.export(table, out, to)
+    show({"rows": rows, "to": to, "out": str(out)}, as_json, f"{rows:,} rows in {out} ({to})")
 
 
 @app.command(epilog="Example: arset check data/pixels || echo 'do not train on this'")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show, show_check
+from arsetlib.cli.arguments import AsJson, Place, place_argument, show, show_check
 from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
@@ -17,7 +16,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: arset simulate-fields data/fields --fields 60 --chips 4 --size 128")
 def simulate_fields(
-    out: Annotated[Path, typer.Argument(help="Folder to write the simulated images and masks into.")],
+    out: Annotated[Place, place_argument(help="Folder to write the simulated images and masks into.")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     fields: Annotated[int, typer.Option(help="How many fields; with 30, each anomaly is on at least three.")] = 60,
     chips: Annotated[int, typer.Option(help="Images of each field.")] = 4,
@@ -45,7 +44,8 @@ app.add_typer(group, name="fields")
 
 @group.command("check", epilog="Example: arset fields check data/fields")
 def fields_check(
-    folder: Annotated[Path, typer.Argument(help="Images in the layout of Agriculture-Vision.")], as_json: AsJson = False
+    folder: Annotated[Place, place_argument(help="Images in the layout of Agriculture-Vision.")],
+    as_json: AsJson = False,
 ):
     """Read every image and mask of a folder and list all problems; exit 1 if there is one."""
     from arsetlib import fields
@@ -55,8 +55,8 @@ def fields_check(
 
 @group.command("convert", epilog="Example: arset fields convert data/fields data/shards --form tfrecord")
 def fields_convert(
-    folder: Annotated[Path, typer.Argument(help="Images in the layout of Agriculture-Vision.")],
-    out: Annotated[Path, typer.Argument(help="Folder for train, validation and test; finished files are kept.")],
+    folder: Annotated[Place, place_argument(help="Images in the layout of Agriculture-Vision.")],
+    out: Annotated[Place, place_argument(help="Folder for train, validation and test; finished files are kept.")],
     form: Annotated[str, typer.Option(help="tfrecord, parquet or directory.")] = "tfrecord",
     shard_mb: Annotated[float, typer.Option(help="Approximate size of a file, MB.")] = 32,
     size: Annotated[
@@ -91,8 +91,8 @@ def fields_convert(
 @group.command("train", epilog="Example: arset fields train data/shards runs/small --size 128 --epochs 12")
 def fields_train(
     context: typer.Context,
-    data: Annotated[Path, typer.Argument(help="What arset fields convert made, or images as they are.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the training; the same command continues a stopped one.")],
+    data: Annotated[Place, place_argument(help="What arset fields convert made, or images as they are.")],
+    out: Annotated[Place, place_argument(help="Folder of the training; the same command continues a stopped one.")],
     model: Annotated[
         str, typer.Option(help="small, nasnetlarge, nasnetmobile, resnet50, mobilenetv3 or efficientnetv2b0.")
     ] = "small",
@@ -139,8 +139,8 @@ def fields_train(
 
 @group.command("evaluate", epilog="Example: arset fields evaluate runs/small data/shards")
 def fields_evaluate(
-    model: Annotated[Path, typer.Argument(help="Folder of arset fields train.")],
-    data: Annotated[Path, typer.Argument(help="The same images as in training; their test side is scored.")],
+    model: Annotated[Place, place_argument(help="Folder of arset fields train.")],
+    data: Annotated[Place, place_argument(help="The same images as in training; their test side is scored.")],
     seed: Annotated[int, typer.Option(help="Of the split, as in training.")] = 0,
     as_json: AsJson = False,
 ):

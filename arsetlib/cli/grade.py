@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: arset grade submissions --hidden ../private-checks --out grades.csv")
 def grade(
-    folder: Annotated[Path, typer.Argument(help="Folder of notebooks or zips; it may have a folder per learner.")],
-    out: Annotated[Path, typer.Option(help="The CSV to write; logs go beside it, to NAME-logs.")] = Path("grades.csv"),
-    hidden: Annotated[Path | None, typer.Option(help="Folder or zip of hidden checks; else the repository's.")] = None,
+    folder: Annotated[Place, place_argument(help="Folder of notebooks or zips; it may have a folder per learner.")],
+    out: Annotated[Place, place_option(help="The CSV to write; logs go beside it, to NAME-logs.")] = Path("grades.csv"),
+    hidden: Annotated[Place | None, place_option(help="Folder or zip of hidden checks; else the repository's.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Submissions at a time; by default one per core.")] = None,
     seconds: Annotated[float, typer.Option(help="Processor time of a notebook's cells, s.")] = 60,
     memory_mb: Annotated[int, typer.Option(help="Memory of a submission, MB.")] = 2048,
@@ -53,4 +53,25 @@ def grade(
     lines = [f"{len(grades.marks)} notebooks in {grades.path}, their logs in {grades.logs}"]
     lines += [f"  {mark.submission}: {mark.reason}" for mark in problems[:10]]
     lines += [f"  … and {len(problems) - 10} more, see the column 'reason'"] * (len(problems) > 10)
+    show(report, as_json, "\n".join(lines))
+
+
+@app.command(epilog="Example: arset gradebook grades.csv --course course.toml --out gradebook.csv --form canvas")
+def gradebook(
+    grades: Annotated[list[Place], place_argument(help="CSV of arset grade; several are read together.")],
+    course: Annotated[Place, place_option(help="TOML file: assignments, deadlines, rule for late work, roster.")],
+    out: Annotated[Place, place_option(help="The CSV to write.")] = Path("gradebook.csv"),
+    form: Annotated[str, typer.Option(help="plain, or what moodle or canvas imports.")] = "plain",
+    as_json: AsJson = False,
+) -> None:
+    """One row for each learner over all assignments, with deadlines, as a CSV that Moodle and Canvas import."""
+    from arsetlib.grading import gradebook as books
+
+    book = books.gradebook(list(grades), books.Course.load(course))
+    book.write(out, form)
+    passed = sum(map(book.passed, book.entries))
+    late = sum(entry.days_late > 0 for entries in book.entries.values() for entry in entries.values())
+    report = {"csv": str(out), "learners": len(book.entries), "passed": passed, "late": late, "nobodys": book.nobodys}
+    lines = [f"{len(book.entries)} learners in {out}: {passed} passed, {late} pieces of late work"]
+    lines += [f"  not counted: {name}: {why}" for name, why in book.nobodys.items()]
     show(report, as_json, "\n".join(lines))

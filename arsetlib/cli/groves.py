@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show, show_check
+from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show, show_check
 from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
@@ -21,7 +20,7 @@ app.add_typer(group, name="groves")
 
 @app.command(epilog="Example: arset simulate-groves data/groves --captures 4 --width 1000 --height 750")
 def simulate_groves(
-    out: Annotated[Path, typer.Argument(help="Folder to write the simulated captures and masks into.")],
+    out: Annotated[Place, place_argument(help="Folder to write the simulated captures and masks into.")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     captures: Annotated[int, typer.Option(help="Images of the flight; each overlaps the next by about 80 %.")] = 10,
     width: Annotated[int, typer.Option(help="Columns of a capture, pixels.")] = 3808,
@@ -48,14 +47,14 @@ def simulate_groves(
 
 @group.command("check", epilog="Example: arset groves check data/groves --size 224")
 def groves_check(
-    folder: Annotated[Path, typer.Argument(help="Folder of images and masks.")],
+    folder: Annotated[Place, place_argument(help="Folder of images and masks.")],
     layout: Annotated[
         str,
         typer.Option(
             help="masks, beside, keras-segmentation, detectree, labelme, coco, voc, deepforest, or 'auto' to find out."
         ),
     ] = "auto",
-    classes: Annotated[Path | None, typer.Option(help="A .toml file of classes; else classes.toml in FOLDER.")] = None,
+    classes: Annotated[Place | None, place_option(help="A .toml file of classes; else classes.toml in FOLDER.")] = None,
     size: Annotated[int, typer.Option(help="Side of the tiles that are to be cut, pixels.")] = 224,
     as_json: AsJson = False,
 ) -> None:
@@ -71,8 +70,8 @@ def groves_check(
 
 @group.command("train", epilog="Example: arset groves train data/groves runs/unet --slim --by flight --epochs 24")
 def groves_train(
-    data: Annotated[Path, typer.Argument(help="Folder of captures with masks, see arset groves check.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the training; the same command continues a stopped one.")],
+    data: Annotated[Place, place_argument(help="Folder of captures with masks, see arset groves check.")],
+    out: Annotated[Place, place_argument(help="Folder of the training; the same command continues a stopped one.")],
     architecture: Annotated[str, typer.Option(help="unet, fcn8, segnet or pspnet.")] = "unet",
     encoder: Annotated[str, typer.Option(help="mobilenet, vgg16 or resnet50.")] = "mobilenet",
     slim: Annotated[bool, typer.Option("--slim", help="A small U-Net or SegNet: minutes on two cores.")] = False,
@@ -115,9 +114,9 @@ def groves_train(
 
 @group.command("predict", epilog="Example: arset groves predict runs/unet data/groves maps/grove")
 def groves_predict(
-    model: Annotated[Path, typer.Argument(help="Folder of arset groves train.")],
-    captures: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the maps; finished ones are kept.")],
+    model: Annotated[Place, place_argument(help="Folder of arset groves train.")],
+    captures: Annotated[Place, place_argument(help="An image, or a folder of images.")],
+    out: Annotated[Place, place_argument(help="Folder of the maps; finished ones are kept.")],
     overlap: Annotated[float, typer.Option(help="Share of a tile that the next repeats, 0 to 0.9.")] = 0.25,
     as_json: AsJson = False,
 ) -> None:
@@ -130,10 +129,10 @@ def groves_predict(
 
 @group.command("count", epilog="Example: arset groves count maps/grove --flight data/groves/flight.json")
 def groves_count(
-    masks: Annotated[Path, typer.Argument(help="A map, a folder of maps, or a folder of labelled captures.")],
-    flight: Annotated[Path | None, typer.Option(help="flight.json: counts each tree once.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="trees.geojson of the true trees, to score against.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the trees: .geojson or .csv.")] = None,
+    masks: Annotated[Place, place_argument(help="A map, a folder of maps, or a folder of labelled captures.")],
+    flight: Annotated[Place | None, place_option(help="flight.json: counts each tree once.")] = None,
+    truth: Annotated[Place | None, place_option(help="trees.geojson of the true trees, to score against.")] = None,
+    out: Annotated[Place | None, place_option(help="Write the trees: .geojson or .csv.")] = None,
     radius: Annotated[float, typer.Option(help="Of the smallest crown that counts, m.")] = 0.5,
     metres_per_pixel: Annotated[float | None, typer.Option(help="Where there is no flight.")] = None,
     tree: Annotated[str | None, typer.Option(help="Class of the trees, where it is not called tree.")] = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, show
+from arsetlib.cli.arguments import AsJson, Place, place_option, show
 from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
@@ -20,13 +20,14 @@ app.add_typer(homework, name="homework")
 def start(
     seed: Annotated[str, typer.Option(help="Your name. It draws your own numbers, the same on every machine.")],
     assignments: Annotated[list[str] | None, typer.Argument(help="part1, part2, …; by default all.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder to write to; an existing notebook is kept.")] = Path("my_homework"),
+    id: Annotated[str, typer.Option(help="Your ID in the course, such as a student number, if you have one.")] = "",
+    out: Annotated[Place, place_option(help="Folder to write to; an existing notebook is kept.")] = Path("my_homework"),
     as_json: AsJson = False,
 ) -> None:
     """Write the notebooks of the homework, with your name in them."""
     from arsetlib.grading import notebooks
 
-    files = notebooks.write(assignments or [], seed, out)
+    files = notebooks.write(assignments or [], seed, out, id)
     lines = [str(file) if written else f"{file}: exists already, kept as it is" for file, written in files]
     show([{"notebook": str(file), "written": written} for file, written in files], as_json, "\n".join(lines))
 

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, Cache, StudyName, Table, load, show, store
+from arsetlib import folders
+from arsetlib.cli.arguments import (
+    AsJson,
+    Cache,
+    Place,
+    StudyName,
+    Table,
+    load,
+    place,
+    place_argument,
+    place_option,
+    show,
+    store,
+)
 
 app = typer.Typer()
 
@@ -17,9 +30,9 @@ app = typer.Typer()
 def train(
     table: Table,
     study: StudyName,
-    out: Annotated[Path, typer.Option(help="Folder of the training; the same call continues a stopped one.")],
+    out: Annotated[Place, place_option(help="Folder of the training; the same call continues a stopped one.")],
     model: Annotated[str | None, typer.Option(help="Name of the model, see models.names(); else tempcnn.")] = None,
-    start_from: Annotated[Path | None, typer.Option("--from", help="Fine-tune the model of this folder.")] = None,
+    start_from: Annotated[Place | None, place_option("--from", help="Fine-tune the model of this folder.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Largest number of epochs; 40, or 4 for a baseline.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples in a step; 256, or 32 with --from.")] = None,
     patience: Annotated[int | None, typer.Option(help="Epochs without improvement after which training stops.")] = None,
@@ -57,16 +70,17 @@ def train(
     report = {"folder": str(out), "model": str(out / "model"), "name": trained.name, "best": best}
     report |= {"best_epoch": at + 1, "notes": trained.notes}
     words = f"{trained.name} in {out}: best epoch {at + 1}, " + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
-    show(report, as_json, f"{words}. Curves: tensorboard --logdir {out}")
+    board = f"tensorboard --logdir {out}" if folders.on_disk(out) else f"training.events.scalars('{out}/logs')"
+    show(report, as_json, f"{words}. Curves: {board}")
 
 
 @app.command(
     epilog="Example: arset evaluate runs/tempcnn data/pixels --study data/delta/study.toml --out runs/tempcnn/test"
 )
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its training.")],
+    model: Annotated[Place, place_argument(help="Folder of a trained model, or of its training.")],
     table: Table,
-    out: Annotated[Path, typer.Option(help="Folder for predictions and scores.")],
+    out: Annotated[Place, place_option(help="Folder for predictions and scores.")],
     study: Annotated[str | None, typer.Option(help="Study whose split names the side; --side all needs none.")] = None,
     side: Annotated[str, typer.Option(help="train, validation, test, or all: every row of the table.")] = "test",
     start: Annotated[
@@ -116,8 +130,8 @@ def evaluate(
 
 @app.command(epilog="Example: arset report runs/tempcnn/test runs/random_forest/test --out report.html")
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="What `arset evaluate` saved, of one model or several.")],
-    out: Annotated[Path | None, typer.Option(help="The page, .html, or a folder; else beside the first.")] = None,
+    folders: Annotated[list[Place], place_argument(help="What `arset evaluate` saved, of one model or several.")],
+    out: Annotated[Place | None, place_option(help="The page, .html, or a folder; else beside the first.")] = None,
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
     f1: Annotated[float, typer.Option(min=0, max=1, help="F1 from which a crop counts as mapped well.")] = 0.8,
     seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
@@ -137,12 +151,12 @@ def report(
 
 @app.command(epilog="Example: arset predict runs/tempcnn data/pixels --start 120 --area dense --year 2019")
 def predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its training.")],
+    model: Annotated[Place, place_argument(help="Folder of a trained model, or of its training.")],
     source: Annotated[str, typer.Argument(help="A pixel table, or a study whose scenes are read.")],
     start: Annotated[list[int], typer.Option(help="Day of the year on which the window starts; repeat for more.")],
     area: Annotated[str | None, typer.Option(help="Area to map; not needed where one only is dense.")] = None,
     year: Annotated[int | None, typer.Option(help="Year to map; not needed where there is one only.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the maps.")] = Path("maps"),
+    out: Annotated[Place, place_option(help="Folder of the maps.")] = Path("maps"),
     smooth: Annotated[str, typer.Option(help="none, majority or bayes.")] = "none",
     cache: Cache = Path("data"),
     master: Annotated[str, typer.Option(help="Where Spark runs; 'none' works in this process.")] = "none",
@@ -153,9 +167,10 @@ def predict(
     from arsetlib import catalogue, engine, maps, models
 
     options = {"area": area, "year": year, "smooth": smooth, "progress": not as_json}
-    if not Path(source).exists() and Path(source).parent != Path():  # names of shipped studies are no paths
+    there = place(source).exists()
+    if not there and Path(source).parent != Path():  # names of shipped studies are no paths
         raise maps.MapError(f"There is no pixel table and no study file at {source}. `arset ingest` makes a table.")
-    if not Path(source).exists() or source.endswith(".toml"):
+    if not there or source.endswith(".toml"):
         study = load(source, [year] if year else None)
         options["study"] = study
         wanted = catalogue.find_scenes(study, cache=store(cache, study), progress=not as_json)

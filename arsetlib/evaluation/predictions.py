@@ -173,9 +173,9 @@ class Predictions:
     def save(self, path: str | Path) -> Path:
         """Write a Parquet file: a column an attribute, ``p_<class key>`` the probabilities, the legend in its metadata.
 
-        An unfinished file never has the name ``path``.
+        An unfinished file never has the name ``path``, which may be an address in an object store (``s3://…``).
         """
-        path = Path(path)
+        path = folders.place(path)
         meta = {"version": VERSION, "simulated": self.simulated, "legend": _legend_json(self.legend)}
         schema = _schema(self.legend).with_metadata({META: json.dumps(meta).encode()})
 
@@ -194,13 +194,13 @@ class Predictions:
         Raises:
             EvaluationError: No such file, no predictions in it, or of a newer version.
         """
-        path = Path(path)
+        path = folders.place(path)
         if path.is_dir():
             path = path / "predictions.parquet"
         if not path.is_file():
             raise EvaluationError(f"Expected saved predictions at {path}, found none. Make them with `arset evaluate`.")
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(folders.fetched(path)) as file:
                 meta = _meta(file.schema_arrow, path)
                 columns = _read(file, len(meta["legend"].classes), meta["legend"].keys)
         except (pa.ArrowInvalid, OSError) as problem:

@@ -70,10 +70,13 @@ class ModelPredictions:
     def save(self, folder: str | Path) -> Path:
         """Write ``predictions.parquet`` and, last, ``model.json``.
 
+        Args:
+            folder: On disk or in an object store (``s3://…``).
+
         Raises:
             EvaluationError: The folder holds a trained model, whose files have such names too.
         """
-        folder = Path(folder)
+        folder = folders.place(folder)
         if (folder / "card.json").exists():
             raise EvaluationError(f"{folder} holds a trained model. Choose another folder for its predictions.")
         (folder / MODEL).unlink(missing_ok=True)
@@ -89,7 +92,7 @@ class ModelPredictions:
         Raises:
             EvaluationError: No predictions there, or the folder is unfinished.
         """
-        folder = Path(folder)
+        folder = folders.place(folder)
         if folder.is_file():
             return cls(Predictions.load(folder), folder.stem)
         predictions = Predictions.load(folder / PREDICTIONS)

@@ -161,7 +161,8 @@ def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
     Args:
         folder: With ``field_images/rgb``, ``field_images/nir``, ``field_labels/<class>``, ``field_bounds`` and
             ``field_masks``, or the challenge's download: ``train``, ``val`` and ``test`` with ``images``, ``labels``,
-            ``boundaries`` and ``masks``. Images of a part that has no labels are left out and counted.
+            ``boundaries`` and ``masks``. Images of a part that has no labels are left out and counted. Where it lies in
+            an object store (``s3://…``), its files are copied into the cache of this machine first.
         progress: Show a progress bar.
 
     Returns:
@@ -179,7 +180,7 @@ def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
 
     Lab: case_fields.
     """
-    folder = Path(folder)
+    folder = folders.fetched(folder)
     parts = layout.parts(folder)
     _refuse([problem for part in parts for problem in part.problems], folder)
     names = sorted((name, k) for k, part in enumerate(parts) for name in part.names)

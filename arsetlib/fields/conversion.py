@@ -55,7 +55,7 @@ def convert(
 
     Args:
         chips: From ``fields.agriculture_vision``, or some of them.
-        out: A new folder, or one in which the same conversion was interrupted.
+        out: A new folder, or one in which the same conversion was interrupted; also in an object store (``s3://…``).
         form: ``tfrecord``, ``parquet`` or ``directory``.
         shard_mb: Megabytes of a file, about; an image is never divided.
         size: Reduce images to this many pixels a side; None leaves them as they are.
@@ -80,7 +80,7 @@ def convert(
 
     Lab: case_fields.
     """
-    out = Path(out)
+    out = folders.place(out)
     side = chips.side
     _check(chips, form, shard_mb, size, encoding, side, jobs)
     plan = {"identity": chips.identity, "form": form, "encoding": encoding, "size": size, "shard_mb": shard_mb}
@@ -144,7 +144,7 @@ def _convert(chips, folder: folders.Folder, plan: dict, side: int, runs, jobs, p
     out = folder.path
     homes = stored.rarest(chips.labels) if form == "directory" else None
     left = [number for number in range(len(runs)) if folder.done(_name(number)) is None]
-    if encoding == "raw":
+    if encoding == "raw" and isinstance(out, Path):
         _check_space(out, sum(len(runs[number]) for number in left) * 4 * size**2)
     reduced = _reducer(side, size, encoding) if left else None
     writer = writing.WRITERS[form]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from arsetlib import seeds
+from arsetlib import folders, seeds
 from arsetlib.checksums import digest_arrays
 from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import CLASSES, ImageError
@@ -105,7 +105,7 @@ def feed(
         if kind == "single" and not (arrays.y.sum(axis=1) == 1).all():
             raise ImageError("kind='single' needs labels with exactly one 1 in each row. Leave the others out.")
         return arrays
-    if not isinstance(source, str | Path) and not hasattr(source, "names"):
+    if not folders.is_place(source) and not hasattr(source, "names"):
         raise ImageError(f"Expected Chips, a converted folder or arrays (x, y), received {type(source).__name__}.")
     return ChipBatches(source, batch=batch, size=size, kind=kind, augment=augment, cache=cache, **options)
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arsetlib import processes
+from arsetlib import folders, processes
 from arsetlib.checksums import digest_arrays
 from arsetlib.fields import stored
 from arsetlib.fields.chips import Chips
@@ -107,7 +107,7 @@ class ChipBatches:
         kind: str = "multi",
         pool: int = 512,
     ):
-        self.source = stored.load(source) if isinstance(source, str | Path) else source
+        self.source = stored.load(source) if folders.is_place(source) else source
         self.batch, self.size, self.seed, self.readers = int(batch), int(size), int(seed), int(readers)
         self.augment = CHANGES if augment is True else augment or None
         if min(self.batch, self.readers) < 1 or self.size < 8 or kind not in KINDS or cache not in (True, False):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from arsetlib.fields.classes import ImageError
+from arsetlib.folders import place
 
 SIDES = ("train", "validation", "test")
 
@@ -29,7 +30,7 @@ def sides_of(folder: str | Path, seed: int = 0, progress: bool = False) -> dict:
     from arsetlib import fields
     from arsetlib.fields import stored
 
-    folder = Path(folder)
+    folder = place(folder)
     folders = {side: folder / side for side in SIDES if stored.is_conversion(folder / side)}
     if not folders and stored.is_conversion(folder):
         raise ImageError(
@@ -61,4 +62,4 @@ def convert_sides(folder: str | Path, out: str | Path, *, seed: int = 0, **optio
 
     progress = options.get("progress", True)
     sides = fields.split(fields.agriculture_vision(folder, progress=progress), seed=seed)
-    return {side: fields.convert(chips, Path(out) / side, **options) for side, chips in sides.items()}
+    return {side: fields.convert(chips, place(out) / side, **options) for side, chips in sides.items()}

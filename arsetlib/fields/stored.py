@@ -142,17 +142,19 @@ def is_conversion(folder: Path) -> bool:
 def load(folder: str | Path) -> Stored:
     """Read the index of a converted folder and compare it with the names and sizes of the files.
 
-    ``verify`` reads the files too.
+    ``verify`` reads the files too. Files of an object store are copied into the cache of this machine first, once.
 
     Raises:
         ImageError: No index or another one, a file that is missing, unknown, or of another size.
     """
-    folder = Path(folder)
+    folder = folders.place(folder)
     file = folder / INDEX
     if not is_conversion(folder):
         raise ImageError(f"{folder} has no {INDEX}. Give a folder that fields.convert wrote, or chips.")
     if not file.is_file() or folders.state(folder) == "unfinished":
         raise ImageError(f"The conversion to {folder} has not finished. Call fields.convert again to go on with it.")
+    folder = folders.fetched(folder)  # readers of images need files of this machine
+    file = folder / INDEX
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         if document["schema"] != SCHEMA:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from arsetlib import folders
 from arsetlib.figures.style import WIDTH, data_uri
 
 if TYPE_CHECKING:
@@ -144,9 +145,9 @@ def _html(thing, alt):
             default_width="100%", default_height=f"{height}px", div_id=f"arset-figure-{next(_figure_numbers)}",
             config={"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
         )  # fmt: skip
-        head = f'<figure class="arset-figure" role="img" aria-label="{said}" style="max-width:{WIDTH}px">'
+        head = f'<figure class="arset-figure" aria-label="{said}" style="max-width:{WIDTH}px">'
         return f"{head}{body}</figure>"
-    source = _file(thing) if isinstance(thing, str | Path) else _picture(thing)
+    source = _file(thing) if folders.is_place(thing) else _picture(thing)
     return (
         f'<figure class="arset-figure" style="max-width:{WIDTH}px">'
         f'<img alt="{said}" src="{source}" style="width:100%;height:auto"></figure>'
@@ -155,7 +156,7 @@ def _html(thing, alt):
 
 def _file(path):
     """A picture file as a data URI, so that the page needs no other file."""
-    path = Path(path)
+    path = folders.place(path)
     return f"data:image/{path.suffix[1:]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
@@ -184,7 +185,8 @@ def _table(frame, alt):
         )
         rows.append(f"<tr>{cells}</tr>")
     return (
-        f'<div class="arset-table" style="max-width:{WIDTH}px;max-height:24em;overflow:auto">'
+        f'<div class="arset-table" tabindex="0" role="region" aria-label="{html.escape(alt, quote=True)}" '
+        f'style="max-width:{WIDTH}px;max-height:24em;overflow:auto">'
         f'<table id="{key}"><caption>{html.escape(alt)}</caption><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div><script>{_SORT.replace('KEY', key)}</script>"
     )

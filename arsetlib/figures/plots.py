@@ -278,6 +278,7 @@ def series(
                             "line": {"width": 1.5, "color": SCL_INK[value]}},
                     hovertemplate=f"%{{x|%-d %B %Y}}<br>{unit} %{{y:.3f}}<br>SCL {value} {name}<extra></extra>",
                 )  # fmt: skip
+    fig.update_annotations(x=0, xanchor="left")  # of the two parts, so that they leave room for the stamp
     layout = plotly_layout(title, 560, study.simulated)
     for row in (1, 2):
         layout[f"yaxis{row if row > 1 else ''}"] = layout["yaxis"] | {"title": unit}

@@ -84,7 +84,8 @@ def report(
     Args:
         models: Predictions of one model, or name → predictions of several models for the same samples.
             ``ModelPredictions`` bring their history and notes.
-        out: A folder (then ``report.html`` in it) or the page's name, ending in ``.html``.
+        out: A folder (then ``report.html`` in it) or the page's name, ending in ``.html``; also in an object store
+            (``s3://…``).
         title: Of the page.
         training: (K,) samples of each class in training, for the majority baseline. None takes those that come with
             the first model, or else the commonest class of the truth itself.
@@ -118,7 +119,8 @@ def report(
     title = title or ("Models side by side" if several else f"{first.name}: how good it is")
     head = _head(title, first.predictions, simulated, next(iter(facts.values())))
     values = {**head, "comparison": table, "models": {name: f.as_dict() for name, f in facts.items()}}
-    html = Path(out) if Path(out).suffix == ".html" else Path(out) / "report.html"
+    out = folders.place(out)
+    html = out if out.suffix == ".html" else out / "report.html"
     page = _page(head, facts, table, first.predictions, f1)
     folders.put(html.with_suffix(".json"), to_json(values))
     folders.put(html, page)

@@ -78,7 +78,7 @@ def prediction_map(
     traces = []
     for number, one in enumerate(layers):
         margin = np.nan_to_num(one.margin * 254, nan=255).astype(np.uint8)
-        parts = [(one.predicted, colours)]
+        parts: list[tuple] = [(one.predicted, colours)]
         if labels is None:
             parts.append((margin, [*_greys(), NOTHING]))
         else:
@@ -238,7 +238,7 @@ def season_gif(
 
     Args:
         predictions: Several dates of one area and year.
-        out: A ``.gif`` file to write.
+        out: A ``.gif`` file to write, also in an object store (``s3://…``).
         labels: As in `prediction_map`.
         size: At most so many pixels of the map a side.
         seconds: Each frame; the last one stays three times as long.
@@ -252,7 +252,7 @@ def season_gif(
     Lab: part3_train_and_test.
     """
     dates = in_order(predictions)
-    out = Path(out)
+    out = folders.place(out)
     if out.suffix != ".gif":
         raise MapError(f"Expected a file that ends in .gif, received {out}.")
     layers = [Layers.of(p, labels, size) for p in dates]

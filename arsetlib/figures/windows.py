@@ -123,6 +123,7 @@ def spreads(
             x=list(names), lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high, row=row, col=1,
             fillcolor="#cfe3f1", line={"color": LINES[0], "width": 1.5}, showlegend=False,
         )  # fmt: skip
+    fig.update_annotations(x=0, xanchor="left")  # they leave room for the stamp
     layout = plotly_layout(title, 130 + 210 * len(panels), study.simulated)
     for row in range(2, len(panels) + 1):
         layout[f"yaxis{row}"], layout[f"xaxis{row}"] = layout["yaxis"], layout["xaxis"]

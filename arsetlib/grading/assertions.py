@@ -50,7 +50,7 @@ def number(
         raise _wrong("a whole number", shown(answer), hint)
     if not low <= answer <= high:
         raise _wrong(f"a number from {low:g} to {high:g}", shown(answer), hint)
-    return int(answer) if whole else float(answer)
+    return round(answer) if whole else float(answer)
 
 
 def close(

@@ -17,13 +17,14 @@ import base64
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 from arsetlib import folders
 from arsetlib.grading import certificate_pdf, keys
 from arsetlib.grading.certificate_pdf import EDITION, PASS_MARK, SCHEMA, WORDS, Certificate
-from arsetlib.grading.grades import best_points
+from arsetlib.grading.grades import Learner, best_points
 from arsetlib.grading.homework import ASSIGNMENTS, normal_name
 from arsetlib.grading.keys import CertificateError, canonical
 
@@ -33,23 +34,31 @@ COMMENT = b"\n%arset-certificate "  # starts the comment in the PDF
 
 
 def passed(
-    grades: list[str | Path], pass_mark: float = PASS_MARK
-) -> tuple[dict[str, dict[str, tuple[int, int]]], dict[str, str]]:
+    grades: list[str | Path], pass_mark: float = PASS_MARK, assignments: Sequence[str] = ASSIGNMENTS
+) -> tuple[dict[Learner, dict[str, tuple[int, int]]], dict[Learner, str]]:
     """Learners who reached the pass mark in every assignment, and what the others lack.
 
     Args:
         grades: CSV files of ``arset grade``.
         pass_mark: Percent of the points of each assignment.
+        assignments: Those that count; a course of three parts is a course.
 
     Returns:
-        Name → assignment → (points, of) for those who passed; name → what is missing for those who did not.
+        Learner → assignment → (points, of) for those who passed; learner → what is missing for those who did not.
 
     Raises:
+        CertificateError: There is no such assignment.
         GradeError: A file is not such a CSV.
     """
+    if not assignments or (unknown := set(assignments) - set(ASSIGNMENTS)) or len(set(assignments)) < len(assignments):
+        raise CertificateError(
+            f"Expected assignments of {', '.join(ASSIGNMENTS)}, each once, received {', '.join(assignments) or 'none'}"
+            f"{f': unknown is {min(unknown)}' if assignments and unknown else ''}."
+        )
     done, missing = {}, {}
-    for name, points in sorted(best_points(grades).items()):
-        lacks = [key for key in ASSIGNMENTS if key not in points]
+    for learner, every in sorted(best_points(grades).items()):
+        points = {key: every[key] for key in assignments if key in every}
+        lacks = [key for key in assignments if key not in points]
         reasons = [f"not handed in: {', '.join(lacks)}"] if lacks else []
         for key, (got, of) in points.items():
             if of < 1:
@@ -57,16 +66,16 @@ def passed(
             elif 100 * got < pass_mark * of:
                 reasons.append(f"{key} has {got} of {of}")
         if reasons:
-            missing[name] = "; ".join(reasons)
+            missing[learner] = "; ".join(reasons)
         else:
-            done[name] = {key: points[key] for key in ASSIGNMENTS}
+            done[learner] = points
     return done, missing
 
 
 def issue(
     grades: str | Path | list[str | Path], out: str | Path, *, key: keys.Key | None = None, lang: str = "en",
     pass_mark: float = PASS_MARK, edition: str = EDITION, day: date | None = None, learner: str = "",
-    shown_as: str = "", font: str | Path | None = None,
+    shown_as: str = "", font: str | Path | None = None, assignments: Sequence[str] = ASSIGNMENTS,
 ) -> list[Path]:  # fmt: skip
     """Write certificates: a PDF and a JSON file for each learner who passed.
 
@@ -78,9 +87,10 @@ def issue(
         pass_mark: Percent of the points of each assignment.
         edition: Edition of the course.
         day: Day of issue; by default today.
-        learner: Only this learner.
+        learner: Only this learner: a name or an ID.
         shown_as: The learner's name on the certificate, where the homework has another spelling.
         font: Font file (TTF or OTF) with letters of the names that DejaVu Sans does not have.
+        assignments: Those that count; the certificate says which.
 
     Returns:
         The PDF files.
@@ -96,29 +106,38 @@ def issue(
     day = day or date.today()
     if key and not key.public.since <= day <= key.public.until:
         raise CertificateError(f"The key is valid from {key.public.since} to {key.public.until}, not on {day}.")
-    done, missing = passed(grades if isinstance(grades, list) else [grades], pass_mark)
+    done, missing = passed(grades if isinstance(grades, list) else [grades], pass_mark, assignments)
     if learner:
         wanted = normal_name(learner)
-        if wanted not in done:
-            raise CertificateError(f"No certificate for {wanted}: {missing.get(wanted, 'no such name in the grades')}.")
-        done = {wanted: done[wanted]}
+        lacks = "; ".join(f"{one}: {what}" for one, what in missing.items() if wanted in one)
+        done = {one: points for one, points in done.items() if wanted in one}
+        if not done:
+            raise CertificateError(f"No certificate for {lacks or f'{wanted}: no such name or ID in the grades'}.")
     if shown_as and len(done) != 1:
         raise CertificateError("--shown-as is for one certificate: name the learner, too, with --learner.")
     if not done:
-        lacks = "; ".join(f"{name}: {what}" for name, what in missing.items()) or "the grades have no learner"
-        raise CertificateError(f"Nobody has {pass_mark:g} % in all of {', '.join(ASSIGNMENTS)}. {lacks}.")
+        lacks = "; ".join(f"{one}: {what}" for one, what in missing.items()) or "the grades have no learner"
+        raise CertificateError(f"Nobody has {pass_mark:g} % in all of {', '.join(assignments)}. {lacks}.")
     issuer = key.public.issuer if key else ""
     certificates = [
         Certificate(
-            normal_name(shown_as) or name, lang, day, points, issuer, pass_mark, edition, self_study=key is None
+            normal_name(shown_as) or one.name,
+            lang,
+            day,
+            points,
+            issuer,
+            pass_mark,
+            edition,
+            self_study=key is None,
+            id=one.id,
         )
-        for name, points in done.items()
+        for one, points in done.items()
     ]
     pages = [certificate_pdf.draw(one, key.public.name if key else "", font) for one in certificates]
     paths = []
     for one, page in zip(certificates, pages, strict=True):  # all pages are drawn: no font lacks a letter
         signed = _sign(one, page, key)
-        path = Path(out) / f"{_file_name(one.name)}-{one.hash[:8]}.pdf"
+        path = folders.place(out) / f"{_file_name(one.name)}-{one.hash[:8]}.pdf"
         folders.put(path.with_suffix(".json"), signed)
         folders.put(path, page + _comment(page, signed))
         paths.append(path)
@@ -198,5 +217,6 @@ def _split(content: bytes, path: Path) -> tuple[bytes, bytes]:
 
 
 def _file_name(name: str) -> str:
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "certificate"
+    """A name in small letters of its own script, with a hyphen for whatever a file name cannot have everywhere."""
+    words = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name).lower()).strip("-")
+    return words.encode()[:120].decode(errors="ignore") or "certificate"

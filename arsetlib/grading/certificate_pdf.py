@@ -83,6 +83,7 @@ class Certificate:
         edition: Edition of the course.
         version: Version of the library that graded.
         self_study: It is not signed: only the learner says so.
+        id: ID of the learner in the course; in the JSON file and the hash, not on the page.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Certificate:
     edition: str = EDITION
     version: str = arsetlib.__version__
     self_study: bool = False
+    id: str = ""
 
     @property
     def total(self) -> tuple[int, int]:
@@ -116,6 +118,7 @@ class Certificate:
             "total": list(self.total),
             "pass_mark": self.pass_mark,
             "issuer": self.issuer,
+            **({"id": self.id} if self.id else {}),
         }
 
     @property

@@ -24,7 +24,8 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tqdm import tqdm
@@ -53,7 +54,8 @@ def grade(
 
     Args:
         folder: The submissions; there may be a folder for each learner.
-        out: The CSV to write; logs go to a folder beside it, ``<name>-logs``.
+        out: The CSV to write; logs go to a folder beside it, ``<name>-logs``. Both may be in an object store: the work
+            is done on this machine, and what is finished is put there.
         hidden: Folder or zip of hidden checks; by default those of this repository, if there are any.
         data: Folder of the sample data, made if missing; else the environment variable ARSET_DATA; else the sample is
             made beside the logs (from the scenes in ``data/delta-toy``, if they exist), and removed at the end.
@@ -68,7 +70,10 @@ def grade(
             full.
     """
     sandbox.require(trust)
-    out = Path(out).absolute()
+    if not folders.on_disk(out):
+        options = {"hidden": hidden, "data": data, "jobs": jobs, "limits": limits, "trust": trust}
+        return _graded_elsewhere(folder, folders.place(out), progress=progress, **options)
+    folder, out = folders.fetched(folder), Path(out).absolute()
     logs = out.with_name(f"{out.stem}-logs")
     batch = _Batch(folder, out, logs, hidden, data, limits or Limits(), trust)
     jobs = max(1, min(jobs or processes.cores(), len(batch.waiting) or 1))
@@ -92,6 +97,25 @@ def grade(
             "What was graded is kept; run the same command to go on."
         )
     return Grades(tuple(marks), batch.out, batch.logs, batch.reused)
+
+
+def _graded_elsewhere(folder, out, **options) -> Grades:
+    """``grade`` for a CSV in an object store or a volume: a sandbox and its logs need a disk of this machine."""
+    logs = out.with_name(f"{out.stem}-logs")
+    with tempfile.TemporaryDirectory(prefix="arset-grades-") as place:
+        here = Path(place) / out.name
+        own = here.with_name(logs.name)
+        if logs.exists():  # of an earlier call: what was graded then is not graded again
+            shutil.copytree(folders.fetched(logs), own)
+        try:
+            grades = grade(folder, out=here, **options)
+        finally:
+            for file in sorted(own.rglob("*")):
+                if file.is_file() and not folders.is_temporary(file.name):
+                    folders.put(logs / file.relative_to(own).as_posix(), file.read_bytes())
+            if here.is_file():
+                folders.put(out, here.read_bytes())
+    return replace(grades, path=out, logs=logs)
 
 
 class _Batch:
@@ -136,7 +160,8 @@ class _Batch:
 
     def run(self, jobs: int) -> Iterator[str]:
         """Grade what waits; yields each name when it is finished. However it ends, it stops all workers."""
-        todo, workers = list(reversed(self.waiting)), []
+        todo = list(reversed(self.waiting))
+        workers: list = []
         with selectors.DefaultSelector() as selector:
             try:
                 while len(self.failed) < MAX_FAILED and (todo or any(worker.name for worker in workers)):
@@ -211,11 +236,12 @@ class _Batch:
         waits, marks = "Not graded yet: run the same command to go on.", []
         for path in self.paths:
             name = str(path.relative_to(self.folder))
-            marks += self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
+            of_file = self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
+            marks += [replace(mark, handed_in=_changed(path)) for mark in of_file]
         groups = defaultdict(list)
         for mark in marks:
             if mark.learner and mark.assignment:
-                groups[mark.learner, mark.assignment].append(mark)
+                groups[mark.learner, mark.id, mark.assignment].append(mark)
         for group in groups.values():
             for mark in group:
                 others = [other.submission for other in group if other is not mark]
@@ -223,6 +249,14 @@ class _Batch:
                     note = f"The same name and assignment also in {', '.join(others[:3])}: the better one counts"
                     mark.reason = "; ".join(filter(None, (mark.reason, note)))
         return marks
+
+
+def _changed(path: Path) -> str:
+    """When a file was last changed, UTC."""
+    try:
+        return datetime.fromtimestamp(int(path.stat().st_mtime), UTC).isoformat()
+    except OSError:
+        return ""
 
 
 class _WorkerProcess:
@@ -248,7 +282,9 @@ class _WorkerProcess:
 
     def _expect(self, name: str) -> None:
         self.name, self.stage, self.since = name, "start", time.monotonic()
-        self.marks, self.unread, self.failed, self.ended, self.timed_out = [], None, "", "", False
+        self.marks: list[Mark] = []
+        self.unread: Mark | None = None
+        self.failed, self.ended, self.timed_out = "", "", False
 
     def assign(self, name: str, begun: list[Mark]) -> None:
         """Let it mark a submission, after those of its notebooks that have a mark."""
@@ -305,9 +341,10 @@ def find_hidden(hidden: str | Path | None) -> Path | None:
         GradeError: ``hidden`` does not exist.
     """
     if hidden is not None:
-        if not Path(hidden).exists():
+        hidden = folders.fetched(hidden)
+        if not hidden.exists():
             raise GradeError(f"Expected a folder or a zip of hidden checks, found none at {hidden}.")
-        return Path(hidden).absolute()
+        return hidden.absolute()
     own = Path(arsetlib.__file__).parent.parent / "homework" / "hidden"
     return own if own.is_dir() else None
 

@@ -6,9 +6,11 @@ import csv
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from arsetlib import folders, textfiles
 from arsetlib.errors import ArsetError
@@ -16,8 +18,9 @@ from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, normal_name
 from arsetlib.grading.marking import Mark
 from arsetlib.grading.submission import clean
 
-__all__ = ["GradeError", "Grades", "best_points", "write_csv"]
+__all__ = ["GradeError", "Grades", "Learner", "Row", "best_points", "read_rows", "write_csv", "write_table"]
 
+FIRST = ("submission", "learner", "id", "assignment", "handed_in")  # first columns of the CSV
 START = r"[=+@\-\uff1d\uff0b\uff20\uff0d]"  # of a formula; the wide characters in a Japanese spreadsheet
 FORMULA = re.compile(rf"'*\s*{START}")
 INNER = re.compile(rf"(;[\s\"]*)(?='*{START})")
@@ -46,23 +49,51 @@ class Grades:
 
     @property
     def rows(self) -> list[dict]:
-        """Rows of the CSV: submission, learner, assignment, points of each question, total, of, reason, log."""
+        """Rows of the CSV: submission, learner, id, assignment, handed_in, points of each question, total, of, reason,
+        log."""
         return list(_rows_of(self.marks))
 
 
 def write_csv(path: Path, marks: list[Mark]) -> None:
     """Write the CSV, whole or not at all."""
     rows = list(_rows_of(marks))
-    columns = list(rows[0]) if rows else ["submission", "learner", "assignment", "total", "of", "reason", "log"]
+    columns = list(rows[0]) if rows else [*FIRST, "total", "of", "reason", "log"]
+    write_table(path, columns, [[row[name] for name in columns] for row in rows])
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a CSV whose cells a spreadsheet shows and never runs, whole or not at all."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_escape(row[name]) for name in columns] for row in rows)
+    writer.writerows([_escape(cell) for cell in row] for row in rows)
     folders.put(path, text.getvalue().encode("utf-8", errors="replace"))
 
 
-def best_points(paths: list[str | Path]) -> dict[str, dict[str, tuple[int, int]]]:
-    """The points of each learner: name → assignment → (points, of). The better of two submissions counts.
+class Learner(NamedTuple):
+    """Who handed in: two learners of one name have different IDs."""
+
+    name: str
+    id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})" if self.id else self.name
+
+
+class Row(NamedTuple):
+    """A row of a CSV of grades; ``handed_in`` is None where the file does not say when."""
+
+    learner: Learner
+    assignment: str
+    points: int
+    of: int
+    submission: str = ""
+    handed_in: datetime | None = None
+    reason: str = ""
+
+
+def best_points(paths: list[str | Path]) -> dict[Learner, dict[str, tuple[int, int]]]:
+    """The points of each learner: learner → assignment → (points, of). The better of two submissions counts.
 
     A submission that could not be graded has (0, 0).
 
@@ -72,19 +103,40 @@ def best_points(paths: list[str | Path]) -> dict[str, dict[str, tuple[int, int]]
     Raises:
         GradeError: A file is missing or is not such a CSV.
     """
-    best: dict[str, dict[str, tuple[int, int]]] = {}
-    for path in map(Path, paths):
-        for name, assignment, points, of in _read_csv(path):
-            if name and name != PLACEHOLDER and assignment in ASSIGNMENTS:
-                learner = best.setdefault(name, {})
-                learner[assignment] = max(learner.get(assignment, (0, 0)), (points, of))
+    best: dict[Learner, dict[str, tuple[int, int]]] = {}
+    for row in read_rows(paths):
+        if row.learner.name and row.learner.name != PLACEHOLDER and row.assignment in ASSIGNMENTS:
+            points = best.setdefault(row.learner, {})
+            points[row.assignment] = max(points.get(row.assignment, (0, 0)), (row.points, row.of))
     return best
+
+
+def read_rows(paths: list[str | Path]) -> list[Row]:
+    """All rows of CSV files of ``arset grade``.
+
+    A notebook without an ID belongs to the one learner of its name who has an ID in another row; where two have the
+    name, it stays apart.
+
+    Raises:
+        GradeError: A file is missing or is not such a CSV.
+    """
+    rows = [row for path in paths for row in _read_csv(folders.place(path))]
+    ids = defaultdict(set)
+    for row in rows:
+        if row.learner.id:
+            ids[row.learner.name].add(row.learner.id)
+    return [
+        row._replace(learner=Learner(row.learner.name, *ids[row.learner.name]))
+        if not row.learner.id and row.learner.name and len(ids[row.learner.name]) == 1
+        else row
+        for row in rows
+    ]
 
 
 def _rows_of(marks: list[Mark] | tuple[Mark, ...]) -> Iterator[dict]:
     questions = sorted({key for mark in marks for key in mark.points}, key=lambda key: (len(key), key))
     for mark in marks:
-        row = {"submission": mark.submission, "learner": mark.learner, "assignment": mark.assignment}
+        row = {name: getattr(mark, name) for name in FIRST}
         row |= {key: mark.points.get(key, "") for key in questions}
         by_reason = defaultdict(list)
         for key, reason in mark.reasons.items():
@@ -93,15 +145,19 @@ def _rows_of(marks: list[Mark] | tuple[Mark, ...]) -> Iterator[dict]:
         yield row | {"total": mark.total, "of": mark.of, "reason": " | ".join(filter(None, reasons)), "log": mark.log}
 
 
-def _read_csv(path: Path) -> Iterator[tuple[str, str, int, int]]:
-    """Learner, assignment, points, of."""
+def _read_csv(path: Path) -> Iterator[Row]:
     try:
         text = textfiles.read_text(path)
         # Spreadsheets in Spanish or German write semicolons; "Unicode text" has tabs.
         delimiter = max(",;\t", key=text.partition("\n")[0].count)
         for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
-            learner = normal_name(_unescape(row["learner"]))
-            yield learner, row["assignment"], int(row["total"] or 0), int(row["of"] or 0)
+            learner = Learner(normal_name(_unescape(row["learner"])), _unescape(row.get("id") or "").strip())
+            when = row.get("handed_in") or ""
+            yield Row(
+                learner, row["assignment"], int(row["total"] or 0), int(row["of"] or 0),
+                _unescape(row.get("submission") or ""), datetime.fromisoformat(when) if when else None,
+                _unescape(row.get("reason") or ""),
+            )  # fmt: skip
     except FileNotFoundError:
         raise GradeError(f"There is no file {path}. It is made by: arset grade FOLDER --out {path.name}.") from None
     except (KeyError, TypeError, ValueError, csv.Error) as problem:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,13 +31,22 @@ if TYPE_CHECKING:
     from arsetlib.study import Study
 
 __all__ = [
-    "ASSIGNMENTS", "PLACEHOLDER", "Homework", "HomeworkError", "check", "find_question", "open_homework", "read_start",
-    "start",
+    "ASSIGNMENTS", "PLACEHOLDER", "Homework", "HomeworkError", "Start", "check", "find_question", "open_homework",
+    "read_start", "start",
 ]  # fmt: skip
 
 ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")  # keys, in the order of the course
+MAX_ID = 40  # characters of a learner's ID
 PLACEHOLDER = "your name"  # in a notebook until `arset homework start` or the learner puts a name
 _started: list[Homework] = []
+
+
+class Start(NamedTuple):
+    """The call ``start("part1", name="Ada", id="s123")`` in a notebook."""
+
+    assignment: str
+    name: str
+    id: str = ""
 
 
 class HomeworkError(ArsetError, ValueError):
@@ -52,11 +61,13 @@ class Homework:
         assignment: "part1", "part2", "part3", "groves" or "fields".
         name: Name of the learner; spaces at the ends and double spaces are removed.
         data: Folder of the sample data.
+        id: What tells two learners of one name apart, such as a student number; may be empty.
     """
 
     assignment: str
     name: str
     data: Path
+    id: str = ""
     _choices: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -81,7 +92,7 @@ class Homework:
 
     def rng(self, of: str = "") -> np.random.Generator:
         """A random generator of this learner and assignment; another ``of`` gives other numbers."""
-        words = "\n".join((self.assignment, self.name, of)).encode()
+        words = "\n".join((self.assignment, self.name, *([f"id {self.id}"] if self.id else []), of)).encode()
         return np.random.default_rng(int.from_bytes(hashlib.sha256(words).digest(), "little"))
 
     @cached_property
@@ -118,7 +129,7 @@ class Homework:
         raise HomeworkError(f"Homework {self.assignment!r} has no question {key!r}. It has: {keys}.")
 
 
-def open_homework(assignment: str, name: str, data: str | Path | None = None) -> Homework:
+def open_homework(assignment: str, name: str, data: str | Path | None = None, id: str = "") -> Homework:
     """A learner's homework, without making it the one that `check` uses.
 
     Args:
@@ -126,18 +137,24 @@ def open_homework(assignment: str, name: str, data: str | Path | None = None) ->
         name: Name of the learner.
         data: Folder of the sample data; else the environment variable ARSET_DATA; else a folder ``data`` that has the
             sample, here or in a folder above; else a new one, beside the folders of the assignments.
+        id: The learner's ID in the course, such as a student number. Two learners of one name need it: their numbers
+            are drawn from both, and their grades stay apart.
 
     Raises:
-        HomeworkError: There is no such assignment, or no name.
+        HomeworkError: There is no such assignment, or no name, or the ID is not a short text without spaces.
     """
     if assignment not in ASSIGNMENTS:
         raise HomeworkError(f"There is no homework {assignment!r}. There is: {', '.join(ASSIGNMENTS)}.")
     if not isinstance(name, str) or not name.strip():
         raise HomeworkError(f'Expected your name, received {name!r}. Write start("{assignment}", name="Ada Lovelace").')
-    return Homework(assignment, normal_name(name), Path(data or os.environ.get("ARSET_DATA") or _data_folder()))
+    if not isinstance(id, str) or len(id) > MAX_ID or id != "".join(id.split()) or not id.isprintable():
+        raise HomeworkError(
+            f'Expected an ID of up to {MAX_ID} characters without spaces, such as id="s1234567", received {id!r}.'
+        )
+    return Homework(assignment, normal_name(name), Path(data or os.environ.get("ARSET_DATA") or _data_folder()), id)
 
 
-def start(assignment: str, name: str, data: str | Path | None = None) -> Homework:
+def start(assignment: str, name: str, data: str | Path | None = None, id: str = "") -> Homework:
     """Start a homework in this notebook: from here on `check` means its questions.
 
         >>> from arsetlib import grading
@@ -147,7 +164,7 @@ def start(assignment: str, name: str, data: str | Path | None = None) -> Homewor
 
     Args and errors are those of `open_homework`.
     """
-    hw = open_homework(assignment, name, data)
+    hw = open_homework(assignment, name, data, id)
     _started[:] = [hw]
     if hw.name == PLACEHOLDER:
         print(f'Put your name in: start("{assignment}", name="Ada Lovelace"). Your numbers depend on it.')
@@ -198,12 +215,12 @@ def find_question(key: str) -> tuple[Homework, Question]:
     return hw, hw.question(name)
 
 
-def read_start(source: str) -> tuple[str, str] | None:
-    """Assignment and name of the call ``start("part1", name="Ada")`` in a cell, read without running it.
+def read_start(source: str) -> Start | None:
+    """Assignment, name and ID of the call ``start("part1", name="Ada")`` in a cell, read without running it.
 
         >>> from arsetlib.grading.homework import read_start
         >>> read_start('hw = grading.start("part1", name="Ada")')
-        ('part1', 'Ada')
+        Start(assignment='part1', name='Ada', id='')
 
     None where the cell has no such call with plain strings.
     """
@@ -217,8 +234,9 @@ def read_start(source: str) -> tuple[str, str] | None:
         arguments = dict(zip(("assignment", "name"), call.args, strict=False))
         arguments |= {keyword.arg: keyword.value for keyword in call.keywords}
         values = [getattr(arguments.get(key), "value", None) for key in ("assignment", "name")]
+        values.append(getattr(arguments["id"], "value", None) if "id" in arguments else "")
         if all(isinstance(value, str) for value in values):
-            return values[0], values[1]
+            return Start(*values)
     return None
 
 

@@ -38,6 +38,8 @@ class Mark:
         reason: Why the notebook could not be graded, or what went wrong when it ran.
         log: What it printed, and the result of each question.
         again: The clock stopped it, perhaps because the machine was busy: the next run tries it again.
+        id: ID of the learner in the course, such as a student number; empty where the notebook states none.
+        handed_in: When the file was last changed, UTC; empty where that is not known.
     """
 
     submission: str
@@ -49,6 +51,8 @@ class Mark:
     reason: str = ""
     log: str = ""
     again: bool = False
+    id: str = ""
+    handed_in: str = ""
 
     @property
     def total(self) -> int:
@@ -74,7 +78,7 @@ def mark(
     Raises:
         SandboxError: The sandbox did not start, which is not the notebook's fault.
     """
-    result = Mark(name, notebook.learner, notebook.assignment, of=hw.points)
+    result = Mark(name, notebook.learner, notebook.assignment, of=hw.points, id=notebook.id)
     with Sandbox(limits, view, scratch) as sandbox:
         client = _SandboxClient(sandbox)
         client.wait_until_ready()
@@ -124,7 +128,9 @@ class _SandboxClient:
     """
 
     def __init__(self, sandbox: Sandbox):
-        self.sandbox, self.ended, self.notes, self.failed = sandbox, "", [], []
+        self.sandbox, self.ended = sandbox, ""
+        self.notes: list[str] = []
+        self.failed: list = []
 
     def wait_until_ready(self) -> None:
         """Wait for the first message of the process; no code of the learner has run yet.

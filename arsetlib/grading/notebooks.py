@@ -10,7 +10,15 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from arsetlib import folders, textfiles
-from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, Homework, HomeworkError, open_homework, read_start
+from arsetlib.grading.homework import (
+    ASSIGNMENTS,
+    PLACEHOLDER,
+    Homework,
+    HomeworkError,
+    Start,
+    open_homework,
+    read_start,
+)
 
 __all__ = ["AssignmentSummary", "shipped", "started", "summaries", "write"]
 
@@ -40,13 +48,14 @@ def summaries() -> list[AssignmentSummary]:
     return rows
 
 
-def write(keys: list[str], name: str, out: Path) -> list[tuple[Path, bool]]:
+def write(keys: list[str], name: str, out: Path, id: str = "") -> list[tuple[Path, bool]]:
     """Write assignments for one learner: the notebook with the name in it, and otter's test files beside it.
 
     Args:
         keys: Assignments; an empty list means all.
         name: Name of the learner.
-        out: Folder; each assignment gets a folder in it.
+        out: Folder, also in an object store; each assignment gets a folder in it.
+        id: The learner's ID in the course, such as a student number.
 
     Returns:
         Each notebook, and whether it was written: an existing one is the learner's work and is kept.
@@ -54,7 +63,7 @@ def write(keys: list[str], name: str, out: Path) -> list[tuple[Path, bool]]:
     Raises:
         HomeworkError: There is no such assignment or no name, or ``out`` has the notebook of somebody else.
     """
-    homework = [open_homework(key, name) for key in keys or shipped()]
+    homework = [open_homework(key, name, id=id) for key in keys or shipped()]
     for hw in homework:
         if hw.assignment not in shipped():
             raise HomeworkError(f"This version has no notebook of {hw.assignment!r}. It has: {', '.join(shipped())}.")
@@ -62,11 +71,12 @@ def write(keys: list[str], name: str, out: Path) -> list[tuple[Path, bool]]:
             raise HomeworkError(f"Expected a name of letters, received {hw.name!r} with a control character.")
         if hw.name == PLACEHOLDER:
             raise HomeworkError("Expected your name after --seed, for instance --seed 'Ada Lovelace'.")
+    out = folders.place(out)
     return [_write(hw, out / hw.assignment) for hw in homework]
 
 
-def started(notebook: Path) -> tuple[str, str] | None:
-    """Assignment and name of the first cell of a notebook that starts a homework, without running it; else None.
+def started(notebook: Path) -> Start | None:
+    """Assignment, name and ID of the first cell of a notebook that starts a homework, without running it; else None.
 
     Raises:
         HomeworkError: It is not a notebook.
@@ -83,20 +93,20 @@ def _write(hw: Homework, folder: Path) -> tuple[Path, bool]:
     file = folder / f"{hw.assignment}.ipynb"
     if file.exists():
         start = started(file)
-        if start and open_homework(*start).name != hw.name:
-            raise HomeworkError(f"{file} is the homework of {start[1]}. Name another folder with --out.")
+        if start and (open_homework(start.assignment, start.name).name, start.id) != (hw.name, hw.id):
+            raise HomeworkError(f"{file} is the homework of {start.name}. Name another folder with --out.")
         return file, False
     source_folder = _shipped_folder() / hw.assignment
     notebook = json.loads((source_folder / file.name).read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and read_start(source):
-            source = source.replace(f'"{PLACEHOLDER}"', json.dumps(hw.name, ensure_ascii=False))
+            own = json.dumps(hw.name, ensure_ascii=False) + (f", id={json.dumps(hw.id)}" if hw.id else "")
+            source = source.replace(f'"{PLACEHOLDER}"', own)
             cell["source"] = source.splitlines(keepends=True)
-    (folder / "tests").mkdir(parents=True, exist_ok=True)
     for test in (source_folder / "tests").iterdir():
         if test.name.endswith(".py"):
-            (folder / "tests" / test.name).write_bytes(test.read_bytes())
+            folders.put(folder / "tests" / test.name, test.read_bytes())
     folders.put_json(file, notebook)
     return file, True
 

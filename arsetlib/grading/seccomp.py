@@ -49,6 +49,7 @@ def filter_program(machine: str | None = None) -> bytes | None:
         return None
     column = list(ARCHITECTURE).index(machine)
     # (operation, value, label if true, label if false); None is the next line.
+    lines: list[tuple[int, int, str | None, str | None]]
     lines = [(LOAD, ARCH, None, None), (EQUAL, ARCHITECTURE[machine], None, "kill"), (LOAD, NUMBER, None, None)]
     if machine == "x86_64":
         lines.append((ATLEAST, 0x40000000, "deny", None))  # the x32 numbers of the same calls

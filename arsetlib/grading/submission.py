@@ -45,6 +45,7 @@ class Notebook:
         assignment: "part1", …
         learner: Name of the learner, from which the own numbers are drawn.
         problem: Why it cannot be graded; assignment and learner may then be empty.
+        id: ID of the learner, where the notebook states one.
     """
 
     inside: str
@@ -52,6 +53,7 @@ class Notebook:
     assignment: str = ""
     learner: str = ""
     problem: str = ""
+    id: str = ""
 
 
 def find(folder: Path) -> list[Path]:
@@ -188,17 +190,21 @@ def _notebook(data: bytes | str, inside: str) -> Notebook:
     calls = [call for call in map(read_start, map(_without_magics, cells)) if call]
     if not calls:
         return Notebook(inside, cells, problem='There is no cell with start("part1", name="…"). Keep the first cell.')
-    assignment, learner = calls[-1]
+    assignment, learner, id = calls[-1]
     if assignment not in ASSIGNMENTS:
         return Notebook(inside, cells, problem=f"It starts the homework {assignment[:40]!r}, which does not exist.")
     try:
         learner = open_homework(assignment, learner).name
     except HomeworkError:
         return Notebook(inside, cells, assignment, problem="The call start(…) has no name in it.")
+    try:
+        open_homework(assignment, learner, id=id)
+    except HomeworkError as error:
+        return Notebook(inside, cells, assignment, clean(learner)[:200], str(error))
     if len(learner) > 200 or learner != clean(learner):
         problem = "The name in it has characters that are not part of a name."
         return Notebook(inside, cells, assignment, clean(learner)[:200], problem)
-    return Notebook(inside, cells, assignment, learner)
+    return Notebook(inside, cells, assignment, learner, id=clean(id))
 
 
 def _cells(data: bytes) -> tuple[str, ...]:

@@ -61,7 +61,8 @@ class Worker:
         self.folder, self.data = Path(settings["folder"]), Path(settings["data"])
         self.private = tuple(map(Path, settings["private"]))
         self.hidden, self.limits = settings["hidden"], Limits(**settings["limits"])
-        self.trust, self.send, self._prepared = settings["trust"], send, {}
+        self.trust, self.send = settings["trust"], send
+        self._prepared: dict = {}
         require(self.trust)
 
     def mark_submission(self, submission: str, after: int) -> None:
@@ -81,12 +82,12 @@ class Worker:
         name = display_name(submission) + (f"/{display_name(notebook.inside)}" if notebook.inside else "")
         if notebook.problem:
             of = open_homework(notebook.assignment, "anyone").points if notebook.assignment else 0
-            return Mark(name, notebook.learner, notebook.assignment, of=of, reason=notebook.problem)
+            return Mark(name, notebook.learner, notebook.assignment, of=of, reason=notebook.problem, id=notebook.id)
         self.send({"stage": "prepare"})
         checks, files = self.prepare(notebook.assignment)
-        hw = open_homework(notebook.assignment, notebook.learner, self.data)
+        hw = open_homework(notebook.assignment, notebook.learner, self.data, notebook.id)
         view = View(self.data, self.private, files)
-        unread = Mark(name, notebook.learner, notebook.assignment, of=hw.points)
+        unread = Mark(name, notebook.learner, notebook.assignment, of=hw.points, id=notebook.id)
         self.send({"stage": "mark", "unread": asdict(unread)})
         if not self.trust:
             return mark(name, notebook, hw, checks, self.limits, view)

@@ -13,6 +13,7 @@ import binascii
 import functools
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -186,7 +187,7 @@ def _paste(mask, value, one, where):
 # -- outlines ----------------------------------------------------------------------------------------------------------
 
 
-def same_size(height: object, width: object, shape: tuple[int, int], what: str) -> None:
+def same_size(height: Any, width: Any, shape: tuple[int, int], what: str) -> None:
     """Refuse annotations that were drawn on an image of another size; ``what`` starts the message."""
     try:
         stated = [int(v) for v in (height, width) if v is not None]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import textfiles
+from arsetlib import folders, textfiles
 from arsetlib.errors import ArsetError
 
 IGNORE = 255  # in a mask: the pixel is ignored
@@ -62,7 +62,7 @@ class Classes:
     @classmethod
     def of(cls, folder: str | Path) -> Classes:
         """The classes in ``classes.toml`` of a folder; without that file ground, tree and grass."""
-        file = Path(folder) / FILE
+        file = folders.place(folder) / FILE
         return cls.load(file) if file.is_file() else CLASSES
 
     @classmethod
@@ -79,7 +79,7 @@ class Classes:
             GroveError: The file is not of this form.
         """
         try:
-            content = tomllib.loads(textfiles.read_text(path))
+            content = tomllib.loads(textfiles.read_text(folders.place(path)))
             table = content["classes"]
             if unknown := sorted(set(content) - {"classes", "boxes"}):
                 raise GroveError(f"it has the unknown key {unknown[0]!r}; known keys are classes and boxes.")

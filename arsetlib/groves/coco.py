@@ -169,7 +169,8 @@ def _run_lengths(outline, shape, where):
 def _decoded(text: str, where: str) -> list[int]:
     """Compressed run lengths: 6 bits a letter, lowest bits first; from the fourth run on the difference to the run two
     before."""
-    counts, value, shift = [], 0, 0
+    counts: list[int] = []
+    value = shift = 0
     for letter in text:
         bits = ord(letter) - 48
         if not 0 <= bits < 64 or shift > 60:

@@ -109,7 +109,7 @@ class TreeCount:
         Raises:
             GroveError: The file holds no trees, or these trees were counted without a flight.
         """
-        if isinstance(truth, str | Path) and not self.poses:
+        if folders.is_place(truth) and not self.poses:
             raise GroveError(
                 f"{truth} states places on the ground, but these trees were counted without a flight. Count with "
                 "flight."
@@ -153,12 +153,12 @@ class TreeCount:
         about = f"From SIMULATED captures. {about}" if self.simulated else about
         body = {"type": "FeatureCollection", "simulated": self.simulated, "about": about, "features": features}
         folders.put(path, json.dumps(body, indent=1) + "\n")
-        return Path(path)
+        return folders.place(path)
 
     def csv(self, path: str | Path) -> Path:
         """Write one row a tree."""
         folders.put(path, self.trees.round(3).to_csv(index_label="tree"))
-        return Path(path)
+        return folders.place(path)
 
 
 Source = np.ndarray | Path | Capture  # of a mask
@@ -259,10 +259,10 @@ def _rows(source) -> Iterable[tuple[str, Source, Classes | None]]:
             yield from ((name, *row[1:]) for row in _rows(one))
     elif isinstance(source, Capture):
         yield source.name, source, classes_of(source)
-    elif not isinstance(source, str | Path):
+    elif not folders.is_place(source):
         for one in source:
             yield from _rows(one)
-    elif (path := Path(source)).is_file():
+    elif (path := folders.fetched(source)).is_file():
         yield path.stem, path, _stated(path.parent)
     elif not path.is_dir():
         raise GroveError(f"There is no file or folder {path}.")
@@ -320,7 +320,7 @@ def _placed(flight, named: dict, metres_per_pixel: float | None) -> Flight:
     """Where the captures lie."""
     if flight is None:
         return Flight(dict.fromkeys(named, Pose.upright(metres_per_pixel or 1.0)))
-    known = Flight(flight) if isinstance(flight, dict) else flights.read(Path(flight))
+    known = Flight(flight) if isinstance(flight, dict) else flights.read(folders.fetched(flight))
     if missing := sorted(set(named) - set(known.poses)):
         raise GroveError(
             f"The flight knows no capture {', '.join(missing)}. It has {len(known.poses)}, {min(known.poses)} to "
@@ -351,10 +351,10 @@ def _truth(truth) -> np.ndarray:
     """(N, 3) x, y, radius of true trees, m."""
     if isinstance(truth, pd.DataFrame):
         truth = truth[["x", "y", "radius"]]
-    if not isinstance(truth, str | Path):
+    if not folders.is_place(truth):
         return np.asarray(truth, float).reshape(-1, 3)
     try:
-        features = textfiles.read_json(truth)["features"]
+        features = textfiles.read_json(folders.place(truth))["features"]
         rows = [(*f["geometry"]["coordinates"][:2], f["properties"]["radius"]) for f in features]
         true = np.array(rows, float).reshape(-1, 3)
         if not np.isfinite(true).all():

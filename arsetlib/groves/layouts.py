@@ -50,7 +50,7 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
     """The captures of a folder, in the order of their names; numbers in names count as numbers.
 
     Args:
-        folder: Where the images are.
+        folder: Where the images are. Files of an object store (``s3://…``) are copied into the cache of this machine.
         layout: One of ``LAYOUTS``, or ``"auto"``.
 
     Returns:
@@ -61,7 +61,7 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
 
     Lab: case_groves.
     """
-    folder = Path(folder)
+    folder = folders.fetched(folder)
     if not folder.is_dir():
         raise GroveError(f"{folder} is no folder.")
     if folders.state(folder) == "unfinished":
@@ -89,8 +89,8 @@ def as_captures(source: str | Path | Capture | Iterable[str | Path | Capture]) -
     """
     if isinstance(source, Capture):
         return [source]
-    if isinstance(source, str | Path):
-        path = Path(source)
+    if folders.is_place(source):
+        path = folders.fetched(source)
         if path.is_file():
             return [Capture(path.stem, path)]
         if not path.is_dir():
@@ -148,6 +148,12 @@ def _instead(folder: Path) -> str:
     kinds = (*filetypes.RAW, ".heic", ".heif", ".gif", ".jp2", ".pdf", ".zip", ".xcf", ".psd", ".avif")
     places = [folder, *(p for p in (folder / "images", folder / "img") if p.is_dir())]
     odd = sorted(f for p in places for f in p.iterdir() if f.suffix.lower() in kinds)
+    alone = [p for p in _jsons(folder) if annotation_files.kind_of(p) == "labelme"]
+    if not odd and alone:
+        return (
+            f"\n{alone[0]} is of LabelMe, and its image is not beside it. An image inside the file (imageData) is not "
+            f"read: labelme_export_json {alone[0].name} writes it as a picture."
+        )
     if not odd:
         inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_litter(f.name)]
         named = f"{', '.join(inner[:SHOWN])}{' …' if len(inner) > SHOWN else ''}"
@@ -289,7 +295,7 @@ def _coco(folder):
     return _with_images(folder, listed, "coco")
 
 
-def _with_images(folder, listed, layout):
+def _with_images(folder: Path, listed: list[tuple], layout: str) -> list[Capture]:
     """Captures of the images in a list of (annotation file, image, number), and of the folder's other images."""
     named: list[Capture] = []
     seen: dict[Path, Path] = {}

@@ -44,8 +44,8 @@ def predict(
     Args:
         segmenter: A Segmenter or its folder.
         captures: A folder of images, a file, or a list of either or of captures.
-        out: Folder of the maps: ``NAME.png``, class numbers with a palette, size of the capture; 255 where the capture
-            has no data (transparent, or GDAL's value of no data).
+        out: Folder of the maps, also in an object store (``s3://…``): ``NAME.png``, class numbers with a palette, size
+            of the capture; 255 where the capture has no data (transparent, or GDAL's value of no data).
         overlap: Share of a tile that the next one repeats, 0 to 0.9.
         batch: Tiles a call of the model.
         progress: Show a bar.
@@ -62,7 +62,7 @@ def predict(
     from tqdm.auto import tqdm
 
     segmenter = segmenter if isinstance(segmenter, Segmenter) else models.load(segmenter, kind="segmentation")
-    listed, out = as_captures(captures), Path(out)
+    listed, out = as_captures(captures), folders.place(out)
     about = "Predicted by arsetlib" + (" from SIMULATED captures" if segmenter.notes.get("simulated") else "")
     names = [capture.name for capture in listed]
     with folders.claim(out, _plan(segmenter, overlap), names, what="maps", error=GroveError, grows=True) as folder:
@@ -203,7 +203,7 @@ def _is_mapped(folder: folders.Folder, capture: Capture) -> bool:
     path = folder.path / f"{capture.name}.png"
     if not path.is_file():
         return False
-    about = masks.description(path)
+    about = masks.description(folders.fetched(path))
     if about and not about.endswith(_source(capture.image)):
         raise GroveError(
             f"{path} is no map of {capture.image}: another file of that name was mapped. Name another folder."

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.groves import box_files, flight, pictures
 from arsetlib.groves.annotation_files import kind_of
 from arsetlib.groves.capture import Capture, boxes, read
@@ -116,7 +117,7 @@ def check(
     """
     from tqdm import tqdm
 
-    folder = Path(folder)
+    folder = folders.fetched(folder)
     classes = classes or Classes.of(folder)
     listed = captures(folder, layout)
     layout = listed[0].layout
@@ -193,5 +194,15 @@ def _beside(capture: Capture) -> str:
     file = capture.image.with_suffix(".xml")
     if file.is_file():
         return f" {box_files.why_not(file)}"
-    tables = sorted(f.name for f in capture.image.parent.glob("*.csv"))
-    return f" {tables[0]} has not the columns {', '.join(box_files.COLUMNS)}." if tables and not capture.mask else ""
+    stem, places = capture.image.stem, (capture.image.parent, capture.image.parent.parent / "labels")
+    for file in (place / f"{stem}.txt" for place in places):
+        if file.is_file():
+            return f" {file} looks like YOLO's, which is not read here. Export the labels as COCO."
+    for table in sorted(capture.image.parent.glob("*.csv")):
+        if box_files.is_table(table):
+            return f" {table.name} has no row for it. If the image shows no tree, give it a row with empty corners."
+        return f" {table.name} has not the columns {', '.join(box_files.COLUMNS)}."
+    for file in sorted(capture.image.parent.glob("*.json")):
+        if kind_of(file) == "not valid JSON":
+            return f" {file} is not valid JSON: cut short, perhaps. Copy or export it again."
+    return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.groves.classes import GroveError
 from arsetlib.groves.scoring import CaptureScores, evaluate
 from arsetlib.groves.segmenter import Segmenter
@@ -80,7 +81,7 @@ def train_folder(
         for side in ("train", "validation")
         if side in sides
     }
-    taken = flight.of_folder(Path(data))
+    taken = flight.of_folder(folders.fetched(data))
     notes = {
         "simulated": taken is not None and taken.simulated,
         "captures": {side: [c.name for c in part] for side, part in sides.items()},

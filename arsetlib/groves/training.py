@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from arsetlib import folders
 from arsetlib.groves.classes import GroveError
 from arsetlib.groves.segmenter import CLASSES, COLOURS, Segmenter, fingerprint
 from arsetlib.training import Log, Plan
@@ -69,7 +70,8 @@ def fit(
         model: An architecture ("unet", "fcn8", "segnet", "pspnet"), or a Keras model with a softmax over the classes.
         sides: ``train`` and ``validation``: each a ``groves.TileBatches``, or a ``tf.data.Dataset`` of (tiles (B, S,
             S, C) float32 0..1, one-hot masks (B, S, S, K); all zeros where not labelled), see ``groves.batches``.
-        folder: Where the training is kept, see ``arsetlib.training.run``; None keeps nothing.
+        folder: Where the training is kept, see ``arsetlib.training.run``, also in an object store (``s3://…``); None
+            keeps nothing.
         classes, colours: (K,) names and "#rrggbb".
         shrink: Capture pixels per pixel of the tiles.
         network: What is built where ``model`` is the name of an architecture.
@@ -205,7 +207,7 @@ def validation_iou(model: Any, batches: Any) -> np.ndarray:
 
 def _origin(weights) -> str | None:
     """What the encoder starts from, as it is noted."""
-    if weights is None or isinstance(weights, str | Path):
+    if weights is None or folders.is_place(weights):
         return None if weights is None else str(weights)
     model = getattr(weights, "model", weights)
     return f"{model.name} {fingerprint(model)[:16]}"

@@ -20,6 +20,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 
+from arsetlib import filetypes
 from arsetlib.errors import ArsetError
 from arsetlib.sentinel2 import SCALE
 
@@ -226,9 +227,13 @@ def classes_of(src: rasterio.DatasetReader, nodata: float | None = None) -> Enco
     """How the numbers of a scene classification are to be read.
 
     Raises:
-        ReflectanceError: Several layers.
+        ReflectanceError: Several layers, or a compression with losses.
     """
     _one_layer(src)
+    if losses := filetypes.saved_with_losses(src):
+        raise ReflectanceError(
+            f"the scene classification was saved as {losses}, which changes classes. Link Sentinel-2's own SCL file"
+        )
     values = tuple(float(v) for v in (src.nodata, nodata) if v is not None and v != 0)
     masked = MaskFlags.per_dataset in src.mask_flag_enums[0]
     return Encoding(1.0, values, True, masked, None, src.dtypes[0], True, False)

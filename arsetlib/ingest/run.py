@@ -90,8 +90,8 @@ def ingest(
         study: Places, years, bands and filters.
         scenes: Of ``catalogue.find_scenes``.
         labels: Year → label raster, of ``labels.find_labels``. Every year of the study must be there.
-        out: Folder of the table, on a disk that the workers share. It is complete when it has its ``_manifest.json``,
-            see ``folders``; until then no reader of the library opens it.
+        out: Folder of the table, in an object store (``s3://…``) or on a disk that the workers share. It is complete
+            when it has its ``_manifest.json``, see ``folders``; until then no reader of the library opens it.
         spark: A session of ``engine.session``, or None to work in this process.
         every: Take each ``every``-th label pixel along x and y, from a random start, instead of what each area
             says; 1 takes all.
@@ -106,7 +106,7 @@ def ingest(
     """
     started = time.perf_counter()
     _check_arguments(study, scenes, every, per_class)
-    out = Path(out)
+    out = folders.place(out)
     survey = surveys.load_or_make(scenes, study, out / SCENES, progress)
     _refuse_too_many(survey, scenes, study)
     plan = make_plan(study, scenes, labels, every, per_class)

@@ -25,7 +25,7 @@ from arsetlib import checksums, engine
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.catalogue.processings import other_processings
 from arsetlib.ingest import offset, reader, reflectance
-from arsetlib.sentinel2 import NOT_VEGETATED, VEGETATION
+from arsetlib.sentinel2 import NEAR_INFRARED, NOT_VEGETATED, VEGETATION
 from arsetlib.study import Area, Study
 
 SIDE = 64  # cells along a side of the sample of one area; of several areas together about as many cells
@@ -45,8 +45,12 @@ COLLECTION_1_WRONG = 0.001  # of Earth Search, whose statements are correct
 LAND = 50  # least pixels of land for a judgement of a scene's brightness
 DIMMEST = {"plants": 600, "infrared": 100, "visible": 30}  # DN that the brightest land exceeds in any scene
 BRIGHTEST = {"plants": 10_000, "infrared": 15_000, "visible": 15_000}  # DN that half of the land never exceeds
-NEAR_INFRARED = ("rededge3", "nir", "nir08", "nir09")  # bands in which plants are bright
+DIMMEST_EVER = {"infrared": 500, "visible": 250}  # DN that the brightest bare land exceeds on one date at least
 MAX_CLIPPED = 0.5  # share of land values that may be 1 or less in a band other than blue
+TOO_DIM = (
+    "expected reflectance x 10,000, some hundreds at least. Are the values percent, x 1,000, or a preview of 8 bits? "
+    "Link the measured bands, or state their raster:scale."
+)
 SHOWN = 20  # reasons in an error; all ids are named
 APART = 2  # pixels by which the corners of a scene's files may differ
 
@@ -159,6 +163,10 @@ def survey(
             decisions[scene.id] = decision.as_dict() | {"stated_by": look.stated_by}
             if scene.id in compared:
                 decisions[scene.id]["compared_with"] = compared[scene.id]
+    good = [(scene, look) for scene, look in usable if scene.id in decisions]
+    if problem := _too_dim_together([(look, decisions[scene.id]["decided"]) for scene, look in good], bands):
+        bad |= {scene.id: f"Scene {scene.id}: {problem}" for scene, _ in good}
+        decisions = {}
     order = [s.id for s in scenes if s.id in bad]
     return Survey(decisions, {i: bad[i] for i in order}, _question(scenes, study, areas))
 
@@ -376,36 +384,63 @@ def _problem(look: _Look, decision: offset.Decision, bands: Sequence[str], mode:
             f"its metadata states an offset of {decision.stated} (by {look.stated_by}), its values show "
             f'{decision.measured}: {decision.evidence}. Correct its metadata, leave it out, or set offset = "measure".'
         )
-    land = np.isin(look.scl, (VEGETATION, NOT_VEGETATED)) & (look.dn != 0).all(1)
-    if land.sum() < LAND:
+    land = _Land.of(look, decision.decided, bands)
+    if land is None:
         return ""
-    dn = look.dn[land].astype(np.int32) + decision.decided
-    plants, near = look.scl[land] == VEGETATION, [i for i, b in enumerate(bands) if b in NEAR_INFRARED]
-    if near and plants.sum() >= LAND:
-        kind, what, bright, shown = "plants", "vegetation", near, dn[plants]
-    else:
-        kind = "infrared" if any(b in offset.INFRARED for b in bands) else "visible"
-        what, shown = "land", dn
-        bright = [i for i, b in enumerate(bands) if (b in offset.INFRARED) == (kind == "infrared")]
-    level = float(np.median(shown[:, bright].max(1)))
-    if level > BRIGHTEST[kind]:
+    if land.median > BRIGHTEST[land.kind]:
         return (
-            f"half of the {what} is over {level:.0f} in {', '.join(bands[i] for i in bright)}; expected "
-            "reflectance x 10,000, some thousands. Were the values stretched to 16 bits? Link the measured bands, or "
-            "state their raster:scale."
+            f"half of the {land.what} is over {land.median:.0f} in {land.names}; expected reflectance x 10,000, some "
+            "thousands. Were the values stretched to 16 bits? Link the measured bands, or state their raster:scale."
         )
-    top = float(np.percentile(shown[:, bright].max(1), 99))
-    if top <= DIMMEST[kind]:
-        return (
-            f"the brightest {what} has {top:.0f} in {', '.join(bands[i] for i in bright)}; expected reflectance "
-            "x 10,000, some hundreds at least. Are the values percent, x 1,000, or a preview of 8 bits? Link the "
-            "measured bands, or state their raster:scale."
-        )
+    if land.top <= DIMMEST[land.kind]:
+        return f"the brightest {land.what} has {land.top:.0f} in {land.names}; {TOO_DIM}"
     for i, band in enumerate(bands):
-        share = float(np.mean(dn[:, i] <= 1))
+        share = float(np.mean(land.dn[:, i] <= 1))
         if band not in ("coastal", "blue") and share > MAX_CLIPPED:
             return (
                 f"{band}: {share:.0%} of the land has no reflectance left after an offset of {decision.decided} is "
                 "removed; expected hardly any. The offset seems to have been removed twice, or the band is damaged."
             )
     return ""
+
+
+@dataclass(frozen=True)
+class _Land:
+    """How bright the land of a sample is, in its brightest bands.
+
+    dn: (N, C) reflectance x 10,000; median and top: of the brightest band of a pixel, half and 99 % of the pixels.
+    """
+
+    dn: np.ndarray
+    kind: str
+    what: str
+    names: str
+    median: float
+    top: float
+
+    @classmethod
+    def of(cls, look: _Look, offset_dn: int, bands: Sequence[str]) -> _Land | None:
+        """None where the sample shows too little land."""
+        land = np.isin(look.scl, (VEGETATION, NOT_VEGETATED)) & (look.dn != 0).all(1)
+        if land.sum() < LAND:
+            return None
+        dn = look.dn[land].astype(np.int32) + offset_dn
+        plants, near = look.scl[land] == VEGETATION, [i for i, b in enumerate(bands) if b in NEAR_INFRARED]
+        if near and plants.sum() >= LAND:
+            kind, what, bright, shown = "plants", "vegetation", near, dn[plants]
+        else:
+            kind = "infrared" if any(b in offset.INFRARED for b in bands) else "visible"
+            what, shown = "land", dn
+            bright = [i for i, b in enumerate(bands) if (b in offset.INFRARED) == (kind == "infrared")]
+        brightest = shown[:, bright].max(1)
+        names = ", ".join(bands[i] for i in bright)
+        return cls(dn, kind, what, names, float(np.median(brightest)), float(np.percentile(brightest, 99)))
+
+
+def _too_dim_together(looks: Sequence[tuple[_Look, int]], bands: Sequence[str]) -> str:
+    """Why all scenes are bad: bare land that is dark on every date. One dark date alone may be wet or in shadow."""
+    lands = [land for look, decided in looks if (land := _Land.of(look, decided, bands))]
+    if not lands or any(land.kind == "plants" or land.top > DIMMEST_EVER[land.kind] for land in lands):
+        return ""
+    top = max(land.top for land in lands)
+    return f"the brightest land of all {len(lands)} scenes has {top:.0f} in {lands[0].names}; {TOO_DIM}"

@@ -278,7 +278,8 @@ def _directories(parts: Sequence[tuple[int, bytes]]) -> list[dict[str, np.ndarra
         raise Unsupported("no TIFF, or one with the high byte first")
     number, position, wide = kind
     entry = np.dtype([("tag", "<u2"), ("type", "<u2"), ("count", position), ("value", f"V{wide}")])
-    offset, found, visited = int(np.frombuffer(mark, position, 1, wide)[0]), [], set()
+    offset, found = int(np.frombuffer(mark, position, 1, wide)[0]), []
+    visited: set[int] = set()
     while offset:
         if offset in visited or len(visited) == MOST_IMAGES:
             raise Unsupported("images without end")

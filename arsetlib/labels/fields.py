@@ -21,6 +21,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from shapely.geometry import box
 
+from arsetlib import filetypes
 from arsetlib.study import MAX_CODE, Area
 from arsetlib.web import CatalogueError, public
 
@@ -134,6 +135,8 @@ def _read(place: str, layer: str | None, column: str):
             warnings.filterwarnings("ignore", "Non closed ring")  # they are closed, or counted as lost
             meta, _, geometry, (values,) = read(place, layer=layer, columns=[column], force_2d=True)
     except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
+        if standing := filetypes.stand_in(named, "vector file"):
+            raise CatalogueError(f"{named} {standing}") from None
         reason = str(error).split(".; It might help")[0]
         if place.lower().endswith((".parquet", ".geoparquet")):
             reason = (

@@ -29,7 +29,7 @@ class Labels:
 
     Attributes:
         year: Of the labels.
-        path: One-band uint8 or uint16 GeoTIFF of label codes.
+        path: One-band uint8 or uint16 GeoTIFF of label codes, on a disk or in an object store (``folders.fetched``).
         confidence: One-band uint8 GeoTIFF, 0-100, on the same grid; None where there is none.
         identity: Hex digest of both files, so that a table knows which labels it was made from.
         simulated: Whether the labels are.
@@ -57,7 +57,8 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
     Args:
         study: States which labels, and which areas they must cover.
         year: Of the labels.
-        cache: Folder for what is fetched or made.
+        cache: Folder for what is fetched or made; also in an object store (``s3://…``), so that tasks on other
+            machines read the same file.
         progress: Show bars, and print from what the labels were made.
 
     Raises:
@@ -66,7 +67,7 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
 
     Lab: part1_build_dataset.
     """
-    source, cache = study.labels.of(year), Path(cache)
+    source, cache = study.labels.of(year), folders.place(cache)
     if key := study.labels.not_yearly(study.years):
         raise CatalogueError(
             f"[labels] {key} = {getattr(study.labels, key)!r} names one file for the years {list(study.years)}. "
@@ -94,14 +95,14 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         raise CatalogueError(str(error)) from None
     if confidence:
         with rasters.readable(confidence):
-            rasters.check_same_grid(confidence, path)
+            rasters.check_confidence(confidence, path, study.areas)
     elif study.min_confidence:
         raise CatalogueError(
             f"The study asks for a confidence of at least {study.min_confidence}, and the labels of {year} "
             f"({path}) have none. Give [labels] confidence a file on their grid, or set min_confidence = 0."
         )
     digests = "".join(checksums.sha256(file) for file in (path, confidence) if file)
-    with rasterio.open(path) as src:
+    with rasterio.open(folders.fetched(path)) as src:
         about = json.loads(src.tags().get(rasters.TAG, "{}"))
     if progress and about:
         print(f"Labels of {year}: {about['text']}.")
@@ -124,27 +125,47 @@ def _must_be_made(path: Path, study: Study) -> bool:
 
 def _make(study: Study, year: int, place: str, path: Path, confidence: Path, progress: bool) -> None:
     """Fetch or draw the labels; confidence first, so that a label file in the cache means that both are there."""
-    lock = folders.lock(path.parent, CatalogueError, name=f"{path.stem}.lock")
+    # What is fetched grows in pieces and is unpacked there: that needs a disk.
+    here = path.parent if folders.on_disk(path) else folders.cache() / "labels"
+    lock = folders.lock(here, CatalogueError, name=f"{path.stem}.lock")
+    made = here / path.name, here / confidence.name
+    settings = {**web.GDAL_HTTP, **FRESH, **web.s3_options(place)}
     try:
-        with folders.full_disk(path.parent, CatalogueError), lock, rasterio.Env(**web.GDAL_HTTP, **FRESH):
-            match study.labels.kind:
-                case "raster" | "simulated":
-                    _from_files(study, year, place, path, confidence)
-                case "vector":
-                    _from_fields(study, year, place, path)
-                case "cdl":
-                    services.from_nass(study, year, path, confidence, progress)
-                case "planetary-computer":
-                    services.from_planetary_computer(study, year, path, confidence)
-                case "cropscape":
-                    services.from_cropscape(study, year, path, progress)
-            for file in filter(Path.exists, (path, confidence)):
+        with folders.full_disk(here, CatalogueError), lock, rasterio.Env(**settings):
+            _make_on_disk(study, year, place, *made, progress)
+            for file in filter(Path.exists, made):
                 folders.put(checksums.of(file), checksums.listed([file]))
+            if here != path.parent:
+                _put_away(made, path, confidence)
     except rasterio.errors.RasterioError as error:
         raise CatalogueError(
             f"Reading the labels of {year} failed: {redact(error)}. Run it again; if it fails again, take another kind "
             "of [labels]: cdl, planetary-computer or a raster of your own."
         ) from None
+
+
+def _put_away(made: tuple[Path, Path], path, confidence) -> None:
+    """Put what was made into an object store or a volume: the labels last, so that they mean that all is there."""
+    for file, target in zip(made[::-1], (confidence, path), strict=True):
+        if file.exists():
+            folders.put(checksums.of(target), checksums.of(file).read_bytes())
+            folders.put(target, file)
+            checksums.of(file).unlink()
+            file.unlink(missing_ok=True)
+
+
+def _make_on_disk(study: Study, year: int, place: str, path: Path, confidence: Path, progress: bool) -> None:
+    match study.labels.kind:
+        case "raster" | "simulated":
+            _from_files(study, year, place, path, confidence)
+        case "vector":
+            _from_fields(study, year, place, path)
+        case "cdl":
+            services.from_nass(study, year, path, confidence, progress)
+        case "planetary-computer":
+            services.from_planetary_computer(study, year, path, confidence)
+        case "cropscape":
+            services.from_cropscape(study, year, path, progress)
 
 
 def _from_files(study: Study, year: int, place: str, path: Path, confidence: Path) -> None:
@@ -153,8 +174,15 @@ def _from_files(study: Study, year: int, place: str, path: Path, confidence: Pat
     targets = [(study.resolve(source.confidence), confidence)] if source.confidence else []
     for file, target in (*targets, (place, path)):
         with ExitStack() as stack:
-            src, text = rasters.on_metres(study, stack.enter_context(rasterio.open(web.sign(file))), file, stack)
+            src, text = rasters.on_metres(study, stack.enter_context(_opened(file)), file, stack)
             rasters.cut(study, [src], target, file, {"file": public(file), "text": text})
+
+
+def _opened(file: str) -> rasterio.DatasetReader:
+    """A raster on disk, on the internet, or in an object store; GDAL itself reads parts of files in s3."""
+    if "://" in file and not file.startswith(("http://", "https://", "s3://")):
+        return rasterio.open(folders.fetched(file))
+    return rasterio.open(web.sign(file))
 
 
 def _from_fields(study: Study, year: int, place: str, path: Path) -> None:
@@ -164,7 +192,11 @@ def _from_fields(study: Study, year: int, place: str, path: Path) -> None:
     """
     source = study.labels.of(year)
     crs, why = ground.grid_crs(source.crs, study.areas)
-    drawing = Drawing(read_fields(place, source.layer, source.code_column, crs, study.areas), source.side)
+    files = _files_of(place)
+    fields = read_fields(
+        str(files[0]) if _in_store(place) else place, source.layer, source.code_column, crs, study.areas
+    )
+    drawing = Drawing(fields, source.side)
 
     def about() -> dict:
         counts = drawing.close()
@@ -183,8 +215,17 @@ def _key(study: Study, place: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+def _in_store(place: str) -> bool:
+    """Whether the fields lie in an object store; GDAL reads those on the internet itself."""
+    return "://" in place and not place.startswith(("http://", "https://"))
+
+
 def _files_of(place: str) -> list[Path]:
     """The files that make up a data set on disk: a shapefile has its codes in a .dbf, a geodatabase is a folder."""
+    if _in_store(place):
+        shape = folders.place(place)
+        beside = [one for one in shape.parent.iterdir() if one.stem == shape.stem and one.suffix.lower() in SHAPEFILE]
+        return [folders.fetched(one) for one in (shape, *(beside if shape.suffix.lower() == ".shp" else ()))]
     path = Path(place)
     if not place or "://" in place or not path.exists():
         return []

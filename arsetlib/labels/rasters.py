@@ -23,7 +23,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from shapely.geometry import box
 
-from arsetlib import checksums, folders, ground
+from arsetlib import checksums, filetypes, folders, ground
 from arsetlib.study import MAX_CODE, Area, Study
 from arsetlib.web import CatalogueError, public, redact
 
@@ -33,6 +33,7 @@ CDL_KINDS = ("cdl", "planetary-computer", "cropscape")  # kinds of labels that a
 ALBERS = CRS.from_epsg(5070)
 DTYPES = ("uint8", "uint16")
 TAG = "ARSET_LABELS"
+FILLER = 255  # what most tools write for no data in a raster of 8 bits
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------
@@ -71,8 +72,10 @@ def check(path: Path, study: Study, year: int) -> None:
             f"There are no labels of {year} at {path}. Check [labels] path and {{year}} in it, or the years asked for."
         )
     try:
-        src = rasterio.open(path)
+        src = rasterio.open(folders.fetched(path))
     except rasterio.errors.RasterioIOError as error:
+        if standing := filetypes.stand_in(path, "raster"):
+            raise CatalogueError(f"{path} {standing}") from None
         raise CatalogueError(f"{path} cannot be read as a raster: {error}. Fetch or make it again.") from None
     with src:
         _check_raster(src, str(path))
@@ -90,6 +93,7 @@ def check(path: Path, study: Study, year: int) -> None:
                     f"{path} has no label anywhere in area {area.key!r}: all of it is no data. "
                     "Check the area's bounds and crs, or remove the area from the study."
                 )
+            _check_codes(codes, src, study, area, path)
             if codes.max() > MAX_CODE:
                 raise CatalogueError(
                     f"{path} has the code {codes.max()} in area {area.key!r}; codes go up to {MAX_CODE}. "
@@ -97,9 +101,39 @@ def check(path: Path, study: Study, year: int) -> None:
                 )
 
 
+def _check_codes(codes: np.ndarray, src: rasterio.DatasetReader, study: Study, area: Area, path: Path) -> None:
+    """Refuse 0 as the code of a class, and 255 that fills a raster of 8 bits without being named in the legend."""
+    of_class = {c.key: c.codes for c in study.legend.classes if c.codes != "others"}
+    zero = [key for key, listed in of_class.items() if 0 in listed]
+    if zero and not codes.all():
+        raise CatalogueError(
+            f"The class {zero[0]!r} has the code 0, and in a label raster 0 means no label: "
+            f"{np.count_nonzero(codes == 0):,} pixels of {path} in area {area.key!r} would have none. "
+            "Give that class another number in the raster and in the study file, or remove 0 from its codes."
+        )
+    named = {code for listed in of_class.values() for code in listed} | set(study.legend.excluded)
+    count = int(np.count_nonzero(codes == FILLER)) if src.dtypes[0] == "uint8" and FILLER not in named else 0
+    if count:
+        raise CatalogueError(
+            f"{path} has the code {FILLER} on {count:,} pixels of area {area.key!r}, and the study file does not name "
+            f"it. If it means no data, state it in the file: gdal_edit.py -a_nodata {FILLER} {path.name}. "
+            "If it is a code, list it in the codes of a class or in excluded of [legend]."
+        )
+
+
+def _check_lossless(src: rasterio.DatasetReader, name: str) -> None:
+    """Refuse a compression that changes codes."""
+    if losses := filetypes.saved_with_losses(src):
+        raise CatalogueError(
+            f"{public(name)} was saved as {losses}: its numbers are no longer those that were written. "
+            "Export it from its source again, with DEFLATE or LZW."
+        )
+
+
 def _check_raster(src: rasterio.DatasetReader, name: str) -> None:
     """Refuse a raster that does not hold codes, or has no CRS."""
     name = public(name)
+    _check_lossless(src, name)
     if src.count != 1 or src.dtypes[0] not in DTYPES:
         raise CatalogueError(
             f"{name} is not a label raster: expected one band of uint8 or uint16 codes, "
@@ -168,17 +202,26 @@ def _check_cover(area: Area, crs: CRS, side: float, bounds: list, name: str) -> 
     )
 
 
-def check_same_grid(confidence: Path, path: Path) -> None:
-    """Refuse a layer of confidence that is not on the grid of the labels."""
+def check_confidence(confidence: Path, path: Path, areas: Sequence[Area]) -> None:
+    """Refuse a layer of confidence that is not on the grid of the labels, or not in percent."""
     if not confidence.exists():
         raise CatalogueError(f"There is no confidence layer at {confidence}. Check [labels] confidence, or remove it.")
-    with rasterio.open(confidence) as a, rasterio.open(path) as b:
+    with rasterio.open(folders.fetched(confidence)) as a, rasterio.open(folders.fetched(path)) as b:
         same = a.shape == b.shape and a.transform.almost_equals(b.transform) and CRS(a.crs).equals(CRS(b.crs))
         if not same or a.dtypes[0] != "uint8":
             raise CatalogueError(
                 f"{confidence} must be uint8 on the grid of {path}; it is {a.dtypes[0]}, {a.shape} pixels at "
                 f"({a.transform.c:g}, {a.transform.f:g}) against {b.shape} at ({b.transform.c:g}, {b.transform.f:g})."
             )
+        _check_lossless(a, str(confidence))
+        for area in areas:
+            window = _window(area, CRS(a.crs), a.transform.c, a.transform.f, a.transform.a)
+            values = a.read(1, window=window.intersection(Window(0, 0, a.width, a.height)))
+            if values.size and values.max() > 100:
+                raise CatalogueError(
+                    f"{confidence} has the value {values.max()} in area {area.key!r}; confidence is percent, 0 to 100. "
+                    "Scale it to percent, and write 0 where there is none."
+                )
 
 
 # -- grids ------------------------------------------------------------------------------------------------------------
@@ -278,8 +321,12 @@ def is_albers(crs: CRS) -> bool:
 # -- reading and writing ----------------------------------------------------------------------------------------------
 
 
-def _read_pixels(src: rasterio.DatasetReader, left: float, top: float, rows: int, cols: int) -> np.ndarray:
-    """(rows, cols) pixels from the one whose centre is the first right of ``left`` and below ``top``; 0 is no data."""
+def _read_pixels(src: rasterio.DatasetReader, left: float, top: float, rows: int, cols: int) -> tuple[np.ndarray, int]:
+    """(rows, cols) pixels from the one whose centre is the first right of ``left`` and below ``top``; 0 is no data.
+
+    Also how many of them are 0 in the file and not hidden by its mask.
+    """
+    zeros = 0
     t = src.transform
     col, row = (int(np.ceil(v - 0.5 - 1e-6)) for v in ((left - t.c) / t.a, (t.f - top) / t.a))
     out = np.zeros((rows, cols), src.dtypes[0])
@@ -287,12 +334,13 @@ def _read_pixels(src: rasterio.DatasetReader, left: float, top: float, rows: int
     if c0 < c1 and r0 < r1:
         window = Window(c0, r0, c1 - c0, r1 - r0)
         codes = src.read(1, window=window)
+        zeros = int(np.count_nonzero(codes == 0))
         if is_masked(src):
             codes[src.read_masks(1, window=window) == 0] = 0
         out[r0 - row : r1 - row, c0 - col : c1 - col] = codes
     if src.nodata:
         out[out == src.nodata] = 0
-    return out
+    return out, zeros
 
 
 def cut(study: Study, sources: Sequence, path: Path, name: str, about: dict) -> None:
@@ -321,17 +369,29 @@ def cut(study: Study, sources: Sequence, path: Path, name: str, about: dict) -> 
     for area in study.areas:
         _check_cover(area, crs, side, [src.bounds for src in sources], name)
 
+    zeros = 0
+
     def pixels(left, top, rows, cols) -> np.ndarray:
+        nonlocal zeros
         out = np.zeros((rows * factor, cols * factor), first.dtypes[0])
         for src in sources:
-            out = np.maximum(out, _read_pixels(src, left, top, *out.shape))
+            codes, count = _read_pixels(src, left, top, *out.shape)
+            zeros += count if src.nodata else 0
+            out = np.maximum(out, codes)
         return majority(out, factor) if factor > 1 else out
 
     try:
         colours = first.colormap(1)
     except ValueError:
         colours = None
-    write(study.areas, path, crs, side, corner, first.dtypes[0], pixels, lambda: about, colours)
+
+    def counted() -> dict:
+        if not zeros:
+            return about
+        note = f"0, which is not its no data ({first.nodata:g}), on {zeros:,} pixels: they have no label, as all 0 here"
+        return about | {"text": f"{about['text']}; {note}", "zeros": zeros}
+
+    write(study.areas, path, crs, side, corner, first.dtypes[0], pixels, counted, colours)
 
 
 def write(

@@ -5,6 +5,7 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from arsetlib import samples
+from arsetlib import folders, samples
 from arsetlib.evaluation import Confusion
 from arsetlib.labels import Labels
 from arsetlib.maps import cogs
@@ -58,14 +59,18 @@ def compare(
         unsmoothed = not smoothed and "unsmoothed" in prediction.info["files"]
         path, rule = prediction.path("unsmoothed" if unsmoothed else "class"), prediction.path("vegetation")
     else:
-        path = Path(prediction)
+        path = folders.place(prediction)
     if legend is None:
         raise MapError("Give the legend: a class raster alone does not say which label codes its classes stand for.")
     found = Confusion.of(np.empty(0, np.int8), np.empty(0, np.int8), legend)
-    with rasterio.Env(**cogs.GDAL), rasterio.open(path) as src, rasterio.open(truth_file) as codes:
+    with rasterio.Env(**cogs.GDAL), ExitStack() as stack:
+
+        def opened(file):
+            return stack.enter_context(rasterio.open(folders.fetched(file)))
+
+        src, codes, green = opened(path), opened(truth_file), opened(rule) if rule else None
         options = {"crs": src.crs, "transform": src.transform, "width": src.width, "height": src.height}
         with WarpedVRT(codes, **options, resampling=Resampling.nearest, src_nodata=0, nodata=0) as truth:
-            green = rasterio.open(rule) if rule else None
             for window in cogs.blocks(src):
                 predicted, code = src.read(1, window=window), truth.read(1, window=window)
                 there = (predicted != NODATA["class"]) & (code != 0)
@@ -77,8 +82,6 @@ def compare(
                 if predicted.size and predicted.max() >= len(legend.classes):
                     raise MapError(f"{path} has class {predicted.max()}; the legend has {len(legend.classes)} classes.")
                 found += Confusion.of(classes[classes >= 0], predicted[classes >= 0], legend)
-            if green is not None:
-                green.close()
     if not found.total:
         raise MapError(f"{path} and {truth_file} have no pixel in common that both know. Take the labels of that area.")
     return found

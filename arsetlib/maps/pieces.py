@@ -8,7 +8,6 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from arsetlib.checksums import sha256
 from arsetlib.ingest.chunk import BadScenes
 from arsetlib.maps import sources
 from arsetlib.maps.products import NODATA, SCALE, MapError
+from arsetlib.models.card import CARD
 
 BATCH = 8192  # pixels to the model at once
 PRODUCTS = ("class", "probability", "entropy", "margin", "vegetation")
@@ -35,19 +35,16 @@ OUTCOME = pa.schema([("task", pa.int64())])  # what came of it is looked up in t
 
 @dataclass(frozen=True)
 class Sent:
-    """A model for workers: a folder on the shared disk, and a checksum so that each process loads it once."""
+    """A model for workers: a folder that all of them see, and a checksum so that each process loads it once."""
 
     folder: str
     checksum: str
 
     @classmethod
     def of(cls, trained: Any, folder: Path) -> Sent:
-        """Save a model in an empty folder."""
-        if folder.exists():
-            shutil.rmtree(folder)
+        """Save a model in a folder of its own; an earlier one there is replaced."""
         trained.save(folder)
-        checksum = " ".join(sha256(file) for file in sorted(folder.rglob("*")) if file.is_file())
-        return cls(str(folder.resolve()), checksum)
+        return cls(str(folder.resolve()), sha256(folder / CARD))  # the card states the checksums of all parts
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,7 +75,7 @@ def predict(
             which those in the window are read. Where a table holds each so-many-th pixel only, so does the map.
         start: First day of the window, day of the year, or several: all are predicted from one read of the series.
         out: Folder of the maps. Of each start it gets ``<area>_<year>_<start>.json`` and the rasters of ``products``;
-            an older map of that name is replaced.
+            an older map of that name is replaced. It may lie in an object store (``s3://…``, see ``folders``).
         area: Key of an area of the source, or, for scenes, any ``Area``. May be left out where there is one only, or
             one only that is dense.
         year: May be left out where the source has one only.
@@ -82,7 +83,8 @@ def predict(
             bands and legend are always the model's.
         labels: For scenes: a label raster whose grid to take; by default the grid that the study's labels have. No
             labels are needed.
-        spark: A session of ``engine.session``, or None to work in this process. Workers must share the disk of ``out``.
+        spark: A session of ``engine.session``, or None to work in this process. Workers must share the disk of ``out``,
+            unless it is in an object store.
         smooth: ``"majority"`` or ``"bayes"``, or ``Majority`` or ``Bayes`` with other settings: smooth the classes
             among neighbours. The model's own classes stay in ``_unsmoothed``.
         batch: Pixels to the model at once.
@@ -118,7 +120,7 @@ def predict(
             f"Start {', '.join(map(str, beyond))}: the model was trained on windows that start between days "
             f"{season.first_day} and {season.last_day} of the year, so other starts are not reliable."
         )
-    out = Path(out)
+    out = folders.place(out)
     _writable(out, data.grid.height * data.grid.width * len(starts), len(study.legend.classes))
     identity = _identity(trained, data, starts, smoother)
     stems = [f"{data.area}_{data.year}_{s:03d}" for s in starts]
@@ -170,6 +172,8 @@ def _check_bands(trained, bands) -> None:
 
 def _writable(out: Path, pixels_all: int, classes: int) -> None:
     """Raise an error before the work if the maps could not be written."""
+    if not folders.on_disk(out):  # the plan, which is put first, shows whether a store can be written
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -303,14 +307,13 @@ def _run(folder, trained, data, study, starts, stems, identity, smoother, spark,
     seconds = time.perf_counter() - began
     for p in made:
         p.info.update(chunks=[data.name(i) for i in range(len(data))], resumed=resumed, seconds=round(seconds, 2))
-        folders.put_json(run / f"{p.stem}.json", p.info)
-        folders.put(p.folder / f"{p.stem}.json", run / f"{p.stem}.json")  # last: the map is finished
+        folders.put_json(p.folder / f"{p.stem}.json", p.info)  # last: the map is finished
     return made
 
 
 def _bad_scenes(folder: folders.Folder) -> dict[str, str]:
     """Scenes that failed in some task: id → why. A scene is in the whole map or not at all."""
-    bad = {}
+    bad: dict[str, str] = {}
     for key in folder.keys(folders.WORK):
         if key.startswith(f"{folders.WORK}/{BAD}"):
             bad |= json.loads(folder.read(key))
@@ -333,7 +336,7 @@ def _drop_other(work: Path, identity: str) -> None:
     """Delete what a run with another model or other data left there, or an earlier version."""
     if work.exists() and (folders.Folder(work).plan() or {}).get("identity") != identity:
         with folders.lock(work, MapError):
-            shutil.rmtree(work)
+            folders.Folder(work).remove()
 
 
 # -- rasters --------------------------------------------------------------------------------------------------------
@@ -343,36 +346,27 @@ def _write(folder, out: Path, stem: str, start: int, data, study, smoother, info
     """The rasters of one start, from all pieces; the JSON file comes later, and an older one goes first."""
     (out / f"{stem}.json").unlink(missing_ok=True)
     classes = len(study.legend.classes)
-    run = folder.path
-    pieces = [run / key for note in folder.settle().values() for key in note["files"]]
-    made = {p: run / f"{p}.tif" for p in PRODUCTS}
-    with rasterio.Env(**cogs.GDAL):
-        for product, path in made.items():
-            cogs.scratch(path, product, data.grid, classes if product == "probability" else 1)
-            with rasterio.open(path, "r+") as raster:
-                for file in pieces:
-                    with np.load(file) as piece:
-                        if len(piece["row"]):
-                            cogs.paint(raster, piece["row"], piece["col"], piece[f"{product}_{start}"])
+    with folders.workspace(folder.path / "rasters") as here:
+        made = _painted(folder, here, start, data, classes)
         if smoother is not None:
-            made["unsmoothed"] = made["class"].rename(run / "unsmoothed.tif")
-            made["class"] = cogs.scratch(run / "class.tif", "class", data.grid)
+            made["unsmoothed"] = made["class"].rename(here / "unsmoothed.tif")
+            made["class"] = cogs.scratch(here / "class.tif", "class", data.grid)
             source = made["unsmoothed" if isinstance(smoother, neighbourhood.Majority) else "probability"]
-            neighbourhood.smooth_raster(smoother, source, made["class"])
-    files = {product: f"{stem}_{product}.tif" for product in made}
-    for product in set(NODATA) - set(files):  # of an older map that was smoothed
-        for old in out.glob(f"{stem}_{product}.tif*"):
-            old.unlink()
-    seals = {}
-    for product, path in made.items():
-        whole = run / files[product]
-        cogs.finish(path, whole, product, study.legend, tags | {"smooth": info["smooth"] or "none"})
-        path.unlink()
-        seals[files[product]] = folders.size_and_sha256(whole)
-        for file in run.glob(f"{whole.name}.*"):
-            folders.put(out / file.name, file)
-        folders.put(out / whole.name, whole)
-    pixels_of = cogs.class_counts(out / files["class"], classes)
+            with rasterio.Env(**cogs.GDAL):
+                neighbourhood.smooth_raster(smoother, source, made["class"])
+        files = {product: f"{stem}_{product}.tif" for product in made}
+        for product in set(NODATA) - set(files):  # of an older map that was smoothed
+            for name in (f"{stem}_{product}.tif", f"{stem}_{product}.tif.aux.xml"):
+                (out / name).unlink(missing_ok=True)
+        pixels_of, seals = cogs.class_counts(made["class"], classes), {}
+        for product, path in made.items():
+            whole = here / files[product]
+            cogs.finish(path, whole, product, study.legend, tags | {"smooth": info["smooth"] or "none"})
+            path.unlink()
+            seals[files[product]] = folders.size_and_sha256(whole)
+            for file in here.glob(f"{whole.name}.*"):
+                folders.put(out / file.name, file)
+            folders.put(out / whole.name, whole)
     hectares = data.grid.hectares
     info |= {
         "files": files,
@@ -385,6 +379,21 @@ def _write(folder, out: Path, stem: str, start: int, data, study, smoother, info
         "versions": _versions(),
     }
     return Prediction(out, stem, info)
+
+
+def _painted(folder, here: Path, start: int, data, classes: int) -> dict[str, Path]:
+    """Product → tiled scratch file in a folder of this machine, from all pieces."""
+    made = {p: here / f"{p}.tif" for p in PRODUCTS}
+    for product, path in made.items():
+        cogs.scratch(path, product, data.grid, classes if product == "probability" else 1)
+    with rasterio.Env(**cogs.GDAL), ExitStack() as stack:
+        rasters = {product: stack.enter_context(rasterio.open(path, "r+")) for product, path in made.items()}
+        for key in (key for note in folder.settle().values() for key in note["files"]):
+            with (folder.path / key).open("rb") as file, np.load(file) as piece:
+                if len(row := piece["row"]):
+                    for product, raster in rasters.items():
+                        cogs.paint(raster, row, piece["col"], piece[f"{product}_{start}"])
+    return made
 
 
 def _versions() -> dict[str, str]:

@@ -62,6 +62,8 @@ class Prediction:
     def path(self, product: str = "class") -> Path:
         """File of ``class``, ``probability``, ``entropy``, ``margin``, ``vegetation`` or ``unsmoothed``.
 
+        Where the maps lie in an object store, ``folders.fetched`` gives a copy on this machine.
+
         Raises:
             MapError: The prediction has no such file.
         """
@@ -74,7 +76,7 @@ class Prediction:
 
         Probabilities, entropy and margin come as float32 from 0 to 1.
         """
-        with rasterio.open(self.path(product)) as src:
+        with rasterio.open(folders.fetched(self.path(product))) as src:
             values = src.read(masked=True)
         if NODATA[product] == NODATA["probability"]:
             values = values.astype(np.float32) / SCALE
@@ -125,14 +127,14 @@ def open_prediction(path: str | Path) -> Prediction:
     """A prediction that `predict` made.
 
     Args:
-        path: Its ``.json`` file.
+        path: Its ``.json`` file, also in an object store (``s3://…``).
 
     Raises:
         MapError: There is none, it is damaged, or one of its rasters is gone.
 
     Lab: part3_train_and_test.
     """
-    path = Path(path)
+    path = folders.place(path)
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
         if info["kind"] != KIND or info["version"] > VERSION:
@@ -160,7 +162,7 @@ def predictions(folder: str | Path) -> list[Prediction]:
     Lab: part3_train_and_test.
     """
     found = []
-    for path in sorted(Path(folder).glob("*.json")):
+    for path in sorted(folders.place(folder).glob("*.json")):
         try:
             found.append(open_prediction(path))
         except MapError:

@@ -6,7 +6,8 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from rasterio.enums import Resampling
 from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 
-from arsetlib import cdl, ground
+from arsetlib import cdl, folders, ground, web
 from arsetlib.labels import Labels
 from arsetlib.samples.indices import INDICES
 from arsetlib.study import Area, Legend, Study
@@ -56,7 +57,7 @@ def read(
 
     Lab: part1_build_dataset.
     """
-    with rasterio.open(path) as source:
+    with _opened(path) as source:
         west, south, east, north = _on_grid(source, area)
         pixel = _pixel_side(source, area)
         width, height = (max(1, round(side / pixel)) for side in (east - west, north - south))
@@ -78,6 +79,17 @@ def read(
             nodata=0,
         ) as warped:
             return warped.read(1), (west, east, south, north)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
+    """An open raster: on disk, a link that GDAL reads, or a copy of one in an object store."""
+    if isinstance(path, str) and web.remote(path):
+        with rasterio.Env(**web.s3_options(path)), rasterio.open(path) as source:
+            yield source
+    else:
+        with rasterio.open(folders.fetched(path)) as source:
+            yield source
 
 
 def _on_grid(source, area: Area) -> tuple[float, float, float, float]:
@@ -114,7 +126,7 @@ def class_areas(labels: Labels, areas: Sequence[Area], study: Study) -> pd.DataF
 
     Labs: part1_build_dataset, part3_train_and_test.
     """
-    with rasterio.open(labels.path) as source:
+    with _opened(labels.path) as source:
         crs, side = source.crs.to_wkt(), source.transform.a
     ground.check(CRS(crs), areas, f"{CRS(crs).name}, in which the labels are,")
     hectares = side**2 / 10_000  # of one pixel
@@ -176,7 +188,7 @@ def examples(labels: Labels, area: Area, *, study: Study, count: int = 4) -> pd.
 
     Lab: part1_build_dataset.
     """
-    with rasterio.open(labels.path) as source:
+    with _opened(labels.path) as source:
         crs, side = source.crs.to_wkt(), source.transform.a
     codes, x, y = _pixels_inside(labels.path, area, crs, side)
     present, counts = np.unique(codes, return_counts=True)

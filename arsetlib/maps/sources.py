@@ -22,7 +22,7 @@ import rasterio
 from pyproj import CRS
 from shapely import STRtree
 
-from arsetlib import checksums, ground, ingest, pixels, samples
+from arsetlib import checksums, folders, ground, ingest, pixels, samples
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.ingest import Chunk, Grid
 from arsetlib.ingest.survey import Survey, survey
@@ -106,7 +106,8 @@ def of_table(
         source = source.read() if len(source) < _length(source.source) else source.source
     meta = pixels.Meta.of(source)
     area, year = _which(source, area, year, study)
-    groups, held, across, down = [], 0, _Places(), _Places()
+    groups: list[list] = []
+    held, across, down = 0, _Places(), _Places()
     for group, table in _places(source):
         mine = _mine(table, area, year)
         if not mine.any():
@@ -438,13 +439,13 @@ def _grid_of(study: Study, area: Area, labels: Labels | None) -> Grid:
     if source.path and source.kind != "vector":
         for year in study.years:
             path = study.resolve(source.of(year).path)
-            if "://" in path or not Path(path).is_file():
+            if ("://" in path and not folders.in_store(path)) or not (path := folders.place(path)).is_file():
                 continue
-            with rasterio.open(path) as src:
+            with rasterio.open(folders.fetched(path)) as src:
                 crs, side, made = raster_grid(study, src)
             if made:
                 return Grid(crs.to_wkt(), side, 0.0, 0.0)
-            return Grid.of(Labels(year, Path(path), None, "", study.simulated))
+            return Grid.of(Labels(year, path, None, "", study.simulated))
     crs = source.crs
     if crs is None and source.kind != "vector" and not ground.fault(CRS(area.crs), areas):
         crs = area.crs

@@ -13,7 +13,6 @@ import contextlib
 import importlib.metadata
 import math
 import platform
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,30 +43,29 @@ def write(folder: str | Path, card: dict, fill: Callable[[Path], None]) -> Path:
     Raises:
         ModelError: The folder holds something else.
     """
-    folder = Path(folder).absolute()
-    work, new = folder / folders.WORK, not folder.exists()
+    folder = folders.place(folder).absolute()
+    new = not folder.exists()
     if not new and not (folder.is_dir() and _is_ours(folder)):
         raise ModelError(
             f"Expected a new or empty folder or one that holds a model, received {folder}, which holds something else. "
             "Choose another folder."
         )
-    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
-    folders.remove_partial(folder)
-    work.mkdir(parents=True)
+    folders.remove_partial(folder)  # of a process that was killed
     try:
-        fill(work)
-        parts = sorted(work.iterdir())
-        card = plain({"schema": SCHEMA, **card, "versions": versions()}) | {"files": {f.name: sha256(f) for f in parts}}
-        card["sha256"] = digest(card)
-        for part in parts:
-            folders.put(folder / part.name, part)
+        with folders.workspace(folder / folders.WORK) as work:
+            fill(work)
+            parts = sorted(work.iterdir())
+            sums = {"files": {f.name: sha256(f) for f in parts}}
+            card = plain({"schema": SCHEMA, **card, "versions": versions()}) | sums
+            card["sha256"] = digest(card)
+            for part in parts:
+                folders.put(folder / part.name, part)
         folders.put_json(folder / CARD, card)
         for old in folder.iterdir():
             if old.is_file() and old.name != CARD and old.name not in card["files"]:
                 old.unlink()  # a part of the model that was here before
     finally:
-        shutil.rmtree(work, ignore_errors=True)
-        if new and not any(folder.iterdir()):
+        if new and isinstance(folder, Path) and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     return folder
 
@@ -88,7 +86,7 @@ def read(folder: str | Path, command: str = "arset train") -> dict:
     Raises:
         ModelError: There is none, it has another schema version, or it was altered.
     """
-    folder = Path(folder)
+    folder = folders.place(folder)
     file = folder / CARD
     if not file.is_file():
         content = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else "no such folder"

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from arsetlib import folders
 from arsetlib.models import card as files
 from arsetlib.models.baselines import Baseline
 from arsetlib.models.registry import KINDS, ModelError, build, is_baseline
@@ -48,7 +49,8 @@ def load(
     """Read the folder of a trained model, or that of its training.
 
     Args:
-        folder: What ``save`` of a trained model wrote, or the ``folder`` of a ``fit``.
+        folder: What ``save`` of a trained model wrote, or the ``folder`` of a ``fit``; also in an object store
+            (``s3://…``, see ``folders``).
         study: For models of series: the study whose data the model is for; it must have the same bands in the same
             order, steps and classes. Its name, places, years and first and last start may differ. Without it the
             model's own season, bands and legend make a study that is enough for loaders and predictions.
@@ -63,7 +65,7 @@ def load(
 
     Lab: part3_train_and_test.
     """
-    folder = Path(folder)
+    folder = folders.place(folder)
     if not (folder / files.CARD).is_file() and (folder / "model" / files.CARD).is_file():
         folder = folder / "model"
     expected = kind or ("series" if study is not None else None)
@@ -75,9 +77,10 @@ def load(
         raise ModelError(
             f"{folder} holds a model of type {card_type!r}, expected {expected!r}. Train one: `{READERS[expected][1]}`."
         )
+    here = folders.fetched(folder)
     if card_type == "series":
-        return read_model(folder, card, study)
-    return importlib.import_module(READERS[card_type][0]).read_model(folder, card)
+        return read_model(here, card, study)
+    return importlib.import_module(READERS[card_type][0]).read_model(here, card)
 
 
 def read_model(folder: Path, card: dict, study: Study | None = None) -> Trained:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from arsetlib import folders
 from arsetlib.models.card import first_line
 from arsetlib.models.registry import ModelError
 
@@ -53,6 +54,6 @@ def load_weights(donor: Any, name: str, path: Path) -> Any:
 
 def check_file(path: str | Path) -> Path:
     """The path of a file of weights, if it is there."""
-    if not Path(path).is_file():
+    if not folders.place(path).is_file():
         raise ModelError(f"There is no file of weights {path}. Expected None, 'imagenet' or a file.")
-    return Path(path)
+    return folders.fetched(path)

@@ -17,7 +17,8 @@ cannot be known whether it is complete.
     rules, checking           the rules of a row; which rows of a table break them
     points, columns, places   tables of points from other sources
     arset_layout, sensors     tables of the 2024 course; two sensors joined
-    describe                  a summary, and queries in SQL
+    describe, costs           a summary, and queries in SQL; what it costs in an object store
+    lakes                     Delta, Iceberg and GeoParquet
 
 Lab: part1_build_dataset.
 """
@@ -26,7 +27,9 @@ from arsetlib import oldnames
 from arsetlib.pixels.arrays import Ragged, make_batch, ragged, series
 from arsetlib.pixels.arset_layout import read_arset, write_arset
 from arsetlib.pixels.checking import EXAMPLES, TableReport, check
+from arsetlib.pixels.costs import cost, format_cost, prices
 from arsetlib.pixels.describe import QUERIES, format_summary, summary
+from arsetlib.pixels.lakes import Lake, export, open_lake
 from arsetlib.pixels.listing import files
 from arsetlib.pixels.meta import Meta
 from arsetlib.pixels.points import PointFormat, from_long, from_wide
@@ -45,6 +48,7 @@ __all__ = [
     "VERSION",
     "Break",
     "FileBatch",
+    "Lake",
     "Meta",
     "PixelError",
     "PointFormat",
@@ -52,14 +56,19 @@ __all__ = [
     "TableReport",
     "block_id",
     "check",
+    "cost",
     "dataset",
+    "export",
     "files",
+    "format_cost",
     "format_summary",
     "from_long",
     "from_wide",
     "join",
     "make_batch",
+    "open_lake",
     "pixel_id",
+    "prices",
     "ragged",
     "read",
     "read_arset",

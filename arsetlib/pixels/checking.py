@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pyproj import Transformer
 
+from arsetlib import folders
 from arsetlib.pixels.listing import differences, planned
 from arsetlib.pixels.meta import Meta
 from arsetlib.pixels.reading import FileBatch, stream
@@ -59,7 +60,7 @@ class TableReport:
             return "\n".join([*lines, "Run the command that made the table again, or copy it again."])
         if self.ok:
             known = "" if self.planned is None else f"All {self.planned:,} planned files are there, unchanged. "
-            unknown = Path(self.path).is_dir() and self.planned is None
+            unknown = self.planned is None and folders.place(self.path).is_dir()
             return f"{self.path}: {known}{self.rows:,} rows keep all {len(RULES)} rules." + (
                 " It has no manifest, so it cannot be known whether it is complete." if unknown else ""
             )

@@ -15,11 +15,14 @@ import numpy as np
 import pandas as pd
 
 from arsetlib.pixels.schema import MAX_DN, PixelError
+from arsetlib.sentinel2 import NEAR_INFRARED
 
 SHOWN = 5  # columns, values or rows that a message names
 YEARS = (1970, 2148)  # those whose days all fit into the table's 16 bits
 DARK = 150  # reflectance × 10,000; if no value of a band is larger, it is probably percent or reflectance from 0 to 1
 BYTE = 255  # if no value of the table is larger, it is probably an 8-bit picture or percent
+DIM = 500  # if no near infrared of the table is larger, its values are probably x 1,000 or percent
+BRIGHTEST = 15_000  # if half of a band's values are larger, they are probably x 100,000, or stretched to 16 bits
 BRIGHT = 7000  # if all values are larger, they are probably Landsat numbers, in which 7,273 is a reflectance of 0
 FILLERS = (0, 9999, MAX_DN)  # mean no data where all bands have them
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -219,6 +222,7 @@ def reflectance(
     nodata: float | Sequence[float] | None,
     scale: float,
     outside: str,
+    bands: Sequence[str],
     steps: int = 1,
 ) -> tuple[np.ndarray, int]:
     """(N, C) uint16, 0 where there is no value, and how many values were blanked.
@@ -228,13 +232,14 @@ def reflectance(
         name: (observation, band) → the column, for messages.
         row: Observation → row of the table, for messages.
         nodata, scale, outside: As in ``PointFormat``.
+        bands: The C names of the bands.
         steps: How many columns a band has: observation i is in the columns of step i modulo ``steps``.
     """
     if outside not in ("refuse", "blank"):
         raise PixelError(f"Expected outside = 'refuse' or 'blank', received {outside!r}.")
     if isinstance(scale, bool) or not np.isscalar(scale) or not np.isreal(scale) or not 0 < scale < np.inf:
         raise PixelError(f"Expected scale as a number above 0, such as 10_000, received {scale!r}.")
-    empty = [] if nodata is None else np.atleast_1d(np.asarray(nodata, np.float64))
+    empty = np.atleast_1d(np.asarray([] if nodata is None else nodata, np.float64))
     none = np.isnan(raw) | np.isin(raw, empty)
     scaled = np.round(np.where(none, 0, raw) * scale)
     wrong = ~none & ~((scaled >= 0) & (scaled <= MAX_DN))
@@ -250,6 +255,7 @@ def reflectance(
     none |= wrong
     scaled = np.where(none, 0, scaled)
     _check_unit(raw, scaled, none, name, row, scale, steps)
+    _check_bands(scaled, none, name, bands)
     _check_empty(scaled, none, row)
     # In other tables 0 is a value, in ours it is no data.
     return np.where(none, 0, scaled.clip(1)).astype("<u2"), int(wrong.sum())
@@ -284,6 +290,31 @@ def _check_unit(raw, scaled, none, name, row, scale: float, steps: int) -> None:
         raise PixelError(
             f"{mixed.sum():,} values lie from 0 to 1 and others are far larger; the first is {raw[i, c]:g} in column "
             f"{name(i, c)!r}, row {row(i)}. Bring all to the same unit."
+        )
+
+
+def _check_bands(scaled, none, name, bands: Sequence[str]) -> None:
+    """Refuse bands without a value above 0, without any near infrared that is bright, and brighter than snow."""
+    for c in range(scaled.shape[1]):
+        values = scaled[~none[:, c], c]
+        if not values.any():
+            raise PixelError(
+                f"Column {name(0, c)!r} and those like it hold only 0. If 0 means no data, use nodata=0 and leave this "
+                f"band out of bands=…."
+            )
+        if np.median(values) > BRIGHTEST:
+            raise PixelError(
+                f"Expected reflectance × 10,000, half of the values of column {name(0, c)!r} and those like it are "
+                f"above {BRIGHTEST:,} (the middle one is {np.median(values):,.0f}), brighter than snow. Use scale=0.1 "
+                f"if yours are reflectance × 100,000."
+            )
+    near = [c for c, band in enumerate(bands) if band in NEAR_INFRARED]
+    largest = max((scaled[~none[:, c], c].max() for c in near), default=np.inf)
+    if largest <= DIM:
+        raise PixelError(
+            f"Expected reflectance × 10,000, the largest value in the near infrared (column {name(0, near[0])!r} and "
+            f"those like it) is {largest:,.0f}; land and plants have thousands. Use scale=10 if yours are "
+            f"reflectance × 1,000, scale=100 if they are percent."
         )
 
 

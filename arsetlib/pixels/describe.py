@@ -40,6 +40,7 @@ def summary(path: str | Path) -> dict:
     Lab: part1_build_dataset.
     """
     meta, parquet = Meta.of(path), files(path)
+    counts: dict[str, Counter]
     counts = {"area": Counter(), "year": Counter(), "label_code": Counter(), "num_images": Counter()}
     moments = np.zeros((3, len(meta.bands)))
     first, last = 2**16, -1

@@ -14,33 +14,36 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from arsetlib import folders
+from arsetlib import filetypes, folders
+from arsetlib.pixels import sources
 from arsetlib.pixels.rewritten import in_folder_names
 from arsetlib.pixels.schema import PREFIX, SMALL, PixelError
+from arsetlib.stores import AnswerError, StorePath
 
 UNFINISHED = ".partial"  # end of the name of a table that an earlier version was making
 RUN_FILE = "_run.json"  # of earlier versions: says whether the table is complete
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, RuntimeError)  # Arrow's errors for a damaged file
 
 
-def files(path: str | Path) -> list[Path]:
+def files(path: str | Path | StorePath) -> list[Path] | list[StorePath]:
     """Parquet files of a table, in order of name.
 
     A table that ``arset ingest`` made has a manifest: its files are the table, and other files in the folder are not
     read (``check`` names them). Without a manifest all Parquet files in the folder are the table.
 
     Args:
-        path: Folder or file.
+        path: Folder or file, on disk or in an object store (``s3://…``).
 
     Raises:
         PixelError: There is no table here, it is unfinished, or a file of the manifest is missing or has another size.
 
     Lab: part2_load_data.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + UNFINISHED)
-    if path.name.endswith(UNFINISHED) or (partial.exists() and not path.exists()):
-        raise _unfinished(path)
+    path = folders.place(path)
+    if isinstance(path, Path):
+        partial = path.with_name(path.name + UNFINISHED)
+        if path.name.endswith(UNFINISHED) or (partial.exists() and not path.exists()):
+            raise _unfinished(path)
     if path.is_file():
         return [path]
     names = planned(path)
@@ -56,7 +59,7 @@ def files(path: str | Path) -> list[Path]:
     parquet = sorted(f for f in path.glob("*.parquet") if not f.name.startswith(("_", ".")))
     parquet = parquet or _in_partitions(path)
     if not parquet:
-        if next(path.glob("**/*.parquet"), None):
+        if next(path.rglob("*.parquet"), None):
             hint = "Its files lie in folders: if this is the ARSET layout, open it with pixels.read_arset."
         else:
             hint = "Make one with `arset ingest`."
@@ -75,7 +78,7 @@ def planned(path: str | Path) -> list[str] | None:
     Raises:
         PixelError: The table is unfinished.
     """
-    path = Path(path)
+    path = folders.place(path)
     if (state := folders.state(path)) == "complete":
         manifest = folders.Folder(path).manifest() or {"parts": {}}
         return sorted(key for part in manifest["parts"].values() for key in part["files"] if key.endswith(".parquet"))
@@ -96,7 +99,7 @@ def differences(path: str | Path, *, deep: bool = False, others: bool = False) -
         deep: Read all bytes and compare checksums, too.
         others: Also name Parquet files that were not planned.
     """
-    path = Path(path)
+    path = folders.place(path)
     if folders.state(path) == "complete":
         yield from folders.problems(path, deep=deep, listed=".parquet" if others else None)
         return
@@ -117,7 +120,8 @@ def _earlier_files(path: Path) -> list[str]:
 
 def _in_partitions(path: Path) -> list[Path]:
     """Files in folders named after our columns (``year=2021``), as Spark, pandas and Arrow partition a table."""
-    parquet = [f for f in sorted(path.glob("*=*/**/*.parquet")) if not f.name.startswith(("_", "."))]
+    below = [f for f in sorted(path.rglob("*.parquet")) if not f.name.startswith(("_", "."))]
+    parquet = [f for f in below if "=" in f.relative_to(path).parts[0] and f.parent != path]
     depth = [len(f.relative_to(path).parts) - 1 for f in parquet]
     named = [len(in_folder_names(f, SMALL)) for f in parquet]
     return parquet if all(n >= d for n, d in zip(named, depth, strict=True)) else []
@@ -138,15 +142,17 @@ def _unfinished(path: Path) -> PixelError:
     )
 
 
-def footer(file: Path) -> pq.FileMetaData:
+def footer(file: Path | StorePath) -> pq.FileMetaData:
     """The footer of a file.
 
     Raises:
         PixelError: The file is truncated or damaged, or no Parquet file.
     """
     try:
-        content = pq.read_metadata(file)
+        content = sources.metadata(file)
         _check_types(content)
+    except AnswerError:
+        raise
     except UNREADABLE as error:
         raise damaged(file, error) from error
     return content
@@ -164,7 +170,7 @@ def _check_types(content: pq.FileMetaData) -> None:
             raise pa.ArrowInvalid("the types of its columns differ within its footer")
 
 
-def file_schema(file: Path) -> pa.Schema:
+def file_schema(file: Path | StorePath) -> pa.Schema:
     """Columns and metadata of a file.
 
     Arrow writes the metadata twice; a difference between the two shows a flipped bit.
@@ -188,11 +194,13 @@ def file_schema(file: Path) -> pa.Schema:
     return schema
 
 
-def damaged(file: Path, error: Exception) -> PixelError | MemoryError:
+def damaged(file: Path | StorePath, error: Exception) -> PixelError | MemoryError:
     """The error to raise for a file that Arrow cannot read."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, MemoryError):  # Arrow's own is both
         return MemoryError(f"Too little memory to read {file} ({reason}). Read fewer columns or rows, or stream them.")
+    if standing := filetypes.stand_in(file, "Parquet file"):
+        return PixelError(f"{file} {standing}")
     return PixelError(
         f"{file} cannot be read: truncated or damaged, or no Parquet file ({reason}). If it belongs to a table, delete "
         f"it and run the same `arset ingest` command again, or copy it again."

@@ -230,7 +230,7 @@ def from_long(
     names = list(bands)
     raw = np.stack([columns.numbers(frame, name) for name in names], axis=1)
     values, blanked = columns.reflectance(
-        raw, lambda i, c: names[c], lambda i: i, form.nodata, form.scale, form.outside
+        raw, lambda i, c: names[c], lambda i: i, form.nodata, form.scale, form.outside, tuple(bands.values())
     )
     firsts, owner = _series(rows)
     _check_labels(rows.label_code, firsts, owner, form.label)
@@ -337,6 +337,7 @@ def _composites(
         form.nodata,
         form.scale,
         form.outside,
+        tuple(bands.values()),
         steps,
     )
     return values.reshape(raw.shape), blanked

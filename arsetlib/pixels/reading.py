@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from arsetlib.pixels import rules
+from arsetlib import folders
+from arsetlib.pixels import rules, sources
 from arsetlib.pixels import schema as layout
 from arsetlib.pixels.listing import UNREADABLE, damaged, file_schema, files, footer
 from arsetlib.pixels.meta import Meta, states_any
 from arsetlib.pixels.rewritten import cast, in_folder_names, reason_against
 from arsetlib.pixels.schema import SCHEMA, SERIES, SMALL, PixelError
+from arsetlib.stores import AnswerError, StorePath
 
 
 def dataset(path: str | Path, meta: Meta | None = None) -> ds.Dataset:
@@ -42,8 +44,10 @@ def dataset(path: str | Path, meta: Meta | None = None) -> ds.Dataset:
     meta = _common_meta(parquet, meta)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     partitions = pa.schema([SCHEMA.field(name) for name in in_folder_names(parquet[0], SMALL)])
+    names, system = sources.arrow_files(parquet)
     return ds.dataset(
-        [str(f) for f in parquet],
+        names,
+        filesystem=system,
         schema=SCHEMA.with_metadata(meta.to_kv()),
         format=ds.ParquetFileFormat(default_fragment_scan_options=options),
         partitioning=ds.partitioning(partitions, flavor="hive") if len(partitions) else None,
@@ -53,8 +57,7 @@ def dataset(path: str | Path, meta: Meta | None = None) -> ds.Dataset:
 def _common_meta(parquet: Sequence[Path], default: Meta | None = None) -> Meta:
     """Metadata of all files; those that state none have the ``default``."""
     common = default
-    for file in parquet:
-        schema = file_schema(file)
+    for file, schema in zip(parquet, sources.many(file_schema, parquet), strict=True):
         meta = default if default is not None and not states_any(schema) else Meta.of_schema(schema, str(file))
         _check_columns(schema, file)
         common = common or meta
@@ -69,11 +72,12 @@ def _common_meta(parquet: Sequence[Path], default: Meta | None = None) -> Meta:
 
 def _refuse_copies(parquet: Sequence[Path]) -> None:
     """A copy of a file in the same folder, such as 'a (1).parquet', would count its rows twice."""
-    by_size: dict[int, list[Path]] = {}
-    for file in parquet:
-        same = by_size.setdefault(file.stat().st_size, [])
+    by_size: dict[object, list] = {}
+    stored = not isinstance(parquet[0], Path)
+    for file, facts in zip(parquet, sources.many(lambda file: file.stat(), parquet), strict=True):
+        same = by_size.setdefault((facts.st_size, facts.stamp if stored else None), [])
         for other in same:
-            if filecmp.cmp(file, other, shallow=False) and footer(file).num_rows:
+            if (stored or filecmp.cmp(file, other, shallow=False)) and footer(file).num_rows:
                 raise PixelError(f"{file} is a copy of {other}: all rows would count twice. Delete one of them.")
         same.append(file)
 
@@ -91,7 +95,7 @@ def _check_columns(schema: pa.Schema, file: Path) -> None:
             raise PixelError(f"{file}: {reason}. Write the file again with pixels.write.")
 
 
-def _as_schema(data: pa.RecordBatch | pa.Table, names: Sequence[str], where: str):
+def as_schema(data: pa.RecordBatch | pa.Table, names: Sequence[str], where: str):
     """Some columns of a batch or table in our types; those that the file lacks are in the names of its folders."""
     columns = []
     for name in names:
@@ -113,7 +117,13 @@ def _as_schema(data: pa.RecordBatch | pa.Table, names: Sequence[str], where: str
     return type(data).from_arrays(columns, schema=schema)
 
 
-def row_group(file: str | Path, number: int, columns: Sequence[str], verify: bool = True) -> pa.Table:
+def row_group(
+    file: str | Path | StorePath,
+    number: int,
+    columns: Sequence[str],
+    verify: bool = True,
+    footer: pq.FileMetaData | None = None,
+) -> pa.Table:
     """One row group of a file of a table, its columns in the types of ``SCHEMA``.
 
     Args:
@@ -121,28 +131,30 @@ def row_group(file: str | Path, number: int, columns: Sequence[str], verify: boo
         number: Row group, from 0.
         columns: Columns of ``SCHEMA``.
         verify: Whether page checksums are verified.
+        footer: Of the file, if it is known; a file in a store is then read with one request.
 
     Raises:
         PixelError: The file is damaged, or a row lacks a value.
 
     Lab: part2_load_data.
     """
+    file = folders.place(file)
     try:
-        with pq.ParquetFile(file, page_checksum_verification=verify) as opened:
-            present = [name for name in columns if name in opened.schema_arrow.names]
-            table = opened.read_row_group(number, columns=present, use_threads=False)
-            rows = opened.metadata.row_group(number).num_rows
+        table, rows = sources.row_group(file, footer, number, columns, verify)
+    except AnswerError:
+        raise
     except UNREADABLE as error:
-        raise damaged(Path(file), error) from error
-    if not present:
+        raise damaged(file, error) from error
+    if not table.num_columns:
         table = pa.table({"": pa.nulls(rows)})
-    table = _as_schema(table, columns, str(file))
-    _refuse_nulls(table, f"{file}, row group {number}")
+    table = as_schema(table, columns, str(file))
+    refuse_nulls(table, f"{file}, row group {number}")
     return table
 
 
-def _refuse_nulls(table: pa.Table, where: str | Path) -> None:
-    for name in table.column_names:
+def refuse_nulls(table: pa.Table | pa.RecordBatch, where: str | Path) -> None:
+    """Refuse a table with a row that lacks a value."""
+    for name in table.schema.names:
         if not SCHEMA.field(name).nullable and table.column(name).null_count:
             raise PixelError(
                 f"{where}: expected a value in every row of `{name}`, received none in "
@@ -186,20 +198,20 @@ def read(
     try:
         table = data.to_table(columns=None if columns is None else list(columns), filter=filter)
     except UNREADABLE as error:
-        raise _blame(data.files, error) from error
-    _refuse_nulls(table, path)
+        raise _blame(files(path), error) from error
+    refuse_nulls(table, path)
     if set(SERIES) & set(table.column_names):
         _check_series(table, path, Meta.of(table))
     return table
 
 
-def _blame(names: Sequence[str], error: Exception) -> PixelError | MemoryError:
+def _blame(names: Sequence[Path | StorePath], error: Exception) -> PixelError | MemoryError:
     """The error that names the file which cannot be read: a scan of many files does not always name it."""
-    for file in map(Path, names):
+    for file in names:
         try:
-            for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
-                _as_schema(batch, [n for n in SCHEMA.names if n in batch.schema.names], str(file))
-        except PixelError as reason:
+            for batch in sources.opened(file).iter_batches():
+                as_schema(batch, [n for n in SCHEMA.names if n in batch.schema.names], str(file))
+        except (PixelError, AnswerError) as reason:
             return reason
         except UNREADABLE as reason:
             return damaged(file, reason)
@@ -254,17 +266,32 @@ def stream(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[F
     yield from _pieces(parquet, columns or SCHEMA.names)
 
 
-def _pieces(parquet: Sequence[Path], names: Sequence[str]) -> Iterator[FileBatch]:
-    for file in parquet:
+def _pieces(parquet: Sequence[Path] | Sequence[StorePath], names: Sequence[str]) -> Iterator[FileBatch]:
+    stored = not isinstance(parquet[0], Path)
+
+    def groups() -> Iterator[tuple]:
+        for file in parquet:
+            content = footer(file)
+            yield from ((file, content, number) for number in range(content.num_row_groups))
+
+    def opened(one: tuple) -> tuple:
+        file, content, group = one
+        try:  # in a store, the bytes of the group are fetched here, ahead of time
+            return file, group, sources.opened(file, content, group if stored else None, names)
+        except AnswerError:
+            raise
+        except UNREADABLE as error:
+            raise damaged(file, error) from error
+
+    for file, group, source in sources.ahead(opened, groups(), stored):
         try:
-            with pq.ParquetFile(file, page_checksum_verification=True) as opened:
-                present = [name for name in names if name in opened.schema_arrow.names]
-                for group in range(opened.num_row_groups):
-                    row = 0
-                    for batch in opened.iter_batches(layout.ROW_GROUP, row_groups=[group], columns=present):
-                        yield FileBatch(file, group, row, _as_schema(batch, names, str(file)))
-                        row += batch.num_rows
-        except PixelError:
+            with source:
+                present = [name for name in names if name in source.schema_arrow.names]
+                row = 0
+                for batch in source.iter_batches(layout.ROW_GROUP, row_groups=[group], columns=present):
+                    yield FileBatch(file, group, row, as_schema(batch, names, str(file)))
+                    row += batch.num_rows
+        except (PixelError, AnswerError):
             raise
         except UNREADABLE as error:
             raise damaged(file, error) from error

@@ -26,7 +26,8 @@ def write(batches: Iterable[pa.RecordBatch] | pa.Table, path: str | Path, meta: 
 
     Args:
         batches: Batches (or a table) in ``SCHEMA``; taken one at a time.
-        path: File to write. It appears when it is complete: until then its bytes go to a hidden file beside it.
+        path: File to write, on disk or in an object store. It appears when it is complete: until then its bytes go to a
+            hidden file beside it, or to a temporary file of this machine.
         meta: Its key-value metadata.
 
     Returns:
@@ -37,16 +38,20 @@ def write(batches: Iterable[pa.RecordBatch] | pa.Table, path: str | Path, meta: 
 
     Lab: part1_build_dataset.
     """
-    path = Path(path)
     if isinstance(batches, pa.Table):
         batches = batches.to_batches()
-    schema = SCHEMA.with_metadata(meta.to_kv())
-    rows = 0
+    conform = (_conform(batch, folders.place(path)) for batch in batches)
+    return write_file(conform, path, SCHEMA.with_metadata(meta.to_kv()))
+
+
+def write_file(batches: Iterable[pa.RecordBatch], path: str | Path, schema: pa.Schema) -> int:
+    """As ``write``, for batches that have the columns of ``schema``, which may be more than those of ``SCHEMA``."""
+    path, rows = folders.place(path), 0
 
     def fill(hidden: Path) -> None:
         nonlocal rows
         with pq.ParquetWriter(hidden, schema, **_writer_options()) as writer:
-            rows = sum(_write_group(writer, group, schema) for group in _grouped(batches, path))
+            rows = sum(_write_group(writer, group, schema) for group in _grouped(batches))
 
     with folders.full_disk(path.parent, PixelError):
         folders.put(path, fill)
@@ -64,17 +69,16 @@ def _writer_options() -> dict:
 
 
 def _write_group(writer: pq.ParquetWriter, group: list[pa.RecordBatch], schema: pa.Schema) -> int:
-    table = pa.Table.from_batches(group, schema=SCHEMA).replace_schema_metadata(schema.metadata)
+    table = pa.Table.from_batches(group).cast(schema)
     writer.write_table(table, row_group_size=layout.ROW_GROUP)
     return table.num_rows
 
 
-def _grouped(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[list[pa.RecordBatch]]:
+def _grouped(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
     """Join small batches and cut large ones, so that each row group but the last is full."""
     waiting: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
-        batch = _conform(batch, path)
         while count + batch.num_rows >= layout.ROW_GROUP:
             cut = layout.ROW_GROUP - count
             yield [*waiting, batch.slice(0, cut)]

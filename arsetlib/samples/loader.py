@@ -95,6 +95,17 @@ class Loader:
         PixelError: The table is missing, unfinished, damaged, or of another schema version.
 
     Lab: part2_load_data.
+
+    >>> import pandas as pd; from arsetlib import pixels
+    >>> points = pd.DataFrame({"lon": [33.0], "lat": [3.0], "year": [2021], "label": [1], "b_0": [612], "b_1": [580]})
+    >>> dates, form = ["2021-06-01", "2021-07-01"], pixels.PointFormat(crs="EPSG:32636")
+    >>> table = pixels.from_wide(points, {"b": "red"}, dates, form)
+    >>> loader = Loader(table, Study.load("sample").replace(bands=("red",)), scaler=None, start=140)
+    >>> loader
+    Loader(1 sample, 1 batch of up to 1,024, windows from day 140)
+    >>> x, y = loader.batch(epoch=0, number=0)
+    >>> x.shape, y.shape
+    ((1, 24, 1), (1, 7))
     """
 
     def __init__(
@@ -142,6 +153,14 @@ class Loader:
 
     def __len__(self) -> int:
         return self.steps
+
+    def __repr__(self) -> str:
+        samples, batches = self.counts["samples"], self.steps
+        start = "random days" if self.start == "random" else f"day {self.start}"
+        return (
+            f"Loader({samples:,} sample{'s' * (samples != 1)}, {batches:,} batch{'es' * (batches != 1)} of up to "
+            f"{self.batch_size:,}, windows from {start})"
+        )
 
     def batch(self, epoch: int, number: int) -> tuple:
         """One batch.

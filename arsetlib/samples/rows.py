@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from arsetlib import pixels
+from arsetlib import folders, pixels
 from arsetlib.errors import ArsetError
 from arsetlib.study import Season
 
@@ -46,7 +46,7 @@ class Rows:
             return source
         if isinstance(source, pa.Table):
             return cls(source, np.arange(source.num_rows))
-        path = Path(source)
+        path = folders.place(source)
         return cls(path, np.arange(pixels.dataset(path).count_rows()), path.name)
 
     def __len__(self) -> int:

@@ -5,14 +5,13 @@ Lab: part2_load_data.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from arsetlib import pixels, textfiles
+from arsetlib import folders, pixels, textfiles
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.study import Study
@@ -175,8 +174,8 @@ class Scaler:
         return np.asarray(x, np.float32) * np.float32(self.std) + np.float32(self.mean)
 
     def save(self, path: str | Path) -> None:
-        """Write JSON, to keep with the model that was trained with it."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write JSON, to keep with the model that was trained with it; also in an object store (``s3://…``)."""
+        folders.put_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Scaler:
@@ -186,7 +185,7 @@ class Scaler:
             SampleError: The file is no scaler, or a number in it cannot scale.
         """
         try:
-            raw = textfiles.read_json(path)
+            raw = textfiles.read_json(folders.place(path))
             return cls(*(tuple(raw[field]) for field in ("bands", "mean", "std")))
         except SampleError:
             raise

@@ -24,8 +24,9 @@ from threading import get_ident
 
 import numpy as np
 
-from arsetlib import pixels
+from arsetlib import folders, pixels
 from arsetlib.samples.rows import SampleError
+from arsetlib.stores import StorePath
 
 VERSION = 2
 KINDS = {"day": np.dtype("<u2"), "scl": np.dtype("u1"), "bands": np.dtype("<u2")}
@@ -84,16 +85,22 @@ class Scratch:
     """A folder of decoded row groups; several loaders, threads and processes may share it.
 
     Args:
-        folder: Made where it does not exist. Delete it when it is no longer needed.
+        folder: On a disk of this machine, made where it does not exist. Delete it when it is no longer needed.
         columns: What of a row group is kept.
         size: Bytes the whole table takes, about.
 
     Raises:
-        SampleError: The disk has no room for the table.
+        SampleError: The disk has no room for the table, or the folder is in an object store or a volume.
     """
 
     def __init__(self, folder: str | Path, columns: Sequence[str], size: int):
-        self.folder, self.columns = Path(folder), tuple(columns)
+        if not folders.on_disk(folder):
+            raise SampleError(
+                f"Expected a scratch folder on a disk of this machine, received {folder}: elsewhere it "
+                "memory. Name a local folder."
+            )
+        self.folder, self.columns = folders.place(folder), tuple(columns)
+        self.known: dict[Path, os.stat_result] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         used = sum(file.stat().st_size for file in self.folder.glob("*.scratch"))
         if shutil.disk_usage(self.folder).free + used < size:
@@ -112,7 +119,9 @@ class Scratch:
         return _opened(place, identity, check) or self._write(decode(), place, identity)
 
     def _identity(self, file: Path, number: int) -> str:
-        state = file.stat()
+        state = self.known.get(file) or file.stat()
+        if isinstance(file, StorePath):
+            self.known[file] = state  # a store is asked once for each file
         return json.dumps([VERSION, str(file.resolve()), state.st_size, state.st_mtime_ns, number, self.columns])
 
     def _write(self, arrays: dict[str, np.ndarray], place: Path, identity: str) -> Entry:

@@ -16,15 +16,18 @@ from threading import Lock
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from arsetlib import pixels
 from arsetlib.pixels.arrays import buffers
 from arsetlib.pixels.listing import footer
+from arsetlib.pixels.sources import READERS, many
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import keys_of
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.scratch import BufferPool, Entry, Scratch, together
 from arsetlib.samples.windows import check_order
+from arsetlib.stores import StorePath
 from arsetlib.study import Season, Study
 
 KEPT = 3  # pools in memory: one that is used up, one in use, one being read
@@ -146,9 +149,10 @@ class MemoryPools:
 class RowGroup:
     """A row group with the rows wanted of it."""
 
-    file: Path
+    file: Path | StorePath
     number: int
     rows: np.ndarray
+    footer: pq.FileMetaData | None = None
 
     @property
     def where(self) -> str:
@@ -157,7 +161,7 @@ class RowGroup:
 
     def decode(self, columns, check: bool) -> pa.Table:
         """All rows of the group, with checksums verified where ``check``."""
-        return pixels.row_group(self.file, self.number, columns, check)
+        return pixels.row_group(self.file, self.number, columns, check, self.footer)
 
     def pool(self, table: pa.Table, metadata: dict, study: Study, channels: Channels, check: bool) -> Pool:
         """The rows wanted of the group's table, with lengths and order verified where ``check``."""
@@ -185,7 +189,8 @@ class StreamedPools:
         self.metadata = rows.meta.to_kv()
         self.groups = _groups(rows)
         self.verified: set[tuple[Path, int]] = set()
-        self.readers = ThreadPoolExecutor(2, "arset-read")
+        stored = bool(self.groups) and not isinstance(self.groups[0].file, Path)
+        self.readers = ThreadPoolExecutor(READERS if stored else 2, "arset-read")
         self.cache = PoolCache(self._read, ahead=self._next)
         self.plans: OrderedDict[int, tuple[list[list[RowGroup]], np.ndarray]] = OrderedDict()
         self.lock = Lock()
@@ -308,13 +313,13 @@ def _joined_series(parts: tuple[pixels.Ragged, ...]) -> pixels.Ragged:
 def _groups(rows: Rows) -> list[RowGroup]:
     """The row groups that hold rows wanted, in order."""
     groups, first = [], 0
-    for file in pixels.files(rows.source):
-        content = footer(file)
+    parquet = pixels.files(rows.source)
+    for file, content in zip(parquet, many(footer, parquet), strict=True):
         for number in range(content.num_row_groups):
             count = content.row_group(number).num_rows
             low, high = np.searchsorted(rows.index, (first, first + count))
             if high > low:
-                groups.append(RowGroup(file, number, rows.index[low:high] - first))
+                groups.append(RowGroup(file, number, rows.index[low:high] - first, content))
             first += count
     return groups
 
@@ -323,7 +328,7 @@ def series_bytes(rows: Rows) -> int:
     """Bytes that the series of a table on disk take in memory, about."""
     return sum(
         content.row_group(g).total_byte_size
-        for content in map(footer, pixels.files(rows.source))
+        for content in many(footer, pixels.files(rows.source))
         for g in range(content.num_row_groups)
     )
 

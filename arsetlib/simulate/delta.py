@@ -51,7 +51,7 @@ def delta(
     continues it; a complete folder is left as it is.
 
     Args:
-        out: Folder to make: new, empty, or left by an interrupted run.
+        out: Folder to make: new, empty, or left by an interrupted run; also in an object store (``s3://…``).
         seed: Seed of all random numbers.
         scale: Area, in units of 5.3 km × 4.2 km. 1 makes about 0.3 GB, 20 more than 5 GB, 0.05 a toy for tests.
         years: Label years, 2018-2035.
@@ -69,7 +69,7 @@ def delta(
 
     Lab: part1_build_dataset.
     """
-    out, years = Path(out), tuple(sorted({int(y) for y in years}))
+    out, years = folders.place(out), tuple(sorted({int(y) for y in years}))
     _check(seed, scale, years, jobs)
     parameters = {"version": VERSION, "seed": int(seed), "scale": float(scale), "years": list(years)}
     if files.made_earlier(out, parameters):

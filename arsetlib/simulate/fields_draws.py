@@ -123,7 +123,7 @@ def _prone(seed: int, number: int) -> tuple[str, ...]:
 def shown(one: Field, chips: int) -> list[tuple[str, ...]]:
     """Anomalies of each chip of a field; every anomaly of the field is on at least one of its chips."""
     rng = seeds.generator(one.seed, "fields", one.number, "shown")
-    names = [[] for _ in range(chips)]
+    names: list[list[str]] = [[] for _ in range(chips)]
     for name in one.prone:
         sure = rng.integers(chips)
         seen = rng.random(chips) < PRONE[name][1]

@@ -11,8 +11,10 @@ import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from tqdm import tqdm
@@ -50,7 +52,7 @@ def groves(
     where it stopped; a complete one is left as it is.
 
     Args:
-        out: Folder to make: new, empty, or one that an interrupted run left.
+        out: Folder to make: new, empty, or one that an interrupted run left; also in an object store (``s3://…``).
         seed: Of everything random.
         captures: How many, 1 to 100; each overlaps the next by about 80 %.
         size: (rows, columns) of a capture, pixels.
@@ -71,7 +73,7 @@ def groves(
 
     Lab: case_groves.
     """
-    out, size = Path(out), tuple(int(n) for n in size)
+    out, size = folders.place(out), tuple(int(n) for n in size)
     resolution = float(resolution or FINEST * np.sqrt(FULL_WIDTH / max(size[1], 1)))
     _check(seed, captures, size, resolution, jobs)
     parameters = {
@@ -93,10 +95,13 @@ def _make(folder: folders.Folder, scene: Grove, parameters: dict, jobs, progress
     out, captures = folder.path, len(scene.poses)
     strips = [range(low, min(low + STRIP, scene.shape[0])) for low in range(0, scene.shape[0], STRIP)]
     names = [TEXTURES, *(_strip(k) for k in range(len(strips)))]
-    with folders.claim(out / folders.WORK, parameters, names, what="ground of a simulated grove") as work:
+    with ExitStack() as stack:
+        # The ground is painted through memory maps, which only a disk has.
+        place = out / folders.WORK if folders.on_disk(out) else Path(stack.enter_context(TemporaryDirectory()))
+        work = stack.enter_context(folders.claim(place, parameters, names, what="ground of a simulated grove"))
         _prepare(work, scene)
         todo = [partial(_paint, work, scene, k, rows) for k, rows in enumerate(strips) if not _painted(work, k, rows)]
-        views = [partial(_capture, out, scene, k) for k in range(captures) if folder.done(_name(k)) is None]
+        views = [partial(_capture, out, work.path, scene, k) for k in range(captures) if folder.done(_name(k)) is None]
         done = len(strips) - len(todo) + captures - len(views)
         with tqdm(total=len(strips) + captures, initial=done, desc="simulate", disable=not progress) as bar:
             _run([todo, views], jobs or os.cpu_count() or 1, bar)
@@ -214,13 +219,13 @@ def _name(number: int) -> str:
     return f"capture_{number + 1:02d}"
 
 
-def _capture(out: Path, scene: Grove, number: int) -> None:
+def _capture(out: Path, work: Path, scene: Grove, number: int) -> None:
     """Write a mask and its image."""
     from PIL import Image
 
     from arsetlib.simulate import groves_camera
 
-    work, name = out / folders.WORK, _name(number)
+    name = _name(number)
     image, mask = groves_camera.see(scene, scene.poses[number], _open(work, "ground"), _open(work, "classes"))
     keys = f"masks/{name}.png", f"images/{name}.jpg"
     write_mask(mask, out / keys[0], CLASSES.colours, DESCRIPTION)

@@ -104,7 +104,7 @@ def across_180(ground: Geometry) -> Polygon | MultiPolygon:
 
 
 def _the_short_way(part: Polygon) -> Geometry:
-    rings = []
+    rings: list[np.ndarray] = []
     for ring in (part.exterior, *part.interiors):
         points = np.asarray(ring.coords)[:, :2].copy()
         if np.any(np.abs(np.diff(points[:, 0])) > 180):

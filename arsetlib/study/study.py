@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from arsetlib import checksums, textfiles
+from arsetlib.stores import place
 from arsetlib.study.area import Area
 from arsetlib.study.parsing import WAVES, Parser, StudyError, nearest
 from arsetlib.study.settings import LabelSource, Legend, SceneSource, Season, scene_facts, text
@@ -65,6 +66,8 @@ class Study:
     def load(cls, name: str | Path) -> Study:
         """Read a study file: the name of a shipped one (``"sample"``) or a path that ends in ``.toml``.
 
+        The file may lie in an object store (``s3://bucket/study.toml``); its relative paths do, then, too.
+
         >>> study = Study.load("sample")
         >>> study
         Study('sample')
@@ -74,7 +77,7 @@ class Study:
         Raises:
             StudyError: No such study, not TOML, a key that does not exist, an invalid value.
         """
-        path = Path(name)
+        path = place(name)
         if path.suffix == ".toml":
             if not path.is_file():
                 raise StudyError(f"There is no study file {path}. Shipped studies are: {', '.join(shipped())}.")
@@ -138,13 +141,13 @@ class Study:
 
     def at(self, root: str | Path) -> Study:
         """The same study with its relative paths read against another folder."""
-        return self.replace(root=Path(root).resolve())
+        return self.replace(root=place(root).resolve())
 
     def resolve(self, path: str) -> str:
         """A path or URL of the study file as one that can be opened from anywhere."""
         if re.match(r"^[a-z][a-z0-9+.-]*://", path):
             return path
-        return str(Path(self.root or ".").resolve() / path)
+        return str(place(self.root or ".").resolve() / path)
 
     def title(self, lang: str = "en") -> str:
         """Its name in ``lang``."""

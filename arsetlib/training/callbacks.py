@@ -54,6 +54,17 @@ class Progress(keras.callbacks.Callback):
             self.bar.close()
 
 
+class KeepLogs(keras.callbacks.Callback):
+    """Puts the files of TensorBoard into the folder of a training after each epoch, see ``RunFolder.keep_logs``."""
+
+    def __init__(self, run: Any) -> None:
+        super().__init__()
+        self.run = run
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.run.keep_logs()
+
+
 class Backup:
     """Saves everything needed to resume after each epoch: weights, optimiser, early stopping, random state, history.
 
@@ -112,7 +123,7 @@ class Backup:
             return {}
         model.optimizer.build(model.trainable_variables)
         variables, state, stopping = _variables(model), self._state(), self.stopping
-        with np.load(self.file, allow_pickle=False) as saved:
+        with self.file.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             now, best = ([saved[n] for n in sorted(saved.files) if n.startswith(kind)] for kind in ("now-", "best-"))
         if [a.shape for a in now] != [tuple(v.shape) for v in variables]:
             raise TrainingError(
@@ -127,7 +138,7 @@ class Backup:
         return state["history"]
 
     def _state(self) -> dict:
-        with np.load(self.file, allow_pickle=False) as saved:
+        with self.file.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             return json.loads(saved["state"].tobytes())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from arsetlib import folders
 from arsetlib.training.plan import TrainingError
 
 
@@ -69,11 +70,11 @@ def pictures(logs: str | Path, tag: str = "confusion", side: str = "validation")
 def _readers(logs: str | Path) -> dict:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folders = sorted({file.parent for file in Path(logs).glob("*/events.out.tfevents.*")})
-    if not folders:
+    sides = sorted({file.parent for file in folders.fetched(logs).glob("*/events.out.tfevents.*")})
+    if not sides:
         raise TrainingError(
             f"Expected TensorBoard's event files in folders of {logs}, found none. "
             "Train with folder=… and tensorboard=True; the files lie in its folder 'logs'."
         )
     everything = {"tensors": 0}  # 0 keeps all events; the default keeps a random sample
-    return {folder.name: EventAccumulator(str(folder), everything).Reload() for folder in folders}
+    return {side.name: EventAccumulator(str(side), everything).Reload() for side in sides}

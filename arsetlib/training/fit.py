@@ -94,7 +94,8 @@ def fit(
         name_or_model: A name of ``models.names()``, or a Keras model (not compiled, softmax output) or Baseline.
         sides: Rows with ``train`` and ``validation``, from ``samples.split``.
         study: Season, channels and legend.
-        folder: Where the training is kept, see ``arsetlib.training.run``; None keeps nothing.
+        folder: Where the training is kept, see ``arsetlib.training.run``; None keeps nothing. Also in an object store
+            (``s3://…``): it continues from there on another machine.
         options: For ``models.build``.
         plan: Epochs, batch, learning rate, seed, …
         sampling: How windows are drawn.
@@ -243,14 +244,15 @@ class _Training:
         )
 
     def _callbacks(self, of, log: Log, run: runs.RunFolder) -> list:
-        from arsetlib.training.callbacks import Progress
+        from arsetlib.training.callbacks import KeepLogs, Progress
 
         shown = []
         if run.path is not None and log.tensorboard:
             from arsetlib.training.board import boards
 
             asked = {"model": self.name, "options": self.options, **vars(self.plan), "choose": self.sampling.choose}
-            shown = boards(run.path / "logs", runs.json_values(asked), self.study.legend, of, log.profile)
+            shown = boards(run.logs, runs.json_values(asked), self.study.legend, of, log.profile)
+            shown += [KeepLogs(run)]
         return [*log.callbacks, *shown, *([Progress()] if log.progress else [])]
 
     def _without_samples(self) -> list[str]:

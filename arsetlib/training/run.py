@@ -2,7 +2,7 @@
 
     _plan.json       what was asked for
     _work/backup.npz the last finished epoch, from which a killed training continues
-    logs/            TensorBoard
+    logs/            TensorBoard; for an object store it writes on this machine, and its files are put after each epoch
     model/           the trained model, see ``models.load``
     _manifest.json   put last: only a finished training has it
 
@@ -12,10 +12,10 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 import json
-import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from arsetlib.samples import Rows
 from arsetlib.study import Study
 from arsetlib.training.plan import TrainingError
 
-MODEL, BACKUP = "model", f"{folders.WORK}/backup.npz"
+MODEL, LOGS, BACKUP = "model", "logs", f"{folders.WORK}/backup.npz"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class RunFolder:
 
     path: Path | None = None
     folder: folders.Folder | None = None
+    logs: Path | None = None  # where TensorBoard writes, on this machine
+    sizes: dict[str, int] = field(default_factory=dict)  # of its files that were put
 
     @property
     def finished(self) -> bool:
@@ -52,10 +54,21 @@ class RunFolder:
         """Folder of the trained model."""
         return self.path / MODEL
 
+    def keep_logs(self) -> None:
+        """Put what TensorBoard wrote since the last call, where it does not write into the folder itself."""
+        if self.path is None or self.logs == self.path / LOGS:
+            return
+        for file in sorted(self.logs.rglob("*")):
+            key = file.relative_to(self.logs).as_posix()
+            if file.is_file() and self.sizes.get(key) != (size := file.stat().st_size):
+                self.folder.put(f"{LOGS}/{key}", file.read_bytes())
+                self.sizes[key] = size
+
     def finish(self, trained: Any) -> None:
         """Save the trained model and publish the folder, in this order."""
         if self.folder is None:
             return
+        self.keep_logs()
         trained.save(self.model)
         self.folder.finish(MODEL, [f"{MODEL}/{file.name}" for file in sorted(self.model.iterdir())])
         self.folder.publish(best_epoch=trained.notes.get("best_epoch"))
@@ -66,7 +79,7 @@ def claimed(path: str | Path | None, plan: dict) -> Iterator[RunFolder]:
     """The folder of one training: new, begun by the same call, or finished by it. Other processes are kept out.
 
     Args:
-        path: Where; None keeps nothing.
+        path: Where, also in an object store (``s3://…``); None keeps nothing.
         plan: All that decides the outcome.
 
     Raises:
@@ -76,7 +89,7 @@ def claimed(path: str | Path | None, plan: dict) -> Iterator[RunFolder]:
     if path is None:
         yield RunFolder()
         return
-    path = Path(path)
+    path = folders.place(path)
     if (path / "plan.json").is_file() and not (path / folders.PLAN).exists():
         raise TrainingError(
             f"{path} holds a training of an earlier version of this library, which this one cannot continue. "
@@ -87,10 +100,13 @@ def claimed(path: str | Path | None, plan: dict) -> Iterator[RunFolder]:
         """A call that ended before its first epoch leaves the folder to the next."""
         return None if (path / BACKUP).exists() else []
 
-    with folders.claim(path, json_values(plan), [MODEL], what="training", error=TrainingError, adapt=adapt) as folder:
-        run = RunFolder(path, folder)
+    claim = folders.claim(path, json_values(plan), [MODEL], what="training", error=TrainingError, adapt=adapt)
+    with claim as folder, ExitStack() as stack:
+        logs = path / LOGS if folders.on_disk(path) else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        run = RunFolder(path, folder, logs)
         if not run.finished and not run.backup.exists():
-            shutil.rmtree(path / "logs", ignore_errors=True)  # of a call that ended before its first epoch
+            for key in folder.keys(LOGS):  # of a call that ended before its first epoch
+                folder.delete(key)
         yield run
 
 
@@ -126,7 +142,7 @@ def _json_value(value):
         return value.item()
     if isinstance(value, np.ndarray):
         return value.tolist()
-    if isinstance(value, Path):
+    if folders.is_place(value):
         return str(value)
     if hasattr(value, "get_config"):
         return {type(value).__name__: {k: getattr(v, "item", lambda v=v: v)() for k, v in value.get_config().items()}}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from arsetlib import folders
 from arsetlib.errors import ArsetError
 from arsetlib.samples import Rows, Scaler
 from arsetlib.samples.loader import IN_MEMORY
@@ -85,7 +86,8 @@ def search(
             again and again (Li et al. 2018), ``"bandit"`` ends one that is more than a tenth below the best; None lets
             all run. Or a pruner of Optuna.
         trials: In all, with those of earlier calls.
-        storage: SQLite file, made where it is absent; one search at a time may use it. None keeps nothing.
+        storage: SQLite file on a local disk, made where it is absent; one search at a time may use it. None keeps
+            nothing.
         monitor: What to make largest (smallest, where it ends in ``loss``); its best epoch counts.
         seed: Of the sampler. All trials train with seed 0, unless ``space`` has ``"seed"``.
         **fixed: Arguments of ``fit`` that all trials share, such as ``epochs``; ``model``, its name; ``progress``: show
@@ -106,7 +108,12 @@ def search(
     model, progress = fixed.pop("model", "tempcnn"), fixed.pop("progress", True)
     _check(space, sampler, pruner, fixed, fit)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    file = None if storage is None else Path(storage).absolute()
+    if storage is not None and not folders.on_disk(storage):
+        raise TrainingError(
+            f"Expected storage on a disk of this machine, received {storage}: SQLite cannot write into an object store "
+            "or a volume. Name a local file, and copy it when the search is done."
+        )
+    file = None if storage is None else folders.place(storage).absolute()
     lock = None if file is None else FileLock(f"{file}.lock", blocking=False)
     try:
         if lock:

@@ -11,7 +11,7 @@ Lab: part1_build_dataset.
 
 from arsetlib.web.answers import CatalogueError, Patience, ask, ask_json, request, retry_after
 from arsetlib.web.downloads import download, md5_of, unwritable
-from arsetlib.web.links import host, public, redact, remote
+from arsetlib.web.links import host, join, public, redact, remote
 from arsetlib.web.stac import search
 from arsetlib.web.storage import GDAL_HTTP, s3_options, sign
 
@@ -23,6 +23,7 @@ __all__ = [
     "ask_json",
     "download",
     "host",
+    "join",
     "md5_of",
     "public",
     "redact",

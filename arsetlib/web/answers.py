@@ -195,7 +195,8 @@ def _within(seconds: float, work: Callable, *arguments):
     A time-out of a socket starts again with each piece, so it never ends an answer that sends a byte now and then.
     The thread that is left behind ends with its next piece, at the latest with this process.
     """
-    done, stop = Future(), threading.Event()
+    done: Future = Future()
+    stop = threading.Event()
     in_thread(done, work, stop, *arguments)
     try:
         return done.result(timeout=seconds)

@@ -88,7 +88,8 @@ def _size(path: Path) -> int:
 
 def _watched(part: Path, *arguments) -> Answer | None:
     """``_fetch`` in a thread that is abandoned when it is too slow; the answer where it was refused."""
-    done, stop = Future(), threading.Event()
+    done: Future = Future()
+    stop = threading.Event()
     answers.in_thread(done, _fetch, stop, part, *arguments)
     size = _size(part)
     try:

@@ -8,10 +8,11 @@ Lab: part1_build_dataset.
 """
 
 import logging
+import posixpath
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
-__all__ = ["PUBLIC_KEYS", "public", "redact", "remote"]
+__all__ = ["PUBLIC_KEYS", "join", "public", "redact", "remote"]
 
 # Keys of a query that select data and can never open anything.
 PUBLIC_KEYS = frozenset((
@@ -108,6 +109,19 @@ class _Redacting(logging.Filter):
 
 for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
     logging.getLogger(_name).addFilter(_Redacting())
+
+
+def join(base: str, href: str) -> str:
+    """The address of a link that stands in another document, also in one of an object store.
+
+    >>> join("s3://bucket/delta/collection.json", "./items/a.json")
+    's3://bucket/delta/items/a.json'
+    """
+    parts = urlsplit(base)
+    if parts.scheme in ("http", "https") or _URL.match(href):
+        return urljoin(base, href)
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(parts.path), href))
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def host(url: str) -> str:

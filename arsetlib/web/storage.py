@@ -71,13 +71,15 @@ def s3_options(href: str) -> dict[str, str]:
     """What GDAL needs in addition to ``GDAL_HTTP`` to read an ``s3://`` link; nothing for other links.
 
     Without keys in the environment, buckets are read anonymously. With keys, requests are signed and
-    say that the requester pays, which a bucket like ``sentinel-s2-l2a`` requires.
+    say that the requester pays, which a bucket like ``sentinel-s2-l2a`` requires. ``AWS_ENDPOINT_URL`` names another
+    service than Amazon's.
 
     Raises:
         CatalogueError: The link leads to the Copernicus Data Space (``s3://eodata``) and there are no keys.
     """
     if not href.lower().startswith("s3://"):
         return {}
+    here = _endpoint()
     own = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials").expanduser()
     keys = any(os.environ.get(name) for name in _KEY_VARIABLES) or own.is_file()
     eodata = host(href) == "eodata"
@@ -91,4 +93,17 @@ def s3_options(href: str) -> dict[str, str]:
         service = {"AWS_S3_ENDPOINT": EODATA, "AWS_VIRTUAL_HOSTING": "FALSE"}
         return {"AWS_NO_SIGN_REQUEST": "NO", **{k: os.environ.get(k) or v for k, v in service.items()}}
     unsigned = os.environ.get("AWS_NO_SIGN_REQUEST") or ("NO" if keys else "YES")
-    return {"AWS_NO_SIGN_REQUEST": unsigned, **({"AWS_REQUEST_PAYER": "requester"} if keys else {})}
+    return {"AWS_NO_SIGN_REQUEST": unsigned, **({"AWS_REQUEST_PAYER": "requester"} if keys else {}), **here}
+
+
+def _endpoint() -> dict[str, str]:
+    """Another service than Amazon's, in GDAL's words, where the environment names one in Amazon's."""
+    address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not address or os.environ.get("AWS_S3_ENDPOINT"):
+        return {}
+    parts = urlsplit(address)
+    return {
+        "AWS_S3_ENDPOINT": parts.netloc.rpartition("@")[2],
+        "AWS_HTTPS": "NO" if parts.scheme == "http" else "YES",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+    }

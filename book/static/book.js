@@ -104,6 +104,55 @@
     return window.Plotly.relayout(plot, Object.fromEntries(Object.keys(kept).map((key) => [key, wanted(key)])));
   }
 
+  // The numbers of a figure as a table, made when a reader opens it: for those who cannot see the figure, and to copy.
+  const MOST_ROWS = 500;
+  function numbersOf(plot) {
+    const rows = [], words = (value) => (typeof value === "number" ? Number(value.toPrecision(5)).toString() : value ?? "");
+    const axis = (name) => plot.layout[name]?.title?.text;
+    for (const trace of plot._fullData) {
+      const name = trace.name && !/^trace \d+$/.test(trace.name) ? trace.name : "";
+      if (trace.visible !== true) continue;
+      const [xs, ys] = [trace.x ?? [], trace.y ?? []].map((values) => Array.from(values));
+      if (trace.type === "heatmap" || trace.type === "contour") {
+        const z = Array.from(trace.z ?? [], (row) => Array.from(row));
+        if (trace.opacity === 0 || z.length * (z[0]?.length ?? 0) > 2500) continue; // a picture
+        z.forEach((row, i) => row.forEach((value, j) => rows.push([words(ys[i] ?? i), words(xs[j] ?? j), words(value)])));
+      } else if (trace.type === "box") {
+        for (const part of ["lowerfence", "q1", "median", "q3", "upperfence"]) {
+          Array.from(trace[part] ?? []).forEach((value, i) => rows.push([`${name} ${part}`.trim(), words(xs[i] ?? i), words(value)]));
+        }
+      } else {
+        xs.forEach((x, i) => x !== null && rows.push([name, words(x), words(ys[i])]));
+      }
+    }
+    return { rows, heads: ["series", axis("xaxis2") ?? axis("xaxis") ?? "x", axis("yaxis") ?? "y"] };
+  }
+  function offerNumbers(plot) {
+    const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
+    const details = make("details", { className: "figure-data" });
+    details.append(make("summary", { textContent: "Data of this figure" }));
+    details.addEventListener("toggle", () => {
+      if (!details.open || details.children.length > 1) return;
+      const { rows, heads } = numbersOf(plot), box = make("div", { className: "arset-table", tabIndex: 0 });
+      const label = plot.closest("figure")?.getAttribute("aria-label") ?? "";
+      box.setAttribute("role", "region");
+      box.setAttribute("aria-label", `Data: ${label}`);
+      const table = make("table"), head = make("tr"), body = make("tbody");
+      const note = rows.length > MOST_ROWS ? ` The first ${MOST_ROWS} of ${rows.length} rows.` : rows.length ? "" : " It shows pictures; it has no series.";
+      table.append(make("caption", { textContent: `${label}${note}` }), make("thead"), body);
+      heads.forEach((text) => head.append(make("th", { textContent: text, scope: "col" })));
+      table.tHead.append(head);
+      rows.slice(0, MOST_ROWS).forEach((row) => {
+        const line = make("tr");
+        row.forEach((text) => line.append(make("td", { textContent: text })));
+        body.append(line);
+      });
+      box.append(table);
+      details.append(box);
+    });
+    (plot.closest("figure") ?? plot).after(details);
+  }
+
   function plots() {
     return window.Plotly ? [...document.querySelectorAll(".js-plotly-plot")].filter((plot) => plot._fullLayout) : [];
   }
@@ -121,14 +170,29 @@
     }
   }
 
+  // What the theme leaves out: names of buttons and boxes for screen readers, and boxes that scroll by keyboard.
+  function name() {
+    document.querySelectorAll(".search-button-field, details.hide summary").forEach((one) => one.removeAttribute("aria-label"));
+    document.querySelectorAll(".citation-list[role=list]").forEach((one) => one.removeAttribute("role")); // its entries are none
+    document.querySelectorAll("summary:has(> .toctree-toggle)").forEach((one) => {
+      const page = one.closest("li")?.querySelector("a")?.textContent.trim() ?? "";
+      one.setAttribute("aria-label", `Pages under ${page}`);
+    });
+    document.querySelectorAll("figure.arset-figure:has(> img), .cell_output pre, .bench, .house, .rooms").forEach((one) => {
+      if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
+    });
+  }
+
   window.addEventListener("load", () => {
     menus();
+    name();
     document.querySelectorAll(".cover").forEach(slider);
     // A figure drawn before the page had its final shape, or while hidden, takes its width when it gets one.
     const fit = new ResizeObserver((entries) => entries.forEach(({ target, contentRect }) => {
       if (contentRect.width) window.Plotly.Plots.resize(target);
     }));
     plots().forEach((plot) => Promise.resolve(dress(plot)).then(() => fit.observe(plot)));
+    plots().forEach(offerNumbers);
     new MutationObserver(() => plots().forEach(dress)).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   });
 })();

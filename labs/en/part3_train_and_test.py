@@ -537,7 +537,7 @@ assert in_layers["parameters"].max() > in_layers["parameters"].sum() / 2
 #
 # ## 7. Train, and stop in time
 #
-# `training.fit` compiles the model with Adam and cross-entropy, and trains it on Lab 2's batches. *Callbacks* are called between epochs. After each epoch the model is tested on the **validation** set. Its windows are the same in every epoch, so that epochs can be compared.
+# `training.fit` compiles the model with Adam and cross-entropy, and trains it on Lab 2's batches. *Callbacks* are called between epochs. After each epoch the model is tested on the **validation** set. Its windows are the same in every epoch, so that epochs can be compared. To end a training when the validation loss no longer improves is called **early stopping**.
 # The loader knows two things that the original's network does not receive: which steps were *seen*, and the *day of the year*. TempCNN takes both if you ask for it.
 #
 # :::{admonition} Predict

@@ -168,7 +168,8 @@ def cut(ask, sizes: list, limit: int, why: str = "") -> None:
 
 def _reopened(sizes, limit) -> list[int]:
     """A usual mistake: each record goes into the first shard with enough space."""
-    filled, numbers = [], []
+    filled: list[int] = []
+    numbers: list[int] = []
     for size in sizes:
         at = next((k for k, bytes_in in enumerate(filled) if bytes_in + size <= limit), len(filled))
         filled[at : at + 1] = [(filled[at] if at < len(filled) else 0) + size]

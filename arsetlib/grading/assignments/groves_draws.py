@@ -187,7 +187,7 @@ def finds(hw):
 
 def once(places, reach=1.5) -> np.ndarray:
     """(N, 2) x, y of each tree once: detections of several captures less than ``reach`` apart are one tree."""
-    kept = []
+    kept: list[tuple] = []
     for _, x, y in places.sort_values("capture").itertuples(index=False):
         if all(math.hypot(x - a, y - b) >= reach for a, b in kept):
             kept.append((x, y))

@@ -170,7 +170,7 @@ def window_pair(answer, steps: int, bands: int, of: str, hint: str = "") -> tupl
 
 
 def _draws_evenly(ask, day, bands, hint: str) -> None:
-    taken = Counter()
+    taken: Counter[int] = Counter()
     for seed in range(300):
         x, _ = window_pair(ask(day, bands, 100, 20, 5, seed), 4, 2, f"window(…, seed={seed})", hint)
         taken[float(x[0, 0])] += 1

@@ -24,12 +24,15 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -38,34 +41,126 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from arsetlib import textfiles
+from arsetlib import leases, textfiles
 from arsetlib.checksums import sha256
-from arsetlib.folders.errors import FolderError, OccupiedError, PlaceError, StoreError
-from arsetlib.folders.remote import RemotePath, fetch, local, place
+from arsetlib.errors import ArsetError
+from arsetlib.stores import SCHEMES, AnswerError, StorePath, place
 
 __all__ = [
-    "Folder", "FolderError", "OccupiedError", "PlaceError", "RemotePath", "StoreError", "claim", "differences", "fetch",
-    "full_disk", "is_full", "is_temporary", "local", "lock", "place", "problems", "put", "put_json", "remove_partial",
-    "size_and_sha256", "state",
+    "Folder", "FolderError", "OccupiedError", "claim", "differences", "full_disk", "is_full", "is_temporary", "lock",
+    "problems", "put", "put_json", "remove_partial", "size_and_sha256", "state",
 ]  # fmt: skip
 
 PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
 PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is complete
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+VOLUMES = "/Volumes"  # of Databricks: no change in the middle of a file, no append, no hard links
+FEW, AT_ONCE = 4, 16  # files of a store that are asked for one by one; requests at the same time
 LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a full disk, whatever the library said
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
 
 Content = bytes | str | Path | Callable[[Path], object]
 
 
+class FolderError(ArsetError, RuntimeError):
+    """A folder cannot be made, or is not as expected; the message says what to do."""
+
+
+class OccupiedError(FolderError, FileExistsError):
+    """The folder contains something else."""
+
+
+# -- places ---------------------------------------------------------------------------------------------------------
+
+
+def on_disk(path: str | Path | StorePath) -> bool:
+    """Whether files can be changed in the middle there: not in an object store, nor in a volume of Databricks."""
+    path = place(path)
+    return isinstance(path, Path) and not path.absolute().is_relative_to(VOLUMES)
+
+
+def is_place(value: object) -> bool:
+    """Whether something names a file or a folder."""
+    return isinstance(value, str | Path | StorePath)
+
+
+def in_store(path: str | Path | StorePath) -> bool:
+    """Whether an address is one of an object store."""
+    return isinstance(path, StorePath) or str(path).partition("://")[0].lower() in SCHEMES
+
+
+def cache() -> Path:
+    """The folder of this user for copies that can be made again; it may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arsetlib"
+
+
+def fetched(path: str | Path | StorePath) -> Path:
+    """A file or folder on this machine: as it is, or a copy of one in an object store.
+
+    Copies are kept in ``cache``, and files are copied again where they changed.
+
+    Raises:
+        FolderError: There is nothing.
+        OSError: The store cannot be read.
+    """
+    path = place(path)
+    if isinstance(path, Path):
+        return path
+    copy = cache() / "copies" / path.root.replace("://", "/") / path.key
+    single = path.is_file()
+    there = {"": path.stat()} if single else path.files()
+    if not there:
+        raise FolderError(f"There is no file or folder {path}. Look at its name, and at the rules of the bucket.")
+    noted = cache() / "copies" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
+    noted.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{noted}.lock"):
+        known = textfiles.read_json(noted) if noted.is_file() else {}
+        stamps = {key: f"{facts.stamp} {facts.st_size}" for key, facts in there.items()}
+        changed = [k for k, stamp in stamps.items() if known.get(k) != stamp or not (copy / k).is_file()]
+        noted.unlink(missing_ok=True)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: _copy(path / key if key else path, copy / key if key else copy), changed))
+        if not single:
+            for file in list(copy.rglob("*")):
+                if file.is_file() and file.relative_to(copy).as_posix() not in there:
+                    file.unlink()
+        put_json(noted, stamps)
+    return copy
+
+
+def _copy(source: StorePath, target: Path) -> None:
+    def write(partial: Path) -> None:
+        with source.open() as from_store, partial.open("wb") as out:
+            shutil.copyfileobj(from_store, out, 1 << 20)
+
+    put(target, write)
+
+
+@contextmanager
+def workspace(path: Path | StorePath) -> Iterator[Path]:
+    """An empty folder of this machine in which files are made before they are put; it is gone afterwards.
+
+    Args:
+        path: Where it is on a disk, so that files need only be renamed. For a store or a volume it is a temporary one.
+    """
+    if not on_disk(path):
+        with tempfile.TemporaryDirectory(prefix="arset-") as work:
+            yield Path(work)
+        return
+    shutil.rmtree(path, ignore_errors=True)  # of a process that was killed
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 # -- one file -------------------------------------------------------------------------------------------------------
 
 
-def put(file: str | Path | RemotePath, content: Content) -> None:
+def put(file: str | Path, content: Content) -> None:
     """Write a file whole or not at all; an older one stays until the new one is complete.
-
-    For an object store, what a function writes is made in a temporary file of this machine, and then put.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a" / "b.txt"
@@ -81,8 +176,8 @@ def put(file: str | Path | RemotePath, content: Content) -> None:
         OSError: It cannot be written; nothing is left.
     """
     file = place(file)
-    if isinstance(file, RemotePath):
-        _put_remote(file, content)
+    if not on_disk(file):
+        _put_whole(file, content)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = content if isinstance(content, Path) else file.with_name(f".{uuid.uuid4().hex[:12]}.part")
@@ -101,22 +196,30 @@ def put(file: str | Path | RemotePath, content: Content) -> None:
         raise
 
 
-def _put_remote(file: RemotePath, content: Content) -> None:
-    if callable(content):
-        with tempfile.TemporaryDirectory(prefix="arset-") as folder:
-            made = Path(folder, file.name)
+def _put_whole(file: Path | StorePath, content: Content) -> None:
+    """Put a file that was made on this machine, from its first to its last byte, and look whether it arrived."""
+    with tempfile.TemporaryDirectory(prefix="arset-") as place_of_it:
+        made = content if isinstance(content, Path) else Path(place_of_it) / file.name
+        if callable(content):
             content(made)
-            _put_remote(file, made)
-        return
-    file._put(content.encode() if isinstance(content, str) else content)
-    if isinstance(content, Path):
-        size = content.stat().st_size
-        if (arrived := file.stat().st_size) != size:
-            raise StoreError(f"{file} has {arrived:,} bytes after {size:,} were put. Run the same command again.")
-        content.unlink()
+        elif made is not content:
+            made.write_bytes(content.encode() if isinstance(content, str) else content)
+        facts = {"size": made.stat().st_size, "sha256": sha256(made)}
+        if isinstance(file, StorePath):
+            _remember(file, file.upload(made), facts)
+        else:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_name(f".{uuid.uuid4().hex[:12]}.part")
+            shutil.copyfile(made, partial)
+            os.replace(partial, file)
+        sizes = made.stat().st_size, file.stat().st_size
+        if sizes[0] != sizes[1]:
+            raise OSError(errno.EIO, f"{sizes[1]:,} of {sizes[0]:,} bytes arrived", str(file))
+        if made is content:
+            made.unlink()
 
 
-def put_json(file: str | Path | RemotePath, value: object) -> None:
+def put_json(file: str | Path, value: object) -> None:
     """Write JSON values, as ``put``."""
     put(file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
@@ -128,15 +231,33 @@ def is_temporary(name: str) -> bool:
 
 def remove_partial(path: str | Path) -> None:
     """Remove the partial files that a killed process left in a folder and below; call it with the lock held."""
-    for folder, _, names in os.walk(path):
+    if isinstance(path := place(path), StorePath):  # what is not whole is not there; only a lease may leave something
+        for file in path.iterdir():
+            if PARTIAL.match(file.name):
+                file.unlink(missing_ok=True)
+        return
+    for parent, _, names in os.walk(path):
         for name in names:
             if PARTIAL.match(name):
-                Path(folder, name).unlink(missing_ok=True)
+                Path(parent, name).unlink(missing_ok=True)
 
 
-def size_and_sha256(file: Path) -> dict:
-    """Size and SHA-256 of a file, as the manifest notes them."""
-    return {"size": file.stat().st_size, "sha256": sha256(file)}
+def size_and_sha256(file: Path | StorePath) -> dict:
+    """Size and SHA-256 of a file, as the manifest notes them. What this process has put is not read again."""
+    facts = file.stat()
+    if isinstance(file, StorePath) and (known := _put_before.get(str(file))) and known[0] == facts.stamp:
+        return known[1]
+    return {"size": facts.st_size, "sha256": sha256(file)}
+
+
+_put_before: OrderedDict[str, tuple[str, dict]] = OrderedDict()  # address → tag, size and sha256 of the latest puts
+
+
+def _remember(file: StorePath, tag: str, facts: dict) -> None:
+    _put_before[str(file)] = tag, facts
+    while len(_put_before) > 1000:
+        with suppress(KeyError):  # another thread
+            _put_before.popitem(last=False)
 
 
 @contextmanager
@@ -144,6 +265,8 @@ def lock(
     path: str | Path, error: type[Exception] = FolderError, *, name: str = LOCK, wait: bool = False
 ) -> Iterator[None]:
     """Keep other processes out of a folder, which is made where needed. No file of the lock is left.
+
+    On a disk the file is locked; in a store and in a volume it is a lease, see ``leases``.
 
     Args:
         path: Of the folder.
@@ -154,19 +277,21 @@ def lock(
     Raises:
         FolderError: As ``error``: another process works in the folder, or it has a folder of this name.
     """
-    path = Path(path)
+    path = place(path)
     path.mkdir(parents=True, exist_ok=True)
-    file = path / name
+    file, busy = path / name, f"Another job is writing {path}. Wait until it ends, or give this one another folder."
     if file.is_dir():
         raise error(_of_wrong_kind(file))
+    if not on_disk(path):
+        with leases.held(file, lambda more: error(f"{busy} {more}"), wait):
+            yield
+        return
     while True:
         own = FileLock(str(file), timeout=-1 if wait else 0)
         try:
             own.acquire()
         except Timeout:
-            raise error(
-                f"Another job is writing {path}. Wait until it ends, or give this one another folder."
-            ) from None
+            raise error(busy) from None
         if file.exists():
             break
         own.release()  # the job before has just removed the file, so a third one could lock a new file
@@ -208,11 +333,21 @@ def is_full(problem: BaseException | None, path: str | Path) -> bool:
     return isinstance(first, OSError) and _free(path) < LITTLE
 
 
-def _free(path: str | Path) -> int:
-    path = Path(path).absolute()
+def _free(path: str | Path) -> float:
+    path = place(path)
+    if isinstance(path, StorePath):
+        return math.inf
+    path = path.absolute()
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+def _remove(path: Path | StorePath) -> None:
+    if isinstance(path, Path):
+        shutil.rmtree(path)
+    else:
+        path.remove()
 
 
 # -- a folder -------------------------------------------------------------------------------------------------------
@@ -236,9 +371,12 @@ class Folder:
 
     def keys(self, prefix: str = "") -> list[str]:
         """Keys of all files in the folder and below, in order; with ``prefix``, only those under that folder."""
+        if isinstance(self.path, StorePath):
+            start = f"{prefix}/" if prefix else ""
+            return sorted(start + key for key in (self.path / prefix).files())
         keys = (
-            Path(place, name).relative_to(self.path).as_posix()
-            for place, _, names in os.walk(self.path / prefix)
+            Path(parent, name).relative_to(self.path).as_posix()
+            for parent, _, names in os.walk(self.path / prefix)
             for name in names
         )
         return sorted(keys)
@@ -257,7 +395,7 @@ class Folder:
 
     def remove(self) -> None:
         """Delete the folder with everything in it."""
-        shutil.rmtree(self.path)
+        _remove(self.path)
 
     # What is planned and what is done.
 
@@ -294,7 +432,18 @@ class Folder:
 
     def missing(self) -> list[str]:
         """Planned parts that are not finished, in the order of the plan."""
-        return [part for part in self.plan()["parts"] if self.done(part) is None]
+        there = set(self.keys(PARTS)) if isinstance(self.path, StorePath) else None  # one request for 1,000
+        parts = [part for part in self.plan()["parts"] if there is None or _note(part) in there]
+        done = {part for part, note in self._notes(parts).items() if note is not None}
+        return [part for part in self.plan()["parts"] if part not in done]
+
+    def _notes(self, parts: list[str]) -> dict[str, dict | None]:
+        """Part → its note, see ``done``. In a store notes are read by key, many at a time: a list may be old."""
+        if isinstance(self.path, Path):
+            return {part: self.done(part) for part in parts}
+        sizes = {key: facts.st_size for key, facts in self.path.files().items()} if len(parts) > FEW else {}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip(parts, pool.map(lambda part: self._checked(_note(part), sizes=sizes), parts), strict=True))
 
     def count(self) -> int:
         """How many parts have a note that they are finished."""
@@ -328,7 +477,7 @@ class Folder:
             FolderError: As ``error``: a part failed or is not there.
         """
         failures = self.failures()
-        notes = {part: self.done(part) for part in self.plan()["parts"]}
+        notes = self._notes(self.plan()["parts"])
         missing = [part for part, note in notes.items() if note is None]
         if not missing:
             return notes
@@ -360,7 +509,7 @@ class Folder:
     def _clear(self, *names: str) -> None:
         for name in names:
             if (self.path / name).exists():
-                shutil.rmtree(self.path / name)
+                _remove(self.path / name)
 
     def _json(self, key: str) -> dict | None:
         """The object in a JSON file; None where it is missing or cannot be read: such a file is written again."""
@@ -370,10 +519,10 @@ class Folder:
             return None
         return value if isinstance(value, dict) else None
 
-    def _checked(self, key: str, deep: bool = False) -> dict | None:
+    def _checked(self, key: str, deep: bool = False, sizes: dict[str, int] | None = None) -> dict | None:
         """A note, if the files that it names are as it says."""
         note = self._json(key)
-        return note if _is_note(note) and not any(differences(self.path, note["files"], deep)) else None
+        return note if _is_note(note) and not any(differences(self.path, note["files"], deep, sizes)) else None
 
     def _reopen(self, manifest: dict) -> None:
         """A complete folder that lost a part is unfinished again; its other parts are kept."""
@@ -383,10 +532,13 @@ class Folder:
         self.delete(MANIFEST)
 
     def _forget_damaged(self) -> None:
-        """Forget parts whose files are not those that were noted: they are made again."""
-        keys = self.keys(PARTS)
-        with ThreadPoolExecutor(4) as pool:
-            for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep=True), keys), strict=True):
+        """Forget parts whose files are not those that were noted: they are made again.
+
+        What a store holds is not read again: it keeps checksums of its own.
+        """
+        keys, deep = self.keys(PARTS), isinstance(self.path, Path)
+        with ThreadPoolExecutor(4 if deep else AT_ONCE) as pool:
+            for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep), keys), strict=True):
                 if note is None:
                     self.delete(key)
 
@@ -425,7 +577,7 @@ def claim(
         FolderError: As ``error``: the folder contains something else (``OccupiedError`` where ``error`` is left out),
             another process works in it, or the disk gets full.
     """
-    path = Path(path)
+    path = place(path)
     asked = json.loads(json.dumps({**plan, "parts": list(parts)}))
     folder = Folder(path, what, error)
     with full_disk(path, error):
@@ -465,12 +617,12 @@ def _stale_parts(folder: Folder, plan: dict, ours: bool, grows: bool, adapt: Cal
     error = OccupiedError if folder.error is FolderError else folder.error
     if path.exists() and not path.is_dir():
         raise error(f"Expected a folder for the {folder.what}, but {path} is a file. Give another name.")
-    for names, kind in (((PLAN, MANIFEST, LOCK), Path.is_dir), ((PARTS, ERRORS, WORK), Path.is_file)):
-        if wrong := next((path / name for name in names if kind(path / name)), None):
+    for names, kind in (((PLAN, MANIFEST, LOCK), "is_dir"), ((PARTS, ERRORS, WORK), "is_file")):
+        if wrong := next((path / name for name in names if getattr(path / name, kind)()), None):
             raise error(_of_wrong_kind(wrong))
     earlier = folder.plan()
     if earlier is None:
-        others = [] if ours or not path.exists() else sorted(n for n in os.listdir(path) if not is_temporary(n))
+        others = [] if ours else sorted(n for n in _names(path) if not is_temporary(n))
         if others and (path / PLAN).is_file():
             raise error(
                 f"{path / PLAN} is damaged, so it is not known what the {folder.what} should contain. Copy the folder "
@@ -505,6 +657,11 @@ def _of_wrong_kind(file: Path) -> str:
     )
 
 
+def _names(path: Path | StorePath) -> list[str]:
+    """Of the files and folders in a folder."""
+    return [one.name for one in path.iterdir()] if path.is_dir() else []
+
+
 def _difference(name: str, earlier: object, asked: object) -> str:
     texts = [json.dumps(value, ensure_ascii=False) for value in (earlier, asked)]
     return f"{name} (was {texts[0]}, now {texts[1]})" if max(map(len, texts)) <= 60 else name
@@ -529,7 +686,7 @@ def _is_note(note: object) -> bool:
 
 def state(path: str | Path) -> str | None:
     """``"complete"``, ``"unfinished"``, or None for a folder that was not made in parts."""
-    path = Path(path)
+    path = place(path)
     if (path / MANIFEST).is_file() or (path / EARLIER[1]).is_file():
         return "complete"
     return "unfinished" if (path / EARLIER[0]).is_file() or (path / PLAN).is_file() else None
@@ -543,7 +700,7 @@ def problems(path: str | Path, *, deep: bool = False, listed: str | None = None)
         deep: Read all bytes and compare checksums, too; else presence and size.
         listed: Ending of the names of files that must be in the manifest, such as ``.parquet``.
     """
-    path = Path(path)
+    path = place(path)
     folder = Folder(path)
     manifest, plan = folder.manifest(), folder.plan()
     for name, content in ((MANIFEST, manifest), (PLAN, plan)):
@@ -562,23 +719,30 @@ def problems(path: str | Path, *, deep: bool = False, listed: str | None = None)
             yield f"{path / MANIFEST} names {part}, which is not in {PLAN}: the two files are not of one run"
     files = {key: facts for note in manifest["parts"].values() for key, facts in note["files"].items()}
     yield from differences(path, files, deep)
-    for name in sorted(os.listdir(path)) if listed is not None else ():
+    for name in sorted(_names(path)) if listed is not None else ():
         if name.endswith(listed) and name not in files and not name.startswith((".", "_")):
             yield f"{path / name} is not in {MANIFEST}: move it elsewhere"
 
 
-def differences(path: Path, files: dict[str, dict], deep: bool = False) -> Iterator[str]:
+def differences(
+    path: Path | StorePath, files: dict[str, dict], deep: bool = False, sizes: dict[str, int] | None = None
+) -> Iterator[str]:
     """What differs between files and their noted size and SHA-256, one sentence a file.
 
     Args:
         path: Of the folder.
         files: Key → ``size`` and ``sha256``.
         deep: Compare checksums, too.
+        sizes: Sizes of files as a store listed them. What differs from the list is asked for again.
     """
+    if sizes is None and isinstance(path, StorePath) and len(files) > FEW:
+        sizes = {key: facts.st_size for key, facts in path.files().items()}
     for key, noted in files.items():
         file = path / key
         try:
-            size = file.stat().st_size
+            size = noted["size"] if (sizes or {}).get(key) == noted["size"] else file.stat().st_size
+        except AnswerError:
+            raise
         except OSError:
             yield f"{file} is missing"
             continue

@@ -1,0 +1,177 @@
+"""The gradebook: one row for each learner, rules for late work, exports, and who handed in what."""
+
+import csv
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from arsetlib import cli
+from arsetlib.grading.gradebook import Course, GradebookEntry, gradebook
+from arsetlib.grading.grades import GradeError, Learner, write_csv
+from arsetlib.grading.marking import Mark
+
+DUE = datetime(2026, 10, 5, 22, 0, tzinfo=UTC)
+COURSE = """
+name = "Autumn"
+pass_percent = 60
+[assignments.part1]
+deadline = 2026-10-05T22:00:00Z
+[assignments.part2]
+[late]
+percent_per_day = 10
+last_day = 5
+"""
+
+
+def mark(name, assignment, points, *, id="", after=timedelta(0), of=24, reason="", file=""):
+    file = file or f"{name}-{assignment}.ipynb"
+    when = (DUE + after).isoformat()
+    return Mark(file, name, assignment, {"q1": points} if of else {}, of, {}, reason, id=id, handed_in=when)
+
+
+@pytest.fixture
+def book(tmp_path):
+    def made(*marks, course=COURSE, roster=None):
+        write_csv(tmp_path / "grades.csv", list(marks))
+        if roster:
+            (tmp_path / "learners.csv").write_text(roster, encoding="utf-8")
+            course = 'roster = "learners.csv"\n' + course
+        (tmp_path / "course.toml").write_text(course, encoding="utf-8")
+        return gradebook([tmp_path / "grades.csv"], Course.load(tmp_path / "course.toml"))
+
+    return made
+
+
+def rows_of(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("after", "days", "points"),
+    [(0, 0, 20), (-5, 0, 20), (1 / 86400, 1, 18), (1, 1, 18), (1.01, 2, 16), (5, 5, 10), (5.01, 6, 0)],
+)
+def test_late_work_loses_points_for_each_day_begun_and_counts_0_after_the_last(book, after, days, points):
+    entry = book(mark("Ada", "part1", 20, after=timedelta(days=after))).entries[Learner("Ada")]["part1"]
+    assert (entry.days_late, entry.points) == (days, points)
+    assert bool(entry.note) == (days > 0)
+
+
+def test_the_better_one_after_lateness_counts(book):
+    late = mark("Ada", "part1", 24, after=timedelta(days=4), file="late.ipynb")  # 14.4
+    early = mark("Ada", "part1", 15, file="early.ipynb")
+    assert book(late, early).entries[Learner("Ada")]["part1"].points == 15
+
+
+def test_two_learners_of_one_name_stay_two(book):
+    made = book(mark("Ana", "part1", 24, id="s1"), mark("Ana", "part1", 3, id="s2"), mark("Ana", "part2", 9, id="s2"))
+    assert made.entries[Learner("Ana", "s1")]["part1"].points == 24
+    assert made.entries[Learner("Ana", "s1")]["part2"] == GradebookEntry()
+    assert made.entries[Learner("Ana", "s2")]["part2"].points == 9
+
+
+def test_a_notebook_without_an_id_belongs_to_the_only_learner_of_its_name(book):
+    made = book(mark("Ana", "part1", 24, id="s1"), mark("Ana", "part2", 20))
+    assert {key: one.points for key, one in made.entries[Learner("Ana", "s1")].items()} == {"part1": 24, "part2": 20}
+    made = book(mark("Ana", "part1", 24, id="s1"), mark("Ana", "part1", 2, id="s2"), mark("Ana", "part2", 20))
+    assert len(made.entries) == 3
+
+
+def test_a_broken_file_counts_as_handed_in_with_0_for_whom_its_path_names(book):
+    broken = Mark("s7_Ada/part1.ipynb", reason="The file is broken", handed_in=DUE.isoformat())
+    made = book(broken, roster="id,name\ns7,Ada\ns8,Bob\n")
+    entry = made.entries[Learner("Ada", "s7")]["part1"]
+    assert (entry.points, entry.note) == (0, "counts as handed in with 0: The file is broken")
+    assert made.nobodys == {}
+    assert made.entries[Learner("Bob", "s8")]["part1"].note == "not handed in"
+    assert book(broken).nobodys == {"s7_Ada/part1.ipynb": "The file is broken"}
+
+
+def test_who_is_not_in_the_roster_is_named_and_not_counted(book):
+    made = book(mark("Eve", "part1", 24, id="s9"), roster="id;name\ns7;Ada\n")
+    assert list(made.entries) == [Learner("Ada", "s7")]
+    assert made.nobodys == {"Eve-part1.ipynb": "Eve (s9) is not in the roster"}
+
+
+def test_canvas_gets_its_own_columns_and_moodle_id_numbers(book, tmp_path):
+    made = book(mark("Ana García", "part1", 20, id="s1"), mark("Ana García", "part2", 22, id="s1"))
+    made.write(tmp_path / "canvas.csv", "canvas")
+    points, ana = rows_of(tmp_path / "canvas.csv")
+    assert points == {"Student": "    Points Possible", "ID": "", "SIS User ID": "", "SIS Login ID": "", "Section": "",
+                      "Part 1": "24", "Part 2": "28"}  # fmt: skip
+    assert (ana["Student"], ana["SIS User ID"], ana["Part 1"], ana["Part 2"]) == ("Ana García", "s1", "20", "22")
+    made.write(tmp_path / "moodle.csv", "moodle")
+    assert rows_of(tmp_path / "moodle.csv") == [
+        {"ID number": "s1", "Full name": "Ana García", "Part 1": "20", "Part 2": "22"}
+    ]
+
+
+def test_moodle_and_canvas_need_ids(book, tmp_path):
+    with pytest.raises(GradeError, match="Canvas knows learners by their ID, and 1 have none, the first is Ada"):
+        book(mark("Ada", "part1", 20)).write(tmp_path / "canvas.csv", "canvas")
+
+
+def test_the_plain_form_says_who_passed_and_why_points_are_missing(book, tmp_path):
+    book(
+        mark("Ada", "part1", 24, after=timedelta(days=1)), mark("Ada", "part2", 25, of=28), mark("Bob", "part1", 24)
+    ).write(tmp_path / "book.csv")
+    ada, bob = rows_of(tmp_path / "book.csv")
+    assert (ada["part1"], ada["part1_days_late"], ada["passed"]) == ("21.6", "1", "yes")
+    assert ada["notes"] == "part1: 1 day late: 24 of 24 become 21.6"
+    assert (bob["passed"], bob["notes"]) == ("no", "part2: not handed in")
+
+
+@given(points=st.integers(0, 24), days=st.floats(0, 30), percent=st.floats(0, 100))
+def test_lateness_never_adds_points_and_never_takes_more_than_all(points, days, percent):
+    from arsetlib.grading import gradebook as books
+    from arsetlib.grading.grades import Row
+
+    course = Course("c", {"part1": DUE}, percent_per_day=percent)
+    entry = books._entry(Row(Learner("A"), "part1", points, 24, "a", DUE + timedelta(days=days)), course)
+    assert 0 <= entry.points <= points
+
+
+@pytest.mark.parametrize(
+    ("course", "says"),
+    [
+        ("", "expected a table for each assignment"),
+        ("[assignments.part9]", "received part9"),
+        ("[assignments.part1]\ndeadline = 2026-10-05", "with its offset"),
+        ("[assignments.part1]\ndeadline = 2026-10-05T10:00:00", "with its offset"),
+        ("[assignments.part1]\ndue = 1", r"expected deadline = … in \[assignments.part1\]"),
+        ("grace = 1\n[assignments.part1]", "received 'grace'"),
+        ("[assignments.part1]\n[late]\npercent_per_day = 200", "a number from 0 to 100, received 200"),
+        ("[assignments.part1]\n[late]\nhours = 2", "received 'hours'"),
+        ('roster = "none.csv"\n[assignments.part1]', "There is no roster"),
+        ("[assignments", "to be a TOML file"),
+    ],
+)
+def test_a_course_file_that_cannot_be_meant_is_refused(tmp_path, course, says):
+    (tmp_path / "course.toml").write_text(course)
+    with pytest.raises(GradeError, match=says):
+        Course.load(tmp_path / "course.toml")
+
+
+def test_a_roster_with_one_learner_twice_is_refused(tmp_path):
+    (tmp_path / "learners.csv").write_text("id,name\ns1,Ada\ns1,Ada\n")
+    (tmp_path / "course.toml").write_text('roster = "learners.csv"\n[assignments.part1]\n')
+    with pytest.raises(GradeError, match=r"has Ada \(s1\) twice"):
+        Course.load(tmp_path / "course.toml")
+
+
+def test_the_command_writes_the_book_and_names_what_does_not_count(tmp_path):
+    write_csv(tmp_path / "g.csv", [mark("Ada", "part1", 20), Mark("odd.zip", reason="no notebook in it")])
+    (tmp_path / "course.toml").write_text(COURSE)
+    out = tmp_path / "book.csv"
+    done = CliRunner().invoke(
+        cli.app, ["gradebook", str(tmp_path / "g.csv"), "--course", str(tmp_path / "course.toml"), "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "1 learners in" in done.output
+    assert "not counted: odd.zip: no notebook in it" in done.output
+    assert json.loads(json.dumps(rows_of(out)))[0]["learner"] == "Ada"
