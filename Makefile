@@ -42,6 +42,21 @@ book: env data ## build the book: run the labs, write the site to _build/html
 	ARSET_BOOK=1 $(RUN) jupyter-book build . --toc book/en/_toc.yml --path-output . -W --keep-going
 	@echo "The book is built. Open $(SITE)"
 
+.PHONY: lanes
+lanes: | $(UV) ## rehearse platforms and both ends of the versions (an hour); make lane-colab: one of them
+	UV="$(abspath $(UV))" WORKERS=$(WORKERS) $(PYTHON) .ci/lanes/lanes.py
+
+lane-%: | $(UV)
+	UV="$(abspath $(UV))" WORKERS=$(WORKERS) $(PYTHON) .ci/lanes/lanes.py $*
+
+.PHONY: dist
+dist: | $(UV) ## build the wheel and the sdist in _build/dist, and check them
+	UV="$(abspath $(UV))" $(PYTHON) .ci/dist.py $(TAG)
+
+.PHONY: image
+image: ## build the container of Dockerfile, where docker, podman or buildah can
+	$(PYTHON) .ci/image.py
+
 .PHONY: homework
 homework: env bubblewrap ## make the homework from its masters: learners' notebooks, autograder, solutions in _build/homework
 	$(RUN) python homework/build.py

@@ -16,6 +16,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import country
 import house
 import reference
 from docutils import nodes
@@ -29,6 +30,7 @@ def setup(app):
     app.add_directive("legend", Legend)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("house", House)
+    app.add_directive("country", Country)
     app.connect("config-inited", dress)
     app.connect("html-page-context", offer_notebook, priority=450)  # before the theme makes its buttons
     app.connect("html-page-context", prune, priority=900)  # after it
@@ -162,6 +164,28 @@ class House(SphinxDirective):
                 format="html",
             )
         ]
+
+
+class Country(SphinxDirective):
+    """The plan on paper of ``country.py`` as a table: ``{country}`` what it takes, ``{country} assumed`` from what."""
+
+    optional_arguments = 1
+
+    def run(self):
+        for name in ("results", "recorded"):
+            self.env.note_dependency(str(Path(self.env.srcdir, "benchmarks", f"{name}.json")))
+        if missing := [name for name, value in country.rates().items() if not value]:
+            return [nodes.paragraph(text=f"Not measured in this copy: {', '.join(missing)}. Run `make bench` first.")]
+        if self.arguments:
+            assumed = [(name, country.shown(value), source) for name, (value, source) in country.ASSUMED.items()]
+            rows = assumed + [(name, country.shown(rate), "measured") for name, rate in country.rates().items()]
+            head = "<th scope='col'>What</th><th scope='col'>Value</th><th scope='col'>Source</th>"
+        else:
+            rows = [(name, country.shown(value)) for name, value in country.estimate().items()]
+            head = "<th scope='col'>What</th><th scope='col'>Value</th>"
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        table = f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        return [nodes.raw("", table, format="html")]
 
 
 def code_words(text):

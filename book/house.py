@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import html
 import inspect
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
@@ -75,6 +76,27 @@ def arrows() -> dict[str, dict[str, set[str]]]:
             parts = name.split(".")
             if parts[0] == "arsetlib" and len(parts) > 1 and parts[1] in known - {room}:
                 out[room].setdefault(parts[1], set()).add(file.relative_to(PACKAGE).as_posix())
+    return out
+
+
+def imported_by_name() -> dict[str, set[str]]:
+    """Module → other rooms whose modules it imports by a name in a string; "any" where the room is not written out."""
+    out = {}
+    for file in files():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        calls = {
+            getattr(node.func, "attr", getattr(node.func, "id", ""))
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+        }
+        if "import_module" not in calls:
+            continue
+        texts = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        rooms = {found[1] or "any" for text in texts if (found := re.fullmatch(r"arsetlib\.(\w*)[\w.]*", text))}
+        if rooms - {room_of(file)}:
+            out[file.relative_to(PACKAGE).as_posix()] = rooms - {room_of(file)}
     return out
 
 

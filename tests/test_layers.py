@@ -64,3 +64,8 @@ def test_a_room_imports_only_rooms_below_it():
         if house.ORDER.index(other) >= house.ORDER.index(room)
     }
     assert upward == {}  # so there is no circle either
+
+
+def test_only_the_readers_of_models_and_old_names_are_imported_by_a_name_in_a_string():
+    by_name = {"models/folder.py": {"groves", "fields"}, "oldnames.py": {"any"}}
+    assert house.imported_by_name() == by_name

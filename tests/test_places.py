@@ -1,5 +1,6 @@
 """Every output in an object store: the chain of the course with nothing left on this disk but copies in the cache."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import kill_drill
 import numpy as np
 import objectstore
 import pytest
+import shapely
 import tiny
 from test_predict import Linear
 from typer.testing import CliRunner
@@ -32,6 +34,7 @@ from arsetlib import (
     simulate,
     training,
 )
+from arsetlib.grading import grader, notebooks
 from arsetlib.ingest import ingest
 from arsetlib.stores import StoreError, StorePath, place
 from arsetlib.study import Study
@@ -290,3 +293,47 @@ def test_a_place_that_is_none_is_wrong_usage():
     assert done.exit_code == 2
     assert "without user" in done.output
     assert "pass" not in done.output.replace("s3://me:pass@bucket", "")
+
+
+def test_scenes_in_a_store_give_the_same_table(bucket, mapped, tmp_path):
+    made, table, *_ = mapped
+    moved = {}
+    for scene in made.scenes:
+        hrefs = {name: bucket / scene.id / Path(href).name for name, href in scene.hrefs.items()}
+        for name, there in hrefs.items():
+            folders.put(there, Path(scene.hrefs[name]).read_bytes())
+        moved[scene.id] = {name: str(there) for name, there in hrefs.items()}
+    items = tuple(dataclasses.replace(s, hrefs=moved[s.id]) for s in made.scenes)
+    ingest(made.study, dataclasses.replace(made.scenes, items=items), made.labels, tmp_path / "table", progress=False)
+    assert pixels.read(tmp_path / "table").equals(pixels.read(table))
+
+
+def test_fields_in_a_store_are_drawn_as_from_a_disk(bucket, tmp_path):
+    text = few.STUDY.text.replace('kind = "raster"', 'kind = "vector"\nresolution = 30').replace(
+        'path = "labels_{year}.tif"', 'path = "fields.geojson"\ncode_column = "code"\nsame_every_year = true'
+    )
+    ring = [[-91.9, 34.9], [-91.8, 34.9], [-91.8, 35.0], [-91.9, 35.0], [-91.9, 34.9]]
+    one = {"type": "Feature", "properties": {"code": 2}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    fields_file = json.dumps({"type": "FeatureCollection", "features": [one]})
+    west, south, east, north = shapely.geometry.Polygon(ring).buffer(-0.01).bounds
+    text = text.replace("bounds = [400000, 1400000, 410000, 1410000]", f"bounds = [{west}, {south}, {east}, {north}]")
+    text = text.replace('crs = "EPSG:5070"', 'crs = "EPSG:4326"')
+    for root in (bucket, tmp_path):
+        folders.put(root / "study.toml", text)
+        folders.put(root / "fields.geojson", fields_file)
+    there = labels.find_labels(Study.load(bucket / "study.toml"), 2020, bucket / "labels", progress=False)
+    here = labels.find_labels(Study.load(tmp_path / "study.toml"), 2020, tmp_path / "labels", progress=False)
+    assert there.identity == here.identity
+
+
+def test_homework_and_grades_lie_in_a_store(bucket, tmp_path):
+    files = notebooks.write(["part1"], "Ada Lovelace", bucket / "homework")
+    assert [written for _, written in files] == [True]
+    assert [written for _, written in notebooks.write(["part1"], "Ada Lovelace", bucket / "homework")] == [False]
+    (tmp_path / "submissions").mkdir()
+    (tmp_path / "submissions" / "cy.ipynb").write_bytes(b"{}")
+    options = {"data": tmp_path / "data", "jobs": 1, "trust": True, "progress": False}
+    grades = grader.grade(tmp_path / "submissions", out=bucket / "out" / "grades.csv", **options)
+    assert grades.path.read_text().splitlines()[1].startswith("cy.ipynb")
+    assert grades.logs.is_dir()
+    assert grader.grade(tmp_path / "submissions", out=bucket / "out" / "grades.csv", **options).reused == 1

@@ -107,10 +107,17 @@ def ingest(
 
 
 @app.command(epilog="Example: arset describe data/pixels")
-def describe(table: Table, as_json: AsJson = False):
+def describe(
+    table: Table,
+    cost: Annotated[bool, typer.Option("--cost", help="Show what it costs to keep and read it in S3.")] = False,
+    as_json: AsJson = False,
+):
     """Show what is in a pixel table: rows, years, labels, images per series, band statistics."""
     from arsetlib import pixels
 
+    if cost:
+        found = pixels.cost(table)
+        return show(found, as_json, pixels.format_cost(found))
     summary = pixels.summary(table)
     show(summary, as_json, pixels.format_summary(summary))
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from arsetlib import folders
 from arsetlib.cli.arguments import (
     AsJson,
     Cache,
@@ -69,7 +70,8 @@ def train(
     report = {"folder": str(out), "model": str(out / "model"), "name": trained.name, "best": best}
     report |= {"best_epoch": at + 1, "notes": trained.notes}
     words = f"{trained.name} in {out}: best epoch {at + 1}, " + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
-    show(report, as_json, f"{words}. Curves: tensorboard --logdir {out}")
+    board = f"tensorboard --logdir {out}" if folders.on_disk(out) else f"training.events.scalars('{out}/logs')"
+    show(report, as_json, f"{words}. Curves: {board}")
 
 
 @app.command(

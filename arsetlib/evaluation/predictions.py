@@ -173,7 +173,7 @@ class Predictions:
     def save(self, path: str | Path) -> Path:
         """Write a Parquet file: a column an attribute, ``p_<class key>`` the probabilities, the legend in its metadata.
 
-        An unfinished file never has the name ``path``.
+        An unfinished file never has the name ``path``, which may be an address in an object store (``s3://…``).
         """
         path = folders.place(path)
         meta = {"version": VERSION, "simulated": self.simulated, "legend": _legend_json(self.legend)}

@@ -70,6 +70,9 @@ class ModelPredictions:
     def save(self, folder: str | Path) -> Path:
         """Write ``predictions.parquet`` and, last, ``model.json``.
 
+        Args:
+            folder: On disk or in an object store (``s3://…``).
+
         Raises:
             EvaluationError: The folder holds a trained model, whose files have such names too.
         """

@@ -111,7 +111,8 @@ class Classifier:
         """Write the model's folder, which ``models.load`` reads.
 
         Args:
-            folder: A new or empty folder, or one that holds a model, which is replaced.
+            folder: A new or empty folder, or one that holds a model, which is replaced; also in an object store
+                (``s3://…``).
         """
         card = {
             "type": "images", "name": self.model.name, "kind": self.kind, "classes": self.classes,

@@ -95,7 +95,8 @@ def fit(
         name_or_model: A name of ``models.images.BACKBONES``, or a Keras model that ends in shares (B, K). It is trained
             itself, or a copy of it where a strategy did not make it.
         sides: ``train`` and ``validation``: each Chips, a folder made by ``fields.convert``, or arrays (x, y).
-        folder: Where the training is kept, see ``arsetlib.training.run``; None keeps nothing.
+        folder: Where the training is kept, see ``arsetlib.training.run``, also in an object store (``s3://…``); None
+            keeps nothing.
         images: How images are read.
         transfer: Weights from elsewhere, and which epochs keep them.
         plan: Epochs, batch, learning rate, seed, … ``balance`` of kind multi is the weight of a present class against

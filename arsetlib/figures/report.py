@@ -84,7 +84,8 @@ def report(
     Args:
         models: Predictions of one model, or name → predictions of several models for the same samples.
             ``ModelPredictions`` bring their history and notes.
-        out: A folder (then ``report.html`` in it) or the page's name, ending in ``.html``.
+        out: A folder (then ``report.html`` in it) or the page's name, ending in ``.html``; also in an object store
+            (``s3://…``).
         title: Of the page.
         training: (K,) samples of each class in training, for the majority baseline. None takes those that come with
             the first model, or else the commonest class of the truth itself.

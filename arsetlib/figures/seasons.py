@@ -238,7 +238,7 @@ def season_gif(
 
     Args:
         predictions: Several dates of one area and year.
-        out: A ``.gif`` file to write.
+        out: A ``.gif`` file to write, also in an object store (``s3://…``).
         labels: As in `prediction_map`.
         size: At most so many pixels of the map a side.
         seconds: Each frame; the last one stays three times as long.

@@ -93,7 +93,8 @@ class Segmenter:
         """Write the model's folder, which ``models.load`` reads.
 
         Args:
-            folder: A new or empty folder, or one that holds a model, which is replaced.
+            folder: A new or empty folder, or one that holds a model, which is replaced; also in an object store
+                (``s3://…``).
         """
         card = {
             "type": "segmentation", "name": self.model.name, "classes": self.classes, "colours": self.colours,

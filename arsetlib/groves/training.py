@@ -70,7 +70,8 @@ def fit(
         model: An architecture ("unet", "fcn8", "segnet", "pspnet"), or a Keras model with a softmax over the classes.
         sides: ``train`` and ``validation``: each a ``groves.TileBatches``, or a ``tf.data.Dataset`` of (tiles (B, S,
             S, C) float32 0..1, one-hot masks (B, S, S, K); all zeros where not labelled), see ``groves.batches``.
-        folder: Where the training is kept, see ``arsetlib.training.run``; None keeps nothing.
+        folder: Where the training is kept, see ``arsetlib.training.run``, also in an object store (``s3://…``); None
+            keeps nothing.
         classes, colours: (K,) names and "#rrggbb".
         shrink: Capture pixels per pixel of the tiles.
         network: What is built where ``model`` is the name of an architecture.

@@ -83,7 +83,8 @@ def predict(
             bands and legend are always the model's.
         labels: For scenes: a label raster whose grid to take; by default the grid that the study's labels have. No
             labels are needed.
-        spark: A session of ``engine.session``, or None to work in this process. Workers must share the disk of ``out``.
+        spark: A session of ``engine.session``, or None to work in this process. Workers must share the disk of ``out``,
+            unless it is in an object store.
         smooth: ``"majority"`` or ``"bayes"``, or ``Majority`` or ``Bayes`` with other settings: smooth the classes
             among neighbours. The model's own classes stay in ``_unsmoothed``.
         batch: Pixels to the model at once.
@@ -171,7 +172,7 @@ def _check_bands(trained, bands) -> None:
 
 def _writable(out: Path, pixels_all: int, classes: int) -> None:
     """Raise an error before the work if the maps could not be written."""
-    if not isinstance(out, Path):  # an object store: the plan, which is put first, shows whether it can be written
+    if not folders.on_disk(out):  # the plan, which is put first, shows whether a store can be written
         return
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -127,7 +127,7 @@ def open_prediction(path: str | Path) -> Prediction:
     """A prediction that `predict` made.
 
     Args:
-        path: Its ``.json`` file.
+        path: Its ``.json`` file, also in an object store (``s3://…``).
 
     Raises:
         MapError: There is none, it is damaged, or one of its rasters is gone.

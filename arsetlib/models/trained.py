@@ -187,7 +187,8 @@ class Trained:
         """Write the model's folder, see ``models.load``.
 
         Args:
-            folder: A new or empty folder, or one that holds a model, which is replaced.
+            folder: A new or empty folder, or one that holds a model, which is replaced; also in an object store
+                (``s3://…``).
 
         Returns:
             The folder.

@@ -17,7 +17,7 @@ cannot be known whether it is complete.
     rules, checking           the rules of a row; which rows of a table break them
     points, columns, places   tables of points from other sources
     arset_layout, sensors     tables of the 2024 course; two sensors joined
-    describe                  a summary, and queries in SQL
+    describe, costs           a summary, and queries in SQL; what it costs in an object store
     lakes                     Delta, Iceberg and GeoParquet
 
 Lab: part1_build_dataset.
@@ -27,6 +27,7 @@ from arsetlib import oldnames
 from arsetlib.pixels.arrays import Ragged, make_batch, ragged, series
 from arsetlib.pixels.arset_layout import read_arset, write_arset
 from arsetlib.pixels.checking import EXAMPLES, TableReport, check
+from arsetlib.pixels.costs import cost, format_cost, prices
 from arsetlib.pixels.describe import QUERIES, format_summary, summary
 from arsetlib.pixels.lakes import Lake, export, open_lake
 from arsetlib.pixels.listing import files
@@ -55,9 +56,11 @@ __all__ = [
     "TableReport",
     "block_id",
     "check",
+    "cost",
     "dataset",
     "export",
     "files",
+    "format_cost",
     "format_summary",
     "from_long",
     "from_wide",
@@ -65,6 +68,7 @@ __all__ = [
     "make_batch",
     "open_lake",
     "pixel_id",
+    "prices",
     "ragged",
     "read",
     "read_arset",

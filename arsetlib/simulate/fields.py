@@ -46,7 +46,7 @@ def fields(
     is. Memory does not grow with the number of chips.
 
     Args:
-        out: Folder to write: new, empty, or of an interrupted run.
+        out: Folder to write: new, empty, or of an interrupted run; also in an object store (``s3://…``).
         seed: Of all random numbers.
         fields: How many fields.
         chips: Chips of each field; no two show the same ground.

@@ -52,7 +52,7 @@ def groves(
     where it stopped; a complete one is left as it is.
 
     Args:
-        out: Folder to make: new, empty, or one that an interrupted run left.
+        out: Folder to make: new, empty, or one that an interrupted run left; also in an object store (``s3://…``).
         seed: Of everything random.
         captures: How many, 1 to 100; each overlaps the next by about 80 %.
         size: (rows, columns) of a capture, pixels.

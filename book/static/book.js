@@ -172,12 +172,13 @@
 
   // What the theme leaves out: names of buttons and boxes for screen readers, and boxes that scroll by keyboard.
   function name() {
-    document.querySelectorAll(".search-button__button, details.hide summary").forEach((one) => one.removeAttribute("aria-label"));
+    document.querySelectorAll(".search-button-field, details.hide summary").forEach((one) => one.removeAttribute("aria-label"));
+    document.querySelectorAll(".citation-list[role=list]").forEach((one) => one.removeAttribute("role")); // its entries are none
     document.querySelectorAll("summary:has(> .toctree-toggle)").forEach((one) => {
       const page = one.closest("li")?.querySelector("a")?.textContent.trim() ?? "";
       one.setAttribute("aria-label", `Pages under ${page}`);
     });
-    document.querySelectorAll("figure.arset-figure:has(> img), .cell_output pre").forEach((one) => {
+    document.querySelectorAll("figure.arset-figure:has(> img), .cell_output pre, .bench, .house, .rooms").forEach((one) => {
       if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
     });
   }

