@@ -33,6 +33,7 @@ from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
+from typing import Any
 from urllib.request import url2pathname
 
 from arsetlib.errors import ArsetError
@@ -41,7 +42,7 @@ SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 WHOLE = 128 << 20  # bytes that are put with one request; of a larger file the pieces appear together
 PIECE = 32 << 20
 READ = 1 << 20  # bytes that are read at least
-RETRY = {"max_retries": 8, "retry_timeout": timedelta(minutes=4)}
+RETRY: Any = {"max_retries": 8, "retry_timeout": timedelta(minutes=4)}
 TIMES = {"connect_timeout": "10s", "timeout": "120s"}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -368,10 +369,10 @@ def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...])
     from obstore.store import from_url
 
     given = dict(variables)
-    options: dict = dict(TIMES)
+    options: Any = dict(TIMES)
     if any(given.get(name, "").startswith("http://") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")):
         options["allow_http"] = True
-    signed: dict = _signed(given) if root[:2] == "s3" else {}
+    signed: Any = _signed(given) if root[:2] == "s3" else {}
     return from_url(root, client_options=options, retry_config=RETRY, **signed)
 
 

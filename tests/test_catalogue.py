@@ -1,5 +1,6 @@
 """Scenes: what is found, what is dropped, and what happens when the service or the catalogue is bad."""
 
+import functools
 import json
 import logging
 import shutil
@@ -478,6 +479,36 @@ def test_a_list_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
         scenes.save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_the_newest_of_many_tiles_is_that_of_a_plain_loop(unknown):
+    """Ours compares within a tile where all items state theirs; the loop compares each item with all others."""
+    rng = np.random.default_rng(5)
+    items = []
+    for number in range(120):
+        minute, tile = int(rng.integers(0, 50)), rng.choice(["15SYT", "15SYU", "15SXT"])
+        ground = (TILE[0], TILE[1], TILE[2] - int(rng.integers(0, 9)) * 10_000, TILE[3])
+        raw = item(
+            f"scene-{number}", f"2021-07-0{rng.integers(1, 4)}T16:{minute:02d}:49Z", ground,
+            **{
+                "grid:code": None if unknown and number % 7 == 0 else f"MGRS-{tile}",
+                "platform": f"sentinel-2{rng.choice(['a', 'b'])}",
+                "s2:processing_baseline": f"0{rng.integers(2, 6)}.00",
+            },
+        )  # fmt: skip
+        items.append(Item(raw, ""))
+    expected = set()
+    for one in items:
+        near = [o for group in selection._passes(items) if one in group for o in group]
+        kept = []
+        for o in sorted(near, key=functools.cmp_to_key(selection._newer_first)):
+            again = shapely.union_all([k.footprint for k in kept if selection._same_tile(k, o)])
+            if again.intersection(o.footprint).area < selection.SAME_GROUND * o.footprint.area:
+                kept.append(o)
+        expected |= {one} & set(kept)
+    assert set(selection._newest(items)) == expected
+    assert 0 < len(expected) < len(items)
 
 
 # -- secrets and paths

@@ -137,7 +137,8 @@ def _filter(
     items: list[Item], study: Study, years, areas: list[Area], leave_out: set, dropped: dict
 ) -> tuple[list[Item], list[int]]:
     """The items that stay, and the day of each one's pass."""
-    outlines = {a.key: a.outline() for a in areas}
+    outlines = [a.outline() for a in areas]
+    tree = shapely.STRtree(outlines)
     broken: list[str] = []
 
     def keep(items: list[Item], wanted: Callable[[Item], bool], reason: str) -> list[Item]:
@@ -158,10 +159,10 @@ def _filter(
         return any(_in_season(when.toordinal() - EPOCH, study, years) for when in (item.time, item.start))
 
     def shown(item: Item) -> bool:
-        if any(item.footprint.intersects(o) for o in outlines.values()):
+        if len(tree.query(item.footprint, predicate="intersects")):
             return True
         tile = item.tile_outline
-        if tile and not tile.intersects(item.footprint) and any(tile.intersects(o) for o in outlines.values()):
+        if tile and not tile.intersects(item.footprint) and len(tree.query(tile, predicate="intersects")):
             raise _elsewhere(item)
         return False
 
@@ -177,7 +178,7 @@ def _filter(
     items = keep(items, lambda i: i.cloud is None or i.cloud <= study.scenes.max_cloud, "too_cloudy")
 
     def enough(item: Item) -> bool:
-        touched = [a for a in areas if item.footprint.intersects(outlines[a.key])]
+        touched = [areas[i] for i in tree.query(item.footprint, predicate="intersects")]
         return any(_valid_share(item, a, study.bands) >= study.scenes.min_valid for a in touched)
 
     items = keep(items, enough, "too_little_valid")
@@ -216,7 +217,7 @@ def _newest(items: list[Item]) -> list[Item]:
     show different ground. So an older item is dropped only if newer ones show most of its ground.
     """
     kept: list[Item] = []
-    for group in _passes(items):
+    for group in (one for together in _passes(items) for one in _by_tile(together)):
         shown: list[Item] = []
         for item in sorted(group, key=cmp_to_key(_newer_first)):
             again = shapely.union_all([s.footprint for s in shown if _same_tile(s, item)])
@@ -236,6 +237,16 @@ def _passes(items: list[Item]) -> Iterator[list[Item]]:
         group.append(item)
     if group:
         yield group
+
+
+def _by_tile(items: list[Item]) -> Iterable[list[Item]]:
+    """Items of one pass by satellite and tile, where all state both: then no two groups have the same ground."""
+    if not all(item.platform and item.tile for item in items):
+        return [items]
+    groups: dict[tuple, list[Item]] = {}
+    for item in items:
+        groups.setdefault((item.platform, item.tile), []).append(item)
+    return groups.values()
 
 
 def _same_tile(one: Item, other: Item) -> bool:
@@ -349,9 +360,10 @@ def _refuse(broken: list[str]) -> None:
 def _each_area_has_scenes(
     items: list[Item], days: list[int], areas: list[Area], study: Study, years, scenes: Scenes
 ) -> None:
+    tree = shapely.STRtree([item.footprint for item in items])
     for area in areas:
         outline = area.outline()
-        there = [d for i, d in zip(items, days, strict=True) if i.footprint.intersects(outline)]
+        there = [days[i] for i in tree.query(outline, predicate="intersects")]
         empty = [y for y in years if not any(_in_season(d, study, [y]) for d in there)]
         if empty:
             west, south, east, north = (round(v, 2) for v in outline.bounds)

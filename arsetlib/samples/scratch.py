@@ -99,7 +99,8 @@ class Scratch:
                 f"Expected a scratch folder on a disk of this machine, received {folder}: elsewhere it "
                 "memory. Name a local folder."
             )
-        self.folder, self.columns, self.known = folders.place(folder), tuple(columns), {}
+        self.folder, self.columns = folders.place(folder), tuple(columns)
+        self.known: dict[Path, os.stat_result] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         used = sum(file.stat().st_size for file in self.folder.glob("*.scratch"))
         if shutil.disk_usage(self.folder).free + used < size:
