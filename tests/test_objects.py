@@ -2,13 +2,15 @@
 
 import json
 import threading
+from datetime import timedelta
 
+import failing_store
 import numpy as np
 import pyarrow.compute as pc
 import pytest
 import tiny
 
-from arsetlib import folders, leases, pixels, samples
+from arsetlib import folders, leases, pixels, samples, stores
 from arsetlib.ingest import IngestError, ingest
 from arsetlib.stores import StorePath, place
 
@@ -174,3 +176,48 @@ def test_no_key_is_saved_with_a_table(bucket, tiny_place):
     for key, content in held(stored).items():
         assert b"test-secret-never-saved" not in content, key
         assert b"test-key" not in content, key
+
+
+# -- a store that fails
+
+
+@pytest.fixture
+def failing(bucket, s3_url, monkeypatch):
+    """A server that fails as a test asks, between the library and the store."""
+    server = failing_store.FailingStore(s3_url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    few = {"max_retries": 3, "retry_timeout": timedelta(seconds=20), "backoff": {"max_backoff": timedelta(seconds=0.2)}}
+    monkeypatch.setattr(stores, "RETRY", few)
+    yield server
+    server.close()
+
+
+def test_an_old_list_of_files_hides_nothing(failing, bucket, tiny_place, on_disk):
+    failing.fails = lambda method, path: "hide" if method == "GET" and "list-type" in path else None
+    stored = made(tiny_place, f"{bucket}/table")
+    assert pixels.read(stored).equals(pixels.read(on_disk))
+    failing.fails = lambda method, path: None
+    again = ingest(tiny_place.study, tiny_place.scenes, tiny_place.labels, stored, progress=False)
+    assert again.resumed == again.chunks
+    assert same_table(stored, on_disk)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((403, "AccessDenied"), "access denied"),
+        ((403, "InvalidAccessKeyId"), "does not accept the keys"),
+        ((403, "ExpiredToken"), "does not accept the keys"),
+        ((301, "PermanentRedirect"), "Set AWS_REGION"),
+        ((400, "AuthorizationHeaderMalformed"), "Set AWS_REGION"),
+        ((404, "NoSuchBucket"), "There is no bucket"),
+        ("slow", "is busy"),
+        ("reset", "did not do what was asked"),
+    ],
+)
+def test_a_request_that_fails_for_good_is_one_clear_error(failing, bucket, answer, words):
+    failing.fails = lambda method, path: answer
+    with pytest.raises(OSError, match=words) as failed:
+        folders.put(f"{bucket}/a", b"x" * 100)
+    assert "test-key" not in str(failed.value)
+    assert "Signature" not in str(failed.value)
