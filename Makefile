@@ -28,6 +28,9 @@ ENV := .venv/.made-with$(subst /,-,-$(PYTHON))
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 DATA := data/delta/_complete
 SITE := _build/html/index.html
+# Simulated, or made of simulated data. Not data/labels nor the tables of other studies: they may have taken hours.
+SIMULATED := data/delta* data/groves* data/grove-homework data/fields* data/farm* data/forms-fields* \
+  data/classifier-fields* data/lab1-sample-* data/work-groves* data/work-fields* data/*.lock data/.*.lock
 LINTED := $(wildcard arsetlib book benchmarks homework labs tests .ci)
 
 .PHONY: help
@@ -133,7 +136,7 @@ bubblewrap: ## find the sandbox of `arset grade`; as root on Debian install it; 
 	else echo "No bubblewrap here: tests of the sandbox are skipped. On Debian: sudo apt-get install bubblewrap"; fi
 
 .PHONY: clean
-clean: ## remove all that make made: .venv, _build, sample data, fetched scripts, caches
-	rm -rf .venv _build data/delta data/delta-toy book/static/vendor book/en/images/cover* book/en/points book/en/points.csv spark-warehouse artifacts
+clean: ## remove all that make made: .venv, _build, simulated data and what labs made of them, fetched scripts, caches
+	rm -rf .venv _build $(SIMULATED) book/static/vendor book/en/images/cover* book/en/points book/en/points.csv spark-warehouse artifacts
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find arsetlib book benchmarks homework labs tests -name __pycache__ -prune -exec rm -rf {} +

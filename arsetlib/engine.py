@@ -14,8 +14,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 from tqdm.auto import tqdm
@@ -27,7 +28,9 @@ from arsetlib.variables import wrong_for_spark
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["EngineError", "run", "run_watched", "session"]
+__all__ = ["EngineError", "check", "result", "run", "run_watched", "session", "stoppable"]
+
+T = TypeVar("T")
 
 WAVE = 10_000  # tasks of one Spark job
 SPARK_TYPES = {"int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean"}
@@ -137,14 +140,49 @@ def run(
     if spark is None:
         if threads == 1:
             return pa.Table.from_batches([batch for i in numbers for batch in function(i)], schema)
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(threads) as pool, stoppable():
             futures = [pool.submit(lambda i: list(function(i)), i) for i in numbers]
             try:
                 return pa.Table.from_batches([batch for future in futures for batch in future.result()], schema)
             finally:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
     waves = (numbers[start : start + WAVE] for start in range(0, len(numbers), WAVE))
     return pa.concat_tables([_run_wave(function, wave, schema, spark) for wave in waves])
+
+
+_stop = threading.Event()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let Ctrl-C end the threads that this block waits for: there, ``check`` raises from then on."""
+    _stop.clear()
+    try:
+        yield
+    except KeyboardInterrupt:
+        _stop.set()
+        raise
+
+
+def check() -> None:
+    """End the work of this thread if the main thread was interrupted; long work calls it now and then.
+
+    Raises:
+        KeyboardInterrupt: It was.
+    """
+    if _stop.is_set():
+        raise KeyboardInterrupt
+
+
+def result(future: Future[T]) -> T:
+    """What a future brings, or its error; Ctrl-C ends the wait in every thread.
+
+    Raises:
+        KeyboardInterrupt: The main thread was interrupted.
+    """
+    while not wait([future], timeout=0.3).done:
+        check()
+    return future.result()
 
 
 def _run_wave(function: Callable, numbers: Sequence[int], schema: pa.Schema, spark: SparkSession) -> pa.Table:

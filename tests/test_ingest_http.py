@@ -1,5 +1,9 @@
 """Ingestion over http from a server that misbehaves: mended where it can be, one clear error where not."""
 
+import os
+import signal
+import threading
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -125,3 +129,70 @@ def test_no_secret_of_a_link_reaches_a_file(place, server, tmp_path):
     run(place, served(place, server, "?sig=SECRET"), tmp_path / "out")
     for file in (tmp_path / "out").iterdir():
         assert b"SECRET" not in file.read_bytes()
+
+
+@pytest.fixture
+def http(place, monkeypatch):
+    monkeypatch.setattr(remote, "WAITS", (0.01, 0.02))
+    with BadServer(place.folder) as server:
+        yield server
+
+
+@pytest.mark.parametrize("phase", ["survey", "chunks"])
+def test_ctrl_c_ends_at_once_and_the_same_call_continues(place, table, http, tmp_path, phase):
+    """Two chunks wait in threads; they must not be waited for."""
+    out, first = tmp_path / "out", "red" if phase == "survey" else "rededge2"  # which only the chunks read
+    http.fail(f"/*-{first}.tif", "slow", seconds=8)
+    pressed = []
+
+    def press():
+        while not http.count(f"/*-{first}.tif"):
+            time.sleep(0.02)
+        time.sleep(0.3)
+        pressed.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(place, served(place, http), out)
+    assert time.perf_counter() - pressed[0] < 4
+    assert not (out / "_manifest.json").exists()
+    http.mend()
+    run(place, served(place, http), out)
+    assert pixels.read(out).equals(table)
+
+
+@pytest.mark.spark
+def test_spark_reads_scenes_over_http_as_this_process_reads_them_on_disk(place, table, http, tmp_path, spark):
+    ingest(place.study, served(place, http), place.labels, tmp_path / "out", spark=spark, progress=False)
+    assert pixels.read(tmp_path / "out").equals(table)
+
+
+def test_a_process_forked_after_reading_reads_the_same(place, http, tmp_path):
+    """The threads of the http library are lost in it, so GDAL reads."""
+    scenes = served(place, http)
+    run(place, scenes, tmp_path / "here")
+    pid = os.fork()
+    if not pid:
+        try:
+            signal.alarm(60)
+            run(place, scenes, tmp_path / "there")
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert pixels.read(tmp_path / "there").equals(pixels.read(tmp_path / "here"))
+
+
+def test_a_server_without_ranges_is_one_error_that_names_scene_and_band(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "WAITS", (0.01,))
+    monkeypatch.setattr(reader, "WAITS", (0.01,))
+    with BadServer(place.folder, ranges=False) as server:
+        try:
+            run(place, served(place, server, "?sig=SECRET"), tmp_path / "out")
+        except IngestError as error:
+            message = str(error)
+            assert "Could not read scl of scene" in message
+            assert "SECRET" not in message
+        else:
+            assert pixels.read(tmp_path / "out").num_rows

@@ -348,3 +348,29 @@ def test_make_home_sets_the_address_everywhere_again_and_again(tracked, tmp_path
 def test_the_note_that_there_is_no_address_stands_where_there_is_none(texts):
     noted = {path for path, text in texts.items() if "<!-- home not set -->" in text and path.endswith(".md")}
     assert noted == ({"README.md", "book/en/setup.md"} if "--home-not-set--" in HOME else set())
+
+
+def test_the_setup_page_says_which_image_of_colab_was_rehearsed():
+    date = re.search(r"read on ([\d-]+)", (ROOT / ".ci" / "lanes" / "colab.txt").read_text(encoding="utf-8"))[1]
+    assert f"as read on {date} (Python 3.13)" in (ROOT / "book" / "en" / "setup.md").read_text(encoding="utf-8")
+
+
+def test_make_clean_keeps_labels_and_tables_of_real_places_and_removes_what_was_simulated(tmp_path):
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    kept = {"labels", "lab1-mississippi_delta-0123", "mine"}
+    made = {
+        "delta",
+        "delta-toy",
+        "lab1-sample-0123",
+        "groves",
+        "fields-toy",
+        "farm",
+        "work-groves-toy-01",
+        "forms-fields",
+    }
+    for name in kept | made:
+        (tmp_path / "data" / name).mkdir(parents=True)
+    for name in ("arsetlib", "book", "benchmarks", "homework", "labs", "tests"):
+        (tmp_path / name).mkdir()
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    assert {folder.name for folder in (tmp_path / "data").iterdir()} == kept

@@ -62,7 +62,7 @@ def _fragments(trees: pd.DataFrame) -> np.ndarray:
     from scipy.spatial.distance import cdist
 
     place, r = trees[["x", "y"]].to_numpy(), trees["radius"].to_numpy()
-    doubtful = (trees["seen"] <= trees["views"] / 2).to_numpy()
+    doubtful = (trees["seen"] <= trees["views"] / 2).to_numpy(copy=True)
     under = (cdist(place[doubtful], place) < r) & (r[doubtful][:, None] < r)
     doubtful[doubtful] = under.any(axis=1)
     return doubtful

@@ -22,7 +22,7 @@ import rasterio
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from arsetlib import checksums, filetypes, web
+from arsetlib import checksums, engine, filetypes, web
 from arsetlib.catalogue import CatalogueError, Scene
 from arsetlib.errors import ArsetError
 from arsetlib.ingest import disk, reflectance, remote
@@ -230,6 +230,7 @@ def read_file(
     Raises:
         SceneError: It cannot be read, is in another CRS than the item says, or ``read`` refuses it.
     """
+    engine.check()
     href = web.sign(scene.hrefs[asset])
     on_internet = is_remote(href)
     on_disk = not on_internet and "://" not in href and not href.startswith("/vsi")
@@ -240,7 +241,7 @@ def read_file(
             raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
     if on_internet or (blocks and on_disk):
         try:
-            src = (asked or remote.files().open(href)).result() if on_internet else disk.open_file(href)
+            src = engine.result(asked or remote.files().open(href)) if on_internet else disk.open_file(href)
             return _checked(scene, asset, src, read)
         except Unsupported:
             pass
@@ -261,6 +262,18 @@ def read_file(
                 raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
             time.sleep(wait)
     raise AssertionError("unreachable")
+
+
+def prepare(scene: Scene, assets: Sequence[str]) -> None:
+    """Request the headers of files on the internet that will soon be read, all at once.
+
+    Args:
+        scene: Whose files.
+        assets: Bands, or ``scl``.
+    """
+    for asset in assets:
+        if is_remote(scene.hrefs[asset]):
+            remote.files().open(web.sign(scene.hrefs[asset]))  # whoever reads the file gets the error, if there is one
 
 
 def _checked(scene: Scene, asset: str, src, read: Callable[[SceneFile], Result]) -> Result:

@@ -35,7 +35,7 @@ import numpy as np
 import requests
 from rasterio.windows import Window
 
-from arsetlib import web
+from arsetlib import engine, web
 from arsetlib.errors import ArsetError
 from arsetlib.ingest import tiff
 from arsetlib.ingest.tiff import Missing, TiffFile, Unsupported
@@ -135,7 +135,7 @@ class Files:
 
     def values(self, file: TiffFile, window: Window, level: int) -> np.ndarray:
         """``window``, waiting for it."""
-        return self.window(file, window, level).result()
+        return engine.result(self.window(file, window, level))
 
     async def _opened(self, href: str, where) -> TiffFile:
         if urlsplit(href).scheme.lower() not in ("http", "https"):

@@ -21,7 +21,7 @@ from pyproj import CRS
 from rasterio.windows import Window
 from tqdm.auto import tqdm
 
-from arsetlib import checksums
+from arsetlib import checksums, engine
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.catalogue.processings import other_processings
 from arsetlib.ingest import offset, reader, reflectance
@@ -266,7 +266,7 @@ def _look_at(
 ) -> list[_Look]:
     """A sample of each scene, several scenes at the same time where they are on the internet."""
     remote = any(reader.is_remote(s.hrefs["scl"]) for s in scenes)
-    with ThreadPoolExecutor(READERS if remote else 1) as pool:
+    with ThreadPoolExecutor(READERS if remote else 1) as pool, engine.stoppable():
         looks = pool.map(lambda s: _look(s, study, bands, grids), scenes)
         return list(tqdm(looks, total=len(scenes), desc="survey", unit="scene", disable=not progress))
 
@@ -274,6 +274,7 @@ def _look_at(
 def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids) -> _Look:
     try:
         cells = grids.of(scene.epsg)
+        reader.prepare(scene, ("scl", *bands))
         corners: dict[str, tuple] = {}
         stated: set[int] = set()
 
