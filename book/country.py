@@ -13,7 +13,7 @@ from arsetlib.ingest.plan import CHUNK_PIXELS
 from arsetlib.pixels.costs import PUTS_OF_A_PART, measured, priced
 
 ASSUMED = {
-    "cropland, km²": (382.4e6 * 0.0040469, "about 382 million acres: USDA, 2022 Census of Agriculture; not looked up again"),
+    "cropland, km²": (382.4e6 * 0.0040469, "382 million acres: USDA, 2022 Census of Agriculture; not looked up again"),
     "years": (3, "chosen"),
     "share of cropland in a chunk that has some": (0.3, "a guess; the plan of a study counts it"),
     "days between two passes": (5, "two satellites at the equator; farther north there are more"),
