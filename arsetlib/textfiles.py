@@ -1,4 +1,4 @@
-"""Text files that a person may have edited: whatever editor saved them, they are read, or the message says why not.
+"""Text files that a person may have edited with any editor. One that cannot be read is an error that says why.
 
 UTF-8 with or without a byte-order mark, and UTF-16 and UTF-32 with one (PowerShell's ``>``, Notepad's "Unicode").
 Line ends of Windows become ``\\n``.

@@ -1,4 +1,4 @@
-"""Environment variables that another installation left behind, and that make Spark or PROJ fail here.
+"""Environment variables that another installation set, and with which Spark or PROJ fails here.
 
 QGIS, PostGIS and an older Spark set such variables for the whole machine. ``arset doctor`` names them, too.
 """

@@ -315,7 +315,10 @@ def test_a_command_that_is_killed_where_it_writes_ends_as_if_it_was_not(name, mo
     drill(name, "--most", str(most))
 
 
-@pytest.mark.parametrize("name", ["ingest", "simulate grove", "convert parquet", "train baseline"])
+@pytest.mark.parametrize("name", [
+    "ingest", "predict", "simulate delta", "simulate grove", "simulate fields", "convert parquet", "convert directory",
+    "train baseline",
+])  # fmt: skip
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_command_whose_disk_gets_full_says_so_and_goes_on_later(name):
     drill(name, "--most", "2", "--full")

@@ -60,20 +60,19 @@ def test_a_table_in_a_store_is_read_checked_and_described_as_on_a_disk(bucket, t
     assert [f.name for f in pixels.files(stored)] == [f.name for f in pixels.files(on_disk)]
 
 
-@pytest.mark.parametrize("memory", ["stream", "memory"])
-def test_a_loader_gives_the_same_batches_from_a_store(bucket, tiny_place, on_disk, memory, monkeypatch):
+def test_a_loader_gives_the_same_batches_from_a_store(bucket, tiny_place, on_disk, monkeypatch):
     monkeypatch.setattr(pixels.schema, "ROW_GROUP", 50)
-    local = made(tiny_place, on_disk.with_name(f"small-groups-{memory}"))
+    local = made(tiny_place, on_disk.with_name("small-groups"))
     stored = made(tiny_place, f"{bucket}/table")
     assert same_table(stored, local)
-    options = {"start": "random", "seed": 3, "batch_size": 16}
-    options |= {"pool": 100, "memory": 0} if memory == "stream" else {}
     scaler = samples.Scaler.fit(local, tiny_place.study)
     assert samples.Scaler.fit(stored, tiny_place.study) == scaler
-    one, other = (samples.arrays(path, tiny_place.study, scaler, **options) for path in (stored, local))
-    for (x, y), (x2, y2) in zip(one, other, strict=True):
-        np.testing.assert_array_equal(x, x2)
-        np.testing.assert_array_equal(y, y2)
+    for stream in (False, samples.Streaming(pool=100)):
+        options = {"start": "random", "seed": 3, "batch": 16, "stream": stream}
+        one, other = (samples.arrays(path, tiny_place.study, scaler, **options) for path in (stored, local))
+        for (x, y), (x2, y2) in zip(one, other, strict=True):
+            np.testing.assert_array_equal(x, x2)
+            np.testing.assert_array_equal(y, y2)
 
 
 def test_a_folder_of_a_store_without_its_manifest_is_not_read_and_the_same_call_completes_it(

@@ -810,7 +810,7 @@ def test_the_number_of_threads_changes_nothing(table, monkeypatch):
     tensorflow()
     epochs = []
     for threads in (1, 2, 7):
-        monkeypatch.setattr("arsetlib.samples.loader.cores", lambda n=threads: n)
+        monkeypatch.setattr("arsetlib.processes.cores", lambda n=threads: n)
         epochs.append(np.concatenate([x.numpy() for x, _ in samples.batches(table, STUDY, SCALER, batch=16, seed=2)]))
     np.testing.assert_array_equal(epochs[0], epochs[1])
     np.testing.assert_array_equal(epochs[0], epochs[2])

@@ -175,9 +175,10 @@ def _writable(out: Path, pixels_all: int, classes: int) -> None:
     if not folders.on_disk(out):  # the plan, which is put first, shows whether a store can be written
         return
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
+        with folders.full_disk(out, MapError):
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=out):
+                pass
         free = shutil.disk_usage(out).free
     except OSError as error:
         raise MapError(f"Maps cannot be written to {out}: {error.strerror}. Give another folder.") from None

@@ -279,7 +279,7 @@ assert not np.isin(taken, study.legend.excluded).any()
 # %% [markdown]
 # :::{admonition} Exercise 2
 # :class: exercise
-# The label file also has a *confidence*, 0 to 100, of the classifier that made it. How many label pixels would go if you asked for at least 60? Is the share the same for every class?
+# The label file also has a *confidence*, 0 to 100, of the classifier that made it. How many label pixels would be dropped if you required at least 60? Is the share the same for every class?
 # Hint: `maps.read(path, area)` gives the pixels of an area.
 # :::
 
@@ -410,7 +410,7 @@ assert 0 < kept < counted["observations"].sum()
 # %% [markdown]
 # :::{admonition} Exercise 3
 # :class: exercise
-# Also drop cloud shadow (3) and thin cirrus (10). How many observations go, and is the remaining series of one pixel smoother? `study.replace(drop_scl=…)` gives a study with another filter.
+# Also drop cloud shadow (3) and thin cirrus (10). How many more observations are dropped, and is the remaining series of one pixel smoother? `study.replace(drop_scl=…)` gives a study with another filter.
 # :::
 
 # %% tags=["hide-cell"]
@@ -457,7 +457,7 @@ print("scenes by offset:", offsets.to_dict())
 assert set(offsets.index) <= {0, -1000}
 
 # %% [markdown]
-# The naive line gives water a larger NDVI than any forest. For a pixel without data the answer is NaN: the original wrote −100 there, which the next step took for a value. A forgotten offset makes every curve flatter, but only for some scenes, so a model would learn the processing date.
+# The formula on stored integers gives water a larger NDVI than any forest. For a pixel without data the answer is NaN: the original wrote −100 there, which the next step took for a value. A forgotten offset makes every curve flatter, but only for some scenes, so a model would learn the processing date.
 # The library reads the offset from each item's metadata and measures it in the values of the scene. Where the two contradict each other, the values decide, and the table says so.
 #
 # :::{admonition} A good place for a pause
@@ -467,7 +467,7 @@ assert set(offsets.index) <= {0, -1000}
 #
 # ## 7. One row per pixel and year
 #
-# One could keep one table row per *observation*. But a model asks for the whole season of a pixel, and to collect that from billions of rows one must sort them all. So:
+# A table could have one row per *observation*. But a model needs the whole season of a pixel, and to collect it from billions of rows you must sort them all. So one row is one pixel in one year:
 #
 # | column | what it holds |
 # |---|---|
@@ -478,7 +478,7 @@ assert set(offsets.index) <= {0, -1000}
 # | `num_images` | how many observations are left |
 # | `day`, `scl`, `bands` | byte strings in date order: days since 1970, scene class, reflectance |
 #
-# Two years of one pixel are two rows, because the field carries another crop.
+# Two years of one pixel are two rows, because another crop may grow there.
 #
 # ## 8. Run it with Spark
 #
@@ -715,8 +715,8 @@ assert report.ok
 # ## What if …
 #
 # - **… I work outside the United States?** Bring labels of your own, as a raster, as fields or as points: the study file `own_labels.toml` shows how. Then set `source` in section 1 to your study file; no other cell changes.
-# - **… the CDL is wrong?** It is, for some pixels. Ask for more confidence, or look at which classes it confuses; a model learns its systematic errors as well as its truth.
-# - **… I want the real thing?** Set `source = "real"` in section 1. You get one small area and one year, for a start. The labels of a year come in a national file of some 2 GB (10 GB with pixels of 10 m), fetched once.
+# - **… the CDL is wrong?** It is, for some pixels. Require a higher confidence, or look at which classes it confuses; a model learns its systematic errors as well as its truth.
+# - **… I want real data?** Set `source = "real"` in section 1. You get one small area and one year, for a start. The labels of a year come in a national file of some 2 GB (10 GB with pixels of 10 m), fetched once.
 # - **… my machine stops in the middle?** Run the same call again: finished chunks are kept.
 # - **… I need radar, Landsat, weather?** Any series with dates fits a byte string. The table then has more columns, and the rest of the pipeline stays.
 # - **… I only want floods, or droughts?** Only the labels change.
