@@ -400,7 +400,7 @@ def test_bands_are_known_by_the_name_of_esa_too(tmp_path):
         ({"proj:epsg": 999_999}, "CRS that does not exist"),
         ({"proj:epsg": None}, "states no CRS"),
         ({"s2:processing_baseline": "05.00", "links": {"red": {"href": "r.tif", "raster:bands": [{"offset": 0}]}}},
-         "different offsets|one processing offset"),
+         "different processing offsets|one processing offset"),
     ],
 )  # fmt: skip
 def test_metadata_that_cannot_be_names_the_item(tmp_path, properties, says):

@@ -435,7 +435,7 @@ def test_good_items_of_unusual_spelling_are_not_refused(tmp_path, changes, cloud
         ("[" * 200_000, "cannot be read as JSON"),
         ('{"a":' * 100_000, "cannot be read as JSON"),
         ("{", "cannot be read as JSON"),
-        ("", "cannot be read as JSON"),
+        ("", "is empty"),
     ],
     ids=lambda text: text[:60],
 )
