@@ -192,7 +192,7 @@ def test_a_zero_byte_file_and_text_are_named(table, tmp_path):
     pq.write_table(table, tmp_path / "a.parquet")
     for content in (b"", b"PAR1", b"version https://git-lfs.github.com/spec/v1\n"):
         (tmp_path / "b.parquet").write_bytes(content)
-        with pytest.raises(pixels.PixelError, match=r"b\.parquet (cannot be read|is (empty|a pointer))"):
+        with pytest.raises(pixels.PixelError, match=r"b\.parquet (cannot be read|is (empty|a Git LFS pointer))"):
             pixels.read(tmp_path)
 
 
