@@ -1,5 +1,6 @@
 """Promises of the project's own files: one environment said in three places, two commands, nothing of one machine."""
 
+import fnmatch
 import json
 import re
 import shlex
@@ -374,3 +375,12 @@ def test_make_clean_keeps_labels_and_tables_of_real_places_and_removes_what_was_
         (tmp_path / name).mkdir()
     subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
     assert {folder.name for folder in (tmp_path / "data").iterdir()} == kept
+
+
+def test_every_figure_of_the_performance_page_has_a_plain_name():
+    names = tomllib.loads((ROOT / "benchmarks" / "names.toml").read_text(encoding="utf-8"))
+    for file in ("results.json", "recorded.json"):
+        for run in json.loads((ROOT / "benchmarks" / file).read_text(encoding="utf-8")):
+            patterns = names[run["benchmark"]]["figures"]
+            for figure in run["figures"]:
+                assert any(fnmatch.fnmatchcase(figure["name"], one) for one in patterns), figure["name"]
