@@ -80,8 +80,8 @@ LANES = {
     "databricks5": databricks5,
 }
 
-# The lanes that take turns in `.ci/run`: those that pass from start to end within 10 minutes on two quiet cores. Colab passed in
-# 13.5 minutes beside other work, and was not timed alone; the others have not passed from start to end. Add them as they do.
+# The lanes that take turns in `.ci/run`: those that pass from start to end within 10 minutes on two quiet cores. Colab
+# passed in 13.5 minutes beside other work, and was not timed alone; the others have not passed yet. Add them as they do.
 ROTATION: tuple[str, ...] = ()
 
 
