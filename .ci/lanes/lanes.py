@@ -81,7 +81,7 @@ LANES = {
 }
 
 # The lanes that take turns in `.ci/run`: those that pass from start to end within 10 minutes on two quiet cores. Colab
-# passed in 13.5 minutes beside other work, and was not timed alone; the others have not passed yet. Add them as they do.
+# passed in 13.5 minutes beside other work, and was not timed alone; the others have not passed yet. Add them then.
 ROTATION: tuple[str, ...] = ()
 
 
