@@ -44,7 +44,7 @@ from filelock import FileLock, Timeout
 from arsetlib import leases, textfiles
 from arsetlib.checksums import sha256
 from arsetlib.errors import ArsetError
-from arsetlib.stores import SCHEMES, AnswerError, StorePath, place
+from arsetlib.stores import SCHEMES, StoreAnswerError, StorePath, place
 
 __all__ = [
     "Folder", "FolderError", "OccupiedError", "claim", "differences", "full_disk", "is_full", "is_temporary", "lock",
@@ -741,7 +741,7 @@ def differences(
         file = path / key
         try:
             size = noted["size"] if (sizes or {}).get(key) == noted["size"] else file.stat().st_size
-        except AnswerError:
+        except StoreAnswerError:
             raise
         except OSError:
             yield f"{file} is missing"

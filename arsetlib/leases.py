@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from arsetlib.stores import AnswerError, StorePath
+from arsetlib.stores import StoreAnswerError, StorePath
 
 __all__ = ["held"]
 
@@ -76,7 +76,7 @@ class _Lease:
                 return None
             except FileExistsError:
                 pass
-            except AnswerError:
+            except StoreAnswerError:
                 if number == TRIES - 1:
                     raise
                 time.sleep(0.2 * 2**number)  # it may have arrived nevertheless: then it is there, with our number

@@ -53,7 +53,7 @@ class StoreError(ArsetError, ValueError):
     """An address that names no place for files."""
 
 
-class AnswerError(ArsetError, OSError):
+class StoreAnswerError(ArsetError, OSError):
     """A store refused a request, or did not answer; the message says what to do, and contains no keys."""
 
 
@@ -386,7 +386,7 @@ def _signed(given: dict[str, str]) -> dict:
     if any(given.get(name) for name in _KEYS) or not (profile or any(Path(file).is_file() for file in files)):
         return {}
     if find_spec("boto3") is None:
-        raise AnswerError(
+        raise StoreAnswerError(
             f"The keys of {f'the profile {profile!r}' if profile else shared} are read by boto3, which is missing. "
             "Install it with: pip install boto3; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         )
@@ -399,7 +399,7 @@ def _signed(given: dict[str, str]) -> dict:
         if session.get_credentials() is None:
             return {}
     except BotoCoreError as error:
-        raise AnswerError(f"boto3 finds no keys for S3: {error}") from None
+        raise StoreAnswerError(f"boto3 finds no keys for S3: {error}") from None
     region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or session.region_name
     return {"credential_provider": Boto3CredentialProvider(session), **({"region": region} if region else {})}
 
@@ -419,14 +419,14 @@ def _errors(file: StorePath) -> Iterator[None]:
         if not type(error).__module__.startswith("obstore") and not (isinstance(error, OSError) and not error.errno):
             raise  # of a file on this machine, or our own
         text = str(error)
-        if isinstance(error, AnswerError):
+        if isinstance(error, StoreAnswerError):
             raise
         if kind in ("AlreadyExistsError", "PreconditionError") and "404" not in text:
             raise FileExistsError(errno.EEXIST, "Another job has put it", str(file)) from None
         if isinstance(error, FileNotFoundError) or kind in ("NotFoundError", "PreconditionError"):
             _refuse_missing_bucket(file)
             raise FileNotFoundError(errno.ENOENT, "No such file or folder", str(file)) from None
-        raise AnswerError(_reason(file, text)) from None
+        raise StoreAnswerError(_reason(file, text)) from None
 
 
 _there: set[tuple[str, str | None]] = set()
@@ -441,7 +441,7 @@ def _refuse_missing_bucket(file: StorePath) -> None:
         next(iter(_obstore().list(_store(file.root), "none/", chunk_size=1)), None)
     except Exception as error:
         if re.search("404|NoSuchBucket|ContainerNotFound", str(error)):
-            raise AnswerError(f"There is no bucket {file.root}. Make it, or correct its name.") from None
+            raise StoreAnswerError(f"There is no bucket {file.root}. Make it, or correct its name.") from None
         return  # the account may not list it
     _there.add(bucket)
 

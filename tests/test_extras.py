@@ -35,16 +35,19 @@ WORK = {
     "IPython": "from arsetlib import figures; figures.show('x', 'y')",
     "PIL": "from arsetlib import simulate; simulate.groves('never')",
     "cryptography": "from arsetlib.grading import keys",
+    "deltalake": "import pathlib; from arsetlib.pixels import lakes; lakes._open_delta(pathlib.Path('x'), None)",
     "ipywidgets": "from arsetlib import figures; figures.knob(print, 'x', a=[1])",
     "jinja2": "import sys, arsetlib.figures.report; sys.modules['arsetlib.figures.report']._page({}, {}, None, 0, 0)",
     "keras": "from arsetlib import models; models.build('tempcnn', steps=8, bands=2, classes=2)",
     "matplotlib": "from arsetlib.figures import still",
     "optuna": "from arsetlib import training; training.search(None, None, {}, folder='never', trials=1)",
     "plotly": "from arsetlib.figures import plots",
+    "pyiceberg": "import pathlib; from arsetlib.pixels import lakes; lakes._open_iceberg(pathlib.Path('x'), None)",
     "pyogrio": "from arsetlib.labels import fields; fields._read('x.gpkg', None, 'code')",
     "skimage": "import numpy; from arsetlib.groves import crowns; crowns.instances(numpy.ones((9, 9), bool), 2)",
     "sklearn": "from arsetlib.models import baselines; baselines.random_forest(8, 2, 2)",
     "skops": "from arsetlib.models import baselines; baselines._read_skops('x')",
+    "sqlalchemy": "import pathlib; from arsetlib.pixels import lakes; lakes._catalogue(pathlib.Path('/x'))",
     "tensorboard": "from arsetlib.training import events; events.scalars('x')",
     "tensorflow": "from arsetlib import models; models.build('tempcnn', steps=8, bands=2, classes=2)",
 }
@@ -175,6 +178,7 @@ def test_every_package_that_arsetlib_imports_is_a_dependency_or_known_with_an_ex
         if not {canonicalize_name(package) for package in packages.get(name, [name])} & of_core
     }
     brought = {"affine", "click", "traitlets", "urllib3"}  # by rasterio, typer, IPython and requests
+    brought |= {"boto3", "botocore"}  # read profiles of keys; arsetlib.stores has a sentence of its own
     assert unknown <= brought, "name them in extras.OPTIONAL, or among the dependencies"
     for package, extra in extras.OPTIONAL.values():
         assert package in {Requirement(text).name for text in PROJECT["optional-dependencies"][extra]}

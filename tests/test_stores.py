@@ -99,13 +99,13 @@ def test_a_file_is_created_once_and_replaced_only_by_who_knows_it(bucket):
 
 
 def test_a_missing_bucket_is_named_whatever_is_asked_of_it(bucket):
-    with pytest.raises(stores.AnswerError, match="There is no bucket s3://not-there"):
+    with pytest.raises(stores.StoreAnswerError, match="There is no bucket s3://not-there"):
         place("s3://not-there/a").read_bytes()
-    with pytest.raises(stores.AnswerError, match="There is no bucket s3://not-there-2"):
+    with pytest.raises(stores.StoreAnswerError, match="There is no bucket s3://not-there-2"):
         place("s3://not-there-2/a").is_file()
-    with pytest.raises(stores.AnswerError, match="There is no bucket s3://not-there-3"):
+    with pytest.raises(stores.StoreAnswerError, match="There is no bucket s3://not-there-3"):
         folders.put("s3://not-there-3/a", "x")
-    with pytest.raises(stores.AnswerError, match="There is no bucket s3://not-there-4"):
+    with pytest.raises(stores.StoreAnswerError, match="There is no bucket s3://not-there-4"):
         place("s3://not-there-4").files()
 
 
@@ -119,5 +119,5 @@ def test_a_profile_gives_the_credentials(bucket, monkeypatch, tmp_path):
     assert (place(bucket) / "a").read_text() == "corn"
     monkeypatch.setattr("arsetlib.stores.find_spec", lambda name: None)
     stores._connected.cache_clear()
-    with pytest.raises(stores.AnswerError, match="pip install boto3"):
+    with pytest.raises(stores.StoreAnswerError, match="pip install boto3"):
         (place(bucket) / "a").read_text()

@@ -89,4 +89,4 @@ def test_a_link_in_a_package_is_not_followed(vendor):
 def test_the_plotly_script_is_the_version_that_plotly_writes_for(vendor):
     vendor.check_plotly(vendor.PACKAGES)
     with pytest.raises(vendor.VendorError, match="plotly.py bundles"):
-        vendor.check_plotly((dataclasses.replace(vendor.PACKAGES[-1], version="0.0.1"),))
+        vendor.check_plotly(tuple(dataclasses.replace(package, version="0.0.1") for package in vendor.PACKAGES))

@@ -10,7 +10,7 @@ __all__ = ["GROUPS", "Commands"]
 
 # The commands of `arset --help`, in groups.
 GROUPS = {
-    "Data": ("simulate", "scenes", "ingest", "describe", "check", "batches"),
+    "Data": ("simulate", "scenes", "ingest", "describe", "check", "batches", "export"),
     "Models": ("train", "evaluate", "report"),
     "Maps": ("predict",),
     "Case studies": ("simulate-groves", "groves", "simulate-fields", "fields"),

@@ -18,7 +18,7 @@ from arsetlib import filetypes, folders
 from arsetlib.pixels import sources
 from arsetlib.pixels.rewritten import in_folder_names
 from arsetlib.pixels.schema import PREFIX, SMALL, PixelError
-from arsetlib.stores import AnswerError, StorePath
+from arsetlib.stores import StoreAnswerError, StorePath
 
 UNFINISHED = ".partial"  # end of the name of a table that an earlier version was making
 RUN_FILE = "_run.json"  # of earlier versions: says whether the table is complete
@@ -151,7 +151,7 @@ def footer(file: Path | StorePath) -> pq.FileMetaData:
     try:
         content = sources.metadata(file)
         _check_types(content)
-    except AnswerError:
+    except StoreAnswerError:
         raise
     except UNREADABLE as error:
         raise damaged(file, error) from error

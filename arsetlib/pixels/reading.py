@@ -22,7 +22,7 @@ from arsetlib.pixels.listing import UNREADABLE, damaged, file_schema, files, foo
 from arsetlib.pixels.meta import Meta, states_any
 from arsetlib.pixels.rewritten import cast, in_folder_names, reason_against
 from arsetlib.pixels.schema import SCHEMA, SERIES, SMALL, PixelError
-from arsetlib.stores import AnswerError, StorePath
+from arsetlib.stores import StoreAnswerError, StorePath
 
 
 def dataset(path: str | Path, meta: Meta | None = None) -> ds.Dataset:
@@ -141,7 +141,7 @@ def row_group(
     file = folders.place(file)
     try:
         table, rows = sources.row_group(file, footer, number, columns, verify)
-    except AnswerError:
+    except StoreAnswerError:
         raise
     except UNREADABLE as error:
         raise damaged(file, error) from error
@@ -211,7 +211,7 @@ def _blame(names: Sequence[Path | StorePath], error: Exception) -> PixelError | 
         try:
             for batch in sources.opened(file).iter_batches():
                 as_schema(batch, [n for n in SCHEMA.names if n in batch.schema.names], str(file))
-        except (PixelError, AnswerError) as reason:
+        except (PixelError, StoreAnswerError) as reason:
             return reason
         except UNREADABLE as reason:
             return damaged(file, reason)
@@ -278,7 +278,7 @@ def _pieces(parquet: Sequence[Path] | Sequence[StorePath], names: Sequence[str])
         file, content, group = one
         try:  # in a store, the bytes of the group are fetched here, ahead of time
             return file, group, sources.opened(file, content, group if stored else None, names)
-        except AnswerError:
+        except StoreAnswerError:
             raise
         except UNREADABLE as error:
             raise damaged(file, error) from error
@@ -291,7 +291,7 @@ def _pieces(parquet: Sequence[Path] | Sequence[StorePath], names: Sequence[str])
                 for batch in source.iter_batches(layout.ROW_GROUP, row_groups=[group], columns=present):
                     yield FileBatch(file, group, row, as_schema(batch, names, str(file)))
                     row += batch.num_rows
-        except (PixelError, AnswerError):
+        except (PixelError, StoreAnswerError):
             raise
         except UNREADABLE as error:
             raise damaged(file, error) from error
