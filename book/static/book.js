@@ -133,7 +133,7 @@
     details.append(make("summary", { textContent: "Data of this figure" }));
     details.addEventListener("toggle", () => {
       if (!details.open || details.children.length > 1) return;
-      const { rows, heads } = numbersOf(plot), box = make("div", { className: "arset-table", tabIndex: 0 });
+      const { rows, heads } = numbersOf(plot), box = make("div", { className: "arset-table figure-numbers", tabIndex: 0 });
       const label = plot.closest("figure")?.getAttribute("aria-label") ?? "";
       box.setAttribute("role", "region");
       box.setAttribute("aria-label", `Data: ${label}`);
