@@ -92,6 +92,12 @@ def test_a_broken_file_counts_as_handed_in_with_0_for_whom_its_path_names(book):
     assert book(broken).nobodys == {"s7_Ada/part1.ipynb": "The file is broken"}
 
 
+def test_a_path_names_nobody_who_has_no_id(book):
+    broken = Mark("a__b/part1.ipynb", reason="The file is broken", handed_in=DUE.isoformat())
+    made = book(broken, roster="id,name\n,Ada\ns8,Bob\n")
+    assert made.nobodys == {"a__b/part1.ipynb": "The file is broken"}
+
+
 def test_who_is_not_in_the_roster_is_named_and_not_counted(book):
     made = book(mark("Eve", "part1", 24, id="s9"), roster="id;name\ns7;Ada\n")
     assert list(made.entries) == [Learner("Ada", "s7")]

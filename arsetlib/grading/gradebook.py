@@ -22,7 +22,6 @@ A course file says what counts:
 from __future__ import annotations
 
 import csv
-import io
 import math
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -31,7 +30,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from arsetlib import folders, textfiles
-from arsetlib.grading.grades import GradeError, Learner, Row, read_rows, write_table
+from arsetlib.grading.grades import GradeError, Learner, Row, read_rows, read_table, write_table
 from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, normal_name, open_homework
 
 __all__ = ["FORMATS", "Course", "Gradebook", "GradebookEntry", "gradebook"]
@@ -249,7 +248,8 @@ def _owned(row: Row, course: Course) -> Row:
     words = row.submission.casefold()
     if not row.learner.name:
         parts = set(words.replace("/", "_").replace(".", "_").split("_"))
-        owners = [one for one in course.roster if one.id.casefold() in parts or one.name.casefold() in parts]
+        parts.discard("")  # between two separators; who has no ID is not named by it
+        owners = [one for one in course.roster if parts & {one.id.casefold(), one.name.casefold()}]
         row = row._replace(learner=owners[0]) if len(owners) == 1 else row
     if not row.assignment:
         keys = [key for key in course.assignments if key in words]
@@ -277,11 +277,7 @@ def _deadline(path: Path, key: str, said: object) -> datetime | None:
 
 def _roster(path: Path) -> tuple[Learner, ...]:
     try:
-        text = textfiles.read_text(path)
-        rows = list(
-            csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
-        )
-        roster = tuple(Learner(normal_name(row["name"]), row["id"].strip()) for row in rows)
+        roster = tuple(Learner(normal_name(row["name"]), row["id"].strip()) for row in read_table(path))
     except FileNotFoundError:
         raise GradeError(f"There is no roster {path}.") from None
     except (KeyError, AttributeError, ValueError, csv.Error) as problem:

@@ -18,7 +18,9 @@ from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, normal_name
 from arsetlib.grading.marking import Mark
 from arsetlib.grading.submission import clean
 
-__all__ = ["GradeError", "Grades", "Learner", "Row", "best_points", "read_rows", "write_csv", "write_table"]
+__all__ = [
+    "GradeError", "Grades", "Learner", "Row", "best_points", "read_rows", "read_table", "write_csv", "write_table",
+]  # fmt: skip
 
 FIRST = ("submission", "learner", "id", "assignment", "handed_in")  # first columns of the CSV
 START = r"[=+@\-\uff1d\uff0b\uff20\uff0d]"  # of a formula; the wide characters in a Japanese spreadsheet
@@ -145,12 +147,15 @@ def _rows_of(marks: list[Mark] | tuple[Mark, ...]) -> Iterator[dict]:
         yield row | {"total": mark.total, "of": mark.of, "reason": " | ".join(filter(None, reasons)), "log": mark.log}
 
 
+def read_table(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of a CSV, also as a spreadsheet saved it: in Spanish or German with semicolons, "Unicode text" with tabs."""
+    text = textfiles.read_text(path)
+    yield from csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
+
+
 def _read_csv(path: Path) -> Iterator[Row]:
     try:
-        text = textfiles.read_text(path)
-        # Spreadsheets in Spanish or German write semicolons; "Unicode text" has tabs.
-        delimiter = max(",;\t", key=text.partition("\n")[0].count)
-        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
+        for row in read_table(path):
             learner = Learner(normal_name(_unescape(row["learner"])), _unescape(row.get("id") or "").strip())
             when = row.get("handed_in") or ""
             yield Row(
