@@ -109,7 +109,7 @@ def ours(study, scenes, labels, **how):
 def original(study, scenes, labels) -> int:
     """Whole files, one point after another, then a group per pixel converted by a Python function."""
     grid = module.Grid.of(labels[YEAR])
-    chunks = [module.Chunk(**c) for c in planning.plan(study, scenes, labels, None, None)["chunks"]]
+    chunks = planning.chunks_of(study, labels, planning.plan(study, scenes, labels, None, None))
     parts = [planning.label_pixels(c, study, labels[YEAR], {}, study.areas[0].every) for c in chunks]
     x, y = grid.centres(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
     rows = []
