@@ -200,7 +200,7 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
     layout = plotly_layout(f"Land by label class, {year}", 470, study.simulated)
     layout["xaxis"] |= {"title": "hectares", "rangemode": "tozero"}
     layout["yaxis"] |= {"autorange": "reversed", "automargin": True, "gridcolor": "white"}
-    names = {a.key: a.name.get("en", a.key) for a in study.areas}
+    names = {a.key: a.title() for a in study.areas}
     areas_menu = menu_of([
         {"label": "All areas" if key is None else names.get(key, key), "method": "update",
          "args": [{"visible": [k == key for k in keys]}]}
