@@ -10,6 +10,7 @@ which languages the site has.
 
 from __future__ import annotations
 
+import gettext
 import json
 import os
 import posixpath
@@ -36,9 +37,13 @@ def script_words() -> dict[str, str]:
         "firstRows": _("The first {most} of {count} rows."),
         "pictures": _("It shows pictures; it has no series."),
         "pagesUnder": _("Pages under {page}"),
-        "offer": _("This page is also there in your language:"),
-        "close": _("Close"),
     }
+
+
+def offer_in(language: str) -> dict[str, str]:
+    """The offer of a page in a language, in its words."""
+    words = gettext.translation("book", HERE / "locale", [language], fallback=True).gettext
+    return {"offer": words("You can read this page in English:"), "close": words("Close")}
 
 
 def setup(app):
@@ -100,6 +105,7 @@ def offer_twins(app, pagename, templatename, context, doctree):
         {
             "language": language,
             "name": name_of(language),
+            **offer_in(language),
             "same": page_in(pagename, language) is not None,
             "address": address(pagename, here, page_in(pagename, language) or first.format(language), language),
         }

@@ -18,6 +18,7 @@ import html
 import importlib
 import inspect
 import pkgutil
+import posixpath
 import re
 import types
 from pathlib import Path
@@ -391,12 +392,14 @@ def objects_of(app) -> dict[str, tuple[str, str]]:
     listed = ROOT / "_build" / "html" / "objects.inv"
     if not listed.exists():
         return {}
+    with listed.open("rb") as file:
+        kinds = InventoryFile.load(file, "", posixpath.join)
     places = {}
-    for kind, named in InventoryFile.loads(listed.read_bytes(), uri="").data.items():
+    for kind, named in kinds.items():
         if kind.startswith("py:"):
-            for name, one in named.items():
-                page, _, anchor = one.uri.partition("#")
-                places[name] = page.removesuffix(".html"), anchor.replace("$", name)
+            for name, (_project, _version, uri, _title) in named.items():
+                page, _, anchor = uri.partition("#")
+                places[name] = page.removesuffix(".html"), anchor
     return places
 
 

@@ -29,6 +29,8 @@ import jupytext
 from babel.messages import Catalog, extract, mofile, pofile
 
 ROOT = Path(__file__).resolve().parents[1]
+# How code marks words; ``book_`` is for templates, whose own ``_`` is the theme's.
+KEYWORDS = {"_": None, "N_": None, "book_": None, "words": None, "ngettext": (1, 2)}
 ENGLISH = "en"
 METHODS = [("**/student/**", "ignore"), ("**.py", "python"), ("**.jinja", "jinja2"), ("**.html", "jinja2")]
 # Catalogue → folders whose code shows its words.
@@ -59,7 +61,10 @@ def template(domain: str) -> Catalog:
     words = Catalog(charset="utf-8")
     for folder in DOMAINS[domain]:
         found = extract.extract_from_dir(
-            ROOT / folder, METHODS, keywords={"_": None, "N_": None, "ngettext": (1, 2)}, comment_tags=("words:",)
+            ROOT / folder,
+            METHODS,
+            keywords=KEYWORDS,
+            comment_tags=("words:",),
         )
         for file, _line, message, comments, context in found:
             words.add(message, locations=[(f"{folder}/{file}", None)], auto_comments=comments, context=context)
@@ -210,10 +215,19 @@ def start(file: Path, language: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     if is_page(file):
         text = file.read_text(encoding="utf-8")
-        target.write_text(with_hash(text, text), encoding="utf-8")
+        target.write_text(with_hash(own_paths(text, language), text), encoding="utf-8")
     else:
-        write_notebook(jupytext.read(file), file, target)
+        notebook = jupytext.read(file)
+        for cell in notebook.cells:
+            cell.source = own_paths(cell.source, language)
+        write_notebook(notebook, file, target)
     return target
+
+
+def own_paths(text: str, language: str) -> str:
+    """The text with the paths of English files turned into those of another language, where they will exist."""
+    known = "|".join((*PAIRED, "book"))
+    return re.sub(rf"\b({known})/{ENGLISH}/(?!reference/|images/|references)", rf"\1/{language}/", text)
 
 
 def accept(file: Path) -> None:

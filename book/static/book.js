@@ -204,9 +204,10 @@
     const box = document.createElement("div"), close = document.createElement("button");
     const way = Object.assign(document.createElement("a"), { href: wanted.getAttribute("href"), textContent: wanted.textContent, lang: first });
     box.className = "language-offer";
-    Object.assign(close, { type: "button", textContent: words.close });
+    Object.assign(close, { type: "button", textContent: wanted.dataset.close });
     for (const one of [way, close]) one.addEventListener("click", () => { store(key); box.remove(); });
-    box.append(`${words.offer} `, way, close);
+    box.lang = first;
+    box.append(`${wanted.dataset.offer} `, way, close);
     document.querySelector(".bd-article-container")?.prepend(box);
   }
   // A browser may refuse to keep anything.
