@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -32,10 +33,12 @@ from pathlib import Path
 from arsetlib import folders, textfiles
 from arsetlib.grading.grades import GradeError, Learner, Row, read_rows, read_table, write_table
 from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, normal_name, open_homework
+from arsetlib.grading.submission import words
 
 __all__ = ["FORMATS", "Course", "Gradebook", "GradebookEntry", "gradebook"]
 
 FORMATS = ("plain", "moodle", "canvas")
+COPY = re.compile(r"\(\d{1,2}\)")  # what a browser adds to the name of a file that exists
 KNOWN = {"name", "pass_percent", "roster", "assignments", "late"}
 
 
@@ -245,14 +248,15 @@ def _entry(row: Row, course: Course) -> GradebookEntry:
 
 def _owned(row: Row, course: Course) -> Row:
     """A row with learner and assignment from the path of its file, where its notebook does not say them."""
-    words = row.submission.casefold()
+    path = words(COPY.sub(" ", row.submission))
     if not row.learner.name:
-        parts = set(words.replace("/", "_").replace(".", "_").split("_"))
-        parts.discard("")  # between two separators; who has no ID is not named by it
-        owners = [one for one in course.roster if parts & {one.id.casefold(), one.name.casefold()}]
-        row = row._replace(learner=owners[0]) if len(owners) == 1 else row
+        texts = {text: one for one in course.roster for text in map(words, one) if text}
+        found = [text for text in texts if f"-{text}-" in f"-{path}-"]
+        found = [text for text in found if not any(text != other and text in other for other in found)]
+        owners = {texts[text] for text in found}
+        row = row._replace(learner=owners.pop()) if len(owners) == 1 else row
     if not row.assignment:
-        keys = [key for key in course.assignments if key in words]
+        keys = [key for key in course.assignments if key in path]
         row = row._replace(assignment=keys[0]) if len(keys) == 1 else row
     return row
 

@@ -51,15 +51,15 @@ class Grades:
 
     @property
     def rows(self) -> list[dict]:
-        """Rows of the CSV: submission, learner, id, assignment, handed_in, points of each question, total, of, reason,
-        log."""
+        """Rows of the CSV: submission, learner, id, assignment, handed_in, points of each question, total, of, tries,
+        reason, log."""
         return list(_rows_of(self.marks))
 
 
 def write_csv(path: Path, marks: list[Mark]) -> None:
     """Write the CSV, whole or not at all."""
     rows = list(_rows_of(marks))
-    columns = list(rows[0]) if rows else [*FIRST, "total", "of", "reason", "log"]
+    columns = list(rows[0]) if rows else [*FIRST, "total", "of", "tries", "reason", "log"]
     write_table(path, columns, [[row[name] for name in columns] for row in rows])
 
 
@@ -144,7 +144,11 @@ def _rows_of(marks: list[Mark] | tuple[Mark, ...]) -> Iterator[dict]:
         for key, reason in mark.reasons.items():
             by_reason[reason].append(key)
         reasons = [mark.reason, *(f"{', '.join(keys)}: {reason}" for reason, keys in by_reason.items())]
-        yield row | {"total": mark.total, "of": mark.of, "reason": " | ".join(filter(None, reasons)), "log": mark.log}
+        yield row | {
+            "total": mark.total, "of": mark.of,
+            "tries": " | ".join(f"{key}: {count}" for key, count in mark.tries.items()),
+            "reason": " | ".join(filter(None, reasons)), "log": mark.log,
+        }  # fmt: skip
 
 
 def read_table(path: Path) -> Iterator[dict[str, str]]:
