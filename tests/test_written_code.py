@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 import textwrap
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -156,3 +157,69 @@ def test_code_that_is_written_down_parses_and_calls_what_exists(kind):
             except (SyntaxError, AttributeError, ImportError) as problem:
                 found.append((file.name, code, str(problem)))
     assert found == []
+
+
+# -- figures --------------------------------------------------------------------------------------------------------
+
+
+def said():
+    """Page → what it must say, made from the code."""
+    from arsetlib import engine, fields, ground, java, sentinel2, training
+    from arsetlib.grading import ASSIGNMENTS, certificate_pdf
+    from arsetlib.ingest import reflectance, survey
+    from arsetlib.labels import drawing, services
+    from arsetlib.simulate import groves_scene
+    from arsetlib.study import Study, settings
+
+    season = Study.load("sample").season
+    words = {3: "three", 5: "five", 7: "seven", 9: "nine", 10: "ten", 12: "twelve"}
+    percent = {name: (survey.DIMMEST[name] // 100, survey.BRIGHTEST[name] // 100) for name in ("plants", "infrared")}
+    captures = inspect.signature(arsetlib.simulate.groves).parameters["captures"].default
+    counts = inspect.signature(training.learning_curve).parameters["counts"].default
+    missing = {*range(2008, 2026)} - services.NASS_MD5.keys()
+    return {
+        "setup": [
+            f"Spark needs Java {java.OLDEST} or newer; Spark {' and '.join(java.NEWEST)} do not run on Java 25, and "
+            f"need {java.OLDEST} to {max(java.NEWEST.values())}",
+            f"TensorFlow {locked('tensorflow')}, which this repository uses",
+        ],
+        "data": [
+            f"below −{-reflectance.MIN_DN:,} or above {reflectance.MAX_DN:,}, and 65,535 (saturated)",
+            f"over {reflectance.MAX_SHARE:.0%} of a band's values".replace("%", " %"),
+            "in the near infrared: vegetation under {} % or over {} % reflectance, ".format(*percent["plants"])
+            + "land under {} % or over {} %".format(*percent["infrared"]),
+            f"a flight of {words[captures]} captures",
+            f"overlaps the next by about {groves_scene.OVERLAP:.0%}".replace("%", " %"),
+            f"None is known for the files of 10 m, for {max(missing)} and for the second release of {min(missing)}.",
+            f"a mask for each of {words[len(fields.CLASSES)]} anomalies",
+        ],
+        "adapt": [
+            f"more than {drawing.CONTRADICTED:.0%} of such pixels".replace("%", " %"),
+            f"right within {ground.AREA_ERROR:.0%} and lengths within {ground.LENGTH_ERROR:.0%}".replace("%", " %"),
+            f"from 1 to {settings.MAX_CODE:,}",
+        ],
+        "architecture": [f"in waves of {engine.WAVE:,}"],
+        "faq": [
+            f"Why steps of {season.step_days} days, and why a window of {season.window_days}?",
+            f"only {season.steps} steps of {season.step_days} days",
+            f"for {', '.join(map(str, counts))} labels per class",
+        ],
+        "glossary": [
+            f"Level-2A has {words[len(sentinel2.BANDS)]} of them",
+            f"one of the {words[len(fields.CLASSES)]} classes of case study B",
+        ],
+        "grade": [f"There are {words[len(ASSIGNMENTS)]} assignments", f"is {certificate_pdf.PASS_MARK} % unless"],
+        "homework": [f"When all {words[len(ASSIGNMENTS)]} assignments"],
+    }
+
+
+def locked(package):
+    """Major and minor version of a package in the lock file, the newest where there are several."""
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    return max(p["version"] for p in lock["package"] if p["name"] == package).rpartition(".")[0]
+
+
+@pytest.mark.parametrize("page", ["setup", "data", "adapt", "architecture", "faq", "glossary", "grade", "homework"])
+def test_figures_of_the_pages_are_those_of_the_code(page):
+    text = " ".join(text_of(ROOT / "book" / "en" / f"{page}.md").split())
+    assert [one for one in said()[page] if one not in text] == []
