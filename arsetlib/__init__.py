@@ -8,7 +8,7 @@
 import os
 import sys
 
-from arsetlib import oldnames
+from arsetlib import oldnames, quiet
 
 __version__ = "0.1.0"
 
@@ -74,6 +74,7 @@ class _Extras:
 sys.meta_path.append(_Extras)
 
 oldnames.install()
+quiet.install()
 
 if os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB"):  # rasterio reads them when it is imported
     from arsetlib.variables import use_own_proj
