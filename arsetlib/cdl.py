@@ -191,7 +191,7 @@ def _rows() -> dict[int, Code]:
 
 CODES: dict[int, Code] = _rows()  # code → its code, name and colour
 
-# Two crops in one season, so neither name tells what stands there on a given day.
+# Two crops in one season, so neither name states what grows there on a given day.
 # Lettuce (227) and Pumpkins (229) lie among them and are not.
 DOUBLE_CROPS: tuple[int, ...] = (26, 225, 226, 228, *range(230, 242), 254)
 

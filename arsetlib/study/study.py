@@ -29,7 +29,7 @@ class Study:
         areas: Boxes to sample.
         years: Label years.
         split: Side → years; no year on two sides.
-        block_m: Side of a spatial block, units of the label grid's CRS, for splits and for honest scores.
+        block_m: Side of a spatial block, units of the label grid's CRS, for splits and for intervals of scores.
         season, bands, legend, labels, scenes: See their classes.
         drop_scl: Scene classes whose observations are dropped.
         min_confidence: Least label confidence (0-100) of a pixel; 0 takes all.
