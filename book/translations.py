@@ -17,6 +17,7 @@ A language is there when its folder is there.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import io
 import re
@@ -270,6 +271,7 @@ def file_problems(language: str) -> Iterator[str]:
             if len(cells) != len(originals):
                 yield f"{name}: {len(cells)} cells, the English file has {len(originals)}"
                 continue
+            yield from code_problems(file, language)
             for number, (cell, original) in enumerate(zip(cells, originals, strict=True), 1):
                 if cell.metadata.get("made_from") != short_hash(original.source):
                     yield f"{name}: stale: cell {number}: {original.source.strip().splitlines()[0][:70]}"
@@ -282,6 +284,37 @@ def file_problems(language: str) -> Iterator[str]:
 
 def is_reference(file: Path) -> bool:
     return "reference" in file.relative_to(ROOT).parts[2:-1]
+
+
+def masked(source: str) -> str:
+    """Code as a tree without the text of its strings: what a translation may not change."""
+    lines = [re.sub(r"^\s*[%!].*$", "pass", line) for line in source.splitlines()]
+    tree = ast.parse("\n".join(lines))
+    formats = {id(one) for node in ast.walk(tree) if isinstance(node, ast.FormattedValue) and node.format_spec
+               for one in ast.walk(node.format_spec)}  # how a value is written belongs to the code  # fmt: skip
+    for node in ast.walk(tree):
+        if id(node) in formats:
+            continue
+        if isinstance(node, ast.JoinedStr):  # words between values may move; the values may not change
+            node.values = sorted((v for v in node.values if not isinstance(v, ast.Constant)), key=ast.dump)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree)
+
+
+def code_problems(file: Path, language: str) -> Iterator[str]:
+    """Cells of a translated lab or homework that differ in more than their strings and comments."""
+    target = twin(file, language)
+    name = target.relative_to(ROOT).as_posix()
+    pairs = zip(jupytext.read(file).cells, jupytext.read(target).cells, strict=True)
+    for number, (original, cell) in enumerate(pairs, 1):
+        tags = [{k: v for k, v in one.metadata.items() if k != "made_from"} for one in (original, cell)]
+        if original.cell_type != cell.cell_type or tags[0] != tags[1]:
+            yield f"{name}: cell {number} is of another kind or has other tags"
+        elif cell.cell_type == "code" and masked(original.source) != masked(cell.source):
+            yield f"{name}: cell {number}: other code than the English cell"
+        elif cell.cell_type == "raw" and original.source != cell.source:
+            yield f"{name}: cell {number}: other marks than the English cell"
 
 
 def problems() -> list[str]:

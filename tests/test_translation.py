@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book"))
 
 import languages  # noqa: E402
+import proofread  # noqa: E402
 import translations  # noqa: E402
 
 
@@ -216,6 +217,75 @@ def test_missing_added_and_orphaned_translations_are_named(course):
         "book/es/setup.md: there is no such English file",
         "labs/es/part1.py: 2 cells, the English file has 3",
     ]
+
+
+@pytest.mark.parametrize(
+    ("english", "other", "same"),
+    [
+        ('print("rows", 3)', 'print("filas", 3)', True),
+        ("a = 1  # one", "a = 1  # uno", True),
+        ('f"{n} rows of {m}"', 'f"de {m}, {n} filas"', True),
+        ('print("rows", 3)', 'print("filas", 4)', False),
+        ("rows = 3", "filas = 3", False),
+        ('f"{n:.2f} rows"', 'f"{n:.1f} filas"', False),
+        ("a = 1", "a = 1\nassert a", False),
+        ("%pip install x\na = 1", "%pip install x\na = 1", True),
+    ],
+)
+def test_a_translated_cell_may_change_strings_and_comments_and_nothing_else(english, other, same):
+    assert (translations.masked(english) == translations.masked(other)) == same
+
+
+def test_a_translated_lab_with_other_code_is_named(course):
+    spanish = course / "labs" / "es" / "part1.py"
+    spanish.write_text(spanish.read_text().replace("3)", "4)"))
+    assert list(translations.file_problems("es")) == ["labs/es/part1.py: cell 2: other code than the English cell"]
+
+
+# -- the proofreader -------------------------------------------------------------------------------------------------
+
+has_dictionary = pytest.mark.skipif(
+    not (proofread.DICTIONARIES / "es.dic").exists(), reason="no Spanish dictionary here: python book/vendor.py"
+)
+
+
+@has_dictionary
+@pytest.mark.parametrize("language", translations.languages())
+def test_a_proofreader_finds_nothing_to_correct(language):
+    assert list(proofread.problems(language)) == []
+
+
+@has_dictionary
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("La exactitud global del mapa.", None),
+        ("La precisión global del mapa.", "accuracy is"),
+        ("Hay pérdida de datos.", "fuga de información"),
+        ("Si tenés dudas, seguí.", "a form of «vos»"),
+        ("Usted puede seguir.", "the reader is «tú»"),
+        ("Un mapa con ruuido.", "not in the dictionary: ruuido"),
+        ("El lote (*batch*) y `batch_size`, `{term}`.", None),
+        ("```python\nthe_english = code\n```\n\nUna línea.", None),
+        ("La percepción remota, o teledetección.", "choose one"),
+        (" ".join(["palabra"] * 36) + ".", "a sentence of 36 words"),
+    ],
+)
+def test_a_proofreader_marks(text, marked, tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(translations, "ROOT", tmp_path)
+    rules = proofread.rules("es")
+    monkeypatch.setattr(proofread, "ROOT", tmp_path)
+    monkeypatch.setattr(proofread, "rules", lambda language: rules)
+    found = list(proofread.problems("es", [page]))
+    assert bool(found) == bool(marked)
+    assert not marked or marked in found[0]
+
+
+def test_a_proofreader_reads_what_code_prints_and_its_comments():
+    code = '# how many\nprint(f"In total {n} rows were found")\nx = table["a b"]'
+    assert sorted(proofread.code_texts(code)) == [" rows were found", "In total ", "how many"]
 
 
 # -- the site --------------------------------------------------------------------------------------------------------
