@@ -1,8 +1,8 @@
 """Read a translation as a strict proofreader: `python book/proofread.py es [FILE…]`.
 
 Names words that the dictionary and the course's own list lack, phrases that ``book/<language>/proofread.toml`` forbids,
-and sentences of more than ``longest_sentence`` words. It reads pages, catalogues, labs and homework: their text, and the
-comments and printed sentences of their code. Code, addresses, and what stands *in italics* (an English term) is not
+and sentences of more than ``longest_sentence`` words. It reads pages, catalogues, labs and homework: text, comments and
+printed sentences. Code, addresses, and what stands *in italics* (an English term) is not
 spelt.
 
 The dictionary is Hunspell's, fetched by ``book/vendor.py``.
