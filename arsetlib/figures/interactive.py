@@ -14,7 +14,7 @@ import shapely
 from pyproj import CRS, Transformer
 
 from arsetlib.catalogue import Scenes
-from arsetlib.figures.style import DASHES, EYE, INK, LINES, date_of, menu_of, north_turn, palette_png, plotly_layout
+from arsetlib.figures.style import DASHES, EYE, INK, LINES, add_menu, date_of, north_turn, palette_png, plotly_layout
 from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
 from arsetlib.study import Area, Study
@@ -69,13 +69,11 @@ def footprints(
         "scaleanchor": "x",
         "tickformat": ".1~f",
     }
-    layout["updatemenus"] = [
-        menu_of([
-            {"label": label, "method": "relayout",
-             "args": [{"xaxis.range": _padded(box[:2]), "yaxis.range": _padded(box[2:])}]}
-            for label, box in views
-        ])
-    ]  # fmt: skip
+    add_menu(layout, [
+        {"label": label, "method": "relayout",
+         "args": [{"xaxis.range": _padded(box[:2]), "yaxis.range": _padded(box[2:])}]}
+        for label, box in views
+    ])  # fmt: skip
     fig.update_layout(layout)
     _north_in_plotly(fig, areas[0])
     return fig

@@ -106,6 +106,17 @@
     return window.Plotly.relayout(plot, Object.fromEntries(Object.keys(kept).map((key) => [key, wanted(key)])));
   }
 
+  // On a phone a legend needs more lines than where the figure was made: the figure grows by them, so that its axes keep
+  // their height and titles do not cover each other.
+  const LEGEND = 60; // px, of a legend on a wide page
+  const tall = new WeakMap();
+  function fitTo(plot, width) {
+    if (!tall.has(plot)) tall.set(plot, plot._fullLayout.height);
+    const legend = width < 600 ? plot._fullLayout.legend?._height ?? 0 : 0;
+    const height = tall.get(plot) + Math.max(0, Math.round(legend) - LEGEND);
+    if (height !== plot._fullLayout.height) window.Plotly.relayout(plot, { height });
+  }
+
   // The numbers of a figure as a table, made when a reader opens it: for those who cannot see the figure, and to copy.
   const MOST_ROWS = 500;
   function numbersOf(plot) {
@@ -221,7 +232,7 @@
     document.querySelectorAll(".cover").forEach(slider);
     // A figure drawn before the page had its final shape, or while hidden, takes its width when it gets one.
     const fit = new ResizeObserver((entries) => entries.forEach(({ target, contentRect }) => {
-      if (contentRect.width) window.Plotly.Plots.resize(target);
+      if (contentRect.width) window.Plotly.Plots.resize(target).then(() => fitTo(target, contentRect.width));
     }));
     plots().forEach((plot) => Promise.resolve(dress(plot)).then(() => fit.observe(plot)));
     plots().forEach(offerNumbers);
