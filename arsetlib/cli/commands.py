@@ -14,7 +14,7 @@ GROUPS = {
     "Models": ("train", "evaluate", "report"),
     "Maps": ("predict",),
     "Case studies": ("simulate-groves", "groves", "simulate-fields", "fields"),
-    "Teaching": ("homework", "grade", "gradebook", "certificate"),
+    "Teaching": ("homework", "grade", "similarity", "gradebook", "certificate"),
     "This machine": ("doctor",),
 }
 
