@@ -45,6 +45,11 @@ book: env data ## build the book: run the labs, write the site to _build/html
 	ARSET_BOOK=1 $(RUN) jupyter-book build . --toc book/en/_toc.yml --path-output . -W --keep-going
 	@echo "The book is built. Open $(SITE)"
 
+.PHONY: slides
+slides: env ## make the slides of the labs again, from the labs as `make book` ran them
+	$(RUN) python book/vendor.py
+	$(RUN) python book/slides.py
+
 .PHONY: lanes
 lanes: | $(UV) ## rehearse platforms and both ends of the versions (an hour); make lane-colab: one of them
 	UV="$(abspath $(UV))" WORKERS=$(WORKERS) $(PYTHON) .ci/lanes/lanes.py
