@@ -145,9 +145,10 @@ async () => {
       const r = e.getBoundingClientRect();
       const inside = r.left > box.left - 1 && r.right < box.right + 1 && r.top > box.top - 1 && r.bottom < limit + 1;
       if (!inside) tell("outside", e);
-      if (/^(P|LI|PRE|TD)$/.test(e.tagName) && parseFloat(getComputedStyle(e).fontSize) < 22) tell("small", e);
+      const least = { P: 22, LI: 22, PRE: 22, TABLE: 18 }[e.tagName] ?? 0;
+      if (parseFloat(getComputedStyle(e).fontSize) < least) tell("small", e);
     }
-    for (const e of slide.querySelectorAll(".shown > *")) {
+    for (const e of slide.querySelectorAll(".shown > :not(script)")) {
       const r = e.getBoundingClientRect(), above = slide.querySelector("h2"), under = slide.querySelector(".caption");
       if (r.top < above.getBoundingClientRect().bottom - 1) tell("over the heading", e);
       if (r.bottom > under.getBoundingClientRect().top + 1) tell("over the caption", e);

@@ -76,7 +76,6 @@ def _chain(problem: BaseException | None) -> Iterator[BaseException]:
 
 def main() -> None:
     """Run ``arset``; an error of arsetlib is one message and exit code 1, never a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's messages about the processor
     if not sys.stderr.isatty():
         # Seconds between two states of a bar in a log file, where each state is a line; tqdm reads them when imported.
         os.environ.setdefault("TQDM_MININTERVAL", "30")

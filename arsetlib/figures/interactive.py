@@ -45,7 +45,7 @@ def footprints(
         _draw_labels(fig, labels, areas, most, study)
     for area in areas:
         x, y = np.asarray(area.outline(crs).exterior.coords).T / 1000
-        name = area.name.get("en", area.key)
+        name = area.title()
         fig.add_scatter(
             x=x, y=y, mode="lines", line={"color": INK, "width": 1.5}, name="areas", legendgroup="areas", legendrank=1,
             showlegend=area is areas[0], hovertemplate=f"{name}<extra>area</extra>",
@@ -53,7 +53,7 @@ def footprints(
     boxes = [np.array(a.bounds)[[0, 2, 1, 3]] / 1000 for a in areas]
     stacked = np.array(boxes)
     around = np.concatenate([f(stacked[:, [i]], axis=0) for i, f in enumerate((np.min, np.max, np.min, np.max))])
-    views = [("All areas", around), *((a.name.get("en", a.key), b) for a, b in zip(areas, boxes, strict=True))]
+    views = [("All areas", around), *((a.title(), b) for a, b in zip(areas, boxes, strict=True))]
     views.append(("All scenes", _bounds_km(scenes, crs) if len(scenes) else around))
     layout = plotly_layout("Scenes, areas and labels", 560, study.simulated)
     layout["xaxis"] |= {

@@ -57,7 +57,7 @@ def lines(
     curves: pd.DataFrame | Mapping[str, tuple], title: str, x: str, y: str, *, study: Simulated | None = None,
     points: Mapping[str, tuple] | None = None, dashes: Sequence[str] = DASHES, height: int = 380,
 ) -> go.Figure:  # fmt: skip
-    """Lines of one figure, told apart by colour and dashes; a line of up to 60 points shows each of them.
+    """Lines of one figure, distinguished by colour and dashes; a line of up to 60 points shows each of them.
 
     Args:
         curves: A table: one line for each column, over the index. Or name → (x, y), each (N,). A line ends where a
@@ -93,7 +93,7 @@ def scatter(
     groups: Mapping, title: str, x: str, y: str, *, study: Simulated | None = None,
     text: Sequence[str] | None = None, equal: bool = False, height: int = 380,
 ) -> go.Figure:  # fmt: skip
-    """Points in groups, told apart by colour and shape.
+    """Points in groups, distinguished by colour and shape.
 
     Args:
         groups: Name → (x, y), each (N,).
@@ -132,7 +132,7 @@ def bars(
         unit: Of the values, for the axis.
         study: As in `empty_figure`.
         mode: For a DataFrame: ``"stack"`` puts the columns of a row into one bar, ``"group"`` draws a bar for each
-            column, told apart by hatching too.
+            column, distinguished by hatching too.
         colours: One colour, or one for each bar; for a DataFrame one for each column.
         text: d3 format of the written values; None: three digits, with k or M from a thousand on.
         height: CSS pixels; None: what the bars need.
@@ -200,7 +200,7 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
     layout = plotly_layout(f"Land by label class, {year}", 470, study.simulated)
     layout["xaxis"] |= {"title": "hectares", "rangemode": "tozero"}
     layout["yaxis"] |= {"autorange": "reversed", "automargin": True, "gridcolor": "white"}
-    names = {a.key: a.name.get("en", a.key) for a in study.areas}
+    names = {a.key: a.title() for a in study.areas}
     areas_menu = menu_of([
         {"label": "All areas" if key is None else names.get(key, key), "method": "update",
          "args": [{"visible": [k == key for k in keys]}]}

@@ -23,7 +23,7 @@ NORMALISED = {
     "all": "of all samples",
     None: "samples",
 }
-# Low to high accuracy, told apart by readers of every kind of colour vision.
+# Low to high accuracy, distinguished by readers of every kind of colour vision.
 ACCURACIES = [[0, "#b24a00"], [0.33, "#f0c878"], [0.67, "#3ca07d"], [1, "#0b5e44"]]
 
 
@@ -77,7 +77,7 @@ def by_date(
     """A score by date: of all samples, of the single crops only, and of always predicting the commonest class.
 
     Late in the season most fields are harvested, and 'No Crops Growing' is easy to predict: the line of the crops only
-    shows how well crops are told apart.
+    shows how well crops are distinguished.
 
     Args:
         table: Of ``evaluation.by_date``, or name → table to compare models.

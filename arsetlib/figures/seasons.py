@@ -105,7 +105,7 @@ def prediction_map(
     aspect = (north - south) / (east - west)
     tall = min(max((WIDTH - 80) / len(names) * aspect, 150), 520)
     below = 62 + 22 * math.ceil((none + 3) / 4) + (75 if len(dates) > 1 else 0)
-    name = next((a.name.get("en", a.key) for a in (study.areas if study else ()) if a.key == first.area), first.area)
+    name = next((a.title() for a in (study.areas if study else ()) if a.key == first.area), first.area)
     where = title or f"{name}, {first.year}: {first.info['model']}"
     layout = plotly_layout(where, int(tall + 80 + below), first.simulated)
     layout["margin"] |= {"t": 80, "b": below, "l": 8}

@@ -78,7 +78,7 @@ def chip(scene: Scene, area: Area, *combinations: Sequence[str], study: Study, s
             ax.imshow(picture, extent=extent, interpolation="nearest")
             ax.set_title(f"{_combination_name(bands)}: {', '.join(bands)}")
             map_furniture(ax, area, extent, study.simulated)
-        fig.suptitle(f"{area.name.get('en', area.key)}, {date_of(scene.day):%-d %B %Y}", fontsize=12)
+        fig.suptitle(f"{area.title()}, {date_of(scene.day):%-d %B %Y}", fontsize=12)
     return fig
 
 
@@ -143,7 +143,7 @@ def labels_map(
     with rc_context(STYLE):
         fig, (ax, beside) = _panels((0.66, 0.34), codes.shape[0] / codes.shape[1])
         ax.imshow(picture, extent=extent, interpolation="nearest")
-        ax.set_title(f"{area.name.get('en', area.key)}, labels of {labels.year}")
+        ax.set_title(f"{area.title()}, labels of {labels.year}")
         map_furniture(ax, area, extent, study.simulated)
         handles = [
             Patch(facecolor=colours[i], edgecolor=INK, linewidth=0.4, label=f"{names[i]} {_percent(share[i])}")

@@ -26,7 +26,7 @@ FONT_SIZE = 13  # of all texts in figures, px
 # The fonts of the book.
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 INK, GRID, ACCENT = "#22303c", "#dfe4e8", "#0b6e4f"  # colours: text, grid lines, the one accent
-# Okabe and Ito's colours, told apart by readers of every kind of colour vision.
+# Okabe and Ito's colours, distinguished by readers of every kind of colour vision.
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # of lines, in this order
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "hexagon")

@@ -1,7 +1,7 @@
 """Training, validation and test sides: by source image, by flight order, and in the leaky way of the thesis.
 
 Tiles of one image share its light, its trees and, where tiles overlap, its pixels; augmented copies of one tile are
-the same tile. If such related tiles are on two sides, the test asks what the training has shown. And captures of a
+the same tile. If such related tiles are on two sides, the test contains what was seen in training. And captures of a
 flight overlap, by 80 %, so that even other images show the same trees.
 
 Source: Kapoor & Narayanan (2023), "Leakage and the reproducibility crisis in machine-learning-based science",

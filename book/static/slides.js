@@ -36,6 +36,7 @@
       waiting.get(plot)?.();
       waiting.delete(plot);
     }
+    slide.querySelectorAll(".shown > table").forEach(shrink);
   }
 
   window.startSlides = () => {
@@ -50,11 +51,16 @@
     });
   };
 
+  // A table with many words takes smaller type, but none under 18 px.
+  function shrink(table) {
+    for (let size = 23; size >= 18 && table.offsetHeight > HEIGHT; size--) table.style.fontSize = `${size}px`;
+  }
+
   // Two pictures over one another keep their proportions, as wide as the place for them is high.
   function fit(picture) {
     const image = picture.querySelector("img[alt]:not(.over)");
     const set = () => {
-      const room = HEIGHT - 130; // for menu, slider and legend
+      const room = HEIGHT - 170; // without menu, slider and legend
       picture.style.width = `${Math.min(WIDTH, (room * image.naturalWidth) / image.naturalHeight)}px`;
     };
     image.complete ? set() : image.addEventListener("load", set);
