@@ -18,7 +18,7 @@ GROUPS = {
     "Models": ("train", "evaluate", "report"),
     "Maps": ("predict",),
     "Case studies": ("simulate-groves", "groves", "simulate-fields", "fields"),
-    "Teaching": ("homework", "grade", "gradebook", "certificate"),
+    "Teaching": ("homework", "grade", "similarity", "gradebook", "certificate"),
     "This machine": ("doctor",),
 }
 # What an argument of a Python function is called among the parameters of a command that has another name for it.

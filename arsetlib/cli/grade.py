@@ -50,6 +50,27 @@ def grade(
     show(report, as_json, "\n".join(lines))
 
 
+@app.command(epilog="Example: arset similarity submissions --out similarity.csv")
+def similarity(
+    folder: Annotated[Place, place_argument(help="Folder of notebooks or zips, as for arset grade.")],
+    out: Annotated[Place, place_option(help="The CSV to write; a page goes beside it.")] = Path("similarity.csv"),
+    as_json: AsJson = False,
+) -> None:
+    """List submissions that are alike: code after renaming, another learner's numbers or name, cells from one file.
+
+    Nothing in the submissions is run. A pair is a reason to read both notebooks, not a proof.
+    """
+    from arsetlib.grading import similarity as similar
+
+    report = similar.compare(folder)
+    path, page = report.write(out)
+    lines = [str(report), f"Table: {path}. Both codes side by side: {page}."]
+    lines += [f"  not compared: {name}: {why}" for name, why in list(report.unread.items())[:10]]
+    lines += [f"  … and {len(report.unread) - 10} more"] * (len(report.unread) > 10)
+    rows = [pair.as_dict() for pair in report.pairs]
+    show({"csv": str(path), "page": str(page), "pairs": rows, "unread": report.unread}, as_json, "\n".join(lines))
+
+
 @app.command(epilog="Example: arset gradebook grades.csv --course course.toml --out gradebook.csv --form canvas")
 def gradebook(
     grades: Annotated[list[Place], place_argument(help="CSV of arset grade; several are read together.")],
