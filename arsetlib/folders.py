@@ -212,14 +212,25 @@ def _put_whole(file: Path | StorePath, content: Content) -> None:
         if isinstance(file, StorePath):
             _remember(file, file.upload(made), facts)
         else:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f".{uuid.uuid4().hex[:12]}.part")
-            shutil.copyfile(made, partial)
-            os.replace(partial, file)
-            if (arrived := file.stat().st_size) != facts["size"]:
-                raise OSError(errno.EIO, f"{arrived:,} of {facts['size']:,} bytes arrived", str(file))
+            _copy_to_volume(made, file)
         if made is content:
             made.unlink()
+
+
+def _copy_to_volume(made: Path, file: Path) -> None:
+    """Copy a file to its name in a volume of Databricks, and look whether it arrived.
+
+    Its documentation names this way, a copy of a file of the local disk, and no renaming in a volume ("Volumes",
+    limitations; read in November 2026). A copy that is cut short is not in a manifest, or is no valid JSON.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(made, file)
+        if (arrived := file.stat().st_size) != (size := made.stat().st_size):
+            raise OSError(errno.EIO, f"{arrived:,} of {size:,} bytes arrived", str(file))
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def put_json(file: str | Path, value: object) -> None:
@@ -258,6 +269,8 @@ _put_before: OrderedDict[str, tuple[str, dict]] = OrderedDict()  # address → t
 
 def _remember(file: StorePath, tag: str, facts: dict) -> None:
     _put_before[str(file)] = tag, facts
+    with suppress(KeyError):  # another thread
+        _put_before.move_to_end(str(file))
     while len(_put_before) > 1000:
         with suppress(KeyError):  # another thread
             _put_before.popitem(last=False)
@@ -660,6 +673,8 @@ def _stale_parts(folder: Folder, plan: dict, ours: bool, grows: bool, adapt: Cal
     earlier = folder.plan()
     if earlier is None:
         others = [] if ours else sorted(n for n in _names(path) if not is_temporary(n))
+        if others == [PLAN] and not on_disk(path):
+            return []  # a copy that was cut short: nothing else is there yet
         if others and (path / PLAN).is_file():
             raise error(
                 f"{path / PLAN} is damaged, so it is not known what the {folder.what} should contain. Copy the folder "
