@@ -52,6 +52,11 @@ book: env data ## build the book: run the labs, write the site to _build/html
 translations: env ## gather the words to translate, compile the catalogues, list what is missing or stale
 	$(RUN) python book/translations.py
 
+.PHONY: slides
+slides: env ## make the slides of the labs again, from the labs as `make book` ran them
+	$(RUN) python book/vendor.py
+	$(RUN) python book/slides.py
+
 .PHONY: lanes
 lanes: | $(UV) ## rehearse platforms and both ends of the versions (an hour); make lane-colab: one of them
 	UV="$(abspath $(UV))" WORKERS=$(WORKERS) $(PYTHON) .ci/lanes/lanes.py

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # How code marks words; ``book_`` is for templates, whose own ``_`` is the theme's.
 KEYWORDS = {"_": None, "N_": None, "book_": None, "words": None, "ngettext": (1, 2)}
 ENGLISH = "en"
-METHODS = [("**/student/**", "ignore"), ("**.py", "python"), ("**.jinja", "jinja2"), ("**.html", "jinja2")]
+METHODS = [("**.jinja", "jinja2"), ("**/templates/**.html", "jinja2")]
 # Catalogue → folders whose code shows its words.
 DOMAINS = {"arsetlib": ("arsetlib",), "book": ("book",)}
 PAIRED = ("labs", "homework")  # folders of jupytext files by language
@@ -61,17 +61,28 @@ def template(domain: str) -> Catalog:
     """All words that the code marks, without translations."""
     words = Catalog(charset="utf-8")
     for folder in DOMAINS[domain]:
-        found = extract.extract_from_dir(
-            ROOT / folder,
-            METHODS,
-            keywords=KEYWORDS,
-            comment_tags=("words:",),
-        )
-        for file, _line, message, comments, context in found:
-            words.add(message, locations=[(f"{folder}/{file}", None)], auto_comments=comments, context=context)
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            if "student" not in file.parts:
+                for text in marked(file.read_text(encoding="utf-8")):
+                    words.add(text, locations=[(file.relative_to(ROOT).as_posix(), None)])
+        for file, _line, text, _comments, context in extract.extract_from_dir(
+            ROOT / folder, METHODS, keywords=KEYWORDS
+        ):
+            words.add(text, locations=[(f"{folder}/{file}", None)], context=context)
     for file, text in {"arsetlib": words_of_tables, "book": words_of_pages}[domain]():
         words.add(text, locations=[(file, None)])
     return words
+
+
+def marked(source: str) -> Iterator[str | tuple[str, str]]:
+    """Texts that Python code marks; Babel's own reader does not see those inside f-strings."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KEYWORDS:
+            texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            if node.func.id == "ngettext":
+                yield tuple(texts[:2])
+            elif texts:
+                yield texts[0]
 
 
 def words_of_tables() -> Iterator[tuple[str, str]]:
@@ -168,8 +179,8 @@ def form_problems(message_id, forms: tuple[str, ...], plurals: int) -> Iterator[
 
 
 def marks(text: str) -> tuple[str, ...]:
-    """Placeholders ``{…}`` and ``%{…}`` and HTML tags of a text, sorted."""
-    return tuple(sorted(re.findall(r"%?\{[^{}]*\}|%%|</?\w+[^<>]*>", text)))
+    """Placeholders ``{…}`` and ``%{…}`` and HTML tags of a text, sorted; each language writes a date its own way."""
+    return tuple(sorted(re.sub(r"\|.*", "|…}", one) for one in re.findall(r"%?\{[^{}]*\}|%%|</?\w+[^<>]*>", text)))
 
 
 # -- labs, homework and pages ----------------------------------------------------------------------------------------
