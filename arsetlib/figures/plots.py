@@ -197,13 +197,15 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
             hovertemplate="%{y} (code %{customdata[0]:.0f})<br>%{x:,.0f} ha, %{customdata[1]:.1f} %<extra></extra>",
         )  # fmt: skip
     year = int(land["year"].iloc[0])
-    layout = plotly_layout(f"Land by label class, {year}", 470, study.simulated)
+    title = f"Land by label class, {year}"
+    layout = plotly_layout(title, 470, study.simulated)
     layout["xaxis"] |= {"title": "hectares", "rangemode": "tozero"}
     layout["yaxis"] |= {"autorange": "reversed", "automargin": True, "gridcolor": "white"}
     names = {a.key: a.name.get("en", a.key) for a in study.areas}
     areas_menu = menu_of([
         {"label": "All areas" if key is None else names.get(key, key), "method": "update",
-         "args": [{"visible": [k == key for k in keys]}]}
+         "args": [{"visible": [k == key for k in keys]},
+                  {"title.text": title if key is None else f"{title}: {names.get(key, key)}"}]}
         for key in keys
     ])  # fmt: skip
     return fig.update_layout(layout | {"showlegend": False, "bargap": 0.25, "updatemenus": [areas_menu]})
@@ -235,7 +237,7 @@ def timeline(scenes: Scenes, *, study: Study) -> go.Figure:
 
 def series(
     day: ArrayLike, scl: ArrayLike, bands: ArrayLike, *, study: Study, quantity: str = "ndvi",
-    title: str = "One pixel's series",
+    title: str = "Observations of one pixel",
 ) -> go.Figure:  # fmt: skip
     """One pixel's irregular series: every observation above, what the scene classes leave of it below.
 
