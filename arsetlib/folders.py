@@ -36,7 +36,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -205,6 +205,7 @@ def _put_whole(file: Path | StorePath, content: Content) -> None:
         elif made is not content:
             made.write_bytes(content.encode() if isinstance(content, str) else content)
         facts = {"size": made.stat().st_size, "sha256": sha256(made)}
+        leases.refuse_lost(file)
         if isinstance(file, StorePath):
             _remember(file, file.upload(made), facts)
         else:
@@ -263,7 +264,7 @@ def _remember(file: StorePath, tag: str, facts: dict) -> None:
 @contextmanager
 def lock(
     path: str | Path, error: type[Exception] = FolderError, *, name: str = LOCK, wait: bool = False
-) -> Iterator[None]:
+) -> Iterator[str]:
     """Keep other processes out of a folder, which is made where needed. No file of the lock is left.
 
     On a disk the file is locked; in a store and in a volume it is a lease, see ``leases``.
@@ -274,29 +275,35 @@ def lock(
         name: Of the lock's file, where only a part of the folder is locked.
         wait: Wait until another process has finished, instead of raising an error.
 
+    Yields:
+        The name of the lease, see ``Folder``; empty on a disk.
+
     Raises:
-        FolderError: As ``error``: another process works in the folder, or it has a folder of this name.
+        FolderError: As ``error``: another process works in the folder, or it has a folder of this name. Or this one has
+            lost the lease, and wants to write: it was stopped for so long that another job has taken it over.
     """
     path = place(path)
     path.mkdir(parents=True, exist_ok=True)
-    file, busy = path / name, f"Another job is writing {path}. Wait until it ends, or give this one another folder."
+    file = path / name
     if file.is_dir():
         raise error(_of_wrong_kind(file))
     if not on_disk(path):
-        with leases.held(file, lambda more: error(f"{busy} {more}"), wait):
-            yield
+        with leases.held(file, error, wait) as job:
+            yield job
         return
     while True:
         own = FileLock(str(file), timeout=-1 if wait else 0)
         try:
             own.acquire()
         except Timeout:
-            raise error(busy) from None
+            raise error(
+                f"Another job is writing {path}. Wait until it ends, or give this one another folder."
+            ) from None
         if file.exists():
             break
         own.release()  # the job before has just removed the file, so a third one could lock a new file
     try:
-        yield
+        yield ""
     finally:
         with suppress(OSError):
             file.unlink()
@@ -361,11 +368,13 @@ class Folder:
         path: Where.
         what: What it contains, for messages: "pixel table".
         error: What is raised.
+        lease: In a store and in a volume: the job that may write. A worker that outlives it may not.
     """
 
     path: Path
     what: str = "folder"
     error: type[Exception] = FolderError
+    lease: str = ""
 
     # Files by key: all that a store needs to offer.
 
@@ -387,14 +396,17 @@ class Folder:
 
     def put(self, key: str, content: Content) -> None:
         """Write a file whole or not at all, see ``folders.put``."""
+        self._refuse_lost()
         put(self.path / key, content)
 
     def delete(self, key: str) -> None:
         """Remove a file, where it is there."""
+        self._refuse_lost()
         (self.path / key).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete the folder with everything in it."""
+        self._refuse_lost()
         _remove(self.path)
 
     # What is planned and what is done.
@@ -423,7 +435,7 @@ class Folder:
             The note: ``files`` (key → size and sha256) and the facts.
         """
         note = {"files": {key: size_and_sha256(self.path / key) for key in keys}, **facts}
-        put_json(self.path / _note(part), note)
+        self._put_json(_note(part), note)
         return note
 
     def done(self, part: str) -> dict | None:
@@ -502,11 +514,20 @@ class Folder:
             FolderError: As ``error``: a planned part failed or is not there. Nothing is published.
         """
         manifest = {**facts, "parts": self.settle()}
-        put_json(self.path / MANIFEST, manifest)
+        self._put_json(MANIFEST, manifest)
         self._clear(PARTS, ERRORS, WORK)
         return manifest
 
+    def _refuse_lost(self) -> None:
+        if self.lease:
+            leases.refuse_lost(self.path / LOCK, self.lease, self.error)
+
+    def _put_json(self, key: str, value: object) -> None:
+        self._refuse_lost()
+        put_json(self.path / key, value)
+
     def _clear(self, *names: str) -> None:
+        self._refuse_lost()
         for name in names:
             if (self.path / name).exists():
                 _remove(self.path / name)
@@ -528,7 +549,7 @@ class Folder:
         """A complete folder that lost a part is unfinished again; its other parts are kept."""
         for part, note in manifest["parts"].items():
             if not any(differences(self.path, note["files"])):
-                put_json(self.path / _note(part), note)
+                self._put_json(_note(part), note)
         self.delete(MANIFEST)
 
     def _forget_damaged(self) -> None:
@@ -575,7 +596,7 @@ def claim(
 
     Raises:
         FolderError: As ``error``: the folder contains something else (``OccupiedError`` where ``error`` is left out),
-            another process works in it, or the disk gets full.
+            another process works in it, or has taken it over from this one, or the disk gets full.
     """
     path = place(path)
     asked = json.loads(json.dumps({**plan, "parts": list(parts)}))
@@ -587,7 +608,8 @@ def claim(
         if folder.manifest() is not None and folder.plan() == plan and not left and not any(problems(path)):
             yield folder  # also on a disk that cannot be written
             return
-        with lock(path, error):
+        with lock(path, error) as lease:
+            folder = replace(folder, lease=lease)
             plan = _grown(folder, asked) if grows else asked
             stale = _stale_parts(folder, plan, ours, grows, adapt)
             manifest, earlier = folder.manifest(), folder.plan()

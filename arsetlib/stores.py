@@ -9,7 +9,7 @@ a copy, ``folders.put`` takes what it wrote. A store has no folders, so a folder
 
 Keys come from the environment, from a profile (``AWS_PROFILE``, read by boto3) or from the role of the machine, never
 from an address: an address with a user, a query or a fragment is refused. An error repeats only status and code of a
-store's answer. ``AWS_ENDPOINT_URL`` names another server that speaks Amazon's protocol.
+store's answer. ``AWS_ENDPOINT_URL`` names another server with Amazon's protocol.
 
 The class is our own, over ``obstore``, which the library needs anyway to read scenes: it has puts that only create,
 byte ranges and retries, and keeps no list of files. ``universal_pathlib`` over obstore's file system was tried

@@ -179,7 +179,7 @@ def pins(name: str) -> dict[str, str]:
     return {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in found}
 
 
-@pytest.mark.parametrize("name", ["colab.txt", "databricks.txt"])
+@pytest.mark.parametrize("name", ["colab.txt", "databricks4.txt", "databricks5.txt"])
 def test_the_versions_of_a_platform_lie_in_our_ranges(name):
     """Else the first cell would move them."""
     project = PYPROJECT["project"]

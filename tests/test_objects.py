@@ -1,8 +1,13 @@
 """The pixel table in an object store: made, checked and read as on a disk, whatever the store does."""
 
 import json
+import os
+import pickle
+import subprocess
+import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import failing_store
 import numpy as np
@@ -143,6 +148,90 @@ def test_a_job_that_works_for_long_gives_signs_of_life(bucket, monkeypatch):
     assert not folder.exists()
 
 
+def taken_over(folder, **changes):
+    """Another job takes the lease over."""
+    content = json.loads((folder / ".lock").read_bytes())
+    other = content | {"job": "other", "host": "node-7", "process": 77} | changes
+    (folder / ".lock").write_bytes(json.dumps(other).encode())
+
+
+@pytest.mark.parametrize("in_a_volume", [False, True])
+def test_a_job_that_was_stopped_for_long_writes_no_more_and_says_who_works_there(
+    bucket, tmp_path, monkeypatch, in_a_volume
+):
+    monkeypatch.setattr(folders, "VOLUMES", str(tmp_path))
+    folder = tmp_path / "table" if in_a_volume else place(bucket) / "table"
+
+    def job():
+        with folders.claim(folder, {}, ["a"], error=IngestError) as claimed:
+            claimed.put("a.txt", "before")
+            monkeypatch.setattr(leases, "DEAD", 0.0)  # as if the last sign of life were old
+            claimed.put("a.txt", "still its own")
+            taken_over(folder)
+            with pytest.raises(IngestError, match="process 77"):
+                folders.put(folder / "b.txt", "however it is written")
+            with pytest.raises(IngestError, match="process 77"):
+                claimed.delete("a.txt")
+            claimed.publish()
+
+    with pytest.raises(IngestError, match=r"writes no more into .*table: .*taken it over, process 77 on node-7"):
+        job()
+    assert sorted(folders.Folder(folder).keys()) == [".lock", "_plan.json", "a.txt"]
+    assert json.loads((folder / ".lock").read_bytes())["job"] == "other"
+
+
+def test_a_worker_that_outlives_its_job_writes_nothing_into_the_folder_of_the_next(bucket):
+    folder = place(bucket) / "table"
+    with folders.claim(folder, {}, ["a"]) as claimed:
+        late = pickle.loads(pickle.dumps(claimed))
+        held_here, leases._held[:] = leases._held[:], []  # as in another process
+        late.put("a.txt", "corn")
+        leases._held[:] = held_here
+    for write in (lambda: late.put("a.txt", "late"), lambda: late.finish("a", ["a.txt"]), lambda: late.fail("a", "?")):
+        with pytest.raises(folders.FolderError, match=r"writes no more .*\.lock was deleted"):
+            write()
+    with (
+        folders.claim(folder, {}, ["a"]),
+        pytest.raises(folders.FolderError, match=f"taken it over, process {os.getpid()} on "),
+    ):
+        late.finish("a", ["a.txt"])
+    assert (folder / "a.txt").read_text() == "corn"
+
+
+def test_a_lost_lease_leaves_no_file_and_a_store_that_does_not_answer_loses_none(bucket, monkeypatch):
+    monkeypatch.setattr(leases, "BEAT", 0.02)
+    folder = place(bucket) / "table"
+    real, asked = StorePath.replace, []
+
+    def unheard(self, content, tag):
+        asked.append(real(self, content, tag))
+        raise FileExistsError  # it arrived, the answer did not, and was asked again
+
+    def silent(self):
+        asked.append(None)
+        raise stores.StoreAnswerError("busy")
+
+    with folders.lock(folder):
+        with monkeypatch.context() as patched:
+            patched.setattr(StorePath, "replace", unheard)
+            patched.setattr(StorePath, "read_bytes", silent)
+            wait_for(lambda: asked.count(None) > 2)
+        folders.put(folder / "a", "corn")
+    assert sorted(folder.files()) == ["a"]
+    with folders.lock(folder):
+        (folder / ".lock").unlink()
+        wait_for(lambda: leases._held[0].lost)
+    assert sorted(folder.files()) == ["a"]
+
+
+def wait_for(what):
+    for _ in range(500):
+        if what():
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError("waited for too long")
+
+
 def test_of_many_jobs_that_begin_at_once_one_works(bucket):
     folder, inside, most, refused = place(bucket) / "table", [], [], []
 
@@ -176,6 +265,26 @@ def test_no_key_is_saved_with_a_table(bucket, tiny_place):
     for key, content in held(stored).items():
         assert b"test-secret-never-saved" not in content, key
         assert b"test-key" not in content, key
+
+
+# -- a job that is killed
+
+
+POINTS = os.environ.get("ARSET_DRILL_POINTS")  # a large number takes all points, some minutes a command
+
+
+@pytest.mark.parametrize(("name", "most"), [
+    ("ingest", 2), ("predict", 1), ("convert parquet", 2), ("train baseline", 2),
+    *(pytest.param(name, 1, marks=pytest.mark.skipif(not POINTS, reason="slow: set ARSET_DRILL_POINTS"))
+      for name in ("segment predict", "train keras")),
+])  # fmt: skip
+@pytest.mark.drill
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_command_that_is_killed_where_it_writes_to_a_store_ends_as_if_it_was_not(name, most):
+    script = Path(__file__).with_name("kill_drill.py")
+    command = [sys.executable, script, "--store", "--most", str(POINTS or most), name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3000)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # -- a store that fails

@@ -78,12 +78,15 @@ def verify(
     """Check a certificate, without internet: exit code 0 and what it says, or 1 and why it is not valid."""
     from arsetlib.grading import certificate as certificates
     from arsetlib.grading import keys
+    from arsetlib.grading.homework import ASSIGNMENTS
 
     public = keys.load_public(key)
     content = certificates.verify(file, public)
     points, of = content["total"]
     words = f"Valid: {content['name']}, {content['course']}, edition {content['edition']}, {content['date']}, "
-    words += f"{points} of {of} points."
+    words += f"{points} of {of} points.\n"
+    covered = [f"  {key}: {got} of {most}" for key, (got, most) in content["points"].items()]
+    words += f"It covers {len(covered)} of the {len(ASSIGNMENTS)} assignments of the course:\n" + "\n".join(covered)
     if file.suffix.lower() != ".pdf":
         words += "\nThis is what the JSON file says. A PDF that came with it may say something else: verify that, too."
     words += f"\nSigned with {public.name}" + (f" of {public.issuer}" if public.issuer else "")

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import arsetlib
+from arsetlib.grading.homework import ASSIGNMENTS
 from arsetlib.grading.keys import CertificateError, canonical
 
 __all__ = ["Certificate", "draw"]
@@ -30,6 +31,7 @@ WORDS = {
         "self": "Self-study certificate",
         "to": "This certificate states that",
         "did": "has completed the course",
+        "some": "has completed {count} of the {all} assignments of the course",
         "all": "and reached at least {mark:g} % of the points in each assignment:",
         "total": "Total",
         "edition": "Edition {edition}, version {version}",
@@ -51,6 +53,7 @@ WORDS = {
         "self": "Certificado de autoestudio",
         "to": "Se hace constar que",
         "did": "ha completado el curso",
+        "some": "ha completado {count} de las {all} tareas del curso",
         "all": "y ha alcanzado al menos el {mark:g} % de los puntos en cada tarea:",
         "total": "Total",
         "edition": "Edición {edition}, versión {version}",
@@ -101,6 +104,12 @@ class Certificate:
     def total(self) -> tuple[int, int]:
         """Points of all assignments together, and of how many."""
         return sum(points for points, _ in self.points.values()), sum(of for _, of in self.points.values())
+
+    @property
+    def covers(self) -> str:
+        """Whether it is for the whole course or for some of its assignments; the page lists them."""
+        words, count = WORDS[self.lang], len(self.points)
+        return words["did"] if count == len(ASSIGNMENTS) else words["some"].format(count=count, all=len(ASSIGNMENTS))
 
     @property
     def content(self) -> dict:
@@ -171,7 +180,7 @@ def _draw_sheet(figure, certificate: Certificate, key: str) -> None:
     write(183, (words["self"] if certificate.self_study else words["title"]).upper(), 15, color=ACCENT, weight="bold")
     write(169, words["to"], 12, color=SOFT)
     _name(figure, write, certificate.name)
-    write(136, words["did"], 12, color=SOFT)
+    write(136, certificate.covers, 12, color=SOFT)
     write(125, certificate.content["course"], 22, weight="bold")
     write(114, words["all"].format(mark=certificate.pass_mark), 12, color=SOFT)
     y = 103

@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import selectors
 import shutil
 import subprocess
@@ -228,8 +227,8 @@ class _Batch:
 
     def path_of(self, name: str, ending: str) -> Path:
         """File for a submission's log or marks: never outside the folder of logs, never that of another."""
-        words = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60]
-        return self.logs / f"{words}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:10]}{ending}"
+        own = hashlib.sha256(os.fsencode(name)).hexdigest()[:10]
+        return self.logs / f"{submission.file_name(name) or 'file'}-{own}{ending}"
 
     def marks(self) -> list[Mark]:
         """Marks of all submissions in their order, with a note where two are of one learner, or one still waits."""

@@ -75,16 +75,22 @@ class Result:
         ok: Whether the answer is right.
         message: What is wrong; empty where it is right.
         attempt: Number of different answers tried so far, where that is counted (multiple choice); else 0.
+        points: Points of all questions that this session's checks found right so far.
+        of: Points of the whole assignment; 0 where they are not counted.
     """
 
     question: str
     ok: bool
     message: str = ""
     attempt: int = 0
+    points: int = 0
+    of: int = 0
 
     def __str__(self) -> str:
         attempt = f" (attempt {self.attempt})" if self.attempt > 1 else ""
-        return f"{self.question}: {'right' if self.ok else 'not yet'}{attempt}." + f"\n  {self.message}" * (not self.ok)
+        so_far = f" {self.points} of {self.of} points so far." if self.of else ""
+        text = f"{self.question}: {'right' if self.ok else 'not yet'}{attempt}.{so_far}"
+        return text + f"\n  {self.message}" * (not self.ok)
 
     def _ipython_display_(self) -> None:
         """Show nothing: `check` has already printed it."""

@@ -157,7 +157,7 @@ def write_arset(table: pa.Table, path: str | Path) -> None:
 
 def _to_arset(table: pa.Table) -> pa.Table:
     flat = ragged(table)
-    names = [cdl.name(code).encode() for code in table["label_code"].to_pylist()]
+    names = [cdl.CODES[code].name.encode() for code in table["label_code"].to_pylist()]
     return pa.table(
         {
             "lon": table["lon"],

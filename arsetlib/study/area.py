@@ -22,6 +22,8 @@ from shapely import (
     union_all,
 )  # fmt: skip
 
+from arsetlib.study.settings import text
+
 MARGIN = 8  # degrees that an area may lie outside the area of use of its CRS
 
 
@@ -42,6 +44,10 @@ class Area:
     bounds: tuple[float, float, float, float]
     crs: str
     every: int = 1
+
+    def title(self) -> str:
+        """Its name in the reader's language, else the English one, else any; its key where it has none."""
+        return text(self.name) if self.name else self.key
 
     def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon | MultiPolygon:
         """The box's whole outline in another CRS, as a polygon in x, y (longitude, latitude) order.

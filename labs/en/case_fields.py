@@ -1283,7 +1283,7 @@ if full:
     assert knowing.loc["field", "network, validation"] < 0.8
     assert gap["field"] > 0.15
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # With the split by field, the network has memorised nearly all training chips of the simulated fields, and it is right for far fewer of the new ones. The printed gaps answer the first question for one split of each kind; with so few chips, another seed can change their order.
 # The mean of the copyist over 20 splits answers both questions more clearly. With the split by chip it scores higher, although it is the same model, because it finds a chip of the same field. So a higher score by chip does not mean a better network: on a new field this gain is lost.
 # Three remedies are worth a test: more fields, augmentation (exercise 3), and weights that were learnt elsewhere (section 19).
@@ -1495,7 +1495,7 @@ if full:
     assert bent > fresh.max()
     assert abs(bent - as_it_is) < 0.05
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # The bars give the order. For the simulated farms, our network *as it is*, without any training on the new farm, scores higher than both networks with a new last layer. The reason is the number of labels. A new last layer must learn nine classes from the few chips of seven fields; an earlier cell printed the classes that are on none of them. The old last layer has learnt from all training chips of section 18.
 # So if the classes are the same, keep the last layer. Then fine-tuning with so few chips changes little, as the printed line shows. If the classes differ, you need a new last layer. Fine-tuned, it still scores higher than the network from scratch, because its other layers have learnt from fields.
 # A program made both farms, and two real farms may differ more. MobileNetV3 with random weights shows the score of a last layer on features that were not trained. Test the weights from photographs in the same way before you pay for a large network.

@@ -390,7 +390,7 @@ assert by_copy["samples (thesis)"] > 0.95
 assert by_copy[["captures", "flight"]].max() < by_copy["samples (thesis)"]
 assert not full or by_copy["flight"] < by_copy["captures"]
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # The three rows of the table answer the three questions. If samples are divided, a model that has learnt nothing gets a nearly perfect score, because nearly every test sample has a copy of itself in the training set. This does not prove that the thesis's networks memorised tiles. It proves that its test *could not have detected it*.
 # If whole captures are divided, the score is lower. But it is still too high in the simulated grove, because neighbouring captures show the same trees. The third split leaves out the captures between training and test. It has fewer captures, but its score is valid for new ground.
 #

@@ -593,7 +593,7 @@ if delta:
 ever_worse = np.arange(40.0)  # no epoch improves
 assert stop(ever_worse, 40)[0] == 40, "a patience of 40 stopped early"
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # The best weights should be kept, and they were: the star in the figure marks their epoch. With a patience of 40, a training of 40 epochs never stops early, not even if every epoch is worse than the one before.
 #
 # Which weights does the network have after the training? This depends on `restore_best_weights`. Measure it on a network that becomes worse with every epoch:
@@ -1179,7 +1179,7 @@ for where, mask in (("at an edge of labels", at_edge), ("elsewhere", ~at_edge)):
     print(f"{where}: {np.nanmean(wrong[mask]):.0%} are wrong")
 assert at_edge.any()
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # In the delta errors are in groups: a pixel beside a wrong one is wrong much more often than any pixel. The last two lines compare pixels at edges, where two labels meet, with all others. The labels are the output of a classifier, too, so a difference is not always an error of the network.
 #
 # ### The season

@@ -195,8 +195,8 @@ def refuses(ask, args: tuple, what: str) -> None:
             ) from None
         raise Wrong(f"Expected {ask.name} to raise a ValueError for {what} but {wrong}") from None
     raise Wrong(
-        f"Expected {ask.name} to raise a ValueError for {what} received {value!r}: an unknown code must not slip into "
-        "a class. Write `raise ValueError(…)`. Lab 1, section 5."
+        f"Expected {ask.name} to raise a ValueError for {what} received {value!r}: an unknown code must not be counted "
+        "as a class. Write `raise ValueError(…)`. Lab 1, section 5."
     )
 
 

@@ -25,7 +25,7 @@ CHANGES = {
     ),
     "Get a faster graphics card.": "Only the work shrinks with it; the waiting, which is most of the step, stays",
     "Move `filter` behind `map(parse)`, and `shuffle` behind `batch`.": (
-        "Then rows are parsed in vain, and a batch stays a lump of neighbours"
+        "Then rows that are dropped later are parsed too, and a batch contains only neighbouring pixels"
     ),
 }
 
@@ -36,7 +36,7 @@ def change_reasons(wait: float, work: float) -> dict[str, str]:
     return {
         f"A step waits for its input {share:.0f} % of its time, so loading is what limits it.": "",
         f"A step works {work:g} ms, so the network is too large for the machine.": (
-            f"It waits {wait:g} ms meanwhile. Mend the longer part first"
+            f"It waits {wait:g} ms meanwhile. Improve the longer part first"
         ),
         "Random draws slow a loader down, so they should be made once and kept.": (
             "The draws are what makes many samples of one row; in an epoch they cost next to nothing"
