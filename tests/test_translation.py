@@ -119,7 +119,7 @@ def test_a_third_language_needs_a_catalogue_and_no_code(pseudo):
 
 # -- catalogues ------------------------------------------------------------------------------------------------------
 
-CATALOGUES = [("arsetlib", language) for language in translations.languages()]
+CATALOGUES = [(domain, language) for domain in translations.DOMAINS for language in translations.languages()]
 each_catalogue = pytest.mark.parametrize(("domain", "language"), CATALOGUES)
 
 
