@@ -201,6 +201,17 @@ def test_the_pins_of_colab_state_their_source_and_day():
     assert {"tensorflow", "keras", "pyspark"} <= set(pins("colab.txt"))
 
 
+@pytest.mark.parametrize(
+    ("lane", "name"), [("colab", "Colab"), ("databricks4", "environment 4"), ("databricks5", "environment 5")]
+)
+def test_the_setup_page_says_when_a_platform_that_takes_turns_passed(lane, name):
+    page = (ROOT / "book" / "en" / "setup.md").read_text(encoding="utf-8")
+    table = page.split("## What was rehearsed")[1].split("## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|") and name in line]
+    assert len(rows) == (lane in lanes.ROTATION)
+    assert all(re.search(r"\| \d{4}-\d{2}-\d{2} \|$", row) for row in rows)
+
+
 def test_every_lab_and_homework_is_rehearsed_on_colab():
     rehearsed = {*lanes.LABS, *lanes.CASES, *lanes.HOMEWORK}
     there = {f.relative_to(ROOT).as_posix() for f in [*ROOT.glob("labs/en/*.ipynb"), *ROOT.glob("homework/en/*.py")]}

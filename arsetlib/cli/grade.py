@@ -40,13 +40,7 @@ def grade(
         typer.echo(sandbox.protection(), err=True)
         if grader.find_hidden(hidden) is None:
             typer.echo("No hidden checks: only public checks are used. Name a folder or a zip with --hidden.", err=True)
-    try:
-        grades = grader.grade(
-            folder, out=out, hidden=hidden, jobs=jobs, limits=limits, trust=trust, progress=not as_json
-        )
-    except KeyboardInterrupt:  # else typer ends with "Aborted." and exit code 1
-        typer.echo("arset: stopped; what was finished is kept, run the same command to go on.", err=True)
-        raise typer.Exit(130) from None
+    grades = grader.grade(folder, out=out, hidden=hidden, jobs=jobs, limits=limits, trust=trust, progress=not as_json)
     problems = [mark for mark in grades.marks if mark.reason]
     report = {"csv": str(grades.path), "logs": str(grades.logs), "notebooks": len(grades.marks)}
     report |= {"reused": grades.reused, "with_problems": len(problems)}
