@@ -33,6 +33,7 @@ SITE := _build/html/index.html
 # Simulated, or made of simulated data. Not data/labels nor the tables of other studies: they may have taken hours.
 SIMULATED := data/delta* data/groves* data/grove-homework data/fields* data/farm* data/forms-fields* \
   data/classifier-fields* data/lab1-sample-* data/work-groves* data/work-fields* data/*.lock data/.*.lock
+DICTIONARY := _build/testing/es.dic
 CATALOGUES := $(wildcard arsetlib/locale/*/LC_MESSAGES/*.po book/locale/*/LC_MESSAGES/*.po)
 LINTED := $(wildcard arsetlib book benchmarks homework labs tests .ci)
 
@@ -50,6 +51,11 @@ book: env data ## build the book: run the labs, write the site to _build/html
 .PHONY: translations
 translations: env ## gather the words to translate, compile the catalogues, list what is missing or stale
 	$(RUN) python book/translations.py
+
+.PHONY: slides
+slides: env ## make the slides of the labs again, from the labs as `make book` ran them
+	$(RUN) python book/vendor.py
+	$(RUN) python book/slides.py
 
 .PHONY: lanes
 lanes: | $(UV) ## rehearse platforms and both ends of the versions (an hour); make lane-colab: one of them
@@ -72,9 +78,13 @@ homework: env bubblewrap ## make the homework from its masters: learners' notebo
 	$(RUN) python homework/matrix.py
 
 .PHONY: test
-test: env bubblewrap ## run the tests, and those of the book where it is built
+test: env bubblewrap $(DICTIONARY) ## run the tests, and those of the book where it is built
 	$(RUN) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not browser and not live"
 	@if [ -f $(SITE) ]; then $(MAKE) --no-print-directory check-book; fi
+
+$(DICTIONARY): book/vendor.py | $(ENV)
+	$(RUN) python book/vendor.py
+	@touch $@
 
 .PHONY: check-book
 check-book: env chromium ## look at the built book with a real browser

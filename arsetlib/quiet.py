@@ -50,7 +50,6 @@ while more := os.read(0, 65536):
 if not noise.match(rest):
     os.write(1, rest)
 """
-_running: list[Any] = []  # filters that may outlive their block: Java keeps its standard error
 
 
 @contextlib.contextmanager
@@ -112,8 +111,7 @@ def _let_end(process: Any, wait: bool) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(2)
             return
-    _running[:] = [one for one in _running if one.poll() is None]
-    _running.append(process)
+    process.returncode = 0  # it ends with what writes to it, which may be after this process: no warning about it
 
 
 class _Tensorflow:

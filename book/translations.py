@@ -17,6 +17,7 @@ A language is there when its folder is there.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import io
 import re
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # How code marks words; ``book_`` is for templates, whose own ``_`` is the theme's.
 KEYWORDS = {"_": None, "N_": None, "book_": None, "words": None, "ngettext": (1, 2)}
 ENGLISH = "en"
-METHODS = [("**/student/**", "ignore"), ("**.py", "python"), ("**.jinja", "jinja2"), ("**.html", "jinja2")]
+METHODS = [("**.jinja", "jinja2"), ("**/templates/**.html", "jinja2")]
 # Catalogue → folders whose code shows its words.
 DOMAINS = {"arsetlib": ("arsetlib",), "book": ("book",)}
 PAIRED = ("labs", "homework")  # folders of jupytext files by language
@@ -60,17 +61,28 @@ def template(domain: str) -> Catalog:
     """All words that the code marks, without translations."""
     words = Catalog(charset="utf-8")
     for folder in DOMAINS[domain]:
-        found = extract.extract_from_dir(
-            ROOT / folder,
-            METHODS,
-            keywords=KEYWORDS,
-            comment_tags=("words:",),
-        )
-        for file, _line, message, comments, context in found:
-            words.add(message, locations=[(f"{folder}/{file}", None)], auto_comments=comments, context=context)
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            if "student" not in file.parts:
+                for text in marked(file.read_text(encoding="utf-8")):
+                    words.add(text, locations=[(file.relative_to(ROOT).as_posix(), None)])
+        for file, _line, text, _comments, context in extract.extract_from_dir(
+            ROOT / folder, METHODS, keywords=KEYWORDS
+        ):
+            words.add(text, locations=[(f"{folder}/{file}", None)], context=context)
     for file, text in {"arsetlib": words_of_tables, "book": words_of_pages}[domain]():
         words.add(text, locations=[(file, None)])
     return words
+
+
+def marked(source: str) -> Iterator[str | tuple[str, str]]:
+    """Texts that Python code marks; Babel's own reader does not see those inside f-strings."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KEYWORDS:
+            texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            if node.func.id == "ngettext":
+                yield tuple(texts[:2])
+            elif texts:
+                yield texts[0]
 
 
 def words_of_tables() -> Iterator[tuple[str, str]]:
@@ -167,8 +179,8 @@ def form_problems(message_id, forms: tuple[str, ...], plurals: int) -> Iterator[
 
 
 def marks(text: str) -> tuple[str, ...]:
-    """Placeholders ``{…}`` and ``%{…}`` and HTML tags of a text, sorted."""
-    return tuple(sorted(re.findall(r"%?\{[^{}]*\}|%%|</?\w+[^<>]*>", text)))
+    """Placeholders ``{…}`` and ``%{…}`` and HTML tags of a text, sorted; each language writes a date its own way."""
+    return tuple(sorted(re.sub(r"\|.*", "|…}", one) for one in re.findall(r"%?\{[^{}]*\}|%%|</?\w+[^<>]*>", text)))
 
 
 # -- labs, homework and pages ----------------------------------------------------------------------------------------
@@ -270,6 +282,7 @@ def file_problems(language: str) -> Iterator[str]:
             if len(cells) != len(originals):
                 yield f"{name}: {len(cells)} cells, the English file has {len(originals)}"
                 continue
+            yield from code_problems(file, language)
             for number, (cell, original) in enumerate(zip(cells, originals, strict=True), 1):
                 if cell.metadata.get("made_from") != short_hash(original.source):
                     yield f"{name}: stale: cell {number}: {original.source.strip().splitlines()[0][:70]}"
@@ -282,6 +295,37 @@ def file_problems(language: str) -> Iterator[str]:
 
 def is_reference(file: Path) -> bool:
     return "reference" in file.relative_to(ROOT).parts[2:-1]
+
+
+def masked(source: str) -> str:
+    """Code as a tree without the text of its strings: what a translation may not change."""
+    lines = [re.sub(r"^\s*[%!].*$", "pass", line) for line in source.splitlines()]
+    tree = ast.parse("\n".join(lines))
+    formats = {id(one) for node in ast.walk(tree) if isinstance(node, ast.FormattedValue) and node.format_spec
+               for one in ast.walk(node.format_spec)}  # how a value is written belongs to the code  # fmt: skip
+    for node in ast.walk(tree):
+        if id(node) in formats:
+            continue
+        if isinstance(node, ast.JoinedStr):  # words between values may move; the values may not change
+            node.values = sorted((v for v in node.values if not isinstance(v, ast.Constant)), key=ast.dump)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree)
+
+
+def code_problems(file: Path, language: str) -> Iterator[str]:
+    """Cells of a translated lab or homework that differ in more than their strings and comments."""
+    target = twin(file, language)
+    name = target.relative_to(ROOT).as_posix()
+    pairs = zip(jupytext.read(file).cells, jupytext.read(target).cells, strict=True)
+    for number, (original, cell) in enumerate(pairs, 1):
+        tags = [{k: v for k, v in one.metadata.items() if k != "made_from"} for one in (original, cell)]
+        if original.cell_type != cell.cell_type or tags[0] != tags[1]:
+            yield f"{name}: cell {number} is of another kind or has other tags"
+        elif cell.cell_type == "code" and masked(original.source) != masked(cell.source):
+            yield f"{name}: cell {number}: other code than the English cell"
+        elif cell.cell_type == "raw" and original.source != cell.source:
+            yield f"{name}: cell {number}: other marks than the English cell"
 
 
 def problems() -> list[str]:

@@ -88,6 +88,17 @@ PACKAGES = (
         member="package/lunr.min.js",
         target="lunr.min.js",
     ),
+    # The slides of the labs.
+    *(
+        Package(
+            name="reveal.js",
+            version="6.0.2",
+            sha512="JYIg5D9aoxoaLeb84O+OvAwsKWdIavVgEDScxtYEXFCT6t6TQrhNtSgogcjdCpdLsWglhJn3zyE3fUOwiH5KEg==",
+            member=f"package/dist/{file}",
+            target=file,
+        )
+        for file in ("reveal.js", "reveal.css")
+    ),
     # What stems Spanish for it: the core of Snowball, and its Spanish rules and stop words.
     *(
         Package(

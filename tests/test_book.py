@@ -29,7 +29,8 @@ PAGES = (
     sorted(
         p.relative_to(SITE).as_posix()
         for p in SITE.rglob("*.html")
-        if "_static" not in p.parts and p.parent != SITE  # the root holds the forwarding page, search and index
+        # The root holds the forwarding page, search and index; slides are no pages to read (test_slides.py).
+        if not {"_static", "slides"} & set(p.parts) and p.parent != SITE
     )
     if SITE.exists()
     else []

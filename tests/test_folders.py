@@ -310,6 +310,7 @@ def drill(*options):
     ("ingest", 4), ("predict", 3), ("simulate delta", 3), ("simulate grove", 5), ("simulate fields", 5),
     ("convert parquet", 5), ("convert directory", 4), ("train baseline", 4),
 ])  # fmt: skip
+@pytest.mark.drill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_command_that_is_killed_where_it_writes_ends_as_if_it_was_not(name, most):
     drill(name, "--most", str(most))
@@ -319,6 +320,7 @@ def test_a_command_that_is_killed_where_it_writes_ends_as_if_it_was_not(name, mo
     "ingest", "predict", "simulate delta", "simulate grove", "simulate fields", "convert parquet", "convert directory",
     "train baseline",
 ])  # fmt: skip
+@pytest.mark.drill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_command_whose_disk_gets_full_says_so_and_goes_on_later(name):
     drill(name, "--most", "2", "--full")

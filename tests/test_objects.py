@@ -278,6 +278,7 @@ POINTS = os.environ.get("ARSET_DRILL_POINTS")  # a large number takes all points
     *(pytest.param(name, 1, marks=pytest.mark.skipif(not POINTS, reason="slow: set ARSET_DRILL_POINTS"))
       for name in ("segment predict", "train keras")),
 ])  # fmt: skip
+@pytest.mark.drill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_command_that_is_killed_where_it_writes_to_a_store_ends_as_if_it_was_not(name, most):
     script = Path(__file__).with_name("kill_drill.py")

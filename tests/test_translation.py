@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import jupytext
+import numpy as np
 import pytest
 from babel.messages import mofile, pofile
 
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book"))
 
 import languages  # noqa: E402
+import proofread  # noqa: E402
 import translations  # noqa: E402
 
 
@@ -131,7 +133,11 @@ def test_the_compiled_catalogue_has_the_words_of_its_source(domain, language):
     file = translations.catalogue_file(domain, language)
     with file.open("rb") as source, file.with_suffix(".mo").open("rb") as compiled:
         written, kept = pofile.read_po(source), mofile.read_mo(compiled)
-    assert {m.id: m.string for m in written if m.id} == {m.id: m.string for m in kept if m.id}, "run: make env"
+
+    def words(catalogue):
+        return sorted([list(np.atleast_1d(m.id)), list(np.atleast_1d(m.string))] for m in catalogue if m.id)
+
+    assert words(written) == words(kept), "run: make env"
 
 
 MARKS = {"_": 1, "N_": 1, "ngettext": 2}
@@ -153,6 +159,7 @@ def test_no_formatted_text_is_marked_for_a_catalogue():
         ("{n} rows", ("{m} filas",), "other placeholders"),
         ("{n} rows", ("filas",), "other placeholders"),
         ("100 %{x}", ("100 {x}",), "other placeholders"),
+        ("%{x|%-d %B}", ("%{x|%-d de %B}",), None),
         ("a <b>bold</b> word", ("una palabra",), "other placeholders or tags"),
         (("{n} row", "{n} rows"), ("{n} fila",), "expected 2 plural forms"),
         (("one row", "{n} rows"), ("una fila", "{n} filas"), None),
@@ -216,6 +223,75 @@ def test_missing_added_and_orphaned_translations_are_named(course):
         "book/es/setup.md: there is no such English file",
         "labs/es/part1.py: 2 cells, the English file has 3",
     ]
+
+
+@pytest.mark.parametrize(
+    ("english", "other", "same"),
+    [
+        ('print("rows", 3)', 'print("filas", 3)', True),
+        ("a = 1  # one", "a = 1  # uno", True),
+        ('f"{n} rows of {m}"', 'f"de {m}, {n} filas"', True),
+        ('print("rows", 3)', 'print("filas", 4)', False),
+        ("rows = 3", "filas = 3", False),
+        ('f"{n:.2f} rows"', 'f"{n:.1f} filas"', False),
+        ("a = 1", "a = 1\nassert a", False),
+        ("%pip install x\na = 1", "%pip install x\na = 1", True),
+    ],
+)
+def test_a_translated_cell_may_change_strings_and_comments_and_nothing_else(english, other, same):
+    assert (translations.masked(english) == translations.masked(other)) == same
+
+
+def test_a_translated_lab_with_other_code_is_named(course):
+    spanish = course / "labs" / "es" / "part1.py"
+    spanish.write_text(spanish.read_text().replace("3)", "4)"))
+    assert list(translations.file_problems("es")) == ["labs/es/part1.py: cell 2: other code than the English cell"]
+
+
+# -- the proofreader -------------------------------------------------------------------------------------------------
+
+has_dictionary = pytest.mark.skipif(
+    not (proofread.DICTIONARIES / "es.dic").exists(), reason="no Spanish dictionary here: python book/vendor.py"
+)
+
+
+@has_dictionary
+@pytest.mark.parametrize("language", translations.languages())
+def test_a_proofreader_finds_nothing_to_correct(language):
+    assert list(proofread.problems(language)) == []
+
+
+@has_dictionary
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("La exactitud global del mapa.", None),
+        ("La precisión global del mapa.", "accuracy is"),
+        ("Hay pérdida de datos.", "fuga de información"),
+        ("Si tenés dudas, seguí.", "a form of «vos»"),
+        ("Usted puede seguir.", "the reader is «tú»"),
+        ("Un mapa con ruuido.", "not in the dictionary: ruuido"),
+        ("El lote (*batch*) y `batch_size`, `{term}`.", None),
+        ("```python\nthe_english = code\n```\n\nUna línea.", None),
+        ("La percepción remota, o teledetección.", "choose one"),
+        (" ".join(["palabra"] * 36) + ".", "a sentence of 36 words"),
+    ],
+)
+def test_a_proofreader_marks(text, marked, tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(translations, "ROOT", tmp_path)
+    rules = proofread.rules("es")
+    monkeypatch.setattr(proofread, "ROOT", tmp_path)
+    monkeypatch.setattr(proofread, "rules", lambda language: rules)
+    found = list(proofread.problems("es", [page]))
+    assert bool(found) == bool(marked)
+    assert not marked or marked in found[0]
+
+
+def test_a_proofreader_reads_what_code_prints_and_its_comments():
+    code = '# how many\nprint(f"In total {n} rows were found")\nx = table["a b"]'
+    assert sorted(proofread.code_texts(code)) == [" rows were found", "In total ", "how many"]
 
 
 # -- the site --------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from pyproj import Transformer
 
 from arsetlib.maps.rasters import EYE as EYE
 from arsetlib.study import Area
+from arsetlib.translation import N_, _
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +41,7 @@ SCL_INK = {
     0: "#8a8a8a", 1: "#8a1c1c", 2: "#595959", 3: "#7a4b1e", 4: "#009e73", 5: "#b8860b", 6: "#0072b2",
     7: "#6d6d6d", 8: "#d55e00", 9: "#a6228b", 10: "#3d9fd6", 11: "#c4477f",
 }  # fmt: skip
-SIMULATED = "simulated"  # the word in figures of simulated data
+SIMULATED = N_("simulated")  # the word in figures of simulated data, to be shown by `_`
 # Settings of matplotlib, for `rc_context`.
 STYLE = {
     "font.size": 10,
@@ -80,7 +81,7 @@ def plotly_layout(title: str, height: int, simulated: bool) -> dict:
         "annotations": [],
     }
     if simulated:
-        stamp = {"text": f"<i>{SIMULATED}</i>", "xref": "paper", "yref": "paper", "x": 1, "y": 1, "xanchor": "right",
+        stamp = {"text": f"<i>{_(SIMULATED)}</i>", "xref": "paper", "yref": "paper", "x": 1, "y": 1, "xanchor": "right",
                  "yanchor": "bottom", "showarrow": False, "font": {"color": "#5a6872"}}  # fmt: skip
         layout["annotations"].append(stamp)
     return layout

@@ -24,7 +24,7 @@ from arsetlib.grading.file_kinds import why_no_notebook
 from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError, open_homework, read_start
 
 __all__ = [
-    "Notebook", "SubmissionError", "clean", "display_name", "file_name", "find", "fingerprint", "read",
+    "Notebook", "SubmissionError", "clean", "display_name", "file_name", "find", "fingerprint", "read", "read_notebook",
     "without_magics", "words",
 ]  # fmt: skip
 
@@ -146,6 +146,11 @@ def read(path: Path) -> list[Notebook]:
     if path.suffix.lower() == ".zip":
         return [_notebook(part, inside) for inside, part in _unzip(data)]
     return [_notebook(data, "")]
+
+
+def read_notebook(data: bytes) -> Notebook:
+    """The notebook in the bytes of one file; one that cannot be graded has a ``problem``."""
+    return _notebook(data, "")
 
 
 def _unzip(data: bytes) -> list[tuple[str, bytes | str]]:

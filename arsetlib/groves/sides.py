@@ -225,7 +225,7 @@ def _by_flight(captures: list[Capture], shares, allowed: float) -> dict[str, lis
         raise GroveError(
             f"{len(captures)} captures are too few for {len(sides)} sides: each overlaps its next {gap} by more than "
             f"{allowed:.0%}, so {gap * (len(sides) - 1) + len(sides)} are needed. Leave validation out "
-            "(shares=(0.8, 0, 0.2)), allow some overlap (allowed=0.25), or fly further."
+            "(in Python: shares=(0.8, 0, 0.2)), allow some overlap (in Python: allowed=0.25), or fly further."
         )
     counts = np.maximum(1, np.floor(np.array([s for _, s in sides]) * remaining + 1e-9).astype(int))
     counts[0] += remaining - counts.sum()

@@ -14,11 +14,11 @@ from pyproj.exceptions import CRSError
 from arsetlib.errors import ArsetError
 from arsetlib.study.area import Area, misplaced
 from arsetlib.study.settings import MAX_CODE, Class, LabelSource, Legend, SceneSource, Season
-from arsetlib.translation import languages
+from arsetlib.translation import N_, languages
 
 LABEL_KINDS = ("cdl", "planetary-computer", "cropscape", "raster", "vector", "simulated")
 # Sides of a split.
-SIDES = ("train", "validation", "test")
+SIDES = (N_("train"), N_("validation"), N_("test"))
 OFFSET_MODES = ("measure", "state", "refuse")
 # Sentinel-2 bands that a study may name.
 ALL_BANDS = (

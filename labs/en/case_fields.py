@@ -1282,7 +1282,7 @@ if full:
     assert knowing.loc["field", "network, validation"] < 0.8
     assert gap["field"] > 0.15
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # With the split by field, the network has memorised nearly all training chips, and it is right for far fewer of the new ones. The printed gaps answer the first question for one split of each kind; with so few chips, another seed can change their order.
 # The mean of the copyist over 20 splits is the clearer answer to both: with the split by chip it scores higher, although it is the same model, because it recognises the field. So a higher score by chip does not mean a better network: on a new field this gain is lost.
 # Three remedies are worth a test: more fields, augmentation (exercise 3), and weights that were learnt elsewhere (section 19).
@@ -1492,7 +1492,7 @@ if full:
     assert bent > fresh.max()
     assert abs(bent - as_it_is) < 0.05
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # The bars give the order. Our network *as it is*, without any training on the new farm, scores higher than both networks with a new last layer. The reason is the number of labels: a new last layer must learn nine classes from the few chips of seven fields, and the earlier cell printed the classes that are on none of them. The old last layer has learnt from all training chips of section 18.
 # So if the classes are the same, keep the last layer. Then fine-tuning with so few chips changes little, as the printed line shows. If the classes differ, you need a new last layer: fine-tuned, it still scores higher than the network from scratch, because its other layers have learnt on fields.
 # A program made both farms, and two real farms may differ more. MobileNetV3 with random weights shows what a last layer can do with features that were not trained at all. Test the weights from photographs in the same way before you pay for a large network.

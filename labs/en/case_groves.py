@@ -397,7 +397,7 @@ assert by_copy["samples (thesis)"] > 0.95
 assert by_copy[["captures", "flight"]].max() < by_copy["samples (thesis)"]
 assert not full or by_copy["flight"] < by_copy["captures"]
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # The three rows of the table answer the three questions. A model that has learnt nothing gets a nearly perfect score when samples are divided, because nearly every test sample has a copy of itself in the training set. This does not prove that the thesis's networks memorised tiles. It proves that its test *could not have detected it*.
 # Dividing whole captures lowers the score, but it is not enough here: neighbouring captures show the same trees. Leaving out the captures between training and test removes the leak. It costs captures, but the score is then valid for new ground.
 #

@@ -599,7 +599,7 @@ if delta:
 ever_worse = np.arange(40.0)  # no epoch improves
 assert stop(ever_worse, 40)[0] == 40, "a patience of 40 stopped early"
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # The best weights should be kept, and they were: the star marks their epoch. With a patience of 40, a training of 40 epochs never stops early, not even if every epoch is worse than the one before.
 #
 # Which weights are left at the end is a second question, `restore_best_weights`. Measure it on a network that becomes worse with every epoch:
@@ -1172,7 +1172,7 @@ print(f"{beside:.0%} of the pixels beside a wrong one")
 if delta:
     assert beside > 1.5 * np.nanmean(wrong)
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # They lie together: a pixel beside a wrong one is wrong much more often than a pixel anywhere. Look at the map: which are parts of fields, which are edges? The labels are the output of a classifier too, so a difference is not always the network's error.
 #
 # ### The season
