@@ -136,7 +136,7 @@ def check_env(extras: tuple[str, ...] = LABS) -> Report:
         findings.append(java())
         findings += spark_variables()
     findings += proj()
-    findings += [memory(), disk(), *copies(), processors()]
+    findings += [memory(), disk(), processors()]
     return Report(where, tuple(findings), commands(findings, where))
 
 
@@ -243,17 +243,6 @@ def memory() -> Finding:
 def disk() -> Finding:
     """Free space where the labs write: the current folder."""
     return enough("free disk", shutil.disk_usage(Path.cwd()).free / GIB, DISK)
-
-
-def copies() -> list[Finding]:
-    """How large the folder of copies is, where there is one."""
-    try:
-        from arsetlib import folders
-    except ImportError:  # a package is missing, which another finding tells
-        return []
-    size = folders.cache_size()
-    words = f"{size / GIB:.1f} GiB in {folders.cache()}; `arset cache --empty` deletes them"
-    return [Finding("copies of files in stores", "ok", words)] if size else []
 
 
 def enough(name: str, size: float, wanted: int) -> Finding:

@@ -105,6 +105,10 @@ def make_world(folder: Path) -> SimpleNamespace:
 # -- what is called -------------------------------------------------------------------------------------------------
 
 
+# Modules that only ``grade`` and ``issue`` call, with files that they made on this disk.
+INNER = ("arsetlib.grading.marking.", "arsetlib.grading.sandbox.", "arsetlib.grading.certificate_pdf.")
+
+
 def takes_a_path(annotation: object) -> bool:
     return bool(re.search(r"\b(Path|StorePath|Place)\b", str(annotation)))
 
@@ -113,6 +117,8 @@ def calls() -> Iterator[tuple[str, Callable, str]]:
     """Name, function and parameter of every public function, method and class that takes a path."""
     seen = set()
     for name, thing in public_objects():
+        if name.startswith(INNER):
+            continue
         owned = [(name, thing)] if callable(thing) else []
         if inspect.isclass(thing):
             owned = [] if dataclasses.is_dataclass(thing) or issubclass(thing, tuple) else owned
@@ -144,7 +150,7 @@ def arguments(world: SimpleNamespace, name: str, function: Callable, probed: str
         "problem": None, "to": "delta", "number": 0, "columns": ["year"], "rows": [[1]], "marks": [],
         "until": world.until,
         "name": "Ada", "assignment": "part1", "keys": ["part1"], "batch": 4, "size": 32, "kind": "numpy", "space": {},
-        "answer": 1, "paths": [at / "grades.csv"],
+        "answer": 1, "paths": [at / "grades.csv"], "segmenter": at / "run", "classifier": at / "run",
         "jobs": 1, "progress": False,
     }  # fmt: skip
     given = {}

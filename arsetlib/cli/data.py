@@ -178,9 +178,14 @@ def batches(
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """Show what is installed here, what is missing, and the command that fixes it."""
-    from arsetlib import check_env
+    from arsetlib import check_env, doctor, folders
 
-    show_check(check_env(), as_json)
+    report, size = check_env(), folders.cache_size()
+    if size:
+        words = f"{size / doctor.GIB:.1f} GiB in {folders.cache()}; `arset cache --empty` deletes them"
+        found = doctor.Finding("copies of files in stores", "ok", words)
+        report = replace(report, findings=(*report.findings, found))
+    show_check(report, as_json)
 
 
 @app.command(epilog="Example: arset cache --empty")
