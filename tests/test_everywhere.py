@@ -106,7 +106,7 @@ def make_world(folder: Path) -> SimpleNamespace:
 
 
 # Modules that only ``grade`` and ``issue`` call, with files that they made on this disk.
-INNER = ("arsetlib.grading.marking.", "arsetlib.grading.sandbox.", "arsetlib.grading.certificate_pdf.")
+INNER = tuple(f"arsetlib.grading.{name}." for name in ("marking", "sandbox", "certificate_pdf", "submission"))
 
 
 # Calls that make or run a lot; ``test_places`` has them with little data.

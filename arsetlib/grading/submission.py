@@ -18,7 +18,6 @@ import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from arsetlib import stores
 from arsetlib.errors import ArsetError
 from arsetlib.grading.file_kinds import why_no_notebook
 from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError, open_homework, read_start
@@ -87,8 +86,8 @@ def find(folder: Path) -> list[Path]:
     Raises:
         SubmissionError: It is not a folder, has none, or far too many.
     """
-    folder = stores.place(folder)
-    if isinstance(folder, stores.StorePath) or not folder.is_dir():
+    folder = Path(folder)
+    if not folder.is_dir():
         raise SubmissionError(f"Expected a folder of notebooks or zips, found none at {folder}.")
     files = []
     for place, folders, names in os.walk(folder):
