@@ -278,7 +278,10 @@ def put(file: str | Path, content: Content) -> None:
 
 
 def _put_whole(file: Path | StorePath, content: Content) -> None:
-    """Put a file that was made on this machine, from its first to its last byte, and look whether it arrived."""
+    """Put a file that was made on this machine, from its first to its last byte; in a volume, look whether it arrived.
+
+    A store says itself what has arrived.
+    """
     with tempfile.TemporaryDirectory(prefix="arset-") as place_of_it:
         made = content if isinstance(content, Path) else Path(place_of_it) / file.name
         if callable(content):
@@ -290,15 +293,25 @@ def _put_whole(file: Path | StorePath, content: Content) -> None:
         if isinstance(file, StorePath):
             _remember(file, file.upload(made), facts)
         else:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f".{uuid.uuid4().hex[:12]}.part")
-            shutil.copyfile(made, partial)
-            os.replace(partial, file)
-        sizes = made.stat().st_size, file.stat().st_size
-        if sizes[0] != sizes[1]:
-            raise OSError(errno.EIO, f"{sizes[1]:,} of {sizes[0]:,} bytes arrived", str(file))
+            _copy_to_volume(made, file)
         if made is content:
             made.unlink()
+
+
+def _copy_to_volume(made: Path, file: Path) -> None:
+    """Copy a file to its name in a volume of Databricks, and look whether it arrived.
+
+    Its documentation names this way, a copy of a file of the local disk, and no renaming in a volume ("Volumes",
+    limitations; read in November 2026). A copy that is cut short is not in a manifest, or is no valid JSON.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(made, file)
+        if (arrived := file.stat().st_size) != (size := made.stat().st_size):
+            raise OSError(errno.EIO, f"{arrived:,} of {size:,} bytes arrived", str(file))
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def put_json(file: str | Path, value: object) -> None:
@@ -337,6 +350,8 @@ _put_before: OrderedDict[str, tuple[str, dict]] = OrderedDict()  # address → t
 
 def _remember(file: StorePath, tag: str, facts: dict) -> None:
     _put_before[str(file)] = tag, facts
+    with suppress(KeyError):  # another thread
+        _put_before.move_to_end(str(file))
     while len(_put_before) > 1000:
         with suppress(KeyError):  # another thread
             _put_before.popitem(last=False)
@@ -525,18 +540,28 @@ class Folder:
 
     def missing(self) -> list[str]:
         """Planned parts that are not finished, in the order of the plan."""
-        there = set(self.keys(PARTS)) if isinstance(self.path, StorePath) else None  # one request for 1,000
-        parts = [part for part in self.plan()["parts"] if there is None or _note(part) in there]
-        done = {part for part, note in self._notes(parts).items() if note is not None}
-        return [part for part in self.plan()["parts"] if part not in done]
+        return [part for part, note in self.notes(listed=True).items() if note is None]
 
-    def _notes(self, parts: list[str]) -> dict[str, dict | None]:
-        """Part → its note, see ``done``. In a store notes are read by key, many at a time: a list may be old."""
+    def notes(self, *, listed: bool = False) -> dict[str, dict | None]:
+        """Planned part → its note, see ``done``. In a store many notes are read at a time, and sizes are listed.
+
+        Args:
+            listed: In a store, read only the notes that it lists: of a long plan many may not be there yet. Without, a
+                list that is not of this moment hides nothing.
+        """
+        parts = self.plan()["parts"]
         if isinstance(self.path, Path):
             return {part: self.done(part) for part in parts}
-        sizes = {key: facts.st_size for key, facts in self.path.files().items()} if len(parts) > FEW else {}
+        facts = self.path.files() if len(parts) > FEW else {}
+        sizes = {key: one.st_size for key, one in facts.items()}
+
+        def note(part: str) -> dict | None:
+            if listed and sizes and _note(part) not in sizes:
+                return None
+            return self._checked(_note(part), sizes=sizes)
+
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return dict(zip(parts, pool.map(lambda part: self._checked(_note(part), sizes=sizes), parts), strict=True))
+            return dict(zip(parts, pool.map(note, parts), strict=True))
 
     def count(self) -> int:
         """How many parts have a note that they are finished."""
@@ -570,7 +595,7 @@ class Folder:
             FolderError: As ``error``: a part failed or is not there.
         """
         failures = self.failures()
-        notes = self._notes(self.plan()["parts"])
+        notes = self.notes()
         missing = [part for part, note in notes.items() if note is None]
         if not missing:
             return notes
@@ -638,9 +663,12 @@ class Folder:
 
         What a store holds is not read again: it keeps checksums of its own.
         """
-        keys, deep = self.keys(PARTS), isinstance(self.path, Path)
+        deep = isinstance(self.path, Path)
+        facts = {} if deep else self.path.files()
+        sizes = {key: one.st_size for key, one in facts.items()}
+        keys = self.keys(PARTS) if deep else [key for key in sorted(sizes) if key.startswith(f"{PARTS}/")]
         with ThreadPoolExecutor(4 if deep else AT_ONCE) as pool:
-            for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep), keys), strict=True):
+            for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep, sizes), keys), strict=True):
                 if note is None:
                     self.delete(key)
 
@@ -726,6 +754,8 @@ def _stale_parts(folder: Folder, plan: dict, ours: bool, grows: bool, adapt: Cal
     earlier = folder.plan()
     if earlier is None:
         others = [] if ours else sorted(n for n in _names(path) if not is_temporary(n))
+        if others == [PLAN] and not on_disk(path):
+            return []  # a copy that was cut short: nothing else is there yet
         if others and (path / PLAN).is_file():
             raise error(
                 f"{path / PLAN} is damaged, so it is not known what the {folder.what} should contain. Copy the folder "

@@ -49,20 +49,30 @@ def held(file: Path | StorePath, error: Callable[[str], Exception], wait: bool =
         The name of the job, for ``refuse_lost`` in other processes.
     """
     lease = _Lease(file, error)
-    while (age := lease.take()) is not None:
-        if not wait:
-            raise error(
-                f"Another job is writing {file.parent}: {lease.other}. Wait until it ends, or give this one another "
-                f"folder. It gave a sign of life {age:.0f} seconds ago. If that job was killed, the folder is free "
-                f"{max(DEAD - age, 1):.0f} seconds from now."
-            )
-        time.sleep(min(1.0, BEAT))
+    _jobs.add(lease.job)
+    try:
+        while (age := lease.take()) is not None:
+            if not wait:
+                raise error(
+                    f"Another job is writing {file.parent}: {lease.other}. Wait until it ends, or give this one "
+                    f"another folder. It gave a sign of life {age:.0f} seconds ago. If that job was killed, the folder "
+                    f"is free {max(DEAD - age, 1):.0f} seconds from now."
+                )
+            time.sleep(min(1.0, BEAT))
+        with _beating(lease):
+            yield lease.job
+    finally:
+        _jobs.remove(lease.job)
+
+
+@contextmanager
+def _beating(lease: _Lease) -> Iterator[None]:
     done = threading.Event()
     heart = threading.Thread(target=lease.beat, args=(done,), daemon=True, name="arset-lease")
     heart.start()
     _held.append(lease)
     try:
-        yield lease.job
+        yield
     except Exception as problem:
         if lease.lost and str(problem) != str(lease.refusal()):  # whatever a worker made of it
             raise lease.refusal() from problem
@@ -73,7 +83,7 @@ def held(file: Path | StorePath, error: Callable[[str], Exception], wait: bool =
         heart.join()
         with suppress(OSError):
             if not lease.lost and lease.look_again():
-                file.unlink(missing_ok=True)
+                lease.file.unlink(missing_ok=True)
 
 
 def refuse_lost(file: Path | StorePath, job: str = "", error: Callable[[str], Exception] = OSError) -> None:
@@ -236,6 +246,7 @@ class _Lease:
 
 
 _held: list[_Lease] = []  # of this process
+_jobs: set[str] = set()  # of this process: those that hold a lease, or try to
 
 
 def _who(other: dict) -> str:
@@ -243,10 +254,12 @@ def _who(other: dict) -> str:
 
 
 def _is_gone(other: dict) -> bool:
-    """Whether the job ran on this machine and its process has ended."""
+    """Whether the job ran on this machine and has ended, with its process or without."""
     process = other.get("process")
-    if other.get("machine") != MACHINE or not isinstance(process, int) or process == os.getpid():
+    if other.get("machine") != MACHINE or not isinstance(process, int):
         return False
+    if process == os.getpid():
+        return other.get("job") not in _jobs  # its file could not be deleted
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -435,12 +435,15 @@ def _errors(file: StorePath) -> Iterator[None]:
             raise
         if kind in ("AlreadyExistsError", "PreconditionError") and "404" not in text:
             raise FileExistsError(errno.EEXIST, "Another job has put it", str(file)) from None
+        if _NO_BUCKET.search(text):
+            raise StoreAnswerError(_reason(file, text)) from None
         if isinstance(error, FileNotFoundError) or kind in ("NotFoundError", "PreconditionError"):
             _refuse_missing_bucket(file)
             raise FileNotFoundError(errno.ENOENT, "No such file or folder", str(file)) from None
         raise StoreAnswerError(_reason(file, text)) from None
 
 
+_NO_BUCKET = re.compile("<Code>(NoSuchBucket|ContainerNotFound)<")
 _there: set[tuple[str, str | None]] = set()
 
 

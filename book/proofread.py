@@ -29,14 +29,15 @@ ROOT = Path(__file__).resolve().parents[1]
 DICTIONARIES = ROOT / "_build" / "testing"
 NOT_TEXT = re.compile(
     r"^---\n.*?\n---\n"  # the head of a page
-    r"|(?P<fence>`{3,}|~{3,})(?!\{(?:admonition|note|tip|warning|figure|dropdown))[^\n]*\n.*?(?P=fence)"  # code
-    r"|^:[\w-]+:.*$|^:{3,}.*$|^`{3,}.*$"  # options and fences of directives
-    r"|\{[\w:-]+\}`[^`]*`|`[^`]*`|\$[^$\n]*\$"  # roles, code, formulas
+    r"|(?P<fence>`{3,}|~{3,})(?!\{(?!code|math|raw|literal))[^\n]*\n.*?(?P=fence)"  # code
+    r"|^:[\w-]+:[^\n]*$|^:{3,}[^\n]*$|^`{3,}[^\n]*$"  # options and fences of directives
+    r"|(?:\{[\w:-]+\})?(?<!`)`(?!`)(?:[^`\n]|\n(?!\n))*`(?!`)|\$[^$\n]*\$"  # roles, code, formulas
+    r"|[\w.-]+/[\w./{}-]+"  # paths
     r"|\]\([^)]*\)|https?://\S+|<[^>\n]*>|\{[^{}\n]*\}|&\w+;",  # addresses, tags, attributes and placeholders
     re.MULTILINE | re.DOTALL,
 )
 ITALICS = re.compile(r"(?<![*\w])\*(?![*\s])[^*\n]+\*(?!\*)|(?<![_\w])_[^_\n]+_(?!\w)")
-WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+WORD = re.compile(r"[^\W\d_²³]+(?:['’-][^\W\d_²³]+)*")
 
 
 def rules(language: str) -> dict:
@@ -121,7 +122,7 @@ def problems(language: str, only: list[Path] | None = None) -> Iterator[str]:
     pages: dict[str, str] = {}
     for name, where, text in every:
         place = f"{name}: {where}: " if where else f"{name}: "
-        plain = prose(text)
+        plain = re.sub("|".join(map(re.escape, rule["names"])), " ", prose(text))
         pages[name] = f"{pages.get(name, '')} {plain}"
         for pattern, advice in rule["forbidden"].items():
             for found in re.finditer(pattern, plain, re.IGNORECASE):

@@ -33,6 +33,13 @@ WORDS = {
         "simulated": "Data: simulated, where no other source is named",
         "lab": "Open the lab",
     },
+    "es": {
+        "predict": "Predice",
+        "answer": "Respuesta",
+        "exercise": "Ejercicio",
+        "simulated": "Datos: simulados, si no se nombra otra fuente",
+        "lab": "Abrir la práctica",
+    },
 }
 markdown = MarkdownIt()
 
@@ -62,23 +69,25 @@ def setup(app):
 def after_book(app, exception):
     """Write the slides of the labs into the site."""
     if exception is None and app.builder.format == "html":
-        write_all(Path(app.outdir))
+        write_all(Path(app.outdir).parent / "jupyter_execute", Path(app.outdir))
 
 
 def main() -> int:
-    site = ROOT / "_build" / "html"
-    pages = write_all(site)
+    built = ROOT / "_build"
+    pages = write_all(built / "jupyter_execute", built / "html")
+    for other in built.glob("*/_build/jupyter_execute"):  # as book/build.py leaves another language
+        pages += write_all(other, built / "html" / other.parent.parent.name)
     if not pages:
-        print(f"No executed labs beside {site}. Run `make book` first.", file=sys.stderr)
+        print(f"No executed labs in {built}. Run `make book` first.", file=sys.stderr)
         return 1
     print("\n".join(map(str, pages)))
     return 0
 
 
-def write_all(site: Path) -> list[Path]:
-    """Write the slides of each executed lab beside a site; returns the pages."""
+def write_all(executed: Path, site: Path) -> list[Path]:
+    """Write the slides of each executed lab into a site; returns the pages."""
     pages = []
-    for notebook in sorted((site.parent / "jupyter_execute" / "labs").glob("*/*.ipynb")):
+    for notebook in sorted((executed / "labs").glob("*/*.ipynb")):
         page = site / "slides" / notebook.parent.name / f"{notebook.stem}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(render(nbformat.read(notebook, 4), notebook.parent.name, notebook.stem), encoding="utf-8")

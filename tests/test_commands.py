@@ -59,7 +59,7 @@ def test_every_option_is_named_as_it_is_typed(command, name, option):
          "Expected --smooth 'majority' or 'bayes', received 'x'."),
         # keys of files, words and places that only look like one
         ("ingest", "Set [labels] resolution = 30.",
-         "Set [labels] resolution = 30. The year must be in the name; files of --year 2021."),
+         "Set [labels] resolution = 30."),
         ("simulate-groves", "Set [labels] resolution = 30.", "Set [labels] resolution = 30."),
         ("ingest", "https://host/GetFile?year=2021&bbox=1", "https://host/GetFile?year=2021&bbox=1"),
         ("groves check", "state it: [classes.ground] with colour and size = \"x\"",

@@ -43,13 +43,6 @@ from arsetlib.study import Study
 SECRET = objectstore.CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
 
 
-@pytest.fixture
-def bucket(bucket, tmp_path, monkeypatch):
-    """A new bucket; copies of its files go to a cache of the test."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return place(bucket)
-
-
 def held(folder: StorePath) -> dict[str, bytes]:
     """Key → content of all files of a folder of the store."""
     return {key: (folder / key).read_bytes() for key in folder.files()}
@@ -287,6 +280,18 @@ def test_the_chain_of_the_course_leaves_nothing_on_this_disk(bucket, tmp_path, m
     assert maps.open_prediction(bucket / "maps" / "west_2019_090.json").info["files"] == maps_there[0]["files"]
     assert list(here.iterdir()) == list(temporary.iterdir()) == []
     assert not [key for key, content in held(bucket).items() if SECRET.encode() in content]
+
+
+def test_an_address_of_this_disk_is_a_path(tmp_path, mapped, delta):
+    made, table, *_ = mapped
+    address = f"file://{tmp_path}/a%20table"
+    ingest(made.study, made.scenes, made.labels, address, progress=False)
+    assert pixels.read(address).equals(pixels.read(table))
+    assert pixels.files(tmp_path / "a table") == pixels.files(address)
+    options = ("--master", "none", "--every", 4, "--cache", f"file://{tmp_path}/data")
+    rows = called("ingest", f"file://{delta}/two_areas.toml", f"file://{tmp_path}/pixels", *options)["rows"]
+    assert rows == called("describe", f"file://{tmp_path}/pixels")["rows"] == pixels.read(tmp_path / "pixels").num_rows
+    assert called("check", f"file://{tmp_path}/pixels")["ok"]
 
 
 def test_a_place_that_is_none_is_wrong_usage():

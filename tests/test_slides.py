@@ -110,11 +110,10 @@ def test_slides_of_simulated_data_say_so_and_others_do_not(slides, small_lab):
 def test_slides_are_made_for_each_executed_lab_and_their_absence_is_told(
     slides, small_lab, tmp_path, capsys, monkeypatch
 ):
-    assert slides.write_all(tmp_path / "html") == []
     executed = tmp_path / "jupyter_execute" / "labs" / "en" / "x.ipynb"
     executed.parent.mkdir(parents=True)
     nbformat.write(small_lab, executed)
-    (page,) = slides.write_all(tmp_path / "html")
+    (page,) = slides.write_all(tmp_path / "jupyter_execute", tmp_path / "html")
     assert page == tmp_path / "html" / "slides" / "en" / "x.html"
     monkeypatch.setattr(slides, "ROOT", tmp_path / "empty")
     assert slides.main() == 1
@@ -123,7 +122,7 @@ def test_slides_are_made_for_each_executed_lab_and_their_absence_is_told(
 
 # -- in a browser ------------------------------------------------------------------------------------------------------
 
-DECKS = sorted((SITE / "slides").glob("*/*.html"))
+DECKS = sorted([*SITE.glob("slides/*/*.html"), *SITE.glob("*/slides/*/*.html")])
 in_browser = [pytest.mark.browser, pytest.mark.skipif(not DECKS, reason="no slides yet: run `make book` first")]
 # Walks through the slides; what stands outside of its slide, over the line at its foot, or is too small to be read.
 FAULTS = """
@@ -195,7 +194,7 @@ class TestInABrowser:
 
     @pytest.mark.parametrize("path", DECKS, ids=lambda path: path.stem)
     def test_each_figure_of_the_lab_is_on_a_slide_with_its_caption(self, deck, path):
-        lab = SITE / "labs" / path.parent.name / path.name
+        lab = path.parents[2] / "labs" / path.parent.name / path.name
         page = deck(path)
         counts = page.evaluate(
             """(text) => {

@@ -1,10 +1,15 @@
 """What instructors read: notes for each section, syllabuses whose minutes and objectives are those of the labs."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from test_grading import data, needs_sandbox, solved  # noqa: F401 - a fixture
 
 from arsetlib.grading import objectives
 
@@ -93,3 +98,41 @@ def test_each_row_of_a_day_begins_where_the_one_before_ends(day):
     lengths = [timedelta(minutes=int(row[2])) for row in rows]
     assert all(begin + length == after for begin, length, after in zip(clock, lengths, clock[1:], strict=False))
     assert clock[-1] + lengths[-1] <= datetime.strptime("17:00", "%H:%M")
+
+
+# -- from an empty folder to certificates ------------------------------------------------------------------------------
+
+
+@needs_sandbox
+def test_the_commands_from_an_empty_folder_to_certificates_work_as_the_page_has_them(data, tmp_path):  # noqa: F811
+    """The page's own commands, for three learners, two of one name, and one assignment."""
+    page = (ROOT / "book" / "en" / "teach_class.md").read_text(encoding="utf-8").split("\n## ")[1]
+    blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
+    roster, course = (text for kind, text in blocks if kind in ("text", "toml"))
+    key, hidden, learner, grade, verify = (text for kind, text in blocks if kind == "bash")
+    people = [line.split(",") for line in roster.splitlines()[1:]]
+    assert sorted(name for _, name in people) == ["Jürgen Weiß", "María Núñez", "María Núñez"]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"REPOSITORY": str(ROOT), "PATH": path}
+
+    def type_in(commands, folder):
+        words = ["bash", "-euc", commands]
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    type_in(key, tmp_path)
+    folder = tmp_path / "course"
+    (folder / "learners.csv").write_text(roster, encoding="utf-8")
+    (folder / "course.toml").write_text(re.sub(r"\[assignments\.part[23]\]\n", "", course), encoding="utf-8")
+    type_in(hidden, folder)
+    assert "part1.ipynb" in type_in(learner.replace("part1 part2 part3", "part1").splitlines()[0], folder)
+    for number, name in people:
+        handed_in = folder / "submissions" / number / "part1.ipynb"
+        handed_in.parent.mkdir(parents=True)
+        handed_in.write_bytes(solved(name).replace(b'\\"part1\\"', f'\\"part1\\", id=\\"{number}\\"'.encode(), 1))
+    shutil.copytree(data, folder / "data")  # else the sample is made, which takes a minute
+    said = type_in(grade.replace("part1,part2,part3", "part1"), folder)
+    assert "3 learners in gradebook.csv: 3 passed" in said
+    assert len(list((folder / "certificates").glob("*.pdf"))) == 3
+    assert type_in(verify, folder).count("Valid: ") == 3

@@ -95,7 +95,7 @@ LANES = {
 }
 
 # The lanes that take turns in `.ci/run`: those that were seen to pass from start to end, and fit beside the core.
-ROTATION = ("colab", "databricks4")
+ROTATION = ("colab", "databricks4", "databricks5")
 
 
 # -- tests -----------------------------------------------------------------------------------------------------------

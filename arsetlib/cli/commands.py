@@ -15,7 +15,7 @@ __all__ = ["GROUPS", "Commands", "in_options"]
 # The commands of `arset --help`, in groups.
 GROUPS = {
     "Data": ("simulate", "scenes", "ingest", "describe", "check", "batches", "export"),
-    "Models": ("train", "evaluate", "report"),
+    "Models": ("train", "evaluate", "compare", "report"),
     "Maps": ("predict",),
     "Case studies": ("simulate-groves", "groves", "simulate-fields", "fields"),
     "Teaching": ("homework", "grade", "similarity", "gradebook", "certificate"),

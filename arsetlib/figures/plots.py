@@ -199,13 +199,15 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
             + "<extra></extra>",
         )  # fmt: skip
     year = int(land["year"].iloc[0])
-    layout = plotly_layout(_("Land by label class, {year}").format(year=year), 470, study.simulated)
+    title = _("Land by label class, {year}").format(year=year)
+    layout = plotly_layout(title, 470, study.simulated)
     layout["xaxis"] |= {"title": _("hectares"), "rangemode": "tozero"}
     layout["yaxis"] |= {"autorange": "reversed", "automargin": True, "gridcolor": "white"}
     names = {a.key: a.title() for a in study.areas}
     areas_menu = menu_of([
         {"label": _("All areas") if key is None else names.get(key, key), "method": "update",
-         "args": [{"visible": [k == key for k in keys]}]}
+         "args": [{"visible": [k == key for k in keys]},
+                  {"title.text": title if key is None else f"{title}: {names.get(key, key)}"}]}
         for key in keys
     ])  # fmt: skip
     return fig.update_layout(layout | {"showlegend": False, "bargap": 0.25, "updatemenus": [areas_menu]})

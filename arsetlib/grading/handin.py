@@ -164,7 +164,7 @@ def _run(notebook: Notebook, hw: Homework, path: Path) -> Mark:
     """Run the notebook as the grader does, with the visible checks."""
     from arsetlib.grading.worker import Worker
 
-    settings = {
+    settings: dict = {
         "folder": str(path.absolute().parent), "data": str(hw.data.absolute()), "private": [], "hidden": None,
         "limits": asdict(Limits()), "trust": bool(sandbox.why_unprotected()),
     }  # fmt: skip
