@@ -663,9 +663,9 @@ class Folder:
 
         What a store holds is not read again: it keeps checksums of its own.
         """
-        deep = isinstance(self.path, Path)
-        facts = {} if deep else self.path.files()
-        sizes = {key: one.st_size for key, one in facts.items()}
+        deep, sizes = not isinstance(self.path, StorePath), dict[str, int]()
+        if isinstance(self.path, StorePath):
+            sizes = {key: facts.st_size for key, facts in self.path.files().items()}
         keys = self.keys(PARTS) if deep else [key for key in sorted(sizes) if key.startswith(f"{PARTS}/")]
         with ThreadPoolExecutor(4 if deep else AT_ONCE) as pool:
             for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep, sizes), keys), strict=True):
