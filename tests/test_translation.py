@@ -274,6 +274,8 @@ def test_a_proofreader_finds_nothing_to_correct(language):
         ("El lote (*batch*) y `batch_size`, `{term}`.", None),
         ("```python\nthe_english = code\n```\n\nUna línea.", None),
         ("La percepción remota, o teledetección.", "choose one"),
+        ("```{glossary}\ntérmino\n  Un errror, y `code`.\n```\n", "not in the dictionary: errror"),
+        (":::{note}\n:class: some-class\nUn errror.\n:::\n", "not in the dictionary: errror"),
         (" ".join(["palabra"] * 36) + ".", "a sentence of 36 words"),
     ],
 )
