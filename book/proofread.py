@@ -29,9 +29,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DICTIONARIES = ROOT / "_build" / "testing"
 NOT_TEXT = re.compile(
     r"^---\n.*?\n---\n"  # the head of a page
-    r"|(?P<fence>`{3,}|~{3,})(?!\{(?:admonition|note|tip|warning|figure|dropdown))[^\n]*\n.*?(?P=fence)"  # code
-    r"|^:[\w-]+:.*$|^:{3,}.*$|^`{3,}.*$"  # options and fences of directives
-    r"|\{[\w:-]+\}`[^`]*`|`[^`]*`|\$[^$\n]*\$"  # roles, code, formulas
+    r"|(?P<fence>`{3,}|~{3,})(?!\{(?!code|math|raw|literal))[^\n]*\n.*?(?P=fence)"  # code
+    r"|^:[\w-]+:[^\n]*$|^:{3,}[^\n]*$|^`{3,}[^\n]*$"  # options and fences of directives
+    r"|(?:\{[\w:-]+\})?(?<!`)`(?!`)(?:[^`\n]|\n(?!\n))*`(?!`)|\$[^$\n]*\$"  # roles, code, formulas
     r"|[\w.-]+/[\w./{}-]+"  # paths
     r"|\]\([^)]*\)|https?://\S+|<[^>\n]*>|\{[^{}\n]*\}|&\w+;",  # addresses, tags, attributes and placeholders
     re.MULTILINE | re.DOTALL,

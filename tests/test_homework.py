@@ -119,7 +119,7 @@ def never_ends(x):
         (never_ends, r"plus took more than 0\.3 s"),
         (lambda x: x[9], r"plus\(\[1, 2\]\) raised IndexError: list index out of range"),
         (lambda x: None, "returned nothing"),
-        (lambda x: object(), "received a object"),
+        (lambda x: object(), "received a value of type object"),
         (lambda: 1, "raised TypeError"),
         (3, "Expected a function called plus, received 3"),
         (..., "Expected a function called plus"),

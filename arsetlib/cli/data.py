@@ -121,7 +121,7 @@ def describe(
 @app.command(epilog="Example: arset export data/pixels data/pixels-delta --to delta")
 def export(
     table: Table,
-    out: Annotated[Path, typer.Argument(help="New folder; for GeoParquet a new file.")],
+    out: Annotated[Place, place_argument(help="New folder; for GeoParquet a new file.")],
     to: Annotated[str, typer.Option(help="delta, iceberg or geoparquet.")],
     as_json: AsJson = False,
 ):
@@ -174,6 +174,27 @@ def batches(
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """Show what is installed here, what is missing, and the command that fixes it."""
-    from arsetlib import check_env
+    from arsetlib import check_env, doctor, folders
 
-    show_check(check_env(), as_json)
+    report, size = check_env(), folders.cache_size()
+    if size:
+        words = f"{size / doctor.GIB:.1f} GiB in {folders.cache()}; `arset cache --empty` deletes them"
+        found = doctor.Finding("copies of files in stores", "ok", words)
+        report = replace(report, findings=(*report.findings, found))
+    show_check(report, as_json)
+
+
+@app.command(epilog="Example: arset cache --empty")
+def cache(
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Delete the copies. They are fetched again when needed.")
+    ] = False,
+    as_json: AsJson = False,
+):
+    """Show how large the copies of files in object stores are; --empty deletes them."""
+    from arsetlib import folders
+
+    deleted = folders.empty_cache() if empty else 0
+    report = {"folder": str(folders.cache()), "bytes": folders.cache_size(), "deleted": deleted}
+    words = f"{report['bytes'] / 1e6:,.1f} MB in {report['folder']}"
+    show(report, as_json, f"{words}; {deleted / 1e6:,.1f} MB deleted" if empty else words)

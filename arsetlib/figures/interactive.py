@@ -14,7 +14,7 @@ import shapely
 from pyproj import CRS, Transformer
 
 from arsetlib.catalogue import Scenes
-from arsetlib.figures.style import DASHES, EYE, INK, LINES, date_of, menu_of, north_turn, palette_png, plotly_layout
+from arsetlib.figures.style import DASHES, EYE, INK, LINES, add_menu, date_of, north_turn, palette_png, plotly_layout
 from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
 from arsetlib.study import Area, Study
@@ -56,7 +56,8 @@ def footprints(
     around = np.concatenate([f(stacked[:, [i]], axis=0) for i, f in enumerate((np.min, np.max, np.min, np.max))])
     views = [(_("All areas"), around), *((a.title(), b) for a, b in zip(areas, boxes, strict=True))]
     views.append((_("All scenes"), _bounds_km(scenes, crs) if len(scenes) else around))
-    layout = plotly_layout(_("Scenes, areas and labels"), 560, study.simulated)
+    title = _("Scenes, areas and labels")
+    layout = plotly_layout(title, 560, study.simulated)
     layout["xaxis"] |= {
         "title": _("east in {crs}, km").format(crs=CRS(crs).to_string()),
         "range": _padded(around[:2]),
@@ -69,14 +70,15 @@ def footprints(
         "showgrid": False,
         "scaleanchor": "x",
         "tickformat": ".1~f",
+        "constrain": "domain",  # else the view is as wide as the figure, and shows the neighbours of a narrow area, too
     }
-    layout["updatemenus"] = [
-        menu_of([
-            {"label": label, "method": "relayout",
-             "args": [{"xaxis.range": _padded(box[:2]), "yaxis.range": _padded(box[2:])}]}
-            for label, box in views
-        ])
-    ]  # fmt: skip
+    layout["xaxis"]["constrain"] = "domain"
+    add_menu(layout, [
+        {"label": label, "method": "relayout",
+         "args": [{"xaxis.range": _padded(box[:2]), "yaxis.range": _padded(box[2:]),
+                   "title.text": f"{title}: {label}"}]}
+        for label, box in views
+    ])  # fmt: skip
     fig.update_layout(layout)
     _north_in_plotly(fig, areas[0])
     return fig

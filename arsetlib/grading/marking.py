@@ -243,7 +243,9 @@ class _SandboxClient:
 def _refused(kind: str, text: str, name: str, seconds: float, arguments: list) -> Wrong:
     """Why a call of a function gave no value."""
     if kind == "function":
-        return questions.not_a_function(name, "nothing yet" if text in ("NoneType", "ellipsis") else f"a {text}")
+        return questions.not_a_function(
+            name, "nothing yet" if text in ("NoneType", "ellipsis") else f"a value of type {text}"
+        )
     if kind == "slow":
         return questions.too_slow(name, seconds)
     if kind == "raised":

@@ -31,6 +31,7 @@ __all__ = [
     "number", "shown", "table",
 ]  # fmt: skip
 KINDS = ("computed", "coded", "reasoned")
+MAX_MESSAGE = 900  # characters
 SECONDS = 5.0  # that one call of a learner's function may take
 
 
@@ -159,10 +160,17 @@ def assess(question: Question, answer: Any, hw: Any, *checks: Callable) -> Resul
         for check in checks or (question.public,):
             check(answer if isinstance(answer, LearnerFunction) else copy.deepcopy(answer), hw)
     except Wrong as wrong:
-        return Result(question.key, False, str(wrong))
+        return Result(question.key, False, _one_line(str(wrong)))
     except Exception as error:  # an answer of a form that the check does not expect
-        return Result(question.key, False, f"The check cannot read this answer ({type(error).__name__}: {error}).")
+        said = f"The check cannot read this answer ({type(error).__name__}: {error})."
+        return Result(question.key, False, _one_line(said))
     return Result(question.key, True)
+
+
+def _one_line(message: str) -> str:
+    """A message on one line, its middle left out where an answer made it long."""
+    message = " ".join(message.split())
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 200]} … {message[-190:]}"
 
 
 def _plain(value: Any, name: str) -> Any:

@@ -219,7 +219,8 @@ def compare(folder: str | Path) -> SimilarityReport:
                 notebooks[notebook.assignment].append((name, notebook))
             else:
                 unread[name] = notebook.problem or "There is no name in it."
-    pairs, codes = [], {}
+    pairs: list[SimilarPair] = []
+    codes: dict[str, dict[str, str]] = {}
     for assignment in ASSIGNMENTS:
         if len(notebooks[assignment]) > 1:
             pairs += _compare(assignment, notebooks[assignment], codes)
