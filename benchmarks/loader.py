@@ -82,12 +82,12 @@ def make_table() -> Path:
     return file.parent
 
 
-def make_large() -> Path:
+def make_large(parts: int = LARGE) -> Path:
     """A table of many files: each has the rows of ``make_table`` from another row on, since readers refuse copies."""
     (file,) = pixels.files(make_table())
     folder = PLACE / "turned"
     table = None
-    for number in range(LARGE):
+    for number in range(parts):
         part = folder / f"part-{number:02}.parquet"
         if not part.exists():
             table = table or pixels.read(file)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, Place, place_option, show
+from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show
 from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
@@ -34,7 +34,7 @@ def start(
 
 @homework.command("check", epilog="Example: arset homework check my_homework/part1/part1.ipynb")
 def check(
-    file: Annotated[Path, typer.Argument(help="The notebook (.ipynb), or a zip with it.")],
+    file: Annotated[Place, place_argument(help="The notebook (.ipynb), or a zip with it.")],
     as_json: AsJson = False,
 ) -> None:
     """Check a notebook before you hand it in: the file, your name, missing answers, points by the visible checks.

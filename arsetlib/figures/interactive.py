@@ -14,7 +14,7 @@ import shapely
 from pyproj import CRS, Transformer
 
 from arsetlib.catalogue import Scenes
-from arsetlib.figures.style import DASHES, EYE, INK, LINES, date_of, menu_of, north_turn, palette_png, plotly_layout
+from arsetlib.figures.style import DASHES, EYE, INK, LINES, add_menu, date_of, north_turn, palette_png, plotly_layout
 from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
 from arsetlib.study import Area, Study
@@ -73,14 +73,12 @@ def footprints(
         "constrain": "domain",  # else the view is as wide as the figure, and shows the neighbours of a narrow area, too
     }
     layout["xaxis"]["constrain"] = "domain"
-    layout["updatemenus"] = [
-        menu_of([
-            {"label": label, "method": "relayout",
-             "args": [{"xaxis.range": _padded(box[:2]), "yaxis.range": _padded(box[2:]),
-                       "title.text": f"{title}: {label}"}]}
-            for label, box in views
-        ])
-    ]  # fmt: skip
+    add_menu(layout, [
+        {"label": label, "method": "relayout",
+         "args": [{"xaxis.range": _padded(box[:2]), "yaxis.range": _padded(box[2:]),
+                   "title.text": f"{title}: {label}"}]}
+        for label, box in views
+    ])  # fmt: skip
     fig.update_layout(layout)
     _north_in_plotly(fig, areas[0])
     return fig

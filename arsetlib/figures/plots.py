@@ -24,8 +24,8 @@ from arsetlib.figures.style import (
     SCL_SYMBOLS,
     SYMBOLS,
     Simulated,
+    add_menu,
     date_of,
-    menu_of,
     plotly_layout,
 )
 from arsetlib.maps.rasters import code_colour, ndvi
@@ -204,13 +204,13 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
     layout["xaxis"] |= {"title": _("hectares"), "rangemode": "tozero"}
     layout["yaxis"] |= {"autorange": "reversed", "automargin": True, "gridcolor": "white"}
     names = {a.key: a.title() for a in study.areas}
-    areas_menu = menu_of([
+    add_menu(layout, [
         {"label": _("All areas") if key is None else names.get(key, key), "method": "update",
          "args": [{"visible": [k == key for k in keys]},
                   {"title.text": title if key is None else f"{title}: {names.get(key, key)}"}]}
         for key in keys
     ])  # fmt: skip
-    return fig.update_layout(layout | {"showlegend": False, "bargap": 0.25, "updatemenus": [areas_menu]})
+    return fig.update_layout(layout | {"showlegend": False, "bargap": 0.25})
 
 
 def timeline(scenes: Scenes, *, study: Study) -> go.Figure:
@@ -264,7 +264,7 @@ def series(
     dates = np.array([date_of(d) for d in day.tolist()], object)
     kept = ~np.isin(scl, study.drop_scl)
     fig = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, shared_yaxes="all", vertical_spacing=0.1,
+        rows=2, cols=1, shared_xaxes=True, shared_yaxes="all", vertical_spacing=0.16,
         subplot_titles=(
             _("raw: {number} observations").format(number=len(day)),
             _("filtered: {number} observations").format(number=int(kept.sum())),

@@ -87,12 +87,15 @@ def plotly_layout(title: str, height: int, simulated: bool) -> dict:
     return layout
 
 
-def menu_of(buttons: list[dict]) -> dict:
-    """A menu above the plot."""
-    return {
+def add_menu(layout: dict, buttons: list[dict]) -> None:
+    """Put a menu above the plot; the stamp moves up to the title, where the menu cannot cover it."""
+    for stamp in layout["annotations"]:
+        stamp["yshift"] = 36
+    menu = {
         "buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "direction": "down",
         "bgcolor": "white", "bordercolor": GRID, "font": {"size": 12}, "showactive": True,
     }  # fmt: skip
+    layout["updatemenus"] = [menu]
 
 
 def rgb(colours: Sequence[str]) -> np.ndarray:

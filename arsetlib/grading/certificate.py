@@ -158,7 +158,7 @@ def verify(path: str | Path, key: keys.PublicKey, today: date | None = None) -> 
     Raises:
         CertificateError: It is not; the message says why.
     """
-    path, today = Path(path), today or date.today()
+    path, today = folders.place(path), today or date.today()
     if not path.is_file():
         raise CertificateError(f"There is no file {path}.")
     content, page = path.read_bytes(), None

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import arsetlib
+from arsetlib import folders
 from arsetlib.grading.homework import ASSIGNMENTS
 from arsetlib.grading.keys import CertificateError, canonical
 
@@ -151,9 +152,10 @@ def draw(certificate: Certificate, key: str, font: str | Path | None = None) -> 
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
 
-    families = ["DejaVu Sans"] + ([_family(Path(font))] if font else [])
+    font = folders.fetched(font) if font else None
+    families = ["DejaVu Sans"] + ([_family(font)] if font else [])
     for text in (certificate.name, certificate.issuer, certificate.edition):
-        _check_letters(text, Path(font) if font else None)
+        _check_letters(text, font)
     settings = {"font.family": families, "pdf.fonttype": 42, "pdf.compression": 6, "text.usetex": False}
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("error", message="Glyph")  # otherwise a missing letter becomes a box

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from arsetlib import folders
 from arsetlib.grading import sandbox
 from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, Homework, data_folder, open_homework, read_start
 from arsetlib.grading.limits import Limits
@@ -117,10 +118,12 @@ def check_file(path: str | Path) -> list[HandInReport]:
     Args:
         path: The file. Its sample data are looked for where the homework itself looks.
     """
-    path = Path(path)
+    path = folders.place(path)
+    if isinstance(path, folders.StorePath) and path.is_file():
+        path = folders.fetched(path)
     if path.is_dir():
         return [HandInReport(str(path), 0, problems=("This is a folder. Name the notebook (.ipynb) in it.",))]
-    if not path.exists() and not path.is_symlink():
+    if isinstance(path, folders.StorePath) or not (path.exists() or path.is_symlink()):
         return [HandInReport(str(path), 0, problems=("There is no such file.",))]
     size = path.lstat().st_size
     try:

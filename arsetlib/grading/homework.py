@@ -154,7 +154,8 @@ def open_homework(assignment: str, name: str, data: str | Path | None = None, id
         raise HomeworkError(
             f'Expected an ID of up to {MAX_ID} characters without spaces, such as id="s1234567", received {id!r}.'
         )
-    return Homework(assignment, normal_name(name), Path(data or data_folder()), unicodedata.normalize("NFC", id))
+    data = folders.on_this_disk(data or data_folder(), "the folder of the sample data (ARSET_DATA)", HomeworkError)
+    return Homework(assignment, normal_name(name), data, unicodedata.normalize("NFC", id))
 
 
 def start(assignment: str, name: str, data: str | Path | None = None, id: str = "") -> Homework:

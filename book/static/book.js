@@ -106,6 +106,51 @@
     return window.Plotly.relayout(plot, Object.fromEntries(Object.keys(kept).map((key) => [key, wanted(key)])));
   }
 
+  // On a phone a legend needs more lines than where the figure was made: the figure grows by them, so that its axes keep
+  // their height and titles do not cover each other.
+  const LEGEND = 60; // px, of a legend on a wide page
+  const tall = new WeakMap();
+  function fitTo(plot, width) {
+    if (!tall.has(plot)) tall.set(plot, plot._fullLayout.height);
+    const legend = width < 600 ? plot._fullLayout.legend?._height ?? 0 : 0;
+    const height = tall.get(plot) + Math.max(0, Math.round(legend) - LEGEND);
+    if (height !== plot._fullLayout.height) window.Plotly.relayout(plot, { height });
+  }
+
+  // Plotly draws menus and sliders that a keyboard cannot reach: the page has its own in their place.
+  function offerControls(plot) {
+    const figure = plot.closest("figure") ?? plot, name = figure.getAttribute("aria-label") ?? "";
+    const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
+    const use = ({ method, args }) => method !== "skip" && window.Plotly[method](plot, ...structuredClone(args));
+    const hidden = {};
+    plot._fullLayout.updatemenus?.forEach((menu, i) => {
+      if (!menu.visible) return;
+      const select = make("select", { className: "figure-menu" });
+      select.setAttribute("aria-label", name);
+      menu.buttons.forEach(({ label }) => select.append(make("option", { textContent: label })));
+      select.selectedIndex = menu.active;
+      select.addEventListener("change", () => use(menu.buttons[select.selectedIndex]));
+      hidden[`updatemenus[${i}].visible`] = false;
+      figure.before(select);
+    });
+    plot._fullLayout.sliders?.forEach((slider, i) => {
+      if (!slider.visible) return;
+      const range = make("input", { type: "range", min: 0, max: slider.steps.length - 1, value: slider.active });
+      const box = make("div", { className: "figure-slider" }), shown = make("output", {});
+      const tell = () => {
+        shown.textContent = `${slider.currentvalue.prefix ?? ""}${slider.steps[range.value].label}`;
+        range.setAttribute("aria-valuetext", shown.textContent);
+      };
+      range.setAttribute("aria-label", name);
+      range.addEventListener("input", () => { tell(); use(slider.steps[range.value]); });
+      tell();
+      box.append(range, shown);
+      hidden[`sliders[${i}].visible`] = false;
+      figure.after(box);
+    });
+    return Object.keys(hidden).length ? window.Plotly.relayout(plot, hidden) : Promise.resolve();
+  }
+
   // The numbers of a figure as a table, made when a reader opens it: for those who cannot see the figure, and to copy.
   const MOST_ROWS = 500;
   function numbersOf(plot) {
@@ -221,10 +266,10 @@
     document.querySelectorAll(".cover").forEach(slider);
     // A figure drawn before the page had its final shape, or while hidden, takes its width when it gets one.
     const fit = new ResizeObserver((entries) => entries.forEach(({ target, contentRect }) => {
-      if (contentRect.width) window.Plotly.Plots.resize(target);
+      if (contentRect.width) window.Plotly.Plots.resize(target).then(() => fitTo(target, contentRect.width));
     }));
-    plots().forEach((plot) => Promise.resolve(dress(plot)).then(() => fit.observe(plot)));
     plots().forEach(offerNumbers);
+    plots().forEach((plot) => Promise.resolve(dress(plot)).then(() => offerControls(plot)).then(() => fit.observe(plot)));
     new MutationObserver(() => plots().forEach(dress)).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   });
 })();

@@ -402,7 +402,7 @@ for pixel, name in enumerate(points["name"]):
     of_it = (pixel_of == pixel) & (scl == 4)  # vegetation
     greenest = ndvi[of_it] >= 0.8 * ndvi[of_it].max(initial=-1)
     green = day[when[of_it][greenest]].astype("M8[D]")
-    middle = green[len(green) // 2 :][:1]
+    middle = " ".join(map(str, green[len(green) // 2 :][:1]))
     print(f"{name}: {len(green)} greenest dates, the middle one {middle}")
     assert (np.diff(green.astype(int)) >= 0).all()
 
