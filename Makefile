@@ -57,6 +57,10 @@ slides: env ## make the slides of the labs again, from the labs as `make book` r
 	$(RUN) python book/vendor.py
 	$(RUN) python book/slides.py
 
+.PHONY: class-data
+class-data: env ## make the data that all learners of a class share: make class-data OUT=/srv/class
+	$(RUN) python book/class_data.py "$(OUT)"
+
 .PHONY: lanes
 lanes: | $(UV) ## rehearse platforms and both ends of the versions (an hour); make lane-colab: one of them
 	UV="$(abspath $(UV))" WORKERS=$(WORKERS) $(PYTHON) .ci/lanes/lanes.py

@@ -38,6 +38,13 @@ METHODS = [("**.jinja", "jinja2"), ("**/templates/**.html", "jinja2")]
 DOMAINS = {"arsetlib": ("arsetlib",), "book": ("book",)}
 PAIRED = ("labs", "homework")  # folders of jupytext files by language
 UNTRANSLATED = ("book/en/reference/",)  # made from the docstrings, which are English
+# What a translated page has in common with the English one; headings in the same order.
+PARTS_OF_PAGES = {
+    "headings": r"^#{1,6}(?= )",
+    "words in code": r"(?<![`}])`[^`\n]+`(?!`)",
+    "addresses": r"\]\(([^)\s]+)\)|(https?://[^\s)>`]+)",
+    "directives": r"^[`:]{3,}(\{[\w-]+\})",
+}
 PAGE_HASH = re.compile(r"\A---\n(?:.*\n)*?made_from: (\w+)\n(?:.*\n)*?---\n")
 
 
@@ -275,8 +282,11 @@ def file_problems(language: str) -> Iterator[str]:
         if not target.exists():
             yield f"{name}: missing"
         elif is_page(file):
-            if hash_of_page(target.read_text(encoding="utf-8")) != short_hash(file.read_text(encoding="utf-8")):
+            text, original = target.read_text(encoding="utf-8"), file.read_text(encoding="utf-8")
+            if hash_of_page(text) != short_hash(original):
                 yield f"{name}: stale: the English page has changed"
+            else:
+                yield from (f"{name}: {problem}" for problem in page_problems(original, text, language))
         else:
             cells, originals = jupytext.read(target).cells, jupytext.read(file).cells
             if len(cells) != len(originals):
@@ -326,6 +336,17 @@ def code_problems(file: Path, language: str) -> Iterator[str]:
             yield f"{name}: cell {number}: other code than the English cell"
         elif cell.cell_type == "raw" and original.source != cell.source:
             yield f"{name}: cell {number}: other marks than the English cell"
+
+
+def page_problems(english: str, text: str, language: str) -> Iterator[str]:
+    """Headings, code, addresses and sources of a translated page that are not those of the English page."""
+    for what, pattern in PARTS_OF_PAGES.items():
+        expected, found = (re.findall(pattern, page, re.MULTILINE) for page in (own_paths(english, language), text))
+        if what != "headings":
+            expected, found = sorted(set(expected)), sorted(set(found))
+        if expected != found:
+            parts = [one for one in expected if one not in found], [one for one in found if one not in expected]
+            yield f"{what} differ from the English page: missing {parts[0]}, added {parts[1]}"
 
 
 def problems() -> list[str]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from test_grading import data, needs_sandbox, solved  # noqa: F401 - a fixture
+from test_grading import data, needs_sandbox, solved, state  # noqa: F401 - a fixture
 
 from arsetlib.grading import objectives
 
@@ -100,13 +100,44 @@ def test_each_row_of_a_day_begins_where_the_one_before_ends(day):
     assert clock[-1] + lengths[-1] <= datetime.strptime("17:00", "%H:%M")
 
 
-# -- from an empty folder to certificates ------------------------------------------------------------------------------
+# -- a class ------------------------------------------------------------------------------
+
+
+def section_of_class(title):
+    """A section of the page 'Run a class of 40'."""
+    page = (ROOT / "book" / "en" / "teach_class.md").read_text(encoding="utf-8")
+    return next(part for part in page.split("\n## ") if part.startswith(title))
+
+
+def test_four_learners_use_one_class_folder_at_once_and_nothing_in_it_changes(data, tmp_path):  # noqa: F811
+    shared = tmp_path / "class"
+    shutil.copytree(data, shared)
+    for name in ("groves-toy", "fields-toy"):
+        (shared / name).mkdir()
+    before = state(shared)
+    for folder in (shared, *(path for path in shared.rglob("*") if path.is_dir())):
+        folder.chmod(0o555)
+    share = re.findall(r"```bash\n(.*?)```", section_of_class("Prepare the data"), re.DOTALL)[1]
+    use = "from arsetlib import lab; here = lab.place(); print(here.table().num_rows); (here.work / 'mine').touch()"
+    learners = []
+    for number in range(4):
+        home = tmp_path / f"home{number}"
+        home.mkdir()
+        environment = os.environ | {"HOME": str(home), "CLASS": str(shared), "ARSET_DATA": str(home / "data")}
+        environment["ARSET_SCALE"] = "small"
+        environment["PYTHONPATH"] = str(ROOT)
+        words = ["bash", "-euc", f'{share}\n"$0" -c "$1"', sys.executable, use]
+        learners.append(subprocess.Popen(words, cwd=home, env=environment, stdout=subprocess.PIPE, text=True))
+    assert [int(learner.communicate()[0]) for learner in learners] == [900] * 4
+    for folder in (shared, *(path for path in shared.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+    assert state(shared) == before
 
 
 @needs_sandbox
 def test_the_commands_from_an_empty_folder_to_certificates_work_as_the_page_has_them(data, tmp_path):  # noqa: F811
     """The page's own commands, for three learners, two of one name, and one assignment."""
-    page = (ROOT / "book" / "en" / "teach_class.md").read_text(encoding="utf-8").split("\n## ")[1]
+    page = section_of_class("From an empty folder")
     blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
     roster, course = (text for kind, text in blocks if kind in ("text", "toml"))
     key, hidden, learner, grade, verify = (text for kind, text in blocks if kind == "bash")

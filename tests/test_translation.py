@@ -213,6 +213,16 @@ def test_a_changed_english_page_makes_its_translation_stale(course):
     assert spanish.read_text().count("made_from") == 1
 
 
+def test_a_translated_page_with_other_headings_code_or_addresses_is_named(course):
+    spanish = course / "book" / "es" / "setup.md"
+    spanish.write_text(spanish.read_text() + "\n## Otra\n\nUsa `arset help` de [aquí](there.md).\n")
+    assert list(translations.file_problems("es")) == [
+        "book/es/setup.md: headings differ from the English page: missing [], added ['##']",
+        "book/es/setup.md: words in code differ from the English page: missing [], added ['`arset help`']",
+        "book/es/setup.md: addresses differ from the English page: missing [], added [('there.md', '')]",
+    ]
+
+
 def test_missing_added_and_orphaned_translations_are_named(course):
     (course / "book" / "en" / "faq.md").write_text("# Questions\n")
     (course / "book" / "en" / "setup.md").unlink()

@@ -16,12 +16,12 @@ from arsetlib.cli.arguments import (
     StudyName,
     Table,
     Years,
+    find,
     ids_of,
     load,
     place_argument,
     show,
     show_check,
-    store,
 )
 
 app = typer.Typer()
@@ -52,11 +52,8 @@ def scenes(
     as_json: AsJson = False,
 ):
     """Find the scenes of a study and save the item list."""
-    from arsetlib import catalogue
-
     loaded = load(study, year)
-    folder = store(cache, loaded)
-    found = catalogue.find_scenes(loaded, cache=folder, leave_out=ids_of(leave_out), progress=not as_json)
+    found, folder = find(loaded, cache, ids_of(leave_out), not as_json)
     days = {y: loaded.season.days(y) for y in loaded.years}
     per_year = {y: sum(1 for s in found if first <= s.day <= last) for y, (first, last) in days.items()}
     report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "notes": found.notes}
@@ -91,15 +88,14 @@ def ingest(
     as_json: AsJson = False,
 ):
     """Build the pixel table of a study. After a failure, run it again: finished chunks are kept."""
-    from arsetlib import catalogue, engine
+    from arsetlib import engine
     from arsetlib.ingest import ingest as build
     from arsetlib.labels import find_labels
 
     loaded = load(study, year)
     if max_bad_share is not None:
         loaded = loaded.replace(scenes=replace(loaded.scenes, max_bad_share=max_bad_share))
-    folder = store(cache, loaded)
-    found = catalogue.find_scenes(loaded, cache=folder, leave_out=ids_of(leave_out), progress=not as_json)
+    found, folder = find(loaded, cache, ids_of(leave_out), not as_json)
     labels = {y: find_labels(loaded, y, folder.parent / "labels", not as_json) for y in loaded.years}
     spark = None if master == "none" and not remote else engine.session(master, remote)
     summary = build(loaded, found, labels, out, spark=spark, every=every, per_class=per_class, progress=not as_json)

@@ -15,12 +15,12 @@ from arsetlib.cli.arguments import (
     Place,
     StudyName,
     Table,
+    find,
     load,
     place,
     place_argument,
     place_option,
     show,
-    store,
 )
 
 app = typer.Typer()
@@ -241,7 +241,7 @@ def predict(
     as_json: AsJson = False,
 ):
     """Map an area: classes, probabilities, entropy and margin as GeoTIFFs. Run it again after a failure to go on."""
-    from arsetlib import catalogue, engine, maps, models
+    from arsetlib import engine, maps, models
 
     options = {"area": area, "year": year, "smooth": smooth, "progress": not as_json}
     there = place(source).exists()
@@ -250,7 +250,7 @@ def predict(
     if not there or source.endswith(".toml"):
         study = load(source, [year] if year else None)
         options["study"] = study
-        wanted = catalogue.find_scenes(study, cache=store(cache, study), progress=not as_json)
+        wanted, _ = find(study, cache, progress=not as_json)
     else:
         wanted = source
     trained = models.load(model, kind="series")

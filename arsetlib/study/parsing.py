@@ -12,11 +12,12 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from arsetlib.errors import ArsetError
-from arsetlib.study.area import Area, misplaced
+from arsetlib.study.area import Area, misplaced, uncovered
 from arsetlib.study.settings import MAX_CODE, Class, LabelSource, Legend, SceneSource, Season
 from arsetlib.translation import N_, languages
 
-LABEL_KINDS = ("cdl", "planetary-computer", "cropscape", "raster", "vector", "simulated")
+CDL_KINDS = ("cdl", "planetary-computer", "cropscape")  # kinds that are the Cropland Data Layer
+LABEL_KINDS = (*CDL_KINDS, "raster", "vector", "simulated")
 # Sides of a split.
 SIDES = (N_("train"), N_("validation"), N_("test"))
 OFFSET_MODES = ("measure", "state", "refuse")
@@ -90,6 +91,10 @@ class Parser:
              "min_confidence"),
         )  # fmt: skip
         bands = self.bands(head.get("bands", list(ALL_BANDS)))
+        source = self.labels(labels, years)
+        for area in areas:
+            if reason := uncovered(area, source.kind in CDL_KINDS, source.crs):
+                self.fail(f"[areas.{area.key}] {reason}")
         return dict(
             key=self.key(head["key"], "[study] key"),
             name=self.names(head["name"], "[study] name"),
@@ -103,7 +108,7 @@ class Parser:
             season=self.season(self.table(raw, "season", ("window_days", "step_days", "first_day", "last_day"))),
             bands=bands,
             legend=self.legend(raw),
-            labels=self.labels(labels, years),
+            labels=source,
             scenes=SceneSource(
                 url=self.words(scenes.get("url", SceneSource.url), "[scenes] url"),
                 collection=self.words(scenes.get("collection", SceneSource.collection), "[scenes] collection"),

@@ -48,8 +48,9 @@ if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
         "pip", f'install -q "arsetlib[platform{own}] @ git+{home}"'
     )
 
-from arsetlib import check_env
+from arsetlib import check_env, language
 
+language("en")
 check_env(("labs", "train", "images", "spark"))
 
 # %% [markdown]
@@ -402,7 +403,7 @@ for pixel, name in enumerate(points["name"]):
     of_it = (pixel_of == pixel) & (scl == 4)  # vegetation
     greenest = ndvi[of_it] >= 0.8 * ndvi[of_it].max(initial=-1)
     green = day[when[of_it][greenest]].astype("M8[D]")
-    middle = green[len(green) // 2 :][:1]
+    middle = " ".join(map(str, green[len(green) // 2 :][:1]))
     print(f"{name}: {len(green)} greenest dates, the middle one {middle}")
     assert (np.diff(green.astype(int)) >= 0).all()
 
