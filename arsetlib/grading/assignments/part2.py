@@ -290,7 +290,7 @@ def bottleneck(answer, hw) -> None:
     picked(answer, hw.draw["changes"], CHANGES, hw.draw["change_reasons"], reasons, where)
 
 
-SPLIT, WAIT = "9. Split, and what is wrong with a random one", "12. Does the model wait for the loader?"
+SPLIT, WAIT = "9. Split, and what is wrong with a random split", "12. Does the model wait for the loader?"
 # The questions, in the order of the notebook.
 QUESTIONS = (
     Question("q1", "shapes", "computed", 3, ("2.1", "2.3"), "4. The window: a regular calendar", shapes),
