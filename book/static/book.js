@@ -115,7 +115,7 @@
     const legend = width < 600 ? plot._fullLayout.legend?._height ?? 0 : 0;
     const height = tall.get(plot) + Math.max(0, Math.round(legend) - LEGEND);
     if (height === plot._fullLayout.height) return;
-    plot.style.height = `${height}px`; // the page has given it the height of the wide figure
+    plot.parentElement.style.height = `${height}px`; // it has the height of the wide figure
     window.Plotly.relayout(plot, { height });
   }
 
