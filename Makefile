@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+# Languages of the book: make book LANGUAGES="en es"
+LANGUAGES ?= en
 
 # What the environment .venv holds: extras and groups of pyproject.toml, in the versions of uv.lock.
 # The extra java is a small Java runtime. It is always there, and used only where the machine has no Java of its own.
@@ -31,6 +33,8 @@ SITE := _build/html/index.html
 # Simulated, or made of simulated data. Not data/labels nor the tables of other studies: they may have taken hours.
 SIMULATED := data/delta* data/groves* data/grove-homework data/fields* data/farm* data/forms-fields* \
   data/classifier-fields* data/lab1-sample-* data/work-groves* data/work-fields* data/*.lock data/.*.lock
+DICTIONARY := _build/testing/es.dic
+CATALOGUES := $(wildcard arsetlib/locale/*/LC_MESSAGES/*.po book/locale/*/LC_MESSAGES/*.po)
 LINTED := $(wildcard arsetlib book benchmarks homework labs tests .ci)
 
 .PHONY: help
@@ -42,8 +46,20 @@ help: ## list the targets
 book: env data ## build the book: run the labs, write the site to _build/html
 	$(RUN) python book/vendor.py
 	$(RUN) python book/cover.py data/delta
-	ARSET_BOOK=1 $(RUN) jupyter-book build . --toc book/en/_toc.yml --path-output . -W --keep-going
-	@echo "The book is built. Open $(SITE)"
+	$(RUN) python book/build.py $(LANGUAGES)
+
+.PHONY: translations
+translations: env ## gather the words to translate, compile the catalogues, list what is missing or stale
+	$(RUN) python book/translations.py
+
+.PHONY: slides
+slides: env ## make the slides of the labs again, from the labs as `make book` ran them
+	$(RUN) python book/vendor.py
+	$(RUN) python book/slides.py
+
+.PHONY: class-data
+class-data: env ## make the data that all learners of a class share: make class-data OUT=/srv/class
+	$(RUN) python book/class_data.py "$(OUT)"
 
 .PHONY: lanes
 lanes: | $(UV) ## rehearse platforms and both ends of the versions (an hour); make lane-colab: one of them
@@ -66,9 +82,13 @@ homework: env bubblewrap ## make the homework from its masters: learners' notebo
 	$(RUN) python homework/matrix.py
 
 .PHONY: test
-test: env bubblewrap ## run the tests, and those of the book where it is built
+test: env bubblewrap $(DICTIONARY) ## run the tests, and those of the book where it is built
 	$(RUN) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not browser and not live"
 	@if [ -f $(SITE) ]; then $(MAKE) --no-print-directory check-book; fi
+
+$(DICTIONARY): book/vendor.py | $(ENV)
+	$(RUN) python book/vendor.py
+	@touch $@
 
 .PHONY: check-book
 check-book: env chromium ## look at the built book with a real browser
@@ -96,7 +116,9 @@ lint: env ## check style, types, and that the lock file fits pyproject.toml
 	$(UV) lock --check --python $(PYTHON)
 
 .PHONY: env
-env: $(ENV) ## make the environment .venv
+env: $(ENV) $(CATALOGUES:.po=.mo) ## make the environment .venv
+%.mo: %.po | $(ENV)
+	$(RUN) pybabel --quiet compile -i $< -o $@
 $(ENV): pyproject.toml uv.lock | $(UV)
 	$(UV) sync --locked --python $(PYTHON) $(EXTRAS:%=--extra %) $(GROUPS:%=--group %)
 	@touch $@

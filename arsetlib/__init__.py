@@ -8,12 +8,12 @@
 import os
 import sys
 
-from arsetlib import oldnames
+from arsetlib import oldnames, quiet
 
 __version__ = "0.1.0"
 
 _MODULES = (
-    "errors", "seeds",
+    "errors", "seeds", "translation",
     "study", "cdl", "sentinel2",
     "folders", "engine",
     "catalogue", "labels", "ingest",
@@ -24,7 +24,7 @@ _MODULES = (
     "simulate", "grading", "lab",
 )  # fmt: skip
 
-__all__ = [*_MODULES, "check_env"]
+__all__ = [*_MODULES, "check_env", "language"]
 
 
 def __getattr__(name: str):
@@ -33,6 +33,8 @@ def __getattr__(name: str):
 
     if name == "check_env":
         return import_module("arsetlib.doctor").check_env
+    if name == "language":
+        return import_module("arsetlib.translation").language
     if name in _MODULES or name in oldnames.PACKAGES:
         return import_module(f"arsetlib.{name}")
     raise AttributeError(f"module 'arsetlib' has no attribute {name!r}")
@@ -74,6 +76,7 @@ class _Extras:
 sys.meta_path.append(_Extras)
 
 oldnames.install()
+quiet.install()
 
 if os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB"):  # rasterio reads them when it is imported
     from arsetlib.variables import use_own_proj

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from arsetlib.errors import ArsetError
+from arsetlib.translation import _
 
 __all__ = [
     "CODES",
@@ -190,7 +191,7 @@ def _rows() -> dict[int, Code]:
 
 CODES: dict[int, Code] = _rows()  # code → its code, name and colour
 
-# Two crops in one season, so neither name tells what stands there on a given day.
+# Two crops in one season, so neither name states what grows there on a given day.
 # Lettuce (227) and Pumpkins (229) lie among them and are not.
 DOUBLE_CROPS: tuple[int, ...] = (26, 225, 226, 228, *range(230, 242), 254)
 
@@ -250,13 +251,13 @@ _BY_KEY = _keys()
 
 
 def name(code: int) -> str:
-    """Name of a CDL code.
+    """Name of a CDL code, in the reader's language (`arsetlib.language`).
 
     Args:
         code: 0 to 255.
 
     Returns:
-        NASS's name, such as ``Dbl Crop WinWht/Soybeans``.
+        In English NASS's own name, such as ``Dbl Crop WinWht/Soybeans``; ``CODES`` has it in any language.
 
     Raises:
         CDLError: NASS names no land cover with this code.
@@ -272,7 +273,7 @@ def name(code: int) -> str:
             f"Expected a code of the Cropland Data Layer, received {code}. "
             f"See arsetlib.cdl.CODES for the {len(CODES)} codes; labels of another source need their own legend."
         )
-    return entry.name
+    return _(entry.name)
 
 
 def code_of(text: str) -> int:

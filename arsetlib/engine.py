@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from arsetlib import extras
 from arsetlib.errors import ArsetError
+from arsetlib.quiet import quiet
 from arsetlib.variables import wrong_for_spark
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def session(master: str = "local[*]", remote: str | None = None, **conf: object)
     if remote:
         builder = builder.remote(remote)
         settings = {}
+        if here:  # as an option, Spark Connect would refuse it with a warning
+            os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--conf spark.ui.showConsoleProgress=false pyspark-shell")
     else:
         builder = builder.master(master)
         settings = {
@@ -101,7 +104,8 @@ def session(master: str = "local[*]", remote: str | None = None, **conf: object)
         if value is not None:
             builder = builder.config(key, value)
     try:
-        spark = builder.getOrCreate()
+        with quiet(wait=False) if here else nullcontext():
+            spark = builder.getOrCreate()
     except OSError as error:
         raise EngineError(f"Spark does not start: {error}. {_set_variables()}") from error
     if not remote:

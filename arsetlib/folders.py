@@ -31,12 +31,13 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -56,6 +57,7 @@ PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VOLUMES = "/Volumes"  # of Databricks: no change in the middle of a file, no append, no hard links
+CACHED, DAY = 20 << 30, 86_400.0  # bytes of copies that are kept; seconds in which a used one is not deleted
 FEW, AT_ONCE = 4, 16  # files of a store that are asked for one by one; requests at the same time
 LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a full disk, whatever the library said
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
@@ -90,6 +92,23 @@ def in_store(path: str | Path | StorePath) -> bool:
     return isinstance(path, StorePath) or str(path).partition("://")[0].lower() in SCHEMES
 
 
+def on_this_disk(path: str | Path | StorePath, what: str, error: type[Exception]) -> Path:
+    """A path of this machine, for what cannot lie in an object store.
+
+    Args:
+        path: Where.
+        what: What is there, for the message: "the keys".
+        error: What is raised.
+
+    Raises:
+        FolderError: As ``error``: it is in an object store.
+    """
+    path = place(path)
+    if isinstance(path, StorePath):
+        raise error(f"Expected {what} on a disk of this machine, received {path}. Name a local file or folder.")
+    return path
+
+
 def cache() -> Path:
     """The folder of this user for copies that can be made again; it may be deleted at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arsetlib"
@@ -98,7 +117,8 @@ def cache() -> Path:
 def fetched(path: str | Path | StorePath) -> Path:
     """A file or folder on this machine: as it is, or a copy of one in an object store.
 
-    Copies are kept in ``cache``, and files are copied again where they changed.
+    Copies are kept in ``cache``, and files are copied again where they changed. When all copies together have more
+    than ``CACHED`` bytes, those that were used longest ago are deleted, but none that was used within a day.
 
     Raises:
         FolderError: There is nothing.
@@ -115,7 +135,7 @@ def fetched(path: str | Path | StorePath) -> Path:
     noted = cache() / "copies" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
     noted.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{noted}.lock"):
-        known = textfiles.read_json(noted) if noted.is_file() else {}
+        known = _copies(noted)[1]
         stamps = {key: f"{facts.stamp} {facts.st_size}" for key, facts in there.items()}
         changed = [k for k, stamp in stamps.items() if known.get(k) != stamp or not (copy / k).is_file()]
         noted.unlink(missing_ok=True)
@@ -125,8 +145,69 @@ def fetched(path: str | Path | StorePath) -> Path:
             for file in list(copy.rglob("*")):
                 if file.is_file() and file.relative_to(copy).as_posix() not in there:
                     file.unlink()
-        put_json(noted, stamps)
+        put_json(noted, {"copy": copy.relative_to(cache()).as_posix(), "files": stamps})
+    if changed:
+        empty_cache(CACHED, rest=DAY)
     return copy
+
+
+def cache_size() -> int:
+    """Bytes of all files in ``cache``."""
+    size = 0
+    for parent, _, names in os.walk(cache()):
+        for name in names:
+            with suppress(OSError):  # another process has just deleted it
+                size += os.stat(os.path.join(parent, name)).st_size
+    return size
+
+
+def empty_cache(most: int = 0, rest: float = 0.0) -> int:
+    """Delete copies of files in object stores, those used longest ago first; one that is being made is kept.
+
+    Args:
+        most: Bytes that may stay.
+        rest: Seconds in which a copy must not have been used.
+
+    Returns:
+        Bytes of what was deleted.
+    """
+    now, size, deleted = time.time(), cache_size(), 0
+    if size <= most:
+        return 0
+    used = {}
+    for noted in (cache() / "copies").glob("*.json"):
+        with suppress(OSError):
+            used[noted] = noted.stat().st_mtime
+    busy = [_copies(noted)[0] for noted, at in used.items() if now - at < rest]
+    for noted in sorted(used, key=lambda file: used[file]):
+        copy, _ = _copies(noted)
+        if now - used[noted] < rest or any(_overlap(copy, other) for other in busy) or size - deleted <= most:
+            continue
+        with suppress(Timeout), FileLock(f"{noted}.lock", timeout=0):
+            if noted.is_file() and noted.stat().st_mtime == used[noted]:
+                files = [file for file in (copy, *copy.rglob("*")) if file.is_file()] if copy is not None else []
+                deleted += sum(file.stat().st_size for file in files)
+                noted.unlink()
+                for file in files:
+                    file.unlink(missing_ok=True)
+    if not most and (cache() / "labels").is_dir():
+        before = cache_size()
+        shutil.rmtree(cache() / "labels", ignore_errors=True)
+        deleted += before - cache_size()
+    return deleted
+
+
+def _copies(noted: Path) -> tuple[Path | None, dict[str, str]]:
+    """Where the copy of a note is, and the stamps of its files."""
+    try:
+        note = textfiles.read_json(noted)
+        return cache() / note["copy"], note["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, {}
+
+
+def _overlap(one: Path | None, other: Path | None) -> bool:
+    return one is not None and other is not None and (one.is_relative_to(other) or other.is_relative_to(one))
 
 
 def _copy(source: StorePath, target: Path) -> None:
@@ -197,7 +278,10 @@ def put(file: str | Path, content: Content) -> None:
 
 
 def _put_whole(file: Path | StorePath, content: Content) -> None:
-    """Put a file that was made on this machine, from its first to its last byte, and look whether it arrived."""
+    """Put a file that was made on this machine, from its first to its last byte; in a volume, look whether it arrived.
+
+    A store says itself what has arrived.
+    """
     with tempfile.TemporaryDirectory(prefix="arset-") as place_of_it:
         made = content if isinstance(content, Path) else Path(place_of_it) / file.name
         if callable(content):
@@ -205,18 +289,29 @@ def _put_whole(file: Path | StorePath, content: Content) -> None:
         elif made is not content:
             made.write_bytes(content.encode() if isinstance(content, str) else content)
         facts = {"size": made.stat().st_size, "sha256": sha256(made)}
+        leases.refuse_lost(file)
         if isinstance(file, StorePath):
             _remember(file, file.upload(made), facts)
         else:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f".{uuid.uuid4().hex[:12]}.part")
-            shutil.copyfile(made, partial)
-            os.replace(partial, file)
-        sizes = made.stat().st_size, file.stat().st_size
-        if sizes[0] != sizes[1]:
-            raise OSError(errno.EIO, f"{sizes[1]:,} of {sizes[0]:,} bytes arrived", str(file))
+            _copy_to_volume(made, file)
         if made is content:
             made.unlink()
+
+
+def _copy_to_volume(made: Path, file: Path) -> None:
+    """Copy a file to its name in a volume of Databricks, and look whether it arrived.
+
+    Its documentation names this way, a copy of a file of the local disk, and no renaming in a volume ("Volumes",
+    limitations; read in November 2026). A copy that is cut short is not in a manifest, or is no valid JSON.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(made, file)
+        if (arrived := file.stat().st_size) != (size := made.stat().st_size):
+            raise OSError(errno.EIO, f"{arrived:,} of {size:,} bytes arrived", str(file))
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def put_json(file: str | Path, value: object) -> None:
@@ -255,6 +350,8 @@ _put_before: OrderedDict[str, tuple[str, dict]] = OrderedDict()  # address → t
 
 def _remember(file: StorePath, tag: str, facts: dict) -> None:
     _put_before[str(file)] = tag, facts
+    with suppress(KeyError):  # another thread
+        _put_before.move_to_end(str(file))
     while len(_put_before) > 1000:
         with suppress(KeyError):  # another thread
             _put_before.popitem(last=False)
@@ -263,7 +360,7 @@ def _remember(file: StorePath, tag: str, facts: dict) -> None:
 @contextmanager
 def lock(
     path: str | Path, error: type[Exception] = FolderError, *, name: str = LOCK, wait: bool = False
-) -> Iterator[None]:
+) -> Iterator[str]:
     """Keep other processes out of a folder, which is made where needed. No file of the lock is left.
 
     On a disk the file is locked; in a store and in a volume it is a lease, see ``leases``.
@@ -274,29 +371,35 @@ def lock(
         name: Of the lock's file, where only a part of the folder is locked.
         wait: Wait until another process has finished, instead of raising an error.
 
+    Yields:
+        The name of the lease, see ``Folder``; empty on a disk.
+
     Raises:
-        FolderError: As ``error``: another process works in the folder, or it has a folder of this name.
+        FolderError: As ``error``: another process works in the folder, or it has a folder of this name. Or this one has
+            lost the lease, and wants to write: it was stopped for so long that another job has taken it over.
     """
     path = place(path)
     path.mkdir(parents=True, exist_ok=True)
-    file, busy = path / name, f"Another job is writing {path}. Wait until it ends, or give this one another folder."
+    file = path / name
     if file.is_dir():
         raise error(_of_wrong_kind(file))
     if not on_disk(path):
-        with leases.held(file, lambda more: error(f"{busy} {more}"), wait):
-            yield
+        with leases.held(file, error, wait) as job:
+            yield job
         return
     while True:
         own = FileLock(str(file), timeout=-1 if wait else 0)
         try:
             own.acquire()
         except Timeout:
-            raise error(busy) from None
+            raise error(
+                f"Another job is writing {path}. Wait until it ends, or give this one another folder."
+            ) from None
         if file.exists():
             break
         own.release()  # the job before has just removed the file, so a third one could lock a new file
     try:
-        yield
+        yield ""
     finally:
         with suppress(OSError):
             file.unlink()
@@ -361,11 +464,13 @@ class Folder:
         path: Where.
         what: What it contains, for messages: "pixel table".
         error: What is raised.
+        lease: In a store and in a volume: the job that may write. A worker that outlives it may not.
     """
 
     path: Path
     what: str = "folder"
     error: type[Exception] = FolderError
+    lease: str = ""
 
     # Files by key: all that a store needs to offer.
 
@@ -387,14 +492,17 @@ class Folder:
 
     def put(self, key: str, content: Content) -> None:
         """Write a file whole or not at all, see ``folders.put``."""
+        self._refuse_lost()
         put(self.path / key, content)
 
     def delete(self, key: str) -> None:
         """Remove a file, where it is there."""
+        self._refuse_lost()
         (self.path / key).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete the folder with everything in it."""
+        self._refuse_lost()
         _remove(self.path)
 
     # What is planned and what is done.
@@ -423,7 +531,7 @@ class Folder:
             The note: ``files`` (key → size and sha256) and the facts.
         """
         note = {"files": {key: size_and_sha256(self.path / key) for key in keys}, **facts}
-        put_json(self.path / _note(part), note)
+        self._put_json(_note(part), note)
         return note
 
     def done(self, part: str) -> dict | None:
@@ -432,18 +540,28 @@ class Folder:
 
     def missing(self) -> list[str]:
         """Planned parts that are not finished, in the order of the plan."""
-        there = set(self.keys(PARTS)) if isinstance(self.path, StorePath) else None  # one request for 1,000
-        parts = [part for part in self.plan()["parts"] if there is None or _note(part) in there]
-        done = {part for part, note in self._notes(parts).items() if note is not None}
-        return [part for part in self.plan()["parts"] if part not in done]
+        return [part for part, note in self.notes(listed=True).items() if note is None]
 
-    def _notes(self, parts: list[str]) -> dict[str, dict | None]:
-        """Part → its note, see ``done``. In a store notes are read by key, many at a time: a list may be old."""
+    def notes(self, *, listed: bool = False) -> dict[str, dict | None]:
+        """Planned part → its note, see ``done``. In a store many notes are read at a time, and sizes are listed.
+
+        Args:
+            listed: In a store, read only the notes that it lists: of a long plan many may not be there yet. Without, a
+                list that is not of this moment hides nothing.
+        """
+        parts = self.plan()["parts"]
         if isinstance(self.path, Path):
             return {part: self.done(part) for part in parts}
-        sizes = {key: facts.st_size for key, facts in self.path.files().items()} if len(parts) > FEW else {}
+        facts = self.path.files() if len(parts) > FEW else {}
+        sizes = {key: one.st_size for key, one in facts.items()}
+
+        def note(part: str) -> dict | None:
+            if listed and sizes and _note(part) not in sizes:
+                return None
+            return self._checked(_note(part), sizes=sizes)
+
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return dict(zip(parts, pool.map(lambda part: self._checked(_note(part), sizes=sizes), parts), strict=True))
+            return dict(zip(parts, pool.map(note, parts), strict=True))
 
     def count(self) -> int:
         """How many parts have a note that they are finished."""
@@ -477,7 +595,7 @@ class Folder:
             FolderError: As ``error``: a part failed or is not there.
         """
         failures = self.failures()
-        notes = self._notes(self.plan()["parts"])
+        notes = self.notes()
         missing = [part for part, note in notes.items() if note is None]
         if not missing:
             return notes
@@ -502,11 +620,20 @@ class Folder:
             FolderError: As ``error``: a planned part failed or is not there. Nothing is published.
         """
         manifest = {**facts, "parts": self.settle()}
-        put_json(self.path / MANIFEST, manifest)
+        self._put_json(MANIFEST, manifest)
         self._clear(PARTS, ERRORS, WORK)
         return manifest
 
+    def _refuse_lost(self) -> None:
+        if self.lease:
+            leases.refuse_lost(self.path / LOCK, self.lease, self.error)
+
+    def _put_json(self, key: str, value: object) -> None:
+        self._refuse_lost()
+        put_json(self.path / key, value)
+
     def _clear(self, *names: str) -> None:
+        self._refuse_lost()
         for name in names:
             if (self.path / name).exists():
                 _remove(self.path / name)
@@ -528,7 +655,7 @@ class Folder:
         """A complete folder that lost a part is unfinished again; its other parts are kept."""
         for part, note in manifest["parts"].items():
             if not any(differences(self.path, note["files"])):
-                put_json(self.path / _note(part), note)
+                self._put_json(_note(part), note)
         self.delete(MANIFEST)
 
     def _forget_damaged(self) -> None:
@@ -536,9 +663,12 @@ class Folder:
 
         What a store holds is not read again: it keeps checksums of its own.
         """
-        keys, deep = self.keys(PARTS), isinstance(self.path, Path)
+        deep, sizes = not isinstance(self.path, StorePath), dict[str, int]()
+        if isinstance(self.path, StorePath):
+            sizes = {key: facts.st_size for key, facts in self.path.files().items()}
+        keys = self.keys(PARTS) if deep else [key for key in sorted(sizes) if key.startswith(f"{PARTS}/")]
         with ThreadPoolExecutor(4 if deep else AT_ONCE) as pool:
-            for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep), keys), strict=True):
+            for key, note in zip(keys, pool.map(lambda key: self._checked(key, deep, sizes), keys), strict=True):
                 if note is None:
                     self.delete(key)
 
@@ -575,7 +705,7 @@ def claim(
 
     Raises:
         FolderError: As ``error``: the folder contains something else (``OccupiedError`` where ``error`` is left out),
-            another process works in it, or the disk gets full.
+            another process works in it, or has taken it over from this one, or the disk gets full.
     """
     path = place(path)
     asked = json.loads(json.dumps({**plan, "parts": list(parts)}))
@@ -587,7 +717,8 @@ def claim(
         if folder.manifest() is not None and folder.plan() == plan and not left and not any(problems(path)):
             yield folder  # also on a disk that cannot be written
             return
-        with lock(path, error):
+        with lock(path, error) as lease:
+            folder = replace(folder, lease=lease)
             plan = _grown(folder, asked) if grows else asked
             stale = _stale_parts(folder, plan, ours, grows, adapt)
             manifest, earlier = folder.manifest(), folder.plan()
@@ -623,6 +754,8 @@ def _stale_parts(folder: Folder, plan: dict, ours: bool, grows: bool, adapt: Cal
     earlier = folder.plan()
     if earlier is None:
         others = [] if ours else sorted(n for n in _names(path) if not is_temporary(n))
+        if others == [PLAN] and not on_disk(path):
+            return []  # a copy that was cut short: nothing else is there yet
         if others and (path / PLAN).is_file():
             raise error(
                 f"{path / PLAN} is damaged, so it is not known what the {folder.what} should contain. Copy the folder "

@@ -6,6 +6,8 @@
 Two environment variables change where and how large: ``ARSET_DATA`` is the folder of all data (default: ``data``, or
 that of the checkout); with ``ARSET_SCALE=small`` the simulated data are small, as in the tests.
 
+The module also hides TensorFlow's messages about processors and libraries, where nobody set which ones to show.
+
 Labs: all.
 """
 
@@ -30,6 +32,8 @@ from arsetlib.study import Area, Study
 __all__ = ["Pictures", "Place", "fields", "groves", "place"]
 
 TOY_SCALE, TOY_BLOCK_M, TOY_AREAS = 0.05, 120, 2
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors only; TensorFlow reads it when it is imported
 
 
 @dataclass(frozen=True)

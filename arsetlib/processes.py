@@ -1,4 +1,4 @@
-"""Processes: how many cores one may use, and how a worker ends when the process that started it has ended.
+"""Processes: how many cores one may use, work in several of them, and how a worker ends with what started it.
 
 A process that was killed cannot stop its workers: they would continue for hours, or wait without end.
 """
@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from types import ModuleType
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PR_SET_PDEATHSIG = 1  # see prctl(2)
 
@@ -19,6 +26,79 @@ PR_SET_PDEATHSIG = 1  # see prctl(2)
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def workers(jobs: int) -> Iterator[Callable[[Sequence[Callable[[], T]]], Iterator[T]]]:
+    """Do tasks in several new processes: a fork of a process with threads (Spark, TensorFlow, a notebook) can hang.
+
+    The script that calls needs no ``if __name__ == "__main__":``, because the processes do not run it again. They leave
+    Ctrl-C to this process.
+
+    >>> from functools import partial
+    >>> with workers(1) as results:
+    ...     print(*results([partial(max, 1, 2), partial(min, 1, 2)]))
+    2 1
+
+    Args:
+        jobs: How many. One works in this process, and so does a process that may start no others.
+
+    Yields:
+        A function of tasks, which can be pickled and come from a module; it yields their results as they become ready.
+    """
+    if jobs <= 1 or multiprocessing.current_process().daemon:
+        yield lambda tasks: (task() for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, _begin, (os.getpid(),)) as pool:
+
+        def results(tasks):
+            with _without_main(), _deaf_to_interrupts():  # here the processes start
+                running = [pool.submit(task) for task in tasks]
+            return (ready.result() for ready in as_completed(running))
+
+        try:
+            yield results
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(parent)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the program: a process that starts imports it, and a script without a main guard would run again."""
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that start here do not get Ctrl-C, from their first moment; each would print a traceback."""
+    if sys.platform == "win32":
+        ignore = ctypes.windll.kernel32.SetConsoleCtrlHandler  # what (None, 1) says holds for children, too
+        ignore(None, 1)
+        try:
+            yield
+        finally:
+            ignore(None, 0)
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # it unblocks the signal when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with(parent: int) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arsetlib.errors import ArsetError
+from arsetlib.translation import N_
 
 __all__ = [
     "BANDS",
@@ -55,7 +56,7 @@ class Band:
 
 @dataclass(frozen=True)
 class SclClass:
-    """One class of the scene classification layer (SCL)."""
+    """One class of the scene classification layer (SCL); ``name`` is English, figures show it translated."""
 
     value: int
     name: str
@@ -90,18 +91,18 @@ SCL: dict[int, SclClass] = {
     value: SclClass(value, name, colour)
     for value, (name, colour) in enumerate(
         (
-            ("No data", "#000000"),
-            ("Saturated or defective", "#ff0000"),
-            ("Dark area or cast shadow", "#2f2f2f"),
-            ("Cloud shadow", "#643200"),
-            ("Vegetation", "#00a000"),
-            ("Not vegetated", "#ffe65a"),
-            ("Water", "#0000ff"),
-            ("Unclassified", "#808080"),
-            ("Cloud, medium probability", "#c0c0c0"),
-            ("Cloud, high probability", "#ffffff"),
-            ("Thin cirrus", "#64c8ff"),
-            ("Snow or ice", "#ff96ff"),
+            (N_("No data"), "#000000"),
+            (N_("Saturated or defective"), "#ff0000"),
+            (N_("Dark area or cast shadow"), "#2f2f2f"),
+            (N_("Cloud shadow"), "#643200"),
+            (N_("Vegetation"), "#00a000"),
+            (N_("Not vegetated"), "#ffe65a"),
+            (N_("Water"), "#0000ff"),
+            (N_("Unclassified"), "#808080"),
+            (N_("Cloud, medium probability"), "#c0c0c0"),
+            (N_("Cloud, high probability"), "#ffffff"),
+            (N_("Thin cirrus"), "#64c8ff"),
+            (N_("Snow or ice"), "#ff96ff"),
         )
     )
 }

@@ -9,7 +9,7 @@ a copy, ``folders.put`` takes what it wrote. A store has no folders, so a folder
 
 Keys come from the environment, from a profile (``AWS_PROFILE``, read by boto3) or from the role of the machine, never
 from an address: an address with a user, a query or a fragment is refused. An error repeats only status and code of a
-store's answer. ``AWS_ENDPOINT_URL`` names another server that speaks Amazon's protocol.
+store's answer. ``AWS_ENDPOINT_URL`` names another server with Amazon's protocol.
 
 The class is our own, over ``obstore``, which the library needs anyway to read scenes: it has puts that only create,
 byte ranges and retries, and keeps no list of files. ``universal_pathlib`` over obstore's file system was tried
@@ -25,7 +25,7 @@ import io
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,6 +44,7 @@ PIECE = 32 << 20
 READ = 1 << 20  # bytes that are read at least
 RETRY: Any = {"max_retries": 8, "retry_timeout": timedelta(minutes=4)}
 TIMES = {"connect_timeout": "10s", "timeout": "120s"}
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
          "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
@@ -196,8 +197,19 @@ class StorePath:
         with _errors(self):
             return memoryview(_obstore().get_range(self._store, self.key, start=start, length=length))
 
+    async def read_ranges(self, starts: Sequence[int], lengths: Sequence[int], close: int) -> list[memoryview]:
+        """Some parts of the file; those less than ``close`` bytes apart are one request."""
+        with _errors(self):
+            found = await _obstore().get_ranges_async(
+                self._store, self.key, starts=starts, lengths=lengths, coalesce=close
+            )
+            return [memoryview(part) for part in found]
+
     def read_end(self, length: int) -> tuple[int, memoryview]:
-        """Size of the file, and its last bytes, with one request."""
+        """Size of the file, and its last bytes, with one request; Azure needs two."""
+        if self.root.startswith("a"):
+            size = self.stat().st_size
+            return size, self.read_range(max(0, size - length), min(size, length))
         with _errors(self):
             answer = _obstore().get(self._store, self.key, options={"range": {"suffix": length}})
             return answer.meta["size"], memoryview(answer.bytes())
@@ -370,7 +382,7 @@ def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...])
 
     given = dict(variables)
     options: Any = dict(TIMES)
-    if any(given.get(name, "").startswith("http://") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")):
+    if any(given.get(name, "").startswith("http://") for name in _ENDPOINTS):
         options["allow_http"] = True
     signed: Any = _signed(given) if root[:2] == "s3" else {}
     return from_url(root, client_options=options, retry_config=RETRY, **signed)
@@ -423,12 +435,15 @@ def _errors(file: StorePath) -> Iterator[None]:
             raise
         if kind in ("AlreadyExistsError", "PreconditionError") and "404" not in text:
             raise FileExistsError(errno.EEXIST, "Another job has put it", str(file)) from None
+        if _NO_BUCKET.search(text):
+            raise StoreAnswerError(_reason(file, text)) from None
         if isinstance(error, FileNotFoundError) or kind in ("NotFoundError", "PreconditionError"):
             _refuse_missing_bucket(file)
             raise FileNotFoundError(errno.ENOENT, "No such file or folder", str(file)) from None
         raise StoreAnswerError(_reason(file, text)) from None
 
 
+_NO_BUCKET = re.compile("<Code>(NoSuchBucket|ContainerNotFound)<")
 _there: set[tuple[str, str | None]] = set()
 
 
@@ -446,6 +461,11 @@ def _refuse_missing_bucket(file: StorePath) -> None:
     _there.add(bucket)
 
 
+_VARIABLES = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS to a file of keys, or run `gcloud auth application-default login`",
+    "a": "AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN",
+}
 _NETWORK = {
     "timed out": "it did not answer in time", "timeout": "it did not answer in time",
     "connection refused": "nothing answers at this address", "reset": "the connection was cut",
@@ -459,7 +479,7 @@ def _reason(file: StorePath, text: str) -> str:
     found = re.search(r"<Code>(\w+)</Code>", text), re.search(r"\b([345]\d\d) [A-Z]\w+", text)
     code, status = (one[1] if one else "" for one in found)
     answer = f" ({' '.join(filter(None, (status, code)))})" if status or code else ""
-    low = text.lower()
+    low = text.partition("Debug source")[0].lower()  # what follows names settings, such as a timeout
     if code in ("NoSuchBucket", "ContainerNotFound"):
         return f"There is no bucket {file.root}. Make it, or correct its name."
     if code in ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed") or "region" in low:
@@ -467,11 +487,11 @@ def _reason(file: StorePath, text: str) -> str:
         return f"The bucket {file.root} is not in the region {region}{answer}. Set AWS_REGION to the bucket's region."
     if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
         return f"{file}: the store does not accept the keys{answer}. Renew them and run the same command again."
+    if "account must be specified" in low:
+        return f"{file}: the storage account is not known. Set AZURE_STORAGE_ACCOUNT_NAME to its name."
     if "169.254.169.254" in text or "credential" in low or "metadata" in low:
-        return (
-            f"{file}: no keys were found. Set the variables of the store (for S3: AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or run on a machine that has a role."
-        )
+        variables = next(words for scheme, words in _VARIABLES.items() if file.root.startswith(scheme))
+        return f"{file}: no keys were found. Set {variables}, or run on a machine that has a role."
     if status in ("401", "403") or "permission" in low or "unauth" in low:
         return (
             f"{file}: access denied{answer}. The account needs the right to list the bucket and to read, put and "

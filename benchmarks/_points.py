@@ -18,7 +18,9 @@ BANDS = {
     "B02": "blue", "B03": "green", "B04": "red", "B05": "rededge1", "B06": "rededge2", "B07": "rededge3",
     "B08": "nir", "B8A": "nir08", "B11": "swir16", "B12": "swir22",
 }  # fmt: skip
-DATES = [np.datetime64("2016-12") + month + np.timedelta64(14, "D") for month in range(12)]  # the middle of each month
+DATES = [
+    month + np.timedelta64(14, "D") for month in np.arange("2016-12", "2017-12", dtype="datetime64[M]")
+]  # the middle of each month
 SEASON = Season(window_days=330, step_days=30, first_day=1, last_day=1)  # January to November; the first is left out
 STUDY = """
 [study]

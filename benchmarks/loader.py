@@ -13,8 +13,7 @@ What is measured:
 - Hugging Face ``datasets`` reads its own decoded copy, shuffled row by row (``datasets``) or in a buffer of ten batches
   (``datasets_buffer``); its batches then go through our own compiled window, so only the reading differs. Petastorm is
   left out, as it does not run beside this library: 0.13.1, the newest, fails on import with pyarrow 16 or newer
-  ("No module named 'pyarrow.filesystem'"), and with pyarrow 15, the oldest that arsetlib takes, when it opens a table
-  ("ParquetDataset.__init__() got an unexpected keyword argument 'validate_schema'").
+  ("No module named 'pyarrow.filesystem'"), and this library needs 18.
 - Memory: a process whose private memory the kernel caps (RLIMIT_DATA on Linux) streams a table of 20 files, links to
   the same 50,000 series; a second one, with the same cap, is asked to hold the table in memory and must fail.
 - Time to the first batch: from the table's path, in a new process, after imports.
@@ -83,12 +82,12 @@ def make_table() -> Path:
     return file.parent
 
 
-def make_large() -> Path:
+def make_large(parts: int = LARGE) -> Path:
     """A table of many files: each has the rows of ``make_table`` from another row on, since readers refuse copies."""
     (file,) = pixels.files(make_table())
     folder = PLACE / "turned"
     table = None
-    for number in range(LARGE):
+    for number in range(parts):
         part = folder / f"part-{number:02}.parquet"
         if not part.exists():
             table = table or pixels.read(file)

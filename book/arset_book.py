@@ -20,6 +20,7 @@ import country
 import house
 import reference
 from docutils import nodes
+from languages import _
 from sphinx.util.docutils import SphinxDirective
 
 HERE = Path(__file__).resolve().parent
@@ -47,7 +48,7 @@ def dress(app, config):
         logo={"text": config.html_title, "alt_text": ""},
         show_toc_level=2,
         use_fullscreen_button=False,
-        search_bar_text="Search the course",
+        search_bar_text=str(_("Search the course")),
         pygments_light_style="a11y-high-contrast-light",
         pygments_dark_style="a11y-high-contrast-dark",
     )
@@ -91,7 +92,7 @@ def enter(app, exception):
             f'<!DOCTYPE html><html lang="{app.config.language}"><head><meta charset="utf-8"><title>{title}</title>'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f'<meta http-equiv="refresh" content="0; url={root}.html"></head>'
-            f'<body><main><h1>{title}</h1><p><a href="{root}.html">Enter</a></p></main></body></html>\n',
+            f'<body><main><h1>{title}</h1><p><a href="{root}.html">{_("Enter")}</a></p></main></body></html>\n',
             encoding="utf-8",
         )
 
@@ -111,7 +112,7 @@ class Cover(SphinxDirective):
         if not facts_file.exists():
             raise self.error("No cover yet. Make it first: python book/cover.py data/delta (`make book` does).")
         self.env.note_dependency(str(facts_file))
-        facts = json.loads(facts_file.read_text(encoding="utf-8"))
+        facts = json.loads(facts_file.read_text(encoding="utf-8"))[self.config.language or "en"]
         box = nodes.container(classes=["cover"])
         for layer in ("scene", "labels"):
             picture = nodes.image(uri=f"/book/en/images/{facts[layer]['file']}", alt=facts[layer]["alt"])
@@ -139,7 +140,7 @@ def chips(entries):
         f'<li><span class="chip" style="background:{colour}"></span>{html.escape(name)}</li>'
         for name, colour in entries
     )
-    return nodes.raw("", f'<ul class="class-legend" aria-label="Classes">{items}</ul>', format="html")
+    return nodes.raw("", f'<ul class="class-legend" aria-label="{_("Classes")}">{items}</ul>', format="html")
 
 
 class House(SphinxDirective):
@@ -153,10 +154,10 @@ class House(SphinxDirective):
         arrows = house.arrows()
         rows = "".join(
             f"<tr><td><code>{room}</code></td><td>{code_words(house.first_line(room))}</td>"
-            f"<td>{', '.join(f'<code>{other}</code>' for other in sorted(arrows[room])) or 'nothing'}</td></tr>"
+            f"<td>{', '.join(f'<code>{other}</code>' for other in sorted(arrows[room])) or _('nothing')}</td></tr>"
             for room in house.ORDER
         )
-        head = "<tr><th scope='col'>Room</th><th scope='col'>Holds</th><th scope='col'>Imports</th></tr>"
+        head = f"<tr>{heads(_('Room'), _('Holds'), _('Imports'))}</tr>"
         return [
             nodes.raw(
                 "",
@@ -175,17 +176,28 @@ class Country(SphinxDirective):
         for name in ("results", "recorded"):
             self.env.note_dependency(str(Path(self.env.srcdir, "benchmarks", f"{name}.json")))
         if missing := [name for name, value in country.rates().items() if not value]:
-            return [nodes.paragraph(text=f"Not measured in this copy: {', '.join(missing)}. Run `make bench` first.")]
+            return [
+                nodes.paragraph(
+                    text=_("Not measured in this copy: {names}. Run `make bench` first.").format(
+                        names=", ".join(missing)
+                    )
+                )
+            ]
         if self.arguments:
-            assumed = [(name, country.shown(value), source) for name, (value, source) in country.ASSUMED.items()]
-            rows = assumed + [(name, country.shown(rate), "measured") for name, rate in country.rates().items()]
-            head = "<th scope='col'>What</th><th scope='col'>Value</th><th scope='col'>Source</th>"
+            assumed = [(_(name), country.shown(value), _(source)) for name, (value, source) in country.ASSUMED.items()]
+            rows = assumed + [(_(name), country.shown(rate), _("measured")) for name, rate in country.rates().items()]
+            head = heads(_("What"), _("Value"), _("Source"))
         else:
-            rows = [(name, country.shown(value)) for name, value in country.estimate().items()]
-            head = "<th scope='col'>What</th><th scope='col'>Value</th>"
+            rows = [(_(name), country.shown(value)) for name, value in country.estimate().items()]
+            head = heads(_("What"), _("Value"))
         body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
         table = f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         return [nodes.raw("", table, format="html")]
+
+
+def heads(*texts):
+    """The heads of a table's columns."""
+    return "".join(f"<th scope='col'>{text}</th>" for text in texts)
 
 
 def code_words(text):
@@ -214,7 +226,7 @@ class Benchmarks(SphinxDirective):
         runs = json.loads(path.read_text(encoding="utf-8"))
         out = []
         for run in runs if isinstance(runs, list) else [runs]:
-            title = names.get(run.get("benchmark"), {}).get("title", run.get("benchmark", "Benchmark"))
+            title = _(names.get(run.get("benchmark"), {}).get("title", run.get("benchmark", "Benchmark")))
             section = nodes.section(ids=[nodes.make_id(f"benchmark {run.get('benchmark')}")])
             section += nodes.title(text=title)
             section += nodes.paragraph(text=machine_words(run))
@@ -224,7 +236,7 @@ class Benchmarks(SphinxDirective):
 
     def absent(self):
         note = nodes.admonition(classes=["no-benchmark"])
-        note += nodes.title(text="Not measured here")
+        note += nodes.title(text=_("Not measured here"))
         self.state.nested_parse(self.content, self.content_offset, note)
         return note
 
@@ -234,14 +246,16 @@ def machine_words(run):
     machine = run.get("machine") or {}
     said = {
         "processor": "{}",
-        "cores": "{} cores",
-        "memory_gib": "{} GiB of memory",
+        "cores": _("{} cores"),
+        "memory_gib": _("{} GiB of memory"),
         "system": "{}",
         "python": "Python {}",
         "date": "{}",
     }
     known = [text.format(machine[key]) for key, text in said.items() if key in machine]
-    return f"Measured on {', '.join(known) or 'an unnamed machine'} (benchmarks/{run.get('benchmark')}.py)."
+    return _("Measured on {machine} (benchmarks/{name}.py).").format(
+        machine=", ".join(known) or _("an unnamed machine"), name=run.get("benchmark")
+    )
 
 
 def named(figure, benchmark, names):
@@ -249,12 +263,12 @@ def named(figure, benchmark, names):
     for pattern, says in names.get(benchmark, {}).get("figures", {}).items():
         if found := re.fullmatch(re.escape(pattern).replace(r"\*", "(.+)"), figure["name"]):
             says = {"name": says} if isinstance(says, str) else says
-            return says | {"name": says["name"].format(*(side_name(word, names) for word in found.groups()))}
+            return says | {"name": _(says["name"]).format(*(side_name(word, names) for word in found.groups()))}
     return {"name": figure["name"].replace("_", " ")}
 
 
 def side_name(side, names):
-    return names.get("sides", {}).get(side, str(side).replace("_", " "))
+    return _(names.get("sides", {}).get(side, str(side).replace("_", " ")))
 
 
 def benchmark_html(run, names):
@@ -267,12 +281,11 @@ def benchmark_html(run, names):
         else:
             rows.append(figure_row(figure, says, names))
     out = [
-        f'<figure class="bench-chart"><figcaption>{html.escape(title)}</figcaption>{bars(values)}</figure>'
+        f'<figure class="bench-chart"><figcaption>{html.escape(_(title))}</figcaption>{bars(values)}</figure>'
         for title, values in charts.items()
     ]
     if rows:
-        heads = ("What", "Measured", "Goal", "Sides of the comparison")
-        head = "".join(f"<th scope='col'>{text}</th>" for text in heads)
+        head = heads(_("What"), _("Measured"), _("Goal"), _("Sides of the comparison"))
         out.append(
             f'<div class="bench"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
         )
@@ -281,12 +294,15 @@ def benchmark_html(run, names):
 
 def goal_words(figure):
     goal = figure.get("goal")
-    return "" if goal is None else f"goal {number(goal)}: {'met' if figure['value'] >= goal else 'missed'}"
+    if goal is None:
+        return ""
+    return (_("goal {value}: met") if figure["value"] >= goal else _("goal {value}: missed")).format(value=number(goal))
 
 
 def figure_row(figure, says, names):
     unit = {"x": "×", None: ""}.get(figure.get("unit"), figure.get("unit"))
-    state = f" {goal_words(figure).rpartition(': ')[2]}" if goal_words(figure) else ""
+    goal = figure.get("goal")
+    state = "" if goal is None else " met" if figure["value"] >= goal else " missed"
     sides = {side_name(side, names): value for side, value in (figure.get("sides") or {}).items()}
     if "unit" in says:
         shown = bars([(name, value, says["unit"]) for name, value in sides.items()])
@@ -295,7 +311,7 @@ def figure_row(figure, says, names):
     return (
         f'<tr class="bench-row{state}"><th scope="row">{html.escape(says["name"])}</th>'
         f'<td class="bench-value">{number(figure["value"])} <span>{html.escape(unit)}</span></td>'
-        f"<td>{goal_words(figure) or 'no goal'}</td><td>{shown}</td></tr>"
+        f"<td>{goal_words(figure) or _('no goal')}</td><td>{shown}</td></tr>"
     )
 
 

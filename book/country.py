@@ -13,11 +13,11 @@ from arsetlib.ingest.plan import CHUNK_PIXELS
 from arsetlib.pixels.costs import PUTS_OF_A_PART, measured, priced
 
 ASSUMED = {
-    "cropland, km²": (382.4e6 * 0.0040469, "382 million acres: USDA, 2022 Census of Agriculture; not looked up again"),
+    "cropland, km²": (382e6 * 0.0040469, "assumed: 382 million acres, about what the USDA's census counts"),
     "years": (3, "chosen"),
-    "share of cropland in a chunk that has some": (0.3, "a guess; the plan of a study counts it"),
-    "days between two passes": (5, "two satellites at the equator; farther north there are more"),
-    "land of the 48 states, km²": (7.66e6, "about; not looked up again"),
+    "share of cropland in a chunk that has some": (0.3, "assumed; the plan of a study counts it"),
+    "days between two passes": (5, "assumed: two satellites at the equator; farther north there are more"),
+    "land of the 48 states, km²": (7.66e6, "assumed"),
     "ground that a tile adds, km²": (100**2, "tiles of 109.8 km every 100 km"),
     "side of a block of a scene's file, pixels": (1024, "Earth Search's files"),
     "cores": (1000, "chosen"),

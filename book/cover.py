@@ -8,6 +8,7 @@ writes ``cover_scene.webp``, ``cover_labels.webp`` and ``cover.json`` (captions,
 
 from __future__ import annotations
 
+import gettext
 import io
 import json
 import sys
@@ -18,12 +19,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import arsetlib
 from arsetlib import cdl, figures, maps, sentinel2
 from arsetlib.catalogue import find_scenes
 from arsetlib.labels import find_labels
 from arsetlib.study import Study
+from arsetlib.translation import day_text, languages
 
-OUT = Path(__file__).resolve().parent / "en" / "images"
+HERE = Path(__file__).resolve().parent
+OUT = HERE / "en" / "images"
 WIDTH, HEIGHT = 4_200, 2_600  # m of ground
 LOOK = 240  # pixels a side while choosing
 LIGHT = (0.005, 0.21)  # reflectance shown as black and as white
@@ -35,7 +39,8 @@ WEIGHT = 95_000  # bytes a picture, at most
 def main(folder):
     folder = Path(folder)
     facts = OUT / "cover.json"
-    if facts.exists() and facts.stat().st_mtime >= (folder / "study.toml").stat().st_mtime:
+    made_of = [folder / "study.toml", *HERE.glob("locale/*/LC_MESSAGES/*.mo")]
+    if facts.exists() and facts.stat().st_mtime >= max(file.stat().st_mtime for file in made_of):
         return
     study = Study.load(folder / "study.toml")
     year = max(study.years)
@@ -46,7 +51,8 @@ def main(folder):
     size = (SIZE, round(SIZE * codes.shape[0] / codes.shape[1]))
     save(true_colour(scenes, ground).resize(size, Image.Resampling.BICUBIC), OUT / "cover_scene.webp")
     save(in_colours(codes).resize(size, Image.Resampling.NEAREST), OUT / "cover_labels.webp")
-    facts.write_text(json.dumps(words(study, scenes, ground, codes, year), indent=1, ensure_ascii=False), "utf-8")
+    said = {language: words(study, scenes, ground, codes, year, language) for language in languages()}
+    facts.write_text(json.dumps(said, indent=1, ensure_ascii=False), "utf-8")
 
 
 def choose(study, year, labels):
@@ -148,23 +154,32 @@ def save(picture, path):
     path.write_bytes(buffer.getvalue())
 
 
-def words(study, scenes, ground, codes, year):
+def words(study, scenes, ground, codes, year, language):
+    """Captions, texts for who cannot see, and the legend, in one language."""
+    arsetlib.language(language)
+    _ = gettext.translation("book", HERE / "locale", [language], fallback=True).gettext
     found, counts = np.unique(codes[codes > 0], return_counts=True)
     largest = found[np.argsort(-counts)][:8]
-    day = f"{day_of(scenes[0]):%d %B %Y}".lstrip("0")
     km = " × ".join(f"{side / 1000:.1f}" for side in np.subtract(ground.bounds[2:], ground.bounds[:2]))
-    what = "simulated" if study.simulated else "real"
-    names = ", ".join(cdl.name(int(c)) for c in largest[:4])
+    values = {
+        "day": day_text(day_of(scenes[0]), _("d MMMM y")),
+        "km": km,
+        "what": _("simulated") if study.simulated else _("real"),
+        "year": year,
+        "names": ", ".join(cdl.name(int(c)) for c in largest[:4]),
+    }
+    scene = _("A {what} satellite scene in true colour, {day}: a patchwork of fields, {km} km.")
+    labels = _(
+        "The same ground with the {what} labels of {year}, each field in the colour of its crop: mostly {names}."
+    )
+    caption = _(
+        "{km} km of the {what} delta. Left, the scene of {day}; right, the labels of {year} in the colours of the "
+        "Cropland Data Layer."
+    )
     return {
-        "scene": {
-            "file": "cover_scene.webp",
-            "alt": f"A {what} satellite scene in true colour, {day}: a patchwork of fields, {km} km.",
-        },
-        "labels": {
-            "file": "cover_labels.webp",
-            "alt": f"The same ground with the {what} labels of {year}, each field in the colour of its crop: mostly {names}.",  # noqa: E501
-        },
-        "caption": f"{km} km of the {what} delta. Left, the scene of {day}; right, the labels of {year} in the colours of the Cropland Data Layer.",  # noqa: E501
+        "scene": {"file": "cover_scene.webp", "alt": scene.format(**values)},
+        "labels": {"file": "cover_labels.webp", "alt": labels.format(**values)},
+        "caption": caption.format(**values),
         "legend": [{"name": cdl.name(int(c)), "colour": cdl.CODES[int(c)].colour} for c in largest],
     }
 

@@ -18,16 +18,19 @@ import html
 import importlib
 import inspect
 import pkgutil
+import posixpath
 import re
 import types
 from pathlib import Path
 
 import jupytext
+import languages
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.domains.python import PyObject
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.inventory import InventoryFile
 from sphinx.util.nodes import nested_parse_with_titles
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -204,10 +207,14 @@ class Rooms(SphinxDirective):
         here = Path(self.env.docname).parent.as_posix()
         listed = nodes.definition_list()
         for room in rooms():
-            link = addnodes.pending_xref(
-                "", nodes.literal(text=room), refdomain="std", reftype="doc", refexplicit=True,
-                reftarget=f"/{here}/reference/{room}", refdoc=self.env.docname, refwarn=True,
-            )  # fmt: skip
+            if self.config.language == "en":
+                link = addnodes.pending_xref(
+                    "", nodes.literal(text=room), refdomain="std", reftype="doc", refexplicit=True,
+                    reftarget=f"/{here}/reference/{room}", refdoc=self.env.docname, refwarn=True,
+                )  # fmt: skip
+            else:
+                page = languages.address(self.env.docname, self.config.language, f"book/en/reference/{room}", "en")
+                link = nodes.reference("", "", nodes.literal(text=room), refuri=page)
             first = (inspect.getdoc(importlib.import_module(f"{LIBRARY}.{room}")) or "").split("\n\n")[0]
             words, _ = self.state.inline_text(re.sub(r"`+", "``", first.replace("\n", " ")), self.lineno)
             listed += nodes.definition_list_item(
@@ -378,14 +385,39 @@ def names_used(lab: str) -> frozenset[str]:
 # -- links ---------------------------------------------------------------------------------------------------------
 
 
+def objects_of(app) -> dict[str, tuple[str, str]]:
+    """Dotted names → page and anchor. The reference is English: other languages read the built English site's list."""
+    if app.config.language == "en":
+        return {name: (one.docname, one.node_id) for name, one in app.env.domaindata["py"]["objects"].items()}
+    listed = ROOT / "_build" / "html" / "objects.inv"
+    if not listed.exists():
+        return {}
+    with listed.open("rb") as file:
+        kinds = InventoryFile.load(file, "", posixpath.join)
+    places = {}
+    for kind, named in kinds.items():
+        if kind.startswith("py:"):
+            for name, (_project, _version, uri, _title) in named.items():
+                page, _, anchor = uri.partition("#")
+                places[name] = page.removesuffix(".html"), anchor
+    return places
+
+
+def address(app, docname: str, place: tuple[str, str]) -> str:
+    """The address of an entry, seen from a page."""
+    page, anchor = place
+    if app.config.language == "en":
+        return f"{app.builder.get_relative_uri(docname, page)}#{anchor}"
+    return f"{languages.address(docname, app.config.language, page, 'en')}#{anchor}"
+
+
 def entries(app) -> dict[str, tuple[str, str]]:
     """Names as people write them (``samples.split``, ``Study.load``, ``Study``) → page and anchor in the reference."""
-    known = app.env.domaindata["py"]["objects"]
+    known = objects_of(app)
     if getattr(app, "_arset_entries", (0,))[0] == len(known):
         return app._arset_entries[1]
     found: dict[str, set] = {}
-    for name, entry in known.items():
-        place = (entry.docname, entry.node_id)
+    for name, place in known.items():
         parts = name.split(".")
         for cut in range(len(parts)):
             short = ".".join(parts[cut:])
@@ -407,8 +439,7 @@ def link_prose(app, doctree, docname):
         local = ".".join([LIBRARY, *docname.split("/reference/")[-1].split("/"), name])
         place = known.get(name) or (known.get(local) if "/reference/" in docname else None)
         if place and not is_here(literal, place, docname):
-            uri = f"{app.builder.get_relative_uri(docname, place[0])}#{place[1]}"
-            link = nodes.reference("", "", internal=True, refuri=uri, classes=["api"])
+            link = nodes.reference("", "", internal=True, refuri=address(app, docname, place), classes=["api"])
             literal.replace_self(link)
             link += literal
 
@@ -448,7 +479,7 @@ def link_code(app, pagename, templatename, context, doctree):
         if not place:
             return shown
         end = [m.end() for m in re.finditer("</span>", shown)][2 * len(words) - 2]
-        uri = html.escape(f"{app.builder.get_relative_uri(pagename, place[0])}#{place[1]}")
+        uri = html.escape(address(app, pagename, place))
         return f'<a class="api" href="{uri}">{shown[:end]}</a>{shown[end:]}'
 
     context["body"] = CHAIN.sub(link, context["body"])

@@ -88,6 +88,28 @@ PACKAGES = (
         member="package/lunr.min.js",
         target="lunr.min.js",
     ),
+    # The slides of the labs.
+    *(
+        Package(
+            name="reveal.js",
+            version="6.0.2",
+            sha512="JYIg5D9aoxoaLeb84O+OvAwsKWdIavVgEDScxtYEXFCT6t6TQrhNtSgogcjdCpdLsWglhJn3zyE3fUOwiH5KEg==",
+            member=f"package/dist/{file}",
+            target=file,
+        )
+        for file in ("reveal.js", "reveal.css")
+    ),
+    # What stems Spanish for it: the core of Snowball, and its Spanish rules and stop words.
+    *(
+        Package(
+            name="lunr-languages",
+            version="1.22.0",
+            sha512="zNog8491aJ5Fl4WGe+aiMcc851d7d5s31nuDjfR0qv5zoVFSBB8/nq/WLMP9Xrtx+UeLX7jDvKFEmus4V5aKZA==",
+            member=f"package/{part}",
+            target=part,
+        )
+        for part in ("lunr.stemmer.support.js", "lunr.es.js")
+    ),
 )
 # What the tests of the built book use; it is not part of the site.
 TESTING = ROOT / "_build" / "testing"
@@ -98,6 +120,18 @@ TEST_PACKAGES = (
         sha512="FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
         member="package/axe.min.js",
         target="axe.min.js",
+    ),
+    # The Spanish dictionary of Hunspell, as rules and words.
+    *(
+        Package(
+            name="dictionary-es",
+            version="4.0.0",
+            sha512="8J3IYdaHYmkojxqhB+DneQpek6N/s3MwbVk3bPNGQSTBT5kxJtmbuiT0LSDP0Al6K9Vevo1sjspG8AGP9Yvxiw==",
+            member=f"package/index.{part}",
+            target=f"es.{part}",
+            licence="package/license",
+        )
+        for part in ("aff", "dic")
     ),
 )
 

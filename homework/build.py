@@ -85,8 +85,9 @@ def test_{question}_hidden({answer}):
     require("{key}.{question}", {answer}, hidden="hidden")'''
 
 END = (
-    "## Hand in\n\nRun the notebook once more from its top (*Restart and run all*), save it, and hand in this one "
-    'file, the `.ipynb`.\n\nDo you use otter-grader? `import otter; otter.Notebook(tests_dir="tests").check_all()` '
+    "## Hand in\n\nRun the notebook once more from its top (*Restart and run all*) and save it. In a terminal, "
+    "`arset homework check FILE` says whether the file is complete. Hand in this one file, the `.ipynb`.\n\n"
+    'Do you use otter-grader? `import otter; otter.Notebook(tests_dir="tests").check_all()` '
     "runs the same checks, whatever this notebook is called."
 )
 

@@ -8,6 +8,8 @@ import objectstore
 import pytest
 from badserver import BadServer
 
+from arsetlib.stores import StorePath, place
+
 # What takes longest goes first, so that no process is left with a lab while the others are done.
 LONGEST = ("test_labs", "test_ingest", "test_training", "test_simulate", "test_predict", "test_segmentation")
 
@@ -73,8 +75,12 @@ def s3_url():
 
 
 @pytest.fixture
-def bucket(s3_url, monkeypatch) -> str:
-    """An empty bucket on that server, ``s3://…``; the environment leads the library, and what it starts, to it."""
+def bucket(s3_url, tmp_path, monkeypatch) -> StorePath:
+    """An empty bucket on that server; the environment leads the library, and what it starts, to it.
+
+    Copies of its files go to a cache of the test.
+    """
     for name, value in objectstore.variables(s3_url).items():
         monkeypatch.setenv(name, value)
-    return objectstore.new_bucket(s3_url)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return place(objectstore.new_bucket(s3_url))

@@ -2,11 +2,14 @@
 
     python tests/kill_drill.py                       all commands, all points (up to --most of each)
     python tests/kill_drill.py --full ingest grove   the disk gets full in place of the kill
+    python tests/kill_drill.py --store               the results are on an S3 server of this machine
 
 A command runs in a process of its own. The interpreter reports each file that is opened for writing, renamed or removed
 and each folder that is made or removed (``sys.addaudithook``); the process is killed just before the n-th of them in
-the folder of the results. (Mode --full: from the n-th on, nothing can be written there; the command must say so.) The
-same command must then end with the same result as one that nobody disturbed, and leave no other file.
+the folder of the results. (Mode --full: from the n-th on, nothing can be written there; the command must say so. Mode
+--store: a point is each put of a file to the server, and each file that is deleted there.) What is there then must not
+look complete if it is not. The same command must end with the same result as one that nobody disturbed, and leave no
+other file.
 """
 
 import argparse
@@ -23,11 +26,17 @@ import tempfile
 import time
 import traceback
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+import objectstore
+
+from arsetlib import stores
 
 LONGEST = 600  # seconds that a command may take
 EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
@@ -43,11 +52,13 @@ class Drill:
         call: Makes the results in a folder.
         timed: Its files hold times: compare what else they hold.
         kept: Whether a file belongs to the results.
+        seals: From the key of a file that says that results are complete to the start of the names of these; else None.
     """
 
     call: object
     timed: bool = False
     kept: object = lambda key: True
+    seals: object = lambda key: key.removesuffix("_manifest.json") if key.endswith("_manifest.json") else None
 
 
 def watch(folder: Path, act) -> None:
@@ -69,7 +80,41 @@ def watch(folder: Path, act) -> None:
     sys.addaudithook(hook)
 
 
-def child(call, folder: Path, act, told) -> None:
+def watch_store(act) -> None:
+    """Call ``act`` before each file that is put into a store or deleted there, in this process from now on."""
+    import obstore
+
+    from arsetlib import leases, stores
+
+    class Watched:
+        """``obstore``, with a stop before each write."""
+
+        def __getattr__(self, name):
+            return getattr(obstore, name)
+
+        def put(self, *given, **options):
+            act("put")
+            return obstore.put(*given, **options)
+
+        def delete(self, store, keys):
+            for key in [keys] if isinstance(keys, str) else keys:  # a request for many may be cut in the middle
+                act("delete")
+                obstore.delete(store, key)
+
+    stores._obstore = Watched
+    leases.BEAT = 3600.0  # signs of life come when the clock says so
+
+
+class Ended(NamedTuple):
+    """How a process ended: write points it passed, what the call returned, what it raised and where."""
+
+    points: int
+    value: object = None
+    problem: str | None = None
+    trace: str = ""
+
+
+def child(call, folder, act, told) -> None:
     """The body of a process: run the command, tell how it ended."""
     sys.stdout = sys.stderr = quiet = open(os.devnull, "w")  # noqa: SIM115 -- until the process ends
     os.dup2(quiet.fileno(), 2)  # what TensorFlow's own code writes
@@ -79,18 +124,21 @@ def child(call, folder: Path, act, told) -> None:
         count[0] += 1
         act(count[0], event)
 
-    watch(folder, step)
+    watch(folder, step) if isinstance(folder, Path) else watch_store(step)
     try:
-        call(folder)
-        told.send((count[0], None, None))
+        value = call(folder)
+        told.send(Ended(count[0], value))
     except BaseException as problem:
-        told.send((count[0], f"{type(problem).__name__}: {problem}", traceback.format_exc()))
+        told.send(Ended(count[0], None, f"{type(problem).__name__}: {problem}", traceback.format_exc()))
     told.close()
     os._exit(0)
 
 
-def run(call, folder: Path, act=lambda n, event: None):
-    """(points passed, what the command raised) of a command in a process of its own; None where it was killed."""
+def run(call, folder, act=lambda n, event: None) -> Ended | None:
+    """Call something with a folder in a process of its own; None where it was killed.
+
+    Only such processes use a store: its connections have threads, which a fork would lose.
+    """
     assert "tensorflow" not in sys.modules, "A process with TensorFlow cannot be forked: its threads would be missing."
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe(duplex=False)
@@ -118,15 +166,15 @@ def full_from(number: int, n: int, event: str) -> None:
         raise OSError(28, "No space left on device")
 
 
-def held(drill: Drill, folder: Path) -> dict[str, str]:
+def held(drill: Drill, folder) -> dict[str, str]:
     """Key → digest of each file of the results."""
-    keys = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    keys = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     return {key: content(folder / key, drill.timed) for key in keys if drill.kept(key)}
 
 
-def content(file: Path, timed: bool) -> str:
+def content(file, timed: bool) -> str:
     if file.suffix in (".keras", ".skops"):  # zip files with times
-        with zipfile.ZipFile(file) as packed:
+        with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as packed:
             parts = {n: packed.read(n) for n in packed.namelist() if n not in ("metadata.json", "config.json")}
         return json.dumps(sorted((n, values(p) if n.endswith(".h5") else sha(p)) for n, p in parts.items()))
     if file.suffix == ".json":
@@ -159,24 +207,29 @@ def without(value, names):
     return [without(v, names) for v in value] if isinstance(value, list) else value
 
 
-def drilled(drill: Drill, work: Path, most: int, full: bool = False) -> dict:
-    """Disturb a command at its write points, ``most`` of them spread evenly; what came of it."""
-    (work / "whole").mkdir()
-    points, problem, trace = run(drill.call, work / "whole" / "out")
-    assert problem is None, trace
-    expected, litter = held(drill, work / "whole"), 0
-    numbers = sorted(set(np.linspace(1, points, min(points, most)).round().astype(int).tolist()))
-    wrong = []
+def drilled(drill: Drill, work, most: int, full: bool = False) -> dict:
+    """Disturb a command at its write points, ``most`` of them spread evenly, the last included; what came of it."""
+    look = functools.partial(held, drill)
+
+    def command(out) -> None:
+        drill.call(out)
+
+    whole = run(command, inside(work / "whole"))
+    assert whole.problem is None, whole.trace
+    points, expected = whole.points, run(look, work / "whole").value
+    numbers = sorted(set(np.linspace(0, points, min(points, most) + 1).round().astype(int).tolist()))[1:]
+    wrong, litter = [], 0
     for number in numbers:
         place = work / f"at-{number}"
-        place.mkdir()
-        answer = run(drill.call, place / "out", functools.partial(full_from if full else kill_at, number))
-        if full and answer is not None and answer[1] is not None and "full" not in answer[1]:
-            wrong.append((number, f"says of a full disk: {answer[1]}"))
-        if not full and answer is not None:
-            wrong.append((number, f"was not killed: {answer[1]}"))
-        _, problem, _ = run(drill.call, place / "out")
-        found = held(drill, place)
+        ended = run(command, inside(place), functools.partial(full_from if full else kill_at, number))
+        if full and ended is not None and ended.problem is not None and "full" not in ended.problem:
+            wrong.append((number, f"says of a full disk: {ended.problem}"))
+        if not full and ended is not None:
+            wrong.append((number, f"was not killed: {ended.problem}"))
+        if differ := too_early(drill, run(look, place).value, expected):
+            wrong.append((number, f"looks complete without {differ[:4]}"))
+        problem = run(command, place / "out").problem
+        found = run(look, place).value
         if problem:
             wrong.append((number, problem))
         elif differ := sorted(k for k in expected if found.get(k) != expected[k]):
@@ -186,6 +239,18 @@ def drilled(drill: Drill, work: Path, most: int, full: bool = False) -> dict:
             wrong.append((number, f"left {more[:4]}"))
     same = len(numbers) - len({number for number, _ in wrong})
     return {"points": points, "tried": len(numbers), "same": same, "litter": litter, "wrong": wrong}
+
+
+def inside(place):
+    """The folder of the results, in a folder that is there."""
+    place.mkdir(parents=True)
+    return place / "out"
+
+
+def too_early(drill: Drill, found: dict[str, str], expected: dict[str, str]) -> list[str]:
+    """Keys that are not there as they will be, although a file says that they are."""
+    starts = [start for key in found if key in expected and (start := drill.seals(key)) is not None]
+    return sorted(k for k in expected if k.startswith(tuple(starts)) and found.get(k) != expected[k])
 
 
 # -- the commands ----------------------------------------------------------------------------------------------------
@@ -212,7 +277,10 @@ def predict(work: Path) -> Drill:
     scaler = samples.Scaler.fit(samples.Rows.of(work / "table"), place.study)
     model = test_predict.Linear(place.study, scaler)
     options = {"area": "west", "year": 2021, "progress": False, "smooth": "majority"}
-    return Drill(lambda out: maps.predict(model, work / "table", [120, 150], out, **options))
+    return Drill(
+        lambda out: maps.predict(model, work / "table", [120, 150], out, **options),
+        seals=lambda key: key.removesuffix("json") if key.endswith(".json") and ".partial/" not in key else None,
+    )
 
 
 def delta(work: Path) -> Drill:
@@ -326,25 +394,32 @@ def main() -> int:
     parser.add_argument("commands", nargs="*", default=list(DRILLS), help=f"some of: {', '.join(DRILLS)}")
     parser.add_argument("--most", type=int, default=100_000, help="points of a command, spread evenly")
     parser.add_argument("--full", action="store_true", help="the disk gets full in place of a kill")
+    parser.add_argument("--store", action="store_true", help="results in an object store")
     options = parser.parse_args()
     chosen = [name for name in DRILLS if name in options.commands]
     chosen = chosen or [name for name in DRILLS if any(part in name for part in options.commands)]
     print(f"{'command':18} {'points':>6} {'tried':>6} {'same result':>12} {'litter':>7} {'seconds':>8}", flush=True)
     bad = False
     for name in chosen:  # each in a process of its own, which ends with all that it has imported
-        process = multiprocessing.get_context("fork").Process(target=show, args=(name, options.most, options.full))
+        process = multiprocessing.get_context("fork").Process(
+            target=show, args=(name, options.most, options.full, options.store)
+        )
         process.start()
         process.join()
         bad |= process.exitcode != 0
     return 1 if bad else 0
 
 
-def show(name: str, most: int, full: bool) -> None:
+def show(name: str, most: int, full: bool, store: bool) -> None:
     """Drill one command and print what came of it; exit code 1 where something is wrong."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, objectstore.s3_server() if store else nullcontext() as url:
         began, work = time.perf_counter(), Path(folder).resolve()
         (work / "given").mkdir()
-        made = drilled(DRILLS[name](work / "given"), work, most, full)
+        drill = DRILLS[name](work / "given")
+        if store:  # copies and files in work of killed processes go with this folder, too
+            os.environ |= {**objectstore.variables(url), "XDG_CACHE_HOME": str(work / "cache")}
+            tempfile.tempdir = str(work)
+        made = drilled(drill, stores.place(objectstore.new_bucket(url)) if store else work, most, full)
     seconds = time.perf_counter() - began
     print(
         f"{name:18} {made['points']:6} {made['tried']:6} {made['same']:12} {made['litter']:7} {seconds:8.1f}",

@@ -29,7 +29,8 @@ PAGES = (
     sorted(
         p.relative_to(SITE).as_posix()
         for p in SITE.rglob("*.html")
-        if "_static" not in p.parts and p.parent != SITE  # the root holds the forwarding page, search and index
+        # The root holds the forwarding page, search and index; slides are no pages to read (test_slides.py).
+        if not {"_static", "slides"} & set(p.parts) and p.parent != SITE
     )
     if SITE.exists()
     else []
@@ -344,6 +345,77 @@ def serious_faults(page):
 @pytest.mark.parametrize("look", ["page", "dark", "phone"])
 def test_axe_finds_no_serious_fault(request, path, look):
     assert serious_faults(request.getfixturevalue(look)) == []
+
+
+# Each element that gets the focus is kept, with whether the page shows that it has it.
+WATCH_FOCUS = """
+() => {
+  window.reached = new Map();
+  const marked = (e) => { const s = getComputedStyle(e); return s.boxShadow !== 'none' || (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0); };
+  document.addEventListener('focusin', ({target}) => {
+    const near = [target, target.parentElement, target.nextElementSibling, target.closest('label'), target.closest('summary')];
+    window.reached.set(target, near.some((e) => e && marked(e)));
+  });
+  document.querySelectorAll('details').forEach((fold) => { fold.open = true; });
+}
+"""  # noqa: E501
+# What a reader can use, but the keyboard did not reach; and what it reached without a sign.
+NOT_REACHED = """
+() => {
+  const named = (e) => `${e.tagName}.${e.className} ${(e.getAttribute('aria-label') ?? e.textContent ?? '').trim().slice(0, 50)}`;
+  const group = new Set([...window.reached.keys()].map((e) => e.type === 'radio' ? e.name : null));
+  const used = [...document.querySelectorAll('a[href], button, select, input, summary, textarea, [tabindex="0"]')].filter((e) =>
+    e.checkVisibility({visibilityProperty: true}) && e.tabIndex >= 0 && !e.disabled && e.type !== 'hidden' && !e.closest('[inert], dialog:not([open])'));
+  return used.filter((e) => !window.reached.has(e) && !(e.type === 'radio' && group.has(e.name))).map((e) => `not reached: ${named(e)}`)
+    .concat([...window.reached].filter(([e, sign]) => !sign && e !== document.body).map(([e]) => `no sign of focus: ${named(e)}`));
+}
+"""  # noqa: E501
+
+
+def test_the_tab_key_reaches_all_that_can_be_used_and_shows_where_it_is(visit, path):
+    page = visit(path)
+    page.evaluate(WATCH_FOCUS)
+    for _ in range(len(page.evaluate(NOT_REACHED)) + 10):  # some boxes that scroll are reached, too
+        page.keyboard.press("Tab")
+    left = page.evaluate(NOT_REACHED)
+    page.context.close()
+    assert "\n".join(left) == ""
+
+
+def test_every_control_of_a_figure_works_from_the_keyboard(page):
+    for select in page.locator(".arset-knob select, .figure-menu").locator("visible=true").all():
+        last = select.evaluate("s => s.options.length - 1")
+        select.select_option(index=0)
+        select.focus()
+        page.keyboard.press("ArrowDown")
+        assert select.evaluate("s => s.selectedIndex") == min(1, last)
+        select.select_option(index=0)
+    for slider in page.locator(".figure-slider input").locator("visible=true").all():
+        told = slider.get_attribute("aria-valuetext")
+        slider.press("ArrowRight")
+        if slider.get_attribute("aria-valuetext") == told:  # it stood at its end
+            slider.press("ArrowLeft")
+        assert slider.get_attribute("aria-valuetext") != told
+    for head in page.locator(".arset-table:not(.figure-numbers) th:first-child button").locator("visible=true").all():
+        head.press("Enter")
+        assert head.evaluate("b => b.parentElement.getAttribute('aria-sort')")
+    for tabs in page.locator(".sd-tab-set").locator("visible=true").all():
+        first = tabs.locator("input").first
+        first.focus()
+        page.keyboard.press("ArrowRight")
+        assert not first.is_checked()
+    assert page.evaluate("document.querySelectorAll('.updatemenu-container .updatemenu-header').length") == 0
+
+
+def test_a_menu_of_a_figure_changes_what_it_shows(visit):
+    page = visit("labs/en/part1_build_dataset.html")
+    shown = "d => JSON.stringify([d.layout.xaxis.range, d.data.map(t => t.visible)])"
+    for menu in page.locator(".figure-menu").all():
+        plot = menu.locator("xpath=following-sibling::figure[1]").locator(".js-plotly-plot")
+        before = plot.evaluate(shown)
+        menu.select_option(index=1)
+        page.wait_for_timeout(100)
+        assert plot.evaluate(shown) != before
 
 
 def test_every_figure_offers_its_numbers(page):

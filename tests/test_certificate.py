@@ -82,8 +82,27 @@ def test_a_course_of_three_parts_is_a_course_and_its_certificate_names_them(tmp_
     said = certificate.verify(page, public(pair), TODAY)
     assert list(said["points"]) == list(parts)
     assert said["total"] == [sum(FULL[key] for key in parts), sum(OF[key] for key in parts)]
+    run = CliRunner().invoke(app, ["certificate", "verify", str(page), "--key", str(pair / keys.PUBLIC)])
+    assert "It covers 3 of the 5 assignments of the course:\n  part1: 22 of 24\n  part2: 23 of 25\n" in run.output
     with pytest.raises(CertificateError, match=r"Expected assignments of part1, .*unknown is part9"):
         certificate.issue(grades, tmp_path / "out", assignments=("part1", "part9"))
+    for twice in ("part1,part1", "part1,,part2", ","):
+        run = CliRunner().invoke(app, ["certificate", "issue", str(grades), "--self-study", "--assignments", twice])
+        assert "each once" in str(run.exception), twice
+
+
+@pytest.mark.parametrize(
+    ("keys_", "lang", "says"),
+    [
+        (ASSIGNMENTS, "en", "has completed the course"),
+        (ASSIGNMENTS[:3], "en", "has completed 3 of the 5 assignments of the course"),
+        (ASSIGNMENTS[:1], "es", "ha completado 1 de las 5 tareas del curso"),
+    ],
+)
+def test_a_certificate_says_on_its_page_what_it_covers(keys_, lang, says):
+    one = certificate.Certificate("Ada", lang, TODAY, {key: (FULL[key], OF[key]) for key in keys_})
+    assert one.covers == says
+    assert certificate_pdf.draw(one, "").startswith(b"%PDF")
 
 
 def test_two_learners_of_one_name_get_two_certificates(tmp_path):

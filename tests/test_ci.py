@@ -179,7 +179,7 @@ def pins(name: str) -> dict[str, str]:
     return {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in found}
 
 
-@pytest.mark.parametrize("name", ["colab.txt", "databricks.txt"])
+@pytest.mark.parametrize("name", ["colab.txt", "databricks4.txt", "databricks5.txt"])
 def test_the_versions_of_a_platform_lie_in_our_ranges(name):
     """Else the first cell would move them."""
     project = PYPROJECT["project"]
@@ -199,6 +199,17 @@ def test_the_pins_of_colab_state_their_source_and_day():
     text = (LANES / "colab.txt").read_text(encoding="utf-8")
     assert re.search(r"^# .*pip-freeze.*\d{4}-\d{2}-\d{2}", text, re.MULTILINE)
     assert {"tensorflow", "keras", "pyspark"} <= set(pins("colab.txt"))
+
+
+@pytest.mark.parametrize(
+    ("lane", "name"), [("colab", "Colab"), ("databricks4", "environment 4"), ("databricks5", "environment 5")]
+)
+def test_the_setup_page_says_when_a_platform_that_takes_turns_passed(lane, name):
+    page = (ROOT / "book" / "en" / "setup.md").read_text(encoding="utf-8")
+    table = page.split("## What was rehearsed")[1].split("## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|") and name in line]
+    assert len(rows) == (lane in lanes.ROTATION)
+    assert all(re.search(r"\| \d{4}-\d{2}-\d{2} \|$", row) for row in rows)
 
 
 def test_every_lab_and_homework_is_rehearsed_on_colab():

@@ -1,6 +1,7 @@
 """The command line: the whole path in a shell, one message and an exit code where something is wrong."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -185,3 +186,18 @@ def test_a_full_disk_is_one_sentence_in_every_command(monkeypatch, capsys, probl
     assert said.startswith("arset: The disk is full (")
     assert says in said
     assert "Traceback" not in said
+
+
+def test_a_study_whose_bounds_were_edited_gets_an_item_list_of_its_own(delta, tmp_path):
+    edited = (delta / "two_areas.toml").read_text(encoding="utf-8")
+    (delta / "edited.toml").write_text(edited.replace("every = 1\n", "every = 2\n"), encoding="utf-8")
+    first = called("scenes", delta / "two_areas.toml", "--cache", tmp_path, "--json")
+    same = called("scenes", delta / "edited.toml", "--cache", tmp_path, "--json")
+    bounds = re.sub(r"bounds = \[(\d+), ", lambda found: f"bounds = [{int(found[1]) + 10}, ", edited)
+    assert bounds != edited
+    (delta / "edited.toml").write_text(bounds, encoding="utf-8")
+    moved = called("scenes", delta / "edited.toml", "--cache", tmp_path, "--json")
+    (delta / "edited.toml").unlink()
+    folders = [json.loads(done.stdout)["saved"] for done in (first, same, moved)]
+    assert folders[0] == folders[1] != folders[2]
+    assert called("scenes", delta / "two_areas.toml", "--cache", tmp_path).exit_code == 0

@@ -299,6 +299,29 @@ def test_a_complete_folder_can_be_used_where_nothing_can_be_written(tmp_path):
         tmp_path.chmod(0o700)
 
 
+def test_in_a_volume_a_copy_that_was_cut_short_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "VOLUMES", str(tmp_path))
+    whole(tmp_path / "whole")
+    for name in ("_plan.json", "_manifest.json"):
+        cut = tmp_path / name / "table"
+        if name == "_manifest.json":
+            whole(cut)
+        cut.mkdir(parents=True, exist_ok=True)
+        (cut / name).write_bytes((tmp_path / "whole" / name).read_bytes()[:20])
+        assert folders.Folder(cut).manifest() is None
+        whole(cut)
+        assert names(cut) == names(tmp_path / "whole")
+        assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_in_a_volume_a_file_that_did_not_arrive_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "VOLUMES", str(tmp_path))
+    monkeypatch.setattr(folders.shutil, "copyfile", lambda made, file: file.write_bytes(made.read_bytes()[:3]))
+    with pytest.raises(OSError, match="3 of 4 bytes arrived"):
+        folders.put(tmp_path / "a.txt", "corn")
+    assert list(tmp_path.iterdir()) == []
+
+
 def drill(*options):
     """The kill drill in a process of its own: it forks, which a process with threads must not."""
     script = Path(__file__).with_name("kill_drill.py")
@@ -310,6 +333,7 @@ def drill(*options):
     ("ingest", 4), ("predict", 3), ("simulate delta", 3), ("simulate grove", 5), ("simulate fields", 5),
     ("convert parquet", 5), ("convert directory", 4), ("train baseline", 4),
 ])  # fmt: skip
+@pytest.mark.drill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_command_that_is_killed_where_it_writes_ends_as_if_it_was_not(name, most):
     drill(name, "--most", str(most))
@@ -319,6 +343,7 @@ def test_a_command_that_is_killed_where_it_writes_ends_as_if_it_was_not(name, mo
     "ingest", "predict", "simulate delta", "simulate grove", "simulate fields", "convert parquet", "convert directory",
     "train baseline",
 ])  # fmt: skip
+@pytest.mark.drill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_command_whose_disk_gets_full_says_so_and_goes_on_later(name):
     drill(name, "--most", "2", "--full")

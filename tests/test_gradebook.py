@@ -181,3 +181,141 @@ def test_the_command_writes_the_book_and_names_what_does_not_count(tmp_path):
     assert "1 learners in" in done.output
     assert "not counted: odd.zip: no notebook in it" in done.output
     assert json.loads(json.dumps(rows_of(out)))[0]["learner"] == "Ada"
+
+
+# --- course files and tables as people write them ---------------------------------------------------------------------
+
+VALUES = ("3", "-1", "2.5", "nan", "inf", "true", '""', '"x"', '"../x"', "[]", "[1]", "{}", "{ a = 1 }",
+          "{ deadline = 3 }",
+          "2026-10-05", "10:00:00", "2026-10-05T10:00:00", "2026-10-05T10:00:00Z", "0001-01-01T00:00:00+14:00",
+          "9999-12-31T23:59:59-12:00", '"' + "x" * 5000 + '"')  # fmt: skip
+PLACES = ("name", "pass_percent", "roster", "timezone", "late", "assignments", "late.percent_per_day",
+          "late.last_day", "late.other", "assignments.part1", "assignments.part1.deadline",
+          "assignments.part1.other", "other")  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_key_of_a_course_file_with_any_value_is_used_or_refused_in_one_message(tmp_path, place):
+    (tmp_path / "x").mkdir()  # a folder called like a roster
+    write_csv(tmp_path / "grades.csv", [mark("Ada", "part1", 20, after=timedelta(days=400))])
+    for value in VALUES:
+        before = "" if place.startswith("assignments") else "\n[assignments.part1]\ndeadline = 2026-10-05T22:00:00Z\n"
+        (tmp_path / "course.toml").write_text(f"{place} = {value}{before}")
+        said = ""
+        try:
+            gradebook([tmp_path / "grades.csv"], Course.load(tmp_path / "course.toml")).write(tmp_path / "book.csv")
+        except GradeError as problem:
+            said = str(problem)
+        assert not said or (said.endswith(".") and "\n" not in said)
+
+
+def course_of(tmp_path, text: str) -> Course:
+    (tmp_path / "course.toml").write_text(text)
+    return Course.load(tmp_path / "course.toml")
+
+
+ZONED = 'timezone = "Europe/Madrid"\n[assignments.part1]\ndeadline = {}\n[late]\npercent_per_day = 10\n'
+
+
+@pytest.mark.parametrize(
+    ("deadline", "utc"),
+    [
+        ("2026-10-05T23:59:00", "2026-10-05T21:59:00+00:00"),  # summer
+        ("2026-12-05T23:59:00", "2026-12-05T22:59:00+00:00"),  # winter
+        ("2026-10-25T02:30:00", "2026-10-25T01:30:00+00:00"),  # twice that night: the later one
+        ("2026-10-05T23:59:00-05:00", "2026-10-06T04:59:00+00:00"),  # its own offset wins
+    ],
+)
+def test_a_deadline_without_an_offset_is_in_the_time_zone_of_the_course(tmp_path, deadline, utc):
+    course = course_of(tmp_path, ZONED.format(deadline))
+    assert course.assignments["part1"].astimezone(UTC).isoformat() == utc
+
+
+def test_a_clock_time_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(GradeError, match=r"2026-03-29 02:30:00, does not exist in Europe/Madrid"):
+        course_of(tmp_path, ZONED.format("2026-03-29T02:30:00"))
+
+
+@pytest.mark.parametrize(
+    ("handed_in", "days"),
+    [
+        ("2026-10-24 23:59:00", 0),
+        ("2026-10-24 23:59:01", 1),
+        ("2026-10-25 23:59:00", 1),  # 25 hours later, since clocks went back
+        ("2026-10-25 23:59:01", 2),
+        ("2026-10-24T21:59:00+00:00", 0),
+        ("2026-10-24T23:59:00-01:00", 1),
+    ],
+)
+def test_a_day_late_ends_at_the_clock_time_of_the_deadline_also_when_clocks_change(tmp_path, handed_in, days):
+    course = course_of(tmp_path, ZONED.format("2026-10-24T23:59:00"))
+    (tmp_path / "g.csv").write_text(f"learner,assignment,total,of,handed_in\nAda,part1,20,24,{handed_in}\n")
+    entry = gradebook([tmp_path / "g.csv"], course).entries[Learner("Ada")]["part1"]
+    assert (entry.days_late, entry.points) == (days, 20 - 2 * days)
+
+
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)), st.integers(1, 10**7))
+def test_days_late_are_those_of_a_plain_count(deadline, seconds):
+    from zoneinfo import ZoneInfo
+
+    from arsetlib.grading import gradebook as books
+
+    deadline = deadline.replace(tzinfo=ZoneInfo("Europe/Madrid"))
+    handed_in = deadline.astimezone(UTC) + timedelta(seconds=seconds)
+    ends = [(deadline + timedelta(days=day)).astimezone(UTC) for day in range(200)]
+    assert books._days_begun(deadline, handed_in) == sum(end < handed_in for end in ends)
+
+
+def test_a_time_without_a_time_zone_is_refused_with_what_to_write(tmp_path):
+    (tmp_path / "g.csv").write_text(
+        "submission,learner,assignment,total,of,handed_in\na,Ada,part1,2,24,2026-10-05 23:59\n"
+    )
+    course = course_of(tmp_path, COURSE)
+    with pytest.raises(GradeError, match=r"a: handed_in is 2026-10-05 23:59:00, a time without a time zone.*\+02:00"):
+        gradebook([tmp_path / "g.csv"], course)
+    (tmp_path / "g.csv").write_text(
+        "submission,learner,assignment,total,of,handed_in\na,Ada,part1,2,24,05/10/26 23:59\n"
+    )
+    with pytest.raises(GradeError, match=r"handed_in such as .* in line 2, received '05/10/26 23:59'"):
+        gradebook([tmp_path / "g.csv"], course)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("first", ["", "sep"])
+def test_rosters_and_grades_as_spreadsheets_write_them_are_read(tmp_path, encoding, separator, end, first):
+    def write(name, *rows):
+        lines = [f"sep={separator}"] * bool(first) + [separator.join(row) for row in rows] + [separator * 2, ""]
+        (tmp_path / name).write_bytes(end.join(lines).encode(encoding))
+
+    write("learners.csv", ("ID", " Name ", "Group"), ("s1", "Íñigo Núñez", "A"), ("s2", "José"))
+    write("g.csv", ("learner", "id", "assignment", "total", "of"), ("Íñigo Núñez", "s1", "part1", "22.0", "24"))
+    course = course_of(tmp_path, 'roster = "learners.csv"\n[assignments.part1]\n')
+    assert course.roster == (Learner("Íñigo Núñez", "s1"), Learner("José", "s2"))
+    assert gradebook([tmp_path / "g.csv"], course).entries[course.roster[0]]["part1"].points == 22
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "for each learner, found none"),
+        ("id,name\n\n", "for each learner, found none"),
+        ("id\ns1\n", "columns id and name, received id"),
+        ("id,name\ns1,\n", "line 2: the ID s1 has no name"),
+        ("id,name\ns1,Ada\ns1,Bob\n", r"has Ada \(s1\) twice"),
+        ("id,name\n,Ada\n,Ada\n", "has Ada twice"),
+        ("id,name\ns1,A\0da\n", "learners.csv"),
+    ],
+)
+def test_a_roster_that_cannot_be_meant_is_refused(tmp_path, text, says):
+    (tmp_path / "learners.csv").write_text(text)
+    with pytest.raises(GradeError, match=says):
+        course_of(tmp_path, 'roster = "learners.csv"\n[assignments.part1]\n')
+
+
+@pytest.mark.parametrize("points", ["22.5", "many", "-1", "nan", "1e999"])
+def test_points_that_are_no_whole_number_are_named_with_their_line(tmp_path, points):
+    (tmp_path / "g.csv").write_text(f"learner,assignment,total,of\nAda,part1,{points},24\n")
+    with pytest.raises(GradeError, match=f"points as a whole number in line 2, received '{points}'"):
+        gradebook([tmp_path / "g.csv"], course_of(tmp_path, COURSE))

@@ -380,7 +380,7 @@ def test_a_cell_of_the_csv_never_starts_a_formula(tmp_path):
     assert [row[name] for name in ("submission", "learner", "log")] == ["'=a.ipynb", "'+1", "'-l"]
     assert row["reason"] == "' @x | q1: a b [2J "
     first = ["submission", "learner", "id", "assignment", "handed_in"]
-    assert list(row) == [*first, "q1", "q10", "total", "of", "reason", "log"]
+    assert list(row) == [*first, "q1", "q10", "total", "of", "tries", "reason", "log"]
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def never_ends(x):
         (never_ends, r"plus took more than 0\.3 s"),
         (lambda x: x[9], r"plus\(\[1, 2\]\) raised IndexError: list index out of range"),
         (lambda x: None, "returned nothing"),
-        (lambda x: object(), "received a object"),
+        (lambda x: object(), "received a value of type object"),
         (lambda: 1, "raised TypeError"),
         (3, "Expected a function called plus, received 3"),
         (..., "Expected a function called plus"),
@@ -214,7 +214,7 @@ def test_check_prints_and_never_raises_for_an_answer(capsys):
     for answer in (None, ..., 3, object(), lambda: 3, lambda *a: object(), len, "x" * 10**6, np.zeros(3), float):
         found = homework.check("part1.q1", answer)
         assert not found.ok
-        assert capsys.readouterr().out == f"q1: not yet.\n  {found.message}\n"
+        assert capsys.readouterr().out == f"q1: not yet. 0 of 24 points so far.\n  {found.message}\n"
         assert len(found.message) < 1000
     assert found._ipython_display_() is None
     with pytest.raises(HomeworkError, match="no question 'q99'"):
@@ -223,14 +223,12 @@ def test_check_prints_and_never_raises_for_an_answer(capsys):
         homework.check("part2.q1", 3)
 
 
-def test_check_counts_the_different_choices_that_were_tried(capsys):
-    homework.start("part1", name="Ada")
+def test_check_counts_the_different_choices_that_were_tried(capsys, tmp_path):
+    homework.start("part1", name="Ada", data=tmp_path)
     capsys.readouterr()
     for answer, attempt in ((("a", 1), ""), (("a", 1), ""), (("a", 2), " (attempt 2)"), (("b", 2), " (attempt 3)")):
         homework.check("q7", answer)
-        assert capsys.readouterr().out.splitlines()[0] in (f"q7: not yet{attempt}.", f"q7: right{attempt}.")
-    homework.start("part1", name="Ada")
-    assert homework.check("q7", ("c", 3)).attempt == 1
+        assert capsys.readouterr().out.startswith((f"q7: not yet{attempt}. ", f"q7: right{attempt}. "))
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)

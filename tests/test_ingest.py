@@ -340,6 +340,7 @@ def with_a_killed_executor(tmp_path, after, broken):
 
 
 @pytest.mark.spark
+@pytest.mark.drill
 def test_an_executor_killed_in_the_middle_changes_nothing(table, tmp_path):
     code, output = with_a_killed_executor(tmp_path, "*.parquet", broken=False)
     assert code == 0, output
@@ -347,6 +348,7 @@ def test_an_executor_killed_in_the_middle_changes_nothing(table, tmp_path):
 
 
 @pytest.mark.spark
+@pytest.mark.drill
 def test_an_executor_killed_after_a_chunk_failed_does_not_lose_the_failure(table, tmp_path):
     code, output = with_a_killed_executor(tmp_path, "_errors/*.txt", broken=True)
     assert code == 1, output

@@ -78,6 +78,11 @@ def test_a_lab_begins_by_looking_at_the_machine_and_asserts_what_it_claims(sourc
     assert sum("assert " in c for c in code) >= len(code) / 3
 
 
+def test_all_labs_begin_with_the_same_cell():
+    first = {next(c.source for c in jupytext.read(s).cells if c.cell_type == "code") for s in SOURCES}
+    assert len(first) == 1
+
+
 @pytest.fixture
 def awake(monkeypatch):
     """Look for a kernel's answer each second.

@@ -70,7 +70,7 @@ def test_real_points_come_back_from_a_lake(real, tmp_path, kind):
     form = pixels.PointFormat(
         label="ewoc_code", codes=codes, crs="EPSG:32636", year="year", nodata=65_535, twins="first"
     )
-    dates = [np.datetime64("2016-12") + month + np.timedelta64(14, "D") for month in range(12)]
+    dates = [month + np.timedelta64(14, "D") for month in np.arange("2016-12", "2017-12", dtype="datetime64[M]")]
     bands = {"B04": "red", "B08": "nir", "B11": "swir16"}
     table = pixels.from_wide(frame, bands, dates, column="OPTICAL-{band}-ts{step}-*", form=form)
     lake = there_and_back(table, tmp_path, kind)

@@ -45,8 +45,9 @@ def test_study_imports_nothing_of_ours_but_how_files_are_found_and_read_and_chec
     ours = {name for name in names if name.startswith("arsetlib") and not name.startswith("arsetlib.study")}
     errors = {"arsetlib.errors", "arsetlib.errors.ArsetError"}
     below = {"arsetlib.textfiles", "arsetlib.checksums", "arsetlib.stores", "arsetlib.stores.place"}
+    below |= {name for name in ours if name.startswith("arsetlib.translation")}
     assert ours == {"arsetlib"} | below | errors
-    for file in ("textfiles.py", "checksums.py", "stores.py"):
+    for file in ("textfiles.py", "checksums.py", "stores.py", "translation.py"):
         assert {name for name in house.imported(PACKAGE / file) if name.startswith("arsetlib")} <= errors
 
 

@@ -287,6 +287,21 @@ def test_the_interactive_map_holds_labels_as_small_pictures_in_the_layer_s_colou
     assert (first.x, first.y, first.sizex) == pytest.approx((WEST / 1000, NORTH / 1000, 1.2))
 
 
+def test_choosing_an_area_shows_it_alone_and_names_it(scene, areas, study, labels):
+    fig = figures.footprints([scene], areas, study=study)
+    assert fig.layout.xaxis.constrain == fig.layout.yaxis.constrain == "domain"  # no wider than the range that is asked
+    bars = figures.class_bars(maps.class_areas(labels, areas, study), study=study)
+    on_map, on_bars = ({b.label: b.args for b in f.layout.updatemenus[0].buttons} for f in (fig, bars))
+    for area in areas:
+        (view,), (shown, title) = on_map[area.name["en"]], on_bars[area.name["en"]]
+        for axis, low, high in (("x", *area.bounds[::2]), ("y", *area.bounds[1::2])):
+            span = (high - low) / 1000
+            assert view[f"{axis}axis.range"] == pytest.approx([low / 1000 - 0.06 * span, high / 1000 + 0.06 * span])
+        assert [bar.name for bar, there in zip(bars.data, shown["visible"], strict=True) if there] == [area.key]
+        assert view["title.text"].endswith(f": {area.name['en']}")
+        assert title["title.text"].endswith(f": {area.name['en']}")
+
+
 def test_scenes_with_one_outline_are_drawn_once_and_counted(scene, areas, study):
     later = SimpleNamespace(**(vars(scene) | {"id": "later", "day": scene.day + 5, "cloud": None}))
     fig = figures.footprints([scene, later], areas, study=study)

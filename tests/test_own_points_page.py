@@ -30,7 +30,7 @@ def test_the_cells_of_the_page_run(tmp_path, monkeypatch, capsys):
 
 
 BANDS = {"B04": "red", "B08": "nir", "B11": "swir16"}
-DATES = [np.datetime64("2016-12") + month + np.timedelta64(14, "D") for month in range(12)]
+DATES = [month + np.timedelta64(14, "D") for month in np.arange("2016-12", "2017-12", dtype="datetime64[M]")]
 
 
 def test_real_points_are_the_same_in_both_forms(real):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,13 +41,6 @@ from arsetlib.stores import StoreError, StorePath, place
 from arsetlib.study import Study
 
 SECRET = objectstore.CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
-
-
-@pytest.fixture
-def bucket(bucket, tmp_path, monkeypatch):
-    """A new bucket; copies of its files go to a cache of the test."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return place(bucket)
 
 
 def held(folder: StorePath) -> dict[str, bytes]:
@@ -288,6 +282,18 @@ def test_the_chain_of_the_course_leaves_nothing_on_this_disk(bucket, tmp_path, m
     assert not [key for key, content in held(bucket).items() if SECRET.encode() in content]
 
 
+def test_an_address_of_this_disk_is_a_path(tmp_path, mapped, delta):
+    made, table, *_ = mapped
+    address = f"file://{tmp_path}/a%20table"
+    ingest(made.study, made.scenes, made.labels, address, progress=False)
+    assert pixels.read(address).equals(pixels.read(table))
+    assert pixels.files(tmp_path / "a table") == pixels.files(address)
+    options = ("--master", "none", "--every", 4, "--cache", f"file://{tmp_path}/data")
+    rows = called("ingest", f"file://{delta}/two_areas.toml", f"file://{tmp_path}/pixels", *options)["rows"]
+    assert rows == called("describe", f"file://{tmp_path}/pixels")["rows"] == pixels.read(tmp_path / "pixels").num_rows
+    assert called("check", f"file://{tmp_path}/pixels")["ok"]
+
+
 def test_a_place_that_is_none_is_wrong_usage():
     done = CliRunner().invoke(cli.app, ["describe", "s3://me:pass@bucket/x"])
     assert done.exit_code == 2
@@ -337,3 +343,31 @@ def test_homework_and_grades_lie_in_a_store(bucket, tmp_path):
     assert grades.path.read_text().splitlines()[1].startswith("cy.ipynb")
     assert grades.logs.is_dir()
     assert grader.grade(tmp_path / "submissions", out=bucket / "out" / "grades.csv", **options).reused == 1
+
+
+def test_copies_are_bounded_and_those_in_use_are_kept(bucket, monkeypatch):
+    for name in "abc":
+        folders.put(bucket / name / "x.bin", name.encode() * 1000)
+        folders.fetched(bucket / name)
+    assert folders.cache_size() >= 3000
+    notes = sorted((folders.cache() / "copies").glob("*.json"))
+    old = {json.loads(note.read_text())["copy"][-1]: note for note in notes}
+    for name, age in (("a", 300_000), ("b", 200_000)):
+        when = old[name].stat().st_mtime - age
+        os.utime(old[name], (when, when))
+    monkeypatch.setattr(folders, "CACHED", 2500)
+    folders.put(bucket / "d" / "x.bin", b"d")
+    folders.fetched(bucket / "d")  # b, c and d have more than 2,500 bytes with their notes, but a and b are old enough
+    left = {file.parent.name for file in (folders.cache() / "copies").rglob("x.bin")}
+    assert {"c", "d"} <= left
+    assert "a" not in left
+    assert folders.fetched(bucket / "a").joinpath("x.bin").read_bytes() == b"a" * 1000
+
+
+def test_the_command_shows_and_empties_the_copies(bucket):
+    folders.put(bucket / "x.bin", b"x" * 1000)
+    copy = folders.fetched(bucket / "x.bin")
+    assert called("cache")["bytes"] >= 1000
+    assert called("cache", "--empty")["deleted"] >= 1000
+    assert not copy.exists()
+    assert folders.fetched(bucket / "x.bin").read_bytes() == b"x" * 1000

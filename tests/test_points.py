@@ -74,7 +74,7 @@ def test_a_long_table_is_that_of_a_plain_loop(rows):
                 "lon": 33 + 0.01 * point,
                 "lat": 3.0,
                 "label": point,
-                "date": np.datetime64("2017-01-01") + day,
+                "date": np.datetime64("2017-01-01") + np.timedelta64(day, "D"),
                 "B4": np.nan if kind == 2 else 500 + 10 * i,
                 "B8": np.nan if kind in (1, 2) else 3000 + 10 * i,
             }

@@ -70,8 +70,8 @@ def test_dir_shows_the_modules_and_importing_the_package_loads_none_of_them():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     shown, loaded = done.stdout.split("\n")[:2]
-    assert set(ROOMS) | {"check_env"} == set(shown.split())
-    assert loaded.split() == ["arsetlib.oldnames"]
+    assert set(ROOMS) | {"check_env", "language"} == set(shown.split())
+    assert loaded.split() == ["arsetlib.oldnames", "arsetlib.quiet"]
 
 
 def test_every_module_that_dir_shows_can_be_had_as_an_attribute():

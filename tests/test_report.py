@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import few
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from predicted import K, in_season, made
@@ -274,6 +276,35 @@ def test_evaluate_says_when_the_split_is_not_that_of_training(learnt, tmp_path):
         done = called("evaluate", *given, "--out", tmp_path / "out")
         assert done.exit_code == 0, done.output
         assert ("score is too high" in done.stderr) == (name == "other")
+
+
+def test_compare_sets_models_side_by_side_and_writes_the_table(tmp_path):
+    for name, skill in (("strong", 3.0), ("weak", 1.0)):
+        ev.ModelPredictions(made(skill=skill), name).save(tmp_path / name / "test")
+    done = called("compare", tmp_path / "weak", tmp_path / "strong" / "test", "--out", tmp_path / "both.csv")
+    assert done.exit_code == 0, done.output
+    rows = [line.split()[0] for line in done.output.splitlines() if line.startswith(("strong", "weak", "majority"))]
+    assert rows == ["strong", "weak", "majority"]
+    assert done.output.startswith("SIMULATED: 2 models")
+    table = pd.read_csv(tmp_path / "both.csv", index_col="model")
+    assert table.loc["weak", "behind"] == pytest.approx(table.macro_f1["strong"] - table.macro_f1["weak"])
+    told = json.loads(called("compare", tmp_path / "weak", tmp_path / "strong", "--json").stdout)
+    assert told["samples"] == len(made())
+    page = called("compare", tmp_path / "weak", tmp_path / "strong", "--out", tmp_path / "both.html")
+    assert page.exit_code == 0, page.output
+    assert "Models side by side" in (tmp_path / "both.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("differ", ["rows", "labels", "nothing saved"])
+def test_compare_refuses_what_cannot_be_compared(tmp_path, differ):
+    one, other = made(), made(seed=1, n=500)
+    if differ == "labels":
+        other = replace(one, truth=one.truth[::-1].copy())
+    ev.ModelPredictions(one, "one").save(tmp_path / "one")
+    if differ != "nothing saved":
+        ev.ModelPredictions(other, "other").save(tmp_path / "other")
+    says = {"rows": "the same pixels", "labels": "the same labels", "nothing saved": "Make them: arset evaluate"}
+    assert says[differ] in str(called("compare", tmp_path / "one", tmp_path / "other").exception)
 
 
 def test_evaluate_says_what_it_lacks(learnt, tmp_path):

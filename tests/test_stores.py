@@ -53,7 +53,7 @@ def test_a_url_that_cannot_be_meant_is_refused_and_no_secret_of_it_is_shown(url,
 
 
 def test_files_of_a_store_are_put_read_listed_and_deleted_like_local_ones(bucket, tmp_path):
-    for root in (place(bucket) / "some folder", tmp_path):
+    for root in (bucket / "some folder", tmp_path):
         folders.put(root / "a.txt", "corn\n")
         folders.put(root / "deep" / "é b.bin", bytes(range(256)))
         folders.put(root / "made.bin", lambda file: file.write_bytes(b"x" * 3_000_000))
@@ -88,7 +88,7 @@ def test_files_of_a_store_are_put_read_listed_and_deleted_like_local_ones(bucket
 
 
 def test_a_file_is_created_once_and_replaced_only_by_who_knows_it(bucket):
-    file = place(bucket) / "lease"
+    file = bucket / "lease"
     tag = file.create(b"mine")
     with pytest.raises(FileExistsError):
         file.create(b"yours")
@@ -116,8 +116,8 @@ def test_a_profile_gives_the_credentials(bucket, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_PROFILE", "course")
     folders.put(f"{bucket}/a", "corn")
-    assert (place(bucket) / "a").read_text() == "corn"
+    assert (bucket / "a").read_text() == "corn"
     monkeypatch.setattr("arsetlib.stores.find_spec", lambda name: None)
     stores._connected.cache_clear()
     with pytest.raises(stores.StoreAnswerError, match="pip install boto3"):
-        (place(bucket) / "a").read_text()
+        (bucket / "a").read_text()

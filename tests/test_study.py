@@ -275,3 +275,26 @@ def test_a_study_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path, da
     (tmp_path / "a.toml").write_bytes(data)
     with pytest.raises(StudyError, match=f"a.toml.*{says}"):
         Study.load(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "labels", "says"),
+    [
+        ("[2.15, 32.80, 2.35, 33.00]", 'kind = "vector"\npath = "a_{year}.gpkg"\ncode_column = "c"\ncrs = "EPSG:32636"',
+         r"far from where \[labels\] crs = 'EPSG:32636' is used.* seem swapped"),
+        ("[32.80, 2.15, 33.00, 2.35]", 'kind = "vector"\npath = "a_{year}.gpkg"\ncode_column = "c"\ncrs = "EPSG:32615"',
+         r"far from where \[labels\] crs = 'EPSG:32615' is used"),
+        ("[2.0, 41.0, 2.1, 41.1]", 'kind = "cdl"', "covers only the contiguous United States"),
+        ("[33.5, -90.1, 33.6, -90.0]", 'kind = "cdl"', "have latitude first"),
+        ("[34.0, -79.0, 34.1, -78.9]", 'kind = "cdl"', "seem swapped"),
+        ("[90.0, 33.0, 90.1, 33.1]", 'kind = "cdl"', "Longitudes in the United States are negative"),
+        ("[20.0, 85.0, 20.1, 85.1]", 'kind = "vector"\npath = "a_{year}.gpkg"\ncode_column = "c"', "end at latitude"),
+    ],
+)  # fmt: skip
+def test_an_area_without_scenes_or_labels_is_refused_before_anything_is_fetched(tmp_path, bounds, labels, says):
+    text = (resources.files("arsetlib") / "studies" / "own_labels.toml").read_text(encoding="utf-8")
+    text = re.sub(r"\[labels\]\n(.+\n)+", lambda _: f"[labels]\n{labels}\n", text)
+    text = re.sub(r"(?m)^bounds = .*$", f"bounds = {bounds}", text)
+    (tmp_path / "s.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError, match=says):
+        Study.load(tmp_path / "s.toml")

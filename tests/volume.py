@@ -2,8 +2,9 @@
 
     python tests/volume.py "train keras" WORK      prints what the command did there that a volume refuses
 
-There, nothing may be opened for update or append or linked. Whatever is written must come from ``folders.put``, which
-copies a finished file: so TIFF, Keras, NumPy and zip, which go back in their files, have to write elsewhere.
+There, nothing may be opened for update or append, linked or renamed. Whatever is written must come from
+``folders.put``, which copies a finished file: so TIFF, Keras, NumPy and zip, which go back in their files, have to
+write elsewhere.
 """
 
 import json
@@ -16,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def watch(volume: str, wrong: list[str], whole: set[str]) -> None:
     """Note what a volume would refuse in ``wrong``, and in ``whole`` what was put, from now on."""
-    begun = set()
 
     def hook(event, args):
         if event == "open" and isinstance(args[0], str | bytes | os.PathLike):
@@ -25,10 +25,9 @@ def watch(volume: str, wrong: list[str], whole: set[str]) -> None:
                 return
             if flags & (os.O_RDWR | os.O_APPEND) or not puts(sys._getframe()):
                 wrong.append(f"opened to change: {name[len(volume) :]}")
-            begun.add(name)
+            whole.add(name)
         elif event == "os.rename" and os.fsdecode(args[1]).startswith(volume):
-            if os.fsdecode(args[0]) in begun:
-                whole.add(os.fsdecode(args[1]))
+            wrong.append(f"renamed: {os.fsdecode(args[1])[len(volume) :]}")
         elif event in ("os.link", "os.symlink", "os.truncate") and os.fsdecode(args[-3]).startswith(volume):
             wrong.append(f"{event}: {os.fsdecode(args[-3])[len(volume) :]}")
 
@@ -38,7 +37,7 @@ def watch(volume: str, wrong: list[str], whole: set[str]) -> None:
 def puts(frame) -> bool:
     """Whether ``folders`` is copying a finished file."""
     while frame is not None:
-        if frame.f_code.co_name == "_put_whole":
+        if frame.f_code.co_name == "_copy_to_volume":
             return True
         frame = frame.f_back
     return False

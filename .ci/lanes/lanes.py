@@ -8,9 +8,11 @@
 `make lanes`, `make lane-colab`, … do the same with the project's own uv. Needs uv, and Python 3.11, 3.12 and 3.13.
 """
 
+import contextlib
 import datetime
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -32,15 +35,22 @@ LABS = [f"labs/en/{name}.ipynb" for name in ("part1_build_dataset", "part2_load_
 CASES = [f"labs/en/{name}.ipynb" for name in ("case_groves", "case_fields")]
 HOMEWORK = [f"homework/en/{name}.py" for name in ("part1", "part2", "part3", "groves", "fields")]
 
-# What the tests of a lane need; the lane `colab` runs the labs, and `.ci/run` runs every test once.
+# What the tests of a lane need. `colab` runs labs and homework; `.ci/run` runs all tests, in the versions of uv.lock.
 EXTRAS = ("spark", "java", "vector", "labs", "train", "images", "homework")
 GROUPS = ("test", "tensorflow")
-LEFT_OUT = ()
+# Left out of lanes: tests of the book, labs and services; drills (the library's own protocol of writing); and the
+# instructor's side, which runs in the environment of uv.lock: masters and grading with otter.
+LEFT_OUT = ("test_grading", "test_homework", "test_homework_answers")
+MARKED = "not browser and not live and not labs and not drill"
+
+# What the open client of Spark 4.1 wants newer than Databricks' environment 5 has it.
+NEWER_FOR_SPARK_41 = ("googleapis-common-protos", "grpcio", "grpcio-status", "protobuf", "zstandard")
 
 
 def lowest(place: Path) -> None:
     """The lowest versions that the ranges of pyproject.toml allow, on the oldest Python."""
-    run_tests(place, "3.11", "lowest-direct")
+    quiet = ("DeprecationWarning", "PendingDeprecationWarning")  # old packages meet the newest of what they need
+    run_tests(place, "3.11", "lowest-direct", *(word for kind in quiet for word in ("-W", f"ignore::{kind}")))
 
 
 def python312(place: Path) -> None:
@@ -63,12 +73,16 @@ def colab(place: Path) -> None:
 
 def databricks4(place: Path) -> None:
     """Databricks serverless, environment 4: Spark Connect 4.0 in another process, data on a volume; labs 1 to 3."""
-    databricks(place, "client.4", ">=4.0,<4.1")
+    databricks(place, "4", ">=4.0,<4.1")
 
 
 def databricks5(place: Path) -> None:
-    """Databricks serverless, environment 5: Spark Connect 4.1, else as environment 4."""
-    databricks(place, "client.5", ">=4.1,<4.2")
+    """Databricks serverless, environment 5: Spark Connect 4.1, else as environment 4.
+
+    The open client of Spark 4.1 refuses some versions with which Databricks' own client comes: the labs run with newer
+    ones. That the installation leaves those versions, too, is asked of the installer alone.
+    """
+    databricks(place, "5", ">=4.1,<4.2", without=NEWER_FOR_SPARK_41)
 
 
 LANES = {
@@ -80,15 +94,14 @@ LANES = {
     "databricks5": databricks5,
 }
 
-# The lanes that take turns in `.ci/run`: those that pass from start to end within 10 minutes on two quiet cores. Colab
-# passed in 13.5 minutes beside other work, and was not timed alone; the others have not passed yet. Add them then.
-ROTATION: tuple[str, ...] = ()
+# The lanes that take turns in `.ci/run`: those that were seen to pass from start to end, and fit beside the core.
+ROTATION = ("colab", "databricks4", "databricks5")
 
 
 # -- tests -----------------------------------------------------------------------------------------------------------
 
 
-def run_tests(place: Path, version: str, resolution: str) -> None:
+def run_tests(place: Path, version: str, resolution: str, *options: str) -> None:
     """Run the tests with one end of the ranges."""
     wanted = [word for extra in EXTRAS for word in ("--extra", extra)]
     wanted += [word for group in GROUPS for word in ("--group", group)]
@@ -98,16 +111,8 @@ def run_tests(place: Path, version: str, resolution: str) -> None:
     python = make(place / "env", version, "-r", str(pins))
     run([UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "-e", "."])
     left_out = [f"--ignore=tests/{name}.py" for name in LEFT_OUT]
-    words = [
-        "-n",
-        WORKERS,
-        "--dist",
-        "loadgroup",
-        "--no-loadscope-reorder",
-        "-m",
-        "not browser and not live and not labs",
-    ]
-    words += ["--durations", "15", "-q", "-p", "no:cacheprovider", *left_out]
+    words = ["-n", WORKERS, "--dist", "loadgroup", "--no-loadscope-reorder", "-m", MARKED]
+    words += ["--durations", "15", "-q", "-p", "no:cacheprovider", *left_out, *options]
     path = f"{Path(python).parent}:{os.environ['PATH']}"
     run([python, "-m", "pytest", *words], {"PATH": path})
 
@@ -159,39 +164,64 @@ def rehearse(place: Path, python: str, files: list[str], environment: dict[str, 
     print(f"  None of {len(before)} packages moved; {len(new)} came: {' '.join(new)}", flush=True)
 
 
-def databricks(place: Path, runtime: str, spark: str) -> None:
-    """Serve Spark Connect from a process of its own, with data in an imitated volume, and run labs 1 to 3."""
-    python = make(place / "env", "3.12", "-r", str(HERE / "databricks.txt"), f"pyspark-client{spark}")
+def databricks(place: Path, environment: str, spark: str, without: tuple[str, ...] = ()) -> None:
+    """Run labs 1 to 3 over Spark Connect, each in an environment of its own as there, their data in one volume."""
+    pins = HERE / f"databricks{environment}.txt"
+    stays(place / "all", pins)
+    fit = place / "pins.txt"
+    fit.write_text("".join(line for line in pins.open() if line.split("==")[0] not in without))
     make(place / "server", "3.12", f"pyspark[connect]{spark}")
     java = bundled_java(place, "17")
     shim = place / "volume.so"
     run(["cc", "-O2", "-shared", "-fPIC", "-o", str(shim), str(HERE / "volume.c"), "-ldl"])
     volume = new_volume()
     limits = {"LD_PRELOAD": str(shim), "VOLUME": "/Volumes", "JAVA_HOME": java}
+    try:
+        for lab in LABS:
+            here = place / Path(lab).stem
+            python = make(here / "env", "3.12", "-r", str(fit), f"pyspark-client{spark}")
+            with connect_server(place / "server", python, limits, here / "server.log") as remote:
+                names = {"DATABRICKS_RUNTIME_VERSION": f"client.{environment}", "SPARK_REMOTE": remote}
+                rehearse(here, python, [lab], names | limits, data=volume)
+    finally:
+        shutil.rmtree(volume)
+
+
+def stays(place: Path, pins: Path) -> None:
+    """Raise SystemExit where the installation of the library would replace one of these packages."""
+    python = make(place / "env", "3.12", "-r", str(pins))
+    command = [UV, "pip", "install", "--dry-run", "--python", python]
+    wanted = f"arsetlib[platform,platform-tensorflow] @ {build_wheel(place).as_uri()}"
+    planned = subprocess.run([*command, wanted], cwd=tempfile.gettempdir(), capture_output=True, text=True)
+    replaced = [line for line in planned.stderr.splitlines() if line.startswith(" - ")]
+    if planned.returncode or replaced:
+        sys.exit(f"The library's installation does not leave {pins.name} as it is:\n{planned.stderr}")
+
+
+@contextlib.contextmanager
+def connect_server(server: Path, python: str, limits: dict[str, str], log: Path) -> Iterator[str]:
+    """Serve Spark Connect from a process of its own, whose functions run in ``python``; yields its address."""
     port = free_port()
-    home = next((place / "server").glob("lib/python*/site-packages/pyspark"))
+    home = next(server.glob("lib/python*/site-packages/pyspark"))
     settings = {"PYSPARK_PYTHON": python, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", **limits}
     words = ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--master", "local[2]"]
     words += ["--conf", f"spark.connect.grpc.binding.port={port}", "--conf", "spark.ui.enabled=false"]
-    words += ["--conf", "spark.connect.grpc.binding.address=127.0.0.1"]
-    log = (place / "server.log").open("w")
-    serving = subprocess.Popen(
-        [str(home / "bin" / "spark-submit"), *words, "spark-internal"],
-        env=os.environ | settings,
-        cwd=place,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    try:
-        wait_for(port, serving, place / "server.log")
-        environment = {"DATABRICKS_RUNTIME_VERSION": runtime, "SPARK_REMOTE": f"sc://127.0.0.1:{port}", **limits}
-        rehearse(place, python, LABS, environment, data=volume)
-    finally:
-        os.killpg(serving.pid, signal.SIGTERM)
-        serving.wait(30)
-        log.close()
-        shutil.rmtree(volume)
+    words += ["--conf", "spark.connect.grpc.binding.address=127.0.0.1", "spark-internal"]
+    with log.open("w") as said:
+        serving = subprocess.Popen(
+            [str(home / "bin" / "spark-submit"), *words],
+            env=os.environ | settings,
+            cwd=log.parent,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            wait_for(port, serving, log)
+            yield f"sc://127.0.0.1:{port}"
+        finally:
+            os.killpg(serving.pid, signal.SIGTERM)
+            serving.wait(30)
 
 
 def new_volume() -> Path:
@@ -278,6 +308,12 @@ def run(command: list[str], settings: dict[str, str] | None = None, cwd: Path = 
         sys.exit(f"This fails with {done.returncode}: {' '.join(command)}")
 
 
+def processor_s() -> float:
+    """Processor time of all that this program ran; on a busy machine it says more than the clock."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def today() -> str:
     """The lane whose turn it is, by the day of the year."""
     return ROTATION[datetime.datetime.now(datetime.UTC).timetuple().tm_yday % len(ROTATION)]
@@ -297,12 +333,13 @@ def main(names: list[str]) -> None:
         sys.exit(f"Expected lanes among {', '.join(LANES)}, received {', '.join(unknown)}.")
     for name in names or LANES:
         print(f"-- lane {name}: {LANES[name].__doc__}", flush=True)
-        start = time.monotonic()
+        start, before = time.monotonic(), processor_s()
         place = WORK / name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         LANES[name](place)
-        print(f"-- lane {name} passes: {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+        took, used = time.monotonic() - start, processor_s() - before
+        print(f"-- lane {name} passes: {took / 60:.1f} minutes, {used / 60:.1f} of a processor", flush=True)
         if os.environ.get("CI"):  # an environment weighs 2 to 4 GB
             shutil.rmtree(place)
 

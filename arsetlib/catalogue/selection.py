@@ -26,6 +26,10 @@ LONG = 20  # a note says so if a season over New Year has more days than these w
 SAME_GROUND = 0.5  # an item is the same scene as a newer one that shows at least this share of its ground
 
 
+class OtherSearchError(CatalogueError):
+    """The saved item list is of another search: of other bounds, years or filters."""
+
+
 def find_scenes(
     study: Study,
     years: Iterable[int] | None = None,
@@ -124,7 +128,7 @@ def _same_question(saved: dict, asked: dict, path: Path) -> None:
     other = [key for key in (*asked, *{"days"}.difference(asked)) if saved.get(key) != asked.get(key)]
     if other:
         was = "; ".join(f"{k} was {saved.get(k)!r}, now {asked.get(k)!r}" for k in other)
-        raise CatalogueError(
+        raise OtherSearchError(
             f"{path} is of another search: {was[:600]}. "
             "Delete it to search again, or give another cache folder to keep both."
         )

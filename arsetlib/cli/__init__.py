@@ -1,6 +1,6 @@
 """The command ``arset``: what the labs do, from a shell.
 
-Exit codes: 0 done, 1 a problem that the message explains, 2 invalid usage.
+Exit codes: 0 done, 1 a problem that the message explains, 2 invalid usage, 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 
 from arsetlib import __version__, oldnames
 from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn
-from arsetlib.cli.commands import Commands
+from arsetlib.cli.commands import Commands, in_options
 from arsetlib.folders import is_full
 
 
@@ -76,7 +76,6 @@ def _chain(problem: BaseException | None) -> Iterator[BaseException]:
 
 def main() -> None:
     """Run ``arset``; an error of arsetlib is one message and exit code 1, never a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's messages about the processor
     if not sys.stderr.isatty():
         # Seconds between two states of a bar in a log file, where each state is a line; tqdm reads them when imported.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
@@ -96,8 +95,8 @@ def main() -> None:
         message = str(problem)
         if "See previous exception" in message and problem.__cause__:  # from rasterio; the cause names the file
             message = str(problem.__cause__)
-        typer.echo(f"arset: {message}", err=True)
+        command = getattr(problem, "command", None)
+        typer.echo(f"arset: {in_options(message, command) if command else message}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("arset: stopped; what was finished is kept, run the same command to continue.", err=True)
+    except KeyboardInterrupt:  # before a command began
         sys.exit(130)

@@ -60,9 +60,23 @@ def ids_of(options: list[str] | None) -> tuple[str, ...]:
     return tuple(part.strip() for option in options or () for part in option.split(",") if part.strip())
 
 
-def store(cache: Place, study) -> Place:
-    """Folder of a study's item list; each choice of years has its own."""
-    return cache / study.key / "-".join(map(str, study.years))
+def find(study, cache: Place, leave_out: tuple[str, ...] = (), progress: bool = True):
+    """The scenes of a study, and the folder of their item list.
+
+    Each choice of years has a folder; a study that was edited since (its bounds, say) gets another one, never the list
+    of its earlier form.
+    """
+    from arsetlib import catalogue, checksums
+    from arsetlib.catalogue.selection import OtherSearchError
+
+    folder = cache / study.key / "-".join(map(str, study.years))
+    try:
+        return catalogue.find_scenes(study, cache=folder, leave_out=leave_out, progress=progress), folder
+    except OtherSearchError:
+        asked = [[area.key, area.bounds, area.crs] for area in study.areas]
+        asked += [study.scenes, study.season, study.bands]
+        folder = folder.with_name(f"{folder.name}-{checksums.digest_json(asked, repr)[:8]}")
+        return catalogue.find_scenes(study, cache=folder, leave_out=leave_out, progress=progress), folder
 
 
 def show_check(report: Any, as_json: bool) -> None:

@@ -19,7 +19,7 @@ Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of
 
 @certificate.command("key", epilog="Example: arset certificate key ~/.arset-keys --until 2031-12-31 --issuer 'UPC'")
 def key(
-    folder: Annotated[Path, typer.Argument(help="Folder for the keys, outside of any git work tree.")],
+    folder: Annotated[Place, place_argument(help="Folder for the keys, outside of any git work tree.")],
     until: Annotated[
         datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day on which certificates of this key are valid.")
     ],
@@ -29,7 +29,7 @@ def key(
     """Make a pair of keys: keep private.pem to yourself, give public.json to all who verify."""
     from arsetlib.grading import keys
 
-    public = keys.make(folder.expanduser(), until.date(), issuer)
+    public = keys.make(folder, until.date(), issuer)
     report = {"public": str(public), "private": str(public.with_name(keys.PRIVATE)), "until": f"{until:%Y-%m-%d}"}
     show(report, as_json, f"Hand out {public}. Keep {report['private']} to yourself, and a copy of it in a safe place.")
 
@@ -37,7 +37,7 @@ def key(
 @certificate.command("issue", epilog="Example: arset certificate issue grades.csv --key ~/.arset-keys --lang es")
 def issue(
     grades: Annotated[list[Place], place_argument(help="CSV of arset grade; several are read together.")],
-    key: Annotated[Path | None, typer.Option(help="Folder of the keys.")] = None,
+    key: Annotated[Place | None, place_option(help="Folder of the keys.")] = None,
     self_study: Annotated[bool, typer.Option("--self-study", help="Without a key; the page says so.")] = False,
     out: Annotated[Place, place_option(help="Folder to write into.")] = Path("certificates"),
     lang: Annotated[str, typer.Option(help="en or es.")] = "en",
@@ -47,7 +47,7 @@ def issue(
     assignments: Annotated[str, typer.Option(help="Those that count, as part1,part2,part3; by default all.")] = "",
     learner: Annotated[str, typer.Option(help="Only this learner: a name or an ID.")] = "",
     shown_as: Annotated[str, typer.Option(help="The learner's name in another spelling.")] = "",
-    font: Annotated[Path | None, typer.Option(help="Font file with letters that DejaVu Sans lacks.")] = None,
+    font: Annotated[Place | None, place_option(help="Font file with letters that DejaVu Sans lacks.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a PDF and a signed JSON file for each learner who reached the pass mark in all assignments."""
@@ -59,7 +59,7 @@ def issue(
         raise keys.CertificateError("Expected either --key FOLDER or --self-study.")
     counted = tuple(key.strip() for key in assignments.split(",")) if assignments else ASSIGNMENTS
     pages = certificates.issue(
-        list(grades), out, key=keys.load(key.expanduser()) if key else None, lang=lang, pass_mark=pass_mark,
+        list(grades), out, key=keys.load(key) if key else None, lang=lang, pass_mark=pass_mark,
         edition=edition or certificates.EDITION, day=day.date() if day else None, learner=learner, shown_as=shown_as,
         font=font, assignments=counted,
     )  # fmt: skip
@@ -71,19 +71,22 @@ def issue(
 
 @certificate.command("verify", epilog="Example: arset certificate verify ada-lovelace-1f6cae01.pdf --key public.json")
 def verify(
-    file: Annotated[Path, typer.Argument(help="The PDF or the JSON file.")],
-    key: Annotated[Path, typer.Option(help="public.json of the issuer, from a source you trust.")],
+    file: Annotated[Place, place_argument(help="The PDF or the JSON file.")],
+    key: Annotated[Place, place_option(help="public.json of the issuer, from a source you trust.")],
     as_json: AsJson = False,
 ) -> None:
     """Check a certificate, without internet: exit code 0 and what it says, or 1 and why it is not valid."""
     from arsetlib.grading import certificate as certificates
     from arsetlib.grading import keys
+    from arsetlib.grading.homework import ASSIGNMENTS
 
     public = keys.load_public(key)
     content = certificates.verify(file, public)
     points, of = content["total"]
     words = f"Valid: {content['name']}, {content['course']}, edition {content['edition']}, {content['date']}, "
-    words += f"{points} of {of} points."
+    words += f"{points} of {of} points.\n"
+    covered = [f"  {key}: {got} of {most}" for key, (got, most) in content["points"].items()]
+    words += f"It covers {len(covered)} of the {len(ASSIGNMENTS)} assignments of the course:\n" + "\n".join(covered)
     if file.suffix.lower() != ".pdf":
         words += "\nThis is what the JSON file says. A PDF that came with it may say something else: verify that, too."
     words += f"\nSigned with {public.name}" + (f" of {public.issuer}" if public.issuer else "")

@@ -1,26 +1,102 @@
-"""The lists of commands in the help of ``arset`` and its groups."""
+"""What all commands of ``arset`` have in common: the lists of commands, errors in their own words, and Ctrl-C."""
 
 from __future__ import annotations
 
+import re
+import signal
+import threading
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
 
-__all__ = ["GROUPS", "Commands"]
+__all__ = ["GROUPS", "Commands", "in_options"]
 
 # The commands of `arset --help`, in groups.
 GROUPS = {
     "Data": ("simulate", "scenes", "ingest", "describe", "check", "batches", "export"),
-    "Models": ("train", "evaluate", "report"),
+    "Models": ("train", "evaluate", "compare", "report"),
     "Maps": ("predict",),
     "Case studies": ("simulate-groves", "groves", "simulate-fields", "fields"),
-    "Teaching": ("homework", "grade", "gradebook", "certificate"),
+    "Teaching": ("homework", "grade", "similarity", "gradebook", "certificate"),
     "This machine": ("doctor",),
 }
+# What an argument of a Python function is called among the parameters of a command that has another name for it.
+CALLED = {"learning_rate": "rate", "years": "year", "missing": "allow", "head": "kind"}
+# Commands that keep what they have finished; the others write their result at the end, all or nothing.
+CONTINUED = {
+    "simulate", "simulate-groves", "simulate-fields", "simulate-grove", "scenes", "ingest", "train", "predict",
+    "convert", "grade", "issue",
+}  # fmt: skip
+
+
+def in_options(message: str, command: Any) -> str:
+    """A message of the library with the options of a command in place of the arguments of a Python function.
+
+    ``area=…`` becomes ``--area``, ``overwrite=True`` becomes ``--overwrite``, ``size=None`` becomes ``no --size``, and
+    ``Expected epochs as …`` becomes ``Expected --epochs as …``. Keys of a study file, ``[labels] crs = …``, stay.
+
+    Args:
+        message: Of an error.
+        command: A click command.
+    """
+    options = {p.name: max(p.opts, key=len) for p in command.params if p.param_type_name == "option"}
+    options |= {old: options[new] for old, new in CALLED.items() if new in options and old not in options}
+
+    for name in sorted(options, key=len, reverse=True):
+        option, word = options[name], rf"(?<![\w\[./?&'\"-]){re.escape(name)}"
+        message = re.sub(rf"{word}=({_VALUE})?", lambda found, option=option: _given(option, found[1] or ""), message)
+        message = re.sub(rf"(?<!\] ){word} = (?![\"{{\[])", f"{option} ", message)
+        if "_" in name:
+            message = re.sub(rf"{word}(?![\w=])", option, message)
+        message = re.sub(rf"(^|Expected (?:an? )?|and ){re.escape(name)}(?= (?:{_VERBS})\b)", rf"\1{option}", message)
+    return message
+
+
+_VALUE = r"""'[^']*'|"[^"]*"|\([^)]*\)|…|[\w.+-]*\w"""
+_VERBS = "must|as|of at least|to be|from|between|above|and [a-z_-]+ must"
+
+
+def _given(option: str, value: str) -> str:
+    """An option and its value as they are typed."""
+    if value in ("None", "False"):
+        return f"no {option}"
+    if value.startswith("("):
+        return " ".join(f"{option} {part.strip()}" for part in value[1:-1].split(","))
+    if value in ("", "…", "True") or option == "--allow-missing":
+        return option
+    return f"{option} {value.strip(chr(39) + chr(34))}"
 
 
 class Commands(TyperGroup):
-    """A group of commands whose help shows each summary whole, and the commands of ``arset`` under their headings."""
+    """A group of commands whose help shows each summary whole, and the commands of ``arset`` under their headings.
+
+    An error that ends a command gets this command as its attribute ``command``.
+    """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the arguments name, and note it for ``invoke``."""
+        found = super().resolve_command(ctx, args)
+        ctx.meta["arset.command"] = found[1]
+        return found
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C is one sentence and exit code 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more ends it at once
+            command = ctx.meta.get("arset.command")
+            if command is not None and command.name in CONTINUED:
+                typer.echo("arset: stopped. What was finished is kept; the same command continues.", err=True)
+            else:
+                typer.echo("arset: stopped. Nothing was changed; the same command starts again.", err=True)
+            raise typer.Exit(130) from None
+        except Exception as problem:
+            if not hasattr(problem, "command"):
+                problem.command = ctx.meta.get("arset.command")  # type: ignore[attr-defined]
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands into the help text."""

@@ -16,12 +16,12 @@ from arsetlib.cli.arguments import (
     StudyName,
     Table,
     Years,
+    find,
     ids_of,
     load,
     place_argument,
     show,
     show_check,
-    store,
 )
 
 app = typer.Typer()
@@ -52,11 +52,8 @@ def scenes(
     as_json: AsJson = False,
 ):
     """Find the scenes of a study and save the item list."""
-    from arsetlib import catalogue
-
     loaded = load(study, year)
-    folder = store(cache, loaded)
-    found = catalogue.find_scenes(loaded, cache=folder, leave_out=ids_of(leave_out), progress=not as_json)
+    found, folder = find(loaded, cache, ids_of(leave_out), not as_json)
     days = {y: loaded.season.days(y) for y in loaded.years}
     per_year = {y: sum(1 for s in found if first <= s.day <= last) for y, (first, last) in days.items()}
     report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "notes": found.notes}
@@ -91,15 +88,14 @@ def ingest(
     as_json: AsJson = False,
 ):
     """Build the pixel table of a study. After a failure, run it again: finished chunks are kept."""
-    from arsetlib import catalogue, engine
+    from arsetlib import engine
     from arsetlib.ingest import ingest as build
     from arsetlib.labels import find_labels
 
     loaded = load(study, year)
     if max_bad_share is not None:
         loaded = loaded.replace(scenes=replace(loaded.scenes, max_bad_share=max_bad_share))
-    folder = store(cache, loaded)
-    found = catalogue.find_scenes(loaded, cache=folder, leave_out=ids_of(leave_out), progress=not as_json)
+    found, folder = find(loaded, cache, ids_of(leave_out), not as_json)
     labels = {y: find_labels(loaded, y, folder.parent / "labels", not as_json) for y in loaded.years}
     spark = None if master == "none" and not remote else engine.session(master, remote)
     summary = build(loaded, found, labels, out, spark=spark, every=every, per_class=per_class, progress=not as_json)
@@ -125,7 +121,7 @@ def describe(
 @app.command(epilog="Example: arset export data/pixels data/pixels-delta --to delta")
 def export(
     table: Table,
-    out: Annotated[Path, typer.Argument(help="New folder; for GeoParquet a new file.")],
+    out: Annotated[Place, place_argument(help="New folder; for GeoParquet a new file.")],
     to: Annotated[str, typer.Option(help="delta, iceberg or geoparquet.")],
     as_json: AsJson = False,
 ):
@@ -178,6 +174,27 @@ def batches(
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """Show what is installed here, what is missing, and the command that fixes it."""
-    from arsetlib import check_env
+    from arsetlib import check_env, doctor, folders
 
-    show_check(check_env(), as_json)
+    report, size = check_env(), folders.cache_size()
+    if size:
+        words = f"{size / doctor.GIB:.1f} GiB in {folders.cache()}; `arset cache --empty` deletes them"
+        found = doctor.Finding("copies of files in stores", "ok", words)
+        report = replace(report, findings=(*report.findings, found))
+    show_check(report, as_json)
+
+
+@app.command(epilog="Example: arset cache --empty")
+def cache(
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Delete the copies. They are fetched again when needed.")
+    ] = False,
+    as_json: AsJson = False,
+):
+    """Show how large the copies of files in object stores are; --empty deletes them."""
+    from arsetlib import folders
+
+    deleted = folders.empty_cache() if empty else 0
+    report = {"folder": str(folders.cache()), "bytes": folders.cache_size(), "deleted": deleted}
+    words = f"{report['bytes'] / 1e6:,.1f} MB in {report['folder']}"
+    show(report, as_json, f"{words}; {deleted / 1e6:,.1f} MB deleted" if empty else words)

@@ -40,13 +40,7 @@ def grade(
         typer.echo(sandbox.protection(), err=True)
         if grader.find_hidden(hidden) is None:
             typer.echo("No hidden checks: only public checks are used. Name a folder or a zip with --hidden.", err=True)
-    try:
-        grades = grader.grade(
-            folder, out=out, hidden=hidden, jobs=jobs, limits=limits, trust=trust, progress=not as_json
-        )
-    except KeyboardInterrupt:  # else typer ends with "Aborted." and exit code 1
-        typer.echo("arset: stopped; what was finished is kept, run the same command to go on.", err=True)
-        raise typer.Exit(130) from None
+    grades = grader.grade(folder, out=out, hidden=hidden, jobs=jobs, limits=limits, trust=trust, progress=not as_json)
     problems = [mark for mark in grades.marks if mark.reason]
     report = {"csv": str(grades.path), "logs": str(grades.logs), "notebooks": len(grades.marks)}
     report |= {"reused": grades.reused, "with_problems": len(problems)}
@@ -54,6 +48,27 @@ def grade(
     lines += [f"  {mark.submission}: {mark.reason}" for mark in problems[:10]]
     lines += [f"  … and {len(problems) - 10} more, see the column 'reason'"] * (len(problems) > 10)
     show(report, as_json, "\n".join(lines))
+
+
+@app.command(epilog="Example: arset similarity submissions --out similarity.csv")
+def similarity(
+    folder: Annotated[Place, place_argument(help="Folder of notebooks or zips, as for arset grade.")],
+    out: Annotated[Place, place_option(help="The CSV to write; a page goes beside it.")] = Path("similarity.csv"),
+    as_json: AsJson = False,
+) -> None:
+    """List submissions that are alike: code after renaming, another learner's numbers or name, cells from one file.
+
+    Nothing in the submissions is run. A pair is a reason to read both notebooks, not a proof.
+    """
+    from arsetlib.grading import similarity as similar
+
+    report = similar.compare(folder)
+    path, page = report.write(out)
+    lines = [str(report), f"Table: {path}. Both codes side by side: {page}."]
+    lines += [f"  not compared: {name}: {why}" for name, why in list(report.unread.items())[:10]]
+    lines += [f"  … and {len(report.unread) - 10} more"] * (len(report.unread) > 10)
+    rows = [pair.as_dict() for pair in report.pairs]
+    show({"csv": str(path), "page": str(page), "pairs": rows, "unread": report.unread}, as_json, "\n".join(lines))
 
 
 @app.command(epilog="Example: arset gradebook grades.csv --course course.toml --out gradebook.csv --form canvas")

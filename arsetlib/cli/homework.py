@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, Place, place_option, show
+from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show
 from arsetlib.cli.commands import Commands
 
 app = typer.Typer()
@@ -30,6 +30,24 @@ def start(
     files = notebooks.write(assignments or [], seed, out, id)
     lines = [str(file) if written else f"{file}: exists already, kept as it is" for file, written in files]
     show([{"notebook": str(file), "written": written} for file, written in files], as_json, "\n".join(lines))
+
+
+@homework.command("check", epilog="Example: arset homework check my_homework/part1/part1.ipynb")
+def check(
+    file: Annotated[Place, place_argument(help="The notebook (.ipynb), or a zip with it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a notebook before you hand it in: the file, your name, missing answers, points by the visible checks.
+
+    The notebook is run from its first cell, in a sandbox or in a temporary folder. Exit code: 0 where nothing has to be
+    corrected and all visible checks pass, else 1.
+    """
+    from arsetlib.grading import handin
+
+    reports = handin.check_file(file)
+    show([report.as_dict() for report in reports], as_json, "\n\n".join(map(str, reports)))
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
 
 
 @homework.command("list", epilog="Example: arset homework list")

@@ -15,12 +15,12 @@ from arsetlib.cli.arguments import (
     Place,
     StudyName,
     Table,
+    find,
     load,
     place,
     place_argument,
     place_option,
     show,
-    store,
 )
 
 app = typer.Typer()
@@ -70,6 +70,9 @@ def train(
     report = {"folder": str(out), "model": str(out / "model"), "name": trained.name, "best": best}
     report |= {"best_epoch": at + 1, "notes": trained.notes}
     words = f"{trained.name} in {out}: best epoch {at + 1}, " + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
+    if isinstance(trained.model, models.Baseline):  # it has neither epochs nor curves
+        scores = ", ".join(f"{n} {v:.3f}" for n, v in best.items())
+        return show(report, as_json, f"{trained.name} in {out}: {scores}".rstrip(": "))
     board = f"tensorboard --logdir {out}" if folders.on_disk(out) else f"training.events.scalars('{out}/logs')"
     show(report, as_json, f"{words}. Curves: {board}")
 
@@ -149,6 +152,80 @@ def report(
     show({"html": str(files.html), "json": str(files.json)}, as_json, f"{files.html}\n{files.json}")
 
 
+@app.command(epilog="Example: arset compare runs/tempcnn runs/random_forest --out comparison.csv")
+def compare(
+    runs: Annotated[
+        list[Place], place_argument(help="What `arset evaluate` saved, or a training that has it in test.")
+    ],
+    out: Annotated[Place | None, place_option(help="Write the table too: .csv, or .html for a whole report.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws for intervals.")] = 0,
+    as_json: AsJson = False,
+):
+    """Compare models on the same test rows: scores, intervals, what chance can explain, and the majority baseline.
+
+    Models of any kind can be compared. Runs whose rows, windows, classes or labels differ are refused.
+    """
+    from arsetlib import evaluation, folders
+    from arsetlib.evaluation.facts import plain
+
+    if out is not None and out.suffix not in (".csv", ".html"):
+        raise evaluation.EvaluationError(f"Expected --out with the ending .csv or .html, received {out.name!r}.")
+    models = evaluation.ModelPredictions.load_all([_evaluated(run) for run in runs])
+    first = next(iter(models.values()))
+    predictions = {name: run.predictions for name, run in models.items()}
+    table = evaluation.compare(predictions, training=first.training, seed=seed)
+    report: dict = {"simulated": first.predictions.simulated, "samples": len(first.predictions)}
+    report |= {"models": plain(table.rename_axis("model"))}
+    if out is not None:
+        report["saved"] = str(out)
+        if out.suffix == ".csv":
+            folders.put(out, table.to_csv(index_label="model"))
+        else:
+            from arsetlib import figures
+
+            figures.report(models, out, seed=seed)
+    kind = "SIMULATED: " if report["simulated"] else ""
+    lines = [f"{kind}{len(models)} models, the same {report['samples']:,} predictions of each", ""]
+    lines += [_side_by_side(table).to_string(), ""]
+    lines += [
+        "In brackets: 95 % intervals. behind: macro-F1 of the best model minus that of this one; where its interval"
+    ]
+    lines += ["contains 0, these samples cannot tell the two apart."]
+    lines += [f"Saved in {out}."] * (out is not None)
+    show(report, as_json, "\n".join(lines))
+
+
+def _evaluated(run: Place) -> Place:
+    """The folder of saved predictions that a run names."""
+    from arsetlib import evaluation
+
+    if run.is_file() or (run / "predictions.parquet").is_file():
+        return run
+    if (run / "test" / "predictions.parquet").is_file():
+        return run / "test"
+    raise evaluation.EvaluationError(
+        f"There are no saved predictions in {run}, nor in {run / 'test'}. "
+        f"Make them: arset evaluate {run} TABLE --study STUDY --out {run / 'test'}"
+    )
+
+
+def _side_by_side(table):
+    """The comparison as a terminal shows it."""
+    import pandas as pd
+
+    def cell(row, name):
+        if pd.isna(row[name]):
+            return ""
+        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+        return f"{row[name]:.3f}" + ("" if low is None or pd.isna(low) else f" ({low:.3f} to {high:.3f})")
+
+    names = [
+        n for n in ("accuracy", "macro_f1", "crops_macro_f1", "behind", "top_2", "calibration_error") if n in table
+    ]
+    shown = {name: [cell(row, name) for _, row in table.iterrows()] for name in names}
+    return pd.DataFrame(shown, index=table.index)
+
+
 @app.command(epilog="Example: arset predict runs/tempcnn data/pixels --start 120 --area dense --year 2019")
 def predict(
     model: Annotated[Place, place_argument(help="Folder of a trained model, or of its training.")],
@@ -164,7 +241,7 @@ def predict(
     as_json: AsJson = False,
 ):
     """Map an area: classes, probabilities, entropy and margin as GeoTIFFs. Run it again after a failure to go on."""
-    from arsetlib import catalogue, engine, maps, models
+    from arsetlib import engine, maps, models
 
     options = {"area": area, "year": year, "smooth": smooth, "progress": not as_json}
     there = place(source).exists()
@@ -173,7 +250,7 @@ def predict(
     if not there or source.endswith(".toml"):
         study = load(source, [year] if year else None)
         options["study"] = study
-        wanted = catalogue.find_scenes(study, cache=store(cache, study), progress=not as_json)
+        wanted, _ = find(study, cache, progress=not as_json)
     else:
         wanted = source
     trained = models.load(model, kind="series")

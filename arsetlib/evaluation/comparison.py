@@ -65,12 +65,19 @@ def compare(
 
 
 def same_samples(one: Predictions, other: Predictions, name: str, other_name: str) -> None:
-    """Raise an error if the samples differ: scores of different samples cannot be compared."""
+    """Raise an error if the samples or their labels differ: such scores cannot be compared."""
     same_legend(one.legend, other.legend)
     if len(one) == len(other):
-        orders = (np.lexsort((p.pixel, p.year, p.start)) for p in (one, other))
+        orders = [np.lexsort((p.pixel, p.year, p.start)) for p in (one, other)]
         sides = [(p.pixel[o], p.year[o], p.start[o]) for p, o in zip((one, other), orders, strict=True)]
         if all(np.array_equal(a, b) for a, b in zip(*sides, strict=True)):
+            truths = [p.truth[o] for p, o in zip((one, other), orders, strict=True)]
+            if different := int((truths[0] != truths[1]).sum()):
+                raise EvaluationError(
+                    f"Expected {name!r} and {other_name!r} to be scored against the same labels, received "
+                    f"{different:,} of {len(one):,} samples with another label. Evaluate both on one table with one "
+                    "study."
+                )
             return
     raise EvaluationError(
         f"Expected {name!r} and {other_name!r} to predict the same pixels, years and windows, received {len(one):,} "

@@ -191,8 +191,8 @@ class Confusion:
     def micro_f1(self) -> float:
         """F1 of all decisions pooled. It equals accuracy unless ``only`` left some classes out."""
         found = scores.hits(self.counts)[self.scored].sum()
-        told = scores.support(self.counts)[self.scored].sum() + scores.predicted(self.counts)[self.scored].sum()
-        return float(scores.ratio(2 * found, told))
+        named = scores.support(self.counts)[self.scored].sum() + scores.predicted(self.counts)[self.scored].sum()
+        return float(scores.ratio(2 * found, named))
 
     @property
     def kappa(self) -> float:

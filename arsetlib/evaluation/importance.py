@@ -40,7 +40,7 @@ def permutation_importance(
         bands: (C,) names along the last axis of x.
         groups: Name → bands that are exchanged together; None takes each band alone.
         score: Name of a property of ``Confusion``, or a function of one.
-        repeats: Other donors, so many times.
+        repeats: How often other donors are drawn.
         seed: Of the donors.
         pool: Samples that donors are drawn from, at random over all of them.
 

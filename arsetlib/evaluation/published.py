@@ -63,7 +63,7 @@ def olive_iou() -> pd.DataFrame:
 def farm_times() -> pd.DataFrame:
     """Minutes of training, by device, epochs and form of the data.
 
-    Not to be compared as they stand: the two forms ran on different graphics cards (``device`` names them for the GPU
+    Not to be compared directly: the two forms ran on different graphics cards (``device`` names them for the GPU
     rows), and "mirrored" had one device.
     """
     hour = 60

@@ -58,8 +58,8 @@ def split(chips: Chips, shares: Sequence[float] = SHARES, seed: int = 0) -> dict
     if rare:
         raise ImageError(
             f"Expected each class on at least {len(wanted)} fields, one for each side, received {', '.join(rare)}. "
-            "Take more fields (30 simulated ones have each class on three), or leave a side out: "
-            "shares=(0.8, 0, 0.2)."
+            "Take more fields (30 simulated ones have each class on three), or leave a side out "
+            "(in Python: shares=(0.8, 0, 0.2))."
         )
     side = _best_of_tries(counts, wanted, seed)
     if side is None:
@@ -127,6 +127,6 @@ def _by_integer_program(counts: np.ndarray, sides: int, seed: int) -> np.ndarray
     if solution.x is None:
         raise ImageError(
             f"No split of these {fields} fields has each class on each of {sides} sides: their classes come together "
-            "too often. Take more fields, or leave a side out: shares=(0.8, 0, 0.2)."
+            "too often. Take more fields, or leave a side out (in Python: shares=(0.8, 0, 0.2))."
         )
     return solution.x.reshape(sides, fields).argmax(0)

@@ -83,7 +83,7 @@ def fit(
     and ends with the same weights; a finished one is returned as it is.
 
     Transfer learning: ``weights`` from elsewhere and ``freeze=3`` train the head alone for three epochs, with the
-    backbone and its batch normalisation as they came; then the whole network is trained with a tenth of the rate.
+    backbone and its batch normalisation unchanged; then the whole network is trained with a tenth of the rate.
 
     Several devices: ``"mirrored"`` divides each batch among the GPUs of this machine (or give a
     ``tf.distribute.Strategy``). ``"workers"`` is for a process that is one of several, see

@@ -14,10 +14,11 @@ import shapely
 from pyproj import CRS, Transformer
 
 from arsetlib.catalogue import Scenes
-from arsetlib.figures.style import DASHES, EYE, INK, LINES, date_of, menu_of, north_turn, palette_png, plotly_layout
+from arsetlib.figures.style import DASHES, EYE, INK, LINES, add_menu, date_of, north_turn, palette_png, plotly_layout
 from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
 from arsetlib.study import Area, Study
+from arsetlib.translation import _, ngettext
 
 
 def footprints(
@@ -45,37 +46,39 @@ def footprints(
         _draw_labels(fig, labels, areas, most, study)
     for area in areas:
         x, y = np.asarray(area.outline(crs).exterior.coords).T / 1000
-        name = area.name.get("en", area.key)
+        name = area.title()
         fig.add_scatter(
-            x=x, y=y, mode="lines", line={"color": INK, "width": 1.5}, name="areas", legendgroup="areas", legendrank=1,
-            showlegend=area is areas[0], hovertemplate=f"{name}<extra>area</extra>",
+            x=x, y=y, mode="lines", line={"color": INK, "width": 1.5}, name=_("areas"), legendgroup="areas",
+            legendrank=1, showlegend=area is areas[0], hovertemplate=f"{name}<extra>{_('area')}</extra>",
         )  # fmt: skip
     boxes = [np.array(a.bounds)[[0, 2, 1, 3]] / 1000 for a in areas]
     stacked = np.array(boxes)
     around = np.concatenate([f(stacked[:, [i]], axis=0) for i, f in enumerate((np.min, np.max, np.min, np.max))])
-    views = [("All areas", around), *((a.name.get("en", a.key), b) for a, b in zip(areas, boxes, strict=True))]
-    views.append(("All scenes", _bounds_km(scenes, crs) if len(scenes) else around))
-    layout = plotly_layout("Scenes, areas and labels", 560, study.simulated)
+    views = [(_("All areas"), around), *((a.title(), b) for a, b in zip(areas, boxes, strict=True))]
+    views.append((_("All scenes"), _bounds_km(scenes, crs) if len(scenes) else around))
+    title = _("Scenes, areas and labels")
+    layout = plotly_layout(title, 560, study.simulated)
     layout["xaxis"] |= {
-        "title": f"east in {CRS(crs).to_string()}, km",
+        "title": _("east in {crs}, km").format(crs=CRS(crs).to_string()),
         "range": _padded(around[:2]),
         "showgrid": False,
         "tickformat": ".1~f",
     }
     layout["yaxis"] |= {
-        "title": "north, km",
+        "title": _("north, km"),
         "range": _padded(around[2:]),
         "showgrid": False,
         "scaleanchor": "x",
         "tickformat": ".1~f",
+        "constrain": "domain",  # else the view is as wide as the figure, and shows the neighbours of a narrow area, too
     }
-    layout["updatemenus"] = [
-        menu_of([
-            {"label": label, "method": "relayout",
-             "args": [{"xaxis.range": _padded(box[:2]), "yaxis.range": _padded(box[2:])}]}
-            for label, box in views
-        ])
-    ]  # fmt: skip
+    layout["xaxis"]["constrain"] = "domain"
+    add_menu(layout, [
+        {"label": label, "method": "relayout",
+         "args": [{"xaxis.range": _padded(box[:2]), "yaxis.range": _padded(box[2:]),
+                   "title.text": f"{title}: {label}"}]}
+        for label, box in views
+    ])  # fmt: skip
     fig.update_layout(layout)
     _north_in_plotly(fig, areas[0])
     return fig
@@ -96,18 +99,21 @@ def _draw_footprints(fig, scenes, crs):
             ring = np.asarray(shapely.segmentize(same[0].footprint, 0.08).exterior.coords)
             gx, gy = to_grid.transform(ring[:, 0], ring[:, 1])
             days = sorted(s.day for s in same)
-            said = f"{len(same)} scenes, {date_of(days[0])} to {date_of(days[-1])}"
+            said = ngettext("{n} scene, {first} to {last}", "{n} scenes, {first} to {last}", len(same)).format(
+                n=len(same), first=date_of(days[0]), last=date_of(days[-1])
+            )
             clouds = [s.cloud for s in same if s.cloud is not None]
             if clouds:
-                said += f"<br>median cloud {np.median(clouds):.0f} %"
+                said += "<br>" + _("median cloud {percent} %").format(percent=f"{np.median(clouds):.0f}")
             x += [*np.round(gx / 1000, 2), None]
             y += [*np.round(gy / 1000, 2), None]
             text += [said] * len(gx) + [""]
         i = tiles.index(tile)
         fig.add_scatter(
-            x=x, y=y, text=text, mode="lines", legendrank=2, name=f"scenes {tile}" if tile != "scenes" else tile,
+            x=x, y=y, text=text, mode="lines", legendrank=2,
+            name=_("scenes {tile}").format(tile=tile) if tile != "scenes" else _("scenes"),
             line={"color": LINES[i % len(LINES)], "dash": DASHES[i % len(DASHES)], "width": 2},
-            hovertemplate=f"{tile}<br>%{{text}}<extra>scenes</extra>",
+            hovertemplate=f"{tile}<br>%{{text}}<extra>{_('scenes')}</extra>",
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from arsetlib.figures.style import LINES, SIMULATED, STYLE, WIDTH, Simulated, data_uri, length_name, round_length
+from arsetlib.translation import _
 
 DPI_SHARE = 1.6  # picture pixels per CSS pixel in which `show` draws a matplotlib figure
 OVER_WIDTH = 800  # pixels of a picture that is embedded to be uncovered
@@ -77,7 +78,7 @@ def panels(
             marks = [Patch(color=c, label=n) for c, n in zip(classes.colours, classes.titles(), strict=True)]
             fig.legend(handles=marks, ncol=min(len(marks), 6), loc="lower left", frameon=False)
         if study is not None and study.simulated:
-            fig.text(0.98, 0.02, SIMULATED, ha="right", fontstyle="italic", color=GREY)
+            fig.text(0.98, 0.02, _(SIMULATED), ha="right", fontstyle="italic", color=GREY)
         fig.subplots_adjust(0.01, 0.4 / high, 0.99, 1 - 0.3 / high, 0.03, 0.15)
     return fig
 
@@ -123,7 +124,7 @@ def _wipe(image, over, alt, classes, study) -> str:
             f'<span style="background:{colour}">&emsp;</span> {html.escape(name)}&ensp;'
             for colour, name in zip(classes.colours, classes.titles(), strict=True)
         )
-    note = f"<em>{SIMULATED}</em>" if study is not None and study.simulated else ""
+    note = f"<em>{_(SIMULATED)}</em>" if study is not None and study.simulated else ""
     pick = (
         "this.closest('figure').querySelectorAll('.over')"
         ".forEach((layer, i) => { layer.style.display = i === this.selectedIndex ? 'block' : 'none'; })"
@@ -131,8 +132,8 @@ def _wipe(image, over, alt, classes, study) -> str:
     move = "this.closest('figure').style.setProperty('--at', this.value + '%')"
     return (
         f'<figure class="arset-wipe" style="--at:50%;max-width:{WIDTH}px;margin:0">'
-        f'<label>Right of the line <select onchange="{pick}">{choices}</select></label> '
-        '<input type="range" aria-label="Move the line" min="0" max="100" value="50" '
+        f'<label>{_("Right of the line")} <select onchange="{pick}">{choices}</select></label> '
+        f'<input type="range" aria-label="{_("Move the line")}" min="0" max="100" value="50" '
         f'oninput="{move}" style="display:block;width:100%;margin:.4em 0">'
         '<div style="position:relative">'
         f'<img src="{_small(image)}" alt="{said}" style="display:block;width:100%">{layers}</div>'
@@ -201,7 +202,7 @@ def outlined(
                 ax.contour(thin, [0.5], colors=colour, linewidths=width)
         ax.set_title(title, fontsize=9)
     if study is not None and study.simulated:
-        note = f"{note}   {SIMULATED}".strip()
+        note = f"{note}   {_(SIMULATED)}".strip()
     fig.text(0.98, 0.01, note, ha="right", style="italic", color=GREY)
     fig.subplots_adjust(0.01, 0.035, 0.99, 0.97, 0.03, 0.1)
     return fig

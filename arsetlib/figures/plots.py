@@ -24,12 +24,13 @@ from arsetlib.figures.style import (
     SCL_SYMBOLS,
     SYMBOLS,
     Simulated,
+    add_menu,
     date_of,
-    menu_of,
     plotly_layout,
 )
 from arsetlib.maps.rasters import code_colour, ndvi
 from arsetlib.study import Study
+from arsetlib.translation import _
 
 MARKED = 60  # points of a line up to which each is drawn
 PATTERNS = ("", "/", ".", "x", "\\", "-", "+")  # hatching of bars
@@ -57,7 +58,7 @@ def lines(
     curves: pd.DataFrame | Mapping[str, tuple], title: str, x: str, y: str, *, study: Simulated | None = None,
     points: Mapping[str, tuple] | None = None, dashes: Sequence[str] = DASHES, height: int = 380,
 ) -> go.Figure:  # fmt: skip
-    """Lines of one figure, told apart by colour and dashes; a line of up to 60 points shows each of them.
+    """Lines of one figure, distinguished by colour and dashes; a line of up to 60 points shows each of them.
 
     Args:
         curves: A table: one line for each column, over the index. Or name → (x, y), each (N,). A line ends where a
@@ -93,7 +94,7 @@ def scatter(
     groups: Mapping, title: str, x: str, y: str, *, study: Simulated | None = None,
     text: Sequence[str] | None = None, equal: bool = False, height: int = 380,
 ) -> go.Figure:  # fmt: skip
-    """Points in groups, told apart by colour and shape.
+    """Points in groups, distinguished by colour and shape.
 
     Args:
         groups: Name → (x, y), each (N,).
@@ -132,7 +133,7 @@ def bars(
         unit: Of the values, for the axis.
         study: As in `empty_figure`.
         mode: For a DataFrame: ``"stack"`` puts the columns of a row into one bar, ``"group"`` draws a bar for each
-            column, told apart by hatching too.
+            column, distinguished by hatching too.
         colours: One colour, or one for each bar; for a DataFrame one for each column.
         text: d3 format of the written values; None: three digits, with k or M from a thousand on.
         height: CSS pixels; None: what the bars need.
@@ -191,22 +192,25 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
         share = sums["hectares"] / sums["hectares"].sum()
         top = sums.head(most)
         fig.add_bar(
-            x=top["hectares"].round(2), y=top["name"], orientation="h", visible=key is None, name=key or "all areas",
+            x=top["hectares"].round(2), y=top["name"], orientation="h", visible=key is None, name=key or _("all areas"),
             customdata=np.column_stack([top["code"], (100 * share.head(most)).round(2)]),
             marker={"color": [code_colour(study, c) for c in top["code"]], "line": {"color": INK, "width": 0.5}},
-            hovertemplate="%{y} (code %{customdata[0]:.0f})<br>%{x:,.0f} ha, %{customdata[1]:.1f} %<extra></extra>",
+            hovertemplate=_("%{y} (code %{customdata[0]:.0f})<br>%{x:,.0f} ha, %{customdata[1]:.1f} %")
+            + "<extra></extra>",
         )  # fmt: skip
     year = int(land["year"].iloc[0])
-    layout = plotly_layout(f"Land by label class, {year}", 470, study.simulated)
-    layout["xaxis"] |= {"title": "hectares", "rangemode": "tozero"}
+    title = _("Land by label class, {year}").format(year=year)
+    layout = plotly_layout(title, 470, study.simulated)
+    layout["xaxis"] |= {"title": _("hectares"), "rangemode": "tozero"}
     layout["yaxis"] |= {"autorange": "reversed", "automargin": True, "gridcolor": "white"}
-    names = {a.key: a.name.get("en", a.key) for a in study.areas}
-    areas_menu = menu_of([
-        {"label": "All areas" if key is None else names.get(key, key), "method": "update",
-         "args": [{"visible": [k == key for k in keys]}]}
+    names = {a.key: a.title() for a in study.areas}
+    add_menu(layout, [
+        {"label": _("All areas") if key is None else names.get(key, key), "method": "update",
+         "args": [{"visible": [k == key for k in keys]},
+                  {"title.text": title if key is None else f"{title}: {names.get(key, key)}"}]}
         for key in keys
     ])  # fmt: skip
-    return fig.update_layout(layout | {"showlegend": False, "bargap": 0.25, "updatemenus": [areas_menu]})
+    return fig.update_layout(layout | {"showlegend": False, "bargap": 0.25})
 
 
 def timeline(scenes: Scenes, *, study: Study) -> go.Figure:
@@ -225,17 +229,17 @@ def timeline(scenes: Scenes, *, study: Study) -> go.Figure:
             x=[date_of(s.day) for s in of_tile], y=[round(s.cloud, 1) for s in of_tile], text=[s.id for s in of_tile],
             mode="markers", name=tile,
             marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "color": LINES[i % len(LINES)], "size": 7, "opacity": 0.75},
-            hovertemplate="%{text}<br>%{x|%-d %B %Y}, cloud %{y:.0f} %<extra></extra>",
+            hovertemplate="%{text}<br>" + _("%{x|%-d %B %Y}, cloud %{y:.0f} %") + "<extra></extra>",
         )  # fmt: skip
-    layout = plotly_layout("Scenes by date and cloud", 380, study.simulated)
-    layout["xaxis"] |= {"title": "date"}
-    layout["yaxis"] |= {"title": "cloud cover, %", "range": [-4, 104]}
+    layout = plotly_layout(_("Scenes by date and cloud"), 380, study.simulated)
+    layout["xaxis"] |= {"title": _("date")}
+    layout["yaxis"] |= {"title": _("cloud cover, %"), "range": [-4, 104]}
     return fig.update_layout(layout)
 
 
 def series(
     day: ArrayLike, scl: ArrayLike, bands: ArrayLike, *, study: Study, quantity: str = "ndvi",
-    title: str = "One pixel's series",
+    title: str | None = None,
 ) -> go.Figure:  # fmt: skip
     """One pixel's irregular series: every observation above, what the scene classes leave of it below.
 
@@ -245,7 +249,7 @@ def series(
         bands: (N, C) reflectance × 10,000 in the order of ``study.bands``, 0 = no data.
         study: Gives the band order and ``drop_scl``, the scene classes to drop.
         quantity: ``"ndvi"``, or a band's name for its reflectance.
-        title: Title of the figure.
+        title: Title of the figure; None says that it is one pixel's series.
 
     Returns:
         A Plotly figure. Shape and colour of a marker tell its scene class.
@@ -260,15 +264,18 @@ def series(
     dates = np.array([date_of(d) for d in day.tolist()], object)
     kept = ~np.isin(scl, study.drop_scl)
     fig = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, shared_yaxes="all", vertical_spacing=0.1,
-        subplot_titles=(f"raw: {len(day)} observations", f"filtered: {int(kept.sum())} observations"),
+        rows=2, cols=1, shared_xaxes=True, shared_yaxes="all", vertical_spacing=0.16,
+        subplot_titles=(
+            _("raw: {number} observations").format(number=len(day)),
+            _("filtered: {number} observations").format(number=int(kept.sum())),
+        ),
     )  # fmt: skip
     fig.add_scatter(
         x=dates[kept], y=values[kept], mode="lines", line={"color": "#9aa5ad", "width": 1}, hoverinfo="skip",
         showlegend=False, row=2, col=1,
     )  # fmt: skip
     for value in np.unique(scl).tolist():
-        name = sentinel2.SCL[value].name
+        name = _(sentinel2.SCL[value].name)
         for row, of_class in ((1, scl == value), (2, (scl == value) & kept)):
             if of_class.any():
                 fig.add_scatter(
@@ -276,13 +283,14 @@ def series(
                     name=f"{value} {name}", legendgroup=str(value), showlegend=row == 1,
                     marker={"symbol": SCL_SYMBOLS[value], "color": SCL_INK[value], "size": 8,
                             "line": {"width": 1.5, "color": SCL_INK[value]}},
-                    hovertemplate=f"%{{x|%-d %B %Y}}<br>{unit} %{{y:.3f}}<br>SCL {value} {name}<extra></extra>",
+                    hovertemplate=_("%{x|%-d %B %Y}")
+                    + f"<br>{unit} %{{y:.3f}}<br>SCL {value} {name}<extra></extra>",
                 )  # fmt: skip
     fig.update_annotations(x=0, xanchor="left")  # of the two parts, so that they leave room for the stamp
-    layout = plotly_layout(title, 560, study.simulated)
+    layout = plotly_layout(title or _("One pixel's series"), 560, study.simulated)
     for row in (1, 2):
         layout[f"yaxis{row if row > 1 else ''}"] = layout["yaxis"] | {"title": unit}
-    layout["xaxis2"] = layout["xaxis"] | {"title": "date"}
+    layout["xaxis2"] = layout["xaxis"] | {"title": _("date")}
     layout["annotations"] = [*fig.layout.annotations, *layout["annotations"]]
     return fig.update_layout(layout)
 
@@ -294,4 +302,4 @@ def quantity_of(bands: np.ndarray, names: Sequence[str], quantity: str) -> tuple
     if quantity not in names:
         raise ValueError(f"quantity must be 'ndvi' or one of {', '.join(names)}; got {quantity!r}.")
     dn = bands[:, names.index(quantity)]
-    return np.where(dn > 0, dn / 10_000, np.nan), f"{quantity} reflectance"
+    return np.where(dn > 0, dn / 10_000, np.nan), _("reflectance of {band}").format(band=quantity)

@@ -50,7 +50,7 @@ class ReportFiles:
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure, what a reader who cannot see it is told, and the data behind it."""
+    """A figure, its text for a reader who cannot see it, and the data behind it."""
 
     figure: go.Figure
     alt: str

@@ -15,20 +15,27 @@ from plotly.subplots import make_subplots
 from arsetlib.evaluation import Areas, Confusion
 from arsetlib.figures.plots import bars, empty_figure
 from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, Simulated, plotly_layout
+from arsetlib.translation import N_, _
 
 SHARES = [[0, "#ffffff"], [0.25, "#cfe3f1"], [0.5, "#8bbcdc"], [0.75, "#3f8abf"], [1, "#0b4f8a"]]
 NORMALISED = {
-    "truth": "of each true class (rows sum to 1; diagonal: recall)",
-    "prediction": "of each predicted class (columns sum to 1; diagonal: precision)",
-    "all": "of all samples",
-    None: "samples",
+    "truth": N_("of each true class (rows sum to 1; diagonal: recall)"),
+    "prediction": N_("of each predicted class (columns sum to 1; diagonal: precision)"),
+    "all": N_("of all samples"),
+    None: N_("samples"),
 }
-# Low to high accuracy, told apart by readers of every kind of colour vision.
+# Scores that figures name; another one is shown with spaces for underscores.
+MEASURES = {
+    "loss": N_("loss"), "accuracy": N_("accuracy"), "macro_f1": N_("macro-F1"), "f1": N_("F1"), "iou": N_("IoU"),
+    "precision": N_("precision"), "recall": N_("recall"), "categorical_accuracy": N_("accuracy"),
+    "sparse_categorical_accuracy": N_("accuracy"),
+}  # fmt: skip
+# Low to high accuracy, distinguished by readers of every kind of colour vision.
 ACCURACIES = [[0, "#b24a00"], [0.33, "#f0c878"], [0.67, "#3ca07d"], [1, "#0b5e44"]]
 
 
 def confusion(
-    matrix: Confusion, normalise: str | None = "truth", *, study: Simulated | None = None, title: str = "Confusion"
+    matrix: Confusion, normalise: str | None = "truth", *, study: Simulated | None = None, title: str | None = None
 ) -> go.Figure:
     """A confusion matrix: true classes down, predicted classes across; counts when hovering.
 
@@ -52,18 +59,22 @@ def confusion(
     else:
         said = [["–" if np.isnan(v) else f"{100 * v:.0f}" if v >= 0.005 else "" for v in row] for row in values]
     said = [[f"<b>{cell}</b>" if i == j else cell for j, cell in enumerate(row)] for i, row in enumerate(said)]
-    fig = go.Figure(layout=plotly_layout(f"{title}: {NORMALISED[normalise]}", 150 + 54 * len(names), _simulated(study)))
+    fig = go.Figure(
+        layout=plotly_layout(
+            f"{title or _('Confusion')}: {_(NORMALISED[normalise])}", 150 + 54 * len(names), _simulated(study)
+        )
+    )
     fig.update_layout(title_font_size=14)
     fig.add_heatmap(
         z=np.nan_to_num(values), x=names, y=names, zmin=0, zmax=whole or 1, colorscale=SHARES, xgap=2, ygap=2,
         text=said, texttemplate="%{text}", textfont={"size": FONT_SIZE},
         customdata=np.dstack([counts, np.nan_to_num(100 * values) if normalise else counts]), showscale=False,
-        hovertemplate="truth %{y}<br>predicted %{x}<br>%{customdata[0]:,.0f} samples"
+        hovertemplate=_("truth %{y}<br>predicted %{x}<br>%{customdata[0]:,.0f} samples")
         + (", %{customdata[1]:.1f} %" if normalise else "") + "<extra></extra>",
     )  # fmt: skip
     unit = "" if normalise is None else ", %"
-    fig.update_xaxes(title=f"predicted{unit}", tickangle=-35, showgrid=False, ticks="")
-    fig.update_yaxes(title="truth", autorange="reversed", showgrid=False, ticks="")
+    fig.update_xaxes(title=f"{_('predicted')}{unit}", tickangle=-35, showgrid=False, ticks="")
+    fig.update_yaxes(title=_("truth"), autorange="reversed", showgrid=False, ticks="")
     return fig.update_layout(dragmode=False, margin={"t": 70, "b": 30})
 
 
@@ -77,7 +88,7 @@ def by_date(
     """A score by date: of all samples, of the single crops only, and of always predicting the commonest class.
 
     Late in the season most fields are harvested, and 'No Crops Growing' is easy to predict: the line of the crops only
-    shows how well crops are told apart.
+    shows how well crops are distinguished.
 
     Args:
         table: Of ``evaluation.by_date``, or name → table to compare models.
@@ -91,19 +102,22 @@ def by_date(
     Lab: part3_train_and_test.
     """
     tables = table if isinstance(table, Mapping) else {"": table}
-    word = {"accuracy": "accuracy", "macro_f1": "macro-F1"}[measure]
+    word = {"accuracy": _("accuracy"), "macro_f1": _("macro-F1")}[measure]
     fig = empty_figure(
-        title or f"{word[0].upper()}{word[1:]} by date of prediction",
-        "last day of the window",
+        title or _("{score} by date of prediction").format(score=f"{word[0].upper()}{word[1:]}"),
+        _("last day of the window"),
         word,
         study=study,
         height=430,
     )
     for i, (name, rows) in enumerate(tables.items()):
         x = pd.to_datetime(pd.Index(rows.index)) if not np.issubdtype(rows.index.dtype, np.number) else rows.index
-        lines = [(measure, "all classes", LINES[i], "solid"), (f"crops_{measure}", "crops only", LINES[i], "dash")]
+        lines = [
+            (measure, _("all classes"), LINES[i], "solid"),
+            (f"crops_{measure}", _("crops only"), LINES[i], "dash"),
+        ]
         if i == 0:
-            lines.append((f"majority_{measure}", "always the commonest class", "#6d6d6d", "dot"))
+            lines.append((f"majority_{measure}", _("always the commonest class"), "#6d6d6d", "dot"))
         for column, said, colour, dash in lines:
             if column not in rows:
                 continue
@@ -118,14 +132,15 @@ def by_date(
                 x=x, y=rows[column].round(4), mode="lines+markers", name=said,
                 line={"color": colour, "dash": dash, "width": 2}, marker={"symbol": SYMBOLS[i], "size": 7},
                 customdata=rows["samples"] if "samples" in rows else np.zeros(len(rows)),
-                hovertemplate=f"%{{x|%-d %B}}<br>{word} %{{y:.3f}}<br>%{{customdata:,}} samples<extra>{said}</extra>",
+                hovertemplate=_("%{x|%-d %B}") + f"<br>{word} %{{y:.3f}}<br>" + _("%{customdata:,} samples")
+                + f"<extra>{said}</extra>",
             )  # fmt: skip
     fig.update_yaxes(range=[0, 1.02])
     return fig.update_layout(margin={"t": 60, "b": 90}, hovermode="closest")
 
 
 def reliability(
-    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study: Simulated | None = None, title: str = "Calibration"
+    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, study: Simulated | None = None, title: str | None = None
 ) -> go.Figure:
     """Calibration: the share of right predictions by the probability of the predicted class.
 
@@ -144,29 +159,30 @@ def reliability(
     tables = table if isinstance(table, Mapping) else {"": table}
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.22, 0.78])
     fig.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="perfectly calibrated", line={"color": "#6d6d6d", "dash": "dot"},
+        x=[0, 1], y=[0, 1], mode="lines", name=_("perfectly calibrated"), line={"color": "#6d6d6d", "dash": "dot"},
         hoverinfo="skip", row=2, col=1,
     )  # fmt: skip
     for i, (name, rows) in enumerate(tables.items()):
         fig.add_bar(
             x=(rows["low"] + rows["high"]) / 2, y=rows["samples"], width=(rows["high"] - rows["low"]) * 0.92,
             marker={"color": LINES[i], "opacity": 0.6}, showlegend=False, row=1, col=1,
-            hovertemplate=f"%{{y:,}} predictions<extra>{name}</extra>",
+            hovertemplate=_("%{y:,} predictions") + f"<extra>{name}</extra>",
         )  # fmt: skip
         fig.add_scatter(
-            x=rows["confidence"].round(4), y=rows["accuracy"].round(4), mode="lines+markers", name=name or "model",
+            x=rows["confidence"].round(4), y=rows["accuracy"].round(4), mode="lines+markers", name=name or _("model"),
             line={"color": LINES[i], "dash": DASHES[i], "width": 2}, marker={"symbol": SYMBOLS[i], "size": 8},
             customdata=rows["samples"], row=2, col=1,
-            hovertemplate="mean probability %{x:.2f}<br>right %{y:.2f}<br>%{customdata:,} predictions<extra></extra>",
+            hovertemplate=_("mean probability %{x:.2f}<br>right %{y:.2f}<br>%{customdata:,} predictions")
+            + "<extra></extra>",
         )  # fmt: skip
-    layout = plotly_layout(title, 470, _simulated(study))
-    layout["xaxis2"] = layout["xaxis"] | {"title": "probability of the predicted class", "range": [0, 1.02]}
-    layout["yaxis2"] = layout["yaxis"] | {"title": "share of right predictions", "range": [0, 1.02]}
-    layout["yaxis"] = layout["yaxis"] | {"title": "predictions", "nticks": 3}
+    layout = plotly_layout(title or _("Calibration"), 470, _simulated(study))
+    layout["xaxis2"] = layout["xaxis"] | {"title": _("probability of the predicted class"), "range": [0, 1.02]}
+    layout["yaxis2"] = layout["yaxis"] | {"title": _("share of right predictions"), "range": [0, 1.02]}
+    layout["yaxis"] = layout["yaxis"] | {"title": _("predictions"), "nticks": 3}
     return fig.update_layout(layout | {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 75}})
 
 
-def learning_curves(history: Mapping, *, study: Simulated | None = None, title: str = "Learning curves") -> go.Figure:
+def learning_curves(history: Mapping, *, study: Simulated | None = None, title: str | None = None) -> go.Figure:
     """Loss and score of training and validation by epoch, and the best epoch.
 
     Where the training loss falls further and the validation loss rises, the model overfits.
@@ -193,32 +209,33 @@ def learning_curves(history: Mapping, *, study: Simulated | None = None, title: 
         colours = (LINES[0], LINES[1]) if len(several) == 1 else (LINES[i], LINES[i])
         for row, measure in enumerate(("loss", score)[:rows], 1):
             for side, key, colour, dash in (
-                ("training", measure, colours[0], "dot" if len(several) > 1 else "solid"),
-                ("validation", f"val_{measure}", colours[1], "solid"),
+                (_("training"), measure, colours[0], "dot" if len(several) > 1 else "solid"),
+                (_("validation"), f"val_{measure}", colours[1], "solid"),
             ):
                 if key in past:
                     said = f"{name}, {side}" if name else side
                     fig.add_scatter(
                         x=np.arange(1, len(past[key]) + 1), y=np.round(past[key], 5), mode="lines+markers", name=said,
                         legendgroup=said, showlegend=row == 1, line={"color": colour, "dash": dash, "width": 2},
-                        marker={"symbol": SYMBOLS[0 if side == "training" else 1], "size": 5}, row=row, col=1,
-                        hovertemplate=f"epoch %{{x}}<br>{measure.replace('_', ' ')} %{{y:.4f}}<extra>{said}</extra>",
+                        marker={"symbol": SYMBOLS[0 if key == measure else 1], "size": 5}, row=row, col=1,
+                        hovertemplate=_("epoch %{x}") + f"<br>{measure_name(measure)} %{{y:.4f}}<extra>{said}</extra>",
                     )  # fmt: skip
             if np.isfinite(past.get("val_loss", np.nan)).any() and f"val_{measure}" in past:
                 best = int(np.nanargmin(past["val_loss"]))
                 fig.add_scatter(
                     x=[best + 1], y=[past[f"val_{measure}"][best]], mode="markers", row=row, col=1,
-                    name=f"{name + ', ' if name else ''}best: epoch {best + 1}", showlegend=row == 1,
+                    name=", ".join([*filter(None, [name]), _("best: epoch {number}").format(number=best + 1)]),
+                    showlegend=row == 1,
                     marker={"symbol": "star", "size": 15, "color": ACCENT, "line": {"color": "white", "width": 1}},
-                    hovertemplate=f"best epoch {best + 1}<br>%{{y:.4f}}<extra></extra>",
+                    hovertemplate=_("best: epoch {number}").format(number=best + 1) + "<br>%{y:.4f}<extra></extra>",
                 )  # fmt: skip
-    layout = plotly_layout(title, 240 + 200 * rows, _simulated(study))
+    layout = plotly_layout(title or _("Learning curves"), 240 + 200 * rows, _simulated(study))
     last = "xaxis2" if rows == 2 else "xaxis"
     if rows == 2:
-        layout["yaxis2"] = layout["yaxis"] | {"title": score.replace("_", " ")}
+        layout["yaxis2"] = layout["yaxis"] | {"title": measure_name(score)}
         layout["xaxis2"] = dict(layout["xaxis"])
-    layout["yaxis"] = layout["yaxis"] | {"title": "loss"}
-    layout[last] |= {"title": "epoch", "rangemode": "tozero"}
+    layout["yaxis"] = layout["yaxis"] | {"title": measure_name("loss")}
+    layout[last] |= {"title": _("epoch"), "rangemode": "tozero"}
     return fig.update_layout(layout | {"margin": layout["margin"] | {"t": 60, "b": 80}})
 
 
@@ -240,13 +257,20 @@ def score_bars(
     """
     if not isinstance(results, pd.DataFrame):
         results = pd.DataFrame({n: pd.Series(getattr(c, measure), list(c.names)) for n, c in results.items()})
-    word = {"f1": "F1", "iou": "IoU"}.get(measure, measure)
-    fig = bars(results.round(4), title or f"{word} of each class", word, study=study, mode="group", text=".2f")
+    word = measure_name(measure)
+    fig = bars(
+        results.round(4),
+        title or _("{score} of each class").format(score=word),
+        word,
+        study=study,
+        mode="group",
+        text=".2f",
+    )
     fig.update_traces(textposition="outside", cliponaxis=False)
     return fig.update_xaxes(range=[0, 1.08]).update_layout(showlegend=len(results.columns) > 1)
 
 
-def areas(table: Areas, *, study: Simulated | None = None, title: str = "Share of each class") -> go.Figure:
+def areas(table: Areas, *, study: Simulated | None = None, title: str | None = None) -> go.Figure:
     """Share of each class: counted on the map, and estimated with its interval.
 
     Args:
@@ -260,25 +284,28 @@ def areas(table: Areas, *, study: Simulated | None = None, title: str = "Share o
     Lab: part3_train_and_test.
     """
     rows = table.table
-    fig = empty_figure(title, "percent of the area", "", study=study, height=150 + 38 * len(rows))
+    fig = empty_figure(
+        title or _("Share of each class"), _("percent of the area"), "", study=study, height=150 + 38 * len(rows)
+    )
     names, share = rows.index.tolist(), 100 * rows["share"]
     spread = {"array": 100 * rows["share_high"] - share, "arrayminus": share - 100 * rows["share_low"]}
     fig.add_scatter(
-        x=(100 * rows["mapped"] / rows["mapped"].sum()).round(3), y=names, mode="markers", name="counted on the map",
+        x=(100 * rows["mapped"] / rows["mapped"].sum()).round(3), y=names, mode="markers", name=_("counted on the map"),
         marker={"symbol": "circle-open", "size": 13, "color": INK, "line": {"width": 2}},
-        hovertemplate="%{y}<br>%{x:.1f} % of the map<extra></extra>",
+        hovertemplate="%{y}<br>" + _("%{x:.1f} % of the map") + "<extra></extra>",
     )  # fmt: skip
     fig.add_scatter(
         x=share.round(3), y=names, mode="markers", marker={"size": 9, "color": LINES[0]},
-        name=f"estimate, {table.confidence:.0%} interval", error_x={"type": "data", "symmetric": False, **spread},
-        hovertemplate="%{y}<br>estimated %{x:.1f} %<extra></extra>",
+        name=_("estimate, {confidence} interval").format(confidence=f"{table.confidence:.0%}"),
+        error_x={"type": "data", "symmetric": False, **spread},
+        hovertemplate="%{y}<br>" + _("estimated %{x:.1f} %") + "<extra></extra>",
     )  # fmt: skip
     fig.update_yaxes(autorange="reversed", title=None)
     return fig.update_xaxes(rangemode="tozero").update_layout(margin={"t": 60, "b": 90})
 
 
 def block_map(
-    blocks: pd.DataFrame, *, study: Simulated | None = None, title: str = "Accuracy by block", most: int = 1200
+    blocks: pd.DataFrame, *, study: Simulated | None = None, title: str | None = None, most: int = 1200
 ) -> go.Figure:
     """Where the blocks are, coloured by accuracy.
 
@@ -294,17 +321,27 @@ def block_map(
     Lab: part3_train_and_test.
     """
     rows = blocks.iloc[:: -(-len(blocks) // most)]
-    fig = empty_figure(title, "east, km", "north, km", study=study, height=430)
+    fig = empty_figure(title or _("Accuracy by block"), _("east, km"), _("north, km"), study=study, height=430)
     fig.add_scatter(
         x=(rows["x"] / 1000).round(2), y=(rows["y"] / 1000).round(2), mode="markers", showlegend=False,
-        text=[f"block {b}: {r.accuracy:.0%} of {r.samples:,.0f} right" for b, r in rows.iterrows()],
+        text=[
+            _("block {block}: {share} of {samples} right").format(
+                block=b, share=f"{r.accuracy:.0%}", samples=f"{r.samples:,.0f}"
+            )
+            for b, r in rows.iterrows()
+        ],
         hovertemplate="%{text}<extra></extra>",
         marker={"size": float(np.clip(190 / np.sqrt(len(rows)), 4, 20)), "color": rows["accuracy"].round(3),
                 "cmin": 0, "cmax": 1, "colorscale": ACCURACIES, "line": {"width": 0.5, "color": INK},
-                "colorbar": {"title": {"text": "right"}, "tickformat": ".0%", "thickness": 12}},
+                "colorbar": {"title": {"text": _("right")}, "tickformat": ".0%", "thickness": 12}},
     )  # fmt: skip
     fig.update_yaxes(scaleanchor="x", showgrid=False, tickformat=".1~f")
     return fig.update_xaxes(showgrid=False, tickformat=".1~f", nticks=6).update_layout(margin={"t": 60})
+
+
+def measure_name(measure: str) -> str:
+    """A score as it is written in figures, in the reader's language."""
+    return _(MEASURES[measure]) if measure in MEASURES else measure.replace("_", " ")
 
 
 def _simulated(study: Simulated | None) -> bool:

@@ -34,6 +34,7 @@ from arsetlib.labels import Labels
 from arsetlib.maps.layers import Layers, in_order
 from arsetlib.maps.products import MapError, Prediction
 from arsetlib.study import Study
+from arsetlib.translation import _, day_text
 
 AGREE, DISAGREE, NOTHING = "#dfe4e8", "#d55e00", "#ffffff"
 HOVERED = 12_000  # cells that carry names, over all dates and panels
@@ -71,7 +72,7 @@ def prediction_map(
     legend, none = first.legend, len(first.legend.classes)
     layers = [Layers.of(p, labels, size) for p in dates]
     colours = [*legend.colours, NOTHING]
-    names = ("prediction", "labels on that date", "disagreement") if labels is not None else ("prediction", "margin")
+    names = _panel_names(labels is not None)
     west, east, south, north = _km(layers[0])
     fig = make_subplots(rows=1, cols=len(names), horizontal_spacing=0.02, subplot_titles=names, shared_yaxes=True)
     shown = []  # of which date each trace and each image is
@@ -93,7 +94,7 @@ def prediction_map(
             shown.append(number)
             fig.add_heatmap(
                 **hover, opacity=0, showscale=False, showlegend=False, visible=number == 0,
-                hovertemplate="predicted %{text}<br>margin %{z}<extra></extra>", row=1, col=i,
+                hovertemplate=_("predicted %{text}<br>margin %{z}") + "<extra></extra>", row=1, col=i,
             )  # fmt: skip
             traces.append(number)
     for name, colour in _legend_of(layers, legend, labels is not None):
@@ -105,7 +106,7 @@ def prediction_map(
     aspect = (north - south) / (east - west)
     tall = min(max((WIDTH - 80) / len(names) * aspect, 150), 520)
     below = 62 + 22 * math.ceil((none + 3) / 4) + (75 if len(dates) > 1 else 0)
-    name = next((a.name.get("en", a.key) for a in (study.areas if study else ()) if a.key == first.area), first.area)
+    name = next((a.title() for a in (study.areas if study else ()) if a.key == first.area), first.area)
     where = title or f"{name}, {first.year}: {first.info['model']}"
     layout = plotly_layout(where, int(tall + 80 + below), first.simulated)
     layout["margin"] |= {"t": 80, "b": below, "l": 8}
@@ -114,14 +115,14 @@ def prediction_map(
     for i in range(1, len(names) + 1):
         axis = "" if i == 1 else i
         layout[f"xaxis{axis}"] = (
-            base[0] | axes | {"range": [west, east], "matches": "x", "nticks": 4, "title": "east, km"}
+            base[0] | axes | {"range": [west, east], "matches": "x", "nticks": 4, "title": _("east, km")}
         )
         layout[f"yaxis{axis}"] = base[1] | axes | {
             "range": [south, north], "matches": "y", "scaleanchor": f"x{axis}", "showticklabels": i == 1,
             "constrain": "domain",
         }  # fmt: skip
         layout[f"xaxis{axis}"]["constrain"] = "domain"
-    layout["yaxis"]["title"] = f"north in {CRS(layers[0].crs).to_string()}, km"
+    layout["yaxis"]["title"] = _("north in {crs}, km").format(crs=CRS(layers[0].crs).to_string())
     layout["annotations"] = [*fig.layout.annotations, *layout["annotations"]]
     if first.simulated:
         layout["annotations"][-1] |= {"y": 1.0, "yshift": 34}
@@ -129,10 +130,15 @@ def prediction_map(
     if len(dates) > 1:
         layout["sliders"] = [_slider(dates, shown, traces)]
     else:
-        layout["title"]["text"] += f", window to {first.last:%-d %B}"
+        layout["title"]["text"] += ", " + _("window to {day}").format(day=day_text(first.last, _("d MMMM")))
     fig.update_layout(layout)
     _furniture(fig, layers[0], (west, east, south, north))
     return fig
+
+
+def _panel_names(truth: bool) -> tuple[str, ...]:
+    """Titles of the maps that stand side by side."""
+    return (_("prediction"), _("labels on that date"), _("disagreement")) if truth else (_("prediction"), _("margin"))
 
 
 def _crisp(codes: np.ndarray) -> np.ndarray:
@@ -146,12 +152,12 @@ def _slider(dates, shown, traces) -> dict:
     for number, one in enumerate(dates):
         images = {f"images[{i}].visible": of == number for i, of in enumerate(shown)}
         steps.append({
-            "label": f"{one.last:%-d %b}", "method": "update",
+            "label": day_text(one.last, _("d MMM")), "method": "update",
             "args": [{"visible": [of is None or of == number for of in traces]}, images],
         })  # fmt: skip
     return {
         "steps": steps, "active": 0, "x": 0.02, "len": 0.96, "y": 0, "yanchor": "top", "pad": {"t": 48, "b": 0},
-        "currentvalue": {"prefix": "window ends on ", "font": {"size": 13}}, "font": {"size": 11},
+        "currentvalue": {"prefix": _("window ends on") + " ", "font": {"size": 13}}, "font": {"size": 11},
     }  # fmt: skip
 
 
@@ -163,13 +169,13 @@ def _legend_of(layers, legend, truth: bool):
         if i in present:
             yield name, colour
     if truth:
-        yield "agree", AGREE
-        yield "disagree", DISAGREE
+        yield _("agree"), AGREE
+        yield _("disagree"), DISAGREE
     else:
-        yield "sure", "#ffffff"
-        yield "unsure", _greys()[0]
+        yield _("sure"), "#ffffff"
+        yield _("unsure"), _greys()[0]
     if len(legend.classes) in present:
-        yield "nothing", NOTHING
+        yield _("nothing"), NOTHING
 
 
 def _greys() -> list[str]:
@@ -180,11 +186,11 @@ def _hover(one: Layers, legend, cells: int) -> dict:
     """Invisible cells that name what lies under the mouse."""
     step = max(1, math.ceil(math.sqrt(one.predicted.size / max(cells, 100))))
     part = (slice(step // 2, None, step), slice(step // 2, None, step))
-    names = np.array([*legend.names(), "nothing"], object)
+    names = np.array([*legend.names(), _("nothing")], object)
     predicted = one.predicted[part]
     text = names[predicted]
     if one.truth is not None:
-        text = text + "<br>labelled " + names[one.truth[part]]
+        text = text + f"<br>{_('labelled')} " + names[one.truth[part]]
     west, east, south, north = _km(one)
     rows, columns = one.predicted.shape
     dx, dy = (east - west) / columns, (north - south) / rows
@@ -279,13 +285,13 @@ def _frame(one: Layers, entries):
     west, east, south, north = one.extent
     legend = one.prediction.legend
     palette = rgb([*legend.colours, NOTHING])
-    parts = [("prediction", palette[one.predicted])]
+    pictures = [palette[one.predicted]]
     if one.truth is not None:
-        parts += [("labels on that date", palette[one.truth])]
-        parts += [("disagreement", rgb([AGREE, DISAGREE, NOTHING])[one.wrong])]
+        pictures += [palette[one.truth], rgb([AGREE, DISAGREE, NOTHING])[one.wrong]]
     else:
         greys = np.nan_to_num(one.margin * 254, nan=255).astype(np.uint8)
-        parts += [("margin", rgb([*_greys(), NOTHING])[greys])]
+        pictures += [rgb([*_greys(), NOTHING])[greys]]
+    parts = list(zip(_panel_names(one.truth is not None), pictures, strict=True))
     inches = WIDTH / 100
     tall = min(max(inches / len(parts) * (north - south) / (east - west), 1.5), 5.5)
     with rc_context(STYLE):
@@ -299,9 +305,11 @@ def _frame(one: Layers, entries):
             ax.imshow(picture, extent=one.extent, interpolation="nearest")
             ax.set_title(name, fontsize=10)
             map_furniture(ax, box, one.extent, False)
-        stamp = f"  ({SIMULATED})" if one.prediction.simulated else ""
+        stamp = f"  ({_(SIMULATED)})" if one.prediction.simulated else ""
         fig.suptitle(
-            f"{one.prediction.area}: window {one.prediction.info['window']['first']} to {one.prediction.last}{stamp}",
+            _("{area}: window {first} to {last}").format(
+                area=one.prediction.area, first=one.prediction.info["window"]["first"], last=one.prediction.last
+            ) + stamp,
             fontsize=11, x=0.01, ha="left",
         )  # fmt: skip
         handles = [Patch(facecolor=colour, edgecolor=INK, linewidth=0.4, label=name) for name, colour in entries]

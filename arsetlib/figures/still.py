@@ -34,6 +34,7 @@ from arsetlib.figures.style import (
 from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
 from arsetlib.study import Area, Legend, Study
+from arsetlib.translation import _, day_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def chip(scene: Scene, area: Area, *combinations: Sequence[str], study: Study, s
             ax.imshow(picture, extent=extent, interpolation="nearest")
             ax.set_title(f"{_combination_name(bands)}: {', '.join(bands)}")
             map_furniture(ax, area, extent, study.simulated)
-        fig.suptitle(f"{area.name.get('en', area.key)}, {date_of(scene.day):%-d %B %Y}", fontsize=12)
+        fig.suptitle(f"{area.title()}, {day_text(date_of(scene.day), _('d MMMM y'))}", fontsize=12)
     return fig
 
 
@@ -143,7 +144,7 @@ def labels_map(
     with rc_context(STYLE):
         fig, (ax, beside) = _panels((0.66, 0.34), codes.shape[0] / codes.shape[1])
         ax.imshow(picture, extent=extent, interpolation="nearest")
-        ax.set_title(f"{area.name.get('en', area.key)}, labels of {labels.year}")
+        ax.set_title(_("{area}, labels of {year}").format(area=area.title(), year=labels.year))
         map_furniture(ax, area, extent, study.simulated)
         handles = [
             Patch(facecolor=colours[i], edgecolor=INK, linewidth=0.4, label=f"{names[i]} {_percent(share[i])}")
@@ -151,7 +152,12 @@ def labels_map(
         ]
         if len(order) > most:
             rest = sum(share[i] for i in order[most:])
-            handles.append(Patch(facecolor="none", label=f"and {len(order) - most} more {_percent(rest)}"))
+            handles.append(
+                Patch(
+                    facecolor="none",
+                    label=_("and {number} more").format(number=len(order) - most) + f" {_percent(rest)}",
+                )
+            )
         ax.set_anchor("N")
         beside.axis("off")
         beside.legend(handles=handles, loc="upper left", frameon=False, borderaxespad=0, fontsize=9)
@@ -195,7 +201,15 @@ def map_furniture(ax: Axes, area: Area, extent: Sequence[float], simulated: bool
     ax.set_ylim(south, north)
     if simulated:
         ax.text(
-            0.02, 0.97, SIMULATED, transform=ax.transAxes, ha="left", va="top", fontsize=9, fontstyle="italic", bbox=box
+            0.02,
+            0.97,
+            _(SIMULATED),
+            transform=ax.transAxes,
+            ha="left",
+            va="top",
+            fontsize=9,
+            fontstyle="italic",
+            bbox=box,
         )
 
 
@@ -210,9 +224,9 @@ def _stretch(dn):
 
 
 def _combination_name(bands):
-    known = {TRUE_COLOUR: "True colour", FALSE_COLOUR: "False colour", SWIR_COLOUR: "Short-wave infrared"}
-    return known.get(tuple(bands), "Bands")
+    known = {TRUE_COLOUR: _("True colour"), FALSE_COLOUR: _("False colour"), SWIR_COLOUR: _("Short-wave infrared")}
+    return known.get(tuple(bands), _("Bands"))
 
 
 def _percent(share):
-    return "(under 1 %)" if share < 0.01 else f"({100 * share:.0f} %)"
+    return _("(under 1 %)") if share < 0.01 else f"({100 * share:.0f} %)"

@@ -17,6 +17,7 @@ from pyproj import Transformer
 
 from arsetlib.maps.rasters import EYE as EYE
 from arsetlib.study import Area
+from arsetlib.translation import N_, _
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,7 +27,7 @@ FONT_SIZE = 13  # of all texts in figures, px
 # The fonts of the book.
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 INK, GRID, ACCENT = "#22303c", "#dfe4e8", "#0b6e4f"  # colours: text, grid lines, the one accent
-# Okabe and Ito's colours, told apart by readers of every kind of colour vision.
+# Okabe and Ito's colours, distinguished by readers of every kind of colour vision.
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # of lines, in this order
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "hexagon")
@@ -40,7 +41,7 @@ SCL_INK = {
     0: "#8a8a8a", 1: "#8a1c1c", 2: "#595959", 3: "#7a4b1e", 4: "#009e73", 5: "#b8860b", 6: "#0072b2",
     7: "#6d6d6d", 8: "#d55e00", 9: "#a6228b", 10: "#3d9fd6", 11: "#c4477f",
 }  # fmt: skip
-SIMULATED = "simulated"  # the word in figures of simulated data
+SIMULATED = N_("simulated")  # the word in figures of simulated data, to be shown by `_`
 # Settings of matplotlib, for `rc_context`.
 STYLE = {
     "font.size": 10,
@@ -80,18 +81,21 @@ def plotly_layout(title: str, height: int, simulated: bool) -> dict:
         "annotations": [],
     }
     if simulated:
-        stamp = {"text": f"<i>{SIMULATED}</i>", "xref": "paper", "yref": "paper", "x": 1, "y": 1, "xanchor": "right",
+        stamp = {"text": f"<i>{_(SIMULATED)}</i>", "xref": "paper", "yref": "paper", "x": 1, "y": 1, "xanchor": "right",
                  "yanchor": "bottom", "showarrow": False, "font": {"color": "#5a6872"}}  # fmt: skip
         layout["annotations"].append(stamp)
     return layout
 
 
-def menu_of(buttons: list[dict]) -> dict:
-    """A menu above the plot."""
-    return {
+def add_menu(layout: dict, buttons: list[dict]) -> None:
+    """Put a menu above the plot; the stamp moves up to the title, where the menu cannot cover it."""
+    for stamp in layout["annotations"]:
+        stamp["yshift"] = 36
+    menu = {
         "buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "direction": "down",
         "bgcolor": "white", "bordercolor": GRID, "font": {"size": 12}, "showactive": True,
     }  # fmt: skip
+    layout["updatemenus"] = [menu]
 
 
 def rgb(colours: Sequence[str]) -> np.ndarray:

@@ -17,11 +17,12 @@ from arsetlib.figures.plots import empty_figure, quantity_of
 from arsetlib.figures.style import INK, LINES, SCL_INK, SCL_SYMBOLS, Simulated, date_of, plotly_layout
 from arsetlib.samples import Rows
 from arsetlib.study import Season, Study
+from arsetlib.translation import _
 
 
 def calendar(
     day: ArrayLike, values: ArrayLike, season: Season, start: int, taken: ArrayLike, *, study: Simulated,
-    title: str = "A window", unit: str = "NDVI",
+    title: str | None = None, unit: str = "NDVI",
 ) -> go.Figure:  # fmt: skip
     """Irregular images above, the steps of a window below: which image each step uses, and which steps are empty.
 
@@ -43,38 +44,38 @@ def calendar(
     chosen = np.isin(np.arange(len(since)), taken)
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.82, 0.18])
     kinds = (
-        ("taken", inside & chosen, "circle", LINES[0]),
-        ("not taken", inside & ~chosen, "circle-open", LINES[1]),
-        ("outside the window", ~inside, "x-thin-open", "#9aa5ad"),
+        (_("taken"), inside & chosen, "circle", LINES[0]),
+        (_("not taken"), inside & ~chosen, "circle-open", LINES[1]),
+        (_("outside the window"), ~inside, "x-thin-open", "#9aa5ad"),
     )
     for name, mask, symbol, colour in kinds:
         if mask.any():
             fig.add_scatter(
                 x=since[mask], y=np.asarray(values)[mask].round(4), mode="markers", name=name, row=1, col=1,
                 marker={"symbol": symbol, "size": 9, "color": colour, "line": {"width": 2, "color": colour}},
-                hovertemplate=f"day %{{x}}<br>{unit} %{{y:.2f}}<extra>{name}</extra>",
+                hovertemplate=_("day %{x}") + f"<br>{unit} %{{y:.2f}}<extra>{name}</extra>",
             )  # fmt: skip
     step = season.step_days
     for name, steps, colour in (
-        ("step with an image", np.flatnonzero(taken >= 0), LINES[0]),
-        ("empty step", np.flatnonzero(taken < 0), "white"),
+        (_("step with an image"), np.flatnonzero(taken >= 0), LINES[0]),
+        (_("empty step"), np.flatnonzero(taken < 0), "white"),
     ):
         fig.add_bar(
             x=steps * step + step / 2, y=np.ones(len(steps)), width=step * 0.92, name=name, row=2, col=1,
             customdata=steps, marker={"color": colour, "line": {"color": INK, "width": 1}},
-            hovertemplate=f"step %{{customdata}}<extra>{name}</extra>",
+            hovertemplate=_("step %{customdata}") + f"<extra>{name}</extra>",
         )  # fmt: skip
-    layout = plotly_layout(title, 430, study.simulated)
+    layout = plotly_layout(title or _("A window"), 430, study.simulated)
     ticks = np.arange(0, season.window_days + 1, step * max(1, season.steps // 12))
     grid = layout["xaxis"] | {"tickvals": ticks, "range": [-step, season.window_days + step]}
-    layout |= {"xaxis": grid, "xaxis2": grid | {"title": "days from the window's start"}}
-    layout["yaxis2"] = layout["yaxis"] | {"showticklabels": False, "range": [0, 1.15], "title": "steps", "ticks": ""}
+    layout |= {"xaxis": grid, "xaxis2": grid | {"title": _("days from the window's start")}}
+    layout["yaxis2"] = layout["yaxis"] | {"showticklabels": False, "range": [0, 1.15], "title": _("steps"), "ticks": ""}
     layout["yaxis"] = layout["yaxis"] | {"title": unit}
     layout |= {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 95}}
     return fig.update_layout(layout)
 
 
-def split_map(sides: Mapping[str, Rows], *, study: Simulated, title: str = "Rows by side") -> go.Figure:
+def split_map(sides: Mapping[str, Rows], *, study: Simulated, title: str | None = None) -> go.Figure:
     """Where the rows of each side of a split lie.
 
     Args:
@@ -86,12 +87,13 @@ def split_map(sides: Mapping[str, Rows], *, study: Simulated, title: str = "Rows
 
     Lab: part2_load_data.
     """
-    fig = empty_figure(title, "east, km", "north, km", study=study, height=520)
+    fig = empty_figure(title or _("Rows by side"), _("east, km"), _("north, km"), study=study, height=520)
     for (side, rows), colour, symbol in zip(sides.items(), LINES, ("square", "diamond", "circle"), strict=False):
         years = ", ".join(map(str, np.unique(rows.column("year")).tolist()))
         fig.add_scatter(
             x=(rows.column("x") / 1000).round(2), y=(rows.column("y") / 1000).round(2), mode="markers",
-            name=f"{side}, {years}: {len(rows):,} rows", marker={"color": colour, "symbol": symbol, "size": 4},
+            name=_("{side}, {years}: {number} rows").format(side=_(side), years=years, number=f"{len(rows):,}"),
+            marker={"color": colour, "symbol": symbol, "size": 4},
         )  # fmt: skip
     fig.update_yaxes(scaleanchor="x", showgrid=False, tickformat=".1~f")
     return fig.update_layout(legend_itemsizing="constant")
@@ -102,7 +104,7 @@ def spreads(
     names: Sequence[str],
     *,
     study: Simulated,
-    title: str = "Distribution of each band",
+    title: str | None = None,
 ) -> go.Figure:
     """One box a band, in panels above each other: middle half, median, and 5th to 95th percentile.
 
@@ -124,7 +126,7 @@ def spreads(
             fillcolor="#cfe3f1", line={"color": LINES[0], "width": 1.5}, showlegend=False,
         )  # fmt: skip
     fig.update_annotations(x=0, xanchor="left")  # they leave room for the stamp
-    layout = plotly_layout(title, 130 + 210 * len(panels), study.simulated)
+    layout = plotly_layout(title or _("Distribution of each band"), 130 + 210 * len(panels), study.simulated)
     for row in range(2, len(panels) + 1):
         layout[f"yaxis{row}"], layout[f"xaxis{row}"] = layout["yaxis"], layout["xaxis"]
     layout["annotations"] = [*fig.layout.annotations, *layout["annotations"]]
@@ -133,7 +135,7 @@ def spreads(
 
 def verdicts(
     day: ArrayLike, scl: ArrayLike, bands: ArrayLike, ends: ArrayLike, classes: ArrayLike, *, study: Study,
-    title: str = "Class of a window that ends here",
+    title: str | None = None,
 ) -> go.Figure:  # fmt: skip
     """A pixel's NDVI by scene class, and under it the class that a window gets, by its last day.
 
@@ -153,12 +155,12 @@ def verdicts(
     dates = np.array([date_of(d) for d in np.asarray(day).tolist()], object)
     for value in np.unique(scl).tolist():
         of_class = np.asarray(scl) == value
-        name = sentinel2.SCL[value].name
+        name = _(sentinel2.SCL[value].name)
         fig.add_scatter(
             x=dates[of_class], y=values[of_class].round(4), mode="markers", name=f"{value} {name}", row=1, col=1,
             marker={"symbol": SCL_SYMBOLS[value], "color": SCL_INK[value], "size": 8,
                     "line": {"width": 1.5, "color": SCL_INK[value]}},
-            hovertemplate=f"%{{x|%-d %B %Y}}<br>{unit} %{{y:.3f}}<br>SCL {value} {name}<extra></extra>",
+            hovertemplate=_("%{x|%-d %B %Y}") + f"<br>{unit} %{{y:.3f}}<br>SCL {value} {name}<extra></extra>",
         )  # fmt: skip
     ends, classes = np.asarray(ends), np.asarray(classes)
     width = int(ends[1] - ends[0]) * 86_400_000  # ms
@@ -167,14 +169,14 @@ def verdicts(
         mine = ends[classes == k]
         fig.add_bar(
             x=[date_of(d) for d in mine.tolist()], y=np.ones(len(mine)), width=width, row=2, col=1,
-            name=f"window ends here: {study.legend.names()[k]}",
+            name=_("window ends here: {name}").format(name=study.legend.names()[k]),
             marker={"color": study.legend.colours[k], "line": {"width": 0},
                     "pattern": {"shape": hatch[i % len(hatch)], "fgcolor": INK, "size": 6, "solidity": 0.2}},
-            hovertemplate=f"%{{x|%-d %B}}<extra>{study.legend.names()[k]}</extra>",
+            hovertemplate=_("%{x|%-d %B}") + f"<extra>{study.legend.names()[k]}</extra>",
         )  # fmt: skip
-    layout = plotly_layout(title, 470, study.simulated)
-    layout["xaxis2"] = layout["xaxis"] | {"title": "date"}
-    layout["yaxis2"] = layout["yaxis"] | {"showticklabels": False, "range": [0, 1], "title": "class", "ticks": ""}
+    layout = plotly_layout(title or _("Class of a window that ends here"), 470, study.simulated)
+    layout["xaxis2"] = layout["xaxis"] | {"title": _("date")}
+    layout["yaxis2"] = layout["yaxis"] | {"showticklabels": False, "range": [0, 1], "title": _("class"), "ticks": ""}
     layout["yaxis"] = layout["yaxis"] | {"title": unit}
     layout |= {"barmode": "overlay", "margin": layout["margin"] | {"t": 60, "b": 110}}
     return fig.update_layout(layout)

@@ -136,7 +136,7 @@ class _Encoder:
             return {"!": "date", "v": value.isoformat()}
         raise AnswerError(
             "Expected a plain value (a number, text, list, dict, NumPy array or pandas table), "
-            f"received {'nothing yet: three dots' if value is ... else f'a {type(value).__name__}'}."
+            f"received {'nothing yet: three dots' if value is ... else f'a value of type {type(value).__name__}'}."
         )
 
     def array(self, value: np.ndarray) -> dict:
@@ -170,7 +170,7 @@ class _Encoder:
             return self.column(value)
         if hasattr(value, "dtype") and hasattr(value, "__array__"):
             return self.column(pd.Series(value))
-        raise AnswerError(f"Expected a pandas Series or DataFrame, received a {type(value).__name__}.")
+        raise AnswerError(f"Expected a pandas Series or DataFrame, received a value of type {type(value).__name__}.")
 
     def column(self, values):
         if isinstance(values.dtype, np.dtype) and values.dtype.kind in KINDS:

@@ -204,7 +204,7 @@ def shown(value: Any) -> str:
         text = (
             repr(value)
             if isinstance(value, str | int | list | tuple | dict | set | bool)
-            else f"a {type(value).__name__}"
+            else f"a value of type {type(value).__name__}"
         )
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -27,6 +26,7 @@ from arsetlib.grading.certificate_pdf import EDITION, PASS_MARK, SCHEMA, WORDS, 
 from arsetlib.grading.grades import Learner, best_points
 from arsetlib.grading.homework import ASSIGNMENTS, normal_name
 from arsetlib.grading.keys import CertificateError, canonical
+from arsetlib.grading.submission import file_name
 
 __all__ = ["Certificate", "issue", "passed", "verify"]
 
@@ -137,7 +137,7 @@ def issue(
     paths = []
     for one, page in zip(certificates, pages, strict=True):  # all pages are drawn: no font lacks a letter
         signed = _sign(one, page, key)
-        path = folders.place(out) / f"{_file_name(one.name)}-{one.hash[:8]}.pdf"
+        path = folders.place(out) / f"{file_name(one.name) or 'certificate'}-{one.hash[:8]}.pdf"
         folders.put(path.with_suffix(".json"), signed)
         folders.put(path, page + _comment(page, signed))
         paths.append(path)
@@ -158,7 +158,7 @@ def verify(path: str | Path, key: keys.PublicKey, today: date | None = None) -> 
     Raises:
         CertificateError: It is not; the message says why.
     """
-    path, today = Path(path), today or date.today()
+    path, today = folders.place(path), today or date.today()
     if not path.is_file():
         raise CertificateError(f"There is no file {path}.")
     content, page = path.read_bytes(), None
@@ -214,9 +214,3 @@ def _split(content: bytes, path: Path) -> tuple[bytes, bytes]:
     except (ValueError, IndexError):
         pass
     raise CertificateError(f"{path} contains no certificate, or its end was changed.")
-
-
-def _file_name(name: str) -> str:
-    """A name in small letters of its own script, with a hyphen for whatever a file name cannot have everywhere."""
-    words = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name).lower()).strip("-")
-    return words.encode()[:120].decode(errors="ignore") or "certificate"

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 
 import arsetlib
+from arsetlib import folders
+from arsetlib.grading.homework import ASSIGNMENTS
 from arsetlib.grading.keys import CertificateError, canonical
 
 __all__ = ["Certificate", "draw"]
@@ -30,6 +32,7 @@ WORDS = {
         "self": "Self-study certificate",
         "to": "This certificate states that",
         "did": "has completed the course",
+        "some": "has completed {count} of the {all} assignments of the course",
         "all": "and reached at least {mark:g} % of the points in each assignment:",
         "total": "Total",
         "edition": "Edition {edition}, version {version}",
@@ -51,6 +54,7 @@ WORDS = {
         "self": "Certificado de autoestudio",
         "to": "Se hace constar que",
         "did": "ha completado el curso",
+        "some": "ha completado {count} de las {all} tareas del curso",
         "all": "y ha alcanzado al menos el {mark:g} % de los puntos en cada tarea:",
         "total": "Total",
         "edition": "Edición {edition}, versión {version}",
@@ -103,6 +107,12 @@ class Certificate:
         return sum(points for points, _ in self.points.values()), sum(of for _, of in self.points.values())
 
     @property
+    def covers(self) -> str:
+        """Whether it is for the whole course or for some of its assignments; the page lists them."""
+        words, count = WORDS[self.lang], len(self.points)
+        return words["did"] if count == len(ASSIGNMENTS) else words["some"].format(count=count, all=len(ASSIGNMENTS))
+
+    @property
     def content(self) -> dict:
         """What it says, as in the JSON file."""
         return {
@@ -142,9 +152,10 @@ def draw(certificate: Certificate, key: str, font: str | Path | None = None) -> 
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
 
-    families = ["DejaVu Sans"] + ([_family(Path(font))] if font else [])
+    font = folders.fetched(font) if font else None
+    families = ["DejaVu Sans"] + ([_family(font)] if font else [])
     for text in (certificate.name, certificate.issuer, certificate.edition):
-        _check_letters(text, Path(font) if font else None)
+        _check_letters(text, font)
     settings = {"font.family": families, "pdf.fonttype": 42, "pdf.compression": 6, "text.usetex": False}
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("error", message="Glyph")  # otherwise a missing letter becomes a box
@@ -171,7 +182,7 @@ def _draw_sheet(figure, certificate: Certificate, key: str) -> None:
     write(183, (words["self"] if certificate.self_study else words["title"]).upper(), 15, color=ACCENT, weight="bold")
     write(169, words["to"], 12, color=SOFT)
     _name(figure, write, certificate.name)
-    write(136, words["did"], 12, color=SOFT)
+    write(136, certificate.covers, 12, color=SOFT)
     write(125, certificate.content["course"], 22, weight="bold")
     write(114, words["all"].format(mark=certificate.pass_mark), 12, color=SOFT)
     y = 103

@@ -8,6 +8,7 @@ A course file says what counts:
 
     name = "Crop maps at scale, autumn 2026"
     pass_percent = 60                 # of the points of each assignment
+    timezone = "Europe/Madrid"        # of times without an offset
     roster = "learners.csv"           # columns id and name; beside this file. Who handed in nothing has a row, too
 
     [assignments.part1]
@@ -23,20 +24,24 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from arsetlib import folders, textfiles
 from arsetlib.grading.grades import GradeError, Learner, Row, read_rows, read_table, write_table
 from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, normal_name, open_homework
+from arsetlib.grading.submission import words
 
 __all__ = ["FORMATS", "Course", "Gradebook", "GradebookEntry", "gradebook"]
 
 FORMATS = ("plain", "moodle", "canvas")
-KNOWN = {"name", "pass_percent", "roster", "assignments", "late"}
+COPY = re.compile(r"\(\d{1,2}\)")  # what a browser adds to the name of a file that exists
+KNOWN = {"name", "pass_percent", "roster", "timezone", "assignments", "late"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Course:
         percent_per_day: Taken off late work for each day that has begun.
         last_day: Days after which late work counts 0; None: never.
         roster: The learners; empty: those who handed in.
+        timezone: Of times without an offset, in the course file and in the grades.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Course:
     percent_per_day: float = 0
     last_day: int | None = None
     roster: tuple[Learner, ...] = ()
+    timezone: ZoneInfo | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Course:
@@ -71,8 +78,15 @@ class Course:
             said = tomllib.loads(textfiles.read_text(path))
         except FileNotFoundError:
             raise GradeError(f"There is no course file {path}. The page on grading shows one.") from None
-        except (tomllib.TOMLDecodeError, ValueError) as problem:
+        except (OSError, ValueError) as problem:
             raise GradeError(f"Expected {path} to be a TOML file, received: {problem}.") from None
+        for name in ("late", "assignments"):
+            if not isinstance(said.get(name, {}), dict):
+                form = "[assignments.part1]" if name == "assignments" else "[late]"
+                raise GradeError(f"{path}: expected a table such as {form}, received {name} = {said[name]!r}.")
+        for name in ("name", "roster", "timezone"):
+            if not isinstance(said.get(name, ""), str):
+                raise GradeError(f"{path}: expected {name} as a text in quotes, received {said[name]!r}.")
         late = said.get("late", {})
         for where, names, known in (("", said, KNOWN), ("[late] ", late, {"percent_per_day", "last_day"})):
             if unknown := set(names) - known:
@@ -84,19 +98,13 @@ class Course:
                 f"{path}: expected a table for each assignment of {', '.join(ASSIGNMENTS)}, such as "
                 f"[assignments.part1], received {received}."
             )
-        deadlines = {key: _deadline(path, key, chosen[key]) for key in ASSIGNMENTS if key in chosen}
-        numbers = {
-            "pass_percent": (said.get("pass_percent", 60), 100),
-            "percent_per_day": (late.get("percent_per_day", 0), 100),
-            "last_day": (late.get("last_day", 0), 1000),
-        }
-        for name, (number, most) in numbers.items():
-            if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= most:
-                raise GradeError(f"{path}: expected {name} as a number from 0 to {most}, received {number!r}.")
+        zone = _zone(path, said["timezone"]) if "timezone" in said else None
+        deadlines = {key: _deadline(path, key, chosen[key], zone) for key in ASSIGNMENTS if key in chosen}
+        pass_percent = _amount(path, "pass_percent", said.get("pass_percent", 60), 100)
+        percent_per_day = _amount(path, "percent_per_day", late.get("percent_per_day", 0), 100)
+        last_day = _amount(path, "last_day", late["last_day"], 1000, whole=True) if "last_day" in late else None
         roster = _roster(path.parent / said["roster"]) if "roster" in said else ()
-        last_day = int(late["last_day"]) if "last_day" in late else None
-        name = said.get("name", path.stem)
-        return cls(name, deadlines, numbers["pass_percent"][0], numbers["percent_per_day"][0], last_day, roster)
+        return cls(said.get("name", path.stem), deadlines, pass_percent, percent_per_day, last_day, roster, zone)
 
 
 @dataclass(frozen=True)
@@ -230,13 +238,21 @@ def gradebook(grades: Sequence[str | Path], course: Course) -> Gradebook:
 
 
 def _entry(row: Row, course: Course) -> GradebookEntry:
-    deadline, notes, days, points = course.assignments[row.assignment], [], 0, float(row.points)
+    deadline, handed_in = course.assignments[row.assignment], row.handed_in
+    notes, days, points = [], 0, float(row.points)
+    if deadline and handed_in and handed_in.tzinfo is None:
+        if course.timezone is None:
+            raise GradeError(
+                f"{row.submission}: handed_in is {handed_in}, a time without a time zone. Write it with its offset, "
+                f'such as {handed_in}+02:00, or add timezone = "Europe/Madrid" to the course file.'
+            )
+        handed_in = handed_in.replace(tzinfo=course.timezone)
     if row.of < 1:
         notes.append(f"counts as handed in with 0: {row.reason or 'it could not be graded'}")
-    if deadline and row.handed_in is None:
+    if deadline and handed_in is None:
         notes.append("when it was handed in is not known: taken as in time")
-    elif deadline and row.handed_in > deadline:
-        days = math.ceil((row.handed_in - deadline) / timedelta(days=1))
+    elif deadline and handed_in > deadline:
+        days = _days_begun(deadline, handed_in.astimezone(UTC))
         over = course.last_day is not None and days > course.last_day
         points = 0.0 if over else points * max(0.0, 1 - days * course.percent_per_day / 100)
         notes.append(f"{days} {'day' if days == 1 else 'days'} late: {row.points} of {row.of} become {_number(points)}")
@@ -245,14 +261,15 @@ def _entry(row: Row, course: Course) -> GradebookEntry:
 
 def _owned(row: Row, course: Course) -> Row:
     """A row with learner and assignment from the path of its file, where its notebook does not say them."""
-    words = row.submission.casefold()
+    path = words(COPY.sub(" ", row.submission))
     if not row.learner.name:
-        parts = set(words.replace("/", "_").replace(".", "_").split("_"))
-        parts.discard("")  # between two separators; who has no ID is not named by it
-        owners = [one for one in course.roster if parts & {one.id.casefold(), one.name.casefold()}]
-        row = row._replace(learner=owners[0]) if len(owners) == 1 else row
+        texts = {text: one for one in course.roster for text in map(words, one) if text}
+        found = [text for text in texts if f"-{text}-" in f"-{path}-"]
+        found = [text for text in found if not any(text != other and text in other for other in found)]
+        owners = {texts[text] for text in found}
+        row = row._replace(learner=owners.pop()) if len(owners) == 1 else row
     if not row.assignment:
-        keys = [key for key in course.assignments if key in words]
+        keys = [key for key in course.assignments if key in path]
         row = row._replace(assignment=keys[0]) if len(keys) == 1 else row
     return row
 
@@ -263,29 +280,82 @@ def _by_name(learner: Learner, roster: tuple[Learner, ...]) -> Learner:
     return same[0] if len(same) == 1 and not learner.id else learner
 
 
-def _deadline(path: Path, key: str, said: object) -> datetime | None:
-    deadline = said.get("deadline") if isinstance(said, dict) else said
+def _days_begun(deadline: datetime, handed_in: datetime) -> int:
+    """Days after a deadline, each from its begin. A day ends at the clock time of the deadline, even if clocks change.
+
+    Args:
+        deadline: With its time zone.
+        handed_in: After it, UTC.
+    """
+    days = max(0, math.ceil((handed_in - deadline) / timedelta(days=1)) - 2)
+    while (deadline + timedelta(days=days)).astimezone(UTC) < handed_in:
+        days += 1
+    return days
+
+
+def _deadline(path: Path, key: str, said: object, zone: ZoneInfo | None) -> datetime | None:
     if not isinstance(said, dict) or set(said) - {"deadline"}:
         raise GradeError(f"{path}: expected deadline = … in [assignments.{key}], received {said!r}.")
-    if deadline is not None and (not isinstance(deadline, datetime) or deadline.tzinfo is None):
+    deadline = said.get("deadline")
+    if deadline is None:
+        return None
+    if not isinstance(deadline, datetime) or (deadline.tzinfo is None and zone is None):
         raise GradeError(
             f"{path}: expected the deadline of {key} as a date and time with its offset, such as "
-            f"2026-10-05T23:59:00+02:00, received {deadline}."
+            f'2026-10-05T23:59:00+02:00, or without one and with timezone = "Europe/Madrid", received {deadline}.'
         )
-    return deadline
+    if not 2000 <= deadline.year < 2100:
+        raise GradeError(f"{path}: expected the deadline of {key} in the years 2000 to 2099, received {deadline}.")
+    if deadline.tzinfo is not None:
+        return deadline
+    local = deadline.replace(tzinfo=zone, fold=1)  # where clocks go back, the later one of the two times
+    if local.astimezone(UTC).astimezone(zone).replace(tzinfo=None, fold=0) != deadline:
+        raise GradeError(
+            f"{path}: the deadline of {key}, {deadline}, does not exist in {zone}: clocks go forward then."
+        )
+    return local
+
+
+def _zone(path: Path, name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise GradeError(
+            f'{path}: expected timezone as a name such as "Europe/Madrid" or "UTC", received {name!r}.'
+        ) from None
+
+
+def _amount(path: Path, name: str, said: object, most: int, whole: bool = False) -> float:
+    kinds = int if whole else int | float
+    if isinstance(said, bool) or not isinstance(said, kinds) or not 0 <= said <= most:
+        number = "a whole number" if whole else "a number"
+        raise GradeError(f"{path}: expected {name} as {number} from 0 to {most}, received {said!r}.")
+    return said
 
 
 def _roster(path: Path) -> tuple[Learner, ...]:
     try:
-        roster = tuple(Learner(normal_name(row["name"]), row["id"].strip()) for row in read_table(path))
+        rows = list(read_table(path))
     except FileNotFoundError:
         raise GradeError(f"There is no roster {path}.") from None
-    except (KeyError, AttributeError, ValueError, csv.Error) as problem:
-        raise GradeError(f"Expected {path} as a CSV with the columns id and name, received {problem!r}.") from None
-    if len(set(roster)) < len(roster):
-        twice = next(one for one in roster if roster.count(one) > 1)
+    except (OSError, ValueError, csv.Error) as problem:
+        raise GradeError(f"Expected {path} as a CSV with the columns id and name, received {problem}.") from None
+    roster = []
+    for line, row in enumerate(rows, 2):
+        if "id" not in row or "name" not in row:
+            received = ", ".join(filter(None, row)) or "none"
+            raise GradeError(f"Expected {path} as a CSV with the columns id and name, received {received}.")
+        learner = Learner(normal_name(row["name"]), normal_name(row["id"]))
+        if learner.id and not learner.name:
+            raise GradeError(f"{path}, line {line}: the ID {learner.id} has no name beside it.")
+        roster += [learner] if learner.name else []
+    if not roster:
+        raise GradeError(f"Expected {path} with the columns id and name and a line for each learner, found none.")
+    names = [one.id or one.name for one in roster]
+    if len(set(names)) < len(names):
+        twice = next(one for one in roster if names.count(one.id or one.name) > 1)
         raise GradeError(f"{path} has {twice} twice. Give each learner an ID of their own.")
-    return roster
+    return tuple(roster)
 
 
 def _full(key: str) -> int:

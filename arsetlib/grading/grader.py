@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import selectors
 import shutil
 import subprocess
@@ -73,7 +72,7 @@ def grade(
     if not folders.on_disk(out):
         options = {"hidden": hidden, "data": data, "jobs": jobs, "limits": limits, "trust": trust}
         return _graded_elsewhere(folder, folders.place(out), progress=progress, **options)
-    folder, out = folders.fetched(folder), Path(out).absolute()
+    folder, out = folders.fetched(folder), folders.place(out).absolute()
     logs = out.with_name(f"{out.stem}-logs")
     batch = _Batch(folder, out, logs, hidden, data, limits or Limits(), trust)
     jobs = max(1, min(jobs or processes.cores(), len(batch.waiting) or 1))
@@ -125,7 +124,8 @@ class _Batch:
         self.folder, self.out, self.logs = Path(folder).absolute(), out, logs
         data = data or os.environ.get("ARSET_DATA")
         self.sample = None if data else self.logs / SAMPLE
-        data = Path(data or self.sample).absolute()
+        data = folders.on_this_disk(data or self.sample, "the folder of the sample data (ARSET_DATA)", GradeError)
+        data = data.absolute()
         if not self.sample and data.is_relative_to(self.folder):
             raise GradeError(f"The sample data in {data} are among the submissions. Keep them in another folder.")
         hidden = find_hidden(hidden)
@@ -228,8 +228,8 @@ class _Batch:
 
     def path_of(self, name: str, ending: str) -> Path:
         """File for a submission's log or marks: never outside the folder of logs, never that of another."""
-        words = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60]
-        return self.logs / f"{words}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:10]}{ending}"
+        own = hashlib.sha256(os.fsencode(name)).hexdigest()[:10]
+        return self.logs / f"{submission.file_name(name) or 'file'}-{own}{ending}"
 
     def marks(self) -> list[Mark]:
         """Marks of all submissions in their order, with a note where two are of one learner, or one still waits."""

@@ -51,15 +51,15 @@ class Grades:
 
     @property
     def rows(self) -> list[dict]:
-        """Rows of the CSV: submission, learner, id, assignment, handed_in, points of each question, total, of, reason,
-        log."""
+        """Rows of the CSV: submission, learner, id, assignment, handed_in, points of each question, total, of, tries,
+        reason, log."""
         return list(_rows_of(self.marks))
 
 
 def write_csv(path: Path, marks: list[Mark]) -> None:
     """Write the CSV, whole or not at all."""
     rows = list(_rows_of(marks))
-    columns = list(rows[0]) if rows else [*FIRST, "total", "of", "reason", "log"]
+    columns = list(rows[0]) if rows else [*FIRST, "total", "of", "tries", "reason", "log"]
     write_table(path, columns, [[row[name] for name in columns] for row in rows])
 
 
@@ -144,29 +144,85 @@ def _rows_of(marks: list[Mark] | tuple[Mark, ...]) -> Iterator[dict]:
         for key, reason in mark.reasons.items():
             by_reason[reason].append(key)
         reasons = [mark.reason, *(f"{', '.join(keys)}: {reason}" for reason, keys in by_reason.items())]
-        yield row | {"total": mark.total, "of": mark.of, "reason": " | ".join(filter(None, reasons)), "log": mark.log}
+        yield row | {
+            "total": mark.total, "of": mark.of,
+            "tries": " | ".join(f"{key}: {count}" for key, count in mark.tries.items()),
+            "reason": " | ".join(filter(None, reasons)), "log": mark.log,
+        }  # fmt: skip
 
 
 def read_table(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of a CSV, also as a spreadsheet saved it: in Spanish or German with semicolons, "Unicode text" with tabs."""
-    text = textfiles.read_text(path)
-    yield from csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
+    """Rows of a CSV, also as a spreadsheet saved it: in Spanish or German with semicolons, "Unicode text" with tabs.
+
+    A file that is not UTF-8 is read as Windows-1252, which spreadsheets on Windows write. Column names are in small
+    letters; a cell that is missing is empty.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: It is not text.
+        csv.Error: It is not a table.
+    """
+    data = path.read_bytes()
+    try:
+        text = textfiles.decode(data)
+    except ValueError:
+        if b"\0" in data:
+            raise
+        text = textfiles.decode(data.decode("cp1252", errors="replace").encode())
+    first, _, rest = text.partition("\n")
+    if first.lower().startswith("sep="):  # a line that Excel adds
+        text, first = rest, rest.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), restval="")
+    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+    for row in reader:
+        row.pop(None, None)  # cells beyond the last column
+        yield row
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
     try:
-        for row in read_table(path):
-            learner = Learner(normal_name(_unescape(row["learner"])), _unescape(row.get("id") or "").strip())
-            when = row.get("handed_in") or ""
+        for line, row in enumerate(read_table(path), 2):
+            if not any(row.values()):
+                continue
+            learner = Learner(normal_name(_unescape(row["learner"])), normal_name(_unescape(row.get("id") or "")))
             yield Row(
-                learner, row["assignment"], int(row["total"] or 0), int(row["of"] or 0),
-                _unescape(row.get("submission") or ""), datetime.fromisoformat(when) if when else None,
+                learner, row["assignment"], _points(path, line, row["total"]), _points(path, line, row["of"]),
+                _unescape(row.get("submission") or ""), _time(path, line, row.get("handed_in") or ""),
                 _unescape(row.get("reason") or ""),
             )  # fmt: skip
     except FileNotFoundError:
         raise GradeError(f"There is no file {path}. It is made by: arset grade FOLDER --out {path.name}.") from None
-    except (KeyError, TypeError, ValueError, csv.Error) as problem:
-        raise GradeError(f"Expected {path} as arset grade writes it, received {problem!r}.") from None
+    except KeyError as problem:
+        raise GradeError(f"Expected {path} as arset grade writes it, received no column {problem}.") from None
+    except (OSError, UnicodeError, csv.Error) as problem:
+        raise GradeError(f"Expected {path} as arset grade writes it, received: {problem}.") from None
+    except ValueError as problem:
+        if isinstance(problem, GradeError):
+            raise
+        raise GradeError(f"Expected {path} as arset grade writes it, received: {problem}.") from None
+
+
+def _points(path: Path, line: int, text: str) -> int:
+    """Points of a cell; a spreadsheet may have written 22.0 or 22,0."""
+    try:
+        points = float(text.strip().replace(",", ".") or 0)
+        if points != int(points) or points < 0:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise GradeError(
+            f"Expected {path} as arset grade writes it: points as a whole number in line {line}, received {text!r}."
+        ) from None
+    return int(points)
+
+
+def _time(path: Path, line: int, text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text.strip()) if text.strip() else None
+    except ValueError:
+        raise GradeError(
+            f"Expected {path} as arset grade writes it: handed_in such as 2026-10-05T23:59:00+02:00 in line {line}, "
+            f"received {text!r}."
+        ) from None
 
 
 def _escape(value: str | int) -> str | int:

@@ -9,6 +9,7 @@ check("q3", corn_ha)         # of the assignment started last; check("part1.q3",
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import os
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from arsetlib import folders, textfiles
 from arsetlib.errors import ArsetError
-from arsetlib.grading.questions import Question, Result, assess
+from arsetlib.grading.questions import Question, Result, assess, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,14 +33,15 @@ if TYPE_CHECKING:
     from arsetlib.study import Study
 
 __all__ = [
-    "ASSIGNMENTS", "PLACEHOLDER", "Homework", "HomeworkError", "Start", "check", "find_question", "open_homework",
-    "read_start", "start",
+    "ASSIGNMENTS", "PLACEHOLDER", "Homework", "HomeworkError", "Start", "check", "data_folder", "find_question",
+    "normal_name", "open_homework", "read_start", "start",
 ]  # fmt: skip
 
 ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")  # keys, in the order of the course
 MAX_ID = 40  # characters of a learner's ID
 PLACEHOLDER = "your name"  # in a notebook until `arset homework start` or the learner puts a name
 _started: list[Homework] = []
+_tries: dict[str, dict[str, list[str]]] = {}  # of this session, where no file can be written
 
 
 class Start(NamedTuple):
@@ -68,7 +71,7 @@ class Homework:
     name: str
     data: Path
     id: str = ""
-    _choices: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _right: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @cached_property
     def module(self) -> ModuleType:
@@ -151,7 +154,8 @@ def open_homework(assignment: str, name: str, data: str | Path | None = None, id
         raise HomeworkError(
             f'Expected an ID of up to {MAX_ID} characters without spaces, such as id="s1234567", received {id!r}.'
         )
-    return Homework(assignment, normal_name(name), Path(data or os.environ.get("ARSET_DATA") or _data_folder()), id)
+    data = folders.on_this_disk(data or data_folder(), "the folder of the sample data (ARSET_DATA)", HomeworkError)
+    return Homework(assignment, normal_name(name), data, unicodedata.normalize("NFC", id))
 
 
 def start(assignment: str, name: str, data: str | Path | None = None, id: str = "") -> Homework:
@@ -177,7 +181,7 @@ def check(key: str, answer: Any) -> Result:
         >>> from arsetlib import grading
         >>> hw = grading.start("part1", name="Ada Lovelace")
         >>> result = grading.check("q1", ...)
-        q1: not yet.
+        q1: not yet. 0 of 24 points so far.
           Expected a function called hectares, received ... (nothing yet). Define it with `def hectares`.
 
     Args:
@@ -186,19 +190,45 @@ def check(key: str, answer: Any) -> Result:
 
     Returns:
         The result; ``ok`` is True where the public check finds nothing wrong. Hidden checks may follow in grading.
+        ``points`` are those of all questions that were right so far, since `start` was called.
 
     Raises:
         HomeworkError: No homework was started, or it has no such question.
     """
     hw, question = find_question(key)
     result = assess(question, answer, hw)
-    if question.kind == "reasoned":  # a choice can be found by trying all: say how many were tried
-        tried = hw._choices.setdefault(question.key, [])
-        if repr(answer) not in tried:
-            tried.append(repr(answer))
-        result = replace(result, attempt=len(tried))
+    (hw._right.add if result.ok else hw._right.discard)(question.key)
+    points = sum(one.points for one in hw.questions if one.key in hw._right)
+    # A choice can be found by trying all: say how many were tried.
+    attempt = _count_tries(hw, question.key, answer) if question.kind == "reasoned" else 0
+    result = replace(result, attempt=attempt, points=points, of=hw.points)
     print(result)
     return result
+
+
+def _count_tries(hw: Homework, key: str, answer: Any) -> int:
+    """How many different choices this learner has tried, in this session and before; 0 for what is no choice.
+
+    They are kept beside the sample data. Where nothing can be written, only this session counts.
+    """
+    parts = answer.split(",") if isinstance(answer, str) else answer
+    if not isinstance(parts, list | tuple) or len(parts) != 2:
+        return 0
+    choice = ",".join(part.strip().lower() if isinstance(part, str) else shown(part) for part in parts)[:80]
+    learner = hashlib.sha256("\n".join((hw.assignment, hw.name, hw.id)).encode(errors="replace")).hexdigest()
+    file = hw.data / "tries" / f"{hw.assignment}-{learner[:12]}.json"
+    try:
+        kept = textfiles.read_json(file)
+        tried = {name: list(map(str, kept[name])) for name in kept}
+    except (OSError, ValueError, TypeError):
+        tried = _tries.get(learner, {})
+    if choice not in tried.setdefault(key, []):
+        tried[key].append(choice)
+        _tries[learner] = tried
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            folders.put_json(file, tried)
+    return len(tried[key])
 
 
 def find_question(key: str) -> tuple[Homework, Question]:
@@ -245,8 +275,11 @@ def normal_name(name: str) -> str:
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
-def _data_folder() -> Path:
-    here = Path.cwd()
+def data_folder(here: Path | None = None) -> Path:
+    """Folder of the sample data for a notebook in the folder ``here``, by default the current one."""
+    if os.environ.get("ARSET_DATA"):
+        return Path(os.environ["ARSET_DATA"])
+    here = here or Path.cwd()
     for folder in (here, *here.parents[:3]):
         if (folder / "data" / "delta-toy").is_dir():
             return folder / "data"

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from arsetlib import folders
 from arsetlib.errors import ArsetError
 
 __all__ = ["CertificateError", "Key", "PublicKey", "load", "load_public", "make"]
@@ -107,7 +108,8 @@ def make(folder: str | Path, until: date, issuer: str = "", today: date | None =
     Raises:
         CertificateError: The folder is in a git work tree, has keys already, or ``until`` is in the past.
     """
-    folder, since = Path(folder), today or date.today()
+    folder = folders.on_this_disk(folder, "the folder of private keys", CertificateError).expanduser()
+    since = today or date.today()
     _away_from_git(folder)
     if until < since:
         raise CertificateError(f"Expected a last day in the future, received {until}.")
@@ -136,7 +138,7 @@ def load(folder: str | Path) -> Key:
     Raises:
         CertificateError: It is missing, is not a pair, is in a git work tree, or others may read it.
     """
-    folder = Path(folder)
+    folder = folders.on_this_disk(folder, "the folder of private keys", CertificateError).expanduser()
     _away_from_git(folder)
     place = folder / PRIVATE
     if not place.is_file():
@@ -161,7 +163,7 @@ def load_public(path: str | Path) -> PublicKey:
     Raises:
         CertificateError: It is missing or was changed.
     """
-    path = Path(path)
+    path = folders.place(path)
     if not path.is_file():
         raise CertificateError(f"There is no public key {path}. Ask the issuer for the file {PUBLIC}.")
     content = parse(path.read_bytes(), f"The key {path}")

@@ -40,6 +40,8 @@ class Mark:
         again: The clock stopped it, perhaps because the machine was busy: the next run tries it again.
         id: ID of the learner in the course, such as a student number; empty where the notebook states none.
         handed_in: When the file was last changed, UTC; empty where that is not known.
+        failed: [number of a code cell, error] of each cell that raised one.
+        tries: Question → how many different answers the learner's own check counted, as the notebook's output says.
     """
 
     submission: str
@@ -53,6 +55,8 @@ class Mark:
     again: bool = False
     id: str = ""
     handed_in: str = ""
+    failed: list = field(default_factory=list)
+    tries: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -78,7 +82,8 @@ def mark(
     Raises:
         SandboxError: The sandbox did not start, which is not the notebook's fault.
     """
-    result = Mark(name, notebook.learner, notebook.assignment, of=hw.points, id=notebook.id)
+    tries = {question.key: notebook.tries[question.key] for question in hw.questions if question.key in notebook.tries}
+    result = Mark(name, notebook.learner, notebook.assignment, of=hw.points, id=notebook.id, tries=tries)
     with Sandbox(limits, view, scratch) as sandbox:
         client = _SandboxClient(sandbox)
         client.wait_until_ready()
@@ -95,7 +100,7 @@ def mark(
     if hw.name == PLACEHOLDER:
         result.learner = ""
         client.notes.append(f"The name in it is still {PLACEHOLDER!r}")
-    result.reason = "; ".join(client.notes)
+    result.reason, result.failed = "; ".join(client.notes), client.failed
     result.again = sandbox.stop_reason == TIMED_OUT
     result.log = _log(result, client)
     return result
@@ -124,7 +129,7 @@ class _SandboxClient:
     Attributes:
         ended: Why it answers no more; empty while it does.
         notes: What went wrong, for the learner.
-        failed: Cells that raised an error, with the error.
+        failed: [number, error] of each cell that raised one.
     """
 
     def __init__(self, sandbox: Sandbox):
@@ -161,11 +166,12 @@ class _SandboxClient:
         stopped, failed = outcome.get("stopped"), outcome.get("failed")
         if isinstance(failed, list):
             pairs = [pair for pair in failed[:100] if isinstance(pair, list) and list(map(type, pair)) == [int, str]]
-            self.failed = [f"Cell {number % 10_000}: {clean(error)[:500]}" for number, error in pairs]
+            self.failed = [[number % 10_000, clean(error)[:500]] for number, error in pairs]
         if type(stopped) is int and 0 < stopped <= len(cells):
             self.notes.append(f"Cell {stopped} was stopped: the notebook took over {seconds:g} s")
         if self.failed:
-            self.notes.append(self.failed[0] + (f" (and {len(self.failed) - 1} more)" if self.failed[1:] else ""))
+            more = f" (and {len(self.failed) - 1} more)" if self.failed[1:] else ""
+            self.notes.append(f"Cell {self.failed[0][0]}: {self.failed[0][1]}{more}")
 
     def value(self, name: str) -> Any:
         """The value of a variable, None where there is none.
@@ -237,7 +243,9 @@ class _SandboxClient:
 def _refused(kind: str, text: str, name: str, seconds: float, arguments: list) -> Wrong:
     """Why a call of a function gave no value."""
     if kind == "function":
-        return questions.not_a_function(name, "nothing yet" if text in ("NoneType", "ellipsis") else f"a {text}")
+        return questions.not_a_function(
+            name, "nothing yet" if text in ("NoneType", "ellipsis") else f"a value of type {text}"
+        )
     if kind == "slow":
         return questions.too_slow(name, seconds)
     if kind == "raised":
@@ -264,6 +272,7 @@ def _log(result: Mark, client: _SandboxClient) -> str:
     lines = [f"{result.submission}: {result.assignment} of {result.learner}"]
     lines += [f"{result.total} of {result.of} points", ""]
     lines += [f"{key}: {result.points[key]} {result.reasons.get(key, 'right')}" for key in result.points]
-    lines += ["", *(f"NOTE {note}" for note in client.notes), *client.failed]
+    lines += ["", *(f"NOTE {note}" for note in client.notes)]
+    lines += [f"Cell {number}: {error}" for number, error in client.failed]
     lines += ["", "--- printed by the notebook, also when hidden checks called its functions: not for learners ---"]
     return "\n".join([*lines, clean(client.sandbox.output, lines=True)]) + "\n"

@@ -1,7 +1,7 @@
 """The process inside the sandbox: it runs the code cells of a notebook, then sends the values of its answers.
 
 Learners' code runs in this same process and can change anything in it. So the grader trusts nothing that comes from
-here, and this process is never told an expected value, a hidden check or a result.
+here, and this process never receives an expected value, a hidden check or a result.
 
     python -s -P notebook_runner.py '{"path": […], "limits": {…}}'      messages as in protocol.py
 """

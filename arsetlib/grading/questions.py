@@ -31,6 +31,7 @@ __all__ = [
     "number", "shown", "table",
 ]  # fmt: skip
 KINDS = ("computed", "coded", "reasoned")
+MAX_MESSAGE = 900  # characters
 SECONDS = 5.0  # that one call of a learner's function may take
 
 
@@ -75,16 +76,22 @@ class Result:
         ok: Whether the answer is right.
         message: What is wrong; empty where it is right.
         attempt: Number of different answers tried so far, where that is counted (multiple choice); else 0.
+        points: Points of all questions that this session's checks found right so far.
+        of: Points of the whole assignment; 0 where they are not counted.
     """
 
     question: str
     ok: bool
     message: str = ""
     attempt: int = 0
+    points: int = 0
+    of: int = 0
 
     def __str__(self) -> str:
         attempt = f" (attempt {self.attempt})" if self.attempt > 1 else ""
-        return f"{self.question}: {'right' if self.ok else 'not yet'}{attempt}." + f"\n  {self.message}" * (not self.ok)
+        so_far = f" {self.points} of {self.of} points so far." if self.of else ""
+        text = f"{self.question}: {'right' if self.ok else 'not yet'}{attempt}.{so_far}"
+        return text + f"\n  {self.message}" * (not self.ok)
 
     def _ipython_display_(self) -> None:
         """Show nothing: `check` has already printed it."""
@@ -153,10 +160,17 @@ def assess(question: Question, answer: Any, hw: Any, *checks: Callable) -> Resul
         for check in checks or (question.public,):
             check(answer if isinstance(answer, LearnerFunction) else copy.deepcopy(answer), hw)
     except Wrong as wrong:
-        return Result(question.key, False, str(wrong))
+        return Result(question.key, False, _one_line(str(wrong)))
     except Exception as error:  # an answer of a form that the check does not expect
-        return Result(question.key, False, f"The check cannot read this answer ({type(error).__name__}: {error}).")
+        said = f"The check cannot read this answer ({type(error).__name__}: {error})."
+        return Result(question.key, False, _one_line(said))
     return Result(question.key, True)
+
+
+def _one_line(message: str) -> str:
+    """A message on one line, its middle left out where an answer made it long."""
+    message = " ".join(message.split())
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 200]} … {message[-190:]}"
 
 
 def _plain(value: Any, name: str) -> Any:

@@ -10,23 +10,30 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import struct
 import unicodedata
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from arsetlib.errors import ArsetError
+from arsetlib.grading.file_kinds import why_no_notebook
 from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError, open_homework, read_start
 
-__all__ = ["Notebook", "SubmissionError", "clean", "display_name", "find", "fingerprint", "read"]
+__all__ = [
+    "Notebook", "SubmissionError", "clean", "display_name", "file_name", "find", "fingerprint", "read", "read_notebook",
+    "without_magics", "words",
+]  # fmt: skip
 
 MAX_NOTEBOOK = 20 << 20  # bytes
 MAX_ZIP = 50 << 20
 MAX_CODE = 2 << 20  # characters of all code cells
 MAX_NAME = 255  # characters of the name of a file in a zip
+MAX_OUTPUT = 20_000  # characters of the text that a cell printed
 MAX_CELLS, MAX_ENTRIES, MAX_NOTEBOOKS, MAX_FILES = 2000, 2000, 20, 20_000
+TRIES = re.compile(r"^(q\d{1,3}): (?:right|not yet)(?: \(attempt (\d{1,4})\))?\.", re.MULTILINE | re.ASCII)
 SKIPPED = (".", "__MACOSX")  # how names of files start that programs leave behind
 END_RECORD = struct.Struct("<4s4H2LH")  # the last record of a zip; its fifth number counts the entries
 
@@ -46,6 +53,9 @@ class Notebook:
         learner: Name of the learner, from which the own numbers are drawn.
         problem: Why it cannot be graded; assignment and learner may then be empty.
         id: ID of the learner, where the notebook states one.
+        runs: In which order each code cell was run, as Jupyter counts; 0 where it was not run.
+        outputs: The text that each code cell printed, as the file states it: anybody may have edited it.
+        ids: IDs of all cells; a new cell has a random one.
     """
 
     inside: str
@@ -54,6 +64,20 @@ class Notebook:
     learner: str = ""
     problem: str = ""
     id: str = ""
+    runs: tuple[int, ...] = ()
+    outputs: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+
+    @property
+    def tries(self) -> dict[str, int]:
+        """Question → how many different answers its check counted, where its stored output says so."""
+        found = {}
+        for source, output in zip(self.cells, self.outputs, strict=False):
+            if "check(" not in source:
+                continue
+            for key, count in TRIES.findall(output):
+                found[key] = int(count or 1)
+        return found
 
 
 def find(folder: Path) -> list[Path]:
@@ -123,6 +147,11 @@ def read(path: Path) -> list[Notebook]:
     return [_notebook(data, "")]
 
 
+def read_notebook(data: bytes) -> Notebook:
+    """The notebook in the bytes of one file; one that cannot be graded has a ``problem``."""
+    return _notebook(data, "")
+
+
 def _unzip(data: bytes) -> list[tuple[str, bytes | str]]:
     """(Name, bytes) of each notebook in a zip; a text instead of the bytes says why one cannot be read."""
     _check_entry_count(data)
@@ -184,54 +213,78 @@ def _notebook(data: bytes | str, inside: str) -> Notebook:
     try:
         if isinstance(data, str):
             raise SubmissionError(data)
-        cells = _cells(data)
+        read = _read_cells(data, inside)
     except SubmissionError as problem:
         return Notebook(inside, problem=str(problem))
-    calls = [call for call in map(read_start, map(_without_magics, cells)) if call]
+    calls = [call for call in map(read_start, map(without_magics, read.cells)) if call]
     if not calls:
-        return Notebook(inside, cells, problem='There is no cell with start("part1", name="…"). Keep the first cell.')
+        return replace(read, problem='There is no cell with start("part1", name="…"). Keep the first cell.')
     assignment, learner, id = calls[-1]
     if assignment not in ASSIGNMENTS:
-        return Notebook(inside, cells, problem=f"It starts the homework {assignment[:40]!r}, which does not exist.")
+        return replace(read, problem=f"It starts the homework {assignment[:40]!r}, which does not exist.")
+    read = replace(read, assignment=assignment)
     try:
         learner = open_homework(assignment, learner).name
     except HomeworkError:
-        return Notebook(inside, cells, assignment, problem="The call start(…) has no name in it.")
+        return replace(read, problem="The call start(…) has no name in it.")
+    read = replace(read, learner=clean(learner)[:200])
     try:
-        open_homework(assignment, learner, id=id)
+        id = open_homework(assignment, learner, id=id).id
     except HomeworkError as error:
-        return Notebook(inside, cells, assignment, clean(learner)[:200], str(error))
+        return replace(read, problem=str(error))
     if len(learner) > 200 or learner != clean(learner):
-        problem = "The name in it has characters that are not part of a name."
-        return Notebook(inside, cells, assignment, clean(learner)[:200], problem)
-    return Notebook(inside, cells, assignment, learner, id=clean(id))
+        return replace(read, problem="The name in it has characters that are not part of a name.")
+    return replace(read, learner=learner, id=clean(id))
 
 
-def _cells(data: bytes) -> tuple[str, ...]:
-    """Source of the code cells of a notebook, nbformat 4."""
+def _read_cells(data: bytes, inside: str) -> Notebook:
+    """The cells of a notebook, nbformat 4."""
     try:
         notebook = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError, MemoryError):
-        raise SubmissionError("The file is broken: it is not a notebook, because its text is not JSON.") from None
+        raise SubmissionError(why_no_notebook(data)) from None
     cells = notebook.get("cells") if isinstance(notebook, dict) else None
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
-        raise SubmissionError("The file is not a notebook of format 4: it has no list of cells. Save it with Jupyter.")
-    sources = []
-    for cell in cells:
-        if cell.get("cell_type") != "code":
-            continue
-        source = cell.get("source", "")
-        if isinstance(source, list) and all(isinstance(line, str) for line in source):
-            source = "".join(source)
-        if not isinstance(source, str):
-            raise SubmissionError("A code cell of the notebook has a source that is not text.")
-        sources.append(source.encode("utf-8", errors="replace").decode("utf-8"))  # replaces half characters
+        raise SubmissionError(why_no_notebook(data))
+    code = [cell for cell in cells if cell.get("cell_type") == "code"]
+    sources = [_text_of(cell.get("source", "")) for cell in code]
+    if None in sources:
+        raise SubmissionError("A code cell of the notebook has a source that is not text.")
     if len(sources) > MAX_CELLS or sum(map(len, sources)) > MAX_CODE:
         raise SubmissionError(f"The notebook has over {MAX_CELLS} code cells, or over {MAX_CODE >> 20} MB of code.")
-    return tuple(sources)
+    counts = [cell.get("execution_count") for cell in code]
+    ids = [cell.get("id") for cell in cells[: 2 * MAX_CELLS]]
+    return Notebook(
+        inside,
+        tuple(sources),
+        runs=tuple(count if type(count) is int and 0 < count < 1 << 31 else 0 for count in counts),
+        outputs=tuple(_printed(cell.get("outputs")) for cell in code),
+        ids=tuple(id for id in ids if isinstance(id, str) and len(id) <= 64),
+    )
 
 
-def _without_magics(source: str) -> str:
+def _text_of(value: object) -> str | None:
+    """Text that a notebook holds as one string or as a list of lines; None where it is neither."""
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        value = "".join(value)
+    if not isinstance(value, str):
+        return None
+    return value.encode("utf-8", errors="replace").decode("utf-8")  # replaces half characters
+
+
+def _printed(outputs: object) -> str:
+    """The text in the outputs of a cell, at most `MAX_OUTPUT` characters."""
+    texts = []
+    for output in outputs[:100] if isinstance(outputs, list) else ():
+        if not isinstance(output, dict):
+            continue
+        data = output.get("data")
+        text = _text_of(output.get("text", data.get("text/plain") if isinstance(data, dict) else None))
+        texts.append((text or "")[:MAX_OUTPUT])
+    return "\n".join(texts)[:MAX_OUTPUT]
+
+
+def without_magics(source: str) -> str:
     """A cell with empty lines instead of magics and shell commands, for Python's own parser."""
     lines = source.splitlines(keepends=True)
     return "".join("\n" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)
@@ -258,6 +311,20 @@ def display_name(name: str) -> str:
     if cleaned == name:
         return name
     return f"{cleaned} ({hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]})"
+
+
+def file_name(text: str) -> str:
+    """A text in small letters of its own script, with a hyphen for whatever a file name cannot have everywhere.
+
+    >>> file_name("José  Núñez: part1?.ipynb")
+    'josé-núñez-part1-ipynb'
+    """
+    return words(text).encode()[:120].decode(errors="ignore").rstrip("-")
+
+
+def words(text: str) -> str:
+    """The words of a text in small letters, with a hyphen between them, however a file system spells it."""
+    return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", text).lower()).strip("-")
 
 
 def _too_large(size: int, limit: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from arsetlib import folders, textfiles
 from arsetlib.errors import ArsetError
+from arsetlib.translation import language
 
 IGNORE = 255  # in a mask: the pixel is ignored
 FILE = "classes.toml"  # in a folder of images
@@ -105,9 +106,9 @@ class Classes:
         """K."""
         return len(self.keys)
 
-    def titles(self, language: str = "en") -> tuple[str, ...]:
-        """Names for the reader."""
-        return self.names.get(language, self.keys)
+    def titles(self) -> tuple[str, ...]:
+        """Names in the reader's language, else the English ones, else the keys."""
+        return self.names.get(language()) or self.names.get("en") or self.keys
 
     @cached_property
     def rgb(self) -> np.ndarray:

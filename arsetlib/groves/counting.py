@@ -181,7 +181,7 @@ def count(
         >>> count(mask, metres_per_pixel=0.1)
         2 trees on 0.00 ha, 833 a hectare, crowns cover 33.3% (3,333 m² a hectare)
 
-    In each mask crowns that touch are told apart (see ``instances``). Captures of a flight overlap, so a tree is
+    In each mask crowns that touch are separated (see ``instances``). Captures of a flight overlap, so a tree is
     detected up to five times: detections are placed on the ground by the captures' poses, and those that cannot be two
     trees (the centre of one lies under the crown of the other) are merged. Of these the crown that no border cuts and
     that is nearest to the middle of its capture is kept.

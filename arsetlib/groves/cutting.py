@@ -180,7 +180,7 @@ class Canvas:
         bare = self.weight == 0
         if bare.any():
             row, column = np.argwhere(bare)[0]
-            raise GroveError(f"Tiles leave {bare.sum():,} pixels bare, first at column {column}, row {row}.")
+            raise GroveError(f"Tiles leave {bare.sum():,} pixels uncovered, first at column {column}, row {row}.")
         return self.values
 
 

@@ -41,7 +41,7 @@ def merged(crowns: pd.DataFrame, poses: dict[str, Pose], sizes: dict[str, tuple[
         free[i] = False
         others = {capture[i]}
         for j in sorted(near[i], key=lambda j: np.hypot(*(place[j] - place[i]))):
-            # Two crowns of one capture are two trees: the watershed has told them apart.
+            # Two crowns of one capture are two trees: the watershed separated them.
             if not free[j] or capture[j] == capture[i] or (whole[j] and capture[j] in others):
                 continue
             if np.hypot(*(place[j] - place[i])) < max(r[i], r[j]) * (WHOLE if whole[j] and whole[i] else 1.0):

@@ -1,7 +1,7 @@
 """Training, validation and test sides: by source image, by flight order, and in the leaky way of the thesis.
 
 Tiles of one image share its light, its trees and, where tiles overlap, its pixels; augmented copies of one tile are
-the same tile. If such related tiles are on two sides, the test asks what the training has shown. And captures of a
+the same tile. If such related tiles are on two sides, the test contains what was seen in training. And captures of a
 flight overlap, by 80 %, so that even other images show the same trees.
 
 Source: Kapoor & Narayanan (2023), "Leakage and the reproducibility crisis in machine-learning-based science",
@@ -225,7 +225,7 @@ def _by_flight(captures: list[Capture], shares, allowed: float) -> dict[str, lis
         raise GroveError(
             f"{len(captures)} captures are too few for {len(sides)} sides: each overlaps its next {gap} by more than "
             f"{allowed:.0%}, so {gap * (len(sides) - 1) + len(sides)} are needed. Leave validation out "
-            "(shares=(0.8, 0, 0.2)), allow some overlap (allowed=0.25), or fly further."
+            "(in Python: shares=(0.8, 0, 0.2)), allow some overlap (in Python: allowed=0.25), or fly further."
         )
     counts = np.maximum(1, np.floor(np.array([s for _, s in sides]) * remaining + 1e-9).astype(int))
     counts[0] += remaining - counts.sum()

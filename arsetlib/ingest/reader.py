@@ -22,7 +22,7 @@ import rasterio
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from arsetlib import checksums, engine, filetypes, web
+from arsetlib import checksums, engine, filetypes, folders, web
 from arsetlib.catalogue import CatalogueError, Scene
 from arsetlib.errors import ArsetError
 from arsetlib.ingest import disk, reflectance, remote
@@ -247,6 +247,9 @@ def read_file(
             pass
         except RemoteError as error:
             raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
+    if remote.in_store(href):  # a file that `remote` does not read: GDAL would need keys of its own
+        href = str(folders.fetched(href))
+        on_internet = False
     try:
         options = GDAL | web.s3_options(href)
     except CatalogueError as error:

@@ -28,7 +28,7 @@ MAX_DN = 32_767  # ESA writes DN in 15 bits; snow and cloud reach about 20,000
 MIN_DN = -1000  # reflectance -0.1: the lowest that the processing offset lets through
 SATURATED = 65_535  # ESA's value of a saturated pixel in a file of unsigned 16 bits
 MAX_SHARE = 0.01  # of the values of a scene that may lie outside the range: those pixels are dropped and counted
-FEW = 5  # so many values outside the range never condemn a scene
+FEW = 5  # so many values outside the range do not make a scene bad
 NO_LAND = -500  # reflectance -0.05: what two bands of a real pixel never share
 LARGEST_REFLECTANCE = MAX_DN * SCALE
 
@@ -63,7 +63,7 @@ class Encoding:
 
     @property
     def plain(self) -> bool:
-        """Whether numbers are reflectance × 10,000 in 16 bits with 0 as no data, as they stand."""
+        """Whether numbers are reflectance × 10,000 in 16 bits with 0 as no data: nothing to convert."""
         return self.dtype == "uint16" and self.factor == 1 and not self.nodata and self.zero and not self.masked
 
 
@@ -151,7 +151,7 @@ def to_dn(values: np.ndarray, encoding: Encoding, shown: np.ndarray | None = Non
         shown: Same shape, the file's own mask: False where there is no data.
 
     Returns:
-        The same shape: uint16 as it came where the file is plain, else int32. 0 is no data.
+        The same shape: uint16, unchanged, where the file is plain, else int32. 0 is no data.
 
     Raises:
         ReflectanceError: Fractions where no scale is stated.

@@ -10,6 +10,8 @@ merges where they lie close together. Requests run on one event loop in a thread
 pool of threads. At most ``HELD`` bytes of packed blocks are on their way or wait. A host gets at most ``IN_FLIGHT``
 requests at once, and none while it asks for a pause (status 429 or 503).
 
+Files in the stores of Google and Azure (``gs://``, ``az://``, ``abfss://``) are read with the keys of ``stores``.
+
 What this module does not read raises ``Unsupported``: GDAL reads it, see ``reader``.
 
 Lab: part1_build_dataset.
@@ -23,7 +25,7 @@ import re
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -35,7 +37,7 @@ import numpy as np
 import requests
 from rasterio.windows import Window
 
-from arsetlib import engine, web
+from arsetlib import engine, stores, web
 from arsetlib.errors import ArsetError
 from arsetlib.ingest import tiff
 from arsetlib.ingest.tiff import Missing, TiffFile, Unsupported
@@ -71,6 +73,11 @@ class RemoteError(ArsetError, OSError):
 
 _process: tuple[int, Files] | None = None
 _lock = threading.Lock()
+
+
+def in_store(href: str) -> bool:
+    """Whether a link leads to Google's or Azure's store; GDAL reads what is in S3, with its own settings."""
+    return href.partition("://")[0].lower() in ("gs", "az", "abfs", "abfss")
 
 
 def files() -> Files:
@@ -114,7 +121,7 @@ class Files:
         """Open a file, and read a window of it.
 
         Args:
-            href: Link with ``http`` or ``https``.
+            href: Link with ``http`` or ``https``, ``gs``, ``az`` or ``abfss``.
             where: From the file to the window that is read; None, or the result None, reads only the header.
 
         Returns:
@@ -138,8 +145,8 @@ class Files:
         return engine.result(self.window(file, window, level))
 
     async def _opened(self, href: str, where) -> TiffFile:
-        if urlsplit(href).scheme.lower() not in ("http", "https"):
-            raise Unsupported(f"{web.public(href)} is no http link")
+        if urlsplit(href).scheme.lower() not in ("http", "https") and not in_store(href):
+            raise Unsupported(f"{web.public(href)} is no link that is read here")
         if self._forked:
             raise Unsupported("this process was forked from one that had read files")
         file = await self._header(href)
@@ -172,11 +179,23 @@ class Files:
         """Parts of a file: positions and sizes. Those that lie close together are one request."""
         from obstore import get_ranges_async
 
-        path, host = _path(href), self._host(href)
         starts, sizes = zip(*ranges, strict=True)
+        if in_store(href):
+            return await self._stored(href, starts, sizes)
+        path, host = _path(href), self._host(href)
         return await host.ask(
             href, lambda: get_ranges_async(host.store(href), path, starts=starts, lengths=sizes, coalesce=CLOSE)
         )
+
+    async def _stored(self, href: str, starts: Sequence[int], sizes: Sequence[int]) -> list:
+        """Parts of a file in an object store, which tries again by itself."""
+        async with self._host(href).free:
+            try:
+                return await stores.place(href).read_ranges(starts, sizes, CLOSE)
+            except FileNotFoundError as error:
+                raise RemoteError(f"{error.strerror}: {href}", 404) from None
+            except OSError as error:
+                raise RemoteError(str(error), None) from None
 
     async def _window(self, file: TiffFile, window: Window, number: int) -> np.ndarray:
         level = file.levels[number]

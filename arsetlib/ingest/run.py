@@ -119,15 +119,15 @@ def ingest(
     names = [chunk.name for chunk in chunks]
     adapt = partial(_stale, out, study, scenes, chunks, plan, survey)
     with folders.claim(out, plan, names, what="pixel table", error=IngestError, adapt=adapt) as folder:
-        manifest, resumed = folder.manifest(), len(names)
+        manifest, missing = folder.manifest(), set()
         if manifest is None:
-            notes = {name: folder.done(name) for name in names}
-            folder.forget(name for name, note in notes.items() if note and not {"rows", "counts"} <= note.keys())
-            resumed -= len(folder.missing())
+            notes = folder.notes(listed=True)
+            missing = {name for name, note in notes.items() if not (note and {"rows", "counts"} <= note.keys())}
+            folder.forget(name for name in missing if notes[name])
             _take_bad_scenes(folder)  # left by a killed run; the files may have been repaired since
+        resumed = len(names) - len(missing)
         while manifest is None:
             inputs.put(folder, scenes, survey)  # also in a rerun: its links may be newer
-            missing = set(folder.missing())
             job = partial(
                 _task, replace(folder, path=out.resolve()), study, labels, chunks, _recipe(plan), time.time_ns()
             )
@@ -140,6 +140,7 @@ def ingest(
                 survey = survey.with_bad(bad)
                 _refuse_too_many(survey, scenes, study)
                 folder.forget(chunks.touching([s for s in scenes if s.id in bad], study))
+                missing = set(folder.missing())
             else:
                 manifest = _publish(folder, study, survey)
     seconds = time.perf_counter() - started

@@ -149,10 +149,7 @@ def _read(place: str, layer: str | None, column: str):
 def _shapes(geometry) -> np.ndarray:
     """(N,) shapes, None where there is none or it cannot be read; open rings are closed."""
     with np.errstate(invalid="ignore"):
-        try:
-            return shapely.from_wkb(geometry, on_invalid="fix")
-        except ValueError:  # before shapely 2.1
-            return shapely.from_wkb(geometry, on_invalid="ignore")
+        return shapely.from_wkb(geometry, on_invalid="fix")
 
 
 def _endless(shapes: np.ndarray) -> np.ndarray:

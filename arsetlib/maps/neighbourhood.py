@@ -112,7 +112,10 @@ def named(smooth: str | Majority | Bayes | None) -> Majority | Bayes | None:
     if isinstance(smooth, str) and smooth in known:
         smooth = known[smooth]()
     if not isinstance(smooth, Majority | Bayes):
-        raise MapError(f"Expected smooth = 'majority', 'bayes', Majority(…) or Bayes(…), received {smooth!r}.")
+        raise MapError(
+            f"Expected smooth = 'none', 'majority' or 'bayes' (in Python also Majority(…) or Bayes(…)), "
+            f"received {smooth!r}."
+        )
     if smooth.size < 3 or smooth.size % 2 == 0:
         raise MapError(f"Expected an odd size of at least 3 pixels, received {smooth.size}.")
     if isinstance(smooth, Bayes) and not (smooth.smoothness > 0 and 0 < smooth.fraction <= 1):

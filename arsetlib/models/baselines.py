@@ -7,14 +7,13 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from arsetlib import processes, textfiles
+from arsetlib import folders, processes, textfiles
 from arsetlib.models.registry import ModelError
 from arsetlib.models.trees import TreeError, check_file, check_trees
 
@@ -151,12 +150,12 @@ class Baseline:
         if self.share is None:
             raise ModelError(f"{self.name} is not fitted yet, so there is nothing to save. Call fit(batches) first.")
         if self.estimator is None:
-            file.write_text(json.dumps({"share": self.share.tolist()}, indent=1) + "\n", encoding="utf-8")
+            folders.put_json(file, {"share": self.share.tolist()})
         else:
             import skops.io
 
             state = {"estimator": self.estimator, "present": self.present, "share": self.share}
-            skops.io.dump(state, file)
+            folders.put(file, lambda partial: skops.io.dump(state, partial))
 
     def read(self, file: Path) -> Baseline:
         """Read the file that ``save`` wrote into this baseline.
@@ -169,7 +168,7 @@ class Baseline:
             self.share = state["share"]
             self.present = np.flatnonzero(self.share)
         else:
-            state = _read_skops(file)
+            state = _read_skops(folders.fetched(file))
             if type(state.get("estimator")) is not type(self.estimator):
                 raise ModelError(
                     f"{file} holds a {type(state.get('estimator')).__name__}, expected a "

@@ -35,7 +35,7 @@ MOST_DAYS = 1096  # largest number of days in a season; a study allows less
 IN_CARD = ("key", "name", "simulated", "block_m", "drop_scl", "sensors", "indices", "day_of_year")  # of the study
 MODELS = (files.KERAS, "model.skops", "model.json")
 # Type of a card → the module whose ``read_model(folder, card)`` knows it, and the command that trains such a model.
-# The modules of the case studies are imported when a folder of theirs is met: they are above this one.
+# The modules of the case studies are imported when a folder of theirs is opened: they are above this one.
 READERS = {
     "series": (__name__, "arset train"),
     "segmentation": ("arsetlib.groves.segmenter", "arset groves train"),

@@ -5,6 +5,7 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyproj import Transformer
 
-from arsetlib import cdl, sentinel2
+from arsetlib import cdl, folders, sentinel2
 from arsetlib.pixels.arrays import binary, buffers, make_batch, ragged
 from arsetlib.pixels.listing import damaged
 from arsetlib.pixels.meta import Meta
@@ -44,8 +45,8 @@ def read_arset(path: str | Path) -> pa.Table:
 
     Lab: part1_build_dataset.
     """
-    root = Path(path).resolve()
-    files = [root] if root.is_file() else sorted(root.glob("**/*.parquet"))
+    root = folders.place(path).resolve()
+    files = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
     files = [file for file in files if not file.name.startswith(("_", "."))]
     if not files:
         raise PixelError(f"Expected Parquet files in the ARSET layout under {path}, found none. Unpack its zip file.")
@@ -63,7 +64,7 @@ def read_arset(path: str | Path) -> pa.Table:
 
 def _batch(file: Path) -> pa.RecordBatch:
     try:
-        with pq.ParquetFile(file) as opened:
+        with file.open("rb") as source, pq.ParquetFile(source) as opened:
             table = opened.read()
     except (pa.ArrowException, OSError) as error:
         raise damaged(file, error) from error
@@ -72,12 +73,12 @@ def _batch(file: Path) -> pa.RecordBatch:
         raise PixelError(f"{file}: expected the ARSET layout, missing the columns {sorted(missing)}.")
     lon, lat = table.column("lon").to_numpy(), table.column("lat").to_numpy()
     x, y = _grid(lon, lat)
-    folders = dict(part.split("=", 1) for part in file.parts if "=" in part)
+    above = dict(part.split("=", 1) for part in file.parts if "=" in part)
     return make_batch(
         **_series(table, file),
         pixel=pixel_id(x, y, RESOLUTION),
-        year=_year(table, folders, file),
-        area=unquote(folders.get("bbox", "arset")),
+        year=_year(table, above, file),
+        area=unquote(above.get("bbox", "arset")),
         block=block_id(x, y, BLOCK_M),
         x=x,
         y=y,
@@ -96,9 +97,9 @@ def _grid(lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(near, centre_x, x), np.where(near, centre_y, y)
 
 
-def _year(table: pa.Table, folders: dict[str, str], file: Path):
-    if "year" in folders:
-        return int(folders["year"])
+def _year(table: pa.Table, above: dict[str, str], file: Path):
+    if "year" in above:
+        return int(above["year"])
     if "year" in table.column_names:
         return table.column("year").combine_chunks().cast(pa.int16())
     raise PixelError(f"{file}: expected a folder year=… above the file. Keep the folders as they were unpacked.")
@@ -146,18 +147,18 @@ def write_arset(table: pa.Table, path: str | Path) -> None:
 
     Args:
         table: In ``SCHEMA``, with the 12 bands; ``label_code`` are CDL codes.
-        path: Root folder of the layout.
+        path: Root folder of the layout, also in an object store.
     """
     for area, year in sorted(set(zip(table["area"].to_pylist(), table["year"].to_pylist(), strict=True))):
         mine = table.filter((pc.field("area") == area) & (pc.field("year") == year))
-        folder = Path(path) / f"bbox={quote(area, safe=', ')}" / f"year={year}"
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(_to_arset(mine), folder / "part-00000.snappy.parquet", compression="snappy")
+        folder = folders.place(path) / f"bbox={quote(area, safe=', ')}" / f"year={year}"
+        write = partial(pq.write_table, _to_arset(mine), compression="snappy")
+        folders.put(folder / "part-00000.snappy.parquet", write)
 
 
 def _to_arset(table: pa.Table) -> pa.Table:
     flat = ragged(table)
-    names = [cdl.name(code).encode() for code in table["label_code"].to_pylist()]
+    names = [cdl.CODES[code].name.encode() for code in table["label_code"].to_pylist()]
     return pa.table(
         {
             "lon": table["lon"],

@@ -181,7 +181,7 @@ def label_codes(frame: pd.DataFrame, label: str, codes: Mapping | None) -> tuple
     labels = column_of(frame, label)
     empty = labels.isna().to_numpy()
     if not pd.api.types.is_numeric_dtype(labels):
-        empty |= (labels.astype(str).str.strip() == "").to_numpy()
+        empty = empty | (labels.astype(str).str.strip() == "").to_numpy()
     if empty.any():
         raise PixelError(
             f"Column {label!r}: expected a label in every row, none in {rows_of(empty)}. Give them a label (where only "

@@ -134,7 +134,7 @@ def format_summary(summary: dict) -> str:
 def _label(code: int, crs: str) -> str:
     """Code with its CDL name; the code alone on any grid but the CDL's, where the same number may mean another crop."""
     known = crs == CDL_CRS and code in cdl.CODES
-    return f"{code} {cdl.CODES[code].name}" if known else str(code)
+    return f"{code} {cdl.name(code)}" if known else str(code)
 
 
 def _left_out(counts: dict) -> str:

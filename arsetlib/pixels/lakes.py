@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyproj import CRS
 
 from arsetlib import extras, folders
 from arsetlib.pixels import rules
-from arsetlib.pixels.listing import files
+from arsetlib.pixels.listing import files, footer
 from arsetlib.pixels.meta import Meta
 from arsetlib.pixels.reading import as_schema, refuse_nulls, stream
 from arsetlib.pixels.schema import PREFIX, SCHEMA, PixelError
@@ -64,14 +63,25 @@ def export(path: str | Path, out: str | Path, to: str) -> int:
     """
     if to not in KINDS:
         raise PixelError(f"Expected to = {', '.join(map(repr, KINDS))}, received {to!r}.")
-    out, meta = Path(out), _common(path)
+    out, meta = folders.place(out), _common(path)
+    if to == "iceberg":
+        out = folders.on_this_disk(out, "an Iceberg table, which holds whole paths,", PixelError)
     if to == "geoparquet":
         if out.exists():
             raise PixelError(f"{out} exists. Give a new file name, or delete it first.")
         return _write_geoparquet(path, out, meta)
     with _target(out, to):
-        rows = sum(pq.read_metadata(file).num_rows for file in files(path))
-        (_write_delta if to == "delta" else _write_iceberg)(path, out.resolve(), meta, rows)
+        rows = sum(footer(file).num_rows for file in files(path))
+        if to == "iceberg":
+            _write_iceberg(path, out.resolve(), meta, rows)
+        elif folders.on_disk(out):
+            _write_delta(path, out.resolve(), meta, rows)
+        else:
+            with folders.workspace(out) as here:
+                _write_delta(path, here / "table", meta, rows)
+                written = (f for f in (here / "table").rglob("*") if f.is_file())
+                for file in sorted(written, key=lambda f: ("_delta_log" in f.parts, f)):  # the log makes it a table
+                    folders.put(out / file.relative_to(here / "table").as_posix(), file)
     return rows
 
 
@@ -93,7 +103,10 @@ def _target(out: Path, to: str) -> Iterator[None]:
         if there and not (out / MARK).is_file():
             raise PixelError(f"{out} contains something ({there[0].name}). Give a new folder, or delete it first.")
         for left in there:
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if isinstance(left, folders.StorePath):
+                left.remove() if left.is_dir() else left.unlink()
+            else:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
         folders.put_json(out / MARK, {"to": to})
         yield
         (out / MARK).unlink()
@@ -264,9 +277,10 @@ def open_lake(path: str | Path, version: int | None = None) -> Lake:
 
     >>> open_lake("data/lake").read(["pixel", "year"])  # doctest: +SKIP
     """
-    path = Path(path)
+    path = folders.place(path)
     if (path / "_delta_log").is_dir():
-        return _open_delta(path, version)
+        return _open_delta(folders.fetched(path), version)
+    path = folders.on_this_disk(path, "an Iceberg table, or a folder with _delta_log", PixelError)
     if (path / CATALOGUE).is_file() or path.name.endswith(".metadata.json"):
         return _open_iceberg(path, version)
     if (path / MARK).is_file():

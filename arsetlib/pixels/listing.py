@@ -55,6 +55,8 @@ def files(path: str | Path | StorePath) -> list[Path] | list[StorePath]:
                 f"The table {path} is not complete, or was changed: {'; '.join(wrong[:3])}{more}. Run the "
                 "`arset ingest` command that made it again, which makes what is missing, or copy the table again."
             )
+        if isinstance(path, StorePath):
+            sources.know({path / name: sha256 for name, sha256 in _sums(path).items()})
         return [path / name for name in names]
     parquet = sorted(f for f in path.glob("*.parquet") if not f.name.startswith(("_", ".")))
     parquet = parquet or _in_partitions(path)
@@ -80,8 +82,7 @@ def planned(path: str | Path) -> list[str] | None:
     """
     path = folders.place(path)
     if (state := folders.state(path)) == "complete":
-        manifest = folders.Folder(path).manifest() or {"parts": {}}
-        return sorted(key for part in manifest["parts"].values() for key in part["files"] if key.endswith(".parquet"))
+        return sorted(_sums(path))
     if (path / RUN_FILE).exists():  # of earlier versions, which planned a file for each chunk
         if _status(path / RUN_FILE) != "complete":
             raise _unfinished(path)
@@ -89,6 +90,13 @@ def planned(path: str | Path) -> list[str] | None:
     if state == "unfinished":
         raise _unfinished(path)
     return None
+
+
+def _sums(path: Path | StorePath) -> dict[str, str]:
+    """Name → SHA-256 of each Parquet file in the manifest of a complete table."""
+    parts = (folders.Folder(path).manifest() or {"parts": {}})["parts"].values()
+    files = {key: facts for part in parts for key, facts in part["files"].items()}
+    return {key: facts["sha256"] for key, facts in files.items() if key.endswith(".parquet")}
 
 
 def differences(path: str | Path, *, deep: bool = False, others: bool = False) -> Iterator[str]:

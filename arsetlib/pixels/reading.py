@@ -72,14 +72,21 @@ def _common_meta(parquet: Sequence[Path], default: Meta | None = None) -> Meta:
 
 def _refuse_copies(parquet: Sequence[Path]) -> None:
     """A copy of a file in the same folder, such as 'a (1).parquet', would count its rows twice."""
-    by_size: dict[object, list] = {}
+    by_content: dict[object, list] = {}
     stored = not isinstance(parquet[0], Path)
-    for file, facts in zip(parquet, sources.many(lambda file: file.stat(), parquet), strict=True):
-        same = by_size.setdefault((facts.st_size, facts.stamp if stored else None), [])
+    for file, content in zip(parquet, sources.many(_content, parquet), strict=True):
+        same = by_content.setdefault(content, [])
         for other in same:
             if (stored or filecmp.cmp(file, other, shallow=False)) and footer(file).num_rows:
                 raise PixelError(f"{file} is a copy of {other}: all rows would count twice. Delete one of them.")
         same.append(file)
+
+
+def _content(file: Path | StorePath) -> object:
+    """What two files have in common if they are copies: on a disk only their size."""
+    if isinstance(file, Path):
+        return file.stat().st_size
+    return sources.known(file) or file.stat().stamp
 
 
 def _check_columns(schema: pa.Schema, file: Path) -> None:

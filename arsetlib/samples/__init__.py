@@ -1,4 +1,4 @@
-"""From the pixel table to batches: split, window, scale, shuffle, hand over.
+"""From the pixel table to batches: split, window, scale, shuffle, pass on.
 
 One ``window`` serves training (random start, a random image per step), evaluation (fixed start, fixed choice) and
 maps. Everything works on whole batches of ragged columns; where Numba is installed (``arsetlib[train]``) a compiled

@@ -6,10 +6,9 @@ Lab: part1_build_dataset. Shell: ``arset simulate data/delta``.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -55,8 +54,7 @@ def delta(
         seed: Seed of all random numbers.
         scale: Area, in units of 5.3 km × 4.2 km. 1 makes about 0.3 GB, 20 more than 5 GB, 0.05 a toy for tests.
         years: Label years, 2018-2035.
-        jobs: Processes; None takes one per core. In your own script keep the call under
-            ``if __name__ == "__main__":``, as always with processes, or set ``jobs=1``.
+        jobs: Processes; None takes one per core.
         progress: Show a progress bar.
 
     Returns:
@@ -111,23 +109,9 @@ def _make_overpasses(out, seed, scale, overpasses, jobs, progress):
     region, folder, count = land.Region.of(scale), folders.Folder(out), len(overpasses)
     todo = [o for o in overpasses if any(folder.done(p.id) is None for p in items.products(seed, region, o))]
     bar = tqdm(total=count, initial=count - len(todo), unit="overpass", desc="simulate", disable=not progress)
-    with bar:
-        if jobs == 1 or len(todo) < 2:
-            for overpass in todo:
-                make_overpass(out, seed, scale, overpass)
-                bar.update()
-            return
-        # New processes: a fork of a process with threads (Spark, TensorFlow, a notebook) can hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(todo)), context, processes.end_with, (os.getpid(),)) as pool:
-            running = [pool.submit(make_overpass, out, seed, scale, overpass) for overpass in todo]
-            try:
-                for done in as_completed(running):
-                    done.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    with bar, processes.workers(min(jobs, len(todo))) as results:
+        for _ in results([partial(make_overpass, out, seed, scale, overpass) for overpass in todo]):
+            bar.update()
 
 
 def _item_path(out: Path, product: items.Product) -> Path:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
@@ -51,8 +49,7 @@ def fields(
         fields: How many fields.
         chips: Chips of each field; no two show the same ground.
         size: Side of a chip, pixels. Smaller chips show less ground, a little coarser.
-        jobs: Processes; None uses one per core, or only one for a small set. In a script, put the call under
-            ``if __name__ == "__main__":``, as always with processes, or use ``jobs=1``.
+        jobs: Processes; None uses one per core, or only one for a small set.
         progress: Show a progress bar.
 
     Returns:
@@ -79,8 +76,10 @@ def fields(
         jobs = 1 if fields * chips * size * size <= ALONE else os.cpu_count() or 1
     with folders.claim(out, parameters, [*map(_name, range(fields)), ABOUT], what="simulated set of fields") as folder:
         if folder.manifest() is None:
-            with tqdm(total=fields * chips, desc="simulate", unit="chip", disable=not progress) as bar:
-                _run([partial(_make, out, seed, numbers, chips, size) for numbers in tasks], jobs, bar)
+            bar = tqdm(total=fields * chips, desc="simulate", unit="chip", disable=not progress)
+            with bar, processes.workers(min(jobs, len(tasks))) as results:
+                for made in results([partial(_make, out, seed, numbers, chips, size) for numbers in tasks]):
+                    bar.update(made)
             folders.put_json(out / "simulated.json", _about(parameters))
             folder.put("README.txt", _readme(parameters))
             folder.finish(ABOUT, ["simulated.json", "README.txt"])
@@ -98,23 +97,6 @@ def _check(asked: dict, jobs) -> None:
             raise ImageError(f"Expected {name} as a whole number from {low:,} to {high:,}, received {value!r}.")
     if jobs is not None and jobs < 1:
         raise ImageError(f"Expected jobs of at least 1, received {jobs}. None takes one process per core.")
-
-
-def _run(tasks, jobs, bar) -> None:
-    """Run the tasks; several processes are started anew, because forking a process with threads hangs."""
-    jobs = min(jobs, len(tasks))
-    if jobs <= 1:
-        for task in tasks:
-            bar.update(task())
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, processes.end_with, (os.getpid(),)) as pool:
-        try:
-            for ready in as_completed([pool.submit(task) for task in tasks]):
-                bar.update(ready.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _make(out: Path, seed: int, numbers: range, chips: int, size: int) -> int:

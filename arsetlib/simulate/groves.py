@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -58,8 +56,7 @@ def groves(
         size: (rows, columns) of a capture, pixels.
         resolution: Metres per pixel. None takes 0.016 for captures of full size and coarser ones for smaller, so that
             these still show whole trees.
-        jobs: Processes; None takes one per core. In a script of your own keep the call under
-            ``if __name__ == "__main__":``, as always with processes, or say ``jobs=1``.
+        jobs: Processes; None takes one per core.
         progress: Show a progress bar.
 
     Returns:
@@ -104,7 +101,11 @@ def _make(folder: folders.Folder, scene: Grove, parameters: dict, jobs, progress
         views = [partial(_capture, out, work.path, scene, k) for k in range(captures) if folder.done(_name(k)) is None]
         done = len(strips) - len(todo) + captures - len(views)
         with tqdm(total=len(strips) + captures, initial=done, desc="simulate", disable=not progress) as bar:
-            _run([todo, views], jobs or os.cpu_count() or 1, bar)
+            most = min(jobs or os.cpu_count() or 1, max(len(todo), len(views)))
+            with processes.workers(most) as results:
+                for tasks in (todo, views):  # the captures show the ground, so it is painted first
+                    for _ in results(tasks):
+                        bar.update()
         tallies = np.sum([np.array(work.settle()[_strip(k)]["tally"]) for k in range(len(strips))], axis=0)
     folders.put_json(out / "trees.geojson", _trees(scene, tallies))
     folders.put_json(out / FLIGHT, _flight(scene, parameters))
@@ -128,26 +129,6 @@ def _check(seed, captures, size, resolution, jobs):
         raise GroveError(f"A capture of {size} at {resolution} m per pixel is wider than 400 m. Ask for a finer one.")
     if jobs is not None and jobs < 1:
         raise GroveError(f"jobs must be at least 1, got {jobs}. None takes one process per core.")
-
-
-def _run(stages, jobs, bar):
-    """Run the tasks of one stage after those of the other, in fresh processes: forking a process with threads hangs."""
-    jobs = min(jobs, max(map(len, stages)))
-    if jobs <= 1:
-        for task in (t for stage in stages for t in stage):
-            task()
-            bar.update()
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, processes.end_with, (os.getpid(),)) as pool:
-        try:
-            for stage in stages:
-                for ready in as_completed([pool.submit(task) for task in stage]):
-                    ready.result()
-                    bar.update()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 # -- the ground picture, in files that processes share -----------------------------------------------------------------

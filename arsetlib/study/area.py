@@ -22,6 +22,10 @@ from shapely import (
     union_all,
 )  # fmt: skip
 
+from arsetlib.study.settings import text
+
+TILES = (-80, 84)  # latitudes between which Sentinel-2 has tiles
+CONUS = (-125.0, 24.0, -66.5, 50.0)  # what the Cropland Data Layer covers: west, south, east, north
 MARGIN = 8  # degrees that an area may lie outside the area of use of its CRS
 
 
@@ -42,6 +46,10 @@ class Area:
     bounds: tuple[float, float, float, float]
     crs: str
     every: int = 1
+
+    def title(self) -> str:
+        """Its name in the reader's language, else the English one, else any; its key where it has none."""
+        return text(self.name) if self.name else self.key
 
     def outline(self, crs: str = "EPSG:4326", spacing: float = 1000.0) -> Polygon | MultiPolygon:
         """The box's whole outline in another CRS, as a polygon in x, y (longitude, latitude) order.
@@ -136,6 +144,46 @@ def misplaced(bounds: tuple[float, float, float, float], crs: CRS) -> str:
         turned = _lies((south, west, north, east), crs)
         hint = " x and y seem swapped: write [west, south, east, north]." if turned else ""
         return f"lie far from where this crs is used ({_use(crs)}).{hint} Check bounds and crs"
+    return ""
+
+
+def uncovered(area: Area, cdl: bool, labels_crs: str | None) -> str:
+    """Why no scenes or labels can be had for an area, in words; empty where they may be.
+
+    Args:
+        area: Whose bounds are plausible in its CRS.
+        cdl: Its labels are the Cropland Data Layer.
+        labels_crs: That the study states for its labels; one in degrees is not compared.
+    """
+    west, south, east, north = area.outline().bounds
+    at = f"lies at longitude {west:.2f} to {east:.2f}, latitude {south:.2f} to {north:.2f}"
+    swapped = " Longitude and latitude seem swapped: bounds are [west, south, east, north]."
+    if south < TILES[0] or north > TILES[1]:
+        return f"{at}. The tiles of Sentinel-2 end at latitude {TILES[0]} and {TILES[1]}. Check bounds and crs"
+    w, s, e, n = CONUS
+    if cdl and (east < w or west > e or north < s or south > n):
+        hint = " Longitudes in the United States are negative." if -east < e and -west > w else ""
+        hint = swapped if w < south < e and s < west < n else hint
+        return (
+            f"{at}. The Cropland Data Layer covers only the contiguous United States.{hint} Check bounds and crs, or "
+            "name labels of your own: [labels] kind = 'raster' or 'vector'"
+        )
+    crs = CRS(labels_crs) if labels_crs else None
+    use = crs.area_of_use if crs is not None and crs.is_projected else None
+    if crs is not None and use is not None:
+        x, y = (west + east) / 2, (south + north) / 2
+
+        def inside(lon, lat):
+            return (lon - use.west + MARGIN) % 360 <= (use.east - use.west) % 360 + 2 * MARGIN and (
+                crs.utm_zone is not None or use.south - MARGIN <= lat <= use.north + MARGIN
+            )
+
+        if not inside(x, y):
+            hint = swapped if -90 <= x <= 90 and inside(y, x) else ""
+            return (
+                f"{at}, far from where [labels] crs = {labels_crs!r} is used ({_use(crs)}).{hint} Check both; without "
+                "[labels] crs, it is the UTM zone of the areas"
+            )
     return ""
 
 

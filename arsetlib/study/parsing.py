@@ -12,12 +12,14 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from arsetlib.errors import ArsetError
-from arsetlib.study.area import Area, misplaced
+from arsetlib.study.area import Area, misplaced, uncovered
 from arsetlib.study.settings import MAX_CODE, Class, LabelSource, Legend, SceneSource, Season
+from arsetlib.translation import N_, languages
 
-LABEL_KINDS = ("cdl", "planetary-computer", "cropscape", "raster", "vector", "simulated")
+CDL_KINDS = ("cdl", "planetary-computer", "cropscape")  # kinds that are the Cropland Data Layer
+LABEL_KINDS = (*CDL_KINDS, "raster", "vector", "simulated")
 # Sides of a split.
-SIDES = ("train", "validation", "test")
+SIDES = (N_("train"), N_("validation"), N_("test"))
 OFFSET_MODES = ("measure", "state", "refuse")
 # Sentinel-2 bands that a study may name.
 ALL_BANDS = (
@@ -62,7 +64,9 @@ class Parser:
         """
         tables = ("study", "areas", "split", "season", "scenes", "labels", "legend", "classes", "channels")
         self.known(raw, tables, "the file")
-        head = self.table(raw, "study", ("key", "name", "description", "simulated", "years", "bands", "seed"))
+        head = self.table(
+            raw, "study", ("key", "name", "description", "language", "simulated", "years", "bands", "seed")
+        )
         for need in ("key", "name", "years"):
             if need not in head:
                 self.fail(f"[study] lacks {need!r}")
@@ -87,10 +91,15 @@ class Parser:
              "min_confidence"),
         )  # fmt: skip
         bands = self.bands(head.get("bands", list(ALL_BANDS)))
+        source = self.labels(labels, years)
+        for area in areas:
+            if reason := uncovered(area, source.kind in CDL_KINDS, source.crs):
+                self.fail(f"[areas.{area.key}] {reason}")
         return dict(
             key=self.key(head["key"], "[study] key"),
             name=self.names(head["name"], "[study] name"),
             description=self.words(head.get("description", ""), "[study] description").strip(),
+            language=self.language(head.get("language", "")),
             simulated=self.flag(head.get("simulated", False), "[study] simulated"),
             areas=areas,
             years=years,
@@ -99,7 +108,7 @@ class Parser:
             season=self.season(self.table(raw, "season", ("window_days", "step_days", "first_day", "last_day"))),
             bands=bands,
             legend=self.legend(raw),
-            labels=self.labels(labels, years),
+            labels=source,
             scenes=SceneSource(
                 url=self.words(scenes.get("url", SceneSource.url), "[scenes] url"),
                 collection=self.words(scenes.get("collection", SceneSource.collection), "[scenes] collection"),
@@ -118,6 +127,11 @@ class Parser:
             seed=self.whole(head.get("seed", 1), "[study] seed", 0, 2**63 - 1),
             **self.channels(self.table(raw, "channels", ("sensors", "indices", "day_of_year")), bands),
         )
+
+    def language(self, raw) -> str:
+        if raw != "" and raw not in languages():
+            self.fail(f"[study] language must be one of {', '.join(languages())}, got {raw!r}")
+        return raw
 
     def collections(self, raw, years: tuple[int, ...]) -> dict[int, str]:
         where, found = "[scenes.collections]", {}

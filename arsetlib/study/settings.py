@@ -10,6 +10,8 @@ from datetime import date
 import numpy as np
 from numpy.typing import ArrayLike
 
+from arsetlib.translation import language
+
 MAX_CODE = 32_767  # the pixel table keeps codes as int16
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -109,8 +111,8 @@ class Legend:
         """Of the classes, in order."""
         return [c.colour for c in self.classes]
 
-    def names(self, lang: str = "en") -> list[str]:
-        """Names to show in ``lang``, in English where a class has none in that language."""
+    def names(self, lang: str | None = None) -> list[str]:
+        """Names to show in a language, by default the reader's; in English where a class has none in it."""
         return [text(c.name, lang) for c in self.classes]
 
     def classes_of(self, codes: ArrayLike) -> np.ndarray:
@@ -245,6 +247,6 @@ def scene_facts(source: SceneSource) -> dict:
     return {k: v for k, v in found.items() if k not in ("offset", "collections") or v != getattr(SceneSource, k, {})}
 
 
-def text(names: dict[str, str], lang: str = "en") -> str:
-    """The name in ``lang``, else the English one, else any."""
-    return names.get(lang) or names.get("en") or next(iter(names.values()))
+def text(names: dict[str, str], lang: str | None = None) -> str:
+    """The name in a language, by default the reader's; else the English one, else any."""
+    return names.get(lang or language()) or names.get("en") or next(iter(names.values()))

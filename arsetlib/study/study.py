@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from arsetlib import checksums, textfiles
+from arsetlib import checksums, textfiles, translation
 from arsetlib.stores import place
 from arsetlib.study.area import Area
 from arsetlib.study.parsing import WAVES, Parser, StudyError, nearest
@@ -25,10 +25,11 @@ class Study:
 
     Attributes:
         key, name, description: Who it is. ``simulated`` says whether any of it is.
+        language: Of what is shown, where the reader has set none (`arsetlib.language`); empty leaves it English.
         areas: Boxes to sample.
         years: Label years.
         split: Side → years; no year on two sides.
-        block_m: Side of a spatial block, units of the label grid's CRS, for splits and for honest scores.
+        block_m: Side of a spatial block, units of the label grid's CRS, for splits and for intervals of scores.
         season, bands, legend, labels, scenes: See their classes.
         drop_scl: Scene classes whose observations are dropped.
         min_confidence: Least label confidence (0-100) of a pixel; 0 takes all.
@@ -61,6 +62,7 @@ class Study:
     sensors: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     indices: tuple[str, ...] = ()
     day_of_year: bool = False
+    language: str = ""
 
     @classmethod
     def load(cls, name: str | Path) -> Study:
@@ -105,7 +107,10 @@ class Study:
             raise StudyError(f"{source} is not valid TOML: {error}. Correct that line and try again.") from None
         except (RecursionError, ValueError) as error:  # nested without end; a whole number of thousands of digits
             raise StudyError(f"{source} cannot be read as TOML: {error}.") from None
-        return cls(**Parser(source).values(raw), root=root, text=toml)
+        study = cls(**Parser(source).values(raw), root=root, text=toml)
+        if study.language:
+            translation.set_default(study.language)
+        return study
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -149,8 +154,8 @@ class Study:
             return path
         return str(place(self.root or ".").resolve() / path)
 
-    def title(self, lang: str = "en") -> str:
-        """Its name in ``lang``."""
+    def title(self, lang: str | None = None) -> str:
+        """Its name in a language, by default the reader's."""
         return text(self.name, lang)
 
     def fingerprint(self) -> str:

@@ -82,7 +82,7 @@ def fit(
     killed continues after its last finished epoch when the same call is made again, and ends with the same weights; a
     finished one is returned without training.
 
-    What a seed promises: on a CPU the same weights, bit for bit, on the same machine with the same number of threads
+    What a seed guarantees: on a CPU the same weights, bit for bit, on the same machine with the same number of threads
     and versions. On a GPU, call ``tf.config.experimental.enable_op_determinism()`` first (it holds for the whole
     process and makes the input slower); without it trainings differ in the last digits.
 

@@ -69,6 +69,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arsetlib import folders
 from arsetlib.training.plan import TrainingError
 
 GRACE = 60.0  # s that the others have to end by themselves after one has failed
@@ -206,7 +207,8 @@ def run(
         raise WorkerError(f"Expected 1 worker or more, received {workers!r}.")
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(workers)]
     with contextlib.ExitStack() as after:
-        folder = Path(logs) if logs is not None else Path(after.enter_context(tempfile.TemporaryDirectory()))
+        folder = logs if logs is not None else after.enter_context(tempfile.TemporaryDirectory())
+        folder = folders.on_this_disk(folder, "the folder of logs", WorkerError)
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"worker-{rank}.log" for rank in range(workers)]
         processes: list[subprocess.Popen] = []

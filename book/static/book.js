@@ -1,17 +1,19 @@
 // The book's own behaviour: the cover's slider, and Plotly figures that follow the theme and the page's width.
 (() => {
   "use strict";
+  const words = JSON.parse(document.getElementById("book-words").textContent);
+  const say = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
 
   function slider(cover) {
     const [scene, labels] = cover.querySelectorAll("img.cover-layer");
     if (!scene || !labels) return;
     const set = (value) => cover.style.setProperty("--cut", `${value}%`);
     const range = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, value: 50 });
-    range.setAttribute("aria-label", "Slide between the satellite scene and its labels");
+    range.setAttribute("aria-label", words.slide);
     range.addEventListener("input", () => set(range.value));
     const line = Object.assign(document.createElement("div"), { className: "cover-line" });
-    const tags = [["left", "scene"], ["right", "labels"]].map(([side, text]) =>
-      Object.assign(document.createElement("span"), { className: `cover-tag ${side}`, textContent: `${text} · simulated` }));
+    const tags = [["left", words.scene], ["right", words.labels]].map(([side, text]) =>
+      Object.assign(document.createElement("span"), { className: `cover-tag ${side}`, textContent: text }));
     const shape = () => scene.naturalWidth && cover.style.setProperty("--cover-ratio", `${scene.naturalWidth} / ${scene.naturalHeight}`);
     scene.complete ? shape() : scene.addEventListener("load", shape);
     cover.append(line, ...tags, range);
@@ -104,10 +106,57 @@
     return window.Plotly.relayout(plot, Object.fromEntries(Object.keys(kept).map((key) => [key, wanted(key)])));
   }
 
+  // On a phone a legend needs more lines than where the figure was made: the figure grows by them, so that its axes keep
+  // their height and titles do not cover each other.
+  const LEGEND = 60; // px, of a legend on a wide page
+  const tall = new WeakMap();
+  function fitTo(plot, width) {
+    if (!tall.has(plot)) tall.set(plot, plot._fullLayout.height);
+    const legend = width < 600 ? plot._fullLayout.legend?._height ?? 0 : 0;
+    const height = tall.get(plot) + Math.max(0, Math.round(legend) - LEGEND);
+    if (height === plot._fullLayout.height) return;
+    plot.parentElement.style.height = `${height}px`; // it has the height of the wide figure
+    window.Plotly.relayout(plot, { height });
+  }
+
+  // Plotly draws menus and sliders that a keyboard cannot reach: the page has its own in their place.
+  function offerControls(plot) {
+    const figure = plot.closest("figure") ?? plot, name = figure.getAttribute("aria-label") ?? "";
+    const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
+    const use = ({ method, args }) => method !== "skip" && window.Plotly[method](plot, ...structuredClone(args));
+    const hidden = {};
+    plot._fullLayout.updatemenus?.forEach((menu, i) => {
+      if (!menu.visible) return;
+      const select = make("select", { className: "figure-menu" });
+      select.setAttribute("aria-label", name);
+      menu.buttons.forEach(({ label }) => select.append(make("option", { textContent: label })));
+      select.selectedIndex = menu.active;
+      select.addEventListener("change", () => use(menu.buttons[select.selectedIndex]));
+      hidden[`updatemenus[${i}].visible`] = false;
+      figure.before(select);
+    });
+    plot._fullLayout.sliders?.forEach((slider, i) => {
+      if (!slider.visible) return;
+      const range = make("input", { type: "range", min: 0, max: slider.steps.length - 1, value: slider.active });
+      const box = make("div", { className: "figure-slider" }), shown = make("output", {});
+      const tell = () => {
+        shown.textContent = `${slider.currentvalue.prefix ?? ""}${slider.steps[range.value].label}`;
+        range.setAttribute("aria-valuetext", shown.textContent);
+      };
+      range.setAttribute("aria-label", name);
+      range.addEventListener("input", () => { tell(); use(slider.steps[range.value]); });
+      tell();
+      box.append(range, shown);
+      hidden[`sliders[${i}].visible`] = false;
+      figure.after(box);
+    });
+    return Object.keys(hidden).length ? window.Plotly.relayout(plot, hidden) : Promise.resolve();
+  }
+
   // The numbers of a figure as a table, made when a reader opens it: for those who cannot see the figure, and to copy.
   const MOST_ROWS = 500;
   function numbersOf(plot) {
-    const rows = [], words = (value) => (typeof value === "number" ? Number(value.toPrecision(5)).toString() : value ?? "");
+    const rows = [], shown = (value) => (typeof value === "number" ? Number(value.toPrecision(5)).toString() : value ?? "");
     const axis = (name) => plot.layout[name]?.title?.text;
     for (const trace of plot._fullData) {
       const name = trace.name && !/^trace \d+$/.test(trace.name) ? trace.name : "";
@@ -116,29 +165,29 @@
       if (trace.type === "heatmap" || trace.type === "contour") {
         const z = Array.from(trace.z ?? [], (row) => Array.from(row));
         if (trace.opacity === 0 || z.length * (z[0]?.length ?? 0) > 2500) continue; // a picture
-        z.forEach((row, i) => row.forEach((value, j) => rows.push([words(ys[i] ?? i), words(xs[j] ?? j), words(value)])));
+        z.forEach((row, i) => row.forEach((value, j) => rows.push([shown(ys[i] ?? i), shown(xs[j] ?? j), shown(value)])));
       } else if (trace.type === "box") {
         for (const part of ["lowerfence", "q1", "median", "q3", "upperfence"]) {
-          Array.from(trace[part] ?? []).forEach((value, i) => rows.push([`${name} ${part}`.trim(), words(xs[i] ?? i), words(value)]));
+          Array.from(trace[part] ?? []).forEach((value, i) => rows.push([`${name} ${part}`.trim(), shown(xs[i] ?? i), shown(value)]));
         }
       } else {
-        xs.forEach((x, i) => x !== null && rows.push([name, words(x), words(ys[i])]));
+        xs.forEach((x, i) => x !== null && rows.push([name, shown(x), shown(ys[i])]));
       }
     }
-    return { rows, heads: ["series", axis("xaxis2") ?? axis("xaxis") ?? "x", axis("yaxis") ?? "y"] };
+    return { rows, heads: [words.series, axis("xaxis2") ?? axis("xaxis") ?? "x", axis("yaxis") ?? "y"] };
   }
   function offerNumbers(plot) {
     const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
     const details = make("details", { className: "figure-data" });
-    details.append(make("summary", { textContent: "Data of this figure" }));
+    details.append(make("summary", { textContent: words.dataOfFigure }));
     details.addEventListener("toggle", () => {
       if (!details.open || details.children.length > 1) return;
       const { rows, heads } = numbersOf(plot), box = make("div", { className: "arset-table figure-numbers", tabIndex: 0 });
       const label = plot.closest("figure")?.getAttribute("aria-label") ?? "";
       box.setAttribute("role", "region");
-      box.setAttribute("aria-label", `Data: ${label}`);
+      box.setAttribute("aria-label", say(words.dataOf, { name: label }));
       const table = make("table"), head = make("tr"), body = make("tbody");
-      const note = rows.length > MOST_ROWS ? ` The first ${MOST_ROWS} of ${rows.length} rows.` : rows.length ? "" : " It shows pictures; it has no series.";
+      const note = rows.length > MOST_ROWS ? ` ${say(words.firstRows, { most: MOST_ROWS, count: rows.length })}` : rows.length ? "" : ` ${words.pictures}`;
       table.append(make("caption", { textContent: `${label}${note}` }), make("thead"), body);
       heads.forEach((text) => head.append(make("th", { textContent: text, scope: "col" })));
       table.tHead.append(head);
@@ -176,23 +225,53 @@
     document.querySelectorAll(".citation-list[role=list]").forEach((one) => one.removeAttribute("role")); // its entries are none
     document.querySelectorAll("summary:has(> .toctree-toggle)").forEach((one) => {
       const page = one.closest("li")?.querySelector("a")?.textContent.trim() ?? "";
-      one.setAttribute("aria-label", `Pages under ${page}`);
+      one.setAttribute("aria-label", say(words.pagesUnder, { page }));
     });
     document.querySelectorAll("figure.arset-figure:has(> img), .cell_output pre, .bench, .house, .rooms").forEach((one) => {
       if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
     });
   }
 
+  // The way to the same page in another language leads to the section that is read, and is offered, once, to readers
+  // whose browser prefers that language.
+  function languages() {
+    const links = [...document.querySelectorAll("a.language-switch")];
+    for (const link of links) {
+      const page = link.getAttribute("href");
+      link.addEventListener("click", () => {
+        const read = [...document.querySelectorAll(".bd-article section[id]")].filter((one) => one.getBoundingClientRect().top < 140).pop();
+        const number = read && [read, ...read.querySelectorAll(":scope > span[id]")].map((one) => one.id).find((id) => /^section-\d+$/.test(id));
+        link.href = link.dataset.samePage !== undefined && number && number !== "section-0" ? `${page}#${number}` : page;
+      });
+    }
+    const first = (navigator.languages ?? [navigator.language])[0]?.slice(0, 2);
+    const wanted = links.find((link) => link.hreflang === first);
+    const key = "course-language-offered";
+    if (!wanted || document.documentElement.lang.slice(0, 2) === first || stored(key)) return;
+    const box = document.createElement("div"), close = document.createElement("button");
+    const way = Object.assign(document.createElement("a"), { href: wanted.getAttribute("href"), textContent: wanted.textContent, lang: first });
+    box.className = "language-offer";
+    Object.assign(close, { type: "button", textContent: wanted.dataset.close });
+    for (const one of [way, close]) one.addEventListener("click", () => { store(key); box.remove(); });
+    box.lang = first;
+    box.append(`${wanted.dataset.offer} `, way, close);
+    document.querySelector(".bd-article-container")?.prepend(box);
+  }
+  // A browser may refuse to keep anything.
+  function stored(key) { try { return localStorage.getItem(key); } catch { return "yes"; } }
+  function store(key) { try { localStorage.setItem(key, "yes"); } catch { /* offered again next time */ } }
+
   window.addEventListener("load", () => {
+    languages();
     menus();
     name();
     document.querySelectorAll(".cover").forEach(slider);
     // A figure drawn before the page had its final shape, or while hidden, takes its width when it gets one.
     const fit = new ResizeObserver((entries) => entries.forEach(({ target, contentRect }) => {
-      if (contentRect.width) window.Plotly.Plots.resize(target);
+      if (contentRect.width) window.Plotly.Plots.resize(target).then(() => fitTo(target, contentRect.width));
     }));
-    plots().forEach((plot) => Promise.resolve(dress(plot)).then(() => fit.observe(plot)));
     plots().forEach(offerNumbers);
+    plots().forEach((plot) => Promise.resolve(dress(plot)).then(() => offerControls(plot)).then(() => fit.observe(plot)));
     new MutationObserver(() => plots().forEach(dress)).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   });
 })();

@@ -3,12 +3,36 @@
   "use strict";
   const MOST = 40, AROUND = 110; // results shown; characters on each side of the first hit
 
+  // The language of the page. Lunr stems English by itself, other languages bring their stemmer (book/vendor.py); there
+  // a word is found with its accents and without them.
+  const LANGUAGE = document.documentElement.lang.slice(0, 2);
+  const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "");
+  const accented = { es: (word) => word.replace(/([cs])ion$/, "$1ión") }; // on which the stemmer relies
+  function stemmer() {
+    const { lunr } = window, own = lunr[LANGUAGE];
+    if (!own) return lunr.stemmer;
+    const mend = accented[LANGUAGE] ?? ((word) => word);
+    const folded = (token) => own.stemmer(token.update((word) => mend(plain(word)))).update(plain);
+    lunr.Pipeline.registerFunction(folded, `stemmer without accents ${LANGUAGE}`);
+    return folded;
+  }
+  const trimmer = (token) => token.update((word) => word.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, ""));
+
   function sections() {
     return window.courseSections.map(([address, page, heading, text, weight], id) => ({ id, address, page, heading, text, weight }));
   }
 
   function indexOf(all) {
     return window.lunr(function () {
+      const { lunr } = window, own = lunr[LANGUAGE];
+      if (own) {
+        lunr.Pipeline.registerFunction(trimmer, "trimmer of all letters");
+        const stem = stemmer();
+        for (const [pipeline, steps] of [[this.pipeline, [trimmer, own.stopWordFilter, stem]], [this.searchPipeline, [trimmer, stem]]]) {
+          pipeline.reset();
+          pipeline.add(...steps);
+        }
+      }
       this.ref("id");
       this.field("heading", { boost: 4 });
       this.field("page", { boost: 1 });
@@ -26,7 +50,7 @@
     const search = (presence) => index.query((query) => known.forEach((word) => {
       query.term(word, { presence });
       if (word.length > 2 && presence !== lunr.Query.presence.REQUIRED) {
-        query.term(word, { wildcard: lunr.Query.wildcard.TRAILING, usePipeline: false, boost: 0.3 });
+        query.term(window.lunr[LANGUAGE] ? plain(word) : word, { wildcard: lunr.Query.wildcard.TRAILING, usePipeline: false, boost: 0.3 });
       }
     }));
     let hits = search(lunr.Query.presence.REQUIRED);
@@ -44,9 +68,10 @@
 
   // The words asked for, as they stand in the text: each word that begins with the stem.
   function marker(asked) {
-    const { lunr } = window;
-    const stems = lunr.tokenizer(asked).map((token) => lunr.stemmer(token).toString().replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/i$/, "[iy]"))
-      .filter((stem) => stem.length > 1);
+    const { lunr } = window, stem = stemmer(), any = { a: "[aá]", e: "[eé]", i: "[ií]", o: "[oó]", u: "[uúü]", n: "[nñ]" };
+    const stems = lunr.tokenizer(asked).map((token) => stem(token).toString().replace(/[.*+?^${}()|[\]\\]/g, "\\$&"))
+      .map((one) => (lunr[LANGUAGE] ? one.replace(/[aeioun]/g, (letter) => any[letter]) : one.replace(/i$/, "[iy]")))
+      .filter((one) => one.length > 1);
     return stems.length ? new RegExp(`(?<![\\p{L}\\p{N}])(?:${stems.join("|")})[\\p{L}\\p{N}]*`, "giu") : null;
   }
 

@@ -157,7 +157,7 @@ print(pd.Series(split_by_field(names, (0.7, 0.15, 0.15), hw.draw["seed"])))
 # %% [markdown]
 # ## Question 3 · Fill shards (4 points)
 #
-# Records are written into shards one after the other, in their order. A shard may have up to `limit` bytes. If the next record would exceed the limit, the shard is closed for ever and the record begins the next one. A record that is larger than the limit gets a shard of its own.
+# Records are written into shards one after the other, in their order. A shard may have up to `limit` bytes. If the next record would exceed the limit, the shard is closed and the record begins the next one. A record that is larger than the limit gets a shard of its own.
 #
 # Write `shard_for(sizes, limit)`. From a list with the bytes of each record it returns a list of the same length with the number of each record's shard, counted from 0. Without records it returns an empty list.
 

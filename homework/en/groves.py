@@ -43,7 +43,7 @@ def offer(options, reasons):
 
 
 # %% [markdown]
-# Your part of a capture. It is *simulated*: it is no photograph. The columns at the left are 255 in the mask: they are not labelled.
+# Your part of a capture. It is *simulated* and not a photograph. The columns at the left are 255 in the mask: they are not labelled.
 
 # %%
 image, mask = given.my_part(hw)

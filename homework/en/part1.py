@@ -133,7 +133,7 @@ def class_of(code, classes, excluded):
 # - `class`: its name;
 # - `pixels`: how many label pixels it has;
 # - `hectares`: its area (your label pixels are 30 m wide);
-# - `percent`: its share, 0 to 100, of all pixels *that have a class*. Pixels that are left out count nowhere, and have no row.
+# - `percent`: its share, 0 to 100, of all pixels *that have a class*. Pixels with an excluded code are not counted and have no row.
 #
 # Do not round. The order of the rows is yours. Use your two functions.
 

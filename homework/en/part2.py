@@ -241,7 +241,7 @@ print("your window:", window(day, bands, start, 120, 5))
 # Write `scaled(train, train_seen, x, seen)`. It returns `x`, normalised band by band: minus the mean, divided by the standard deviation (as `np.std` gives it).
 #
 # - `train` (rows, steps, bands) and `train_seen` (rows, steps): the training windows, from which mean and standard deviation are taken;
-# - `x` (samples, steps, bands) and `seen` (samples, steps): the windows to be scaled, of any side.
+# - `x` (samples, steps, bands) and `seen` (samples, steps): the windows to be scaled, of any set.
 #
 # Steps that were not seen hold 0 in both. They must not count in the statistics, and they must still hold 0 in the result.
 
@@ -304,9 +304,9 @@ def class_in_window(name, day, scl, start, window_days, crops):
 # name: q7
 
 # %% [markdown]
-# ## Question 7 · Label counts of a training side (3 points)
+# ## Question 7 · Label counts of a training set (3 points)
 #
-# Split your table so that nothing leaks: your training side has the rows of one year whose block is *not* held out.
+# Split your table so that nothing leaks: your training set has the rows of one year whose block is *not* held out.
 
 # %%
 all_blocks = np.unique(table["block"].to_numpy())
@@ -320,7 +320,7 @@ print(f"names: {keys}, -1 is a double crop")
 print(f"crops: {crops}")
 
 # %% [markdown]
-# How many rows of the training side has each class, when every window starts on your day of the year? Double crops are filtered out. Assign a dict, name of the class → number of rows, to `counts`. Use `class_in_window`; `pixels.series(table, i)` gives day, scl and bands of row `i`, and day 1 of the year is 1 January.
+# How many rows of the training set has each class, when every window starts on your day of the year? Double crops are filtered out. Assign a dict, name of the class → number of rows, to `counts`. Use `class_in_window`; `pixels.series(table, i)` gives day, scl and bands of row `i`, and day 1 of the year is 1 January.
 
 # %% [raw]
 # # BEGIN SOLUTION

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Homework 3 · From a network to hectares
 #
-# You have done Lab 3. Here you count what a network holds and how far it sees, read the record of a run, test a model of your own by classes and by date, and end with hectares and how sure they are. No TensorFlow is needed.
+# You have done Lab 3. Here you count what a network holds and how far it sees, read the record of a run, test a model of your own by classes and by date, and estimate areas with their confidence intervals. No TensorFlow is needed.
 #
 # **Eight questions, 28 points, about 55 minutes.** Functions that you write are used again further down, so keep the order.
 #

@@ -6,7 +6,7 @@ The truth is computed here in another way than in the public checks and in the s
 import numpy as np
 
 from arsetlib.grading.assignments import part1
-from arsetlib.grading.questions import Wrong, choice, number, table
+from arsetlib.grading.questions import Wrong, choice, number, shown, table
 
 
 def hectares(ask, hw):
@@ -32,9 +32,9 @@ def class_of(ask, hw):
             expected = part1.LEFT_OUT if code in excluded else next((k for k, v in classes.items() if code in v), None)
             if expected is None:
                 part1.refuses(ask, (code, classes, excluded), f"code {code} of another legend, which does not know it,")
-            elif (value := ask(code, classes, excluded)) != expected:
+            elif not isinstance(value := ask(code, classes, excluded), str) or value != expected:
                 raise Wrong(f"Expected class_of({code}, {classes}, {excluded}) to be {expected!r}, "
-                            f"received {value!r}. Take classes and exclusions from the arguments alone.")  # fmt: skip
+                            f"received {shown(value)}. Take classes and exclusions from the arguments.")  # fmt: skip
 
 
 def land(answer, hw):

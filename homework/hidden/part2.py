@@ -9,7 +9,7 @@ import numpy as np
 
 from arsetlib import pixels
 from arsetlib.grading.assignments import part2
-from arsetlib.grading.questions import Wrong, array, equal, number
+from arsetlib.grading.questions import Wrong, array, equal, number, shown
 
 
 def shapes(answer, hw):
@@ -114,10 +114,10 @@ def class_in_window(ask, hw):
         last = [int(s) for d, s in zip(day, scl, strict=True) if start <= d < start + window_days][-2:]
         expected = part2.BARE if name in crops and 4 not in last else name
         value = ask(name, day, scl, start, window_days, crops)
-        if value != expected:
+        if not isinstance(value, str) or value != expected:
             raise Wrong(f"Expected, where the crops are {crops}, {expected!r} for {name}, images on days "
                         f"{day.tolist()} of classes {scl.tolist()}, a window of {window_days} days from day {start}, "
-                        f"received {value!r}.")  # fmt: skip
+                        f"received {shown(value)}.")  # fmt: skip
 
 
 def counts(answer, hw):

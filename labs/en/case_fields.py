@@ -20,57 +20,51 @@
 # :class: lab-header
 # **Question.** How do you train an image classifier on more images than fit in memory, and how much do the file format and a second device help?
 #
-# **Product.** A classifier that names what is wrong in a field, a score for it on new fields, and a table that compares a report's claims with measurements on your machine.
+# **Product.** A classifier that names what is wrong in a field, and its score on new fields. A table compares the claims of a report with measurements on your machine.
 #
 # **You will be able to**
-# - compute which set fits in memory, and feed a model from disk if it does not fit;
+# - compute which set fits in memory, and train a model from disk if it does not fit;
 # - write the same images as a directory, as TFRecord and as Parquet, and compare their speed fairly;
 # - find what limits a pipeline, and when another file format cannot help;
-# - say what a larger batch, averaged and late gradients and a second device do to training;
-# - tell a network that generalises from one that has memorised its training set;
+# - describe how a larger batch, averaged and late gradients and a second device change training;
+# - recognise a network that has memorised its training set;
 # - check whether a published comparison supports its conclusions.
 #
-# **Time.** About 120 minutes in two halves, with a pause before section 12. **You need** Lab 2's idea of a batch and Lab 3's idea of training. You need no graphics card.
+# **Time.** About 120 minutes in two halves, with a pause before section 12. **You need** to know what a batch is (Lab 2) and what training is (Lab 3). You need no graphics card.
 # :::
 #
 # The lab follows a master's report of 2021 (EAFIT), which asked this question with the Agriculture-Vision images ([sources](../../book/en/bibliography.md)).
-# Each step has four parts, as in the labs before. *Predict*: answer before you run. *Run* the cell. *Read* what appeared. *Check*: an `assert` that tests the claim.
+# Each step has four parts, as in the labs before. *Predict*: answer the question before you run the cell. *Run* the cell. *Read* the explanation. *Check*: an `assert` tests what the explanation claims.
 
 # %%
-import os
 from importlib.util import find_spec
 
 from IPython import get_ipython
 
-# TensorFlow prints errors only, no reports on processors and libraries.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
     home = "https://github.com/--home-not-set--/crop-maps-at-scale"
     if "not-set" in home:
-        raise RuntimeError(
-            "No address yet: the owner of this copy runs make home URL=…"
-        )
-    own = find_spec("tensorflow")  # Colab has one, Databricks has none
-    extras = "platform" if own else "platform,platform-tensorflow"
+        raise RuntimeError("No address yet: the owner runs make home URL=…")
+    own = "" if find_spec("tensorflow") else ",platform-tensorflow"
     get_ipython().run_line_magic(
-        "pip", f'install -q "arsetlib[{extras}] @ git+{home}"'
+        "pip", f'install -q "arsetlib[platform{own}] @ git+{home}"'
     )
 
-from arsetlib import check_env
+from arsetlib import check_env, language
 
-check_env(("labs", "train", "images"))
+language("en")
+check_env(("labs", "train", "images", "spark"))
 
 # %% [markdown]
 # ## 1. Aerial images of fields
 #
 # In summer an aircraft flies over fields with a camera for red, green, blue and near infrared (NIR). Each field is cut into square *chips*, and annotators mark what is wrong: nine kinds of *anomaly*.
 # That is Agriculture-Vision (Chiu and others, 2020), with the folders `field_images/rgb`, `field_images/nir`, `field_labels/<class>`, `field_bounds` and `field_masks`.
-# Its licence forbids commercial use and redistribution. So the course ships none of it: bring your own copy, or let a program make fields in the same folders.
+# Its licence forbids commercial use and redistribution. So the course contains none of it: use your own copy, or let a program make fields in the same folders.
 #
 # :::{admonition} Simulated data
 # :class: simulated
-# Unless you change the line, no aircraft took these images: a program made the fields, their crops and their anomalies, and each picture of them says *simulated*. A score here shows how the method works. It does not show how well it would work on real fields.
+# Unless you change the line, no aircraft took these images. A program made the fields, their crops and their anomalies, and each picture of them says *simulated*. A score here shows how the method works. It does not show how well it would work on real fields.
 # :::
 
 # %%
@@ -91,7 +85,7 @@ import keras
 import tensorflow as tf
 
 tf.get_logger().setLevel("ERROR")  # no advice on speed within the lab
-# Section 15 needs two devices: the processor acts as both.
+# Section 15 needs two devices: the processor is used as two.
 processor = tf.config.list_physical_devices("CPU")[0]
 twice = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(processor, twice)
@@ -111,7 +105,7 @@ if chips.simulated:  # to check a large set takes long
 #
 # :::{admonition} Predict
 # :class: predict
-# Which of the nine can you see in true colour? Which are clearer in near infrared? And which do not differ in colour at all, so that you need their shape? Change the view and look again.
+# Which of the nine can you see in true colour? Which are clearer in near infrared? Which do not differ in colour, so that you need their shape? Choose another view and look again.
 # :::
 
 # %%
@@ -164,7 +158,7 @@ def gallery(view):
     for k, i in example.items():
         picture = views(fields.read(chips, i)[0])[view]
         photos[NAMES[k]] = picture, marked(i, k)
-    note = f"{NOTES[view]}line: marked as the class above it"
+    note = f"{NOTES[view]}line: outline of the anomaly"
     return figures.outlined(photos, study=chips, note=note)
 
 
@@ -176,7 +170,7 @@ figures.knob(
 )
 
 # %% [markdown]
-# The picture is one answer. For the same chips, the next table gives another: how much the mean of each band inside the outline differs from the mean outside it.
+# The pictures give one answer. The next table gives another for the same chips: how much the mean of each band inside the outline differs from the mean outside it.
 
 # %%
 import pandas as pd
@@ -204,8 +198,8 @@ if full:
     assert none > 0
 
 # %% [markdown]
-# Three answers: a class with a large number under red, green or blue can be seen in true colour; the first printed line names those that are clearer in near infrared; the second names the class with the smallest difference in colour. For a class with small numbers in all bands, only the shape is left. An end row, for example, is defined by the direction of the rows at the edge of a field.
-# A chip can have several labels, or none. So the answer is nine yes-or-no questions (*multi-label*: one sigmoid for each class), not one choice of nine (*single-label*: one softmax). A directory with a folder for each class can store only one label per chip.
+# The answers are these. A class with a large number under red, green or blue can be seen in true colour. The first printed line names the classes that are clearer in near infrared. The second names the class with the smallest difference in colour. If all numbers of a class are small, only its shape is left. An end row, for example, is defined by the direction of the rows at the edge of a field.
+# A chip can have several labels, or none, as the last line shows. So the model answers nine yes-or-no questions (*multi-label*: one sigmoid for each class). It does not choose one class of nine (*single-label*: one softmax). A directory with a folder for each class can store only one label per chip.
 #
 # ## 3. Count, and split by field
 #
@@ -237,8 +231,8 @@ if full:
     assert counts.min().min() > 0
 
 # %% [markdown]
-# The third printed line gives the ratio. All chips of one field must be in the same set, so the split assigns whole fields; and it makes sure that each class is in each set. The asserts test both.
-# Accuracy would reward a model that never predicts a rare class, as the last line shows. Therefore we use F1 for each class, and its mean, *macro-F1*.
+# The third printed line gives the ratio. All chips of one field must be in the same set, so the split assigns whole fields. It also tries to put each class into each set. The asserts test both for the simulated fields.
+# A model that never predicts a class can have a high accuracy, as the last line shows. Therefore we use F1 for each class, and its mean, *macro-F1*.
 #
 # ## 4. Check the figures of the report
 #
@@ -270,15 +264,15 @@ assert growth["CPU"] < 2
 assert growth.drop("CPU").between(4.5, 5.5).all()
 
 # %% [markdown]
-# It is true for the graphics card only. On the processor an epoch of the long run took much less time than an epoch of the short run: something else was measured as well, or a figure is wrong.
-# No two columns may be compared: as the first column says, the directory ran on a P100 and TFRecord on a V100, another model of card. The ratio mixes two effects that cannot be separated. And `MirroredStrategy`, which shares work between devices, had one device to share it with.
-# So the conclusions may be right, but these figures do not prove them. The rest of the lab measures each claim with one thing changed at a time.
+# It is true for the graphics cards only. On the processor an epoch of the long run took much less time than an epoch of the short run: something else was measured as well, or a figure is wrong.
+# The two columns must not be compared. As the column `device` says, the directory ran on a P100 and TFRecord on a V100, another model of card. The ratio mixes two effects that cannot be separated. And `MirroredStrategy`, which shares work between devices, had one device to share it with.
+# So the conclusions may be right, but these figures do not prove them. The rest of the lab measures the claims, and changes one thing at a time.
 #
 # ## 5. Which set fits in memory?
 #
 # :::{admonition} Predict
 # :class: predict
-# A chip is stored as two JPEG files, one for colour and one for NIR. How many bytes is it when decoded, and as the 32-bit floats that a network needs? How many gigabytes are all published chips?
+# A chip is stored as two JPEG files, one for colour and one for NIR. How many bytes does it need when it is decoded, and how many as the 32-bit floats that a network needs? How many gigabytes do all published chips need?
 # :::
 
 # %%
@@ -301,11 +295,12 @@ memory = pd.DataFrame(rows, columns=columns)
 figures.show(memory, "What a set takes on disk and in memory, by arithmetic")
 
 # %% [markdown]
-# The first printed line answers for one chip, the last row of the table for all of them. JPEG compression hides the size: a folder that looks small on disk is large in memory. The run whose outputs the report saved is the second row; the question is about the third.
+# The first printed line answers for one chip, the last row of the table for all of them. JPEG compression hides the size: a folder that is small on disk is large in memory. The second row is the run whose outputs the report saved.
 #
-# That was arithmetic. Now measure. Two processes read chips as floats. One *keeps* what it has read, as `np.stack([...])` over a folder does. The other looks at a chip and *releases* it. A limit lets both use only a quarter of the memory that the whole set needs.
+# This was arithmetic. Now measure. Two processes read chips as floats. One *keeps* what it has read, as `np.stack([...])` over a folder does. The other *releases* each chip after it was read. Both may use only a quarter of the memory that the whole set needs.
 
 # %% tags=["hide-input"]
+import os
 import subprocess
 import sys
 
@@ -368,7 +363,7 @@ ends = {
 }
 axes = ("chips read", "more than at the start, MB")
 fig = figures.lines(
-    lines, "Memory while reading", *axes, study=chips, points=ends
+    lines, "Memory of two processes that read", *axes, study=chips, points=ends
 )
 fig.add_hline(cap / 1e6, line_dash="dot", annotation_text="the limit")
 figures.show(
@@ -385,11 +380,11 @@ if sys.platform == "linux":  # others do not enforce such limits
     assert abs(len(kept) - len(chips) / 4) < 0.1 * len(chips)
 
 # %% [markdown]
-# The process that keeps its chips ends at the limit, after about a quarter of them. The other reads all of them, and its memory hardly grows. So to train on a set that is larger than memory, hold one batch, not the set.
+# On Linux the process that keeps its chips ends at the limit, after about a quarter of them. The other reads all of them, and needs less memory. So if a set is larger than memory, keep only one batch in memory.
 #
 # :::{admonition} Exercise 1
 # :class: exercise
-# Bytes (`uint8`) instead of floats need a quarter of the memory; a side of 128 instead of 512 pixels needs a sixteenth. How many of all published chips does *your* memory hold in each form? The memory of the machine is `os.sysconf("SC_PHYS_PAGES")` times the page size.
+# Bytes (`uint8`) need a quarter of the memory of floats. A side of 128 pixels needs a sixteenth of the memory of 512 pixels. How many of the published chips fit in *your* memory in each form? The memory of the machine is `os.sysconf("SC_PHYS_PAGES")` times the page size.
 # :::
 
 # %% tags=["hide-cell"]
@@ -408,7 +403,7 @@ for side in (512, 128):
 #
 # :::{admonition} Predict
 # :class: predict
-# How long does the call `lazily(...)` take? How long until its first batch is ready? And how long would it take to load all chips first?
+# How long does the call `lazily(...)` take? After how long is its first batch ready? And how long would it take to load all chips first?
 # :::
 
 
@@ -444,14 +439,14 @@ for (my_x, my_y), (x, y) in pairs:
 print(f"library: {library.steps} steps, x {x.shape} {x.dtype}, y {y.shape}")
 
 # %% [markdown]
-# The call takes microseconds, because it computes nothing: a generator runs from one `yield` to the next, each time a value is requested. The first batch waits for 16 chips only; loading all chips first would take the time in the second line.
-# `fields.batches` gives the same numbers; a pixel outside the field or the camera's view is 0. It also reads ahead in parallel, reduces the images, shuffles and augments them by a seed, and reads other formats than a folder of files.
+# The call takes microseconds, because it computes nothing: a generator runs from one `yield` to the next, each time a value is requested. The first batch needs 16 chips only; to load all chips first would take the time in the second line.
+# `fields.batches` gives the same numbers; a pixel outside the field or outside the camera's view is 0. It can also read in parallel, reduce the images, shuffle and augment them with a seed, and read other formats.
 #
 # ## 7. Four forms of one set
 #
 # - The **published folders** as they are, read by the generator.
 # - A **directory**: one folder for each class, with image files in it.
-# - **TFRecord**: records one after the other in a few files called *shards*, read from front to end.
+# - **TFRecord**: records one after the other in a few files called *shards*, read from the first to the last.
 # - **Parquet**: the file format of Lab 1, with the encoded images as a binary column.
 #
 # :::{admonition} Predict
@@ -504,7 +499,7 @@ assert reduced_mb < full_mb / 4
 
 # %% [markdown]
 # The first line names the largest form; the sizes of the three copies of the JPEG files are close. A directory keeps one label of each chip that has several, so it loses the others. The reduced TFRecord needs less than a quarter of the space, and its images need less decoding in each epoch (section 10).
-# When you run the cell again, the forms are already complete, and its seconds mean nothing. A conversion that was interrupted keeps its complete shards and continues.
+# If you run the cell again, the forms are already complete, so ignore its seconds. A conversion that was interrupted keeps its complete shards and continues.
 #
 # ## 8. Inside a TFRecord
 #
@@ -512,7 +507,7 @@ assert reduced_mb < full_mb / 4
 #
 # :::{admonition} Predict
 # :class: predict
-# To read record 100 you must know where it begins. How can you find its position? What follows for shuffling?
+# To read record 100 you must know where it begins. How can you find its position? What does this mean for shuffling?
 # :::
 
 # %%
@@ -585,16 +580,16 @@ except OSError as error:
     print("JPEG:", error)
 
 # %% [markdown]
-# TensorFlow finds the changed bit by the checksum. A JPEG file has no checksum: if its printed line says 'no error', you would train on a wrong picture and not know it.
+# TensorFlow finds the changed bit, because the checksum does not fit. A JPEG file has no checksum: if its printed line says 'no error', you would train on a wrong picture and not know it.
 #
 # ## 9. Reading speed, cold and warm
 #
 # *Warm* means that the files are still in the memory of the operating system, from the last reading. *Cold* means that it must read them from the disk, as in every epoch of a set that is larger than memory.
-# The cell asks the system to drop the files from memory before each cold run. All forms run in turns, twice, and the better time counts, because other programs can only make a run slower.
+# The cell asks the system to drop the files from memory before each cold run. All forms are read in turns, twice, and the shorter time counts, because other programs can only make a run slower.
 #
 # :::{admonition} Predict
 # :class: predict
-# In the report's table TFRecord was about twice as fast as the directory. What do you expect here, cold and warm? What does a second reader bring? And which form wins?
+# In the report's table TFRecord was about twice as fast as the directory. What do you expect here, cold and warm? What is the gain of a second reader? And which form is the fastest?
 # :::
 
 
@@ -637,7 +632,7 @@ for _, n, state, form in itertools.product(
 # %%
 laps = pd.DataFrame(laps, columns=["form", "state", "rate"])
 race = laps.groupby(["form", "state"], sort=False)["rate"].max().unstack()
-title = "Reading, decoding, reducing"
+title = "Speed of reading each form"
 unit = "images a second"
 fig = figures.bars(race, title, unit, study=chips, mode="group")
 figures.show(fig, "Images a second of each form, cold and warm, by readers")
@@ -655,8 +650,8 @@ if not here.small:
     print(f"second reader, warm: × {second.min():.2f} to × {second.max():.2f}")
 
 # %% [markdown]
-# The printed lines are the answers for your machine: the ratio to compare with the report's, the fastest form in each state, and the gain of a second reader. Compare within one column: same machine, same images, same batches; only the form differs. If the ratio is above 1 in one column and below 1 in another, the correct answer is 'no measurable difference'.
-# The reduced form has less to do in each epoch, because a part of the work was done once, at conversion.
+# The printed lines are the answers for your machine: the ratio to compare with the report's, the fastest form in each state, and the gain of a second reader. Compare within one column only: the machine, the images and the batches are the same, and only the form differs. If the ratio is above 1 in one column and below 1 in another, the correct answer is 'no measurable difference'.
+# The reduced form needs less work in each epoch, because a part of the work was done once, at conversion.
 # A cold run is not completely cold: the system still remembers names and positions of files, and the disk of a rented machine may itself be cached in memory.
 #
 # ## 10. Where the time goes
@@ -722,7 +717,7 @@ stages = {
 # %%
 stages = pd.Series(stages)
 fig = figures.bars(
-    stages, "One image, one thread", "ms", text=".2f", study=chips
+    stages, "Time for one image, one thread", "ms", text=".2f", study=chips
 )
 figures.show(fig, "Milliseconds an image for reading, decoding and reducing it")
 
@@ -738,8 +733,8 @@ if full:
     assert work < whole
 
 # %% [markdown]
-# The first two printed lines answer the question. The third gives a larger gain, if decoding takes longest: JPEG stores an image as waves of different lengths, and a decoder that needs only a quarter of the side can leave out the short ones. The library does this by itself, and the pictures are almost equal, as the last line shows.
-# If decoding takes most of the time, no file format can help much. Then a factor of two must have another cause, such as another card, or a slow disk that is far away. Notebooks in a cloud often read from a storage that answers each request after tens of milliseconds. There the number of requests matters:
+# The first two printed lines answer the questions. The third gives the gain of decoding at a quarter of the side. JPEG stores an image as waves of different lengths. A decoder that needs only a quarter of the side can leave out the short waves. The library does this, and the pictures are almost equal, as the last line shows.
+# If decoding takes most of the time, no file format can help much. Then a factor of two must have another cause, such as another card, or a disk that is far away. Notebooks in a cloud often read from a storage that answers each request after tens of milliseconds. There the number of requests is important:
 
 # %%
 WIRE = 50e6  # bytes a second of the connection
@@ -765,7 +760,9 @@ def far(wait):
 # %%
 WAIT = 0.03  # seconds until a request is answered; yours?
 shown = far(WAIT)
-figures.show(shown.round(0).reset_index(), "A far disk, by arithmetic")
+figures.show(
+    shown.round(0).reset_index(), "Limits on a far disk, by arithmetic"
+)
 assert shown["images a second"].is_monotonic_increasing
 assert shown["waiting"].idxmin() == "directory"
 
@@ -775,11 +772,11 @@ print(near_disk["images a second"].round(0).to_dict())
 assert near_disk["images a second"].nunique() == 1
 
 # %% [markdown]
-# On a near disk the forms are equal, on a far disk they are not. So 'does TFRecord beat a directory?' depends on which limit is the lowest. Measure on the machine on which you train.
+# By this arithmetic the forms are equal on a near disk, and different on a far disk. So the answer to 'is TFRecord faster than a directory?' depends on which limit is the lowest. Measure on the machine on which you train.
 #
 # ## 11. How large a shard?
 #
-# Shards of 10 to 100 MB are the usual advice. Small shards can be shared among more readers and workers; large shards need fewer requests.
+# The usual advice is shards of 10 to 100 MB. Small shards can be divided among more readers and workers; large shards need fewer requests.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -803,7 +800,7 @@ for mb, n in number.items():
     name = f"{n} shard{'s' * (n > 1)} of about {mb:g} MB"
     rates[name] = [read_through(cut[mb]) for _ in range(turns)]
 shard = pd.DataFrame(rates).median()
-title = "Shard size, two readers, warm"
+title = "Speed by size of the shards (two readers, warm)"
 fig = figures.bars(shard, title, "images a second", study=chips)
 figures.show(
     fig, "Images a second for many small shards and for few large ones"
@@ -821,9 +818,12 @@ print("three workers get", [len(p) for p in parts], "chips")
 assert sorted(np.concatenate(parts)) == list(range(len(train)))
 
 # %% [markdown]
-# The bars are the answer for this disk. If the first printed ratio is not much larger than the second, the size of a shard makes no measurable difference. At every size one thing must hold, and the assert checks it: three workers together get every chip, and none twice.
+# The bars are the answer for this disk. If the first printed ratio is not much larger than the second, the size of a shard makes no measurable difference. At every size one thing must be true, and the assert tests it: three workers together get each chip once.
 #
-# **Make a pause here.** The first half was about files and reading. The second half is about training.
+# :::{admonition} A good place for a pause
+# :class: tip
+# The first half was about files and reading; the second half is about training. After the pause, run the cells again from the top.
+# :::
 #
 # ## 12. Batch size
 #
@@ -831,7 +831,7 @@ assert sorted(np.concatenate(parts)) == list(range(len(train)))
 #
 # :::{admonition} Predict
 # :class: predict
-# Which run ends with the lowest loss? Which trains the most images a second? How many steps has each made?
+# Which run ends with the lowest loss? Which trains the most images a second? How many steps does each make?
 # :::
 
 # %%
@@ -871,7 +871,8 @@ losses = pd.DataFrame(losses, range(1, EPOCHS + 1))
 print(f"{len(runs)} runs of {EPOCHS} epochs")
 
 # %%
-fig = figures.lines(losses, "Batch size", "epoch", "training loss", study=chips)
+title = "Training loss by batch size"
+fig = figures.lines(losses, title, "epoch", "training loss", study=chips)
 figures.show(fig, "Training loss by epoch for batches of 8, 32 and 128")
 
 # %%
@@ -886,7 +887,7 @@ print(f"most images a second: {table['images a second'].idxmax()}")
 loss = table["last loss"]
 lost = loss["128"] - loss["8"]
 regained = (loss["128"] - loss["128, rate × 16"]) / lost
-print(f"the higher rate regains {regained:.0%} of what 128 loses to 8")
+print(f"the higher rate recovers {regained:.0%} of the difference of 128 to 8")
 assert table["steps"]["8"] > table["steps"]["128"]
 if not here.small:
     assert loss["8"] < loss["128"]
@@ -894,8 +895,8 @@ if full:
     assert loss["128, rate × 16"] < loss["128"]
 
 # %% [markdown]
-# The printed lines and the column of steps are the answers. With the same learning rate, larger batches reach a higher loss, because they make fewer steps: here the report is right. How many more images a second they train depends on the device.
-# The last printed line says how much of this difference the higher rate regains. You need this rule with several devices, because together they *are* one large batch (next section).
+# The printed lines and the column of steps are the answers. With the same learning rate, the batch of 128 ends with a higher loss than that of 8, because it makes fewer steps: here the report is right. How many more images a second it trains depends on the device.
+# The last printed line says which part of this difference the higher rate recovers. You need this rule with several devices, because together they *are* one large batch (next section).
 #
 # ## 13. The gradients of two half batches
 #
@@ -943,17 +944,17 @@ assert plain < 1e-4 * max(largest, 1)
 assert normalised > 10 * plain
 
 # %% [markdown]
-# The average is equal to the gradient of the whole batch, except for rounding. So two devices with batches of 16 are the same as one device with a batch of 32. With batch normalisation over each half they are not, as the second line shows; the library computes its means over the whole batch. The price of several devices is one message for each step, as large as the network.
+# The average is equal to the gradient of the whole batch, except for rounding. So two devices with batches of 16 are the same as one device with a batch of 32. With batch normalisation over each half they are not, as the second line shows. The library computes its means over the whole batch. The cost of several devices is one message in each step, as large as the network.
 #
 # ## 14. Averaged and late gradients
 #
-# In each step all devices wait for the slowest one. *Averaged* SGD accepts this: all compute at the same weights, and make one step with the mean gradient. *Delayed* SGD does not wait: devices take turns, and each applies a gradient that was computed at weights some steps old. The number of steps is its *staleness*.
+# In *averaged* SGD all devices compute with the same weights and make one step with the mean gradient, so they wait for the slowest one. In *delayed* SGD they do not wait. They take turns, and each applies a gradient that it computed with weights some steps old. The number of steps is its *staleness*.
 #
 # A small problem shows the difference: is there drydown on a chip? A logistic regression answers from the mean and the spread of each band. Its loss has one minimum, so the runs differ only in how they make steps.
 #
 # :::{admonition} Predict
 # :class: predict
-# Eight workers; each gradient comes from 16 chips; 960 gradients in all. Which loss is lower at the end: eight averaged, or eight in turns? And what if each takes larger steps?
+# There are eight workers. Each gradient comes from 16 chips, and 960 gradients are computed in all. Which loss is lower at the end: eight averaged, or eight in turns? And if each takes larger steps?
 # :::
 
 # %%
@@ -1026,8 +1027,9 @@ curves = {  # all have computed 960 gradients at the end
     for name, loss in runs_of.items()
 }
 axes = ("gradients computed", "cross-entropy")
-fig = figures.lines(curves, "One problem, eight workers", *axes, study=chips)
-fig.data[-1].line.width = 1  # it swings and would hide the others
+title = "Loss of one worker and of eight workers"
+fig = figures.lines(curves, title, *axes, study=chips)
+fig.data[-1].line.width = 1  # it changes much and would hide the others
 fig.update_xaxes(type="log", range=[0.7, 3])
 fig.update_yaxes(type="log", range=[-0.6, 1])
 figures.show(
@@ -1046,11 +1048,11 @@ if full:
 assert ends["8 in turns, rate × 16"] > ends["8 in turns, 7 steps late"]
 
 # %% [markdown]
-# With the small rate, eight in turns end lower: averaging eight gradients makes only an eighth of the steps. With the rate raised, averaging ends lower than before. Late gradients lose little while steps are small: compare with the one worker. With a high rate they were computed for weights that are far away by now: the loss oscillates and ends high, and no error message tells you the cause.
+# With the small rate, eight in turns end lower, because eight averaged make only an eighth of the steps. With the higher rate, eight averaged end lower than with the small rate. Late gradients lose little while steps are small: compare with the one worker. With a high rate, late gradients were computed for weights that are very different by now. The loss oscillates and ends high, and no error message tells the cause.
 #
 # :::{admonition} Exercise 2
 # :class: exercise
-# How late may a gradient be? Make a table of the last loss of `delayed` after 500 steps. Take staleness 0, 1, 3, 7, 15, 31 and rates from 0.05 to 3.2, each twice the one before. Where does training fail, and what rule do you see?
+# How late may a gradient be? Make a table of the last loss of `delayed` after 500 steps. Take staleness 0, 1, 3, 7, 15, 31 and rates from 0.05 to 3.2, each twice the one before. Where does training fail, and which rule do you find?
 # :::
 
 # %% tags=["hide-cell"]
@@ -1064,12 +1066,12 @@ grid = {
 }
 grid = pd.DataFrame(grid).rename_axis("staleness")
 begin = cross_entropy(np.zeros(9))
-figures.show(grid.reset_index(), f"The last loss; it began at {begin:.3f}")
+figures.show(grid.reset_index(), f"The last loss; the first was {begin:.3f}")
 
 # %% [markdown]
 # ## 15. Two devices
 #
-# `MirroredStrategy` averages the gradients for you. Here the processor acts as two devices. So you see what sharing costs, without its gain.
+# `MirroredStrategy` averages the gradients for you. Here the processor is used as two devices. So you see what sharing costs, but not its gain.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1119,13 +1121,13 @@ if full:
     assert gain < 1.5
 
 # %% [markdown]
-# The losses are the same. The printed factor is the answer to the second question: it is far from 2, because the two devices share the same cores and must exchange gradients. The report had one device under `MirroredStrategy`, with nothing to share at all. Two *cards* would each have their own cores; measure how much of that gain is left.
+# The losses are the same up to 2 %. The printed factor is the answer to the second question. It is below 2, because the two devices use the same cores and must exchange gradients. The report had one device under `MirroredStrategy`, which had nothing to share. Two *cards* would each have their own cores; measure their gain.
 #
-# Several machines work in the same way, connected by a network cable. `arset fields train DATA RUN --workers 2` starts two processes on this machine; on a cluster, Spark can start one on each machine ([how](../../book/en/faq.md)). If a worker dies, the run ends with an error, and continues from its last backup when you start it again.
+# Several machines work in the same way, over a network. `arset fields train DATA RUN --workers 2` starts two processes on this machine; on a cluster, Spark can start one on each machine ([how](../../book/en/faq.md)). If a worker dies, the run ends with an error, and continues from its last backup when you start it again.
 #
 # ## 16. Share the data, or the model?
 #
-# If a network does not fit into one device, its *layers* can be placed on several: *model parallel* training. Then devices send activations, not gradients. Which is better depends on the layer. Count both for AlexNet (Krizhevsky and others, 2012), for which the rule was found.
+# If a network does not fit into one device, its *layers* can be placed on several devices: *model parallel* training. Then devices send activations, not gradients. Which is better depends on the layer. Count both for AlexNet (Krizhevsky and others, 2012).
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1161,7 +1163,7 @@ counted = pd.DataFrame(counted)
 alex = 100 * counted / counted.sum()
 alex["gradients a step, MB"] = 4e-6 * counted["parameters, %"]
 alex["activations a step, MB"] = 4e-6 * BATCH * pd.Series(activations)
-title = f"AlexNet at a batch of {BATCH}: its work, and what would be sent"
+title = f"AlexNet with a batch of {BATCH}: its work, and the data to send"
 figures.show(alex.rename_axis("layers").reset_index(), title)
 
 # %%
@@ -1178,15 +1180,15 @@ assert share < 0.05
 
 # %% [markdown]
 # Convolutions do most of the multiplications and have few parameters: share the *data* and send their small gradients. Dense layers have nearly all parameters and do little work: share the *model* and send their few activations. Using both in one network is called *hybrid*.
-# MobileNetV3 averages over the picture before the end and has hardly any dense parameters, as the printed line shows. For such networks data parallel training is usual, and the model is shared only where it does not fit. In Keras 3 both need a few lines on the JAX backend: `keras.distribution.DataParallel()` and `keras.distribution.ModelParallel(layout_map=…)`.
+# MobileNetV3 averages over the picture before its last layer and has few parameters in dense layers, as the printed line shows. For such networks data parallel training is usual, and the model is shared only where it does not fit. In Keras 3 both need a few lines on the JAX backend: `keras.distribution.DataParallel()` and `keras.distribution.ModelParallel(layout_map=…)`.
 #
 # ## 17. Memorised images
 #
-# In the report the training accuracy is nearly 1 and the validation accuracy much lower (the second table of section 4). We make this happen as well: few fields, no augmentation, many epochs, one label per chip. And we split the chips in two ways.
+# In the report the training accuracy is nearly 1 and the validation accuracy much lower (the second table of section 4). We repeat this: few fields, no augmentation, many epochs, one label per chip. And we split the chips in two ways.
 #
 # :::{admonition} Predict
 # :class: predict
-# If you split by chip, neighbours from one field are in both sets. Does the gap between training and validation become larger or smaller than with a split by field? Is the network better?
+# If you split by chip, chips of one field are in both sets. Is the gap between training and validation larger or smaller than with a split by field? Is the network better?
 # :::
 
 # %%
@@ -1266,7 +1268,7 @@ for by in SPLITS:
 # %%
 curves = pd.DataFrame(curves, range(1, epochs + 1))
 fig = figures.lines(
-    curves, "Memorised images", "epoch", "accuracy", study=chips
+    curves, "Accuracy by split and set", "epoch", "accuracy", study=chips
 )
 fig.update_yaxes(range=[0, 1.02])
 figures.show(fig, "Accuracy by epoch on training and validation, by split")
@@ -1282,9 +1284,9 @@ if full:
     assert knowing.loc["field", "network, validation"] < 0.8
     assert gap["field"] > 0.15
 
-# %% [markdown]
-# With the split by field, the network has memorised nearly all training chips, and it is right for far fewer of the new ones. The printed gaps answer the first question for one split of each kind; with so few chips, another seed can change their order.
-# The mean of the copyist over 20 splits is the clearer answer to both: with the split by chip it scores higher, although it is the same model, because it recognises the field. So a higher score by chip does not mean a better network: on a new field this gain is lost.
+# %% [markdown] tags=["answer"]
+# With the split by field, the network has memorised nearly all training chips of the simulated fields, and it is right for far fewer of the new ones. The printed gaps answer the first question for one split of each kind; with so few chips, another seed can change their order.
+# The mean of the copyist over 20 splits answers both questions more clearly. With the split by chip it scores higher, although it is the same model, because it finds a chip of the same field. So a higher score by chip does not mean a better network: on a new field this gain is lost.
 # Three remedies are worth a test: more fields, augmentation (exercise 3), and weights that were learnt elsewhere (section 19).
 #
 # :::{admonition} Exercise 3
@@ -1310,7 +1312,7 @@ for side in ("accuracy", "val_accuracy"):
 #
 # :::{admonition} Predict
 # :class: predict
-# A planter skip is as narrow as a row; drydown covers half a field. Which classes need the pixels? Which will a random forest find, which sees colours but not where they are?
+# A planter skip is as narrow as a row; drydown can cover half a field. Which classes need small pixels? Which can a random forest find, which uses the colours but not their places?
 # :::
 
 # %%
@@ -1345,7 +1347,9 @@ print(f"training: {trained_rate:.0f} images a second, validation included")
 columns = {f"network, {size} px": s.model.f1 for size, s in scores.items()}
 columns["random forest"] = forest.f1
 by_class = pd.DataFrame(columns, NAMES)
-fig = figures.score_bars(by_class, study=chips, title="F1 on new fields")
+fig = figures.score_bars(
+    by_class, study=chips, title="F1 of each class on new fields"
+)
 figures.show(fig, "F1 of each class: a network at two sizes, a random forest")
 
 # %%
@@ -1368,19 +1372,19 @@ print("the network is most ahead:", ahead.nlargest(3).index.tolist())
 print("test chips of the rarest class:", int(test.labels.sum(0).min()))
 
 # %% [markdown]
-# The printed lines answer for this run: the classes that lose most by the smaller size, and those for which the random forest is enough. With so few test chips of the rare classes, one chip changes an F1 by much; so do not explain small differences.
-# A class that is lost by the reduction was lost at *conversion*, before a network saw it. Choose the size by the smallest anomaly that you must find.
-# The *majority* baseline answers 'no' to everything, so its F1 is 0. Yet its accuracy is higher than that of the network: so accuracy is not a useful measure here. mAP, the mean average precision, measures whether the chips of a class are ranked before the others, for any threshold.
+# The printed lines answer for this run: the classes that lose most by the smaller size, and those for which the random forest is enough. The rare classes have few test chips, so one chip changes their F1 much; do not explain small differences.
+# If a class is lost by the reduction, it is lost at *conversion*, before a network sees it. Choose the size by the smallest anomaly that you must find.
+# The *majority* baseline answers 'no' to everything, so its F1 is 0. Yet for the simulated fields its accuracy is higher than that of the network: accuracy is not a useful measure here. mAP, the mean average precision, measures whether the chips of a class are ranked before the others, for any threshold.
 #
 # ## 19. Transfer
 #
-# Another farm in another year: ten of its fields are labelled. The report took NASNetLarge with weights from ImageNet, photographs of animals and everyday things. If there is an internet connection, the cell fetches such weights for the smaller MobileNetV3; if not, it takes random ones and says so. The other candidate is the network that you have just trained.
+# Take another farm in another year. Ten of its fields are labelled. The report used NASNetLarge with weights from ImageNet, photographs of animals and everyday things. If there is an internet connection, the cell downloads such weights for the smaller MobileNetV3. If not, it uses random weights and says so. The other candidate is the network that you have just trained.
 #
 # *Frozen*: the backbone keeps its weights, and only a new last layer learns. *Fine-tuned*: all layers learn, with a small learning rate. A new last layer begins with random weights. But our network already knows the same nine classes, so it can also keep its last layer.
 #
 # :::{admonition} Predict
 # :class: predict
-# Put them in order: from scratch; our network with a new last layer, frozen or fine-tuned; our network with its own last layer, fine-tuned; our network as it is; MobileNetV3, frozen.
+# Put these in order of their score: a network from scratch; ours with a new last layer, frozen or fine-tuned; ours with its own last layer, fine-tuned; ours as it is; MobileNetV3, frozen.
 # :::
 
 # %% tags=["hide-input"]
@@ -1476,7 +1480,7 @@ transfer = pd.Series(transfer).sort_values(ascending=False)
 
 # %%
 unit = "mean average precision"
-title = "The new farm's other fields"
+title = "Score on the other fields of the new farm"
 fig = figures.bars(transfer, title, unit, text=".3f", study=farm)
 figures.show(fig, "Mean average precision on the new farm for several starts")
 
@@ -1492,18 +1496,18 @@ if full:
     assert bent > fresh.max()
     assert abs(bent - as_it_is) < 0.05
 
-# %% [markdown]
-# The bars give the order. Our network *as it is*, without any training on the new farm, scores higher than both networks with a new last layer. The reason is the number of labels: a new last layer must learn nine classes from the few chips of seven fields, and the earlier cell printed the classes that are on none of them. The old last layer has learnt from all training chips of section 18.
-# So if the classes are the same, keep the last layer. Then fine-tuning with so few chips changes little, as the printed line shows. If the classes differ, you need a new last layer: fine-tuned, it still scores higher than the network from scratch, because its other layers have learnt on fields.
-# A program made both farms, and two real farms may differ more. MobileNetV3 with random weights shows what a last layer can do with features that were not trained at all. Test the weights from photographs in the same way before you pay for a large network.
+# %% [markdown] tags=["answer"]
+# The bars give the order. For the simulated farms, our network *as it is*, without any training on the new farm, scores higher than both networks with a new last layer. The reason is the number of labels. A new last layer must learn nine classes from the few chips of seven fields; an earlier cell printed the classes that are on none of them. The old last layer has learnt from all training chips of section 18.
+# So if the classes are the same, keep the last layer. Then fine-tuning with so few chips changes little, as the printed line shows. If the classes differ, you need a new last layer. Fine-tuned, it still scores higher than the network from scratch, because its other layers have learnt from fields.
+# A program made both farms, and two real farms may differ more. MobileNetV3 with random weights shows the score of a last layer on features that were not trained. Test the weights from photographs in the same way before you pay for a large network.
 #
 # ## 20. What does it cost?
 #
-# The cost is hours times price, plus storage. The names in capitals are *inputs*: write the prices of your provider, in your currency, and how many images a second your device trains.
+# The cost is hours times price, plus storage. The names in capitals are *inputs*: enter the prices of your provider, in your currency, and how many images a second your device trains.
 #
 # :::{admonition} Predict
 # :class: predict
-# A card that could train on 4,000 images a second is in a machine with 4 cores. How much of each paid hour does the card work?
+# A card that can train on 4,000 images a second is in a machine with 4 cores. How many minutes of each paid hour does the card compute?
 # :::
 
 # %%
@@ -1551,7 +1555,7 @@ assert np.allclose(
 # %%
 of_card = bills[bills["machine"] == "card, 4 cores"].set_index("form")
 worked = 60 * (1 - of_card["waits, %"] / 100)
-print("minutes of an hour that the card works:", worked.round(1).to_dict())
+print("minutes of an hour that the card computes:", worked.round(1).to_dict())
 print(
     f"cheapest: {bills.loc[bills['price'].idxmin(), ['machine', 'form']].tolist()}"
 )
@@ -1560,7 +1564,7 @@ if full:
     assert of_card["price"].is_monotonic_decreasing
 
 # %% [markdown]
-# The printed minutes are the answer: with few cores, the card waits for its input and you pay for the waiting. Reducing the images once, or more cores, makes the card work more. The last line names the cheapest pair at these prices.
+# The printed minutes are the answer: in the other minutes the card waits for its input, and you pay for them. If the images are reduced once, or with more cores, the card waits less. The last line names the cheapest pair at these prices.
 # A *spot* machine costs less, because the provider may take it away at any moment. Only a run that resumes can use it.
 #
 # :::{admonition} Exercise 4
@@ -1570,7 +1574,7 @@ if full:
 
 # %% tags=["hide-cell"]
 # Solution: the time spent, divided by what each epoch saves. If the forms were
-# complete already, the seconds of the conversion mean nothing.
+# complete already, ignore the seconds of the conversion.
 spent = 1 / by_form.loc["TFRecord, reduced", "chips a second"]
 fast = race.loc["TFRecord, reduced"].max()
 for name in ("generator", "directory"):
@@ -1585,7 +1589,7 @@ for name in ("generator", "directory"):
 #
 # :::{admonition} Predict
 # :class: predict
-# Which parts cost by the hour, which by the month? Which data must never be lost, and which machines may stop at any time?
+# Which parts cost by the hour, and which by the month? Which data must never be lost? Which machines may stop at any time?
 # :::
 
 # %% tags=["hide-input"]
@@ -1619,7 +1623,7 @@ print("may stop at any time:", ", ".join(spot))
 assert {end for _, end in ARROWS} == set(BOXES) - {"camera"}
 
 # %% [markdown]
-# The printed lines are the answers. The images as taken must never be lost, because you cannot repeat the flight; the shards can be made again from them, and the model can be trained again. A spot machine may be taken away; the work continues from its complete shards or its last backup.
+# The printed lines are the answers. The images as taken must never be lost, because you cannot repeat the flight. The shards can be made again from them, and the model can be trained again. A spot machine may be taken away; the work continues from the complete shards or the last backup.
 # Keep all parts in one region, because providers usually charge for data that leave it. The arrow from the agronomist back to the store brings corrected labels for the next training.
 #
 # ## 22. Who benefits, and who does not?
@@ -1632,11 +1636,11 @@ assert {end for _, end in ARROWS} == set(BOXES) - {"camera"}
 #
 # No F1 answers these questions. When you publish a score, state on whose fields it was measured, and who may use the model for what.
 #
-# ## 23. Published, trusted, measured
+# ## 23. Published and measured
 #
 # :::{admonition} Predict
 # :class: predict
-# Which of the report's conclusions are confirmed on your machine, which are not, and which could not be tested on it?
+# Which of the report's conclusions are confirmed on your machine, which are not, and which cannot be tested on it?
 # :::
 
 # %% tags=["hide-input"]
@@ -1716,15 +1720,15 @@ at_two = race["warm, 2 readers"]
 assert np.isclose(warm, at_two["TFRecord"] / at_two["directory"])
 
 # %% [markdown]
-# The last column is your answer. The report asked good questions, and several of its conclusions agree with these measurements. Its figures cannot show *how much*, because more than one thing changed at a time. To know that, change one thing at a time.
+# The last column is the answer for your machine; compare it with the column 'published'. The figures of the report cannot show *how much* a change helps, because more than one thing changed at a time. To know that, change one thing at a time.
 #
 # ## What you have learnt
 #
 # - Simple arithmetic tells whether a set fits in memory. A generator keeps one batch in memory, however large the set is.
-# - A file format helps where reading is the limit. Where decoding is the limit, decode less, or once.
-# - TFRecord is a row of records with checksums: few large files, read in order, good for far disks.
+# - A file format helps if reading is the limit. If decoding is the limit, decode less, or once.
+# - TFRecord is a list of records with checksums: few large files, read in order, good for far disks.
 # - With the same learning rate larger batches learn less in an epoch; several devices are one large batch. Late gradients need small steps.
-# - Two devices on the same cores are far from twice as fast. Measure what two cards bring.
+# - Two devices on the same cores are not twice as fast. Measure the gain of two cards.
 # - Training accuracy says how much a network can memorise; only new *fields* say what it has learnt.
 # - If the classes are the same, keep a network's last layer: a new one must learn again from few labels.
 # - Before you compare two figures, list all that differs between them.
@@ -1735,5 +1739,5 @@ assert np.isclose(warm, at_two["TFRecord"] / at_two["directory"])
 # - **… my images are of something else?** Put them into the same folders, with your masks; an image needs a colour and a near-infrared file.
 # - **… I have several cards?** `strategy="mirrored"`; raise batch and rate together (`training.workers.linear_rate`). Measure one against two first.
 # - **… I have several machines?** `strategy="workers"`, started by `arset fields train DATA RUN --workers N` on one machine or by Spark's barrier mode on a cluster; see the [questions](../../book/en/faq.md).
-# - **… decoding is still the limit?** Smaller images, more cores, `cache=True`, or `encoding="raw"` at conversion: no decoding in later epochs, but more bytes in memory or on disk.
-# - **… I have a hundred chips?** Then memory is no problem. Take weights from elsewhere, augment, and split by field.
+# - **… decoding is still the limit?** Use smaller images, more cores, `cache=True`, or `encoding="raw"` at conversion: no decoding in later epochs, but more bytes in memory or on disk.
+# - **… I have a hundred chips?** Then memory is no problem. Use weights from elsewhere, augment, and split by field.

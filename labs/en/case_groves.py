@@ -18,58 +18,52 @@
 #
 # :::{admonition} At a glance
 # :class: lab-header
-# **Question.** A drone has flown over an olive grove. Which pixels are tree, which are grass, which are bare ground; and how many trees are there?
+# **Question.** A drone has taken images of an olive grove. Which pixels show trees, which grass, and which bare ground? How many trees are there?
 #
-# **Product.** A small network that gives each pixel a class, a score for it on new ground, and a map on which each tree is counted once.
+# **Product.** A small network that gives each pixel a class, its score on new ground, and a count of the trees.
 #
 # **You will be able to**
-# - say what a mask is, and why colour alone does not make one;
-# - cut captures into tiles, augment them, and keep related tiles on one side of a split;
+# - say what a mask is, and why a rule on colour alone does not make a good one;
+# - cut captures into tiles, augment them, and keep related tiles in one set;
 # - measure how much a data leak raises a score;
-# - read FCN-8 and U-Net: sizes, skip connections, parameters;
+# - describe FCN-8 and U-Net: sizes, skip connections, parameters;
 # - compute IoU by hand, and say when pixel accuracy misleads;
-# - turn pixels into trees, and count each tree once.
+# - find trees in a map of pixels, and count each tree once.
 #
-# **Time.** About 90 minutes in two halves, with a pause before section 10. **You need** Lab 2's idea of a batch and Lab 3's idea of training. You need no graphics card.
+# **Time.** About 90 minutes in two halves, with a pause before section 10. **You need** to know what a batch is (Lab 2) and what training is (Lab 3). You need no graphics card.
 # :::
 #
-# The lab follows a bachelor thesis of 2020 (UPC). It used ten images of a real grove, each of 3808 × 2912 pixels.
+# The lab follows a bachelor thesis of 2020 (UPC). The thesis used ten images of a real grove, each of 3808 × 2912 pixels.
 # Each step has four parts, as in the labs before. *Predict*: answer the question before you run the cell. *Run* the cell. *Read* the explanation. *Check*: an `assert` tests what the explanation claims.
 
 # %%
-import os
 from importlib.util import find_spec
 
 from IPython import get_ipython
 
-# TensorFlow prints errors only, no reports on processors and libraries.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
     home = "https://github.com/--home-not-set--/crop-maps-at-scale"
     if "not-set" in home:
-        raise RuntimeError(
-            "No address yet: the owner of this copy runs make home URL=…"
-        )
-    own = find_spec("tensorflow")  # Colab has one, Databricks has none
-    extras = "platform" if own else "platform,platform-tensorflow"
+        raise RuntimeError("No address yet: the owner runs make home URL=…")
+    own = "" if find_spec("tensorflow") else ",platform-tensorflow"
     get_ipython().run_line_magic(
-        "pip", f'install -q "arsetlib[{extras}] @ git+{home}"'
+        "pip", f'install -q "arsetlib[platform{own}] @ git+{home}"'
     )
 
-from arsetlib import check_env
+from arsetlib import check_env, language
 
-check_env(("labs", "train", "images"))
+language("en")
+check_env(("labs", "train", "images", "spark"))
 
 # %% [markdown]
 # ## 1. A flight over a grove
 #
-# The drone takes a picture, a *capture*, every two seconds, so each capture shows most of the ground of the one before. One line decides where the captures come from. `"simulated"` makes them, which takes about a minute once.
-# Or give the name of your own folder with `images/`, `masks/` of ground, tree and grass, and `flight.json`, which says where each capture lies on the ground. All cells after this one stay the same.
+# The drone takes a picture, a *capture*, every two seconds. So most of the ground of a capture is also on the next one. One line decides where the captures come from. `"simulated"` makes them, which takes about a minute once.
+# Or give the name of your own folder. It needs `images/`, `masks/` of ground, tree and grass, and `flight.json`, which gives the place of each capture on the ground. All cells after this one stay the same.
 #
 # :::{admonition} Simulated data
 # :class: simulated
-# Unless you change the line, these pictures are no photographs: a program makes the grove, its light and its masks, and all figures say *simulated*. The scores show how the method works. They do not show how well it works on a real grove.
+# Unless you change the line, these pictures are not photographs. A program makes the grove, its light and its masks, and all figures say *simulated*. The scores show how the method works. They do not show how well it works on a real grove.
 # :::
 
 # %%
@@ -125,7 +119,7 @@ assert set(np.unique(mask)) <= {*range(len(KEYS)), groves.IGNORE}
 # %% [markdown]
 # A mask has the height and width of its image and holds one whole number for each pixel: the number of its class. The colours are only for display; a file may store them in its palette. A pixel that nobody could label has the number 255; it is left out of every score.
 #
-# Two rules follow. Never smooth a mask, and never resize it with averages: the mean of ground (0) and grass (2) is tree (1). And save it as PNG, never as JPEG:
+# Two rules follow. Never smooth a mask, and never resize it with averages: the mean of ground (0) and grass (2) is tree (1). Save it as PNG, never as JPEG:
 
 # %%
 import io
@@ -141,7 +135,7 @@ assert changed.any()
 # %% [markdown]
 # ## 3. Labels by colour, and why they fail
 #
-# The masks of the thesis were made in an image editor: click on a colour, select all similar pixels, correct by hand. Can a rule replace this work? *Excess green*, (2 g − r − b) / (r + g + b), is high for plants. Trees are darker than grass. So two thresholds give three classes:
+# The masks of the thesis were made in an image editor: click on a colour, select all similar pixels, correct by hand. Can a rule replace this work? *Excess green*, (2 g − r − b) / (r + g + b), is high for plants, and trees are darker than grass. So we try two thresholds for three classes:
 
 # %%
 GROUND, GRASS = KEYS.index("ground"), KEYS.index("grass")
@@ -205,11 +199,11 @@ assert not full or (colour_iou.mean() < 0.55 and false_trees > 0.1)
 assert not full or brown_grass > 0.1
 
 # %% [markdown]
-# The printed mean answers the question. It is low, although the thresholds were chosen on the true mask. Compare the two pictures: shadow on the ground becomes tree, because it is as dark as a crown, and dry grass becomes ground. The last two lines show how often. The colour of one pixel is not enough; its *surroundings* are needed. You recognise a tree by its texture, its outline and the shadow next to it, and a network has to learn this, too.
+# The printed mean answers the question. In the simulated grove it is low, although the thresholds were chosen on the true mask. Compare the two pictures: shadow on the ground becomes tree, because it is as dark as a crown, and dry grass becomes ground. The last two lines show how many pixels are wrong in these two ways. The colour of one pixel is not enough. You recognise a tree by the pixels around it: its texture, its outline and its shadow. A network must learn this, too.
 #
 # :::{admonition} Exercise 1
 # :class: exercise
-# Use more than one pixel: blur the capture before the same rule (`Image.fromarray(image).resize` to a sixteenth of its size and back will do). Does the best pair now have a higher mean overlap? Which class improves most?
+# Use more than one pixel: blur the capture before you apply the same rule. To blur it, reduce it to a sixteenth of its size and enlarge it again, with `Image.fromarray(image).resize`. Does the best pair now have a higher mean overlap? Which class improves most?
 # :::
 
 # %% tags=["hide-cell"]
@@ -230,7 +224,7 @@ for key, sharp, soft in zip(KEYS, tried[best], winner, strict=True):
 #
 # :::{admonition} Predict
 # :class: predict
-# How wide and high is one of the 35 tiles? What is lost when it is resized to 224 × 224? And what happens to a tree that lies on a cut?
+# How wide and how high is one of the 35 tiles? What is lost when it is resized to 224 × 224? What happens to a tree that lies on a cut?
 # :::
 
 
@@ -268,13 +262,13 @@ print(f"{len(overlapping)} tiles that overlap by at least {SIDE // 4} pixels")
 assert np.array_equal(groves.stitch(overlapping), mask)
 
 # %% [markdown]
-# The printed shapes give the height and width of a tile. Where a side cannot be divided evenly, the cut by hand drops the rest; in the library neighbouring tiles share a pixel instead. So `stitch(cut(x))` equals x, also with overlapping tiles.
-# A tile of 224 × 224 still shows each crown, but each of its pixels is the mean of several, so single leaves are lost. The proportions change a little, because a tile is not quite square.
-# A tree on a cut lies in two tiles, a part in each. A model may classify the two parts differently. So in *prediction* the tiles overlap, and the predicted probabilities are averaged (section 10): the library uses the same `stitch` for it.
+# The printed shapes give the height and width of a tile. Where a side cannot be divided evenly, the cut by hand drops the rest. In the library neighbouring tiles share a pixel instead. So `stitch(cut(x))` equals x, also with overlapping tiles.
+# Each pixel of a resized tile is the mean of several pixels, so single leaves are lost, while crowns remain visible. The proportions change if a tile is not square.
+# A tree on a cut is in two tiles, a part in each. A model may classify the two parts differently. So in *prediction* the tiles overlap, and `stitch` averages the predicted probabilities (section 10).
 #
 # ## 5. Augment
 #
-# Ten captures are few. *Augmentation* makes new training tiles from old ones: a tile that is turned, mirrored or brighter is still an image of a grove, but the network has not seen it before.
+# Ten captures are few. *Augmentation* makes new training tiles from old ones. A tile that is turned, mirrored or brighter is still an image of a grove, but the network has not seen it before.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -288,11 +282,11 @@ drawn = [groves.augment(tile, truth, seed=1, key=k) for k in range(5)]
 shown = {"as it is": tile}
 shown |= {f"augmented {k + 1}": drawn[k][0] for k in range(5)}
 fig = figures.panels(shown, columns=3, study=here)
-figures.show(fig, "One tile as it is, and five times changed at random")
+figures.show(fig, "One tile without changes, and five random changes of it")
 
 # %%
 before = np.bincount(truth.ravel(), minlength=len(KEYS))
-for _, moved in drawn:  # pixels move, none is invented
+for _, moved in drawn:  # pixels move, and none is added
     assert np.array_equal(before, np.bincount(moved.ravel(), minlength=3))
 
 again, _ = groves.augment(tile, truth, seed=1, key=4)
@@ -307,7 +301,7 @@ assert np.array_equal(again, drawn[4][0])
 #
 # :::{admonition} Exercise 2
 # :class: exercise
-# Which share of the tile is overexposed (255 in some band) at brightness 2, and which is nearly black at 0.3? `groves.Augment(brightness=(2, 2), contrast=(1, 1))` sets the factor. Which augmentations would be wrong for satellite scenes whose light always comes from the south?
+# Which share of the tile is overexposed (255 in some band) at brightness 2, and which share is nearly black at 0.3? `groves.Augment(brightness=(2, 2), contrast=(1, 1))` sets the factor. In northern satellite scenes the light always comes from the south. Which augmentations would be wrong for them?
 # :::
 
 # %% tags=["hide-cell"]
@@ -324,7 +318,7 @@ for factor in (0.3, 1.25, 2.0):
 # %% [markdown]
 # ## 6. The leak
 #
-# The thesis cut 350 tiles, made four samples of each by augmentation, shuffled the 1,400 samples, and then divided them at random: 80 % training, 10 % validation, 10 % test, 'each sample in one set only'. Is this a fair test? A *data leak* is information about the test that is in the training data.
+# The thesis cut 350 tiles and made four samples of each by augmentation. It shuffled the 1,400 samples and divided them at random: 80 % training, 10 % validation, 10 % test, 'each sample in one set only'. Is this a fair test? A *data leak* is information about the test that is in the training data.
 #
 # To find out we use a model that *only copies*. It learns nothing. For a test tile it looks for the most similar training tile, mirrored if needed, and returns the mask of that tile.
 #
@@ -373,7 +367,7 @@ for message in {str(w.message): None for w in warned}:
 assert any(w.category is groves.LeakWarning for w in warned)
 
 # %% [markdown]
-# The library warns of the first split, and of the second where captures overlap. Now the copying model on all three:
+# The library warns of the first split, and of the second if captures overlap. Now test the copying model on all three splits:
 
 # %%
 import pandas as pd
@@ -397,13 +391,13 @@ assert by_copy["samples (thesis)"] > 0.95
 assert by_copy[["captures", "flight"]].max() < by_copy["samples (thesis)"]
 assert not full or by_copy["flight"] < by_copy["captures"]
 
-# %% [markdown]
-# The three rows of the table answer the three questions. A model that has learnt nothing gets a nearly perfect score when samples are divided, because nearly every test sample has a copy of itself in the training set. This does not prove that the thesis's networks memorised tiles. It proves that its test *could not have detected it*.
-# Dividing whole captures lowers the score, but it is not enough here: neighbouring captures show the same trees. Leaving out the captures between training and test removes the leak. It costs captures, but the score is then valid for new ground.
+# %% [markdown] tags=["answer"]
+# The three rows of the table answer the three questions. If samples are divided, a model that has learnt nothing gets a nearly perfect score, because nearly every test sample has a copy of itself in the training set. This does not prove that the thesis's networks memorised tiles. It proves that its test *could not have detected it*.
+# If whole captures are divided, the score is lower. But it is still too high in the simulated grove, because neighbouring captures show the same trees. The third split leaves out the captures between training and test. It has fewer captures, but its score is valid for new ground.
 #
 # ## 7. A split without shared ground
 #
-# The flight is divided into two parts, training and test; captures between them that show ground of both are left out. Ten captures with this overlap are too few for three sides without shared ground. So the *test* shares no ground with the rest, and the last training capture becomes the validation set. The validation scores are too high, but they are only used to choose the epoch.
+# The flight is divided into two parts, training and test. Captures between them that show ground of both are left out. Ten captures with this overlap are too few for three sets without shared ground. So only the *test* shares no ground with the others, and the last training capture becomes the validation set. The validation scores are too high, but we use them only to choose the epoch.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -428,7 +422,7 @@ shares = pd.Series(
 colours = [colour_of[label.split(", ")[1]] for label in shares.index]
 title, unit = "Ground that the training set shows", "% of a capture"
 fig = figures.bars(shares, title, unit, study=here, colours=colours, text=".0f")
-figures.show(fig, "Share of each capture that the training shows, too")
+figures.show(fig, "Share of each capture's ground that the training set shows")
 
 # %% [markdown]
 # Each capture shows one fifth of new ground, so after five steps nothing should be shared: the answer is four captures. Do the outlines in `flight.json` confirm this?
@@ -440,7 +434,7 @@ print(f"captures with four between share up to {max(shared, default=0):.2%}")
 assert max(shared, default=0) < 0.1
 
 # %% [markdown]
-# Nearly: the drone turns and drifts a little, so some of these pairs still share a narrow strip. The split allows no shared ground at all, so it may leave out more than four captures, as the number printed above shows.
+# Nearly: the printed share is small, but it need not be zero, because the drone turns and drifts a little. The split allows no shared ground at all, so it may leave out more than four captures. The number is printed above.
 #
 # Now the batches, as in Lab 2: images of 0 to 1, and masks with one channel for each class.
 
@@ -465,10 +459,10 @@ assert set(np.unique(y.sum(-1))) <= {0, 1}  # one class each, or ignored
 # %% [markdown]
 # ## 8. FCN-8 and U-Net
 #
-# Both begin with an *encoder* that was made to classify whole images: five stages, each half as wide and high as the one before. Its last stage contains *what* is in the image, but hardly *where*. The two networks differ in the *decoder*, which goes back to the full size ([sources](../../book/en/bibliography.md)).
+# Both begin with an *encoder* that was made to classify whole images: five stages, each half as wide and high as the one before. The last stage tells *what* is in the image, but hardly *where*. The two networks differ in the *decoder*, which computes a result of full size ([sources](../../book/en/bibliography.md)).
 #
-# - **FCN-8** (Long and others, 2015) applies a classifier at each place of the last stage, enlarges its scores, adds the scores of two finer stages, and enlarges the sum eight times.
-# - **U-Net** (Ronneberger and others, 2015) goes back stage by stage. At each stage it joins the encoder's values of that size with the values of the stage before. These connections are called *skip connections*.
+# - **FCN-8** (Long and others, 2015) applies a classifier at each place of the last stage and enlarges its scores. It adds the scores of two finer stages, and enlarges the sum eight times.
+# - **U-Net** (Ronneberger and others, 2015) enlarges stage by stage. At each stage it combines the encoder's values of that size with the values of the stage before. These connections are called *skip connections*.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -511,12 +505,12 @@ print(f"on disk, 3 × 4 bytes each: FCN-8 {gib:.1f} GB, U-Net {mib:.0f} MB")
 assert (round(gib, 1), round(mib)) == (1.5, 141)  # as in the thesis
 
 # %% [markdown]
-# FCN-8 has more parameters, and one layer, `dense1`, has most of them: each of its 4,096 outputs uses 7 × 7 places of 512 values. Together with the optimiser's numbers, three numbers for each parameter are stored; this gives the file sizes that the thesis reports.
-# The skip connections of U-Net need few parameters, and they bring back the *where*: the encoder's values at half size go directly to the last stage of the decoder.
+# FCN-8 has more parameters, and one layer, `dense1`, has most of them: each of its 4,096 outputs uses 7 × 7 places of 512 values. With the optimiser's numbers, three numbers are stored for each parameter. This gives the file sizes that the thesis reports.
+# The skip connections of U-Net need few parameters, and they add the *where*: the encoder's values at half size go directly to the last stage of the decoder.
 #
 # ## 9. Train a small network
 #
-# On two cores, and with random initial weights, the network must be small: a MobileNet of a quarter of the usual width as encoder, and a narrow decoder. (With an internet connection `weights="imagenet"` gives a full-width encoder that was trained on a million photographs, as in the thesis.)
+# The lab should run on two cores, so the network is small: its encoder is a MobileNet of a quarter of the usual width, and its decoder is narrow. Its weights start at random. (With an internet connection `weights="imagenet"` gives a full-width encoder that was trained on a million photographs, as in the thesis.)
 #
 # :::{admonition} Predict
 # :class: predict
@@ -526,7 +520,7 @@ assert (round(gib, 1), round(mib)) == (1.5, 141)  # as in the thesis
 
 # %%
 def small(name, **options):
-    """A network that learns in a minute: thin, with random weights."""
+    """A small network with random weights."""
     return segmentation.build(
         name, encoder="mobilenet", size=SIDE, seed=1, **options
     )
@@ -571,7 +565,7 @@ if full:
     assert abs(history["mean_iou"][-1] - history["val_mean_iou"][-1]) < 0.1
 
 # %% [markdown]
-# In the first epoch the training has the higher mean IoU, at the end the two are nearly equal. The training tiles are harder, because they are augmented; but the validation set is one capture that shows much of the same ground, so it is no test.
+# In the simulated grove training has the higher mean IoU in the first epoch, and at the end the two are nearly equal. The training tiles are harder, because they are augmented. But the validation set is one capture that shows much of the same ground, so it is no test.
 #
 # The last printed word is the result of the thesis's own rule: a run is *valid* if the best accuracies of training and validation differ by at most 15 points. If the validation IoU of a class stays below 0.1, we call the run *underfit*, whatever the accuracy.
 #
@@ -590,11 +584,11 @@ norms = [n for n in thin_unet.layers if "Normalization" in type(n).__name__]
 assert {layer.momentum for layer in norms} == {0.9}
 
 # %% [markdown]
-# With 0.99 the running mean is still far from the true mean after the first epoch, and the validation uses it. `segmentation.build` takes 0.9, as the assert shows.
+# With 0.99 a large part of the initial value is left after the first epoch, and the validation uses this mean. `segmentation.build` uses 0.9, as the assert tests.
 #
 # :::{admonition} A good place for a pause
 # :class: tip
-# The first half ends here. To go on later, run the cells again from the top; with the training it takes a few minutes.
+# The first half ends here. After the pause, run the cells again from the top. They train the network again, which takes a few minutes.
 # :::
 #
 # ## 10. Map whole captures, and look at the errors
@@ -659,11 +653,11 @@ if full:
     assert wrong_ground.argmax() == GRASS
 
 # %% [markdown]
-# Move the line, and change the picture on its right side. The printed shares answer the question: errors are more frequent at edges than elsewhere, and more frequent on ground than in crowns. Most of them are ground that was predicted as grass. Grass has no sharp outline: even a person cannot draw it exactly.
+# Move the line, and choose the picture on its right side. The printed shares answer the question: errors are more frequent at edges than elsewhere. In the simulated grove they are more frequent on ground than in crowns, and ground that is wrong was mostly predicted as grass. Grass has no sharp outline: even a person cannot draw it exactly.
 #
 # ## 11. IoU, by hand and by library
 #
-# The overlap of section 3 has a name: *intersection over union* (IoU) of a class, the number of pixels that have the class in truth and prediction, divided by the number that have it in at least one of them. In counts: right / (right + missed + false). The mean over classes is the mean IoU. Weighted by how common each class is, it is the frequency-weighted IoU.
+# The overlap of section 3 has a name: *intersection over union* (IoU) of a class. It is the number of pixels that have the class in truth and prediction, divided by the number that have it in at least one. In counts: right / (right + missed + false). The mean over the classes is the mean IoU. If the classes are weighted by their share of the pixels, it is the frequency-weighted IoU.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -682,7 +676,7 @@ assert np.isclose(disc_iou, 80 / (100 + 100 - 80))
 from arsetlib import evaluation
 
 confusion = evaluation.Confusion.of(mask, predicted, KEYS, ignore=groves.IGNORE)
-fig = figures.confusion(confusion, study=here, title="The test, pixel by pixel")
+fig = figures.confusion(confusion, study=here, title="Pixels of a test capture")
 figures.show(fig, "Confusion matrix of the test capture")
 
 # %%
@@ -696,8 +690,8 @@ assert np.allclose(by_hand, confusion.iou)
 assert np.isclose((share * by_hand).sum(), confusion.frequency_weighted_iou)
 
 # %% [markdown]
-# The first printed line answers the question. IoU is stricter than accuracy, because the many pixels that are correctly ground do not count for the crown.
-# For several captures the library adds the *counts* and divides once. The mean of the IoUs of 35 tiles is a different number: a tile with one twig counts as much as a tile full of trees. Check which of the two a paper reports.
+# The line 'the shifted disc' answers the questions. IoU is stricter than accuracy, because the many pixels that are correctly not crown do not count.
+# For several captures the library adds the *counts* and divides once. The mean of the IoUs of 35 tiles is a different number: a tile with one branch counts as much as a tile full of trees. Check which of the two a paper reports.
 #
 # ## 12. Accuracy misleads
 #
@@ -736,7 +730,7 @@ assert table["tree IoU"].tolist()[1:] == [0, 0]
 assert not full or table["tree IoU"][0] > 0.3
 
 # %% [markdown]
-# The second and third rows answer the two questions. Where trees are few, a map without a single tree has a high accuracy and is useless. Its tree IoU is zero.
+# The second and third rows answer the two questions. If there are few trees, a map without any tree has a high accuracy, and it is useless. Its tree IoU is zero.
 #
 # ## 13. The leak again, now with the network
 #
@@ -752,7 +746,7 @@ scored = groves.evaluate(out, captures, progress=False).by_capture()
 measures = ["mean_iou", *KEYS]
 share_seen = [100 * seen[name] for name in scored.index]
 points = {m: (share_seen, scored[m].to_numpy()) for m in measures}
-title, unit = "Each capture", "ground that the training set shows, %"
+title, unit = "IoU of each capture", "ground that the training set shows, %"
 fig = figures.scatter(
     points, title, unit, "IoU", study=here, text=scored.index.tolist()
 )
@@ -770,15 +764,16 @@ means = pd.DataFrame(
 gap = means["mostly seen"] - means["mostly new"]
 print(means.assign(difference=gap).round(3).to_string())
 assert abs(gap["mean_iou"]) < 1 - by_copy["flight"]  # the copying model's
+assert not full or gap["mean_iou"] > 0
 assert not full or gap["tree"] < gap["grass"] < gap["ground"]
 
 # %% [markdown]
-# The last column answers the question: the IoU is higher on ground that was seen, least for trees and most for ground. The difference is much smaller than that of the copying model. The reason may be that the network is small, was trained briefly and saw augmented tiles. A part of the difference may have another cause than the leak: each capture has its own light.
-# FCN-8 on VGG-16 has almost a thousand times as many parameters and could memorise far more; we have not measured it. The score of a test with a leak does not show how much a network has memorised. So choose the split first.
+# The last column answers the question. In the simulated grove the IoU is higher on ground that was seen, and the difference increases from trees to grass to ground. It is much smaller than that of the copying model. The reason may be that the network is small, was trained for few epochs and saw augmented tiles. A part of the difference may have another cause than the leak: each capture has its own light.
+# FCN-8 on VGG-16 has many times as many parameters and could memorise more; we have not measured it. The score of a test with a leak does not show how much a network has memorised. So choose the split first.
 #
 # ## 14. Compare
 #
-# Two other networks get the same tiles, the same epochs and the same encoder. *SegNet* is here a U-Net without skip connections; it shows how much they contribute. FCN-8 gets narrow dense layers.
+# Two other networks get the same tiles, the same epochs and the same encoder. *SegNet* is here a U-Net without skip connections; it shows what these connections contribute. FCN-8 gets narrow dense layers.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -817,7 +812,7 @@ fig = figures.score_bars(
     {title: e.confusion for title, e in tested.items()},
     "iou",
     study=here,
-    title="IoU on the test",
+    title="IoU of each class on the test",
 )
 figures.show(fig, "IoU of ground, tree and grass for the small networks")
 worst = ours.loc["U-Net", list(KEYS)] - ours[list(KEYS)].min()
@@ -842,13 +837,13 @@ assert (most - least).max() < 0.05  # another architecture: little changes
 assert most[512] - most[384] < 0.01
 
 # %% [markdown]
-# The printed lines answer the questions: U-Net has the most exact edges. *Boundary F1* measures them: the share of border pixels that are within three pixels of a true border, and the reverse. Without skip connections the edges are the least exact, and the IoU of grass falls more than that of trees. Look at the masks again: crowns are few and large, patches of grass are many and small.
-# Do not compare the two tables with each other. The thesis has real olive trees, we have simulated ones; it tested on tiles of images known from training, we test on new ground; its training was far longer.
-# *Within* a table you may compare. In the thesis, the tile size changes the IoU of trees much more than the architecture does, and 512 gives hardly more than 384: the last cell asserts it. In our table a small difference may be chance; exercise 3 gives an interval.
+# The printed lines answer the questions. In the simulated grove U-Net has the most exact edges. *Boundary F1* measures them: the share of predicted border pixels within three pixels of a true border, and the reverse. Without skip connections the edges are the least exact, and the IoU of grass decreases more than that of trees. Look at the masks again: crowns are few and large, patches of grass are many and small.
+# Do not compare the two tables with each other. The thesis has real olive trees, and it tested on tiles of images that were in the training. We test on new ground, and our training was far shorter.
+# *Within* a table you may compare. In the thesis, the tile size changes the IoU of trees much more than the architecture does, and 512 gives hardly more than 384: the last cell tests it. In our table a small difference may be chance; exercise 3 gives an interval.
 #
 # :::{admonition} Exercise 3
 # :class: exercise
-# Is a difference of one point chance? A capture has only a few dozen trees, so draw *tiles* instead: score the test tile by tile, draw 35 of 35 with replacement a thousand times, and give an interval for the difference of two networks.
+# Is a difference of 0.01 chance? A capture has few trees, so draw *tiles*. Score the test tile by tile, draw 35 of 35 tiles with replacement a thousand times, and give an interval for the difference of two networks.
 # :::
 
 # %% tags=["hide-cell"]
@@ -883,11 +878,11 @@ print(f"U-Net minus FCN-8: {low:+.3f} to {high:+.3f} (95 %)")
 # %% [markdown]
 # ## 15. In real time?
 #
-# The drone takes a capture every two seconds. The thesis measured 0.0571 s a tile for its fastest network on a graphics card, so 35 tiles take about two seconds: just fast enough.
+# The drone takes a capture every two seconds. The thesis measured 0.0571 s a tile for its fastest network on a graphics card. So 35 tiles take about two seconds, which is just fast enough.
 #
 # :::{admonition} Predict
 # :class: predict
-# Does a network with a fiftieth of the parameters take more or less than two seconds a capture on your processor? And with reading, shrinking, averaging and writing included?
+# Our network has less than a fiftieth of the parameters. Does it take more or less than two seconds a capture on your processor? And if reading, shrinking, averaging and writing are included?
 # :::
 
 # %%
@@ -912,7 +907,7 @@ print(f"time between captures / time to map: {between / chain:.1f}")
 assert alone < chain
 
 # %% [markdown]
-# The printed lines answer both questions for your machine: if the last number is above 1, a map is ready before the next capture is taken. The network is only one part: opening a JPEG of several million pixels, shrinking it, averaging overlapping tiles and enlarging the result to full size take time, too, and the seconds *per tile* do not include them. Measure the whole process from file to map.
+# The printed lines answer both questions for your machine. If the last number is above 1, a map is ready before the next capture is taken. The network is only one part of the work. It takes time, too, to open a JPEG of several million pixels, to shrink it, to average overlapping tiles and to enlarge the result. The seconds *per tile* do not include this. Measure the whole process from file to map.
 #
 # ## 16. From pixels to trees
 #
@@ -920,7 +915,7 @@ assert alone < chain
 #
 # :::{admonition} Predict
 # :class: predict
-# Are there more connected patches or more crowns? How much does a speck of three wrong pixels add to each number?
+# Are there more connected patches or more crowns? How much does a patch of three wrong pixels add to each number?
 # :::
 
 # %%
@@ -944,18 +939,18 @@ figures.show(fig, "The predicted mask, and each crown in a colour of its own")
 # %%
 speck = np.zeros((400, 400), bool)
 speck[200, 200:203] = True
-print("a speck:", ndimage.label(speck)[1], "patch,", end=" ")
+print("three pixels:", ndimage.label(speck)[1], "patch,", end=" ")
 print(groves.instances(speck, radius).max(), "crowns")
 assert groves.instances(speck, radius).max() == 0
 
 # %% [markdown]
-# Two effects change the number of patches: touching crowns make one patch of several trees, and specks are patches without a tree. So it can be lower or higher than the number of crowns; the printed numbers show which effect is larger here. A speck adds one patch and no crown, because the library leaves out crowns with a radius of less than half a metre.
+# Two effects change the number of patches: touching crowns make one patch of several trees, and a few wrong pixels make a patch without a tree. So it can be lower or higher than the number of crowns; the printed numbers show which effect is larger here. Three wrong pixels add one patch and no crown, because the library leaves out crowns with a radius of less than half a metre.
 #
 # ## 17. Count the grove, each tree once
 #
 # :::{admonition} Predict
 # :class: predict
-# With 80 % overlap, how many captures show the same tree? By how much does the sum of the counts of all captures exceed the number of trees?
+# With 80 % overlap, how many captures show the same tree? How much larger than the number of trees is the sum of the counts of all captures?
 # :::
 
 # %%
@@ -971,8 +966,8 @@ print(f"captures that show a tree: up to {most_views}")
 assert sum(single) >= len(trees)
 
 # %% [markdown]
-# The two printed lines answer the questions: the sum counts most trees several times. The library places every detection on the ground, with the position and heading of the drone in `flight.json`, and merges detections of several captures that are closer than a crown's radius.
-# Is the count right? The true places are in `trees.geojson`; without that file we take the crowns of your masks.
+# The two printed lines answer the questions: the sum counts a tree once for each capture that shows it. The library computes the place of each detection on the ground, from the position and heading of the drone in `flight.json`. Detections of several captures that are closer than a crown's radius are merged.
+# Is the count right? The true places are in `trees.geojson`; without that file we use the crowns of your masks.
 
 # %%
 true_trees = here.folder / "trees.geojson"
@@ -1020,13 +1015,19 @@ groups = {
     "no tree there": xy[false].T,
 }
 fig = figures.scatter(
-    groups, "The grove from above", "m", "m", study=here, equal=True, height=620
+    groups,
+    "Trees on the ground",
+    "x, m",
+    "y, m",
+    study=here,
+    equal=True,
+    height=620,
 )
 figures.show(fig, "Trees on the ground: found, missed, and found where none is")
 
 # %% [markdown]
-# A count error alone is not enough: ten missed trees and ten that do not exist give an error of zero. So we also report precision (which share of the detections are trees) and recall (which share of the trees was found).
-# The training set shows a part of this ground. It shows nothing of the ground of the test:
+# A count error alone is not enough: ten missed trees and ten false ones give an error of zero. So we also report precision (which share of the detections are trees) and recall (which share of the trees was found).
+# The training set shows a part of this ground. It shows no ground of the test:
 
 # %%
 new_ground = {c.name: masks[c.name] for c in test}
@@ -1057,8 +1058,8 @@ for file in (
 assert len(pd.read_csv(here.work / "trees.csv")) == len(trees)
 
 # %% [markdown]
-# *Canopy cover* is the share of the ground under crowns. It needs no single crowns, only tree pixels; each place on the ground is counted once.
-# The files open in a GIS; their coordinates are metres on the flight's own ground.
+# *Canopy cover* is the share of the ground under crowns. It needs no single crowns, only tree pixels, and each place on the ground is counted once.
+# A GIS can open the files; their coordinates are metres in the flight's own system.
 #
 # :::{admonition} Exercise 4
 # :class: exercise
@@ -1067,7 +1068,7 @@ assert len(pd.read_csv(here.work / "trees.csv")) == len(trees)
 
 # %% tags=["hide-cell"]
 # Solution: a higher share also removes true trees that the network detects in
-# few captures. It helps where false trees appear in one capture only; false
+# few captures. It removes false trees that appear in one capture only; false
 # trees that appear in all captures remain.
 for agree in (0, 0.25, 0.5, 0.8):
     agreed = groves.count(out, flight=flight, tree=TREE, agree=agree)
@@ -1081,18 +1082,18 @@ for agree in (0, 0.25, 0.5, 0.8):
 # ## What you have learnt
 #
 # - A mask holds one class number for each pixel: do not average it, do not save it as JPEG. Colour alone does not make a mask: shadow is as dark as leaves, and dry grass looks like soil.
-# - A capture is cut into tiles that fit the network; `stitch(cut(x))` is x; the probabilities of overlapping tiles are averaged. Augmentation moves image and mask together; its factors need limits.
-# - Related tiles belong on the same side of a split: copies of a tile, tiles of a capture, captures of the same ground. A model that only copies measures how much a split leaks.
-# - U-Net's skip connections bring back the *where* with few parameters; one layer of FCN-8 has most of its parameters.
-# - The IoU of a class ignores pixels that neither truth nor prediction gives to it; accuracy counts them all, so a map without trees can have a high accuracy.
+# - A capture is cut into tiles that fit the network; `stitch(cut(x))` is x. In prediction, the probabilities of overlapping tiles are averaged. Augmentation moves image and mask together; its factors need limits.
+# - Related tiles belong in the same set: copies of a tile, tiles of a capture, captures of the same ground. A model that only copies shows how much a split leaks.
+# - U-Net's skip connections add the *where* with few parameters; one layer of FCN-8 has most of its parameters.
+# - The IoU of a class ignores pixels that neither truth nor prediction gives to the class. Accuracy counts all pixels, so a map without trees can have a high accuracy.
 # - Measure the time of the whole process from file to map. Count each tree once, and report precision and recall next to the count error.
 #
 # ## What if …
 #
-# - **… I have my own images?** Put them in `images/` and their masks in `masks/`, as class numbers, as colours from GIMP, as LabelMe or COCO; `arset groves check FOLDER` names each pair that does not match and each class that never occurs. Then set `source` in section 1.
-# - **… I have no `flight.json`?** This lab needs it; the library does not. Leave out captures so that none overlap, split by capture, and count with `metres_per_pixel=…`. Or take poses from the mosaic that a photogrammetry program makes.
+# - **… I have my own images?** Put them in `images/` and their masks in `masks/`, as class numbers, as colours from GIMP, as LabelMe or COCO. `arset groves check FOLDER` names each pair that does not match and each class that never occurs. Then set `source` in section 1.
+# - **… I have no `flight.json`?** This lab needs it; the library does not. Leave out captures so that none overlap, split by capture, and count with `metres_per_pixel=…`. Or take the positions from the mosaic that a photogrammetry program makes.
 # - **… I have a graphics card?** Raise `alpha` to 1, take `size=384`, and train for the thesis's 100 epochs: `arset groves train` does so, and resumes after a stop. With 384 the IoU of trees improved most in the thesis.
 # - **… I want exactly the models of the thesis?** The extra `arsetlib[keras-segmentation]` installs its library, and `arsetlib.models.keras_segmentation` makes it run under Keras 3.
-# - **… I want to transfer?** `weights=unet` starts a network of another size from this one's encoder; then a few labelled captures of your grove are a start.
+# - **… I have another grove with few labels?** `weights=unet` starts a network of another size with the encoder of this one. Then train it further on a few labelled captures.
 # - **… the camera has a near-infrared band?** `channels=4` builds a network for four bands; give it batches of your own, since `groves.batches` reads three. A colour rule can then use NDVI, too.
-# - **… it should be olives, not trees?** The same, with boxes of fruits in close-ups. There the difficulty is that leaves hide fruits.
+# - **… I want to count olives, not trees?** The method is the same, with marked fruits in close-ups. There the difficulty is that leaves hide fruits.

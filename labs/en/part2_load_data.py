@@ -18,29 +18,24 @@
 #
 # :::{admonition} At a glance
 # :class: lab-header
-# **Question.** How do the irregular series of a table, stored as byte strings, become batches for a model, fast and without a score that is too good to be true?
+# **Question.** How do you make batches for a model from irregular series, stored as byte strings, so that loading is fast and the score is honest?
 #
-# **Product.** A *data loader*: it draws windows, puts images on a regular calendar, normalises, labels, and delivers batches. Lab 3 trains a model with it.
+# **Product.** A *data loader*: it draws windows, puts images on a regular calendar, normalises, labels, and makes batches. Lab 3 trains a model with it.
 #
 # **You will be able to**
-# - name the steps of an input pipeline, and say why they stand in this order;
+# - name the steps of an input pipeline, and explain their order;
 # - turn byte strings back into arrays, and irregular dates into regular steps;
-# - say what the fill of an empty step means, and why the statistics come first;
+# - say what the number in an empty step means, and why the statistics are computed first;
 # - derive 'No Crops Growing' from the scene classes, and change the legend to your own;
 # - split by year and by block, and show what is wrong with a random split;
-# - measure which change makes a loader faster, and whether training waits for it.
+# - measure which change makes a loader faster, and whether training waits for the loader.
 #
-# **Time.** About 110 minutes, with a pause after section 8. **You need** Lab 1 or its idea of a pixel table, and Python. TensorFlow is explained when it is used.
+# **Time.** About 110 minutes, with a pause after section 8. **You need** Python, and Lab 1 or to know what its pixel table holds. TensorFlow is explained where it is used.
 # :::
 #
-# The parts of a step are those of Lab 1. *Predict*: answer before you run. *Run* the cell. *Read* what appeared. *Check*: an `assert` that holds the claim.
+# Each step has four parts, as in Lab 1. *Predict*: answer the question before you run the cell. *Run* the cell. *Read* the explanation. *Check*: an `assert` tests what the explanation claims.
 
 # %%
-import os
-
-# Hide TensorFlow's messages on processors and libraries, not its errors.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from importlib.util import find_spec
 
 from IPython import get_ipython
@@ -48,38 +43,36 @@ from IPython import get_ipython
 if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
     home = "https://github.com/--home-not-set--/crop-maps-at-scale"
     if "not-set" in home:
-        raise RuntimeError(
-            "No address yet: the owner of this copy runs make home URL=…"
-        )
-    own = find_spec("tensorflow")  # Colab has one, Databricks has none
-    extras = "platform" if own else "platform,platform-tensorflow"
+        raise RuntimeError("No address yet: the owner runs make home URL=…")
+    own = "" if find_spec("tensorflow") else ",platform-tensorflow"
     get_ipython().run_line_magic(
-        "pip", f'install -q "arsetlib[{extras}] @ git+{home}"'
+        "pip", f'install -q "arsetlib[platform{own}] @ git+{home}"'
     )
 
-from arsetlib import check_env
+from arsetlib import check_env, language
 
-check_env(("labs", "train"))
+language("en")
+check_env(("labs", "train", "images", "spark"))
 
 # %% [markdown]
 # ## 1. Take the table of Lab 1
 #
-# If Lab 1 has run on this machine, its table is read from where Lab 1 left it. If not, the cell makes the same table without Spark, which takes a few minutes once.
+# If Lab 1 has run on this machine, the cell reads its table. If not, the cell makes the same table without Spark, which takes a few minutes once.
 #
 # :::{admonition} Simulated data
 # :class: simulated
-# Unless you change the line, nothing you see here was measured by a satellite: it is the simulated delta of Lab 1. Pictures of it say *simulated*. The times are real, those of your machine.
+# Unless you change the line, nothing in this lab was measured by a satellite: the data are the simulated delta of Lab 1. Pictures of it say *simulated*. The times are real: they are those of your machine.
 # :::
 
 # %%
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from arsetlib import lab
 
 source = "simulated"  # or "real", or your study file, "mine.toml"
 here = lab.place(source)
+sample = source == "simulated"  # some asserts hold for the sample only
 study, table = here.study, here.table()
 print(here)
 print(f"{table.num_rows:,} rows")
@@ -88,21 +81,23 @@ assert set(study.years) == set(table["year"].to_pylist())
 # %% [markdown]
 # ## 2. The order of a pipeline
 #
-# A loader is a chain of small steps. `tf.data` writes each as one call, and runs them lazily: nothing happens until a batch is asked for.
+# A loader is a chain of small steps. In `tf.data` each step is one call. The steps are *lazy*: nothing is computed until a batch is requested.
 #
 # | step | what it does | why here |
 # |---|---|---|
-# | list files | find the table's parts | the order of files can be shuffled at no cost |
-# | read | rows, still as byte strings | lazily if the table is larger than memory |
-# | `filter` | leave out rows without one right answer | before work is spent on them |
-# | `shuffle` | mix rows in a buffer | rows in bytes are smaller than parsed ones, and rows must be mixed *before* they become batches |
-# | `map(parse)` | bytes → window → numbers and label | the expensive step; random, so it comes after any cache |
-# | `batch` | stack samples | a model works on many at once |
-# | `prefetch` | prepare the next batch while the model works on this one | last, so that it covers all steps before it |
+# | list files | find the files of the table | the order of files can be shuffled at no cost |
+# | read | rows, still as byte strings | one after the other if the table is larger than memory |
+# | `filter` | leave out rows without one right answer | so that no work is done for them |
+# | `shuffle` | mix rows in a buffer | rows as bytes are smaller than parsed rows, and rows must be mixed *before* they become batches |
+# | `map(parse)` | bytes → window → numbers and label | the step with most work; it draws at random, so it comes after any cache |
+# | `batch` | stack samples | a model computes many samples together |
+# | `prefetch` | prepare the next batch while the model computes | last, so that it includes all steps before it |
 #
-# First the rows, as TensorFlow strings. A row has its label code, the first day of its year, and three byte strings.
+# First the rows, as TensorFlow strings. A row has its label code, the first day of its year, three byte strings, and its area.
 
 # %%
+import tensorflow as tf
+
 from arsetlib import pixels
 
 years = table["year"].to_numpy()
@@ -113,7 +108,7 @@ first_of_year = (years - 1970).astype("M8[Y]").astype("M8[D]")
 columns["new_year"] = first_of_year.astype("i4")  # days since 1970-01-01
 
 # %%
-print(f"{len(pixels.files(here.table_path))} files are listed and read")
+print(f"{len(pixels.files(here.table_path))} files are read")
 rows = tf.data.Dataset.from_tensor_slices(columns)
 one = next(iter(rows))
 print({name: str(value.dtype.name) for name, value in one.items()})
@@ -123,7 +118,7 @@ assert len(rows) == table.num_rows
 # %% [markdown]
 # :::{admonition} Predict
 # :class: predict
-# Two pairs of steps are easily swapped. What goes wrong if `filter` comes after `map`? And if `shuffle` comes after `batch`?
+# The order of two pairs of steps is easily confused. What goes wrong if `filter` comes after `map`? And if `shuffle` comes after `batch`?
 # :::
 
 # %%
@@ -164,16 +159,16 @@ print("areas in the first batch:", areas_in)
 assert areas_in["batch, then shuffle"] <= areas_in["shuffle, then batch"]
 
 # %% [markdown]
-# With `filter` after `map`, rows are parsed and then thrown away: the first lines count them. With `shuffle` after `batch`, a batch contains only neighbouring pixels, because the table is sorted by place: the model would see one field after another.
-# How large the buffer must be is a question for section 11.
+# With `filter` after `map`, rows are parsed and then left out: the two printed lines count them. With `shuffle` after `batch`, a batch contains only neighbouring pixels, because the table is sorted by place. The model would see one field after another.
+# Section 11 asks how large the buffer must be.
 #
 # ## 3. Bytes to arrays
 #
-# `tf.io.decode_raw` reads a byte string as numbers of the type that you name. It returns one long row of numbers; you must restore the shape.
+# `tf.io.decode_raw` reads a byte string as numbers of the type that you give. It returns all numbers in one row, so you must restore the shape.
 #
 # :::{admonition} Predict
 # :class: predict
-# A row has 80 images of 12 bands, each value 2 bytes wide. How many bytes has the string `bands`?
+# A row has 80 images of 12 bands, and each value has 2 bytes. How many bytes has the string `bands`?
 # :::
 
 # %%
@@ -197,13 +192,13 @@ assert all(map(np.array_equal, (day, scl, bands), library))
 assert 80 * 12 * 2 == 1920
 
 # %% [markdown]
-# The answer is images × bands × 2, here 1,920 bytes, and the second printed line shows the same for our first row. Three lines of code give the same arrays as the library. `decode_raw` takes the low byte first unless told otherwise; the original course's files need `little_endian=False`.
-# The number of images differs from row to row, so rows do not stack into a batch. The window solves this.
+# The answer is images × bands × 2: for 80 images of 12 bands 1,920 bytes. The second printed line shows the same for our first row. Three lines of code give the same arrays as the library. `decode_raw` takes the low byte first; the files of the original course need `little_endian=False`.
+# The number of images differs between rows, so rows cannot be stacked to a batch. The window solves this problem.
 #
 # ## 4. The window: a regular calendar
 #
-# A *window* is a number of days, cut into equal *steps*. Each image belongs to the step of its date. Where a step has several images, it takes one of them; where it has none, it stays empty.
-# Steps count from the window's start, so that step 3 means the same days in every sample.
+# A *window* is a number of days, divided into equal *steps*. Each image belongs to the step of its date. If a step has several images, one of them is taken; if it has none, it stays empty.
+# Steps are counted from the start of the window, so step 3 means the same days in each sample.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -236,7 +231,7 @@ from arsetlib.study import Season
 
 toy = Season(window_days=45, step_days=5)
 toy_day = np.array([2, 3, 11, 12, 14, 30, 44, 45])
-toy_bands = 100 * np.arange(1, 9)[:, None]  # one band, to tell images apart
+toy_bands = 100 * np.arange(1, 9)[:, None]  # one band, other in each image
 x, taken = window_by_hand(toy_day, toy_bands, 0, toy, first)
 
 # %% tags=["hide-input"]
@@ -260,7 +255,7 @@ assert 45 not in toy_day[taken[taken >= 0]]  # day 44 is the last
 
 # %% [markdown]
 # The printed line is the answer. Day 45 is outside: the window holds days 0 to 44.
-# Now a row of the table: half a year, 180 days in steps of 5, of a pixel with about 38 images in that time.
+# Now take a row of the table, and a window of half a year: 180 days in steps of 5. We choose a pixel whose number of images is closest to 38.
 
 # %%
 long = Season(window_days=180, step_days=5)
@@ -277,7 +272,7 @@ start = columns["new_year"][row] + begin - 1
 x, taken = window_by_hand(day, bands, start, long, first)
 red, nir = study.bands.index("red"), study.bands.index("nir")
 ndvi = maps.ndvi(bands[:, red], bands[:, nir])
-title = f"{images[row]} images, {long.window_days} days, {long.steps} steps"
+title = f"{images[row]} images in {long.steps} steps of {long.step_days} days"
 fig = figures.calendar(day, ndvi, long, start, taken, study=study, title=title)
 figures.show(fig, "NDVI of a pixel's images; below, which steps have an image")
 
@@ -286,15 +281,17 @@ filled = (taken >= 0).sum()
 print(f"{filled} steps with an image, {long.steps - filled} empty")
 print(f"{images[row] - filled} images not taken")
 assert long.steps == 36
-assert filled < min(images[row], long.steps)
+assert filled <= min(images[row], long.steps)
+if sample:
+    assert filled < min(images[row], long.steps)
 
 # %% [markdown]
-# There are more images than filled steps, and still there are empty steps: clouds come in groups of days, and two orbits can pass in one step. No width of the step avoids both.
-# Short steps keep more dates and have more gaps; long steps have fewer gaps and mix what happened within them. Five days is the time in which the satellites see each place together at least once.
+# In the delta there are more images than filled steps, and still some steps are empty: clouds can hide several dates in a row, and two images can fall into one step. Exercise 1 shows that no width of the step avoids both.
+# Short steps keep more dates and have more gaps. Long steps have fewer gaps and mix the dates within them. In five days two of the satellites together pass each place at least once.
 #
 # :::{admonition} Exercise 1
 # :class: exercise
-# Count empty steps and images not taken for steps of 2, 5, 10, 20 and 30 days in this window. Which step would you choose, and what would you lose?
+# Count empty steps and images not taken for steps of 2, 5, 10, 20 and 30 days in this window. Which width would you choose, and what would you lose?
 # :::
 
 # %% tags=["hide-cell"]
@@ -306,12 +303,12 @@ for width in (2, 5, 10, 20, 30):
     empty, unused = (t < 0).mean(), 1 - (t >= 0).sum() / images[row]
     tried.append((width, season.steps, 100 * empty, 100 * unused))
 names = ["step, days", "steps", "empty steps, %", "images not taken, %"]
-figures.show(pd.DataFrame(tried, columns=names), "The step's width, tried")
+figures.show(pd.DataFrame(tried, columns=names), "Five widths of the step")
 
 # %% [markdown]
 # ### The library's window
 #
-# You have written it yourself; from here on use the library, which does the same for all rows at once.
+# You have written it yourself; from here on use the library. It gives the same result for all rows in one call.
 
 # %%
 import time
@@ -337,8 +334,8 @@ assert np.array_equal(windows.seen[row], taken >= 0)
 # %% [markdown]
 # ## 5. Random draws
 #
-# In training, two things are drawn anew each time a row is read: the day on which the window starts, and the image that a step with several images takes.
-# So one row gives many samples. The model sees a field at all stages and with many different gaps, as it will when it is used in mid season.
+# In training, two things are drawn at random each time a row is read: the first day of the window, and which image is taken where a step has several.
+# So one row gives many samples. The model sees a field at all stages and with many different gaps. It will meet the same when it is used in mid season.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -370,9 +367,9 @@ figures.show(
 assert np.allclose(share["drawn at random, %"], 100 / len(candidates), atol=5)
 
 # %% [markdown]
-# Each image is taken equally often, if you draw. The original notebooks said 'one at random', and in fact always took the earliest: nobody had counted. A random step in a program needs a test that counts.
+# Each image is taken equally often if the image is drawn at random. The original notebooks said 'one at random', and in fact always took the earliest: nobody had counted. A random step in a program needs a test that counts.
 #
-# The same row, drawn four times by the library, each time with another start and other images:
+# The library draws the same row four times, each time with another start and other images:
 
 # %%
 season = study.season
@@ -396,7 +393,7 @@ for epoch in range(4):
     values = maps.ndvi(w.x[0, :, red], w.x[0, :, nir])[w.seen[0]]
     name = f"epoch {epoch}: {w.seen.sum()} steps seen"
     lines[name] = dates.astype("M8[D]"), values + epoch
-title, y = "One row, drawn four times", "NDVI, each draw 1 higher"
+title, y = "Four windows of one row", "NDVI + number of the epoch"
 fig = figures.lines(lines, title, "date", y, study=study)
 figures.show(fig, "NDVI of four windows drawn from one row")
 
@@ -411,7 +408,7 @@ assert not np.array_equal(draw(2).x, draw(3).x)
 # %% [markdown]
 # ## 6. Zeros and the mean
 #
-# A model needs input bands of about the same range, so each band is *normalised*: `(x − mean) / standard deviation`. And empty steps must hold some number. The order of the two steps matters.
+# A model needs input bands of about the same range, so each band is *normalised*: `(x − mean) / standard deviation`. In addition, empty steps must hold some number. The order of the two operations matters.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -419,7 +416,9 @@ assert not np.array_equal(draw(2).x, draw(3).x)
 # :::
 
 # %%
-sides = samples.split(table, study)  # section 9 says how, and why
+several = len(study.years) > 2  # a year for each of the three sets
+by = "year and block" if several else "block"
+sides = samples.split(table, study, by=by)  # section 9 explains it
 train = sides["train"]
 values = pixels.ragged(train.read()).bands.astype(float)  # (N, C)
 values[values == 0] = np.nan  # no data is not a value
@@ -455,11 +454,11 @@ assert (with_zeros < mean).all()
 assert (drawn.x[~drawn.seen] == 0).all()
 
 # %% [markdown]
-# With the empty steps counted, every mean is too low. So compute the statistics first, of seen values only; then scale; and leave empty steps at 0.
-# After scaling, 0 equals the mean, so it adds no bias. This answers a frequent question: the zeros do not shift the mean, because they come after it.
-# Statistics come from *training* rows only. Those of the test would be a leak, if a small one.
+# If the empty steps are counted, each mean is too low. So compute the statistics first, from seen values only. Then scale, and leave empty steps at 0.
+# After scaling, 0 equals the mean, so it adds no bias. This answers a frequent question: the zeros do not change the mean, because they are set after it was computed.
+# Use *training* rows only for the statistics. With test rows they would be a data leak, though a small one.
 #
-# Here is every band before and after. A box holds the middle half of the values; its whiskers reach from the 5th to the 95th percentile.
+# The next figure shows each band before and after. A box holds the middle half of the values; its whiskers show the 5th and the 95th percentile.
 
 # %%
 scaled = scaler.transform(np.nan_to_num(values))
@@ -467,8 +466,11 @@ panels = {
     "before: reflectance × 10,000": values,
     "after: no unit": scaled,
 }
-fig = figures.spreads(panels, study.bands, study=study)
-figures.show(fig, "Spread of each band's values before and after normalising")
+title = "Values of each band before and after normalising"
+fig = figures.spreads(panels, study.bands, study=study, title=title)
+figures.show(fig, title)
+if sample:
+    assert mean[nir] > 1.5 * mean[red]
 
 # %%
 valid = ~np.isnan(values).any(axis=1)
@@ -476,20 +478,22 @@ print("means after:", scaled[valid].mean(axis=0, dtype=float).round(2))
 assert np.allclose(scaled[valid].mean(axis=0, dtype=float), 0, atol=1e-2)
 assert np.allclose(scaled[valid].std(axis=0, dtype=float), 1, atol=1e-2)
 
-scaler.save(here.work / "scaler.json")  # Lab 3 must scale new scenes alike
+assert np.allclose(scaler.inverse(scaled[valid]), values[valid], atol=1)
+
+scaler.save(here.work / "scaler.json")
 assert samples.Scaler.load(here.work / "scaler.json") == scaler
 
 # %% [markdown]
-# Before, the near-infrared values are larger and would dominate; after scaling all bands have similar ranges, and no information is lost: `scaler.inverse` goes back.
-# A scaler belongs to its model, so it is saved with it.
+# Before scaling, the near-infrared values of the delta are larger than those of the visible bands and would dominate. After scaling all bands have the mean 0 and the standard deviation 1. No information is lost: `scaler.inverse` gives the old values back.
+# Save the scaler together with the model, because new scenes must be scaled with the same numbers.
 #
 # ### Other fills
 #
-# Zero is the simplest fill, but not the only one. The library offers the last value seen, a line between neighbours, and the median of all images of a step in place of one.
+# Zero is the simplest number for an empty step. The library can also take the last value seen, or a line between the values before and after. Where a step has several images, it can take their median instead of one image.
 #
 # :::{admonition} Predict
 # :class: predict
-# You predict in the middle of the season. Which fill needs images of the future?
+# For which of these fills do you need an image that was taken *after* the empty step?
 # :::
 
 # %%
@@ -511,25 +515,25 @@ seen = w["zeros"].seen[0]
 curves = {name: (step, one.x[0, :, nir]) for name, one in w.items()}
 points = {"seen": (step[seen], w["zeros"].x[0, seen, nir])}
 x, y = f"step of {season.step_days} days", "near infrared, scaled"
-fig = figures.lines(
-    curves, "Four fills of one window", x, y, study=study, points=points
-)
+title = "One window with four ways to fill"
+fig = figures.lines(curves, title, x, y, study=study, points=points)
 figures.show(fig, "Scaled near infrared of one window under four fills")
 
 # %%
-print(f"{seen.sum()} steps seen, whatever the fill")
+print(f"{seen.sum()} steps seen, with each fill")
 for one in w.values():
-    assert np.array_equal(one.seen[0], seen), "a fill is never 'seen'"
+    assert np.array_equal(one.seen[0], seen), "a filled step is not 'seen'"
 for name in ("last", "linear"):
     assert np.array_equal(w[name].x[0, seen], w["zeros"].x[0, seen])
+assert (w["zeros"].x[0, ~seen] == 0).all()
 
 # %% [markdown]
-# The linear fill is the answer: it needs the *next* image. Inside a window that is allowed, because all of the window lies in the past. The first three fills agree where something was seen; the median mixes all images of a step, so it may differ. In empty steps, the first fill holds the mean, 'last' the value before, and the line a value between.
-# Whatever you choose, `seen` says which steps had an image: a model can be told which ones were filled, and zero is never read back as 'missing'.
+# The linear fill is the answer: it needs the *next* image. Within a window this is allowed, because at the time of prediction the whole window is in the past. The first three ways agree where something was seen. The median combines all images of a step, so it may differ. In empty steps 'zeros' means the mean, 'last' is the value before, and 'linear' is a value between two images.
+# For each fill, `seen` says which steps had an image. You can give `seen` to the model, so that it knows which steps were filled.
 #
 # :::{admonition} Exercise 2
 # :class: exercise
-# Fit a scaler to the *test* rows as well and compare. By how many standard deviations does the mean of each band differ between the year of training and that of the test? What would it mean if it were a whole one?
+# Fit a scaler to the *test* rows as well and compare. By how many standard deviations does the mean of each band differ between training and test? What would a difference of a whole standard deviation mean?
 # :::
 
 # %% tags=["hide-cell"]
@@ -538,18 +542,18 @@ other = samples.Scaler.fit(sides["test"])
 moved = (np.array(other.mean) - mean) / std
 print(pd.Series(moved.round(2), study.bands).to_string())
 # A whole one: the sensor, the processing or the season has changed, and the
-# model meets values that it never saw. Look at the data before the score.
+# model gets values that training did not have. Check the data first.
 
 # %% [markdown]
 # ## 7. When nothing grows
 #
-# A label says what was harvested on a pixel in a year. In January that field is bare, and a model should not have to guess then. So the class depends on the *window*:
-# a crop keeps its class if vegetation (SCL 4) was seen in at least one of the last two images of the window; otherwise the sample is 'No Crops Growing'.
-# The rule is for crops only: a forest or a town stays 'Uncultivated' all year.
+# A label says which crop grew on a pixel in a year. Before sowing the field is bare, and no model can see what will grow there. So the class depends on the *window*.
+# A crop keeps its class if at least one of the last two images of the window shows vegetation (SCL 4). Otherwise the class of the sample is 'No Crops Growing'.
+# The rule is for crops only: a forest or a town has the same class all year.
 #
 # :::{admonition} Predict
 # :class: predict
-# Why two images and not only the last one? And what will the rule say while seedlings are still small?
+# Why does the rule use two images and not only the last one? And what does it say while seedlings are still small?
 # :::
 
 
@@ -591,20 +595,21 @@ figures.show(
 assert classes[field] in named
 
 # %% [markdown]
-# The strip shows the class by the window's *last* day. In the season it is the label. Before and after it is mostly 'No Crops Growing', with exceptions: SCL also calls weeds vegetation, and it does not call a shaded crop vegetation.
-# Two images are a tolerance: one image that SCL classified wrongly does not end a season. While seedlings are small the rule says 'No Crops Growing', because SCL does not see them, and it says so again when leaves turn yellow. It is a convention, and a score depends on it: say which one you used.
+# The bar below the points shows the class of a window by its *last* day. In the season the class is the label; before and after the season it is mostly 'No Crops Growing'. There are exceptions: weeds are vegetation in SCL, too, and a crop in a shadow is not.
+# Two images make the rule robust: one image with a wrong SCL class does not end the season. While seedlings are small the rule says 'No Crops Growing', because SCL does not show them as vegetation. It says so again when leaves become yellow. The rule is a convention, and the score depends on it, so state it.
 #
 # ## 8. Classes
 #
-# The label is still a code. Now the *legend* groups codes into classes, and *one-hot* turns a class into a vector with a single 1, so that it can be compared with a model's output.
+# The label is still a code. The *legend* groups codes into classes. *One-hot* makes a vector from a class, with a single 1, so that it can be compared with the output of a model.
 #
 # :::{admonition} Predict
 # :class: predict
-# The slides of the original course say 'six classes' in some places. Count those of the table below. Which one holds no code at all, and how can it then have samples?
+# Some slides of the original course say 'six classes'. Count the classes in the table below. Which class has no code, and how can it have samples?
 # :::
 
 # %%
 K = len(legend.classes)
+BARE = next((k for k, c in enumerate(legend.classes) if not c.codes), None)
 one_hot = np.eye(K, dtype=np.float32)  # row k is the vector of class k
 print(f"class {K - 1}, {legend.names()[-1]}, as a vector: {one_hot[K - 1]}")
 
@@ -626,15 +631,17 @@ figures.show(listed, "The legend: classes, how many codes each has, one-hot")
 some = classes[classes >= 0][:50]
 print(f"{K} classes; left out as double crops: {(classes < 0).sum()} rows")
 assert np.array_equal(tf.one_hot(some, K), one_hot[some])
-assert (legend.classes_of(list(legend.excluded) or [1]) < K).all()
+assert (legend.classes_of(list(legend.excluded)) == -1).all()
+if sample:
+    assert (K, legend.keys[BARE]) == (7, "no_crops_growing")
 
 # %% [markdown]
-# The course's legend has seven classes, and 'No Crops Growing' has no code: its samples come from the rule of section 7. The *order* is a convention, too: the slides and the code of the original have two different ones. A model's output number 3 means nothing without its legend, so keep both together.
-# Codes are compared as numbers, and each must be in a class or be left out on purpose; an unknown code is an error. So Barley can no longer be counted as Uncultivated by mistake, as in the original, whose last class took every code that was forgotten.
+# The legend of the course has seven classes. 'No Crops Growing' has no code: its samples come from the rule of section 7. The *order* of the classes is a convention, too: the slides and the code of the original use two different orders. Output number 3 of a model means nothing without its legend, so keep both together.
+# Codes are compared as numbers. Each code must be in a class or be left out on purpose; an unknown code is an error. So Barley can no longer be counted as Uncultivated by mistake. In the original, the last class contained all codes that no list named.
 #
 # :::{admonition} Exercise 3
 # :class: exercise
-# Your client asks one question: is it the last class of the legend or not? Make a legend of three classes, 'No Crops Growing', that class, 'All else', and count its rows. `codes="others"` takes every code named nowhere else.
+# A client asks one question: is it this class or not? Take the last class of the legend that lists its codes. Make a legend of three classes: 'No Crops Growing', this class, and 'All else'. Count its rows. `codes="others"` takes all codes that no other class has.
 # :::
 
 # %% tags=["hide-cell"]
@@ -643,9 +650,10 @@ from dataclasses import replace
 
 from arsetlib.study import Class
 
-bare, wanted = legend.classes[0], legend.classes[-1]
+bare = [c for c in legend.classes if not c.codes]
+wanted = [c for c in legend.classes if c.codes and c.codes != "others"][-1]
 rest = Class("rest", {"en": "All else"}, "#93cc93", "others", crop=False)
-mine = replace(legend, name="one or not", classes=(bare, wanted, rest))
+mine = replace(legend, name="one or not", classes=(*bare, wanted, rest))
 counts = Counter(mine.classes_of(table["label_code"].to_numpy()).tolist())
 print({[*mine.names(), "left out"][k]: n for k, n in sorted(counts.items())})
 # The vegetation rule leaves a class with crop=False as it is. Should bare
@@ -656,7 +664,7 @@ print({[*mine.names(), "left out"][k]: n for k, n in sorted(counts.items())})
 #
 # :::{admonition} Predict
 # :class: predict
-# When window starts are drawn over the whole range of the study, which class becomes the largest in training?
+# The first days of windows are drawn from the whole range of the study. Which class becomes the largest in training?
 # :::
 
 
@@ -677,7 +685,8 @@ balance = {"train, labels alone": shares(train, rule=False)}
 balance |= {side: shares(rows, rule=True) for side, rows in sides.items()}
 balance = pd.DataFrame(balance, index=legend.names()).T
 look = {"colours": legend.colours, "text": ".0f", "study": study}
-fig = figures.bars(balance, "Class balance", "percent of samples", **look)
+title = "Share of each class in each set"
+fig = figures.bars(balance, title, "percent of samples", **look)
 figures.show(fig, "Share of each class in training, validation and test")
 
 # %%
@@ -687,18 +696,18 @@ grows_less = balance.loc["train"] <= balance.loc["train, labels alone"] + 1e-9
 assert grows_less[[c.crop and bool(c.codes) for c in legend.classes]].all()
 
 # %% [markdown]
-# The printed line is the answer. The rule moves samples of every crop into one class. A model that always answers with the largest class already gets its share right, so accuracy alone says little.
-# One remedy is to weight samples, so that each class counts the same in the loss; `samples.batches` can deliver such weights. Another is a score that looks at each class, as Lab 3 does.
+# The printed line is the answer. The rule moves samples of the crops into the class 'No Crops Growing'. A model that always predicts the largest class is right for all samples of this class, so accuracy alone says little.
+# You can weight samples, so that each class counts the same in the loss; `samples.batches` can give such weights. Or you use a score for each class, as Lab 3 does.
 #
 # :::{admonition} A good place for a pause
 # :class: tip
-# The first half ends here. After a pause, run the cells again from the top; it takes about a minute.
+# The first half ends here. After the pause, run the cells again from the top; the table is kept.
 # :::
 #
-# ## 9. Split, and what is wrong with a random one
+# ## 9. Split, and what is wrong with a random split
 #
-# A model is judged on rows that it has not seen. But two pixels of one field are nearly the same row, and so is one pixel in two years. If rows are divided at random, nearly every test row has a neighbour in training.
-# `samples.split` divides by year (the study file says which year is on which side) *and* by block: squares of ground that stay together.
+# A model is tested on rows that it has not seen. But two pixels of one field are almost the same, and one pixel can be similar in two years. If rows are divided at random, most test rows have a neighbour in training.
+# `samples.split` divides by year (the study file gives the years of each set) *and* by block: squares of ground that stay together. For a study of one or two years, this lab divides by block only.
 
 # %%
 fig = figures.split_map(sides, study=study)
@@ -709,16 +718,17 @@ figures.show(
 # %%
 for pair, common in samples.shared(sides).items():
     print(pair, {noun: len(found) for noun, found in common.items()})
-    assert len(common["block"]) == len(common["year"]) == 0
+    assert len(common["block"]) == len(common["pixel"]) == 0
+    assert len(common["year"]) == 0 or not several
 
 # %% [markdown]
-# Nothing is shared: no year, no block, no pixel. A block is used only in the year of its side. Its rows of the other years are on no side; that is the cost of a test without leaks.
+# No block and no pixel is shared, and with three years no year either. A block is used only in the year of its set. Its rows of the other years are in no set; this is the cost of a test without leaks.
 #
-# In use, a model predicts a year that it has never seen. The split imitates this, and it takes years to be exchangeable. So the other way round should work as well: Exercise 4 tries it.
+# In use, a model predicts a year that it has not seen, and the split imitates this. It assumes that training and test could exchange their years. Exercise 4 tests this.
 #
 # :::{admonition} Predict
 # :class: predict
-# Train one small network three times, on equally many rows: divided at random, by year, by year and block. Which gets the best score on its own test? Which score would you promise a client?
+# Train one small network on equally many rows, once for each split: at random, by year, by year and block. Which gets the best score on its own test? Which score would you promise a client?
 # :::
 
 # %%
@@ -769,48 +779,46 @@ import warnings
 
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    divided = {
-        "at random": samples.random_split(table, seed=study.seed),
-        "by year": samples.split(table, study, by="year"),
-        "by year and block": sides,
-    }
+    divided = {"at random": samples.random_split(table, seed=study.seed)}
+    if several:
+        divided["by year"] = samples.split(table, study, by="year")
+    divided[f"by {by}"] = sides
 print(next(w.message for w in caught if w.category is samples.LeakWarning))
 
 # %%
 equal = min(len(s["train"]) for s in divided.values())
 scores = pd.Series({name: score(s, equal) for name, s in divided.items()})
-fig = figures.bars(
-    100 * scores, "One network, three splits", "test accuracy, %", study=study
-)
+title = "The same network, tested on different splits"
+fig = figures.bars(100 * scores, title, "test accuracy, %", study=study)
 figures.show(fig, "Test accuracy of the same network for three ways to split")
 
-if not here.small and study.simulated:  # a toy's test has too few rows
+if sample and not here.small:  # the small sample has too few test rows
     assert scores["at random"] > scores["by year and block"] + 0.03
 
 # %% [markdown]
-# The random split gets the best score, and it is the one that you must not promise: it cannot be repeated on new data. Promise the score by year and block: its test rows are of another year and another place, as new data will be. The network is the same and the number of rows is the same. Nothing in the training run warns you, because the error is in the choice of rows.
-# The difference is what the model learned of these fields and of this year's weather. Compare the two other bars: which of the two mattered more here?
+# In the delta the random split gets the best score. You must not promise it, because it cannot be repeated on new data. Promise the score by year and block: its test rows are of another year and another place, as new data will be. The network and the number of rows are the same, so the split is the cause. Training gives no warning of this mistake.
+# A model can learn what is special in these fields and in the weather of this year, and the random test rewards it. From the first bar to the bar by year you see the effect of the weather; from there to the last bar you see that of the fields.
 #
 # :::{admonition} Exercise 4
 # :class: exercise
-# Swap the years: train on the year of the test, and test on that of the training, by year and block. `study.replace(split=…)` gives a study with other years. Are years exchangeable?
+# Exchange the years: train on the year of the test, and test on the year of the training, by year and block. `study.replace(split=…)` gives a study with other years. Are the two scores similar?
 # :::
 
 # %% tags=["hide-cell"]
 # Solution
-split = study.split
-swapped = study.replace(
-    split=split | {"train": split["test"], "test": split["train"]}
-)
-back = score(samples.split(table, swapped), equal)
-print(f"{split['train']} → {split['test']}: {scores['by year and block']:.3f}")
-print(f"{split['test']} → {split['train']}: {back:.3f}")
-# Two years are two samples: say 'similar' or 'not similar', and get more.
+if several:
+    old, new = study.split["train"], study.split["test"]
+    exchanged = study.replace(split=study.split | {"train": new, "test": old})
+    back = score(samples.split(table, exchanged), equal)
+    print(f"{old} → {new}: {scores['by year and block']:.3f}")
+    print(f"{new} → {old}: {back:.3f}")
+# Two years are only two examples: you can say 'similar' or 'not similar'.
+# To know more, you need more years.
 
 # %% [markdown]
 # ## 10. The whole pipeline
 #
-# Now put the pieces together, first by hand: one row in, one sample out, in TensorFlow's own operations. First the label:
+# Now combine the steps, first by hand: a function makes one sample from one row, with operations of TensorFlow. First the label:
 
 # %%
 T = season.steps
@@ -825,11 +833,11 @@ def label(row, scl, inside):
     k = tf.gather(class_of, tf.cast(row["code"], tf.int32))
     last_two = tf.boolean_mask(scl, inside)[-2:]
     bare = tf.gather(crop, k) & ~tf.reduce_any(last_two == sentinel2.VEGETATION)
-    return tf.one_hot(tf.where(bare, 0, k), K)
+    return tf.one_hot(k if BARE is None else tf.where(bare, BARE, k), K)
 
 
 # %% [markdown]
-# Then the window. `step` is the step of each image, -1 outside the window; `order` is an order of the images, random in training; a step takes the image that comes first in this order.
+# Then the window. `step` is the step of each image, −1 outside the window. `order` is an order of the images, random in training. Each step takes the image that is first in this order.
 
 
 # %%
@@ -864,7 +872,7 @@ assert x.shape == (T, C)
 assert tf.reduce_sum(y) == 1
 
 # %% [markdown]
-# Is it what the library's one call gives? For a test nothing is random: a fixed start, the first image of each step.
+# Does one call of the library give the same? For a test nothing is random: the start is fixed, and each step takes its first image.
 
 # %%
 BATCH = 256
@@ -893,16 +901,16 @@ agree = [
     for (x, _), (lib_x, _) in zip(one_by_one, at_once, strict=True)
 ]
 print(f"random draws: {sum(agree)} of {len(agree)} batches agree")
-assert all(agree), "the same draws, another x"
+assert all(agree), "the draws are the same, but x is not"
 
 # %% [markdown]
-# By hand or by the library's one call, the test batches are the same, and they are the same each time. In training the library draws start and images from a hash of seed, epoch and pixel, so that a seed gives the same samples on any number of threads; `samples.row_by_row`, the library's own copy of this pipeline, makes exactly the same ones.
+# The test batches by hand and those of the library are the same, and they are the same in each pass. In training the library draws start and images from a hash of seed, epoch and pixel. So a seed gives the same samples on any number of threads. `samples.row_by_row` is this pipeline within the library; it gives the same batches, as the last assert tests.
 #
 # ## 11. What makes it faster?
 #
 # :::{admonition} Predict
 # :class: predict
-# Rank these by what you expect of them: a parallel `map`; `prefetch`; `cache` after `map`; treating a whole batch at once instead of row by row.
+# Put these changes in order of their gain: a parallel `map`; `prefetch`; `cache` after `map`; computing a whole batch in one call instead of row by row.
 # :::
 
 # %%
@@ -932,19 +940,19 @@ def rate(dataset):
 
 for dataset in pipelines.values():
     rate(dataset)  # the first pass also builds the graph
-# Each is measured in turn, so that a busy machine slows all alike.
+# They are measured in turns, so that other programs slow all of them alike.
 passes = [{n: rate(d) for n, d in pipelines.items()} for _ in range(3)]
 rates = pd.DataFrame(passes).median()
 
 # %%
-fig = figures.bars(rates, "Loading without a model", "samples/s")
+fig = figures.bars(rates, "Loading, without a model", "samples a second")
 figures.show(fig, "Samples a second of five pipelines without a model")
 print((rates / rates["row by row"]).round(1).to_string())
-if not here.small:  # a toy is too small to time
+if not here.small:  # the small sample is too fast to time
     assert rates["whole batches (library)"] > 3 * rates["row by row"]
 
 # %% [markdown]
-# The printed ratios are the answer for your machine. Treating whole batches brings most: row by row, most of the time is spent calling small operations, not computing numbers. Compare the bar of the parallel map with the first: one row is little work, and giving rows to threads is work, too. Prefetch cannot gain much here, because no model works meanwhile. `cache` after `map` skips the work of all later epochs, but it is wrong:
+# The printed ratios are the answer for your machine. Whole batches are more than three times as fast as row by row, as the assert tests. Row by row, each small operation must be called for each row. Compare the bar of the parallel `map` with the first bar: one row is little work, and giving rows to threads takes time, too. Prefetch can gain little here, because no model computes meanwhile. `cache` after `map` avoids the work in later epochs, but its result is wrong.
 #
 # Look at eight rows in two epochs:
 
@@ -962,16 +970,16 @@ print("second epoch like the first?", repeats)
 assert repeats == {"as is": False, "cached": True, "seeded": True}
 
 # %% [markdown]
-# A cache after `map` keeps the first draws, so each epoch repeats the first. Random steps belong *after* a cache. A cache of the byte strings, before `map`, is right, and saves only the reading.
-# The same line shows an error that few know: once a global seed is set, TensorFlow's random operations inside `map` *also* start again in each epoch. The library's draws depend on seed *and* epoch, so they can be repeated and still differ.
+# A cache after `map` keeps the first draws, so each epoch repeats the first. Random steps must come *after* a cache. A cache of the byte strings, before `map`, is correct, but it avoids only the reading.
+# The same line shows a mistake that few people know. If you set a global seed, TensorFlow's random operations inside `map` start again in each epoch, *too*. The draws of the library depend on the seed *and* the epoch: they can be repeated, and they differ between epochs.
 #
 # ### How large a shuffle?
 #
-# `shuffle` fills a buffer and draws from it. Rows are sorted by area, so a small buffer mixes neighbours with neighbours.
+# `shuffle` fills a buffer and draws rows from it. Rows are sorted by area, so a small buffer mixes only neighbours.
 #
 # :::{admonition} Predict
 # :class: predict
-# The original takes a buffer of ten batches. Is that enough here, and what does a larger buffer cost?
+# The original used a buffer of ten batches. Is this enough here, and what does a larger buffer cost?
 # :::
 
 # %%
@@ -985,8 +993,8 @@ for name, size in sizes.items():
 
 # %%
 mixed = pd.Series(mixed, name="blocks")
-title = "How mixed is the first batch?"
-fig = figures.bars(mixed, title, "blocks in it", study=study, text="d")
+title = "Blocks in the first batch, by size of the buffer"
+fig = figures.bars(mixed, title, "blocks", study=study, text="d")
 figures.show(fig, "Blocks in the first batch for four sizes of the buffer")
 
 # %%
@@ -997,24 +1005,24 @@ print(f"ten batches are {10 * BATCH / len(train):.0%} of the training rows")
 assert mixed["none"] <= mixed["one batch"] <= mixed["all rows"]
 
 # %% [markdown]
-# The last printed line answers the first question: ten batches are a large part of this side, so here they suffice; of a table a hundred times as long they would hold a few fields. A larger buffer costs memory: one as large as the table mixes perfectly, and holds the whole table. Where it does not fit, shuffle twice: the *files* (or row groups), at no cost, and then the rows of a few of them in a buffer. `samples.batches` does so when it streams.
-# `interleave` serves the same purpose: it reads from several files in turn. `flat_map` reads one after the other.
+# Compare the bar of ten batches with that of all rows: if they are close, the buffer is large enough. The last line prints which share of the training rows the ten batches are. In a table a hundred times as long they would be a hundredth of this share, and hold only a few fields. A larger buffer needs more memory: a buffer for all rows mixes them completely and holds the whole table. If that does not fit, shuffle twice: first the order of the *files* (or row groups), at no cost, then the rows of a few of them in a buffer. `samples.batches` does so when it streams.
+# `interleave` has the same purpose: it reads from several files in turn. `flat_map` reads one file after the other.
 #
 # ## 12. Does the model wait for the loader?
 #
-# A loader is fast enough when the model never waits for it. TensorFlow's profiler answers that in TensorBoard. The slides of the original show its page: an average step of 30.1 ms, of which 25.2 ms input (83.9 %), and the verdict 'your program is HIGHLY input-bound' ([source](../../book/en/bibliography.md)).
+# A loader is fast enough if the model does not wait for it. TensorFlow's profiler measures this in TensorBoard. The slides of the original show its page: an average step of 30.1 ms, of which 25.2 ms (83.9 %) are input, and the verdict 'your program is HIGHLY input-bound' ([source](../../book/en/bibliography.md)).
 #
-# The page needs the plug-in `xprof` and a browser, which not every platform has. To answer the question a stopwatch is enough: how long does a step wait for its batch, and how long does it work? The limits of the verdict are the profiler's own: from 5 % *moderately*, from 20 % *highly* input-bound.
+# The page needs the plug-in `xprof` and a browser, which not every platform has. A stopwatch also answers the question: how long does a step wait for its batch, and how long does it compute? We use the limits of the profiler: from 5 % *moderately*, from 20 % *highly* input-bound.
 #
 # :::{admonition} Predict
 # :class: predict
-# On a GPU the model needs a tenth of the time. What happens to the share of waiting?
+# Suppose that a GPU needs a tenth of the time for the model. What happens to the share of waiting?
 # :::
 
 
 # %%
 def step_times(dataset, steps=12 if here.small else 40):
-    """Median ms a training step waits for its batch, and works on it."""
+    """Median ms that a training step waits for its batch, and computes."""
     model, times = network(), []
     batches = iter(dataset.repeat())
     for _ in range(steps):
@@ -1036,40 +1044,49 @@ def verdict(wait, work):
 timed = {n: d for n, d in pipelines.items() if n != "cached after map"}
 ms = pd.DataFrame(
     {name: step_times(dataset) for name, dataset in timed.items()},
-    index=["waits for input", "works"],
+    index=["waits for input", "computes"],
 ).T
-fig = figures.bars(ms, "One training step", "ms", text=".1f")
-figures.show(fig, "Milliseconds a step waits and works, for four pipelines")
+fig = figures.bars(ms, "Time of one training step", "ms", text=".1f")
+figures.show(fig, "Milliseconds of waiting and computing, for four pipelines")
 
 # %%
 for name, row_ms in ms.iterrows():
     print(f"{name}: {verdict(*row_ms)}")
 waits = ms["waits for input"] / ms.sum(axis=1)
 assert verdict(25.2, 30.1 - 25.2).startswith("highly")
-if not here.small:  # a toy is too short to be timed
+if not here.small:  # the small sample is too fast to time
     assert waits["whole batches (library)"] < waits["row by row"]
 
 # %%
-on_gpu = ms["waits for input"] / (ms["waits for input"] + ms["works"] / 10)
-print(
-    (100 * on_gpu).round(0).rename("% waiting if work took a tenth").to_string()
-)
+on_gpu = ms["waits for input"] / (ms["waits for input"] + ms["computes"] / 10)
+print("percent waiting, with a model ten times as fast:")
+print((100 * on_gpu).round(0).to_string())
 assert (on_gpu >= waits).all()
 
+# %%
+step_ms = ms.sum(axis=1)
+whole = "whole batches (library)"
+loading = rates[whole] / rates["row by row"]
+training = step_ms["row by row"] / step_ms[whole]
+print(f"whole batches, loading alone: {loading:.1f} × as fast as row by row")
+print(f"whole batches, training: {training:.1f} × as fast as row by row")
+if not here.small:
+    assert training < loading
+
 # %% [markdown]
-# The last lines answer the question: with a faster device only the 'works' part shrinks, so the share of waiting grows, and a loader that is just fast enough today limits training tomorrow.
-# Prefetch loads while the model works, which needs a free core: on few cores both compete for the same ones; beside a GPU it helps. It cannot help where loading takes longer than working. Improve the longer part first, and measure again.
+# The list of percentages answers the question: with a faster device only the time of computing becomes shorter, so the share of waiting grows. A loader that is just fast enough today limits the training on a faster device.
+# Prefetch loads while the model computes. This needs a free core; if there is none, both use the same cores. Improve the longer part first, and measure again.
 #
-# A loader that is many times as fast does not make training many times as fast. With the CNN of the original on a processor, the model takes far longer than either loader, so training from whole batches takes about as long as training row by row ([measured](../../book/en/performance.md)). The fast loader saves time with a small model, or on a GPU.
+# The last two lines show a limit: training gains much less than loading, because the model needs its time with each loader. On two cores the model is soon the limit. We measured it with the CNN of the original: training from whole batches was between one and two times as fast as row by row, although the loader alone was more than fifty times as fast ([measured](../../book/en/performance.md)). A fast loader saves most time with a small model, or on a GPU.
 #
 # :::{admonition} Exercise 5
 # :class: exercise
-# Suppose a GPU works ten times as fast and loading stays the same. Recompute the verdicts. How many samples a second must a loader give for a step of 1 ms on a batch of 1,024?
+# Suppose that a GPU computes ten times as fast and loading does not change. Compute the verdicts again. How many samples a second must a loader give for a step of 1 ms with a batch of 1,024?
 # :::
 
 # %% tags=["hide-cell"]
-# Solution: with prefetch, loading and working overlap; what is left to wait is
-# the longer one less the work. Without it they add up, as here.
+# Solution. This is without prefetch: waiting and computing add up. With
+# prefetch they overlap, and a step takes as long as the longer of the two.
 for name, row_ms in ms.iterrows():
     print(f"{name}: {verdict(row_ms.iloc[0], row_ms.iloc[1] / 10)}")
 print(f"needed: {1024 / 0.001:,.0f} samples a second")
@@ -1077,7 +1094,7 @@ print(f"needed: {1024 / 0.001:,.0f} samples a second")
 # %% [markdown]
 # ## 13. What the original loader teaches
 #
-# A public copy of the 2024 scripts has defects for which there was no error message. Run the cells: each shows one of them.
+# A public copy of the scripts of 2024 has defects that gave no error message. Each cell shows some of them.
 
 # %%
 # One image in the window: squeeze() removed the axis of images as well.
@@ -1090,7 +1107,7 @@ assert np.squeeze(single).shape != single.shape
 assert w.x.shape == (1, 1, C)
 
 # %%
-# Steps counted from the first image: a gap at the start is lost.
+# Steps counted from the first image: a gap at the start disappears.
 early, late = np.array([0, 5, 10]), np.array([60, 65, 70])
 print("from the first image:", (early - early[0]) // 5, (late - late[0]) // 5)
 print("from the window's start:", early // 5, late // 5)
@@ -1115,31 +1132,31 @@ assert delta.keys[delta.classes_of(np.array([21]))[0]] == "cultivated"
 # %% [markdown]
 # | defect | what it did | what prevents it here |
 # |---|---|---|
-# | 'random' image was always the earliest | fewer different samples than expected, and a bias to early dates | a test counts the draws |
+# | the 'random' image was always the earliest | fewer different samples than expected, and a bias to early dates | a test counts the draws |
 # | `squeeze` on one image | the test parser crashed on some pixels | shapes are stated and tested |
 # | steps from the first image | a late season looked like an early one | steps count from the window's start |
-# | 120 // 5 + 1 steps | a step more than the window has days for | `season.steps` |
-# | double crops in the test | rows with two right answers were scored as if they had one | left out by code, on all sides |
-# | a rest class | Barley became 'Uncultivated' | an unknown code is an error |
-# | a batch of 1,028 where 1,024 was meant | nothing: it works, and nobody noticed | none needed |
+# | 120 // 5 + 1 steps | one step lies outside the window | `season.steps` |
+# | double crops in the test | rows with two right answers were scored as if they had one | left out by code, in all sets |
+# | a class for all other names | Barley became 'Uncultivated' | an unknown code is an error |
+# | a batch of 1,028 where 1,024 was meant | no harm: it works, and nobody noticed | nothing needed |
 #
-# In nearly all cases the program ran without an error. Only a check of what *should* hold finds such mistakes; that is why this lab has so many checks.
+# In nearly all cases the program ran without an error. Only a check of what *should* be true finds such mistakes. Therefore this lab has so many asserts.
 #
 # ## What you have learnt
 #
-# - The order is list → read → filter → shuffle → map → batch → prefetch: filter early, mix rows before they are batches, random steps after any cache, prefetch last.
+# - The order is list → read → filter → shuffle → map → batch → prefetch. Filter early, mix rows before they become batches, put random steps after any cache, and prefetch last.
 # - A window puts irregular images on regular steps that count from its start; random starts and images make many samples of one row; a test loader draws nothing at random.
-# - Statistics first, from seen values of training rows; then a zero equals the mean, and `seen` says what was there.
+# - Compute the statistics first, from seen values of training rows. Then a zero equals the mean, and `seen` says which steps had an image.
 # - The class of a sample depends on its window: the vegetation rule makes 'No Crops Growing'.
-# - Split by year and block, or the score cannot be trusted.
-# - Whole batches are faster than rows, and a stopwatch on waiting and working tells when the loader is fast enough.
+# - Split by year and block, or you cannot trust the score.
+# - Whole batches load faster than rows. A stopwatch shows whether the loader or the model is the limit.
 #
 # ## What if …
 #
-# - **… the table is larger than memory?** Give `samples.batches` the path instead of the table: it streams, with a bounded shuffle.
+# - **… the table is larger than memory?** Give `samples.batches` the path instead of the table: it then reads parts of the table, and shuffles within a buffer.
 # - **… I use PyTorch or scikit-learn?** `samples.arrays` gives the same batches as NumPy, `samples.sequence` as a Keras `PyDataset`.
-# - **… I want steps of 10 days, or 60 days in all?** Change `[season]` in the study file; the calendar in section 4 shows what you gain and lose.
-# - **… I do not want zeros?** Try `fill="linear"` or `choose="median"`, and compare the score on *validation*; the test stays for the end. Pass `extras=("seen",)` as well.
-# - **… my classes differ?** Change the legend. The table stays, since it holds codes.
-# - **… I have only one year?** Split by block alone (`by="block"`), and say with the score that the weather was the same.
-# - **… a class is rare?** `extras=("weight",)` makes each class count the same. It cannot add variety: more fields can.
+# - **… I want steps of 10 days, or 60 days in all?** Change `[season]` in the study file; the figure in section 4 shows what you gain and lose.
+# - **… I do not want zeros?** Try `fill="linear"` or `choose="median"`, and compare the scores on the *validation* set; use the test set once, at the end. Pass `extras=("seen",)` as well.
+# - **… my classes differ?** Change the legend. The table does not change, since it holds codes.
+# - **… I have only one year?** Split by block alone (`by="block"`), and state with the score that training and test had the same weather.
+# - **… a class is rare?** With `extras=("weight",)` each class counts the same in the loss. But weights add no new fields.

@@ -211,7 +211,7 @@ def hostile(*, secrets: tuple[Path, ...], elsewhere: tuple[Path, ...], port: int
         ),
         "zip_honest": Hostile(write=zipped(("me/part1.ipynb", b""), ("__MACOSX/._part1.ipynb", b"\0"))),
         "deep": Hostile(points=0, reason="not JSON", write=raw(b'{"cells": ' + b"[" * 2_000_000)),
-        "no_notebook": Hostile(points=0, reason="not JSON", write=raw(b"\xff\xfe\x00PK")),
+        "no_notebook": Hostile(points=0, reason="not a notebook", write=raw(b"\xff\xfe\x00PK")),
         "no_cells": Hostile(points=0, reason="no list of cells", write=raw(b'{"cells": {"a": 1}}')),
         "no_source": Hostile(
             points=0, reason="not text", write=raw(b'{"cells": [{"cell_type": "code", "source": {"a": 1}}]}')

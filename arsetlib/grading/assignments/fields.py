@@ -12,7 +12,7 @@ import numpy as np
 
 from arsetlib.grading.assignments import picked
 from arsetlib.grading.assignments.fields_draws import PAIRS, draw, records_of, shards
-from arsetlib.grading.questions import Question, Wrong, array, close, mapping, number
+from arsetlib.grading.questions import Question, Wrong, array, close, mapping, number, shown
 
 __all__ = ["QUESTIONS", "draw"]
 
@@ -107,10 +107,10 @@ def sided(ask, names: list, shares: tuple, seed: int, what: str) -> dict[str, se
     for side in SIDES:
         listed = given[side]
         if isinstance(listed, str | dict) or not hasattr(listed, "__iter__"):
-            raise Wrong(f"Expected a list of names for {side!r}, received {listed!r:.80}. {hint}.")
+            raise Wrong(f"Expected a list of names for {side!r}, received {shown(listed)}. {hint}.")
         for name in listed:
             if name not in names:
-                raise Wrong(f"Expected names of chips for {side!r}, received {name!r:.80}. {hint}.")
+                raise Wrong(f"Expected names of chips for {side!r}, received {shown(name)}. {hint}.")
             if name in side_of:
                 raise Wrong(f"Expected each chip once; {name} is in {side_of[name]} and again in {side}. {hint}.")
             side_of[str(name)] = side
@@ -269,7 +269,7 @@ def bill(answer, hw) -> None:
                 else "its card trains no more"
             )
             more = f"It trains {speed(own, machine):,.0f} images a second, because {what}; another costs less in all"
-        raise Wrong(f"Expected another machine, received {given['cheapest']!r}. {more}. Case study B, section 20.")
+        raise Wrong(f"Expected another machine, received {shown(given['cheapest'])}. {more}. Case study B, section 20.")
     for key, expected, words in (
         ("cost", price(own, best), "Images × epochs / images a second, in hours, × the price per hour. Section 20"),
         (

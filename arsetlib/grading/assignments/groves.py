@@ -26,7 +26,7 @@ from arsetlib.grading.assignments.groves_draws import (
     samples,
     true_trees,
 )  # fmt: skip
-from arsetlib.grading.questions import Question, Wrong, array, close, equal, mapping, number
+from arsetlib.grading.questions import Question, Wrong, array, close, equal, mapping, number, shown
 
 __all__ = ["QUESTIONS", "draw", "finds", "my_part", "my_prediction", "once", "prepare", "samples", "true_trees"]
 
@@ -257,7 +257,7 @@ def real_time(answer, hw) -> None:
                     more = f"It takes {megabytes(one):,.0f} MB, at most {own['largest_mb']} are there"
                 elif tiles * one["s_a_tile"] + own["rest_s"] > own["every_s"]:
                     more = "It is too slow: add the rest of the process to the time of the tiles"
-        raise Wrong(f"Expected another network, received {given['network']!r}. {more}. Case study A, section 15.")
+        raise Wrong(f"Expected another network, received {shown(given['network'])}. {more}. Case study A, section 15.")
     for key, expected, words in (
         (
             "seconds",

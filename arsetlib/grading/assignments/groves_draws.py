@@ -28,8 +28,8 @@ RESIZE_REASONS = {
 }
 REMEDY = {
     "Divide whole captures, and leave out those between the sides that show ground of both": "",
-    "Divide tiles, each with all its copies": "The next capture shows the same trees, and may be on the other side",
-    "Divide samples as before, with another seed": "Any seed puts copies on both sides",
+    "Divide tiles, each with all its copies": "The next capture shows the same trees, and may be in the other set",
+    "Divide samples as before, with another seed": "Any seed puts copies into both sets",
     "Divide samples as before, and augment the copies more strongly": "A copy in other light still shows the same tree",
 }
 REMEDY_REASONS = {

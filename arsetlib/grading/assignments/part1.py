@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 
 from arsetlib.grading.assignments import picked, shuffled
-from arsetlib.grading.questions import Question, Wrong, array, close, equal, number, table
+from arsetlib.grading.questions import Question, Wrong, array, close, equal, number, shown, table
 
 YEARS = (2019, 2020, 2021)
 LEFT, RIGHT, TOP, SIDE = 474_255, 475_515, 1_183_785, 30  # of the sample's label raster, EPSG:5070, and a pixel, m
@@ -25,7 +25,7 @@ LAYOUTS = {
         "A model asks for seasons, so every reading would sort all observations of all pixels"
     ),
     "one row per pixel, the images of all years in one series": (
-        "The field carries another crop next year, so a row would have several labels"
+        "Next year another crop grows in the field, so a row would have several labels"
     ),
     "one file per pixel and year, its series as typed lists": (
         "Millions of files, and every number decoded on its own: both are slow"
@@ -37,10 +37,10 @@ LAYOUT_REASONS = {
         "Section 9 of the lab measured it: compressed, their sizes on disk are similar"
     ),
     "Byte strings know their own type and byte order, so nobody can misread them.": (
-        "They know neither: the wrong order gives wrong numbers and no error"
+        "They contain neither: the wrong order gives wrong numbers and no error"
     ),
     "A pixel carries the same crop in every year, so its years belong together.": (
-        "Fields rotate: next year it often carries another"
+        "Crops rotate: next year another crop often grows there"
     ),
 }
 RERUN_REASONS = {
@@ -49,7 +49,7 @@ RERUN_REASONS = {
         "Nobody would see the gap: a failed read is an error"
     ),
     "Spark keeps the finished chunks in memory until the session ends.": (
-        "Then a crash of the session would lose them; look where they lie"
+        "Then they would be lost if the session crashed. Look in the folder where they are"
     ),
     "Pixels are drawn at random, so chunks of two runs do not fit together.": (
         "The draw takes its seed from the study, so two runs draw the same pixels"
@@ -66,7 +66,7 @@ def reruns(chunks: int, done: int) -> dict[str, str]:
             f"The job stopped after {done} of {chunks} chunks, so more than one is missing"
         ),
         f"It finds the {done} chunks and gives them back as the table.": (
-            "A table under its final name is whole, and this one is not"
+            "A table that has its final name is complete, and this one is not complete"
         ),
     }
 
@@ -140,9 +140,7 @@ def hectares(ask, hw) -> None:
     hint = "Lab 1, section 5: a pixel of 30 m × 30 m is 0.09 ha, and 1 ha is 10,000 m²"
     small = np.array([[1, 1, 5], [1, 5, 5], [0, 1, 3]], np.uint8)
     for code, side_m, expected in ((1, 30, 0.36), (5, 30, 0.27), (3, 30, 0.09), (5, 10, 0.03)):
-        value = number(
-            ask(small, code, side_m), hint=f"Return hectares({{a small raster}}, {code}, {side_m}) as a number"
-        )
+        value = number(ask(small, code, side_m), hint=f"Return hectares(codes, {code}, {side_m}) as a number")
         if abs(value - expected) < 1e-9:
             continue
         pixels = int((small == code).sum())
@@ -150,7 +148,7 @@ def hectares(ask, hw) -> None:
         if value == pixels:
             more = "That is the number of pixels. " + hint
         elif side_m != 30 and abs(value - pixels * 0.09) < 1e-9:
-            more = "Is the width of 30 m built in? Use side_m"
+            more = "Did you write 30 m into the function? Use side_m"
         elif abs(value - pixels * side_m**2) < 1e-6:
             more = "That is in square metres. " + hint
         raise Wrong(
@@ -167,13 +165,15 @@ def class_of(ask, hw) -> None:
     for code, expected in {1: "corn", 3: "rice", 190: "uncultivated", 21: "cultivated", 227: "cultivated",
                            229: "cultivated"}.items():  # fmt: skip
         value = ask(code, classes, excluded)
-        if value != expected:
+        if not isinstance(value, str) or value != expected:
             more = (
-                f"Lettuce and Pumpkins stand among the double crops' numbers and are none. {hint}"
+                f"Lettuce and Pumpkins have codes between those of double crops, but are no double crops. {hint}"
                 if code > 226
                 else hint
             )
-            raise Wrong(f"Expected class_of({code}, …), {names[code]}, to be {expected!r}, received {value!r}. {more}.")
+            raise Wrong(
+                f"Expected class_of({code}, …), {names[code]}, to be {expected!r}, received {shown(value)}. {more}."
+            )
     for code in (26, 241, 0):
         equal(ask(code, classes, excluded), LEFT_OUT, of=f"class_of({code}, …), an excluded code,", hint=hint)
     refuses(ask, (199, classes, excluded), "a code that is in no class and not excluded, 199,")
@@ -195,8 +195,8 @@ def refuses(ask, args: tuple, what: str) -> None:
             ) from None
         raise Wrong(f"Expected {ask.name} to raise a ValueError for {what} but {wrong}") from None
     raise Wrong(
-        f"Expected {ask.name} to raise a ValueError for {what} received {value!r}: an unknown code must not slip into "
-        "a class. Write `raise ValueError(…)`. Lab 1, section 5."
+        f"Expected {ask.name} to raise a ValueError for {what} received {shown(value)}. An unknown code is no class. "
+        "Write `raise ValueError(…)`. Lab 1, section 5."
     )
 
 
@@ -211,11 +211,11 @@ def land(answer, hw) -> None:
     for name in names:
         if name == LEFT_OUT or name not in hw.study.legend.keys:
             raise Wrong(
-                f"Expected rows of classes alone, received one called {name!r}. Codes left out count nowhere. {hint}."
+                f"Expected rows of classes alone, received {shown(name)}. Excluded codes are not counted. {hint}."
             )
     if len(set(names)) < len(names):
         raise Wrong(
-            f"Expected one row for each class, received several of {Counter(names).most_common(1)[0][0]!r}. {hint}."
+            f"Expected one row for each class, received several of {shown(max(names, key=names.count))}. {hint}."
         )
     missing = sorted(set(expected) - set(names))
     if missing:
@@ -230,7 +230,7 @@ def land(answer, hw) -> None:
             ("hectares", pixels * 0.09, "ha", wide),
             ("percent", 100 * pixels / total, "%", share),
         ):
-            received = number(getattr(row, column), hint=f"It stands in {column} of {name}")
+            received = number(getattr(row, column), hint=f"It is in the column {column} of {name}")
             close(received, value, unit=f"{unit} of {name}", hint=more)
 
 
@@ -251,13 +251,13 @@ def keep_scenes(ask, hw) -> None:
 def _kept_right(kept, scenes: list[dict], limit: float, which: str, hint: str) -> None:
     """Say which id is wrong in what a learner kept, and why."""
     if not isinstance(kept, list | tuple | set | np.ndarray) or not all(isinstance(i, str) for i in kept):
-        raise Wrong(f"Expected a list of ids (texts) for {which}, received {kept!r:.120}. {hint}.")
+        raise Wrong(f"Expected a list of ids (texts) for {which}, received {shown(kept)}. {hint}.")
     by_id, kept = {s["id"]: s for s in scenes}, [str(i) for i in kept]
     for name in kept:
         if name not in by_id:
-            raise Wrong(f"Expected ids of {which}, received {name!r}. {hint}.")
+            raise Wrong(f"Expected ids of {which}, received {shown(name)}. {hint}.")
         if kept.count(name) > 1:
-            raise Wrong(f"Expected each id once, received {name!r} {kept.count(name)} times for {which}. {hint}.")
+            raise Wrong(f"Expected each id once, received {shown(name)} {kept.count(name)} times for {which}. {hint}.")
     for scene in scenes:
         image = [s for s in scenes if all(s[k] == scene[k] for k in ("day", "tile", "satellite"))]
         newest = scene["processing"] == max(s["processing"] for s in image)
@@ -279,8 +279,14 @@ def longest_gap(ask, hw) -> None:
     hint = "Lab 1, section 6"
     for day, scl, drop, expected, why in (
         ([3, 8, 13, 40], [4, 4, 5, 4], [], 27, "nothing is dropped; from day 13 to day 40 are 27 days"),
-        ([3, 8, 13, 40], [4, 9, 9, 4], [8, 9], 37, "days 8 and 13 are cloud and go; from day 3 to day 40 are 37 days"),
-        ([3, 8, 13, 40], [3, 4, 4, 10], [3, 10], 5, "shadow and cirrus go; days 8 and 13 are left"),
+        (
+            [3, 8, 13, 40],
+            [4, 9, 9, 4],
+            [8, 9],
+            37,
+            "days 8 and 13 are cloud and are dropped; 37 days remain",
+        ),
+        ([3, 8, 13, 40], [3, 4, 4, 10], [3, 10], 5, "shadow and cirrus are dropped; days 8 and 13 remain"),
         ([3, 8], [9, 4], [9], 0, "one observation is left, which has no gap"),
     ):
         value = number(ask(np.array(day), np.array(scl), drop), hint=hint)
@@ -309,18 +315,18 @@ def scl_counts(answer, hw) -> None:
     if isinstance(answer, list | tuple | np.ndarray) and len(answer) == 12:  # at position k the count of class k
         answer = dict(enumerate(array(answer).tolist()))
     if not isinstance(answer, dict):
-        raise Wrong(f"Expected a dict, scene class → number of observations, received {answer!r:.120}. {hint}.")
+        raise Wrong(f"Expected a dict, scene class → number of observations, received {shown(answer)}. {hint}.")
     try:
         found = {int(key): number(value) for key, value in answer.items()}
     except (TypeError, ValueError):
         raise Wrong(
-            f"Expected the numbers of scene classes as keys, such as 4, received {list(answer)!r:.120}. {hint}."
+            f"Expected the numbers of scene classes as keys, such as 4, received {shown(list(answer))}. {hint}."
         ) from None
     frame = hw.table.select(["area", "year", "scl"]).to_pandas()
     mine = frame[(frame["area"] == area) & (frame["year"] == year)]
     expected = Counter(b"".join(mine["scl"]))
     if sum(found.values()) == len(mine):
-        raise Wrong(f"Expected observations to be counted, received {len(mine)} in all. Those are rows. {hint}.")
+        raise Wrong(f"Expected observations to be counted, received {len(mine)} in all: the number of rows. {hint}.")
     more = f"Count all observations of {area} in {year} and no others; in scl each is one byte. {hint}"
     for value in sorted(set(expected) | {k for k, n in found.items() if n}):
         close(found.get(value, 0), expected.get(value, 0), unit=f"observations of class {value}", hint=more)

@@ -1,6 +1,6 @@
 """Homework 2: from the pixel table to batches. Lab: part2_load_data.
 
-A learner draws the sizes of a loader, rows of the sample, the year and the blocks of a training side, the day on which
+A learner draws the sizes of a loader, rows of the sample, the year and the blocks of a training set, the day on which
 its windows start, and the times of a training step.
 """
 
@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 
 from arsetlib.grading.assignments import picked, shuffled
-from arsetlib.grading.questions import Question, Wrong, array, close, equal, mapping, number
+from arsetlib.grading.questions import Question, Wrong, array, close, equal, mapping, number, shown
 
 BARE = "no_crops_growing"
 WINDOW, STEP = 120, 5  # days, the study's season
@@ -21,11 +21,11 @@ SHAPES = ("x", "y", "batches", "last", "passes", "clear")
 CHANGES = {
     "Parse whole batches at once in place of row after row.": "",
     "Put `cache()` after `map(parse)`.": (
-        "It is fast and wrong: the first epoch's draws are kept, and every epoch is the first again"
+        "It is fast and wrong: the random choices of the first epoch are kept, so all epochs are equal"
     ),
-    "Get a faster graphics card.": "Only the work shrinks with it; the waiting, which is most of the step, stays",
+    "Get a faster graphics card.": "That shortens only the work; the waiting, which is most of the step, remains",
     "Move `filter` behind `map(parse)`, and `shuffle` behind `batch`.": (
-        "Then rows are parsed in vain, and a batch stays a lump of neighbours"
+        "Then rows that are dropped later are parsed too, and a batch contains only neighbouring pixels"
     ),
 }
 
@@ -36,10 +36,10 @@ def change_reasons(wait: float, work: float) -> dict[str, str]:
     return {
         f"A step waits for its input {share:.0f} % of its time, so loading is what limits it.": "",
         f"A step works {work:g} ms, so the network is too large for the machine.": (
-            f"It waits {wait:g} ms meanwhile. Mend the longer part first"
+            f"It waits {wait:g} ms meanwhile. Improve the longer part first"
         ),
         "Random draws slow a loader down, so they should be made once and kept.": (
-            "The draws are what makes many samples of one row; in an epoch they cost next to nothing"
+            "Random choices make many different samples of one row, and they take very little time"
         ),
         "The profiler calls a step input-bound only where it waits over half its time.": (
             "Its limits are 5 % (moderately) and 20 % (highly)"
@@ -91,7 +91,7 @@ def shapes(answer, hw) -> None:
     ):
         shape = found[key]
         if not isinstance(shape, tuple | list | np.ndarray) or len(shape) != len(expected):
-            raise Wrong(f"Expected {key} to be a shape of {len(expected)} numbers, {letters}, received {shape!r:.80}.")
+            raise Wrong(f"Expected {key} to be a shape of {len(expected)} numbers, {letters}, received {shown(shape)}.")
         for name, value, wanted in zip(letters.strip("()").split(", "), shape, expected, strict=True):
             close(value, wanted, rel=0, unit=f"as {name} of {key}", hint=f"{hint}. Lab 2, sections 4, 8 and 10")
     more = "The filter comes first; the last batch counts, too, though it is not full. Lab 2, section 2"
@@ -227,7 +227,7 @@ def scaled(ask, hw) -> None:
 def class_in_window(ask, hw) -> None:
     hint = "Lab 2, section 7"
     crops = ["cultivated", "corn", "soybeans", "cotton", "rice"]
-    day, shown = np.array([90, 105, 110, 150, 180, 219, 220]), "images on days 90, 105, 110, 150, 180, 219 and 220"
+    day, pictured = np.array([90, 105, 110, 150, 180, 219, 220]), "images on days 90, 105, 110, 150, 180, 219 and 220"
     for name, scl, expected, why in (
         ("corn", [5, 5, 5, 5, 5, 4, 5], "corn", "the last image of the window, day 219, is vegetation"),
         ("rice", [5, 5, 5, 5, 4, 5, 5], "rice", "one of the last two images, day 180, is vegetation"),
@@ -236,10 +236,10 @@ def class_in_window(ask, hw) -> None:
         ("uncultivated", [5] * 7, "uncultivated", "the rule is for crops alone"),
     ):
         value = ask(name, day, np.array(scl), 100, 120, crops)
-        if value != expected:
+        if not isinstance(value, str) or value != expected:
             raise Wrong(
-                f"Expected {expected!r} for {name}, {shown} of classes {scl}, a window of 120 days from day 100, "
-                f"received {value!r}: {why}. {hint}."
+                f"Expected {expected!r} for {name}, {pictured} of classes {scl}, a window of 120 days from day 100, "
+                f"received {shown(value)}: {why}. {hint}."
             )
     one = ask("cotton", np.array([100]), np.array([4]), 100, 120, crops)
     equal(one, "cotton", of="the class of cotton with one image, vegetation on the window's first day,", hint=hint)
@@ -250,14 +250,14 @@ def class_in_window(ask, hw) -> None:
 def counts(answer, hw) -> None:
     hint = "Lab 2, sections 7 to 9"
     if type(answer).__module__.startswith("pandas") and hasattr(answer, "to_dict"):
-        answer = answer.iloc[:, 0].to_dict() if hasattr(answer, "columns") else answer.to_dict()
+        answer = answer.iloc[:, 0].to_dict() if len(getattr(answer, "columns", ())) else answer.to_dict()
     if not isinstance(answer, dict):
-        raise Wrong(f"Expected a dict, class → number of rows, received {answer!r:.120}. {hint}.")
+        raise Wrong(f"Expected a dict, class → number of rows, received {shown(answer)}. {hint}.")
     expected = true_counts(hw)
     strangers = sorted(str(key) for key in answer if key not in hw.study.legend.keys)
     if strangers:
         raise Wrong(
-            f"Expected classes of the legend as keys, received {strangers[0]!r}; double crops count nowhere. {hint}."
+            f"Expected classes of the legend as keys, received {shown(strangers[0])}. Leave out double crops. {hint}."
         )
     found = {key: number(value, hint=f"It stands at {key}") for key, value in answer.items()}
     total = sum(expected.values())
@@ -269,7 +269,7 @@ def counts(answer, hw) -> None:
 
 
 def true_counts(hw) -> dict[str, int]:
-    """Class → rows of the learner's training side, by the library."""
+    """Class → rows of the learner's training set, by the library."""
     from arsetlib import pixels, samples
 
     block, year = hw.table["block"].to_numpy(), hw.table["year"].to_numpy()
@@ -290,7 +290,7 @@ def bottleneck(answer, hw) -> None:
     picked(answer, hw.draw["changes"], CHANGES, hw.draw["change_reasons"], reasons, where)
 
 
-SPLIT, WAIT = "9. Split, and what is wrong with a random one", "12. Does the model wait for the loader?"
+SPLIT, WAIT = "9. Split, and what is wrong with a random split", "12. Does the model wait for the loader?"
 # The questions, in the order of the notebook.
 QUESTIONS = (
     Question("q1", "shapes", "computed", 3, ("2.1", "2.3"), "4. The window: a regular calendar", shapes),

@@ -184,7 +184,7 @@ def first_step(answer, hw) -> None:
         more = "It looks at the share of the true class alone"
         if abs(loss + np.log10(share)) < 2e-3 or abs(loss + np.log2(share)) < 2e-3:
             more = "Take the natural logarithm"
-        more = "No loss is below 0: mind the sign" if loss < 0 else more
+        more = "No loss is below 0: check the sign" if loss < 0 else more
         raise Wrong(f"Expected another loss for the share {share}, received {loss:.4g}. {more}. Lab 3, section 4.")
     rate, slopes = draws["rate"], draws["slopes"]
     for key, memory, words in (

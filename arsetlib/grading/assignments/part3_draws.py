@@ -34,7 +34,7 @@ LATE = {
 LATE_REASONS = {
     "By then most of the truth is 'No Crops Growing', which is easy, and few samples of the four crops are right": "",
     "The constant answer is at its weakest there, so the model's lead is largest": (
-        "Look at `constant` in your table: late in the season it is strong"
+        "Look at `constant` in your table: late in the season it is high"
     ),
     "Every window is equally long, so every start is equally hard": "Accuracy in your table says that they are not",
     "The test draws its windows at random, so any accuracy changes by that much": (

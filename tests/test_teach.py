@@ -1,0 +1,169 @@
+"""What instructors read: notes for each section, syllabuses whose minutes and objectives are those of the labs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from test_grading import data, needs_sandbox, solved, state  # noqa: F401 - a fixture
+
+from arsetlib.grading import objectives
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTES, SYLLABUS = (
+    (ROOT / "book" / "en" / f"{page}.md").read_text(encoding="utf-8") for page in ("teach_notes", "syllabus")
+)
+LABS = {
+    "Lab 1": ("part1", "part1_build_dataset"),
+    "Lab 2": ("part2", "part2_load_data"),
+    "Lab 3": ("part3", "part3_train_and_test"),
+    "Case study A": ("groves", "case_groves"),
+    "Case study B": ("fields", "case_fields"),
+}
+every_lab = pytest.mark.parametrize("lab", LABS)
+
+
+def source(lab):
+    return (ROOT / "labs" / "en" / f"{LABS[lab][1]}.py").read_text(encoding="utf-8")
+
+
+def table_rows(text):
+    """The cells of the rows of all tables, without heads."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    return [row for row in rows if not set(row[0]) <= {"-"} and row[0] not in ("Section", "Session", "Time")]
+
+
+def notes(lab):
+    """Heading → minutes, question, mistake."""
+    part = re.search(rf"^## \[{lab}\]\(.*?(?=^## |\Z)", NOTES, re.MULTILINE | re.DOTALL)[0]
+    return {row[0]: row[1:] for row in table_rows(part)}
+
+
+def minutes(lab, first, last):
+    return sum(int(row[0]) for heading, row in notes(lab).items() if first <= int(heading.split(".")[0]) <= last)
+
+
+@every_lab
+def test_each_section_of_a_lab_has_its_note_and_each_note_its_section(lab):
+    assert list(notes(lab)) == re.findall(r"^# ## (\d+\. .+)$", source(lab), re.MULTILINE)
+    assert all(len(row) == 3 and all(row) for row in notes(lab).values())
+
+
+@every_lab
+def test_the_minutes_of_the_sections_add_up_to_what_the_lab_states(lab):
+    assert minutes(lab, 1, 99) == int(re.search(r"\*\*Time\.\*\* About (\d+) minutes", source(lab))[1])
+
+
+@every_lab
+def test_the_notes_put_the_pause_where_the_lab_has_it(lab):
+    stated = re.search(r"pause (after|before) section (\d+)", source(lab))
+    part = NOTES.split(f"## [{lab}]")[1]
+    assert re.search(r"[Pp]ause (after|before) section (\d+)", part).groups() == stated.groups()
+
+
+def test_each_half_of_a_lab_in_the_syllabuses_has_its_minutes_and_its_objectives():
+    table, seen = objectives.load(), set()
+    for row in table_rows(SYLLABUS):
+        if not (found := re.fullmatch(r"(.+), sections (\d+)–(\d+)", row[1])):
+            continue
+        lab, first, last = found[1], int(found[2]), int(found[3])
+        taught = [
+            key
+            for key, objective in table.items()
+            if not key.startswith("S")
+            and any(s.split()[0] == LABS[lab][0] and first <= int(s.split()[1]) <= last for s in objective.sections)
+        ]
+        assert int(row[2]) == minutes(lab, first, last), row
+        assert row[3].split(", ") == taught, row
+        seen.add(lab)
+    assert seen == set(LABS)
+    for first, last, said in re.findall(r"sections (\d+)–(\d+)\s+take (\d+)", SYLLABUS):
+        assert minutes("Case study B", int(first), int(last)) == int(said)
+
+
+def test_sessions_of_three_weeks_fit_into_90_minutes():
+    rows = [row for row in table_rows(SYLLABUS) if row[0].startswith("Week")]
+    assert len(rows) == 9
+    assert all(int(row[2]) <= 90 for row in rows)
+
+
+@pytest.mark.parametrize("day", [1, 2])
+def test_each_row_of_a_day_begins_where_the_one_before_ends(day):
+    rows = table_rows(SYLLABUS.split(f"### Day {day}")[1].split("### ")[0])
+    clock = [datetime.strptime(row[0], "%H:%M") for row in rows]
+    lengths = [timedelta(minutes=int(row[2])) for row in rows]
+    assert all(begin + length == after for begin, length, after in zip(clock, lengths, clock[1:], strict=False))
+    assert clock[-1] + lengths[-1] <= datetime.strptime("17:00", "%H:%M")
+
+
+# -- a class ------------------------------------------------------------------------------
+
+
+def section_of_class(title):
+    """A section of the page 'Run a class of 40'."""
+    page = (ROOT / "book" / "en" / "teach_class.md").read_text(encoding="utf-8")
+    return next(part for part in page.split("\n## ") if part.startswith(title))
+
+
+def test_four_learners_use_one_class_folder_at_once_and_nothing_in_it_changes(data, tmp_path):  # noqa: F811
+    shared = tmp_path / "class"
+    shutil.copytree(data, shared)
+    for name in ("groves-toy", "fields-toy"):
+        (shared / name).mkdir()
+    before = state(shared)
+    for folder in (shared, *(path for path in shared.rglob("*") if path.is_dir())):
+        folder.chmod(0o555)
+    share = re.findall(r"```bash\n(.*?)```", section_of_class("Prepare the data"), re.DOTALL)[1]
+    use = "from arsetlib import lab; here = lab.place(); print(here.table().num_rows); (here.work / 'mine').touch()"
+    learners = []
+    for number in range(4):
+        home = tmp_path / f"home{number}"
+        home.mkdir()
+        environment = os.environ | {"HOME": str(home), "CLASS": str(shared), "ARSET_DATA": str(home / "data")}
+        environment["ARSET_SCALE"] = "small"
+        environment["PYTHONPATH"] = str(ROOT)
+        words = ["bash", "-euc", f'{share}\n"$0" -c "$1"', sys.executable, use]
+        learners.append(subprocess.Popen(words, cwd=home, env=environment, stdout=subprocess.PIPE, text=True))
+    assert [int(learner.communicate()[0]) for learner in learners] == [900] * 4
+    for folder in (shared, *(path for path in shared.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+    assert state(shared) == before
+
+
+@needs_sandbox
+def test_the_commands_from_an_empty_folder_to_certificates_work_as_the_page_has_them(data, tmp_path):  # noqa: F811
+    """The page's own commands, for three learners, two of one name, and one assignment."""
+    page = section_of_class("From an empty folder")
+    blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
+    roster, course = (text for kind, text in blocks if kind in ("text", "toml"))
+    key, hidden, learner, grade, verify = (text for kind, text in blocks if kind == "bash")
+    people = [line.split(",") for line in roster.splitlines()[1:]]
+    assert sorted(name for _, name in people) == ["Jürgen Weiß", "María Núñez", "María Núñez"]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"REPOSITORY": str(ROOT), "PATH": path}
+
+    def type_in(commands, folder):
+        words = ["bash", "-euc", commands]
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    type_in(key, tmp_path)
+    folder = tmp_path / "course"
+    (folder / "learners.csv").write_text(roster, encoding="utf-8")
+    (folder / "course.toml").write_text(re.sub(r"\[assignments\.part[23]\]\n", "", course), encoding="utf-8")
+    type_in(hidden, folder)
+    assert "part1.ipynb" in type_in(learner.replace("part1 part2 part3", "part1").splitlines()[0], folder)
+    for number, name in people:
+        handed_in = folder / "submissions" / number / "part1.ipynb"
+        handed_in.parent.mkdir(parents=True)
+        handed_in.write_bytes(solved(name).replace(b'\\"part1\\"', f'\\"part1\\", id=\\"{number}\\"'.encode(), 1))
+    shutil.copytree(data, folder / "data")  # else the sample is made, which takes a minute
+    said = type_in(grade.replace("part1,part2,part3", "part1"), folder)
+    assert "3 learners in gradebook.csv: 3 passed" in said
+    assert len(list((folder / "certificates").glob("*.pdf"))) == 3
+    assert type_in(verify, folder).count("Valid: ") == 3
