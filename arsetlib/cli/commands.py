@@ -25,8 +25,8 @@ GROUPS = {
 CALLED = {"learning_rate": "rate", "years": "year", "missing": "allow", "head": "kind"}
 # Commands that keep what they have finished; the others write their result at the end, all or nothing.
 CONTINUED = {
-    "simulate", "simulate-groves", "simulate-fields", "simulate-grove", "scenes", "ingest", "train", "predict",
-    "convert", "grade", "issue",
+    "simulate", "simulate-groves", "simulate-fields", "scenes", "ingest", "train", "predict", "convert", "grade",
+    "issue",
 }  # fmt: skip
 
 
