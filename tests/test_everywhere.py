@@ -304,7 +304,7 @@ def commands() -> Iterator[tuple[str, ...]]:
                 named = [one for one in stated if str(one).startswith("--")]
                 flag = named[0] if named else f"--{parameter.name.replace('_', '-')}"
                 given += [flag, value] if option else [value]
-            if paths:
+            if paths and not name.startswith("simulate"):  # they would make all of it, see `LARGE`
                 yield (*before, name, *given)
 
     return walk(cli.app, ())

@@ -114,7 +114,9 @@
     if (!tall.has(plot)) tall.set(plot, plot._fullLayout.height);
     const legend = width < 600 ? plot._fullLayout.legend?._height ?? 0 : 0;
     const height = tall.get(plot) + Math.max(0, Math.round(legend) - LEGEND);
-    if (height !== plot._fullLayout.height) window.Plotly.relayout(plot, { height });
+    if (height === plot._fullLayout.height) return;
+    plot.parentElement.style.height = `${height}px`; // it has the height of the wide figure
+    window.Plotly.relayout(plot, { height });
   }
 
   // Plotly draws menus and sliders that a keyboard cannot reach: the page has its own in their place.

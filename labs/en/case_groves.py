@@ -50,8 +50,9 @@ if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
         "pip", f'install -q "arsetlib[platform{own}] @ git+{home}"'
     )
 
-from arsetlib import check_env
+from arsetlib import check_env, language
 
+language("en")
 check_env(("labs", "train", "images", "spark"))
 
 # %% [markdown]
