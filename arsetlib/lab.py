@@ -28,6 +28,7 @@ from arsetlib import folders
 from arsetlib.catalogue import Scenes, find_scenes
 from arsetlib.labels import Labels, find_labels
 from arsetlib.study import Area, Study
+from arsetlib.translation import _, ngettext
 
 __all__ = ["Pictures", "Place", "fields", "groves", "place"]
 
@@ -95,7 +96,7 @@ class Place:
 
             with _locked(self.data):
                 if not self._has_table():
-                    print(f"There is no table of Lab 1 yet. Making it in {self.table_path} …")
+                    print(_("There is no table of Lab 1 yet. Making it in {folder} …").format(folder=self.table_path))
                     ingest(self.study, self.scenes(), self.labels(), self.table_path, progress=self.bars)
         return pixels.read(self.table_path).combine_chunks()
 
@@ -104,8 +105,10 @@ class Place:
 
     def __str__(self) -> str:
         study = self.study
-        made = "simulated" if study.simulated else "measured by satellites"
-        return f"{study.title()}: {len(study.areas)} areas, years {', '.join(map(str, study.years))}, {made}"
+        made = _("simulated") if study.simulated else _("measured by satellites")
+        areas = ngettext("{n} area", "{n} areas", len(study.areas)).format(n=len(study.areas))
+        years = _("years {years}").format(years=", ".join(map(str, study.years)))
+        return f"{study.title()}: {areas}, {years}, {made}"
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ def _delta(data: Path, small: bool) -> Study:
     folder = data / ("delta-toy" if small else "delta")
     if folders.state(folder) != "complete":
         with _locked(data):
-            print(f"Making the simulated delta in {folder}, once …")
+            print(_("Making the simulated delta in {folder}, once …").format(folder=folder))
             simulate.delta(folder, scale=TOY_SCALE if small else 1.0, progress=_bars())  # at once where it is complete
     study = Study.load(folder / "study.toml")
     if not small:

@@ -29,13 +29,15 @@ ROOT = Path(__file__).resolve().parents[1]
 DICTIONARIES = ROOT / "_build" / "testing"
 NOT_TEXT = re.compile(
     r"^---\n.*?\n---\n"  # the head of a page
-    r"|(?P<fence>`{3,}|~{3,})(?!\{(?!code|math|raw|literal))[^\n]*\n.*?(?P=fence)"  # code
-    r"|^:[\w-]+:[^\n]*$|^:{3,}[^\n]*$|^`{3,}[^\n]*$"  # options and fences of directives
+    r"|^:[\w-]+:[^\n]*$"  # options of directives
     r"|(?:\{[\w:-]+\})?(?<!`)`(?!`)(?:[^`\n]|\n(?!\n))*`(?!`)|\$[^$\n]*\$"  # roles, code, formulas
     r"|[\w.-]+/[\w./{}-]+"  # paths
     r"|\]\([^)]*\)|https?://\S+|<[^>\n]*>|\{[^{}\n]*\}|&\w+;",  # addresses, tags, attributes and placeholders
     re.MULTILINE | re.DOTALL,
 )
+FENCE = re.compile(r"\s*(`{3,}|~{3,}|:{3,})(.*)$")
+TITLED = re.compile(r"\{(?:admonition|grid-item-card|dropdown|card)\}")  # directives whose argument is a title
+CODE = re.compile(r"(?!\{)|\{(?:code|math|raw|literal)")  # what follows a fence that holds no text
 ITALICS = re.compile(r"(?<![*\w])\*(?![*\s])[^*\n]+\*(?!\*)|(?<![_\w])_[^_\n]+_(?!\w)")
 WORD = re.compile(r"[^\W\d_²³]+(?:['’-][^\W\d_²³]+)*")
 
@@ -99,7 +101,18 @@ def catalogue_texts(language: str) -> Iterator[tuple[str, str]]:
 
 def prose(text: str) -> str:
     """A text without what is no prose."""
-    return NOT_TEXT.sub(" ", text)
+    kept, fences = [], []  # of the blocks that are open: the fence, and whether it holds code
+    for line in text.split("\n"):
+        if fence := FENCE.match(line):
+            if fences and not fence[2].strip() and fence[1].startswith(fences[-1][0]):
+                fences.pop()
+            elif not any(code for _, code in fences):
+                fences.append((fence[1], not fence[1].startswith(":") and bool(CODE.match(fence[2].strip()))))
+                # The title of a note; of other directives it is an argument.
+                kept.append(TITLED.sub("", fence[2].strip()) if TITLED.match(fence[2].strip()) else "")
+        elif not any(code for _, code in fences):
+            kept.append(line)
+    return NOT_TEXT.sub(" ", "\n".join(kept))
 
 
 def sentences(text: str) -> Iterator[str]:

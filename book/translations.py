@@ -37,7 +37,7 @@ METHODS = [("**.jinja", "jinja2"), ("**/templates/**.html", "jinja2")]
 # Catalogue → folders whose code shows its words.
 DOMAINS = {"arsetlib": ("arsetlib",), "book": ("book",)}
 PAIRED = ("labs", "homework")  # folders of jupytext files by language
-UNTRANSLATED = ("book/en/reference/",)  # made from the docstrings, which are English
+UNTRANSLATED = ("book/en/reference/", "book/en/objectives.md")  # made from docstrings and by homework/matrix.py
 # What a translated page has in common with the English one; headings in the same order.
 PARTS_OF_PAGES = {
     "headings": r"^#{1,6}(?= )",
@@ -45,6 +45,7 @@ PARTS_OF_PAGES = {
     "addresses": r"\]\(([^)\s]+)\)|(https?://[^\s)>`]+)",
     "directives": r"^[`:]{3,}(\{[\w-]+\})",
 }
+ROLE = re.compile(r"\{[\w:-]+\}`[^`]*`")
 PAGE_HASH = re.compile(r"\A---\n(?:.*\n)*?made_from: (\w+)\n(?:.*\n)*?---\n")
 
 
@@ -93,11 +94,12 @@ def marked(source: str) -> Iterator[str | tuple[str, str]]:
 
 
 def words_of_tables() -> Iterator[tuple[str, str]]:
-    """Names of the Cropland Data Layer's codes: file and text."""
+    """Names of the Cropland Data Layer's codes, and what a learner can do afterwards: file and text."""
     from arsetlib import cdl
+    from arsetlib.grading import objectives
 
-    for code in cdl.CODES.values():
-        yield "arsetlib/cdl.py", code.name
+    yield from (("arsetlib/cdl.py", code.name) for code in cdl.CODES.values())
+    yield from (("arsetlib/grading/objectives.toml", one.can) for one in objectives.load().values())
 
 
 def words_of_pages() -> Iterator[tuple[str, str]]:
@@ -299,12 +301,14 @@ def file_problems(language: str) -> Iterator[str]:
     known = {twin(file, language) for file in english}
     for folder, pattern in (*((folder, "*.py") for folder in PAIRED), ("book", "*.md")):
         for file in sorted((ROOT / folder / language).rglob(pattern)):
-            if file not in known and not is_reference(file):
+            if file not in known and not is_made(file):
                 yield f"{file.relative_to(ROOT).as_posix()}: there is no such English file"
 
 
-def is_reference(file: Path) -> bool:
-    return "reference" in file.relative_to(ROOT).parts[2:-1]
+def is_made(file: Path) -> bool:
+    """Whether a program makes a page from the English one's data."""
+    folder, _, *rest = file.relative_to(ROOT).parts
+    return "/".join([folder, ENGLISH, *rest]).startswith(UNTRANSLATED)
 
 
 def masked(source: str) -> str:
@@ -341,7 +345,8 @@ def code_problems(file: Path, language: str) -> Iterator[str]:
 def page_problems(english: str, text: str, language: str) -> Iterator[str]:
     """Headings, code, addresses and sources of a translated page that are not those of the English page."""
     for what, pattern in PARTS_OF_PAGES.items():
-        expected, found = (re.findall(pattern, page, re.MULTILINE) for page in (own_paths(english, language), text))
+        pages = own_paths(english, language), text
+        expected, found = (re.findall(pattern, ROLE.sub("", page), re.MULTILINE) for page in pages)
         if what != "headings":
             expected, found = sorted(set(expected)), sorted(set(found))
         if expected != found:
