@@ -27,7 +27,7 @@
 # - decir qué hacen una pérdida, un gradiente y un optimizador;
 # - entrenar con *callbacks*, leer las curvas y distinguir el subajuste del sobreajuste;
 # - buscar hiperparámetros sin usar la prueba;
-# - probar por clase, por fecha y por lugar, y notar una puntuación demasiado buena para ser cierta;
+# - probar por clase, por fecha y por lugar, y reconocer una puntuación demasiado buena para ser cierta;
 # - comparar una red con un bosque aleatorio y con un modelo que siempre da la misma respuesta.
 #
 # **Tiempo.** Unos 120 minutos en dos mitades, con una pausa antes de la sección 10. **Necesitas** la práctica 2, o saber qué es un lote (*batch*) de muestras. No hace falta tarjeta gráfica.
@@ -61,7 +61,7 @@ check_env(("labs", "train", "images", "spark"))
 #
 # :::{admonition} Datos simulados
 # :class: simulated
-# Si no cambias la línea, nada en esta práctica lo midió un satélite: los datos son el delta simulado de la práctica 1. Sus figuras dicen *simulado*. Una puntuación con estos datos muestra cómo funciona el método. No muestra cuán bien separa un modelo los cultivos de la Tierra.
+# Si no cambias la línea, ningún satélite midió nada de esta práctica: los datos son el delta simulado de la práctica 1. Sus figuras dicen *simulado*. Una puntuación con estos datos muestra cómo funciona el método. No muestra cuán bien separa un modelo cultivos reales.
 # :::
 
 # %% made_from="82300254"
@@ -181,7 +181,7 @@ for steps in (24, 180 // 5):
 # %% [markdown] made_from="72fa3ebe"
 # ## 3. La trampa del relleno
 #
-# `padding="valid"` es el valor por defecto de Keras: el núcleo se queda dentro de la serie, así que un núcleo de cinco intervalos cabe en 20 intervalos en 16 posiciones. El *pooling* de cinco en cinco usa 15 de estas 16 posiciones y descarta la última.
+# `padding="valid"` es el valor por defecto de Keras: el núcleo se queda dentro de la serie, así que en 20 intervalos un núcleo de cinco cabe en 16 posiciones. El *pooling* de cinco en cinco usa 15 de estas 16 posiciones y descarta la última.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -271,7 +271,7 @@ assert unseen == {25: [25], 24: []}
 #
 # ## 4. ¿Cuán equivocada está una respuesta?
 #
-# La última capa da un número por clase, un *logit*. Puede tener cualquier valor. `softmax` los convierte en números positivos que suman 1. La *entropía cruzada* usa solo la probabilidad p de la clase verdadera: la pérdida es −log p.
+# La última capa da un número por clase, un *logit*. Puede tener cualquier valor. `softmax` convierte los logits en números positivos que suman 1. La *entropía cruzada* usa solo la probabilidad p de la clase verdadera: la pérdida es −log p.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -453,7 +453,7 @@ assert local == ["SGD", "Adagrad", "RMSprop"]
 # %% [markdown] made_from="a79ee791"
 # Mueve el control deslizante. SGD, Adagrad y RMSprop terminan en el mínimo local, como dice la línea impresa. *Momentum* suma a cada paso una parte del anterior, así que sale del mínimo local. Adam hace lo mismo, y además ajusta por separado la escala del paso de cada parámetro.
 #
-# ¿Dan los optimizadores de Keras los mismos pasos si reciben los mismos gradientes?
+# Si reciben los mismos gradientes, ¿dan los optimizadores de Keras los mismos pasos?
 
 # %% made_from="934bb62c"
 optimizers = keras.optimizers
@@ -536,7 +536,7 @@ assert in_layers["parameters"].max() > in_layers["parameters"].sum() / 2
 #
 # ## 7. Entrenar, y parar a tiempo
 #
-# `training.fit` compila el modelo con Adam y la entropía cruzada, y lo entrena con los lotes de la práctica 2. A los *callbacks* se los llama entre épocas. Después de cada época el modelo se evalúa en el conjunto de **validación**. Sus ventanas son las mismas en todas las épocas, para que las épocas se puedan comparar. La **parada temprana** termina un entrenamiento cuando la pérdida de validación deja de mejorar.
+# `training.fit` compila el modelo con Adam y la entropía cruzada, y lo entrena con los lotes de la práctica 2. Keras llama a los *callbacks* entre épocas. Después de cada época el modelo se evalúa en el conjunto de **validación**. Sus ventanas son las mismas en todas las épocas, para que las épocas se puedan comparar. La **parada temprana** termina un entrenamiento cuando la pérdida de validación deja de mejorar.
 # El cargador conoce dos cosas que la red del original no usa: qué intervalos se *vieron* y el *día del año*. TempCNN puede usar las dos.
 #
 # :::{admonition} Predice
@@ -945,7 +945,7 @@ for name, rates in (("uniforme", evenly), ("en logaritmo", in_logarithm)):
 assert (evenly < 1e-3).mean() < 0.15 < 0.45 < (in_logarithm < 1e-3).mean()
 
 # %% [markdown] made_from="a6ad4711"
-# Uniforme en su logaritmo: lo que cuenta es el factor entre dos tasas, y la mitad del rango, medido en factores, está por debajo de 0.001. Si las tasas se sortean de manera uniforme, pocas son tan pequeñas, como muestran las líneas impresas. Los ensayos de líneas punteadas, si los hay, se detuvieron antes, y eso ahorró su tiempo.
+# Uniforme en su logaritmo: lo que cuenta es el factor entre dos tasas, y la mitad del rango, medido en factores, está por debajo de 0.001. Si las tasas se sortean de manera uniforme, pocas son tan pequeñas, como muestran las líneas impresas. Los ensayos de líneas punteadas, si los hay, se detuvieron antes, y así se ahorró tiempo.
 # Tan pocos ensayos solo dan una primera idea. El mismo ajuste con otra semilla da otra puntuación, así que una diferencia pequeña puede ser casualidad. Con `storage="search.db"` una búsqueda se guarda y se puede continuar; `optuna.visualization` tiene más figuras de `search.study`.
 #
 # ---
@@ -1118,7 +1118,7 @@ for name, date in pd.to_datetime(since).dropna().items():
     assert (f1.loc[f1.index >= date.date(), name].head(3) >= 0.7).all()
 
 # %% [markdown] made_from="c648daaa"
-# Las fechas difieren entre cultivos, porque sus calendarios difieren. Si «una vez» es anterior a «tres seguidas», la línea subió de 0.7 y volvió a bajar. Una sola fecha puede ser casualidad, así que usa «tres seguidas». «Todas las posteriores» es más estricta. Después de la cosecha, pocos píxeles tienen todavía el cultivo como clase verdadera, y su línea puede bajar. «Nunca» también es una respuesta: dila a quien pregunta, y no bajes después el límite.
+# Las fechas difieren entre cultivos, porque sus calendarios difieren. Si «una vez» es anterior a «tres seguidas», la línea superó 0.7 y volvió a bajar. Una sola fecha puede ser casualidad, así que usa «tres seguidas». «Todas las posteriores» es más estricta. Después de la cosecha, pocos píxeles tienen todavía el cultivo como clase verdadera, y su línea puede bajar. «Nunca» también es una respuesta: dila a quien pregunta, y no bajes después el límite.
 #
 # :::{admonition} Ejercicio 4
 # :class: exercise
@@ -1251,7 +1251,7 @@ print(
 early = of_crops[(of_crops > 0.02).any(axis=1)].head(1)
 for date, values in early.iterrows():
     print(f"primer cultivo sobre el 2 %, {date}: {values.idxmax()}")
-changed = (np.ma.diff(mapped, axis=0) != 0).sum(axis=0)  # con datos
+changed = (np.ma.diff(mapped, axis=0) != 0).sum(axis=0)  # solo con datos
 print(f"{(changed > 0).mean():.0%} de los píxeles cambian de clase")
 assert np.allclose(shares.sum(axis=1), 1)
 
@@ -1260,7 +1260,7 @@ assert np.allclose(shares.sum(axis=1), 1)
 #
 # ## 15. ¿Cuán seguro está?
 #
-# Usamos las salidas de softmax como probabilidades. ¿Lo son? De todas las predicciones con un 80 %, el 80 % debe ser correcto. Un modelo que lo cumple está *calibrado*.
+# Usamos las salidas de softmax como probabilidades. ¿Lo son? De cada 100 predicciones con un 80 %, deben acertar 80. Un modelo que lo cumple está *calibrado*.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1286,7 +1286,7 @@ assert np.isclose(
 )
 
 # %% [markdown] made_from="0fd75914"
-# Lo impreso responde la pregunta para todas las predicciones juntas; la curva lo muestra para cada probabilidad. Por debajo de la diagonal, el modelo tiene exceso de confianza; por encima, falta de confianza.
+# La línea impresa responde la pregunta para todas las predicciones juntas; la curva lo muestra para cada probabilidad. Por debajo de la diagonal, el modelo tiene exceso de confianza; por encima, falta de confianza.
 #
 # Una *temperatura* es un número que se ajusta con la validación. Hace todas las probabilidades menos extremas (mayor que 1) o más extremas (menor que 1), sin cambiar ninguna clase predicha:
 
@@ -1321,7 +1321,7 @@ if delta:
 #
 # ## 16. La clase escasa
 #
-# Algunas clases tienen pocas muestras. En el delta y en el original es «Otros cultivos» (*Cultivated*), que reúne todos los cultivos sin clase propia: pocas filas, y muy distintas. El modelo del original no encontró ninguna en su prueba. Tomamos la clase con menos muestras de entrenamiento; la celda imprime su nombre.
+# Algunas clases tienen pocas muestras. En el delta y en el original, la más escasa es «Otros cultivos» (*Cultivated*), que reúne todos los cultivos sin clase propia: pocas filas, y muy distintas. El modelo del original no encontró ninguna en su prueba. Tomamos la clase con menos muestras de entrenamiento; la celda imprime su nombre.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1379,7 +1379,7 @@ if delta:
 #
 # ## 17. Comparar modelos
 #
-# Compara la puntuación con la de otros modelos. Una pregunta frecuente es el *bosque aleatorio*: muchos árboles de decisión que votan. Su entrada es la ventana como una sola lista de números. No sabe qué intervalos son vecinos y no necesita épocas.
+# Compara la puntuación con la de otros modelos. Muchas personas preguntan por el *bosque aleatorio*: muchos árboles de decisión que votan. Su entrada es la ventana como una sola lista de números. No sabe qué intervalos son vecinos y no necesita épocas.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1413,7 +1413,7 @@ for name in others:
     clear = ranking.loc[name, "behind_low"] > 0
     print(
         f"{winner} antes que {name}:",
-        "clara" if clear else "puede ser casualidad",
+        "diferencia clara" if clear else "puede ser casualidad",
     )
 if delta:
     assert ranking["macro_f1"].idxmin() == "majority baseline"
@@ -1436,7 +1436,7 @@ title = "Cuánto baja la macro-F1 si se intercambia una banda"
 fig = figures.bars(costs["drop"], title, "macro-F1", study=study, text=".3f")
 figures.show(fig, "Bajada de la macro-F1 si una banda viene de otras muestras")
 # Las bandas vecinas tienen información parecida; una puede sustituir a la otra:
-# intercámbialas juntas, con groups={"red edge": […], …}.
+# intercámbialas juntas, con `groups={"red edge": […], …}`.
 
 # %% [markdown] made_from="e749ac91"
 # ## 18. Lo que publicó el original
@@ -1445,7 +1445,7 @@ figures.show(fig, "Bajada de la macro-F1 si una banda viene de otras muestras")
 
 # %% made_from="60250066"
 published = evaluation.published.arset_f1()
-label = "esta, simulada" if study.simulated else "esta ejecución"
+label = "esta ejecución, simulada" if study.simulated else "esta ejecución"
 ours = pd.Series(whole.f1, study.legend.keys).reindex(published.index)
 f1s = pd.DataFrame({"publicado en 2024, real": published, label: ours})
 fig = figures.score_bars(f1s, study=study, title="F1 por clase, dos fuentes")
@@ -1573,21 +1573,23 @@ if knows_truth:
     )
     by_visit = evaluation.stratified_areas(in_field, mapped_ha)
     shown["estimación con visitas"] = by_visit.table["area"]
-    shown["cultivado"] = np.bincount(grown[grown >= 0], minlength=K) * hectare
-    assert (shown["cultivado"] - shown["etiquetas"]).abs().sum() > 0
+    shown["lo que creció"] = (
+        np.bincount(grown[grown >= 0], minlength=K) * hectare
+    )
+    assert (shown["lo que creció"] - shown["etiquetas"]).abs().sum() > 0
 else:
     print("Nadie conoce la verdad de este lugar.")
 
 # %% made_from="df86a4d0"
 if knows_truth:
-    columns = ["area", "etiquetas", "estimación con visitas", "cultivado"]
+    columns = ["area", "etiquetas", "estimación con visitas", "lo que creció"]
     figures.show(
         shown[columns].round(1).reset_index(),
         "Hectáreas: estimadas con etiquetas y visitas, y las verdaderas",
     )
 
 # %% [markdown] made_from="d838b0a1"
-# La primera estimación lo es de la columna «etiquetas»; la segunda, de la columna «cultivado». Donde estas dos columnas difieren, la primera estimación hereda el error de las etiquetas. Una muestra mayor de etiquetas no lo quita: si se comprueban todos los píxeles, el resultado es exactamente la superficie de las etiquetas. El intervalo de confianza no incluye este error.
+# La primera estimación lo es de la columna «etiquetas»; la segunda, de la columna «lo que creció». Donde estas dos columnas difieren, la primera estimación hereda el error de las etiquetas. Una muestra mayor de etiquetas no lo quita: si se comprueban todos los píxeles, el resultado es exactamente la superficie de las etiquetas. El intervalo de confianza no incluye este error.
 # Por eso, una estimación real necesita para su muestra una fuente mejor que las etiquetas que entrenaron el modelo. Puede ser una visita a las parcelas, o una persona que interprete imágenes.
 #
 # ## 20. Lo que enseña la prueba original
