@@ -1258,7 +1258,7 @@ assert np.allclose(shares.sum(axis=1), 1)
 # %% [markdown] made_from="9937e314"
 # Las líneas impresas responden las preguntas. La última dice cuántos píxeles cambian de clase durante la temporada. Un mapa de una sola fecha no lo muestra. Por eso los resultados necesitan espacio **y** tiempo.
 #
-# ## 15. ¿Cuán seguro está?
+# ## 15. ¿Cuán segura es una predicción?
 #
 # Usamos las salidas de softmax como probabilidades. ¿Lo son? De cada 100 predicciones con un 80 %, deben acertar 80. Un modelo que lo cumple está *calibrado*.
 #
@@ -1302,7 +1302,7 @@ assert np.array_equal(scaled.predicted, p.predicted)
 # %% [markdown] made_from="82730aa9"
 # La temperatura corrige solo lo que muestra el conjunto de validación. Si con ella sube el error de calibración de la prueba, la validación y la prueba difieren.
 #
-# La *entropía* mide cuán repartida está la probabilidad entre las clases. 0 significa segura; 1, que todas las clases son igual de probables.
+# La *entropía* mide cuán repartida está la probabilidad entre las clases. 0 significa una predicción segura; 1, que todas las clases son igual de probables.
 
 # %% made_from="5b97272c"
 share = p.probability
@@ -1375,7 +1375,7 @@ if delta:
 
 # %% [markdown] made_from="c26b0d95"
 # En el delta, la red con pesos predice más veces la clase rara. Su exhaustividad sube y la exactitud de todas las clases baja. Las líneas de arriba dicen cuánto, y qué pasa con la precisión. Los pesos no añaden parcelas nuevas: el modelo sigue conociendo la clase solo por unas pocas parcelas.
-# Puede ayudar tener más parcelas de esta clase, una clase más estrecha o ninguna clase propia. La *definición* de una clase importa: una clase de cultivos sin relación puede no tener ningún patrón común que un modelo pueda aprender.
+# Puede ayudar tener más parcelas de esta clase, una clase más estrecha o ninguna clase propia. La *definición* de una clase importa: una clase de cultivos sin relación entre sí puede no tener ningún patrón común que un modelo pueda aprender.
 #
 # ## 17. Comparar modelos
 #
@@ -1589,12 +1589,12 @@ if knows_truth:
     )
 
 # %% [markdown] made_from="d838b0a1"
-# La primera estimación lo es de la columna «etiquetas»; la segunda, de la columna «lo que creció». Donde estas dos columnas difieren, la primera estimación hereda el error de las etiquetas. Una muestra mayor de etiquetas no lo quita: si se comprueban todos los píxeles, el resultado es exactamente la superficie de las etiquetas. El intervalo de confianza no incluye este error.
+# La primera estimación se acerca a la columna «etiquetas»; la segunda, a la columna «lo que creció». Donde estas dos columnas difieren, la primera estimación hereda el error de las etiquetas. Una muestra mayor de etiquetas no lo quita: si se comprueban todos los píxeles, el resultado es exactamente la superficie de las etiquetas. El intervalo de confianza no incluye este error.
 # Por eso, una estimación real necesita para su muestra una fuente mejor que las etiquetas que entrenaron el modelo. Puede ser una visita a las parcelas, o una persona que interprete imágenes.
 #
 # ## 20. Lo que enseña la prueba original
 #
-# Dos cultivos en un año tienen dos respuestas correctas. El original dejó esas filas en su prueba. Sus nombres no estaban en ninguna lista de clases, así que su «verdad» pasó a ser «No cultivado». ¿Qué predice un modelo para ellas?
+# Dos cultivos en un año tienen dos respuestas correctas. El original dejó esas filas en su prueba. Los nombres de los cultivos dobles no estaban en ninguna lista de clases, así que su «verdad» pasó a ser «No cultivado». ¿Qué predice un modelo para ellas?
 
 # %% made_from="7648215e"
 from arsetlib import pixels
