@@ -185,7 +185,7 @@ for steps in (24, 180 // 5):
 #
 # :::{admonition} Predice
 # :class: predict
-# Sustituye por ruido la imagen *más nueva* de la ventana, el intervalo 20. ¿Cuánto cambia la respuesta de la red pequeña?
+# Sustituye por ruido la imagen *más reciente* de la ventana, el intervalo 20. ¿Cuánto cambia la respuesta de la red pequeña?
 # :::
 
 # %% made_from="0da14640"
@@ -212,7 +212,7 @@ seen_by = pd.DataFrame(seen_by)
 fig = figures.lines(
     seen_by,
     "Efecto de cada intervalo en la respuesta",
-    "intervalo que se sustituye (20 es el más nuevo)",
+    "intervalo que se sustituye (20 es el más reciente)",
     "mayor cambio de una probabilidad",
 )
 figures.show(fig, "Cambio de la respuesta según el intervalo, con dos rellenos")
@@ -221,7 +221,7 @@ assert seen_by["relleno valid"][20] == 0
 assert (seen_by["relleno same"] > 0).all()
 
 # %% [markdown] made_from="86aeef92"
-# La respuesta no cambia nada. Un solo resultado de la convolución usa la imagen más nueva, y el *pooling* lo descarta. Ningún mensaje lo dice. Un mapa a mitad de temporada necesita esa imagen. `padding="same"` añade ceros en los dos extremos; entonces cada intervalo tiene un efecto, como muestra la segunda línea.
+# La respuesta no cambia nada. Un solo resultado de la convolución usa la imagen más reciente, y el *pooling* lo descarta. Ningún mensaje lo dice. Un mapa a mitad de temporada necesita esa imagen. `padding="same"` añade ceros en los dos extremos; entonces cada intervalo tiene un efecto, como muestra la segunda línea.
 #
 # La misma red enseña otra cosa. Un núcleo combina cinco intervalos de cinco días, así que usa 25 días. Ese es su *campo receptivo*. Las capas más profundas tienen campos receptivos más grandes:
 
@@ -451,7 +451,7 @@ print("en el mínimo local:", local)
 assert local == ["SGD", "Adagrad", "RMSprop"]
 
 # %% [markdown] made_from="a79ee791"
-# Mueve el control deslizante. SGD, Adagrad y RMSprop terminan en el mínimo local, como dice la línea impresa. *Momentum* suma a cada paso una parte del anterior, así que sale del mínimo local. Adam hace lo mismo, y además ajusta por separado la escala del paso de cada parámetro.
+# Mueve el deslizador. SGD, Adagrad y RMSprop terminan en el mínimo local, como dice la línea impresa. *Momentum* suma a cada paso una parte del anterior, así que sale del mínimo local. Adam hace lo mismo, y además ajusta por separado la escala del paso de cada parámetro.
 #
 # Si reciben los mismos gradientes, ¿dan los optimizadores de Keras los mismos pasos?
 
@@ -1210,7 +1210,7 @@ assert at_edge.any()
 #
 # :::{admonition} Predice
 # :class: predict
-# Mueve el control deslizante por las fechas. ¿Qué clase cubre la mayor parte de la caja en la primera fecha? ¿Qué cultivo es el primero que cubre más del 2 % de la caja?
+# Mueve el deslizador por las fechas. ¿Qué clase cubre la mayor parte de la caja en la primera fecha? ¿Qué cultivo es el primero que cubre más del 2 % de la caja?
 # :::
 
 # %% made_from="58b0f6ea"
