@@ -87,7 +87,7 @@ assert set(study.years) == set(table["year"].to_pylist())
 # |---|---|---|
 # | listar archivos | encuentra los archivos de la tabla | mezclar el orden de los archivos no cuesta nada |
 # | leer | filas, todavía como cadenas de bytes | una tras otra, si la tabla es mayor que la memoria |
-# | `filter` | deja fuera las filas que no tienen una única respuesta correcta | así no se trabaja para ellas |
+# | `filter` | deja fuera las filas que no tienen una única respuesta correcta | así no se gasta trabajo en ellas |
 # | `shuffle` | mezcla filas en un búfer | las filas en bytes ocupan menos que las descodificadas, y hay que mezclarlas *antes* de formar los lotes |
 # | `map(parse)` | bytes → ventana → números y etiqueta | es el paso con más trabajo; usa el azar, así que va después de cualquier caché |
 # | `batch` | apila muestras | un modelo calcula muchas muestras a la vez |
@@ -818,7 +818,7 @@ if sample and not here.small:  # la pequeña tiene pocas filas de prueba
 
 # %% [markdown] made_from="a0e5eee5"
 # En el delta, la división al azar obtiene la mejor puntuación. No debes prometerla, porque no se puede repetir con datos nuevos. Promete la puntuación por año y bloque: sus filas de prueba son de otro año y de otro lugar, como lo serán los datos nuevos. La red y el número de filas son los mismos, así que la causa es la división. El entrenamiento no avisa de este error.
-# Un modelo puede aprender lo que es propio de estas parcelas y del clima de este año, y la prueba al azar lo premia. De la primera barra a la de `by=year` ves el efecto del clima; de ahí a la última barra, el de las parcelas.
+# Un modelo puede aprender lo que es propio de estas parcelas y del tiempo atmosférico de este año, y la prueba al azar lo premia. De la primera barra a la de `by=year` ves el efecto del tiempo atmosférico; de ahí a la última barra, el de las parcelas.
 #
 # :::{admonition} Ejercicio 4
 # :class: exercise
@@ -1190,5 +1190,5 @@ assert delta.keys[delta.classes_of(np.array([21]))[0]] == "cultivated"
 # - **¿… quiero intervalos de 10 días, o 60 días en total?** Cambia `[season]` en el archivo de estudio; la figura de la sección 4 muestra qué ganas y qué pierdes.
 # - **¿… no quiero ceros?** Prueba `fill="linear"` o `choose="median"`, y compara las puntuaciones en el conjunto de *validación*; usa el conjunto de prueba una sola vez, al final. Da además `extras=("seen",)`.
 # - **¿… mis clases son otras?** Cambia la leyenda. La tabla no cambia, porque contiene códigos.
-# - **¿… tengo un solo año?** Divide solo por bloque (`by="block"`), y di junto a la puntuación que el entrenamiento y la prueba tuvieron el mismo clima.
+# - **¿… tengo un solo año?** Divide solo por bloque (`by="block"`), y di junto a la puntuación que el entrenamiento y la prueba tuvieron el mismo tiempo atmosférico.
 # - **¿… una clase es rara?** Con `extras=("weight",)` cada clase cuenta lo mismo en la pérdida. Pero los pesos no añaden parcelas nuevas.
