@@ -118,7 +118,7 @@ lint: env ## check style, types, and that the lock file fits pyproject.toml
 .PHONY: env
 env: $(ENV) $(CATALOGUES:.po=.mo) ## make the environment .venv
 %.mo: %.po | $(ENV)
-	$(RUN) pybabel --quiet compile -i $< -o $@
+	$(RUN) python book/translations.py compile $<
 $(ENV): pyproject.toml uv.lock | $(UV)
 	$(UV) sync --locked --python $(PYTHON) $(EXTRAS:%=--extra %) $(GROUPS:%=--group %)
 	@touch $@

@@ -4,6 +4,7 @@
     python book/translations.py --check             # change nothing; code 1 if something is missing or stale (CI)
     python book/translations.py start es FILE…      # begin the translation of English labs, homework or pages
     python book/translations.py accept FILE…        # these translations fit the English text of today
+    python book/translations.py compile FILE…       # compile catalogues, as `make env` does
 
 - Words that code shows, marked by ``_("…")``, ``ngettext`` or ``N_``, are in catalogues:
   ``arsetlib/locale/<language>/LC_MESSAGES/arsetlib.po`` and, for the book's own code, ``book/locale/…/book.po``.
@@ -376,7 +377,12 @@ def main() -> int:
     commands.add_parser("accept", help="these translations fit the English text of today").add_argument(
         "files", type=Path, nargs="+"
     )
+    commands.add_parser("compile", help="compile these catalogues").add_argument("files", type=Path, nargs="+")
     options = parser.parse_args()
+    if options.command == "compile":
+        for file in options.files:
+            compile_catalogue(file.resolve())
+        return 0
     if options.command == "start":
         for file in options.files:
             print(start(file.resolve(), options.language).relative_to(ROOT))

@@ -208,7 +208,8 @@ def test_the_setup_page_says_when_a_platform_that_takes_turns_passed(lane, name)
     page = (ROOT / "book" / "en" / "setup.md").read_text(encoding="utf-8")
     table = page.split("## What was rehearsed")[1].split("## ")[0]
     rows = [line for line in table.splitlines() if line.startswith("|") and name in line]
-    assert len(rows) == (lane in lanes.ROTATION)
+    assert len(rows) <= 1
+    assert rows or lane not in lanes.ROTATION
     assert all(re.search(r"\| \d{4}-\d{2}-\d{2} \|$", row) for row in rows)
 
 

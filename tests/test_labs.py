@@ -78,8 +78,10 @@ def test_a_lab_begins_by_looking_at_the_machine_and_asserts_what_it_claims(sourc
     assert sum("assert " in c for c in code) >= len(code) / 3
 
 
-def test_all_labs_begin_with_the_same_cell():
-    first = {next(c.source for c in jupytext.read(s).cells if c.cell_type == "code") for s in SOURCES}
+@pytest.mark.parametrize("language", sorted({source.parent.name for source in SOURCES}))
+def test_all_labs_of_a_language_begin_with_the_same_cell(language):
+    labs = [jupytext.read(s).cells for s in SOURCES if s.parent.name == language]
+    first = {next(c.source for c in cells if c.cell_type == "code") for cells in labs}
     assert len(first) == 1
 
 
