@@ -532,8 +532,7 @@ def small(name, **options):
 
 
 recipe = {
-    "shrink": np.sqrt(image[..., 0].size / 35)
-    / SIDE,  # px de captura / px de tesela
+    "shrink": np.sqrt(image[..., 0].size / 35) / SIDE,  # px captura / tesela
     "epochs": 10 if here.small else 18,
     "patience": 24,  # más que las épocas: nunca para antes
     "learning_rate": 3e-3,
