@@ -14,86 +14,117 @@ from test_grading import data, needs_sandbox, solved, state  # noqa: F401 - a fi
 from arsetlib.grading import objectives
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTES, SYLLABUS = (
-    (ROOT / "book" / "en" / f"{page}.md").read_text(encoding="utf-8") for page in ("teach_notes", "syllabus")
-)
 LABS = {
-    "Lab 1": ("part1", "part1_build_dataset"),
-    "Lab 2": ("part2", "part2_load_data"),
-    "Lab 3": ("part3", "part3_train_and_test"),
-    "Case study A": ("groves", "case_groves"),
-    "Case study B": ("fields", "case_fields"),
-}
-every_lab = pytest.mark.parametrize("lab", LABS)
+    "part1_build_dataset": "part1",
+    "part2_load_data": "part2",
+    "part3_train_and_test": "part3",
+    "case_groves": "groves",
+    "case_fields": "fields",
+}  # and the names of their homework
+LANGUAGES = sorted(file.parent.name for file in ROOT.glob("book/*/teach_notes.md"))
+each_language = pytest.mark.parametrize("language", LANGUAGES)
+every_lab = pytest.mark.parametrize(
+    ("language", "lab"),
+    [(one, lab) for one in LANGUAGES for lab in LABS if (ROOT / "labs" / one / f"{lab}.py").exists()],
+)
+SECTIONS = r"(?:sections|secciones) (\d+)–(\d+)"
+PAUSE = r"[Pp]aus[ea] (after|before|después de la|antes de la) (?:section|sección) (\d+)"
 
 
-def source(lab):
-    return (ROOT / "labs" / "en" / f"{LABS[lab][1]}.py").read_text(encoding="utf-8")
+def source(language, lab):
+    return (ROOT / "labs" / language / f"{lab}.py").read_text(encoding="utf-8")
+
+
+def page(language, name):
+    return (ROOT / "book" / language / f"{name}.md").read_text(encoding="utf-8")
 
 
 def table_rows(text):
     """The cells of the rows of all tables, without heads."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    return [row for row in rows if not set(row[0]) <= {"-"} and row[0] not in ("Section", "Session", "Time")]
+    lines = text.splitlines()
+    rows = [line for line, after in zip(lines, [*lines[1:], ""], strict=True) if not after.startswith("|---")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if re.match(r"\|(?!---)", row)]
 
 
-def notes(lab):
+def parts(language):
+    """Lab → how the notes call it, and its part of them."""
+    found = re.findall(
+        rf"^## \[([^\]]+)\]\(\.\./\.\./labs/{language}/(\w+)\)\n(.*?)(?=^## |\Z)",
+        page(language, "teach_notes"),
+        re.MULTILINE | re.DOTALL,
+    )
+    return {lab: (name, text) for name, lab, text in found}
+
+
+def notes(language, lab):
     """Heading → minutes, question, mistake."""
-    part = re.search(rf"^## \[{lab}\]\(.*?(?=^## |\Z)", NOTES, re.MULTILINE | re.DOTALL)[0]
-    return {row[0]: row[1:] for row in table_rows(part)}
+    return {row[0]: row[1:] for row in table_rows(parts(language)[lab][1])}
 
 
-def minutes(lab, first, last):
-    return sum(int(row[0]) for heading, row in notes(lab).items() if first <= int(heading.split(".")[0]) <= last)
+def minutes(language, lab, first, last):
+    rows = notes(language, lab).items()
+    return sum(int(row[0]) for heading, row in rows if first <= int(heading.split(".")[0]) <= last)
 
 
-@every_lab
-def test_each_section_of_a_lab_has_its_note_and_each_note_its_section(lab):
-    assert list(notes(lab)) == re.findall(r"^# ## (\d+\. .+)$", source(lab), re.MULTILINE)
-    assert all(len(row) == 3 and all(row) for row in notes(lab).values())
-
-
-@every_lab
-def test_the_minutes_of_the_sections_add_up_to_what_the_lab_states(lab):
-    assert minutes(lab, 1, 99) == int(re.search(r"\*\*Time\.\*\* About (\d+) minutes", source(lab))[1])
+@each_language
+def test_the_notes_have_a_part_for_each_lab_and_complete_rows(language):
+    assert list(parts(language)) == list(LABS)
+    for lab in LABS:
+        assert all(len(row) == 3 and all(row) for row in notes(language, lab).values())
 
 
 @every_lab
-def test_the_notes_put_the_pause_where_the_lab_has_it(lab):
-    stated = re.search(r"pause (after|before) section (\d+)", source(lab))
-    part = NOTES.split(f"## [{lab}]")[1]
-    assert re.search(r"[Pp]ause (after|before) section (\d+)", part).groups() == stated.groups()
+def test_each_section_of_a_lab_has_its_note_and_each_note_its_section(language, lab):
+    assert list(notes(language, lab)) == re.findall(r"^# ## (\d+\. .+)$", source(language, lab), re.MULTILINE)
 
 
-def test_each_half_of_a_lab_in_the_syllabuses_has_its_minutes_and_its_objectives():
-    table, seen = objectives.load(), set()
-    for row in table_rows(SYLLABUS):
-        if not (found := re.fullmatch(r"(.+), sections (\d+)–(\d+)", row[1])):
+@every_lab
+def test_the_minutes_of_the_sections_add_up_to_what_the_lab_states(language, lab):
+    stated = re.search(r"\*\*(?:Time\.\*\* About|Tiempo\.\*\* Unos) (\d+) minut[eo]s", source(language, lab))
+    assert minutes(language, lab, 1, 99) == int(stated[1])
+
+
+@every_lab
+def test_the_notes_put_the_pause_where_the_lab_has_it(language, lab):
+    stated = re.search(PAUSE, source(language, lab))
+    assert re.search(PAUSE, parts(language)[lab][1]).groups() == stated.groups()
+
+
+@each_language
+def test_each_half_of_a_lab_in_the_syllabuses_has_its_minutes_and_its_objectives(language):
+    table, seen, syllabus = objectives.load(), set(), page(language, "syllabus")
+    called = {name: lab for lab, (name, _) in parts(language).items()}
+    for row in table_rows(syllabus):
+        if not (found := re.fullmatch(rf"(.+), {SECTIONS}", row[1])):
             continue
-        lab, first, last = found[1], int(found[2]), int(found[3])
+        lab, first, last = called[found[1]], int(found[2]), int(found[3])
         taught = [
             key
             for key, objective in table.items()
             if not key.startswith("S")
-            and any(s.split()[0] == LABS[lab][0] and first <= int(s.split()[1]) <= last for s in objective.sections)
+            and any(s.split()[0] == LABS[lab] and first <= int(s.split()[1]) <= last for s in objective.sections)
         ]
-        assert int(row[2]) == minutes(lab, first, last), row
+        assert int(row[2]) == minutes(language, lab, first, last), row
         assert row[3].split(", ") == taught, row
         seen.add(lab)
     assert seen == set(LABS)
-    for first, last, said in re.findall(r"sections (\d+)–(\d+)\s+take (\d+)", SYLLABUS):
-        assert minutes("Case study B", int(first), int(last)) == int(said)
+    said = re.findall(rf"{SECTIONS}\s+(?:take|llevan) (\d+)", syllabus)
+    assert len(said) == 2
+    for first, last, stated in said:
+        assert minutes(language, "case_fields", int(first), int(last)) == int(stated)
 
 
-def test_sessions_of_three_weeks_fit_into_90_minutes():
-    rows = [row for row in table_rows(SYLLABUS) if row[0].startswith("Week")]
+@each_language
+def test_sessions_of_three_weeks_fit_into_90_minutes(language):
+    rows = [row for row in table_rows(page(language, "syllabus")) if re.match("Week|Semana", row[0])]
     assert len(rows) == 9
     assert all(int(row[2]) <= 90 for row in rows)
 
 
+@each_language
 @pytest.mark.parametrize("day", [1, 2])
-def test_each_row_of_a_day_begins_where_the_one_before_ends(day):
-    rows = table_rows(SYLLABUS.split(f"### Day {day}")[1].split("### ")[0])
+def test_each_row_of_a_day_begins_where_the_one_before_ends(language, day):
+    rows = table_rows(re.split(r"^### .+$", page(language, "syllabus"), flags=re.MULTILINE)[day])
     clock = [datetime.strptime(row[0], "%H:%M") for row in rows]
     lengths = [timedelta(minutes=int(row[2])) for row in rows]
     assert all(begin + length == after for begin, length, after in zip(clock, lengths, clock[1:], strict=False))
@@ -105,8 +136,14 @@ def test_each_row_of_a_day_begins_where_the_one_before_ends(day):
 
 def section_of_class(title):
     """A section of the page 'Run a class of 40'."""
-    page = (ROOT / "book" / "en" / "teach_class.md").read_text(encoding="utf-8")
-    return next(part for part in page.split("\n## ") if part.startswith(title))
+    return next(part for part in page("en", "teach_class").split("\n## ") if part.startswith(title))
+
+
+@each_language
+def test_the_commands_of_a_class_are_the_same_in_each_language(language):
+    """So the tests of the English page hold for all."""
+    commands = [re.findall(r"```bash\n(.*?)```", page(one, "teach_class"), re.DOTALL) for one in ("en", language)]
+    assert len({str([re.sub(r"--issuer \".*\"", "", block) for block in blocks]) for blocks in commands}) == 1
 
 
 def test_four_learners_use_one_class_folder_at_once_and_nothing_in_it_changes(data, tmp_path):  # noqa: F811
@@ -137,8 +174,7 @@ def test_four_learners_use_one_class_folder_at_once_and_nothing_in_it_changes(da
 @needs_sandbox
 def test_the_commands_from_an_empty_folder_to_certificates_work_as_the_page_has_them(data, tmp_path):  # noqa: F811
     """The page's own commands, for three learners, two of one name, and one assignment."""
-    page = section_of_class("From an empty folder")
-    blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
+    blocks = re.findall(r"```(\w+)\n(.*?)```", section_of_class("From an empty folder"), re.DOTALL)
     roster, course = (text for kind, text in blocks if kind in ("text", "toml"))
     key, hidden, learner, grade, verify = (text for kind, text in blocks if kind == "bash")
     people = [line.split(",") for line in roster.splitlines()[1:]]

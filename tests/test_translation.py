@@ -304,6 +304,8 @@ def test_a_proofreader_marks(text, marked, tmp_path, monkeypatch):
 def test_a_proofreader_reads_what_code_prints_and_its_comments():
     code = '# how many\nprint(f"In total {n} rows were found")\nx = table["a b"]'
     assert sorted(proofread.code_texts(code)) == [" rows were found", "In total ", "how many"]
+    assert proofread.is_program("import sys\nfor line in sys.stdin: print(line)")
+    assert not proofread.is_program("Read the lines.\nPrint them.")
 
 
 # -- the site --------------------------------------------------------------------------------------------------------
