@@ -27,6 +27,10 @@ from babel.messages import pofile
 
 ROOT = Path(__file__).resolve().parents[1]
 DICTIONARIES = ROOT / "_build" / "testing"
+SOLUTION = re.compile(  # what otter takes out of homework, and the code that it puts there instead
+    r'^([ ]*)(?:# BEGIN SOLUTION\b.*?^[ ]*# END SOLUTION|""" # BEGIN PROMPT.*?^""" # END PROMPT)[^\n]*(?:\n|\Z)',
+    re.MULTILINE | re.DOTALL,
+)
 NOT_TEXT = re.compile(
     r"^---\n.*?\n---\n"  # the head of a page
     r"|^:[\w-]+:[^\n]*$"  # options of directives
@@ -78,6 +82,7 @@ def texts(file: Path) -> Iterator[tuple[str, str]]:
 
 def code_texts(source: str) -> Iterator[str]:
     """Sentences that code prints, and its comments."""
+    source = SOLUTION.sub(r"\1pass\n", source)  # learners do not see it
     lines = [re.sub(r"^\s*[%!].*$", "pass", line) for line in source.splitlines()]
     for line in lines:
         if comment := re.match(r"\s*# (.*)$", line):
