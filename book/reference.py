@@ -414,7 +414,7 @@ def address(app, docname: str, place: tuple[str, str]) -> str:
 def entries(app) -> dict[str, tuple[str, str]]:
     """Names as people write them (``samples.split``, ``Study.load``, ``Study``) → page and anchor in the reference."""
     known = objects_of(app)
-    if getattr(app, "_arset_entries", (0,))[0] == len(known):
+    if getattr(app, "_arset_entries", (-1,))[0] == len(known):
         return app._arset_entries[1]
     found: dict[str, set] = {}
     for name, place in known.items():
