@@ -20,7 +20,15 @@ DIST = ROOT / "_build" / "dist"
 UV = os.environ.get("UV", "uv")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 VERSION = PROJECT["version"]
-BESIDE = {"README.md", "LICENSE", "LICENSE-TEXT", "pyproject.toml", "PKG-INFO", ".gitignore"}  # in the sdist
+BESIDE = {
+    "README.md",
+    "LICENSE",
+    "LICENSE-TEXT",
+    "pyproject.toml",
+    "hatch_build.py",
+    "PKG-INFO",
+    ".gitignore",
+}  # in the sdist
 NEEDED = ("arsetlib/py.typed", "arsetlib/studies/sample.toml", "arsetlib/grading/student/part1/part1.ipynb")
 
 
@@ -52,11 +60,12 @@ def contents(wheel: Path, sdist: Path) -> None:
         missing |= {f"{info}/{name}" for name in ("entry_points.txt", "licenses/LICENSE")} - set(file.namelist())
     with tarfile.open(sdist) as file:
         in_sdist = {member.name.partition("/")[2] for member in file.getmembers() if member.isfile()} - BESIDE
-    for name, found in ((wheel.name, in_wheel), (sdist.name, in_sdist)):
-        if found != expected or missing:
+    compiled = {name.removesuffix(".po") + ".mo" for name in expected if name.endswith(".po")}  # by hatch_build.py
+    for name, found, wanted in ((wheel.name, in_wheel, expected | compiled), (sdist.name, in_sdist, expected)):
+        if found != wanted or missing:
             sys.exit(
-                f"{name}: missing {sorted(expected - found | missing)}, "
-                f"too many {sorted(found - expected)}. Is a new file not yet known to git?"
+                f"{name}: missing {sorted(wanted - found | missing)}, "
+                f"too many {sorted(found - wanted)}. Is a new file not yet known to git?"
             )
     if f"\nVersion: {VERSION}\n" not in metadata:
         sys.exit(f"{wheel.name}: its metadata states another version than {VERSION}.")
