@@ -423,7 +423,7 @@ def test_a_bad_scene_is_left_out_of_the_whole_map_as_far_as_the_study_allows(pla
         ({"start": [5, 5]}, "different days"),
         ({"area": "nowhere"}, "no area 'nowhere'.*box_1"),
         ({"year": 1999}, "no 1999 of area 'dense'"),
-        ({"smooth": "blur"}, "smooth = 'majority'"),
+        ({"smooth": "blur"}, "smooth = 'none', 'majority' or 'bayes'"),
         ({"smooth": maps.Majority(4)}, "odd size"),
     ],
 )
