@@ -7,11 +7,18 @@ from pathlib import Path
 import objectstore
 import pytest
 from badserver import BadServer
+from hypothesis import settings
 
 from arsetlib.stores import StorePath, place
 
 # What takes longest goes first, so that no process is left with a lab while the others are done.
-LONGEST = ("test_labs", "test_ingest", "test_training", "test_simulate", "test_predict", "test_segmentation")
+LONGEST = (
+    "test_labs", "test_objects", "test_ingest", "test_training", "test_simulate", "test_predict", "test_grading",
+    "test_everywhere", "test_places", "test_teach",
+)  # fmt: skip
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes depends on the machine
+settings.load_profile("untimed")
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 
