@@ -19,7 +19,7 @@ GROUPS = {
     "Maps": ("predict",),
     "Case studies": ("simulate-groves", "groves", "simulate-fields", "fields"),
     "Teaching": ("homework", "grade", "similarity", "gradebook", "certificate"),
-    "This machine": ("doctor",),
+    "This machine": ("doctor", "cache"),
 }
 # What an argument of a Python function is called among the parameters of a command that has another name for it.
 CALLED = {"learning_rate": "rate", "years": "year", "missing": "allow", "head": "kind"}
