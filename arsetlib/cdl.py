@@ -23,6 +23,7 @@ __all__ = [
     "Code",
     "code_of",
     "colormap",
+    "entry",
     "name",
 ]
 
@@ -250,14 +251,35 @@ def _keys() -> dict[tuple[str, ...], int]:
 _BY_KEY = _keys()
 
 
+def entry(code: int) -> Code:
+    """What NASS's tables say of a code: name and colour, in no other language than English.
+
+    Args:
+        code: 0 to 255.
+
+    Raises:
+        CDLError: NASS names no land cover with this code.
+
+    >>> entry(26).name
+    'Dbl Crop WinWht/Soybeans'
+    """
+    found = CODES.get(int(code))
+    if found is None:
+        raise CDLError(
+            f"Expected a code of the Cropland Data Layer, received {code}. "
+            f"See arsetlib.cdl.CODES for the {len(CODES)} codes; labels of another source need their own legend."
+        )
+    return found
+
+
 def name(code: int) -> str:
-    """Name of a CDL code, in the reader's language (`arsetlib.language`).
+    """Name of a CDL code, in the reader's language (`arsetlib.language`); what is stored takes the name of `entry`.
 
     Args:
         code: 0 to 255.
 
     Returns:
-        In English NASS's own name, such as ``Dbl Crop WinWht/Soybeans``; ``CODES`` has it in any language.
+        In English NASS's own name, such as ``Dbl Crop WinWht/Soybeans``.
 
     Raises:
         CDLError: NASS names no land cover with this code.
@@ -267,13 +289,7 @@ def name(code: int) -> str:
     >>> name(26)
     'Dbl Crop WinWht/Soybeans'
     """
-    entry = CODES.get(int(code))
-    if entry is None:
-        raise CDLError(
-            f"Expected a code of the Cropland Data Layer, received {code}. "
-            f"See arsetlib.cdl.CODES for the {len(CODES)} codes; labels of another source need their own legend."
-        )
-    return _(entry.name)
+    return _(entry(code).name)
 
 
 def code_of(text: str) -> int:

@@ -55,6 +55,8 @@ def rules(language: str) -> dict:
 def dictionary(language: str):
     from spylls.hunspell import Dictionary
 
+    if not (DICTIONARIES / f"{language}.dic").exists():
+        sys.exit(f"There is no dictionary of {language!r} in {DICTIONARIES}. Fetch it: python book/vendor.py")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # spylls leaves its two files to the garbage collector
         found = Dictionary.from_files(str(DICTIONARIES / language))

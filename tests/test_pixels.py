@@ -574,8 +574,9 @@ def test_a_summary_reads_well(folder):
     assert len(lines) == 6 + len(BANDS)
 
 
-def test_a_summary_gives_no_cdl_name_to_codes_on_another_grid(folder):
-    own = pixels.summary(folder) | {"crs": "EPSG:32636"}
+@pytest.mark.parametrize("other", [{"crs": "EPSG:32636"}, {"own_codes": True}])
+def test_a_summary_gives_no_cdl_name_to_codes_of_another_source(folder, other):
+    own = pixels.summary(folder) | other
     labels = next(line for line in pixels.format_summary(own).splitlines() if line.startswith("labels"))
     assert "Wheat" not in labels
     assert "24 " in labels
@@ -656,6 +657,24 @@ def test_a_table_survives_the_arset_layout(rows, seed):
     assert again.sort_by(by).drop_columns(lost).equals(table.sort_by(by).drop_columns(lost))
     assert again["label_confidence"].null_count == rows
     assert again.schema.equals(pixels.SCHEMA)
+
+
+def test_a_code_that_the_cdl_lacks_cannot_be_written_in_its_names(folder, tmp_path):
+    table = pixels.read(folder)
+    own = pa.array([9] * len(table), table["label_code"].type)
+    table = table.set_column(table.schema.get_field_index("label_code"), "label_code", own)
+    with pytest.raises(cdl.CDLError, match="Expected a code of the Cropland Data Layer, received 9"):
+        pixels.write_arset(table, tmp_path / "arset")
+    assert not (tmp_path / "arset").exists()
+
+
+def test_what_is_stored_does_not_depend_on_the_readers_language(folder, tmp_path, monkeypatch):
+    table = pixels.read(folder)
+    for language in ("en", "es"):
+        monkeypatch.setenv("ARSET_LANGUAGE", language)
+        pixels.write_arset(table, tmp_path / language)
+    first, second = (sorted((tmp_path / language).rglob("*.parquet")) for language in ("en", "es"))
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second] != []
 
 
 def arset_file(folder: Path, rows: list[dict]) -> Path:

@@ -106,6 +106,8 @@ def build(
             "block_m": study.block_m,
             "offsets": {s.id: survey.decisions[s.id] for s in usable if s.id in survey.decisions},
             "bad_scenes": {s.id: survey.bad[s.id] for s in scenes if s.id in survey.bad},
+            # Then a code has no name that the table could know.
+            **({"own_codes": True} if study.labels.own_codes else {}),
             # Where a row's images are not those of a calendar year, the table must say so.
             **({"days": [season.first_day, season.end_day]} if season.over_new_year else {}),
         },

@@ -25,11 +25,11 @@ from arsetlib import cdl, folders, ground, web
 from arsetlib.labels import Labels
 from arsetlib.samples.indices import INDICES
 from arsetlib.study import Area, Legend, Study
+from arsetlib.translation import _
 
 LEFT_OUT = "#ffffff"  # colour of codes that a legend excludes
 EYE = 400  # pixels a side: a picture in the course shows no more
 _CODES = range(256)
-_CDL_NAMES = [cdl.CODES[c].name if c in cdl.CODES else f"code {c}" for c in _CODES]
 _CDL_COLOURS = [cdl.CODES[c].colour if c in cdl.CODES else "#000000" for c in _CODES]
 
 
@@ -147,30 +147,25 @@ def code_name(study: Study, code: int) -> str:
 
     A legend's class with several codes is named with the code: "Other crops (code 7)".
     """
-    if not own_codes(study):
-        return _CDL_NAMES[code] if code in _CODES else f"code {code}"
+    if not study.labels.own_codes:
+        return cdl.name(code) if code in cdl.CODES else _("code {code}").format(code=code)
     number = int(study.legend.classes_of(np.array([code]))[0])
     codes = study.legend.classes[number].codes if number >= 0 else ()
     name = _class_name(study.legend, code)
-    return name if codes != "others" and len(codes) == 1 else f"{name} (code {code})"
+    return name if codes != "others" and len(codes) == 1 else _("{name} (code {code})").format(name=name, code=code)
 
 
 def code_colour(study: Study, code: int) -> str:
     """Colour of a label code, from the same source as `code_name`; white for what the legend leaves out."""
-    if not own_codes(study):
+    if not study.labels.own_codes:
         return _CDL_COLOURS[code] if code in _CODES else "#000000"
     number = int(study.legend.classes_of(np.array([code]))[0])
     return study.legend.colours[number] if number >= 0 else LEFT_OUT
 
 
-def own_codes(study: Study) -> bool:
-    """Whether label codes are the study's own: then the Cropland Data Layer's names would be wrong for them."""
-    return study.labels.kind in ("raster", "vector")
-
-
 def _class_name(legend: Legend, code: int) -> str:
     number = int(legend.classes_of(np.array([code]))[0])
-    return legend.names()[number] if number >= 0 else "left out"
+    return legend.names()[number] if number >= 0 else _("left out")
 
 
 def examples(labels: Labels, area: Area, *, study: Study, count: int = 4) -> pd.DataFrame:
@@ -228,12 +223,12 @@ def colours_in(codes: np.ndarray, study: Study, legend: Legend | None = None) ->
         legend: Show its classes. None shows the Cropland Data Layer's codes, or the study's classes where the codes
             are its own.
     """
-    legend = legend or (study.legend if own_codes(study) else None)
+    legend = legend or (study.legend if study.labels.own_codes else None)
     if legend is None:
-        return _CDL_NAMES, _CDL_COLOURS, codes
+        return [code_name(study, code) for code in _CODES], _CDL_COLOURS, codes
     classes = legend.classes_of(codes.ravel().astype(np.int64)).reshape(codes.shape)
     positions = np.where(classes < 0, len(legend.classes), classes)
-    return [*legend.names(), "left out"], [*legend.colours, LEFT_OUT], positions
+    return [*legend.names(), _("left out")], [*legend.colours, LEFT_OUT], positions
 
 
 def ndvi(red: ArrayLike, nir: ArrayLike) -> np.ndarray:

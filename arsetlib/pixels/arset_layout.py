@@ -158,7 +158,7 @@ def write_arset(table: pa.Table, path: str | Path) -> None:
 
 def _to_arset(table: pa.Table) -> pa.Table:
     flat = ragged(table)
-    names = [cdl.CODES[code].name.encode() for code in table["label_code"].to_pylist()]
+    names = [cdl.entry(code).name.encode() for code in table["label_code"].to_pylist()]
     return pa.table(
         {
             "lon": table["lon"],

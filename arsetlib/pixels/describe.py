@@ -29,10 +29,11 @@ def summary(path: str | Path) -> dict:
         path: Folder or file.
 
     Returns:
-        JSON values: ``study``, ``simulated``, ``crs``, ``resolution``, ``files``, ``bytes``, ``rows``,
-        ``observations``, ``left_out`` (counts of ``from_wide`` and ``from_long``, else empty), ``areas``, ``years`` and
-        ``codes`` (key to rows), ``images`` (per row: min, median, mean, max), ``dates`` (first and last, or None where
-        there is no image), ``bands`` (name to mean and std, DN, of valid values; None where there is none).
+        JSON values: ``study``, ``simulated``, ``crs``, ``own_codes`` (whether they are not the CDL's), ``resolution``,
+        ``files``, ``bytes``, ``rows``, ``observations``, ``left_out`` (counts of ``from_wide`` and ``from_long``, else
+        empty), ``areas``, ``years`` and ``codes`` (key to rows), ``images`` (per row: min, median, mean, max),
+        ``dates`` (first and last, or None where there is no image), ``bands`` (name to mean and std, DN, of valid
+        values; None where there is none).
 
     Raises:
         PixelError: The table is missing, unfinished or damaged.
@@ -59,6 +60,7 @@ def summary(path: str | Path) -> dict:
         "study": meta.study,
         "simulated": meta.simulated,
         "crs": meta.crs,
+        "own_codes": meta.extra.get("own_codes", False),
         "resolution": meta.resolution,
         "files": len(parquet),
         "bytes": sum(file.stat().st_size for file in parquet),
@@ -123,7 +125,7 @@ def format_summary(summary: dict) -> str:
     for key in ("areas", "years"):
         lines.append(f"{key:7} " + ", ".join(f"{name} {rows:,}" for name, rows in summary[key].items()))
     most = sorted(summary["codes"].items(), key=lambda pair: -pair[1])
-    lines.append("labels  " + ", ".join(f"{_label(int(code), summary['crs'])} {rows:,}" for code, rows in most))
+    lines.append("labels  " + ", ".join(f"{_label(int(code), summary)} {rows:,}" for code, rows in most))
     if any(summary["left_out"].values()):
         lines.append("left out  " + _left_out(summary["left_out"]))
     for name, band in summary["bands"].items():
@@ -131,9 +133,9 @@ def format_summary(summary: dict) -> str:
     return "\n".join(lines)
 
 
-def _label(code: int, crs: str) -> str:
-    """Code with its CDL name; the code alone on any grid but the CDL's, where the same number may mean another crop."""
-    known = crs == CDL_CRS and code in cdl.CODES
+def _label(code: int, summary: dict) -> str:
+    """Code with its CDL name; the code alone where it is the study's own, or on any grid but the CDL's."""
+    known = summary["crs"] == CDL_CRS and not summary["own_codes"] and code in cdl.CODES
     return f"{code} {cdl.name(code)}" if known else str(code)
 
 

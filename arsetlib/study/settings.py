@@ -181,6 +181,11 @@ class LabelSource:
     same_every_year: bool = False
 
     @property
+    def own_codes(self) -> bool:
+        """Whether codes are the study's own: then the Cropland Data Layer's names would be wrong for them."""
+        return self.kind in ("raster", "vector")
+
+    @property
     def side(self) -> float:
         """Side of a pixel of a grid to make, m."""
         return self.resolution or 30.0
