@@ -16,12 +16,13 @@ from __future__ import annotations
 import functools
 import gettext as catalogues
 import os
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 from arsetlib.errors import ArsetError
 
-__all__ = ["N_", "LanguageError", "_", "day_text", "language", "languages", "ngettext"]
+__all__ = ["N_", "LanguageError", "_", "day_text", "language", "languages", "ngettext", "words_of"]
 
 VARIABLE = "ARSET_LANGUAGE"
 FOLDER = Path(__file__).parent / "locale"
@@ -103,6 +104,18 @@ def _catalogue(code: str, folder: Path) -> catalogues.NullTranslations:
         ) from None
 
 
+def words_of(code: str) -> Callable[[str], str]:
+    """What `_` is in one language, whatever the reader's: for a document that has a language of its own.
+
+    >>> words_of("es")("Corn")
+    'Maíz'
+
+    Raises:
+        LanguageError: No catalogue for this language.
+    """
+    return _catalogue(_known(code, FOLDER), FOLDER).gettext
+
+
 def _(text: str) -> str:
     """The text in the reader's language. Values go into the translated text: ``_("{n} rows").format(n=n)``."""
     return _catalogue(language(), FOLDER).gettext(text) if text else text  # gettext("") is the catalogue's header
@@ -118,11 +131,12 @@ def N_(text: str) -> str:
     return text
 
 
-def day_text(day: date, pattern: str) -> str:
-    """A day as text in the reader's language.
+def day_text(day: date, pattern: str, code: str | None = None) -> str:
+    """A day as text in the reader's language, or in another one.
 
     Args:
         day: The day.
+        code: The other language.
         pattern: As the Unicode standard writes them; mark it, since each language has its own order:
             ``day_text(day, _("d MMMM y"))`` is "1 July 2021" and "1 de julio de 2021".
 
@@ -130,4 +144,4 @@ def day_text(day: date, pattern: str) -> str:
     """
     from babel.dates import format_date
 
-    return format_date(day, pattern, locale=language())
+    return format_date(day, pattern, locale=code or language())

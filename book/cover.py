@@ -8,7 +8,6 @@ writes ``cover_scene.webp``, ``cover_labels.webp`` and ``cover.json`` (captions,
 
 from __future__ import annotations
 
-import gettext
 import io
 import json
 import sys
@@ -16,15 +15,15 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import languages
 import numpy as np
 from PIL import Image
 
-import arsetlib
-from arsetlib import cdl, figures, maps, sentinel2
+from arsetlib import cdl, figures, maps, sentinel2, translation
 from arsetlib.catalogue import find_scenes
 from arsetlib.labels import find_labels
 from arsetlib.study import Study
-from arsetlib.translation import day_text, languages
+from arsetlib.translation import day_text
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "en" / "images"
@@ -51,7 +50,7 @@ def main(folder):
     size = (SIZE, round(SIZE * codes.shape[0] / codes.shape[1]))
     save(true_colour(scenes, ground).resize(size, Image.Resampling.BICUBIC), OUT / "cover_scene.webp")
     save(in_colours(codes).resize(size, Image.Resampling.NEAREST), OUT / "cover_labels.webp")
-    said = {language: words(study, scenes, ground, codes, year, language) for language in languages()}
+    said = {language: words(study, scenes, ground, codes, year, language) for language in translation.languages()}
     facts.write_text(json.dumps(said, indent=1, ensure_ascii=False), "utf-8")
 
 
@@ -156,17 +155,16 @@ def save(picture, path):
 
 def words(study, scenes, ground, codes, year, language):
     """Captions, texts for who cannot see, and the legend, in one language."""
-    arsetlib.language(language)
-    _ = gettext.translation("book", HERE / "locale", [language], fallback=True).gettext
+    _, of_library = languages.words_in(language), translation.words_of(language)
     found, counts = np.unique(codes[codes > 0], return_counts=True)
     largest = found[np.argsort(-counts)][:8]
     km = " × ".join(f"{side / 1000:.1f}" for side in np.subtract(ground.bounds[2:], ground.bounds[:2]))
     values = {
-        "day": day_text(day_of(scenes[0]), _("d MMMM y")),
+        "day": day_text(day_of(scenes[0]), _("d MMMM y"), language),
         "km": km,
         "what": _("simulated") if study.simulated else _("real"),
         "year": year,
-        "names": ", ".join(cdl.name(int(c)) for c in largest[:4]),
+        "names": ", ".join(of_library(cdl.entry(int(c)).name) for c in largest[:4]),
     }
     scene = _("A {what} satellite scene in true colour, {day}: a patchwork of fields, {km} km.")
     labels = _(
@@ -180,7 +178,7 @@ def words(study, scenes, ground, codes, year, language):
         "scene": {"file": "cover_scene.webp", "alt": scene.format(**values)},
         "labels": {"file": "cover_labels.webp", "alt": labels.format(**values)},
         "caption": caption.format(**values),
-        "legend": [{"name": cdl.name(int(c)), "colour": cdl.CODES[int(c)].colour} for c in largest],
+        "legend": [{"name": of_library(cdl.entry(int(c)).name), "colour": cdl.entry(int(c)).colour} for c in largest],
     }
 
 

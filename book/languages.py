@@ -14,14 +14,15 @@ import gettext
 import json
 import os
 import posixpath
+from collections.abc import Callable
 from pathlib import Path
 
+from babel import Locale
 from docutils import nodes
 from sphinx.locale import get_translation
 
 HERE = Path(__file__).resolve().parent
 ENGLISH = "en"
-NAMES = {"en": "English", "es": "Español"}  # of languages, in themselves; another one is shown by its code
 _ = get_translation("book")
 
 
@@ -40,10 +41,15 @@ def script_words() -> dict[str, str]:
     }
 
 
+def words_in(language: str) -> Callable[[str], str]:
+    """What `_` is in one language, also where no book is being built."""
+    return gettext.translation("book", HERE / "locale", [language], fallback=True).gettext
+
+
 def offer_in(language: str) -> dict[str, str]:
     """The offer of a page in a language, in its words."""
-    words = gettext.translation("book", HERE / "locale", [language], fallback=True).gettext
-    return {"offer": words("You can read this page in English:"), "close": words("Close")}
+    _ = words_in(language)
+    return {"offer": _("You can read this page in English:"), "close": _("Close")}
 
 
 def setup(app):
@@ -69,7 +75,8 @@ def folder_of(language: str) -> str:
 
 
 def name_of(language: str) -> str:
-    return NAMES.get(language, language)
+    """What a language calls itself."""
+    return Locale(language).get_display_name(language).capitalize()
 
 
 def page_in(pagename: str, language: str) -> str | None:

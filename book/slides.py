@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import languages
 import nbformat
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
@@ -25,22 +26,6 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).resolve().parent.parent
 OF_A_SECTION, OF_AN_ANSWER, OF_A_LIST = 40, 45, 60  # words, at most, where more than one sentence is there
 MOST_LINES, MOST_ROWS, MOST_COLUMNS = 9, 10, 8  # of what cells printed; of tables
-WORDS = {
-    "en": {
-        "predict": "Predict",
-        "answer": "Answer",
-        "exercise": "Exercise",
-        "simulated": "Data: simulated, where no other source is named",
-        "lab": "Open the lab",
-    },
-    "es": {
-        "predict": "Predice",
-        "answer": "Respuesta",
-        "exercise": "Ejercicio",
-        "simulated": "Datos: simulados, si no se nombra otra fuente",
-        "lab": "Abrir la práctica",
-    },
-}
 markdown = MarkdownIt()
 
 
@@ -101,12 +86,24 @@ def render(notebook: nbformat.NotebookNode, language: str, stem: str) -> str:
     templates = Environment(loader=FileSystemLoader(ROOT / "book" / "templates"), autoescape=True)
     return templates.get_template("slides.html.jinja").render(
         slides=slides,
-        words=WORDS[language],
+        words=page_words(language),
         language=language,
         simulated=is_simulated(notebook),
         plotly=any("plotly-graph-div" in slide.shown for slide in slides),
         lab=f"../../labs/{language}/{stem}.html",
     )
+
+
+def page_words(language: str) -> dict[str, str]:
+    """Words that the template adds to those of the lab."""
+    _ = languages.words_in(language)
+    return {
+        "predict": _("Predict"),
+        "answer": _("Answer"),
+        "exercise": _("Exercise"),
+        "simulated": _("Data: simulated, where no other source is named"),
+        "lab": _("Open the lab"),
+    }
 
 
 def is_simulated(notebook: nbformat.NotebookNode) -> bool:
@@ -152,7 +149,7 @@ def deck(notebook: nbformat.NotebookNode) -> Iterator[Slide]:
                 asked = True
             elif kind == "exercise":
                 yield Slide("exercise", heading, inline(text))
-            elif kind == "list" and not text.startswith("- **…"):  # what if … is read at home
+            elif kind == "list" and not re.match(r"- \*\*¿?…", text):  # what if … is read at home
                 for part in parts(text):
                     yield Slide("list", heading, markdown.render(part))
 
@@ -225,7 +222,7 @@ def fitting(lines: list[str]) -> str:
 
 def words(text: str, most: int) -> str:
     """HTML of the first sentences of a paragraph, up to ``most`` words, and one sentence at least."""
-    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z*`'\"“0-9(])", text.strip())
+    sentences = re.split(r"(?<=[.!?])\s+(?=[^\W_a-zß-ÿ]|[*`'\"“«¿¡(])", text.strip())
     if len(sentences) > 1 and sentences[-1].endswith(":"):  # leads on to the next cell of the lab
         del sentences[-1]
     taken = ""

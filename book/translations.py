@@ -32,11 +32,11 @@ from babel.messages import Catalog, extract, mofile, pofile
 
 ROOT = Path(__file__).resolve().parents[1]
 # How code marks words; ``book_`` is for templates, whose own ``_`` is the theme's.
-KEYWORDS = {"_": None, "N_": None, "book_": None, "words": None, "ngettext": (1, 2)}
+KEYWORDS = {"_": None, "N_": None, "book_": None, "ngettext": (1, 2)}
 ENGLISH = "en"
 METHODS = [("**.jinja", "jinja2"), ("**/templates/**.html", "jinja2")]
-# Catalogue → folders whose code shows its words.
-DOMAINS = {"arsetlib": ("arsetlib",), "book": ("book",)}
+# Catalogue → folders and files whose code shows its words.
+DOMAINS = {"arsetlib": ("arsetlib",), "book": ("book", "homework/matrix.py")}
 PAIRED = ("labs", "homework")  # folders of jupytext files by language
 UNTRANSLATED = ("book/en/reference/", "book/en/objectives.md")  # made from docstrings and by homework/matrix.py
 # What a translated page has in common with the English one; headings in the same order.
@@ -70,13 +70,12 @@ def template(domain: str) -> Catalog:
     """All words that the code marks, without translations."""
     words = Catalog(charset="utf-8")
     for folder in DOMAINS[domain]:
-        for file in sorted((ROOT / folder).rglob("*.py")):
+        place = ROOT / folder
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             if "student" not in file.parts:
                 for text in marked(file.read_text(encoding="utf-8")):
                     words.add(text, locations=[(file.relative_to(ROOT).as_posix(), None)])
-        for file, _line, text, _comments, context in extract.extract_from_dir(
-            ROOT / folder, METHODS, keywords=KEYWORDS
-        ):
+        for file, _line, text, _comments, context in extract.extract_from_dir(place, METHODS, keywords=KEYWORDS):
             words.add(text, locations=[(f"{folder}/{file}", None)], context=context)
     for file, text in {"arsetlib": words_of_tables, "book": words_of_pages}[domain]():
         words.add(text, locations=[(file, None)])

@@ -6,13 +6,18 @@ python homework/matrix.py        # writes book/en/objectives.md, and the same pa
 from __future__ import annotations
 
 import re
+import sys
+import textwrap
 from pathlib import Path
 
-import arsetlib
 from arsetlib.grading import objectives
-from arsetlib.translation import _, languages
+from arsetlib.translation import languages, words_of
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book"))
+
+import languages as book  # noqa: E402
+
 LABS = {
     "part1": "part1_build_dataset",
     "part2": "part2_load_data",
@@ -20,63 +25,46 @@ LABS = {
     "groves": "case_groves",
     "fields": "case_fields",
 }
-# Language → its words for this page.
-WORDS = {
-    "en": {
-        "labs": ("Lab 1", "Lab 2", "Lab 3", "Case study A", "Case study B"),
-        "parts": {
-            "S": "The whole series",
-            "1": "Part 1: build the data set",
-            "2": "Part 2: the data loader",
-            "3": "Part 3: train, test, look",
-            "A": "Case study A: olive groves",
-            "B": "Case study B: farm images",
-        },
-        "heads": ("A learner can…", "taught in", "practised in", "asked in the homework of"),
-        "exercise": "exercise",
-        "predict": "Predict",
-        "top": """# Objectives, and where each is taught and asked
 
-For every objective of the course there is a section of a lab that teaches it, an exercise to practise it and a question
-of the [homework](homework.md) about it. *Predict n* is the question that section n of a lab asks before you run its
-cell. `make homework` writes this page from data; a test fails if one of the three is missing.
-""",
-    },
-    "es": {
-        "labs": ("Práctica 1", "Práctica 2", "Práctica 3", "Caso de estudio A", "Caso de estudio B"),
-        "parts": {
-            "S": "Toda la serie",
-            "1": "Parte 1: construir el conjunto de datos",
-            "2": "Parte 2: el cargador de datos",
-            "3": "Parte 3: entrenar, probar, mirar",
-            "A": "Caso de estudio A: olivares",
-            "B": "Caso de estudio B: imágenes de parcelas",
-        },
-        "heads": ("Quien aprende puede…", "se enseña en", "se practica en", "se pregunta en la tarea de"),
-        "exercise": "ejercicio",
-        "predict": "Predice",
-        "top": """# Objetivos, y dónde se enseña y se pregunta cada uno
 
-Para cada objetivo del curso hay una sección de una práctica que lo enseña, un ejercicio para practicarlo y una pregunta
-de la [tarea](homework.md) sobre él. *Predice n* es la pregunta que hace la sección n de una práctica antes de que
-ejecutes su celda. `make homework` escribe esta página a partir de datos; una prueba falla si falta uno de los tres.
-""",
-    },
-}
+def words(language: str) -> dict:
+    """The words of the page in a language."""
+    _ = book.words_in(language)
+    return {
+        "labs": (_("Lab 1"), _("Lab 2"), _("Lab 3"), _("Case study A"), _("Case study B")),
+        "parts": {
+            "S": _("The whole series"),
+            "1": _("Part 1: build the data set"),
+            "2": _("Part 2: the data loader"),
+            "3": _("Part 3: train, test, look"),
+            "A": _("Case study A: olive groves"),
+            "B": _("Case study B: farm images"),
+        },
+        "heads": (_("A learner can…"), _("taught in"), _("practised in"), _("asked in the homework of")),
+        "exercise": _("exercise"),
+        "predict": _("Predict"),
+        "title": _("Objectives, and where each is taught and asked"),
+        "top": _(
+            "For every objective of the course there is a section of a lab that teaches it, an exercise to practise it "
+            "and a question of the [homework](homework.md) about it. *Predict n* is the question that section n of a "
+            "lab asks before you run its cell. `make homework` writes this page from data; a test fails if one of the "
+            "three is missing."
+        ),
+    }
 
 
 def headings(lab: str, language: str = "en") -> tuple[dict[str, str], dict[str, str], set[str]]:
     """Number → title of a lab's sections, number of an exercise → its section, sections with a Predict."""
-    words = WORDS[language]
+    said = words(language)
     path = ROOT / "labs" / language / f"{LABS[lab]}.py"
     sections, exercises, predicts, section = {}, {}, set(), ""
     for line in path.read_text(encoding="utf-8").splitlines():
         if title := re.match(r"# ## (\d+)\. (.+)", line):
             section = title[1]
             sections[section] = title[2]
-        elif exercise := re.match(rf"# :::\{{admonition\}} {words['exercise'].capitalize()} (\d+)", line):
+        elif exercise := re.match(rf"# :::\{{admonition\}} {said['exercise'].capitalize()} (\d+)", line):
             exercises[exercise[1]] = section
-        elif line.startswith(f"# :::{{admonition}} {words['predict']}"):
+        elif line.startswith(f"# :::{{admonition}} {said['predict']}"):
             predicts.add(section)
     return sections, exercises, predicts
 
@@ -88,26 +76,26 @@ def existing_labs(language: str = "en") -> list[str]:
 
 def page(language: str = "en") -> str:
     """The page in a language, as Markdown."""
-    arsetlib.language(language)
-    words = WORDS[language]
+    said, of_library = words(language), words_of(language)
     labs = {lab: headings(lab, language)[0] for lab in existing_labs(language)}
     asked = objectives.questions_by_objective()
-    lines, part = [words["top"]], ""
+    top = textwrap.fill(said["top"], 120, break_long_words=False, break_on_hyphens=False)
+    lines, part = [f"# {said['title']}\n\n{top}\n"], ""
     for key, objective in objectives.load().items():
         if key[0] != part:
             part = key[0]
             lines += [
                 "",
-                f"## {words['parts'][part]}",
+                f"## {said['parts'][part]}",
                 "",
-                f"| | {' | '.join(words['heads'])} |",
+                f"| | {' | '.join(said['heads'])} |",
                 "|---|---|---|---|---|",
             ]
-        practice = [(ref, f"{words['exercise']} {ref.split()[1]}") for ref in objective.exercises]
-        practice += [(ref, f"{words['predict']} {ref.split()[1]}") for ref in objective.predicts]
+        practice = [(ref, f"{said['exercise']} {ref.split()[1]}") for ref in objective.exercises]
+        practice += [(ref, f"{said['predict']} {ref.split()[1]}") for ref in objective.predicts]
         taught = cell([(ref, title(ref, labs)) for ref in objective.sections], language, labs)
         asks = cell([(ref.replace(".", " "), ref.split(".")[1]) for ref in asked[key]], language)
-        lines.append(f"| {key} | {_(objective.can)} | {taught} | {cell(practice, language)} | {asks} |")
+        lines.append(f"| {key} | {of_library(objective.can)} | {taught} | {cell(practice, language)} | {asks} |")
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
@@ -120,13 +108,13 @@ def title(reference: str, labs: dict) -> str:
 def cell(parts: list[tuple[str, str]], language: str, linked=()) -> str:
     """The text of one cell, each lab named once: "Lab 1: exercise 2, Predict 2; Lab 2: …"."""
     by_lab: dict[str, list[str]] = {}
-    for reference, words in parts:
-        by_lab.setdefault(reference.split()[0], []).append(words)
+    for reference, text in parts:
+        by_lab.setdefault(reference.split()[0], []).append(text)
     texts = []
-    for lab, words in by_lab.items():
-        name = WORDS[language]["labs"][list(LABS).index(lab)]
+    for lab, said in by_lab.items():
+        name = words(language)["labs"][list(LABS).index(lab)]
         link = f"[{name}](../../labs/{language}/{LABS[lab]})" if lab in linked else name
-        texts.append(f"{link}: {', '.join(words)}")
+        texts.append(f"{link}: {', '.join(said)}")
     return "; ".join(texts)
 
 

@@ -101,7 +101,7 @@ def test_a_deck_is_the_section_the_question_its_figures_and_the_answer_with_what
 
 
 def test_slides_of_simulated_data_say_so_and_others_do_not(slides, small_lab):
-    said = slides.WORDS["en"]["simulated"]
+    said = slides.page_words("en")["simulated"]
     assert slides.render(small_lab, "en", "x").count(said) == 5
     small_lab.cells[3].source = 'source = "real"'
     assert said not in slides.render(small_lab, "en", "x")

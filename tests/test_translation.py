@@ -12,6 +12,7 @@ from babel.messages import mofile, pofile
 
 import arsetlib
 from arsetlib import cdl, translation
+from arsetlib.grading import certificate_pdf
 from arsetlib.study import Study, StudyError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,7 +115,9 @@ def pseudo(tmp_path, monkeypatch):
 def test_a_third_language_needs_a_catalogue_and_no_code(pseudo):
     assert translation.languages() == ["en", "xx"]
     assert {cdl.name(code) for code in cdl.CODES} == {f"[{one.name}]" for one in cdl.CODES.values()}
+    assert certificate_pdf.words("xx")["course"] == "[Crop maps at scale]"
     assert languages.address("labs/en/part1", "en", "labs/xx/part1", "xx") == "../../xx/labs/xx/part1.html"
+    assert languages.name_of("pt") == "Português"
 
 
 # -- catalogues ------------------------------------------------------------------------------------------------------

@@ -22,11 +22,12 @@ from pathlib import Path
 
 from arsetlib import folders
 from arsetlib.grading import certificate_pdf, keys
-from arsetlib.grading.certificate_pdf import EDITION, PASS_MARK, SCHEMA, WORDS, Certificate
+from arsetlib.grading.certificate_pdf import EDITION, PASS_MARK, SCHEMA, Certificate
 from arsetlib.grading.grades import Learner, best_points
 from arsetlib.grading.homework import ASSIGNMENTS, normal_name
 from arsetlib.grading.keys import CertificateError, canonical
 from arsetlib.grading.submission import file_name
+from arsetlib.translation import languages
 
 __all__ = ["Certificate", "issue", "passed", "verify"]
 
@@ -101,8 +102,8 @@ def issue(
     """
     if not 0 < pass_mark <= 100:
         raise CertificateError(f"Expected a pass mark over 0 and up to 100 percent, received {pass_mark:g}.")
-    if lang not in WORDS:
-        raise CertificateError(f"Expected a language of {', '.join(WORDS)}, received {lang!r}.")
+    if lang not in languages():
+        raise CertificateError(f"Expected a language of {', '.join(languages())}, received {lang!r}.")
     day = day or date.today()
     if key and not key.public.since <= day <= key.public.until:
         raise CertificateError(f"The key is valid from {key.public.since} to {key.public.until}, not on {day}.")

@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 
 import arsetlib
-from arsetlib import folders
+from arsetlib import folders, translation
 from arsetlib.grading.homework import ASSIGNMENTS
 from arsetlib.grading.keys import CertificateError, canonical
+from arsetlib.translation import N_
 
 __all__ = ["Certificate", "draw"]
 
@@ -25,52 +26,33 @@ WIDE, HIGH = 297 / 25.4, 210 / 25.4  # inches
 INK, SOFT, ACCENT, LINE = "#1d2b24", "#5b6b62", "#1b6b4a", "#cfd8d2"
 FIELDS = ("#ffd400", "#267000", "#ff2626", "#00a8e5", "#a57000", "#93cc93", "#e8ffbf")  # colours of the label layer
 
+# Words of the page, in English; see `words`.
 WORDS = {
-    "en": {
-        "course": "Crop maps at scale",
-        "title": "Certificate of completion",
-        "self": "Self-study certificate",
-        "to": "This certificate states that",
-        "did": "has completed the course",
-        "some": "has completed {count} of the {all} assignments of the course",
-        "all": "and reached at least {mark:g} % of the points in each assignment:",
-        "total": "Total",
-        "edition": "Edition {edition}, version {version}",
-        "issuer": "Issued by {issuer}",
-        "hash": "Content {hash}",
-        "key": "Signed with key {key}. Check this file: arset certificate verify FILE --key public.json",
-        "unsigned": "NOT SIGNED: made by the learner. Nobody else has seen the work, and this page proves nothing.",
-        "part1": "From scenes to the pixel table",
-        "part2": "From the table to batches",
-        "part3": "From batches to a tested map",
-        "groves": "Case study: olive groves",
-        "fields": "Case study: farm images",
-        "months": "January February March April May June July August September October November December",
-        "date": "{day} {month} {year}",
-    },
-    "es": {
-        "course": "Mapas de cultivos a gran escala",
-        "title": "Certificado de aprovechamiento",
-        "self": "Certificado de autoestudio",
-        "to": "Se hace constar que",
-        "did": "ha completado el curso",
-        "some": "ha completado {count} de las {all} tareas del curso",
-        "all": "y ha alcanzado al menos el {mark:g} % de los puntos en cada tarea:",
-        "total": "Total",
-        "edition": "Edición {edition}, versión {version}",
-        "issuer": "Expedido por {issuer}",
-        "hash": "Contenido {hash}",
-        "key": "Firmado con la clave {key}. Comprobar: arset certificate verify ARCHIVO --key public.json",
-        "unsigned": "SIN FIRMA: lo ha hecho quien estudió. Nadie más ha visto el trabajo, y esta hoja no prueba nada.",
-        "part1": "De las escenas a la tabla de píxeles",
-        "part2": "De la tabla a los lotes",
-        "part3": "De los lotes a un mapa evaluado",
-        "groves": "Caso práctico: olivares",
-        "fields": "Caso práctico: imágenes de campos",
-        "months": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
-        "date": "{day} de {month} de {year}",
-    },
+    "course": N_("Crop maps at scale"),
+    "title": N_("Certificate of completion"),
+    "self": N_("Self-study certificate"),
+    "to": N_("This certificate states that"),
+    "did": N_("has completed the course"),
+    "some": N_("has completed {count} of the {all} assignments of the course"),
+    "all": N_("and reached at least {mark:g} % of the points in each assignment:"),
+    "total": N_("Total"),
+    "edition": N_("Edition {edition}, version {version}"),
+    "issuer": N_("Issued by {issuer}"),
+    "hash": N_("Content {hash}"),
+    "key": N_("Signed with key {key}. Check this file: arset certificate verify FILE --key public.json"),
+    "unsigned": N_("NOT SIGNED: made by the learner. Nobody else has seen the work, and this page proves nothing."),
+    "part1": N_("From scenes to the pixel table"),
+    "part2": N_("From the table to batches"),
+    "part3": N_("From batches to a tested map"),
+    "groves": N_("Case study: olive groves"),
+    "fields": N_("Case study: farm images"),
 }
+
+
+def words(lang: str) -> dict[str, str]:
+    """The words of the page in a language."""
+    translated = translation.words_of(lang)
+    return {key: translated(text) for key, text in WORDS.items()}
 
 
 @dataclass(frozen=True)
@@ -79,7 +61,7 @@ class Certificate:
 
     Attributes:
         name: Name of the learner.
-        lang: "en" or "es".
+        lang: A language of the library, such as "en" or "es".
         day: Day of issue.
         points: Assignment → (points, of), the better one where something was handed in twice.
         issuer: Who issues it; may be empty.
@@ -109,8 +91,8 @@ class Certificate:
     @property
     def covers(self) -> str:
         """Whether it is for the whole course or for some of its assignments; the page lists them."""
-        words, count = WORDS[self.lang], len(self.points)
-        return words["did"] if count == len(ASSIGNMENTS) else words["some"].format(count=count, all=len(ASSIGNMENTS))
+        said, count = words(self.lang), len(self.points)
+        return said["did"] if count == len(ASSIGNMENTS) else said["some"].format(count=count, all=len(ASSIGNMENTS))
 
     @property
     def content(self) -> dict:
@@ -119,7 +101,7 @@ class Certificate:
             "arset": "self-study certificate" if self.self_study else "certificate",
             "schema": SCHEMA,
             "name": self.name,
-            "course": WORDS[self.lang]["course"],
+            "course": words(self.lang)["course"],
             "language": self.lang,
             "edition": self.edition,
             "version": self.version,
@@ -169,7 +151,7 @@ def draw(certificate: Certificate, key: str, font: str | Path | None = None) -> 
 
 
 def _draw_sheet(figure, certificate: Certificate, key: str) -> None:
-    words = WORDS[certificate.lang]
+    said = words(certificate.lang)
     sheet = figure.add_axes((0, 0, 1, 1))
     sheet.set(xlim=(0, 297), ylim=(0, 210))
     sheet.axis("off")
@@ -179,32 +161,32 @@ def _draw_sheet(figure, certificate: Certificate, key: str) -> None:
         options = {"ha": "center", "va": "center", "color": INK, "parse_math": False} | options
         return sheet.text(options.pop("x", 148.5), y, text, fontsize=size, **options)
 
-    write(183, (words["self"] if certificate.self_study else words["title"]).upper(), 15, color=ACCENT, weight="bold")
-    write(169, words["to"], 12, color=SOFT)
+    write(183, (said["self"] if certificate.self_study else said["title"]).upper(), 15, color=ACCENT, weight="bold")
+    write(169, said["to"], 12, color=SOFT)
     _name(figure, write, certificate.name)
     write(136, certificate.covers, 12, color=SOFT)
     write(125, certificate.content["course"], 22, weight="bold")
-    write(114, words["all"].format(mark=certificate.pass_mark), 12, color=SOFT)
+    write(114, said["all"].format(mark=certificate.pass_mark), 12, color=SOFT)
     y = 103
     for assignment, (got, of) in certificate.points.items():
-        write(y, words[assignment], 11, x=88, ha="left", va="baseline")
+        write(y, said[assignment], 11, x=88, ha="left", va="baseline")
         write(y, f"{got} / {of}", 11, x=209, ha="right", va="baseline")
         sheet.plot([88, 209], [y - 2.6, y - 2.6], color=LINE, linewidth=0.6)
         y -= 7.6
     got, of = certificate.total
-    write(y, words["total"], 11, x=88, ha="left", va="baseline", weight="bold")
+    write(y, said["total"], 11, x=88, ha="left", va="baseline", weight="bold")
     write(y, f"{got} / {of}", 11, x=209, ha="right", va="baseline", weight="bold")
-    day, months = certificate.day, words["months"].split()
-    write(50, words["date"].format(day=day.day, month=months[day.month - 1], year=day.year), 11)
-    edition = words["edition"].format(edition=certificate.edition, version=certificate.version)
+    pattern = translation.words_of(certificate.lang)(N_("d MMMM y"))
+    write(50, translation.day_text(certificate.day, pattern, certificate.lang), 11)
+    edition = said["edition"].format(edition=certificate.edition, version=certificate.version)
     write(43, edition, 10, color=SOFT)
     if certificate.issuer:
-        _fit(figure, write(36.5, words["issuer"].format(issuer=certificate.issuer), 11), 230)
-    write(28.5, words["hash"].format(hash=certificate.hash), 7, color=SOFT)
+        _fit(figure, write(36.5, said["issuer"].format(issuer=certificate.issuer), 11), 230)
+    write(28.5, said["hash"].format(hash=certificate.hash), 7, color=SOFT)
     if certificate.self_study:
-        write(23, words["unsigned"], 9.5, color="#a3180f", weight="bold")
+        write(23, said["unsigned"], 9.5, color="#a3180f", weight="bold")
     else:
-        write(23.5, words["key"].format(key=key), 7, color=SOFT)
+        write(23.5, said["key"].format(key=key), 7, color=SOFT)
 
 
 def _border(sheet) -> None:
