@@ -120,8 +120,9 @@ def _wipe(image, over, alt, classes, study) -> str:
     choices = "".join(f"<option>{name}</option>" for name in names)
     legend = ""
     if classes is not None:
-        legend = " ".join(
-            f'<span style="background:{colour}">&emsp;</span> {html.escape(name)}&ensp;'
+        legend = "&ensp; ".join(
+            '<span style="white-space:nowrap">'
+            f'<span style="background:{colour}">&emsp;</span> {html.escape(name)}</span>'
             for colour, name in zip(classes.colours, classes.titles(), strict=True)
         )
     note = f"<em>{_(SIMULATED)}</em>" if study is not None and study.simulated else ""
