@@ -104,7 +104,9 @@ def offer_twins(app, pagename, templatename, context, doctree):
     here = app.config.language or ENGLISH
     context["script_words"] = json.dumps(script_words(), ensure_ascii=False).replace("<", "\\u003c")
     # Lunr stems English by itself; scripts of `book/vendor.py` teach it other languages.
-    context["stemmers"] = [] if here == ENGLISH else ["lunr.stemmer.support.js", f"lunr.{here}.js"]
+    own = f"lunr.{here}.js"
+    known = (HERE / "static" / "vendor" / own).exists()
+    context["stemmers"] = ["lunr.stemmer.support.js", own] if known else []
     context["book_"] = _
     others = [language for language in built() if language != here]
     first = "book/{}/index"
