@@ -261,6 +261,12 @@ def test_a_translated_lab_with_other_code_is_named(course):
     assert list(translations.file_problems("es")) == ["labs/es/part1.py: cell 2: other code than the English cell"]
 
 
+@pytest.mark.parametrize("language", translations.languages())
+def test_no_translation_is_stale_or_has_other_code(language):
+    """Files that are not translated yet are listed by `make translations`."""
+    assert [one for one in translations.file_problems(language) if not one.endswith(": missing")] == []
+
+
 # -- the proofreader -------------------------------------------------------------------------------------------------
 
 has_dictionary = pytest.mark.skipif(
