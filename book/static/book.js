@@ -2,18 +2,19 @@
 (() => {
   "use strict";
   const words = JSON.parse(document.getElementById("book-words").textContent);
+  const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
   const say = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
 
   function slider(cover) {
     const [scene, labels] = cover.querySelectorAll("img.cover-layer");
     if (!scene || !labels) return;
     const set = (value) => cover.style.setProperty("--cut", `${value}%`);
-    const range = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, value: 50 });
+    const range = make("input", { type: "range", min: 0, max: 100, value: 50 });
     range.setAttribute("aria-label", words.slide);
     range.addEventListener("input", () => set(range.value));
-    const line = Object.assign(document.createElement("div"), { className: "cover-line" });
+    const line = make("div", { className: "cover-line" });
     const tags = [["left", words.scene], ["right", words.labels]].map(([side, text]) =>
-      Object.assign(document.createElement("span"), { className: `cover-tag ${side}`, textContent: text }));
+      make("span", { className: `cover-tag ${side}`, textContent: text }));
     const shape = () => scene.naturalWidth && cover.style.setProperty("--cover-ratio", `${scene.naturalWidth} / ${scene.naturalHeight}`);
     scene.complete ? shape() : scene.addEventListener("load", shape);
     cover.append(line, ...tags, range);
@@ -122,7 +123,6 @@
   // Plotly draws menus and sliders that a keyboard cannot reach: the page has its own in their place.
   function offerControls(plot) {
     const figure = plot.closest("figure") ?? plot, name = figure.getAttribute("aria-label") ?? "";
-    const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
     const use = ({ method, args }) => method !== "skip" && window.Plotly[method](plot, ...structuredClone(args));
     const hidden = {};
     plot._fullLayout.updatemenus?.forEach((menu, i) => {
@@ -177,7 +177,6 @@
     return { rows, heads: [words.series, axis("xaxis2") ?? axis("xaxis") ?? "x", axis("yaxis") ?? "y"] };
   }
   function offerNumbers(plot) {
-    const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
     const details = make("details", { className: "figure-data" });
     details.append(make("summary", { textContent: words.dataOfFigure }));
     details.addEventListener("toggle", () => {
@@ -248,12 +247,10 @@
     const wanted = links.find((link) => link.hreflang === first);
     const key = "course-language-offered";
     if (!wanted || document.documentElement.lang.slice(0, 2) === first || stored(key)) return;
-    const box = document.createElement("div"), close = document.createElement("button");
-    const way = Object.assign(document.createElement("a"), { href: wanted.getAttribute("href"), textContent: wanted.textContent, lang: first });
-    box.className = "language-offer";
-    Object.assign(close, { type: "button", textContent: wanted.dataset.close });
+    const box = make("div", { className: "language-offer", lang: first });
+    const close = make("button", { type: "button", textContent: wanted.dataset.close });
+    const way = make("a", { href: wanted.getAttribute("href"), textContent: wanted.textContent });
     for (const one of [way, close]) one.addEventListener("click", () => { store(key); box.remove(); });
-    box.lang = first;
     box.append(`${wanted.dataset.offer} `, way, close);
     document.querySelector(".bd-article-container")?.prepend(box);
   }
