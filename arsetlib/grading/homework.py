@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from arsetlib import folders, textfiles
+from arsetlib import folders, textfiles, translation
 from arsetlib.errors import ArsetError
 from arsetlib.grading.questions import Question, Result, assess, shown
 
@@ -72,6 +72,7 @@ class Homework:
     data: Path
     id: str = ""
     _right: set[str] = field(default_factory=set, repr=False, compare=False)
+    _drawn: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def module(self) -> ModuleType:
@@ -88,10 +89,17 @@ class Homework:
         """Points of all questions together."""
         return sum(question.points for question in self.questions)
 
-    @cached_property
+    @property
     def draw(self) -> dict[str, Any]:
-        """The learner's own numbers."""
-        return self.module.draw(self.rng())
+        """The learner's own numbers, and texts to choose from in the reader's language."""
+        return self.drawn(translation.language())
+
+    def drawn(self, language: str) -> dict[str, Any]:
+        """What ``draw`` is in one language, for checks that look for a word in a text: the order is always the same."""
+        if language not in self._drawn:
+            with translation.speaking(language):
+                self._drawn[language] = self.module.draw(self.rng())
+        return self._drawn[language]
 
     def rng(self, of: str = "") -> np.random.Generator:
         """A random generator of this learner and assignment; another ``of`` gives other numbers."""
