@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arsetlib.translation import _
+from arsetlib.translation import N_, _
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ def close(
 
 
 def equal(
-    value: Any, expected: Any, *, of: str = "the answer", rel: float = 0.0, tol: float = 0.0, hint: str = ""
+    value: Any, expected: Any, *, of: str = N_("the answer"), rel: float = 0.0, tol: float = 0.0, hint: str = ""
 ) -> None:
     """Two values are equal: numbers and arrays within ``tol`` or ``rel``; a list equals a tuple; NaN equals NaN.
 
@@ -103,7 +103,7 @@ def equal(
 
 
 def array(
-    answer: Any, *, shape: Sequence[int | None] | None = None, of: str = "the answer", hint: str = ""
+    answer: Any, *, shape: Sequence[int | None] | None = None, of: str = N_("the answer"), hint: str = ""
 ) -> np.ndarray:
     """The answer as an array of numbers; a list is accepted.
 
@@ -117,19 +117,19 @@ def array(
         Wrong: It is not an array of numbers, or has another shape.
     """
     if answer is None or answer is ...:
-        raise Wrong(_end(_("Expected {of} to be an array, received nothing yet").format(of=of), hint))
+        raise Wrong(_end(_("Expected {of} to be an array, received nothing yet").format(of=_(of)), hint))
     if type(answer).__module__.startswith("pandas"):
         answer = answer.to_numpy()
     try:
         values = np.asarray(answer)
     except ValueError:
         raise Wrong(
-            _end(_("Expected {of} to be an array, received rows that differ in length").format(of=of), hint)
+            _end(_("Expected {of} to be an array, received rows that differ in length").format(of=_(of)), hint)
         ) from None
     if values.dtype.kind not in "biuf":
         raise Wrong(
             _end(
-                _("Expected {of} to be an array of numbers, received {answer}").format(of=of, answer=shown(answer)),
+                _("Expected {of} to be an array of numbers, received {answer}").format(of=_(of), answer=shown(answer)),
                 hint,
             )
         )

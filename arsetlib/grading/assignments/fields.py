@@ -13,10 +13,11 @@ import numpy as np
 from arsetlib.grading.assignments import picked
 from arsetlib.grading.assignments.fields_draws import PAIRS, draw, records_of, shards
 from arsetlib.grading.questions import Question, Wrong, array, close, mapping, number, shown
-from arsetlib.translation import _
+from arsetlib.translation import N_, _
 
-__all__ = ["QUESTIONS", "draw"]
+__all__ = ["QUESTIONS", "TITLE", "draw"]
 
+TITLE = N_("Homework of case study B: memory, split, shards, reading speed, late gradients, cost, review")
 SIDES = "train", "validation", "test"
 
 # --- right answers ----------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def draw(rng) -> dict:
     }
     for key, (choices, reasons) in PAIRS.items():
         numbers[key] = shuffled(rng, "abcd", choices)
-        numbers[_("{key}_reasons").format(key=key)] = shuffled(rng, "1234", reasons)
+        numbers[f"{key}_reasons"] = shuffled(rng, "1234", reasons)
     return numbers
 
 

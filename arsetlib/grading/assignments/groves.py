@@ -27,10 +27,22 @@ from arsetlib.grading.assignments.groves_draws import (
     true_trees,
 )  # fmt: skip
 from arsetlib.grading.questions import Question, Wrong, array, close, equal, mapping, number, shown
-from arsetlib.translation import _
+from arsetlib.translation import N_, _
 
-__all__ = ["QUESTIONS", "draw", "finds", "my_part", "my_prediction", "once", "prepare", "samples", "true_trees"]
+__all__ = [
+    "QUESTIONS",
+    "TITLE",
+    "draw",
+    "finds",
+    "my_part",
+    "my_prediction",
+    "once",
+    "prepare",
+    "samples",
+    "true_trees",
+]
 
+TITLE = N_("Homework of case study A: masks, tiles, a leak, IoU, a network for real time, trees")
 KEYS = "ground", "tree", "grass"
 
 # --- what is true -----------------------------------------------------------------------------------------------------

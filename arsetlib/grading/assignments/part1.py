@@ -15,6 +15,7 @@ from arsetlib.grading.assignments import picked, shuffled
 from arsetlib.grading.questions import Question, Wrong, array, close, equal, number, shown, table
 from arsetlib.translation import N_, _
 
+TITLE = N_("Homework 1: from scenes and labels to the pixel table")
 YEARS = (2019, 2020, 2021)
 LEFT, RIGHT, TOP, SIDE = 474_255, 475_515, 1_183_785, 30  # of the sample's label raster, EPSG:5070, and a pixel, m
 LAND = ("class", "pixels", "hectares", "percent")

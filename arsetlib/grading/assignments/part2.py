@@ -14,6 +14,7 @@ from arsetlib.grading.assignments import picked, shuffled
 from arsetlib.grading.questions import Question, Wrong, array, close, equal, mapping, number, shown
 from arsetlib.translation import N_, _
 
+TITLE = N_("Homework 2: from the pixel table to batches")
 BARE = "no_crops_growing"
 WINDOW, STEP = 120, 5  # days, the study's season
 SHAPES = ("x", "y", "batches", "last", "passes", "clear")

@@ -14,15 +14,16 @@ import numpy as np
 from arsetlib.grading.assignments import picked
 from arsetlib.grading.assignments.part3_draws import LATE, LATE_REASONS, SEARCH, SEARCH_REASONS, SIGNS, VERDICTS, draw
 from arsetlib.grading.questions import Question, Wrong, array, close, equal, mapping, number, table
-from arsetlib.translation import _
+from arsetlib.translation import N_, _
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from arsetlib.grading.homework import Homework
 
-__all__ = ["QUESTIONS", "draw", "predictions", "prepare"]
+__all__ = ["QUESTIONS", "TITLE", "draw", "predictions", "prepare"]
 
+TITLE = N_("Homework 3: count parameters, read a run, test by class and by date, estimate areas")
 SLIDES = {"steps": 20, "bands": 12, "kernels": 3, "width": 5, "pool": 5, "dense": 10, "classes": 6}
 STARTS = (*range(1, 200, 15), 200)  # days of the year
 TAUGHT, TESTED = (2020, 2021), 2019
