@@ -36,7 +36,7 @@ KEYWORDS = {"_": None, "N_": None, "book_": None, "ngettext": (1, 2)}
 ENGLISH = "en"
 METHODS = [("**.jinja", "jinja2"), ("**/templates/**.html", "jinja2")]
 # Catalogue → folders and files whose code shows its words.
-DOMAINS = {"arsetlib": ("arsetlib", "homework/hidden"), "book": ("book", "homework/matrix.py")}
+DOMAINS = {"arsetlib": ("arsetlib", "homework/hidden", "homework/build.py"), "book": ("book", "homework/matrix.py")}
 PAIRED = ("labs", "homework")  # folders of jupytext files by language
 UNTRANSLATED = ("book/en/reference/", "book/en/objectives.md")  # made from docstrings and by homework/matrix.py
 # What a translated page has in common with the English one; headings in the same order.

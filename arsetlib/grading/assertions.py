@@ -95,7 +95,7 @@ def equal(
         raise Wrong(
             _end(
                 _("Expected {of} to be {expected}, received {value}").format(
-                    of=of, expected=shown(expected), value=shown(value)
+                    of=_(of), expected=shown(expected), value=shown(value)
                 ),
                 hint,
             )
@@ -140,7 +140,7 @@ def array(
             raise Wrong(
                 _end(
                     _("Expected {of} to have shape {wanted}, received {shape}").format(
-                        of=of, wanted=wanted, shape=values.shape
+                        of=_(of), wanted=wanted, shape=values.shape
                     ),
                     hint,
                 )

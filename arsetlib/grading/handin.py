@@ -30,7 +30,12 @@ __all__ = ["HandInReport", "QuestionReport", "check_file"]
 
 CHECK = re.compile(r"""check\(\s*["'](?:\w+\.)?(q\d{1,3})["']\s*,\s*(\w+)""", re.ASCII)
 MAX_MESSAGE = 240  # characters of a message, so that a report is one page
-STATES = (N_("right"), N_("not yet"), N_("missing"), N_("not run"))
+STATES = {  # as the report says them
+    "right": N_("{points} of {of}  right"),
+    "not yet": N_("{points} of {of}  not yet"),
+    "missing": N_("{points} of {of}  missing"),
+    "not run": N_("{points} of {of}  not run"),
+}
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,8 @@ class HandInReport:
                 "",
             ]
         for question in self.questions:
-            state = (
-                f"{question.key:<4}"
-                + _("{points} of {of}").format(points=question.points, of=question.of)
-                + f"  {_(question.state)}"
-            )
+            state = _(STATES[question.state]).format(points=question.points, of=question.of)
+            state = f"{question.key:<4}{state}"
             lines += _wrapped(f"{state}: {question.message}" if question.message else state, "             ")
         if self.questions and any(question.state != "not run" for question in self.questions):
             said = _("{points} of {of} points by the visible checks. After you hand in, hidden checks use other data.")

@@ -91,7 +91,8 @@ class Result:
     def __str__(self) -> str:
         attempt = " (" + _("attempt {n}").format(n=self.attempt) + ")" if self.attempt > 1 else ""
         so_far = " " + _("{points} of {of} points so far.").format(points=self.points, of=self.of) if self.of else ""
-        text = f"{self.question}: {_('right') if self.ok else _('not yet')}{attempt}.{so_far}"
+        state = _("{question}: right") if self.ok else _("{question}: not yet")
+        text = f"{state.format(question=self.question)}{attempt}.{so_far}"
         return text + f"\n  {self.message}" * (not self.ok)
 
     def _ipython_display_(self) -> None:

@@ -11,16 +11,16 @@
 # ---
 
 # %% [markdown] made_from="3177aadf"
-# # Homework B · More images than memory
+# # Tarea B · Más imágenes que memoria
 #
-# This homework belongs to case study B. You compute which set fits in memory, split by field, fill shards and share them among workers, compare reading speeds, simulate late gradients, compute the cost of a training, and review three published statements. It needs neither images nor TensorFlow.
+# Esta tarea corresponde al caso de estudio B. Calculas qué conjunto cabe en la memoria, divides por parcela, llenas fragmentos y los repartes entre trabajadores. Después comparas velocidades de lectura, simulas gradientes atrasados, calculas el costo de un entrenamiento y revisas tres afirmaciones publicadas. No hacen falta imágenes ni TensorFlow.
 #
-# **Eight questions, 28 points, about 55 minutes.** Later questions use functions of earlier ones, so keep the order.
+# **Ocho preguntas, 28 puntos, unos 55 minutos.** Las preguntas usan funciones de las anteriores, así que conserva el orden.
 #
-# From your name, the next cell draws *your* set, records, measurements and machines, so they differ from those of other learners. They are simulated, with realistic sizes. Do not change the name after you have begun.
+# De tu nombre, la celda siguiente sortea *tu* conjunto, tus registros, tus mediciones y tus máquinas, que por eso son distintos de los de los demás. Son simulados, con tamaños realistas. Escribe tu nombre en lugar de `your name` y no lo cambies después de empezar.
 #
-# Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks use other data: other fields, records that are too large, no records at all.
-# So write functions that work for other data too.
+# Debajo de cada pregunta, una celda comprueba tu respuesta y dice qué está mal; ejecútala tantas veces como quieras. Después de la entrega, otras comprobaciones usan otros datos: otras parcelas, registros demasiado grandes, ningún registro.
+# Por eso, escribe funciones que sirvan también para otros datos.
 
 # %% made_from="9b85f9b8"
 import math
@@ -34,10 +34,10 @@ hw = grading.start("fields", name="your name")
 
 
 def offer(key):
-    """Print the choices and the reasons."""
+    """Imprime las opciones y las razones."""
     for letter, text in hw.draw[key].items():
         print(f"{letter}) {text}.")
-    print("\nbecause …")
+    print("\nporque …")
     for digit, text in hw.draw[f"{key}_reasons"].items():
         print(f"{digit}. {text}.")
 
@@ -47,24 +47,24 @@ def offer(key):
 # name: q1
 
 # %% [markdown] made_from="603c0cb7"
-# ## Question 1 · Which set fits in memory? (3 points)
+# ## Pregunta 1 · ¿Qué conjunto cabe en la memoria? (3 puntos)
 
 # %% made_from="1c81d36a"
 own = hw.draw["set"]
-print(f"{own['chips']:,} chips of {own['side']} × {own['side']} pixels")
-print("channels: red, green, blue, near infrared")
-print(f"memory of the machine: {own['memory_gb']} GB")
-print(f"reduced size: {own['small_side']} × {own['small_side']} pixels\n")
-print("How would you feed a network with this set?")
+print(f"{own['chips']:,} recortes de {own['side']} × {own['side']} píxeles")
+print("canales: rojo, verde, azul, infrarrojo cercano")
+print(f"memoria de la máquina: {own['memory_gb']} GB")
+print(f"tamaño reducido: {own['small_side']} × {own['small_side']} píxeles\n")
+print("¿Cómo alimentarías una red con este conjunto?")
 offer("feed")
 
 # %% [markdown] made_from="008f76ec"
-# A GB has 10⁹ bytes here. Assign to `memory` a dict with four entries:
+# Aquí un GB tiene 10⁹ bytes. Asigna a `memory` un diccionario con cuatro entradas:
 #
-# - `"chip_bytes"`: how many bytes is one chip at its full size as 32-bit floats, all four channels?
-# - `"set_gb"`: how many GB is the whole set as such floats?
-# - `"fit"`: how many whole chips of the *reduced* size, as bytes (`uint8`) and not as floats, fit into the machine's memory if nothing else is in it?
-# - `"feed"`: your choice and its reason from above, in this form: `("a", 1)`.
+# - `"chip_bytes"`: ¿cuántos bytes ocupa un recorte (*chip*) de tamaño completo, como flotantes de 32 bits, con los cuatro canales?
+# - `"set_gb"`: ¿cuántos GB ocupa el conjunto entero como flotantes así?
+# - `"fit"`: ¿cuántos recortes enteros del tamaño *reducido*, como bytes (`uint8`) y no como flotantes, caben en la memoria de la máquina si no hay nada más en ella?
+# - `"feed"`: tu opción y su razón, de las de arriba, en esta forma: `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -87,7 +87,7 @@ answer = {
     "chip_bytes": chip,
     "set_gb": chip * own["chips"] / 1e9,
     "fit": own["memory_gb"] * 10**9 // small,
-    "feed": choose("feed", "Read a batch", "Memory holds"),
+    "feed": choose("feed", "Leer un lote", "La memoria contiene"),
 }
 # END SOLUTION
 memory = answer  # SOLUTION
@@ -104,21 +104,21 @@ memory
 # name: q2
 
 # %% [markdown] made_from="b70f0afd"
-# ## Question 2 · Split by field (4 points)
+# ## Pregunta 2 · Divide por parcela (4 puntos)
 #
-# A chip's name begins with the name of its field; then come an underscore and the chip's place in the field:
+# El nombre de un recorte empieza con el nombre de su parcela; después vienen un guion bajo y el lugar del recorte en la parcela:
 
 # %% made_from="8eca8925"
 names = hw.draw["names"]
-print(f"{len(names)} chips, for instance {names[:3]}")
+print(f"{len(names)} recortes, por ejemplo {names[:3]}")
 
 # %% [markdown] made_from="35cb8e6a"
-# Write `split_by_field(names, shares, seed)`. It returns a dict with the keys `"train"`, `"validation"` and `"test"`, and a list of names for each.
+# Escribe `split_by_field(names, shares, seed)`. Devuelve un diccionario con las claves `"train"`, `"validation"` y `"test"` (entrenamiento, validación y prueba), y una lista de nombres para cada una.
 #
-# - Every name is in exactly one set, and *all chips of a field are in the same set*.
-# - `shares` are three numbers that add up to 1: the shares of the *fields* in each set, in this order. One field more or less is allowed; with three fields or more, no set is empty.
-# - The fields are drawn at random by `seed`: the same seed gives the same sets, another seed gives others.
-# - The order of the names changes nothing, because machines list a folder in different orders.
+# - Cada nombre está en un solo conjunto, y *todos los recortes de una parcela están en el mismo conjunto*.
+# - `shares` son tres números que suman 1: las proporciones de las *parcelas* en cada conjunto, en este orden. Se permite una parcela más o menos; con tres parcelas o más, ningún conjunto queda vacío.
+# - Las parcelas se sortean con `seed`: la misma semilla da los mismos conjuntos, otra semilla da otros.
+# - El orden de los nombres no cambia nada, porque las máquinas enumeran una carpeta en órdenes distintos.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -155,11 +155,11 @@ print(pd.Series(split_by_field(names, (0.7, 0.15, 0.15), hw.draw["seed"])))
 # name: q3
 
 # %% [markdown] made_from="efb7111c"
-# ## Question 3 · Fill shards (4 points)
+# ## Pregunta 3 · Llena fragmentos (4 puntos)
 #
-# Records are written into shards one after the other, in their order. A shard may have up to `limit` bytes. If the next record would exceed the limit, the shard is closed and the record begins the next one. A record that is larger than the limit gets a shard of its own.
+# Los registros se escriben en fragmentos (*shards*) uno tras otro, en su orden. Un fragmento puede tener hasta `limit` bytes. Si el registro siguiente supera el límite, el fragmento se cierra y el registro empieza el próximo. Un registro mayor que el límite tiene su propio fragmento.
 #
-# Write `shard_for(sizes, limit)`. From a list with the bytes of each record it returns a list of the same length with the number of each record's shard, counted from 0. Without records it returns an empty list.
+# Escribe `shard_for(sizes, limit)`. A partir de una lista con los bytes de cada registro devuelve una lista de la misma longitud con el número del fragmento de cada registro, contado desde 0. Sin registros devuelve una lista vacía.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -192,24 +192,24 @@ print(shard_for([40, 50, 30, 120, 10], 100))
 # name: q4
 
 # %% [markdown] made_from="1f464690"
-# ## Question 4 · An epoch on several workers (3 points)
+# ## Pregunta 4 · Una época con varios trabajadores (3 puntos)
 
 # %% made_from="b1f8c002"
 sizes, limit = hw.draw["sizes"], hw.draw["limit"]
 workers, batch, rate = (hw.draw[key] for key in ("workers", "batch", "rate"))
-print(f"{len(sizes)} records of {min(sizes):,} to {max(sizes):,} bytes")
-print(f"shards of up to {limit:,} bytes")
-print(f"{workers} workers, {batch} images of each in a step")
-print(f"a good learning rate for one worker alone: {rate}")
+print(f"{len(sizes)} registros de {min(sizes):,} a {max(sizes):,} bytes")
+print(f"fragmentos de hasta {limit:,} bytes")
+print(f"{workers} trabajadores, {batch} imágenes de cada uno en un paso")
+print(f"una buena tasa de aprendizaje para un trabajador solo: {rate}")
 
 # %% [markdown] made_from="7be21a70"
-# The workers get the shards in turns: shard s goes to worker `s % workers`. Each worker makes full batches of its records. A step averages the gradients of *all* workers, so all make as many steps as the worker with the fewest records. Assign to `epoch` a dict with five entries:
+# Los trabajadores (*workers*) reciben los fragmentos por turnos: el fragmento s va al trabajador `s % workers`. Cada trabajador forma lotes (*batches*) completos con sus registros. Un paso promedia los gradientes de *todos* los trabajadores, así que todos dan tantos pasos como el que tiene menos registros. Asigna a `epoch` un diccionario con cinco entradas:
 #
-# - `"shards"`: how many shards your records fill (use `shard_for`);
-# - `"records"`: a list with the number of records of each worker, worker 0 first;
-# - `"steps"`: how many steps the epoch has;
-# - `"left_out"`: how many records of all workers together are used in no step;
-# - `"rate"`: the learning rate for all workers together, by the linear scaling rule.
+# - `"shards"`: cuántos fragmentos llenan tus registros (usa `shard_for`);
+# - `"records"`: una lista con el número de registros de cada trabajador, el trabajador 0 primero;
+# - `"steps"`: cuántos pasos tiene la época;
+# - `"left_out"`: cuántos registros, de todos los trabajadores juntos, no se usan en ningún paso;
+# - `"rate"`: la tasa de aprendizaje para todos los trabajadores juntos, según la regla de escala lineal.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -241,23 +241,23 @@ epoch
 # name: q5
 
 # %% [markdown] made_from="47e42d4f"
-# ## Question 5 · Compare reading speeds (4 points)
+# ## Pregunta 5 · Compara velocidades de lectura (4 puntos)
 #
-# Two formats were read three times each, cold and warm, 400 images in each run, on one machine. Sometimes another program was running too, and it is not known when. The cell also prints the time of each step for one image, and what you could do next.
+# Dos formatos se leyeron tres veces cada uno, en frío y en caliente, con 400 imágenes en cada ejecución, en una misma máquina. A veces se ejecutaba también otro programa, y no se sabe cuándo. La celda imprime además el tiempo de cada paso para una imagen, y lo que podrías hacer después.
 
 # %% made_from="21caa40a"
 runs = hw.draw["race"]
 print(pd.DataFrame(runs["rows"]).to_string(index=False))
-print(f"\none image, ms: {runs['parts_ms']}\n")
-print("What would you change first, to read faster from the warm directory?")
+print(f"\nuna imagen, ms: {runs['parts_ms']}\n")
+print("¿Qué cambiarías primero, para leer más rápido del directorio en caliente?")
 offer("next")
 
 # %% [markdown] made_from="c0df8637"
-# Assign to `race` a dict with four entries:
+# Asigna a `race` un diccionario con cuatro entradas:
 #
-# - `"cold"`, `"warm"`: images a second of TFRecord divided by images a second of the directory. Take the statistic of the three runs that a single disturbed run does not change much.
-# - `"ceiling"`: by what factor the whole could be faster at most, if `fetch` took no time at all.
-# - `"next"`: your choice and its reason, `("a", 1)`.
+# - `"cold"`, `"warm"` (en frío y en caliente): imágenes por segundo de TFRecord divididas por imágenes por segundo del directorio. Toma la estadística de las tres ejecuciones que una sola ejecución perturbada no cambia mucho.
+# - `"ceiling"`: cuántas veces más rápido podría ser el total como máximo, si `fetch` no tardara nada.
+# - `"next"`: tu opción y su razón, `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -269,7 +269,7 @@ parts = runs["parts_ms"]
 total = sum(parts.values())
 answer = {state: middle["directory", state] / middle["tfrecord", state] for state in ("cold", "warm")}
 answer["ceiling"] = total / (total - parts["fetch"])
-answer["next"] = choose("next", "Reduce the images once", "Decoding takes most")
+answer["next"] = choose("next", "Reducir las imágenes una vez", "Decodificar ocupa")
 # END SOLUTION
 race = answer  # SOLUTION
 race
@@ -285,11 +285,11 @@ race
 # name: q6
 
 # %% [markdown] made_from="10b64145"
-# ## Question 6 · Late gradients (4 points)
+# ## Pregunta 6 · Gradientes atrasados (4 puntos)
 #
-# Gradient descent minimises a loss with one parameter, w. The gradient at w is `curve` × w. Each step subtracts `rate` × gradient, but the gradient is late: it was computed at the value of w `staleness` steps before. In the first steps, when there are not so many values yet, it is the gradient at the start.
+# El descenso de gradiente minimiza una pérdida con un parámetro, w. El gradiente en w es `curve` × w. Cada paso resta `rate` × gradiente, pero el gradiente llega tarde: se calculó con el valor que w tenía `staleness` pasos antes. En los primeros pasos, cuando todavía no hay tantos valores, es el gradiente del comienzo.
 #
-# Write `late_sgd(start, curve, rate, steps, staleness)`. It returns the list of the values of w: the start and the value after each step, `steps` + 1 numbers. With a staleness of 0 this is ordinary gradient descent.
+# Escribe `late_sgd(start, curve, rate, steps, staleness)`. Devuelve la lista de los valores de w: el inicial y el valor después de cada paso, `steps` + 1 números. Con un retraso (*staleness*) de 0 es el descenso de gradiente normal.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -310,16 +310,16 @@ def late_sgd(start, curve, rate, steps, staleness):
 # # END SOLUTION
 
 # %% [markdown] made_from="c880f5d4"
-# Your loss. For each rate: what is w after 60 steps without delay, and what is it if the gradients are late? What rule do you see?
+# Tu pérdida. Para cada tasa: ¿cuánto vale w después de 60 pasos sin retraso, y cuánto si los gradientes llegan tarde? ¿Qué regla ves?
 
 # %% made_from="37a1a33b"
 valley = hw.draw["valley"]
 start, curve, late = (valley[k] for k in ("start", "curve", "staleness"))
-print(f"start {start}, curve {curve}, staleness {late}")
+print(f"comienzo {start}, curva {curve}, retraso {late}")
 for trial in (0.05, 0.1, 0.2, 0.4, 0.8):
     ends = [late_sgd(start, curve, trial, 60, n) for n in (0, late)]
     ends = [f"{path[-1]:10.3g}" if path else "?" for path in ends]
-    print(f"rate {trial}: without delay {ends[0]}, late {ends[1]}")
+    print(f"tasa {trial}: sin retraso {ends[0]}, con retraso {ends[1]}")
 
 # %% [raw] made_from="4d27ab2a"
 # # END QUESTION
@@ -329,31 +329,31 @@ for trial in (0.05, 0.1, 0.2, 0.4, 0.8):
 # name: q7
 
 # %% [markdown] made_from="e921342d"
-# ## Question 7 · The cost of a training (3 points)
+# ## Pregunta 7 · El costo de un entrenamiento (3 puntos)
 #
-# You can hire four machines. The cores of a machine decode the images, and its card trains at most as fast as the cores decode.
+# Puedes alquilar cuatro máquinas. Los núcleos de una máquina decodifican las imágenes, y su tarjeta no entrena más rápido de lo que ellos decodifican.
 
 # %% made_from="ab41c4bf"
 costs = hw.draw["costs"]
 print(pd.DataFrame(costs["machines"]).to_string(index=False))
-print(f"\na core decodes {costs['core_images_s']} images a second")
-print(f"{costs['images']:,} images, {costs['epochs']} epochs\n")
-print(f"measured elsewhere: 1 device {costs['one_device_images_s']} images a")
-print(f"    second, {costs['devices']} devices {costs['all_devices_images_s']}")
-print(f"    reducing at conversion: {costs['conversion_s']} s, once")
-print(f"    an epoch before: {costs['epoch_before_s']} s", end=", ")
-print(f"after: {costs['epoch_after_s']} s\n")
-print("May a seed company sell advice from a model trained on Agriculture-Vision?")
+print(f"\nun núcleo decodifica {costs['core_images_s']} imágenes por segundo")
+print(f"{costs['images']:,} imágenes, {costs['epochs']} épocas\n")
+print(f"medido en otra parte: 1 dispositivo {costs['one_device_images_s']} imágenes")
+print(f"    por segundo, {costs['devices']} dispositivos {costs['all_devices_images_s']}")
+print(f"    reducir en la conversión: {costs['conversion_s']} s, una vez")
+print(f"    una época antes: {costs['epoch_before_s']} s", end=", ")
+print(f"después: {costs['epoch_after_s']} s\n")
+print("¿Puede una empresa de semillas vender consejos de un modelo entrenado con Agriculture-Vision?")
 offer("licence")
 
 # %% [markdown] made_from="fec89b29"
-# Assign to `bill` a dict with five entries:
+# Asigna a `bill` un diccionario con cinco entradas:
 #
-# - `"cheapest"`: the letter of the machine on which the whole training costs least;
-# - `"cost"`: its cost there. A part of an hour costs the same part of the price;
-# - `"efficiency"`: the speed-up of several devices over one, divided by the number of devices;
-# - `"break_even"`: after how many whole epochs has the conversion saved at least as many seconds as it took?
-# - `"licence"`: your choice and its reason, `("a", 1)`.
+# - `"cheapest"`: la letra de la máquina en la que el entrenamiento entero cuesta menos;
+# - `"cost"`: lo que cuesta en ella. Una parte de una hora cuesta la misma parte del precio;
+# - `"efficiency"`: la aceleración de varios dispositivos frente a uno, dividida por el número de dispositivos;
+# - `"break_even"`: ¿después de cuántas épocas enteras ha ahorrado la conversión al menos tantos segundos como llevó?
+# - `"licence"`: tu opción y su razón, `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -372,7 +372,7 @@ answer = {
     "cost": float(prices.min()),
     "efficiency": speed_up / costs["devices"],
     "break_even": math.ceil(costs["conversion_s"] / saved),
-    "licence": choose("licence", "No: use", "The licence excludes"),
+    "licence": choose("licence", "No: hay que usar", "La licencia excluye"),
 }
 # END SOLUTION
 bill = answer  # SOLUTION
@@ -389,29 +389,29 @@ bill
 # name: q8
 
 # %% [markdown] made_from="e24485a9"
-# ## Question 8 · Review three statements (3 points)
+# ## Pregunta 8 · Revisa tres afirmaciones (3 puntos)
 #
-# Three statements that somebody might make about the report's figures. For each, choose what you would answer as a reviewer, and the one reason that supports it.
+# Tres afirmaciones que alguien podría hacer sobre las cifras del informe. Para cada una, elige lo que responderías como revisor, y la única razón que lo apoya.
 #
-# **“Fifty epochs took 57 minutes from the directory, on a P100, and 26 minutes from TFRecord, on a V100. So TFRecord is more than twice as fast as a directory.”**
+# **«Cincuenta épocas tardaron 57 minutos desde el directorio, en una P100, y 26 minutos desde TFRecord, en una V100. Por eso TFRecord es más de dos veces más rápido que un directorio».**
 
 # %% made_from="38ffb615"
 offer("cards")
 
 # %% [markdown] made_from="4455180f"
-# **“Under `MirroredStrategy` on one card, fifty epochs from the directory took 62.5 minutes, and 57 without it. So it is not worth distributing a training.”**
+# **«Con `MirroredStrategy` en una sola tarjeta, cincuenta épocas desde el directorio tardaron 62.5 minutos, y 57 sin ella. Por eso no vale la pena distribuir un entrenamiento».**
 
 # %% made_from="c79e82d5"
 offer("mirrored")
 
 # %% [markdown] made_from="2b1d327b"
-# **“The accuracy of the network was 0.98 to 1.0 on the training images and 0.57 to 0.61 on the validation images. So it is nearly perfect; the rest is easy to fix.”** What is wrong with the network, and how do you know?
+# **«La exactitud de la red fue de 0.98 a 1.0 en las imágenes de entrenamiento y de 0.57 a 0.61 en las de validación. Por eso es casi perfecta; el resto se arregla fácilmente».** ¿Qué le pasa a la red, y cómo lo sabes?
 
 # %% made_from="08baec3c"
 offer("gap")
 
 # %% [markdown] made_from="92af969b"
-# Assign all three to `referee`: `referee = {"cards": ("a", 1), "mirrored": ("b", 2), "gap": ("c", 3)}`.
+# Asigna las tres a `referee`: `referee = {"cards": ("a", 1), "mirrored": ("b", 2), "gap": ("c", 3)}`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -419,9 +419,9 @@ offer("gap")
 # %% made_from="102ed3c7"
 # BEGIN SOLUTION
 answer = {
-    "cards": choose("cards", "The figures cannot show it", "Two things changed"),
-    "mirrored": choose("mirrored", "It shows only the cost", "A gain comes"),
-    "gap": choose("gap", "It has memorised", "Only new fields"),
+    "cards": choose("cards", "Las cifras no pueden mostrarlo", "Cambiaron dos cosas"),
+    "mirrored": choose("mirrored", "Muestra solo el costo", "Se gana con"),
+    "gap": choose("gap", "Ha memorizado", "Solo las parcelas nuevas"),
 }
 # END SOLUTION
 referee = answer  # SOLUTION

@@ -11,16 +11,16 @@
 # ---
 
 # %% [markdown] made_from="91ba605a"
-# # Homework A · From a mask to trees
+# # Tarea A · De una máscara a los árboles
 #
-# You have done case study A. Here you measure a mask, cut and augment tiles, measure how much a split leaks, score a map, choose a network that is fast enough for a drone, and count trees. No TensorFlow is needed.
+# Ya hiciste el caso de estudio A. Aquí mides una máscara, cortas teselas y aumentas sus datos. También mides la fuga de una división, puntúas un mapa, eliges una red que sea lo bastante rápida para un dron y cuentas árboles. No hace falta TensorFlow.
 #
-# **Eight questions, 28 points, about 55 minutes.** Later questions use functions of earlier ones, so keep the order.
+# **Ocho preguntas, 28 puntos, unos 55 minutos.** Las preguntas usan funciones de las anteriores, así que conserva el orden.
 #
-# Your name in the next cell decides *your* part of a capture, your samples, networks and trees, so they differ from those of others. Do not change the name once you have begun.
+# Tu nombre en la celda siguiente decide *tu* parte de una captura, tus muestras, tus redes y tus árboles, que por eso son distintos de los de los demás. Escríbelo en lugar de `your name` y no lo cambies después de empezar.
 #
-# Below each question a cell checks your answer and says what is wrong, as often as you like. After you have submitted, further checks run with other data: one tile, absent classes, a grove without detections.
-# So write functions that work for other data, too.
+# Debajo de cada pregunta, una celda comprueba tu respuesta y dice qué está mal; ejecútala tantas veces como quieras. Después de la entrega, otras comprobaciones usan otros datos: una sola tesela, clases ausentes, un olivar sin detecciones.
+# Por eso, escribe funciones que sirvan también para otros datos.
 
 # %% made_from="c18ab4d8"
 import matplotlib.pyplot as plt
@@ -34,43 +34,43 @@ hw = grading.start("groves", name="your name")
 
 
 def offer(options, reasons):
-    """Print the choices and the reasons."""
+    """Imprime las opciones y las razones."""
     for letter, text in options.items():
         print(f"{letter}) {text}.")
-    print("\nbecause …")
+    print("\nporque …")
     for digit, text in reasons.items():
         print(f"{digit}. {text}.")
 
 
 # %% [markdown] made_from="ef654c20"
-# Your part of a capture. It is *simulated* and not a photograph. The columns at the left are 255 in the mask: they are not labelled.
+# Tu parte de una captura. Es *simulada*, no una fotografía. Las columnas de la izquierda tienen el valor 255 en la máscara: no están etiquetadas.
 
 # %% made_from="8bd3759f"
 image, mask = given.my_part(hw)
 figure, axes = plt.subplots(1, 2, figsize=(8, 3))
 axes[0].imshow(image)
-axes[0].set_title("capture (simulated)")
+axes[0].set_title("captura (simulada)")
 axes[1].imshow(groves.CLASSES.paint(mask))
-axes[1].set_title("mask: ground brown, trees dark, grass light green")
+axes[1].set_title("máscara: suelo pardo, árboles oscuros, hierba verde claro")
 for ax in axes:
     ax.axis("off")
-print(f"image {image.shape} {image.dtype}, mask {mask.shape} {mask.dtype}")
-print("values of the mask:", np.unique(mask))
+print(f"imagen {image.shape} {image.dtype}, máscara {mask.shape} {mask.dtype}")
+print("valores de la máscara:", np.unique(mask))
 
 # %% [raw] made_from="4771025e"
 # # BEGIN QUESTION
 # name: q1
 
 # %% [markdown] made_from="753ea6ed"
-# ## Question 1 · What is in the mask? (3 points)
+# ## Pregunta 1 · ¿Qué hay en la máscara? (3 puntos)
 #
-# How much of your part is ground (0), tree (1) and grass (2)? And: the network takes masks of 224 × 224. How would you make your mask smaller, and why in this way?
+# ¿Qué proporción de tu parte es suelo (0), árbol (1) y hierba (2)? Además, la red recibe máscaras de 224 × 224. ¿Cómo reducirías tu máscara, y por qué de esa manera?
 
 # %% made_from="9bb8e0d7"
 offer(hw.draw["resize"], hw.draw["resize_reasons"])
 
 # %% [markdown] made_from="faec271a"
-# Assign to `shares` a dict with four entries: `"ground"`, `"tree"` and `"grass"`, the shares (0 to 1, not rounded) of the *labelled* pixels; and `"resize"`, your choice and its reason, in this form: `("a", 1)`.
+# Asigna a `shares` un diccionario con cuatro entradas. `"ground"`, `"tree"` y `"grass"` son las proporciones (de 0 a 1, sin redondear) de los píxeles *etiquetados*. `"resize"` es tu opción y su razón, en esta forma: `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -79,7 +79,7 @@ offer(hw.draw["resize"], hw.draw["resize_reasons"])
 # BEGIN SOLUTION
 counts = np.bincount(mask[mask != 255], minlength=3)
 share = counts / counts.sum()
-best, why = "Take the pixel of the old mask", "Class numbers are names"
+best, why = "Tomar el píxel más cercano", "Los números de clase son nombres"
 letters, digits = hw.draw["resize"], hw.draw["resize_reasons"]
 choice = (
     next(key for key, text in letters.items() if text.startswith(best)),
@@ -101,17 +101,17 @@ shares
 # name: q2
 
 # %% [markdown] made_from="61de99f7"
-# ## Question 2 · Where to cut (4 points)
+# ## Pregunta 2 · Dónde cortar (4 puntos)
 #
-# A capture is cut into tiles of one size that together show every pixel. Consider one side of the capture, `length` pixels long.
+# Una captura se corta en teselas de un mismo tamaño que juntas muestran todos los píxeles. Piensa en un lado de la captura, de `length` píxeles de largo.
 #
-# Write `tile_starts(length, tile, overlap)`. It returns a list of whole numbers in ascending order, the first pixel of each tile, such that
+# Escribe `tile_starts(length, tile, overlap)`. Devuelve una lista de números enteros en orden ascendente, el primer píxel de cada tesela, de modo que
 #
-# - the first tile starts at 0, the last one ends exactly at the edge, and no tile extends beyond it;
-# - neighbours share at least `overlap` pixels (0 or more, less than `tile`);
-# - there are as few tiles as possible.
+# - la primera tesela empiece en 0, la última termine exactamente en el borde, y ninguna pase de él;
+# - las vecinas compartan al menos `overlap` píxeles (0 o más, menos que `tile`);
+# - haya el menor número posible de teselas.
 #
-# Several answers may satisfy this; any of them is right. A side is at least as long as a tile; if both are equally long, there is one tile.
+# Varias respuestas pueden cumplirlo; cualquiera de ellas es correcta. Un lado mide al menos lo mismo que una tesela; si miden lo mismo, hay una sola tesela.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -131,7 +131,7 @@ def tile_starts(length, tile, overlap):
 
 # %% made_from="f28f4041"
 flight = hw.draw["flight"]
-print(f"Your drone's capture is {flight['wide']} pixels wide; tiles start at")
+print(f"La captura de tu dron mide {flight['wide']} píxeles de ancho; las teselas empiezan en")
 print(tile_starts(flight["wide"], flight["tile"], flight["overlap"]))
 
 # %% [raw] made_from="4d27ab2a"
@@ -142,15 +142,15 @@ print(tile_starts(flight["wide"], flight["tile"], flight["overlap"]))
 # name: q3
 
 # %% [markdown] made_from="409efa9d"
-# ## Question 3 · Augment a tile (4 points)
+# ## Pregunta 3 · Aumenta los datos de una tesela (4 puntos)
 #
-# Write `vary(image, mask, mirror, turns, light)`. It returns two new arrays, `(image, mask)`, changed in this order:
+# Escribe `vary(image, mask, mirror, turns, light)`. Devuelve dos arreglos nuevos, `(image, mask)`, cambiados en este orden:
 #
-# 1. if `mirror` is true, left and right are exchanged;
-# 2. both are turned by `turns` quarter turns (0 to 3) anticlockwise, as `np.rot90` does;
-# 3. the values of the image are multiplied by `light`. They stay from 0 to 255.
+# 1. si `mirror` es verdadero, se intercambian la izquierda y la derecha;
+# 2. los dos giran `turns` cuartos de vuelta (de 0 a 3) en sentido antihorario, como hace `np.rot90`;
+# 3. los valores de la imagen se multiplican por `light`. Se mantienen entre 0 y 255.
 #
-# `image` is (H, W, 3) uint8, `mask` (H, W) uint8; tiles need not be square. Decide which of the steps apply to the mask. Do not change the arrays that the function receives.
+# `image` es (H, W, 3) uint8 y `mask` es (H, W) uint8; las teselas no tienen por qué ser cuadradas. Decide cuáles de los pasos se aplican a la máscara. No cambies los arreglos que recibe la función.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -178,23 +178,23 @@ def vary(image, mask, mirror, turns, light):
 # name: q4
 
 # %% [markdown] made_from="dc2ef662"
-# ## Question 4 · Measure a leak (3 points)
+# ## Pregunta 4 · Mide una fuga (3 puntos)
 #
-# Somebody has cut captures of a flight into tiles, made three or four copies of each by augmentation, shuffled the samples, and assigned them one by one: half to training, half to test. (The thesis made four, and divided them 80, 10 and 10 %.) This is the result.
+# Alguien cortó las capturas de un vuelo en teselas, hizo tres o cuatro copias de cada una con aumento de datos y mezcló las muestras. Después las repartió una por una: la mitad al entrenamiento, la mitad a la prueba. (La tesis hizo cuatro copias, y las dividió en 80, 10 y 10 %.) Este es el resultado.
 
 # %% made_from="ff8522e3"
 samples = given.samples(hw)
-print(f"{len(samples)} samples:", dict(samples["side"].value_counts()))
+print(f"{len(samples)} muestras:", dict(samples["side"].value_counts()))
 print(samples.sample(5, random_state=1).to_string(index=False))
 print()
 offer(hw.draw["remedy"], hw.draw["remedy_reasons"])
 
 # %% [markdown] made_from="c124afe3"
-# Assign to `leak` a dict with three entries:
+# Asigna a `leak` un diccionario con tres entradas:
 #
-# - `"twins"`: the share (0 to 1) of the test samples of which the training has a copy of the *same tile of the same capture*;
-# - `"captures"`: the share of the test samples for whose capture the training has *any* tile;
-# - `"remedy"`: how would you divide the samples, and why? In the form `("a", 1)`.
+# - `"twins"`: la proporción (de 0 a 1) de las muestras de prueba de las que el entrenamiento tiene una copia de la *misma tesela de la misma captura*;
+# - `"captures"`: la proporción de las muestras de prueba de cuya captura el entrenamiento tiene *alguna* tesela;
+# - `"remedy"`: ¿cómo dividirías las muestras, y por qué? En la forma `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -206,7 +206,7 @@ test = samples[samples["side"] == "test"]
 twin = test.merge(train[["capture", "tile"]].drop_duplicates(), how="left", indicator=True)["_merge"]
 twins = (twin == "both").mean()
 same = test["capture"].isin(train["capture"]).mean()
-best, why = "Divide whole captures", "A capture shows most of the ground"
+best, why = "Dividir capturas enteras", "Una captura muestra casi todo el suelo"
 letters, digits = hw.draw["remedy"], hw.draw["remedy_reasons"]
 choice = (
     next(key for key, text in letters.items() if text.startswith(best)),
@@ -227,12 +227,12 @@ leak
 # name: q5
 
 # %% [markdown] made_from="148c512b"
-# ## Question 5 · Intersection over union (4 points)
+# ## Pregunta 5 · Intersección sobre unión (4 puntos)
 #
-# Write `iou(truth, predicted, classes)`. The first two are arrays of class numbers of the same shape, of any number of dimensions. It returns the IoU of each class 0 to `classes` − 1, in this order, as an array or a list: the number of pixels that have the class in both, divided by the number that have it in at least one.
+# Escribe `iou(truth, predicted, classes)`. Los dos primeros son arreglos de números de clase de la misma forma, con cualquier número de dimensiones. Devuelve la intersección sobre unión (IoU) de cada clase, de 0 a `classes` − 1, en este orden, como arreglo o lista: el número de píxeles que tienen la clase en los dos, dividido por el número de los que la tienen en al menos uno.
 #
-# - Where the truth is 255 a pixel is not labelled: leave it out everywhere.
-# - The IoU of a class that occurs in neither of the two is `np.nan`.
+# - Donde la verdad es 255, el píxel no está etiquetado: déjalo fuera de todo el cálculo.
+# - La IoU de una clase que no aparece en ninguno de los dos es `np.nan`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -263,29 +263,29 @@ def iou(truth, predicted, classes):
 # name: q6
 
 # %% [markdown] made_from="bb7f1a24"
-# ## Question 6 · Score a map (3 points)
+# ## Pregunta 6 · Puntúa un mapa (3 puntos)
 #
-# A simulated network has mapped your part:
+# Una red simulada hizo un mapa de tu parte:
 
 # %% made_from="128bd352"
 predicted = given.my_prediction(hw)
 figure, axes = plt.subplots(1, 2, figsize=(8, 3))
 axes[0].imshow(groves.CLASSES.paint(mask))
-axes[0].set_title("truth (simulated)")
+axes[0].set_title("verdad (simulada)")
 axes[1].imshow(groves.CLASSES.paint(predicted))
-axes[1].set_title("prediction")
+axes[1].set_title("predicción")
 for ax in axes:
     ax.axis("off")
 
 # %% [markdown] made_from="44f258e9"
-# Assign to `map_scores` a dict with four numbers, 0 to 1, not rounded:
+# Asigna a `map_scores` un diccionario con cuatro números, de 0 a 1, sin redondear:
 #
-# - `"mean_iou"`: the mean IoU of the three classes;
-# - `"frequency_weighted"`: the IoUs, each weighted by its class's share of the labelled truth;
-# - `"accuracy"`: the share of the labelled pixels that are right;
-# - `"lazy_accuracy"`: the accuracy of a map without any tree that is right everywhere else.
+# - `"mean_iou"`: la IoU media de las tres clases;
+# - `"frequency_weighted"`: las IoU, cada una ponderada por la proporción de su clase en la verdad etiquetada;
+# - `"accuracy"`: la exactitud, la proporción de los píxeles etiquetados que son correctos;
+# - `"lazy_accuracy"`: la exactitud de un mapa sin ningún árbol que acierta en todo lo demás.
 #
-# Use `shares` and `iou`. Which of the four numbers would mislead a farmer who pays for each tree?
+# Usa `shares` e `iou`. ¿Cuál de los cuatro números engañaría a un productor que paga por cada árbol?
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -315,27 +315,27 @@ map_scores
 # name: q7
 
 # %% [markdown] made_from="661dae41"
-# ## Question 7 · A network for the drone (4 points)
+# ## Pregunta 7 · Una red para el dron (4 puntos)
 #
-# Your drone takes a capture every two seconds, and a small computer on board has to map each before the next one is taken. Four networks were measured on it. The rest of the process, reading, shrinking, averaging and writing, takes time, too.
+# Tu dron toma una captura cada dos segundos, y una computadora pequeña a bordo tiene que hacer el mapa de cada una antes de la siguiente. En ella se midieron cuatro redes. El resto del proceso (leer, reducir, promediar y escribir) también lleva tiempo.
 
 # %% made_from="132c37c9"
 print(pd.DataFrame(flight["networks"]).to_string(index=False))
-print(f"\na capture: {flight['high']} × {flight['wide']} pixels")
-print(f"tiles: {flight['tile']} × {flight['tile']}, which share")
-print(f"    at least {flight['overlap']} pixels with their neighbours")
-print(f"the rest of the process: {flight['rest_s']} s a capture")
-print(f"largest network that fits: {flight['largest_mb']} MB")
-print(f"\na layer: {hw.draw['layer']}")
+print(f"\nuna captura: {flight['high']} × {flight['wide']} píxeles")
+print(f"teselas: {flight['tile']} × {flight['tile']}, que comparten")
+print(f"    al menos {flight['overlap']} píxeles con sus vecinas")
+print(f"el resto del proceso: {flight['rest_s']} s por captura")
+print(f"la red más grande que cabe: {flight['largest_mb']} MB")
+print(f"\nuna capa: {hw.draw['layer']}")
 
 # %% [markdown] made_from="0053c0ae"
-# Assign to `real_time` a dict with five entries:
+# Asigna a `real_time` un diccionario con cinco entradas:
 #
-# - `"layer"`: how many parameters does the convolution that is printed last have? For each of its `outputs` it has a kernel of `kernel` × `kernel` places with `inputs` values each, and a constant. (In FCN-8 one such layer has most of the parameters.)
-# - `"tiles"`: how many tiles does a capture have, cut as in question 2 down and across?
-# - `"network"`: the letter of the network with the best mean IoU of those that are fast enough (tiles one after the other *and the rest of the process*) and that fit on the disk;
-# - `"seconds"`: how long it takes for a capture, the rest of the process included;
-# - `"megabytes"`: how large its file is: adadelta keeps three numbers of four bytes for each parameter, and a megabyte has 2²⁰ bytes here, as in the lab.
+# - `"layer"`: ¿cuántos parámetros tiene la convolución que se imprime al final? Para cada una de sus salidas (`outputs`) tiene un núcleo de `kernel` × `kernel` lugares con `inputs` valores cada uno, y una constante. (En FCN-8, una capa así tiene la mayoría de los parámetros.)
+# - `"tiles"`: ¿cuántas teselas tiene una captura, cortada como en la pregunta 2 a lo alto y a lo ancho?
+# - `"network"`: la letra de la red con la mejor IoU media entre las que son lo bastante rápidas (las teselas una tras otra *y el resto del proceso*) y caben en el disco;
+# - `"seconds"`: cuánto tarda con una captura, incluido el resto del proceso;
+# - `"megabytes"`: cuánto ocupa su archivo. Adadelta guarda tres números de cuatro bytes por cada parámetro, y aquí un megabyte tiene 2²⁰ bytes, como en la práctica.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -366,24 +366,24 @@ real_time
 # name: q8
 
 # %% [markdown] made_from="88b70c71"
-# ## Question 8 · Count each tree once (3 points)
+# ## Pregunta 8 · Cuenta cada árbol una vez (3 puntos)
 #
-# Three captures of a small grove were mapped, and the crowns were placed on the ground. The captures overlap, so most trees were detected more than once.
+# Se hicieron mapas de tres capturas de un olivar pequeño, y las copas se situaron en el terreno. Las capturas se superponen, así que la mayoría de los árboles se detectó más de una vez.
 
 # %% made_from="c6b9d87f"
-finds = given.finds(hw)  # capture, x, y in m
-true = given.true_trees(hw)  # x, y, radius in m
-print(f"{len(true)} true trees, {len(finds)} detections in three captures")
-print(f"{len(given.once(finds))} after detections less than 1.5 m apart were merged")
+finds = given.finds(hw)  # captura, x, y en m
+true = given.true_trees(hw)  # x, y, radio en m
+print(f"{len(true)} árboles verdaderos, {len(finds)} detecciones en tres capturas")
+print(f"{len(given.once(finds))} después de unir las detecciones a menos de 1.5 m")
 
 # %% [markdown] made_from="3eb009ff"
-# Write `score_trees(found, true)`. `found` is an array (N, 2) of x and y, `true` an array (M, 3) of x, y and radius, both in metres; N may be 0, M is at least 1. It returns a dict:
+# Escribe `score_trees(found, true)`. `found` es un arreglo (N, 2) de x e y; `true`, un arreglo (M, 3) de x, y y radio. Todo está en metros; N puede ser 0, y M es al menos 1. Devuelve un diccionario:
 #
-# - `"count_error"`: (N − M) / M, with its sign;
-# - `"precision"`: pairs / N, or `np.nan` where nothing was detected;
-# - `"recall"`: pairs / M.
+# - `"count_error"`: (N − M) / M, con su signo;
+# - `"precision"`: pares / N, o `np.nan` donde no se detectó nada;
+# - `"recall"`: la exhaustividad, pares / M.
 #
-# A detection and a true tree can be a pair if the detection is no further from the tree's centre than the tree's radius. Each detection and each tree is in *at most one pair*, and the number of pairs is as large as possible. Crowns do not touch here, so a detection lies under at most one crown.
+# Una detección y un árbol verdadero pueden ser un par si la distancia de la detección al centro del árbol no supera el radio. Cada detección y cada árbol está en *un par como máximo*, y el número de pares es el mayor posible. Aquí las copas no se tocan, así que una detección está bajo una copa como máximo.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -410,11 +410,11 @@ def score_trees(found, true):
 
 # %% made_from="018dd094"
 every = finds[["x", "y"]].to_numpy()
-print("all captures added up:", score_trees(every, true))
-print("each tree once:       ", score_trees(given.once(finds), true))
+print("todas las capturas sumadas:", score_trees(every, true))
+print("cada árbol una vez:        ", score_trees(given.once(finds), true))
 
 # %% [raw] made_from="4d27ab2a"
 # # END QUESTION
 
 # %% [markdown] made_from="166bc537"
-# The sum over the captures contains every tree that was detected, but counts far too many. After merging, few errors remain: bushes, and trees that no capture shows well.
+# La suma de las capturas contiene todos los árboles detectados, pero cuenta demasiados. Después de unir las detecciones quedan pocos errores: arbustos, y árboles que ninguna captura muestra bien.

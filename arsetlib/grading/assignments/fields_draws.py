@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arsetlib.grading.assignments import shuffled
-from arsetlib.translation import N_, _
+from arsetlib.translation import N_
 
 # Choices and reasons → why they are wrong; the right one has no why.
 FEED = {
