@@ -39,6 +39,9 @@ NOT_TEXT = re.compile(
     r"|\]\([^)]*\)|https?://\S+|<[^>\n]*>|\{[^{}\n]*\}|&\w+;",  # addresses, tags, attributes and placeholders
     re.MULTILINE | re.DOTALL,
 )
+CODE_WORDS = re.compile(  # code that a message quotes without backticks, in the English and in the translation
+    r"\w+\([^()]*(?:\([^()]*\)[^()]*)*\)|\b\w+_\w+\b|\"[^\"]*\"|'[^']*'|--[\w-]+|\bnp\.\w+|\w+=|\w+ = \w+"
+)
 FENCE = re.compile(r"\s*(`{3,}|~{3,}|:{3,})(.*)$")
 TITLED = re.compile(r"\{(?:admonition|grid-item-card|dropdown|card)\}")  # directives whose argument is a title
 CODE = re.compile(r"(?!\{)|\{(?:code|math|raw|literal)")  # what follows a fence that holds no text
@@ -110,7 +113,7 @@ def catalogue_texts(language: str) -> Iterator[tuple[str, str]]:
                 for message in pofile.read_po(stream):
                     for text in message.string if isinstance(message.string, tuple) else (message.string,):
                         if message.id and text:
-                            yield file.relative_to(ROOT).as_posix(), text
+                            yield file.relative_to(ROOT).as_posix(), CODE_WORDS.sub(" ", text)
 
 
 def prose(text: str) -> str:

@@ -249,7 +249,7 @@ def find_question(key: str) -> tuple[Homework, Question]:
     Raises:
         HomeworkError: No such homework was started, or it has no such question.
     """
-    assignment, _, name = key.rpartition(".")
+    assignment, _dot, name = key.rpartition(".")
     hw = _started[0] if _started else None
     if hw is None or (assignment and hw.assignment != assignment):
         call = f'start("{assignment or "part1"}", …)'
