@@ -247,6 +247,7 @@ def start(file: Path, language: str) -> Path:
 
 def own_paths(text: str, language: str) -> str:
     """The text with the paths of English files turned into those of another language, where they will exist."""
+    text = re.sub(r"\bgrading/student/(?=\w+/\w+\.ipynb)", f"grading/student/{language}/", text)
     known = "|".join((*PAIRED, "book"))
     return re.sub(rf"\b({known})/{ENGLISH}/(?!reference/|images/|references)", rf"\1/{language}/", text)
 
