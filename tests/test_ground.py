@@ -166,6 +166,9 @@ DELTA = """
 key = "k"
 name = "n"
 years = [2021]
+[labels]
+kind = "raster"
+path = "labels.tif"
 [areas.a]
 bounds = {bounds}
 {crs}
