@@ -141,7 +141,8 @@ def misplaced(bounds: tuple[float, float, float, float], crs: CRS) -> str:
             return f"{what}: longitude goes from -180 to 180, latitude from -90 to 90{hint}"
         return ""
     if max(map(abs, bounds)) <= 180 and max(east - west, north - south) < 60:
-        first = ", and the bounds as [west, south, east, north]: latitude stands first" * (max(abs(south), abs(north)) > 90)
+        turned = max(abs(south), abs(north)) > 90
+        first = ", and the bounds as [west, south, east, north]: latitude stands first" if turned else ""
         return f"look like degrees, and this crs counts in metres. Write crs = 'EPSG:4326' for degrees{first}"
     if not _lies(bounds, crs):
         turned = _lies((south, west, north, east), crs)
