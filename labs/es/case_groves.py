@@ -30,7 +30,7 @@
 # - calcular la IoU a mano, y decir cuándo engaña la exactitud por píxel;
 # - encontrar árboles en un mapa de píxeles, y contar cada árbol una sola vez.
 #
-# **Tiempo.** Unos 90 minutos en dos mitades, con una pausa antes de la sección 10. **Necesitas** saber qué es un lote (práctica 2) y qué es entrenar (práctica 3). No hace falta una tarjeta gráfica.
+# **Tiempo.** Unos 90 minutos en dos mitades, con una pausa antes de la sección 10. **Necesitas** saber qué es un lote (práctica 2) y qué es entrenar (práctica 3). No hace falta tarjeta gráfica.
 # :::
 #
 # La práctica sigue una tesis de grado de 2020 (UPC). La tesis usó diez imágenes de un olivar real, de 3808 × 2912 píxeles cada una.
@@ -421,10 +421,10 @@ shares = pd.Series(
     {f"{n}, {side_of.get(n, 'fuera')}": 100 * s for n, s in seen.items()}
 )
 colours = [colour_of[label.split(", ")[1]] for label in shares.index]
-title, unit = "Terreno que muestra el entrenamiento", "% de una captura"
+title, unit = "Terreno ya visto en el entrenamiento", "% de una captura"
 fig = figures.bars(shares, title, unit, study=here, colours=colours, text=".0f")
 figures.show(
-    fig, "Proporción del terreno de cada captura que muestra el entrenamiento"
+    fig, "Proporción del terreno de cada captura ya visto en el entrenamiento"
 )
 
 # %% [markdown] made_from="341f62a1"
@@ -437,7 +437,7 @@ print(f"con cuatro en medio comparten hasta un {max(shared, default=0):.2%}")
 assert max(shared, default=0) < 0.1
 
 # %% [markdown] made_from="87eccd48"
-# Casi: la proporción impresa es pequeña, pero no tiene que ser cero, porque el dron gira y se desvía un poco. La división no permite nada de terreno en común, así que puede dejar fuera más de cuatro capturas. El número está impreso arriba.
+# Casi: la proporción impresa es pequeña, pero no tiene que ser cero, porque el dron gira y se desvía un poco. La división no permite ningún terreno en común, así que puede dejar fuera más de cuatro capturas. El número está impreso arriba.
 #
 # Ahora los lotes (*batches*), como en la práctica 2: imágenes de 0 a 1, y máscaras con un canal para cada clase.
 
@@ -576,7 +576,7 @@ if full:
 #
 # La última palabra impresa es el resultado de una regla de la propia tesis. Una ejecución es *valid* (válida) si las mejores exactitudes de entrenamiento y de validación difieren en 15 puntos como máximo. Si la IoU de validación de una clase queda por debajo de 0.1, decimos que hay subajuste (*underfit*), sea cual sea la exactitud.
 #
-# Una puntuación de validación baja en las primeras épocas no es necesariamente sobreajuste. La *normalización por lotes* (*batch normalisation*) usa la media de cada lote al entrenar, y una media móvil al predecir. La media móvil empieza en 0 y cambia un poco en cada paso; el *momentum* normal de Keras es 0.99. ¿Cuánto queda del valor inicial en un entrenamiento tan corto como este?
+# Una puntuación de validación baja en las primeras épocas no es necesariamente sobreajuste. La *normalización por lotes* (*batch normalisation*) usa la media de cada lote al entrenar, y una media móvil al predecir. La media móvil empieza en 0 y cambia un poco en cada paso; Keras usa normalmente un *momentum* de 0.99. ¿Cuánto queda del valor inicial en un entrenamiento tan corto como este?
 
 # %% made_from="aa616788"
 steps = len(batches["train"])
