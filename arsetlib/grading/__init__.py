@@ -29,10 +29,12 @@ NumPy and nothing larger.
                  section="10. Ask the table", public=area_is_right),
     )
 
-Texts for learners are marked for the catalogues, ``_("…")`` (`arsetlib.translation`): a check may run in any language, and
-`shuffled` and `picked` translate choices. `hw.draw` has choices in the language in force, ``hw.drawn("en")`` in English.
+Texts for learners are marked for the catalogues, ``_("…")`` (`arsetlib.translation`): a check may run in any language,
+and `shuffled` and `picked` translate choices. `hw.draw` has choices in the language in force, ``hw.drawn("en")`` those
+in English.
 
-**A master** is `homework/en/<key>.py` (and for each other language `homework/<language>/<key>.py`), a notebook as jupytext py:percent with the marks of otter-grader. Its first code
+**A master** is `homework/en/<key>.py`, a notebook as jupytext py:percent with the marks of otter-grader; its translations
+are `homework/<language>/<key>.py`, with the same code. Its first code
 cell has the call `hw = grading.start("<key>", name="your name")` with plain strings. A question is
 
     # %% [raw]

@@ -358,7 +358,7 @@ for digit, text in hw.draw["rerun_reasons"].items():
 
 # %% made_from="f07421b0"
 # BEGIN SOLUTION
-right, why = f"Hace los {chunks - done} bloques", "Los bloques terminados se guardan"
+right, why = f"Hace los {chunks - done} trozos", "Los trozos terminados se guardan"
 letters, digits = hw.draw["reruns"], hw.draw["rerun_reasons"]
 letter = next(key for key, text in letters.items() if text.startswith(right))
 digit = next(key for key, text in digits.items() if text.startswith(why))
