@@ -33,9 +33,8 @@ Texts for learners are marked for the catalogues, ``_("…")`` (`arsetlib.transl
 and `shuffled` and `picked` translate choices. `hw.draw` has choices in the language in force, ``hw.drawn("en")`` those
 in English.
 
-**A master** is `homework/en/<key>.py`, a notebook as jupytext py:percent with the marks of otter-grader; its translations
-are `homework/<language>/<key>.py`, with the same code. Its first code
-cell has the call `hw = grading.start("<key>", name="your name")` with plain strings. A question is
+**A master** is `homework/en/<key>.py`, a notebook as jupytext py:percent with the marks of otter-grader; its
+translations are `homework/<language>/<key>.py`, with the same code. Its first code cell has the call `hw = grading.start("<key>", name="your name")` with plain strings. A question is
 
     # %% [raw]
     # # BEGIN QUESTION
