@@ -34,7 +34,8 @@ and `shuffled` and `picked` translate choices. `hw.draw` has choices in the lang
 in English.
 
 **A master** is `homework/en/<key>.py`, a notebook as jupytext py:percent with the marks of otter-grader; its
-translations are `homework/<language>/<key>.py`, with the same code. Its first code cell has the call `hw = grading.start("<key>", name="your name")` with plain strings. A question is
+translations are `homework/<language>/<key>.py`, with the same code. Its first code cell has the call `hw =
+grading.start("<key>", name="your name")` with plain strings. A question is
 
     # %% [raw]
     # # BEGIN QUESTION
