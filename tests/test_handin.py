@@ -269,7 +269,7 @@ def test_tries_are_counted_over_sessions_and_what_is_no_choice_is_not(tmp_path, 
 
 @pytest.mark.parametrize("language", translation.languages())
 def test_tries_are_read_from_what_check_prints_in_any_language(tmp_path, capsys, language):
-    homework.start("part1", name="Ada", data=tmp_path)
+    homework.start("part1", name=f"Ada {language}", data=tmp_path)
     with translation.speaking(language):
         for answer in (("a", 1), ("a", 2), ("b", 2)):
             homework.check("q7", answer)
