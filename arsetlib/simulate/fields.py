@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from arsetlib import extras, folders, processes
 from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.simulate import files
 
-VERSION = 1  # of the images that a seed gives; a folder of another version is refused
+VERSION = 2  # of the images that a seed gives; a folder of another version is refused
 SAYS = "SIMULATED image of the course library arsetlib: not photographed"
 ABOUT = "about"  # name of the part with simulated.json and README.txt
 TASK = 8  # fields of one task
@@ -69,11 +68,9 @@ def fields(
     asked = {"seed": seed, "fields": fields, "chips": chips, "size": size}
     _check(asked, jobs)
     parameters = {"version": VERSION} | {name: int(value) for name, value in asked.items()}
-    if files.made_earlier(out, parameters):
-        return out
     tasks = [range(low, min(low + TASK, fields)) for low in range(0, fields, TASK)]
     if jobs is None:
-        jobs = 1 if fields * chips * size * size <= ALONE else os.cpu_count() or 1
+        jobs = 1 if fields * chips * size * size <= ALONE else processes.cores()
     with folders.claim(out, parameters, [*map(_name, range(fields)), ABOUT], what="simulated set of fields") as folder:
         if folder.manifest() is None:
             bar = tqdm(total=fields * chips, desc="simulate", unit="chip", disable=not progress)
