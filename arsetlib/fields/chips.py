@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import folders, processes
+from arsetlib import copies, folders, processes
 from arsetlib.fields import layout
 from arsetlib.fields.classes import CLASSES, ImageError
 
@@ -179,7 +179,7 @@ def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
 
     Lab: case_fields.
     """
-    folder = folders.fetched(folder)
+    folder = copies.fetched(folder)
     parts = layout.parts(folder)
     _refuse([problem for part in parts for problem in part.problems], folder)
     names = sorted((name, k) for k, part in enumerate(parts) for name in part.names)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from arsetlib import filetypes, folders
+from arsetlib import copies, filetypes, folders
 from arsetlib.groves import annotation_files, box_files, coco, flight, pictures
 from arsetlib.groves.capture import Capture
 from arsetlib.groves.classes import GroveError
@@ -61,7 +61,7 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
 
     Lab: case_groves.
     """
-    folder = folders.fetched(folder)
+    folder = copies.fetched(folder)
     if not folder.is_dir():
         raise GroveError(f"{folder} is no folder.")
     if folders.state(folder) == "unfinished":
@@ -90,7 +90,7 @@ def as_captures(source: str | Path | Capture | Iterable[str | Path | Capture]) -
     if isinstance(source, Capture):
         return [source]
     if folders.is_place(source):
-        path = folders.fetched(source)
+        path = copies.fetched(source)
         if path.is_file():
             return [Capture(path.stem, path)]
         if not path.is_dir():

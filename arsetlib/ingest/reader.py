@@ -22,7 +22,7 @@ import rasterio
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from arsetlib import checksums, engine, filetypes, folders, web
+from arsetlib import checksums, copies, engine, filetypes, web
 from arsetlib.catalogue import CatalogueError, Scene
 from arsetlib.errors import ArsetError
 from arsetlib.ingest import disk, reflectance, remote
@@ -248,7 +248,7 @@ def read_file(
         except RemoteError as error:
             raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
     if remote.in_store(href):  # a file that `remote` does not read: GDAL would need keys of its own
-        href = str(folders.fetched(href))
+        href = str(copies.fetched(href))
         on_internet = False
     try:
         options = GDAL | web.s3_options(href)
