@@ -155,7 +155,7 @@ def _instead(folder: Path) -> str:
             f"read: labelme_export_json {alone[0].name} writes it as a picture."
         )
     if not odd:
-        inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_litter(f.name)]
+        inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_system_file(f.name)]
         named = f"{', '.join(inner[:SHOWN])}{' …' if len(inner) > SHOWN else ''}"
         return f"\nIt holds the folders {named}. Name one of them, or rename them as above." if inner else ""
     return f"\n{odd[0]} {filetypes.what_is(odd[0])} Pictures are {', '.join(pictures.SUFFIXES)}."
@@ -196,7 +196,7 @@ def _ending(folder: Path, suffix: str) -> list[Path]:
     if not folder.is_dir():
         return []
     files = (f for f in folder.iterdir() if f.suffix.lower() == suffix and f.is_file())
-    return sorted(f for f in files if not filetypes.is_litter(f.name) and f.name not in OURS)
+    return sorted(f for f in files if not filetypes.is_system_file(f.name) and f.name not in OURS)
 
 
 def _jsons(folder: Path) -> list[Path]:

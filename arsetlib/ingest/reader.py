@@ -306,8 +306,8 @@ def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str
         hint = "The link may have expired: find the scenes again, which renews it"
     elif _status(error) in ("404", "410") or "No such file" in reason:
         hint = "The file is gone: find the scenes again, or leave this one out"
-    elif standing := filetypes.stand_in(href, "raster"):
-        reason = f"the file {standing.rstrip('.')}"
+    elif found := filetypes.placeholder(href, "raster"):
+        reason = f"the file {found.rstrip('.')}"
     return (
         f"Could not read {asset} of scene {scene.id}{context} ({web.public(href)}): {reason}. "
         f"{hint}; then run the same command: finished chunks are kept."

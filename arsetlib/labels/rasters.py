@@ -74,8 +74,8 @@ def check(path: Path, study: Study, year: int) -> None:
     try:
         src = rasterio.open(copies.fetched(path))
     except rasterio.errors.RasterioIOError as error:
-        if standing := filetypes.stand_in(path, "raster"):
-            raise CatalogueError(f"{path} {standing}") from None
+        if found := filetypes.placeholder(path, "raster"):
+            raise CatalogueError(f"{path} {found}") from None
         raise CatalogueError(f"{path} cannot be read as a raster: {error}. Fetch or make it again.") from None
     with src:
         _check_raster(src, str(path))
