@@ -75,6 +75,20 @@ def test_classes_of_equals_a_plain_loop(codes):
     assert legend.classes_of(np.array(codes, int)).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "name"),
+    [
+        ('"Millet"', '"millet"', r"'millet' \(en\)"),
+        ('{ en = "Tef", es = "Mijo" }', '{ en = "Millet", es = "Mijo" }', r"'Mijo' \(es\)"),
+        ('{ en = "Mijo" }', '{ en = "Millet", es = "Mijo" }', r"'Mijo' \(es\)"),
+    ],
+)
+def test_two_classes_of_one_name_are_refused(one, two, name):
+    more = f"[classes.a]\nname = {one}\ncodes = [900]\n[classes.b]\nname = {two}\ncodes = [901]\n"
+    with pytest.raises(StudyError, match=rf"\[classes\.a\] and \[classes\.b\] have the same name {name}"):
+        Study.parse(f"{DELTA}\n{more}")
+
+
 def test_a_code_in_no_class_is_an_error_that_names_it():
     legend = Legend("test", (Class("a", {"en": "A"}, "#000000", (1,)),))
     with pytest.raises(ValueError, match=r"\[9, 200\].*'test'.*others"):
