@@ -312,3 +312,9 @@ def test_an_area_without_scenes_or_labels_is_refused_before_anything_is_fetched(
     (tmp_path / "s.toml").write_text(text, encoding="utf-8")
     with pytest.raises(StudyError, match=says):
         Study.load(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize("crs", ["EPSG:6933", "EPSG:3857"])
+def test_a_crs_of_the_whole_world_is_near_every_area(crs):
+    text = (resources.files("arsetlib") / "studies" / "own_labels.toml").read_text(encoding="utf-8")
+    assert Study.parse(text.replace('crs = "EPSG:32636" ', f'crs = "{crs}" ')).labels.crs == crs

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arsetlib import cdl
+from arsetlib.pixels import sources
 from arsetlib.pixels.arrays import ragged
 from arsetlib.pixels.listing import files
 from arsetlib.pixels.meta import Meta
@@ -63,7 +64,7 @@ def summary(path: str | Path) -> dict:
         "own_codes": meta.extra.get("own_codes", False),
         "resolution": meta.resolution,
         "files": len(parquet),
-        "bytes": sum(file.stat().st_size for file in parquet),
+        "bytes": sum(sources.sizes(parquet)),
         "rows": images.total(),
         "observations": sum(n * rows for n, rows in images.items()),
         "left_out": meta.extra.get("left_out", {}),
