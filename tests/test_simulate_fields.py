@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from test_simulate import spline
 from typer.testing import CliRunner
 
 from arsetlib import cli, fields, simulate
 from arsetlib.fields import chips as reading
 from arsetlib.fields import layout
-from arsetlib.simulate import fields_draws, fields_scene
+from arsetlib.simulate import fields_draws, fields_noise, fields_scene
 from arsetlib.simulate.fields import SAYS
 
 SIZE = 64
@@ -266,6 +267,22 @@ def test_what_lies_under_water_is_not_labelled():
         assert {"water", "waterway"} <= set(labels)
         for name in set(labels) - {"water"}:
             assert not (labels["water"] & labels[name]).any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 6), st.integers(1, 9))
+def test_noise_is_the_spline_through_its_knots(seed, cells, factor):
+    knots = np.random.default_rng(seed).standard_normal((cells + 3, cells + 3)).astype(np.float32)
+    size = cells * factor
+    found = fields_noise._spread(knots, size, factor)
+    for i in range(0, size, 3):
+        for j in range(0, size, 3):
+            total = 0.0
+            for a in range(4):
+                for b in range(4):
+                    weight = spline((i % factor + 0.5) / factor, a) * spline((j % factor + 0.5) / factor, b)
+                    total += weight * knots[i // factor + a, j // factor + b]
+            assert abs(found[i, j] - total) < 1e-4
 
 
 # -- reading

@@ -13,7 +13,7 @@ import numpy as np
 import rasterio
 from rasterio.transform import Affine
 
-from arsetlib import folders
+from arsetlib import folders, textfiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +27,15 @@ def write_picture(path: Path, picture: Image, form: str, **options: Any) -> None
     encoded = io.BytesIO()
     picture.save(encoded, form, **options)
     folders.put(path, encoded.getvalue())
+
+
+def made_earlier(out: Path, parameters: dict) -> bool:
+    """Whether an earlier version of arsetlib (without a manifest) has completed this folder with ``parameters``."""
+    try:
+        made = textfiles.read_json(out / folders.EARLIER[0])
+    except (OSError, ValueError):
+        return False
+    return made == parameters and (out / folders.EARLIER[1]).is_file()
 
 
 def write_raster(
