@@ -39,9 +39,9 @@ HOMEWORK = [f"homework/en/{name}.py" for name in ("part1", "part2", "part3", "gr
 EXTRAS = ("spark", "java", "vector", "labs", "train", "images", "homework")
 GROUPS = ("test", "tensorflow")
 # What versions of packages can break: the calls of a room into them. All tests take an hour, so each room has the files
-# that call most and last seconds; after them the five labs run small, which go through simulation, Spark, training, search,
-# maps and report. Left out: drills (the library's own protocol of writing), tests of text, of the book and of the
-# instructor's side (masters and grading with otter), which run in the environment of uv.lock.
+# that call most and last seconds; then the five labs run small: simulation, Spark, training, search, maps, report.
+# Left out: drills (the library's own protocol of writing), tests of text, of the book and of the instructor's side
+# (masters and grading with otter), which run in the environment of uv.lock.
 ROOMS = {
     "": ("stores", "other_stores", "folders", "textfiles", "engine", "java", "doctor", "extras", "cdl", "ground"),
     "catalogue": ("items",),
