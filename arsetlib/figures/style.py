@@ -13,11 +13,12 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from babel.dates import get_day_names, get_month_names
 from pyproj import Transformer
 
 from arsetlib.maps.rasters import EYE as EYE
 from arsetlib.study import Area
-from arsetlib.translation import N_, _
+from arsetlib.translation import ENGLISH, N_, _, language
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,6 +86,35 @@ def plotly_layout(title: str, height: int, simulated: bool) -> dict:
                  "yanchor": "bottom", "showarrow": False, "font": {"color": "#5a6872"}}  # fmt: skip
         layout["annotations"].append(stamp)
     return layout
+
+
+# Words of Plotly's own buttons.
+BUTTONS = (
+    N_("Download plot as a PNG"), N_("Zoom"), N_("Pan"), N_("Zoom in"), N_("Zoom out"), N_("Autoscale"),
+    N_("Reset axes"), N_("Double-click to zoom back out"), N_("Taking snapshot - this may take a few seconds"),
+    N_("Snapshot succeeded"),
+)  # fmt: skip
+
+
+def plotly_config() -> dict:
+    """Plotly's settings for the reader's language: names of months, order of dates, words of buttons; none in English.
+
+    Numbers keep the decimal point, as code prints them.
+    """
+    code = language()
+    if code == ENGLISH:
+        return {}
+    months = {width: list(get_month_names(width, "stand-alone", code).values()) for width in ("wide", "abbreviated")}
+    days = {width: list(get_day_names(width, "stand-alone", code).values()) for width in ("wide", "abbreviated")}
+    forms = {
+        "months": months["wide"], "shortMonths": months["abbreviated"],
+        "days": [days["wide"][-1], *days["wide"][:-1]],  # Plotly's week starts on Sunday
+        "shortDays": [days["abbreviated"][-1], *days["abbreviated"][:-1]],
+        "date": _("%m/%d/%Y"), "month": _("%b %Y"), "dayMonth": _("%b %-d"), "dayMonthYear": _("%b %-d, %Y"),
+        "decimal": ".", "thousands": ",",
+    }  # fmt: skip
+    words = {word: _(word) for word in BUTTONS}
+    return {"locale": code, "locales": {code: {"dictionary": words, "format": forms}}}
 
 
 def add_menu(layout: dict, buttons: list[dict]) -> None:
