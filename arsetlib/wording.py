@@ -20,12 +20,12 @@ from arsetlib.translation import N_, _, day_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "VALUES", "column", "day", "shown", "span", "value"]
+__all__ = ["COLUMNS", "VALUES", "column", "day", "shown", "span", "word"]
 
 # Name in data → what a reader sees. Other names are shown with spaces for underscores.
 COLUMNS = {
     # of many tables
-    "area": N_("area"), "band": N_("band"), "bands": N_("bands"), "batches": N_("batches"),
+    "area": N_("area"), "areas": N_("areas"), "band": N_("band"), "bands": N_("bands"), "batches": N_("batches"),
     "block": N_("block"), "blocks": N_("blocks"), "bytes": N_("bytes"), "class": N_("class"), "code": N_("code"),
     "capture": N_("capture"), "captures": N_("captures"), "date": N_("date"), "dates": N_("dates"), "day": N_("day"),
     "device": N_("device"), "epoch": N_("epoch"), "epochs": N_("epochs"), "error": N_("error"),
@@ -36,6 +36,7 @@ COLUMNS = {
     "rows": N_("rows"), "samples": N_("samples"), "score": N_("score"), "seconds": N_("seconds"),
     "share": N_("share"), "side": N_("side"), "simulated": N_("simulated"), "start": N_("start"), "std": N_("std"),
     "used": N_("used"), "what": N_("what"), "year": N_("year"), "years": N_("years"), "value": N_("value"),
+    "predictions": N_("predictions"), "most": N_("most"),
     # scores
     "accuracy": N_("accuracy"), "average_precision": N_("average precision"),
     "balanced_accuracy": N_("balanced accuracy"), "behind": N_("behind"), "best": N_("best"),
@@ -56,6 +57,11 @@ COLUMNS = {
     "support": N_("samples"), "tested": N_("tested"), "top_2": N_("top two"), "truth": N_("truth"),
     "until": N_("until"), "users": N_("user's accuracy"), "weighted_f1": N_("weighted F1"),
     "mapped": N_("mapped"), "estimate": N_("estimate"),
+    "difference": N_("difference"), "lowest": N_("lowest"), "highest": N_("highest"), "ground": N_("ground"),
+    "tree": N_("tree"), "grass": N_("grass"), "directory": N_("directory"), "tfrecord": N_("TFRecord"),
+    # bands
+    "esa": N_("ESA's name"), "wavelength_nm": N_("wavelength, nm"), "width_nm": N_("width, nm"),
+    "resolution_m": N_("resolution, m"), "bytes_of_scl": N_("bytes of SCL"),
     # models and layers
     "architecture": N_("architecture"), "encoder": N_("encoder"), "encoder_paper": N_("encoder's paper"),
     "layer": N_("layer"), "learning_rate": N_("learning rate"), "needs": N_("needs"), "output": N_("output"),
@@ -92,7 +98,7 @@ COLUMNS = {
 VALUES = (
     N_("baseline"), N_("complete"), N_("left out"), N_("majority"), N_("majority baseline"), N_("nothing"),
     N_("pruned"), N_("random forest"), N_("test"), N_("train"), N_("validation"), N_("all captures"), N_("valid"),
-    N_("overfit"), N_("underfit"),
+    N_("overfit"), N_("underfit"), N_("GPU: P100 directory, V100 TFRecord"), N_("one GPU, mirrored"),
 )  # fmt: skip
 _PARTS = {
     re.compile(r"val_(.+)"): N_("{column} of validation"),
@@ -116,7 +122,7 @@ def column(name: object) -> str:
     return name.replace("_", " ")
 
 
-def value(cell: object) -> object:
+def word(cell: object) -> object:
     """A cell of a table in the reader's language, where it is one of ``VALUES``."""
     return _(cell) if isinstance(cell, str) and cell in VALUES else cell
 
@@ -135,11 +141,11 @@ def shown(table: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
     if isinstance(table, pd.Series):
         index = table.index.map(column) if all(isinstance(name, str) for name in table.index) else table.index
         name = table.name if table.name is None else column(table.name)
-        return table.set_axis(index.rename(_names(table.index.names))).rename(name)
-    cells = table.map(value)
-    index = table.index.map(value) if table.index.nlevels == 1 else table.index
+        return table.set_axis(index.set_names(_names(table.index.names))).rename(name)
+    cells = table.map(word)
+    index = table.index.map(word) if table.index.nlevels == 1 else table.index
     columns = table.columns.map(column) if table.columns.nlevels == 1 else table.columns
-    index, columns = index.rename(_names(table.index.names)), columns.rename(_names(table.columns.names))
+    index, columns = index.set_names(_names(table.index.names)), columns.set_names(_names(table.columns.names))
     return cells.set_axis(index).set_axis(columns, axis=1)
 
 

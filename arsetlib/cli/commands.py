@@ -137,13 +137,22 @@ def _translate(command: Any) -> None:
     """Put the help of a command into the reader's language."""
     command.help = _(command.help or "") or None
     command.epilog = (command.epilog or "").replace("Example:", _("Example:")) or None
+    help_text = command.get_help
+
+    def get_help(context: Any) -> str:
+        _translate_parameters(command)  # typer adds some after it has made the command
+        return _in_own_words(help_text(context))
+
+    command.get_help = get_help
+    _translate_parameters(command)
+
+
+def _translate_parameters(command: Any) -> None:
     for parameter in command.params:
         if getattr(parameter, "help", None):
             parameter.help = _(parameter.help)
         if parameter.metavar:
             parameter.metavar = _(parameter.metavar)
-    help_text = command.get_help
-    command.get_help = lambda context: _in_own_words(help_text(context))
 
 
 def _in_own_words(text: str) -> str:

@@ -9,7 +9,7 @@ import typer
 from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show, show_check
 from arsetlib.cli.commands import Commands
 from arsetlib.translation import _
-from arsetlib.wording import column, value
+from arsetlib.wording import column, word
 
 app = typer.Typer()
 group = typer.Typer(
@@ -114,7 +114,7 @@ def groves_train(
     report = {"model": str(out / "model"), "best_epoch": trained.segmenter.notes["best_epoch"], "test": row}
     report |= {name: trained.segmenter.notes[name] for name in ("verdict", "simulated")}
     words = _("Model in {folder}, best epoch {epoch}, the thesis's verdict: {verdict}")
-    lines = [words.format(folder=out / "model", epoch=report["best_epoch"], verdict=value(report["verdict"]))]
+    lines = [words.format(folder=out / "model", epoch=report["best_epoch"], verdict=word(report["verdict"]))]
     lines += [f"  {column(name)}: {value:.3f}" for name, value in row.items()]
     show(report, as_json, "\n".join(lines))
 

@@ -264,7 +264,7 @@ def predict(
     if not there or source.endswith(".toml"):
         study = load(source, [year] if year else None)
         options["study"] = study
-        wanted, _ = find(study, cache, progress=not as_json)
+        wanted = find(study, cache, progress=not as_json)[0]
     else:
         wanted = source
     trained = models.load(model, kind="series")

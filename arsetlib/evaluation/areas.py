@@ -168,7 +168,7 @@ def block_areas(
     own = mapped is None
     area = mapped_areas(whole.counts.sum(0) if own else mapped, whole.keys)
     _check_strata(whole, area, whole.counts.sum(0), least=1)
-    _, by_block = predictions.counts_by("block")
+    by_block = predictions.counts_by("block")[1]
     draws = resampled(by_block, repeats, seed)
     best, every = _estimates(whole.counts[None], area, own), _estimates(draws, area, own)
     tails = {k: interval(v, confidence) for k, v in every.items()}

@@ -210,4 +210,4 @@ def _said(value):
         return f"{value:,.3f}" if abs(value) < 1 else f"{value:,.1f}"
     if isinstance(value, datetime.date):
         return wording.day(value)
-    return str(wording.value(value))
+    return str(wording.word(value))

@@ -211,7 +211,7 @@ def _comparison(facts: dict[str, Facts], table: pd.DataFrame, first: Predictions
     drawing = _drawn(
         lines(scores, "", _("date of prediction"), _("macro-F1 of the crops"), study=first),
         _("Macro-F1 of the crops by date, a line for each model"),
-        scores.map(_share),
+        shown(scores.map(_share)),
     )
     return Section(
         _("Models side by side"),

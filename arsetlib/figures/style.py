@@ -104,12 +104,12 @@ def plotly_config() -> dict:
     code = language()
     if code == ENGLISH:
         return {}
-    months = {width: list(get_month_names(width, "stand-alone", code).values()) for width in ("wide", "abbreviated")}
-    days = {width: list(get_day_names(width, "stand-alone", code).values()) for width in ("wide", "abbreviated")}
+    widths = ("wide", "abbreviated")
+    months = [[get_month_names(width, "stand-alone", code)[n] for n in range(1, 13)] for width in widths]
+    sunday_first = (6, *range(6))
+    days = [[get_day_names(width, "stand-alone", code)[n] for n in sunday_first] for width in widths]
     forms = {
-        "months": months["wide"], "shortMonths": months["abbreviated"],
-        "days": [days["wide"][-1], *days["wide"][:-1]],  # Plotly's week starts on Sunday
-        "shortDays": [days["abbreviated"][-1], *days["abbreviated"][:-1]],
+        "months": months[0], "shortMonths": months[1], "days": days[0], "shortDays": days[1],
         "date": _("%m/%d/%Y"), "month": _("%b %Y"), "dayMonth": _("%b %-d"), "dayMonthYear": _("%b %-d, %Y"),
         "decimal": ".", "thousands": ",",
     }  # fmt: skip

@@ -17,7 +17,7 @@ from arsetlib import sentinel2
 from arsetlib.pixels.arrays import buffers, ragged
 from arsetlib.pixels.meta import Meta
 from arsetlib.pixels.schema import MAX_DN, SCHEMA, SERIES, block_number, pixel_id
-from arsetlib.translation import N_
+from arsetlib.translation import N_, _
 
 # Rule → what it asks of a row.
 RULES: dict[str, str] = {
@@ -59,7 +59,8 @@ class Break:
     found: str
 
     def __str__(self) -> str:
-        return f"{self.file}, row group {self.row_group}, row {self.row}: {self.rule}: {self.found}"
+        words = _("{file}, row group {group}, row {row}: {rule}: {found}")
+        return words.format(file=self.file, group=self.row_group, row=self.row, rule=self.rule, found=self.found)
 
 
 def complete_rows(batch: pa.RecordBatch) -> np.ndarray:
