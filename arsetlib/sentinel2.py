@@ -66,7 +66,7 @@ class SclClass:
         """The name in the reader's language.
 
         >>> SCL[4].title()
-        'vegetation'
+        'Vegetation'
 
         Lab: part1_build_dataset.
         """
