@@ -762,7 +762,8 @@ means = pd.DataFrame(
     }
 )
 gap = means["mostly seen"] - means["mostly new"]
-print(means.assign(difference=gap).round(3).to_string())
+means["difference"] = gap
+print(means.round(3).to_string())
 assert abs(gap["mean_iou"]) < 1 - by_copy["flight"]  # the copying model's
 assert not full or gap["mean_iou"] > 0
 assert not full or gap["tree"] < gap["grass"] < gap["ground"]

@@ -405,7 +405,8 @@ if sys.platform == "linux":  # otros no aplican estos límites
 
 # %% tags=["hide-cell"] made_from="d7482893"
 # Solución: a veces el conjunto reducido cabe, y no hace falta una
-# canalización. Mide antes cuánta puntuación cuesta reducir (sección 18).
+# canalización. Mide antes cuánto baja la puntuación al reducir
+# (sección 18).
 machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 for side in (512, 128):
     for kind, width in (("32 bits", 4), ("bytes", 1)):

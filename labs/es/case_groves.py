@@ -653,7 +653,7 @@ assert wrong[at_edge].mean() > wrong[~at_edge].mean()
 # %% made_from="87ec726d"
 wrong_ground = np.bincount(predicted[wrong & (mask == GROUND)], minlength=3)
 print(
-    "el suelo equivocado se volvió:",
+    "el suelo mal clasificado se predijo como:",
     dict(zip(KEYS, wrong_ground.tolist(), strict=True)),
 )
 if full:
@@ -763,11 +763,11 @@ fig = figures.scatter(
     points, title, unit, "IoU", study=here, text=scored.index.tolist()
 )
 figures.show(
-    fig, "IoU de cada captura según la proporción de su terreno ya vista"
+    fig, "IoU de cada captura según la proporción de su terreno ya visto"
 )
 assert np.isclose(scored.loc[last.name, "mean_iou"], confusion.mean_iou)
 
-# %% made_from="36658e09"
+# %% made_from="7f8ed357"
 known = np.array(share_seen) > 50
 means = pd.DataFrame(
     {
@@ -776,7 +776,8 @@ means = pd.DataFrame(
     }
 )
 gap = means["casi todo visto"] - means["casi todo nuevo"]
-print(means.assign(difference=gap).round(3).to_string())
+means["diferencia"] = gap
+print(means.round(3).to_string())
 assert abs(gap["mean_iou"]) < 1 - by_copy["vuelo"]  # la del modelo que copia
 assert not full or gap["mean_iou"] > 0
 assert not full or gap["tree"] < gap["grass"] < gap["ground"]
