@@ -20,9 +20,9 @@
 # :class: lab-header
 # **Pregunta.** ¿Cómo se entrena un clasificador con más imágenes de las que caben en la memoria? ¿Y cuánto ayudan el formato de archivo y un segundo dispositivo?
 #
-# **Producto.** Un clasificador que nombra lo que va mal en una parcela, y su puntuación en parcelas nuevas. Una tabla compara las afirmaciones de un informe con lo que mides en tu máquina.
+# **Producto.** Un clasificador que identifica lo que va mal en una parcela, y su puntuación en parcelas nuevas. Una tabla compara las afirmaciones de un informe con lo que mides en tu máquina.
 #
-# **Podrás**
+# **Al terminar sabrás**
 # - calcular qué conjunto cabe en la memoria, y entrenar un modelo desde el disco si no cabe;
 # - escribir las mismas imágenes en carpetas, en TFRecord y en Parquet, y comparar su velocidad de forma justa;
 # - encontrar qué limita una canalización, y cuándo no puede ayudar otro formato de archivo;
@@ -30,11 +30,11 @@
 # - reconocer una red que ha memorizado su conjunto de entrenamiento;
 # - comprobar si una comparación publicada respalda sus conclusiones.
 #
-# **Tiempo.** Unos 120 minutos en dos mitades, con una pausa antes de la sección 12. **Necesitas** saber qué es un lote (práctica 2) y qué es entrenar (práctica 3). No necesitas tarjeta gráfica.
+# **Tiempo.** Unos 120 minutos en dos mitades, con una pausa antes de la sección 12. **Necesitas** saber qué es un lote (práctica 2) y qué es entrenar (práctica 3). No hace falta tarjeta gráfica.
 # :::
 #
 # La práctica sigue un trabajo de maestría de 2021 (EAFIT), que hizo esta pregunta con las imágenes de Agriculture-Vision ([fuentes](../../book/es/bibliography.md)). Aquí lo llamamos «el informe».
-# Cada paso tiene cuatro partes, como en las prácticas anteriores. *Predice*: responde la pregunta antes de ejecutar la celda. *Ejecuta* la celda. *Lee* la explicación. *Comprueba*: un `assert` prueba lo que dice la explicación.
+# Cada actividad tiene cuatro partes, como en las prácticas anteriores. *Predice*: responde la pregunta antes de ejecutar la celda. *Ejecuta* la celda. *Lee* la explicación. *Comprueba*: un `assert` verifica lo que dice la explicación.
 
 # %% made_from="234bbd3d"
 from importlib.util import find_spec
@@ -90,8 +90,8 @@ processor = tf.config.list_physical_devices("CPU")[0]
 twice = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(processor, twice)
 
-# %% made_from="096c3828"
-NAMES = [name.replace("_", " ") for name in fields.CLASSES]
+# %% made_from="8363f3c6"
+NAMES = list(fields.titles())
 K = len(NAMES)
 SIDE = chips.size[0]  # píxeles de un lado
 pixels, valid = fields.read(chips, 0)
@@ -259,8 +259,8 @@ if full:
 # Cinco veces más épocas deberían tardar unas cinco veces más. ¿En qué dispositivos es así? ¿Y qué columnas se pueden comparar?
 # :::
 
-# %% made_from="67dbf030"
-from arsetlib import evaluation
+# %% made_from="70cefa5d"
+from arsetlib import evaluation, wording
 
 times = evaluation.published.farm_times()
 minutes = times.rename(
@@ -269,19 +269,21 @@ minutes = times.rename(
 minutes["proporción"] = times["directory"] / times["tfrecord"]
 figures.show(minutes, "Minutos de entrenamiento según el informe, 2021")
 
-# %% made_from="2f3ae90f"
+# %% made_from="d3352577"
 both = times.groupby("device").filter(lambda rows: len(rows) == 2)
 growth = both.groupby("device")["directory"].agg(lambda t: t.max() / t.min())
 for device, factor in growth.items():
-    print(f"{device}: 50 épocas tardaron {factor:.1f} × lo que 10")
+    print(
+        f"{wording.word(device)}: 50 épocas tardaron {factor:.1f} × lo que 10"
+    )
 reported = evaluation.published.farm_accuracy()
-print(reported.to_string())
+print(wording.shown(reported).to_string())
 assert growth["CPU"] < 2
 assert growth.drop("CPU").between(4.5, 5.5).all()
 
 # %% [markdown] made_from="b443e9ff"
 # Solo es así en las tarjetas gráficas. En el procesador, una época de la ejecución larga tardó mucho menos que una época de la corta: se midió también otra cosa, o una cifra está mal.
-# Las dos columnas no se deben comparar. Como dice la columna `device`, el directorio se ejecutó en una P100 y TFRecord en una V100, que es otro modelo de tarjeta. La proporción mezcla dos efectos que no se pueden separar. Y `MirroredStrategy`, que reparte el trabajo entre dispositivos, tenía uno solo para repartir.
+# Las dos columnas no se deben comparar. Como dice la columna `device`, el directorio se ejecutó en una P100 y TFRecord en una V100, que es otro modelo de tarjeta. La proporción mezcla dos efectos que no se pueden separar. Y `MirroredStrategy` reparte el trabajo entre dispositivos, pero aquí había uno solo.
 # Así que las conclusiones pueden ser correctas, pero estas cifras no las demuestran. El resto de la práctica mide las afirmaciones y cambia una sola cosa cada vez.
 #
 # ## 5. ¿Qué conjunto cabe en la memoria?
@@ -313,7 +315,7 @@ figures.show(memory, "Lo que ocupa un conjunto en disco y en memoria")
 # %% [markdown] made_from="3e197612"
 # La primera línea impresa responde para un recorte, y la última fila de la tabla, para todos. La compresión JPEG oculta el tamaño: una carpeta pequeña en el disco es grande en la memoria. La segunda fila es la ejecución cuyos resultados guardó el informe.
 #
-# Esto era solo cálculo. Ahora mide. Dos procesos leen recortes como números de 32 bits. Uno *guarda* lo que ha leído, como hace `np.stack([...])` con una carpeta. El otro *suelta* cada recorte después de leerlo. Los dos pueden usar solo una cuarta parte de la memoria que necesita el conjunto entero.
+# Esto era solo cálculo. Ahora mide. Dos procesos leen recortes como números de 32 bits. Uno *guarda* lo que ha leído, como hace `np.stack([...])` con una carpeta. El otro *libera* cada recorte después de leerlo. Los dos pueden usar solo una cuarta parte de la memoria que necesita el conjunto entero.
 
 # %% tags=["hide-input"] made_from="7d85e336"
 import os
@@ -351,7 +353,7 @@ def read_all(how, cap):
     """Un proceso que lee: recortes, MB más que al inicio y cómo termina.
 
     Args:
-        how: "guarda" o "suelta".
+        how: "guarda" o "libera".
         cap: Bytes que puede ocupar.
     """
     asked = [str(here.folder), str(EVERY), how, str(cap)]
@@ -366,7 +368,7 @@ def read_all(how, cap):
 
 # %% made_from="bf3a0428"
 cap = 4 * decoded * len(chips) // 4  # un cuarto de los 32 bits
-reached = {how: read_all(how, cap) for how in ("guarda", "suelta")}
+reached = {how: read_all(how, cap) for how in ("guarda", "libera")}
 for how, (read, used, end) in reached.items():
     print(f"{how}: {len(read)} recortes, {used.max():.0f} MB más, {end}")
 
