@@ -242,9 +242,9 @@ def study_text(seed: int = 1, scale: float = 1.0, years: Iterable[int] = (2019, 
     areas = []
     for key, bounds in boxes(scale).items():
         number = key.removeprefix("box_")
-        name = f'en = "Box {number}", es = "Caja {number}"'
+        name = f'en = "Box {number}", es = "Recuadro {number}"'
         if key == "dense":
-            name = 'en = "Dense test box", es = "Caja densa de prueba"'
+            name = 'en = "Dense test box", es = "Recuadro denso de prueba"'
         numbers = ", ".join(f"{v:.0f}" for v in bounds)
         every = 1 if key == "dense" else 2
         areas.append(f'[areas.{key}]\nname = {{ {name} }}\nbounds = [{numbers}]\ncrs = "EPSG:5070"\nevery = {every}\n')
