@@ -29,8 +29,7 @@ def start(
     from arsetlib.grading import notebooks
 
     files = notebooks.write(assignments or [], seed, out, id)
-    kept = _("{file}: exists already, kept as it is")
-    lines = [str(file) if written else kept.format(file=file) for file, written in files]
+    lines = [str(file) if written else f"{file}: {_('exists already, kept as it is')}" for file, written in files]
     show([{"notebook": str(file), "written": written} for file, written in files], as_json, "\n".join(lines))
 
 
@@ -58,6 +57,6 @@ def list_(as_json: AsJson = False) -> None:
     from arsetlib.grading import notebooks
 
     rows = notebooks.summaries()
-    said = _("{title}: {questions} questions, {points} points")
-    lines = [f"{row.key:<8}" + said.format(**asdict(row)) for row in rows]
+    words = _("{questions} questions, {points} points")
+    lines = [f"{r.key:<8}{r.title}: {words.format(questions=r.questions, points=r.points)}" for r in rows]
     show([asdict(row) for row in rows], as_json, "\n".join(lines))
