@@ -161,14 +161,14 @@ def many(function: Callable, files: Sequence[File]) -> list:
         return list(pool.map(function, files))
 
 
-def ahead(function: Callable, arguments: Iterable, stored: bool) -> Iterator[Any]:
+def ahead(function: Callable, arguments: Iterable, stored: bool, threads: int = AHEAD) -> Iterator[Any]:
     """The results of a function in order; of files in a store, the next ones are computed in threads meanwhile."""
     if not stored:
         yield from map(function, arguments)
         return
-    with ThreadPoolExecutor(AHEAD) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         rest = iter(arguments)
-        waiting = [pool.submit(function, one) for one in islice(rest, AHEAD)]
+        waiting = [pool.submit(function, one) for one in islice(rest, threads)]
         try:
             while waiting:
                 result = waiting.pop(0).result()
