@@ -12,7 +12,6 @@ Lab: case_fields.
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import time
 from collections import deque
@@ -100,8 +99,7 @@ class Loop:
 
     def __init__(self, model: Any, task: Task, strategy: Any = None, cluster: workers.Cluster | None = None) -> None:
         self.model, self.task, self.cluster, self.counts = model, task, cluster, None
-        module = importlib.import_module(f"arsetlib.training.on_{backend()}")
-        self.steps = module.Steps(model, task, strategy, cluster)
+        self.steps = _steps()(model, task, strategy, cluster)
         self.unread = UNREAD if on_gpu() else 0
 
     def run(
@@ -219,6 +217,17 @@ class Loop:
                 f"The workers see backups of different epochs: {epochs.tolist()} are finished. The folder of the "
                 "training must be one that all of them share."
             )
+
+
+def _steps() -> type:
+    """The steps of Keras's backend."""
+    if backend() == "jax":
+        from arsetlib.training.on_jax import Steps
+    elif backend() == "torch":
+        from arsetlib.training.on_torch import Steps
+    else:
+        from arsetlib.training.on_tensorflow import Steps
+    return Steps
 
 
 def measured(task: Task, truth: Any, shares: Any) -> tuple:
