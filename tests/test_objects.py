@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -14,11 +15,14 @@ import few
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+import requests
 import tiny
 from test_ingest import script, start
 
 from arsetlib import folders, leases, pixels, samples, stores
 from arsetlib.ingest import IngestError, ingest
+from arsetlib.maps.sources import of_table
+from arsetlib.pixels import sources
 from arsetlib.stores import StorePath, place
 
 
@@ -300,7 +304,54 @@ def test_a_table_in_a_store_takes_few_requests(bucket, s3_url, monkeypatch):
     server.close()
 
 
+def test_the_files_of_a_table_are_asked_for_many_at_a_time(bucket, s3_url, monkeypatch):
+    parts, table, out = [f"part-{n:02d}" for n in range(24)], few.make_table(), f"{bucket}/table"
+    with folders.claim(out, {}, parts) as folder:
+        for number, part in enumerate(parts):
+            pixels.write(table.slice(20 * number, 20), folder.path / f"{part}.parquet", few.META)
+            folder.finish(part, [f"{part}.parquet"])
+        folder.publish()
+    server, under_way = failing_store.FailingStore(s3_url), [0]
+    known, waiting = threading.Lock(), threading.Event()
+
+    def slow(_method, path):
+        if ".parquet" in path:
+            with known:
+                under_way.append(under_way[-1] + 1)
+            waiting.wait(0.05)
+            with known:
+                under_way.append(under_way[-1] - 1)
+
+    server.fails = slow
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    for call in (pixels.cost, pixels.summary, lambda out: of_table(out, "west", 2021, few.STUDY)):
+        sources._end.cache_clear()
+        del under_way[1:]
+        call(out)
+        assert max(under_way) >= 4
+        assert len(under_way) < 2 * 7 * len(
+            parts
+        )  # of a file: its end, facts, columns twice, never one after the other
+    server.close()
+
+
 # -- a job that is killed
+
+
+@pytest.mark.skipif(not sys.platform.startswith(("linux", "darwin")), reason="processes get a new parent")
+def test_the_server_of_a_drill_that_is_killed_ends_too():
+    code = "import objectstore, time\nwith objectstore.s3_server() as url: print(url, flush=True), time.sleep(600)"
+    drill = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+    url = drill.stdout.readline().strip()
+    assert requests.get(url, timeout=60).ok
+    drill.kill()
+    drill.communicate()
+
+    def gone():
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2])))
+
+    wait_for(gone)
 
 
 POINTS = os.environ.get("ARSET_DRILL_POINTS")  # a large number takes all points, some minutes a command

@@ -85,6 +85,23 @@ def databricks5(place: Path) -> None:
     databricks(place, "5", ">=4.1,<4.2", without=NEWER_FOR_SPARK_41)
 
 
+def jax(place: Path) -> None:
+    """Keras on JAX, without TensorFlow: windows on the device, training, and a small place from scenes to a map."""
+    packages = ["jax", "keras", "matplotlib", "numba", "scikit-learn", "skops", "tensorboard"]
+    tests = ["hypothesis", "moto[s3]", "boto3", "pytest", "pytest-xdist", "rio-cogeo"]
+    python = make(place / "env", "3.12", *packages, *tests, str(build_wheel(place)))
+    settings = {"KERAS_BACKEND": "jax"}
+    run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "backends", "tests/test_backends.py"], settings)
+    arset, data = str(Path(python).parent / "arset"), place / "data"
+    for words in (
+        ["simulate", str(data), "--small"],
+        ["ingest", str(data / "study.toml"), str(data / "pixels")],
+        ["train", str(data / "pixels"), str(data / "run"), "--model", "original", "--epochs", "2"],
+        ["map", str(data / "run"), str(data / "pixels"), str(data / "maps"), "--start", "120"],
+    ):
+        run([arset, *words], settings, cwd=place)
+
+
 LANES = {
     "lowest": lowest,
     "python3.12": python312,
@@ -92,6 +109,7 @@ LANES = {
     "colab": colab,
     "databricks4": databricks4,
     "databricks5": databricks5,
+    "jax": jax,
 }
 
 # The lanes that take turns in `.ci/run`: those that were seen to pass from start to end on the code as it is, and whose
