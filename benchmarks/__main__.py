@@ -3,7 +3,8 @@
     python benchmarks [--quick]
 
 writes ``benchmarks/results.json``: a list with one entry per benchmark, from which the book's performance page is
-drawn. ``gpu`` runs where there is an NVIDIA card. Ends with code 1 if a benchmark failed; a goal that was missed is no failure.
+drawn. ``gpu`` runs where there is an NVIDIA card. Ends with code 1 if a benchmark failed; a goal that was missed is no
+failure.
 """
 
 import json

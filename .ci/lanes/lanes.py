@@ -93,11 +93,12 @@ def jax(place: Path) -> None:
     settings = {"KERAS_BACKEND": "jax"}
     run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "backends", "tests/test_backends.py"], settings)
     arset, data = str(Path(python).parent / "arset"), place / "data"
+    table, study = str(data / "pixels"), str(data / "delta" / "study.toml")
     for words in (
-        ["simulate", str(data), "--small"],
-        ["ingest", str(data / "study.toml"), str(data / "pixels")],
-        ["train", str(data / "pixels"), str(data / "run"), "--model", "original", "--epochs", "2"],
-        ["map", str(data / "run"), str(data / "pixels"), str(data / "maps"), "--start", "120"],
+        ["simulate", str(data / "delta"), "--scale", "0.05"],
+        ["ingest", study, table, "--master", "none"],
+        ["train", table, study, "--out", str(data / "run"), "--model", "original", "--epochs", "2", "--allow-missing"],
+        ["predict", str(data / "run"), table, "--start", "120", "--out", str(data / "maps")],
     ):
         run([arset, *words], settings, cwd=place)
 

@@ -157,7 +157,8 @@ class Loop:
     def _epoch(self, train: Feed, validation: Feed, every, epoch: int) -> dict[str, float]:
         """The scores of an epoch."""
         every.on_epoch_begin(epoch)
-        totals, done, unread = np.zeros(2), 0, deque()
+        totals, done = np.zeros(2), 0
+        unread: deque[tuple] = deque()
 
         def read(most: int) -> None:
             """Read what the device has computed, but for so many blocks."""
@@ -222,12 +223,16 @@ class Loop:
 def _steps() -> type:
     """The steps of Keras's backend."""
     if backend() == "jax":
-        from arsetlib.training.on_jax import Steps
-    elif backend() == "torch":
-        from arsetlib.training.on_torch import Steps
-    else:
-        from arsetlib.training.on_tensorflow import Steps
-    return Steps
+        from arsetlib.training.on_jax import StepsOnJax
+
+        return StepsOnJax
+    if backend() == "torch":
+        from arsetlib.training.on_torch import StepsOnTorch
+
+        return StepsOnTorch
+    from arsetlib.training.on_tensorflow import StepsOnTensorflow
+
+    return StepsOnTensorflow
 
 
 def measured(task: Task, truth: Any, shares: Any) -> tuple:

@@ -21,8 +21,8 @@ from arsetlib.training.devices import one_device
 from arsetlib.training.loop import Task, measured
 
 
-class Steps:
-    """What ``loop.Loop`` asks of a backend, see ``on_tensorflow.Steps``.
+class StepsOnJax:
+    """What ``loop.Loop`` asks of a backend, see ``on_tensorflow.StepsOnTensorflow``.
 
     The model's variables are read at the beginning of an epoch and written at its end.
 
@@ -32,7 +32,8 @@ class Steps:
 
     def __init__(self, model: Any, task: Task, strategy: Any = None, cluster: Any = None) -> None:
         one_device(strategy)
-        self.model, self.task, self.state = model, task, None
+        self.model, self.task = model, task
+        self.state: Any = None
         self._compiled = functools.cache(self._new)
         self._tested = functools.cache(lambda make, steps: jax.jit(functools.partial(self._test_many, make, steps)))
 
@@ -57,8 +58,10 @@ class Steps:
         return self._tested(make, steps)(state, arguments)
 
     def settle(self) -> None:
-        for group, values in zip(self._groups(), self.state or ([], [], []), strict=True):
-            for variable, value in zip(group, values, strict=False):
+        if self.state is None:
+            return
+        for group, values in zip(self._groups(), self.state, strict=True):
+            for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
         self.state = None
 

@@ -16,7 +16,7 @@ from arsetlib.samples.device import Block, compiled
 from arsetlib.training.loop import Task, measured
 
 
-class Steps:
+class StepsOnTensorflow:
     """What ``loop.Loop`` asks of a backend.
 
     Args:

@@ -17,8 +17,8 @@ from arsetlib.training.devices import one_device
 from arsetlib.training.loop import Task, measured
 
 
-class Steps:
-    """What ``loop.Loop`` asks of a backend, see ``on_tensorflow.Steps``.
+class StepsOnTorch:
+    """What ``loop.Loop`` asks of a backend, see ``on_tensorflow.StepsOnTensorflow``.
 
     Raises:
         TrainingError: A strategy.
