@@ -315,7 +315,7 @@ def _maker(loader: Loader) -> Callable:
             low = low + numbers.share(drawn, count)
         elif loader.choose == "last":
             low = low + count - 1
-        nothing = columns["bands"].shape[0] - 1  # padding is zero, too
+        nothing = ops.shape(columns["bands"])[0] - 1  # padding is zero, too
         image = ops.where(seen, ops.expand_dims(offset, 1) + low, nothing)
         raw = ops.cast(ops.take(columns["bands"], ops.reshape(image, (-1,)), axis=0), "int32")
         raw = ops.reshape(raw, (-1, season.steps, raw.shape[-1]))
