@@ -89,7 +89,7 @@ def check_a_streamed_table_goes_to_the_device_pool_by_pool():
 
 def check_what_does_not_fit_or_is_not_offered_is_refused():
     refused = {
-        "stream=Streaming(pool=": {"memory": 10_000},
+        "stream=Streaming(pool=": {"place": samples.Device(memory=10_000)},
         "choose = 'random', 'first', 'last'": {"start": 80},
         "fill = 'zeros'": {"fill": "last"},
         "['pixel']": {"extras": ("pixel",)},

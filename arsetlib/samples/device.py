@@ -46,6 +46,22 @@ LARGEST = 2**31 - 1  # elements of an array that 32-bit row numbers reach
 
 
 @dataclass(frozen=True)
+class Device:
+    """The device of Keras's backend, and how much of it a loader may use.
+
+    Attributes:
+        memory: Bytes that the columns of the table may take there. None: half of what a GPU has; a CPU has no limit.
+
+    Lab: part2_load_data.
+
+    >>> Device(memory=2**30)
+    Device(memory=1073741824)
+    """
+
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
 class Block:
     """One or more batches that are computed on the device.
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from arsetlib import oldnames, processes
 from arsetlib.samples.channels import Channels
+from arsetlib.samples.device import Device, DeviceBatches
 from arsetlib.samples.draws import draw_starts, scrambled
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.scaler import Scaler
@@ -83,8 +84,8 @@ class Loader:
             more than 1 GiB.
         place: ``"host"``, or ``"device"``: the columns go to the device of Keras's backend (a GPU) once, and batches
             are computed there, as tensors of the same numbers. It offers the bands of one sensor, ``choose`` random,
-            first or last, ``fill`` zeros, and the extras seen, weight and day_of_year. See ``samples.device``.
-        memory: Bytes that the columns may take on the device: by default half of its memory.
+            first or last, ``fill`` zeros, and the extras seen, weight and day_of_year. Or a ``Device``, which says how
+            much memory the columns may take there. See ``samples.device``.
         old: Fields of ``Streaming`` as keywords, as in version 0.1.0; until version 0.3.
 
     Attributes:
@@ -127,8 +128,7 @@ class Loader:
         seed: int = 0,
         extras: Sequence[str] = (),
         stream: bool | Streaming | None = None,
-        place: str = "host",
-        memory: int | None = None,
+        place: str | Device = "host",
         **old: Any,
     ) -> None:
         random = start == "random"
@@ -137,7 +137,8 @@ class Loader:
         self.fill, self.extras = fill, tuple(extras)
         self.shuffle = random if shuffle is None else shuffle
         self._check()
-        _known("place", place, PLACES)
+        if not isinstance(place, Device):
+            _known("place", place, PLACES)
         rows = Rows.of(source)
         rows.check_season(study.season, None if random else start)
         self.channels = Channels.of(study)
@@ -159,10 +160,8 @@ class Loader:
         else:
             self.pools = MemoryPools(self.rows, study, self.channels, columns, self._order)
         self.device = None
-        if place == "device":
-            from arsetlib.samples.device import DeviceBatches
-
-            self.device = DeviceBatches(self, memory)
+        if place != "host":
+            self.device = DeviceBatches(self, place.memory if isinstance(place, Device) else None)
 
     def __len__(self) -> int:
         return self.steps
