@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arsetlib import folders, textfiles
+from arsetlib import copies, folders, textfiles
 from arsetlib.groves import flight as flights
 from arsetlib.groves import masks, pictures
 from arsetlib.groves.capture import Capture, boxes, classes_of, read
@@ -23,6 +23,7 @@ from arsetlib.groves.flight import Flight, Pose
 from arsetlib.groves.layouts import captures, layout_of
 from arsetlib.groves.merging import Canopy, merged
 from arsetlib.groves.scoring import classes_of_maps
+from arsetlib.translation import _
 
 TREE = 1  # class number
 RADIUS = 0.5  # m, of the smallest crown that counts
@@ -56,11 +57,16 @@ class TreeCount:
         return len(self.trees)
 
     def __repr__(self) -> str:
-        simulated = "SIMULATED: " if self.simulated else ""
-        return (
-            f"{simulated}{len(self)} trees on {self.area_ha:.2f} ha, {self.trees_per_ha:.0f} a hectare, "
-            f"crowns cover {self.cover:.1%} ({self.canopy_m2_per_ha:,.0f} m² a hectare)"
+        words = _(
+            "{trees} trees on {area} ha, {density} a hectare, crowns cover {cover} ({canopy} m² a hectare)"
+        ).format(
+            trees=len(self),
+            area=f"{self.area_ha:.2f}",
+            density=f"{self.trees_per_ha:.0f}",
+            cover=f"{self.cover:.1%}",
+            canopy=f"{self.canopy_m2_per_ha:,.0f}",
         )
+        return f"{_('SIMULATED')}: {words}" if self.simulated else words
 
     @property
     def cover(self) -> float:
@@ -262,7 +268,7 @@ def _rows(source) -> Iterable[tuple[str, Source, Classes | None]]:
     elif not folders.is_place(source):
         for one in source:
             yield from _rows(one)
-    elif (path := folders.fetched(source)).is_file():
+    elif (path := copies.fetched(source)).is_file():
         yield path.stem, path, _stated(path.parent)
     elif not path.is_dir():
         raise GroveError(f"There is no file or folder {path}.")
@@ -320,7 +326,7 @@ def _placed(flight, named: dict, metres_per_pixel: float | None) -> Flight:
     """Where the captures lie."""
     if flight is None:
         return Flight(dict.fromkeys(named, Pose.upright(metres_per_pixel or 1.0)))
-    known = Flight(flight) if isinstance(flight, dict) else flights.read(folders.fetched(flight))
+    known = Flight(flight) if isinstance(flight, dict) else flights.read(copies.fetched(flight))
     if missing := sorted(set(named) - set(known.poses)):
         raise GroveError(
             f"The flight knows no capture {', '.join(missing)}. It has {len(known.poses)}, {min(known.poses)} to "

@@ -26,9 +26,11 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from arsetlib import folders
+from arsetlib import copies, folders
 from arsetlib.errors import ArsetError
 from arsetlib.study import Class, Legend
+from arsetlib.translation import _
+from arsetlib.wording import span
 
 SCALE = 10_000
 NODATA = dict.fromkeys(("class", "unsmoothed", "vegetation"), 255)
@@ -62,7 +64,7 @@ class Prediction:
     def path(self, product: str = "class") -> Path:
         """File of ``class``, ``probability``, ``entropy``, ``margin``, ``vegetation`` or ``unsmoothed``.
 
-        Where the maps lie in an object store, ``folders.fetched`` gives a copy on this machine.
+        Where the maps lie in an object store, ``copies.fetched`` gives a copy on this machine.
 
         Raises:
             MapError: The prediction has no such file.
@@ -76,7 +78,7 @@ class Prediction:
 
         Probabilities, entropy and margin come as float32 from 0 to 1.
         """
-        with rasterio.open(folders.fetched(self.path(product))) as src:
+        with rasterio.open(copies.fetched(self.path(product))) as src:
             values = src.read(masked=True)
         if NODATA[product] == NODATA["probability"]:
             values = values.astype(np.float32) / SCALE
@@ -115,11 +117,11 @@ class Prediction:
     def __str__(self) -> str:
         counts = self.info["pixels"]
         names = self.legend.names()
-        lines = [
-            f"{self.area}, {self.info['window']['first']} to {self.info['window']['last']}: "
-            f"{counts['predicted']:,} pixels predicted, {counts['no_image']:,} without an image in the window"
-        ]
-        lines += [f"  {names[i]}: {part['pixels']:,} pixels" for i, part in enumerate(self.info["classes"])]
+        window = span(self.info["window"]["first"], self.info["window"]["last"])
+        words = _("{predicted} pixels predicted, {no_image} without an image in the window")
+        words = words.format(predicted=f"{counts['predicted']:,}", no_image=f"{counts['no_image']:,}")
+        lines = [f"{self.area}, {window}: {words}"]
+        lines += [f"  {names[i]}: {part['pixels']:,} {_('pixels')}" for i, part in enumerate(self.info["classes"])]
         return "\n".join(lines)
 
 

@@ -58,7 +58,7 @@ check_env(("labs", "train", "images", "spark"))
 #
 # Una línea decide de dónde vienen los datos. `"simulated"` toma el delta simulado: un lugar pequeño que hace un programa. Sus archivos tienen el formato de los reales, así que el código de abajo sirve también para datos reales.
 # `"real"` toma datos de los servicios públicos: escenas de Sentinel-2 de Earth Search y la *Cropland Data Layer* del USDA. También puedes dar el nombre de tu propio archivo de estudio. Las celdas que siguen a esta no cambian.
-# Los archivos se escriben en la carpeta `data`, o en la carpeta que nombra la variable de entorno `ARSET_DATA`. En Databricks, da una carpeta de un volumen.
+# Los archivos se escriben en la carpeta `data`, o en la carpeta que indica la variable de entorno `ARSET_DATA`. En Databricks, da una carpeta de un volumen.
 #
 # :::{admonition} Datos simulados
 # :class: simulated
@@ -89,10 +89,10 @@ print(here)
 # Un píxel de etiqueta de la CDL mide 30 m de ancho. ¿Cuántas de las bandas tienen píxeles de 30 m o menos?
 # :::
 
-# %% made_from="3754e777"
+# %% made_from="26d0cb17"
 import pandas as pd
 
-from arsetlib import figures, maps, sentinel2
+from arsetlib import figures, maps, sentinel2, wording
 
 bands = pd.DataFrame([vars(sentinel2.BANDS[b]) for b in study.bands])
 alt = "Las bandas del estudio: longitud de onda y ancho en nm, lado del píxel en m"
@@ -117,11 +117,11 @@ assert fine > 0
 # ¿Por qué puede un catálogo contener dos veces la misma imagen, y cuál de las dos quieres?
 # :::
 
-# %% made_from="a328cbd2"
+# %% made_from="bfe3691a"
 scenes = here.scenes()
 labels = here.labels()
 print(f"{len(scenes)} escenas. Descartadas:")
-print(pd.Series(scenes.dropped).to_string())
+print(wording.shown(pd.Series(scenes.dropped)).to_string())
 
 one_each = {(s.day, s.tile, s.platform, s.datetime) for s in scenes}
 assert len(one_each) == len(scenes), "una imagen está dos veces en la lista"
@@ -421,11 +421,11 @@ for pixel, name in enumerate(points["name"]):
 #
 # Después del filtro quedan algunos valores bajos. La forma de sus símbolos indica su clase de escena. La tabla siguiente dice qué clases descarta el estudio. El estudio del curso conserva la sombra de nube (3), el agua (6) y los cirros finos (10), como el curso original. Un modelo que usa la serie entera tiene que tolerar los valores bajos que quedan.
 
-# %% tags=["hide-input"] made_from="01b5cf30"
+# %% tags=["hide-input"] made_from="2699aea9"
 counted = pd.DataFrame(
     {
         "SCL": list(sentinel2.SCL),
-        "clase": [c.name for c in sentinel2.SCL.values()],
+        "clase": [c.title() for c in sentinel2.SCL.values()],
         "filtro": [
             "descartada" if v in study.drop_scl else "conservada"
             for v in sentinel2.SCL
@@ -593,7 +593,7 @@ assert (again.rows, again.resumed) == (summary.rows, again.chunks)
 # %% [markdown] made_from="3767af75"
 # ### Una lectura fallida es un error, nunca ceros
 #
-# El original capturaba cada excepción y seguía, así que una descarga fallida se volvía un hueco en los datos que nadie veía. Otros fallos daban un error poco claro: si el servicio de etiquetas CropScape no respondía, un `IndexError`. Un archivo guardado recibía dos veces su extensión, así que el paso siguiente no lo encontraba.
+# El original capturaba cada excepción y seguía, así que una descarga fallida dejaba un hueco en los datos que nadie veía. Otros fallos daban un error poco claro: si el servicio de etiquetas CropScape no respondía, un `IndexError`. Un archivo guardado recibía dos veces su extensión, así que el paso siguiente no lo encontraba.
 # Rompe un enlace y mira qué pasa aquí.
 
 # %% made_from="40250fa1"
