@@ -175,12 +175,13 @@ def place(source: str | Path = "simulated", data: str | Path | None = None, smal
 def cube() -> xarray.Dataset:
     """Real Sentinel-2 images of a forest edge in Romania, 1 km², on 140 dates from August 2015 to January 2021.
 
-    They are in the package ``nrt`` 0.2.1 (EUPL-1.2) of the extra ``real``, whose code is not imported. Wherever you show
-    them, add the credit in ``attrs["credit"]``.
+    They are in the package ``nrt`` 0.2.1 (EUPL-1.2) of the extra ``real``, whose code is not imported. Wherever you
+    show them, add the credit in ``attrs["credit"]``.
 
     Returns:
-        A Dataset in EPSG:3035 with pixels of 10 m: ``B2``, ``B3``, ``B4`` and ``B8`` (time, y, x), reflectance × 10,000,
-        and ``SCL``, all NaN where there is no data; ``tree_cover`` (y, x), percent, of 2018, from pixels of 20 m.
+        A Dataset in EPSG:3035 with pixels of 10 m: ``B2``, ``B3``, ``B4`` and ``B8`` (time, y, x), reflectance ×
+        10,000, and ``SCL``, all NaN where there is no data; ``tree_cover`` (y, x), percent, of 2018, from pixels of
+        20 m.
 
     Raises:
         MissingPackage: A package of the extra is not installed, or another version of ``nrt``; with the command.
