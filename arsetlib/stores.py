@@ -141,7 +141,7 @@ class StorePath:
             OSError: The store does not answer, or refuses.
         """
         with _errors(self):
-            return _facts(_obstore().head(self._store, self.key))
+            return _facts(_obstore().head(self._store, self.key), self._version)
 
     def is_file(self) -> bool:
         if not self.key:
@@ -244,7 +244,7 @@ class StorePath:
             FileExistsError: It has another tag by now.
             FileNotFoundError: It is gone.
         """
-        return self._put(content, {"e_tag": tag})
+        return self._put(content, {self._version: tag})
 
     def _put(self, content: bytes | Path, mode: str | dict = "overwrite") -> str:
         size = content.stat().st_size if isinstance(content, Path) else len(content)
@@ -252,7 +252,7 @@ class StorePath:
         with _errors(self):
             return _obstore().put(
                 self._store, self.key, content, mode=mode, use_multipart=many, chunk_size=PIECE, max_concurrency=4
-            )["e_tag"]
+            )[self._version]
 
     def unlink(self, missing_ok: bool = False) -> None:
         if not missing_ok:
@@ -276,11 +276,16 @@ class StorePath:
     def _store(self):
         return _store(self.root)
 
+    @property
+    def _version(self) -> str:
+        """What a put names to replace one state of a file: Google compares numbers of versions, others tags."""
+        return "version" if self.root.startswith("gs:") else "e_tag"
+
     def _listed(self, chunk: int = 1000) -> Iterator[tuple[str, SimpleNamespace]]:
         with _errors(self):
             for batch in _obstore().list(self._store, f"{self.key}/" if self.key else None, chunk_size=chunk):
                 for meta in batch:
-                    yield meta["path"], _facts(meta)
+                    yield meta["path"], _facts(meta, self._version)
 
 
 class _Reader(io.RawIOBase):
@@ -382,7 +387,8 @@ def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...])
 
     given = dict(variables)
     options: Any = dict(TIMES)
-    if any(given.get(name, "").startswith("http://") for name in _ENDPOINTS):
+    plain = any(given.get(name, "").startswith("http://") for name in _ENDPOINTS)
+    if plain or given.get("GOOGLE_ALLOW_HTTP") == "true":  # Google's address stands inside a key
         options["allow_http"] = True
     signed: Any = _signed(given) if root[:2] == "s3" else {}
     return from_url(root, client_options=options, retry_config=RETRY, **signed)
@@ -416,8 +422,8 @@ def _signed(given: dict[str, str]) -> dict:
     return {"credential_provider": Boto3CredentialProvider(session), **({"region": region} if region else {})}
 
 
-def _facts(meta) -> SimpleNamespace:
-    stamp = meta.get("e_tag") or str(meta["last_modified"])
+def _facts(meta, version: str) -> SimpleNamespace:
+    stamp = meta.get(version) or meta.get("e_tag") or str(meta["last_modified"])
     return SimpleNamespace(st_size=meta["size"], st_mtime_ns=int(meta["last_modified"].timestamp() * 1e9), stamp=stamp)
 
 

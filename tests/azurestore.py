@@ -31,7 +31,7 @@ def variables(url: str) -> dict[str, str]:
 
 
 @contextmanager
-def azure_server() -> Iterator[str]:
+def serve() -> Iterator[str]:
     """Start the server; gives the URL of its account."""
     with tempfile.TemporaryDirectory() as folder:
         command = [shutil.which(PROGRAM), "--inMemoryPersistence", "--blobPort", "0", "--skipApiVersionCheck"]

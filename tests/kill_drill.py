@@ -29,6 +29,7 @@ import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
@@ -290,8 +291,12 @@ def delta(work: Path) -> Drill:
 
     module = importlib.import_module("arsetlib.simulate.delta")
     real = module.sky.overpasses
-    module.sky.overpasses = lambda *a: real(*a)[:2]  # each overpass is like the others
-    return Drill(lambda out: simulate.delta(out, scale=0.03, years=[2021], jobs=1, progress=False))
+
+    def run(out):
+        with mock.patch.object(module.sky, "overpasses", lambda *a: real(*a)[:2]):  # each overpass is like the others
+            simulate.delta(out, scale=0.03, years=[2021], jobs=1, progress=False)
+
+    return Drill(run)
 
 
 def grove(work: Path) -> Drill:

@@ -18,7 +18,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 WSGIRequestHandler.protocol_version = "HTTP/1.1"
-server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+app = DomainDispatcherApplication(create_backend_app)
+#
+server = make_server("127.0.0.1", 0, app, threaded=True)
 print(server.port, flush=True)
 server.serve_forever()
 """
@@ -30,13 +32,13 @@ def variables(url: str) -> dict[str, str]:
 
 
 @contextmanager
-def s3_server() -> Iterator[str]:
-    """Start the server; gives its URL."""
+def s3_server(before: str = "") -> Iterator[str]:
+    """Start the server; gives its URL. ``before``: code that puts something before its ``app``."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and "proxy" not in k.lower()}
+    command = [sys.executable, "-W", "ignore", "-c", SERVER.replace("#", before)]
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env=clean | CREDENTIALS,
-    )  # fmt: skip
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean | CREDENTIALS
+    )
     try:
         port = process.stdout.readline().strip()
         assert port, "moto's server did not start: install the group test of pyproject.toml"

@@ -117,7 +117,7 @@ def visit(server, browser):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)  # a bound, no measurement: the machine may do other things
         page.trouble = []
         host = urlsplit(server.url).netloc
 
@@ -141,6 +141,11 @@ def visit(server, browser):
     yield open_page
     for context in contexts:
         context.close()  # closing twice does no harm
+
+
+def settle(page):
+    """Wait until the page has done what was queued, at its own pace, and Plotly its delayed hovering."""
+    page.evaluate("new Promise((r) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(r)), 100))")
 
 
 @pytest.fixture(scope="module", params=PAGES)
@@ -241,11 +246,11 @@ def check_plot(page, plot):
         page.mouse.down()
         page.mouse.move(x - 40, y + 20, steps=4)
         page.mouse.up()
-        page.wait_for_timeout(150)
+        settle(page)
         if plot.evaluate(view) != before:
             return
         page.mouse.move(x, y)
-        page.wait_for_timeout(150)
+        settle(page)
         if plot.locator(".hoverlayer > *").count():
             return
     plot.evaluate("d => window.Plotly.Fx.hover(d, [{curveNumber: 0, pointNumber: 0}])")
@@ -414,7 +419,7 @@ def test_a_menu_of_a_figure_changes_what_it_shows(visit):
         plot = menu.locator("xpath=following-sibling::figure[1]").locator(".js-plotly-plot")
         before = plot.evaluate(shown)
         menu.select_option(index=1)
-        page.wait_for_timeout(100)
+        settle(page)
         assert plot.evaluate(shown) != before
 
 

@@ -113,7 +113,7 @@ def test_check_exits_1_and_names_the_rule_where_a_row_is_broken(made, tmp_path):
         (("check", "nowhere"), "nowhere"),
         (("simulate", "out", "--scale", "0"), "scale must lie between"),
         (("simulate", "out", "--seed", "-1"), "seed must be"),
-        (("simulate", "out", "--year", "1800"), "years must name"),
+        (("simulate", "out", "--year", "1800"), "--year must name"),
         (("report", "nowhere"), "Expected saved predictions at nowhere"),
         (("train", "nowhere", "sample", "--out", "run"), "nowhere"),
         (("train", "t", "sample", "--model", "gru", "--from", "m", "--out", "run"), "leave out --model gru"),

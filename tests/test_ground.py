@@ -166,6 +166,9 @@ DELTA = """
 key = "k"
 name = "n"
 years = [2021]
+[labels]
+kind = "raster"
+path = "labels.tif"
 [areas.a]
 bounds = {bounds}
 {crs}
@@ -179,7 +182,8 @@ codes = "others"
     [
         ([32.8, 2.1, 33.0, 2.3], "", "look like degrees.*its crs is 'EPSG:5070' \\(the default"),
         ([32.8, 2.1, 33.0, 2.3], "EPSG:32636", "look like degrees.*EPSG:4326"),
-        ([479000, 250000, 480000, 251000], "EPSG:4326", "are no degrees"),
+        ([33.0, -91.0, 33.2, -90.8], "EPSG:5070", "look like degrees.*EPSG:4326.*latitude stands first"),
+        ([479000, 250000, 480000, 251000], "EPSG:4326", "are no degrees.*If they are metres, write the crs"),
         ([-34, -161, -33, -160], "EPSG:4326", "have latitude first"),
         ([5_400_000, 500_000, 5_401_000, 501_000], "EPSG:32633", "x and y seem swapped"),
         ([6_000_000, 400_000, 6_001_000, 401_000], "EPSG:32720", "x and y seem swapped"),

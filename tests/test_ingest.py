@@ -656,11 +656,18 @@ def test_labels_that_do_not_cover_the_area_are_refused(place, tmp_path):
         ingest(place.study, place.scenes, {**place.labels, 2021: short}, tmp_path / "o", progress=False)
 
 
-def test_a_label_code_that_the_legend_does_not_know_is_refused(place, tmp_path):
+@pytest.mark.parametrize("per_class", [None, 3])
+def test_a_study_that_failed_on_its_legend_goes_on_once_it_is_corrected(place, table, tmp_path, per_class):
     crops, rest = place.study.legend.classes
-    legend = replace(place.study.legend, classes=(crops, replace(rest, codes=(7,))))
-    with pytest.raises(IngestError, match=r"Label codes \[176\] are in no class"):
-        ingest(place.study.replace(legend=legend), place.scenes, place.labels, tmp_path / "o", progress=False)
+    wrong = place.study.replace(legend=replace(place.study.legend, classes=(crops, replace(rest, codes=(7,)))))
+    how = {"progress": False, "per_class": per_class}
+    for _ in range(2):
+        with pytest.raises(IngestError, match=r"Label codes \[176\] are in no class"):
+            ingest(wrong, place.scenes, place.labels, tmp_path / "o", **how)
+    ingest(place.study, place.scenes, place.labels, tmp_path / "o", **how)
+    ingest(place.study, place.scenes, place.labels, tmp_path / "fresh", **how)
+    assert rows_of(tmp_path / "o") == rows_of(tmp_path / "fresh") != []
+    assert pixels.check(tmp_path / "o").ok
 
 
 def test_years_on_different_grids_are_refused(place, tmp_path):

@@ -22,7 +22,7 @@ from arsetlib.evaluation import Confusion
 from arsetlib.figures import notebook, seasons, style
 from arsetlib.ingest import Grid
 from arsetlib.maps import cogs, products
-from arsetlib.study import Area, Season, Study
+from arsetlib.study import Area, Class, Legend, Season, Study
 
 WEST, NORTH, SIDE = 480_000.0, 1_200_000.0, 30.0
 CORN, COTTON, WHEAT_SOY, WATER = 1, 2, 26, 111
@@ -174,6 +174,23 @@ def test_class_areas_takes_codes_that_the_layer_does_not_have(tmp_path, areas):
     frame = maps.class_areas(own, areas, mine)
     assert set(frame["name"]) == {"Other crops (code 300)"}
     assert figures.class_bars(frame, study=mine).data[0].y.tolist() == ["Other crops (code 300)"]
+
+
+@pytest.mark.parametrize("rest", [(), "others"])
+def test_land_without_a_label_is_in_no_class_also_where_one_takes_all_others(tmp_path, areas, rest):
+    values = np.zeros((60, 80), np.uint8)
+    values[:20] = 2
+    own = SimpleNamespace(path=raster(tmp_path / "own.tif", values), confidence=None, year=2021, simulated=True)
+    maize, others = (
+        Class(key, {"en": key.title()}, colour, codes)
+        for key, colour, codes in (("maize", "#ffd400", (2,)), ("rest", "#256f00", rest))
+    )
+    mine = Study.load("own_labels").replace(areas=areas, legend=Legend("own", (maize, others)))
+    frame = maps.class_areas(own, areas, mine).groupby(["code", "name", "class"])["pixels"].sum()
+    assert frame.to_dict() == {(0, "no label", "no label"): (values == 0).sum(), (2, "Maize", "Maize"): 1600}
+    assert maps.examples(own, areas[0], study=mine)["name"].tolist() == ["Maize", "no label"]
+    names, colours, index = maps.rasters.colours_in(values, mine)
+    assert [(names[i], colours[i]) for i in np.unique(index)] == [("Maize", "#ffd400"), ("no label", "#ffffff")]
 
 
 def test_the_label_map_has_the_layer_s_colours_and_names_only_what_is_there(labels, areas, study, codes):
@@ -572,6 +589,16 @@ def test_the_prediction_map_shows_prediction_labels_and_disagreement(season_of_m
     shown = {t.name for t in fig.data if t.type == "scatter"}
     assert {"agree", "disagree", "Corn", "nothing"} <= shown
     assert "Cotton" not in shown
+
+
+def test_beside_a_map_there_is_no_truth_where_there_is_no_label(study, tmp_path):
+    legend = Legend("own", (Class("maize", {"en": "Maize"}, "#ffd400", (2,)),))
+    values = np.zeros((HIGH, WIDE), np.uint8)
+    values[:20] = 2
+    lattice = Grid("EPSG:5070", SIDE, WEST, NORTH, HIGH, WIDE)
+    made = saved(tmp_path, study.replace(legend=legend), lattice, 60, np.zeros((HIGH, WIDE), int))
+    truth = maps.layers.Layers.of(made, raster(tmp_path / "own.tif", values), HIGH).truth
+    assert (truth == np.where(values == 2, 0, 1)).all()
 
 
 def test_each_step_of_the_slider_shows_its_date_and_no_other(season_of_maps, labels):

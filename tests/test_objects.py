@@ -19,6 +19,8 @@ from test_ingest import script, start
 
 from arsetlib import folders, leases, pixels, samples, stores
 from arsetlib.ingest import IngestError, ingest
+from arsetlib.maps.sources import of_table
+from arsetlib.pixels import sources
 from arsetlib.stores import StorePath, place
 
 
@@ -297,6 +299,37 @@ def test_a_table_in_a_store_takes_few_requests(bucket, s3_url, monkeypatch):
     assert requests(lambda: samples.Rows.of(out)) < constant  # which is kept
     assert requests(lambda: pixels.read(out, ["pixel"])) < constant
     assert requests(lambda: pixels.files(out)) < constant
+    server.close()
+
+
+def test_the_files_of_a_table_are_asked_for_many_at_a_time(bucket, s3_url, monkeypatch):
+    parts, table, out = [f"part-{n:02d}" for n in range(24)], few.make_table(), f"{bucket}/table"
+    with folders.claim(out, {}, parts) as folder:
+        for number, part in enumerate(parts):
+            pixels.write(table.slice(20 * number, 20), folder.path / f"{part}.parquet", few.META)
+            folder.finish(part, [f"{part}.parquet"])
+        folder.publish()
+    server, under_way = failing_store.FailingStore(s3_url), [0]
+    known, waiting = threading.Lock(), threading.Event()
+
+    def slow(_method, path):
+        if ".parquet" in path:
+            with known:
+                under_way.append(under_way[-1] + 1)
+            waiting.wait(0.05)
+            with known:
+                under_way.append(under_way[-1] - 1)
+
+    server.fails = slow
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    for call in (pixels.cost, pixels.summary, lambda out: of_table(out, "west", 2021, few.STUDY)):
+        sources._end.cache_clear()
+        del under_way[1:]
+        call(out)
+        assert max(under_way) >= 4
+        assert len(under_way) < 2 * 7 * len(
+            parts
+        )  # of a file: its end, facts, columns twice, never one after the other
     server.close()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -580,6 +581,20 @@ def test_a_summary_gives_no_cdl_name_to_codes_of_another_source(folder, other):
     labels = next(line for line in pixels.format_summary(own).splitlines() if line.startswith("labels"))
     assert "Wheat" not in labels
     assert "24 " in labels
+
+
+@pytest.mark.parametrize("codes", [{"Soybeans": 2, "Maize": 5}, None])
+def test_own_codes_of_points_on_the_cdl_grid_have_the_names_of_their_labels_and_never_the_cdls(tmp_path, codes):
+    labels = list(codes) if codes else [2, 5]
+    frame = pd.DataFrame({"lon": [-90.1, -90.2], "lat": [34.0, 34.1], "label": labels, "red_0": 300.0, "nir_0": 2500.0})
+    table = pixels.from_wide(
+        frame, {"red": "red", "nir": "nir"}, ["2021-06-01"], pixels.PointFormat(year=2021, codes=codes)
+    )
+    pixels.write(table, tmp_path / "t", pixels.Meta.of(table))
+    said = next(x for x in pixels.format_summary(pixels.summary(tmp_path / "t")).splitlines() if x.startswith("labels"))
+    assert said == ("labels  2 Soybeans 1, 5 Maize 1" if codes else "labels  2 1, 5 1")
+    with pytest.raises(pixels.PixelError, match="This table has codes of its own"):
+        pixels.write_arset(table, tmp_path / "arset")
 
 
 def test_summary_leaves_missing_values_out(tmp_path):

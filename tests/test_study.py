@@ -75,6 +75,20 @@ def test_classes_of_equals_a_plain_loop(codes):
     assert legend.classes_of(np.array(codes, int)).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "name"),
+    [
+        ('"Millet"', '"millet"', r"'millet' \(en\)"),
+        ('{ en = "Tef", es = "Mijo" }', '{ en = "Millet", es = "Mijo" }', r"'Mijo' \(es\)"),
+        ('{ en = "Mijo" }', '{ en = "Millet", es = "Mijo" }', r"'Mijo' \(es\)"),
+    ],
+)
+def test_two_classes_of_one_name_are_refused(one, two, name):
+    more = f"[classes.a]\nname = {one}\ncodes = [900]\n[classes.b]\nname = {two}\ncodes = [901]\n"
+    with pytest.raises(StudyError, match=rf"\[classes\.a\] and \[classes\.b\] have the same name {name}"):
+        Study.parse(f"{DELTA}\n{more}")
+
+
 def test_a_code_in_no_class_is_an_error_that_names_it():
     legend = Legend("test", (Class("a", {"en": "A"}, "#000000", (1,)),))
     with pytest.raises(ValueError, match=r"\[9, 200\].*'test'.*others"):
@@ -298,3 +312,9 @@ def test_an_area_without_scenes_or_labels_is_refused_before_anything_is_fetched(
     (tmp_path / "s.toml").write_text(text, encoding="utf-8")
     with pytest.raises(StudyError, match=says):
         Study.load(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize("crs", ["EPSG:6933", "EPSG:3857"])
+def test_a_crs_of_the_whole_world_is_near_every_area(crs):
+    text = (resources.files("arsetlib") / "studies" / "own_labels.toml").read_text(encoding="utf-8")
+    assert Study.parse(text.replace('crs = "EPSG:32636" ', f'crs = "{crs}" ')).labels.crs == crs

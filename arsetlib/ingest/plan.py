@@ -194,7 +194,10 @@ def class_thresholds(study: Study, labels: Labels, area: Area, per_class: int) -
     for row in range(row0, row1, CHUNK_SIDE):
         strip = Chunk(area.key, labels.year, row, col0, min(CHUNK_SIDE, row1 - row), col1 - col0)
         rows, cols, codes, _ = label_pixels(strip, study, labels, {})
-        classes = study.legend.classes_of(codes)
+        try:
+            classes = study.legend.classes_of(codes)
+        except ValueError as error:
+            raise IngestError(f"Labels of {labels.year}, area {area.key!r}: {error}") from None
         priority = pixel_priority(rows, cols, study.seed, labels.year)
         for c in np.unique(classes[classes >= 0]).tolist():
             pool = np.concatenate([best.get(c, np.empty(0, np.uint64)), priority[classes == c]])

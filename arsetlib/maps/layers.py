@@ -61,9 +61,10 @@ class Layers:
                 ):
                     code = _pixels(warped, rows, cols)
                     shows = _pixels(green, rows, cols)
-                truth = legend.classes_of(code.ravel().astype(np.int64)).reshape(code.shape)
+                truth = np.full(code.shape, -1, np.int8)
+                truth[code != 0] = legend.classes_of(code[code != 0].astype(np.int64))  # 0 is no label
                 truth = samples.apply_vegetation_rule(truth, shows == 1, legend).astype(np.int16)
-                truth[(truth < 0) | (code == 0) | (shows == NODATA["vegetation"])] = none
+                truth[(truth < 0) | (shows == NODATA["vegetation"])] = none
                 truth = truth.astype(np.uint8)
         with rasterio.open(folders.fetched(prediction.path("margin"))) as src:
             raw = _pixels(src, rows, cols).astype(np.float32)

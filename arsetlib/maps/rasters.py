@@ -145,27 +145,38 @@ def class_areas(labels: Labels, areas: Sequence[Area], study: Study) -> pd.DataF
 def code_name(study: Study, code: int) -> str:
     """What a label code is called: by the Cropland Data Layer where the labels are its own, else by the study's legend.
 
-    A legend's class with several codes is named with the code: "Other crops (code 7)".
+    A legend's class with several codes is named with the code: "Other crops (code 7)". 0 is no label.
     """
     if not study.labels.own_codes:
         return cdl.name(code) if code in cdl.CODES else _("code {code}").format(code=code)
-    number = int(study.legend.classes_of(np.array([code]))[0])
+    number = int(_numbers(study.legend, np.array([code]))[0])
     codes = study.legend.classes[number].codes if number >= 0 else ()
     name = _class_name(study.legend, code)
-    return name if codes != "others" and len(codes) == 1 else _("{name} (code {code})").format(name=name, code=code)
+    return (
+        name
+        if code == 0 or (codes != "others" and len(codes) == 1)
+        else _("{name} (code {code})").format(name=name, code=code)
+    )
 
 
 def code_colour(study: Study, code: int) -> str:
     """Colour of a label code, from the same source as `code_name`; white for what the legend leaves out."""
     if not study.labels.own_codes:
         return _CDL_COLOURS[code] if code in _CODES else "#000000"
-    number = int(study.legend.classes_of(np.array([code]))[0])
+    number = int(_numbers(study.legend, np.array([code]))[0])
     return study.legend.colours[number] if number >= 0 else LEFT_OUT
 
 
+def _numbers(legend: Legend, codes: np.ndarray) -> np.ndarray:
+    """Class of each label code, (N,): -1 where the legend leaves it out, -2 for 0, which is no label in any raster."""
+    numbers = np.full(codes.shape, -2, np.int64)
+    numbers[codes != 0] = legend.classes_of(codes[codes != 0].astype(np.int64))
+    return numbers
+
+
 def _class_name(legend: Legend, code: int) -> str:
-    number = int(legend.classes_of(np.array([code]))[0])
-    return legend.names()[number] if number >= 0 else _("left out")
+    names = [*legend.names(), _("no label"), _("left out")]
+    return names[int(_numbers(legend, np.array([code]))[0])]
 
 
 def examples(labels: Labels, area: Area, *, study: Study, count: int = 4) -> pd.DataFrame:
@@ -187,7 +198,7 @@ def examples(labels: Labels, area: Area, *, study: Study, count: int = 4) -> pd.
         crs, side = source.crs.to_wkt(), source.transform.a
     codes, x, y = _pixels_inside(labels.path, area, crs, side)
     present, counts = np.unique(codes, return_counts=True)
-    of = study.legend.classes_of(present.astype(np.int64))
+    of = _numbers(study.legend, present)
     crop = np.array([k >= 0 and study.legend.classes[k].crop for k in of])
     rows = []
     for i in np.lexsort((-counts, ~crop))[:count]:
@@ -226,9 +237,8 @@ def colours_in(codes: np.ndarray, study: Study, legend: Legend | None = None) ->
     legend = legend or (study.legend if study.labels.own_codes else None)
     if legend is None:
         return [code_name(study, code) for code in _CODES], _CDL_COLOURS, codes
-    classes = legend.classes_of(codes.ravel().astype(np.int64)).reshape(codes.shape)
-    positions = np.where(classes < 0, len(legend.classes), classes)
-    return [*legend.names(), _("left out")], [*legend.colours, LEFT_OUT], positions
+    positions = _numbers(legend, codes) % (len(legend.classes) + 2)  # -2 and -1 stand at the end
+    return [*legend.names(), _("no label"), _("left out")], [*legend.colours, LEFT_OUT, LEFT_OUT], positions
 
 
 def ndvi(red: ArrayLike, nir: ArrayLike) -> np.ndarray:

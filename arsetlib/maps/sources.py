@@ -29,6 +29,7 @@ from arsetlib.ingest.survey import Survey, survey
 from arsetlib.labels import CDL_CORNER, CDL_KINDS, Labels, raster_grid
 from arsetlib.maps.products import MapError
 from arsetlib.pixels.listing import footer
+from arsetlib.pixels.sources import ahead, many
 from arsetlib.samples.store import checked
 from arsetlib.study import Area, Season, Study, StudyError
 
@@ -217,9 +218,11 @@ def _places(source, columns: Sequence[str] = PLACES):
             yield group, _read_group(source, *group, columns)
         return
     pixels.dataset(source)  # one schema and one grid, or an error
-    for file in pixels.files(source):
-        for number in range(footer(file).num_row_groups):
-            yield (str(file), number), _read_group(None, str(file), number, columns)
+    files = pixels.files(source)
+    footers = zip(files, many(footer, files), strict=True)
+    groups = [(str(file), number) for file, content in footers for number in range(content.num_row_groups)]
+    stored = not isinstance(files[0], Path)
+    yield from ahead(lambda group: (group, _read_group(None, *group, columns)), groups, stored)
 
 
 def _read_group(table, file, number: int, columns: Sequence[str]) -> pa.Table:
@@ -246,7 +249,7 @@ def _stamp(source) -> list:
             for buffer in filter(None, chunk.buffers()):
                 held.update(buffer)
         return [source.num_rows, held.hexdigest()]
-    return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in pixels.files(source)]
+    return many(lambda file: [file.name, (facts := file.stat()).st_size, facts.st_mtime_ns], pixels.files(source))
 
 
 # -- scenes ---------------------------------------------------------------------------------------------------------

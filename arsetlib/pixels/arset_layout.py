@@ -148,7 +148,16 @@ def write_arset(table: pa.Table, path: str | Path) -> None:
     Args:
         table: In ``SCHEMA``, with the 12 bands; ``label_code`` are CDL codes.
         path: Root folder of the layout, also in an object store.
+
+    Raises:
+        PixelError: The codes are not the CDL's: that layout has no other names.
+        cdl.CDLError: A code that the CDL does not have.
     """
+    if Meta.of(table).extra.get("own_codes"):
+        raise PixelError(
+            "Expected codes of the Cropland Data Layer: the ARSET layout holds its names. This table has codes of its "
+            "own. Write it with pixels.write."
+        )
     for area, year in sorted(set(zip(table["area"].to_pylist(), table["year"].to_pylist(), strict=True))):
         mine = table.filter((pc.field("area") == area) & (pc.field("year") == year))
         folder = folders.place(path) / f"bbox={quote(area, safe=', ')}" / f"year={year}"

@@ -14,6 +14,7 @@ import tomllib
 from pathlib import Path
 
 from arsetlib import extras
+from arsetlib.pixels import sources
 from arsetlib.pixels.listing import files, footer
 
 PRICES = Path(__file__).with_name("prices.toml")
@@ -55,14 +56,13 @@ def cost(path: str | Path, rows_per_second: float | None = None) -> dict:
     parquet = files(path)
     rate = measured("loader", "streamed_against_memory", "streamed_dataset") if rows_per_second is None else None
     rate = rows_per_second or rate
-    rows = size = 0
-    gets = GETS_OF_A_PART * len(parquet)
-    for file in parquet:
-        content, size = footer(file), size + file.stat().st_size
+    rows, gets = 0, GETS_OF_A_PART * len(parquet)
+    for content in sources.many(footer, parquet):
         rows += content.num_rows
         for group in map(content.row_group, range(content.num_row_groups)):
             packed = sum(group.column(i).total_compressed_size for i in range(group.num_columns))
             gets += max(1, math.ceil(packed / RANGE))
+    size = sum(sources.sizes(parquet))
     puts = PUTS_OF_A_PART * len(parquet) + PUTS_OF_A_TABLE
     return {
         "bytes": size,

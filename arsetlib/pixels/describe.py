@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arsetlib import cdl
+from arsetlib.pixels import sources
 from arsetlib.pixels.arrays import ragged
 from arsetlib.pixels.listing import files
 from arsetlib.pixels.meta import Meta
@@ -31,9 +32,9 @@ def summary(path: str | Path) -> dict:
     Returns:
         JSON values: ``study``, ``simulated``, ``crs``, ``own_codes`` (whether they are not the CDL's), ``resolution``,
         ``files``, ``bytes``, ``rows``, ``observations``, ``left_out`` (counts of ``from_wide`` and ``from_long``, else
-        empty), ``areas``, ``years`` and ``codes`` (key to rows), ``images`` (per row: min, median, mean, max),
-        ``dates`` (first and last, or None where there is no image), ``bands`` (name to mean and std, DN, of valid
-        values; None where there is none).
+        empty), ``areas``, ``years`` and ``codes`` (key to rows), ``names`` (code to the words that points had as
+        label), ``images`` (per row: min, median, mean, max), ``dates`` (first and last, or None where there is no
+        image), ``bands`` (name to mean and std, DN, of valid values; None where there is none).
 
     Raises:
         PixelError: The table is missing, unfinished or damaged.
@@ -63,13 +64,14 @@ def summary(path: str | Path) -> dict:
         "own_codes": meta.extra.get("own_codes", False),
         "resolution": meta.resolution,
         "files": len(parquet),
-        "bytes": sum(file.stat().st_size for file in parquet),
+        "bytes": sum(sources.sizes(parquet)),
         "rows": images.total(),
         "observations": sum(n * rows for n, rows in images.items()),
         "left_out": meta.extra.get("left_out", {}),
         "areas": _sorted(counts["area"]),
         "years": _sorted(counts["year"]),
         "codes": _sorted(counts["label_code"]),
+        "names": _names(meta.extra.get("label_codes", {})),
         "images": _spread(images),
         "dates": None if last < 0 else [str(np.datetime64(day, "D")) for day in (first, last)],
         "bands": {name: _mean_std(*moments[:, i]) for i, name in enumerate(meta.bands)},
@@ -134,9 +136,20 @@ def format_summary(summary: dict) -> str:
 
 
 def _label(code: int, summary: dict) -> str:
-    """Code with its CDL name; the code alone where it is the study's own, or on any grid but the CDL's."""
-    known = summary["crs"] == CDL_CRS and not summary["own_codes"] and code in cdl.CODES
-    return f"{code} {cdl.name(code)}" if known else str(code)
+    """Code with the name of its points' label or of the CDL; alone where it is the study's own, or on another grid."""
+    said = summary["names"].get(str(code), "")
+    if not said and summary["crs"] == CDL_CRS and not summary["own_codes"] and code in cdl.CODES:
+        said = cdl.name(code)
+    return f"{code} {said}".rstrip()
+
+
+def _names(codes: dict[str, int]) -> dict[str, str]:
+    """Code → the labels of points that became it, where these are words."""
+    said: dict[str, list[str]] = {}
+    for label, code in codes.items():
+        if label != str(code):
+            said.setdefault(str(code), []).append(label)
+    return {code: " / ".join(labels) for code, labels in said.items()}
 
 
 def _left_out(counts: dict) -> str:

@@ -92,7 +92,9 @@ class PointFormat:
         for name, value in (("resolution", self.resolution), ("block_m", block_m)):
             if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
                 raise PixelError(f"Expected {name} in metres, above 0, received {value!r}.")
-        extra = {"block_m": float(block_m)}
+        extra: dict = {"block_m": float(block_m)}
+        if not isinstance(self.study, Study) or self.study.labels.own_codes:
+            extra["own_codes"] = True  # only a study can say that they are the CDL's
         return Meta(tuple(names), self.crs, float(self.resolution), key, bool(self.simulated), extra=extra)
 
 

@@ -161,6 +161,11 @@ def many(function: Callable, files: Sequence[File]) -> list:
         return list(pool.map(function, files))
 
 
+def sizes(files: Sequence[File]) -> list[int]:
+    """Bytes of each file; in a store they came with the footer, which is kept."""
+    return many(lambda file: file.stat().st_size if isinstance(file, Path) else _tail(file).size, files)
+
+
 def ahead(function: Callable, arguments: Iterable, stored: bool) -> Iterator[Any]:
     """The results of a function in order; of files in a store, the next ones are computed in threads meanwhile."""
     if not stored:

@@ -135,11 +135,15 @@ def misplaced(bounds: tuple[float, float, float, float], crs: CRS) -> str:
     if crs.is_geographic:
         if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
             swapped = max(abs(west), abs(east)) <= 90 and max(abs(south), abs(north)) <= 180
+            metres = max(map(abs, bounds)) > 360
             what = "have latitude first; write [west, south, east, north]" if swapped else "are no degrees"
-            return f"{what}: longitude goes from -180 to 180, latitude from -90 to 90"
+            hint = ". If they are metres, write the crs they are in, such as 'EPSG:32636'" if metres else ""
+            return f"{what}: longitude goes from -180 to 180, latitude from -90 to 90{hint}"
         return ""
-    if max(abs(west), abs(east)) <= 180 and max(abs(south), abs(north)) <= 90 and max(east - west, north - south) < 60:
-        return "look like degrees, and this crs counts in metres. Write crs = 'EPSG:4326' for degrees"
+    if max(map(abs, bounds)) <= 180 and max(east - west, north - south) < 60:
+        turned = max(abs(south), abs(north)) > 90
+        first = ", and the bounds as [west, south, east, north]: latitude stands first" if turned else ""
+        return f"look like degrees, and this crs counts in metres. Write crs = 'EPSG:4326' for degrees{first}"
     if not _lies(bounds, crs):
         turned = _lies((south, west, north, east), crs)
         hint = " x and y seem swapped: write [west, south, east, north]." if turned else ""
@@ -174,7 +178,8 @@ def uncovered(area: Area, cdl: bool, labels_crs: str | None) -> str:
         x, y = (west + east) / 2, (south + north) / 2
 
         def inside(lon, lat):
-            return (lon - use.west + MARGIN) % 360 <= (use.east - use.west) % 360 + 2 * MARGIN and (
+            width = (use.east - use.west) % 360 or 360
+            return (lon - use.west + MARGIN) % 360 <= width + 2 * MARGIN and (
                 crs.utm_zone is not None or use.south - MARGIN <= lat <= use.north + MARGIN
             )
 

@@ -13,7 +13,7 @@ from pyproj.exceptions import CRSError
 
 from arsetlib.errors import ArsetError
 from arsetlib.study.area import Area, misplaced, uncovered
-from arsetlib.study.settings import MAX_CODE, Class, LabelSource, Legend, SceneSource, Season
+from arsetlib.study.settings import MAX_CODE, Class, LabelSource, Legend, SceneSource, Season, text
 from arsetlib.translation import N_, languages
 
 CDL_KINDS = ("cdl", "planetary-computer", "cropscape")  # kinds that are the Cropland Data Layer
@@ -305,6 +305,16 @@ class Parser:
                 owner[code] = f"[classes.{c.key}]"
         if sum(c.codes == "others" for c in classes) > 1:
             self.fail("two classes have codes = 'others'; only one can take the rest")
+        for lang in sorted({lang for c in classes for lang in c.name}):
+            shown: dict[str, str] = {}
+            for c in classes:
+                name = text(c.name, lang)
+                other = shown.setdefault(name.casefold(), c.key)
+                if other != c.key:
+                    self.fail(
+                        f"[classes.{other}] and [classes.{c.key}] have the same name {name!r} ({lang}), so figures and "
+                        "tables could not tell them apart; give one another name"
+                    )
         return Legend(self.words(head.get("name", "legend"), "[legend] name"), classes, excluded)
 
     def klass(self, key: str, raw) -> Class:

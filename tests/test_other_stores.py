@@ -1,10 +1,11 @@
-"""The store protocol, a table and scenes on a second kind of server: Azure's, where Azurite is installed."""
+"""The store protocol, a table and scenes on other servers: Azurite, where it is installed, and one like Google's."""
 
 import dataclasses
 import shutil
 from pathlib import Path
 
 import azurestore
+import googlestore
 import pytest
 import tiny
 
@@ -12,23 +13,26 @@ from arsetlib import folders, maps, pixels
 from arsetlib.ingest import ingest
 from arsetlib.stores import StoreAnswerError, place
 
-pytestmark = pytest.mark.skipif(
+without = pytest.mark.skipif(
     shutil.which(azurestore.PROGRAM) is None, reason="Azurite is not installed: npm install -g azurite"
 )
 
 
-@pytest.fixture(scope="module")
-def server():
-    with azurestore.azure_server() as url:
-        yield url
+@pytest.fixture(
+    scope="module", params=[pytest.param(azurestore, id="azure", marks=without), pytest.param(googlestore, id="google")]
+)
+def server(request):
+    with request.param.serve() as url:
+        yield request.param, url
 
 
 @pytest.fixture
 def container(server, monkeypatch, tmp_path):
-    for name, value in azurestore.variables(server).items():
+    kind, url = server
+    for name, value in kind.variables(url).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return place(azurestore.new_container(server))
+    return place(kind.new_container(url))
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +75,10 @@ def test_a_folder_is_complete_with_its_manifest_and_one_job_works_in_it(containe
     assert list(folders.problems(container / "made", deep=True)) == []
 
 
-def test_a_missing_container_is_named(server, container):
-    with pytest.raises(StoreAnswerError, match="There is no bucket az://nothing"):
-        folders.put("az://nothing/a.txt", "corn")
+def test_a_missing_container_is_named(container):
+    nothing = f"{container.root.partition(':')[0]}://nothing"
+    with pytest.raises(StoreAnswerError, match=f"There is no bucket {nothing}"):
+        folders.put(f"{nothing}/a.txt", "corn")
 
 
 def test_scenes_and_table_in_a_container_give_the_table_of_a_disk(container, made, tmp_path):
