@@ -34,6 +34,7 @@ SITE := _build/html/index.html
 SIMULATED := data/delta* data/groves* data/grove-homework data/fields* data/farm* data/forms-fields* \
   data/classifier-fields* data/lab1-sample-* data/work-groves* data/work-fields* data/*.lock data/.*.lock
 DICTIONARY := _build/testing/es.dic
+AZURITE := _build/azurite/node_modules/.bin/azurite-blob
 CATALOGUES := $(wildcard arsetlib/locale/*/LC_MESSAGES/*.po book/locale/*/LC_MESSAGES/*.po)
 LINTED := $(wildcard arsetlib book benchmarks homework labs tests .ci)
 
@@ -82,7 +83,7 @@ homework: env bubblewrap ## make the homework from its masters: learners' notebo
 	$(RUN) python homework/matrix.py
 
 .PHONY: test
-test: env bubblewrap $(DICTIONARY) ## run the tests, and those of the book where it is built
+test: env bubblewrap azurite $(DICTIONARY) ## run the tests, and those of the book where it is built
 	$(RUN) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not browser and not live"
 	@if [ -f $(SITE) ]; then $(MAKE) --no-print-directory check-book; fi
 
@@ -156,6 +157,17 @@ bubblewrap: ## find the sandbox of `arset grade`; as root on Debian install it; 
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap; \
 	elif [ -n "$$CI" ]; then echo "No bubblewrap, and CI must not go without: install it first." >&2; exit 1; \
 	else echo "No bubblewrap here: tests of the sandbox are skipped. On Debian: sudo apt-get install bubblewrap"; fi
+
+.PHONY: azurite
+azurite: ## install a server that speaks Azure's protocol, for tests, where npm can; else say how
+	@if command -v npm >/dev/null && $(MAKE) --no-print-directory $(AZURITE); then :; \
+	elif [ -n "$$CI" ]; then echo "No Azurite, and CI must not go without: install npm first." >&2; exit 1; \
+	else echo "No Azurite here: tests with Azure's protocol are skipped. Install npm (Node 20 or newer) for them."; fi
+
+$(AZURITE): tests/azurite/package-lock.json tests/azurite/package.json
+	@mkdir -p _build/azurite && cp $^ _build/azurite
+	cd _build/azurite && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
 
 .PHONY: clean
 clean: ## remove all that make made: .venv, _build, simulated data and what labs made of them, fetched scripts, caches

@@ -1,10 +1,11 @@
-"""An Azure Blob server on this machine, for tests: Azurite, where it is installed (``npm install -g azurite``)."""
+"""An Azure Blob server on this machine, for tests: Azurite, where it is installed (``make azurite``)."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
+import os
 import re
 import shutil
 import subprocess
@@ -13,10 +14,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
+from pathlib import Path
 
 import requests
 
-PROGRAM = "azurite-blob"
+OWN = Path(__file__).resolve().parents[1] / "_build" / "azurite" / "node_modules" / ".bin"
+PROGRAM = shutil.which("azurite-blob", path=os.pathsep.join([str(OWN), os.environ["PATH"]]))
 ACCOUNT = "devstoreaccount1"
 # Of every Azurite, published in its documentation: no secret.
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -34,7 +37,7 @@ def variables(url: str) -> dict[str, str]:
 def serve() -> Iterator[str]:
     """Start the server; gives the URL of its account."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [shutil.which(PROGRAM), "--inMemoryPersistence", "--blobPort", "0", "--skipApiVersionCheck"]
+        command = [PROGRAM, "--inMemoryPersistence", "--blobPort", "0", "--skipApiVersionCheck"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
         try:
             lines = iter(process.stdout.readline, "")

@@ -13,7 +13,7 @@ import requests
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "test-secret-never-saved"}
 SERVER = """
-import logging, sys
+import logging, os, threading, time
 from werkzeug.serving import WSGIRequestHandler, make_server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -21,6 +21,12 @@ WSGIRequestHandler.protocol_version = "HTTP/1.1"
 app = DomainDispatcherApplication(create_backend_app)
 #
 server = make_server("127.0.0.1", 0, app, threaded=True)
+parent = os.getppid()
+def end_with_it():
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+threading.Thread(target=end_with_it, daemon=True).start()
 print(server.port, flush=True)
 server.serve_forever()
 """
@@ -33,7 +39,10 @@ def variables(url: str) -> dict[str, str]:
 
 @contextmanager
 def s3_server(before: str = "") -> Iterator[str]:
-    """Start the server; gives its URL. ``before``: code that puts something before its ``app``."""
+    """Start the server, which ends when this process does, however that ends; gives its URL.
+
+    ``before``: code that puts something before its ``app``.
+    """
     clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and "proxy" not in k.lower()}
     command = [sys.executable, "-W", "ignore", "-c", SERVER.replace("#", before)]
     process = subprocess.Popen(

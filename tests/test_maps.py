@@ -517,6 +517,16 @@ def test_outlined_draws_each_photo_with_its_region_thinned_and_says_simulated(st
     assert figures.SIMULATED in fig.texts[0].get_text()
 
 
+def test_a_long_name_of_a_class_leaves_room_for_the_figure_and_stays_whole_in_its_data():
+    long = "Soybeans, irrigated and sown late after winter cereals"
+    classes = (Class("soy", {"en": long}, "#256f00", (2,)), Class("corn", {"en": "Corn"}, "#ffd400", (1,)))
+    matrix = Confusion.of(np.array([0, 1]), np.array([0, 1]), Legend("own", classes))
+    for fig in (figures.confusion(matrix), figures.bars(pd.Series({long: 1.0, "Corn": 2.0}), "", "ha")):
+        assert fig.layout.yaxis.ticktext == ("Soybeans, irrigated<br>and sown late after<br>winter cereals", "Corn")
+        assert tuple(fig.layout.yaxis.tickvals) == tuple(fig.data[0].y) == (long, "Corn")
+    assert figures.bars(pd.Series({"Corn": 1.0}), "", "ha").layout.yaxis.ticktext is None
+
+
 def test_flow_draws_boxes_and_arrows_and_refuses_an_arrow_to_nowhere():
     boxes = {"camera": (0, 0, "camera", "a flight"), "store": (1, 0, "store", "a month")}
     fig = figures.flow(boxes, [("camera", "store")])

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import few
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+import requests
 import tiny
 from test_ingest import script, start
 
@@ -334,6 +336,22 @@ def test_the_files_of_a_table_are_asked_for_many_at_a_time(bucket, s3_url, monke
 
 
 # -- a job that is killed
+
+
+@pytest.mark.skipif(not sys.platform.startswith(("linux", "darwin")), reason="processes get a new parent")
+def test_the_server_of_a_drill_that_is_killed_ends_too():
+    code = "import objectstore, time\nwith objectstore.s3_server() as url: print(url, flush=True), time.sleep(600)"
+    drill = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+    url = drill.stdout.readline().strip()
+    assert requests.get(url, timeout=60).ok
+    drill.kill()
+    drill.communicate()
+
+    def gone():
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2])))
+
+    wait_for(gone)
 
 
 POINTS = os.environ.get("ARSET_DRILL_POINTS")  # a large number takes all points, some minutes a command

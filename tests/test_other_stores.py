@@ -1,7 +1,6 @@
 """The store protocol, a table and scenes on other servers: Azurite, where it is installed, and one like Google's."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import azurestore
@@ -13,9 +12,7 @@ from arsetlib import folders, maps, pixels
 from arsetlib.ingest import ingest
 from arsetlib.stores import StoreAnswerError, place
 
-without = pytest.mark.skipif(
-    shutil.which(azurestore.PROGRAM) is None, reason="Azurite is not installed: npm install -g azurite"
-)
+without = pytest.mark.skipif(azurestore.PROGRAM is None, reason="Azurite is not installed: make azurite")
 
 
 @pytest.fixture(
@@ -57,6 +54,15 @@ def test_a_file_is_created_once_replaced_by_who_knows_it_and_read_in_parts(conta
     file.unlink()
     with pytest.raises(FileNotFoundError):
         file.read_bytes()
+
+
+@pytest.mark.parametrize("server", [pytest.param(azurestore, marks=without)], indirect=True)
+def test_an_address_that_names_the_account_leads_to_the_same_files(container):
+    name = container.root.removeprefix("az://")
+    (container / "a b" / "a.txt").create(b"corn")
+    same = place(f"abfss://{name}@{azurestore.ACCOUNT}.dfs.core.windows.net") / "a b"
+    assert list(same.files()) == ["a.txt"]
+    assert (same / "a.txt").read_bytes() == b"corn"
 
 
 def test_a_folder_is_complete_with_its_manifest_and_one_job_works_in_it(container):

@@ -51,7 +51,7 @@ def test_what_is_no_json_is_a_value_error(data):
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_files_that_a_learner_edits_are_read_in_every_encoding(tmp_path, encoding):
     (tmp_path / "classes.toml").write_bytes(CLASSES.encode(encoding))
-    assert Classes.load(tmp_path / "classes.toml").titles("es")[0] == "Suelo ñ"
+    assert Classes.load(tmp_path / "classes.toml").names["es"][0] == "Suelo ñ"
     flight = {"captures": [{"name": "ñ", "transform": [1, 0, 0, 0, -1, 0]}]}
     (tmp_path / "flight.json").write_bytes(json.dumps(flight, ensure_ascii=False).encode(encoding))
     assert list(poses(tmp_path / "flight.json")) == ["ñ"]

@@ -14,7 +14,18 @@ import shapely
 from pyproj import CRS, Transformer
 
 from arsetlib.catalogue import Scenes
-from arsetlib.figures.style import DASHES, EYE, INK, LINES, add_menu, date_of, north_turn, palette_png, plotly_layout
+from arsetlib.figures.style import (
+    DASHES,
+    EYE,
+    INK,
+    LINES,
+    add_menu,
+    date_of,
+    fitted,
+    north_turn,
+    palette_png,
+    plotly_layout,
+)
 from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
 from arsetlib.study import Area, Study
@@ -143,7 +154,7 @@ def _draw_labels(fig, labels, areas, most, study):
     for code in np.argsort(-counts)[:most]:
         if counts[code]:
             fig.add_scatter(
-                x=[None], y=[None], mode="markers", name=names[code], hoverinfo="skip",
+                x=[None], y=[None], mode="markers", name=fitted(names[code]), hoverinfo="skip",
                 marker={"symbol": "square", "size": 11, "color": colours[code],
                         "line": {"width": 0.5, "color": INK}},
             )  # fmt: skip

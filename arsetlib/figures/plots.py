@@ -26,6 +26,8 @@ from arsetlib.figures.style import (
     Simulated,
     add_menu,
     date_of,
+    fit_names,
+    fitted,
     plotly_layout,
 )
 from arsetlib.maps.rasters import code_colour, ndvi
@@ -80,7 +82,7 @@ def lines(
     fig = empty_figure(title, x, y, study=study, height=height)
     for i, (name, (at, values)) in enumerate(curves.items()):
         fig.add_scatter(
-            x=at, y=np.round(values, 4), mode="lines+markers" if len(values) <= MARKED else "lines", name=name,
+            x=at, y=np.round(values, 4), mode="lines+markers" if len(values) <= MARKED else "lines", name=fitted(name),
             line={"dash": dashes[i % len(dashes)], "color": LINES[i % len(LINES)]},
         )  # fmt: skip
     for name, (at, values) in (points or {}).items():
@@ -160,6 +162,7 @@ def bars(
             hovertemplate=[f"%{{y}}<br>{w} {unit}<extra>{name}</extra>" for w in written],
         )  # fmt: skip
     fig.update_yaxes(autorange="reversed", gridcolor="white", title=None)
+    fit_names(fig, "yaxis", parts.index.tolist())
     fig.update_xaxes(rangemode="tozero")
     fig.update_layout(barmode=mode, bargap=0.25, showlegend=several, margin={"t": 60})
     return fig.update_layout(margin={"b": 90}, legend={"traceorder": "normal"}) if several else fig
@@ -210,7 +213,9 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
                   {"title.text": title if key is None else f"{title}: {names.get(key, key)}"}]}
         for key in keys
     ])  # fmt: skip
-    return fig.update_layout(layout | {"showlegend": False, "bargap": 0.25})
+    fig.update_layout(layout | {"showlegend": False, "bargap": 0.25})
+    fit_names(fig, "yaxis", [*dict.fromkeys(name for bar in fig.data for name in bar.y)])
+    return fig
 
 
 def timeline(scenes: Scenes, *, study: Study) -> go.Figure:

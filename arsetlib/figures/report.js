@@ -23,7 +23,15 @@
       layout[key].gridcolor = "transparent";
     }
     const config = { responsive: true, displayModeBar: false };
-    return window.Plotly.react(plot, data, layout, config);
+    plot.style.height = `${layout.height}px`;
+    return window.Plotly.react(plot, data, layout, config).then(() => {
+      // On a phone a legend needs more lines: the figure grows by them, so that its axes keep their height.
+      const legend = window.innerWidth < 600 ? plot._fullLayout.legend?._height ?? 0 : 0;
+      if (legend <= 60) return;
+      const height = Math.round(layout.height + legend - 60);
+      plot.style.height = `${height}px`;
+      return window.Plotly.relayout(plot, { height });
+    });
   }
 
   const plots = [...document.querySelectorAll(".plot")];

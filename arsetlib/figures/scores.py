@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 
 from arsetlib.evaluation import Areas, Confusion
 from arsetlib.figures.plots import bars, empty_figure
-from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, Simulated, plotly_layout
+from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, Simulated, fit_names, plotly_layout
 from arsetlib.translation import N_, _
 
 SHARES = [[0, "#ffffff"], [0.25, "#cfe3f1"], [0.5, "#8bbcdc"], [0.75, "#3f8abf"], [1, "#0b4f8a"]]
@@ -75,6 +75,8 @@ def confusion(
     unit = "" if normalise is None else ", %"
     fig.update_xaxes(title=f"{_('predicted')}{unit}", tickangle=-35, showgrid=False, ticks="")
     fig.update_yaxes(title=_("truth"), autorange="reversed", showgrid=False, ticks="")
+    for axis in ("xaxis", "yaxis"):
+        fit_names(fig, axis, names)
     return fig.update_layout(dragmode=False, margin={"t": 70, "b": 30})
 
 
@@ -301,6 +303,7 @@ def areas(table: Areas, *, study: Simulated | None = None, title: str | None = N
         hovertemplate="%{y}<br>" + _("estimated %{x:.1f} %") + "<extra></extra>",
     )  # fmt: skip
     fig.update_yaxes(autorange="reversed", title=None)
+    fit_names(fig, "yaxis", names)
     return fig.update_xaxes(rangemode="tozero").update_layout(margin={"t": 60, "b": 90})
 
 

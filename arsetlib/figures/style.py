@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +21,7 @@ from arsetlib.study import Area
 from arsetlib.translation import N_, _
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
     from PIL.Image import Image
 
 WIDTH = 760  # CSS pixels: the one figure width of the course
@@ -96,6 +98,23 @@ def add_menu(layout: dict, buttons: list[dict]) -> None:
         "bgcolor": "white", "bordercolor": GRID, "font": {"size": 12}, "showactive": True,
     }  # fmt: skip
     layout["updatemenus"] = [menu]
+
+
+def fitted(name: str) -> str:
+    """A name on lines of up to 22 characters, as Plotly breaks them: a long one leaves room for the figure on a phone.
+
+    >>> fitted("Soybeans, sown late after winter cereals")
+    'Soybeans, sown late<br>after winter cereals'
+    """
+    return name if "<" in name else "<br>".join(textwrap.wrap(name, 22, break_long_words=False)) or name
+
+
+def fit_names(fig: go.Figure, axis: str, names: Sequence[str]) -> None:
+    """Show names beside an axis as `fitted`, below one shortened; the data keep them as they are."""
+    said = [str(name) for name in names]
+    down = axis.startswith("y")
+    if (shown := [fitted(n) if down else textwrap.shorten(n, 22, placeholder="…") for n in said]) != said:
+        fig.update_layout({axis: {"tickmode": "array", "tickvals": list(names), "ticktext": shown}})
 
 
 def rgb(colours: Sequence[str]) -> np.ndarray:

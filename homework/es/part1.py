@@ -212,7 +212,7 @@ def keep_scenes(scenes, max_cloud):
 # %% [markdown] made_from="da3c7950"
 # ## Pregunta 5 · El hueco más largo (3 puntos)
 #
-# Los satélites pasan, entre los dos, cada cinco días más o menos, pero las nubes pueden ocultar un píxel durante semanas. Este es un píxel de tu tabla de píxeles:
+# Entre los dos satélites pasan cada cinco días, más o menos, pero las nubes pueden ocultar un píxel durante semanas. Este es un píxel de tu tabla de píxeles:
 
 # %% made_from="b0ea362d"
 day, scl, _ = pixels.series(hw.table, hw.draw["row"])
@@ -258,7 +258,7 @@ print("filtro estricto:", longest_gap(day, scl, [3, 10]), "días")
 # name: q6
 
 # %% [markdown] made_from="c5852982"
-# ## Pregunta 6 · Pregunta a la tabla (3 puntos)
+# ## Pregunta 6 · Consulta la tabla (3 puntos)
 #
 # `hw.table` es una tabla de píxeles como la que hace la práctica 1: una fila por píxel y año, con las clases de escena de sus imágenes en la cadena de bytes `scl`, un byte por imagen. Necesitas un área y un año de ella:
 

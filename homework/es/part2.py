@@ -137,7 +137,7 @@ def decode(text, bands, little_endian):
 # # END SOLUTION
 
 # %% [markdown] made_from="668f8d8f"
-# Tu fila, descodificada. De aquí en adelante, `bands` es este arreglo y `day` contiene sus fechas, en días desde 1970-01-01:
+# Tu fila, decodificada. De aquí en adelante, `bands` es este arreglo y `day` contiene sus fechas, en días desde 1970-01-01:
 
 # %% made_from="c1af4b50"
 bands = decode(table["bands"][row].as_py(), 12, little_endian=True)
@@ -343,7 +343,7 @@ print(counts)
 # # END SOLUTION
 
 # %% [markdown] made_from="0541d875"
-# Al final de la temporada, muchas parcelas están desnudas. Un modelo que respondiera siempre con la clase más frecuente ya acertaría en la proporción de estas filas que le corresponde.
+# Al final de la temporada, muchas parcelas están desnudas. Un modelo que respondiera siempre con la clase más frecuente acertaría en todas las filas de esa clase.
 
 # %% [raw] made_from="4d27ab2a"
 # # END QUESTION

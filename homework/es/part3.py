@@ -245,7 +245,7 @@ run
 # - `"micro_f1"`: F1 con los TP, FP y FN (verdaderos positivos, falsos positivos y falsos negativos) de todas las clases *sumados*;
 # - `"macro_f1"`: la media de los F1 de cada clase, 2 TP / (2 TP + FP + FN). Una clase que no está ni en la verdad ni en la predicción queda fuera de la media; una que está solo en una de las dos cuenta con 0.
 #
-# Usa NumPy o bucles sencillos; scikit-learn está permitido si le das todas las clases. ¿Cuáles dos de los cuatro valores son iguales?
+# Usa NumPy o bucles sencillos; scikit-learn está permitido si le das todas las clases. ¿Qué dos valores de los cuatro son iguales?
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -282,7 +282,7 @@ def scores(truth, predicted, classes):
 # %% [markdown] made_from="53fa0c3c"
 # ## Pregunta 6 · Puntuaciones por fecha (4 puntos)
 #
-# Ahora, tu propio modelo. Un bosque aleatorio con tu semilla se entrena con los años 2020 y 2021 de los datos de ejemplo y se prueba con 2019. Las ventanas son de 120 días y empiezan en quince días del año. Los datos de ejemplo son *simulados* y muy pocos: 124 píxeles de unas pocas parcelas. Crearlos tarda un minuto, una sola vez.
+# Ahora, tu propio modelo. Un bosque aleatorio con tu semilla se entrena con los años 2020 y 2021 de los datos de ejemplo y se prueba con 2019. Las ventanas son de 120 días y empiezan en quince fechas distintas del año. Los datos de ejemplo son *simulados* y muy pocos: 124 píxeles de unas pocas parcelas. Crearlos tarda un minuto, una sola vez.
 
 # %% made_from="b484b31f"
 mine = part3.predictions(hw)

@@ -1578,11 +1578,13 @@ def predict_excluded(start):
 
 
 # %%
+from arsetlib.translation import day_text
+
 if len(double):
     predicted = {}
     for start, made in zip(STARTS[::2], season[::2], strict=True):
         counts = np.bincount(predict_excluded(start), minlength=K)
-        predicted[f"{made.last:%-d %B}"] = 100 * counts / len(double)
+        predicted[day_text(made.last, "d MMM")] = 100 * counts / len(double)
     predicted = pd.DataFrame(predicted, names).T
     fig = figures.bars(
         predicted, "Predictions for fields with two crops", "percent of them",

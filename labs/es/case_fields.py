@@ -20,9 +20,9 @@
 # :class: lab-header
 # **Pregunta.** ¿Cómo se entrena un clasificador con más imágenes de las que caben en la memoria? ¿Y cuánto ayudan el formato de archivo y un segundo dispositivo?
 #
-# **Producto.** Un clasificador que nombra lo que va mal en una parcela, y su puntuación en parcelas nuevas. Una tabla compara las afirmaciones de un informe con lo que mides en tu máquina.
+# **Producto.** Un clasificador que identifica lo que va mal en una parcela, y su puntuación en parcelas nuevas. Una tabla compara las afirmaciones de un informe con lo que mides en tu máquina.
 #
-# **Podrás**
+# **Al terminar sabrás**
 # - calcular qué conjunto cabe en la memoria, y entrenar un modelo desde el disco si no cabe;
 # - escribir las mismas imágenes en carpetas, en TFRecord y en Parquet, y comparar su velocidad de forma justa;
 # - encontrar qué limita una canalización, y cuándo no puede ayudar otro formato de archivo;
@@ -30,11 +30,11 @@
 # - reconocer una red que ha memorizado su conjunto de entrenamiento;
 # - comprobar si una comparación publicada respalda sus conclusiones.
 #
-# **Tiempo.** Unos 120 minutos en dos mitades, con una pausa antes de la sección 12. **Necesitas** saber qué es un lote (práctica 2) y qué es entrenar (práctica 3). No necesitas tarjeta gráfica.
+# **Tiempo.** Unos 120 minutos en dos mitades, con una pausa antes de la sección 12. **Necesitas** saber qué es un lote (práctica 2) y qué es entrenar (práctica 3). No hace falta tarjeta gráfica.
 # :::
 #
 # La práctica sigue un trabajo de maestría de 2021 (EAFIT), que hizo esta pregunta con las imágenes de Agriculture-Vision ([fuentes](../../book/es/bibliography.md)). Aquí lo llamamos «el informe».
-# Cada paso tiene cuatro partes, como en las prácticas anteriores. *Predice*: responde la pregunta antes de ejecutar la celda. *Ejecuta* la celda. *Lee* la explicación. *Comprueba*: un `assert` prueba lo que dice la explicación.
+# Cada actividad tiene cuatro partes, como en las prácticas anteriores. *Predice*: responde la pregunta antes de ejecutar la celda. *Ejecuta* la celda. *Lee* la explicación. *Comprueba*: un `assert` verifica lo que dice la explicación.
 
 # %% made_from="234bbd3d"
 from importlib.util import find_spec
@@ -281,14 +281,14 @@ assert growth.drop("CPU").between(4.5, 5.5).all()
 
 # %% [markdown] made_from="b443e9ff"
 # Solo es así en las tarjetas gráficas. En el procesador, una época de la ejecución larga tardó mucho menos que una época de la corta: se midió también otra cosa, o una cifra está mal.
-# Las dos columnas no se deben comparar. Como dice la columna `device`, el directorio se ejecutó en una P100 y TFRecord en una V100, que es otro modelo de tarjeta. La proporción mezcla dos efectos que no se pueden separar. Y `MirroredStrategy`, que reparte el trabajo entre dispositivos, tenía uno solo para repartir.
+# Las dos columnas no se deben comparar. Como dice la columna `device`, el directorio se ejecutó en una P100 y TFRecord en una V100, que es otro modelo de tarjeta. La proporción mezcla dos efectos que no se pueden separar. Y `MirroredStrategy` reparte el trabajo entre dispositivos, pero aquí había uno solo.
 # Así que las conclusiones pueden ser correctas, pero estas cifras no las demuestran. El resto de la práctica mide las afirmaciones y cambia una sola cosa cada vez.
 #
 # ## 5. ¿Qué conjunto cabe en la memoria?
 #
 # :::{admonition} Predice
 # :class: predict
-# Un recorte se guarda en dos archivos JPEG, uno para el color y otro para el NIR. ¿Cuántos bytes necesita cuando está descodificado, y cuántos como los números de 32 bits (*floats*) que necesita una red? ¿Cuántos gigabytes necesitan todos los recortes publicados?
+# Un recorte se guarda en dos archivos JPEG, uno para el color y otro para el NIR. ¿Cuántos bytes necesita cuando está decodificado, y cuántos como los números de 32 bits (*floats*) que necesita una red? ¿Cuántos gigabytes necesitan todos los recortes publicados?
 # :::
 
 # %% made_from="f00f2491"
@@ -313,7 +313,7 @@ figures.show(memory, "Lo que ocupa un conjunto en disco y en memoria")
 # %% [markdown] made_from="3e197612"
 # La primera línea impresa responde para un recorte, y la última fila de la tabla, para todos. La compresión JPEG oculta el tamaño: una carpeta pequeña en el disco es grande en la memoria. La segunda fila es la ejecución cuyos resultados guardó el informe.
 #
-# Esto era solo cálculo. Ahora mide. Dos procesos leen recortes como números de 32 bits. Uno *guarda* lo que ha leído, como hace `np.stack([...])` con una carpeta. El otro *suelta* cada recorte después de leerlo. Los dos pueden usar solo una cuarta parte de la memoria que necesita el conjunto entero.
+# Esto era solo cálculo. Ahora mide. Dos procesos leen recortes como números de 32 bits. Uno *guarda* lo que ha leído, como hace `np.stack([...])` con una carpeta. El otro *libera* cada recorte después de leerlo. Los dos pueden usar solo una cuarta parte de la memoria que necesita el conjunto entero.
 
 # %% tags=["hide-input"] made_from="7d85e336"
 import os
@@ -351,7 +351,7 @@ def read_all(how, cap):
     """Un proceso que lee: recortes, MB más que al inicio y cómo termina.
 
     Args:
-        how: "guarda" o "suelta".
+        how: "guarda" o "libera".
         cap: Bytes que puede ocupar.
     """
     asked = [str(here.folder), str(EVERY), how, str(cap)]
@@ -366,7 +366,7 @@ def read_all(how, cap):
 
 # %% made_from="bf3a0428"
 cap = 4 * decoded * len(chips) // 4  # un cuarto de los 32 bits
-reached = {how: read_all(how, cap) for how in ("guarda", "suelta")}
+reached = {how: read_all(how, cap) for how in ("guarda", "libera")}
 for how, (read, used, end) in reached.items():
     print(f"{how}: {len(read)} recortes, {used.max():.0f} MB más, {end}")
 
@@ -518,7 +518,7 @@ reduced_mb, full_mb = by_form.loc[["TFRecord, reducido", "TFRecord"], "MB"]
 assert reduced_mb < full_mb / 4
 
 # %% [markdown] made_from="7a119f61"
-# La primera línea nombra la forma más grande; los tamaños de las tres copias de los archivos JPEG son parecidos. De cada recorte con varias etiquetas, un directorio conserva una y pierde las demás. El TFRecord reducido necesita menos de una cuarta parte del espacio, y sus imágenes necesitan menos descodificación en cada época (sección 10).
+# La primera línea nombra la forma más grande; los tamaños de las tres copias de los archivos JPEG son parecidos. De cada recorte con varias etiquetas, un directorio conserva una y pierde las demás. El TFRecord reducido necesita menos de una cuarta parte del espacio, y sus imágenes necesitan menos decodificación en cada época (sección 10).
 # Si ejecutas la celda otra vez, las formas ya están completas: ignora entonces los segundos. Una conversión que se interrumpió conserva sus fragmentos completos y continúa.
 #
 # ## 8. Dentro de un TFRecord
@@ -605,7 +605,7 @@ except OSError as error:
 # ## 9. Velocidad de lectura, en frío y en caliente
 #
 # *Caliente* (*warm*) significa que los archivos siguen en la memoria del sistema operativo desde la última lectura. *Frío* (*cold*) significa que hay que leerlos del disco, como en cada época de un conjunto mayor que la memoria.
-# La celda pide al sistema que quite los archivos de la memoria antes de cada lectura en frío. Todas las formas se leen por turnos, dos veces, y cuenta el tiempo más corto, porque otros programas solo pueden hacer más lenta una lectura.
+# La celda pide al sistema que quite los archivos de la memoria antes de cada lectura en frío. Todas las formas se leen por turnos, dos veces, y se toma el tiempo más corto, porque otros programas solo pueden hacer más lenta una lectura.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -681,7 +681,7 @@ if not here.small:
 #
 # :::{admonition} Predice
 # :class: predict
-# Piensa en una imagen: leer sus bytes del disco, descodificar dos archivos JPEG, reducir el lado a una cuarta parte. ¿Qué tarda más? ¿Cuántas veces más rápido sería todo con un formato de archivo perfecto?
+# Piensa en una imagen: leer sus bytes del disco, decodificar dos archivos JPEG, reducir el lado a una cuarta parte. ¿Qué tarda más? ¿Cuántas veces más rápido sería todo con un formato de archivo perfecto?
 # :::
 
 
@@ -729,12 +729,12 @@ packed, small_packed = (
 decoded_32 = [decode(pair) for pair in packed]
 stages = {
     "leer del disco, en frío": 1e3 * cold / len(train),
-    "descodificar a tamaño completo": per_image(decode, packed),
+    "decodificar a tamaño completo": per_image(decode, packed),
     "después reducir": per_image(reduce, decoded_32),
-    "descodificar a un cuarto del lado": per_image(
+    "decodificar a un cuarto del lado": per_image(
         lambda pair: decode(pair, 4), packed
     ),
-    "descodificar lo ya reducido": per_image(decode, small_packed),
+    "decodificar lo ya reducido": per_image(decode, small_packed),
 }  # fmt: skip
 
 # %% made_from="5a8da0b5"
@@ -742,13 +742,13 @@ stages = pd.Series(stages)
 fig = figures.bars(
     stages, "Tiempo por imagen, un hilo", "ms", text=".2f", study=chips
 )
-figures.show(fig, "Milisegundos por imagen para leer, descodificar y reducir")
+figures.show(fig, "Milisegundos por imagen para leer, decodificar y reducir")
 
 # %% made_from="3f7de390"
 fetch, whole, reducing, work, _ = stages
 print(f"lo que más tarda: {stages.idxmax()}")
-print(f"si leer no tarda nada: × {(fetch + work) / work:.2f} como mucho")
-print(f"descodificar a un cuarto: × {(whole + reducing) / work:.2f}")
+print(f"si leer no costara tiempo: × {(fetch + work) / work:.2f} como mucho")
+print(f"decodificar a un cuarto: × {(whole + reducing) / work:.2f}")
 near = abs(tf.cast(decode(packed[0], 4), tf.float32) - reduce(decoded_32[0]))
 print(f"diferencia media: {tf.reduce_mean(near):.1f} de 255")
 assert tf.reduce_mean(near) < 3
@@ -756,8 +756,8 @@ if full:
     assert work < whole
 
 # %% [markdown] made_from="f9d5837f"
-# Las dos primeras líneas impresas responden las preguntas. La tercera da lo que se gana al descodificar a una cuarta parte del lado. JPEG guarda una imagen como ondas de distintas longitudes. Un descodificador que solo necesita una cuarta parte del lado puede omitir las ondas cortas. La biblioteca lo hace, y las imágenes son casi iguales, como muestra la última línea.
-# Si la descodificación lleva la mayor parte del tiempo, ningún formato de archivo puede ayudar mucho. Entonces un factor de dos debe tener otra causa, como otra tarjeta o un disco lejano. Los cuadernos en la nube suelen leer de un almacenamiento que responde a cada solicitud tras decenas de milisegundos. Ahí importa el número de solicitudes:
+# Las dos primeras líneas impresas responden las preguntas. La tercera da lo que se gana al decodificar a una cuarta parte del lado. JPEG guarda una imagen como ondas de distintas longitudes. Un decodificador que solo necesita una cuarta parte del lado puede omitir las ondas cortas. La biblioteca lo hace, y las imágenes son casi iguales, como muestra la última línea.
+# Si la decodificación lleva la mayor parte del tiempo, ningún formato de archivo puede ayudar mucho. Entonces un factor de dos debe tener otra causa, como otra tarjeta o un disco remoto. Los cuadernos en la nube suelen leer de un almacenamiento que responde a cada solicitud tras decenas de milisegundos. Ahí importa el número de solicitudes:
 
 # %% made_from="bad1fd35"
 WIRE = 50e6  # bytes por segundo de la conexión
@@ -774,7 +774,7 @@ def far(wait):
     """Imágenes por segundo que permite cada límite; `wait` en segundos."""
     n = pd.Series(requests_per_image, name="solicitudes por imagen")
     limits = {"espera": AT_ONCE / (wait * n), "conexión": WIRE / each}
-    limits = pd.DataFrame(limits | {"descodificación": CORES * 1e3 / work})
+    limits = pd.DataFrame(limits | {"decodificación": CORES * 1e3 / work})
     limits["imágenes por segundo"] = limits.min(axis=1)
     limits["límite"] = limits.iloc[:, :3].idxmin(axis=1)
     return limits.rename_axis("forma")
@@ -784,7 +784,7 @@ def far(wait):
 WAIT = 0.03  # segundos hasta la respuesta a una solicitud; ¿y los tuyos?
 shown = far(WAIT)
 figures.show(
-    shown.round(0).reset_index(), "Límites en un disco lejano, por cálculo"
+    shown.round(0).reset_index(), "Límites calculados para un disco remoto"
 )
 assert shown["imágenes por segundo"].is_monotonic_increasing
 assert shown["espera"].idxmin() == "directorio"
@@ -795,7 +795,7 @@ print(near_disk["imágenes por segundo"].round(0).to_dict())
 assert near_disk["imágenes por segundo"].nunique() == 1
 
 # %% [markdown] made_from="72cb514a"
-# Según este cálculo, las formas son iguales en un disco cercano y distintas en uno lejano. Así que la respuesta a «¿es TFRecord más rápido que un directorio?» depende de cuál es el límite más bajo. Mide en la máquina en la que entrenas.
+# Según este cálculo, las formas son iguales en un disco local y distintas en uno remoto. Así que la respuesta a «¿es TFRecord más rápido que un directorio?» depende de cuál es el límite más bajo. Mide en la máquina en la que entrenas.
 #
 # ## 11. ¿Cuán grande debe ser un fragmento?
 #
@@ -844,7 +844,7 @@ assert sorted(np.concatenate(parts)) == list(range(len(train)))
 # %% [markdown] made_from="01d7900c"
 # Las barras son la respuesta para este disco. Si la primera proporción impresa no es mucho mayor que la segunda, el tamaño de un fragmento no causa ninguna diferencia medible. Con cada tamaño debe cumplirse una cosa, y el `assert` la comprueba: tres trabajadores juntos reciben cada recorte una vez.
 #
-# :::{admonition} Un buen lugar para una pausa
+# :::{admonition} Un buen momento para una pausa
 # :class: tip
 # La primera mitad trató de archivos y de lectura; la segunda trata del entrenamiento. Después de la pausa, ejecuta otra vez las celdas desde el principio.
 # :::
@@ -926,7 +926,7 @@ if full:
 #
 # ## 13. Los gradientes de dos medios lotes
 #
-# Entrenamiento con *muestras en paralelo* (*data parallel*): cada dispositivo tiene una copia de la red y una parte del lote. Los gradientes se promedian, y todas las copias dan el mismo paso.
+# *Paralelismo de datos* (*data parallel*): cada dispositivo tiene una copia de la red y una parte del lote. Los gradientes se promedian, y todas las copias dan el mismo paso.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1016,7 +1016,7 @@ def batches_of_16(seed):
 
 # %% made_from="0a47d35f"
 def averaged(workers, rate, steps):
-    """Pérdida tras cada paso de trabajadores que se esperan."""
+    """Pérdida tras cada paso de trabajadores que se esperan unos a otros."""
     rows = [batches_of_16(worker) for worker in range(workers)]
     weights, losses = np.zeros(9), []
     for _ in range(steps):
@@ -1123,7 +1123,7 @@ assert len(devices) == 2
 
 # %% made_from="6cefb488"
 def train_on(strategy):
-    """La historia de un entrenamiento con una estrategia."""
+    """El historial de un entrenamiento con una estrategia."""
     with strategy.scope():
         network = networks.build("small", size=TINY, dropout=0, seed=1)
     return fields.fit(
@@ -1155,7 +1155,7 @@ if full:
 #
 # ## 16. ¿Repartir los datos o el modelo?
 #
-# Si una red no cabe en un dispositivo, sus *capas* se pueden poner en varios: es el *modelo en paralelo* (*model parallel*). Entonces los dispositivos envían activaciones, no gradientes. Qué es mejor depende de la capa. Cuenta las dos cosas en AlexNet (Krizhevsky y otros, 2012).
+# Si una red no cabe en un dispositivo, sus *capas* se pueden poner en varios: es el *paralelismo de modelo* (*model parallel*). Entonces los dispositivos envían activaciones, no gradientes. Qué es mejor depende de la capa. Cuenta las dos cosas en AlexNet (Krizhevsky y otros, 2012).
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1210,7 +1210,7 @@ assert share < 0.05
 
 # %% [markdown] made_from="d55d9fa6"
 # Las convoluciones hacen la mayoría de las multiplicaciones y tienen pocos parámetros: reparte los *datos* y envía sus gradientes, que son pequeños. Las capas densas tienen casi todos los parámetros y hacen poco trabajo: reparte el *modelo* y envía sus activaciones, que son pocas. Usar las dos cosas en una red se llama *híbrido*.
-# MobileNetV3 promedia toda la imagen antes de su última capa y tiene pocos parámetros en capas densas, como muestra la línea impresa. En redes así lo normal es entrenar con muestras en paralelo, y el modelo se reparte solo si no cabe. En Keras 3, las dos cosas necesitan pocas líneas si Keras usa JAX: `keras.distribution.DataParallel()` y `keras.distribution.ModelParallel(layout_map=…)`.
+# MobileNetV3 promedia toda la imagen antes de su última capa y tiene pocos parámetros en capas densas, como muestra la línea impresa. En redes así lo normal es el paralelismo de datos, y el modelo se reparte solo si no cabe. En Keras 3, las dos cosas necesitan pocas líneas si Keras usa JAX: `keras.distribution.DataParallel()` y `keras.distribution.ModelParallel(layout_map=…)`.
 #
 # ## 17. Imágenes memorizadas
 #
@@ -1218,7 +1218,7 @@ assert share < 0.05
 #
 # :::{admonition} Predice
 # :class: predict
-# Si divides por recorte, hay recortes de una misma parcela en los dos conjuntos. ¿Es la distancia entre entrenamiento y validación mayor o menor que si divides por parcela? ¿Es mejor la red?
+# Si divides por recorte, hay recortes de una misma parcela en los dos conjuntos. ¿Es la diferencia entre las exactitudes de entrenamiento y de validación mayor o menor que si divides por parcela? ¿Es mejor la red?
 # :::
 
 # %% made_from="29e4608f"
@@ -1241,7 +1241,7 @@ assert not set(field_of[away]) & set(field_of[~away])
 
 
 # %% [markdown] made_from="34d63efa"
-# Un segundo modelo muestra el efecto de la división sola. El *copista* (*copyist*) solo conoce la media y la dispersión de cada banda. Da a un recorte la etiqueta del recorte de entrenamiento con los colores más parecidos, así que no aprende nada sobre anomalías.
+# Un segundo modelo muestra el efecto de la división por sí sola. El *copista* (*copyist*) solo conoce la media y la dispersión de cada banda. Da a un recorte la etiqueta del recorte de entrenamiento con los colores más parecidos, así que no aprende nada sobre anomalías.
 
 # %% made_from="38816d14"
 look = np.concatenate([x_one.mean((1, 2)), x_one.std((1, 2))], 1)
@@ -1308,14 +1308,14 @@ knowing = pd.Series(knowing).unstack().rename_axis("división por")
 title = "Exactitud: últimas cinco épocas de la red, 20 divisiones del copista"
 figures.show(knowing.reset_index(), title)
 gap = knowing["red, entrenamiento"] - knowing["red, validación"]
-print("distancia:", gap.round(2).to_dict())
+print("diferencia:", gap.round(2).to_dict())
 if full:
     assert knowing.loc["parcela", "red, entrenamiento"] > 0.9
     assert knowing.loc["parcela", "red, validación"] < 0.8
     assert gap["parcela"] > 0.15
 
 # %% [markdown] tags=["answer"] made_from="209ec283"
-# Con la división por parcela, la red ha memorizado casi todos los recortes de entrenamiento de las parcelas simuladas, y acierta en muchos menos de los nuevos. Las distancias impresas responden la primera pregunta para una división de cada tipo. Con tan pocos recortes, otra semilla puede cambiar su orden.
+# Con la división por parcela, la red ha memorizado casi todos los recortes de entrenamiento de las parcelas simuladas, y acierta en muchos menos de los nuevos. Las diferencias impresas responden la primera pregunta para una división de cada tipo. Con tan pocos recortes, otra semilla puede cambiar cuál es la mayor.
 # La media del copista en 20 divisiones responde las dos preguntas con más claridad. Con la división por recorte su puntuación es mayor, aunque es el mismo modelo, porque encuentra un recorte de la misma parcela. Así que una puntuación mayor por recorte no significa que la red sea mejor: en una parcela nueva esa ventaja se pierde.
 # Vale la pena probar tres remedios: más parcelas, aumento de datos (ejercicio 3) y pesos que se aprendieron en otro lugar (sección 19).
 #
@@ -1400,13 +1400,13 @@ print("la red tiene más ventaja en:", ahead.nlargest(3).index.tolist())
 print("recortes de prueba de la clase más rara:", int(test.labels.sum(0).min()))
 
 # %% [markdown] made_from="524fe7c7"
-# Las líneas impresas responden para esta ejecución: las clases que más pierden con el tamaño menor, y aquellas para las que basta el bosque aleatorio. Las clases raras tienen pocos recortes de prueba, así que un solo recorte cambia mucho su F1; no busques explicaciones para diferencias pequeñas.
+# Las líneas impresas dan la respuesta para esta ejecución: las clases que más pierden con el tamaño menor, y aquellas para las que basta el bosque aleatorio. Las clases raras tienen pocos recortes de prueba, así que un solo recorte cambia mucho su F1; no busques explicaciones para diferencias pequeñas.
 # Si una clase se pierde por la reducción, se pierde en la *conversión*, antes de que la red la vea. Elige el tamaño según la anomalía más pequeña que debes encontrar.
 # La línea base *majority* responde «no» a todo, así que su F1 es 0. Sin embargo, con las parcelas simuladas su exactitud es mayor que la de la red: aquí la exactitud no es una medida útil. La precisión media promedio (mAP, *mean average precision*) mide si los recortes de una clase se ordenan antes que los demás, para cualquier umbral.
 #
 # ## 19. Aprendizaje por transferencia
 #
-# Toma otra finca en otro año. Diez de sus parcelas están etiquetadas. El informe usó NASNetLarge con pesos de ImageNet, que son fotos de animales y cosas cotidianas. Si hay conexión a internet, la celda descarga pesos así para MobileNetV3, que es más pequeña. Si no, usa pesos aleatorios y lo dice. El otro candidato es la red que acabas de entrenar.
+# Ahora hay otra finca, en otro año. Diez de sus parcelas están etiquetadas. El informe usó NASNetLarge con pesos aprendidos de ImageNet, una colección de fotos de animales y cosas cotidianas. Si hay conexión a internet, la celda descarga pesos así para MobileNetV3, que es más pequeña. Si no, usa pesos aleatorios y lo dice. El otro candidato es la red que acabas de entrenar.
 #
 # *Congelada* (*frozen*): el cuerpo de la red (*backbone*) conserva sus pesos, y solo aprende una última capa nueva. *Con ajuste fino* (*fine-tuned*): aprenden todas las capas, con una tasa de aprendizaje pequeña. Una última capa nueva empieza con pesos aleatorios. Pero nuestra red ya conoce las mismas nueve clases, así que también puede conservar su última capa.
 #
@@ -1538,7 +1538,7 @@ if full:
 #
 # :::{admonition} Predice
 # :class: predict
-# Una tarjeta que puede entrenar con 4,000 imágenes por segundo está en una máquina con 4 núcleos. ¿Cuántos minutos de cada hora pagada calcula la tarjeta?
+# Una tarjeta que puede entrenar con 4,000 imágenes por segundo está en una máquina con 4 núcleos. ¿Durante cuántos minutos de cada hora pagada calcula la tarjeta?
 # :::
 
 # %% made_from="ae14b0ff"
@@ -1552,7 +1552,7 @@ PRICES = {  # máquina: núcleos, precio por hora, imágenes por segundo de la r
     "tarjeta, 4 núcleos": (4, 0.60, CARD),
     "tarjeta, 16 núcleos": (16, 1.20, CARD),
 }
-READ = {  # imágenes por segundo que un núcleo lee, descodifica y reduce
+READ = {  # imágenes por segundo que un núcleo lee, decodifica y reduce
     "JPEG original": race.loc["TFRecord"].max() / CORES,
     "reducido una vez": race.loc["TFRecord, reducido"].max() / CORES,
 }
@@ -1595,7 +1595,7 @@ if full:
     assert of_card["precio"].is_monotonic_decreasing
 
 # %% [markdown] made_from="9db2783f"
-# Los minutos impresos son la respuesta: en los demás minutos la tarjeta espera su entrada, y tú los pagas. Si las imágenes se reducen una vez, o si hay más núcleos, la tarjeta espera menos. La última línea nombra el par más barato con estos precios.
+# Los minutos impresos son la respuesta: en los demás minutos la tarjeta espera su entrada, y tú los pagas. Si las imágenes se reducen una vez, o si hay más núcleos, la tarjeta espera menos. La última línea indica la combinación más barata con estos precios.
 # Una máquina *spot* cuesta menos, porque el proveedor puede quitártela en cualquier momento. Solo puede usarla una ejecución que se pueda reanudar.
 #
 # :::{admonition} Ejercicio 4
@@ -1671,11 +1671,11 @@ assert {end for _, end in ARROWS} == set(BOXES) - {"cámara"}
 #
 # - **Licencia.** Agriculture-Vision no se puede usar con fines comerciales ni pasar a otros. Pregunta a sus autores antes de usar en un producto un modelo que se entrenó con ella. La biblioteca lo dice cuando lee la carpeta, y no incluye ninguna de sus imágenes.
 # - **Dependencia.** Quien siempre sigue a un modelo puede perder la capacidad de decidir sin él. ¿Qué pasa el año en que el servicio termina, o en que el tiempo es distinto?
-# - **Monocultivo.** Un modelo conoce los cultivos y las fincas con los que se entrenó. Si su puntuación es peor en parcelas pequeñas y mixtas, sus dueños reciben peores consejos. ¿Empuja esto a todos hacia los mismos cultivos?
+# - **Monocultivo.** Un modelo conoce los cultivos y las fincas con los que se entrenó. Si su puntuación es peor en parcelas pequeñas y mixtas, los dueños de estas reciben peores consejos. ¿Empuja esto a todos hacia los mismos cultivos?
 # - **Brecha digital.** ¿Puede una finca de diez hectáreas pagar vuelos, tarjetas y conexiones como una finca de mil?
-# - **Concentración de datos.** Cada parcela que se fotografía mejora el modelo de quien posee las imágenes. ¿De quién son? ¿Quién puede ver el mal año de un vecino? ¿Quién fija un precio con lo que así sabe?
+# - **Concentración de datos.** Cada parcela que se fotografía mejora el modelo de quien posee las imágenes. ¿De quién son? ¿Quién puede ver el mal año de un vecino? ¿Quién puede usar lo que sabe por los datos para fijar precios?
 #
-# Ningún F1 responde estas preguntas. Cuando publiques una puntuación, di en las parcelas de quién se midió, y quién puede usar el modelo y para qué.
+# Ningún valor de F1 responde estas preguntas. Cuando publiques una puntuación, indica de quién eran las parcelas en que se midió, quién puede usar el modelo y para qué.
 #
 # ## 23. Lo publicado y lo medido
 #
@@ -1712,7 +1712,7 @@ on_data = {
     ),
     "los fragmentos ayudan al leer en paralelo": (
         "sin cifra",
-        "en discos lejanos",
+        "en discos remotos",
         f"del tamaño más lento al más rápido: × {shard.max() / shard.min():.2f}",
     ),
     "convertir cuesta, y compensa": (
@@ -1738,7 +1738,7 @@ on_training = {
         f"pérdida {loss['8']:.2f} con 8, {loss['128']:.2f} con 128, "
         f"{loss['128, tasa × 16']:.2f} con una tasa más alta",
     ),
-    "una exactitud de cerca del 60 %": (
+    "una exactitud de alrededor del 60 %": (
         f"entrenamiento {between['train']}, validación {between['validation']}",
         "como ejemplo de sobreajuste",
         f"división por parcela {by['parcela']}, por recorte {by['recorte']}",
@@ -1766,8 +1766,8 @@ assert np.isclose(warm, at_two["TFRecord"] / at_two["directorio"])
 # ## Lo que has aprendido
 #
 # - Un cálculo sencillo dice si un conjunto cabe en la memoria. Un generador tiene un lote en la memoria, por grande que sea el conjunto.
-# - Un formato de archivo ayuda si el límite es la lectura. Si el límite es la descodificación, descodifica menos, o una sola vez.
-# - TFRecord es una lista de registros con sumas de comprobación: pocos archivos grandes, leídos en orden, buenos para discos lejanos.
+# - Un formato de archivo ayuda si el límite es la lectura. Si el límite es la decodificación, decodifica menos, o una sola vez.
+# - TFRecord es una lista de registros con sumas de comprobación: pocos archivos grandes, leídos en orden, buenos para discos remotos.
 # - Con la misma tasa de aprendizaje, los lotes mayores aprenden menos en una época; varios dispositivos son un solo lote grande. Los gradientes atrasados necesitan pasos pequeños.
 # - Dos dispositivos en los mismos núcleos no son el doble de rápidos. Mide lo que se gana con dos tarjetas.
 # - La exactitud de entrenamiento dice cuánto puede memorizar una red; solo las *parcelas* nuevas dicen lo que ha aprendido.
@@ -1776,9 +1776,9 @@ assert np.isclose(warm, at_two["TFRecord"] / at_two["directorio"])
 #
 # ## ¿Y si…?
 #
-# - **… tengo Agriculture-Vision?** Pon su carpeta en `source`; el lector conoce `train` y `val`, las carpetas de la descarga. Conviértela una vez: `arset fields convert FOLDER OUT --size 256`.
-# - **… mis imágenes muestran otra cosa?** Ponlas en las mismas carpetas, con tus máscaras; una imagen necesita un archivo de color y otro de infrarrojo cercano.
-# - **… tengo varias tarjetas?** Usa `strategy="mirrored"`, y sube juntos el lote y la tasa (`training.workers.linear_rate`). Antes compara una con dos.
-# - **… tengo varias máquinas?** Usa `strategy="workers"`. En una máquina lo inicia `arset fields train DATA RUN --workers N`, y en un clúster, el modo de barrera de Spark; véanse las [preguntas](../../book/es/faq.md).
-# - **… el límite sigue siendo la descodificación?** Usa imágenes más pequeñas, más núcleos, `cache=True`, o `encoding="raw"` al convertir. Así no hay descodificación en las épocas siguientes, pero hay más bytes en la memoria o en el disco.
-# - **… tengo cien recortes?** Entonces la memoria no es un problema. Usa pesos de otro lugar, aumenta los datos y divide por parcela.
+# - **¿… tengo Agriculture-Vision?** Pon su carpeta en `source`; el lector conoce `train` y `val`, las carpetas de la descarga. Conviértela una vez: `arset fields convert FOLDER OUT --size 256`.
+# - **¿… mis imágenes muestran otra cosa?** Ponlas en las mismas carpetas, con tus máscaras; una imagen necesita un archivo de color y otro de infrarrojo cercano.
+# - **¿… tengo varias tarjetas?** Usa `strategy="mirrored"`, y sube juntos el lote y la tasa (`training.workers.linear_rate`). Antes compara una con dos.
+# - **¿… tengo varias máquinas?** Usa `strategy="workers"`. En una máquina lo inicia `arset fields train DATA RUN --workers N`, y en un clúster, el modo de barrera de Spark; consulta las [preguntas](../../book/es/faq.md).
+# - **¿… el límite sigue siendo la decodificación?** Usa imágenes más pequeñas, más núcleos, `cache=True`, o `encoding="raw"` al convertir. Así no hay decodificación en las épocas siguientes, pero hay más bytes en la memoria o en el disco.
+# - **¿… tengo cien recortes?** Entonces la memoria no es un problema. Usa pesos de otro lugar, aumenta los datos y divide por parcela.

@@ -30,7 +30,7 @@
 # - calcular la IoU a mano, y decir cuándo engaña la exactitud por píxel;
 # - encontrar árboles en un mapa de píxeles, y contar cada árbol una sola vez.
 #
-# **Tiempo.** Unos 90 minutos en dos mitades, con una pausa antes de la sección 10. **Necesitas** saber qué es un lote (práctica 2) y qué es entrenar (práctica 3). No hace falta una tarjeta gráfica.
+# **Tiempo.** Unos 90 minutos en dos mitades, con una pausa antes de la sección 10. **Necesitas** saber qué es un lote (práctica 2) y qué es entrenar (práctica 3). No hace falta tarjeta gráfica.
 # :::
 #
 # La práctica sigue una tesis de grado de 2020 (UPC). La tesis usó diez imágenes de un olivar real, de 3808 × 2912 píxeles cada una.
@@ -421,10 +421,10 @@ shares = pd.Series(
     {f"{n}, {side_of.get(n, 'fuera')}": 100 * s for n, s in seen.items()}
 )
 colours = [colour_of[label.split(", ")[1]] for label in shares.index]
-title, unit = "Terreno que muestra el entrenamiento", "% de una captura"
+title, unit = "Terreno ya visto en el entrenamiento", "% de una captura"
 fig = figures.bars(shares, title, unit, study=here, colours=colours, text=".0f")
 figures.show(
-    fig, "Proporción del terreno de cada captura que muestra el entrenamiento"
+    fig, "Proporción del terreno de cada captura ya visto en el entrenamiento"
 )
 
 # %% [markdown] made_from="341f62a1"
@@ -437,7 +437,7 @@ print(f"con cuatro en medio comparten hasta un {max(shared, default=0):.2%}")
 assert max(shared, default=0) < 0.1
 
 # %% [markdown] made_from="87eccd48"
-# Casi: la proporción impresa es pequeña, pero no tiene que ser cero, porque el dron gira y se desvía un poco. La división no permite nada de terreno en común, así que puede dejar fuera más de cuatro capturas. El número está impreso arriba.
+# Casi: la proporción impresa es pequeña, pero no tiene que ser cero, porque el dron gira y se desvía un poco. La división no permite ningún terreno en común, así que puede dejar fuera más de cuatro capturas. El número está impreso arriba.
 #
 # Ahora los lotes (*batches*), como en la práctica 2: imágenes de 0 a 1, y máscaras con un canal para cada clase.
 
@@ -576,7 +576,7 @@ if full:
 #
 # La última palabra impresa es el resultado de una regla de la propia tesis. Una ejecución es *valid* (válida) si las mejores exactitudes de entrenamiento y de validación difieren en 15 puntos como máximo. Si la IoU de validación de una clase queda por debajo de 0.1, decimos que hay subajuste (*underfit*), sea cual sea la exactitud.
 #
-# Una puntuación de validación baja en las primeras épocas no es necesariamente sobreajuste. La *normalización por lotes* (*batch normalisation*) usa la media de cada lote al entrenar, y una media móvil al predecir. La media móvil empieza en 0 y cambia un poco en cada paso; el *momentum* normal de Keras es 0.99. ¿Cuánto queda del valor inicial en un entrenamiento tan corto como este?
+# Una puntuación de validación baja en las primeras épocas no es necesariamente sobreajuste. La *normalización por lotes* (*batch normalisation*) usa la media de cada lote al entrenar, y una media móvil al predecir. La media móvil empieza en 0 y cambia un poco en cada paso; Keras usa normalmente un *momentum* de 0.99. ¿Cuánto queda del valor inicial en un entrenamiento tan corto como este?
 
 # %% made_from="aa616788"
 steps = len(batches["train"])
@@ -700,14 +700,14 @@ assert np.allclose(by_hand, confusion.iou)
 assert np.isclose((share * by_hand).sum(), confusion.frequency_weighted_iou)
 
 # %% [markdown] made_from="919a2bfd"
-# La línea «el disco desplazado» responde las preguntas. La IoU es más estricta que la exactitud, porque no cuenta los muchos píxeles que no son copa y que la predicción tampoco da como copa.
+# La línea «el disco desplazado» responde las preguntas. La IoU es más estricta que la exactitud, porque no cuenta los muchos píxeles que no son copa ni en la verdad ni en la predicción.
 # Para varias capturas, la biblioteca suma los *recuentos* y divide una sola vez. La media de las IoU de 35 teselas es otro número: una tesela con una sola rama cuenta tanto como una llena de árboles. Cuando leas un artículo, averigua cuál de los dos números da.
 #
 # ## 12. La exactitud engaña
 #
 # :::{admonition} Predice
 # :class: predict
-# Un mapa inútil tiene suelo en el lugar de cada árbol, y acierta en todo lo demás. ¿Cuál es su exactitud por píxel en esta captura? ¿Y en un olivar joven, donde las copas cubren el 5 % del terreno?
+# Un mapa inútil muestra suelo donde hay árboles, y acierta en todo lo demás. ¿Cuál es su exactitud por píxel en esta captura? ¿Y en un olivar joven, donde las copas cubren el 5 % del terreno?
 # :::
 
 
@@ -750,7 +750,7 @@ assert not full or table["IoU de árbol"][0] > 0.3
 #
 # :::{admonition} Predice
 # :class: predict
-# Puntuamos todas las capturas y comparamos la IoU con la proporción de su terreno que muestra el entrenamiento. ¿Aumenta la IoU con esa proporción? ¿En qué clase más?
+# Puntuamos todas las capturas y comparamos la IoU de cada una con la proporción de su terreno que ya aparece en el entrenamiento. ¿Aumenta la IoU con esa proporción? ¿En qué clase aumenta más?
 # :::
 
 # %% made_from="2c0f55f0"
@@ -758,7 +758,7 @@ scored = groves.evaluate(out, captures, progress=False).by_capture()
 measures = ["mean_iou", *KEYS]
 share_seen = [100 * seen[name] for name in scored.index]
 points = {m: (share_seen, scored[m].to_numpy()) for m in measures}
-title, unit = "IoU de cada captura", "terreno que muestra el entrenamiento, %"
+title, unit = "IoU de cada captura", "terreno ya visto en el entrenamiento, %"
 fig = figures.scatter(
     points, title, unit, "IoU", study=here, text=scored.index.tolist()
 )
@@ -787,11 +787,11 @@ assert not full or gap["tree"] < gap["grass"] < gap["ground"]
 #
 # ## 14. Comparar
 #
-# Otras dos redes reciben las mismas teselas, las mismas épocas y el mismo codificador. *SegNet* es aquí una U-Net sin conexiones de salto; muestra qué aportan estas conexiones. FCN-8 recibe capas densas estrechas.
+# Otras dos redes se entrenan con las mismas teselas, durante las mismas épocas y con el mismo codificador. *SegNet* es aquí una U-Net sin conexiones de salto; muestra qué aportan estas conexiones. FCN-8 tiene aquí capas densas estrechas.
 #
 # :::{admonition} Predice
 # :class: predict
-# ¿Cuál de las tres tiene los bordes más exactos, y cuál los menos exactos? ¿Baja más la IoU de árbol o la de hierba?
+# ¿Cuál de las tres tiene los bordes más exactos, y cuál los menos exactos? Sin conexiones de salto, ¿baja más la IoU de árbol o la de hierba?
 # :::
 
 # %% made_from="2909e55f"
@@ -929,7 +929,7 @@ assert alone < chain
 #
 # ## 16. De píxeles a árboles
 #
-# ¿Cuántos árboles hay en la captura? Las copas vecinas se tocan, así que una mancha conexa puede contener varios árboles. La biblioteca calcula la distancia de cada píxel de árbol al borde de la copa: es máxima en el centro de una copa y pequeña donde dos copas se tocan. El método *watershed* parte de estos máximos y pone el límite de dos copas donde la distancia entre ellas es menor.
+# ¿Cuántos árboles hay en la captura? Las copas vecinas se tocan, así que una mancha conexa puede contener varios árboles. La biblioteca calcula la distancia de cada píxel de árbol al borde de la copa: es máxima en el centro de una copa y pequeña donde dos copas se tocan. El método de líneas divisorias (*watershed*) parte de estos máximos y pone el límite entre dos copas donde esa distancia al borde es menor.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1002,7 +1002,7 @@ if full:
     assert abs(score["count_error"]) < 0.25
 
 # %% [markdown] made_from="b0146fe0"
-# A mano: un árbol verdadero se encontró si el centro de una copa detectada está dentro de su radio. La biblioteca es más estricta: empareja cada árbol verdadero con una sola detección, así que una segunda en la misma copa es falsa.
+# A mano: un árbol verdadero cuenta como encontrado si el centro de una copa detectada está dentro de su radio. La biblioteca es más estricta: empareja cada árbol verdadero con una sola detección, así que una segunda detección en la misma copa es falsa.
 
 
 # %% tags=["hide-input"] made_from="0b3e1cd3"
@@ -1106,7 +1106,7 @@ for agree in (0, 0.25, 0.5, 0.8):
 # %% [markdown] made_from="9ec9348f"
 # ## Lo que has aprendido
 #
-# - Una máscara contiene un número de clase para cada píxel: no la promedies, no la guardes como JPEG. El color solo no hace una máscara: la sombra es tan oscura como las hojas, y la hierba seca parece suelo.
+# - Una máscara contiene un número de clase para cada píxel: no la promedies, no la guardes como JPEG. El color por sí solo no basta para hacer una máscara: la sombra es tan oscura como las hojas, y la hierba seca parece suelo.
 # - Una captura se corta en teselas del tamaño de la red; `stitch(cut(x))` es x. Al predecir, se promedian las probabilidades de las teselas que se superponen. El aumento de datos mueve juntas la imagen y la máscara; sus factores necesitan límites.
 # - Las teselas relacionadas van en el mismo conjunto: copias de una tesela, teselas de una captura, capturas del mismo terreno. Un modelo que solo copia muestra cuánta fuga tiene una división.
 # - Las conexiones de salto de U-Net añaden el *dónde* con pocos parámetros; una sola capa de FCN-8 tiene la mayoría de los suyos.
@@ -1115,10 +1115,10 @@ for agree in (0, 0.25, 0.5, 0.8):
 #
 # ## ¿Y si…?
 #
-# - **… tengo mis propias imágenes?** Ponlas en `images/` y sus máscaras en `masks/`, como números de clase, como colores de GIMP, como LabelMe o COCO. `arset groves check FOLDER` nombra cada par que no encaja y cada clase que nunca aparece. Después cambia `source` en la sección 1.
-# - **… no tengo `flight.json`?** Esta práctica lo necesita; la biblioteca no. Deja fuera capturas hasta que ninguna se superponga, divide por captura y cuenta con `metres_per_pixel=…`. O toma las posiciones del mosaico que hace un programa de fotogrametría.
-# - **… tengo una tarjeta gráfica?** Sube `alpha` a 1, usa `size=384` y entrena las 100 épocas de la tesis: `arset groves train` lo hace, y se puede reanudar después de una interrupción. En la tesis, la IoU de árbol mejoró más con 384.
-# - **… quiero exactamente los modelos de la tesis?** El extra `arsetlib[keras-segmentation]` instala su biblioteca, y `arsetlib.models.keras_segmentation` hace que funcione con Keras 3.
-# - **… tengo otro olivar con pocas etiquetas?** `weights=unet` inicia una red de otro tamaño con el codificador de esta. Después, sigue entrenándola con unas pocas capturas etiquetadas.
-# - **… la cámara tiene una banda de infrarrojo cercano?** `channels=4` construye una red para cuatro bandas; dale tus propios lotes, porque `groves.batches` lee tres. Una regla de color puede entonces usar también el NDVI.
-# - **… quiero contar aceitunas, no árboles?** El método es el mismo, con frutos marcados en fotos de cerca. Ahí la dificultad es que las hojas tapan los frutos.
+# - **¿… tengo mis propias imágenes?** Ponlas en `images/` y sus máscaras en `masks/`, como números de clase, como colores de GIMP, como LabelMe o COCO. `arset groves check FOLDER` indica cada par que no coincide y cada clase que nunca aparece. Después cambia `source` en la sección 1.
+# - **¿… no tengo `flight.json`?** Esta práctica lo necesita; la biblioteca no. Deja fuera capturas hasta que no se superpongan, divide por captura y cuenta con `metres_per_pixel=…`. O toma las posiciones del mosaico que hace un programa de fotogrametría.
+# - **¿… tengo una tarjeta gráfica?** Sube `alpha` a 1, usa `size=384` y entrena las 100 épocas de la tesis: `arset groves train` lo hace, y se puede reanudar después de una interrupción. En la tesis, la IoU de árbol mejoró más con 384.
+# - **¿… quiero exactamente los modelos de la tesis?** El extra `arsetlib[keras-segmentation]` instala su biblioteca, y `arsetlib.models.keras_segmentation` hace que funcione con Keras 3.
+# - **¿… tengo otro olivar con pocas etiquetas?** `weights=unet` inicia una red de otro tamaño con el codificador de esta. Después, sigue entrenándola con unas pocas capturas etiquetadas.
+# - **¿… la cámara tiene una banda de infrarrojo cercano?** `channels=4` construye una red para cuatro bandas; dale tus propios lotes, porque `groves.batches` lee tres. Una regla de color puede entonces usar también el NDVI.
+# - **¿… quiero contar aceitunas, no árboles?** El método es el mismo, con frutos marcados en fotos de cerca. Ahí la dificultad es que las hojas tapan los frutos.

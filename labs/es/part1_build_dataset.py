@@ -26,7 +26,7 @@
 # - buscar escenas de Sentinel-2 y etiquetas de cultivos para un área, y decir qué descartó cada filtro;
 # - comprobarlas en mapas, en tablas y en la serie de un píxel antes de usarlas;
 # - construir la tabla con Spark, consultarla con SQL y comprobarla;
-# - nombrar los errores que ponen valores falsos en una tabla así sin ningún mensaje de error.
+# - reconocer los errores que ponen valores falsos en una tabla así sin ningún mensaje de error.
 #
 # **Tiempo.** Unos 75 minutos, con una pausa después de la sección 6. **Necesitas** Python, y saber qué son la reflectancia y el NDVI. No hace falta conocer Spark.
 # :::
@@ -62,7 +62,7 @@ check_env(("labs", "train", "images", "spark"))
 #
 # :::{admonition} Datos simulados
 # :class: simulated
-# Si no cambias la línea, ningún satélite midió nada de esta práctica. Todas las figuras dicen *simulado*. En una máquina nueva, la celda hace primero el delta simulado; tarda uno o dos minutos.
+# Si no cambias la línea, ningún dato de esta práctica viene de un satélite. Todas las figuras dicen *simulado*. En una máquina nueva, la celda hace primero el delta simulado; tarda uno o dos minutos.
 # :::
 
 # %% made_from="7c289f8c"
@@ -226,7 +226,7 @@ figures.show(fig, "Una escena despejada en color verdadero y en falso color")
 
 # %% [markdown] made_from="74bce93b"
 # Las parcelas son manchas con bordes rectos. En falso color, un cultivo en crecimiento es rojo, y el suelo desnudo y los pueblos son grises o verde azulados.
-# Una sola fecha no puede separar cultivos que ese día están todos verdes. Sí pueden las fechas en que se ponen verdes y se secan: las muestra la sección 6.
+# Una sola fecha no puede separar cultivos que ese día están todos verdes. Sí pueden separarlos las fechas en que se ponen verdes y se secan, que muestra la sección 6.
 #
 # ## 5. Las etiquetas
 #
@@ -416,7 +416,7 @@ for pixel, name in enumerate(points["name"]):
     assert (np.diff(green.astype(int)) >= 0).all()
 
 # %% [markdown] made_from="e57d6737"
-# Una nube baja el NDVI. Es más o menos igual de brillante en el rojo que en el infrarrojo cercano. Por eso, en el delta, el NDVI bajo las nubes es casi cero, como muestra la primera línea. Elige otro cultivo en el menú: la serie sin filtrar esconde la temporada, y la filtrada la muestra.
+# Una nube baja el NDVI. Refleja más o menos lo mismo en el rojo que en el infrarrojo cercano. Por eso, en el delta, el NDVI bajo las nubes es casi cero, como muestra la primera línea. Elige otro cultivo en el menú: la serie sin filtrar esconde la temporada, y la filtrada la muestra.
 # Las últimas líneas dicen cuándo está más verde cada uno de estos píxeles. Un modelo puede separar cultivos con esas fechas, si son distintas.
 #
 # Después del filtro quedan algunos valores bajos. La forma de sus símbolos indica su clase de escena. La tabla siguiente dice qué clases descarta el estudio. El estudio del curso conserva la sombra de nube (3), el agua (6) y los cirros finos (10), como el curso original. Un modelo que usa la serie entera tiene que tolerar los valores bajos que quedan.
@@ -449,7 +449,7 @@ if sample:
 # %% [markdown] made_from="e72e3a34"
 # :::{admonition} Ejercicio 3
 # :class: exercise
-# Descarta también la sombra de nube (3) y los cirros finos (10). ¿Cuántas observaciones más se descartan, y es más suave la serie que queda de un píxel? `study.replace(drop_scl=…)` da un estudio con otro filtro.
+# Descarta también la sombra de nube (3) y los cirros finos (10). ¿Cuántas observaciones más se descartan? ¿Es más suave la serie que queda de un píxel? `study.replace(drop_scl=…)` da un estudio con otro filtro.
 # :::
 
 # %% tags=["hide-cell"] made_from="f43a7aaa"
@@ -626,7 +626,7 @@ with np.testing.assert_raises(Exception):
 #
 # ## 9. ¿Por qué cadenas de bytes?
 #
-# Descodifica una a mano. Una cadena de bytes no contiene su tipo, así que tienes que conocerlo: enteros sin signo de 16 bits, con el byte bajo primero (`"<u2"`).
+# Decodifica una a mano. Una cadena de bytes no contiene su tipo, así que tienes que conocerlo: enteros sin signo de 16 bits, con el byte bajo primero (`"<u2"`).
 #
 # :::{admonition} Predice
 # :class: predict
@@ -701,12 +701,12 @@ assert here.small or bytes_ms < lists_ms  # una tabla pequeña no se puede medir
 assert 0.7 < bytes_mb / lists_mb < 1.4
 
 # %% [markdown] made_from="f1e749f0"
-# En disco ocupan casi lo mismo, porque las dos están comprimidas. El tiempo de lectura es distinto, porque una cadena de bytes se copia y los números de una lista se descodifican uno por uno. Un entrenamiento puede leer su tabla muchas veces.
+# En disco ocupan casi lo mismo, porque las dos están comprimidas. El tiempo de lectura es distinto, porque una cadena de bytes se copia y los números de una lista se decodifican uno por uno. Un entrenamiento puede leer su tabla muchas veces.
 # En la memoria, una columna de Arrow con cadenas de bytes es un solo búfer largo con las posiciones donde empieza cada fila. `pixels.ragged` da todas las observaciones de todos los píxeles como arreglos sobre este búfer, sin copiarlo.
 #
-# ## 10. Pregunta a la tabla
+# ## 10. Consulta la tabla
 #
-# Muchos programas leen Parquet. Haz la misma pregunta dos veces: con Spark, que también funciona en un clúster, y con DuckDB, que funciona en una máquina.
+# Muchos programas leen Parquet. Haz la misma consulta dos veces: con Spark, que también funciona en un clúster, y con DuckDB, que funciona en una máquina.
 
 # %% made_from="1da82f94"
 spark.read.parquet(str(out.resolve())).createOrReplaceTempView("pixels")
@@ -761,7 +761,7 @@ assert report.ok
 # %% [markdown] made_from="cced2cfc"
 # ## Lo que has aprendido
 #
-# - Las series ópticas son irregulares por las órbitas, las teselas y las nubes. Guárdalas como son; hazlas regulares cuando un modelo lo necesite (práctica 2).
+# - Las series ópticas son irregulares a causa de las órbitas, las teselas y las nubes. Guárdalas como son; hazlas regulares cuando un modelo lo necesite (práctica 2).
 # - Una fila es un píxel en un año; las series son cadenas de bytes en orden de fecha; las etiquetas siguen siendo códigos.
 # - Los filtros actúan sobre escenas, sobre observaciones y sobre etiquetas, y cada uno debe decir qué descartó.
 # - Errores sin mensaje: dos esquinas como contorno, ceros usados como valores, un desplazamiento olvidado, un orden de bytes equivocado, una lectura fallida guardada como ceros, una imagen contada dos veces.

@@ -28,7 +28,7 @@
 # - decir qué significa el número de un intervalo vacío, y por qué las estadísticas se calculan primero;
 # - deducir «Sin cultivo en pie» de las clases de escena, y cambiar la leyenda por la tuya;
 # - dividir por año y por bloque, y mostrar qué falla en una división al azar;
-# - medir qué cambio hace más rápido un cargador, y si el entrenamiento lo espera.
+# - medir qué cambio hace más rápido un cargador, y si el entrenamiento tiene que esperarlo.
 #
 # **Tiempo.** Unos 110 minutos, con una pausa después de la sección 8. **Necesitas** Python, y la práctica 1 o saber qué contiene su tabla de píxeles. TensorFlow se explica donde se usa.
 # :::
@@ -61,7 +61,7 @@ check_env(("labs", "train", "images", "spark"))
 #
 # :::{admonition} Datos simulados
 # :class: simulated
-# Si no cambias la línea, ningún satélite midió nada de esta práctica: los datos son el delta simulado de la práctica 1. Sus figuras dicen *simulado*. Los tiempos son reales: son los de tu máquina.
+# Si no cambias la línea, los datos no vienen de un satélite: son el delta simulado de la práctica 1. Sus figuras dicen *simulado*. Los tiempos son reales: son los de tu máquina.
 # :::
 
 # %% made_from="d50b678c"
@@ -88,7 +88,7 @@ assert set(study.years) == set(table["year"].to_pylist())
 # | listar archivos | encuentra los archivos de la tabla | mezclar el orden de los archivos no cuesta nada |
 # | leer | filas, todavía como cadenas de bytes | una tras otra, si la tabla es mayor que la memoria |
 # | `filter` | deja fuera las filas que no tienen una única respuesta correcta | así no se gasta trabajo en ellas |
-# | `shuffle` | mezcla filas en un búfer | las filas en bytes ocupan menos que las descodificadas, y hay que mezclarlas *antes* de formar los lotes |
+# | `shuffle` | mezcla filas en un búfer | las filas en bytes ocupan menos que las decodificadas, y hay que mezclarlas *antes* de formar los lotes |
 # | `map(parse)` | bytes → ventana → números y etiqueta | es el paso con más trabajo; usa el azar, así que va después de cualquier caché |
 # | `batch` | apila muestras | un modelo calcula muchas muestras a la vez |
 # | `prefetch` | prepara el siguiente lote mientras el modelo calcula | al final, para que abarque todos los pasos anteriores |
@@ -130,7 +130,7 @@ def costly(row):
     return row
 
 
-def has_one_crop(row):  # un cultivo doble tiene dos respuestas
+def has_one_crop(row):  # un doble cultivo tiene dos respuestas
     return ~tf.reduce_any(row["code"] == np.array(study.legend.excluded, "i2"))
 
 
@@ -144,7 +144,7 @@ for order, dataset in orders.items():
     parsed.assign(0)
     kept = sum(1 for _ in dataset)
     calls[order] = int(parsed.numpy())
-    print(f"{order}: {calls[order]:,} filas descodificadas, {kept:,} quedan")
+    print(f"{order}: {calls[order]:,} filas decodificadas, {kept:,} quedan")
 
 assert calls["filter, después map"] <= calls["map, después filter"]
 
@@ -159,7 +159,7 @@ print("áreas en el primer lote:", areas_in)
 assert areas_in["batch, después shuffle"] <= areas_in["shuffle, después batch"]
 
 # %% [markdown] made_from="7bef1ecd"
-# Si `filter` va después de `map`, se descodifican filas que luego se dejan fuera: las dos líneas impresas las cuentan. Si `shuffle` va después de `batch`, un lote contiene solo píxeles vecinos, porque la tabla está ordenada por lugar. El modelo vería una parcela tras otra.
+# Si `filter` va después de `map`, se decodifican filas que luego se dejan fuera: las dos líneas impresas las cuentan. Si `shuffle` va después de `batch`, un lote contiene solo píxeles vecinos, porque la tabla está ordenada por lugar. El modelo vería una parcela tras otra.
 # La sección 11 pregunta qué tamaño debe tener el búfer.
 #
 # ## 3. De bytes a arreglos
@@ -197,7 +197,7 @@ assert 80 * 12 * 2 == 1920
 #
 # ## 4. La ventana: un calendario regular
 #
-# Una *ventana* es un número de días dividido en *intervalos* iguales (*steps*). Cada imagen pertenece al intervalo de su fecha. Si un intervalo tiene varias imágenes, se toma una de ellas; si no tiene ninguna, queda vacío.
+# Una *ventana* es un período de días seguidos, dividido en *intervalos* iguales (*steps*). Cada imagen pertenece al intervalo de su fecha. Si un intervalo tiene varias imágenes, se toma una de ellas; si no tiene ninguna, queda vacío.
 # Los intervalos se cuentan desde el inicio de la ventana, así que el intervalo 3 son los mismos días en todas las muestras.
 #
 # :::{admonition} Predice
@@ -645,7 +645,7 @@ figures.show(
 
 # %% made_from="706cc666"
 some = classes[classes >= 0][:50]
-print(f"{K} clases; fuera, por cultivo doble: {(classes < 0).sum()} filas")
+print(f"{K} clases; fuera, por doble cultivo: {(classes < 0).sum()} filas")
 assert np.array_equal(tf.one_hot(some, K), one_hot[some])
 assert (legend.classes_of(list(legend.excluded)) == -1).all()
 if sample:
@@ -714,7 +714,7 @@ grows_less = balance.loc["train"] <= balance.loc["train, solo etiquetas"] + 1e-9
 assert grows_less[[c.crop and bool(c.codes) for c in legend.classes]].all()
 
 # %% [markdown] made_from="180c931f"
-# La línea impresa es la respuesta. La regla pasa muestras de los cultivos a la clase «Sin cultivo en pie». Un modelo que predice siempre la clase mayor acierta en todas las muestras de esa clase, así que la exactitud sola dice poco.
+# La línea impresa es la respuesta. La regla pasa muestras de los cultivos a la clase «Sin cultivo en pie». Un modelo que predice siempre la clase mayor acierta en todas las muestras de esa clase, así que la exactitud por sí sola dice poco.
 # Puedes dar pesos a las muestras, para que cada clase cuente lo mismo en la pérdida; `samples.batches` puede dar esos pesos. O puedes usar una puntuación para cada clase, como hace la práctica 3.
 #
 # :::{admonition} Un buen momento para una pausa
@@ -973,7 +973,7 @@ if not here.small:  # la muestra pequeña es demasiado rápida
     assert rates["lotes enteros (biblioteca)"] > 3 * rates["fila por fila"]
 
 # %% [markdown] made_from="d5cc4cec"
-# Las razones impresas son la respuesta para tu máquina. Con lotes enteros la carga es más de tres veces más rápida que fila por fila, como comprueba el `assert`. Fila por fila, cada operación pequeña se debe llamar para cada fila. Compara la barra de `map` en paralelo con la primera: una fila es poco trabajo, y repartir filas entre hilos también lleva tiempo. Aquí `prefetch` puede ganar poco, porque ningún modelo calcula mientras tanto. `cache` después de `map` evita el trabajo en las épocas siguientes, pero su resultado es incorrecto.
+# Los factores impresos son la respuesta para tu máquina. Con lotes enteros la carga es más de tres veces más rápida que fila por fila, como comprueba el `assert`. Fila por fila, cada operación pequeña se debe llamar para cada fila. Compara la barra de `map` en paralelo con la primera: una fila es poco trabajo, y repartir filas entre hilos también lleva tiempo. Aquí `prefetch` puede ganar poco, porque ningún modelo calcula mientras tanto. `cache` después de `map` evita el trabajo en las épocas siguientes, pero su resultado es incorrecto.
 #
 # Mira ocho filas en dos épocas:
 
@@ -994,7 +994,7 @@ assert repeats == {"tal cual": False, "en caché": True, "con semilla": True}
 # Una caché después de `map` guarda los primeros sorteos, así que cada época repite la primera. Los pasos aleatorios deben ir *después* de una caché. Una caché de las cadenas de bytes, antes de `map`, es correcta, pero solo evita la lectura.
 # La misma línea muestra un error que pocos conocen. Si fijas una semilla global, las operaciones aleatorias de TensorFlow dentro de `map` *también* empiezan de nuevo en cada época. Los sorteos de la biblioteca dependen de la semilla *y* de la época: se pueden repetir, y cambian de una época a otra.
 #
-# ### ¿De qué tamaño debe ser la mezcla?
+# ### ¿Qué tamaño debe tener el búfer de mezcla?
 #
 # `shuffle` llena un búfer y sortea filas de él. Las filas están ordenadas por área, así que un búfer pequeño mezcla solo vecinos.
 #
@@ -1033,13 +1033,13 @@ assert mixed["ninguno"] <= mixed["un lote"] <= mixed["todas las filas"]
 #
 # ## 12. ¿El modelo espera al cargador?
 #
-# Un cargador es lo bastante rápido si el modelo no lo espera. El perfilador de TensorFlow mide esto en TensorBoard. Las diapositivas del original muestran su página: un paso dura en promedio 30.1 ms, de los que 25.2 ms (83.9 %) son de entrada. El veredicto es *your program is HIGHLY input-bound*: «tu programa está muy limitado por la entrada» ([fuente](../../book/es/bibliography.md)).
+# Un cargador es lo bastante rápido si el modelo no tiene que esperarlo. El perfilador de TensorFlow mide esto en TensorBoard. Las diapositivas del original muestran su página: un paso dura en promedio 30.1 ms, de los que 25.2 ms (83.9 %) son de entrada. El veredicto es *your program is HIGHLY input-bound*: «tu programa está muy limitado por la entrada» ([fuente](../../book/es/bibliography.md)).
 #
 # La página necesita el complemento `xprof` y un navegador, que no todas las plataformas tienen. Un cronómetro también responde la pregunta: ¿cuánto espera un paso a su lote, y cuánto calcula? Usamos los límites del perfilador: desde el 5 %, *moderadamente* limitado por la entrada; desde el 20 %, *muy* limitado.
 #
 # :::{admonition} Predice
 # :class: predict
-# Supón que una GPU necesita para el modelo la décima parte del tiempo. ¿Qué pasa con la proporción de espera?
+# Supón que una tarjeta gráfica (GPU) necesita para el modelo la décima parte del tiempo. ¿Qué pasa con la proporción de espera?
 # :::
 
 
@@ -1150,7 +1150,7 @@ assert (early // 5 != late // 5).all()
 assert Season(120, 5).steps == 24
 
 # %% made_from="33c7e3b8"
-# Cultivos dobles en la prueba, cebada entre bosques: nombres, no códigos.
+# Dobles cultivos en la prueba, cebada entre bosques: nombres, no códigos.
 from arsetlib import cdl
 from arsetlib.study import Study
 
@@ -1168,7 +1168,7 @@ assert delta.keys[delta.classes_of(np.array([21]))[0]] == "cultivated"
 # | `squeeze` con una sola imagen | el programa de prueba fallaba en algunos píxeles | las formas se declaran y se verifican |
 # | intervalos desde la primera imagen | una temporada tardía parecía temprana | los intervalos cuentan desde el inicio de la ventana |
 # | 120 // 5 + 1 intervalos | un intervalo queda fuera de la ventana | `season.steps` |
-# | cultivos dobles en la prueba | filas con dos respuestas correctas se puntuaban como si tuvieran una | se excluyen por código, en todos los conjuntos |
+# | dobles cultivos en la prueba | filas con dos respuestas correctas se puntuaban como si tuvieran una | se excluyen por código, en todos los conjuntos |
 # | una clase para todos los demás nombres | la cebada pasaba a «No cultivado» | un código desconocido es un error |
 # | un lote de 1,028 donde se quería 1,024 | ningún daño: funciona, y nadie lo notó | no hace falta nada |
 #
@@ -1190,5 +1190,5 @@ assert delta.keys[delta.classes_of(np.array([21]))[0]] == "cultivated"
 # - **¿… quiero intervalos de 10 días, o 60 días en total?** Cambia `[season]` en el archivo de estudio; la figura de la sección 4 muestra qué ganas y qué pierdes.
 # - **¿… no quiero ceros?** Prueba `fill="linear"` o `choose="median"`, y compara las puntuaciones en el conjunto de *validación*; usa el conjunto de prueba una sola vez, al final. Da además `extras=("seen",)`.
 # - **¿… mis clases son otras?** Cambia la leyenda. La tabla no cambia, porque contiene códigos.
-# - **¿… tengo un solo año?** Divide solo por bloque (`by="block"`), y di junto a la puntuación que el entrenamiento y la prueba tuvieron el mismo tiempo atmosférico.
+# - **¿… tengo un solo año?** Divide solo por bloque (`by="block"`), e indica junto a la puntuación que el entrenamiento y la prueba son del mismo año y tuvieron el mismo tiempo atmosférico.
 # - **¿… una clase es rara?** Con `extras=("weight",)` cada clase cuenta lo mismo en la pérdida. Pero los pesos no añaden parcelas nuevas.

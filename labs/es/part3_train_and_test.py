@@ -61,7 +61,7 @@ check_env(("labs", "train", "images", "spark"))
 #
 # :::{admonition} Datos simulados
 # :class: simulated
-# Si no cambias la línea, ningún satélite midió nada de esta práctica: los datos son el delta simulado de la práctica 1. Sus figuras dicen *simulado*. Una puntuación con estos datos muestra cómo funciona el método. No muestra cuán bien separa un modelo cultivos reales.
+# Si no cambias la línea, los datos no vienen de un satélite: son el delta simulado de la práctica 1. Sus figuras dicen *simulado*. Una puntuación con estos datos muestra cómo funciona el método. No muestra cuán bien separa un modelo cultivos reales.
 # :::
 
 # %% made_from="82300254"
@@ -76,7 +76,7 @@ print(here)
 print(f"{table.num_rows:,} filas de {len(study.bands)} bandas")
 
 # %% [markdown] made_from="b4326871"
-# La tabla se divide por año y bloque, como en la práctica 2, o solo por bloque si el estudio tiene menos de tres años. Haremos un mapa de un área, la *caja*. Si el estudio tiene más áreas, toda la caja pertenece a la prueba. Si son al menos cinco, también pertenece a la prueba una de las otras. Así el modelo no ve en el entrenamiento ningún píxel de la caja, en ningún año.
+# La tabla se divide por año y bloque, como en la práctica 2, o solo por bloque si el estudio tiene menos de tres años. Haremos un mapa de un área, el *recuadro*. Si el estudio tiene más áreas, todo el recuadro pertenece a la prueba. Si son al menos cinco, también pertenece a la prueba una de las otras. Así el modelo no ve en el entrenamiento ningún píxel del recuadro, en ningún año.
 
 # %% made_from="af6e73ac"
 import numpy as np
@@ -718,7 +718,7 @@ assert len(pictures) == len(losses)
 #
 # :::{admonition} Predice
 # :class: predict
-# En la ejecución de la diapositiva, un paso tarda 30.1 ms, de ellos 25.2 de entrada. El dispositivo calcula durante 0.4 ms. ¿Cuánto del paso ahorraría un dispositivo diez veces más rápido?
+# En la ejecución de la diapositiva, un paso tarda 30.1 ms, de los cuales 25.2 son de entrada. El dispositivo calcula durante 0.4 ms. ¿Cuánto del paso ahorraría un dispositivo diez veces más rápido?
 # :::
 
 # %% made_from="0b325260"
@@ -941,7 +941,9 @@ rng = np.random.default_rng(0)
 evenly = rng.uniform(1e-4, 1e-2, 1000)
 in_logarithm = np.exp(rng.uniform(np.log(1e-4), np.log(1e-2), 1000))
 for name, rates in (("uniforme", evenly), ("en logaritmo", in_logarithm)):
-    print(f"{name}: {(rates < 1e-3).mean():.0%} de las tasas bajo 0.001")
+    print(
+        f"{name}: {(rates < 1e-3).mean():.0%} de las tasas por debajo de 0.001"
+    )
 assert (evenly < 1e-3).mean() < 0.15 < 0.45 < (in_logarithm < 1e-3).mean()
 
 # %% [markdown] made_from="a6ad4711"
@@ -1048,7 +1050,7 @@ assert np.isclose(constant.balanced_accuracy, 1 / (each["truth"] > 0).sum())
 assert max(constant.macro_f1, constant.balanced_accuracy) < constant.accuracy
 
 # %% [markdown] made_from="ebaf410d"
-# Para la respuesta constante, la clase más frecuente, la exactitud es mayor que la exactitud equilibrada y que la macro-F1. Estas dos dan a cada clase el mismo peso, y la respuesta constante encuentra solo una clase. Por eso, da las dos junto a cada exactitud.
+# Para la respuesta constante, la clase más frecuente, la exactitud es mayor que la exactitud equilibrada y que la macro-F1. Estas dos dan a cada clase el mismo peso, y la respuesta constante encuentra solo una clase. Por eso, muestra las dos junto a cada exactitud.
 #
 # ## 13. Cuándo: exactitud por fecha
 #
@@ -1076,7 +1078,7 @@ if delta:
     assert late["accuracy"] > late["crops_accuracy"] + 0.1
 
 # %% [markdown] made_from="544c74a2"
-# La primera línea impresa responde la pregunta. En el delta, la exactitud de todas las clases es mayor al final de la temporada. Esto no muestra que el modelo sea mejor. En otoño la mayoría de las parcelas están desnudas. Por la regla de la práctica 2, su clase verdadera es entonces «Sin cultivo en pie», y el suelo desnudo es fácil de reconocer. Para los *cultivos* solos la puntuación es mayor antes, en la fecha de la última línea.
+# La primera línea impresa responde la pregunta. En el delta, la exactitud de todas las clases es mayor al final de la temporada. Esto no muestra que el modelo sea mejor. En otoño la mayoría de las parcelas están desnudas. Por la regla de la práctica 2, su clase verdadera es entonces «Sin cultivo en pie», y el suelo desnudo es fácil de reconocer. Para los *cultivos* por sí solos, la puntuación es mayor antes, en la fecha de la última línea.
 # El curso original publicó la misma subida y la tomó por un mérito del modelo. Di a qué clases se refiere una puntuación, y muestra junto a ella la respuesta constante: la figura tiene su línea.
 #
 # ### ¿Desde qué día?
@@ -1141,11 +1143,11 @@ print(
 # %% [markdown] made_from="1ff9e179"
 # ## 14. Dónde: el mapa
 #
-# Ahora predice cada píxel de la caja, para la fecha en que los cultivos solos tuvieron la mejor puntuación. Junto al mapa, la figura muestra las etiquetas y los lugares donde los dos difieren.
+# Ahora predice cada píxel del recuadro, para la fecha en que los cultivos solos tuvieron la mejor puntuación. Junto al mapa, la figura muestra las etiquetas y los lugares donde los dos difieren.
 #
 # :::{admonition} Predice
 # :class: predict
-# ¿Están los errores repartidos por el mapa como ruido, o en grupos? Si un píxel está equivocado, ¿cuántas veces lo está su vecino?
+# ¿Están los errores repartidos por el mapa como ruido, o en grupos? Si un píxel está equivocado, ¿con qué frecuencia lo está también su vecino?
 # :::
 
 # %% made_from="7bb2eb4c"
@@ -1210,7 +1212,7 @@ assert at_edge.any()
 #
 # :::{admonition} Predice
 # :class: predict
-# Mueve el deslizador por las fechas. ¿Qué clase cubre la mayor parte de la caja en la primera fecha? ¿Qué cultivo es el primero que cubre más del 2 % de la caja?
+# Mueve el deslizador por las fechas. ¿Qué clase cubre la mayor parte del recuadro en la primera fecha? ¿Qué cultivo es el primero que cubre más del 2 % del recuadro?
 # :::
 
 # %% made_from="58b0f6ea"
@@ -1236,21 +1238,21 @@ shares = pd.DataFrame(
 shares = shares.div(shares.sum(axis=1).clip(1), axis=0)
 fig = figures.lines(
     shares, "Superficie de cada clase", "último día de la ventana",
-    "proporción de la caja",
+    "proporción del recuadro",
     study=study, height=430,
 )  # fmt: skip
 figures.show(
-    fig, "Proporción de la caja que el mapa da a cada clase, por fecha"
+    fig, "Proporción del recuadro que el mapa da a cada clase, por fecha"
 )
 
 # %% made_from="38d008f7"
 of_crops = shares[[names[study.legend.keys.index(k)] for k in crops]]
 print(
-    f"la mayor parte de la caja, {shares.index[0]}: {shares.iloc[0].idxmax()}"
+    f"la mayor parte del recuadro, {shares.index[0]}: {shares.iloc[0].idxmax()}"
 )
 early = of_crops[(of_crops > 0.02).any(axis=1)].head(1)
 for date, values in early.iterrows():
-    print(f"primer cultivo sobre el 2 %, {date}: {values.idxmax()}")
+    print(f"primer cultivo que supera el 2 %, {date}: {values.idxmax()}")
 changed = (np.ma.diff(mapped, axis=0) != 0).sum(axis=0)  # solo con datos
 print(f"{(changed > 0).mean():.0%} de los píxeles cambian de clase")
 assert np.allclose(shares.sum(axis=1), 1)
@@ -1412,7 +1414,7 @@ winner, *others = [n for n in ranking.index if n in candidates]
 for name in others:
     clear = ranking.loc[name, "behind_low"] > 0
     print(
-        f"{winner} antes que {name}:",
+        f"{winner} frente a {name}:",
         "diferencia clara" if clear else "puede ser casualidad",
     )
 if delta:
@@ -1594,7 +1596,7 @@ if knows_truth:
 #
 # ## 20. Lo que enseña la prueba original
 #
-# Dos cultivos en un año tienen dos respuestas correctas. El original dejó esas filas en su prueba. Los nombres de los cultivos dobles no estaban en ninguna lista de clases, así que su «verdad» pasó a ser «No cultivado». ¿Qué predice un modelo para ellas?
+# Dos cultivos en un año tienen dos respuestas correctas. El original dejó esas filas en su prueba. Los nombres de los dobles cultivos no estaban en ninguna lista de clases, así que su «verdad» pasó a ser «No cultivado». ¿Qué predice un modelo para ellas?
 
 # %% made_from="7648215e"
 from arsetlib import pixels
@@ -1618,18 +1620,20 @@ def predict_excluded(start):
     return cnn.predict(x).argmax(1)
 
 
-# %% made_from="4c30254b"
+# %% made_from="fd2c802e"
+from arsetlib.translation import day_text
+
 if len(double):
     predicted = {}
     for start, made in zip(STARTS[::2], season[::2], strict=True):
         counts = np.bincount(predict_excluded(start), minlength=K)
-        predicted[f"{made.last:%-d %B}"] = 100 * counts / len(double)
+        predicted[day_text(made.last, "d MMM")] = 100 * counts / len(double)
     predicted = pd.DataFrame(predicted, names).T
     fig = figures.bars(
         predicted, "Predicciones de parcelas con dos cultivos", "porcentaje",
         study=study, colours=study.legend.colours, text=".0f",
     )  # fmt: skip
-    figures.show(fig, "Clases predichas de cultivos dobles, por último día")
+    figures.show(fig, "Clases predichas de dobles cultivos, por último día")
     assert np.allclose(predicted.sum(axis=1), 100)
     if delta:
         assert predicted.idxmax(axis=1).nunique() > 1
@@ -1640,7 +1644,7 @@ print(f"{excluded} muestras de la prueba sin una respuesta correcta única")
 assert excluded == 0
 
 # %% [markdown] made_from="ec4c7e82"
-# En el delta, la predicción más frecuente cambia durante la temporada, porque cambia el cultivo de la parcela. Si la clase verdadera es «No cultivado», cada respuesta correcta cuenta como error. Por eso una fila sin una única respuesta correcta no pertenece a una prueba. Y una lista de clases no debe pasar por alto en silencio un nombre desconocido.
+# En el delta, la predicción más frecuente cambia durante la temporada, porque cambia el cultivo de la parcela. Si la clase verdadera es «No cultivado», cada respuesta correcta cuenta como error. Por eso una fila sin una única respuesta correcta no pertenece a una prueba. Y una lista de clases no debe ignorar en silencio un nombre desconocido.
 #
 # | defecto del original | su efecto | qué lo evita aquí |
 # |---|---|---|
@@ -1648,7 +1652,7 @@ assert excluded == 0
 # | azar en la prueba | la puntuación cambia al calcularla otra vez | inicios fijos, la imagen más despejada; un `assert` de igualdad (sección 11) |
 # | normalizar por la predicción | la exhaustividad no se veía | el título de la matriz dice qué suma 100 % (sección 12) |
 # | exactitud de todas las clases por fecha | un máximo tardío que es suelo desnudo | una línea para los cultivos solos y otra para la respuesta constante (sección 13) |
-# | cultivos dobles en la prueba | respuestas correctas que contaban como error | se excluyen por código, en todos los conjuntos (sección 20) |
+# | dobles cultivos en la prueba | respuestas correctas que contaban como error | se excluyen por código, en todos los conjuntos (sección 20) |
 # | la cebada y otros faltaban en las listas | cultivos que pasaban a «No cultivado» | un código desconocido es un error (práctica 2) |
 # | un intervalo de más, y relleno *valid* | un error ocultaba el otro | las formas se declaran y se verifican (sección 3) |
 #
