@@ -217,13 +217,16 @@ print(
 )
 print(f"no pixel on more than {water.sum(axis=0).max()} of {len(scl)} dates")
 print("months:", sorted(set(month[when].tolist())))
+colour = [int(np.median(cube[band].values[water])) for band in BANDS]
+print("where SCL says water:", dict(zip(BANDS, colour, strict=True)))
 
 # %%
 assert water.sum(axis=0).max() < 0.1 * len(scl)
 assert set(month[when]) <= {11, 12, 1, 2, 3}
+assert (np.diff(colour) < 0).all()  # darker from blue to infrared
 
 # %% [markdown]
-# There is no lake: no pixel is called water on a tenth of the dates. The months give the reason. In winter the sun is low, slopes lie in shadow, and a dark slope looks like water. SCL *keeps* these pixels, as water is not dropped.
+# There is no lake: no pixel is called water on a tenth of the dates. The months and the values give the reason. These pixels are bright in blue and darker in each longer wavelength. Water is like this, and so is snow on a slope that lies in shadow, because only the blue light of the sky reaches it. Such a slope exists in winter, when the sun is low. The filter *keeps* these pixels, as it does not drop water.
 
 
 # %%
@@ -255,7 +258,7 @@ figures.show(
 assert (cube.SCL.sel(time="2018-01-07") == 6).mean() > 0.05
 
 # %% [markdown]
-# In July clouds have a ring of 'unclassified' and 'cloud, medium probability', and shadows beside them are found only in part. In January SCL calls parts of the slope shadow, dark area, water, cloud and vegetation.
+# In July clouds have a ring of 'unclassified' and 'cloud, medium probability', and the dark shadows beside them are hardly found. In January SCL calls parts of one slope shadow, dark area, water, cloud and vegetation; the bluish white of the picture is probably snow, and much of it is called water.
 #
 # :::{admonition} Exercise 1
 # :class: exercise
@@ -682,7 +685,7 @@ assert fetch == ("Mississippi" in both)
 #
 # - `pixels.from_cube` makes a pixel table from a cube, and `left_out` says what is not in it.
 # - Data that you did not collect have been chosen by somebody. Look at the dates.
-# - SCL calls shadow water, cloud snow, and some shadow vegetation. A filter does not find what the classes do not say.
+# - SCL calls a slope in winter water, cloud snow, and some shadow vegetation. A filter does not find what the classes do not say.
 # - Three clear dates in a row measure the noise without ground truth.
 # - A model of one year may fail in the next one, below the simplest baseline, at the same place.
 #

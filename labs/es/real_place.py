@@ -208,7 +208,7 @@ assert middle["B2"].iloc[1] < middle["B2"].iloc[[0, 2]].min()
 # Un lago sería agua en la mayoría de las fechas. ¿En cuántas de las 140 fechas se llama agua el píxel que más veces se llama así? ¿Y en qué meses?
 # :::
 
-# %% made_from="0e069714"
+# %% made_from="460d9e8f"
 scl = cube.SCL.values.astype(int)
 month = cube.time.dt.month.values
 water = scl == 6
@@ -218,13 +218,16 @@ print(
 )
 print(f"ningún píxel en más de {water.sum(axis=0).max()} de {len(scl)} fechas")
 print("meses:", sorted(set(month[when].tolist())))
+colour = [int(np.median(cube[band].values[water])) for band in BANDS]
+print("donde la SCL dice agua:", dict(zip(BANDS, colour, strict=True)))
 
-# %% made_from="96af91b3"
+# %% made_from="67fcb3ad"
 assert water.sum(axis=0).max() < 0.1 * len(scl)
 assert set(month[when]) <= {11, 12, 1, 2, 3}
+assert (np.diff(colour) < 0).all()  # más oscuro del azul al infrarrojo
 
-# %% [markdown] made_from="c849c10b"
-# No hay ningún lago: ningún píxel se llama agua en una décima parte de las fechas. Los meses dan la razón. En invierno el sol está bajo, las laderas quedan en sombra, y una ladera oscura se parece al agua. El filtro *conserva* estos píxeles, porque no descarta el agua.
+# %% [markdown] made_from="1dc7b22b"
+# No hay ningún lago: ningún píxel se llama agua en una décima parte de las fechas. Los meses y los valores dan la razón. Estos píxeles son brillantes en azul y más oscuros en cada longitud de onda mayor. Así es el agua, y así es también la nieve de una ladera en sombra, porque solo le llega la luz azul del cielo. Una ladera así existe en invierno, cuando el sol está bajo. El filtro *conserva* estos píxeles, porque no descarta el agua.
 
 
 # %% made_from="bb2436b7"
@@ -255,8 +258,8 @@ figures.show(
 )
 assert (cube.SCL.sel(time="2018-01-07") == 6).mean() > 0.05
 
-# %% [markdown] made_from="3ed8c746"
-# En julio las nubes tienen un anillo de «sin clasificar» y de «nube, probabilidad media», y las sombras junto a ellas se encuentran solo en parte. En enero la SCL llama a partes de la ladera sombra, zona oscura, agua, nube y vegetación.
+# %% [markdown] made_from="7adb4827"
+# En julio las nubes tienen un anillo de «sin clasificar» y de «nube, probabilidad media», y las sombras oscuras junto a ellas apenas se encuentran. En enero la SCL llama a partes de una ladera sombra, zona oscura, agua, nube y vegetación; el blanco azulado de la imagen es probablemente nieve, y gran parte de él se llama agua.
 #
 # :::{admonition} Ejercicio 1
 # :class: exercise
@@ -688,14 +691,14 @@ if fetch:
 print(both.round(3).to_string())
 assert fetch == ("Misisipi" in both)
 
-# %% [markdown] made_from="06bd4752"
+# %% [markdown] made_from="5b73337a"
 # Qué esperar: más fechas que en Rumania, porque nadie las eligió; las dos primeras columnas como arriba; y en la tercera un ruido del que nadie puede decir antes cuánto es. Si comparas, hazlo con el ruido de la columna real, no con la parte de nubes.
 #
 # ## Lo que has aprendido
 #
 # - `pixels.from_cube` hace una tabla de píxeles de un cubo, y `left_out` dice qué falta en ella.
 # - Los datos que no recogiste tú los eligió alguien. Mira las fechas.
-# - La SCL llama agua a la sombra, nieve a la nube, y vegetación a algunas sombras. Un filtro no encuentra lo que las clases no dicen.
+# - La SCL llama agua a una ladera en invierno, nieve a la nube, y vegetación a algunas sombras. Un filtro no encuentra lo que las clases no dicen.
 # - Tres fechas despejadas seguidas miden el ruido sin verdad de terreno.
 # - Un modelo de un año puede fallar al año siguiente, por debajo de la línea base más simple, en el mismo lugar.
 #
