@@ -418,7 +418,7 @@ assert by_hand.tolist() == [3]  # the line has 2 in the middle
 
 # %%
 def facts(day, scl, red, nir):
-    """Numbers of a place and year; scl, red and nir are (T, P)."""
+    """Numbers of a place and year; each array is (T, P)."""
     clear = np.isin(scl, (4, 5)) & (red > 0) & (nir > 0)
     ndvi = deviations(day, maps.ndvi(red, nir), clear)
     infrared = deviations(day, nir, clear) / np.median(nir[clear])

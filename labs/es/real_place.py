@@ -417,9 +417,9 @@ print("1, 5, 3 en los días 0, 10, 20:", by_hand)
 assert by_hand.tolist() == [3]  # la línea tiene 2 en el medio
 
 
-# %% made_from="8aa944d9"
+# %% made_from="64b5fe7b"
 def facts(day, scl, red, nir):
-    """Números de un lugar y un año; scl, red y nir son (T, P)."""
+    """Números de un lugar y un año; cada arreglo es (T, P)."""
     clear = np.isin(scl, (4, 5)) & (red > 0) & (nir > 0)
     ndvi = deviations(day, maps.ndvi(red, nir), clear)
     infrared = deviations(day, nir, clear) / np.median(nir[clear])
