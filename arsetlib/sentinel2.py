@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arsetlib.errors import ArsetError
-from arsetlib.translation import N_
+from arsetlib.translation import N_, _
 
 __all__ = [
     "BANDS",
@@ -56,11 +56,21 @@ class Band:
 
 @dataclass(frozen=True)
 class SclClass:
-    """One class of the scene classification layer (SCL); ``name`` is English, figures show it translated."""
+    """One class of the scene classification layer (SCL); ``name`` is English, ``title()`` in the reader's language."""
 
     value: int
     name: str
     colour: str
+
+    def title(self) -> str:
+        """The name in the reader's language.
+
+        >>> SCL[4].title()
+        'Vegetation'
+
+        Lab: part1_build_dataset.
+        """
+        return _(self.name)
 
 
 class OffsetError(ArsetError, ValueError):

@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
 
 ORDER = (
     # errors, random numbers, files and variables of the machine
-    "errors", "extras", "oldnames", "quiet", "seeds", "translation", "textfiles", "filetypes", "variables", "java",
-    "processes", "checksums", "stores", "doctor",
+    "errors", "extras", "oldnames", "quiet", "seeds", "translation", "wording", "textfiles", "filetypes",
+    "variables", "java", "processes", "checksums", "stores", "doctor",
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs

@@ -26,6 +26,7 @@ import translations
 from babel.messages import pofile
 
 ROOT = Path(__file__).resolve().parents[1]
+TYPED = ("arsetlib/cli", "arsetlib/pixels/rules.py", "arsetlib/samples/describe.py")  # texts on what is typed
 DICTIONARIES = ROOT / "_build" / "testing"
 SOLUTION = re.compile(  # what otter takes out of homework, and the code that it puts there instead
     r'^([ ]*)(?:# BEGIN SOLUTION\b.*?^[ ]*# END SOLUTION|""" # BEGIN PROMPT.*?^""" # END PROMPT)[^\n]*(?:\n|\Z)',
@@ -103,12 +104,17 @@ def is_program(text: str) -> bool:
 
 
 def catalogue_texts(language: str) -> Iterator[tuple[str, str]]:
+    """Catalogue and text; of texts on what is typed, such as options, without the words that English has as well."""
     for domain in translations.DOMAINS:
         file = translations.catalogue_file(domain, language)
         if file.exists():
             with file.open("rb") as stream:
                 for message in pofile.read_po(stream):
+                    typed = any(place.startswith(TYPED) for place, _line in message.locations)
+                    same = "|".join(map(re.escape, WORD.findall(str(message.id)))) if typed and message.id else ""
                     for text in message.string if isinstance(message.string, tuple) else (message.string,):
+                        if same:
+                            text = re.sub(rf"(?<![^\W\d_])(?:{same})(?![^\W\d_])", " ", text)
                         if message.id and text:
                             yield file.relative_to(ROOT).as_posix(), text
 

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jupytext
+import typer
 from babel.messages import Catalog, extract, mofile, pofile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,7 +78,7 @@ def template(domain: str) -> Catalog:
                     words.add(text, locations=[(file.relative_to(ROOT).as_posix(), None)])
         for file, _line, text, _comments, context in extract.extract_from_dir(place, METHODS, keywords=KEYWORDS):
             words.add(text, locations=[(f"{folder}/{file}", None)], context=context)
-    for file, text in {"arsetlib": words_of_tables, "book": words_of_pages}[domain]():
+    for file, text in {"arsetlib": words_of_library, "book": words_of_pages}[domain]():
         words.add(text, locations=[(file, None)])
     return words
 
@@ -91,6 +92,27 @@ def marked(source: str) -> Iterator[str | tuple[str, str]]:
                 yield tuple(texts[:2])
             elif texts:
                 yield texts[0]
+
+
+def words_of_library() -> Iterator[tuple[str, str]]:
+    """Texts of tables and of commands' help, which no mark surrounds: file and text."""
+    yield from words_of_tables()
+    yield from words_of_commands()
+
+
+def words_of_commands() -> Iterator[tuple[str, str]]:
+    """Help of all commands, their arguments and their options, in English."""
+    from arsetlib import cli, translation
+
+    language = translation.language()
+    translation.language(ENGLISH)
+    waiting = [("arset", typer.main.get_command(cli.app))]
+    translation.language(language)
+    while waiting:
+        name, command = waiting.pop()
+        waiting += [(f"{name} {key}", one) for key, one in getattr(command, "commands", {}).items() if not one.hidden]
+        texts = [command.help, *(getattr(parameter, "help", None) for parameter in command.params)]
+        yield from (("arsetlib/cli", text) for text in texts if text)
 
 
 def words_of_tables() -> Iterator[tuple[str, str]]:

@@ -220,9 +220,13 @@ def test_every_lab_and_homework_is_rehearsed_on_colab_or_named_as_left_out():
     assert rehearsed | set(lanes.NOT_REHEARSED) == there
 
 
-def test_a_test_file_that_the_lanes_leave_out_exists():
-    for name in lanes.LEFT_OUT:
-        assert (ROOT / "tests" / f"{name}.py").is_file(), name
+def test_a_lane_of_versions_tests_every_room_and_runs_every_lab():
+    rooms = {file.parent.name for file in ROOT.glob("arsetlib/*/__init__.py")}
+    assert set(lanes.ROOMS) - {""} == rooms
+    for names in lanes.ROOMS.values():
+        assert names
+        assert all((ROOT / "tests" / f"test_{name}.py").is_file() for name in names), names
+    assert {*lanes.LABS, *lanes.CASES} == {f.relative_to(ROOT).as_posix() for f in ROOT.glob("labs/en/*.ipynb")}
 
 
 # -- wheel, container ------------------------------------------------------------------------------------------------

@@ -324,7 +324,7 @@ def test_scenes_with_one_outline_are_drawn_once_and_counted(scene, areas, study)
     fig = figures.footprints([scene, later], areas, study=study)
     (outline,) = [t for t in fig.data if t.name == "scenes 15SYT"]
     assert outline.x.count(None) == 1
-    assert outline.text[0].startswith("2 scenes, 2021-07-03 to 2021-07-08")
+    assert outline.text[0].startswith("2 scenes, 3 Jul 2021 to 8 Jul 2021")
 
 
 def test_bars_of_all_areas_are_the_sum_of_each(labels, areas, study):

@@ -118,7 +118,7 @@ def test_page_states_the_normalisation_and_the_baseline(one):
     page = one.html.read_text(encoding="utf-8")
     assert "Normalised by truth: each row sums to 100 %" in page
     assert "majority baseline" in page
-    assert "two crops" in page
+    assert "2 crops" in page
 
 
 def test_json_holds_the_figures_of_the_page(one):

@@ -199,7 +199,7 @@ def test_a_season_within_a_year_leaves_table_and_fingerprint_as_they_were(tmp_pa
     here = tiny.make(tmp_path)
     ingest(here.study, here.scenes, here.labels, tmp_path / "pixels", progress=False)
     meta = pixels.Meta.of(tmp_path / "pixels")
-    assert set(meta.extra) == {"chunk", "counts", "block_m", "offsets", "bad_scenes"}
+    assert set(meta.extra) == {"chunk", "counts", "block_m", "offsets", "bad_scenes", "own_codes"}
     days = {d for f in (tmp_path / "pixels").glob("*.parquet") for d in _days(f)}
     assert {date(1970, 1, 1) + timedelta(days=d) for d in days} >= {date(2020, 1, 20)}
     season = here.study.season

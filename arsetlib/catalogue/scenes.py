@@ -20,7 +20,9 @@ from shapely.geometry import mapping, shape
 from arsetlib import folders, textfiles, web
 from arsetlib.catalogue.item import is_url
 from arsetlib.sentinel2 import SCALE
+from arsetlib.translation import _
 from arsetlib.web import CatalogueError, public, unwritable
+from arsetlib.wording import column
 
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -110,8 +112,9 @@ class Scenes:
         return f"Scenes({len(self):,} scenes)"
 
     def __str__(self) -> str:
-        lost = "; ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in self.dropped.items() if n)
-        return "\n".join([f"{len(self):,} scenes. Dropped: {lost or 'none'}.", *self.notes])
+        lost = "; ".join(f"{n:,} {column(reason)}" for reason, n in self.dropped.items() if n)
+        words = _("{n} scenes. Dropped: {lost}.").format(n=f"{len(self):,}", lost=lost or _("none"))
+        return "\n".join([words, *self.notes])
 
     def save(self, path: str | Path) -> Path:
         """Write a STAC item collection that any STAC tool reads, whole or not at all, without credentials.

@@ -16,6 +16,7 @@ from arsetlib import __version__, oldnames
 from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn
 from arsetlib.cli.commands import Commands, in_options
 from arsetlib.folders import is_full
+from arsetlib.translation import _
 
 
 def _show_version(asked: bool) -> None:
@@ -52,19 +53,19 @@ def options(
 ) -> None:
     """Options of the command itself."""
     if new := oldnames.COMMANDS.get(old := context.invoked_subcommand or ""):
-        until = f"the old name works until version {oldnames.UNTIL}"
-        typer.echo(f"arset: note: `arset {old}` is now `arset {new}`; {until}.", err=True)
+        words = _("note: `arset {old}` is now `arset {new}`; the old name works until version {version}.")
+        typer.echo(f"arset: {words.format(old=old, new=new, version=oldnames.UNTIL)}", err=True)
 
 
 def full_disk_text(problem: BaseException) -> str:
     """The message for an error that comes from a full disk; empty for another."""
     if not is_full(problem, "."):
         return ""
-    place = next((name for e in _chain(problem) if (name := getattr(e, "filename", None))), "where the command writes")
-    return (
-        f"The disk is full ({place}). Free space there or write to another folder, then run the same command; "
+    names = (name for e in _chain(problem) if (name := getattr(e, "filename", None)))
+    return _(
+        "The disk is full ({place}). Free space there or write to another folder, then run the same command; "
         "what was finished is kept."
-    )
+    ).format(place=next(names, _("where the command writes")))
 
 
 def _chain(problem: BaseException | None) -> Iterator[BaseException]:

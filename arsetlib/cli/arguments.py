@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from arsetlib import folders
+from arsetlib.translation import N_
 
 Place = Path  # or what stands for a path in an object store: both come from `folders.place`
 
 
 def place_argument(help: str) -> Any:
     """An argument that names a file or a folder, on a disk or in an object store."""
-    return typer.Argument(help=help, parser=place, metavar="PLACE")
+    return typer.Argument(help=help, parser=place, metavar=N_("PLACE"))
 
 
 def place_option(*names: str, help: str) -> Any:

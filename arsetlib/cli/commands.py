@@ -10,16 +10,31 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from arsetlib.translation import N_, _
+
 __all__ = ["GROUPS", "Commands", "in_options"]
+
+# Words that typer writes into a help text, and where it writes them; typer has no translations of them.
+OWN_WORDS = {
+    N_("Usage"): r"^Usage(?=:)",
+    N_("Arguments"): r"^Arguments(?=:)",
+    N_("Options"): r"^Options(?=:)",
+    N_("Commands"): r"^Commands(?=:)",
+    N_("OPTIONS"): r"(?<=\[)OPTIONS(?=\])",
+    N_("COMMAND [ARGS]..."): r"COMMAND \[ARGS\]\.\.\.",
+    N_("required"): r"(?<=\[)required(?=\])",
+    N_("default"): r"(?<=\[)default(?=:)",
+    N_("Show this message and exit."): r"Show\s+this\s+message\s+and\s+exit\.",
+}
 
 # The commands of `arset --help`, in groups.
 GROUPS = {
-    "Data": ("simulate", "scenes", "ingest", "describe", "check", "batches", "export"),
-    "Models": ("train", "evaluate", "compare", "report"),
-    "Maps": ("predict",),
-    "Case studies": ("simulate-groves", "groves", "simulate-fields", "fields"),
-    "Teaching": ("homework", "grade", "similarity", "gradebook", "certificate"),
-    "This machine": ("doctor", "cache"),
+    N_("Data"): ("simulate", "scenes", "ingest", "describe", "check", "batches", "export"),
+    N_("Models"): ("train", "evaluate", "compare", "report"),
+    N_("Maps"): ("predict",),
+    N_("Case studies"): ("simulate-groves", "groves", "simulate-fields", "fields"),
+    N_("Teaching"): ("homework", "grade", "similarity", "gradebook", "certificate"),
+    N_("This machine"): ("doctor", "cache"),
 }
 # What an argument of a Python function is called among the parameters of a command that has another name for it.
 CALLED = {"learning_rate": "rate", "years": "year", "missing": "allow", "head": "kind"}
@@ -71,8 +86,14 @@ def _given(option: str, value: str) -> str:
 class Commands(TyperGroup):
     """A group of commands whose help shows each summary whole, and the commands of ``arset`` under their headings.
 
-    An error that ends a command gets this command as its attribute ``command``.
+    The help is in the reader's language. An error that ends a command gets this command as its attribute ``command``.
     """
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        for command in (self, *self.commands.values()):
+            if command is self or not isinstance(command, Commands):  # a group has done it itself
+                _translate(command)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the arguments name, and note it for ``invoke``."""
@@ -89,9 +110,10 @@ class Commands(TyperGroup):
                 signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more ends it at once
             command = ctx.meta.get("arset.command")
             if command is not None and command.name in CONTINUED:
-                typer.echo("arset: stopped. What was finished is kept; the same command continues.", err=True)
+                words = _("stopped. What was finished is kept; the same command continues.")
             else:
-                typer.echo("arset: stopped. Nothing was changed; the same command starts again.", err=True)
+                words = _("stopped. Nothing was changed; the same command starts again.")
+            typer.echo(f"arset: {words}", err=True)
             raise typer.Exit(130) from None
         except Exception as problem:
             if not hasattr(problem, "command"):
@@ -107,5 +129,34 @@ class Commands(TyperGroup):
         for title, names in grouped.items():
             if not names:
                 continue
-            with formatter.section(title):
+            with formatter.section(_(title) if ctx.parent is None else title):
                 formatter.write_dl([(name, shown[name].get_short_help_str(limit=1000)) for name in names], col_max=16)
+
+
+def _translate(command: Any) -> None:
+    """Put the help of a command into the reader's language."""
+    command.help = _(command.help or "") or None
+    command.epilog = (command.epilog or "").replace("Example:", _("Example:")) or None
+    help_text = command.get_help
+
+    def get_help(context: Any) -> str:
+        _translate_parameters(command)  # typer adds some after it has made the command
+        return _in_own_words(help_text(context))
+
+    command.get_help = get_help
+    _translate_parameters(command)
+
+
+def _translate_parameters(command: Any) -> None:
+    for parameter in command.params:
+        if getattr(parameter, "help", None):
+            parameter.help = _(parameter.help)
+        if parameter.metavar:
+            parameter.metavar = _(parameter.metavar)
+
+
+def _in_own_words(text: str) -> str:
+    """A help text with typer's own words in the reader's language."""
+    for word, place in OWN_WORDS.items():
+        text = re.sub(place, _(word), text, flags=re.MULTILINE)
+    return text

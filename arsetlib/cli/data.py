@@ -23,6 +23,8 @@ from arsetlib.cli.arguments import (
     show,
     show_check,
 )
+from arsetlib.translation import N_, _, ngettext
+from arsetlib.wording import column
 
 app = typer.Typer()
 
@@ -40,7 +42,8 @@ def simulate(
 
     path = simulation.delta(out, seed=seed, scale=scale, years=tuple(year or (2019, 2020, 2021)), progress=not as_json)
     report = {"folder": str(path), "study": str(path / "study.toml"), "simulated": True}
-    show(report, as_json, f"Simulated delta in {path}. Next: arset ingest {path / 'study.toml'} data/pixels")
+    words = _("Simulated delta in {path}. Next: {command}")
+    show(report, as_json, words.format(path=path, command=f"arset ingest {path / 'study.toml'} data/pixels"))
 
 
 @app.command(epilog="Example: arset scenes data/delta/study.toml --year 2021")
@@ -58,9 +61,10 @@ def scenes(
     per_year = {y: sum(1 for s in found if first <= s.day <= last) for y, (first, last) in days.items()}
     report = {"scenes": len(found), "per_year": per_year, "dropped": found.dropped, "notes": found.notes}
     report["saved"] = str(folder)
-    lines = [f"{len(found)} scenes for {loaded.title()}"]
+    words = ngettext("{n} scene for {study}", "{n} scenes for {study}", len(found))
+    lines = [words.format(n=len(found), study=loaded.title())]
     lines += [f"  {y}: {n}" for y, n in per_year.items()]
-    lines += [f"  dropped, {reason.replace('_', ' ')}: {n}" for reason, n in found.dropped.items()]
+    lines += [f"  {_('dropped')}, {column(reason)}: {n}" for reason, n in found.dropped.items()]
     show(report, as_json, "\n".join(lines))
 
 
@@ -129,7 +133,11 @@ def export(
     from arsetlib import pixels
 
     rows = pixels.export(table, out, to)
-    show({"rows": rows, "to": to, "out": str(out)}, as_json, f"{rows:,} rows in {out} ({to})")
+    show(
+        {"rows": rows, "to": to, "out": str(out)},
+        as_json,
+        _("{rows} rows in {out} ({to})").format(rows=f"{rows:,}", out=out, to=to),
+    )
 
 
 @app.command(epilog="Example: arset check data/pixels || echo 'do not train on this'")
@@ -168,7 +176,7 @@ def batches(
         show(report, as_json, samples.format_description(report, loaded.legend.names()))
     else:
         report = loader.counts | {"batches": loader.steps}
-        show(report, as_json, "\n".join(f"{noun.replace('_', ' ')}: {n:,}" for noun, n in report.items()))
+        show(report, as_json, "\n".join(f"{column(noun)}: {n:,}" for noun, n in report.items()))
 
 
 @app.command(epilog="Example: arset doctor")
@@ -178,8 +186,9 @@ def doctor(as_json: AsJson = False):
 
     report, size = check_env(), folders.cache_size()
     if size:
-        words = f"{size / doctor.GIB:.1f} GiB in {folders.cache()}; `arset cache --empty` deletes them"
-        found = doctor.Finding("copies of files in stores", "ok", words)
+        words = _("{size} GiB in {folder}; `arset cache --empty` deletes them")
+        words = words.format(size=f"{size / doctor.GIB:.1f}", folder=folders.cache())
+        found = doctor.Finding(N_("copies of files in stores"), "ok", words)
         report = replace(report, findings=(*report.findings, found))
     show_check(report, as_json)
 
@@ -196,5 +205,6 @@ def cache(
 
     deleted = folders.empty_cache() if empty else 0
     report = {"folder": str(folders.cache()), "bytes": folders.cache_size(), "deleted": deleted}
-    words = f"{report['bytes'] / 1e6:,.1f} MB in {report['folder']}"
-    show(report, as_json, f"{words}; {deleted / 1e6:,.1f} MB deleted" if empty else words)
+    words = _("{size} MB in {folder}").format(size=f"{report['bytes'] / 1e6:,.1f}", folder=report["folder"])
+    gone = _("{size} MB deleted").format(size=f"{deleted / 1e6:,.1f}")
+    show(report, as_json, f"{words}; {gone}" if empty else words)

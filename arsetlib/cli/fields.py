@@ -10,6 +10,7 @@ import typer
 
 from arsetlib.cli.arguments import AsJson, Place, place_argument, show, show_check
 from arsetlib.cli.commands import Commands
+from arsetlib.translation import _
 
 app = typer.Typer()
 
@@ -29,8 +30,10 @@ def simulate_fields(
 
     path = simulation.fields(out, seed=seed, fields=fields, chips=chips, size=size, jobs=jobs, progress=not as_json)
     report = {"folder": str(path), "fields": fields, "images": fields * chips, "simulated": True}
-    text = f"{fields * chips:,} simulated images of {fields:,} fields in {path}."
-    show(report, as_json, f"{text} Next: arset fields check {path}")
+    text = _("{images} simulated images of {fields} fields in {path}. Next: {command}")
+    command = f"arset fields check {path}"
+    text = text.format(images=f"{fields * chips:,}", fields=f"{fields:,}", path=path, command=command)
+    show(report, as_json, text)
 
 
 group = typer.Typer(
@@ -83,9 +86,11 @@ def fields_convert(
         "bytes": {side: sum(shard.bytes for shard in images.shards) for side, images in sides.items()},
     }
     text = ", ".join(
-        f"{n:,} {side} images ({report['bytes'][side] / 1e6:,.1f} MB)" for side, n in report["images"].items()
+        f"{_(side)}: {n:,} {_('images')} ({report['bytes'][side] / 1e6:,.1f} MB)"
+        for side, n in report["images"].items()
     )
-    show(report, as_json, f"{text} in {out}. Next: arset fields train {out} runs/small")
+    saved = _("Saved in {out}. Next: {command}").format(out=out, command=f"arset fields train {out} runs/small")
+    show(report, as_json, f"{text}. {saved}")
 
 
 @group.command("train", epilog="Example: arset fields train data/shards runs/small --size 128 --epochs 12")
@@ -131,7 +136,7 @@ def fields_train(
     if together and not processes.cluster().chief:
         return None
     report = {"model": str(out / "model"), "best_epoch": trained.notes["best_epoch"]}
-    words = f"Model in {out / 'model'}, best epoch {report['best_epoch']}"
+    words = _("Model in {folder}, best epoch {epoch}").format(folder=out / "model", epoch=report["best_epoch"])
     if "test" in sides:
         return _scored(trained, sides, report, words, seed, as_json)
     return show(report, as_json, words)
@@ -152,7 +157,7 @@ def fields_evaluate(
     if "test" not in sides:
         raise fields.ImageError(f"{data} has no test side. It has: {', '.join(sides)}.")
     trained = models.load(model, kind="images")
-    _scored(trained, sides, {"model": str(model)}, f"Model {model}", seed, as_json)
+    _scored(trained, sides, {"model": str(model)}, _("Model {folder}").format(folder=model), seed, as_json)
 
 
 def _scored(trained, sides, report: dict, words: str, seed: int, as_json: bool) -> None:

@@ -8,6 +8,8 @@ import typer
 
 from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show, show_check
 from arsetlib.cli.commands import Commands
+from arsetlib.translation import _
+from arsetlib.wording import column, word
 
 app = typer.Typer()
 group = typer.Typer(
@@ -42,7 +44,11 @@ def simulate_groves(
         progress=not as_json,
     )
     report = {"folder": str(path), "captures": captures, "simulated": True}
-    show(report, as_json, f"Simulated grove in {path}. Next: arset groves check {path}")
+    show(
+        report,
+        as_json,
+        _("Simulated grove in {path}. Next: {command}").format(path=path, command=f"arset groves check {path}"),
+    )
 
 
 @group.command("check", epilog="Example: arset groves check data/groves --size 224")
@@ -107,8 +113,9 @@ def groves_train(
     row = trained.scores.table(architecture).iloc[0].to_dict() if trained.scores else {}
     report = {"model": str(out / "model"), "best_epoch": trained.segmenter.notes["best_epoch"], "test": row}
     report |= {name: trained.segmenter.notes[name] for name in ("verdict", "simulated")}
-    lines = [f"Model in {out / 'model'}, best epoch {report['best_epoch']}, the thesis's verdict: {report['verdict']}"]
-    lines += [f"  {name.replace('_', ' ')}: {value:.3f}" for name, value in row.items()]
+    words = _("Model in {folder}, best epoch {epoch}, the thesis's verdict: {verdict}")
+    lines = [words.format(folder=out / "model", epoch=report["best_epoch"], verdict=word(report["verdict"]))]
+    lines += [f"  {column(name)}: {value:.3f}" for name, value in row.items()]
     show(report, as_json, "\n".join(lines))
 
 
@@ -124,7 +131,7 @@ def groves_predict(
     from arsetlib import groves
 
     paths = groves.predict(model, captures, out, overlap=overlap, progress=not as_json)
-    show({"maps": [str(path) for path in paths]}, as_json, f"{len(paths)} maps in {out}")
+    show({"maps": [str(path) for path in paths]}, as_json, _("{n} maps in {out}").format(n=len(paths), out=out))
 
 
 @group.command("count", epilog="Example: arset groves count maps/grove --flight data/groves/flight.json")
@@ -154,8 +161,13 @@ def groves_count(
     lines = [repr(trees)]
     if truth:
         score = report["score"]
+        words = _("Against {n} true trees: count error {error}, precision {precision}, recall {recall}")
         lines.append(
-            f"Against {score['truth']} true trees: count error {score['count_error']:+.1%}, "
-            f"precision {score['precision']:.3f}, recall {score['recall']:.3f}"
+            words.format(
+                n=score["truth"],
+                error=f"{score['count_error']:+.1%}",
+                precision=f"{score['precision']:.3f}",
+                recall=f"{score['recall']:.3f}",
+            )
         )
     show(report, as_json, "\n".join(lines))

@@ -10,6 +10,7 @@ import typer
 
 from arsetlib.cli.arguments import AsJson, Place, place_argument, place_option, show
 from arsetlib.cli.commands import Commands
+from arsetlib.translation import _
 
 app = typer.Typer()
 homework = typer.Typer(cls=Commands, help="Homework: notebooks with a learner's own numbers.", no_args_is_help=True)
@@ -28,7 +29,7 @@ def start(
     from arsetlib.grading import notebooks
 
     files = notebooks.write(assignments or [], seed, out, id)
-    lines = [str(file) if written else f"{file}: exists already, kept as it is" for file, written in files]
+    lines = [str(file) if written else f"{file}: {_('exists already, kept as it is')}" for file, written in files]
     show([{"notebook": str(file), "written": written} for file, written in files], as_json, "\n".join(lines))
 
 
@@ -56,5 +57,6 @@ def list_(as_json: AsJson = False) -> None:
     from arsetlib.grading import notebooks
 
     rows = notebooks.summaries()
-    lines = [f"{row.key:<8}{row.title}: {row.questions} questions, {row.points} points" for row in rows]
+    words = _("{questions} questions, {points} points")
+    lines = [f"{r.key:<8}{r.title}: {words.format(questions=r.questions, points=r.points)}" for r in rows]
     show([asdict(row) for row in rows], as_json, "\n".join(lines))

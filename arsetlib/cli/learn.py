@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,8 @@ from arsetlib.cli.arguments import (
     place_option,
     show,
 )
+from arsetlib.translation import _, ngettext
+from arsetlib.wording import column, shown, span
 
 app = typer.Typer()
 
@@ -69,12 +72,15 @@ def train(
     best = {n: v[min(at, len(v) - 1)] for n, v in trained.history.items() if n.startswith("val_")}
     report = {"folder": str(out), "model": str(out / "model"), "name": trained.name, "best": best}
     report |= {"best_epoch": at + 1, "notes": trained.notes}
-    words = f"{trained.name} in {out}: best epoch {at + 1}, " + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
+    scores = ", ".join(f"{column(n)} {v:.3f}" for n, v in best.items())
+    words = _("{name} in {out}: best epoch {epoch}, {scores}. Curves: {board}")
     if isinstance(trained.model, models.Baseline):  # it has neither epochs nor curves
-        scores = ", ".join(f"{n} {v:.3f}" for n, v in best.items())
-        return show(report, as_json, f"{trained.name} in {out}: {scores}".rstrip(": "))
+        return show(
+            report, as_json, _("{name} in {out}").format(name=trained.name, out=out) + f": {scores}".rstrip(": ")
+        )
     board = f"tensorboard --logdir {out}" if folders.on_disk(out) else f"training.events.scalars('{out}/logs')"
-    show(report, as_json, f"{words}. Curves: {board}")
+    words = words.format(name=trained.name, out=out, epoch=at + 1, scores=scores, board=board)
+    show(report, as_json, words)
 
 
 @app.command(
@@ -114,21 +120,20 @@ def evaluate(
         raise evaluation.EvaluationError(f"Study {known.key!r} has no side {side!r}. It has: {', '.join(sides)}.")
     trained_on = trained.notes.get("digest_of_training_rows")
     if trained_on and "train" in sides and digest(sides["train"]) != trained_on:
-        words = "the model was trained on other rows than this split's. If rows of this table are among them, the "
-        words += "score is too high"
-        typer.echo(f"arset: note: {words}. Give --study and --held-out as in training.", err=True)
+        words = _(
+            "note: the model was trained on other rows than this split's. If rows of this table are among them, the "
+            "score is too high. Give --study and --held-out as in training."
+        )
+        typer.echo(f"arset: {words}", err=True)
     season = trained.study.season
     starts = start or sorted({*range(season.first_day, season.last_day + 1, 30), season.last_day})
     done = evaluation.ModelPredictions.of(trained, sides[side], starts, side=side, progress=not as_json)
     done.save(out)
     facts = evaluation.Facts.of(done.predictions, training=done.training, f1=f1, seed=seed)
     report = {"folder": str(out), "model": done.name, "side": side, "simulated": done.predictions.simulated}
-    kind = "SIMULATED: " if done.predictions.simulated else ""
-    show(
-        report | facts.as_dict(),
-        as_json,
-        f"{kind}{done.name}, {side}\n{facts}\n\nSaved in {out}. Next: arset report {out}",
-    )
+    saved = _("Saved in {out}. Next: {command}").format(out=out, command=f"arset report {out}")
+    head = f"{_kind(done.predictions.simulated)}{done.name}, {_(side)}"
+    show(report | facts.as_dict(), as_json, f"{head}\n{facts}\n\n{saved}")
 
 
 @app.command(epilog="Example: arset report runs/tempcnn/test runs/random_forest/test --out report.html")
@@ -184,15 +189,22 @@ def compare(
             from arsetlib import figures
 
             figures.report(models, out, seed=seed)
-    kind = "SIMULATED: " if report["simulated"] else ""
-    lines = [f"{kind}{len(models)} models, the same {report['samples']:,} predictions of each", ""]
-    lines += [_side_by_side(table).to_string(), ""]
-    lines += [
-        "In brackets: 95 % intervals. behind: macro-F1 of the best model minus that of this one; where its interval"
-    ]
-    lines += ["contains 0, these samples cannot tell the two apart."]
-    lines += [f"Saved in {out}."] * (out is not None)
+    words = ngettext(
+        "{n} model, {samples} predictions", "{n} models, the same {samples} predictions of each", len(models)
+    ).format(n=len(models), samples=f"{report['samples']:,}")
+    lines = [_kind(report["simulated"]) + words, "", shown(_side_by_side(table)).to_string(), ""]
+    words = _(
+        "In brackets: 95 % intervals. {behind}: macro-F1 of the best model minus that of this one; where its interval "
+        "contains 0, these samples cannot tell the two apart."
+    )
+    lines += textwrap.wrap(words.format(behind=column("behind")), 110)
+    lines += [_("Saved in {out}.").format(out=out)] * (out is not None)
     show(report, as_json, "\n".join(lines))
+
+
+def _kind(simulated: bool) -> str:
+    """What stands before a result of simulated data."""
+    return _("SIMULATED") + ": " if simulated else ""
 
 
 def _evaluated(run: Place) -> Place:
@@ -217,7 +229,9 @@ def _side_by_side(table):
         if pd.isna(row[name]):
             return ""
         low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-        return f"{row[name]:.3f}" + ("" if low is None or pd.isna(low) else f" ({low:.3f} to {high:.3f})")
+        if low is None or pd.isna(low):
+            return f"{row[name]:.3f}"
+        return f"{row[name]:.3f} ({span(f'{low:.3f}', f'{high:.3f}')})"
 
     names = [
         n for n in ("accuracy", "macro_f1", "crops_macro_f1", "behind", "top_2", "calibration_error") if n in table
@@ -250,12 +264,12 @@ def predict(
     if not there or source.endswith(".toml"):
         study = load(source, [year] if year else None)
         options["study"] = study
-        wanted, _ = find(study, cache, progress=not as_json)
+        wanted = find(study, cache, progress=not as_json)[0]
     else:
         wanted = source
     trained = models.load(model, kind="series")
     spark = None if master == "none" and not remote else engine.session(master, remote)
     made = maps.predict(trained, wanted, start, out, spark=spark, **options)
-    kind = "SIMULATED: " if any(p.simulated for p in made) else ""
-    words = "\n".join(f"{p}\n  class map: {p.path()}" for p in made)
+    kind = _kind(any(p.simulated for p in made))
+    words = "\n".join(f"{p}\n  {_('class map')}: {p.path()}" for p in made)
     show([p.info | {"folder": str(p.folder)} for p in made], as_json, f"{kind}{words}")

@@ -25,6 +25,8 @@ from arsetlib.evaluation.blocks import interval, resampled
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
 from arsetlib.evaluation.predictions import Predictions
 from arsetlib.evaluation.scores import ratio
+from arsetlib.translation import N_, _
+from arsetlib.wording import column, span
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -58,11 +60,15 @@ class Areas:
     method: str
 
     def __str__(self) -> str:
-        rows = [f"{'class':<20}{'mapped':>14}{'estimate':>14}   {self.confidence:.0%} interval, {self.unit}"]
+        heads = [column(name) for name in ("class", "mapped", "estimate")]
+        between = _("{confidence} interval, {unit}").format(confidence=f"{self.confidence:.0%}", unit=_(self.unit))
+        rows = ["{:<20}{:>14}{:>14}   {}".format(*heads, between)]
         for name, r in self.table.iterrows():
-            rows.append(f"{name:<20}{r.mapped:>14,.5g}{r.area:>14,.5g}   {r.area_low:,.5g} to {r.area_high:,.5g}")
-        whole = f"{self.accuracy:.3f} ({self.accuracy_low:.3f} to {self.accuracy_high:.3f})"
-        return "\n".join([*rows, f"overall accuracy {whole}; {self.method}"])
+            between = span(f"{r.area_low:,.5g}", f"{r.area_high:,.5g}")
+            rows.append(f"{name:<20}{r.mapped:>14,.5g}{r.area:>14,.5g}   {between}")
+        between = span(f"{self.accuracy_low:.3f}", f"{self.accuracy_high:.3f}")
+        words = _("overall accuracy {share} ({between}); {method}")
+        return "\n".join([*rows, words.format(share=f"{self.accuracy:.3f}", between=between, method=self.method)])
 
 
 def stratified_areas(
@@ -128,7 +134,7 @@ def stratified_areas(
         },
         index=pd.Index(names or sample.names, name="class"),
     )
-    method = "Olofsson et al. 2014, independent samples"
+    method = _("Olofsson et al. 2014, independent samples")
     low, high = (float(np.clip(overall + s * z * overall_error, 0, 1)) for s in (-1, 1))
     return Areas(table, float(overall), low, high, confidence, unit, method)
 
@@ -162,7 +168,7 @@ def block_areas(
     own = mapped is None
     area = mapped_areas(whole.counts.sum(0) if own else mapped, whole.keys)
     _check_strata(whole, area, whole.counts.sum(0), least=1)
-    _, by_block = predictions.counts_by("block")
+    by_block = predictions.counts_by("block")[1]
     draws = resampled(by_block, repeats, seed)
     best, every = _estimates(whole.counts[None], area, own), _estimates(draws, area, own)
     tails = {k: interval(v, confidence) for k, v in every.items()}
@@ -173,9 +179,10 @@ def block_areas(
         columns |= {f"{name}_high": tails[key][1] * scale}
     columns["sampled"] = whole.counts.sum(0)
     table = pd.DataFrame(columns, index=pd.Index(whole.names, name="class"))
-    method = f"Olofsson et al. 2014, intervals from {repeats} draws of {len(by_block)} blocks"
+    method = _("Olofsson et al. 2014, intervals from {repeats} draws of {blocks} blocks")
+    method = method.format(repeats=repeats, blocks=len(by_block))
     low, high = (float(v) for v in tails["overall"])
-    unit = unit or ("pixels" if own else "ha")
+    unit = unit or (N_("pixels") if own else "ha")
     return Areas(table, float(best["overall"][0]), low, high, confidence, unit, method)
 
 

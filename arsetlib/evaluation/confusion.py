@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 from arsetlib.errors import ArsetError
 from arsetlib.evaluation import scores
 from arsetlib.study import Legend
+from arsetlib.translation import _
+from arsetlib.wording import column
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -292,15 +294,20 @@ class Confusion:
         table = self.matrix()
         table["recall"] = [f"{r:.2f}" if r == r else "-" for r in self.recall]
         table = table[self.scored]
-        left_out = "" if self.scored.all() else f"\nscored: {', '.join(self.table().index)}"
         absent = [n for n, f, s in zip(self.names, self.f1, self.scored, strict=True) if s and f != f]
-        absent = f"\nneither in truth nor predicted, so in no mean: {', '.join(absent)}" if absent else ""
-        return (
-            f"Confusion of {self.total:,.10g} samples, counts, rows = truth, columns = prediction\n"
-            f"{table.rename_axis(index=None, columns=None).to_string()}\n"
-            f"accuracy {self.accuracy:.3f}, balanced {self.balanced_accuracy:.3f}, macro-F1 {self.macro_f1:.3f}, "
-            f"kappa {self.kappa:.3f}{left_out}{absent}"
-        )
+        names = ("accuracy", "balanced_accuracy", "macro_f1", "kappa")
+        lines = [
+            _("Confusion of {n} samples, counts, rows = truth, columns = prediction").format(n=f"{self.total:,.10g}"),
+            table.rename_axis(index=None, columns=None).rename(columns={"recall": column("recall")}).to_string(),
+            ", ".join(f"{column(name)} {getattr(self, name):.3f}" for name in names),
+        ]
+        if not self.scored.all():
+            lines.append(_("scored: {classes}").format(classes=", ".join(self.table().index)))
+        if absent:
+            lines.append(
+                _("neither in truth nor predicted, so in no mean: {classes}").format(classes=", ".join(absent))
+            )
+        return "\n".join(lines)
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from arsetlib.evaluation import scores
 from arsetlib.evaluation.blocks import interval, resampled
 from arsetlib.evaluation.confusion import Confusion, EvaluationError, numbers_of, single_crops
 from arsetlib.evaluation.predictions import Predictions
+from arsetlib.translation import _
 
 
 def majority(truth: Predictions | Confusion, training: ArrayLike | None = None) -> Confusion:
@@ -88,7 +89,7 @@ def score_table(
         index.append(value)
     table = pd.DataFrame(rows, index=pd.Index(index, name=_INDEX.get(by, by)))
     table.attrs["majority"] = (
-        "the commonest class of each row's truth"
+        _("the commonest class of each row's truth")
         if training is None
         else legend.names()[_commonest(training, np.asarray(training))]
     )

@@ -21,6 +21,8 @@ from arsetlib.evaluation.confusion import Confusion, EvaluationError
 from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
 from arsetlib.evaluation.predictions import Predictions
 from arsetlib.evaluation.probabilities import calibration, reliability, top_k
+from arsetlib.translation import _
+from arsetlib.wording import column, shown, span
 
 
 @dataclass(frozen=True)
@@ -99,27 +101,32 @@ class Facts:
     def __str__(self) -> str:
         """The tables of one page of text."""
         s, base = self.summary, self.majority
-        shown = {
-            "accuracy": "accuracy",
-            "macro_f1": "macro-F1",
-            "crops_accuracy": "crops",
-            "crops_macro_f1": "crops F1",
-        }
-        dates = self.dates[[*shown, "majority_accuracy"]].rename(columns={**shown, "majority_accuracy": "constant"})
+        dates = self.dates[["accuracy", "macro_f1", "crops_accuracy", "crops_macro_f1", "majority_accuracy"]]
+        dates = shown(dates.rename(columns={"majority_accuracy": "constant"}))
         earliest = self.earliest[["date", "stays", "best_f1"]].astype({"date": object, "stays": object})
         earliest = earliest.map(lambda v: "-" if pd.isna(v) else f"{v:%Y-%m-%d}" if hasattr(v, "year") else f"{v:.3f}")
         low, high = s.get("accuracy_low", np.nan), s.get("accuracy_high", np.nan)
-        between = "" if low != low else f" ({low:.3f} to {high:.3f}, drawing {s.blocks:.0f} blocks)"
+        between = ""
+        if low == low:
+            ends = span(f"{low:.3f}", f"{high:.3f}")
+            between = (
+                " (" + _("{interval}, drawing {blocks} blocks").format(interval=ends, blocks=f"{s.blocks:.0f}") + ")"
+            )
+        wrong = self.calibration["calibration_error"]
+        constant = f"{column('accuracy')} {base.accuracy:.3f}, {column('macro_f1')} {base.macro_f1:.3f}"
         parts = [
-            f"{s.samples:,.0f} predictions: accuracy {s.accuracy:.3f}{between}, macro-F1 {s.macro_f1:.3f}, "
-            f"top two {s.top_2:.3f}, calibration error {self.calibration['calibration_error']:.3f}",
-            f"majority baseline: accuracy {base.accuracy:.3f}, macro-F1 {base.macro_f1:.3f}",
-            f"crops are {', '.join(self.crops)}\n\nBy date of prediction; constant: the commonest class of that date",
+            _("{n} predictions").format(n=f"{s.samples:,.0f}")
+            + f": {column('accuracy')} {s.accuracy:.3f}{between}, {column('macro_f1')} {s.macro_f1:.3f}, "
+            f"{column('top_2')} {s.top_2:.3f}, {column('calibration_error')} {wrong:.3f}",
+            _("majority baseline") + f": {constant}",
+            _("crops are {crops}").format(crops=", ".join(self.crops)),
+            "\n" + _("By date of prediction; constant: the commonest class of that date"),
             dates.to_string(float_format="{:.3f}".format, na_rep="-"),
-            "\nClass by class",
-            self.classes.rename_axis(None).to_string(float_format="{:.3f}".format, na_rep="-"),
-            f"\nEarliest date with an F1 of {self.earliest.attrs['f1']:g}, and from when it stays",
-            earliest.rename_axis(None).to_string(),
+            "\n" + _("Class by class"),
+            shown(self.classes.rename_axis(None)).to_string(float_format="{:.3f}".format, na_rep="-"),
+            "\n"
+            + _("Earliest date with an F1 of {f1}, and from when it stays").format(f1=f"{self.earliest.attrs['f1']:g}"),
+            shown(earliest.rename_axis(None)).to_string(),
         ]
         return "\n".join(parts)
 

@@ -21,6 +21,8 @@ from numpy.typing import ArrayLike
 from arsetlib import folders
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
 from arsetlib.study import Class, Legend
+from arsetlib.translation import _
+from arsetlib.wording import span
 
 VERSION = 1
 META = b"arset.predictions"
@@ -98,9 +100,10 @@ class Predictions:
         return len(self.truth)
 
     def __repr__(self) -> str:
-        kind = "SIMULATED, " if self.simulated else ""
-        dates = f"{as_date(self.last.min())} to {as_date(self.last.max())}" if len(self) else "no dates"
-        return f"Predictions ({kind}{len(self):,} of {len(self.legend.classes)} classes, {dates})"
+        kind = _("SIMULATED") + ", " if self.simulated else ""
+        dates = span(as_date(self.last.min()), as_date(self.last.max())) if len(self) else _("no dates")
+        words = _("Predictions ({n} of {classes} classes, {dates})")
+        return words.format(n=f"{kind}{len(self):,}", classes=len(self.legend.classes), dates=dates)
 
     @functools.cached_property
     def predicted(self) -> np.ndarray:

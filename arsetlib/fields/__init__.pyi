@@ -1,7 +1,7 @@
 # What the package gives, and where it is: lazy_loader and type checkers read this.
 from .checking import ChipCheck as ChipCheck, check as check
 from .chips import Chips as Chips, agriculture_vision as agriculture_vision, ndvi as ndvi, read as read
-from .classes import CLASSES as CLASSES, ImageError as ImageError
+from .classes import CLASSES as CLASSES, ImageError as ImageError, titles as titles
 from .classifier import Classifier as Classifier
 from .conversion import convert as convert
 from .loading import ChipBatches as ChipBatches, batches as batches

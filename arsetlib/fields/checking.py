@@ -11,7 +11,8 @@ from pathlib import Path
 from arsetlib import folders
 from arsetlib.fields import layout
 from arsetlib.fields.chips import NOTICE, SIMULATED, is_simulated, scan
-from arsetlib.fields.classes import CLASSES
+from arsetlib.fields.classes import CLASSES, title
+from arsetlib.translation import _
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ class ChipCheck:
         return vars(self) | {"folder": str(self.folder), "ok": self.ok, "problems": problems}
 
     def __str__(self) -> str:
-        lines = [f"{self.images:,} images of {self.fields:,} fields in {self.folder}"]
-        lines += [f"  {name.replace('_', ' ')}: {count:,}" for name, count in self.counts.items()]
-        lines += [f"PROBLEM {text}" for _, text in self.problems] or ["No problem found"]
-        return "\n".join([*lines, SIMULATED if self.simulated else NOTICE])
+        words = _("{images} images of {fields} fields in {folder}")
+        lines = [words.format(images=f"{self.images:,}", fields=f"{self.fields:,}", folder=self.folder)]
+        lines += [f"  {title(name)}: {count:,}" for name, count in self.counts.items()]
+        lines += [f"{_('PROBLEM')} {text}" for __, text in self.problems] or [_("No problem found")]
+        return "\n".join([*lines, _(SIMULATED if self.simulated else NOTICE)])
 
 
 def check(folder: str | Path, progress: bool = False) -> ChipCheck:

@@ -27,15 +27,16 @@ from tqdm import tqdm
 
 from arsetlib import folders
 from arsetlib.fields import layout
-from arsetlib.fields.classes import CLASSES, ImageError
+from arsetlib.fields.classes import CLASSES, ImageError, title
+from arsetlib.translation import N_, _
 
 INDEX = "_labels.npz"  # labels of all chips, stored next to the masks so that these are read only once
 SCHEMA = 1
-NOTICE = (
+NOTICE = N_(
     "Agriculture-Vision: for non-commercial use only, under its authors' terms; do not pass it on. "
     "The course ships none of it."
 )
-SIMULATED = "SIMULATED images, CC BY 4.0"
+SIMULATED = N_("SIMULATED images, CC BY 4.0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,13 +145,19 @@ class Chips:
         several = int((self.labels.sum(1) > 1).sum())
         unlabelled = sum(part.unlabelled for part in self.parts)
         lines = [
-            f"{len(self):,} images of {fields:,} fields, {self.size[0]} × {self.size[1]} px, in {self.folder}",
-            *(f"  {name.replace('_', ' ')}: {n:,}" for name, n in self.counts.items()),
-            f"  no anomaly: {none:,}; several: {several:,}",
+            _("{images} images of {fields} fields, {height} × {width} px, in {folder}").format(
+                images=f"{len(self):,}",
+                fields=f"{fields:,}",
+                height=self.size[0],
+                width=self.size[1],
+                folder=self.folder,
+            ),
+            *(f"  {title(name)}: {n:,}" for name, n in self.counts.items()),
+            "  " + _("no anomaly: {none}; several: {several}").format(none=f"{none:,}", several=f"{several:,}"),
         ]
         if unlabelled:
-            lines.append(f"  left out, without labels: {unlabelled:,}")
-        return "\n".join([*lines, self.licence])
+            lines.append("  " + _("left out, without labels: {n}").format(n=f"{unlabelled:,}"))
+        return "\n".join([*lines, _(self.licence)])
 
 
 def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
@@ -184,7 +191,7 @@ def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
     parts = layout.parts(folder)
     _refuse([problem for part in parts for problem in part.problems], folder)
     names = sorted((name, k) for k, part in enumerate(parts) for name in part.names)
-    for (one, _), (other, part) in pairwise(names):
+    for (one, __), (other, part) in pairwise(names):
         if one == other:
             raise ImageError(f"{parts[part].paths(one).rgb} is in two parts of {folder}. Keep one of them.")
     if not names:

@@ -15,10 +15,13 @@ import pandas as pd
 from arsetlib import models
 from arsetlib.evaluation import scores as ratios
 from arsetlib.fields.chips import Chips
+from arsetlib.fields.classes import title
 from arsetlib.fields.classifier import Classifier, decided
 from arsetlib.fields.feeds import ArrayBatches, feed
 from arsetlib.fields.loading import ChipBatches
 from arsetlib.fields.training import best_thresholds
+from arsetlib.translation import _
+from arsetlib.wording import shown
 
 BINS = 16  # of a histogram
 TREES = 200
@@ -131,9 +134,10 @@ class FieldScores:
         return f"FieldScores({self.model!r}, baselines: {', '.join(self.baselines) or 'none'})"
 
     def __str__(self) -> str:
-        images = f"{self.model.images:,} {'SIMULATED ' if self.simulated else ''}images"
+        words = _("{n} SIMULATED images") if self.simulated else _("{n} images")
+        images = words.format(n=f"{self.model.images:,}")
         with pd.option_context("display.width", 150, "display.max_columns", None):
-            return f"{images}\n{self.table().round(3)}\n\n{self.by_class().round(3)}"
+            return f"{images}\n{shown(self.table().round(3))}\n\n{shown(self.by_class().round(3).rename(title))}"
 
 
 def evaluate(

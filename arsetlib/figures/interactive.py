@@ -30,6 +30,7 @@ from arsetlib.labels import Labels
 from arsetlib.maps.rasters import colours_in, read
 from arsetlib.study import Area, Study
 from arsetlib.translation import _, ngettext
+from arsetlib.wording import day
 
 
 def footprints(
@@ -102,7 +103,7 @@ def _draw_footprints(fig, scenes, crs):
         near = tuple(round(v, 1) for v in scene.footprint.bounds)
         alike.setdefault((scene.tile or "scenes", near), []).append(scene)
     largest = sorted(sorted(alike, key=lambda k: -len(alike[k]))[:40])
-    tiles = list(dict.fromkeys(tile for tile, _ in largest))
+    tiles = list(dict.fromkeys(tile for tile, __ in largest))
     for tile in tiles:
         x, y, text = [], [], []
         for key in (k for k in largest if k[0] == tile):
@@ -111,7 +112,7 @@ def _draw_footprints(fig, scenes, crs):
             gx, gy = to_grid.transform(ring[:, 0], ring[:, 1])
             days = sorted(s.day for s in same)
             said = ngettext("{n} scene, {first} to {last}", "{n} scenes, {first} to {last}", len(same)).format(
-                n=len(same), first=date_of(days[0]), last=date_of(days[-1])
+                n=len(same), first=day(date_of(days[0])), last=day(date_of(days[-1]))
             )
             clouds = [s.cloud for s in same if s.cloud is not None]
             if clouds:

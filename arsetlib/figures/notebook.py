@@ -6,6 +6,7 @@ Labs: part1_build_dataset, part2_load_data, part3_train_and_test.
 from __future__ import annotations
 
 import base64
+import datetime
 import html
 import io
 import itertools
@@ -18,8 +19,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from arsetlib import folders
-from arsetlib.figures.style import WIDTH, data_uri
+from arsetlib import folders, wording
+from arsetlib.figures.style import WIDTH, data_uri, plotly_config
+from arsetlib.wording import column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +49,10 @@ def show(thing: go.Figure | Figure | pd.DataFrame | str | Path, alt: str) -> Non
 
     if isinstance(thing, go.Figure) and not _in_book():
         thing.update_layout(meta={"alt": alt})
-        display(thing)
+        if config := plotly_config():
+            thing.show(config=config)
+        else:
+            display(thing)
     else:
         display(HTML(loader(thing) + _html(thing, alt)))
 
@@ -68,16 +73,17 @@ def knob(draw: Callable, alt: str, **choice: Sequence | Mapping) -> None:
     from IPython.display import HTML, display
 
     ((name, options),) = choice.items()
+    said = column(name)
     options = options if isinstance(options, dict) else {str(v): v for v in options}
     if not _in_book():
         import ipywidgets
 
-        menu = ipywidgets.Dropdown(options=list(options.items()), description=name)
+        menu = ipywidgets.Dropdown(options=list(options.items()), description=said)
         ipywidgets.interact(lambda value: show(draw(**{name: value}), alt), value=menu)
         return
     figures = {label: draw(**{name: value}) for label, value in options.items()}
     parts = [
-        f'<div class="arset-choice"{" hidden" if i else ""}>{_html(fig, f"{alt} {name}: {label}.")}</div>'
+        f'<div class="arset-choice"{" hidden" if i else ""}>{_html(fig, f"{alt} {said}: {label}.")}</div>'
         for i, (label, fig) in enumerate(figures.items())
     ]
     picks = "".join(f"<option>{html.escape(label)}</option>" for label in figures)
@@ -86,7 +92,7 @@ def knob(draw: Callable, alt: str, **choice: Sequence | Mapping) -> None:
     display(
         HTML(
             f"{loader(next(iter(figures.values())))}"
-            f'<div class="arset-knob" id="{key}"><label>{html.escape(name)} <select>{picks}</select></label>'
+            f'<div class="arset-knob" id="{key}"><label>{html.escape(said)} <select>{picks}</select></label>'
             f"{''.join(parts)}</div><script>{script}</script>"
         )
     )
@@ -143,7 +149,8 @@ def _html(thing, alt):
         body = thing.to_html(
             full_html=False, include_plotlyjs=False, include_mathjax=False, auto_play=False,
             default_width="100%", default_height=f"{height}px", div_id=f"arset-figure-{next(_figure_numbers)}",
-            config={"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
+            config={"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+            | plotly_config(),
         )  # fmt: skip
         head = f'<figure class="arset-figure" aria-label="{said}" style="max-width:{WIDTH}px">'
         return f"{head}{body}</figure>"
@@ -175,7 +182,7 @@ def _table(frame, alt):
     key = f"arset-table-{next(_figure_numbers)}"
     numeric = [_side(v) for v in frame.iloc[0]] if len(frame) else [""] * frame.shape[1]
     heads = "".join(
-        f'<th scope="col"{side}><button type="button">{html.escape(str(c).replace("_", " "))}</button></th>'
+        f'<th scope="col"{side}><button type="button">{html.escape(column(c))}</button></th>'
         for c, side in zip(frame, numeric, strict=True)
     )
     rows = []
@@ -201,4 +208,6 @@ def _said(value):
         return "–"
     if isinstance(value, float | np.floating):
         return f"{value:,.3f}" if abs(value) < 1 else f"{value:,.1f}"
-    return str(value)
+    if isinstance(value, datetime.date):
+        return wording.day(value)
+    return str(wording.word(value))

@@ -33,6 +33,7 @@ from arsetlib.figures.style import (
 from arsetlib.maps.rasters import code_colour, ndvi
 from arsetlib.study import Study
 from arsetlib.translation import _
+from arsetlib.wording import word
 
 MARKED = 60  # points of a line up to which each is drawn
 PATTERNS = ("", "/", ".", "x", "\\", "-", "+")  # hatching of bars
@@ -149,6 +150,7 @@ def bars(
     parts = values if several else values.to_frame("")
     count = len(parts) * (max(len(parts.columns), 2) * 0.6 if grouped else 1)
     fig = empty_figure(title, unit, "", study=study, height=height or round(150 + 38 * count + 50 * several))
+    bars_of = [word(name) for name in parts.index]
     for i, name in enumerate(parts):
         numbers = parts[name].to_numpy()
         written = ["" if pd.isna(v) else f"%{{x:{text or _digits(v)}}}" for v in numbers]
@@ -157,9 +159,9 @@ def bars(
         if grouped:
             marker["pattern"] = {"shape": PATTERNS[i % len(PATTERNS)], "solidity": 0.25, "fgcolor": "white"}
         fig.add_bar(
-            x=numbers, y=parts.index.tolist(), orientation="h", name=str(name), marker=marker, texttemplate=written,
+            x=numbers, y=bars_of, orientation="h", name=str(word(name)), marker=marker, texttemplate=written,
             textposition="inside" if several and not grouped else "auto",
-            hovertemplate=[f"%{{y}}<br>{w} {unit}<extra>{name}</extra>" for w in written],
+            hovertemplate=[f"%{{y}}<br>{w} {unit}<extra>{word(name)}</extra>" for w in written],
         )  # fmt: skip
     fig.update_yaxes(autorange="reversed", gridcolor="white", title=None)
     fit_names(fig, "yaxis", parts.index.tolist())
@@ -280,7 +282,7 @@ def series(
         showlegend=False, row=2, col=1,
     )  # fmt: skip
     for value in np.unique(scl).tolist():
-        name = _(sentinel2.SCL[value].name)
+        name = sentinel2.SCL[value].title()
         for row, of_class in ((1, scl == value), (2, (scl == value) & kept)):
             if of_class.any():
                 fig.add_scatter(

@@ -6,6 +6,7 @@
   script.textContent = await new Response(unpacked).text();
   document.head.append(script);
 
+  const language = JSON.parse(document.getElementById("config").textContent);
   const theme = matchMedia("(prefers-color-scheme:dark)");
   // Figures are made in the colours of a light page; on a dark one these stand for them.
   const dark = {
@@ -22,7 +23,7 @@
     for (const key of Object.keys(layout).filter((k) => /^yaxis/.test(k) && layout[k].gridcolor === "white")) {
       layout[key].gridcolor = "transparent";
     }
-    const config = { responsive: true, displayModeBar: false };
+    const config = { responsive: true, displayModeBar: false, ...language };
     plot.style.height = `${layout.height}px`;
     return window.Plotly.react(plot, data, layout, config).then(() => {
       // On a phone a legend needs more lines: the figure grows by them, so that its axes keep their height.

@@ -9,8 +9,10 @@ Lab: part3_train_and_test.
 from __future__ import annotations
 
 import base64
+import datetime
 import gzip
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -28,12 +30,13 @@ from arsetlib.evaluation.comparison import BASELINE
 from arsetlib.evaluation.facts import plain, to_json
 from arsetlib.figures.plots import lines
 from arsetlib.figures.scores import areas, block_map, by_date, confusion, learning_curves, reliability, score_bars
-from arsetlib.figures.style import LINES
+from arsetlib.figures.style import LINES, plotly_config
+from arsetlib.translation import _, language, ngettext
+from arsetlib.wording import column, day, shown, span
 
 LONGEST = 400  # characters of a note that are shown; the JSON has them all
 TABLE_ROWS = 40
 MODELS = len(LINES)  # lines that a figure can tell apart
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def report(
         by_name = {name: run.predictions for name, run in runs.items()}
         table = compare(by_name, training=training, repeats=max(repeats, 2), seed=seed)
     simulated = any(r.predictions.simulated for r in runs.values())
-    title = title or ("Models side by side" if several else f"{first.name}: how good it is")
+    title = title or (_("Models side by side") if several else _("{model}: how good it is").format(model=first.name))
     head = _head(title, first.predictions, simulated, next(iter(facts.values())))
     values = {**head, "comparison": table, "models": {name: f.as_dict() for name, f in facts.items()}}
     out = folders.place(out)
@@ -153,6 +156,10 @@ def _page(head: dict, facts: dict[str, Facts], table: pd.DataFrame | None, first
     order = [best, *(name for name in facts if name != best)]
     colours = dict(zip(first.legend.names(), first.legend.colours, strict=True))
     return template.render(
+        _=_,
+        lang=language(),
+        config=json.dumps(plotly_config()).replace("<", "\\u003c"),
+        counts=_counts(head),
         head=head,
         style=(files / "report.css").read_text(encoding="utf-8"),
         script=(files / "report.js").read_text(encoding="utf-8"),
@@ -179,41 +186,42 @@ def _cards(facts: Facts) -> list[dict]:
     """The scores on top of the page, each with its interval and the majority baseline."""
     s, crops = facts.summary, _crops_in_words(facts)
     scores = [
-        ("Accuracy", "accuracy", facts.majority.accuracy),
-        ("Macro-F1", "macro_f1", facts.majority.macro_f1),
-        (f"Accuracy, {crops}", "crops_accuracy", facts.crops_majority.accuracy),
-        (f"Macro-F1, {crops}", "crops_macro_f1", facts.crops_majority.macro_f1),
-        ("Truth in the top two", "top_2", np.nan),
+        (_("Accuracy"), "accuracy", facts.majority.accuracy),
+        (_("Macro-F1"), "macro_f1", facts.majority.macro_f1),
+        (_("Accuracy, {crops}").format(crops=crops), "crops_accuracy", facts.crops_majority.accuracy),
+        (_("Macro-F1, {crops}").format(crops=crops), "crops_macro_f1", facts.crops_majority.macro_f1),
+        (_("Truth in the top two"), "top_2", np.nan),
     ]
     cards = []
     for label, name, baseline in scores:
         low, high = s.get(f"{name}_low"), s.get(f"{name}_high")
-        interval = "" if low is None else "no interval" if pd.isna(low) else f"{low:.1%} to {high:.1%}"
+        interval = "" if low is None else _("no interval") if pd.isna(low) else span(f"{low:.1%}", f"{high:.1%}")
         card = {"label": label, "value": _share(s[name]), "width": np.nan_to_num(s[name]), "interval": interval}
         cards.append(card | {"baseline": None if pd.isna(baseline) else float(baseline)})
     return cards
 
 
 def _comparison(facts: dict[str, Facts], table: pd.DataFrame, first: Predictions) -> Section:
-    columns = {"accuracy": "accuracy", "macro_f1": "macro-F1", "crops_macro_f1": "crops macro-F1"}
-    shown = {said: [_with_interval(row, name) for _, row in table.iterrows()] for name, said in columns.items()}
-    shown["behind"] = [_with_interval(row, "behind") if row.behind > 0 else "" for _, row in table.iterrows()]
-    shown |= {"top two": table.top_2.map(_share), "ECE": table.calibration_error.map(_number)}
+    data = _intervals(table, ["accuracy", "macro_f1", "crops_macro_f1"])
+    data["behind"] = [_with_interval(row, "behind") if row.behind > 0 else "" for __, row in table.iterrows()]
+    data |= {"top_2": table.top_2.map(_share), _("ECE"): table.calibration_error.map(_number)}
     dates = sorted({date for f in facts.values() for date in f.dates.index})
     order = [name for name in table.index if name != BASELINE][:MODELS]
     scores = pd.DataFrame({name: facts[name].dates.crops_macro_f1.reindex(dates) for name in order})
     drawing = _drawn(
-        lines(scores, "", "date of prediction", "macro-F1 of the crops", study=first),
-        "Macro-F1 of the crops by date, a line for each model",
-        scores.map(_share),
+        lines(scores, "", _("date of prediction"), _("macro-F1 of the crops"), study=first),
+        _("Macro-F1 of the crops by date, a line for each model"),
+        shown(scores.map(_share)),
     )
     return Section(
-        "Models side by side",
-        "All models predicted the same samples. In brackets: 95 % intervals from drawing whole blocks. 'Behind' is how "
-        "much lower the macro-F1 is than that of the best model, with the same draws for both: if the interval "
-        "contains 0, these data cannot tell the two models apart. ECE: calibration error.",
+        _("Models side by side"),
+        _(
+            "All models predicted the same samples. In brackets: 95 % intervals from drawing whole blocks. 'Behind' is "
+            "how much lower the macro-F1 is than that of the best model, with the same draws for both: if the interval "
+            "contains 0, these data cannot tell the two models apart. ECE: calibration error."
+        ),
         drawings=(drawing,) if len(dates) > 1 else (),
-        table=pd.DataFrame(shown, index=table.index).rename_axis("model"),
+        table=shown(pd.DataFrame(data, index=table.index).rename_axis("model")),
     )
 
 
@@ -230,7 +238,7 @@ def _sections(facts: Facts, first: Predictions, f1: float) -> Iterator[Section]:
     if (history := _history(facts.history)) is not None:
         yield history
     if facts.notes:
-        yield Section("What the model is", pairs={k.replace("_", " "): _note(v) for k, v in facts.notes.items()})
+        yield Section(_("What the model is"), pairs={column(k): _note(v) for k, v in facts.notes.items()})
 
 
 def _dates(facts: Facts, first: Predictions) -> Section:
@@ -238,25 +246,32 @@ def _dates(facts: Facts, first: Predictions) -> Section:
     note = ""
     last = t.iloc[-1]
     if len(t) > 1 and last.crops_share < t.crops_share.max() / 2 and last.accuracy > last.crops_accuracy:
-        note = (
-            f"On the last date {last.crops_share:.0%} of the truth is one of {crops}, down from "
-            f"{t.crops_share.max():.0%}. Accuracy there is mostly that of easy classes: look at the line of the crops."
-        )
-    columns = {"accuracy": "accuracy", "macro_f1": "macro-F1", "crops_accuracy": "crops accuracy"}
-    columns["crops_macro_f1"] = "crops macro-F1"
-    shown = {"samples": t.samples.map("{:,.0f}".format)}
-    shown |= {said: [_with_interval(row, name) for _, row in t.iterrows()] for name, said in columns.items()}
-    shown |= {"majority": t.majority_accuracy.map(_share), "crops in truth": t.crops_share.map(_share)}
-    data = pd.DataFrame(shown, index=t.index).rename_axis("date")
-    alt = (
-        f"Accuracy by date of prediction, from {t.accuracy.iloc[0]:.0%} on {t.index[0]} to {last.accuracy:.0%} on "
-        f"{t.index[-1]}, highest {t.accuracy.max():.0%} on {t.accuracy.idxmax()}."
+        note = _(
+            "On the last date {share} of the truth is one of {crops}, down from {most}. Accuracy there is mostly that "
+            "of easy classes: look at the line of the crops."
+        ).format(share=f"{last.crops_share:.0%}", crops=crops, most=f"{t.crops_share.max():.0%}")
+    columns = {"samples": t.samples.map("{:,.0f}".format)}
+    columns |= _intervals(t, ["accuracy", "macro_f1", "crops_accuracy", "crops_macro_f1"])
+    columns |= {"majority": t.majority_accuracy.map(_share), "crops_share": t.crops_share.map(_share)}
+    data = shown(pd.DataFrame(columns, index=t.index).rename_axis("date"))
+    alt = _(
+        "Accuracy by date of prediction, from {first} on {first_day} to {last} on {last_day}, highest {best} on "
+        "{best_day}."
+    ).format(
+        first=f"{t.accuracy.iloc[0]:.0%}",
+        first_day=_day(t.index[0]),
+        last=f"{last.accuracy:.0%}",
+        last_day=_day(t.index[-1]),
+        best=f"{t.accuracy.max():.0%}",
+        best_day=_day(t.accuracy.idxmax()),
     )
     drawings = (_drawn(by_date(t, study=first), alt, data),) if len(t) > 1 else ()
     return Section(
-        "By date of prediction",
-        "The date is the last day of a window: the prediction can be made on that day. Bands and brackets are 95 % "
-        "intervals from drawing whole blocks, since the pixels of a field are not independent.",
+        _("By date of prediction"),
+        _(
+            "The date is the last day of a window: the prediction can be made on that day. Bands and brackets are 95 % "
+            "intervals from drawing whole blocks, since the pixels of a field are not independent."
+        ),
         note,
         drawings,
         None if drawings else data,
@@ -269,13 +284,15 @@ def _matrix(facts: Facts, first: Predictions) -> Section:
     counts = matrix.matrix().map("{:,.6g}".format)
     right = matrix.accuracy
     return Section(
-        "Which classes are confused",
-        "Rows: truth, columns: prediction. Normalised by truth: each row sums to 100 %, so the diagonal is recall.",
+        _("Which classes are confused"),
+        _("Rows: truth, columns: prediction. Normalised by truth: each row sums to 100 %, so the diagonal is recall."),
         drawings=(
             _drawn(
                 confusion(matrix, "truth", study=first),
-                f"Confusion matrix of {len(matrix)} classes, {_share(right)} of the samples on the diagonal.",
-                (shares + " (" + counts.to_numpy() + ")").rename_axis(index="truth ↓ predicted →", columns=None),
+                _("Confusion matrix of {n} classes, {share} of the samples on the diagonal.").format(
+                    n=len(matrix), share=_share(right)
+                ),
+                (shares + " (" + counts.to_numpy() + ")").rename_axis(index=_("truth ↓ predicted →"), columns=None),
             ),
         ),
     )
@@ -284,71 +301,91 @@ def _matrix(facts: Facts, first: Predictions) -> Section:
 def _classes(facts: Facts, first: Predictions) -> Section:
     c, m = facts.confusion, facts.majority
     t = facts.classes
-    words = {"precision": "precision", "recall": "recall", "f1": "F1", "iou": "IoU"}
-    data = pd.DataFrame({"truth": t.truth.map("{:,.0f}".format)} | {w: t[n].map(_share) for n, w in words.items()})
-    shown = t[["precision", "recall", "f1"]].rename(columns=words)
-    fig = score_bars(shown, study=first).update_xaxes(title="score")
+    data = {"truth": t.truth.map("{:,.0f}".format)}
+    data |= {name: t[name].map(_share) for name in ("precision", "recall", "f1", "iou")}
+    fig = score_bars(shown(t[["precision", "recall", "f1"]]), study=first).update_xaxes(title=column("score"))
     constant = c.names[int(m.counts.sum(0).argmax())]
     return Section(
-        "Class by class",
-        f"Balanced accuracy {_share(c.balanced_accuracy)}, macro-F1 {_share(c.macro_f1)}, weighted F1 "
-        f"{_share(c.weighted_f1)}, kappa {_number(c.kappa)}; always predicting {constant} scores "
-        f"{_share(m.accuracy)} accuracy and {_share(m.macro_f1)} macro-F1. A dash: the class is absent and in no mean.",
-        drawings=(_drawn(fig, "Precision, recall and F1 of each class, as bars", data),),
+        _("Class by class"),
+        _(
+            "Balanced accuracy {balanced}, macro-F1 {macro_f1}, weighted F1 {weighted_f1}, kappa {kappa}; always "
+            "predicting {constant} scores {accuracy} accuracy and {constant_f1} macro-F1. A dash: the class is absent "
+            "and in no mean."
+        ).format(
+            balanced=_share(c.balanced_accuracy),
+            macro_f1=_share(c.macro_f1),
+            weighted_f1=_share(c.weighted_f1),
+            kappa=_number(c.kappa),
+            constant=constant,
+            accuracy=_share(m.accuracy),
+            constant_f1=_share(m.macro_f1),
+        ),
+        drawings=(_drawn(fig, _("Precision, recall and F1 of each class, as bars"), shown(pd.DataFrame(data))),),
     )
 
 
 def _earliest(facts: Facts, first: Predictions, f1: float) -> Section:
     t = facts.earliest
     scores = facts.f1[[name for name in t.index if name in facts.f1][:MODELS]]
-    fig = lines(scores, "", "last day of the window", "F1", study=first)
-    fig.add_hline(f1, line={"dash": "dot", "color": "#6d6d6d"}, annotation_text=f"F1 = {f1:g}")
-    best = [f"{_share(row.best_f1)} on {_day(row.best_date)}" for _, row in t.iterrows()]
-    shown = {"reached": t.date.map(_day), "until": t.until.map(_day), "stays from": t.stays.map(_day)}
-    shown |= {"F1 when reached": t.f1.map(_share), "best": best}
+    fig = lines(scores, "", _("last day of the window"), column("f1"), study=first)
+    fig.add_hline(f1, line={"dash": "dot", "color": "#6d6d6d"}, annotation_text=f"{column('f1')} = {f1:g}")
+    on = _("{share} on {day}")
+    best = [on.format(share=_share(row.best_f1), day=_day(row.best_date)) for __, row in t.iterrows()]
+    data = {_("reached"): t.date.map(_day), "until": t.until.map(_day), "stays": t.stays.map(_day)}
+    data |= {_("F1 when reached"): t.f1.map(_share), "best": best}
     fig.update_yaxes(range=[0, 1.02])
     return Section(
-        "From when on each crop is known",
-        f"The first date on which the F1 of a crop reaches {f1:g}, until when it lasts, and from when it stays on all "
-        f"later dates. A date counts for a crop if it has at least {t.attrs.get('least', 0)} samples of it.",
-        drawings=(_drawn(fig, "F1 of each crop by date of prediction", scores.map(_share)),),
-        table=pd.DataFrame(shown, index=t.index).rename_axis("crop"),
+        _("From when on each crop is known"),
+        _(
+            "The first date on which the F1 of a crop reaches {f1}, until when it lasts, and from when it stays on all "
+            "later dates. A date counts for a crop if it has at least {least} samples of it."
+        ).format(f1=f"{f1:g}", least=t.attrs.get("least", 0)),
+        drawings=(_drawn(fig, _("F1 of each crop by date of prediction"), shown(scores.map(_share))),),
+        table=shown(pd.DataFrame(data, index=t.index)).rename_axis(_("crop")),
     )
 
 
 def _probabilities(facts: Facts, first: Predictions) -> Section:
     c, t = facts.calibration, facts.reliability
-    word = "overconfident" if c["confidence"] > c["accuracy"] else "underconfident"
-    shown = {"from": t.low.map(_share), "to": t.high.map(_share), "predictions": t.samples.map("{:,.0f}".format)}
-    shown |= {"mean probability": t.confidence.map(_share), "right": t.accuracy.map(_share)}
-    alt = f"Calibration curve: mean probability {c['confidence']:.0%}, right {c['accuracy']:.0%}."
+    over = c["confidence"] > c["accuracy"]
+    data = {_("from"): t.low.map(_share), _("to"): t.high.map(_share)}
+    data |= {_("predictions"): t.samples.map("{:,.0f}".format)}
+    data |= {"confidence": t.confidence.map(_share), "right": t.accuracy.map(_share)}
+    alt = _("Calibration curve: mean probability {confidence}, right {accuracy}.")
+    alt = alt.format(confidence=f"{c['confidence']:.0%}", accuracy=f"{c['accuracy']:.0%}")
+    data = shown(pd.DataFrame(data).set_index(_("from")))
     return Section(
-        "How reliable its probabilities are",
-        f"On average the model is {word}. Below the diagonal its probabilities are too high.",
-        drawings=(_drawn(reliability(t, study=first), alt, pd.DataFrame(shown).set_index("from")),),
+        _("How reliable its probabilities are"),
+        (_("On average the model is overconfident.") if over else _("On average the model is underconfident."))
+        + " "
+        + _("Below the diagonal its probabilities are too high."),
+        drawings=(_drawn(reliability(t, study=first), alt, data),),
         pairs={
-            "Mean probability": _share(c["confidence"]),
-            "Accuracy": _share(c["accuracy"]),
-            "Calibration error (ECE)": _number(c["calibration_error"]),
-            "Brier score, 0 best, 2 worst": _number(c["brier"]),
-            "Log loss, nats": _number(c["log_loss"]),
+            _("Mean probability"): _share(c["confidence"]),
+            _("Accuracy"): _share(c["accuracy"]),
+            _("Calibration error (ECE)"): _number(c["calibration_error"]),
+            _("Brier score, 0 best, 2 worst"): _number(c["brier"]),
+            _("Log loss, nats"): _number(c["log_loss"]),
         },
     )
 
 
 def _areas(facts: Facts, first: Predictions) -> Section:
     a, t = facts.areas, facts.areas.table
-    estimate = [f"{r.area:,.0f} ({r.area_low:,.0f}–{r.area_high:,.0f})" for _, r in t.iterrows()]
-    shown = {f"mapped, {a.unit}": t.mapped.map("{:,.6g}".format), f"estimate, {a.unit}": estimate}
-    for name in ("users", "producers"):
-        shown[f"{name[:-1]}'s accuracy"] = [_with_interval(row, name) for _, row in t.iterrows()]
-    data = pd.DataFrame(shown, index=t.index)
+    estimate = [f"{r.area:,.0f} ({r.area_low:,.0f}–{r.area_high:,.0f})" for __, r in t.iterrows()]
+    data = {f"{column('mapped')}, {_(a.unit)}": t.mapped.map("{:,.6g}".format)}
+    data |= {f"{column('estimate')}, {_(a.unit)}": estimate} | _intervals(t, ["users", "producers"])
+    data = shown(pd.DataFrame(data, index=t.index))
     return Section(
-        "Area of each class",
-        f"On {facts.areas_date}, the date with the best macro-F1 of the crops. Ring: share of the map's pixels, which "
-        "is biased because errors do not cancel. Dot: estimate from the confusion of map and truth; bar and brackets: "
-        f"its 95 % interval. {a.method}.",
-        drawings=(_drawn(areas(a, study=first), "Mapped and estimated share of each class with 95 % intervals", data),),
+        _("Area of each class"),
+        _(
+            "On {day}, the date with the best macro-F1 of the crops. Ring: share of the map's pixels, which is biased "
+            "because errors do not cancel. Dot: estimate from the confusion of map and truth; bar and brackets: its "
+            "95 % interval. {method}."
+        ).format(day=_day(facts.areas_date), method=a.method),
+        drawings=(
+            _drawn(areas(a, study=first), _("Mapped and estimated share of each class with 95 % intervals"), data),
+        ),
     )
 
 
@@ -356,19 +393,20 @@ def _blocks(facts: Facts, first: Predictions) -> Section:
     t = facts.blocks
     tenth, median, ninth = t.accuracy.quantile([0.1, 0.5, 0.9])
     worst = t.sort_values("accuracy")
-    shown = {"samples": worst.samples.map("{:,.0f}".format), "accuracy": worst.accuracy.map(_share)}
-    shown |= {"majority": worst.majority_accuracy.map(_share)}
-    alt = f"Map of {len(t)} blocks coloured by accuracy, from {t.accuracy.min():.0%} to {t.accuracy.max():.0%}."
+    data = {"samples": worst.samples.map("{:,.0f}".format), "accuracy": worst.accuracy.map(_share)}
+    data |= {"majority": worst.majority_accuracy.map(_share)}
+    alt = _("Map of {n} blocks coloured by accuracy, from {least} to {most}.")
+    alt = alt.format(n=len(t), least=f"{t.accuracy.min():.0%}", most=f"{t.accuracy.max():.0%}")
     return Section(
-        "Where it works",
-        "A dot is a spatial block, all dates together; north is up. The table starts with the worst block.",
-        drawings=(_drawn(block_map(t, study=first), alt, pd.DataFrame(shown).rename_axis("block")),),
+        _("Where it works"),
+        _("A dot is a spatial block, all dates together; north is up. The table starts with the worst block."),
+        drawings=(_drawn(block_map(t, study=first), alt, shown(pd.DataFrame(data).rename_axis("block"))),),
         pairs={
-            "Blocks": f"{len(t):,}",
-            "Median accuracy": _share(median),
-            "Worst tenth below": _share(tenth),
-            "Best tenth above": _share(ninth),
-            "Blocks below the majority baseline": f"{int((t.accuracy < t.majority_accuracy).sum()):,}",
+            _("Blocks"): f"{len(t):,}",
+            _("Median accuracy"): _share(median),
+            _("Worst tenth below"): _share(tenth),
+            _("Best tenth above"): _share(ninth),
+            _("Blocks below the majority baseline"): f"{int((t.accuracy < t.majority_accuracy).sum()):,}",
         },
     )
 
@@ -378,21 +416,38 @@ def _history(history: Mapping) -> Section | None:
     if "loss" not in epochs or len(epochs) < 2:
         return None
     epochs.index = pd.RangeIndex(1, len(epochs) + 1, name="epoch")
-    data = epochs.map(_number).rename(columns=lambda name: name.replace("_", " "))
-    drawing = _drawn(learning_curves(history), "Loss and score by epoch of training and validation", data)
-    text = "Where the training loss falls further and the validation loss rises, the model overfits."
-    return Section("Loss by epoch", text, drawings=(drawing,))
+    data = shown(epochs.map(_number))
+    drawing = _drawn(learning_curves(history), _("Loss and score by epoch of training and validation"), data)
+    text = _("Where the training loss falls further and the validation loss rises, the model overfits.")
+    return Section(_("Loss by epoch"), text, drawings=(drawing,))
 
 
 def _explained(head: dict) -> dict[str, str]:
     return {
-        "Precision": "of what is mapped as a class, the share that is this class (user's accuracy)",
-        "Recall": "of what is a class, the share that was found (producer's accuracy)",
-        "F1": "harmonic mean of both; macro-F1 is its mean over classes, in which each class counts the same",
-        "Crops only": f"scores of the samples whose truth is {', '.join(head['crops'])}",
-        "Majority": f"always predicting {head['majority']}: the baseline that a model has to exceed",
-        "Intervals": "95 %, percentiles of a bootstrap that draws whole blocks; too narrow with fewer than ten blocks",
+        _("Precision"): _("of what is mapped as a class, the share that is this class (user's accuracy)"),
+        _("Recall"): _("of what is a class, the share that was found (producer's accuracy)"),
+        _("F1"): _("harmonic mean of both; macro-F1 is its mean over classes, in which each class counts the same"),
+        _("Crops only"): _("scores of the samples whose truth is {crops}").format(crops=", ".join(head["crops"])),
+        _("Majority"): _("always predicting {constant}: the baseline that a model has to exceed").format(
+            constant=head["majority"]
+        ),
+        _("Intervals"): _(
+            "95 %, percentiles of a bootstrap that draws whole blocks; too narrow with fewer than ten blocks"
+        ),
     }
+
+
+def _counts(head: dict) -> str:
+    """What was predicted, in a sentence."""
+    first, last = (_day(datetime.date.fromisoformat(head["dates"][i])) for i in (0, -1))
+    made = ngettext("made on {n} date: {days}", "made on {n} dates: {days}", len(head["dates"]))
+    return _("{predictions} predictions of {pixels} pixels in {blocks} blocks, year {years}, {made}.").format(
+        predictions=f"{head['predictions']:,}",
+        pixels=f"{head['pixels']:,}",
+        blocks=f"{head['blocks']:,}",
+        years=", ".join(map(str, head["years"])),
+        made=made.format(n=len(head["dates"]), days=first if first == last else span(first, last)),
+    )
 
 
 # -- small parts ------------------------------------------------------------------------------------------------------
@@ -424,16 +479,21 @@ def _number(value) -> str:
 
 
 def _day(value) -> str:
-    return "–" if pd.isna(value) else f"{value.day} {value:%b %Y}"
+    return "–" if pd.isna(value) else day(value)
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
     low, high = row.get(f"{name}_low", np.nan), row.get(f"{name}_high", np.nan)
     if pd.isna(low):
         return _share(row[name])
-    return f"{_share(row[name])} ({low:.0%}{'–' if low >= 0 else ' to '}{high:.0%})"
+    between = f"{low:.0%}–{high:.0%}" if low >= 0 else span(f"{low:.0%}", f"{high:.0%}")
+    return f"{_share(row[name])} ({between})"
+
+
+def _intervals(table: pd.DataFrame, names: Sequence[str]) -> dict[str, list[str]]:
+    """Scores with their intervals, as text."""
+    return {name: [_with_interval(row, name) for __, row in table.iterrows()] for name in names}
 
 
 def _crops_in_words(facts: Facts) -> str:
-    count = len(facts.crops)
-    return "one crop" if count == 1 else f"{NUMBERS[count] if count < len(NUMBERS) else count} crops"
+    return ngettext("{n} crop", "{n} crops", len(facts.crops)).format(n=len(facts.crops))

@@ -16,6 +16,7 @@ from arsetlib.evaluation import Areas, Confusion
 from arsetlib.figures.plots import bars, empty_figure
 from arsetlib.figures.style import ACCENT, DASHES, FONT_SIZE, INK, LINES, SYMBOLS, Simulated, fit_names, plotly_layout
 from arsetlib.translation import N_, _
+from arsetlib.wording import column
 
 SHARES = [[0, "#ffffff"], [0.25, "#cfe3f1"], [0.5, "#8bbcdc"], [0.75, "#3f8abf"], [1, "#0b4f8a"]]
 NORMALISED = {
@@ -24,12 +25,6 @@ NORMALISED = {
     "all": N_("of all samples"),
     None: N_("samples"),
 }
-# Scores that figures name; another one is shown with spaces for underscores.
-MEASURES = {
-    "loss": N_("loss"), "accuracy": N_("accuracy"), "macro_f1": N_("macro-F1"), "f1": N_("F1"), "iou": N_("IoU"),
-    "precision": N_("precision"), "recall": N_("recall"), "categorical_accuracy": N_("accuracy"),
-    "sparse_categorical_accuracy": N_("accuracy"),
-}  # fmt: skip
 # Low to high accuracy, distinguished by readers of every kind of colour vision.
 ACCURACIES = [[0, "#b24a00"], [0.33, "#f0c878"], [0.67, "#3ca07d"], [1, "#0b5e44"]]
 
@@ -120,18 +115,18 @@ def by_date(
         ]
         if i == 0:
             lines.append((f"majority_{measure}", _("always the commonest class"), "#6d6d6d", "dot"))
-        for column, said, colour, dash in lines:
-            if column not in rows:
+        for key, said, colour, dash in lines:
+            if key not in rows:
                 continue
-            said = f"{name}, {said}" if name and column != f"majority_{measure}" else said
-            low, high = f"{column}_low", f"{column}_high"
+            said = f"{name}, {said}" if name and key != f"majority_{measure}" else said
+            low, high = f"{key}_low", f"{key}_high"
             if low in rows and len(tables) == 1 and rows[low].notna().any():
                 fig.add_scatter(
                     x=[*x, *x[::-1]], y=[*rows[high], *rows[low][::-1]], fill="toself", mode="lines", line={"width": 0},
                     fillcolor=_pale(colour), hoverinfo="skip", showlegend=False,
                 )  # fmt: skip
             fig.add_scatter(
-                x=x, y=rows[column].round(4), mode="lines+markers", name=said,
+                x=x, y=rows[key].round(4), mode="lines+markers", name=said,
                 line={"color": colour, "dash": dash, "width": 2}, marker={"symbol": SYMBOLS[i], "size": 7},
                 customdata=rows["samples"] if "samples" in rows else np.zeros(len(rows)),
                 hovertemplate=_("%{x|%-d %B}") + f"<br>{word} %{{y:.3f}}<br>" + _("%{customdata:,} samples")
@@ -220,7 +215,7 @@ def learning_curves(history: Mapping, *, study: Simulated | None = None, title: 
                         x=np.arange(1, len(past[key]) + 1), y=np.round(past[key], 5), mode="lines+markers", name=said,
                         legendgroup=said, showlegend=row == 1, line={"color": colour, "dash": dash, "width": 2},
                         marker={"symbol": SYMBOLS[0 if key == measure else 1], "size": 5}, row=row, col=1,
-                        hovertemplate=_("epoch %{x}") + f"<br>{measure_name(measure)} %{{y:.4f}}<extra>{said}</extra>",
+                        hovertemplate=_("epoch %{x}") + f"<br>{column(measure)} %{{y:.4f}}<extra>{said}</extra>",
                     )  # fmt: skip
             if np.isfinite(past.get("val_loss", np.nan)).any() and f"val_{measure}" in past:
                 best = int(np.nanargmin(past["val_loss"]))
@@ -234,9 +229,9 @@ def learning_curves(history: Mapping, *, study: Simulated | None = None, title: 
     layout = plotly_layout(title or _("Learning curves"), 240 + 200 * rows, _simulated(study))
     last = "xaxis2" if rows == 2 else "xaxis"
     if rows == 2:
-        layout["yaxis2"] = layout["yaxis"] | {"title": measure_name(score)}
+        layout["yaxis2"] = layout["yaxis"] | {"title": column(score)}
         layout["xaxis2"] = dict(layout["xaxis"])
-    layout["yaxis"] = layout["yaxis"] | {"title": measure_name("loss")}
+    layout["yaxis"] = layout["yaxis"] | {"title": column("loss")}
     layout[last] |= {"title": _("epoch"), "rangemode": "tozero"}
     return fig.update_layout(layout | {"margin": layout["margin"] | {"t": 60, "b": 80}})
 
@@ -259,7 +254,7 @@ def score_bars(
     """
     if not isinstance(results, pd.DataFrame):
         results = pd.DataFrame({n: pd.Series(getattr(c, measure), list(c.names)) for n, c in results.items()})
-    word = measure_name(measure)
+    word = column(measure)
     fig = bars(
         results.round(4),
         title or _("{score} of each class").format(score=word),
@@ -340,11 +335,6 @@ def block_map(
     )  # fmt: skip
     fig.update_yaxes(scaleanchor="x", showgrid=False, tickformat=".1~f")
     return fig.update_xaxes(showgrid=False, tickformat=".1~f", nticks=6).update_layout(margin={"t": 60})
-
-
-def measure_name(measure: str) -> str:
-    """A score as it is written in figures, in the reader's language."""
-    return _(MEASURES[measure]) if measure in MEASURES else measure.replace("_", " ")
 
 
 def _simulated(study: Simulated | None) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,6 +36,7 @@ from arsetlib.maps.layers import Layers, in_order
 from arsetlib.maps.products import MapError, Prediction
 from arsetlib.study import Study
 from arsetlib.translation import _, day_text
+from arsetlib.wording import day
 
 AGREE, DISAGREE, NOTHING = "#dfe4e8", "#d55e00", "#ffffff"
 HOVERED = 12_000  # cells that carry names, over all dates and panels
@@ -308,7 +310,9 @@ def _frame(one: Layers, entries):
         stamp = f"  ({_(SIMULATED)})" if one.prediction.simulated else ""
         fig.suptitle(
             _("{area}: window {first} to {last}").format(
-                area=one.prediction.area, first=one.prediction.info["window"]["first"], last=one.prediction.last
+                area=one.prediction.area,
+                first=day(date.fromisoformat(one.prediction.info["window"]["first"])),
+                last=day(one.prediction.last),
             ) + stamp,
             fontsize=11, x=0.01, ha="left",
         )  # fmt: skip

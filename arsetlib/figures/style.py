@@ -14,11 +14,12 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from babel.dates import get_day_names, get_month_names
 from pyproj import Transformer
 
 from arsetlib.maps.rasters import EYE as EYE
 from arsetlib.study import Area
-from arsetlib.translation import N_, _
+from arsetlib.translation import ENGLISH, N_, _, language
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -87,6 +88,35 @@ def plotly_layout(title: str, height: int, simulated: bool) -> dict:
                  "yanchor": "bottom", "showarrow": False, "font": {"color": "#5a6872"}}  # fmt: skip
         layout["annotations"].append(stamp)
     return layout
+
+
+# Words of Plotly's own buttons.
+BUTTONS = (
+    N_("Download plot as a PNG"), N_("Zoom"), N_("Pan"), N_("Zoom in"), N_("Zoom out"), N_("Autoscale"),
+    N_("Reset axes"), N_("Double-click to zoom back out"), N_("Taking snapshot - this may take a few seconds"),
+    N_("Snapshot succeeded"),
+)  # fmt: skip
+
+
+def plotly_config() -> dict:
+    """Plotly's settings for the reader's language: names of months, order of dates, words of buttons; none in English.
+
+    Numbers keep the decimal point, as code prints them.
+    """
+    code = language()
+    if code == ENGLISH:
+        return {}
+    widths = ("wide", "abbreviated")
+    months = [[get_month_names(width, "stand-alone", code)[n] for n in range(1, 13)] for width in widths]
+    sunday_first = (6, *range(6))
+    days = [[get_day_names(width, "stand-alone", code)[n] for n in sunday_first] for width in widths]
+    forms = {
+        "months": months[0], "shortMonths": months[1], "days": days[0], "shortDays": days[1],
+        "date": _("%m/%d/%Y"), "month": _("%b %Y"), "dayMonth": _("%b %-d"), "dayMonthYear": _("%b %-d, %Y"),
+        "decimal": ".", "thousands": ",",
+    }  # fmt: skip
+    words = {word: _(word) for word in BUTTONS}
+    return {"locale": code, "locales": {code: {"dictionary": words, "format": forms}}}
 
 
 def add_menu(layout: dict, buttons: list[dict]) -> None:

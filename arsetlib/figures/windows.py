@@ -155,7 +155,7 @@ def verdicts(
     dates = np.array([date_of(d) for d in np.asarray(day).tolist()], object)
     for value in np.unique(scl).tolist():
         of_class = np.asarray(scl) == value
-        name = _(sentinel2.SCL[value].name)
+        name = sentinel2.SCL[value].title()
         fig.add_scatter(
             x=dates[of_class], y=values[of_class].round(4), mode="markers", name=f"{value} {name}", row=1, col=1,
             marker={"symbol": SCL_SYMBOLS[value], "color": SCL_INK[value], "size": 8,

@@ -23,6 +23,7 @@ from arsetlib.groves.flight import Flight, Pose
 from arsetlib.groves.layouts import captures, layout_of
 from arsetlib.groves.merging import Canopy, merged
 from arsetlib.groves.scoring import classes_of_maps
+from arsetlib.translation import _
 
 TREE = 1  # class number
 RADIUS = 0.5  # m, of the smallest crown that counts
@@ -56,11 +57,16 @@ class TreeCount:
         return len(self.trees)
 
     def __repr__(self) -> str:
-        simulated = "SIMULATED: " if self.simulated else ""
-        return (
-            f"{simulated}{len(self)} trees on {self.area_ha:.2f} ha, {self.trees_per_ha:.0f} a hectare, "
-            f"crowns cover {self.cover:.1%} ({self.canopy_m2_per_ha:,.0f} m² a hectare)"
+        words = _(
+            "{trees} trees on {area} ha, {density} a hectare, crowns cover {cover} ({canopy} m² a hectare)"
+        ).format(
+            trees=len(self),
+            area=f"{self.area_ha:.2f}",
+            density=f"{self.trees_per_ha:.0f}",
+            cover=f"{self.cover:.1%}",
+            canopy=f"{self.canopy_m2_per_ha:,.0f}",
         )
+        return f"{_('SIMULATED')}: {words}" if self.simulated else words
 
     @property
     def cover(self) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arsetlib.groves.classes import GroveError
+from arsetlib.translation import _
 
 GRID = (5, 7)  # of the thesis: 35 tiles an image
 
@@ -40,7 +41,8 @@ class Tiles:
         return iter(self.values)
 
     def __repr__(self) -> str:
-        return f"{len(self)} tiles of {self.values.shape[1:]} from {self.shape} pixels"
+        words = _("{n} tiles of {size} from {shape} pixels")
+        return words.format(n=len(self), size=self.values.shape[1:], shape=self.shape)
 
     def with_values(self, values: np.ndarray) -> Tiles:
         """Other values at the same places, such as the predictions of a model: (N, h, w, …)."""

@@ -16,6 +16,7 @@ from arsetlib.groves.annotation_files import kind_of
 from arsetlib.groves.capture import Capture, boxes, read
 from arsetlib.groves.classes import FILE, IGNORE, Classes, GroveError
 from arsetlib.groves.layouts import captures, orphans
+from arsetlib.translation import _
 
 MUCH = 0.25  # of a mask's pixels ignored: worth a note
 OUTLINES = ("labelme", "coco", "voc", "deepforest")  # layouts whose files list outlines or boxes
@@ -78,17 +79,19 @@ class CaptureCheck:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.captures} captures in {self.folder} ({self.layout}), {self.labelled} with a mask of known classes"
+            _("{captures} captures in {folder} ({layout}), {labelled} with a mask of known classes").format(
+                captures=self.captures, folder=self.folder, layout=self.layout, labelled=self.labelled
+            )
         ]
         if self.simulated:
-            lines.append("SIMULATED: nothing here was photographed")
+            lines.append(_("SIMULATED: nothing here was photographed"))
         lines += [f"  {key}: {share:.1%}" for key, share in self.share.items()]
         if self.ignored:
-            lines.append(f"  ignored: {self.ignored:.1%} of all pixels of the masks")
-        lines += [f"NOTE {what}" for _, what in self.notes]
-        lines += [f"PROBLEM {what}" for _, what in self.problems]
+            lines.append("  " + _("ignored: {share} of all pixels of the masks").format(share=f"{self.ignored:.1%}"))
+        lines += [f"{_('NOTE')} {what}" for __, what in self.notes]
+        lines += [f"{_('PROBLEM')} {what}" for __, what in self.problems]
         if self.ok:
-            lines.append("No file is wrong, but read the notes" if self.notes else "No problem found")
+            lines.append(_("No file is wrong, but read the notes") if self.notes else _("No problem found"))
         return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ from arsetlib.groves.capture import Capture
 from arsetlib.groves.classes import GroveError
 from arsetlib.groves.cutting import places
 from arsetlib.samples.split import LeakWarning
+from arsetlib.translation import _
 
 SIDES = ("train", "validation", "test")
 SHARES = (0.8, 0.1, 0.1)
@@ -57,7 +58,7 @@ class TileSplit:
         return len(self.tile)
 
     def __repr__(self) -> str:
-        return f"{len(self)} tiles of {len(self.captures)} captures"
+        return _("{n} tiles of {captures} captures").format(n=len(self), captures=len(self.captures))
 
 
 def split(
@@ -230,7 +231,7 @@ def _by_flight(captures: list[Capture], shares, allowed: float) -> dict[str, lis
     counts = np.maximum(1, np.floor(np.array([s for _, s in sides]) * remaining + 1e-9).astype(int))
     counts[0] += remaining - counts.sum()
     parts, at = {}, 0
-    for (side, _), count in zip(sides, counts, strict=True):
+    for (side, __), count in zip(sides, counts, strict=True):
         parts[side] = captures[at : at + count]
         at += count + gap
     return parts

@@ -25,6 +25,8 @@ from arsetlib.ingest.reader import is_remote
 from arsetlib.labels import Labels
 from arsetlib.pixels.listing import RUN_FILE
 from arsetlib.study import Study, StudyError
+from arsetlib.translation import _
+from arsetlib.wording import column
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -61,13 +63,15 @@ class Summary:
     bad: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        rows = _("{rows} pixel-years with {observations} observations in {folder}")
+        chunks = _("{chunks} chunks ({resumed} from an earlier run) in {seconds} s")
         lines = [
-            f"{self.rows:,} pixel-years with {self.observations:,} observations in {self.path}",
-            f"{self.chunks} chunks ({self.resumed} from an earlier run) in {self.seconds:.1f} s",
+            rows.format(rows=f"{self.rows:,}", observations=f"{self.observations:,}", folder=self.path),
+            chunks.format(chunks=self.chunks, resumed=self.resumed, seconds=f"{self.seconds:.1f}"),
         ]
-        lines += [f"  {reason.replace('_', ' ')}: {n:,}" for reason, n in sorted(self.counts.items()) if n]
-        lines += [f"  scenes, {answer}: {n:,}" for answer, n in self.scenes.items()]
-        lines += [f"  not in the table: {reason}" for reason in self.bad.values()]
+        lines += [f"  {column(reason)}: {n:,}" for reason, n in sorted(self.counts.items()) if n]
+        lines += [f"  {_('scenes')}, {column(answer)}: {n:,}" for answer, n in self.scenes.items()]
+        lines += [f"  {_('not in the table')}: {reason}" for reason in self.bad.values()]
         return "\n".join(lines)
 
 

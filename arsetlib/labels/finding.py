@@ -17,6 +17,7 @@ from arsetlib.labels import rasters, services
 from arsetlib.labels.drawing import Drawing, summary_text
 from arsetlib.labels.fields import read_fields
 from arsetlib.study import Study
+from arsetlib.translation import _
 from arsetlib.web import CatalogueError, public, redact
 
 FRESH = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}  # GDAL remembers failed answers; a rerun must ask again
@@ -105,7 +106,7 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
     with rasterio.open(folders.fetched(path)) as src:
         about = json.loads(src.tags().get(rasters.TAG, "{}"))
     if progress and about:
-        print(f"Labels of {year}: {about['text']}.")
+        print(_("Labels of {year}: {text}.").format(year=year, text=about["text"]))
     identity = hashlib.sha256(digests.encode()).hexdigest()[:16]
     return Labels(year, path, confidence, identity, study.simulated or source.kind == "simulated", about)
 

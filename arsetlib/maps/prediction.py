@@ -50,6 +50,7 @@ from arsetlib.maps.products import (
 )
 from arsetlib.samples import Rows, SampleError
 from arsetlib.study import Area, Study
+from arsetlib.translation import _
 
 
 def predict(
@@ -109,17 +110,20 @@ def predict(
     data = _source(source, area, year, study, starts, labels)
     _check_bands(trained, data.bands)
     if data.every > 1 and progress:
-        print(
-            f"The table holds one label pixel in {data.every} along x and y of area {data.area!r}, so a pixel of the "
-            f"map is {data.grid.side:g} m wide and stands for {data.every**2}. A dense area gives every pixel."
+        words = _(
+            "The table holds one label pixel in {every} along x and y of area {area}, so a pixel of the map is "
+            "{side} m wide and stands for {pixels}. A dense area gives every pixel."
         )
+        side = f"{data.grid.side:g}"
+        print(words.format(every=data.every, area=repr(data.area), side=side, pixels=data.every**2))
     season = study.season
     beyond = [s for s in starts if not season.first_day <= s <= season.last_day]
     if beyond and progress:
-        print(
-            f"Start {', '.join(map(str, beyond))}: the model was trained on windows that start between days "
-            f"{season.first_day} and {season.last_day} of the year, so other starts are not reliable."
+        words = _(
+            "Start {days}: the model was trained on windows that start between days {first} and {last} of the year, "
+            "so other starts are not reliable."
         )
+        print(words.format(days=", ".join(map(str, beyond)), first=season.first_day, last=season.last_day))
     out = folders.place(out)
     _writable(out, data.grid.height * data.grid.width * len(starts), len(study.legend.classes))
     identity = _identity(trained, data, starts, smoother)

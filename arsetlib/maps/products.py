@@ -29,6 +29,8 @@ import rasterio
 from arsetlib import folders
 from arsetlib.errors import ArsetError
 from arsetlib.study import Class, Legend
+from arsetlib.translation import _
+from arsetlib.wording import span
 
 SCALE = 10_000
 NODATA = dict.fromkeys(("class", "unsmoothed", "vegetation"), 255)
@@ -115,11 +117,11 @@ class Prediction:
     def __str__(self) -> str:
         counts = self.info["pixels"]
         names = self.legend.names()
-        lines = [
-            f"{self.area}, {self.info['window']['first']} to {self.info['window']['last']}: "
-            f"{counts['predicted']:,} pixels predicted, {counts['no_image']:,} without an image in the window"
-        ]
-        lines += [f"  {names[i]}: {part['pixels']:,} pixels" for i, part in enumerate(self.info["classes"])]
+        window = span(self.info["window"]["first"], self.info["window"]["last"])
+        words = _("{predicted} pixels predicted, {no_image} without an image in the window")
+        words = words.format(predicted=f"{counts['predicted']:,}", no_image=f"{counts['no_image']:,}")
+        lines = [f"{self.area}, {window}: {words}"]
+        lines += [f"  {names[i]}: {part['pixels']:,} {_('pixels')}" for i, part in enumerate(self.info["classes"])]
         return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from arsetlib.pixels.listing import differences, planned
 from arsetlib.pixels.meta import Meta
 from arsetlib.pixels.reading import FileBatch, stream
 from arsetlib.pixels.rules import RULES, Break, broken_places, broken_series, complete_rows, missing_values
+from arsetlib.translation import _
 
 EXAMPLES = 20  # rows named per rule; all are counted
 PER_PASS = 16_000_000  # rows whose keys are compared at once
@@ -55,19 +56,21 @@ class TableReport:
 
     def __str__(self) -> str:
         if self.files:
-            lines = [f"{self.path}: {len(self.files)} of its files are not as planned, so its rows were not checked."]
-            lines += [f"  {words}." for words in self.files[:EXAMPLES]]
-            return "\n".join([*lines, "Run the command that made the table again, or copy it again."])
+            words = _("{n} of its files are not as planned, so its rows were not checked.").format(n=len(self.files))
+            lines = [f"{self.path}: {words}", *(f"  {words}." for words in self.files[:EXAMPLES])]
+            return "\n".join([*lines, _("Run the command that made the table again, or copy it again.")])
         if self.ok:
-            known = "" if self.planned is None else f"All {self.planned:,} planned files are there, unchanged. "
-            unknown = self.planned is None and folders.place(self.path).is_dir()
-            return f"{self.path}: {known}{self.rows:,} rows keep all {len(RULES)} rules." + (
-                " It has no manifest, so it cannot be known whether it is complete." if unknown else ""
-            )
-        lines = [f"{self.path}: of {self.rows:,} rows"]
+            words = _("{rows} rows keep all {n} rules.").format(rows=f"{self.rows:,}", n=len(RULES))
+            if self.planned is not None:
+                words = _("All {n} planned files are there, unchanged.").format(n=f"{self.planned:,}") + f" {words}"
+            elif folders.place(self.path).is_dir():
+                words += " " + _("It has no manifest, so it cannot be known whether it is complete.")
+            return f"{self.path}: {words}"
+        lines = [f"{self.path}: " + _("of {rows} rows").format(rows=f"{self.rows:,}")]
+        broken = _("{n} break {rule} ({words}), first:")
         for rule, count in self.counts.items():
             if count:
-                lines.append(f"{count:,} break {rule!r} ({RULES[rule]}), first:")
+                lines.append(broken.format(n=f"{count:,}", rule=repr(rule), words=_(RULES[rule])))
                 lines += [f"  {b}" for b in self.breaks if b.rule == rule][:3]
         return "\n".join(lines)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from arsetlib import extras
 from arsetlib.pixels import sources
 from arsetlib.pixels.listing import files, footer
+from arsetlib.translation import _
 
 PRICES = Path(__file__).with_name("prices.toml")
 RANGE = 32 << 20  # bytes that one request reads at most
@@ -107,17 +108,26 @@ def format_cost(cost: dict) -> str:
     """What ``cost`` returns, as text."""
     listed, dollars = prices(), cost["dollars"]
     store, compute = listed["storage"], listed["compute"]
-    lines = [
-        f"{cost['rows']:,} rows, {cost['bytes'] / GB:,.3f} GB in {cost['parts']:,} parts",
-        f"keep     ${dollars['keep']:,.4f} a month ({store['what']})",
-        f"write    ${dollars['write']:,.4f}: {cost['puts']:,} PUT requests",
-        f"read     ${dollars['read']:,.4f} an epoch: {cost['gets']:,} GET requests",
-        f"out      ${dollars['out']:,.4f} an epoch, if it is read from outside the region",
-        "compute  not known: no measured rate here (benchmarks/results.json of the repository)"
-        if cost["hours"] is None
-        else f"compute  ${dollars['compute']:,.4f} an epoch: {cost['hours']:,.4f} hours of {compute['what']}, at "
-        f"{cost['rows_per_second']:,.0f} rows a second",
-        f"Prices of {listed['checked']}. {listed['note']}",
-    ]
-    lines += [f"Source: {part['source']} ({part['source_date']})" for part in (store, compute)]
+    size = _("{rows} rows, {size} GB in {parts} parts")
+    price = {name: "" if one is None else f"${one:,.4f}" for name, one in dollars.items()}
+    known = cost["hours"] is not None
+    parts = {
+        _("keep"): _("{price} a month ({what})").format(price=price["keep"], what=store["what"]),
+        _("write"): _("{price}: {n} PUT requests").format(price=price["write"], n=f"{cost['puts']:,}"),
+        _("read"): _("{price} an epoch: {n} GET requests").format(price=price["read"], n=f"{cost['gets']:,}"),
+        _("out"): _("{price} an epoch, if it is read from outside the region").format(price=price["out"]),
+        _("compute"): _("{price} an epoch: {hours} hours of {what}, at {rate} rows a second").format(
+            price=price["compute"],
+            hours=f"{cost['hours']:,.4f}",
+            what=compute["what"],
+            rate=f"{cost['rows_per_second']:,.0f}",
+        )
+        if known
+        else _("not known: no measured rate here (benchmarks/results.json of the repository)"),
+    }
+    width = max(map(len, parts)) + 2
+    lines = [size.format(rows=f"{cost['rows']:,}", size=f"{cost['bytes'] / GB:,.3f}", parts=f"{cost['parts']:,}")]
+    lines += [f"{name:<{width}}{words}" for name, words in parts.items()]
+    lines.append(_("Prices of {day}.").format(day=listed["checked"]) + f" {listed['note']}")
+    lines += [f"{_('Source')}: {part['source']} ({part['source_date']})" for part in (store, compute)]
     return "\n".join(lines)

@@ -19,6 +19,8 @@ from arsetlib.pixels.listing import files
 from arsetlib.pixels.meta import Meta
 from arsetlib.pixels.reading import stream
 from arsetlib.pixels.schema import SERIES, PixelError
+from arsetlib.translation import _
+from arsetlib.wording import column, span
 
 CDL_CRS = "EPSG:5070"  # of the CDL's grid
 
@@ -117,21 +119,30 @@ def format_summary(summary: dict) -> str:
     Lab: part1_build_dataset.
     """
     images, dates = summary["images"] or {}, summary["dates"] or ["-", "-"]
-    lines = [
-        f"{summary['study']}{' (SIMULATED)' if summary['simulated'] else ''}, {summary['crs']}, "
-        f"{summary['resolution']:g} m: {summary['rows']:,} pixel-years, {summary['observations']:,} observations, "
-        f"{summary['bytes'] / 1e6:,.1f} MB in {summary['files']} files",
-        f"dates   {dates[0]} to {dates[1]}",
-        "images  " + ", ".join(f"{key} {value:,.4g}" for key, value in images.items()) + " per pixel-year",
-    ]
-    for key in ("areas", "years"):
-        lines.append(f"{key:7} " + ", ".join(f"{name} {rows:,}" for name, rows in summary[key].items()))
+    size = _("{rows} pixel-years, {observations} observations, {size} MB in {files} files").format(
+        rows=f"{summary['rows']:,}",
+        observations=f"{summary['observations']:,}",
+        size=f"{summary['bytes'] / 1e6:,.1f}",
+        files=summary["files"],
+    )
+    kind = f" ({_('SIMULATED')})" if summary["simulated"] else ""
+    counts = ", ".join(f"{column(key)} {value:,.4g}" for key, value in images.items())
     most = sorted(summary["codes"].items(), key=lambda pair: -pair[1])
-    lines.append("labels  " + ", ".join(f"{_label(int(code), summary)} {rows:,}" for code, rows in most))
+    parts = {
+        "dates": span(*dates),
+        "images": _("{counts} per pixel-year").format(counts=counts),
+        "areas": ", ".join(f"{name} {rows:,}" for name, rows in summary["areas"].items()),
+        "years": ", ".join(f"{name} {rows:,}" for name, rows in summary["years"].items()),
+        "labels": ", ".join(f"{_label(int(code), summary)} {rows:,}" for code, rows in most),
+    }
     if any(summary["left_out"].values()):
-        lines.append("left out  " + _left_out(summary["left_out"]))
+        parts["left_out"] = _left_out(summary["left_out"])
+    width = max(len(column(key)) for key in parts) + 1
+    lines = [f"{summary['study']}{kind}, {summary['crs']}, {summary['resolution']:g} m: {size}"]
+    lines += [f"{column(key):{width}} {words}" for key, words in parts.items()]
     for name, band in summary["bands"].items():
-        lines.append(f"{name:9}" + (f"mean {band['mean']:7.1f}  std {band['std']:7.1f}" if band else "no value"))
+        said = f"{column('mean')} {band['mean']:7.1f}  {column('std')} {band['std']:7.1f}" if band else _("no value")
+        lines.append(f"{name:9}{said}")
     return "\n".join(lines)
 
 
@@ -157,7 +168,7 @@ def _left_out(counts: dict) -> str:
     dates = counts.get("dates_of_another_year", [])
     named = f" ({', '.join(dates[:5])}{', …' if len(dates) > 5 else ''})" if dates else ""
     return ", ".join(
-        f"{noun.replace('_', ' ')} {n:,}{named if noun == 'observations_of_another_year' else ''}"
+        f"{column(noun)} {n:,}{named if noun == 'observations_of_another_year' else ''}"
         for noun, n in counts.items()
         if isinstance(n, int) and n
     )

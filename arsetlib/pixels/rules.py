@@ -17,23 +17,24 @@ from arsetlib import sentinel2
 from arsetlib.pixels.arrays import buffers, ragged
 from arsetlib.pixels.meta import Meta
 from arsetlib.pixels.schema import MAX_DN, SCHEMA, SERIES, block_number, pixel_id
+from arsetlib.translation import N_, _
 
 # Rule → what it asks of a row.
 RULES: dict[str, str] = {
-    "null": "every column but label_confidence has a value",
-    "num_images": "num_images is at least 0",
-    "lengths": "day, scl and bands hold num_images observations",
-    "day_order": "days ascend strictly: one image a day",
-    "day_year": "days lie in the row's year, or in the season that starts in it",
-    "scl": "scene classes are 0 to 11",
-    "bands": f"values are at most {MAX_DN}, and every image has a value in some band",
-    "finite": "x, y, lon and lat are finite and on Earth",
-    "pixel": "pixel is the number of the grid pixel at x, y",
-    "block": "block is the number of the block at x, y",
-    "lonlat": "lon, lat are those of x, y to 0.00001 degrees",
-    "label": "label_code is at least 0",
-    "confidence": "label_confidence is 0 to 100 or absent",
-    "duplicate": "a pixel has one row a year",
+    "null": N_("every column but label_confidence has a value"),
+    "num_images": N_("num_images is at least 0"),
+    "lengths": N_("day, scl and bands hold num_images observations"),
+    "day_order": N_("days ascend strictly: one image a day"),
+    "day_year": N_("days lie in the row's year, or in the season that starts in it"),
+    "scl": N_("scene classes are 0 to 11"),
+    "bands": N_("values are at most 32767, and every image has a value in some band"),
+    "finite": N_("x, y, lon and lat are finite and on Earth"),
+    "pixel": N_("pixel is the number of the grid pixel at x, y"),
+    "block": N_("block is the number of the block at x, y"),
+    "lonlat": N_("lon, lat are those of x, y to 0.00001 degrees"),
+    "label": N_("label_code is at least 0"),
+    "confidence": N_("label_confidence is 0 to 100 or absent"),
+    "duplicate": N_("a pixel has one row a year"),
 }
 TOLERANCE = 1e-5  # degrees
 COORDINATES = ("x", "y", "lon", "lat")
@@ -58,7 +59,8 @@ class Break:
     found: str
 
     def __str__(self) -> str:
-        return f"{self.file}, row group {self.row_group}, row {self.row}: {self.rule}: {self.found}"
+        words = _("{file}, row group {group}, row {row}: {rule}: {found}")
+        return words.format(file=self.file, group=self.row_group, row=self.row, rule=self.rule, found=self.found)
 
 
 def complete_rows(batch: pa.RecordBatch) -> np.ndarray:

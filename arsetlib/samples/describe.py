@@ -11,6 +11,7 @@ import numpy as np
 
 from arsetlib.samples import kernels
 from arsetlib.samples.loader import Loader
+from arsetlib.translation import _
 
 
 def describe(loader: Loader) -> dict:
@@ -51,16 +52,21 @@ def describe(loader: Loader) -> dict:
 def format_description(report: dict, class_names: list[str]) -> str:
     """What ``describe`` returns, as text; ``class_names`` are the legend's names, in its order."""
     counts = report["counts"]
+    shapes = _("x {x} float32: samples, steps, bands    y {y} float32: samples, classes")
+    words = _(
+        "{samples} samples in {batches} batches an epoch, from {rows} rows: {excluded} excluded by the legend, "
+        "{no_image} without an image in any window"
+    )
+    numbers = {name: f"{counts[name]:,}" for name in ("samples", "rows", "excluded", "no_image")}
     lines = [
-        f"x {tuple(report['x'])} float32: samples, steps, bands    y {tuple(report['y'])} float32: samples, classes",
-        f"{counts['samples']:,} samples in {report['batches']:,} batches an epoch, from {counts['rows']:,} rows: "
-        f"{counts['excluded']:,} excluded by the legend, {counts['no_image']:,} without an image in any window",
-        "classes, after the vegetation rule:",
+        shapes.format(x=tuple(report["x"]), y=tuple(report["y"])),
+        words.format(batches=f"{report['batches']:,}", **numbers),
+        _("classes, after the vegetation rule:"),
     ]
     shares = zip(class_names, report["class_shares"].values(), strict=True)
     lines += [f"  {name:<20} {share:6.1%}" for name, share in shares]
-    lines.append(f"steps with an image: {report['seen_share']:.1%}")
-    lines.append("band means after scaling, of steps with an image:")
+    lines.append(_("steps with an image: {share}").format(share=f"{report['seen_share']:.1%}"))
+    lines.append(_("band means after scaling, of steps with an image:"))
     lines += [f"  {band:<20} {mean:+.2f}" for band, mean in report["band_means"].items()]
-    lines.append(f"{report['samples_per_second']:,.0f} samples/s as arrays")
+    lines.append(_("{n} samples/s as arrays").format(n=f"{report['samples_per_second']:,.0f}"))
     return "\n".join(lines)

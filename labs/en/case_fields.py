@@ -91,7 +91,7 @@ twice = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(processor, twice)
 
 # %%
-NAMES = [name.replace("_", " ") for name in fields.CLASSES]
+NAMES = list(fields.titles())
 K = len(NAMES)
 SIDE = chips.size[0]  # pixels of a side
 pixels, valid = fields.read(chips, 0)
@@ -244,7 +244,7 @@ if full:
 # :::
 
 # %%
-from arsetlib import evaluation
+from arsetlib import evaluation, wording
 
 times = evaluation.published.farm_times()
 minutes = times.rename(
@@ -257,9 +257,11 @@ figures.show(minutes, "Minutes of training as the report gives them, 2021")
 both = times.groupby("device").filter(lambda rows: len(rows) == 2)
 growth = both.groupby("device")["directory"].agg(lambda t: t.max() / t.min())
 for device, factor in growth.items():
-    print(f"{device}: 50 epochs took {factor:.1f} × as long as 10")
+    print(
+        f"{wording.word(device)}: 50 epochs took {factor:.1f} × as long as 10"
+    )
 reported = evaluation.published.farm_accuracy()
-print(reported.to_string())
+print(wording.shown(reported).to_string())
 assert growth["CPU"] < 2
 assert growth.drop("CPU").between(4.5, 5.5).all()
 

@@ -99,7 +99,8 @@ assert {c.name for c in captures} <= set(poses)
 from arsetlib import figures
 
 CLASSES = groves.Classes.of(here.folder)
-KEYS, TREE = CLASSES.keys, CLASSES.keys.index("tree")
+KEYS, TITLES = CLASSES.keys, CLASSES.titles()
+TREE = KEYS.index("tree")
 assert set(KEYS) == {"ground", "tree", "grass"}
 pair = {"capture": image, "mask": CLASSES.paint(mask)}
 fig = figures.panels(pair, classes=CLASSES, metres=metres, study=here)
@@ -110,7 +111,7 @@ import numpy as np
 
 counts = np.bincount(mask.ravel(), minlength=256)
 print(f"image {image.shape} {image.dtype}, mask {mask.shape} {mask.dtype}")
-for number, key in enumerate(KEYS):
+for number, key in enumerate(TITLES):
     print(f"{number} {key}: {counts[number] / mask.size:.1%} of the pixels")
 
 assert mask.shape == image.shape[:2]
@@ -188,7 +189,7 @@ figures.show(fig, "The true mask, and one made by two thresholds on colour")
 
 # %%
 colour_iou = overlap(mask, guess)
-for key, value in zip(KEYS, colour_iou, strict=True):
+for key, value in zip(TITLES, colour_iou, strict=True):
     print(f"{key}: overlap {value:.2f}")
 print(f"mean: {colour_iou.mean():.3f}")
 false_trees = (mask[guess == TREE] != TREE).mean()
@@ -214,7 +215,7 @@ blurred = np.asarray(coarse.resize(size))[thin]
 scores = {p: overlap(mask[thin], by_colour(blurred, *p)) for p in tried}
 winner = max(scores.values(), key=np.mean)
 print(f"mean: sharp {tried[best].mean():.3f}, blurred {winner.mean():.3f}")
-for key, sharp, soft in zip(KEYS, tried[best], winner, strict=True):
+for key, sharp, soft in zip(TITLES, tried[best], winner, strict=True):
     print(f"{key}: sharp {sharp:.2f}, blurred {soft:.2f}")
 
 # %% [markdown]
@@ -638,7 +639,7 @@ at_edge = ndimage.maximum_filter(mask, window) != ndimage.minimum_filter(
     mask, window
 )
 parts = {"within 10 cm of an edge": at_edge, "elsewhere": ~at_edge}
-parts |= {f"on {key}": mask == number for number, key in enumerate(KEYS)}
+parts |= {f"on {key}": mask == number for number, key in enumerate(TITLES)}
 for part, where in parts.items():
     print(f"{part}: {wrong[where].mean():.1%} of the pixels are wrong")
 assert wrong[at_edge].mean() > wrong[~at_edge].mean()
@@ -646,7 +647,8 @@ assert wrong[at_edge].mean() > wrong[~at_edge].mean()
 # %%
 wrong_ground = np.bincount(predicted[wrong & (mask == GROUND)], minlength=3)
 print(
-    "wrong ground became:", dict(zip(KEYS, wrong_ground.tolist(), strict=True))
+    "wrong ground became:",
+    dict(zip(TITLES, wrong_ground.tolist(), strict=True)),
 )
 if full:
     assert wrong[mask == GROUND].mean() > wrong[mask == TREE].mean()
@@ -673,16 +675,18 @@ print(f"the shifted disc: IoU {disc_iou:.2f}, accuracy {accuracy:.3f}")
 assert np.isclose(disc_iou, 80 / (100 + 100 - 80))
 
 # %%
-from arsetlib import evaluation
+from arsetlib import evaluation, wording
 
-confusion = evaluation.Confusion.of(mask, predicted, KEYS, ignore=groves.IGNORE)
+confusion = evaluation.Confusion.of(
+    mask, predicted, TITLES, ignore=groves.IGNORE
+)
 fig = figures.confusion(confusion, study=here, title="Pixels of a test capture")
 figures.show(fig, "Confusion matrix of the test capture")
 
 # %%
 by_hand = overlap(mask, predicted)
 share = confusion.counts.sum(axis=1) / confusion.total
-for key, one, two in zip(KEYS, by_hand, confusion.iou, strict=True):
+for key, one, two in zip(TITLES, by_hand, confusion.iou, strict=True):
     print(f"IoU of {key}: by hand {one:.4f}, by library {two:.4f}")
 print(f"mean {confusion.mean_iou:.3f}, ", end="")
 print(f"frequency-weighted {confusion.frequency_weighted_iou:.3f}")
@@ -762,7 +766,7 @@ means = pd.DataFrame(
     }
 )
 gap = means["mostly seen"] - means["mostly new"]
-print(means.assign(difference=gap).round(3).to_string())
+print(wording.shown(means.assign(difference=gap).round(3)).to_string())
 assert abs(gap["mean_iou"]) < 1 - by_copy["flight"]  # the copying model's
 assert not full or gap["mean_iou"] > 0
 assert not full or gap["tree"] < gap["grass"] < gap["ground"]
@@ -816,7 +820,7 @@ fig = figures.score_bars(
 )
 figures.show(fig, "IoU of ground, tree and grass for the small networks")
 worst = ours.loc["U-Net", list(KEYS)] - ours[list(KEYS)].min()
-print("largest loss against U-Net:", worst.round(3).to_dict())
+print("largest loss against U-Net:", wording.shown(worst.round(3)).to_dict())
 assert not full or worst["grass"] > worst["tree"]
 
 # %%
@@ -830,7 +834,7 @@ assert set(KEYS) <= set(ours.columns) & set(theirs.columns)
 
 # %%
 by_side = theirs.groupby("side")["tree"]
-print(by_side.agg(["min", "max"]).to_string())
+print(wording.shown(by_side.agg(["min", "max"])).to_string())
 least, most = by_side.min(), by_side.max()
 assert least[384] - most[224] > 0.3  # a larger tile: all gain
 assert (most - least).max() < 0.05  # another architecture: little changes

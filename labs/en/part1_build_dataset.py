@@ -92,7 +92,7 @@ print(here)
 # %%
 import pandas as pd
 
-from arsetlib import figures, maps, sentinel2
+from arsetlib import figures, maps, sentinel2, wording
 
 bands = pd.DataFrame([vars(sentinel2.BANDS[b]) for b in study.bands])
 alt = "The bands of the study: wavelength and width in nm, pixel side in m"
@@ -121,7 +121,7 @@ assert fine > 0
 scenes = here.scenes()
 labels = here.labels()
 print(f"{len(scenes)} scenes. Dropped:")
-print(pd.Series(scenes.dropped).to_string())
+print(wording.shown(pd.Series(scenes.dropped)).to_string())
 
 one_each = {(s.day, s.tile, s.platform, s.datetime) for s in scenes}
 assert len(one_each) == len(scenes), "an image is in the list twice"
@@ -417,7 +417,7 @@ for pixel, name in enumerate(points["name"]):
 counted = pd.DataFrame(
     {
         "SCL": list(sentinel2.SCL),
-        "class": [c.name for c in sentinel2.SCL.values()],
+        "class": [c.title() for c in sentinel2.SCL.values()],
         "filter": [
             "dropped" if v in study.drop_scl else "kept" for v in sentinel2.SCL
         ],

@@ -147,7 +147,7 @@ def toy(padding="valid", steps=20):
 
 
 # %%
-from arsetlib import figures, maps, models
+from arsetlib import figures, maps, models, wording
 
 summary = models.layer_table(toy())
 figures.show(summary, "The small network: each layer's output and parameters")
@@ -521,7 +521,8 @@ assert sum(original) == network.count_params()
 # %%
 tempcnn = models.build("tempcnn", steps=24, bands=12, classes=7)
 in_layers = models.layer_table(tempcnn)
-print(in_layers.sort_values("parameters").tail(3).to_string(index=False))
+three = in_layers.sort_values("parameters").tail(3)
+print(wording.shown(three).to_string(index=False))
 largest = in_layers.loc[in_layers["parameters"].idxmax(), "layer"]
 assert largest.startswith("dense")
 assert in_layers["parameters"].max() > in_layers["parameters"].sum() / 2
@@ -1084,7 +1085,7 @@ shown = pd.DataFrame(
 )
 
 # %%
-as_text = shown.apply(lambda c: c.dt.strftime("%-d %B").fillna("never"))
+as_text = shown.map(lambda d: "never" if pd.isna(d) else wording.day(d))
 as_text["best F1"] = earliest["best_f1"].round(2)
 figures.show(
     as_text.reset_index(), "From when on the F1 of a crop is at least 0.7"
@@ -1107,7 +1108,8 @@ for name, date in pd.to_datetime(since).dropna().items():
 chosen = dates["crops_accuracy"].idxmax()
 summer = p.pick(p.last == np.datetime64(chosen, "D").astype(int))
 blocks = evaluation.by_block(summer)
-print(blocks[["samples", "accuracy", "majority_accuracy"]].round(2).to_string())
+listed = blocks[["samples", "accuracy", "majority_accuracy"]].round(2)
+print(wording.shown(listed).to_string())
 print(
     "quarters:", blocks["accuracy"].quantile([0, 0.25, 0.5, 0.75, 1]).tolist()
 )
@@ -1248,7 +1250,7 @@ print(f"mean probability {confidence:.3f}, right {accuracy:.3f}: {word}")
 
 # %%
 scores = evaluation.calibration(p)
-print({name: round(value, 3) for name, value in scores.items()})
+print(wording.shown(pd.Series(scores)).round(3).to_string())
 assert np.isclose(
     scores["calibration_error"], evaluation.calibration_error(p, 15)
 )
@@ -1432,7 +1434,7 @@ figures.show(
 )
 
 # %%
-print(evaluation.published.arset_overall().to_string())
+print(wording.shown(evaluation.published.arset_overall()).to_string())
 bare = evaluation.published.arset_fallow_share()
 print(f"share of 'No Crops Growing' in its truth, day 180: {bare:.0%}")
 assert published["cultivated"] == 0
@@ -1578,13 +1580,11 @@ def predict_excluded(start):
 
 
 # %%
-from arsetlib.translation import day_text
-
 if len(double):
     predicted = {}
     for start, made in zip(STARTS[::2], season[::2], strict=True):
         counts = np.bincount(predict_excluded(start), minlength=K)
-        predicted[day_text(made.last, "d MMM")] = 100 * counts / len(double)
+        predicted[wording.day(made.last)] = 100 * counts / len(double)
     predicted = pd.DataFrame(predicted, names).T
     fig = figures.bars(
         predicted, "Predictions for fields with two crops", "percent of them",

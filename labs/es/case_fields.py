@@ -90,8 +90,8 @@ processor = tf.config.list_physical_devices("CPU")[0]
 twice = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(processor, twice)
 
-# %% made_from="096c3828"
-NAMES = [name.replace("_", " ") for name in fields.CLASSES]
+# %% made_from="8363f3c6"
+NAMES = list(fields.titles())
 K = len(NAMES)
 SIDE = chips.size[0]  # píxeles de un lado
 pixels, valid = fields.read(chips, 0)
@@ -259,8 +259,8 @@ if full:
 # Cinco veces más épocas deberían tardar unas cinco veces más. ¿En qué dispositivos es así? ¿Y qué columnas se pueden comparar?
 # :::
 
-# %% made_from="67dbf030"
-from arsetlib import evaluation
+# %% made_from="70cefa5d"
+from arsetlib import evaluation, wording
 
 times = evaluation.published.farm_times()
 minutes = times.rename(
@@ -269,13 +269,15 @@ minutes = times.rename(
 minutes["proporción"] = times["directory"] / times["tfrecord"]
 figures.show(minutes, "Minutos de entrenamiento según el informe, 2021")
 
-# %% made_from="2f3ae90f"
+# %% made_from="d3352577"
 both = times.groupby("device").filter(lambda rows: len(rows) == 2)
 growth = both.groupby("device")["directory"].agg(lambda t: t.max() / t.min())
 for device, factor in growth.items():
-    print(f"{device}: 50 épocas tardaron {factor:.1f} × lo que 10")
+    print(
+        f"{wording.word(device)}: 50 épocas tardaron {factor:.1f} × lo que 10"
+    )
 reported = evaluation.published.farm_accuracy()
-print(reported.to_string())
+print(wording.shown(reported).to_string())
 assert growth["CPU"] < 2
 assert growth.drop("CPU").between(4.5, 5.5).all()
 

@@ -95,11 +95,12 @@ assert {c.name for c in captures} <= set(poses)
 # Una captura es un arreglo de alto × ancho × 3. ¿Qué forma tiene su máscara, y cuáles son sus valores?
 # :::
 
-# %% made_from="3f674dbc"
+# %% made_from="c73f13da"
 from arsetlib import figures
 
 CLASSES = groves.Classes.of(here.folder)
-KEYS, TREE = CLASSES.keys, CLASSES.keys.index("tree")
+KEYS, TITLES = CLASSES.keys, CLASSES.titles()
+TREE = KEYS.index("tree")
 assert set(KEYS) == {"ground", "tree", "grass"}
 pair = {"captura": image, "máscara": CLASSES.paint(mask)}
 fig = figures.panels(pair, classes=CLASSES, metres=metres, study=here)
@@ -107,12 +108,12 @@ figures.show(
     fig, "Una captura del olivar y su máscara en los colores de las clases"
 )
 
-# %% made_from="9c048140"
+# %% made_from="61026ec8"
 import numpy as np
 
 counts = np.bincount(mask.ravel(), minlength=256)
 print(f"imagen {image.shape} {image.dtype}, máscara {mask.shape} {mask.dtype}")
-for number, key in enumerate(KEYS):
+for number, key in enumerate(TITLES):
     print(f"{number} {key}: {counts[number] / mask.size:.1%} de los píxeles")
 
 assert mask.shape == image.shape[:2]
@@ -188,9 +189,9 @@ pair = {"verdad": CLASSES.paint(mask), "por color": CLASSES.paint(guess)}
 fig = figures.panels(pair, classes=CLASSES, metres=metres, study=here)
 figures.show(fig, "La máscara verdadera, y una hecha con dos umbrales de color")
 
-# %% made_from="3442c786"
+# %% made_from="20aafd6e"
 colour_iou = overlap(mask, guess)
-for key, value in zip(KEYS, colour_iou, strict=True):
+for key, value in zip(TITLES, colour_iou, strict=True):
     print(f"{key}: superposición {value:.2f}")
 print(f"media: {colour_iou.mean():.3f}")
 false_trees = (mask[guess == TREE] != TREE).mean()
@@ -208,7 +209,7 @@ assert not full or brown_grass > 0.1
 # Usa más de un píxel: desenfoca la captura antes de aplicar la misma regla. Para desenfocarla, redúcela a un dieciseisavo de su tamaño y amplíala otra vez, con `Image.fromarray(image).resize`. ¿Tiene ahora el mejor par una superposición media mayor? ¿Qué clase mejora más?
 # :::
 
-# %% tags=["hide-cell"] made_from="70896137"
+# %% tags=["hide-cell"] made_from="cc914491"
 # Solución: desenfocar quita ruido dentro de las copas, pero también bordes
 # finos y matas.
 size = image.shape[1::-1]
@@ -217,7 +218,7 @@ blurred = np.asarray(coarse.resize(size))[thin]
 scores = {p: overlap(mask[thin], by_colour(blurred, *p)) for p in tried}
 winner = max(scores.values(), key=np.mean)
 print(f"media: nítida {tried[best].mean():.3f}, borrosa {winner.mean():.3f}")
-for key, sharp, soft in zip(KEYS, tried[best], winner, strict=True):
+for key, sharp, soft in zip(TITLES, tried[best], winner, strict=True):
     print(f"{key}: nítida {sharp:.2f}, borrosa {soft:.2f}")
 
 # %% [markdown] made_from="53fd9bba"
@@ -637,7 +638,7 @@ over = {
 alt = f"{last.name} de la prueba, y encima"
 figures.wipe(image, over, alt, classes=CLASSES, study=here)
 
-# %% made_from="5d80a57e"
+# %% made_from="449e3691"
 from scipy import ndimage
 
 window = 2 * round(0.1 / metres) + 1  # píxeles: 10 cm a cada lado
@@ -645,16 +646,16 @@ at_edge = ndimage.maximum_filter(mask, window) != ndimage.minimum_filter(
     mask, window
 )
 parts = {"a menos de 10 cm de un borde": at_edge, "en otros lugares": ~at_edge}
-parts |= {f"en {key}": mask == number for number, key in enumerate(KEYS)}
+parts |= {f"en {key}": mask == number for number, key in enumerate(TITLES)}
 for part, where in parts.items():
     print(f"{part}: {wrong[where].mean():.1%} de los píxeles son incorrectos")
 assert wrong[at_edge].mean() > wrong[~at_edge].mean()
 
-# %% made_from="87ec726d"
+# %% made_from="d743396e"
 wrong_ground = np.bincount(predicted[wrong & (mask == GROUND)], minlength=3)
 print(
     "el suelo equivocado se volvió:",
-    dict(zip(KEYS, wrong_ground.tolist(), strict=True)),
+    dict(zip(TITLES, wrong_ground.tolist(), strict=True)),
 )
 if full:
     assert wrong[mask == GROUND].mean() > wrong[mask == TREE].mean()
@@ -680,19 +681,21 @@ accuracy = (disc == shifted).mean()
 print(f"el disco desplazado: IoU {disc_iou:.2f}, exactitud {accuracy:.3f}")
 assert np.isclose(disc_iou, 80 / (100 + 100 - 80))
 
-# %% made_from="e7d9b2c3"
-from arsetlib import evaluation
+# %% made_from="c9a1d50a"
+from arsetlib import evaluation, wording
 
-confusion = evaluation.Confusion.of(mask, predicted, KEYS, ignore=groves.IGNORE)
+confusion = evaluation.Confusion.of(
+    mask, predicted, TITLES, ignore=groves.IGNORE
+)
 fig = figures.confusion(
     confusion, study=here, title="Píxeles de una captura de prueba"
 )
 figures.show(fig, "Matriz de confusión de la captura de prueba")
 
-# %% made_from="e575453a"
+# %% made_from="3f23d1e5"
 by_hand = overlap(mask, predicted)
 share = confusion.counts.sum(axis=1) / confusion.total
-for key, one, two in zip(KEYS, by_hand, confusion.iou, strict=True):
+for key, one, two in zip(TITLES, by_hand, confusion.iou, strict=True):
     print(f"IoU de {key}: a mano {one:.4f}, con la biblioteca {two:.4f}")
 print(f"media {confusion.mean_iou:.3f}, ", end="")
 print(f"ponderada por frecuencia {confusion.frequency_weighted_iou:.3f}")
@@ -767,7 +770,7 @@ figures.show(
 )
 assert np.isclose(scored.loc[last.name, "mean_iou"], confusion.mean_iou)
 
-# %% made_from="36658e09"
+# %% made_from="5eb3e0c6"
 known = np.array(share_seen) > 50
 means = pd.DataFrame(
     {
@@ -776,7 +779,7 @@ means = pd.DataFrame(
     }
 )
 gap = means["casi todo visto"] - means["casi todo nuevo"]
-print(means.assign(difference=gap).round(3).to_string())
+print(wording.shown(means.assign(difference=gap).round(3)).to_string())
 assert abs(gap["mean_iou"]) < 1 - by_copy["vuelo"]  # la del modelo que copia
 assert not full or gap["mean_iou"] > 0
 assert not full or gap["tree"] < gap["grass"] < gap["ground"]
@@ -823,7 +826,7 @@ if full:
     assert ours["boundary_f1"].idxmin() == "SegNet (sin saltos)"
 assert np.isclose(ours.loc["U-Net", "mean_iou"], confusion.mean_iou, atol=0.2)
 
-# %% made_from="2fe85468"
+# %% made_from="6e4975e0"
 fig = figures.score_bars(
     {title: e.confusion for title, e in tested.items()},
     "iou",
@@ -832,7 +835,7 @@ fig = figures.score_bars(
 )
 figures.show(fig, "IoU de suelo, árbol y hierba de las redes pequeñas")
 worst = ours.loc["U-Net", list(KEYS)] - ours[list(KEYS)].min()
-print("mayor descenso frente a U-Net:", worst.round(3).to_dict())
+print("mayor descenso frente a U-Net:", wording.shown(worst.round(3)).to_dict())
 assert not full or worst["grass"] > worst["tree"]
 
 # %% made_from="3f6c5bf5"
@@ -844,9 +847,9 @@ figures.show(
 )
 assert set(KEYS) <= set(ours.columns) & set(theirs.columns)
 
-# %% made_from="7c6cbd4a"
+# %% made_from="71d8a2b3"
 by_side = theirs.groupby("side")["tree"]
-print(by_side.agg(["min", "max"]).to_string())
+print(wording.shown(by_side.agg(["min", "max"])).to_string())
 least, most = by_side.min(), by_side.max()
 assert least[384] - most[224] > 0.3  # una tesela mayor: todas mejoran
 assert (most - least).max() < 0.05  # otra arquitectura: casi igual

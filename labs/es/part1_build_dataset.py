@@ -89,10 +89,10 @@ print(here)
 # Un píxel de etiqueta de la CDL mide 30 m de ancho. ¿Cuántas de las bandas tienen píxeles de 30 m o menos?
 # :::
 
-# %% made_from="3754e777"
+# %% made_from="26d0cb17"
 import pandas as pd
 
-from arsetlib import figures, maps, sentinel2
+from arsetlib import figures, maps, sentinel2, wording
 
 bands = pd.DataFrame([vars(sentinel2.BANDS[b]) for b in study.bands])
 alt = "Las bandas del estudio: longitud de onda y ancho en nm, lado del píxel en m"
@@ -117,11 +117,11 @@ assert fine > 0
 # ¿Por qué puede un catálogo contener dos veces la misma imagen, y cuál de las dos quieres?
 # :::
 
-# %% made_from="a328cbd2"
+# %% made_from="bfe3691a"
 scenes = here.scenes()
 labels = here.labels()
 print(f"{len(scenes)} escenas. Descartadas:")
-print(pd.Series(scenes.dropped).to_string())
+print(wording.shown(pd.Series(scenes.dropped)).to_string())
 
 one_each = {(s.day, s.tile, s.platform, s.datetime) for s in scenes}
 assert len(one_each) == len(scenes), "una imagen está dos veces en la lista"
@@ -421,11 +421,11 @@ for pixel, name in enumerate(points["name"]):
 #
 # Después del filtro quedan algunos valores bajos. La forma de sus símbolos indica su clase de escena. La tabla siguiente dice qué clases descarta el estudio. El estudio del curso conserva la sombra de nube (3), el agua (6) y los cirros finos (10), como el curso original. Un modelo que usa la serie entera tiene que tolerar los valores bajos que quedan.
 
-# %% tags=["hide-input"] made_from="01b5cf30"
+# %% tags=["hide-input"] made_from="2699aea9"
 counted = pd.DataFrame(
     {
         "SCL": list(sentinel2.SCL),
-        "clase": [c.name for c in sentinel2.SCL.values()],
+        "clase": [c.title() for c in sentinel2.SCL.values()],
         "filtro": [
             "descartada" if v in study.drop_scl else "conservada"
             for v in sentinel2.SCL

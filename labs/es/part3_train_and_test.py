@@ -146,8 +146,8 @@ def toy(padding="valid", steps=20):
     )
 
 
-# %% made_from="17da717f"
-from arsetlib import figures, maps, models
+# %% made_from="8b95dbf4"
+from arsetlib import figures, maps, models, wording
 
 summary = models.layer_table(toy())
 figures.show(summary, "La red pequeña: salida y parámetros de cada capa")
@@ -522,10 +522,11 @@ original = [64 * (5 * C + 1), 64 * (5 * 64 + 1), 50 * (flat + 1), K * 51]
 print("parámetros del original, capa por capa:", original)
 assert sum(original) == network.count_params()
 
-# %% made_from="048d4201"
+# %% made_from="70cb5b81"
 tempcnn = models.build("tempcnn", steps=24, bands=12, classes=7)
 in_layers = models.layer_table(tempcnn)
-print(in_layers.sort_values("parameters").tail(3).to_string(index=False))
+three = in_layers.sort_values("parameters").tail(3)
+print(wording.shown(three).to_string(index=False))
 largest = in_layers.loc[in_layers["parameters"].idxmax(), "layer"]
 assert largest.startswith("dense")
 assert in_layers["parameters"].max() > in_layers["parameters"].sum() / 2
@@ -1108,8 +1109,8 @@ shown = pd.DataFrame(
     }
 )
 
-# %% made_from="f4b52a75"
-as_text = shown.apply(lambda c: c.dt.strftime("%d/%m").fillna("nunca"))
+# %% made_from="b32b9a75"
+as_text = shown.map(lambda d: "nunca" if pd.isna(d) else wording.day(d))
 as_text["mejor F1"] = earliest["best_f1"].round(2)
 figures.show(
     as_text.reset_index(), "Desde cuándo la F1 de un cultivo es al menos 0.7"
@@ -1127,12 +1128,13 @@ for name, date in pd.to_datetime(since).dropna().items():
 # ¿Dónde están los errores? Toma las predicciones de una fecha de verano e imprime la exactitud por bloque (`evaluation.by_block`). ¿Son malos unos pocos bloques, o todos un poco? `p.pick(mask)` elige predicciones.
 # :::
 
-# %% tags=["hide-cell"] made_from="f8571eb9"
+# %% tags=["hide-cell"] made_from="95003a7f"
 # Solución
 chosen = dates["crops_accuracy"].idxmax()
 summer = p.pick(p.last == np.datetime64(chosen, "D").astype(int))
 blocks = evaluation.by_block(summer)
-print(blocks[["samples", "accuracy", "majority_accuracy"]].round(2).to_string())
+listed = blocks[["samples", "accuracy", "majority_accuracy"]].round(2)
+print(wording.shown(listed).to_string())
 print(
     "cuartiles:", blocks["accuracy"].quantile([0, 0.25, 0.5, 0.75, 1]).tolist()
 )
@@ -1280,9 +1282,9 @@ print(
     f"probabilidad {confidence:.3f}, aciertos {accuracy:.3f}: {word} de confianza"
 )
 
-# %% made_from="b13d6b87"
+# %% made_from="58475be9"
 scores = evaluation.calibration(p)
-print({name: round(value, 3) for name, value in scores.items()})
+print(wording.shown(pd.Series(scores)).round(3).to_string())
 assert np.isclose(
     scores["calibration_error"], evaluation.calibration_error(p, 15)
 )
@@ -1470,8 +1472,8 @@ figures.show(
     f"Exactitud según el primer día: publicada, datos reales; {label}",
 )
 
-# %% made_from="da8158eb"
-print(evaluation.published.arset_overall().to_string())
+# %% made_from="15396fe5"
+print(wording.shown(evaluation.published.arset_overall()).to_string())
 bare = evaluation.published.arset_fallow_share()
 print(f"«Sin cultivo en pie» en su verdad, día 180: {bare:.0%}")
 assert published["cultivated"] == 0
@@ -1620,14 +1622,12 @@ def predict_excluded(start):
     return cnn.predict(x).argmax(1)
 
 
-# %% made_from="fd2c802e"
-from arsetlib.translation import day_text
-
+# %% made_from="439108a8"
 if len(double):
     predicted = {}
     for start, made in zip(STARTS[::2], season[::2], strict=True):
         counts = np.bincount(predict_excluded(start), minlength=K)
-        predicted[day_text(made.last, "d MMM")] = 100 * counts / len(double)
+        predicted[wording.day(made.last)] = 100 * counts / len(double)
     predicted = pd.DataFrame(predicted, names).T
     fig = figures.bars(
         predicted, "Predicciones de parcelas con dos cultivos", "porcentaje",
