@@ -680,7 +680,7 @@ print({[*mine.names(), "fuera"][k]: n for k, n in sorted(counts.items())})
 #
 # :::{admonition} Predice
 # :class: predict
-# El primer día de cada ventana se sortea en todo el rango del estudio. ¿Qué clase se vuelve la mayor en el entrenamiento?
+# El primer día de cada ventana se sortea en todo el rango del estudio. ¿Qué clase pasa a ser la mayor en el entrenamiento?
 # :::
 
 
