@@ -22,7 +22,7 @@ import rasterio
 from pyproj import CRS
 from shapely import STRtree
 
-from arsetlib import checksums, folders, ground, ingest, pixels, samples
+from arsetlib import checksums, copies, folders, ground, ingest, pixels, samples
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.ingest import Chunk, Grid
 from arsetlib.ingest.survey import Survey, survey
@@ -444,7 +444,7 @@ def _grid_of(study: Study, area: Area, labels: Labels | None) -> Grid:
             path = study.resolve(source.of(year).path)
             if ("://" in path and not folders.in_store(path)) or not (path := folders.place(path)).is_file():
                 continue
-            with rasterio.open(folders.fetched(path)) as src:
+            with rasterio.open(copies.fetched(path)) as src:
                 crs, side, made = raster_grid(study, src)
             if made:
                 return Grid(crs.to_wkt(), side, 0.0, 0.0)

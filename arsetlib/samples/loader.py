@@ -13,7 +13,6 @@ Lab: part2_load_data.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ import pyarrow as pa
 from arsetlib import oldnames, processes
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.draws import draw_starts, scrambled
+from arsetlib.samples.passes import epochs
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.scaler import Scaler
 from arsetlib.samples.store import (
@@ -200,18 +200,7 @@ class Loader:
             numbers = tf.data.Dataset.range(self.steps)
             return numbers.map(lambda i: batch(epoch, i), num_parallel_calls=processes.cores(), deterministic=True)
 
-        if epoch is None:
-            epoch = functools.partial(next, itertools.count()) if self.changes else 0
-        if callable(epoch):
-            now = tf.data.Dataset.range(1).map(
-                lambda _: tf.ensure_shape(tf.numpy_function(lambda: np.int64(epoch()), [], tf.int64), [])
-            )
-            data = now.flat_map(of_epoch).apply(tf.data.experimental.assert_cardinality(self.steps))
-        else:
-            data = of_epoch(tf.constant(epoch, tf.int64))
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        return data.prefetch(2).with_options(options)
+        return epochs(of_epoch, self.steps, 0 if epoch is None and not self.changes else epoch)
 
     def sequence(self) -> keras.utils.PyDataset:
         """The batches as a ``keras.utils.PyDataset``, for Keras on any backend.
