@@ -8,7 +8,7 @@ LANGUAGES ?= en
 
 # What the environment .venv holds: extras and groups of pyproject.toml, in the versions of uv.lock.
 # The extra java is a small Java runtime. It is always there, and used only where the machine has no Java of its own.
-EXTRAS := spark java vector labs train images keras-segmentation homework book lakes
+EXTRAS := spark java vector labs train images keras-segmentation homework book lakes real
 GROUPS := test tensorflow
 
 MAKEFLAGS += --no-builtin-rules

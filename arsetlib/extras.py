@@ -35,6 +35,8 @@ OPTIONAL = {
     "jinja2": ("jinja2", "labs"),
     "keras": ("keras", "train"),
     "matplotlib": ("matplotlib", "labs"),
+    "netCDF4": ("netcdf4", "real"),
+    "nrt": ("nrt", "real"),
     "numba": ("numba", "train"),
     "optuna": ("optuna", "train"),
     "plotly": ("plotly", "labs"),
@@ -48,6 +50,7 @@ OPTIONAL = {
     "sqlalchemy": ("sqlalchemy", "lakes"),
     "tensorboard": ("tensorboard", "train"),
     "tensorflow": ("tensorflow", "train"),
+    "xarray": ("xarray", "real"),
 }
 PLATFORM = {"labs", "train", "images"}  # extras that are `platform` on a platform
 

@@ -1,4 +1,4 @@
-"""What a file is that cannot be read as what its name says, and files that systems leave beside pictures."""
+"""What a file is, by its first bytes, where it cannot be read; and which files belong to the operating system."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import rasterio
 
-LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
-RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".rw2", ".orf", ".raf")  # a TIFF by its first bytes, often
-MARKS = (  # first bytes → what, and what to do
+SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
+RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".rw2", ".orf", ".raf")  # of a camera; often a TIFF by its first bytes
+MARKS = (  # first bytes, what the file is, what to do
     (b"%PDF", "a PDF file", "Export the picture from it."),
     (b"PK\x03\x04", "a zip archive", "Unpack it."),
     (b"\x1f\x8b", "a gzip archive", "Unpack it."),
@@ -25,25 +25,25 @@ MARKS = (  # first bytes → what, and what to do
     (b"\x00\x05\x16\x07", "a file of macOS with attributes, not pixels", "Delete it."),
     (b"\x93NUMPY", "a NumPy array", "Save it as PNG."),
     (b"\x89HDF", "an HDF5 file", "Export the picture as PNG or TIFF."),
-    (b"\x89PNG", "no picture that can be read, but a damaged PNG", "Copy or export it again."),
-    (b"\xff\xd8\xff", "no picture that can be read, but a damaged JPEG", "Copy or export it again."),
+    (b"\x89PNG", "a damaged PNG", "Copy or export it again."),
+    (b"\xff\xd8\xff", "a damaged JPEG", "Copy or export it again."),
 )
 HEIF = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF"}
 
 
-def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is of the operating system: hidden, ``._a.png``, ``Thumbs.db`` …"""
-    return name.startswith(".") or name.lower() in LITTER
+def is_system_file(name: str) -> bool:
+    """Whether a file or folder of this name belongs to the operating system: hidden, ``._a.png``, ``Thumbs.db`` …"""
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
-def stand_in(path: str | Path, thing: str = "file") -> str:
-    """What lies where a file should be: nothing, zero bytes, a Git LFS pointer, a web page; with what to do.
+def placeholder(path: str | Path, thing: str = "file") -> str:
+    """Say that a file is empty, has only zero bytes, is a Git LFS pointer or a web page, and what to do.
 
-    Empty text if it is none of these, or if the path is no file on this disk.
+    The text is empty if it is none of these, or if the path is not a file on this disk.
 
     >>> from pathlib import Path; import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a.tif"; file.touch()
-    >>> stand_in(file)
+    >>> placeholder(file)
     'is empty (0 bytes). Copy it again.'
     """
     try:
@@ -55,7 +55,7 @@ def stand_in(path: str | Path, thing: str = "file") -> str:
     if not size:
         return "is empty (0 bytes). Copy it again."
     if not head.strip(b"\0"):
-        return f"holds only zero bytes at its beginning ({size:,} bytes): a copy was broken off. Copy it again."
+        return f"holds only zero bytes at its beginning ({size:,} bytes): a copy was interrupted. Copy it again."
     if head.startswith(b"version https://git-lfs"):
         return f"is a Git LFS pointer, not the {thing} itself. Fetch the {thing}: git lfs pull."
     text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="ignore").lower()
@@ -67,7 +67,7 @@ def stand_in(path: str | Path, thing: str = "file") -> str:
 
 
 def saved_with_losses(src: rasterio.DatasetReader) -> str:
-    """How an open raster was compressed with losses, which changes numbers that stand for something; else empty."""
+    """The lossy compression of an open raster, which changes codes and other values; empty where there is none."""
     if not hasattr(src, "tags"):  # opened by ingest.tiff or ingest.remote, which read no such compression
         return ""
     tags = src.tags(ns="IMAGE_STRUCTURE")
@@ -76,13 +76,13 @@ def saved_with_losses(src: rasterio.DatasetReader) -> str:
         return "JPEG"
     if tags.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY"):
         return f"{packed or src.driver} with losses"
-    if float(tags.get("MAX_Z_ERROR", 0)) >= 0.5:  # LERC; whole numbers come back where it is smaller
+    if float(tags.get("MAX_Z_ERROR", 0)) >= 0.5:  # LERC; with a smaller error whole numbers stay the same
         return f"{packed} with errors up to {tags['MAX_Z_ERROR']}"
     return ""
 
 
 def what_is(path: Path) -> str:
-    """What a file is, from its first bytes, with what to do: the end of a sentence that begins with the file.
+    """Say what a file is, by its first bytes, and what to do: the end of a sentence that begins with its name.
 
     >>> from pathlib import Path; import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a.jpg"; file.touch()
@@ -95,11 +95,11 @@ def what_is(path: Path) -> str:
     except FileNotFoundError:
         return "does not exist. Copy it there, or leave it out."
     except IsADirectoryError:
-        return "is a folder, expected a picture. Rename it."
+        return "is a folder; expected a picture. Rename it."
     except OSError as problem:
-        return f"cannot be opened ({problem.strerror}). See who may read it."
-    if standing := stand_in(path, "picture"):
-        return standing
+        return f"cannot be opened ({problem.strerror}). Check its permissions."
+    if found := placeholder(path, "picture"):
+        return found
     if head[4:8] == b"ftyp":
         kind = HEIF.get(head[8:12])
         what = f"a {kind} image" if kind == "HEIC" else f"an {kind} image" if kind else "a video"
@@ -141,4 +141,4 @@ def _text(head: bytes) -> str:
             return f"is an XML text ({text[:60]!r} …), not a picture. Export or download the picture again."
         if text and sum(c.isprintable() or c.isspace() for c in text) > 0.97 * len(text) and len(text) > len(head) // 3:
             return f"is a text ({text[:60]!r} …), not a picture. Copy or export the picture again."
-    return f"is no picture of a known kind (it begins with the bytes {head[:8].hex(' ')}). Export it as PNG or JPEG."
+    return f"is not a picture of a known kind (it begins with the bytes {head[:8].hex(' ')}). Export it as PNG or JPEG."

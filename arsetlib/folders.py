@@ -24,14 +24,12 @@ Lab: part1_build_dataset.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
 import re
 import shutil
 import tempfile
-import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -57,7 +55,6 @@ PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VOLUMES = "/Volumes"  # of Databricks: no change in the middle of a file, no append, no hard links
-CACHED, DAY = 20 << 30, 86_400.0  # bytes of copies that are kept; seconds in which a used one is not deleted
 FEW, AT_ONCE = 4, 16  # files of a store that are asked for one by one; requests at the same time
 LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a full disk, whatever the library said
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
@@ -107,115 +104,6 @@ def on_this_disk(path: str | Path | StorePath, what: str, error: type[Exception]
     if isinstance(path, StorePath):
         raise error(f"Expected {what} on a disk of this machine, received {path}. Name a local file or folder.")
     return path
-
-
-def cache() -> Path:
-    """The folder of this user for copies that can be made again; it may be deleted at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arsetlib"
-
-
-def fetched(path: str | Path | StorePath) -> Path:
-    """A file or folder on this machine: as it is, or a copy of one in an object store.
-
-    Copies are kept in ``cache``, and files are copied again where they changed. When all copies together have more
-    than ``CACHED`` bytes, those that were used longest ago are deleted, but none that was used within a day.
-
-    Raises:
-        FolderError: There is nothing.
-        OSError: The store cannot be read.
-    """
-    path = place(path)
-    if isinstance(path, Path):
-        return path
-    copy = cache() / "copies" / path.root.replace("://", "/") / path.key
-    single = path.is_file()
-    there = {"": path.stat()} if single else path.files()
-    if not there:
-        raise FolderError(f"There is no file or folder {path}. Look at its name, and at the rules of the bucket.")
-    noted = cache() / "copies" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
-    noted.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{noted}.lock"):
-        known = _copies(noted)[1]
-        stamps = {key: f"{facts.stamp} {facts.st_size}" for key, facts in there.items()}
-        changed = [k for k, stamp in stamps.items() if known.get(k) != stamp or not (copy / k).is_file()]
-        noted.unlink(missing_ok=True)
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda key: _copy(path / key if key else path, copy / key if key else copy), changed))
-        if not single:
-            for file in list(copy.rglob("*")):
-                if file.is_file() and file.relative_to(copy).as_posix() not in there:
-                    file.unlink()
-        put_json(noted, {"copy": copy.relative_to(cache()).as_posix(), "files": stamps})
-    if changed:
-        empty_cache(CACHED, rest=DAY)
-    return copy
-
-
-def cache_size() -> int:
-    """Bytes of all files in ``cache``."""
-    size = 0
-    for parent, _, names in os.walk(cache()):
-        for name in names:
-            with suppress(OSError):  # another process has just deleted it
-                size += os.stat(os.path.join(parent, name)).st_size
-    return size
-
-
-def empty_cache(most: int = 0, rest: float = 0.0) -> int:
-    """Delete copies of files in object stores, those used longest ago first; one that is being made is kept.
-
-    Args:
-        most: Bytes that may stay.
-        rest: Seconds in which a copy must not have been used.
-
-    Returns:
-        Bytes of what was deleted.
-    """
-    now, size, deleted = time.time(), cache_size(), 0
-    if size <= most:
-        return 0
-    used = {}
-    for noted in (cache() / "copies").glob("*.json"):
-        with suppress(OSError):
-            used[noted] = noted.stat().st_mtime
-    busy = [_copies(noted)[0] for noted, at in used.items() if now - at < rest]
-    for noted in sorted(used, key=lambda file: used[file]):
-        copy, _ = _copies(noted)
-        if now - used[noted] < rest or any(_overlap(copy, other) for other in busy) or size - deleted <= most:
-            continue
-        with suppress(Timeout), FileLock(f"{noted}.lock", timeout=0):
-            if noted.is_file() and noted.stat().st_mtime == used[noted]:
-                files = [file for file in (copy, *copy.rglob("*")) if file.is_file()] if copy is not None else []
-                deleted += sum(file.stat().st_size for file in files)
-                noted.unlink()
-                for file in files:
-                    file.unlink(missing_ok=True)
-    if not most and (cache() / "labels").is_dir():
-        before = cache_size()
-        shutil.rmtree(cache() / "labels", ignore_errors=True)
-        deleted += before - cache_size()
-    return deleted
-
-
-def _copies(noted: Path) -> tuple[Path | None, dict[str, str]]:
-    """Where the copy of a note is, and the stamps of its files."""
-    try:
-        note = textfiles.read_json(noted)
-        return cache() / note["copy"], note["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None, {}
-
-
-def _overlap(one: Path | None, other: Path | None) -> bool:
-    return one is not None and other is not None and (one.is_relative_to(other) or other.is_relative_to(one))
-
-
-def _copy(source: StorePath, target: Path) -> None:
-    def write(partial: Path) -> None:
-        with source.open() as from_store, partial.open("wb") as out:
-            shutil.copyfileobj(from_store, out, 1 << 20)
-
-    put(target, write)
 
 
 @contextmanager

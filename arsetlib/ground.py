@@ -1,8 +1,8 @@
 """Metres on the ground: which coordinate systems (CRS) a label grid may have, and the UTM zone of a place.
 
-A projected CRS has metres as its unit and may still be wrong: one metre of Web Mercator at 60° N is half a metre on
-the ground, so 100 ha are called 400 ha. Areas in hectares, sides of blocks and ``every`` are counted in pixels of the
-label grid. So a label grid must have pixels of the stated size on the ground.
+A projected CRS may have metres as its unit and still be wrong: one metre of Web Mercator at 60° N is half a metre on
+the ground, so 100 ha are counted as 400 ha. Areas in hectares, sides of blocks and ``every`` are counted in pixels of
+the label grid. So the pixels of a label grid must have the stated size on the ground.
 
 Lab: part1_build_dataset.
 """
@@ -19,21 +19,21 @@ from pyproj import CRS, Geod, Transformer
 from arsetlib.errors import ArsetError
 from arsetlib.study import Area
 
-AREA_ERROR = 0.01  # largest error of a pixel's area that a label grid may have
-LENGTH_ERROR = 0.10  # and of its sides: an equal-area CRS is right in area and stretches sides at its edges
+AREA_ERROR = 0.01  # largest relative error of a pixel's area in a label grid
+LENGTH_ERROR = 0.10  # and of its sides: an equal-area CRS has correct areas, but stretches sides at its edges
 STEP = 1000.0  # m, of the square that is measured
 _GEOD = Geod(ellps="WGS84")
 
 
 class GridError(ArsetError, ValueError):
-    """Metres of a coordinate system are not metres on the ground at the study's areas."""
+    """One metre of a coordinate system is not one metre on the ground in the study's areas."""
 
 
 def utm_zone(areas: Iterable[Area]) -> CRS:
-    """The UTM zone, on WGS 84, in which the middle of some areas lies.
+    """The UTM zone, on WGS 84, that contains the middle of some areas.
 
     Raises:
-        GridError: Beyond 84° N or 80° S, where UTM ends.
+        GridError: The middle is north of 84° N or south of 80° S, where UTM ends.
     """
     west, south, east, north = shapely.total_bounds([a.outline() for a in areas])
     lon, lat = (west + east) / 2, (south + north) / 2
@@ -44,9 +44,9 @@ def utm_zone(areas: Iterable[Area]) -> CRS:
 
 
 def true_size(crs: CRS, area: Area) -> tuple[float, float, float]:
-    """Ground over grid, of an area in m² and of lengths along x and y: where the area is farthest from 1.
+    """Size on the ground divided by size on the grid, of areas and of lengths along x and along y; 1 is no error.
 
-    Measured on the ellipsoid (Karney's geodesics) at nine places of the area; 1 is no error.
+    Measured on the ellipsoid (Karney's geodesics) at nine places of the area; each ratio is the one farthest from 1.
     """
     west, south, east, north = area.outline(crs.to_wkt()).bounds
     x, y = (v.ravel() for v in np.meshgrid(np.linspace(west, east, 3), np.linspace(south, north, 3)))
@@ -80,7 +80,7 @@ def crs_name(crs: CRS) -> str:
 
 
 def metres_per_unit(area: Area) -> float:
-    """Metres on the ground to one unit of an area's CRS along x, at the middle of the area: for a scale bar."""
+    """Metres on the ground of one unit of an area's CRS, along x, at the middle of the area: for a scale bar."""
     west, south, east, north = area.bounds
     to_degrees = Transformer.from_crs(area.crs, "EPSG:4326", always_xy=True)
     lon, lat = to_degrees.transform((west, east), [(south + north) / 2] * 2)
@@ -88,7 +88,7 @@ def metres_per_unit(area: Area) -> float:
 
 
 def fault(crs: CRS, areas: Iterable[Area]) -> str:
-    """Why metres of a CRS are not metres on the ground at some areas; empty where they are.
+    """Why one metre of a CRS is not one metre on the ground in some areas; an empty text where it is.
 
     Args:
         crs: Of a label grid.
@@ -114,7 +114,7 @@ def fault(crs: CRS, areas: Iterable[Area]) -> str:
 
 
 def check(crs: CRS, areas: Iterable[Area], what: str) -> None:
-    """Refuse a CRS for a label grid where its metres are not metres on the ground.
+    """Refuse a CRS for a label grid if one metre of it is not one metre on the ground.
 
     Args:
         crs: Of the grid.
@@ -126,18 +126,18 @@ def check(crs: CRS, areas: Iterable[Area], what: str) -> None:
     """
     areas = list(areas)
     if reason := fault(crs, areas):
-        raise GridError(f"{what} cannot be the CRS of a label grid: {reason}. {_rather(areas)}")
+        raise GridError(f"{what} cannot be the CRS of a label grid: {reason}. {_suggestion(areas)}")
 
 
 def grid_crs(crs: str | None, areas: Iterable[Area]) -> tuple[CRS, str]:
-    """The CRS of a label grid to make, and in words why it is that one.
+    """The CRS of a new label grid, and the reason in words.
 
     Args:
         crs: From the study file. None, or one in degrees, takes the UTM zone of the areas.
         areas: Of the study.
 
     Raises:
-        GridError: Its metres are not metres on the ground, or the areas are too far apart for one UTM zone.
+        GridError: One metre of it is not one metre on the ground, or the areas are too far apart for one UTM zone.
     """
     areas = list(areas)
     if crs is not None and not CRS(crs).is_geographic:
@@ -154,7 +154,7 @@ def grid_crs(crs: str | None, areas: Iterable[Area]) -> tuple[CRS, str]:
     return zone, why if crs is None else f"{why}, since [labels] crs = {crs!r} is in degrees"
 
 
-def _rather(areas: list[Area]) -> str:
+def _suggestion(areas: list[Area]) -> str:
     try:
         zone = utm_zone(areas)
     except GridError:

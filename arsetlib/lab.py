@@ -15,22 +15,27 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from arsetlib import folders
+from arsetlib import extras, folders
 from arsetlib.catalogue import Scenes, find_scenes
 from arsetlib.labels import Labels, find_labels
 from arsetlib.study import Area, Study
 from arsetlib.translation import _, ngettext
 
-__all__ = ["Pictures", "Place", "fields", "groves", "place"]
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Pictures", "Place", "cube", "fields", "groves", "place"]
 
 TOY_SCALE, TOY_BLOCK_M, TOY_AREAS = 0.05, 120, 2
 
@@ -165,6 +170,53 @@ def place(source: str | Path = "simulated", data: str | Path | None = None, smal
     else:
         study = Study.load(source)
     return Place(study, data, small, _bars())
+
+
+def cube() -> xarray.Dataset:
+    """Real Sentinel-2 images of a forest edge in Romania, 1 km², on 140 dates from August 2015 to January 2021.
+
+    They are in the package ``nrt`` 0.2.1 (EUPL-1.2) of the extra ``real``, whose code is not imported. Wherever you
+    show them, add the credit in ``attrs["credit"]``.
+
+    Returns:
+        A Dataset in EPSG:3035 with pixels of 10 m: ``B2``, ``B3``, ``B4`` and ``B8`` (time, y, x), reflectance ×
+        10,000, and ``SCL``, all NaN where there is no data; ``tree_cover`` (y, x), percent, of 2018, from pixels of
+        20 m.
+
+    Raises:
+        MissingPackage: A package of the extra is not installed, or another version of ``nrt``; with the command.
+
+    Lab: real_place.
+    """
+    import netCDF4  # noqa: F401 -- with it xarray reads the file
+    import rasterio
+    import xarray
+
+    try:
+        package = importlib.metadata.distribution("nrt")
+    except importlib.metadata.PackageNotFoundError:
+        raise extras.missing("nrt") from None
+    images, cover = (
+        Path(str(package.locate_file(f"nrt/data/{name}")))
+        for name in ("sentinel2_cube_subset_romania_10m.nc", "tree_cover_density_2018_romania.tif")
+    )
+    if not images.is_file():
+        raise extras.MissingPackage(
+            _(
+                "Expected the images of nrt 0.2.1, found nrt {version} without them. Install that version: {command}"
+            ).format(version=package.version, command=extras.install("real")),
+            name="nrt",
+        )
+    with xarray.open_dataset(images, engine="netcdf4") as source:
+        found = source.load()
+    with rasterio.open(cover) as source:
+        percent = source.read(1, masked=True).astype("f4").filled(float("nan")).repeat(2, 0).repeat(2, 1)
+    found["tree_cover"] = ("y", "x"), percent
+    found.attrs["credit"] = _(
+        "Contains modified Copernicus Sentinel data 2015-2021; tree cover: Copernicus Land Monitoring Service 2018. "
+        "Files: nrt 0.2.1, EUPL-1.2."
+    )
+    return found
 
 
 def groves(source: str | Path = "simulated", data: str | Path | None = None, small: bool | None = None) -> Pictures:

@@ -1,6 +1,6 @@
-"""Names of version 0.1.0 that are called otherwise now. They work in 0.2, with a ``DeprecationWarning``.
+"""Names of version 0.1.0 that have changed. The old ones work in 0.2, with a ``DeprecationWarning``.
 
-To remove in 0.3: this module, ``tests/test_oldnames.py`` and every line that ``grep -rn oldnames`` finds.
+Remove in 0.3: this module, ``tests/test_oldnames.py`` and every line that ``grep -rn oldnames`` finds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNTIL = "0.3"
 PACKAGES = {"tiles": "groves", "segment": "groves", "images": "fields"}
 COMMANDS = {"tiles": "groves", "segment": "groves", "images": "fields", "simulate-grove": "simulate-groves"}
 
-# Old name → new name, where the new one does the same. In old packages, names that are not here are unchanged.
+# Old name → new name of an object that does the same. Other names of the old packages have not changed.
 NAMES = {
     "tiles": {"Dealt": "TileSplit", "Loader": "TileBatches", "Report": "CaptureCheck", "TileError": "GroveError"},
     "segment": {
@@ -45,16 +45,16 @@ NAMES = {
 }  # fmt: skip
 
 
-def tell(old: str, new: str, depth: int) -> None:
-    """Warn of an old name; ``depth`` is that of the caller's caller, as in ``warnings.warn``."""
+def warn(old: str, new: str, depth: int) -> None:
+    """Warn that a name is old; ``depth`` counts from the caller, as in ``warnings.warn``."""
     warnings.warn(f"{old} is now {new}; the old name works until version {UNTIL}.", DeprecationWarning, depth + 1)
 
 
 def find(package: str, name: str) -> Any:
-    """What an old name of a package stands for.
+    """The object that an old name of a package means.
 
     Raises:
-        AttributeError: The package had no such name, or what it named is gone.
+        AttributeError: The package had no such name, or its object was removed.
     """
     new = NAMES.get(package, {}).get(name) or (name if package in PACKAGES and not name.startswith("__") else None)
     if new is None:
@@ -69,15 +69,15 @@ def find(package: str, name: str) -> Any:
                 importlib.import_module(f"arsetlib.{'.'.join([first, *rest[: i + 1]])}")
             except ModuleNotFoundError:
                 raise AttributeError(
-                    f"arsetlib.{package}.{name} of version 0.1.0 is gone; see the changelog."
+                    f"arsetlib.{package}.{name} of version 0.1.0 was removed; see the changelog."
                 ) from None
         found = getattr(found, part)
-    tell(f"arsetlib.{package}.{name}", f"arsetlib.{path}", 3)
+    warn(f"arsetlib.{package}.{name}", f"arsetlib.{path}", 3)
     return found
 
 
 def names_of(package: str, otherwise: Callable[[str], Any] | None = None) -> Callable[[str], Any]:
-    """``__getattr__`` of a package that had other names."""
+    """Make the ``__getattr__`` of a package whose names have changed."""
 
     def __getattr__(name: str) -> Any:
         if otherwise is not None and name not in NAMES[package]:
@@ -88,19 +88,19 @@ def names_of(package: str, otherwise: Callable[[str], Any] | None = None) -> Cal
 
 
 def fields_of(form: Any, keywords: dict[str, Any], function: str) -> Any:
-    """A dataclass with fields that version 0.1.0 took as keywords of a function."""
+    """Put keywords that a function took in version 0.1.0 into the dataclass that has them now."""
     if not keywords:
         return form
     known = {field.name for field in dataclasses.fields(form)}
     if unknown := sorted(keywords.keys() - known):
         raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}")
     kind = type(form).__name__
-    tell(f"{function}({', '.join(keywords)})", f"{function}(…, {kind}({', '.join(keywords)}))", 3)
+    warn(f"{function}({', '.join(keywords)})", f"{function}(…, {kind}({', '.join(keywords)}))", 3)
     return dataclasses.replace(form, **keywords)
 
 
 class _OldPackages(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports ``arsetlib.tiles`` and the like: empty modules that look each name up in the new package."""
+    """Imports ``arsetlib.tiles`` and the like: empty modules that find each name in the new package."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         parent, _, package = fullname.partition(".")
@@ -112,7 +112,7 @@ class _OldPackages(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         package = module.__name__.partition(".")[2]
         module.__doc__ = f"The old name of ``arsetlib.{PACKAGES[package]}``."
         module.__getattr__ = names_of(package, lambda name: find(package, name))  # type: ignore[method-assign]
-        tell(module.__name__, f"arsetlib.{PACKAGES[package]}", 3)
+        warn(module.__name__, f"arsetlib.{PACKAGES[package]}", 3)
 
 
 def install() -> None:

@@ -4,7 +4,7 @@
     (place / "a.json").read_bytes()
 
 A ``StorePath`` has the methods of ``pathlib.Path`` that the library uses, so most code takes either. It is no
-``os.PathLike``: what only reads or writes files of a disk fails at once with a type error; ``folders.fetched`` gives it
+``os.PathLike``: what only reads or writes files of a disk fails at once with a type error; ``copies.fetched`` gives it
 a copy, ``folders.put`` takes what it wrote. A store has no folders, so a folder is there when a file is in it.
 
 Keys come from the environment, from a profile (``AWS_PROFILE``, read by boto3) or from the role of the machine, never

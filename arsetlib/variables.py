@@ -1,6 +1,6 @@
-"""Environment variables that another installation set, and with which Spark or PROJ fails here.
+"""Environment variables of another installation that make Spark or PROJ fail here.
 
-QGIS, PostGIS and an older Spark set such variables for the whole machine. ``arset doctor`` names them, too.
+QGIS, PostGIS and an older Spark set such variables for the whole machine. ``arset doctor`` lists them, too.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ ignored: dict[str, str] = {}  # variable → its value, where ``use_own_proj`` r
 
 
 def use_own_proj() -> None:
-    """Remove PROJ_DATA and PROJ_LIB from this process where they name the database of another PROJ.
+    """Remove PROJ_DATA and PROJ_LIB from this process where they point to the database of another PROJ.
 
-    rasterio follows them even where its wheel brings a database of its own; then no CRS has an EPSG code. A folder
-    whose database has the layout that rasterio needs (or a newer one) is left alone. What was removed stands in
-    ``ignored``.
+    rasterio uses them even where its wheel contains a database; then no CRS has an EPSG code. A variable stays if its
+    database has the layout that rasterio needs, or a newer one. Those that were removed are kept in ``ignored``.
     """
     named = {name: os.environ[name] for name in PROJ if os.environ.get(name)}
     own = _own_proj() if named else None
@@ -37,7 +36,7 @@ def use_own_proj() -> None:
         found = [_layout(Path(folder)) for folder in value.split(os.pathsep) if folder]
         if not any(one and needed and one[0] == needed[0] and one[1] >= needed[1] for one in found):
             ignored[name] = os.environ.pop(name)
-    if ignored and "rasterio" in sys.modules:  # it took the variable when it was imported
+    if ignored and "rasterio" in sys.modules:  # it read the variable when it was imported
         with contextlib.suppress(ImportError, AttributeError):
             from rasterio.env import set_proj_data_search_path
 
@@ -45,7 +44,7 @@ def use_own_proj() -> None:
 
 
 def _own_proj() -> Path | None:
-    """The folder of the PROJ database that rasterio's wheel, or else this Python's prefix, brings."""
+    """The folder of the PROJ database in rasterio's wheel, else in this Python's prefix."""
     spec = importlib.util.find_spec("rasterio")
     folders = [Path(place) / "proj_data" for place in (spec.submodule_search_locations or ())] if spec else []
     folders += [Path(sys.prefix) / "share" / "proj", Path(sys.prefix) / "Library" / "share" / "proj"]
@@ -73,19 +72,19 @@ def wrong_for_spark(local: bool = True) -> dict[str, str]:
         local: The workers run on this machine, with its Python.
 
     Returns:
-        Variable → one sentence: where it points, and what to do.
+        Variable → a text: its value, what is wrong, and what to do.
     """
     found = {}
     if home := os.environ.get("SPARK_HOME"):
         ours, theirs = _minor(importlib.metadata.version("pyspark")), _spark_of(Path(home))
         words = None
         if not (Path(home) / "bin" / ("spark-submit.cmd" if sys.platform == "win32" else "spark-submit")).is_file():
-            words = "where there is no Spark"
+            words = "which contains no Spark"
         elif theirs and theirs != ours:
             words = f"which is Spark {theirs}, but the PySpark installed here is {ours}"
         if words:
             found["SPARK_HOME"] = (
-                f"SPARK_HOME is {home}, {words}. Remove it (unset SPARK_HOME): PySpark brings Spark {ours}."
+                f"SPARK_HOME is {home}, {words}. Remove it (unset SPARK_HOME): PySpark contains Spark {ours}."
             )
     if local and (python := os.environ.get("PYSPARK_PYTHON")):
         words = _wrong_python(python)
@@ -102,7 +101,7 @@ def _minor(version: str) -> str:
 
 
 def _spark_of(home: Path) -> str | None:
-    """Major and minor version of the Spark in a folder, by the name of its core; None where that does not say."""
+    """Major and minor version of the Spark in a folder, from the name of its core library; None if unclear."""
     names = [file.name for file in (home / "jars").glob("spark-core_*.jar")]
     found = re.fullmatch(r"spark-core_[\d.]+-(\d+\.\d+).*\.jar", names[0]) if len(names) == 1 else None
     return found[1] if found else None
@@ -110,7 +109,7 @@ def _spark_of(home: Path) -> str | None:
 
 @functools.cache
 def _wrong_python(python: str) -> str | None:
-    """What is wrong with the Python of the workers; None where it is of this one's version."""
+    """What is wrong with the Python of the workers; None if it has the version of this Python."""
     here = "{}.{}".format(*sys.version_info[:2])
     place = shutil.which(python)
     if place is None:

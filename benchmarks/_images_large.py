@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from arsetlib import fields
+from arsetlib import fields, folders
 from arsetlib.fields import stored
 
 MORE = 300_000_000
@@ -51,6 +51,8 @@ def linked(folder: Path, size: float) -> Path:
         identity=f"{images.identity} × {times}",
     )  # fmt: skip
     stored.save(many, {})
+    files = {shard.file: {"size": shard.bytes, "sha256": shard.sha256} for shard in shards}
+    folders.put_json(out / folders.MANIFEST, {"parts": {"all": {"files": files}}})
     return out
 
 

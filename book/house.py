@@ -21,7 +21,7 @@ ORDER = (
     # a place and its codes
     "study", "cdl", "sentinel2", "ground",
     # where files live, where work runs
-    "web", "leases", "folders", "engine",
+    "web", "leases", "folders", "copies", "engine",
     # scenes and labels
     "catalogue", "labels",
     # the table and its samples

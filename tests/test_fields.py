@@ -376,19 +376,6 @@ def test_two_conversions_to_one_folder_do_not_mix(chips, tmp_path):
         fields.convert(chips, tmp_path / "out", "parquet", progress=False)
 
 
-def test_a_folder_of_an_earlier_version_is_read_and_not_made_again(chips, converted, tmp_path):
-    """It had a plan of another name and no manifest."""
-    old = shutil.copytree(converted["parquet"], tmp_path / "old")
-    plan = folders.Folder(old).plan()
-    (old / folders.PLAN).unlink()
-    (old / folders.MANIFEST).unlink()
-    (old / "_conversion.json").write_text(json.dumps({key: plan[key] for key in plan if key != "parts"}))
-    before = {f: f.stat().st_mtime_ns for f in old.iterdir()}
-    assert fields.verify(old) == COUNT
-    assert fields.convert(chips, old, "parquet", shard_mb=0.1, progress=False) == old
-    assert before == {f: f.stat().st_mtime_ns for f in old.iterdir()}
-
-
 # -- damaged -----------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from arsetlib import cli
+from arsetlib.grading import certificate, submission
 from arsetlib.grading.gradebook import Course, GradebookEntry, gradebook
 from arsetlib.grading.grades import GradeError, Learner, write_csv
 from arsetlib.grading.marking import Mark
@@ -92,10 +93,50 @@ def test_a_broken_file_counts_as_handed_in_with_0_for_whom_its_path_names(book):
     assert book(broken).nobodys == {"s7_Ada/part1.ipynb": "The file is broken"}
 
 
+def test_what_is_handed_in_instead_of_a_notebook_is_found_and_what_lies_beside_one_is_not(tmp_path):
+    there = ("s1/part1/part1.pdf", "s1/part2/part2.ipynb", "s1/part2/plots/a.png", "s2/part1.zip", "s2/notes.txt",
+             "s3_part1.ipynb", "s4_part1.html", "learners.csv", "s5/part1/photo.heic", ".git/a.pdf")  # fmt: skip
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in submission.find(tmp_path)]
+    assert found == ["s1/part1/part1.pdf", "s1/part2/part2.ipynb", "s2/part1.zip", "s3_part1.ipynb", "s4_part1.html",
+                     "s5/part1/photo.heic"]  # fmt: skip
+
+
 def test_a_path_names_nobody_who_has_no_id(book):
     broken = Mark("a__b/part1.ipynb", reason="The file is broken", handed_in=DUE.isoformat())
     made = book(broken, roster="id,name\n,Ada\ns8,Bob\n")
     assert made.nobodys == {"a__b/part1.ipynb": "The file is broken"}
+
+
+def test_a_notebook_in_the_folder_of_another_learner_is_named_and_counts_for_whom_it_says(book):
+    made = book(
+        mark("Ada", "part1", 24, id="s7", file="s8/part1.ipynb"), mark("Ada", "part2", 20, id="s7", file="s7/p.ipynb"),
+        roster="id,name\ns7,Ada\ns8,Bob\n",
+    )  # fmt: skip
+    said = "the notebook says Ada (s7), its path Bob (s8); it counts for Ada (s7)"
+    assert made.doubts == {"s8/part1.ipynb": said}
+    assert made.entries[Learner("Ada", "s7")]["part1"].points == 24
+
+
+def test_certificates_by_a_course_file_agree_with_its_gradebook(book, tmp_path):
+    late = timedelta(days=6)
+    marks = [mark(name, key, 24, id=id) for name, id in (("Ada", "s7"), ("Eve", "s9")) for key in ("part1", "part2")]
+    marks += [mark("Bob", "part1", 24, id="s8", after=late), mark("Bob", "part2", 24, id="s8")]
+    marks += [mark("Dag", "part1", 18, id="s6", after=timedelta(days=1)), mark("Dag", "part2", 24, id="s6")]
+    made = book(*marks, roster="id,name\ns6,Dag\ns7,Ada\ns8,Bob\n")
+    done, missing = certificate.passed([tmp_path / "grades.csv"], course=made.course)
+    assert (
+        {one for one in made.entries if made.passed(one)} == set(done) == {Learner("Ada", "s7"), Learner("Dag", "s6")}
+    )
+    assert missing == {Learner("Bob", "s8"): "part1 has 0 of 24"}
+    assert done[Learner("Dag", "s6")] == {"part1": (16, 24), "part2": (24, 24)}  # 16.2 is rounded down
+    words = ["certificate", "issue", "grades.csv", "--self-study", "--course", "course.toml", "--out", "pages"]
+    words = [str(tmp_path / word) if word in ("grades.csv", "course.toml", "pages") else word for word in words]
+    assert CliRunner().invoke(cli.app, words).exit_code == 0
+    assert len(list((tmp_path / "pages").glob("*.pdf"))) == 2
+    assert "The file of --course says" in str(CliRunner().invoke(cli.app, [*words, "--pass-mark", "50"]).exception)
 
 
 def test_who_is_not_in_the_roster_is_named_and_not_counted(book):

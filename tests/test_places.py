@@ -22,6 +22,7 @@ from arsetlib import (
     catalogue,
     checksums,
     cli,
+    copies,
     evaluation,
     fields,
     figures,
@@ -57,7 +58,7 @@ def test_a_place_in_a_store_is_addressed_like_a_path(bucket):
     assert bucket.is_dir()
     assert list(bucket.iterdir()) == [bucket / "a"]
     assert list((bucket / "a").glob("*.json")) == [file]
-    assert checksums.sha256(file) == checksums.sha256(folders.fetched(file))
+    assert checksums.sha256(file) == checksums.sha256(copies.fetched(file))
     file.unlink()
     file.unlink(missing_ok=True)
     assert not bucket.exists()
@@ -66,11 +67,11 @@ def test_a_place_in_a_store_is_addressed_like_a_path(bucket):
 def test_a_copy_follows_its_original(bucket):
     folders.put(bucket / "a.txt", "one")
     folders.put(bucket / "b.txt", "two")
-    copy = folders.fetched(bucket)
+    copy = copies.fetched(bucket)
     assert {file.name: file.read_text() for file in copy.iterdir()} == {"a.txt": "one", "b.txt": "two"}
     folders.put(bucket / "a.txt", "new")
     (bucket / "b.txt").unlink()
-    assert {file.name: file.read_text() for file in folders.fetched(bucket).iterdir()} == {"a.txt": "new"}
+    assert {file.name: file.read_text() for file in copies.fetched(bucket).iterdir()} == {"a.txt": "new"}
 
 
 @pytest.mark.parametrize(
@@ -348,26 +349,26 @@ def test_homework_and_grades_lie_in_a_store(bucket, tmp_path):
 def test_copies_are_bounded_and_those_in_use_are_kept(bucket, monkeypatch):
     for name in "abc":
         folders.put(bucket / name / "x.bin", name.encode() * 1000)
-        folders.fetched(bucket / name)
-    assert folders.cache_size() >= 3000
-    notes = sorted((folders.cache() / "copies").glob("*.json"))
+        copies.fetched(bucket / name)
+    assert copies.cache_size() >= 3000
+    notes = sorted((copies.cache() / "copies").glob("*.json"))
     old = {json.loads(note.read_text())["copy"][-1]: note for note in notes}
     for name, age in (("a", 300_000), ("b", 200_000)):
         when = old[name].stat().st_mtime - age
         os.utime(old[name], (when, when))
-    monkeypatch.setattr(folders, "CACHED", 2500)
+    monkeypatch.setattr(copies, "CACHED", 2500)
     folders.put(bucket / "d" / "x.bin", b"d")
-    folders.fetched(bucket / "d")  # b, c and d have more than 2,500 bytes with their notes, but a and b are old enough
-    left = {file.parent.name for file in (folders.cache() / "copies").rglob("x.bin")}
+    copies.fetched(bucket / "d")  # b, c and d have more than 2,500 bytes with their notes, but a and b are old enough
+    left = {file.parent.name for file in (copies.cache() / "copies").rglob("x.bin")}
     assert {"c", "d"} <= left
     assert "a" not in left
-    assert folders.fetched(bucket / "a").joinpath("x.bin").read_bytes() == b"a" * 1000
+    assert copies.fetched(bucket / "a").joinpath("x.bin").read_bytes() == b"a" * 1000
 
 
 def test_the_command_shows_and_empties_the_copies(bucket):
     folders.put(bucket / "x.bin", b"x" * 1000)
-    copy = folders.fetched(bucket / "x.bin")
+    copy = copies.fetched(bucket / "x.bin")
     assert called("cache")["bytes"] >= 1000
     assert called("cache", "--empty")["deleted"] >= 1000
     assert not copy.exists()
-    assert folders.fetched(bucket / "x.bin").read_bytes() == b"x" * 1000
+    assert copies.fetched(bucket / "x.bin").read_bytes() == b"x" * 1000

@@ -91,6 +91,17 @@ def test_environment_yml_says_the_same_as_pyproject():
     assert {name: spec for name, spec in said.items() if name not in connect} == expected
 
 
+def test_environment_yml_holds_only_what_conda_and_pip_accept():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    (with_pip,) = [entry["pip"] for entry in conda if isinstance(entry, dict)]
+    bound = r"(>=|<=|==|!=|>|<)\d+(\.\d+)*"
+    for line in [entry for entry in conda if isinstance(entry, str)]:  # conda has no extras, markers, blanks, options
+        assert re.fullmatch(rf"[a-z][a-z0-9_-]*({bound}(,{bound})*)?", line), line
+    assert conda.index("pip") < conda.index({"pip": with_pip}), "conda warns where it has to add pip by itself"
+    for line in with_pip:  # each is one line of a requirements file
+        assert line == "-e ." or str(Requirement(line)) == line
+
+
 def test_the_extra_for_platforms_is_what_labs_need_without_what_platforms_bring():
     extras = {name: set(texts) for name, texts in PYPROJECT["project"]["optional-dependencies"].items()}
     brought = {"ipykernel", "ipywidgets", "tensorboard", "tensorflow"}  # TensorBoard comes with TensorFlow

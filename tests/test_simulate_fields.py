@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from test_simulate import spline
 from typer.testing import CliRunner
 
 from arsetlib import cli, fields, simulate
@@ -282,11 +283,6 @@ def test_noise_is_the_spline_through_its_knots(seed, cells, factor):
                     weight = spline((i % factor + 0.5) / factor, a) * spline((j % factor + 0.5) / factor, b)
                     total += weight * knots[i // factor + a, j // factor + b]
             assert abs(found[i, j] - total) < 1e-4
-
-
-def spline(t, tap):
-    """Weight of one of four neighbours in a uniform cubic B-spline."""
-    return [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3][tap] / 6
 
 
 # -- reading

@@ -59,7 +59,7 @@ def test_the_language_of_a_study_is_used_where_none_is_set():
     text = (ROOT / "arsetlib" / "studies" / "sample.toml").read_text(encoding="utf-8")
     spanish = text.replace("[study]", '[study]\nlanguage = "es"', 1)
     study = Study.parse(spanish)
-    assert (arsetlib.language(), study.title(), study.areas[0].title()) == ("es", "Delta simulado", "Caja 1")
+    assert (arsetlib.language(), study.title(), study.areas[0].title()) == ("es", "Delta simulado", "Recuadro 1")
     assert study.legend.names()[0] == "Sin cultivo en pie"
     assert study.fingerprint() == Study.parse(text).fingerprint()
     arsetlib.language("en")

@@ -92,7 +92,7 @@ def no_session(monkeypatch):
 @pytest.mark.usefixtures("no_session")
 def test_a_spark_home_that_is_gone_is_one_sentence_that_names_it(monkeypatch):
     monkeypatch.setenv("SPARK_HOME", "/opt/spark-2.4.8")
-    with pytest.raises(engine.EngineError, match="SPARK_HOME is /opt/spark-2.4.8, where there is no Spark. Remove it"):
+    with pytest.raises(engine.EngineError, match="SPARK_HOME is /opt/spark-2.4.8, which contains no Spark. Remove it"):
         engine.session("local[1]")
 
 

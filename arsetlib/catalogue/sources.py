@@ -183,8 +183,8 @@ def _read(place: str) -> dict:
             f"There is no {place}. Check [scenes] url; for the simulated delta run `arset simulate data/delta` first."
         ) from None
     except (OSError, ValueError) as error:
-        if not folders.in_store(place) and (standing := filetypes.stand_in(place, "JSON file")):
-            raise CatalogueError(f"{place} {standing}") from None
+        if not folders.in_store(place) and (found := filetypes.placeholder(place, "JSON file")):
+            raise CatalogueError(f"{place} {found}") from None
         raise CatalogueError(f"{place} cannot be read as JSON ({error}). Fetch or make it again.") from None
     if not isinstance(document, dict):
         raise CatalogueError(

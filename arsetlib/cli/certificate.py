@@ -45,6 +45,9 @@ def issue(
     edition: Annotated[str | None, typer.Option(help="Edition of the course, for instance '2026, autumn'.")] = None,
     day: Day = None,
     assignments: Annotated[str, typer.Option(help="Those that count, as part1,part2,part3; by default all.")] = "",
+    course: Annotated[
+        Place | None, place_option(help="Course file of arset gradebook: deadlines, roster, assignments, pass mark.")
+    ] = None,
     learner: Annotated[str, typer.Option(help="Only this learner: a name or an ID.")] = "",
     shown_as: Annotated[str, typer.Option(help="The learner's name in another spelling.")] = "",
     font: Annotated[Place | None, place_option(help="Font file with letters that DejaVu Sans lacks.")] = None,
@@ -53,17 +56,21 @@ def issue(
     """Write a PDF and a signed JSON file for each learner who reached the pass mark in all assignments."""
     from arsetlib.grading import certificate as certificates
     from arsetlib.grading import keys
+    from arsetlib.grading.gradebook import Course
     from arsetlib.grading.homework import ASSIGNMENTS
 
     if (key is None) != self_study:
         raise keys.CertificateError("Expected either --key FOLDER or --self-study.")
+    if course and (assignments or pass_mark != certificates.PASS_MARK):
+        raise keys.CertificateError("The file of --course says which assignments count, and the pass mark.")
+    terms = Course.load(course) if course else None
     counted = tuple(key.strip() for key in assignments.split(",")) if assignments else ASSIGNMENTS
     pages = certificates.issue(
         list(grades), out, key=keys.load(key) if key else None, lang=lang, pass_mark=pass_mark,
         edition=edition or certificates.EDITION, day=day.date() if day else None, learner=learner, shown_as=shown_as,
-        font=font, assignments=counted,
+        font=font, assignments=counted, course=terms,
     )  # fmt: skip
-    _, found = certificates.passed(list(grades), pass_mark, counted)
+    _, found = certificates.passed(list(grades), pass_mark, counted, terms)
     missing = {str(one): what for one, what in found.items()}
     lines = [str(path) for path in pages] + ([] if learner else [f"None for {n}: {why}" for n, why in missing.items()])
     show({"certificates": [str(path) for path in pages], "missing": missing}, as_json, "\n".join(lines))

@@ -87,6 +87,8 @@ def gradebook(
     passed = sum(map(book.passed, book.entries))
     late = sum(entry.days_late > 0 for entries in book.entries.values() for entry in entries.values())
     report = {"csv": str(out), "learners": len(book.entries), "passed": passed, "late": late, "nobodys": book.nobodys}
+    report["doubts"] = book.doubts
     lines = [f"{len(book.entries)} learners in {out}: {passed} passed, {late} pieces of late work"]
     lines += [f"  not counted: {name}: {why}" for name, why in book.nobodys.items()]
+    lines += [f"  look at: {name}: {why}" for name, why in book.doubts.items()]
     show(report, as_json, "\n".join(lines))

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
-from arsetlib import folders
+from arsetlib import copies, folders
 from arsetlib.evaluation.confusion import Confusion, EvaluationError
 from arsetlib.study import Class, Legend
 from arsetlib.translation import _
@@ -203,7 +203,7 @@ class Predictions:
         if not path.is_file():
             raise EvaluationError(f"Expected saved predictions at {path}, found none. Make them with `arset evaluate`.")
         try:
-            with pq.ParquetFile(folders.fetched(path)) as file:
+            with pq.ParquetFile(copies.fetched(path)) as file:
                 meta = _meta(file.schema_arrow, path)
                 columns = _read(file, len(meta["legend"].classes), meta["legend"].keys)
         except (pa.ArrowInvalid, OSError) as problem:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from arsetlib import folders
+from arsetlib import copies
 from arsetlib.fields import layout
 from arsetlib.fields.chips import NOTICE, SIMULATED, is_simulated, scan
 from arsetlib.fields.classes import CLASSES, title
@@ -71,7 +71,7 @@ def check(folder: str | Path, progress: bool = False) -> ChipCheck:
 
     Lab: case_fields.
     """
-    folder = folders.fetched(folder)
+    folder = copies.fetched(folder)
     parts = layout.parts(folder)
     problems = [problem for part in parts for problem in part.problems]
     names = [(name, k) for k, part in enumerate(parts) for name in part.names]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 from tqdm import tqdm
 
-from arsetlib import folders
+from arsetlib import copies, folders, processes
 from arsetlib.fields import layout
 from arsetlib.fields.classes import CLASSES, ImageError, title
 from arsetlib.translation import N_, _
@@ -187,7 +186,7 @@ def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
 
     Lab: case_fields.
     """
-    folder = folders.fetched(folder)
+    folder = copies.fetched(folder)
     parts = layout.parts(folder)
     _refuse([problem for part in parts for problem in part.problems], folder)
     names = sorted((name, k) for k, part in enumerate(parts) for name in part.names)
@@ -233,7 +232,7 @@ def scan(
     labels = np.zeros((len(names), len(CLASSES)), np.uint8)
     first, problems = None, []
     paths = [parts[k].paths(name) for name, k in names]
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
+    with ThreadPoolExecutor(min(processes.cores(), 16)) as pool:
         scans = pool.map(partial(_scan_chip, whole=whole), paths)
         for number, (row, sizes, wrong) in enumerate(tqdm(scans, "labels", len(names), disable=not progress)):
             problems += wrong

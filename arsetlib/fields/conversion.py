@@ -11,10 +11,6 @@ Lab: case_fields.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -22,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from arsetlib import folders
-from arsetlib.fields import encoded, stored, writing
+from arsetlib import folders, processes
+from arsetlib.fields import stored, writing
 from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import ImageError
+from arsetlib.fields.encoded import Encoded, encoded
 from arsetlib.fields.order import BLOCK
 
 QUALITY = 90  # of JPEG that is reduced
@@ -84,13 +81,13 @@ def convert(
     side = chips.side
     _check(chips, form, shard_mb, size, encoding, side, jobs)
     plan = {"identity": chips.identity, "form": form, "encoding": encoding, "size": size, "shard_mb": shard_mb}
-    if _finished_by_earlier_version(out, plan):
-        return out
     runs = _runs(chips.jpeg_bytes.sum(1), side, shard_mb, size, encoding)
     parts = [*map(_name, range(len(runs))), TABLES]
     with folders.claim(out, plan, parts, what="conversion", error=ImageError) as folder:
         if folder.manifest() is None:
-            _convert(chips, folder, plan, side, runs, jobs, progress)
+            homes = stored.rarest(chips.labels) if form == "directory" else None
+            _write(chips, folder, plan, runs, homes, jobs or processes.cores(), progress)
+            _publish(chips, folder, plan, runs, homes)
     return out
 
 
@@ -130,72 +127,40 @@ def _runs(bytes_of: np.ndarray, side: int, shard_mb: float, size, encoding) -> l
     return np.split(np.arange(len(expected)), ends)
 
 
-def _finished_by_earlier_version(out: Path, plan: dict) -> bool:
-    """Whether an earlier version of arsetlib, which wrote another plan file, has completed the same conversion."""
-    try:
-        earlier = json.loads((out / stored.EARLIER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return earlier == plan and (out / stored.INDEX).is_file()
-
-
-def _convert(chips, folder: folders.Folder, plan: dict, side: int, runs, jobs, progress) -> None:
-    form, encoding, size = plan["form"], plan["encoding"], plan["size"]
-    out = folder.path
-    homes = stored.rarest(chips.labels) if form == "directory" else None
-    left = [number for number in range(len(runs)) if folder.done(_name(number)) is None]
-    if encoding == "raw" and isinstance(out, Path):
-        _check_space(out, sum(len(runs[number]) for number in left) * 4 * size**2)
-    reduced = _reducer(side, size, encoding) if left else None
-    writer = writing.WRITERS[form]
-    stop = threading.Event()
-    with tqdm(total=len(chips), initial=len(chips) - sum(len(runs[n]) for n in left), desc="convert", unit="image",
-              disable=not progress) as bar:  # fmt: skip
-
-        def images(run):
-            for row in run.tolist():
-                if stop.is_set():
-                    raise InterruptedError
-                one = encoded.encoded(chips, row)
-                yield row, one if reduced is None else reduced(one, str(chips.paths(row).rgb))
-                bar.update()
-
-        def write(number: int) -> None:
-            keys, start, sizes = writer(out, number, images(runs[number]), chips, homes)
-            folder.finish(_name(number), keys, start=start, sizes=sizes)
-
-        _in_threads(write, left, jobs or os.cpu_count() or 1, stop)
-    _publish(chips, folder, plan, side, runs, homes)
-
-
 def _name(number: int) -> str:
     return f"{number:05}"
 
 
-def _in_threads(write: Callable[[int], None], numbers: list[int], jobs: int, stop: threading.Event) -> None:
-    """Call ``write`` in threads; at the first problem the others stop, and finished files are kept."""
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(write, number) for number in numbers]
+def _write(chips, folder: folders.Folder, plan: dict, runs, homes, jobs: int, progress: bool) -> None:
+    """Write the files that are missing, in threads; after a problem no other file is begun, and finished ones stay."""
+    left = [number for number in range(len(runs)) if folder.done(_name(number)) is None]
+    reduced = _reducer(chips.side, plan["size"], plan["encoding"]) if left else None
+    done = len(chips) - sum(len(runs[number]) for number in left)
+    with (
+        tqdm(total=len(chips), initial=done, desc="convert", unit="image", disable=not progress) as bar,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+
+        def images(run):
+            for row in run.tolist():
+                one = encoded(chips, row)
+                yield row, one if reduced is None else reduced(one, str(chips.paths(row).rgb))
+                bar.update()
+
+        def write(number: int) -> None:
+            images_of_file = images(runs[number])
+            keys, start, sizes = writing.WRITERS[plan["form"]](folder.path, number, images_of_file, chips, homes)
+            folder.finish(_name(number), keys, start=start, sizes=sizes)
+
         try:
-            for future in as_completed(futures):
-                future.result()
+            for written in as_completed([pool.submit(write, number) for number in left]):
+                written.result()
         except BaseException:
-            stop.set()
-            for future in futures:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _check_space(out: Path, needed: int) -> None:
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise ImageError(
-            f"{out} needs {needed / 1e9:,.1f} GB more, {free / 1e9:,.1f} GB are free. Free some space, choose another "
-            "disk, or another size."
-        )
-
-
-def _reducer(side: int, size: int | None, encoding: str) -> Callable[[encoded.Encoded, str], encoded.Encoded] | None:
+def _reducer(side: int, size: int | None, encoding: str) -> Callable[[Encoded, str], Encoded] | None:
     """A function that reduces an image, or None where it stays as it is."""
     if size is None or (size == side and encoding == "jpeg"):
         return None
@@ -203,15 +168,13 @@ def _reducer(side: int, size: int | None, encoding: str) -> Callable[[encoded.En
 
     from arsetlib.fields import decode
 
-    text = tf.TensorSpec([], tf.string)
-
-    @tf.function(input_signature=[text] * 4, autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)] * 4, autograph=False)
     def compiled(rgb, nir, valid, name):
         if encoding == "raw":
             return decode.pixels_of(rgb, nir, [valid], side, size, name)
         return decode.smaller_files(rgb, nir, [valid], side, size, QUALITY, name)
 
-    def reduced(one: encoded.Encoded, name: str) -> encoded.Encoded:
+    def reduced(one: Encoded, name: str) -> Encoded:
         try:
             result = compiled(one.rgb, one.nir, one.valid, name)
         except tf.errors.InvalidArgumentError as problem:
@@ -220,25 +183,25 @@ def _reducer(side: int, size: int | None, encoding: str) -> Callable[[encoded.En
             ) from None
         if encoding == "raw":
             pixels = result.numpy()
-            return encoded.Encoded(pixels[..., :3].tobytes(), pixels[..., 3].tobytes(), b"")
-        return encoded.Encoded(*(part.numpy() for part in result))
+            return Encoded(pixels[..., :3].tobytes(), pixels[..., 3].tobytes(), b"")
+        return Encoded(*(part.numpy() for part in result))
 
     return reduced
 
 
-def _publish(chips, folder: folders.Folder, plan: dict, side: int, runs, homes) -> None:
+def _publish(chips, folder: folders.Folder, plan: dict, runs, homes) -> None:
     notes = [folder.done(_name(number)) for number in range(len(runs))]
     if None in notes:
         folder.settle()  # raises: says which are missing
     form, encoding, size = plan["form"], plan["encoding"], plan["size"]
     images = stored.Stored(
-        folder.path, form, encoding, size or side, chips.names, chips.fields, chips.labels,
+        folder.path, form, encoding, size or chips.side, chips.names, chips.fields, chips.labels,
         tuple(_shard(number, note) for number, note in enumerate(notes)),
         np.repeat(np.arange(len(runs)), [len(run) for run in runs]),
         np.concatenate([note["start"] for note in notes]), np.concatenate([note["sizes"] for note in notes]),
         homes, chips.licence, bool(chips.simulated), plan["identity"],
     )  # fmt: skip
-    quality = QUALITY if encoding == "jpeg" and size not in (None, side) else None
+    quality = QUALITY if encoding == "jpeg" and size not in (None, chips.side) else None
     stored.save(images, {"source": str(chips.folder), "quality": quality})
     keys = [stored.TABLE, stored.INDEX] + ([writing.labels_csv(images)] if form == "directory" else [])
     folder.finish(TABLES, keys)

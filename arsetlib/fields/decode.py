@@ -30,15 +30,10 @@ def checked(tensor: tf.Tensor, side: int, channels: int, name: tf.Tensor, what: 
 def valid_pixels(masks: Sequence[tf.Tensor], side: int, ratio: int, name: tf.Tensor) -> tf.Tensor:
     """(side // ratio, side // ratio) bool: whether all masks are above 0 in all pixels that are reduced to this one."""
     small = side // ratio
-    kind = {1: tf.uint8, 2: tf.uint16, 4: tf.uint32, 8: tf.uint64}[ratio]
-    ones = int.from_bytes(b"\1" * ratio, "little")
 
     def reduced(mask):
         pixels = checked(tf.io.decode_png(mask), side, 1, name, "the mask")
-        rows = tf.reduce_min(tf.reshape(tf.cast(pixels > 0, tf.uint8), [small, ratio, side]), axis=1)
-        # Neighbouring pixels are compared as one number: much faster than a minimum along the last axis.
-        together = rows if ratio == 1 else tf.bitcast(tf.reshape(rows, [small, small, ratio]), kind)
-        return tf.equal(together, tf.constant(ones, kind))
+        return tf.reduce_all(tf.reshape(pixels > 0, [small, ratio, small, ratio]), axis=[1, 3])
 
     valid = tf.ones([small, small], tf.bool)
     for mask in masks:
@@ -124,17 +119,14 @@ def changed(pixels: tf.Tensor, mirror: tf.Tensor, flip: tf.Tensor, turn: tf.Tens
     Returns:
         (B, S, S, 4) float32, 0 to 1.
     """
-    # A quarter turn is a transposition and then a flip: so one transposition and two flips are enough for all cases.
-    odd = tf.equal(turn % 2, 1)
-    half = turn >= 2
-    mirrored, flipped = tf.where(odd, flip, mirror), tf.where(odd, mirror, flip)
-    across = tf.not_equal(mirrored, half)
-    down = tf.not_equal(flipped, tf.not_equal(half, odd))
-    wide = [-1, 1, 1]
-    # The four bytes of a pixel are moved as one number: ten times as fast.
-    packed = tf.bitcast(pixels, tf.int32)
-    packed = tf.where(tf.reshape(odd, wide), tf.transpose(packed, [0, 2, 1]), packed)
-    packed = tf.where(tf.reshape(across, wide), tf.reverse(packed, [2]), packed)
-    packed = tf.where(tf.reshape(down, wide), tf.reverse(packed, [1]), packed)
+
+    def where(chosen, moved, other):
+        return tf.where(tf.reshape(chosen, [-1, 1, 1]), moved, other)
+
+    packed = tf.bitcast(pixels, tf.int32)  # the four bytes of a pixel are moved as one number: ten times as fast
+    packed = where(mirror, tf.reverse(packed, [2]), packed)
+    packed = where(flip, tf.reverse(packed, [1]), packed)
+    packed = where(turn % 2 == 1, tf.reverse(tf.transpose(packed, [0, 2, 1]), [1]), packed)
+    packed = where(turn >= 2, tf.reverse(packed, [1, 2]), packed)
     scale = tf.reshape(factor / 255, [-1, 1, 1, 1])
     return tf.minimum(tf.cast(tf.bitcast(packed, tf.uint8), tf.float32) * scale, 1)

@@ -135,7 +135,7 @@ def _listed(folder: Path, suffix: str, stamp) -> tuple[set[str], list[str]]:
     if folder.is_dir():
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda e: e.name):
-                if filetypes.is_litter(entry.name):
+                if filetypes.is_system_file(entry.name):
                     continue
                 state = entry.stat()
                 stamp.update(f"{folder.name}/{entry.name} {state.st_size} {state.st_mtime_ns}\n".encode())
@@ -175,7 +175,7 @@ def _part(name: str, folder: Path) -> Part:
     for place, suffix, what in others:
         _compare(rgb, _listed(place, suffix, stamp), place, suffix, what, images / "rgb", wrong)
     for place in sorted(labels.iterdir()) if labels.is_dir() else ():
-        if place.is_dir() and place.name not in CLASSES and not filetypes.is_litter(place.name):
+        if place.is_dir() and place.name not in CLASSES and not filetypes.is_system_file(place.name):
             wrong(
                 place,
                 f"is not a class of the nine: {', '.join(CLASSES)}. Move it elsewhere. (The challenge of 2020 had six "

@@ -13,7 +13,6 @@ Lab: case_fields.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -29,6 +28,7 @@ from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import CLASSES, ImageError
 from arsetlib.fields.order import Order
 from arsetlib.groves.changes import Augment, draw_changes
+from arsetlib.samples.passes import epochs
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -109,7 +109,7 @@ class ChipBatches:
     ):
         self.source = stored.load(source) if folders.is_place(source) else source
         self.batch, self.size, self.seed, self.readers = int(batch), int(size), int(seed), int(readers)
-        self.augment = CHANGES if augment is True else augment or None
+        self.augment, self.cache = CHANGES if augment is True else augment or None, cache
         if min(self.batch, self.readers) < 1 or self.size < 8 or kind not in KINDS or cache not in (True, False):
             raise ImageError(
                 f"Expected batch and readers from 1, size from 8, kind {' | '.join(KINDS)}, and cache True or False; "
@@ -135,11 +135,8 @@ class ChipBatches:
                 f"{self.total} images of {self.source.folder} fill no batch of {self.batch * part[1]}. Use a smaller "
                 "batch."
             )
-        self.cache = None
         if cache:
-            from arsetlib.fields.cache import PixelCache
-
-            self.cache = PixelCache(self)
+            self._check_memory()
 
     def __len__(self) -> int:
         return self.steps
@@ -168,24 +165,13 @@ class ChipBatches:
         If a record is damaged, TensorFlow raises an error of its own that names file and record; within
         ``named_errors`` it is an ImageError.
         """
-        import tensorflow as tf
+        return self.epoch(None if self.order.shuffle or self.augment else 0)
 
-        if not (self.order.shuffle or self.augment):
-            return self.epoch(0)
-        passes = itertools.count()
-        plain = tf.autograph.experimental.do_not_convert
-
-        @plain
-        def next_epoch(_):
-            return tf.ensure_shape(tf.numpy_function(plain(lambda: np.int64(next(passes))), [], tf.int64), [])
-
-        return self._finished(tf.data.Dataset.range(1).map(next_epoch).flat_map(plain(self._batches)))
-
-    def epoch(self, number: int) -> tf.data.Dataset:
-        """A ``tf.data.Dataset`` of one epoch: each pass over it is the same."""
-        import tensorflow as tf
-
-        return self._finished(self._batches(tf.constant(number, tf.int64)))
+    def epoch(self, number: int | None) -> tf.data.Dataset:
+        """A ``tf.data.Dataset`` of one epoch: each pass over it is the same. None: each pass is the next epoch."""
+        if self.cache:
+            self._pixels  # noqa: B018  decoded now, not within TensorFlow
+        return epochs(self._batches, self.steps, number, shared=False)
 
     def batches(self, epoch: int = 0) -> Iterator[tuple]:
         """The batches (x, y) of one epoch as tensors.
@@ -197,11 +183,7 @@ class ChipBatches:
             yield from self.epoch(epoch)
 
     def arrays(self, epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches (x, y) of one epoch as NumPy arrays.
-
-        Raises:
-            ImageError: A file or record cannot be read; the message names it.
-        """
+        """The batches (x, y) of one epoch as NumPy arrays; raises as ``batches``."""
         for x, y in self.batches(epoch):
             yield x.numpy(), y.numpy()
 
@@ -222,26 +204,14 @@ class ChipBatches:
 
     # -- how batches are made ---------------------------------------------------------------------------------------
 
-    def _finished(self, data):
-        import tensorflow as tf
-
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        data = data.apply(tf.data.experimental.assert_cardinality(self.steps))
-        return data.prefetch(2).with_options(options)
-
     def _batches(self, epoch):
         """(x, y) of an epoch, a () int64 tensor."""
         import tensorflow as tf
 
-        from arsetlib.fields import decode, streams
+        from arsetlib.fields import decode
 
         plain = tf.autograph.experimental.do_not_convert
-        if self.cache:
-            data = streams.rows_of(self.order, epoch).batch(self.batch)
-            data = data.map(plain(self.cache.gather), num_parallel_calls=processes.cores())
-        else:
-            data = self.decoded(self.order, epoch).batch(self.batch)
+        data = self._from_memory(epoch) if self.cache else self.decoded(self.order, epoch).batch(self.batch)
         labels = tf.constant(np.asarray(self.source.labels), tf.uint8)
         changes = self._changes(epoch)
 
@@ -306,3 +276,45 @@ class ChipBatches:
             except tf.errors.OpError:
                 return self.source.place(int(parts[0]))
         return None
+
+    # -- decoded once: tf.data.Dataset.cache would keep one order, and each epoch has its own ------------------------
+
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        """(n, size, size, 4) uint8 of all images of this worker, by number."""
+        import tensorflow as tf
+
+        rows = np.sort(self.order.rows)
+        pixels = np.empty((len(rows), self.size, self.size, 4), np.uint8)
+        with self.named_errors():
+            images = self.decoded(Order(rows), tf.constant(0, tf.int64))
+            for k, (_, image) in enumerate(images.as_numpy_iterator()):
+                pixels[k] = image
+        return pixels
+
+    def _from_memory(self, epoch):
+        import tensorflow as tf
+
+        from arsetlib.fields.streams import rows_of
+
+        rows, pixels = np.sort(self.order.rows), self._pixels
+
+        @tf.autograph.experimental.do_not_convert
+        def gathered(numbers):
+            found = tf.numpy_function(lambda numbers: pixels[np.searchsorted(rows, numbers)], [numbers], tf.uint8)
+            return numbers, tf.ensure_shape(found, [None, *pixels.shape[1:]])
+
+        return rows_of(self.order, epoch).batch(self.batch).map(gathered, num_parallel_calls=processes.cores())
+
+    def _check_memory(self) -> None:
+        needed = len(self.order) * self.size**2 * 4
+        try:
+            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        except OSError:  # a system that does not tell
+            return
+        free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), needed)
+        if needed > free:
+            raise ImageError(
+                f"The pixels of {len(self.order):,} images take {needed / 1e9:,.2f} GB, {free / 1e9:,.2f} GB of memory "
+                "are free. Leave cache out, use a smaller size, or convert the images with encoding='raw'."
+            )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from arsetlib.fields import stored
+from arsetlib.fields.chips import agriculture_vision
 from arsetlib.fields.classes import ImageError
+from arsetlib.fields.conversion import convert
+from arsetlib.fields.sides import SIDES, split
 from arsetlib.folders import place
-
-SIDES = ("train", "validation", "test")
 
 
 def sides_of(folder: str | Path, seed: int = 0, progress: bool = False) -> dict:
@@ -27,9 +29,6 @@ def sides_of(folder: str | Path, seed: int = 0, progress: bool = False) -> dict:
     Raises:
         ImageError: Neither, or a conversion that has not finished.
     """
-    from arsetlib import fields
-    from arsetlib.fields import stored
-
     folder = place(folder)
     folders = {side: folder / side for side in SIDES if stored.is_conversion(folder / side)}
     if not folders and stored.is_conversion(folder):
@@ -38,7 +37,7 @@ def sides_of(folder: str | Path, seed: int = 0, progress: bool = False) -> dict:
             "`arset fields convert` makes it."
         )
     if not folders:
-        return fields.split(fields.agriculture_vision(folder, progress=progress), seed=seed)
+        return split(agriculture_vision(folder, progress=progress), seed=seed)
     if missing := {"train", "validation"} - set(folders):
         raise ImageError(f"{folder} has the sides {sorted(folders)} but lacks {sorted(missing)}. Convert them again.")
     for path in folders.values():
@@ -58,8 +57,6 @@ def convert_sides(folder: str | Path, out: str | Path, *, seed: int = 0, **optio
     Raises:
         ImageError: What ``fields.agriculture_vision``, ``fields.split`` and ``fields.convert`` refuse.
     """
-    from arsetlib import fields
-
     progress = options.get("progress", True)
-    sides = fields.split(fields.agriculture_vision(folder, progress=progress), seed=seed)
-    return {side: fields.convert(chips, place(out) / side, **options) for side, chips in sides.items()}
+    sides = split(agriculture_vision(folder, progress=progress), seed=seed)
+    return {side: convert(chips, place(out) / side, **options) for side, chips in sides.items()}

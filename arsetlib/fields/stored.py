@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from arsetlib import folders
+from arsetlib import copies, folders
 from arsetlib.checksums import sha256
 from arsetlib.fields.classes import CLASSES, ImageError
 
 SCHEMA = "arsetlib.fields 1"
-INDEX, TABLE, EARLIER = "index.json", "records.parquet", "_conversion.json"  # the last: plan of earlier versions
+INDEX, TABLE = "index.json", "records.parquet"
 FORMS = ("tfrecord", "parquet", "directory")
 PARTS = ("rgb", "nir", "valid")  # of an image, as they are stored
 SUFFIXES = (".rgb.jpg", ".nir.jpg", ".valid.png")  # of their files in a directory
@@ -134,9 +134,7 @@ def save(images: Stored, about: dict) -> None:
 
 def is_conversion(folder: Path) -> bool:
     """Whether a folder holds a conversion, finished or not."""
-    if (folder / INDEX).is_file() or (folder / EARLIER).is_file():
-        return True
-    return "encoding" in (folders.Folder(folder).plan() or {})
+    return (folder / INDEX).is_file() or "encoding" in (folders.Folder(folder).plan() or {})
 
 
 def load(folder: str | Path) -> Stored:
@@ -153,7 +151,7 @@ def load(folder: str | Path) -> Stored:
         raise ImageError(f"{folder} has no {INDEX}. Give a folder that fields.convert wrote, or chips.")
     if not file.is_file() or folders.state(folder) == "unfinished":
         raise ImageError(f"The conversion to {folder} has not finished. Call fields.convert again to go on with it.")
-    folder = folders.fetched(folder)  # readers of images need files of this machine
+    folder = copies.fetched(folder)  # readers of images need files of this machine
     file = folder / INDEX
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
@@ -203,12 +201,9 @@ def verify(folder: str | Path) -> int:
 def _compare(images: Stored, deep: bool = False) -> None:
     """Compare the files of a folder with its manifest, with ``deep`` their bytes too, and look for unknown files."""
     folder, manifest = images.folder, folders.Folder(images.folder).manifest()
-    if manifest is not None:
-        seals = {key: seal for part in manifest["parts"].values() for key, seal in part["files"].items()}
-    elif images.form != "directory":  # written by an earlier version
-        seals = {shard.file: {"size": shard.bytes, "sha256": shard.sha256} for shard in images.shards}
-    else:  # the size of each file is compared when it is read
-        return
+    if manifest is None:
+        raise ImageError(f"{folder / folders.MANIFEST} is missing or damaged. Copy the folder again, or convert again.")
+    seals = {key: seal for part in manifest["parts"].values() for key, seal in part["files"].items()}
     for problem in folders.differences(folder, seals, deep):
         raise ImageError(f"{problem}. Copy it again, or convert again to another folder.")
     homes = () if images.homes is None else set(images.homes.tolist())

@@ -20,7 +20,6 @@ from arsetlib.fields.classes import ImageError
 from arsetlib.fields.order import BLOCK, Order
 
 BUFFER = 1 << 18  # bytes that are read from a TFRecord file at a time
-TEXT = tf.TensorSpec([], tf.string)
 plain = tf.autograph.experimental.do_not_convert  # these functions use TensorFlow operations only: nothing to convert
 
 
@@ -48,7 +47,14 @@ def _from_files(images, order: Order, readers: int, epoch):
 
     Not with ``Dataset.from_generator``: it makes the C library return memory at once, which slows all that follows.
     """
-    files = _files_of_chips(images) if images.form == "chips" else _files_of_directory(images)
+
+    def files(row):
+        if images.form == "directory":
+            sizes = images.sizes[row].tolist()
+            return *(_of_size(*file) for file in zip(images.paths(int(row)), sizes, strict=True)), b""
+        paths = images.paths(int(row))
+        photos = encoded.jpeg(paths.rgb, images.side, 3), encoded.jpeg(paths.nir, images.side, 1)
+        return *photos, *(encoded.contents(path) for path in (paths.bounds, paths.masks))
 
     @plain
     def read(row):
@@ -57,26 +63,11 @@ def _from_files(images, order: Order, readers: int, epoch):
     return rows_of(order, epoch).map(read, num_parallel_calls=readers)
 
 
-def _files_of_chips(chips):
-    def files(row):
-        paths = chips.paths(int(row))
-        photos = encoded.jpeg(paths.rgb, chips.side, 3), encoded.jpeg(paths.nir, chips.side, 1)
-        return *photos, *(encoded.contents(path) for path in (paths.bounds, paths.masks))
-
-    return files
-
-
-def _files_of_directory(images: stored.Stored):
-    def read(path: Path, size: int) -> bytes:
-        content = encoded.contents(path) if size else b""
-        if len(content) != size:
-            raise ImageError(f"{path} has {len(content)} bytes, expected {size}. Copy it again.")
-        return content
-
-    def files(row):
-        return *map(read, images.paths(int(row)), images.sizes[row].tolist()), b""
-
-    return files
+def _of_size(path: Path, size: int) -> bytes:
+    content = encoded.contents(path) if size else b""
+    if len(content) != size:
+        raise ImageError(f"{path} has {len(content)} bytes, expected {size}. Copy it again.")
+    return content
 
 
 # -- many images in a file --------------------------------------------------------------------------------------------
@@ -130,7 +121,7 @@ def _tfrecord_block(images: stored.Stored):
         variant = tf.raw_ops.TFRecordDatasetV2(
             filenames=[files[shard]], compression_type="", buffer_size=BUFFER, byte_offsets=[start]
         )
-        records = tf.data.experimental.from_variant(variant, TEXT).ignore_errors().take(count)
+        records = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string)).ignore_errors().take(count)
 
         @plain
         def parsed(records):

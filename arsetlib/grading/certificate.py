@@ -23,6 +23,7 @@ from pathlib import Path
 from arsetlib import folders
 from arsetlib.grading import certificate_pdf, keys
 from arsetlib.grading.certificate_pdf import EDITION, PASS_MARK, SCHEMA, Certificate
+from arsetlib.grading.gradebook import Course, GradebookEntry, gradebook
 from arsetlib.grading.grades import Learner, best_points
 from arsetlib.grading.homework import ASSIGNMENTS, normal_name
 from arsetlib.grading.keys import CertificateError, canonical
@@ -35,7 +36,10 @@ COMMENT = b"\n%arset-certificate "  # starts the comment in the PDF
 
 
 def passed(
-    grades: list[str | Path], pass_mark: float = PASS_MARK, assignments: Sequence[str] = ASSIGNMENTS
+    grades: list[str | Path],
+    pass_mark: float = PASS_MARK,
+    assignments: Sequence[str] = ASSIGNMENTS,
+    course: Course | None = None,
 ) -> tuple[dict[Learner, dict[str, tuple[int, int]]], dict[Learner, str]]:
     """Learners who reached the pass mark in every assignment, and what the others lack.
 
@@ -43,6 +47,8 @@ def passed(
         grades: CSV files of ``arset grade``.
         pass_mark: Percent of the points of each assignment.
         assignments: Those that count; a course of three parts is a course.
+        course: With it only learners of its roster count, and points are those of its gradebook, after lateness and
+            rounded down. Its assignments and percent are taken in place of ``assignments`` and ``pass_mark``.
 
     Returns:
         Learner → assignment → (points, of) for those who passed; learner → what is missing for those who did not.
@@ -56,8 +62,16 @@ def passed(
             f"Expected assignments of {', '.join(ASSIGNMENTS)}, each once, received {', '.join(assignments) or 'none'}"
             f"{f': unknown is {min(unknown)}' if assignments and unknown else ''}."
         )
+    points_of = best_points(grades)
+    if course:
+        entries = gradebook(grades, course).entries
+        points_of = {
+            learner: {key: (int(one.points), one.of) for key, one in of.items() if one != GradebookEntry()}
+            for learner, of in entries.items()
+        }
+        pass_mark, assignments = course.pass_percent, tuple(course.assignments)
     done, missing = {}, {}
-    for learner, every in sorted(best_points(grades).items()):
+    for learner, every in sorted(points_of.items()):
         points = {key: every[key] for key in assignments if key in every}
         lacks = [key for key in assignments if key not in points]
         reasons = [f"not handed in: {', '.join(lacks)}"] if lacks else []
@@ -77,6 +91,7 @@ def issue(
     grades: str | Path | list[str | Path], out: str | Path, *, key: keys.Key | None = None, lang: str = "en",
     pass_mark: float = PASS_MARK, edition: str = EDITION, day: date | None = None, learner: str = "",
     shown_as: str = "", font: str | Path | None = None, assignments: Sequence[str] = ASSIGNMENTS,
+    course: Course | None = None,
 ) -> list[Path]:  # fmt: skip
     """Write certificates: a PDF and a JSON file for each learner who passed.
 
@@ -92,6 +107,7 @@ def issue(
         shown_as: The learner's name on the certificate, where the homework has another spelling.
         font: Font file (TTF or OTF) with letters of the names that DejaVu Sans does not have.
         assignments: Those that count; the certificate says which.
+        course: As in `passed`: deadlines, roster, assignments and percent of a course file.
 
     Returns:
         The PDF files.
@@ -100,6 +116,8 @@ def issue(
         CertificateError: Nobody passed, the key is not valid on that day, or the font lacks a letter of a name.
         GradeError: A file is not a CSV of ``arset grade``.
     """
+    if course:
+        pass_mark, assignments = course.pass_percent, tuple(course.assignments)
     if not 0 < pass_mark <= 100:
         raise CertificateError(f"Expected a pass mark over 0 and up to 100 percent, received {pass_mark:g}.")
     if lang not in languages():
@@ -107,7 +125,7 @@ def issue(
     day = day or date.today()
     if key and not key.public.since <= day <= key.public.until:
         raise CertificateError(f"The key is valid from {key.public.since} to {key.public.until}, not on {day}.")
-    done, missing = passed(grades if isinstance(grades, list) else [grades], pass_mark, assignments)
+    done, missing = passed(grades if isinstance(grades, list) else [grades], pass_mark, assignments, course)
     if learner:
         wanted = normal_name(learner)
         lacks = "; ".join(f"{one}: {what}" for one, what in missing.items() if wanted in one)

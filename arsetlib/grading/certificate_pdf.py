@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import arsetlib
-from arsetlib import folders, translation
+from arsetlib import copies, translation
 from arsetlib.grading.homework import ASSIGNMENTS
 from arsetlib.grading.keys import CertificateError, canonical
 from arsetlib.translation import N_
@@ -134,7 +134,7 @@ def draw(certificate: Certificate, key: str, font: str | Path | None = None) -> 
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
 
-    font = folders.fetched(font) if font else None
+    font = copies.fetched(font) if font else None
     families = ["DejaVu Sans"] + ([_family(font)] if font else [])
     for text in (certificate.name, certificate.issuer, certificate.edition):
         _check_letters(text, font)

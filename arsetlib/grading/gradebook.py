@@ -132,11 +132,13 @@ class Gradebook:
         course: What counts.
         entries: Learner → assignment → entry, in the order of the names.
         nobodys: Submissions whose learner is not known, with the reason.
+        doubts: Submissions that count, and why an instructor should look at them.
     """
 
     course: Course
     entries: dict[Learner, dict[str, GradebookEntry]]
     nobodys: dict[str, str] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)
 
     def passed(self, learner: Learner) -> bool:
         """Whether a learner reached the pass mark in each assignment."""
@@ -213,7 +215,7 @@ def gradebook(grades: Sequence[str | Path], course: Course) -> Gradebook:
     known = {one.id: one for one in course.roster if one.id} | {one.name: one for one in course.roster if not one.id}
     learners = dict.fromkeys(course.roster)
     entries: dict[tuple[Learner, str], GradebookEntry] = {}
-    nobodys = {}
+    nobodys, doubts = {}, {}
     for row in rows:
         learner = known.get(row.learner.id) or known.get(row.learner.name) or _by_name(row.learner, course.roster)
         if not learner.name or learner.name == PLACEHOLDER:
@@ -228,13 +230,16 @@ def gradebook(grades: Sequence[str | Path], course: Course) -> Gradebook:
             nobodys[row.submission] = f"{learner} is not in the roster"
             continue
         learners[learner] = None
+        named = {one for one in _in_path(row.submission, course) if one.id}
+        if len(named) == 1 and learner not in named:
+            doubts[row.submission] = f"the notebook says {learner}, its path {min(named)}; it counts for {learner}"
         entry = _entry(row, course)
         key = (learner, row.assignment)
         if key not in entries or entry.points > entries[key].points:
             entries[key] = entry
     ordered = sorted(learners, key=lambda one: (one.name.casefold(), one.id))
     table = {one: {key: entries.get((one, key), GradebookEntry()) for key in course.assignments} for one in ordered}
-    return Gradebook(course, table, nobodys)
+    return Gradebook(course, table, nobodys, doubts)
 
 
 def _entry(row: Row, course: Course) -> GradebookEntry:
@@ -261,17 +266,22 @@ def _entry(row: Row, course: Course) -> GradebookEntry:
 
 def _owned(row: Row, course: Course) -> Row:
     """A row with learner and assignment from the path of its file, where its notebook does not say them."""
-    path = words(COPY.sub(" ", row.submission))
     if not row.learner.name:
-        texts = {text: one for one in course.roster for text in map(words, one) if text}
-        found = [text for text in texts if f"-{text}-" in f"-{path}-"]
-        found = [text for text in found if not any(text != other and text in other for other in found)]
-        owners = {texts[text] for text in found}
+        owners = _in_path(row.submission, course)
         row = row._replace(learner=owners.pop()) if len(owners) == 1 else row
     if not row.assignment:
+        path = words(COPY.sub(" ", row.submission))
         keys = [key for key in course.assignments if key in path]
         row = row._replace(assignment=keys[0]) if len(keys) == 1 else row
     return row
+
+
+def _in_path(submission: str, course: Course) -> set[Learner]:
+    """Learners of the roster whose ID or name is in the path of a file."""
+    path = words(COPY.sub(" ", submission))
+    texts = {text: one for one in course.roster for text in map(words, one) if text}
+    found = [text for text in texts if f"-{text}-" in f"-{path}-"]
+    return {texts[text] for text in found if not any(text != other and text in other for other in found)}
 
 
 def _by_name(learner: Learner, roster: tuple[Learner, ...]) -> Learner:

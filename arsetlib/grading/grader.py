@@ -30,7 +30,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 import arsetlib
-from arsetlib import checksums, folders, processes, textfiles
+from arsetlib import checksums, copies, folders, processes, textfiles
 from arsetlib.grading import protocol, sandbox, submission
 from arsetlib.grading.grades import GradeError, Grades, write_csv
 from arsetlib.grading.limits import Limits
@@ -72,7 +72,7 @@ def grade(
     if not folders.on_disk(out):
         options = {"hidden": hidden, "data": data, "jobs": jobs, "limits": limits, "trust": trust}
         return _graded_elsewhere(folder, folders.place(out), progress=progress, **options)
-    folder, out = folders.fetched(folder), folders.place(out).absolute()
+    folder, out = copies.fetched(folder), folders.place(out).absolute()
     logs = out.with_name(f"{out.stem}-logs")
     batch = _Batch(folder, out, logs, hidden, data, limits or Limits(), trust)
     jobs = max(1, min(jobs or processes.cores(), len(batch.waiting) or 1))
@@ -105,7 +105,7 @@ def _graded_elsewhere(folder, out, **options) -> Grades:
         here = Path(place) / out.name
         own = here.with_name(logs.name)
         if logs.exists():  # of an earlier call: what was graded then is not graded again
-            shutil.copytree(folders.fetched(logs), own)
+            shutil.copytree(copies.fetched(logs), own)
         try:
             grades = grade(folder, out=here, **options)
         finally:
@@ -341,7 +341,7 @@ def find_hidden(hidden: str | Path | None) -> Path | None:
         GradeError: ``hidden`` does not exist.
     """
     if hidden is not None:
-        hidden = folders.fetched(hidden)
+        hidden = copies.fetched(hidden)
         if not hidden.exists():
             raise GradeError(f"Expected a folder or a zip of hidden checks, found none at {hidden}.")
         return hidden.absolute()

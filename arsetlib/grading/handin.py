@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from arsetlib import folders
+from arsetlib import copies, folders
 from arsetlib.grading import sandbox
 from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, Homework, data_folder, open_homework, read_start
 from arsetlib.grading.limits import Limits
@@ -120,7 +120,7 @@ def check_file(path: str | Path) -> list[HandInReport]:
     """
     path = folders.place(path)
     if isinstance(path, folders.StorePath) and path.is_file():
-        path = folders.fetched(path)
+        path = copies.fetched(path)
     if path.is_dir():
         return [HandInReport(str(path), 0, problems=("This is a folder. Name the notebook (.ipynb) in it.",))]
     if isinstance(path, folders.StorePath) or not (path.exists() or path.is_symlink()):

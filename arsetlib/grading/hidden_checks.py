@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from arsetlib import folders
+from arsetlib import copies
 from arsetlib.grading.homework import HomeworkError, find_question, open_homework
 from arsetlib.grading.questions import Wrong, assess
 
@@ -34,7 +34,7 @@ def load(where: str | Path, assignment: str) -> dict[str, Callable]:
     Raises:
         HomeworkError: There is no such folder or zip, the file does not run, or a key is not a question.
     """
-    where = folders.fetched(where)
+    where = copies.fetched(where)
     source = _read_source(where, f"{assignment}.py")
     if source is None:
         return {}

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import folders
+from arsetlib import copies, folders
 from arsetlib.grading.grades import GradeError, Learner, write_table
 from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, open_homework
 from arsetlib.grading.submission import (
@@ -199,7 +199,7 @@ def compare(folder: str | Path) -> SimilarityReport:
     Raises:
         GradeError: It is not a folder of submissions.
     """
-    folder = Path(folders.fetched(folder)).absolute()
+    folder = Path(copies.fetched(folder)).absolute()
     try:
         paths = find(folder)
     except SubmissionError as problem:

@@ -35,6 +35,8 @@ MAX_OUTPUT = 20_000  # characters of the text that a cell printed
 MAX_CELLS, MAX_ENTRIES, MAX_NOTEBOOKS, MAX_FILES = 2000, 2000, 20, 20_000
 TRIES = re.compile(r"^(q\d{1,3}): (?:right|not yet)(?: \(attempt (\d{1,4})\))?\.", re.MULTILINE | re.ASCII)
 SKIPPED = (".", "__MACOSX")  # how names of files start that programs leave behind
+NOTEBOOKS = (".ipynb", ".zip")
+INSTEAD = (".pdf", ".html", ".htm", ".py", ".docx", ".odt", ".rar", ".7z", ".gz")  # what learners hand in in its place
 END_RECORD = struct.Struct("<4s4H2LH")  # the last record of a zip; its fifth number counts the entries
 
 
@@ -81,7 +83,10 @@ class Notebook:
 
 
 def find(folder: Path) -> list[Path]:
-    """All notebooks and zips in a folder and the folders below it, sorted by path.
+    """All notebooks and zips in a folder and the folders below it, sorted by path; and what was handed in instead.
+
+    That is any file in a folder of its own, where neither this folder nor one above it has a notebook or zip, and a
+    PDF, a web page, code, a document or another archive beside other learners' notebooks.
 
     Raises:
         SubmissionError: It is not a folder, has none, or far too many.
@@ -89,14 +94,23 @@ def find(folder: Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise SubmissionError(f"Expected a folder of notebooks or zips, found none at {folder}.")
-    files = []
+    files: list[Path] = []
+    having: set[Path] = set()  # folders below the first with a notebook, and all in them
     for place, folders, names in os.walk(folder):
+        here = Path(place)
         folders[:] = [name for name in folders if not name.startswith(SKIPPED)]
-        names = (name for name in names if not name.startswith(SKIPPED))
-        files += [Path(place, name) for name in names if name.lower().endswith((".ipynb", ".zip"))]
+        names = [name for name in names if not name.startswith(SKIPPED)]
+        found = [name for name in names if name.lower().endswith(NOTEBOOKS)]
+        if here == folder:
+            found += [name for name in names if name.lower().endswith(INSTEAD)]
+        elif found or here.parent in having:
+            having.add(here)
+        else:
+            found = names
+        files += [here / name for name in found]
         if len(files) > MAX_FILES:
             raise SubmissionError(f"{folder} has more than {MAX_FILES} notebooks and zips. Is it the right folder?")
-    if not files:
+    if not any(file.name.lower().endswith(NOTEBOOKS) for file in files):
         raise SubmissionError(f"There is no notebook (.ipynb) and no .zip in {folder}.")
     return sorted(files, key=lambda path: path.relative_to(folder).parts)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arsetlib import folders, textfiles
+from arsetlib import copies, folders, textfiles
 from arsetlib.groves import flight as flights
 from arsetlib.groves import masks, pictures
 from arsetlib.groves.capture import Capture, boxes, classes_of, read
@@ -268,7 +268,7 @@ def _rows(source) -> Iterable[tuple[str, Source, Classes | None]]:
     elif not folders.is_place(source):
         for one in source:
             yield from _rows(one)
-    elif (path := folders.fetched(source)).is_file():
+    elif (path := copies.fetched(source)).is_file():
         yield path.stem, path, _stated(path.parent)
     elif not path.is_dir():
         raise GroveError(f"There is no file or folder {path}.")
@@ -326,7 +326,7 @@ def _placed(flight, named: dict, metres_per_pixel: float | None) -> Flight:
     """Where the captures lie."""
     if flight is None:
         return Flight(dict.fromkeys(named, Pose.upright(metres_per_pixel or 1.0)))
-    known = Flight(flight) if isinstance(flight, dict) else flights.read(folders.fetched(flight))
+    known = Flight(flight) if isinstance(flight, dict) else flights.read(copies.fetched(flight))
     if missing := sorted(set(named) - set(known.poses)):
         raise GroveError(
             f"The flight knows no capture {', '.join(missing)}. It has {len(known.poses)}, {min(known.poses)} to "

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from arsetlib import folders, textfiles
+from arsetlib import copies, textfiles
 from arsetlib.groves.classes import GroveError
 
 Numbers = float | np.ndarray
@@ -83,7 +83,7 @@ def poses(flight: str | Path) -> dict[str, Pose]:
 
     Lab: case_groves.
     """
-    return read(folders.fetched(flight)).poses
+    return read(copies.fetched(flight)).poses
 
 
 def read(path: Path) -> Flight:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from arsetlib import filetypes, folders
+from arsetlib import copies, filetypes, folders
 from arsetlib.groves import annotation_files, box_files, coco, flight, pictures
 from arsetlib.groves.capture import Capture
 from arsetlib.groves.classes import GroveError
@@ -61,7 +61,7 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
 
     Lab: case_groves.
     """
-    folder = folders.fetched(folder)
+    folder = copies.fetched(folder)
     if not folder.is_dir():
         raise GroveError(f"{folder} is no folder.")
     if folders.state(folder) == "unfinished":
@@ -90,7 +90,7 @@ def as_captures(source: str | Path | Capture | Iterable[str | Path | Capture]) -
     if isinstance(source, Capture):
         return [source]
     if folders.is_place(source):
-        path = folders.fetched(source)
+        path = copies.fetched(source)
         if path.is_file():
             return [Capture(path.stem, path)]
         if not path.is_dir():
@@ -155,7 +155,7 @@ def _instead(folder: Path) -> str:
             f"read: labelme_export_json {alone[0].name} writes it as a picture."
         )
     if not odd:
-        inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_litter(f.name)]
+        inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_system_file(f.name)]
         named = f"{', '.join(inner[:SHOWN])}{' …' if len(inner) > SHOWN else ''}"
         return f"\nIt holds the folders {named}. Name one of them, or rename them as above." if inner else ""
     return f"\n{odd[0]} {filetypes.what_is(odd[0])} Pictures are {', '.join(pictures.SUFFIXES)}."
@@ -196,7 +196,7 @@ def _ending(folder: Path, suffix: str) -> list[Path]:
     if not folder.is_dir():
         return []
     files = (f for f in folder.iterdir() if f.suffix.lower() == suffix and f.is_file())
-    return sorted(f for f in files if not filetypes.is_litter(f.name) and f.name not in OURS)
+    return sorted(f for f in files if not filetypes.is_system_file(f.name) and f.name not in OURS)
 
 
 def _jsons(folder: Path) -> list[Path]:

@@ -40,7 +40,7 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(
         f
         for f in folder.iterdir()
-        if f.suffix.lower() in SUFFIXES and not filetypes.is_litter(f.name) and not f.is_dir()
+        if f.suffix.lower() in SUFFIXES and not filetypes.is_system_file(f.name) and not f.is_dir()
     )
 
 

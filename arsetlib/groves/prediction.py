@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import folders, models
+from arsetlib import copies, folders, models
 from arsetlib.checksums import sha256
 from arsetlib.groves import masks, pictures
 from arsetlib.groves.capture import Capture
@@ -203,7 +203,7 @@ def _is_mapped(folder: folders.Folder, capture: Capture) -> bool:
     path = folder.path / f"{capture.name}.png"
     if not path.is_file():
         return False
-    about = masks.description(folders.fetched(path))
+    about = masks.description(copies.fetched(path))
     if about and not about.endswith(_source(capture.image)):
         raise GroveError(
             f"{path} is no map of {capture.image}: another file of that name was mapped. Name another folder."

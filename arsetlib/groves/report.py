@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import folders
+from arsetlib import copies
 from arsetlib.groves import box_files, flight, pictures
 from arsetlib.groves.annotation_files import kind_of
 from arsetlib.groves.capture import Capture, boxes, read
@@ -120,7 +120,7 @@ def check(
     """
     from tqdm import tqdm
 
-    folder = folders.fetched(folder)
+    folder = copies.fetched(folder)
     classes = classes or Classes.of(folder)
     listed = captures(folder, layout)
     layout = listed[0].layout

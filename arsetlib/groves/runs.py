@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import folders
+from arsetlib import copies
 from arsetlib.groves.classes import GroveError
 from arsetlib.groves.scoring import CaptureScores, evaluate
 from arsetlib.groves.segmenter import Segmenter
@@ -81,7 +81,7 @@ def train_folder(
         for side in ("train", "validation")
         if side in sides
     }
-    taken = flight.of_folder(folders.fetched(data))
+    taken = flight.of_folder(copies.fetched(data))
     notes = {
         "simulated": taken is not None and taken.simulated,
         "captures": {side: [c.name for c in part] for side, part in sides.items()},

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arsetlib import folders, models, seeds
+from arsetlib import copies, folders, models, seeds
 from arsetlib.evaluation import Confusion
 from arsetlib.groves import masks, prediction
 from arsetlib.groves.capture import Capture, classes_of, read
@@ -83,7 +83,7 @@ def evaluate(
     maps, classes = None, CLASSES
     if not isinstance(segmenter, Segmenter):
         known = prediction.settings(folders.place(segmenter))
-        maps = folders.fetched(segmenter) if known else None
+        maps = copies.fetched(segmenter) if known else None
         segmenter = None if maps else models.load(segmenter, kind="segmentation")
     classes = classes_of_maps(maps) if maps else Classes(segmenter.classes, segmenter.colours[: len(segmenter.classes)])
     channels, scores = None if maps else segmenter.channels, CaptureScores()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import itertools
 import json
 import threading
 from collections import OrderedDict
@@ -31,6 +30,7 @@ from arsetlib.groves.classes import Classes, GroveError
 from arsetlib.groves.cutting import GRID, cut, places
 from arsetlib.groves.kernels import fill
 from arsetlib.groves.sides import TileSplit
+from arsetlib.samples.passes import epochs
 from arsetlib.samples.windows import aligned
 
 if TYPE_CHECKING:
@@ -166,17 +166,7 @@ class TileBatches:
             numbers = tf.data.Dataset.range(self.steps)
             return numbers.map(lambda n: batch(epoch, n), num_parallel_calls=processes.cores(), deterministic=True)
 
-        if self.shuffle or self.augment:
-            passes = itertools.count()
-            now = tf.data.Dataset.range(1).map(
-                lambda _: tf.ensure_shape(tf.numpy_function(lambda: np.int64(next(passes)), [], tf.int64), [])
-            )
-            data = now.flat_map(of_epoch).apply(tf.data.experimental.assert_cardinality(self.steps))
-        else:
-            data = of_epoch(tf.constant(0, tf.int64))
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        return data.prefetch(2).with_options(options)
+        return epochs(of_epoch, self.steps, None if self.shuffle or self.augment else 0)
 
     def class_counts(self) -> np.ndarray:
         """(K,) int64, pixels of each class, before augmentation."""

@@ -15,7 +15,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 from shapely import STRtree
 
-from arsetlib import folders
+from arsetlib import copies
 from arsetlib.catalogue import Scene
 from arsetlib.errors import ArsetError
 from arsetlib.labels import Labels
@@ -81,7 +81,7 @@ class Grid:
         Raises:
             IngestError: Its pixels are not square, north is not up, or its corner is not on a multiple of half a pixel.
         """
-        with rasterio.open(folders.fetched(labels.path)) as src:
+        with rasterio.open(copies.fetched(labels.path)) as src:
             t, crs = src.transform, src.crs
         if t.b or t.d or not math.isclose(t.a, -t.e, rel_tol=1e-9):
             raise IngestError(f"{labels.path} is not a north-up raster of square pixels. Warp it to one first.")

@@ -13,7 +13,7 @@ import rasterio
 from pyproj import CRS
 from shapely import Geometry, STRtree, to_wkb
 
-from arsetlib import folders, ground, pixels, seeds
+from arsetlib import copies, ground, pixels, seeds
 from arsetlib.catalogue import Scenes
 from arsetlib.ingest.lattice import Chunk, Chunks, Cut, Grid, IngestError
 from arsetlib.labels import Labels
@@ -170,7 +170,7 @@ def label_pixels(
 def _label_file(path: Path, chunk: Chunk) -> Iterator[rasterio.DatasetReader]:
     """An open raster of labels or confidence; if reading fails, the error names file and chunk."""
     try:
-        with rasterio.open(folders.fetched(path)) as src:
+        with rasterio.open(copies.fetched(path)) as src:
             yield src
     except rasterio.errors.RasterioError as error:
         raise IngestError(

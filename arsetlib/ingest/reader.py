@@ -22,7 +22,7 @@ import rasterio
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from arsetlib import checksums, engine, filetypes, folders, web
+from arsetlib import checksums, copies, engine, filetypes, web
 from arsetlib.catalogue import CatalogueError, Scene
 from arsetlib.errors import ArsetError
 from arsetlib.ingest import disk, reflectance, remote
@@ -248,7 +248,7 @@ def read_file(
         except RemoteError as error:
             raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
     if remote.in_store(href):  # a file that `remote` does not read: GDAL would need keys of its own
-        href = str(folders.fetched(href))
+        href = str(copies.fetched(href))
         on_internet = False
     try:
         options = GDAL | web.s3_options(href)
@@ -306,8 +306,8 @@ def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str
         hint = "The link may have expired: find the scenes again, which renews it"
     elif _status(error) in ("404", "410") or "No such file" in reason:
         hint = "The file is gone: find the scenes again, or leave this one out"
-    elif standing := filetypes.stand_in(href, "raster"):
-        reason = f"the file {standing.rstrip('.')}"
+    elif found := filetypes.placeholder(href, "raster"):
+        reason = f"the file {found.rstrip('.')}"
     return (
         f"Could not read {asset} of scene {scene.id}{context} ({web.public(href)}): {reason}. "
         f"{hint}; then run the same command: finished chunks are kept."

@@ -135,8 +135,8 @@ def _read(place: str, layer: str | None, column: str):
             warnings.filterwarnings("ignore", "Non closed ring")  # they are closed, or counted as lost
             meta, _, geometry, (values,) = read(place, layer=layer, columns=[column], force_2d=True)
     except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
-        if standing := filetypes.stand_in(named, "vector file"):
-            raise CatalogueError(f"{named} {standing}") from None
+        if found := filetypes.placeholder(named, "vector file"):
+            raise CatalogueError(f"{named} {found}") from None
         reason = str(error).split(".; It might help")[0]
         if place.lower().endswith((".parquet", ".geoparquet")):
             reason = (

@@ -12,7 +12,7 @@ from pathlib import Path
 import rasterio
 from pyproj import CRS
 
-from arsetlib import checksums, folders, ground, web
+from arsetlib import checksums, copies, folders, ground, web
 from arsetlib.labels import rasters, services
 from arsetlib.labels.drawing import Drawing, summary_text
 from arsetlib.labels.fields import read_fields
@@ -30,7 +30,7 @@ class Labels:
 
     Attributes:
         year: Of the labels.
-        path: One-band uint8 or uint16 GeoTIFF of label codes, on a disk or in an object store (``folders.fetched``).
+        path: One-band uint8 or uint16 GeoTIFF of label codes, on a disk or in an object store (``copies.fetched``).
         confidence: One-band uint8 GeoTIFF, 0-100, on the same grid; None where there is none.
         identity: Hex digest of both files, so that a table knows which labels it was made from.
         simulated: Whether the labels are.
@@ -103,7 +103,7 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
             f"({path}) have none. Give [labels] confidence a file on their grid, or set min_confidence = 0."
         )
     digests = "".join(checksums.sha256(file) for file in (path, confidence) if file)
-    with rasterio.open(folders.fetched(path)) as src:
+    with rasterio.open(copies.fetched(path)) as src:
         about = json.loads(src.tags().get(rasters.TAG, "{}"))
     if progress and about:
         print(_("Labels of {year}: {text}.").format(year=year, text=about["text"]))
@@ -127,7 +127,7 @@ def _must_be_made(path: Path, study: Study) -> bool:
 def _make(study: Study, year: int, place: str, path: Path, confidence: Path, progress: bool) -> None:
     """Fetch or draw the labels; confidence first, so that a label file in the cache means that both are there."""
     # What is fetched grows in pieces and is unpacked there: that needs a disk.
-    here = path.parent if folders.on_disk(path) else folders.cache() / "labels"
+    here = path.parent if folders.on_disk(path) else copies.cache() / "labels"
     lock = folders.lock(here, CatalogueError, name=f"{path.stem}.lock")
     made = here / path.name, here / confidence.name
     settings = {**web.GDAL_HTTP, **FRESH, **web.s3_options(place)}
@@ -182,7 +182,7 @@ def _from_files(study: Study, year: int, place: str, path: Path, confidence: Pat
 def _opened(file: str) -> rasterio.DatasetReader:
     """A raster on disk, on the internet, or in an object store; GDAL itself reads parts of files in s3."""
     if "://" in file and not file.startswith(("http://", "https://", "s3://")):
-        return rasterio.open(folders.fetched(file))
+        return rasterio.open(copies.fetched(file))
     return rasterio.open(web.sign(file))
 
 
@@ -226,7 +226,7 @@ def _files_of(place: str) -> list[Path]:
     if _in_store(place):
         shape = folders.place(place)
         beside = [one for one in shape.parent.iterdir() if one.stem == shape.stem and one.suffix.lower() in SHAPEFILE]
-        return [folders.fetched(one) for one in (shape, *(beside if shape.suffix.lower() == ".shp" else ()))]
+        return [copies.fetched(one) for one in (shape, *(beside if shape.suffix.lower() == ".shp" else ()))]
     path = Path(place)
     if not place or "://" in place or not path.exists():
         return []

@@ -23,7 +23,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from shapely.geometry import box
 
-from arsetlib import checksums, filetypes, folders, ground
+from arsetlib import checksums, copies, filetypes, folders, ground
 from arsetlib.study import MAX_CODE, Area, Study
 from arsetlib.web import CatalogueError, public, redact
 
@@ -72,10 +72,10 @@ def check(path: Path, study: Study, year: int) -> None:
             f"There are no labels of {year} at {path}. Check [labels] path and {{year}} in it, or the years asked for."
         )
     try:
-        src = rasterio.open(folders.fetched(path))
+        src = rasterio.open(copies.fetched(path))
     except rasterio.errors.RasterioIOError as error:
-        if standing := filetypes.stand_in(path, "raster"):
-            raise CatalogueError(f"{path} {standing}") from None
+        if found := filetypes.placeholder(path, "raster"):
+            raise CatalogueError(f"{path} {found}") from None
         raise CatalogueError(f"{path} cannot be read as a raster: {error}. Fetch or make it again.") from None
     with src:
         _check_raster(src, str(path))
@@ -206,7 +206,7 @@ def check_confidence(confidence: Path, path: Path, areas: Sequence[Area]) -> Non
     """Refuse a layer of confidence that is not on the grid of the labels, or not in percent."""
     if not confidence.exists():
         raise CatalogueError(f"There is no confidence layer at {confidence}. Check [labels] confidence, or remove it.")
-    with rasterio.open(folders.fetched(confidence)) as a, rasterio.open(folders.fetched(path)) as b:
+    with rasterio.open(copies.fetched(confidence)) as a, rasterio.open(copies.fetched(path)) as b:
         same = a.shape == b.shape and a.transform.almost_equals(b.transform) and CRS(a.crs).equals(CRS(b.crs))
         if not same or a.dtypes[0] != "uint8":
             raise CatalogueError(

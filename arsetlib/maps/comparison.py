@@ -14,7 +14,7 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from arsetlib import folders, samples
+from arsetlib import copies, folders, samples
 from arsetlib.evaluation import Confusion
 from arsetlib.labels import Labels
 from arsetlib.maps import cogs
@@ -66,7 +66,7 @@ def compare(
     with rasterio.Env(**cogs.GDAL), ExitStack() as stack:
 
         def opened(file):
-            return stack.enter_context(rasterio.open(folders.fetched(file)))
+            return stack.enter_context(rasterio.open(copies.fetched(file)))
 
         src, codes, green = opened(path), opened(truth_file), opened(rule) if rule else None
         options = {"crs": src.crs, "transform": src.transform, "width": src.width, "height": src.height}

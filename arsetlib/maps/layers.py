@@ -19,7 +19,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from arsetlib import folders, samples
+from arsetlib import copies, samples
 from arsetlib.labels import Labels
 from arsetlib.maps.products import NODATA, MapError, Prediction
 
@@ -47,7 +47,7 @@ class Layers:
         """Read one prediction, at most ``size`` pixels a side; without labels there is no truth."""
         legend = prediction.legend
         none = len(legend.classes)
-        with rasterio.open(folders.fetched(prediction.path())) as src:
+        with rasterio.open(copies.fetched(prediction.path())) as src:
             rows, cols = (_thinned(n, max(src.width, src.height), size) for n in (src.height, src.width))
             predicted = _pixels(src, rows, cols)
             side, west, north = src.transform.a, src.bounds.left, src.bounds.top
@@ -55,9 +55,9 @@ class Layers:
             if labels is not None:
                 options = {"crs": src.crs, "transform": src.transform, "width": src.width, "height": src.height}
                 with (
-                    rasterio.open(folders.fetched(getattr(labels, "path", labels))) as codes,
+                    rasterio.open(copies.fetched(getattr(labels, "path", labels))) as codes,
                     WarpedVRT(codes, **options, resampling=Resampling.nearest, src_nodata=0, nodata=0) as warped,
-                    rasterio.open(folders.fetched(prediction.path("vegetation"))) as green,
+                    rasterio.open(copies.fetched(prediction.path("vegetation"))) as green,
                 ):
                     code = _pixels(warped, rows, cols)
                     shows = _pixels(green, rows, cols)
@@ -66,7 +66,7 @@ class Layers:
                 truth = samples.apply_vegetation_rule(truth, shows == 1, legend).astype(np.int16)
                 truth[(truth < 0) | (shows == NODATA["vegetation"])] = none
                 truth = truth.astype(np.uint8)
-        with rasterio.open(folders.fetched(prediction.path("margin"))) as src:
+        with rasterio.open(copies.fetched(prediction.path("margin"))) as src:
             raw = _pixels(src, rows, cols).astype(np.float32)
         margin = np.where(raw == NODATA["margin"], np.nan, raw / prediction.info["scale"])
         predicted = np.where(predicted == NODATA["class"], none, predicted).astype(np.uint8)

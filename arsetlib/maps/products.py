@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from arsetlib import folders
+from arsetlib import copies, folders
 from arsetlib.errors import ArsetError
 from arsetlib.study import Class, Legend
 from arsetlib.translation import _
@@ -64,7 +64,7 @@ class Prediction:
     def path(self, product: str = "class") -> Path:
         """File of ``class``, ``probability``, ``entropy``, ``margin``, ``vegetation`` or ``unsmoothed``.
 
-        Where the maps lie in an object store, ``folders.fetched`` gives a copy on this machine.
+        Where the maps lie in an object store, ``copies.fetched`` gives a copy on this machine.
 
         Raises:
             MapError: The prediction has no such file.
@@ -78,7 +78,7 @@ class Prediction:
 
         Probabilities, entropy and margin come as float32 from 0 to 1.
         """
-        with rasterio.open(folders.fetched(self.path(product))) as src:
+        with rasterio.open(copies.fetched(self.path(product))) as src:
             values = src.read(masked=True)
         if NODATA[product] == NODATA["probability"]:
             values = values.astype(np.float32) / SCALE

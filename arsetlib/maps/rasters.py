@@ -21,7 +21,7 @@ from rasterio.enums import Resampling
 from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 
-from arsetlib import cdl, folders, ground, web
+from arsetlib import cdl, copies, folders, ground, web
 from arsetlib.labels import Labels
 from arsetlib.samples.indices import INDICES
 from arsetlib.study import Area, Legend, Study
@@ -88,7 +88,7 @@ def _opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
         with rasterio.Env(**web.s3_options(path)), rasterio.open(path) as source:
             yield source
     else:
-        with rasterio.open(folders.fetched(path)) as source:
+        with rasterio.open(copies.fetched(path)) as source:
             yield source
 
 

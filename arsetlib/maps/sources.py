@@ -22,7 +22,7 @@ import rasterio
 from pyproj import CRS
 from shapely import STRtree
 
-from arsetlib import checksums, folders, ground, ingest, pixels, samples
+from arsetlib import checksums, copies, folders, ground, ingest, pixels, samples
 from arsetlib.catalogue import CatalogueError, Scene, Scenes
 from arsetlib.ingest import Chunk, Grid
 from arsetlib.ingest.survey import Survey, survey
@@ -222,7 +222,7 @@ def _places(source, columns: Sequence[str] = PLACES):
     footers = zip(files, many(footer, files), strict=True)
     groups = [(str(file), number) for file, content in footers for number in range(content.num_row_groups)]
     stored = not isinstance(files[0], Path)
-    yield from ahead(lambda group: (group, _read_group(None, *group, columns)), groups, stored)
+    yield from ahead(lambda group: (group, _read_group(None, group[0], group[1], columns)), groups, stored)
 
 
 def _read_group(table, file, number: int, columns: Sequence[str]) -> pa.Table:
@@ -444,7 +444,7 @@ def _grid_of(study: Study, area: Area, labels: Labels | None) -> Grid:
             path = study.resolve(source.of(year).path)
             if ("://" in path and not folders.in_store(path)) or not (path := folders.place(path)).is_file():
                 continue
-            with rasterio.open(folders.fetched(path)) as src:
+            with rasterio.open(copies.fetched(path)) as src:
                 crs, side, made = raster_grid(study, src)
             if made:
                 return Grid(crs.to_wkt(), side, 0.0, 0.0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from arsetlib import folders, processes, textfiles
+from arsetlib import copies, folders, processes, textfiles
 from arsetlib.models.registry import ModelError
 from arsetlib.models.trees import TreeError, check_file, check_trees
 
@@ -168,7 +168,7 @@ class Baseline:
             self.share = state["share"]
             self.present = np.flatnonzero(self.share)
         else:
-            state = _read_skops(folders.fetched(file))
+            state = _read_skops(copies.fetched(file))
             if type(state.get("estimator")) is not type(self.estimator):
                 raise ModelError(
                     f"{file} holds a {type(state.get('estimator')).__name__}, expected a "

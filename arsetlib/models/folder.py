@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arsetlib import folders
+from arsetlib import copies, folders
 from arsetlib.models import card as files
 from arsetlib.models.baselines import Baseline
 from arsetlib.models.registry import KINDS, ModelError, build, is_baseline
@@ -77,7 +77,7 @@ def load(
         raise ModelError(
             f"{folder} holds a model of type {card_type!r}, expected {expected!r}. Train one: `{READERS[expected][1]}`."
         )
-    here = folders.fetched(folder)
+    here = copies.fetched(folder)
     if card_type == "series":
         return read_model(here, card, study)
     return importlib.import_module(READERS[card_type][0]).read_model(here, card)

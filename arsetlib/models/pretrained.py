@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from arsetlib import folders
+from arsetlib import copies, folders
 from arsetlib.models.card import first_line
 from arsetlib.models.registry import ModelError
 
@@ -56,4 +56,4 @@ def check_file(path: str | Path) -> Path:
     """The path of a file of weights, if it is there."""
     if not folders.place(path).is_file():
         raise ModelError(f"There is no file of weights {path}. Expected None, 'imagenet' or a file.")
-    return folders.fetched(path)
+    return copies.fetched(path)

@@ -231,26 +231,11 @@ class Trained:
         model = self.model
         if isinstance(model, Baseline):
             return model.predict
-        import keras
+        from arsetlib.models.calls import compiled_call
 
         single = len(model.inputs) == 1
-        if keras.backend.backend() != "tensorflow":
-
-            def plain(parts):
-                out = model(parts["series"] if single else parts, training=False)
-                return np.asarray(keras.ops.convert_to_numpy(out), np.float32)
-
-            return plain
-        import tensorflow as tf
-
-        spec = {"series" if single else t.name: tf.TensorSpec(t.shape, t.dtype) for t in model.inputs}
-
-        @tf.function(input_signature=[spec])
-        def compiled(parts):
-            return tf.cast(model(parts["series"] if single else parts, training=False), tf.float32)
-
-        kinds = {name: t.dtype.as_numpy_dtype for name, t in spec.items()}
-        return lambda parts: compiled({name: np.asarray(part, kinds[name]) for name, part in parts.items()}).numpy()
+        call = compiled_call(model)
+        return (lambda parts: call(parts["series"])) if single else call
 
 
 def shape_of(model: Any) -> tuple[int, int, int]:

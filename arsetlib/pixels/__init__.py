@@ -32,7 +32,7 @@ from arsetlib.pixels.describe import QUERIES, format_summary, summary
 from arsetlib.pixels.lakes import Lake, export, open_lake
 from arsetlib.pixels.listing import files
 from arsetlib.pixels.meta import Meta
-from arsetlib.pixels.points import PointFormat, from_long, from_wide
+from arsetlib.pixels.points import PointFormat, from_cube, from_long, from_wide
 from arsetlib.pixels.reading import FileBatch, dataset, read, row_group, stream
 from arsetlib.pixels.rules import RULES, Break
 from arsetlib.pixels.schema import SCHEMA, SERIES, VERSION, PixelError, block_id, pixel_id
@@ -62,6 +62,7 @@ __all__ = [
     "files",
     "format_cost",
     "format_summary",
+    "from_cube",
     "from_long",
     "from_wide",
     "join",

@@ -33,7 +33,7 @@ def summary(path: str | Path) -> dict:
 
     Returns:
         JSON values: ``study``, ``simulated``, ``crs``, ``own_codes`` (whether they are not the CDL's), ``resolution``,
-        ``files``, ``bytes``, ``rows``, ``observations``, ``left_out`` (counts of ``from_wide`` and ``from_long``, else
+        ``files``, ``bytes``, ``rows``, ``observations``, ``left_out`` (counts of ``from_wide`` and its like, else
         empty), ``areas``, ``years`` and ``codes`` (key to rows), ``names`` (code to the words that points had as
         label), ``images`` (per row: min, median, mean, max), ``dates`` (first and last, or None where there is no
         image), ``bands`` (name to mean and std, DN, of valid values; None where there is none).

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 from pyproj import CRS
 
-from arsetlib import extras, folders
+from arsetlib import copies, extras, folders
 from arsetlib.pixels import rules
 from arsetlib.pixels.listing import files, footer
 from arsetlib.pixels.meta import Meta
@@ -279,7 +279,7 @@ def open_lake(path: str | Path, version: int | None = None) -> Lake:
     """
     path = folders.place(path)
     if (path / "_delta_log").is_dir():
-        return _open_delta(folders.fetched(path), version)
+        return _open_delta(copies.fetched(path), version)
     path = folders.on_this_disk(path, "an Iceberg table, or a folder with _delta_log", PixelError)
     if (path / CATALOGUE).is_file() or path.name.endswith(".metadata.json"):
         return _open_iceberg(path, version)

@@ -207,8 +207,8 @@ def damaged(file: Path | StorePath, error: Exception) -> PixelError | MemoryErro
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, MemoryError):  # Arrow's own is both
         return MemoryError(f"Too little memory to read {file} ({reason}). Read fewer columns or rows, or stream them.")
-    if standing := filetypes.stand_in(file, "Parquet file"):
-        return PixelError(f"{file} {standing}")
+    if found := filetypes.placeholder(file, "Parquet file"):
+        return PixelError(f"{file} {found}")
     return PixelError(
         f"{file} cannot be read: truncated or damaged, or no Parquet file ({reason}). If it belongs to a table, delete "
         f"it and run the same `arset ingest` command again, or copy it again."

@@ -1,21 +1,22 @@
 """Tables of points from other sources, read as pixel tables: field surveys, public collections, exports.
 
 ``from_long`` reads a table with a row for each point and date, ``from_wide`` one with a row for each point and a column
-for each band and date. Both share ``PointFormat``, which says what the columns mean.
+for each band and date, ``from_cube`` a cube of images. All share ``PointFormat``, which says what the columns mean.
 
-Lab: part3_train_and_test.
+Labs: part3_train_and_test, real_place.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyproj import CRS, Transformer
 
 from arsetlib import oldnames
 from arsetlib.pixels import columns
@@ -25,6 +26,9 @@ from arsetlib.pixels.places import places
 from arsetlib.pixels.schema import BLOCK_M, PixelError, block_id, pixel_id
 from arsetlib.sentinel2 import SCL
 from arsetlib.study import Study
+
+if TYPE_CHECKING:
+    import xarray
 
 UNCLASSIFIED = 7  # the scene class of an observation that has none
 
@@ -241,6 +245,87 @@ def from_long(
     return _table(rows.take(firsts), observations, meta, form, {"rows_again": 0, "values_blanked": blanked})
 
 
+def from_cube(
+    cube: xarray.Dataset,
+    bands: Mapping[str, str],
+    form: PointFormat = PointFormat(),
+    *,
+    time: str = "time",
+    scl: str | None = None,
+    drop_scl: Sequence[int] = (),
+) -> pa.Table:
+    """Make a pixel table from a cube of images: one row for each pixel and year, with all its dates.
+
+    Dates may be irregular, and scene classes are kept. What is not in the table is counted: pixels without a label,
+    observations of the classes that you drop, and what ``from_long`` counts.
+
+    Args:
+        cube: An xarray Dataset with the coordinates ``x`` and ``y`` in m, centres of pixels of ``form.resolution``. A
+            variable is a band, (time, y, x), or the label, (y, x). Fill values that xarray has decoded are NaN, which
+            means no data.
+        bands: Your variable → our band, such as ``{"B4": "red", "B8": "nir"}``, in the order the table will have.
+        form: What variables and values mean: ``label`` names the variable of the label, ``crs`` is that of the cube.
+            ``lon`` and ``lat`` are not read.
+        time: Name of the cube's dates.
+        scl: Variable of the scene class, 0 to 11, (time, y, x); NaN is 0, no data. Without one all observations have
+            7, unclassified.
+        drop_scl: Scene classes whose observations are left out and counted.
+
+    Returns:
+        As ``from_wide``.
+
+    Raises:
+        PixelError: As in ``from_long``; also for a variable or coordinate that is missing or has other dimensions, and
+            for a CRS or resolution that is not the cube's.
+
+    Lab: real_place.
+    """
+    meta = form.meta(bands)
+    day = columns.days(_variable(cube, time, (time,)), f"Dates {time!r}")
+    x, y = _grid(cube, form)
+    label = pd.Series(_variable(cube, form.label, ("y", "x")).ravel())
+    there = label.notna().to_numpy()
+    if not there.any():
+        raise PixelError(f"Expected labels in the variable {form.label!r}, received none. Give pixels a label.")
+    xs, ys = (v.ravel()[there] for v in np.meshgrid(x, y))
+    lon, lat = Transformer.from_crs(form.crs, "EPSG:4326", always_xy=True).transform(xs, ys)
+    frame = pd.DataFrame({"lon": lon, "lat": lat, form.label: label[there].to_numpy()})
+    year_of_image = _years_of(day)
+    years = np.unique(year_of_image) if form.year is None else columns.years(frame.head(1), form.year)
+    count, positions = len(frame), np.flatnonzero(there)
+    rows, label_codes = _rows(frame, replace(form, lon="lon", lat="lat"), np.zeros(count, np.int16))
+    rows = replace(rows, x=xs, y=ys, pixel=pixel_id(xs, ys, form.resolution)).take(np.repeat(range(count), len(years)))
+    rows = replace(rows, year=np.tile(years, count).astype(np.int16))
+
+    def taken(name: str) -> np.ndarray:
+        return _variable(cube, name, (time, "y", "x")).reshape(len(day), -1)[:, there].ravel()
+
+    def place(i: int) -> str:
+        row, column = divmod(int(positions[i % count]), len(x))
+        return f"{row} and column {column} of the image of {_dates(day[[i // count]])[0]}"
+
+    raw = np.stack([np.asarray(taken(name), np.float64) for name in bands], axis=1)
+    values, blanked = columns.reflectance(
+        raw, lambda i, c: list(bands)[c], place, form.nodata, form.scale, form.outside, tuple(bands.values())
+    )
+    classes = _cube_classes(scl, None if scl is None else taken(scl), len(raw))
+    dropped = np.isin(classes, list(drop_scl)) & values.any(axis=1)
+    number = np.minimum(np.searchsorted(years, year_of_image), len(years) - 1)
+    source = np.flatnonzero(~dropped)
+    image, pixel = np.divmod(source, count)
+    observations = _Observations(
+        pixel * len(years) + number[image], source, day[image], classes[source], values[source]
+    )
+    meta.extra.update(layout="cube", label_codes=label_codes)
+    left_out = {
+        "rows_again": 0,
+        "values_blanked": blanked,
+        "pixels_without_label": int((~there).sum()),
+        "observations_of_dropped_classes": int(dropped.sum()),
+    }
+    return _table(rows, observations, meta, form, left_out)
+
+
 def _rows(frame: pd.DataFrame, form: PointFormat, years: np.ndarray) -> tuple[_Rows, dict[str, int]]:
     """All rows of the table of points, and the code of each label."""
     x, y, lon, lat = places(frame, form.lon, form.lat, form.crs, form.study)
@@ -275,12 +360,12 @@ def _table(rows: _Rows, observations: _Observations, meta: Meta, form: PointForm
     elsewhere = has_value & ~in_year
     count = np.bincount(of.row[chosen], minlength=len(rows.pixel))
     meta.extra["left_out"] = {
+        **left_out,
         "rows_again": left_out["rows_again"] + int(again.sum()),
         "observations_without_value": int((~has_value).sum()),
         "observations_of_another_year": int(elsewhere.sum()),
         "dates_of_another_year": _dates(of.day[elsewhere]),
         "rows_without_observation": int((count == 0).sum()),
-        "values_blanked": left_out["values_blanked"],
     }
     batch = make_batch(
         day=of.day[chosen],
@@ -406,3 +491,48 @@ def _classes(frame: pd.DataFrame, scl: str | None) -> np.ndarray:
             f"{columns.rows_of(wrong)}. Drop these rows, or leave scl out."
         )
     return value.astype(np.uint8)
+
+
+# -- cubes ----------------------------------------------------------------------------------------------------------
+
+
+def _variable(cube: xarray.Dataset, name: str, dims: tuple[str, ...]) -> np.ndarray:
+    """The values of a variable in this order of dimensions."""
+    if name not in cube.variables:
+        raise PixelError(f"Expected a variable {name!r} in the cube, it has {sorted(map(str, cube.variables))}.")
+    if set(cube[name].dims) != set(dims):
+        raise PixelError(
+            f"Variable {name!r}: expected the dimensions {dims}, received {cube[name].dims}. Rename those of your cube "
+            f"with cube.rename(…), or name the one of the dates with time=…."
+        )
+    return cube[name].transpose(*dims).values
+
+
+def _grid(cube: xarray.Dataset, form: PointFormat) -> tuple[np.ndarray, np.ndarray]:
+    """(W,) x and (H,) y, m, if resolution and CRS are those that the form says."""
+    x, y = (np.asarray(_variable(cube, name, (name,)), np.float64) for name in ("x", "y"))
+    for name, values in (("x", x), ("y", y)):
+        steps = np.abs(np.diff(values))
+        if len(steps) and not np.allclose(steps, form.resolution, rtol=1e-3):
+            raise PixelError(
+                f"Expected resolution={form.resolution:g} m from one {name} to the next, the cube has steps of "
+                f"{steps.min():g} to {steps.max():g}. Correct resolution=…."
+            )
+    stated = {
+        key: v for name in cube.variables for key, v in cube[name].attrs.items() if key in ("crs_wkt", "spatial_ref")
+    }
+    if stated:
+        found = CRS(stated.get("crs_wkt", stated.get("spatial_ref")))
+        corners = (x[[0, -1]], y[[0, -1]])
+        moved = np.subtract(Transformer.from_crs(found, form.crs, always_xy=True).transform(*corners), corners)
+        if not np.abs(moved).max() < form.resolution / 10:
+            raise PixelError(f"Expected crs={form.crs!r}, the cube states {found.name!r}. Give its CRS as crs=….")
+    return x, y
+
+
+def _cube_classes(name: str | None, values: np.ndarray | None, count: int) -> np.ndarray:
+    """(N,) uint8, the scene class of each observation of a cube."""
+    if values is None:
+        return np.full(count, UNCLASSIFIED, np.uint8)
+    frame = pd.DataFrame({name: np.nan_to_num(np.asarray(values, np.float64))})
+    return _classes(frame, name)

@@ -166,14 +166,14 @@ def sizes(files: Sequence[File]) -> list[int]:
     return many(lambda file: file.stat().st_size if isinstance(file, Path) else _tail(file).size, files)
 
 
-def ahead(function: Callable, arguments: Iterable, stored: bool) -> Iterator[Any]:
+def ahead(function: Callable, arguments: Iterable, stored: bool, threads: int = AHEAD) -> Iterator[Any]:
     """The results of a function in order; of files in a store, the next ones are computed in threads meanwhile."""
     if not stored:
         yield from map(function, arguments)
         return
-    with ThreadPoolExecutor(AHEAD) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         rest = iter(arguments)
-        waiting = [pool.submit(function, one) for one in islice(rest, AHEAD)]
+        waiting = [pool.submit(function, one) for one in islice(rest, threads)]
         try:
             while waiting:
                 result = waiting.pop(0).result()

@@ -15,6 +15,7 @@ Lab: part2_load_data.
 
 from arsetlib.samples.channels import Channels
 from arsetlib.samples.describe import describe, format_description
+from arsetlib.samples.device import Device
 from arsetlib.samples.draws import draw_images, draw_starts, keys_of
 from arsetlib.samples.indices import INDICES, Index, index
 from arsetlib.samples.loader import EXTRAS, Loader, arrays, batches, sequence
@@ -31,6 +32,7 @@ __all__ = [
     "FILLS",
     "INDICES",
     "Channels",
+    "Device",
     "Index",
     "LeakWarning",
     "Loader",

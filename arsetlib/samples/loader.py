@@ -13,7 +13,6 @@ Lab: part2_load_data.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,9 @@ import pyarrow as pa
 
 from arsetlib import oldnames, processes
 from arsetlib.samples.channels import Channels
+from arsetlib.samples.device import Device, DeviceBatches
 from arsetlib.samples.draws import draw_starts, scrambled
+from arsetlib.samples.passes import epochs
 from arsetlib.samples.rows import Rows, SampleError
 from arsetlib.samples.scaler import Scaler
 from arsetlib.samples.store import (
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 EXTRAS = ("seen", "weight", "day_of_year", "xy", "pixel")  # what a batch may hold besides x and y
+PLACES = ("host", "device")  # where batches are computed
 IN_MEMORY = 2**30  # bytes of series that are held in memory unless the caller wants otherwise
 
 
@@ -80,6 +82,10 @@ class Loader:
         stream: Read pool by pool instead of holding all rows in memory: True, False, or a ``Streaming`` that says how
             large pools are and where a decoded copy is kept. By default where the table is on disk and its series take
             more than 1 GiB.
+        place: ``"host"``, or ``"device"``: the columns go to the device of Keras's backend (a GPU) once, and batches
+            are computed there, as tensors of the same numbers. It offers the bands of one sensor, ``choose`` random,
+            first or last, ``fill`` zeros, and the extras seen, weight and day_of_year. Or a ``Device``, which says how
+            much memory the columns may take there. See ``samples.device``.
         old: Fields of ``Streaming`` as keywords, as in version 0.1.0; until version 0.3.
 
     Attributes:
@@ -122,6 +128,7 @@ class Loader:
         seed: int = 0,
         extras: Sequence[str] = (),
         stream: bool | Streaming | None = None,
+        place: str | Device = "host",
         **old: Any,
     ) -> None:
         random = start == "random"
@@ -130,6 +137,8 @@ class Loader:
         self.fill, self.extras = fill, tuple(extras)
         self.shuffle = random if shuffle is None else shuffle
         self._check()
+        if not isinstance(place, Device):
+            _known("place", place, PLACES)
         rows = Rows.of(source)
         rows.check_season(study.season, None if random else start)
         self.channels = Channels.of(study)
@@ -150,6 +159,9 @@ class Loader:
             self.pools = StreamedPools(self.rows, study, self.channels, columns, order, groups, streaming)
         else:
             self.pools = MemoryPools(self.rows, study, self.channels, columns, self._order)
+        self.device = None
+        if place != "host":
+            self.device = DeviceBatches(self, place.memory if isinstance(place, Device) else None)
 
     def __len__(self) -> int:
         return self.steps
@@ -170,11 +182,17 @@ class Loader:
 
         Lab: part2_load_data.
         """
+        return self.batch_on_host(epoch, number) if self.device is None else self.device.batch(epoch, number)
+
+    def batch_on_host(self, epoch: int, number: int) -> tuple:
+        """One batch as NumPy arrays, wherever the loader's place is."""
         parts = dict(zip(self._spec(), self._parts(epoch, number), strict=True))
         return self._packed(parts)
 
     def arrays(self, epoch: int = 0) -> Iterator[tuple]:
-        """All batches of one epoch as NumPy arrays, see ``batch``."""
+        """All batches of one epoch as NumPy arrays (tensors with ``place="device"``), see ``batch``."""
+        if self.device is not None:
+            return self.device.arrays(epoch)
         return (self.batch(epoch, i) for i in range(self.steps))
 
     def dataset(self, epoch: int | Callable[[], int] | None = None) -> tf.data.Dataset:
@@ -188,6 +206,8 @@ class Loader:
         """
         import tensorflow as tf
 
+        if self.device is not None:
+            raise SampleError("A tf.data.Dataset computes on the host: take place='host', or arrays() or sequence().")
         kinds = {n: tf.as_dtype(k) for n, (k, _) in self._spec().items()}
 
         def batch(epoch, number):
@@ -200,18 +220,7 @@ class Loader:
             numbers = tf.data.Dataset.range(self.steps)
             return numbers.map(lambda i: batch(epoch, i), num_parallel_calls=processes.cores(), deterministic=True)
 
-        if epoch is None:
-            epoch = functools.partial(next, itertools.count()) if self.changes else 0
-        if callable(epoch):
-            now = tf.data.Dataset.range(1).map(
-                lambda _: tf.ensure_shape(tf.numpy_function(lambda: np.int64(epoch()), [], tf.int64), [])
-            )
-            data = now.flat_map(of_epoch).apply(tf.data.experimental.assert_cardinality(self.steps))
-        else:
-            data = of_epoch(tf.constant(epoch, tf.int64))
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        return data.prefetch(2).with_options(options)
+        return epochs(of_epoch, self.steps, 0 if epoch is None and not self.changes else epoch)
 
     def sequence(self) -> keras.utils.PyDataset:
         """The batches as a ``keras.utils.PyDataset``, for Keras on any backend.

@@ -285,6 +285,10 @@ class PoolCache:
                 self.pools.popitem(last=False)
         return pool.result()
 
+    def get_of(self, epoch: int, number: int) -> Pool:
+        """``get`` with two arguments."""
+        return self.get((epoch, number))
+
     def _future(self, key: tuple[int, int]) -> Future:
         if key not in self.pools:
             self.pools[key] = self.threads.submit(self.make, *key)

@@ -6,7 +6,6 @@ Lab: part1_build_dataset. Shell: ``arset simulate data/delta``.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from functools import partial
 from importlib import resources
@@ -23,7 +22,7 @@ from arsetlib.simulate import files, items, phenology, sky
 from arsetlib.simulate import landscape as land
 from arsetlib.simulate.labels import year_labels
 
-VERSION = 1  # changes when a seed gives other files; a folder of another version is refused
+VERSION = 2  # changes when a seed gives other files; a folder of another version is refused
 CATALOGUE = "catalogue"  # the part with the collection, the study and the checksums
 STRIP = 120  # rows of 10 m pixels processed at a time, so that larger regions need little more memory
 BOXES = ("box_1", "box_2", "box_3", "box_4", "dense", "box_5", "box_6", "box_7")
@@ -70,15 +69,13 @@ def delta(
     out, years = folders.place(out), tuple(sorted({int(y) for y in years}))
     _check(seed, scale, years, jobs)
     parameters = {"version": VERSION, "seed": int(seed), "scale": float(scale), "years": list(years)}
-    if files.made_earlier(out, parameters):
-        return out
     region = land.Region.of(scale)
     overpasses = sky.overpasses(seed, years)
     products = [product for overpass in overpasses for product in items.products(seed, region, overpass)]
     parts = [*(product.id for product in products), *map(_labels_of, years), CATALOGUE]
     with folders.claim(out, parameters, parts, what="simulated delta") as folder:
         if folder.manifest() is None:
-            _make_overpasses(out, seed, scale, overpasses, jobs or os.cpu_count() or 1, progress)
+            _make_overpasses(out, seed, scale, overpasses, jobs or processes.cores(), progress)
             _write_labels(out, seed, scale, years)
             written = [textfiles.read_json(_item_path(out, product)) for product in products]
             folder.put(checksums.LIST, checksums.listed(out.glob("*.tif")))
@@ -245,9 +242,9 @@ def study_text(seed: int = 1, scale: float = 1.0, years: Iterable[int] = (2019, 
     areas = []
     for key, bounds in boxes(scale).items():
         number = key.removeprefix("box_")
-        name = f'en = "Box {number}", es = "Caja {number}"'
+        name = f'en = "Box {number}", es = "Recuadro {number}"'
         if key == "dense":
-            name = 'en = "Dense test box", es = "Caja densa de prueba"'
+            name = 'en = "Dense test box", es = "Recuadro denso de prueba"'
         numbers = ", ".join(f"{v:.0f}" for v in bounds)
         every = 1 if key == "dense" else 2
         areas.append(f'[areas.{key}]\nname = {{ {name} }}\nbounds = [{numbers}]\ncrs = "EPSG:5070"\nevery = {every}\n')

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from functools import partial
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def fields(
         return out
     tasks = [range(low, min(low + TASK, fields)) for low in range(0, fields, TASK)]
     if jobs is None:
-        jobs = 1 if fields * chips * size * size <= ALONE else os.cpu_count() or 1
+        jobs = 1 if fields * chips * size * size <= ALONE else processes.cores()
     with folders.claim(out, parameters, [*map(_name, range(fields)), ABOUT], what="simulated set of fields") as folder:
         if folder.manifest() is None:
             bar = tqdm(total=fields * chips, desc="simulate", unit="chip", disable=not progress)

@@ -1,6 +1,7 @@
 """Random shapes of simulated fields: smooth noise and blobs.
 
-The noise is a cubic spline: ``noise.smooth``, which serves for landscapes, shows its grid at the few pixels of a weed.
+The noise is a cubic spline like ``noise.smooth``, but its octaves refine one grid, which is faster for whole pictures.
+Another generator would give other images for the same seed, so case_fields must be run at full size with it first.
 """
 
 from __future__ import annotations

@@ -80,8 +80,6 @@ def groves(
         "size": list(size),
         "resolution": resolution,
     }
-    if files.made_earlier(out, parameters):
-        return out
     with folders.claim(out, parameters, [*map(_name, range(captures)), ABOUT], what="simulated grove") as folder:
         if folder.manifest() is None:
             _make(folder, Grove(int(seed), int(captures), size, resolution), parameters, jobs, progress)
@@ -101,7 +99,7 @@ def _make(folder: folders.Folder, scene: Grove, parameters: dict, jobs, progress
         views = [partial(_capture, out, work.path, scene, k) for k in range(captures) if folder.done(_name(k)) is None]
         done = len(strips) - len(todo) + captures - len(views)
         with tqdm(total=len(strips) + captures, initial=done, desc="simulate", disable=not progress) as bar:
-            most = min(jobs or os.cpu_count() or 1, max(len(todo), len(views)))
+            most = min(jobs or processes.cores(), max(len(todo), len(views)))
             with processes.workers(most) as results:
                 for tasks in (todo, views):  # the captures show the ground, so it is painted first
                     for _ in results(tasks):

@@ -3,6 +3,9 @@
 A fine texture is a periodic square that repeats over the ground; it has only short wavelengths, so that the repetition
 is not visible. Slow changes over metres are fields that cover the whole scene on a coarse grid.
 
+``noise.smooth`` cannot serve here: its splines contain all waves longer than their cell, and their edges do not fit
+together. A texture that repeats must have no long waves, must be periodic, and must be able to stretch along the rows.
+
 Lab: case_groves.
 """
 

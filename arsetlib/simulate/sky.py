@@ -23,6 +23,9 @@ ORBITS = {26: (1, 60_590), 126: (8, 61_190)}
 _CLOUD = np.array([72, 70, 68, 68, 69, 70, 71, 72, 73, 66, 44, 33], np.float32) / 100
 _HAZE = np.array([1.25, 1.1, 0.95, 0.72, 0.64, 0.56, 0.5, 0.45, 0.43, 0.38, 0.16, 0.09], np.float32)
 _SKYLIGHT = np.array([0.62, 0.58, 0.5, 0.43, 0.41, 0.38, 0.36, 0.34, 0.33, 0.33, 0.25, 0.22], np.float32)
+# The correction takes the haze from dark vegetation, whose blue it sets to about 0.02: it never makes that much darker.
+# Source: Main-Knorn et al. (2017), "Sen2Cor for Sentinel-2", Proc. SPIE 10427.
+OVERCORRECTED = -0.006
 _WAVELENGTH = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1610, 2190], np.float32)
 
 SATURATED, DARK, SHADOW, VEGETATION, BARE, WATER, UNCLASSIFIED, MEDIUM, HIGH, CIRRUS, SNOW = range(1, 12)
@@ -188,7 +191,7 @@ def _shadow(solid, overpass, low):
 
 def _air(rng, shape, overpass):
     """Errors of the atmospheric correction (too little or too much haze removed), and the view angle."""
-    left = rng.normal(0.006, 0.014)
+    left = max(rng.normal(0.006, 0.014), OVERCORRECTED)
     added = left * _HAZE + 0.0015 * rng.standard_normal(12)
     side = 1 if overpass.orbit == 26 else -1
     slant = side * np.interp(_WAVELENGTH, [443, 740, 2190], [0.045, 0.03, 0.04])

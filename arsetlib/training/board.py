@@ -6,18 +6,28 @@ Scalars are the losses and metrics of each epoch; Graphs the computation; Histog
 confusion matrix of the validation windows; Text and HParams the settings; Profile, where asked for, the time of each
 operation of some steps and how long a step waited for input.
 
+Graphs and Profile need TensorFlow, by Keras's own callback. All else is written by TensorBoard's writer of event files,
+which needs none: on JAX and PyTorch scalars and histograms, too.
+
 Lab: part3_train_and_test.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
+
+from arsetlib.extras import install
+from arsetlib.samples.device import backend
+from arsetlib.translation import _
 
 
 def boards(logs: Path, plan: dict, legend: Any, loop: Any, profile: tuple[int, int] | int | None) -> list:
@@ -30,11 +40,75 @@ def boards(logs: Path, plan: dict, legend: Any, loop: Any, profile: tuple[int, i
         loop: The ``training.loop.Loop``, whose ``counts`` are the confusion matrix of the validation.
         profile: Steps to profile, first and last; None for none.
     """
-    shown = keras.callbacks.TensorBoard(
+    if importlib.util.find_spec("tensorboard") is None:
+        print(
+            _("TensorBoard is not installed, so no curves are written. To have them: {command}").format(
+                command=install("train")
+            )
+        )
+        return []
+    shown = [Settings(logs / "settings", plan), ConfusionImage(logs / "validation", legend, loop)]
+    if backend() != "tensorflow":
+        if profile:
+            print(
+                _("A profile is written with TensorFlow only; this training runs on {backend}.").format(
+                    backend=backend()
+                )
+            )
+        return [Curves(logs), *shown]
+    curves = keras.callbacks.TensorBoard(
         log_dir=str(logs), histogram_freq=1, write_graph=True, update_freq="epoch", profile_batch=profile or 0
     )
-    steps = [StepTrace()] if profile else []
-    return [shown, *steps, Settings(logs / "settings", plan), ConfusionImage(logs / "validation", legend, loop)]
+    return [curves, *([StepTrace()] if profile else []), *shown]
+
+
+class Events:
+    """A folder of event files, written by TensorBoard itself."""
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self.writer = EventFileWriter(str(folder))
+
+    def add(self, summary: Any, step: int) -> None:
+        """One summary of a plugin."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Curves(keras.callbacks.Callback):
+    """Writes scalars and histograms of weights, each epoch, under the names that Keras's own callback gives them."""
+
+    def __init__(self, logs: Path) -> None:
+        super().__init__()
+        self.logs = logs
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.sides = {side: Events(self.logs / side) for side in ("train", "validation")}
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+        from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+        for name, value in (logs or {}).items():
+            side = "validation" if name.startswith("val_") else "train"
+            self.sides[side].add(scalar_pb(f"epoch_{name.removeprefix('val_')}", value), epoch)
+        rate = ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        self.sides["train"].add(scalar_pb("epoch_learning_rate", float(rate)), epoch)
+        for layer in self.model.layers:
+            for weight in layer.weights:
+                values = np.asarray(ops.convert_to_numpy(weight), np.float64)
+                self.sides["train"].add(histogram_pb(f"{weight.path}/histogram", values), epoch)
+        for side in self.sides.values():
+            side.writer.flush()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        for side in self.sides.values():
+            side.close()
 
 
 class StepTrace(keras.callbacks.Callback):
@@ -61,15 +135,15 @@ class Settings(keras.callbacks.Callback):
         self.logs, self.plan = logs, plan
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        import tensorflow as tf
-        from tensorboard.plugins.hparams import api as hparams
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+        from tensorboard.plugins.text.summary_v2 import text_pb
 
         lines = [f"| {name} | `{json.dumps(value)}` |" for name, value in self.plan.items()]
-        writer = tf.summary.create_file_writer(str(self.logs))
-        with writer.as_default():
-            tf.summary.text("run", "\n".join(["| setting | value |", "|---|---|", *lines]), step=0)
-            hparams.hparams({n: v for n, v in self.plan.items() if isinstance(v, int | float | str)})
-        writer.close()
+        events = Events(self.logs)
+        events.add(text_pb("run", "\n".join(["| setting | value |", "|---|---|", *lines])), 0)
+        plain = {name: value for name, value in self.plan.items() if isinstance(value, int | float | str)}
+        events.add(hparams_pb(plain), 0)
+        events.close()
 
 
 class ConfusionImage(keras.callbacks.Callback):
@@ -80,20 +154,30 @@ class ConfusionImage(keras.callbacks.Callback):
         self.logs, self.names, self.loop = logs, legend.names(), loop
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        import tensorflow as tf
-
-        self.writer = tf.summary.create_file_writer(str(self.logs))
+        self.events = Events(self.logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        import tensorflow as tf
-
         png = picture(self.loop.counts.reshape(len(self.names), -1), self.names)
-        with self.writer.as_default():
-            tf.summary.image("confusion", tf.image.decode_png(png, channels=3)[None], step=epoch)
-        self.writer.flush()
+        self.events.add(image_pb("confusion", png), epoch)
+        self.events.writer.flush()
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        self.writer.close()
+        self.events.close()
+
+
+def image_pb(tag: str, png: bytes) -> Any:
+    """A summary of one picture, as TensorBoard's page *Images* reads it: width, height, PNG."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+    from tensorboard.plugins.image.metadata import create_summary_metadata
+
+    size = [str(int.from_bytes(png[at : at + 4], "big")).encode() for at in (16, 20)]  # of its header
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=3)])
+    tensor = TensorProto(dtype=DT_STRING, string_val=[*size, png], tensor_shape=shape)
+    metadata = create_summary_metadata(display_name=None, description=None)
+    return Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
 
 
 def picture(counts: np.ndarray, names: list[str]) -> bytes:

@@ -148,4 +148,4 @@ def _variables(model) -> list:
 
 def value_of(variable: Any) -> np.ndarray:
     """The value of a variable, on one device or mirrored on several."""
-    return ops.convert_to_tensor(variable).numpy()
+    return ops.convert_to_numpy(ops.convert_to_tensor(variable))

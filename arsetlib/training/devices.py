@@ -1,4 +1,4 @@
-"""The optimiser, the devices and the precision of a training. Needs TensorFlow.
+"""The optimiser, the devices and the precision of a training. Needs Keras.
 
 Lab: part3_train_and_test.
 """
@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from arsetlib.training.plan import TrainingError
 
@@ -35,13 +34,30 @@ def strategy_of(strategy: Any) -> Any:
         return strategy
     if strategy != "mirrored":
         raise TrainingError(f"Expected strategy = 'mirrored' or a tf.distribute.Strategy, received {strategy!r}.")
+    if keras.backend.backend() != "tensorflow":
+        one_device(strategy)
     return _mirrored()
 
 
 @functools.cache
 def _mirrored():
     """One for the process: a second one would number its sums as the first did, and TensorFlow would mix them up."""
+    import tensorflow as tf
+
     return tf.distribute.MirroredStrategy()
+
+
+def one_device(strategy: Any) -> None:
+    """Refuse several devices on a backend that does not offer them.
+
+    Raises:
+        TrainingError: So.
+    """
+    if strategy is not None:
+        raise TrainingError(
+            f"Expected strategy = None on the backend {keras.backend.backend()!r}, received {strategy!r}. Several "
+            "devices are offered with TensorFlow only: set KERAS_BACKEND=tensorflow before Python starts."
+        )
 
 
 def make_network(model: Any, build: Callable, seed: int, strategy: Any = None, mixed: bool = False) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arsetlib import folders
+from arsetlib import copies
 from arsetlib.training.plan import TrainingError
 
 
@@ -70,7 +70,7 @@ def pictures(logs: str | Path, tag: str = "confusion", side: str = "validation")
 def _readers(logs: str | Path) -> dict:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    sides = sorted({file.parent for file in folders.fetched(logs).glob("*/events.out.tfevents.*")})
+    sides = sorted({file.parent for file in copies.fetched(logs).glob("*/events.out.tfevents.*")})
     if not sides:
         raise TrainingError(
             f"Expected TensorBoard's event files in folders of {logs}, found none. "

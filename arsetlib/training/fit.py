@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arsetlib.samples import Loader, Rows, Scaler
+from arsetlib import processes
+from arsetlib.pixels.sources import ahead
+from arsetlib.samples import Loader, Rows, SampleError, Scaler
 from arsetlib.study import Study
 from arsetlib.training import run as runs
 from arsetlib.training.plan import (
@@ -31,6 +33,7 @@ from arsetlib.training.plan import (
 
 if TYPE_CHECKING:
     from arsetlib.models import Trained
+    from arsetlib.samples.device import Block
 
 IN_MEMORY = 2**28  # bytes of validation windows that are kept in memory
 BASELINE_EPOCHS = 4  # epochs of windows that a baseline sees
@@ -82,9 +85,12 @@ def fit(
     killed continues after its last finished epoch when the same call is made again, and ends with the same weights; a
     finished one is returned without training.
 
-    What a seed guarantees: on a CPU the same weights, bit for bit, on the same machine with the same number of threads
-    and versions. On a GPU, call ``tf.config.experimental.enable_op_determinism()`` first (it holds for the whole
-    process and makes the input slower); without it trainings differ in the last digits.
+    Networks train on Keras's backend: TensorFlow, or JAX or PyTorch where ``KERAS_BACKEND`` says so before Python
+    starts. Each backend draws its own first weights and dropout, so their trainings differ as those of two seeds do.
+
+    What a seed guarantees: on a CPU the same weights, bit for bit, on the same machine and backend with the same number
+    of threads and versions. On a GPU, call ``tf.config.experimental.enable_op_determinism()`` first (it holds for the
+    whole process and makes the input slower); without it trainings differ in the last digits.
 
     Several devices: ``strategy="mirrored"`` divides each batch among the GPUs of this machine and sums their gradients;
     ``batch`` is the size of the whole. Several machines are not offered for series, which one machine trains in
@@ -151,21 +157,35 @@ class _Training:
         self.train = self.loader("train", plan.batch, models.needs(name_or_model))
         self.without = self._without_samples()  # before TensorFlow is loaded
 
-    def loader(self, side: str, batch: int, extras: tuple[str, ...]) -> Loader:
+    def loader(self, side: str, batch: int, extras: tuple[str, ...], place: str = "host") -> Loader:
         ask = self.sampling
         return Loader(
             self.sides[side], self.study, self.scaler, batch=batch, shuffle=side == "train", seed=self.plan.seed,
             start="random" if ask.starts is None else ask.starts, fill=ask.fill, choose=ask.choose, extras=extras,
+            place=place,
         )  # fmt: skip
 
-    def loaders(self, model) -> tuple[Loader, Loader]:
+    def loaders(self, model, place: str = "host") -> tuple[Loader, Loader]:
         """Of training and of validation, with the inputs that the model takes."""
         from arsetlib import models
 
         extras = tuple(models.needs(model))
-        if extras != tuple(self.train.extras):
-            self.train = self.loader("train", self.plan.batch, extras)
-        return self.train, self.loader("validation", max(self.plan.batch, 4096), extras)
+        if extras != tuple(self.train.extras) or place == "device":
+            self.train = self.loader("train", self.plan.batch, extras, place)
+        return self.train, self.loader("validation", max(self.plan.batch, 4096), extras, place)
+
+    def placed(self, model, devices: Devices) -> tuple[Loader, Loader]:
+        """``loaders`` where the training asks for them: on the GPU if there is one, unless they do not fit there."""
+        from arsetlib.samples.device import on_gpu
+
+        if devices.strategy is not None and devices.place is None:
+            return self.loaders(model)
+        try:
+            return self.loaders(model, devices.place or ("device" if on_gpu() else "host"))
+        except SampleError:
+            if devices.place is not None:
+                raise
+            return self.loaders(model)
 
     def build(self):
         from arsetlib import models
@@ -201,17 +221,15 @@ class _Training:
 
     def network(self, devices: Devices, log: Log, run: runs.RunFolder):
         """Train a network with early stopping."""
-        import keras  # noqa: F401 -- before TensorFlow
-        import tensorflow as tf
-
+        from arsetlib.samples.device import on_gpu
         from arsetlib.training import loop
         from arsetlib.training.devices import in_float32, make_network, strategy_of
 
         plan, strategy = self.plan, strategy_of(devices.strategy)
-        mixed = bool(tf.config.list_physical_devices("GPU")) if devices.mixed is None else devices.mixed
+        mixed = on_gpu() if devices.mixed is None else devices.mixed
         mixed = bool(mixed and self.model is None)
         model = make_network(self.model, self.build, plan.seed, strategy, mixed)
-        train, validation = self.loaders(model)
+        train, validation = self.placed(model, devices)
         replicas = strategy.num_replicas_in_sync if strategy else 1
         feeds = (SeriesFeed(train, replicas), SeriesFeed(validation, keep=_bytes_of(validation) <= IN_MEMORY))
         task = loop.classes_task(plan.loss, self._class_weights(train), **SCORES)
@@ -278,6 +296,8 @@ class SeriesFeed:
     """
 
     def __init__(self, loader: Loader, devices: int = 1, keep: bool = False) -> None:
+        from arsetlib.samples.device import backend
+
         self.loader, self.keep, self.cache, self.epoch = loader, keep, None, 0
         count, batch = len(loader.rows), loader.batch_size
         self.steps = loader.steps
@@ -288,15 +308,27 @@ class SeriesFeed:
                     f"{batch}. Take {max(min(batch, count) // devices, 1) * devices}."
                 )
             self.steps = count // batch if count % batch % devices else loader.steps
-        self.data = loader.dataset(epoch=lambda: self.epoch)
+        if devices > 1 and loader.device is not None:
+            raise TrainingError("place='device' is for one device. Take place='host' with a strategy.")
+        self.data = None
+        if loader.device is None and backend() == "tensorflow":
+            self.data = loader.dataset(epoch=lambda: self.epoch)
 
-    def batches(self, epoch: int) -> Iterator[tuple]:
-        """(x, y) of each step; tensors."""
+    def batches(self, epoch: int) -> Iterator[tuple | Block]:
+        """(x, y) of each step, or blocks of steps that are computed on the device."""
         if self.cache is not None:
             yield from self.cache
             return
+        from arsetlib.samples.device import on_device
+
         self.epoch = epoch
-        parts = itertools.islice(self.data, self.steps)
+        if self.loader.device is not None:
+            parts = self.loader.device.blocks(epoch)
+        elif self.data is not None:
+            parts = itertools.islice(self.data, self.steps)
+        else:
+            made = ahead(lambda step: self.loader.batch(epoch, step), range(self.steps), True, processes.cores() + 1)
+            parts = map(on_device, made)
         if self.keep:
             parts = self.cache = list(parts)
         yield from parts
@@ -305,7 +337,7 @@ class SeriesFeed:
         """Names the rows of a step whose loss is not finite."""
         pools = [pool.columns for pool in self.loader._rows(epoch, step)]
         pixel, year = (np.concatenate([np.asarray(p[name]) for p in pools]) for name in ("pixel", "year"))
-        x = self.loader.batch(epoch, step)[0]
+        x = self.loader.batch_on_host(epoch, step)[0]
         x = x["series"] if isinstance(x, dict) else x
         broken = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2)))
         shown = broken if len(broken) else np.arange(len(pixel))

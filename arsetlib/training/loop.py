@@ -4,7 +4,7 @@
 
 It is written out instead of Keras's ``fit``, because that fails on several machines, and because a training that is
 killed must continue with the same weights. Callbacks and optimisers are Keras's; the optimiser sums the gradients over
-devices and processes. Needs TensorFlow.
+devices and processes. How a step is computed depends on Keras's backend: ``on_tensorflow``, ``on_jax``, ``on_torch``.
 
 Lab: case_fields.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,11 +23,14 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from arsetlib.evaluation import Confusion
+from arsetlib.samples.device import Block, backend, on_gpu
 from arsetlib.training import workers
 from arsetlib.training.plan import Plan, TrainingError
+
+UNREAD = 8  # blocks that a GPU may compute ahead before their losses are read
 
 
 class Feed(Protocol):
@@ -39,7 +43,10 @@ class Feed(Protocol):
     steps: int | None
 
     def batches(self, epoch: int) -> Iterator[tuple]:
-        """(x, y) of each step: x an array or a dict of arrays (B, …), y (B, …, K) float32."""
+        """(x, y) of each step: x an array or a dict of arrays (B, …), y (B, …, K) float32.
+
+        Or a ``samples.device.Block`` of several steps, whose batches are computed on the device.
+        """
 
 
 @dataclass(frozen=True)
@@ -85,15 +92,15 @@ class Loop:
 
     Attributes:
         counts: What the last look at the validation counted, see ``Task.count``.
+
+    Raises:
+        TrainingError: A strategy, and another backend than TensorFlow.
     """
 
     def __init__(self, model: Any, task: Task, strategy: Any = None, cluster: workers.Cluster | None = None) -> None:
         self.model, self.task, self.cluster, self.counts = model, task, cluster, None
-        self.strategy = strategy or tf.distribute.get_strategy()
-        self.devices = self.strategy.num_replicas_in_sync
-        self.local = self.devices // (cluster.size if cluster else 1)  # of this process
-        self._test_step = None
-        self._add = tf.function(self._add_everywhere)
+        self.steps = _steps()(model, task, strategy, cluster)
+        self.unread = UNREAD if on_gpu() else 0
 
     def run(
         self, train: Feed, validation: Feed, phases: list[Phase], stopping: Any, backup: Any, callbacks: Sequence = ()
@@ -105,7 +112,8 @@ class Loop:
             phases: One after the other, without gaps.
             stopping: A ``keras.callbacks.EarlyStopping``.
             backup: A ``training.callbacks.Backup``.
-            callbacks: More of Keras, called before ``stopping``.
+            callbacks: More of Keras, called before ``stopping``. On JAX the model's variables change once an epoch,
+                and a callback can change them, and the learning rate, between epochs only.
 
         Returns:
             The history: name → one value for each epoch.
@@ -125,15 +133,14 @@ class Loop:
                 self.model.stop_training = False
                 every.on_train_begin()
                 history = backup.restore(self.model)
-            step = None
             for epoch in range(max(begin, phase.first), phase.last):
                 if self.model.stop_training:
                     break
                 began = time.perf_counter()
                 with workers.explained(f"epoch {epoch + 1}") if self.cluster else nullcontext():
-                    step, logs = self._epoch(step, train, validation, every, epoch)
+                    logs = self._epoch(train, validation, every, epoch)
                     every.on_epoch_end(epoch, logs)
-                rate = float(keras.ops.convert_to_tensor(self.model.optimizer.learning_rate).numpy())
+                rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
                 for name, value in {**logs, "learning_rate": rate, "seconds": time.perf_counter() - began}.items():
                     history.setdefault(name, []).append(float(value))
                 backup.keep(self.model, epoch + 1, history)
@@ -141,113 +148,62 @@ class Loop:
         return history
 
     def _prepare(self, phase: Phase) -> None:
-        with self.strategy.scope():
+        with self.steps.scope():
             phase.prepare(self.model)
             self.model.compile(optimizer=phase.optimizer(), jit_compile=False)
             self.model.optimizer.build(self.model.trainable_variables)
+        self.steps.begin()
 
-    def _epoch(self, step, train: Feed, validation: Feed, every, epoch: int) -> tuple:
-        """The compiled step and the scores of an epoch."""
+    def _epoch(self, train: Feed, validation: Feed, every, epoch: int) -> dict[str, float]:
+        """The scores of an epoch."""
         every.on_epoch_begin(epoch)
-        totals, done = 0.0, 0
-        for x, y in train.batches(epoch):
-            batch = self._divided(x, y)
-            step = step or self._compiled(self._train, batch)
-            every.on_train_batch_begin(done)
-            totals = totals + step(*batch).numpy().astype(np.float64)
-            if not math.isfinite(totals[0]):
-                of = f" of {train.steps}" if train.steps else ""
-                where = f"The loss is {totals[0]} in epoch {epoch + 1}, step {done + 1}{of}."
-                raise TrainingError(f"{where} {self.task.explain(epoch, done)}")
-            every.on_train_batch_end(done, {"loss": totals[0] / totals[1]})
-            done += 1
+        totals, done = np.zeros(2), 0
+        unread: deque[tuple] = deque()
+
+        def read(most: int) -> None:
+            """Read what the device has computed, but for so many blocks."""
+            nonlocal totals
+            while len(unread) > most:
+                step, found = unread.popleft()
+                for k, of_step in enumerate(np.asarray(ops.convert_to_numpy(found), np.float64)):
+                    totals = totals + of_step if totals[1] else of_step
+                    if not math.isfinite(totals[0]):
+                        of = f" of {train.steps}" if train.steps else ""
+                        where = f"The loss is {totals[0]} in epoch {epoch + 1}, step {step + k + 1}{of}."
+                        raise TrainingError(f"{where} {self.task.explain(epoch, step + k)}")
+
+        for batch in train.batches(epoch):
+            size = batch.steps if isinstance(batch, Block) else 1
+            for step in range(done, done + size):
+                every.on_train_batch_begin(step)
+            unread.append((done, self.steps.train(batch)))
+            read(self.unread)
+            for step in range(done, done + size):
+                every.on_train_batch_end(step, {"loss": totals[0] / totals[1]} if totals[1] else {})
+            done += size
+        read(0)
+        self.steps.settle()
         if not done or done != (train.steps or done):
             raise TrainingError(f"Expected {train.steps} steps in epoch {epoch + 1}, received batches for {done}.")
-        logs = self._scores(self._everywhere(totals))
+        logs = self._scores(self.steps.everywhere(totals))
         logs |= {f"val_{name}": value for name, value in self.scores(validation).items()}
         if not math.isfinite(logs["val_loss"]):
             raise TrainingError(
                 f"The loss of the validation is {logs['val_loss']} after epoch {epoch + 1}: the weights diverged. "
                 "Use a lower learning_rate."
             )
-        return step, logs
+        return logs
 
     def scores(self, feed: Feed) -> dict[str, float]:
         """``loss`` and scores of a feed; of all processes where each has its part of it."""
-        totals = 0.0
-        for x, y in feed.batches(0):
-            batch = tf.nest.map_structure(tf.convert_to_tensor, (x, y))
-            self._test_step = self._test_step or self._compiled(self._test, batch)
-            totals = totals + self._test_step(*batch).numpy().astype(np.float64)
-        totals = self._everywhere(totals)
+        found = [self.steps.test(batch) for batch in feed.batches(0)]
+        totals = sum(np.asarray(ops.convert_to_numpy(part), np.float64).sum(axis=0) for part in found)
+        totals = self.steps.everywhere(totals)
         self.counts = totals[2:]
         return self._scores(totals)
 
     def _scores(self, totals: np.ndarray) -> dict[str, float]:
         return {"loss": totals[0] / totals[1], **self.task.scores(totals[2:])}
-
-    # On the devices
-
-    def _compiled(self, step: Callable, batch: tuple):
-        """One compiled function for batches of every size."""
-        if self.local > 1:
-            return tf.function(step, reduce_retracing=True)
-        every_size = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), batch)
-        return tf.function(step, input_signature=every_size)
-
-    def _divided(self, x, y) -> tuple:
-        """A batch, divided among the devices of this process."""
-        batch = tf.nest.map_structure(tf.convert_to_tensor, (x, y))
-        if self.local == 1:
-            return batch
-
-        def divide(part):
-            return self.strategy.experimental_distribute_values_from_function(
-                lambda context: part[context.replica_id_in_sync_group % self.local :: self.local]
-            )
-
-        return tf.nest.map_structure(divide, batch)
-
-    def _train(self, x, y):
-        totals = self.strategy.run(self._replica, args=(x, y))
-        return tf.add_n(self.strategy.experimental_local_results(totals))
-
-    def _replica(self, x, y):
-        """One device's share of a step; its sums."""
-        model, everywhere = self.model, tf.cast(tf.shape(y)[0] * self.devices, tf.float32)  # all shares are equal
-        with tf.GradientTape() as tape:
-            each, totals = self._measured(x, y, training=True)
-            mean = tf.reduce_sum(each) / everywhere
-            if model.losses:  # of layers with a regulariser
-                mean += tf.add_n(model.losses) / self.devices
-            scaled = model.optimizer.scale_loss(mean)  # against underflow in float16
-        variables = model.trainable_variables
-        model.optimizer.apply(tape.gradient(scaled, variables), variables)  # sums over devices and processes
-        return totals
-
-    def _test(self, x, y):
-        return self._measured(x, y, training=False)[1]
-
-    def _measured(self, x, y, training: bool) -> tuple:
-        """(B,) losses, and (2 + …,): sum of the losses, samples, counts of the task."""
-        shares = self.model(x, training=training)
-        each = tf.broadcast_to(self.task.loss(y, shares), tf.shape(y)[:1])
-        samples = tf.cast(tf.shape(y)[0], tf.float32)
-        counts = tf.reshape(tf.cast(self.task.count(y, shares), tf.float32), [-1])
-        return each, tf.concat([tf.stack([tf.reduce_sum(each), samples]), counts], axis=0)
-
-    def _everywhere(self, totals: np.ndarray) -> np.ndarray:
-        """Sums over all processes."""
-        if self.cluster is None:
-            return totals
-        return self._add(tf.constant(totals / self.local, tf.float32)).numpy().astype(np.float64)
-
-    def _add_everywhere(self, values):
-        def replica(part):
-            # A copy, so that it has a device, which the sum needs to know.
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(part))
-
-        return self.strategy.experimental_local_results(self.strategy.run(replica, args=(values,)))[0]
 
     def _check_same_epoch(self, begin: int) -> None:
         """All processes must begin with the same epoch."""
@@ -256,12 +212,37 @@ class Loop:
         one = np.zeros(self.cluster.size)
         one[self.cluster.rank] = begin
         with workers.explained("the beginning"):
-            epochs = self._everywhere(one).round().astype(int)
+            epochs = self.steps.everywhere(one).round().astype(int)
         if len(set(epochs.tolist())) > 1:
             raise workers.WorkerError(
                 f"The workers see backups of different epochs: {epochs.tolist()} are finished. The folder of the "
                 "training must be one that all of them share."
             )
+
+
+def _steps() -> type:
+    """The steps of Keras's backend."""
+    if backend() == "jax":
+        from arsetlib.training.on_jax import StepsOnJax
+
+        return StepsOnJax
+    if backend() == "torch":
+        from arsetlib.training.on_torch import StepsOnTorch
+
+        return StepsOnTorch
+    from arsetlib.training.on_tensorflow import StepsOnTensorflow
+
+    return StepsOnTensorflow
+
+
+def measured(task: Task, truth: Any, shares: Any) -> tuple:
+    """(B,) losses, and (2 + …,): sum of the losses, samples, counts of the task."""
+    count = ops.shape(truth)[0]
+    each = ops.broadcast_to(task.loss(truth, shares), (count,))
+    counts = ops.reshape(ops.cast(task.count(truth, shares), "float32"), (-1,))
+    return each, ops.concatenate(
+        [ops.stack([ops.sum(each), ops.cast(ops.convert_to_tensor(count), "float32")]), counts], axis=0
+    )
 
 
 def train(
@@ -305,8 +286,8 @@ def train(
 def confusion(truth: Any, shares: Any) -> Any:
     """(K, K) counts, rows = truth, of one-hot truth (…, K); all zeros in truth do not count."""
     kinds = shares.shape[-1]
-    predicted = tf.one_hot(tf.argmax(shares, axis=-1), kinds)
-    return tf.matmul(tf.reshape(truth, [-1, kinds]), tf.reshape(predicted, [-1, kinds]), transpose_a=True)
+    predicted = ops.one_hot(ops.argmax(shares, axis=-1), kinds, dtype="float32")
+    return ops.matmul(ops.transpose(ops.reshape(truth, (-1, kinds))), ops.reshape(predicted, (-1, kinds)))
 
 
 def class_scores(counts: np.ndarray, **names: str) -> dict[str, float]:
@@ -333,6 +314,6 @@ def classes_task(loss: str, weights: list[float] | None, **names: str) -> Task:
     each = kind(reduction=None)
 
     def weighted(truth, shares):
-        return each(truth, shares) * tf.reduce_sum(truth * tf.constant(weights, tf.float32), axis=-1)
+        return each(truth, shares) * ops.sum(truth * ops.convert_to_tensor(weights, "float32"), axis=-1)
 
     return Task(each if weights is None else weighted, confusion, functools.partial(class_scores, **names))

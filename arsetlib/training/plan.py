@@ -97,12 +97,15 @@ class Devices(Options):
         strategy: None: one device. ``"mirrored"``: each batch is divided among the GPUs of this machine. Fields also
             take ``"workers"``, see ``arsetlib.training.workers``. Or a ``tf.distribute.Strategy``.
         mixed: Compute in float16 where that is faster; the model that is kept is float32. None: series do so on a GPU.
+        place: Where windows of series are computed: ``"host"`` or ``"device"``, see ``samples.Loader``. None: on the
+            GPU if there is one and the rows fit there, else on the host.
 
     Lab: part3_train_and_test.
     """
 
     strategy: object = None
     mixed: bool | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -243,7 +243,7 @@ run
 # - `"counts"`: `classes` × `classes`, cuántas veces se predijo cada clase como cada clase, *filas = verdad*, columnas = predicción;
 # - `"accuracy"`: la exactitud, la proporción de muestras correctas;
 # - `"micro_f1"`: F1 con los TP, FP y FN (verdaderos positivos, falsos positivos y falsos negativos) de todas las clases *sumados*;
-# - `"macro_f1"`: la media de los F1 de cada clase, 2 TP / (2 TP + FP + FN). Una clase que no está ni en la verdad ni en la predicción queda fuera de la media; una que está solo en una de las dos cuenta con 0.
+# - `"macro_f1"`: la media de las F1 de cada clase, 2 TP / (2 TP + FP + FN). Una clase que no está ni en la verdad ni en la predicción queda fuera de la media; una que está solo en una de las dos cuenta con 0.
 #
 # Usa NumPy o bucles sencillos; scikit-learn está permitido si le das todas las clases. ¿Qué dos valores de los cuatro son iguales?
 

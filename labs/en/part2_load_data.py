@@ -1079,6 +1079,8 @@ if not here.small:
 #
 # The last two lines show a limit: training gains much less than loading, because the model needs its time with each loader. On two cores the model is soon the limit. We measured it with the CNN of the original: training from whole batches was between one and two times as fast as row by row, although the loader alone was more than fifty times as fast ([measured](../../book/en/performance.md)). A fast loader saves most time with a small model, or on a GPU.
 #
+# Beside a GPU even eight cores are too slow for a small network. There the windows can be computed on the GPU itself: `samples.Loader(…, place="device")` sends the columns of the table to it once, and makes the same batches from row numbers and the seed. `training.fit` does that where it finds a GPU.
+#
 # :::{admonition} Exercise 5
 # :class: exercise
 # Suppose that a GPU computes ten times as fast and loading does not change. Compute the verdicts again. How many samples a second must a loader give for a step of 1 ms with a batch of 1,024?

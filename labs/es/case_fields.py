@@ -212,7 +212,7 @@ if full:
     assert none > 0
 
 # %% [markdown] made_from="0d8faa43"
-# Estas son las respuestas. Una clase con un número grande en rojo, verde o azul se ve en color verdadero. La primera línea impresa nombra las clases que son más claras en el infrarrojo cercano. La segunda nombra la clase con la menor diferencia de color. Si todos los números de una clase son pequeños, solo queda su forma. Una cabecera, por ejemplo, se reconoce por la dirección de las hileras en el borde de una parcela.
+# Estas son las respuestas. Una clase con un número grande en rojo, verde o azul se ve en color verdadero. La primera línea impresa indica las clases que son más claras en el infrarrojo cercano. La segunda indica la clase con la menor diferencia de color. Si todos los números de una clase son pequeños, solo queda su forma. Una cabecera, por ejemplo, se reconoce por la dirección de las hileras en el borde de una parcela.
 # Un recorte puede tener varias etiquetas o ninguna, como muestra la última línea. Por eso el modelo responde nueve preguntas de sí o no (etiquetas múltiples, *multi-label*: una sigmoide por clase). No elige una clase entre nueve (etiqueta única, *single-label*: una softmax). Un directorio con una carpeta por clase solo puede guardar una etiqueta por recorte.
 #
 # ## 3. Contar, y dividir por parcela
@@ -407,7 +407,8 @@ if sys.platform == "linux":  # otros no aplican estos límites
 
 # %% tags=["hide-cell"] made_from="d7482893"
 # Solución: a veces el conjunto reducido cabe, y no hace falta una
-# canalización. Mide antes cuánta puntuación cuesta reducir (sección 18).
+# canalización. Mide antes cuánto baja la puntuación al reducir
+# (sección 18).
 machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 for side in (512, 128):
     for kind, width in (("32 bits", 4), ("bytes", 1)):
@@ -520,7 +521,7 @@ reduced_mb, full_mb = by_form.loc[["TFRecord, reducido", "TFRecord"], "MB"]
 assert reduced_mb < full_mb / 4
 
 # %% [markdown] made_from="7a119f61"
-# La primera línea nombra la forma más grande; los tamaños de las tres copias de los archivos JPEG son parecidos. De cada recorte con varias etiquetas, un directorio conserva una y pierde las demás. El TFRecord reducido necesita menos de una cuarta parte del espacio, y sus imágenes necesitan menos decodificación en cada época (sección 10).
+# La primera línea indica la forma más grande; los tamaños de las tres copias de los archivos JPEG son parecidos. De cada recorte con varias etiquetas, un directorio conserva una y pierde las demás. El TFRecord reducido necesita menos de una cuarta parte del espacio, y sus imágenes necesitan menos decodificación en cada época (sección 10).
 # Si ejecutas la celda otra vez, las formas ya están completas: ignora entonces los segundos. Una conversión que se interrumpió conserva sus fragmentos completos y continúa.
 #
 # ## 8. Dentro de un TFRecord

@@ -202,7 +202,7 @@ assert not full or (colour_iou.mean() < 0.55 and false_trees > 0.1)
 assert not full or brown_grass > 0.1
 
 # %% [markdown] made_from="84950853"
-# La media impresa responde la pregunta. En el olivar simulado es baja, aunque los umbrales se eligieron con la máscara verdadera. Compara las dos imágenes: la sombra en el suelo se vuelve árbol, porque es tan oscura como una copa, y la hierba seca se vuelve suelo. Las dos últimas líneas muestran cuántos píxeles se equivocan de estas dos maneras. El color de un solo píxel no basta. Tú reconoces un árbol por los píxeles que lo rodean: su textura, su contorno y su sombra. Una red también debe aprenderlo.
+# La media impresa responde la pregunta. En el olivar simulado es baja, aunque los umbrales se eligieron con la máscara verdadera. Compara las dos imágenes: la sombra en el suelo se clasifica como árbol, porque es tan oscura como una copa, y la hierba seca, como suelo. Las dos últimas líneas muestran cuántos píxeles se equivocan de estas dos maneras. El color de un solo píxel no basta. Tú reconoces un árbol por los píxeles que lo rodean: su textura, su contorno y su sombra. Una red también debe aprenderlo.
 #
 # :::{admonition} Ejercicio 1
 # :class: exercise
@@ -654,7 +654,7 @@ assert wrong[at_edge].mean() > wrong[~at_edge].mean()
 # %% made_from="d743396e"
 wrong_ground = np.bincount(predicted[wrong & (mask == GROUND)], minlength=3)
 print(
-    "el suelo equivocado se volvió:",
+    "el suelo mal clasificado se predijo como:",
     dict(zip(TITLES, wrong_ground.tolist(), strict=True)),
 )
 if full:
@@ -766,7 +766,7 @@ fig = figures.scatter(
     points, title, unit, "IoU", study=here, text=scored.index.tolist()
 )
 figures.show(
-    fig, "IoU de cada captura según la proporción de su terreno ya vista"
+    fig, "IoU de cada captura según la proporción de su terreno ya visto"
 )
 assert np.isclose(scored.loc[last.name, "mean_iou"], confusion.mean_iou)
 

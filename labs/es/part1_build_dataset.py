@@ -58,7 +58,7 @@ check_env(("labs", "train", "images", "spark"))
 #
 # Una línea decide de dónde vienen los datos. `"simulated"` toma el delta simulado: un lugar pequeño que hace un programa. Sus archivos tienen el formato de los reales, así que el código de abajo sirve también para datos reales.
 # `"real"` toma datos de los servicios públicos: escenas de Sentinel-2 de Earth Search y la *Cropland Data Layer* del USDA. También puedes dar el nombre de tu propio archivo de estudio. Las celdas que siguen a esta no cambian.
-# Los archivos se escriben en la carpeta `data`, o en la carpeta que nombra la variable de entorno `ARSET_DATA`. En Databricks, da una carpeta de un volumen.
+# Los archivos se escriben en la carpeta `data`, o en la carpeta que indica la variable de entorno `ARSET_DATA`. En Databricks, da una carpeta de un volumen.
 #
 # :::{admonition} Datos simulados
 # :class: simulated
@@ -593,7 +593,7 @@ assert (again.rows, again.resumed) == (summary.rows, again.chunks)
 # %% [markdown] made_from="3767af75"
 # ### Una lectura fallida es un error, nunca ceros
 #
-# El original capturaba cada excepción y seguía, así que una descarga fallida se volvía un hueco en los datos que nadie veía. Otros fallos daban un error poco claro: si el servicio de etiquetas CropScape no respondía, un `IndexError`. Un archivo guardado recibía dos veces su extensión, así que el paso siguiente no lo encontraba.
+# El original capturaba cada excepción y seguía, así que una descarga fallida dejaba un hueco en los datos que nadie veía. Otros fallos daban un error poco claro: si el servicio de etiquetas CropScape no respondía, un `IndexError`. Un archivo guardado recibía dos veces su extensión, así que el paso siguiente no lo encontraba.
 # Rompe un enlace y mira qué pasa aquí.
 
 # %% made_from="40250fa1"

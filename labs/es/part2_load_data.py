@@ -680,7 +680,7 @@ print({[*mine.names(), "fuera"][k]: n for k, n in sorted(counts.items())})
 #
 # :::{admonition} Predice
 # :class: predict
-# El primer día de cada ventana se sortea en todo el rango del estudio. ¿Qué clase se vuelve la mayor en el entrenamiento?
+# El primer día de cada ventana se sortea en todo el rango del estudio. ¿Qué clase pasa a ser la mayor en el entrenamiento?
 # :::
 
 
@@ -1105,11 +1105,13 @@ print(f"lotes enteros, al entrenar: {training:.1f} × la de fila por fila")
 if not here.small:
     assert training < loading
 
-# %% [markdown] made_from="f923fd47"
+# %% [markdown] made_from="cdb74020"
 # La lista de porcentajes responde la pregunta: con un dispositivo más rápido solo se acorta el tiempo de cálculo, así que la proporción de espera crece. Un cargador que hoy es apenas lo bastante rápido limita el entrenamiento en un dispositivo más rápido.
 # `prefetch` carga mientras el modelo calcula. Para eso hace falta un núcleo libre; si no lo hay, los dos usan los mismos núcleos. Mejora primero la parte más larga y mide otra vez.
 #
 # Las dos últimas líneas muestran un límite: el entrenamiento gana mucho menos que la carga, porque el modelo necesita su tiempo con cualquier cargador. Con dos núcleos, el modelo pronto es el límite. Lo medimos con la red convolucional (CNN) del original. Con lotes enteros, el entrenamiento tuvo entre una y dos veces la velocidad de fila por fila, aunque el cargador por sí solo fue más de cincuenta veces más rápido ([medido](../../book/es/performance.md)). Un cargador rápido ahorra más tiempo con un modelo pequeño o en una GPU.
+#
+# Junto a una GPU, ni ocho núcleos bastan para una red pequeña. Allí la propia GPU puede calcular las ventanas: `samples.Loader(…, place="device")` le envía una sola vez las columnas de la tabla y forma los mismos lotes a partir de los números de fila y la semilla. `training.fit` lo hace así cuando encuentra una GPU.
 #
 # :::{admonition} Ejercicio 5
 # :class: exercise

@@ -533,7 +533,7 @@ assert in_layers["parameters"].max() > in_layers["parameters"].sum() / 2
 
 # %% [markdown] made_from="698b4c0a"
 # TempCNN es la que tiene más, y la última línea muestra por qué: más de la mitad de sus parámetros están en una sola capa densa, no en sus convoluciones. Con más parámetros, una red puede ajustarse a más cosas, también al ruido.
-# Una red recurrente lee un intervalo tras otro y mantiene un estado. Con la atención, cada intervalo puede usar todos los demás, y los intervalos sin imagen se pueden pasar por alto. La tabla nombra los artículos; la [bibliografía](../../book/es/bibliography.md) los contiene todos.
+# Una red recurrente lee un intervalo tras otro y mantiene un estado. Con la atención, cada intervalo puede usar todos los demás, y los intervalos sin imagen se pueden pasar por alto. La tabla indica los artículos; la [bibliografía](../../book/es/bibliography.md) los contiene todos.
 #
 # ## 7. Entrenar, y parar a tiempo
 #
