@@ -72,7 +72,7 @@ COLUMNS = {
     "mean_images": N_("mean images"), "num_images": N_("number of images"), "pixel_years": N_("pixel-years"),
     "series": N_("series"), "to_code": N_("to code"), "rule": N_("rule"), "what_it_asks": N_("what it asks"),
     # scenes that a search dropped; rows and observations that a table or a loader left out
-    "left_out": N_("left out"), "other_years": N_("of other years"), "outside_areas": N_("outside the areas"),
+    "left_out": N_("left out, as asked"), "other_years": N_("of other years"), "outside_areas": N_("outside the areas"),
     "older_processing": N_("older processing"), "too_cloudy": N_("too cloudy"),
     "too_little_valid": N_("too little of them valid"), "excluded": N_("excluded by the legend"),
     "no_image": N_("without an image"), "bad": N_("bad"), "rows_again": N_("rows that come again"),
@@ -143,10 +143,15 @@ def shown(table: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
         name = table.name if table.name is None else column(table.name)
         return table.set_axis(index.set_names(_names(table.index.names))).rename(name)
     cells = table.map(word)
-    index = table.index.map(word) if table.index.nlevels == 1 else table.index
+    index = table.index.map(_first) if table.index.nlevels == 1 else table.index
     columns = table.columns.map(column) if table.columns.nlevels == 1 else table.columns
     index, columns = index.set_names(_names(table.index.names)), columns.set_names(_names(table.columns.names))
     return cells.set_axis(index).set_axis(columns, axis=1)
+
+
+def _first(name: object) -> object:
+    """What stands before a row: a score, or a word of ``VALUES``."""
+    return column(name) if name in COLUMNS else word(name)
 
 
 def _names(names: Iterable) -> list:

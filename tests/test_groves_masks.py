@@ -532,7 +532,7 @@ def test_masks_given_by_their_paths_are_counted_by_the_classes_of_their_folder(t
         (b"GIF89a", "GIF"),
         (b"a text\n" * 9, "text"),
         (b"<?xml version='1.0'?><Error/>", "XML"),
-        (bytes(range(200)), "no picture of a known kind"),
+        (bytes(range(200)), "not a picture of a known kind"),
     ],
 )
 def test_what_is_no_picture_is_said_for_images_and_masks(tmp_path, rgb, truth, data, says):

@@ -14,6 +14,7 @@ from test_book import CHROMIUM, FLAGS, SITE
 from test_maps import areas, codes, labels, scene, season_of_maps, study  # noqa: F401
 from test_words import drawn  # noqa: F401
 
+from arsetlib import sentinel2
 from arsetlib.figures import notebook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +27,7 @@ LABS = sorted(SITE.glob("es/labs/es/*.html"))
 # Names that stay as they are in Spanish, and words that both languages have.
 ALLOWED = {
     "adadelta", "adam", "batch", "block", "dropout", "fcn", "forest", "loss", "may", "mobilenet", "original", "random",
-    "segnet", "simulated", "tempcnn", "unet", "vgg",
+    "segnet", "simulated", "tempcnn", "unet", "vgg", *sentinel2.BANDS,
 }  # fmt: skip
 # Drawn text, what the pointer shows, heads of tables, names of menus.
 SHOWN = """() => {

@@ -155,6 +155,28 @@ def test_no_formatted_text_is_marked_for_a_catalogue():
                 assert not any(isinstance(text, ast.JoinedStr | ast.BinOp) for text in texts), f"{file}:{node.lineno}"
 
 
+def test_no_function_uses_the_mark_of_words_as_a_name_of_its_own():
+    """``_, x = pair`` makes ``_("…")`` fail in the whole function."""
+
+    def own(function):
+        inner = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.Lambda)
+        waiting = list(ast.iter_child_nodes(function))
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += [] if isinstance(node, inner) else ast.iter_child_nodes(node)
+
+    for file in (ROOT / "arsetlib").rglob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                named = any(
+                    isinstance(n, ast.Name) and n.id == "_" and isinstance(n.ctx, ast.Store) for n in own(function)
+                )
+                calls = [n.func for n in ast.walk(function) if isinstance(n, ast.Call)]
+                marks = any(isinstance(call, ast.Name) and call.id == "_" for call in calls)
+                assert not (named and marks), f"{file}:{function.lineno} {function.name}"
+
+
 @pytest.mark.parametrize(
     ("english", "forms", "problem"),
     [

@@ -212,6 +212,7 @@ def test_heads_of_the_library_s_tables_are_in_the_catalogue():
     assert wording.day(date(2021, 7, 1)) == f"⟦1 {get_month_names('abbreviated', locale=pseudo.CODE)[7]} 2021⟧"
     shown = wording.shown(pd.DataFrame({"f1": [1.0], "of": ["train"]}, pd.Index(["majority baseline"], name="model")))
     assert list(shown) == ["⟦F1⟧", "of"]
+    assert list(wording.shown(pd.DataFrame({"a": [1]}, ["mean_iou"])).index) == ["⟦mean IoU⟧"]
     assert (shown.index[0], shown.index.name, shown.iloc[0, 1]) == ("⟦majority baseline⟧", "⟦model⟧", "⟦train⟧")
 
 

@@ -222,7 +222,7 @@ def _places(source, columns: Sequence[str] = PLACES):
     footers = zip(files, many(footer, files), strict=True)
     groups = [(str(file), number) for file, content in footers for number in range(content.num_row_groups)]
     stored = not isinstance(files[0], Path)
-    yield from ahead(lambda group: (group, _read_group(None, *group, columns)), groups, stored)
+    yield from ahead(lambda group: (group, _read_group(None, group[0], group[1], columns)), groups, stored)
 
 
 def _read_group(table, file, number: int, columns: Sequence[str]) -> pa.Table:

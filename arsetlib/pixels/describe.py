@@ -137,9 +137,10 @@ def format_summary(summary: dict) -> str:
     }
     if any(summary["left_out"].values()):
         parts["left_out"] = _left_out(summary["left_out"])
-    width = max(len(column(key)) for key in parts) + 1
+    heads = {key: _("left out of the table") if key == "left_out" else column(key) for key in parts}
+    width = max(map(len, heads.values())) + 1
     lines = [f"{summary['study']}{kind}, {summary['crs']}, {summary['resolution']:g} m: {size}"]
-    lines += [f"{column(key):{width}} {words}" for key, words in parts.items()]
+    lines += [f"{heads[key]:{width}} {words}" for key, words in parts.items()]
     for name, band in summary["bands"].items():
         said = f"{column('mean')} {band['mean']:7.1f}  {column('std')} {band['std']:7.1f}" if band else _("no value")
         lines.append(f"{name:9}{said}")

@@ -127,7 +127,7 @@ one_each = {(s.day, s.tile, s.platform, s.datetime) for s in scenes}
 assert len(one_each) == len(scenes), "an image is in the list twice"
 
 # %% [markdown]
-# The lines count the scenes that each filter dropped. The line `older_processing` answers the question: ESA processes its archive again from time to time, and a catalogue can list both versions. We want the newest, and the assert tests that each image is in the list once.
+# The lines count the scenes that each filter dropped. The line 'older processing' answers the question: ESA processes its archive again from time to time, and a catalogue can list both versions. We want the newest, and the assert tests that each image is in the list once.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -534,7 +534,7 @@ if sample:
     assert job_s < by_hand_s
 
 # %% [markdown]
-# The lines say what each filter on *observations* dropped. 'Twice on a day' counts places that two tiles show at the same moment: one observation is enough. The last line shows the gain from reading in chunks.
+# The lines say what each filter on *observations* dropped. 'Observations twice on a day' counts places that two tiles show at the same moment: one observation is enough. The last line shows the gain from reading in chunks.
 #
 # Is the library's row equal to what we read by hand? Filter the first pixel of section 6 in the same way, and compare.
 

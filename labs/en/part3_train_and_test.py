@@ -678,6 +678,7 @@ assert np.allclose(logged["validation/epoch_loss"], losses, atol=1e-5)
 found_by = logged[
     ["validation/epoch_categorical_accuracy", "validation/epoch_macro_f1"]
 ]
+found_by = found_by.set_axis(["accuracy", "macro-F1"], axis=1)
 fig = figures.lines(
     found_by, "Validation scores by epoch", "epoch", "score", study=study
 )

@@ -126,8 +126,8 @@ print(wording.shown(pd.Series(scenes.dropped)).to_string())
 one_each = {(s.day, s.tile, s.platform, s.datetime) for s in scenes}
 assert len(one_each) == len(scenes), "una imagen está dos veces en la lista"
 
-# %% [markdown] made_from="307fcbd1"
-# Las líneas cuentan las escenas que descartó cada filtro. La línea `older_processing` responde la pregunta: la ESA procesa de nuevo su archivo de vez en cuando, y un catálogo puede contener las dos versiones. Queremos la más nueva, y el `assert` comprueba que cada imagen está una sola vez en la lista.
+# %% [markdown] made_from="35376ec3"
+# Las líneas cuentan las escenas que descartó cada filtro. La línea «procesamiento anterior» responde la pregunta: la ESA procesa de nuevo su archivo de vez en cuando, y un catálogo puede contener las dos versiones. Queremos la más nueva, y el `assert` comprueba que cada imagen está una sola vez en la lista.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -548,8 +548,8 @@ print(f"a mano {by_hand_s:.3f} s por píxel y año; con Spark {job_s:.4f} s")
 if sample:
     assert job_s < by_hand_s
 
-# %% [markdown] made_from="8d2f9ad7"
-# Las líneas dicen qué descartó cada filtro de *observaciones*. `twice on a day` cuenta los lugares que dos teselas muestran en el mismo momento: basta una observación. La última línea muestra lo que se gana al leer por trozos.
+# %% [markdown] made_from="f6e002bf"
+# Las líneas dicen qué descartó cada filtro de *observaciones*. «observaciones repetidas en un día» cuenta los lugares que dos teselas muestran en el mismo momento: basta una observación. La última línea muestra lo que se gana al leer por trozos.
 #
 # ¿Es la fila de la biblioteca igual a lo que leímos a mano? Filtra de la misma manera el primer píxel de la sección 6, y compara.
 

@@ -697,7 +697,7 @@ def shares(rows, rule):
 
 
 # %% made_from="06cd7f99"
-balance = {"train, solo etiquetas": shares(train, rule=False)}
+balance = {"entrenamiento, solo etiquetas": shares(train, rule=False)}
 balance |= {side: shares(rows, rule=True) for side, rows in sides.items()}
 balance = pd.DataFrame(balance, index=legend.names()).T
 look = {"colours": legend.colours, "text": ".0f", "study": study}
@@ -710,7 +710,9 @@ figures.show(
 # %% made_from="a23dc663"
 print(f"la mayor en el entrenamiento: {balance.loc['train'].idxmax()}")
 assert np.allclose(balance.sum(axis=1), 100)
-grows_less = balance.loc["train"] <= balance.loc["train, solo etiquetas"] + 1e-9
+grows_less = (
+    balance.loc["train"] <= balance.loc["entrenamiento, solo etiquetas"] + 1e-9
+)
 assert grows_less[[c.crop and bool(c.codes) for c in legend.classes]].all()
 
 # %% [markdown] made_from="180c931f"

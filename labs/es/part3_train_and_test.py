@@ -678,10 +678,11 @@ logged = training.scalars(runs / "cnn" / "logs")
 print(", ".join(logged.columns))
 assert np.allclose(logged["validation/epoch_loss"], losses, atol=1e-5)
 
-# %% made_from="fa2d4166"
+# %% made_from="d8e13fe7"
 found_by = logged[
     ["validation/epoch_categorical_accuracy", "validation/epoch_macro_f1"]
 ]
+found_by = found_by.set_axis(["exactitud", "macro-F1"], axis=1)
 fig = figures.lines(
     found_by, "Puntuaciones de validación", "época", "puntuación", study=study
 )
