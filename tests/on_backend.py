@@ -87,6 +87,12 @@ def check_a_streamed_table_goes_to_the_device_pool_by_pool():
     same_batches(place, batch=32, stream=samples.Streaming(pool=100), extras=("seen",))
 
 
+def check_a_table_goes_to_the_device_once():
+    loader = samples.Loader(few.make_table(), few.STUDY, SCALER, place="device")
+    first, other = (loader.device.block(epoch, 0).arguments[0] for epoch in (0, 1))
+    assert all(first[name] is other[name] for name in first)
+
+
 def check_what_does_not_fit_or_is_not_offered_is_refused():
     refused = {
         "stream=Streaming(pool=": {"place": samples.Device(memory=10_000)},

@@ -96,7 +96,8 @@ class DeviceBatches:
         pools = loader.pools
         if isinstance(pools, MemoryPools):
             self._check_size(pools.pool)
-            self._columns = functools.cache(lambda *_: self._put(pools.pool))
+            once = functools.cache(lambda: self._put(pools.pool))
+            self._columns = lambda epoch, number: once()
         else:
             self._columns = PoolCache(lambda *key: self._put(pools.get(*key)), pools._next).get_of
 
