@@ -13,16 +13,17 @@ use the same one.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gettext as catalogues
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
 from arsetlib.errors import ArsetError
 
-__all__ = ["N_", "LanguageError", "_", "day_text", "language", "languages", "ngettext", "words_of"]
+__all__ = ["N_", "LanguageError", "_", "day_text", "language", "languages", "ngettext", "speaking", "words_of"]
 
 VARIABLE = "ARSET_LANGUAGE"
 FOLDER = Path(__file__).parent / "locale"
@@ -63,6 +64,25 @@ def language(code: str | None = None) -> str:
     if code is not None:
         os.environ[VARIABLE] = _known(code, FOLDER)
     return _known(os.environ.get(VARIABLE) or ENGLISH, FOLDER)
+
+
+@contextlib.contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Inside ``with``: speak another language, and after it the one before. An empty code changes nothing.
+
+    Raises:
+        LanguageError: No catalogue for this language.
+    """
+    before = os.environ.get(VARIABLE)
+    if code:
+        language(code)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
 
 
 def set_default(code: str) -> None:

@@ -40,6 +40,9 @@ NOT_TEXT = re.compile(
     r"|\]\([^)]*\)|https?://\S+|<[^>\n]*>|\{[^{}\n]*\}|&\w+;",  # addresses, tags, attributes and placeholders
     re.MULTILINE | re.DOTALL,
 )
+CODE_WORDS = re.compile(  # code that a message quotes without backticks, in the English and in the translation
+    r"\w+\([^()]*(?:\([^()]*\)[^()]*)*\)|\b\w+_\w+\b|\"[^\"]*\"|'[^']*'|--[\w-]+|\bnp\.\w+|\w+=|\w+ = \w+"
+)
 FENCE = re.compile(r"\s*(`{3,}|~{3,}|:{3,})(.*)$")
 TITLED = re.compile(r"\{(?:admonition|grid-item-card|dropdown|card)\}")  # directives whose argument is a title
 CODE = re.compile(r"(?!\{)|\{(?:code|math|raw|literal)")  # what follows a fence that holds no text
@@ -116,7 +119,7 @@ def catalogue_texts(language: str) -> Iterator[tuple[str, str]]:
                         if same:
                             text = re.sub(rf"(?<![^\W\d_])(?:{same})(?![^\W\d_])", " ", text)
                         if message.id and text:
-                            yield file.relative_to(ROOT).as_posix(), text
+                            yield file.relative_to(ROOT).as_posix(), CODE_WORDS.sub(" ", text)
 
 
 def prose(text: str) -> str:

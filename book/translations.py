@@ -37,7 +37,7 @@ KEYWORDS = {"_": None, "N_": None, "book_": None, "ngettext": (1, 2)}
 ENGLISH = "en"
 METHODS = [("**.jinja", "jinja2"), ("**/templates/**.html", "jinja2")]
 # Catalogue → folders and files whose code shows its words.
-DOMAINS = {"arsetlib": ("arsetlib",), "book": ("book", "homework/matrix.py")}
+DOMAINS = {"arsetlib": ("arsetlib", "homework/hidden", "homework/build.py"), "book": ("book", "homework/matrix.py")}
 PAIRED = ("labs", "homework")  # folders of jupytext files by language
 UNTRANSLATED = ("book/en/reference/", "book/en/objectives.md")  # made from docstrings and by homework/matrix.py
 # What a translated page has in common with the English one; headings in the same order.
@@ -269,6 +269,7 @@ def start(file: Path, language: str) -> Path:
 
 def own_paths(text: str, language: str) -> str:
     """The text with the paths of English files turned into those of another language, where they will exist."""
+    text = re.sub(r"\bgrading/student/(?=\w+/\w+\.ipynb)", f"grading/student/{language}/", text)
     known = "|".join((*PAIRED, "book"))
     return re.sub(rf"\b({known})/{ENGLISH}/(?!reference/|images/|references)", rf"\1/{language}/", text)
 

@@ -2,9 +2,11 @@
 
     python homework/build.py [part1 …] [--out _build/homework] [--hidden FOLDER] [--learners-only]
 
-Masters are notebooks as text, `homework/en/<key>.py`, with otter-grader's marks; the docstring of `arsetlib.grading`
-explains their form. Test cells are the same for every question, so they are added here. The same masters give the same
-bytes. Each solution is run and must pass all its checks.
+Masters are notebooks as text, `homework/<language>/<key>.py`, with otter-grader's marks; the docstring of
+`arsetlib.grading` explains their form. Test cells are the same for every question, so they are added here. The same
+masters give the same bytes. Each solution is run and must pass all its checks.
+
+What is made from a translation stands in a folder of its language: `student/part1`, `student/es/part1`.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ import jupytext
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
+from arsetlib import translation
 from arsetlib.grading import hidden_checks, open_homework
 from arsetlib.grading.questions import assess
+from arsetlib.translation import ENGLISH, N_, words_of
 
 HERE = Path(__file__).resolve().parent
 SHIPPED = HERE.parent / "arsetlib" / "grading" / "student"  # committed; `arset homework start` copies it
@@ -64,7 +68,16 @@ if find_spec("arsetlib") is None:  # a fresh Colab or Databricks notebook
         raise RuntimeError("No address yet: the owner of this copy runs make home URL=…")
 {extras}    get_ipython().run_line_magic(
         "pip", f'install -q "arsetlib[{{extras}}] @ git+{{home}}"'
-    )"""
+    )
+
+from arsetlib import language
+
+language("{language}")"""
+SAID_IN_SETUP = (  # the words of the first cell
+    N_("a fresh Colab or Databricks notebook"),
+    N_("No address yet: the owner of this copy runs make home URL=…"),
+    N_("Colab has one, Databricks has none"),
+)
 EXTRAS = """    extras = "platform"
 """
 TENSORFLOW = """    own = find_spec("tensorflow")  # Colab has one, Databricks has none
@@ -84,7 +97,7 @@ def test_{question}_hidden({answer}):
 
     require("{key}.{question}", {answer}, hidden="hidden")'''
 
-END = (
+END = N_(
     "## Hand in\n\nRun the notebook once more from its top (*Restart and run all*) and save it. In a terminal, "
     "`arset homework check FILE` says whether the file is complete. Hand in this one file, the `.ipynb`.\n\n"
     'Do you use otter-grader? `import otter; otter.Notebook(tests_dir="tests").check_all()` '
@@ -100,21 +113,33 @@ def masters() -> list[str]:
     """Keys of the assignments that have a master."""
     from arsetlib.grading import ASSIGNMENTS
 
-    return [key for key in ASSIGNMENTS if (HERE / "en" / f"{key}.py").is_file()]
+    return [key for key in ASSIGNMENTS if master(key, ENGLISH).is_file()]
 
 
-def setup(key: str) -> str:
-    """The first cell, the same as that of the labs: it installs the library on Colab and Databricks."""
-    return SETUP.format(home=HOME, extras=EXTRAS if key in WITHOUT_TENSORFLOW else TENSORFLOW)
+def master(key: str, language: str) -> Path:
+    return HERE / language / f"{key}.py"
 
 
-def prepare(key: str, hidden: Path) -> nbformat.NotebookNode:
+def folder_of(key: str, language: str) -> str:
+    """Where a notebook stands: of the English master at "part1", of a translation at "es/part1"."""
+    return key if language == ENGLISH else f"{language}/{key}"
+
+
+def setup(key: str, language: str) -> str:
+    """The first cell: it installs the library on Colab and Databricks as that of the labs, and sets the language."""
+    text = SETUP.format(home=HOME, extras=EXTRAS if key in WITHOUT_TENSORFLOW else TENSORFLOW, language=language)
+    for english in SAID_IN_SETUP:
+        text = text.replace(english, words_of(language)(english))
+    return text
+
+
+def prepare(key: str, language: str, hidden: Path) -> nbformat.NotebookNode:
     """The master in the form that otter reads: with settings, points and test cells.
 
     Raises:
         MasterError: Its questions are not those of the assignment.
     """
-    notebook = jupytext.read(HERE / "en" / f"{key}.py")
+    notebook = jupytext.read(master(key, language))
     questions = {question.key: question for question in open_homework(key, "anyone").questions}
     hidden_keys = hidden_checks.load(hidden, key)
     cells, asked = [new_raw_cell(CONFIG.format(key=key))], []
@@ -136,10 +161,10 @@ def prepare(key: str, hidden: Path) -> nbformat.NotebookNode:
             continue
         cells.append(cell)
         if len(cells) == 2:  # after the title
-            cells.append(new_code_cell(setup(key), metadata={"tags": ["hide-cell"]}))
+            cells.append(new_code_cell(setup(key, language), metadata={"tags": ["hide-cell"]}))
     if asked != list(questions):
         raise MasterError(f"{key}: expected questions {', '.join(questions)}, received {', '.join(asked)}.")
-    cells.append(new_markdown_cell(END))
+    cells.append(new_markdown_cell(words_of(language)(END)))
     notebook.cells = cells
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     for number, cell in enumerate(cells):
@@ -147,7 +172,7 @@ def prepare(key: str, hidden: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def assign(key: str, hidden: Path) -> dict[str, bytes]:
+def assign(key: str, language: str, hidden: Path) -> dict[str, bytes]:
     """Run `otter assign` on a master.
 
     Returns:
@@ -163,15 +188,16 @@ def assign(key: str, hidden: Path) -> dict[str, bytes]:
         else:
             (work / "hidden" / f"{key}.py").write_text("HIDDEN = {}\n", encoding="utf-8")
         (work / "requirements.txt").write_text(f"arsetlib[labs,train,homework] @ git+{HOME}\n", encoding="utf-8")
-        nbformat.write(prepare(key, hidden), work / f"{key}.ipynb")
+        nbformat.write(prepare(key, language, hidden), work / f"{key}.ipynb")
         main(str(work / f"{key}.ipynb"), str(work / "out"), no_pdfs=True, no_run_tests=True)
         student, grader = work / "out" / "student", work / "out" / "autograder"
-        files = {f"student/{key}/{key}.ipynb": _clean(student / f"{key}.ipynb", key, _answers(key))}
+        place = folder_of(key, language)
+        files = {f"student/{place}/{key}.ipynb": _clean(student / f"{key}.ipynb", key, _answers(key))}
         for test in sorted((student / "tests").glob("q*.py")):
-            files[f"student/{key}/tests/{test.name}"] = _text(test)
-        files[f"solutions/{key}/{key}.ipynb"] = _clean(grader / f"{key}.ipynb", key)
-        files[f"autograder/{key}/{key}.zip"] = _rezip(next(grader.glob("*autograder*.zip")))
-    leak = re.search(r"(BEGIN|END) SOLUTION|# SOLUTION|BEGIN TESTS", files[f"student/{key}/{key}.ipynb"].decode())
+            files[f"student/{place}/tests/{test.name}"] = _text(test)
+        files[f"solutions/{place}/{key}.ipynb"] = _clean(grader / f"{key}.ipynb", key)
+        files[f"autograder/{place}/{key}.zip"] = _rezip(next(grader.glob("*autograder*.zip")))
+    leak = re.search(r"(BEGIN|END) SOLUTION|# SOLUTION|BEGIN TESTS", files[f"student/{place}/{key}.ipynb"].decode())
     if leak:
         raise MasterError(f"{key}: {leak[0]!r} is left in the learner's notebook. Is a mark of the master misspelt?")
     return files
@@ -206,7 +232,7 @@ def _answers(key: str) -> dict[str, str]:
 
 
 def _clean(path: Path, key: str, answers: dict[str, str] | None = None) -> bytes:
-    """A notebook without what differs from run to run: cell ids, outputs, otter's metadata.
+    """A notebook without what differs from run to run: cell ids, outputs, otter's and the translation's metadata.
 
     Args:
         path: The notebook.
@@ -263,9 +289,10 @@ def _rezip(path: Path) -> bytes:
     return data.getvalue()
 
 
-def _one(key: str, hidden: Path, learners_only: bool) -> tuple[dict[str, bytes], list[str]]:
-    files = assign(key, hidden)
-    return files, [] if learners_only else solve(key, files[f"solutions/{key}/{key}.ipynb"], hidden)
+def _one(key: str, language: str, hidden: Path, learners_only: bool) -> tuple[dict[str, bytes], list[str]]:
+    files = assign(key, language, hidden)
+    solution = files[f"solutions/{folder_of(key, language)}/{key}.ipynb"]
+    return files, [] if learners_only else solve(key, solution, hidden)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -278,14 +305,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--learners-only", action="store_true", help="do not run the solutions")
     options = parser.parse_args(arguments)
     keys = options.keys or masters()
+    made = [(key, language) for key in keys for language in translation.languages() if master(key, language).is_file()]
     tasks = None if options.learners_only else 1  # each solution gets a new process
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=tasks) as pool:
-        jobs = [pool.submit(_one, key, options.hidden.resolve(), options.learners_only) for key in keys]
+        jobs = [pool.submit(_one, *one, options.hidden.resolve(), options.learners_only) for one in made]
         results = [job.result() for job in jobs]
-    for key, (files, _) in zip(keys, results, strict=True):
+    for one, (files, _) in zip(made, results, strict=True):
         for kind in ("student", "autograder", "solutions"):
-            shutil.rmtree(options.out / kind / key, ignore_errors=True)
-        shutil.rmtree(options.shipped / key, ignore_errors=True)
+            shutil.rmtree(options.out / kind / folder_of(*one), ignore_errors=True)
+        shutil.rmtree(options.shipped / folder_of(*one), ignore_errors=True)
         for name, content in files.items():
             places = [options.out / name]
             if name.startswith("student/"):
@@ -296,7 +324,7 @@ def main(arguments: list[str] | None = None) -> int:
     wrong = [line for _, lines in results for line in lines]
     for line in wrong:
         print(line, file=sys.stderr)
-    print(f"Homework {', '.join(keys)} in {options.out}")
+    print(f"Homework {', '.join(folder_of(*one) for one in made)} in {options.out}")
     return 1 if wrong else 0
 
 

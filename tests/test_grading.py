@@ -68,11 +68,12 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-def solved(name: str) -> bytes:
-    """The master of homework 1 with its solutions, as the notebook of a learner."""
-    text = (REPOSITORY / "homework" / "en" / "part1.py").read_text(encoding="utf-8").replace("your name", name)
-    blocks = text.split("\n# %%")[1:]
-    cells = [block.partition("\n")[2] for block in blocks if not block.partition("\n")[0].strip()]
+def solved(name: str, assignment: str = "part1", language: str = "en") -> bytes:
+    """A master with its solutions, as the notebook of a learner."""
+    text = (REPOSITORY / "homework" / language / f"{assignment}.py").read_text(encoding="utf-8")
+    blocks = text.replace("your name", name).split("\n# %%")[1:]
+    cells = [] if language == "en" else [f'from arsetlib import language\n\nlanguage("{language}")']
+    cells += [block.partition("\n")[2] for block in blocks if block[:2] not in (" [", "[m")]
     made = [{"cell_type": "code", "metadata": {}, "outputs": [], "source": cell} for cell in cells]
     return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
 
@@ -550,3 +551,33 @@ def test_a_damaged_zip_of_hidden_checks_is_one_clear_error(tmp_path):
     (tmp_path / "checks.zip").write_bytes(data)
     with pytest.raises(HomeworkError, match="checks.zip is damaged"):
         hidden_checks.load(tmp_path / "checks.zip", "part1")
+
+
+@pytest.mark.parametrize("assignment", ["part1", "fields"])
+def test_learners_of_two_languages_get_the_same_grade_and_each_reads_their_own(data, tmp_path, assignment):
+    (tmp_path / "in").mkdir()
+    hw = open_homework(assignment, "Ada", data)
+    wrong = next(question for question in hw.questions if question.kind == "reasoned").answer
+    for language in ("en", "es"):
+        notebook = json.loads(solved("Ada", assignment, language))
+        (tmp_path / "in" / f"{language}-all.ipynb").write_text(json.dumps(notebook))
+        more = f"{wrong} = 3\n{hw.questions[0].answer} = None\n1 / 0"
+        notebook["cells"].append({"cell_type": "code", "metadata": {}, "outputs": [], "source": more})
+        (tmp_path / "in" / f"{language}-some.ipynb").write_text(json.dumps(notebook))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARSET_LANGUAGE", "")
+        found = grader.grade(
+            tmp_path / "in", out=tmp_path / "grades.csv", data=data, limits=limits.Limits(seconds=60), progress=False,
+            trust=bool(sandbox.why_unprotected()),
+        )  # fmt: skip
+    marks = {mark.submission.removesuffix(".ipynb"): mark for mark in found.marks}
+    for language in ("en", "es"):
+        assert (marks[f"{language}-all"].total, marks[f"{language}-all"].reasons) == (hw.points, {}), language
+    english, spanish = marks["en-some"], marks["es-some"]
+    assert spanish.points == english.points
+    assert 0 < english.total < hw.points
+    assert spanish.reasons.keys() == english.reasons.keys()
+    assert all(reason.startswith("Expected") for reason in english.reasons.values())
+    assert all(reason.startswith("Se esperaba") for reason in spanish.reasons.values())
+    assert ("Cell" in english.reason, "Celda" in spanish.reason) == (True, True)
+    assert (english.reason.count("better one counts"), spanish.reason.count("cuenta la mejor")) == (1, 1)

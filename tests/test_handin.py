@@ -13,7 +13,7 @@ from test_grading import data as small_sample
 from test_grading import needs_sandbox, solved
 from typer.testing import CliRunner
 
-from arsetlib import cli
+from arsetlib import cli, translation
 from arsetlib.grading import file_kinds, gradebook, grades, handin, homework, marking, notebooks, submission
 from arsetlib.grading.grades import Learner
 from homework import hostile
@@ -265,6 +265,27 @@ def test_tries_are_counted_over_sessions_and_what_is_no_choice_is_not(tmp_path, 
     (tmp_path / "no").touch()
     homework.start("part1", name="Ada", data=tmp_path / "no" / "folder")  # where nothing can be written
     assert [homework.check("q7", (letter, 2)).attempt for letter in "ab"] == [3, 4]
+
+
+@pytest.mark.parametrize("language", translation.languages())
+def test_tries_are_read_from_what_check_prints_in_any_language(tmp_path, capsys, language):
+    homework.start("part1", name=f"Ada {language}", data=tmp_path)
+    with translation.speaking(language):
+        for answer in (("a", 1), ("a", 2), ("b", 2)):
+            homework.check("q7", answer)
+    printed = capsys.readouterr().out.split("q7")
+    assert [submission.TRIES.findall(f"q7{text}") for text in printed[1:]] == [
+        [("q7", "")], [("q7", "2")], [("q7", "3")]
+    ]  # fmt: skip
+
+
+def test_a_report_is_in_the_language_of_its_notebook(tmp_path):
+    made = hostile.notebook("Ada", 'import arsetlib; arsetlib.language("es")', "hectares = 3")
+    (report,) = handin.check_file(write(tmp_path / "part1.ipynb", json.loads(made)))
+    said = str(report)
+    assert "q1  0 de 2  todavía no: Se esperaba una función llamada hectares" in " ".join(said.split("\n"))
+    assert "Conviene saber:" in said
+    assert [question.state for question in report.questions][:2] == ["not yet", "missing"]
 
 
 def test_the_csv_tells_the_tries_that_the_notebook_says(tmp_path):

@@ -26,6 +26,10 @@ from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError
 from arsetlib.grading.questions import Question, Wrong, assess
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book"))
+
+import translations  # noqa: E402
+
 SHIPPED = ROOT / "arsetlib" / "grading" / "student"
 
 
@@ -343,8 +347,8 @@ def test_masters_make_exactly_the_notebooks_that_are_shipped(tmp_path):
     done = subprocess.run([*command, "--out", tmp_path / "out"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert files(tmp_path / "new") == files(SHIPPED), "run `make homework` and commit arsetlib/grading/student"
-    for key in ASSIGNMENTS:
-        with zipfile.ZipFile(tmp_path / "out" / "autograder" / key / f"{key}.zip") as grader:
+    for key, place in [(one, place) for one in ASSIGNMENTS for place in (one, f"es/{one}")]:
+        with zipfile.ZipFile(tmp_path / "out" / "autograder" / place / f"{key}.zip") as grader:
             assert f"files/hidden/{key}.py" in grader.namelist()
             assert {entry.date_time for entry in grader.infolist()} == {(1980, 1, 1, 0, 0, 0)}
             # otter refuses a notebook without its metadata where the assignment has a name, and platforms drop them.
@@ -359,9 +363,50 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
+LANGUAGES = translation.languages()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
-def test_a_learners_notebook_holds_no_solution_and_asks_every_question(assignment):
-    notebook = nbformat.read(SHIPPED / assignment / f"{assignment}.ipynb", as_version=4)
+def test_each_assignment_is_there_in_every_language_with_the_same_code(assignment, language):
+    english, own = (ROOT / "homework" / code / f"{assignment}.py" for code in ("en", language))
+    assert own.is_file()
+    assert list(translations.code_problems(english, language)) == []
+    notebooks_of = [nbformat.read(file, as_version=4) for file in notebook_files(assignment, ("en", language))]
+    codes = [
+        [translations.masked(cell.source) for cell in one.cells if cell.cell_type == "code"] for one in notebooks_of
+    ]
+    assert codes[0] == codes[1]
+    assert f'language("{language}")' in notebooks_of[1].cells[1].source
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+def test_a_draw_is_the_same_in_every_language_but_for_its_words(assignment, language):
+    hw = homework.open_homework(assignment, "Ada")
+
+    def masked(value):
+        if isinstance(value, dict):
+            return {key if key != translation.words_of(language)("all else") else "all else": masked(one)
+                    for key, one in value.items()}  # fmt: skip
+        return "" if isinstance(value, str) and " " in value else value
+
+    assert masked(hw.drawn(language)) == masked(hw.drawn("en"))
+    if language != "en":
+        choices = [(key, letter) for key, one in hw.drawn("en").items() if isinstance(one, dict) and "a" in one
+                   for letter in "abcd"]  # fmt: skip
+        assert choices
+        assert all(hw.drawn(language)[key][letter] != hw.drawn("en")[key][letter] for key, letter in choices)
+
+
+def notebook_files(assignment: str, languages=LANGUAGES) -> list[Path]:
+    return [SHIPPED / ("" if code == "en" else code) / assignment / f"{assignment}.ipynb" for code in languages]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+def test_a_learners_notebook_holds_no_solution_and_asks_every_question(assignment, language):
+    notebook = nbformat.read(notebook_files(assignment, [language])[0], as_version=4)
     nbformat.validate(notebook)
     text = "\n".join(cell.source for cell in notebook.cells)
     assert not re.search("SOLUTION|BEGIN|hidden", text)
@@ -378,6 +423,16 @@ def test_a_learners_notebook_holds_no_solution_and_asks_every_question(assignmen
 
 def arset(*words):
     return CliRunner().invoke(app, ["homework", *map(str, words)])
+
+
+def test_start_gives_the_notebook_in_the_readers_language(tmp_path, monkeypatch):
+    for language, title in (("en", "# Homework 1"), ("es", "# Tarea 1")):
+        monkeypatch.setenv(translation.VARIABLE, language)
+        arset("start", "part1", "--seed", "Ada", "--out", tmp_path / language)
+        written = tmp_path / language / "part1" / "part1.ipynb"
+        assert notebooks.started(written) == ("part1", "Ada", "")
+        assert nbformat.read(written, as_version=4).cells[0].source.startswith(title)
+    assert "Tarea 1: de las escenas" in arset("list").output
 
 
 def test_start_writes_the_name_and_keeps_work_that_is_there(tmp_path):
@@ -528,5 +583,6 @@ def test_the_page_of_objectives_is_made_from_the_table(monkeypatch):
 def test_what_learners_need_travels_with_the_library_and_masters_do_not():
     built = {path.relative_to(ROOT / "arsetlib").as_posix() for path in (ROOT / "arsetlib").rglob("*")}
     assert "grading/objectives.toml" in built
-    assert {f"grading/student/{key}/{key}.ipynb" for key in ASSIGNMENTS} <= built
+    for key in ASSIGNMENTS:
+        assert {f"grading/student/{key}/{key}.ipynb", f"grading/student/es/{key}/{key}.ipynb"} <= built
     assert not [name for name in built if "hidden/" in name or "solution" in name]

@@ -40,7 +40,7 @@ def issue(
     key: Annotated[Place | None, place_option(help="Folder of the keys.")] = None,
     self_study: Annotated[bool, typer.Option("--self-study", help="Without a key; the page says so.")] = False,
     out: Annotated[Place, place_option(help="Folder to write into.")] = Path("certificates"),
-    lang: Annotated[str, typer.Option(help="en or es.")] = "en",
+    lang: Annotated[str, typer.Option(help="en or es; by default the language that is set.")] = "",
     pass_mark: Annotated[float, typer.Option(help="Percent of the points that each assignment needs.")] = 60,
     edition: Annotated[str | None, typer.Option(help="Edition of the course, for instance '2026, autumn'.")] = None,
     day: Day = None,

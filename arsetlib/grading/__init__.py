@@ -13,6 +13,8 @@ NumPy and nothing larger.
 
     from arsetlib.grading.questions import Question, close, number
 
+    TITLE = N_("Homework 1: …")         # `arset homework list` shows it
+
     def draw(rng):                      # the learner's own numbers, from a NumPy Generator: plain values only
         return {"crop": str(rng.choice(["corn", "cotton"])), "year": int(rng.integers(2019, 2022))}
 
@@ -27,8 +29,13 @@ NumPy and nothing larger.
                  section="10. Ask the table", public=area_is_right),
     )
 
-**A master** is `homework/en/<key>.py`, a notebook as jupytext py:percent with the marks of otter-grader. Its first code
-cell has the call `hw = grading.start("<key>", name="your name")` with plain strings. A question is
+Texts for learners are marked for the catalogues, ``_("…")`` (`arsetlib.translation`): a check may run in any language,
+and `shuffled` and `picked` translate choices. `hw.draw` has choices in the language in force, ``hw.drawn("en")`` those
+in English.
+
+**A master** is `homework/en/<key>.py`, a notebook as jupytext py:percent with the marks of otter-grader; its
+translations are `homework/<language>/<key>.py`, with the same code. Its first code cell has the call `hw =
+grading.start("<key>", name="your name")` with plain strings. A question is
 
     # %% [raw]
     # # BEGIN QUESTION

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from arsetlib.errors import ArsetError
+from arsetlib.translation import _
 
 __all__ = ["AnswerError", "decode", "encode", "plain", "same"]
 
@@ -79,15 +80,17 @@ class _Encoder:
     def take(self, size: int) -> None:
         self.bytes_left -= size
         if self.bytes_left < 0:
-            raise AnswerError(f"Expected a value of at most {MAX_BYTES >> 20} MB, received a larger one.")
+            raise AnswerError(_("Expected a value of at most {n} MB, received a larger one.").format(n=MAX_BYTES >> 20))
 
     def any(self, value, depth: int):
         if depth > MAX_DEPTH:
-            raise AnswerError(f"Expected a value nested at most {MAX_DEPTH} deep, received a deeper one.")
+            raise AnswerError(
+                _("Expected a value nested at most {depth} deep, received a deeper one.").format(depth=MAX_DEPTH)
+            )
         self.take(8)
         if isinstance(value, np.generic):
             if value.dtype.kind not in KINDS:
-                raise AnswerError(f"Expected plain values, received a NumPy {value.dtype}.")
+                raise AnswerError(_("Expected plain values, received a NumPy {dtype}.").format(dtype=value.dtype))
             if value.dtype.kind in "mM":
                 return {"!": "scalar", **self.array(np.asarray(value))}
             value = value.item()
@@ -96,7 +99,7 @@ class _Encoder:
         if isinstance(value, int):
             value = int(value)
             if value.bit_length() > 4096:
-                raise AnswerError("Expected a number, received one of over a thousand digits.")
+                raise AnswerError(_("Expected a number, received one of over a thousand digits."))
             return value if abs(value) < 1 << 53 else {"!": "int", "v": hex(value)}
         if isinstance(value, float):
             value = float(value)
@@ -117,7 +120,7 @@ class _Encoder:
         if isinstance(value, dict):
             return {"!": "dict", "v": [[self.any(k, depth + 1), self.any(v, depth + 1)] for k, v in value.items()]}
         if isinstance(value, np.ma.MaskedArray):
-            raise AnswerError("Expected a plain array, received a masked one. Use its `.filled(…)`.")
+            raise AnswerError(_("Expected a plain array, received a masked one. Use its `.filled(…)`."))
         if isinstance(value, np.ndarray):
             return {"!": "array", **self.array(value)}
         return self.other(value, depth)
@@ -135,19 +138,28 @@ class _Encoder:
         if isinstance(value, datetime.date):
             return {"!": "date", "v": value.isoformat()}
         raise AnswerError(
-            "Expected a plain value (a number, text, list, dict, NumPy array or pandas table), "
-            f"received {'nothing yet: three dots' if value is ... else f'a value of type {type(value).__name__}'}."
+            _(
+                "Expected a plain value (a number, text, list, dict, NumPy array or pandas table), received {what}."
+            ).format(
+                what=_("nothing yet: three dots")
+                if value is ...
+                else _("a value of type {kind}").format(kind=type(value).__name__)
+            )
         )
 
     def array(self, value: np.ndarray) -> dict:
         value = np.asarray(value)
         if value.dtype.kind == "O":
             raise AnswerError(
-                "Expected an array of numbers or text, received one of dtype object: "
-                "its rows differ in length or in type. Turn it into a list, or correct the rows."
+                _(
+                    "Expected an array of numbers or text, received one of dtype object: its rows differ in length "
+                    "or in type. Turn it into a list, or correct the rows."
+                )
             )
         if value.dtype.kind not in KINDS:
-            raise AnswerError(f"Expected an array of numbers or text, received one of dtype {value.dtype}.")
+            raise AnswerError(
+                _("Expected an array of numbers or text, received one of dtype {dtype}.").format(dtype=value.dtype)
+            )
         self.take(value.nbytes)
         return {"dtype": value.dtype.str, "shape": list(value.shape), "v": _text(np.ascontiguousarray(value).tobytes())}
 
@@ -160,7 +172,11 @@ class _Encoder:
             return {"!": "time", "v": value.isoformat()}
         if isinstance(value, pd.DataFrame):
             if value.shape[1] > MAX_COLUMNS:
-                raise AnswerError(f"Expected a table of at most {MAX_COLUMNS} columns, received {value.shape[1]}.")
+                raise AnswerError(
+                    _("Expected a table of at most {most} columns, received {count}.").format(
+                        most=MAX_COLUMNS, count=value.shape[1]
+                    )
+                )
             columns = [[self.any(name, depth + 1), self.column(value.iloc[:, at])] for at, name in enumerate(value)]
             return {"!": "frame", "columns": columns, "index": self.index(value.index), "rows": len(value)}
         if isinstance(value, pd.Series):
@@ -170,7 +186,11 @@ class _Encoder:
             return self.column(value)
         if hasattr(value, "dtype") and hasattr(value, "__array__"):
             return self.column(pd.Series(value))
-        raise AnswerError(f"Expected a pandas Series or DataFrame, received a value of type {type(value).__name__}.")
+        raise AnswerError(
+            _("Expected a pandas Series or DataFrame, received a value of type {kind}.").format(
+                kind=type(value).__name__
+            )
+        )
 
     def column(self, values):
         if isinstance(values.dtype, np.dtype) and values.dtype.kind in KINDS:
@@ -188,7 +208,9 @@ class _Encoder:
 
 def _decode(coded, depth: int):
     if depth > MAX_DEPTH + 2:
-        raise AnswerError(f"Expected a value nested at most {MAX_DEPTH} deep, received a deeper one.")
+        raise AnswerError(
+            _("Expected a value nested at most {depth} deep, received a deeper one.").format(depth=MAX_DEPTH)
+        )
     if coded is None or isinstance(coded, bool | int | float | str):
         return coded
     if isinstance(coded, list):
@@ -198,7 +220,7 @@ def _decode(coded, depth: int):
     kind, content = coded["!"], coded.get("v")
     if kind == "int":
         if len(content) > 1100:
-            raise AnswerError("Expected a number, received one of over a thousand digits.")
+            raise AnswerError(_("Expected a number, received one of over a thousand digits."))
         return int(content, 16)
     if kind == "float":
         return float.fromhex(content)
@@ -233,11 +255,15 @@ def _frame(coded: dict, depth: int):
     index = _index(coded["index"])
     rows = len(index) if index is not None else int(coded["rows"])
     if len(coded["columns"]) > MAX_COLUMNS:
-        raise AnswerError(f"Expected a table of at most {MAX_COLUMNS} columns, received {len(coded['columns'])}.")
+        raise AnswerError(
+            _("Expected a table of at most {most} columns, received {count}.").format(
+                most=MAX_COLUMNS, count=len(coded["columns"])
+            )
+        )
     names = [_decode(name, depth + 1) for name, _ in coded["columns"]]
     columns = [_column(values) for _, values in coded["columns"]]
     if any(len(column) != rows for column in columns) or not 0 <= rows <= MAX_BYTES:
-        raise AnswerError("Expected a table, received columns that differ in length.")
+        raise AnswerError(_("Expected a table, received columns that differ in length."))
     frame = pd.DataFrame(dict(enumerate(columns)), index=index if index is not None else range(rows))
     frame.columns = pd.Index(names, tupleize_cols=False)
     return frame
@@ -289,5 +315,5 @@ def _text(data: bytes) -> str:
 
 def _bytes(text: str) -> bytes:
     if not isinstance(text, str) or len(text) > 2 * MAX_BYTES:
-        raise AnswerError(f"Expected a value of at most {MAX_BYTES >> 20} MB, received a larger one.")
+        raise AnswerError(_("Expected a value of at most {n} MB, received a larger one.").format(n=MAX_BYTES >> 20))
     return base64.b64decode(text, validate=True)

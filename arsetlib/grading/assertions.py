@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arsetlib.translation import N_, _
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -27,7 +29,15 @@ MAX_SHOWN = 160  # characters of a value that a message quotes
 
 
 class Wrong(Exception):
-    """The answer is not right. The message is for the learner: expected, received, hint."""
+    """The answer is not right. The message is for the learner: expected, received, hint.
+
+    Attributes:
+        error: Of a learner's function that raised one, "ValueError: …"; else empty.
+    """
+
+    def __init__(self, message: str = "", error: str = ""):
+        super().__init__(message)
+        self.error = error
 
 
 def number(
@@ -39,17 +49,21 @@ def number(
         Wrong: It is not a number, NaN, infinite, outside ``low`` to ``high``, or not whole although ``whole`` is set.
     """
     if answer is None or answer is ...:
-        raise _wrong("a number", "nothing yet", hint)
+        raise _wrong(_("a number"), _("nothing yet"), hint)
     if isinstance(answer, np.ndarray) and answer.size == 1:
         answer = answer.reshape(-1)[0]
     if isinstance(answer, bool | np.bool_) or not isinstance(answer, numbers.Real):
-        raise _wrong("a number", shown(answer), hint)
+        raise _wrong(_("a number"), shown(answer), hint)
     if not math.isfinite(answer):
-        raise _wrong("a number", f"{answer}: was something divided by zero, or is a value missing?", hint)
+        raise _wrong(
+            _("a number"),
+            _("{answer}: was something divided by zero, or is a value missing?").format(answer=answer),
+            hint,
+        )
     if whole and answer != round(answer):
-        raise _wrong("a whole number", shown(answer), hint)
+        raise _wrong(_("a whole number"), shown(answer), hint)
     if not low <= answer <= high:
-        raise _wrong(f"a number from {low:g} to {high:g}", shown(answer), hint)
+        raise _wrong(_("a number from {low:g} to {high:g}").format(low=low, high=high), shown(answer), hint)
     return round(answer) if whole else float(answer)
 
 
@@ -65,12 +79,12 @@ def close(
     if abs(value - expected) <= max(tol, rel * abs(expected)):
         return
     unit = f" {unit}" if unit else ""
-    side = "smaller" if value > expected else "larger"
-    raise _wrong(f"a {side} number", f"{value:.6g}{unit}", hint)
+    side = _("a smaller number") if value > expected else _("a larger number")
+    raise _wrong(side, f"{value:.6g}{unit}", hint)
 
 
 def equal(
-    value: Any, expected: Any, *, of: str = "the answer", rel: float = 0.0, tol: float = 0.0, hint: str = ""
+    value: Any, expected: Any, *, of: str = N_("the answer"), rel: float = 0.0, tol: float = 0.0, hint: str = ""
 ) -> None:
     """Two values are equal: numbers and arrays within ``tol`` or ``rel``; a list equals a tuple; NaN equals NaN.
 
@@ -78,11 +92,18 @@ def equal(
         Wrong: They are not equal; the message names ``of``, what was expected and what was received.
     """
     if not _equal(value, expected, rel, tol):
-        raise Wrong(_end(f"Expected {of} to be {shown(expected)}, received {shown(value)}", hint))
+        raise Wrong(
+            _end(
+                _("Expected {of} to be {expected}, received {value}").format(
+                    of=_(of), expected=shown(expected), value=shown(value)
+                ),
+                hint,
+            )
+        )
 
 
 def array(
-    answer: Any, *, shape: Sequence[int | None] | None = None, of: str = "the answer", hint: str = ""
+    answer: Any, *, shape: Sequence[int | None] | None = None, of: str = N_("the answer"), hint: str = ""
 ) -> np.ndarray:
     """The answer as an array of numbers; a list is accepted.
 
@@ -96,20 +117,34 @@ def array(
         Wrong: It is not an array of numbers, or has another shape.
     """
     if answer is None or answer is ...:
-        raise Wrong(_end(f"Expected {of} to be an array, received nothing yet", hint))
+        raise Wrong(_end(_("Expected {of} to be an array, received nothing yet").format(of=_(of)), hint))
     if type(answer).__module__.startswith("pandas"):
         answer = answer.to_numpy()
     try:
         values = np.asarray(answer)
     except ValueError:
-        raise Wrong(_end(f"Expected {of} to be an array, received rows that differ in length", hint)) from None
+        raise Wrong(
+            _end(_("Expected {of} to be an array, received rows that differ in length").format(of=_(of)), hint)
+        ) from None
     if values.dtype.kind not in "biuf":
-        raise Wrong(_end(f"Expected {of} to be an array of numbers, received {shown(answer)}", hint))
+        raise Wrong(
+            _end(
+                _("Expected {of} to be an array of numbers, received {answer}").format(of=_(of), answer=shown(answer)),
+                hint,
+            )
+        )
     if shape is not None:
         fits = values.ndim == len(shape) and all(e in (None, n) for e, n in zip(shape, values.shape, strict=True))
         if not fits:
-            wanted = "(" + ", ".join("any" if e is None else str(e) for e in shape) + ")"
-            raise Wrong(_end(f"Expected {of} to have shape {wanted}, received {values.shape}", hint))
+            wanted = "(" + ", ".join(_("any") if e is None else str(e) for e in shape) + ")"
+            raise Wrong(
+                _end(
+                    _("Expected {of} to have shape {wanted}, received {shape}").format(
+                        of=_(of), wanted=wanted, shape=values.shape
+                    ),
+                    hint,
+                )
+            )
     return values
 
 
@@ -127,15 +162,17 @@ def table(answer: Any, columns: Sequence[str], *, rows: int | None = None, hint:
     if isinstance(answer, pd.Series):
         answer = answer.to_frame()
     if not isinstance(answer, pd.DataFrame):
-        raise _wrong(f"a table with columns {', '.join(columns)}", shown(answer), hint)
+        raise _wrong(_("a table with columns {names}").format(names=", ".join(columns)), shown(answer), hint)
     if any(name is not None and name not in answer.columns for name in answer.index.names):
         answer = answer.reset_index()
     missing = [name for name in columns if name not in answer.columns]
     if missing:
-        present = ", ".join(map(str, answer.columns)) or "none"
-        raise _wrong(f"a column {missing[0]!r}", f"columns {present}", hint)
+        present = ", ".join(map(str, answer.columns)) or _("none")
+        raise _wrong(
+            _("a column {name!r}").format(name=missing[0]), _("columns {present}").format(present=present), hint
+        )
     if rows is not None and len(answer) != rows:
-        raise _wrong(f"{rows} rows", f"{len(answer)}", hint)
+        raise _wrong(_("{rows} rows").format(rows=rows), f"{len(answer)}", hint)
     return answer[list(columns)].reset_index(drop=True)
 
 
@@ -148,13 +185,19 @@ def mapping(answer: Any, keys: Sequence, *, hint: str = "") -> dict:
     if type(answer).__module__.startswith("pandas") and hasattr(answer, "to_dict"):
         answer = answer.to_dict()
     if not isinstance(answer, dict):
-        raise _wrong(f"a dict with keys {', '.join(map(str, keys))}", shown(answer), hint)
+        raise _wrong(_("a dict with keys {names}").format(names=", ".join(map(str, keys))), shown(answer), hint)
     for key in keys:
         if key not in answer:
-            raise _wrong(f"a key {key!r}", f"keys {', '.join(map(repr, answer)) or 'none'}", hint)
+            raise _wrong(
+                _("a key {key!r}").format(key=key),
+                _("keys {names}").format(names=", ".join(map(repr, answer)) or _("none")),
+                hint,
+            )
     for key in answer:
         if key not in keys:
-            raise _wrong(f"keys {', '.join(map(repr, keys))}", f"also {key!r}", hint)
+            raise _wrong(
+                _("keys {names}").format(names=", ".join(map(repr, keys))), _("also {key!r}").format(key=key), hint
+            )
     return answer
 
 
@@ -173,15 +216,17 @@ def choice(answer: Any, options: str = "abcd", reasons: str = "", *, hint: str =
     Raises:
         Wrong: It is not such a pair.
     """
-    form = f"a letter of {', '.join(options)}"
+    form = _("a letter of {names}").format(names=", ".join(options))
     if reasons:
-        form = f'a pair such as ("{options[0]}", {reasons[0]}): {form}, and the number of its reason'
+        form = _('a pair such as ("{letter}", {digit}): {form}, and the number of its reason').format(
+            letter=options[0], digit=reasons[0], form=form
+        )
     parts = (answer,) if isinstance(answer, str) and not reasons else answer
     if isinstance(parts, str) and len(parts.split(",")) == 2:
         parts = tuple(parts.split(","))
     if not isinstance(parts, tuple | list) or len(parts) != (2 if reasons else 1):
-        raise _wrong(form, "nothing yet" if answer is None or answer is ... else shown(answer), hint)
-    letter, reason, *_ = *(str(part).strip().lower() for part in parts), ""
+        raise _wrong(form, _("nothing yet") if answer is None or answer is ... else shown(answer), hint)
+    letter, reason, *_rest = *(str(part).strip().lower() for part in parts), ""
     if letter not in [*options] or (reasons and reason not in [*reasons]):
         raise _wrong(form, shown(answer), hint)
     return letter, reason
@@ -192,25 +237,31 @@ def shown(value: Any) -> str:
     if value is None:
         return "None"
     if value is ...:
-        return "... (nothing yet)"
+        return _("... (nothing yet)")
     if isinstance(value, np.ndarray):
         brief = np.array2string(value, threshold=12, edgeitems=3, precision=5, separator=", ").replace("\n", "")
-        text = f"{brief} (shape {value.shape})" if value.ndim != 1 or value.size > 12 else brief
+        text = (
+            _("{brief} (shape {shape})").format(brief=brief, shape=value.shape)
+            if value.ndim != 1 or value.size > 12
+            else brief
+        )
     elif type(value).__module__.startswith("pandas") and hasattr(value, "columns"):
-        text = f"a table of {len(value)} rows with columns {', '.join(map(str, value.columns))}"
+        text = _("a table of {count} rows with columns {names}").format(
+            count=len(value), names=", ".join(map(str, value.columns))
+        )
     elif isinstance(value, float):
         text = f"{value:.6g}"
     else:
         text = (
             repr(value)
             if isinstance(value, str | int | list | tuple | dict | set | bool)
-            else f"a value of type {type(value).__name__}"
+            else _("a value of type {kind}").format(kind=type(value).__name__)
         )
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
 def _wrong(expected: str, received: str, hint: str) -> Wrong:
-    return Wrong(_end(f"Expected {expected}, received {received}", hint))
+    return Wrong(_end(_("Expected {expected}, received {received}").format(expected=expected, received=received), hint))
 
 
 def _end(sentence: str, hint: str) -> str:

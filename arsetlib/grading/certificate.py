@@ -28,7 +28,7 @@ from arsetlib.grading.grades import Learner, best_points
 from arsetlib.grading.homework import ASSIGNMENTS, normal_name
 from arsetlib.grading.keys import CertificateError, canonical
 from arsetlib.grading.submission import file_name
-from arsetlib.translation import languages
+from arsetlib.translation import language, languages
 
 __all__ = ["Certificate", "issue", "passed", "verify"]
 
@@ -88,7 +88,7 @@ def passed(
 
 
 def issue(
-    grades: str | Path | list[str | Path], out: str | Path, *, key: keys.Key | None = None, lang: str = "en",
+    grades: str | Path | list[str | Path], out: str | Path, *, key: keys.Key | None = None, lang: str = "",
     pass_mark: float = PASS_MARK, edition: str = EDITION, day: date | None = None, learner: str = "",
     shown_as: str = "", font: str | Path | None = None, assignments: Sequence[str] = ASSIGNMENTS,
     course: Course | None = None,
@@ -99,7 +99,7 @@ def issue(
         grades: CSV of ``arset grade``, or several.
         out: Folder to write to.
         key: The signing key; without one, self-study certificates.
-        lang: "en" or "es".
+        lang: "en" or "es"; by default the language in force.
         pass_mark: Percent of the points of each assignment.
         edition: Edition of the course.
         day: Day of issue; by default today.
@@ -120,6 +120,7 @@ def issue(
         pass_mark, assignments = course.pass_percent, tuple(course.assignments)
     if not 0 < pass_mark <= 100:
         raise CertificateError(f"Expected a pass mark over 0 and up to 100 percent, received {pass_mark:g}.")
+    lang = lang or language()
     if lang not in languages():
         raise CertificateError(f"Expected a language of {', '.join(languages())}, received {lang!r}.")
     day = day or date.today()

@@ -30,11 +30,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 import arsetlib
-from arsetlib import checksums, copies, folders, processes, textfiles
+from arsetlib import checksums, copies, folders, processes, textfiles, translation
 from arsetlib.grading import protocol, sandbox, submission
 from arsetlib.grading.grades import GradeError, Grades, write_csv
 from arsetlib.grading.limits import Limits
 from arsetlib.grading.marking import Mark
+from arsetlib.translation import _
 
 __all__ = ["find_hidden", "grade"]
 
@@ -195,7 +196,9 @@ class _Batch:
             return
         if worker.ended:
             unread = worker.unread or Mark(submission.clean(name))
-            unread.reason, unread.again = f"It could not be graded: {worker.ended}", worker.timed_out
+            with translation.speaking(unread.language):
+                unread.reason = _("It could not be graded: {why}").format(why=worker.ended)
+            unread.again = worker.timed_out
             marks = [*marks, unread]
             if worker.unread and name.lower().endswith(".zip"):
                 self.begun[name] = marks
@@ -233,7 +236,7 @@ class _Batch:
 
     def marks(self) -> list[Mark]:
         """Marks of all submissions in their order, with a note where two are of one learner, or one still waits."""
-        waits, marks = "Not graded yet: run the same command to go on.", []
+        waits, marks = _("Not graded yet: run the same command to go on."), []
         for path in self.paths:
             name = str(path.relative_to(self.folder))
             of_file = self.done.get(name) or [Mark(submission.clean(name), reason=waits, again=True)]
@@ -246,7 +249,9 @@ class _Batch:
             for mark in group:
                 others = [other.submission for other in group if other is not mark]
                 if others:
-                    note = f"The same name and assignment also in {', '.join(others[:3])}: the better one counts"
+                    with translation.speaking(mark.language):
+                        note = _("The same name and assignment also in {names}: the better one counts")
+                    note = note.format(names=", ".join(others[:3]))
                     mark.reason = "; ".join(filter(None, (mark.reason, note)))
         return marks
 

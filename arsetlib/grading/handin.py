@@ -14,7 +14,7 @@ import ast
 import re
 import textwrap
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,12 +24,18 @@ from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, Homework, data_f
 from arsetlib.grading.limits import Limits
 from arsetlib.grading.marking import Mark
 from arsetlib.grading.submission import Notebook, SubmissionError, clean, read, without_magics
+from arsetlib.translation import N_, _, ngettext, speaking
 
 __all__ = ["HandInReport", "QuestionReport", "check_file"]
 
 CHECK = re.compile(r"""check\(\s*["'](?:\w+\.)?(q\d{1,3})["']\s*,\s*(\w+)""", re.ASCII)
 MAX_MESSAGE = 240  # characters of a message, so that a report is one page
-STATES = ("right", "not yet", "missing", "not run")
+STATES = {  # as the report says them
+    "right": N_("{points} of {of}  right"),
+    "not yet": N_("{points} of {of}  not yet"),
+    "missing": N_("{points} of {of}  missing"),
+    "not run": N_("{points} of {of}  not run"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class HandInReport:
         questions: In the order of the homework.
         problems: What to correct before it is handed in.
         notes: What is good to know; it takes no points.
+        language: Of the notebook, in which the report is written; empty for that of the reader.
     """
 
     file: str
@@ -74,6 +81,7 @@ class HandInReport:
     questions: tuple[QuestionReport, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    language: str = ""
 
     @property
     def points(self) -> int:
@@ -95,16 +103,26 @@ class HandInReport:
         return asdict(self) | {"points": self.points, "of": self.of, "ok": self.ok}
 
     def __str__(self) -> str:
+        with speaking(self.language):
+            return self._text()
+
+    def _text(self) -> str:
         lines = [f"{self.file}, {_size(self.size)}"]
         if self.assignment:
-            lines += [f"{self.assignment} · name: {self.name or 'none'} · ID: {self.id or 'none'}", ""]
+            lines += [
+                _("{assignment} · name: {name} · ID: {id}").format(
+                    assignment=self.assignment, name=self.name or _("none"), id=self.id or _("none")
+                ),
+                "",
+            ]
         for question in self.questions:
-            state = f"{question.key:<4}{question.points} of {question.of}  {question.state}"
+            state = _(STATES[question.state]).format(points=question.points, of=question.of)
+            state = f"{question.key:<4}{state}"
             lines += _wrapped(f"{state}: {question.message}" if question.message else state, "             ")
         if self.questions and any(question.state != "not run" for question in self.questions):
-            lines += ["", f"{self.points} of {self.of} points by the visible checks. After you hand in, hidden checks "]
-            lines[-1] += "use other data."
-        for title, texts in (("Correct before you hand in:", self.problems), ("Good to know:", self.notes)):
+            said = _("{points} of {of} points by the visible checks. After you hand in, hidden checks use other data.")
+            lines += ["", said.format(points=self.points, of=self.of)]
+        for title, texts in ((_("Correct before you hand in:"), self.problems), (_("Good to know:"), self.notes)):
             if texts:
                 lines += ["", title]
                 for text in texts:
@@ -122,26 +140,40 @@ def check_file(path: str | Path) -> list[HandInReport]:
     if isinstance(path, folders.StorePath) and path.is_file():
         path = copies.fetched(path)
     if path.is_dir():
-        return [HandInReport(str(path), 0, problems=("This is a folder. Name the notebook (.ipynb) in it.",))]
+        return [HandInReport(str(path), 0, problems=(_("This is a folder. Name the notebook (.ipynb) in it."),))]
     if isinstance(path, folders.StorePath) or not (path.exists() or path.is_symlink()):
-        return [HandInReport(str(path), 0, problems=("There is no such file.",))]
+        return [HandInReport(str(path), 0, problems=(_("There is no such file."),))]
     size = path.lstat().st_size
     try:
         notebooks = read(path)
     except SubmissionError as problem:
         return [HandInReport(clean(str(path)), size, problems=(str(problem),))]
-    return [_check(notebook, path, size) for notebook in notebooks]
+    return [_checked(notebook, path, size) for notebook in notebooks]
+
+
+def _checked(notebook: Notebook, path: Path, size: int) -> HandInReport:
+    """The report in the language of the notebook."""
+    with speaking(notebook.language):
+        return replace(_check(notebook, path, size), language=notebook.language)
 
 
 def _check(notebook: Notebook, path: Path, size: int) -> HandInReport:
     file = clean(f"{path}/{notebook.inside}" if notebook.inside else str(path))
     problems, notes = [], _notes(notebook, size)
     if path.suffix.lower() not in (".ipynb", ".zip"):
-        problems.append(f"The name ends in {path.suffix or 'nothing'}; only .ipynb and .zip are graded. Rename it.")
+        problems.append(
+            _("The name ends in {suffix}; only .ipynb and .zip are graded. Rename it.").format(
+                suffix=path.suffix or _("nothing")
+            )
+        )
     if notebook.problem:
         problems.append(notebook.problem)
     if notebook.learner == PLACEHOLDER:
-        problems.append(f"The name in it is still {PLACEHOLDER!r}: put yours into start(…), and run all cells again.")
+        problems.append(
+            _("The name in it is still {name!r}: put yours into start(…), and run all cells again.").format(
+                name=PLACEHOLDER
+            )
+        )
     problems += _other_assignment(notebook, Path(notebook.inside or path.name))
     name = "" if notebook.learner == PLACEHOLDER else notebook.learner
     if notebook.assignment not in ASSIGNMENTS:
@@ -153,7 +185,7 @@ def _check(notebook: Notebook, path: Path, size: int) -> HandInReport:
         try:
             mark = _run(notebook, hw, path)
         except sandbox.SandboxError as problem:
-            notes.append(f"Not run on this machine: {problem}")
+            notes.append(_("Not run on this machine: {problem}").format(problem=problem))
     if mark:
         problems += _failed(mark, notebook)
     questions = _questions(hw, notebook, mark)
@@ -180,7 +212,9 @@ def _questions(hw: Homework, notebook: Notebook, mark: Mark | None) -> tuple[Que
         missing = not any(_fills(tree, question.answer) for tree in trees)
         message = (mark.reasons.get(key, "") if mark else "")[:MAX_MESSAGE]
         if missing and (message or not mark):
-            found.append(QuestionReport(key, "missing", 0, of, f"{question.answer} has no answer yet."))
+            found.append(
+                QuestionReport(key, "missing", 0, of, _("{answer} has no answer yet.").format(answer=question.answer))
+            )
         elif not mark:
             found.append(QuestionReport(key, "not run", 0, of))
         else:
@@ -191,19 +225,23 @@ def _questions(hw: Homework, notebook: Notebook, mark: Mark | None) -> tuple[Que
 def _notes(notebook: Notebook, size: int) -> list[str]:
     notes = []
     if notebook.learner and not notebook.id:
-        notes.append('There is no ID in it. If your course gives you one: start("part1", name="…", id="s1234567").')
+        notes.append(_('There is no ID in it. If your course gives you one: start("part1", name="…", id="s1234567").'))
     starts = {start for start in map(read_start, map(without_magics, notebook.cells)) if start}
     if len(starts) > 1:
-        notes.append(f"It calls start(…) in {len(starts)} ways. The last call counts.")
+        notes.append(_("It calls start(…) in {count} ways. The last call counts.").format(count=len(starts)))
     ran = [count for count in notebook.runs if count]
     if any(later < earlier for earlier, later in pairwise(ran)):
-        notes.append("Its cells were not run in their order. The grader runs them from the top: "
-                     "restart, run all cells, and look at the checks again.")  # fmt: skip
+        notes.append(_(
+"Its cells were not run in their order. The grader runs them from the top: restart, run all "
+"cells, and look at the checks again."
+))  # fmt: skip
     keys = [int(key[1:]) for cell in notebook.cells for key, _ in CHECK.findall(cell)]
     if keys != sorted(keys):
-        notes.append("Its questions are not in the order of the homework: cells were moved.")
+        notes.append(_("Its questions are not in the order of the homework: cells were moved."))
     if size > 2 << 20:
-        notes.append(f"It has {_size(size)}. Clear the outputs before you hand it in: they are not graded.")
+        notes.append(
+            _("It has {size}. Clear the outputs before you hand it in: they are not graded.").format(size=_size(size))
+        )
     return notes
 
 
@@ -215,10 +253,18 @@ def _other_assignment(notebook: Notebook, file: Path) -> list[str]:
     }
     best = max(ASSIGNMENTS, key=fits.get)
     if notebook.assignment and fits[best] > fits[notebook.assignment]:
-        return [f"Its questions are those of {best}, but its first cell starts {notebook.assignment}."]
+        return [
+            _("Its questions are those of {best}, but its first cell starts {assignment}.").format(
+                best=best, assignment=notebook.assignment
+            )
+        ]
     named = [key for key in ASSIGNMENTS if key in file.stem.casefold()]
     if notebook.assignment and named and notebook.assignment not in named:
-        return [f"Its file is called {clean(file.name)}, but it is the homework {notebook.assignment}."]
+        return [
+            _("Its file is called {file}, but it is the homework {assignment}.").format(
+                file=clean(file.name), assignment=notebook.assignment
+            )
+        ]
     return []
 
 
@@ -230,11 +276,17 @@ def _failed(mark: Mark, notebook: Notebook) -> list[str]:
         first = next((line.strip() for line in source.splitlines() if line.strip()), "")
         later = (CHECK.search(cell) for cell in notebook.cells[number - 1 :])
         key = next((found[1] for found in later if found), "")
-        where = f"Code cell {number}{f' ({key})' if key else ''}, which begins `{clean(first)[:50]}`"
-        problems.append(f"{where}, raised {error[:MAX_MESSAGE]}")
+        where = _("Code cell {number}{question}, which begins `{first}`").format(
+            number=number, question=f" ({key})" if key else "", first=clean(first)[:50]
+        )
+        problems.append(_("{where}, raised {error}").format(where=where, error=error[:MAX_MESSAGE]))
     if len(mark.failed) > 5:
-        problems.append(f"{len(mark.failed) - 5} more cells raised an error.")
-    if "stopped" in mark.reason or "Not answered" in mark.reason:
+        problems.append(
+            ngettext("{n} more cell raised an error.", "{n} more cells raised an error.", len(mark.failed) - 5).format(
+                n=len(mark.failed) - 5
+            )
+        )
+    if mark.stopped:
         problems.append(mark.reason)
     return problems
 
@@ -271,7 +323,13 @@ def _is_constant(step: ast.stmt) -> bool:
 
 
 def _size(size: int) -> str:
-    return f"{size:,} bytes" if size < 1000 else f"{size / 1e3:,.0f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
+    return (
+        _("{size:,} bytes").format(size=size)
+        if size < 1000
+        else f"{size / 1e3:,.0f} kB"
+        if size < 1e6
+        else f"{size / 1e6:,.1f} MB"
+    )
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from arsetlib import folders, textfiles
+from arsetlib import folders, textfiles, translation
 from arsetlib.errors import ArsetError
 from arsetlib.grading.questions import Question, Result, assess, shown
+from arsetlib.translation import _
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASSIGNMENTS", "PLACEHOLDER", "Homework", "HomeworkError", "Start", "check", "data_folder", "find_question",
-    "normal_name", "open_homework", "read_start", "start",
+    "normal_name", "open_homework", "read_language", "read_start", "start",
 ]  # fmt: skip
 
 ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")  # keys, in the order of the course
@@ -72,6 +73,7 @@ class Homework:
     data: Path
     id: str = ""
     _right: set[str] = field(default_factory=set, repr=False, compare=False)
+    _drawn: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def module(self) -> ModuleType:
@@ -88,10 +90,17 @@ class Homework:
         """Points of all questions together."""
         return sum(question.points for question in self.questions)
 
-    @cached_property
+    @property
     def draw(self) -> dict[str, Any]:
-        """The learner's own numbers."""
-        return self.module.draw(self.rng())
+        """The learner's own numbers, and texts to choose from in the reader's language."""
+        return self.drawn(translation.language())
+
+    def drawn(self, language: str) -> dict[str, Any]:
+        """What ``draw`` is in one language, for checks that look for a word in a text: the order is always the same."""
+        if language not in self._drawn:
+            with translation.speaking(language):
+                self._drawn[language] = self.module.draw(self.rng())
+        return self._drawn[language]
 
     def rng(self, of: str = "") -> np.random.Generator:
         """A random generator of this learner and assignment; another ``of`` gives other numbers."""
@@ -129,7 +138,8 @@ class Homework:
             if question.key == key:
                 return question
         keys = ", ".join(question.key for question in self.questions)
-        raise HomeworkError(f"Homework {self.assignment!r} has no question {key!r}. It has: {keys}.")
+        said = _("Homework {assignment!r} has no question {key!r}. It has: {keys}.")
+        raise HomeworkError(said.format(assignment=self.assignment, key=key, keys=keys))
 
 
 def open_homework(assignment: str, name: str, data: str | Path | None = None, id: str = "") -> Homework:
@@ -147,13 +157,14 @@ def open_homework(assignment: str, name: str, data: str | Path | None = None, id
         HomeworkError: There is no such assignment, or no name, or the ID is not a short text without spaces.
     """
     if assignment not in ASSIGNMENTS:
-        raise HomeworkError(f"There is no homework {assignment!r}. There is: {', '.join(ASSIGNMENTS)}.")
+        said = _("There is no homework {assignment!r}. There is: {names}.")
+        raise HomeworkError(said.format(assignment=assignment, names=", ".join(ASSIGNMENTS)))
     if not isinstance(name, str) or not name.strip():
-        raise HomeworkError(f'Expected your name, received {name!r}. Write start("{assignment}", name="Ada Lovelace").')
+        said = _('Expected your name, received {name!r}. Write start("{assignment}", name="Ada Lovelace").')
+        raise HomeworkError(said.format(name=name, assignment=assignment))
     if not isinstance(id, str) or len(id) > MAX_ID or id != "".join(id.split()) or not id.isprintable():
-        raise HomeworkError(
-            f'Expected an ID of up to {MAX_ID} characters without spaces, such as id="s1234567", received {id!r}.'
-        )
+        said = _('Expected an ID of up to {most} characters without spaces, such as id="s1234567", received {id!r}.')
+        raise HomeworkError(said.format(most=MAX_ID, id=id))
     data = folders.on_this_disk(data or data_folder(), "the folder of the sample data (ARSET_DATA)", HomeworkError)
     return Homework(assignment, normal_name(name), data, unicodedata.normalize("NFC", id))
 
@@ -171,7 +182,8 @@ def start(assignment: str, name: str, data: str | Path | None = None, id: str = 
     hw = open_homework(assignment, name, data, id)
     _started[:] = [hw]
     if hw.name == PLACEHOLDER:
-        print(f'Put your name in: start("{assignment}", name="Ada Lovelace"). Your numbers depend on it.')
+        said = _('Put your name in: start("{assignment}", name="Ada Lovelace"). Your numbers depend on it.')
+        print(said.format(assignment=assignment))
     return hw
 
 
@@ -237,12 +249,30 @@ def find_question(key: str) -> tuple[Homework, Question]:
     Raises:
         HomeworkError: No such homework was started, or it has no such question.
     """
-    assignment, _, name = key.rpartition(".")
+    assignment, _dot, name = key.rpartition(".")
     hw = _started[0] if _started else None
     if hw is None or (assignment and hw.assignment != assignment):
         call = f'start("{assignment or "part1"}", …)'
-        raise HomeworkError(f"No homework {assignment} was started here. Run the first cell: it has the call {call}.")
+        said = _("No homework {assignment} was started here. Run the first cell: it has the call {call}.")
+        raise HomeworkError(said.format(assignment=assignment, call=call))
     return hw, hw.question(name)
+
+
+def read_language(source: str) -> str:
+    """The language of the call ``language("es")`` in a cell, read without running it; empty where there is none.
+
+    >>> from arsetlib.grading.homework import read_language
+    >>> read_language('arsetlib.language("es")')
+    'es'
+    """
+    for call in _calls(source, "language"):
+        if (
+            len(call.args) == 1
+            and isinstance(call.args[0], ast.Constant)
+            and call.args[0].value in translation.languages()
+        ):
+            return str(call.args[0].value)
+    return ""
 
 
 def read_start(source: str) -> Start | None:
@@ -254,13 +284,7 @@ def read_start(source: str) -> Start | None:
 
     None where the cell has no such call with plain strings.
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    for call in ast.walk(tree):
-        if not isinstance(call, ast.Call) or getattr(call.func, "attr", getattr(call.func, "id", "")) != "start":
-            continue
+    for call in _calls(source, "start"):
         arguments = dict(zip(("assignment", "name"), call.args, strict=False))
         arguments |= {keyword.arg: keyword.value for keyword in call.keywords}
         values = [getattr(arguments.get(key), "value", None) for key in ("assignment", "name")]
@@ -268,6 +292,15 @@ def read_start(source: str) -> Start | None:
         if all(isinstance(value, str) for value in values):
             return Start(*values)
     return None
+
+
+def _calls(source: str, name: str) -> list[ast.Call]:
+    """The calls of ``name`` or of ``….name`` in a cell; none where it is not Python."""
+    try:
+        nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    return [call for call in nodes if getattr(call.func, "attr", getattr(call.func, "id", "")) == name]
 
 
 def normal_name(name: str) -> str:

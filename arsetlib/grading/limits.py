@@ -6,6 +6,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from arsetlib.translation import _
+
 __all__ = ["Limits"]
 
 WRITABLE = ("/tmp", "/dev/shm")  # noqa: S108 -- folders in memory of a sandbox; their size does not limit empty files
@@ -67,13 +69,14 @@ class Limits:
         processes = process_tree(pid)
         tasks, seconds, memory = (sum(values) for values in zip(*map(usage, processes), strict=True))
         if tasks > self.processes + OWN_TASKS:  # the system already refuses more than `processes` to each user
-            return f"it had more than {self.processes} processes and was stopped"
+            return _("it had more than {n} processes and was stopped").format(n=self.processes)
         if memory > self.memory_mb * MEGABYTE:
-            return f"it used more than {self.memory_mb} MB of memory and was stopped"
+            return _("it used more than {n} MB of memory and was stopped").format(n=self.memory_mb)
         if seconds > self.total_seconds:
-            return f"its processes used more than {self.total_seconds:g} s of processor time and were stopped"
+            said = _("its processes used more than {n:g} s of processor time and were stopped")
+            return said.format(n=self.total_seconds)
         if len(processes) > 1 and count_files(processes[1]) > self.files:
-            return f"it wrote more than {self.files} files and was stopped"
+            return _("it wrote more than {n} files and was stopped").format(n=self.files)
         return ""
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from arsetlib.grading.limits import Limits
 from arsetlib.grading.questions import LearnerFunction, Question, Wrong, assess
 from arsetlib.grading.sandbox import TIMED_OUT, Sandbox, SandboxError, View
 from arsetlib.grading.submission import Notebook, clean
+from arsetlib.translation import N_, _, speaking
 
 __all__ = ["Mark", "mark"]
 
@@ -41,6 +42,8 @@ class Mark:
         id: ID of the learner in the course, such as a student number; empty where the notebook states none.
         handed_in: When the file was last changed, UTC; empty where that is not known.
         failed: [number of a code cell, error] of each cell that raised one.
+        stopped: It was stopped, or ended before all its answers were read.
+        language: Of the notebook, in which its reasons are written; empty where it sets none.
         tries: Question → how many different answers the learner's own check counted, as the notebook's output says.
     """
 
@@ -56,6 +59,8 @@ class Mark:
     id: str = ""
     handed_in: str = ""
     failed: list = field(default_factory=list)
+    stopped: bool = False
+    language: str = ""
     tries: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -68,7 +73,7 @@ def mark(
     name: str, notebook: Notebook, hw: Homework, hidden: dict[str, Callable], limits: Limits, view: View,
     scratch: Path | None = None,
 ) -> Mark:  # fmt: skip
-    """Mark a notebook that could be read.
+    """Mark a notebook that could be read. Reasons are in its language.
 
     Args:
         name: Name of the submission.
@@ -82,8 +87,17 @@ def mark(
     Raises:
         SandboxError: The sandbox did not start, which is not the notebook's fault.
     """
+    with speaking(notebook.language):
+        return _mark(name, notebook, hw, hidden, limits, view, scratch)
+
+
+def _mark(
+    name: str, notebook: Notebook, hw: Homework, hidden: dict[str, Callable], limits: Limits, view: View,
+    scratch: Path | None,
+) -> Mark:  # fmt: skip
     tries = {question.key: notebook.tries[question.key] for question in hw.questions if question.key in notebook.tries}
-    result = Mark(name, notebook.learner, notebook.assignment, of=hw.points, id=notebook.id, tries=tries)
+    result = Mark(name, notebook.learner, notebook.assignment, of=hw.points, id=notebook.id, tries=tries,
+                  language=notebook.language)  # fmt: skip
     with Sandbox(limits, view, scratch) as sandbox:
         client = _SandboxClient(sandbox)
         client.wait_until_ready()
@@ -99,8 +113,8 @@ def mark(
     result.reasons = {key: result.reasons[key] for key in keys if key in result.reasons}
     if hw.name == PLACEHOLDER:
         result.learner = ""
-        client.notes.append(f"The name in it is still {PLACEHOLDER!r}")
-    result.reason, result.failed = "; ".join(client.notes), client.failed
+        client.notes.append(_("The name in it is still {name!r}").format(name=PLACEHOLDER))
+    result.reason, result.failed, result.stopped = "; ".join(client.notes), client.failed, client.stopped
     result.again = sandbox.stop_reason == TIMED_OUT
     result.log = _log(result, client)
     return result
@@ -112,14 +126,14 @@ def _why_wrong(client: _SandboxClient, question: Question, hw: Homework, hidden:
         answer = client.function(question) if question.kind == "coded" else client.value(question.answer)
     except Wrong as wrong:
         return str(wrong)
-    for check, prefix in ((question.public, ""), (hidden, "With other data: ")):
+    for check, prefix in ((question.public, ""), (hidden, _("With other data: {message}"))):
         if check is None:
             continue
         result = assess(question, answer, hw, check)
         if client.ended:
             return client.ended
         if not result.ok:
-            return clean(f"{prefix}{result.message}")[:1000]
+            return clean(prefix.format(message=result.message) if prefix else result.message)[:1000]
     return ""
 
 
@@ -130,10 +144,11 @@ class _SandboxClient:
         ended: Why it answers no more; empty while it does.
         notes: What went wrong, for the learner.
         failed: [number, error] of each cell that raised one.
+        stopped: A cell or the process was stopped, or the process ended.
     """
 
     def __init__(self, sandbox: Sandbox):
-        self.sandbox, self.ended = sandbox, ""
+        self.sandbox, self.ended, self.stopped = sandbox, "", False
         self.notes: list[str] = []
         self.failed: list = []
 
@@ -162,16 +177,22 @@ class _SandboxClient:
         except Wrong:
             return
         if not isinstance(outcome, dict):
-            return self.stop_for("it sent an invalid reply")
+            return self.stop_for(_("it sent an invalid reply"))
         stopped, failed = outcome.get("stopped"), outcome.get("failed")
         if isinstance(failed, list):
             pairs = [pair for pair in failed[:100] if isinstance(pair, list) and list(map(type, pair)) == [int, str]]
             self.failed = [[number % 10_000, clean(error)[:500]] for number, error in pairs]
         if type(stopped) is int and 0 < stopped <= len(cells):
-            self.notes.append(f"Cell {stopped} was stopped: the notebook took over {seconds:g} s")
+            self.stopped = True
+            self.notes.append(
+                _("Cell {stopped} was stopped: the notebook took over {seconds:g} s").format(
+                    stopped=stopped, seconds=seconds
+                )
+            )
         if self.failed:
-            more = f" (and {len(self.failed) - 1} more)" if self.failed[1:] else ""
-            self.notes.append(f"Cell {self.failed[0][0]}: {self.failed[0][1]}{more}")
+            number, error = self.failed[0]
+            more = " (" + _("and {n} more").format(n=len(self.failed) - 1) + ")" if self.failed[1:] else ""
+            self.notes.append(_("Cell {number}: {error}").format(number=number, error=error) + more)
 
     def value(self, name: str) -> Any:
         """The value of a variable, None where there is none.
@@ -216,10 +237,10 @@ class _SandboxClient:
             protocol.send(self.sandbox.requests, request | {"id": number})
             reply = protocol.receive(self.sandbox.replies)
         except protocol.ProtocolError as problem:
-            self.fail("" if str(problem) == protocol.ENDED else f"it sent {problem}")
+            self.fail("" if str(problem) == protocol.ENDED else _("it sent {problem}").format(problem=problem))
         self.sandbox.set_reply_limit(float("inf"))
         if reply.get("id") != number or not (_is_value(reply) or _is_refusal(reply)):
-            self.fail("it sent an invalid reply")
+            self.fail(_("it sent an invalid reply"))
         if "no" in reply:
             reply["text"] = clean(reply["text"])[:500]
         return reply
@@ -235,8 +256,10 @@ class _SandboxClient:
 
     def stop_for(self, reason: str) -> None:
         """Stop the process: after an invalid reply it is asked no more."""
-        self.sandbox.stop(reason and f"{reason} and was stopped")
-        self.ended = f"Not answered: {self.sandbox.stop_reason or 'its process ended before its answers were read'}."
+        self.stopped = True
+        self.sandbox.stop(reason and _("{reason} and was stopped").format(reason=reason))
+        why = self.sandbox.stop_reason or N_("its process ended before its answers were read")
+        self.ended = _("Not answered: {why}.").format(why=_(why))
         self.notes.append(self.ended)
 
 
@@ -244,7 +267,8 @@ def _refused(kind: str, text: str, name: str, seconds: float, arguments: list) -
     """Why a call of a function gave no value."""
     if kind == "function":
         return questions.not_a_function(
-            name, "nothing yet" if text in ("NoneType", "ellipsis") else f"a value of type {text}"
+            name,
+            _("nothing yet") if text in ("NoneType", "ellipsis") else _("a value of type {kind}").format(kind=text),
         )
     if kind == "slow":
         return questions.too_slow(name, seconds)

@@ -19,8 +19,9 @@ from arsetlib.grading.homework import (
     open_homework,
     read_start,
 )
+from arsetlib.translation import ENGLISH, _, language, languages
 
-__all__ = ["AssignmentSummary", "shipped", "started", "summaries", "write"]
+__all__ = ["AssignmentSummary", "shipped", "shipped_files", "started", "summaries", "write"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class AssignmentSummary:
 
 def shipped() -> list[str]:
     """Keys of the assignments whose notebooks come with this library."""
-    return [key for key in ASSIGNMENTS if (_shipped_folder() / key / f"{key}.ipynb").is_file()]
+    return [key for key in ASSIGNMENTS if (_shipped_folder(key) / f"{key}.ipynb").is_file()]
 
 
 def summaries() -> list[AssignmentSummary]:
@@ -43,13 +44,14 @@ def summaries() -> list[AssignmentSummary]:
     rows = []
     for key in shipped():
         hw = open_homework(key, PLACEHOLDER)
-        title = (hw.module.__doc__ or key).split(". ")[0].strip().rstrip(".")
-        rows.append(AssignmentSummary(key, title, len(hw.questions), hw.points))
+        rows.append(AssignmentSummary(key, _(hw.module.TITLE), len(hw.questions), hw.points))
     return rows
 
 
 def write(keys: list[str], name: str, out: Path, id: str = "") -> list[tuple[Path, bool]]:
     """Write assignments for one learner: the notebook with the name in it, and otter's test files beside it.
+
+    Notebooks are in the reader's language, see `arsetlib.language`.
 
     Args:
         keys: Assignments; an empty list means all.
@@ -66,11 +68,17 @@ def write(keys: list[str], name: str, out: Path, id: str = "") -> list[tuple[Pat
     homework = [open_homework(key, name, id=id) for key in keys or shipped()]
     for hw in homework:
         if hw.assignment not in shipped():
-            raise HomeworkError(f"This version has no notebook of {hw.assignment!r}. It has: {', '.join(shipped())}.")
+            raise HomeworkError(
+                _("This version has no notebook of {assignment!r}. It has: {names}.").format(
+                    assignment=hw.assignment, names=", ".join(shipped())
+                )
+            )
         if any(unicodedata.category(letter)[0] == "C" for letter in hw.name):
-            raise HomeworkError(f"Expected a name of letters, received {hw.name!r} with a control character.")
+            raise HomeworkError(
+                _("Expected a name of letters, received {name!r} with a control character.").format(name=hw.name)
+            )
         if hw.name == PLACEHOLDER:
-            raise HomeworkError("Expected your name after --seed, for instance --seed 'Ada Lovelace'.")
+            raise HomeworkError(_("Expected your name after --seed, for instance --seed 'Ada Lovelace'."))
     out = folders.place(out)
     return [_write(hw, out / hw.assignment) for hw in homework]
 
@@ -85,7 +93,9 @@ def started(notebook: Path) -> Start | None:
         cells = textfiles.read_json(notebook)["cells"]
         sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError) as problem:
-        raise HomeworkError(f"Expected a notebook, received {notebook}: {problem}.") from None
+        raise HomeworkError(
+            _("Expected a notebook, received {notebook}: {problem}.").format(notebook=notebook, problem=problem)
+        ) from None
     return next((start for start in map(read_start, sources) if start), None)
 
 
@@ -94,9 +104,13 @@ def _write(hw: Homework, folder: Path) -> tuple[Path, bool]:
     if file.exists():
         start = started(file)
         if start and (open_homework(start.assignment, start.name).name, start.id) != (hw.name, hw.id):
-            raise HomeworkError(f"{file} is the homework of {start.name}. Name another folder with --out.")
+            raise HomeworkError(
+                _("{file} is the homework of {name}. Name another folder with --out.").format(
+                    file=file, name=start.name
+                )
+            )
         return file, False
-    source_folder = _shipped_folder() / hw.assignment
+    source_folder = _shipped_folder(hw.assignment)
     notebook = json.loads((source_folder / file.name).read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
@@ -111,5 +125,18 @@ def _write(hw: Homework, folder: Path) -> tuple[Path, bool]:
     return file, True
 
 
-def _shipped_folder() -> Traversable:
-    return resources.files("arsetlib.grading") / "student"
+def shipped_files(key: str) -> list[Traversable]:
+    """The notebooks of an assignment that come with this library, English first."""
+    files = [_folder_of(key, code) / f"{key}.ipynb" for code in languages()]
+    return [file for file in files if file.is_file()]
+
+
+def _shipped_folder(key: str) -> Traversable:
+    """Folder of an assignment's notebook in the reader's language; of the English one where there is none."""
+    own = _folder_of(key, language())
+    return own if own.is_dir() else _folder_of(key, ENGLISH)
+
+
+def _folder_of(key: str, code: str) -> Traversable:
+    student = resources.files("arsetlib.grading") / "student"
+    return student / key if code == ENGLISH else student / code / key

@@ -25,6 +25,7 @@ from typing import Any
 
 from arsetlib.grading import answers
 from arsetlib.grading.assertions import MAX_SHOWN, Wrong, array, choice, close, equal, mapping, number, shown, table
+from arsetlib.translation import _
 
 __all__ = [
     "LearnerFunction", "Question", "Result", "Wrong", "array", "assess", "choice", "close", "equal", "mapping",
@@ -88,9 +89,10 @@ class Result:
     of: int = 0
 
     def __str__(self) -> str:
-        attempt = f" (attempt {self.attempt})" if self.attempt > 1 else ""
-        so_far = f" {self.points} of {self.of} points so far." if self.of else ""
-        text = f"{self.question}: {'right' if self.ok else 'not yet'}{attempt}.{so_far}"
+        attempt = " (" + _("attempt {n}").format(n=self.attempt) + ")" if self.attempt > 1 else ""
+        so_far = " " + _("{points} of {of} points so far.").format(points=self.points, of=self.of) if self.of else ""
+        state = _("{question}: right") if self.ok else _("{question}: not yet")
+        text = f"{state.format(question=self.question)}{attempt}.{so_far}"
         return text + f"\n  {self.message}" * (not self.ok)
 
     def _ipython_display_(self) -> None:
@@ -134,8 +136,10 @@ class LearnerFunction:
             unchanged = False
         if not unchanged:
             raise Wrong(
-                f"{self.name} changed its arguments. Expected it to leave them as they are: "
-                "copy them first, for instance with `values.copy()`."
+                _(
+                    "{name} changed its arguments. Expected it to leave them as they are: copy them first, for "
+                    "instance with `values.copy()`."
+                ).format(name=self.name)
             )
         return value
 
@@ -162,7 +166,7 @@ def assess(question: Question, answer: Any, hw: Any, *checks: Callable) -> Resul
     except Wrong as wrong:
         return Result(question.key, False, _one_line(str(wrong)))
     except Exception as error:  # an answer of a form that the check does not expect
-        said = f"The check cannot read this answer ({type(error).__name__}: {error})."
+        said = _("The check cannot read this answer ({kind}: {error}).").format(kind=type(error).__name__, error=error)
         return Result(question.key, False, _one_line(said))
     return Result(question.key, True)
 
@@ -175,7 +179,11 @@ def _one_line(message: str) -> str:
 
 def _plain(value: Any, name: str) -> Any:
     if value is ... or value is None:
-        raise Wrong(f"Expected a value in {name}, received nothing yet. Put your answer in place of the three dots.")
+        raise Wrong(
+            _("Expected a value in {name}, received nothing yet. Put your answer in place of the three dots.").format(
+                name=name
+            )
+        )
     try:
         return answers.plain(value)
     except answers.AnswerError as problem:
@@ -187,30 +195,39 @@ def _plain(value: Any, name: str) -> Any:
 
 def not_a_function(name: str, received: str) -> Wrong:
     """The error for a name that is not a function."""
-    return Wrong(f"Expected a function called {name}, received {received}. Define it with `def {name}`.")
+    return Wrong(
+        _("Expected a function called {name}, received {received}. Define it with `def {name}`.").format(
+            name=name, received=received
+        )
+    )
 
 
 def too_slow(name: str, seconds: float) -> Wrong:
     """The error for a call that took too long."""
     return Wrong(
-        f"{name} took more than {seconds:g} s. Is there an endless loop, or a loop over all rows that NumPy could do?"
+        _(
+            "{name} took more than {seconds:g} s. Is there an endless loop, or a loop over all rows that "
+            "NumPy could do?"
+        ).format(name=name, seconds=seconds)
     )
 
 
 def raised(name: str, error: str, arguments: Sequence = ()) -> Wrong:
     """The error for a call that raised one."""
     call = f"{name}({', '.join(shown(value) for value in arguments)})"
-    return Wrong(f"{call if len(call) <= 2 * MAX_SHOWN else name} raised {error[:300]}.")
+    return Wrong(
+        _("{call} raised {error}.").format(call=call if len(call) <= 2 * MAX_SHOWN else name, error=error[:300]), error
+    )
 
 
 def returned_none(name: str) -> Wrong:
     """The error for a function without a result."""
-    return Wrong(f"{name} returned nothing (None). Does it end in `return …`?")
+    return Wrong(_("{name} returned nothing (None). Does it end in `return …`?").format(name=name))
 
 
 def returned_other(name: str, problem: object) -> Wrong:
     """The error for a result that is not a plain value."""
-    return Wrong(f"The result of {name}: {problem}")
+    return Wrong(_("The result of {name}: {problem}").format(name=name, problem=problem))
 
 
 class _TimeLimit(BaseException):

@@ -42,13 +42,14 @@ import arsetlib
 from arsetlib.errors import ArsetError
 from arsetlib.grading import seccomp
 from arsetlib.grading.limits import Limits, process_tree
+from arsetlib.translation import N_
 
 __all__ = ["Sandbox", "SandboxError", "View", "find_bwrap", "protection", "require", "why_unprotected"]
 
 SCRATCH = "/tmp"  # noqa: S108 -- inside the sandbox: the writable folder in memory
 RUNNER = Path(__file__).with_name("notebook_runner.py")
 FIRST_UID, UIDS = 60706, 470  # used by no user and no service: see https://systemd.io/UIDS-GIDS
-TIMED_OUT = "it took too long by the clock and was stopped"
+TIMED_OUT = N_("it took too long by the clock and was stopped")
 MAX_OUTPUT = 200_000  # bytes kept of what a learner's code prints
 WATCH_INTERVAL = 0.05  # s
 SYSTEM_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")

@@ -25,12 +25,12 @@ import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from arsetlib import copies, folders
+from arsetlib.grading import notebooks
 from arsetlib.grading.grades import GradeError, Learner, write_table
 from arsetlib.grading.homework import ASSIGNMENTS, PLACEHOLDER, open_homework
 from arsetlib.grading.submission import (
@@ -257,12 +257,12 @@ def _compare(assignment: str, notebooks: list[tuple[str, Notebook]], codes: dict
 
 
 class _Given:
-    """The notebook that every learner gets."""
+    """The notebook that every learner gets, in all languages."""
 
     def __init__(self, assignment: str):
-        file = resources.files("arsetlib.grading") / "student" / assignment / f"{assignment}.ipynb"
-        notebook = read_notebook(file.read_bytes())
-        self.cells, self.ids = notebook.cells, frozenset(notebook.ids)
+        given = [read_notebook(file.read_bytes()) for file in notebooks.shipped_files(assignment)]
+        self.cells = tuple(cell for notebook in given for cell in notebook.cells)
+        self.ids = frozenset(id for notebook in given for id in notebook.ids)
         self.tokens = frozenset(map(tokens_of, self.cells))
         self.runs = frozenset().union(*map(_runs, self.tokens))
         self.numbers = frozenset(_numbers("\n".join(self.cells)))

@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath
 
 from arsetlib.errors import ArsetError
 from arsetlib.grading.file_kinds import why_no_notebook
-from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError, open_homework, read_start
+from arsetlib.grading.homework import ASSIGNMENTS, HomeworkError, open_homework, read_language, read_start
+from arsetlib.translation import _, speaking
 
 __all__ = [
     "Notebook", "SubmissionError", "clean", "display_name", "file_name", "find", "fingerprint", "read", "read_notebook",
@@ -33,7 +34,8 @@ MAX_CODE = 2 << 20  # characters of all code cells
 MAX_NAME = 255  # characters of the name of a file in a zip
 MAX_OUTPUT = 20_000  # characters of the text that a cell printed
 MAX_CELLS, MAX_ENTRIES, MAX_NOTEBOOKS, MAX_FILES = 2000, 2000, 20, 20_000
-TRIES = re.compile(r"^(q\d{1,3}): (?:right|not yet)(?: \(attempt (\d{1,4})\))?\.", re.MULTILINE | re.ASCII)
+# What `check` prints, in any language: "q7: not yet (attempt 3).", whose second number is of the attempt.
+TRIES = re.compile(r"^(q\d{1,3}): [^\n.():]{1,40}(?: \([^\n()\d]{0,40}(\d{1,4})[^\n()\d]{0,40}\))?\.", re.MULTILINE)
 SKIPPED = (".", "__MACOSX")  # how names of files start that programs leave behind
 NOTEBOOKS = (".ipynb", ".zip")
 INSTEAD = (".pdf", ".html", ".htm", ".py", ".docx", ".odt", ".rar", ".7z", ".gz")  # what learners hand in in its place
@@ -58,6 +60,7 @@ class Notebook:
         runs: In which order each code cell was run, as Jupyter counts; 0 where it was not run.
         outputs: The text that each code cell printed, as the file states it: anybody may have edited it.
         ids: IDs of all cells; a new cell has a random one.
+        language: That its first cell sets, such as "es"; empty where it sets none.
     """
 
     inside: str
@@ -69,6 +72,7 @@ class Notebook:
     runs: tuple[int, ...] = ()
     outputs: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    language: str = ""
 
     @property
     def tries(self) -> dict[str, int]:
@@ -93,7 +97,9 @@ def find(folder: Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise SubmissionError(f"Expected a folder of notebooks or zips, found none at {folder}.")
+        raise SubmissionError(
+            _("Expected a folder of notebooks or zips, found none at {folder}.").format(folder=folder)
+        )
     files: list[Path] = []
     having: set[Path] = set()  # folders below the first with a notebook, and all in them
     for place, folders, names in os.walk(folder):
@@ -109,9 +115,13 @@ def find(folder: Path) -> list[Path]:
             found = names
         files += [here / name for name in found]
         if len(files) > MAX_FILES:
-            raise SubmissionError(f"{folder} has more than {MAX_FILES} notebooks and zips. Is it the right folder?")
+            raise SubmissionError(
+                _("{folder} has more than {most} notebooks and zips. Is it the right folder?").format(
+                    folder=folder, most=MAX_FILES
+                )
+            )
     if not any(file.name.lower().endswith(NOTEBOOKS) for file in files):
-        raise SubmissionError(f"There is no notebook (.ipynb) and no .zip in {folder}.")
+        raise SubmissionError(_("There is no notebook (.ipynb) and no .zip in {folder}.").format(folder=folder))
     return sorted(files, key=lambda path: path.relative_to(folder).parts)
 
 
@@ -128,11 +138,13 @@ def read_bytes(path: Path) -> bytes:
             raise OSError  # the message below says that it is a link
         descriptor = os.open(path, flags)
     except OSError as problem:
-        raise SubmissionError(f"The file cannot be read: {problem.strerror or 'it is a link'}.") from None
+        raise SubmissionError(
+            _("The file cannot be read: {problem}.").format(problem=problem.strerror or _("it is a link"))
+        ) from None
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise SubmissionError("It is not a regular file.")
+            raise SubmissionError(_("It is not a regular file."))
         if status.st_size > limit:
             raise SubmissionError(_too_large(status.st_size, limit))
         data = file.read(limit + 1)
@@ -172,18 +184,20 @@ def _unzip(data: bytes) -> list[tuple[str, bytes | str]]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, struct.error):
-        raise SubmissionError("The file is not a zip that can be opened.") from None
+        raise SubmissionError(_("The file is not a zip that can be opened.")) from None
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
         raise SubmissionError(_too_many(len(entries)))
     for entry in entries:
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
         if ".." in parts or entry.filename.startswith(("/", "\\")) or ":" in entry.filename[:3]:
-            raise SubmissionError("The zip has a path that leads out of it. Zip the notebook alone.")
+            raise SubmissionError(_("The zip has a path that leads out of it. Zip the notebook alone."))
         if len(entry.filename) > MAX_NAME:  # a few of them would not fit a cell of a spreadsheet
-            raise SubmissionError(f"The zip has a name of over {MAX_NAME} characters. Zip the notebook alone.")
+            raise SubmissionError(
+                _("The zip has a name of over {most} characters. Zip the notebook alone.").format(most=MAX_NAME)
+            )
         if stat.S_ISLNK(entry.external_attr >> 16):
-            raise SubmissionError("The zip has a link. Zip the notebook alone.")
+            raise SubmissionError(_("The zip has a link. Zip the notebook alone."))
     notebooks = [
         entry
         for entry in entries
@@ -192,23 +206,27 @@ def _unzip(data: bytes) -> list[tuple[str, bytes | str]]:
     ]
     if not notebooks:
         nested = any(entry.filename.lower().endswith(".zip") for entry in entries)
-        more = "It contains another zip: hand that in." if nested else "Zip the notebook (.ipynb)."
-        raise SubmissionError(f"There is no notebook in the zip. {more}")
+        more = _("It contains another zip: hand that in.") if nested else _("Zip the notebook (.ipynb).")
+        raise SubmissionError(_("There is no notebook in the zip. {more}").format(more=more))
     if len(notebooks) > MAX_NOTEBOOKS:
-        raise SubmissionError(f"The zip has {len(notebooks)} notebooks; at most {MAX_NOTEBOOKS} are read.")
+        raise SubmissionError(
+            _("The zip has {count} notebooks; at most {most} are read.").format(
+                count=len(notebooks), most=MAX_NOTEBOOKS
+            )
+        )
     return [(entry.filename, _read_entry(archive, entry)) for entry in sorted(notebooks, key=lambda e: e.filename)]
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | str:
     if entry.flag_bits & 1:
-        return "The notebook in the zip is encrypted. Zip it without a password."
+        return _("The notebook in the zip is encrypted. Zip it without a password.")
     if entry.file_size > MAX_NOTEBOOK:
         return _too_large(entry.file_size, MAX_NOTEBOOK)
     try:
         with archive.open(entry) as file:
             data = file.read(MAX_NOTEBOOK + 1)  # whatever size the entry states
     except Exception as problem:  # zlib, lzma, bz2 and zipfile raise different types
-        return f"The notebook in the zip cannot be unpacked ({type(problem).__name__})."
+        return _("The notebook in the zip cannot be unpacked ({error}).").format(error=type(problem).__name__)
     return _too_large(len(data), MAX_NOTEBOOK) if len(data) > MAX_NOTEBOOK else data
 
 
@@ -216,7 +234,7 @@ def _check_entry_count(data: bytes) -> None:
     """Refuse a zip whose list of entries would fill the memory, before that list is read."""
     at = data.rfind(b"PK\x05\x06")
     if at < 0 or len(data) < at + END_RECORD.size:
-        raise SubmissionError("The file is not a zip that can be opened.")
+        raise SubmissionError(_("The file is not a zip that can be opened."))
     if b"PK\x06\x07" in data[max(0, at - 20) : at] or END_RECORD.unpack_from(data, at)[4] > MAX_ENTRIES:
         raise SubmissionError(_too_many(END_RECORD.unpack_from(data, at)[4]))
     if data.count(b"PK\x01\x02") > 2 * MAX_ENTRIES:
@@ -230,24 +248,35 @@ def _notebook(data: bytes | str, inside: str) -> Notebook:
         read = _read_cells(data, inside)
     except SubmissionError as problem:
         return Notebook(inside, problem=str(problem))
+    with speaking(read.language):
+        return _started(read)
+
+
+def _started(read: Notebook) -> Notebook:
+    """The notebook with the arguments of its call of ``start``."""
     calls = [call for call in map(read_start, map(without_magics, read.cells)) if call]
     if not calls:
-        return replace(read, problem='There is no cell with start("part1", name="…"). Keep the first cell.')
+        return replace(read, problem=_('There is no cell with start("part1", name="…"). Keep the first cell.'))
     assignment, learner, id = calls[-1]
     if assignment not in ASSIGNMENTS:
-        return replace(read, problem=f"It starts the homework {assignment[:40]!r}, which does not exist.")
+        return replace(
+            read,
+            problem=_("It starts the homework {assignment!r}, which does not exist.").format(
+                assignment=assignment[:40]
+            ),
+        )
     read = replace(read, assignment=assignment)
     try:
         learner = open_homework(assignment, learner).name
     except HomeworkError:
-        return replace(read, problem="The call start(…) has no name in it.")
+        return replace(read, problem=_("The call start(…) has no name in it."))
     read = replace(read, learner=clean(learner)[:200])
     try:
         id = open_homework(assignment, learner, id=id).id
     except HomeworkError as error:
         return replace(read, problem=str(error))
     if len(learner) > 200 or learner != clean(learner):
-        return replace(read, problem="The name in it has characters that are not part of a name.")
+        return replace(read, problem=_("The name in it has characters that are not part of a name."))
     return replace(read, learner=learner, id=clean(id))
 
 
@@ -263,14 +292,19 @@ def _read_cells(data: bytes, inside: str) -> Notebook:
     code = [cell for cell in cells if cell.get("cell_type") == "code"]
     sources = [_text_of(cell.get("source", "")) for cell in code]
     if None in sources:
-        raise SubmissionError("A code cell of the notebook has a source that is not text.")
+        raise SubmissionError(_("A code cell of the notebook has a source that is not text."))
     if len(sources) > MAX_CELLS or sum(map(len, sources)) > MAX_CODE:
-        raise SubmissionError(f"The notebook has over {MAX_CELLS} code cells, or over {MAX_CODE >> 20} MB of code.")
+        raise SubmissionError(
+            _("The notebook has over {most} code cells, or over {size} MB of code.").format(
+                most=MAX_CELLS, size=MAX_CODE >> 20
+            )
+        )
     counts = [cell.get("execution_count") for cell in code]
     ids = [cell.get("id") for cell in cells[: 2 * MAX_CELLS]]
     return Notebook(
         inside,
         tuple(sources),
+        language=next(filter(None, map(read_language, map(without_magics, sources))), ""),
         runs=tuple(count if type(count) is int and 0 < count < 1 << 31 else 0 for count in counts),
         outputs=tuple(_printed(cell.get("outputs")) for cell in code),
         ids=tuple(id for id in ids if isinstance(id, str) and len(id) <= 64),
@@ -342,11 +376,13 @@ def words(text: str) -> str:
 
 
 def _too_large(size: int, limit: int) -> str:
-    return (
-        f"The file has {size / 1e6:,.0f} MB; at most {limit >> 20} MB are read. "
-        "Clear the outputs of the notebook and hand it in again."
-    )
+    return _(
+        "The file has {size:,.0f} MB; at most {most} MB are read. Clear the outputs of the notebook and hand "
+        "it in again."
+    ).format(size=size / 1e6, most=limit >> 20)
 
 
 def _too_many(entries: int) -> str:
-    return f"The zip has {entries:,} entries; at most {MAX_ENTRIES:,} are read. Zip the notebook alone."
+    return _("The zip has {entries:,} entries; at most {most:,} are read. Zip the notebook alone.").format(
+        entries=entries, most=MAX_ENTRIES
+    )

@@ -82,12 +82,15 @@ class Worker:
         name = display_name(submission) + (f"/{display_name(notebook.inside)}" if notebook.inside else "")
         if notebook.problem:
             of = open_homework(notebook.assignment, "anyone").points if notebook.assignment else 0
-            return Mark(name, notebook.learner, notebook.assignment, of=of, reason=notebook.problem, id=notebook.id)
+            return Mark(name, notebook.learner, notebook.assignment, of=of, reason=notebook.problem, id=notebook.id,
+                        language=notebook.language)  # fmt: skip
         self.send({"stage": "prepare"})
         checks, files = self.prepare(notebook.assignment)
         hw = open_homework(notebook.assignment, notebook.learner, self.data, notebook.id)
         view = View(self.data, self.private, files)
-        unread = Mark(name, notebook.learner, notebook.assignment, of=hw.points, id=notebook.id)
+        unread = Mark(
+            name, notebook.learner, notebook.assignment, of=hw.points, id=notebook.id, language=notebook.language
+        )
         self.send({"stage": "mark", "unread": asdict(unread)})
         if not self.trust:
             return mark(name, notebook, hw, checks, self.limits, view)

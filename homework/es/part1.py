@@ -316,8 +316,8 @@ for digit, text in hw.draw["layout_reasons"].items():
 
 # %% made_from="86ad02c0"
 # BEGIN SOLUTION
-right = "one row per pixel and year, its series as byte strings"
-why = "A model asks for a pixel's season"
+right = "una fila por píxel y año, con su serie como cadenas de bytes"
+why = "Un modelo pide la temporada de un píxel"
 letters, digits = hw.draw["layouts"], hw.draw["layout_reasons"]
 letter = next(key for key, text in letters.items() if text == right)
 digit = next(key for key, text in digits.items() if text.startswith(why))
@@ -358,7 +358,7 @@ for digit, text in hw.draw["rerun_reasons"].items():
 
 # %% made_from="f07421b0"
 # BEGIN SOLUTION
-right, why = f"It makes the {chunks - done} chunks", "Finished chunks are kept on disk"
+right, why = f"Hace los {chunks - done} trozos", "Los trozos terminados se guardan"
 letters, digits = hw.draw["reruns"], hw.draw["rerun_reasons"]
 letter = next(key for key, text in letters.items() if text.startswith(right))
 digit = next(key for key, text in digits.items() if text.startswith(why))

@@ -376,7 +376,7 @@ for digit, text in d["change_reasons"].items():
 
 # %% made_from="c8df10b5"
 # BEGIN SOLUTION
-right, why = "Parse whole batches", "A step waits for its input"
+right, why = "Convertir lotes enteros", "Un paso espera su entrada"
 letters, digits = d["changes"], d["change_reasons"]
 letter = next(key for key, text in letters.items() if text.startswith(right))
 digit = next(key for key, text in digits.items() if text.startswith(why))

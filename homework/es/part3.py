@@ -212,8 +212,8 @@ for epoch, value in enumerate(record["val_loss"]):
     if epoch - best == record["patience"]:
         break
 overfits = record["val_loss"][-1] - record["loss"][-1] > 0.5
-verdict = "It overfits" if overfits else "It underfits"
-sign = "The training loss falls" if overfits else "Both losses stay high"
+verdict = "Hay sobreajuste" if overfits else "Hay subajuste"
+sign = "La pérdida de entrenamiento baja" if overfits else "Las dos pérdidas siguen altas"
 reading = (
     next(k for k, t in hw.draw["verdicts"].items() if t == verdict),
     next(k for k, t in hw.draw["signs"].items() if t.startswith(sign)),
@@ -361,8 +361,8 @@ offer(hw.draw["search"], hw.draw["search_reasons"])
 # BEGIN SOLUTION
 answers = {}
 for claim, choice, why in (
-    ("late", "The accuracy says little", "By then most of the truth"),
-    ("search", "0.93 is too high", "The best of forty"),
+    ("late", "La exactitud dice poco", "Para entonces casi toda la verdad"),
+    ("search", "0.93 es demasiado alto", "La mejor de cuarenta"),
 ):
     options, reasons = hw.draw[claim], hw.draw[f"{claim}_reasons"]
     answers[claim] = (

@@ -10,13 +10,15 @@ import numpy as np
 
 from arsetlib.grading.assignments import fields
 from arsetlib.grading.questions import Wrong, array, choice, mapping, number
+from arsetlib.translation import _
 
 
 def said(answer, hw, key, choice_has, reason_has):
     """Is the pair that answers ``key`` the one with these words?"""
     letter, digit = choice(answer, "abcd", "1234")
-    if choice_has not in hw.draw[key][letter] or reason_has not in hw.draw[f"{key}_reasons"][digit]:
-        raise Wrong(f"Expected another choice or reason for {key!r}.")
+    english = hw.drawn("en")
+    if choice_has not in english[key][letter] or reason_has not in english[f"{key}_reasons"][digit]:
+        raise Wrong(_("Expected another choice or reason for {key!r}.").format(key=key))
 
 
 def memory(answer, hw):
@@ -28,7 +30,9 @@ def memory(answer, hw):
         ("fit", own["memory_gb"] * 10**9 // small, 1.5),
     ):  # fmt: skip
         if abs(number(given[key]) - right) > near:
-            raise Wrong(f"Expected {key} to be {right:.6g}, received {given[key]}.")
+            raise Wrong(
+                _("Expected {key} to be {right:.6g}, received {given}.").format(key=key, right=right, given=given[key])
+            )
     said(given["feed"], hw, "feed", "when it is requested", "however large")
 
 
@@ -45,13 +49,15 @@ def split(ask, hw):
             for chip in range(60 if field == 0 else int(rng.integers(1, 4))):
                 names.append(f"F{field}_{chip}-0-{chip + 512}-512")
         names = [names[at] for at in rng.permutation(len(names)).tolist()]
-        sides = fields.sided(ask, names, shares, 5, f"{len(names)} other chips")
-        if count > 3 and all(fields.sided(ask, names, shares, seed, "other chips") == sides for seed in (6, 7, 8)):
-            raise Wrong("Other chips: the seed changes nothing.")
-        if fields.sided(ask, names[::-1], shares, 5, "other chips") != sides:
+        sides = fields.sided(ask, names, shares, 5, _("{count} other chips").format(count=len(names)))
+        if count > 3 and all(fields.sided(ask, names, shares, seed, _("other chips")) == sides for seed in (6, 7, 8)):
+            raise Wrong(_("Other chips: the seed changes nothing."))
+        if fields.sided(ask, names[::-1], shares, 5, _("other chips")) != sides:
             raise Wrong(
-                "Other chips: the same names in another order give another split. Sort the fields before you draw: "
-                "neither a folder nor a set is listed in the same order on every machine."
+                _(
+                    "Other chips: the same names in another order give another split. Sort the fields before you "
+                    "draw: neither a folder nor a set is listed in the same order on every machine."
+                )
             )
 
 
@@ -70,15 +76,20 @@ def sharded(ask, hw):
         sizes = rng.integers(1, 100, count)
         cases.append((sizes.tolist(), int(rng.integers(20, 400))))
     for sizes, limit in cases:
-        value = array(ask(list(sizes), limit), shape=(len(sizes),), of=f"shard_for of {len(sizes)} records")
+        value = array(
+            ask(list(sizes), limit), shape=(len(sizes),), of=_("shard_for of {count} records").format(count=len(sizes))
+        )
         shard, room = -1, 0
         for at, size in enumerate(sizes):
             if shard < 0 or size > room:
                 shard, room = shard + 1, limit
             room -= size
             if value[at] != shard:
-                raise Wrong(f"Others, {sizes[: at + 2]}…, limit {limit}: expected shard {shard} for record {at}, "
-                            f"received {value[at]}.")  # fmt: skip
+                raise Wrong(
+                    _(
+                        "Others, {sizes}…, limit {limit}: expected shard {shard} for record {at}, received {value}."
+                    ).format(sizes=sizes[: at + 2], limit=limit, shard=shard, at=at, value=value[at])
+                )
 
 
 def epoch(answer, hw):
@@ -93,7 +104,7 @@ def epoch(answer, hw):
     left = sum(n - steps * own["batch"] for n in records)
     right = {"shards": shard + 1, "steps": steps, "left_out": left, "rate": own["workers"] * own["rate"]}
     if array(given["records"]).tolist() != records or any(abs(number(given[k]) - v) > 1e-9 for k, v in right.items()):
-        raise Wrong(f"Expected {right} and records {records}.")
+        raise Wrong(_("Expected {right} and records {records}.").format(right=right, records=records))
 
 
 def raced(answer, hw):
@@ -101,10 +112,10 @@ def raced(answer, hw):
     for state in ("cold", "warm"):
         rate = {r["form"]: own["images"] / sorted(r["seconds"])[1] for r in own["rows"] if r["state"] == state}
         if abs(number(given[state]) - rate["tfrecord"] / rate["directory"]) > 6e-3:
-            raise Wrong(f"Expected another ratio of the medians, {state}.")
+            raise Wrong(_("Expected another ratio of the medians, {state}.").format(state=state))
     parts = own["parts_ms"]
     if abs(number(given["ceiling"]) - sum(parts.values()) / (parts["decode"] + parts["shrink"])) > 6e-3:
-        raise Wrong("Expected another ceiling.")
+        raise Wrong(_("Expected another ceiling."))
     said(given["next"], hw, "next", "Reduce", "Decoding")
 
 
@@ -115,13 +126,15 @@ def late(ask, hw):
         (1.0, 0.7, 0.9, 30, 1), (5.0, 1.0, 0.2, 4, 20), (0.0, 1.0, 1.0, 5, 3), (1.0, 1.0, 1.5, 40, 6),
     ]  # fmt: skip
     for start, curve, rate, steps, staleness in cases:
-        value = array(ask(start, curve, rate, steps, staleness), shape=(steps + 1,), of="the path").astype(float)
+        value = array(ask(start, curve, rate, steps, staleness), shape=(steps + 1,), of=_("the path")).astype(float)
         waiting, place = deque([curve * start] * staleness), float(start)
         for step in range(steps + 1):
             if not math.isclose(value[step], place, rel_tol=1e-6, abs_tol=1e-9):
                 call = f"late_sgd({start}, {curve}, {rate}, {steps}, {staleness})"
                 raise Wrong(
-                    f"Another curve, {call}: expected value {step} to be {place:.6g}, received {value[step]:.6g}."
+                    _("Another curve, {call}: expected value {step} to be {place:.6g}, received {value:.6g}.").format(
+                        call=call, step=step, place=place, value=value[step]
+                    )
                 )
             waiting.append(curve * place)
             place -= rate * waiting.popleft()
@@ -140,10 +153,12 @@ def bill(answer, hw):
         epochs += 1
     efficient = own["all_devices_images_s"] / (own["devices"] * own["one_device_images_s"])
     if given["cheapest"] != best or number(given["break_even"]) != epochs:
-        raise Wrong(f"Expected machine {best}, and {epochs} epochs.")
+        raise Wrong(_("Expected machine {best}, and {epochs} epochs.").format(best=best, epochs=epochs))
     for key, right in (("cost", costs[best]), ("efficiency", efficient)):
         if abs(number(given[key]) - right) > 6e-3 + 1e-6 * right:
-            raise Wrong(f"Expected {key} to be {right:.4g}, received {given[key]}.")
+            raise Wrong(
+                _("Expected {key} to be {right:.4g}, received {given}.").format(key=key, right=right, given=given[key])
+            )
     said(given["licence"], hw, "licence", "No:", "excludes commercial")
 
 

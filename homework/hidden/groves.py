@@ -10,6 +10,7 @@ import numpy as np
 
 from arsetlib.grading.assignments import groves
 from arsetlib.grading.questions import Wrong, array, choice, mapping, number
+from arsetlib.translation import _
 
 
 def shares(answer, hw):
@@ -18,31 +19,45 @@ def shares(answer, hw):
     judged = sum(n for value, n in counts.items() if value != 255)
     for number_of, key in enumerate(groves.KEYS):
         if abs(number(given[key]) - counts[number_of] / judged) > 2e-4:
-            raise Wrong(f"Expected the share of {key} to be {counts[number_of] / judged:.4f}.")
+            raise Wrong(
+                _("Expected the share of {key} to be {share:.4f}.").format(key=key, share=counts[number_of] / judged)
+            )
     letter, digit = choice(given["resize"], "abcd", "1234")
-    if "nearest" not in hw.draw["resize"][letter] or "names" not in hw.draw["resize_reasons"][digit]:
-        raise Wrong("Expected another way to make a mask smaller, or another reason.")
+    if "nearest" not in hw.drawn("en")["resize"][letter] or "names" not in hw.drawn("en")["resize_reasons"][digit]:
+        raise Wrong(_("Expected another way to make a mask smaller, or another reason."))
 
 
 def starts(ask, hw):
     rng = hw.rng("hidden tiles")
     cases = [(1, 1, 0), (7, 7, 6), (8, 7, 6), (500, 64, 0), (512, 64, 0), (513, 64, 0), (2912, 583, 0), (90, 10, 9)]
-    for _ in range(12):
+    for _turn in range(12):
         tile = int(rng.integers(5, 90))
         cases.append((tile + int(rng.integers(0, 400)), tile, int(rng.integers(0, tile))))
     for length, tile, overlap in cases:
         found = array(ask(length, tile, overlap), shape=(None,), of=f"tile_starts({length}, {tile}, {overlap})")
         found = [float(v) for v in found]
-        said = f"Other sizes, tile_starts({length}, {tile}, {overlap}) gave {[int(v) for v in found][:12]}"
+        said = _("Other sizes, tile_starts({length}, {tile}, {overlap}) gave {starts}").format(
+            length=length, tile=tile, overlap=overlap, starts=[int(v) for v in found][:12]
+        )
         if not found or any(v != int(v) for v in found) or found != sorted(set(found)):
-            raise Wrong(f"{said}: expected whole pixels that ascend.")
+            raise Wrong(_("{said}: expected whole pixels that ascend.").format(said=said))
         ends = [v + tile for v in found]
         if found[0] != 0 or ends[-1] != length:
-            raise Wrong(f"{said}: expected the first tile to start at 0 and the last one to end at {length}.")
+            raise Wrong(
+                _("{said}: expected the first tile to start at 0 and the last one to end at {length}.").format(
+                    said=said, length=length
+                )
+            )
         if any(end - start < overlap for end, start in zip(ends, found[1:], strict=False)):
-            raise Wrong(f"{said}: expected neighbours to share at least {overlap} pixels.")
+            raise Wrong(
+                _("{said}: expected neighbours to share at least {overlap} pixels.").format(said=said, overlap=overlap)
+            )
         if len(found) > 1 and tile + (len(found) - 2) * (tile - overlap) >= length:
-            raise Wrong(f"{said}: expected the smallest possible number of tiles, {len(found)} are too many.")
+            raise Wrong(
+                _("{said}: expected the smallest possible number of tiles, {count} are too many.").format(
+                    said=said, count=len(found)
+                )
+            )
 
 
 def vary(ask, hw):
@@ -53,21 +68,31 @@ def vary(ask, hw):
     for mirror, turns, light in cases:
         given = ask(image, mask, mirror, turns, light)
         if not isinstance(given, tuple | list) or len(given) != 2:
-            raise Wrong("Expected two arrays, (image, mask).")
+            raise Wrong(_("Expected two arrays, (image, mask)."))
         high, wide = mask.shape
-        what = f"a tile of {high} × {wide}, mirror={mirror}, turns={turns}, light={light}"
+        what = _("a tile of {high} × {wide}, mirror={mirror}, turns={turns}, light={light}").format(
+            high=high, wide=wide, mirror=mirror, turns=turns, light=light
+        )
         shape = (wide, high) if turns % 2 else (high, wide)
-        lit = array(given[0], shape=(*shape, 3), of=f"the image of {what}").astype(float)
-        moved = array(given[1], shape=shape, of=f"the mask of {what}")
+        lit = array(given[0], shape=(*shape, 3), of=_("the image of {what}").format(what=what)).astype(float)
+        moved = array(given[1], shape=shape, of=_("the mask of {what}").format(what=what))
         for i in range(0, high, 5):
             for j in range(0, wide, 7):  # where a pixel goes
                 r, c = i, wide - 1 - j if mirror else j
                 for turn in range(turns):
                     r, c = (wide if turn % 2 == 0 else high) - 1 - c, r
                 if moved[r, c] != mask[i, j]:
-                    raise Wrong(f"Another tile, {what}: the mask of pixel ({i}, {j}) is not where it belongs.")
+                    raise Wrong(
+                        _("Another tile, {what}: the mask of pixel ({i}, {j}) is not where it belongs.").format(
+                            what=what, i=i, j=j
+                        )
+                    )
                 if not np.abs(lit[r, c] - np.minimum(image[i, j] * light, 255)).max() <= 1:
-                    raise Wrong(f"Another tile, {what}: the image of pixel ({i}, {j}) is not right.")
+                    raise Wrong(
+                        _("Another tile, {what}: the image of pixel ({i}, {j}) is not right.").format(
+                            what=what, i=i, j=j
+                        )
+                    )
 
 
 def leak(answer, hw):
@@ -78,10 +103,13 @@ def leak(answer, hw):
     twins = sum(one in train for one in test) / len(test)
     captures = sum(c in {other for other, _ in train} for c, _ in test) / len(test)
     if abs(number(given["twins"]) - twins) > 2e-3 or abs(number(given["captures"]) - captures) > 2e-3:
-        raise Wrong(f"Expected shares of {twins:.3f} and {captures:.3f}.")
+        raise Wrong(_("Expected shares of {twins:.3f} and {captures:.3f}.").format(twins=twins, captures=captures))
     letter, digit = choice(given["remedy"], "abcd", "1234")
-    if "whole captures" not in hw.draw["remedy"][letter] or "related tiles" not in hw.draw["remedy_reasons"][digit]:
-        raise Wrong("Expected another remedy, or another reason.")
+    if (
+        "whole captures" not in hw.drawn("en")["remedy"][letter]
+        or "related tiles" not in hw.drawn("en")["remedy_reasons"][digit]
+    ):
+        raise Wrong(_("Expected another remedy, or another reason."))
 
 
 def iou(ask, hw):
@@ -98,15 +126,17 @@ def iou(ask, hw):
             (truth, np.where(rng.random(shape) < 0.5, truth, rng.integers(0, classes, shape)) % 128 % classes, classes)
         )
     for truth, guess, classes in cases:
-        value = array(ask(truth, guess, classes), shape=(classes,), of="the IoU").astype(float)
+        value = array(ask(truth, guess, classes), shape=(classes,), of=_("the IoU")).astype(float)
         counts = Counter(zip(truth.ravel().tolist(), guess.ravel().tolist(), strict=True))
         for k in range(classes):
             hits = counts[k, k]
             either = sum(n for (t, g), n in counts.items() if t != 255 and k in (t, g))
             expected = hits / either if either else math.nan
             if not (math.isnan(expected) and math.isnan(value[k])) and not abs(value[k] - expected) <= 1e-4:
-                raise Wrong(f"Other masks of shape {truth.shape}, {classes} classes: expected an IoU of {expected:.4f} "
-                            f"for class {k}, received {value[k]:.4f}.")  # fmt: skip
+                raise Wrong(_(
+"Other masks of shape {shape}, {classes} classes: expected an IoU of {expected:.4f} for class "
+"{k}, received {value:.4f}."
+).format(shape=truth.shape, classes=classes, expected=expected, k=k, value=value[k]))  # fmt: skip
 
 
 def map_scores(answer, hw):
@@ -124,7 +154,9 @@ def map_scores(answer, hw):
     }
     for key, right in expected.items():
         if abs(number(given[key]) - right) > 2e-4:
-            raise Wrong(f"Expected {key} to be {right:.4f}, received {given[key]}.")
+            raise Wrong(
+                _("Expected {key} to be {right:.4f}, received {given}.").format(key=key, right=right, given=given[key])
+            )
 
 
 def real_time(answer, hw):
@@ -147,7 +179,7 @@ def score_trees(ask, hw):
         for x, y, radius in true:
             times = int(rng.integers(0, 4))
             seen += times > 0
-            for _ in range(times):
+            for _turn in range(times):
                 angle, far = rng.uniform(0, 2 * math.pi), radius * rng.uniform(0.05, 0.95)
                 found.append((x + far * math.cos(angle), y + far * math.sin(angle)))
             if rng.random() < 0.5:  # just outside
@@ -165,8 +197,12 @@ def score_trees(ask, hw):
             if isinstance(value, float) and math.isnan(value) and math.isnan(right):
                 continue
             if abs(number(value) - right) > 1e-4 or math.isnan(right):
-                what = f"Other trees, {len(found)} detections of {len(true)}"
-                raise Wrong(f"{what}: expected {key} to be {right:.4g}, received {value:.4g}.")
+                what = _("Other trees, {found} detections of {true}").format(found=len(found), true=len(true))
+                raise Wrong(
+                    _("{what}: expected {key} to be {right:.4g}, received {value:.4g}.").format(
+                        what=what, key=key, right=right, value=value
+                    )
+                )
 
 
 HIDDEN = {

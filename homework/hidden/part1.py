@@ -7,6 +7,7 @@ import numpy as np
 
 from arsetlib.grading.assignments import part1
 from arsetlib.grading.questions import Wrong, choice, number, shown, table
+from arsetlib.translation import _
 
 
 def hectares(ask, hw):
@@ -17,8 +18,10 @@ def hectares(ask, hw):
             expected = sum(int(v) == code for v in raster.ravel()) * side_m * side_m / 10_000
             value = number(ask(raster, code, side_m))
             if abs(value - expected) > 1e-9:
-                raise Wrong(f"Expected {expected:g} ha of code {code} in a raster of shape {raster.shape} "
-                            f"with pixels of {side_m} m, received {value:g}.")  # fmt: skip
+                raise Wrong(_(
+"Expected {expected:g} ha of code {code} in a raster of shape {shape} with pixels of {side_m} m, "
+"received {value:g}."
+).format(expected=expected, code=code, shape=raster.shape, side_m=side_m, value=value))  # fmt: skip
 
 
 def class_of(ask, hw):
@@ -31,10 +34,16 @@ def class_of(ask, hw):
         for code in (1, 3, 5, 7, 12, 21, 24, 26, 199, 226, 2):
             expected = part1.LEFT_OUT if code in excluded else next((k for k, v in classes.items() if code in v), None)
             if expected is None:
-                part1.refuses(ask, (code, classes, excluded), f"code {code} of another legend, which does not know it,")
+                part1.refuses(
+                    ask,
+                    (code, classes, excluded),
+                    _("code {code} of another legend, which does not know it,").format(code=code),
+                )
             elif not isinstance(value := ask(code, classes, excluded), str) or value != expected:
-                raise Wrong(f"Expected class_of({code}, {classes}, {excluded}) to be {expected!r}, "
-                            f"received {shown(value)}. Take classes and exclusions from the arguments.")  # fmt: skip
+                raise Wrong(_(
+"Expected class_of({code}, {classes}, {excluded}) to be {expected!r}, received {value}. Take "
+"classes and exclusions from the arguments."
+).format(code=code, classes=classes, excluded=excluded, expected=expected, value=shown(value)))  # fmt: skip
 
 
 def land(answer, hw):
@@ -48,16 +57,23 @@ def land(answer, hw):
         seen += count
         expected = (count, count * 900 / 1e4, 100 * count / len(kept))
         if not np.allclose([float(pixels), float(hectares), float(percent)], expected, rtol=1e-6):
-            raise Wrong(f"Expected pixels, hectares and percent of {name} to be {expected}, received "
-                        f"{(pixels, hectares, percent)}.")  # fmt: skip
+            raise Wrong(
+                _("Expected pixels, hectares and percent of {name} to be {expected}, received {row}.").format(
+                    name=name, expected=expected, row=(pixels, hectares, percent)
+                )
+            )
     if seen != len(kept):
-        raise Wrong(f"Expected all {len(kept)} pixels with a class in the table, received {seen}.")
+        raise Wrong(
+            _("Expected all {count} pixels with a class in the table, received {seen}.").format(
+                count=len(kept), seen=seen
+            )
+        )
 
 
 def keep_scenes(ask, hw):
     rng = hw.rng("hidden scenes")
     if list(ask([], 50)):
-        raise Wrong("Expected no ids for an empty list of scenes.")
+        raise Wrong(_("Expected no ids for an empty list of scenes."))
     for turn in range(6):
         limit = int(rng.integers(0, 90))
         scenes = part1.scene_list(rng, limit)
@@ -71,7 +87,11 @@ def keep_scenes(ask, hw):
         expected = sorted(s["id"] for s in newest.values() if s["cloud"] <= limit)
         received = ask(scenes, limit)
         if not isinstance(received, list | tuple | set | np.ndarray) or sorted(map(str, received)) != expected:
-            raise Wrong(f"Expected, with at most {limit} % cloud, {expected}, received {received}.")
+            raise Wrong(
+                _("Expected, with at most {limit} % cloud, {expected}, received {received}.").format(
+                    limit=limit, expected=expected, received=received
+                )
+            )
 
 
 def longest_gap(ask, hw):
@@ -89,14 +109,16 @@ def longest_gap(ask, hw):
                 last = int(when)
         value = number(ask(np.array(day, np.uint16), np.array(scl, np.uint8), drop))
         if value != expected:
-            raise Wrong(f"Expected of {len(day)} observations, classes {drop} dropped, a longest gap of "
-                        f"{expected} days, received {value:g}.")  # fmt: skip
+            raise Wrong(_(
+"Expected of {count} observations, classes {drop} dropped, a longest gap of {expected} days, "
+"received {value:g}."
+).format(count=len(day), drop=drop, expected=expected, value=value))  # fmt: skip
 
 
 def scl_counts(answer, hw):
     part1.scl_counts(answer, hw)
     if isinstance(answer, dict) and any(number(value) < 0 for value in answer.values()):
-        raise Wrong("Expected counts, received a number below 0.")
+        raise Wrong(_("Expected counts, received a number below 0."))
 
 
 def layout(answer, hw):
@@ -106,8 +128,11 @@ def layout(answer, hw):
 def rerun(answer, hw):
     letter, digit = choice(answer, "abcd", "1234")
     left = hw.draw["chunks"] - hw.draw["done"]
-    if f" {left} " not in hw.draw["reruns"][letter] or "kept on disk" not in hw.draw["rerun_reasons"][digit]:
-        raise Wrong(f"Expected the {left} chunks that are missing, and why.")
+    if (
+        f" {left} " not in hw.drawn("en")["reruns"][letter]
+        or "kept on disk" not in hw.drawn("en")["rerun_reasons"][digit]
+    ):
+        raise Wrong(_("Expected the {left} chunks that are missing, and why.").format(left=left))
 
 
 HIDDEN = {

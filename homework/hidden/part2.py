@@ -10,6 +10,7 @@ import numpy as np
 from arsetlib import pixels
 from arsetlib.grading.assignments import part2
 from arsetlib.grading.questions import Wrong, array, equal, number, shown
+from arsetlib.translation import _
 
 
 def shapes(answer, hw):
@@ -22,7 +23,9 @@ def decode(ask, hw):
         numbers = rng.integers(0, 65_536, (images, bands))
         for little in (True, False):
             text = b"".join(int(n).to_bytes(2, "little" if little else "big") for n in numbers.ravel())
-            of = f"{images} images of {bands} bands, little_endian={little},"
+            of = _("{images} images of {bands} bands, little_endian={little},").format(
+                images=images, bands=bands, little=little
+            )
             equal(array(ask(text, bands, little), shape=(images, bands), of=of), numbers, of=of)
 
 
@@ -36,14 +39,16 @@ def step_of(ask, hw):
             value = number(ask(start + since, start, window_days, step_days))
             if value != expected:
                 raise Wrong(
-                    f"Expected day {since} of a window of {window_days} days in steps of {step_days} "
-                    f"to fall into step {expected}, received {value:g}."
+                    _(
+                        "Expected day {since} of a window of {window_days} days in steps of {step_days} to fall into "
+                        "step {expected}, received {value:g}."
+                    ).format(since=since, window_days=window_days, step_days=step_days, expected=expected, value=value)
                 )
 
 
 def plain_window(day, bands, start, window_days, step_days):
     """Each step's images, in order."""
-    steps = [[] for _ in range(window_days // step_days)]
+    steps = [[] for _turn in range(window_days // step_days)]
     for when, values in zip(day, bands, strict=True):
         if start <= when < start + window_days:
             steps[(int(when) - start) // step_days].append(values.tolist())
@@ -58,15 +63,21 @@ def window(ask, hw):
         day = np.sort(rng.integers(start - 10, start + window_days + 10, images))
         values = rng.integers(1, 9_000, (images, bands)).astype(np.uint16)
         held = plain_window(day, values, start, window_days, step_days)
-        of = f"a window of {window_days} days in steps of {step_days} with {images} images of {bands} bands"
+        of = _("a window of {window_days} days in steps of {step_days} with {images} images of {bands} bands").format(
+            window_days=window_days, step_days=step_days, images=images, bands=bands
+        )
         for seed in (None, 5, 77):
             x, seen = part2.window_pair(ask(day, values, start, window_days, step_days, seed), len(held), bands, of)
-            equal(seen.astype(bool), np.array([bool(step) for step in held]), of=f"seen of {of}")
+            equal(seen.astype(bool), np.array([bool(step) for step in held]), of=_("seen of {of}").format(of=of))
             for step, one in zip(held, x.tolist(), strict=True):
                 allowed = step if seed is not None else step[:1]
                 if one not in (allowed or [[0] * bands]):
                     one_of = allowed or "zeros"
-                    raise Wrong(f"Expected a step of {of}, seed {seed}, to hold one of {one_of}, received {one}.")
+                    raise Wrong(
+                        _("Expected a step of {of}, seed {seed}, to hold one of {one_of}, received {one}.").format(
+                            of=of, seed=seed, one_of=one_of, one=one
+                        )
+                    )
     _steps_draw_apart(ask)
 
 
@@ -74,12 +85,14 @@ def _steps_draw_apart(ask):
     day, bands = np.array([0, 1, 5, 6]), np.array([[1], [2], [1], [2]])
     pairs = Counter()
     for seed in range(1_000, 1_080):
-        x, _ = part2.window_pair(ask(day, bands, 0, 10, 5, seed), 2, 1, "two crowded steps")
+        x, _seen = part2.window_pair(ask(day, bands, 0, 10, 5, seed), 2, 1, _("two crowded steps"))
         pairs[x[0, 0] == x[1, 0]] += 1
     if min(pairs[True], pairs[False]) < 10:
         raise Wrong(
-            "Expected two crowded steps to draw apart from each other; over 80 seeds they took images of the same rank "
-            f"{pairs[True]} times. Make the generator once, before the loop over steps."
+            _(
+                "Expected two crowded steps to draw apart from each other; over 80 seeds they took images of the "
+                "same rank {pairs} times. Make the generator once, before the loop over steps."
+            ).format(pairs=pairs[True])
         )
 
 
@@ -96,14 +109,16 @@ def scaled(ask, hw):
             mean = sum(values) / len(values)
             std = (sum((v - mean) ** 2 for v in values) / len(values)) ** 0.5
             expected[..., band][seen] = (x[..., band][seen] - mean) / std
-        of = f"other data, {few} samples of {steps} steps and {bands} bands, scaled,"
+        of = _("other data, {few} samples of {steps} steps and {bands} bands, scaled,").format(
+            few=few, steps=steps, bands=bands
+        )
         equal(array(ask(train, train_seen, x, seen), shape=x.shape, of=of), expected, of=of, rel=1e-4, tol=1e-5)
 
 
 def class_in_window(ask, hw):
     rng = hw.rng("hidden classes")
     crops = ["maize", "winter crops"]
-    for _ in range(60):
+    for _turn in range(60):
         size = int(rng.integers(0, 7))
         day, scl = (
             np.sort(rng.integers(0, 90, size)),
@@ -115,9 +130,21 @@ def class_in_window(ask, hw):
         expected = part2.BARE if name in crops and 4 not in last else name
         value = ask(name, day, scl, start, window_days, crops)
         if not isinstance(value, str) or value != expected:
-            raise Wrong(f"Expected, where the crops are {crops}, {expected!r} for {name}, images on days "
-                        f"{day.tolist()} of classes {scl.tolist()}, a window of {window_days} days from day {start}, "
-                        f"received {shown(value)}.")  # fmt: skip
+            raise Wrong(
+                _(
+                    "Expected, where the crops are {crops}, {expected!r} for {name}, images on days {day} of classes "
+                    "{scl}, a window of {window_days} days from day {start}, received {value}."
+                ).format(
+                    crops=crops,
+                    expected=expected,
+                    name=name,
+                    day=day.tolist(),
+                    scl=scl.tolist(),
+                    window_days=window_days,
+                    start=start,
+                    value=shown(value),
+                )
+            )
 
 
 def counts(answer, hw):
@@ -132,13 +159,13 @@ def counts(answer, hw):
         if year != hw.draw["year"] or of in held or code in legend.excluded:
             continue
         name = next(c.key for c in legend.classes if code in c.codes)
-        day, scl, _ = pixels.series(hw.table, row)
+        day, scl, _bands = pixels.series(hw.table, row)
         start = part2.own_start(hw, year)
         last = scl[(day >= start) & (day < start + part2.WINDOW)][-2:]
         expected[part2.BARE if name in crops and 4 not in last else name] += 1
     found = {str(k): int(v) for k, v in dict(answer).items() if v} if isinstance(answer, dict) else None
     if found is not None and found != dict(expected):
-        raise Wrong(f"Expected {dict(expected)}, received {found}.")
+        raise Wrong(_("Expected {expected}, received {found}.").format(expected=dict(expected), found=found))
 
 
 def bottleneck(answer, hw):

@@ -10,6 +10,7 @@ import numpy as np
 
 from arsetlib.grading.assignments import part3
 from arsetlib.grading.questions import Wrong, array, choice, mapping, number, table
+from arsetlib.translation import _
 
 
 def network(ask, hw):
@@ -18,7 +19,7 @@ def network(ask, hw):
         hw.draw["network"],
         {"steps": 9, "bands": 1, "kernels": 1, "width": 1, "pool": 1, "dense": 1, "classes": 2},
     ]
-    for _ in range(8):
+    for _turn in range(8):
         width, pool = int(rng.integers(1, 8)), int(rng.integers(1, 6))
         sizes = rng.integers(1, 20, 4).tolist()
         shapes.append(
@@ -37,7 +38,11 @@ def network(ask, hw):
         expected = sum(inputs * outputs + outputs for inputs, outputs in layers)
         value = number(ask(**s), whole=True)
         if value != expected:
-            raise Wrong(f"Another network, {s}: expected {expected} parameters, received {value}.")
+            raise Wrong(
+                _("Another network, {s}: expected {expected} parameters, received {value}.").format(
+                    s=s, expected=expected, value=value
+                )
+            )
 
 
 def days(ask, hw):
@@ -54,7 +59,9 @@ def days(ask, hw):
             value = number(ask(stack, step_days))
             if value != expected:
                 raise Wrong(
-                    f"Other layers, {stack}, {step_days} days a step: expected {expected} days, received {value:g}."
+                    _(
+                        "Other layers, {stack}, {step_days} days a step: expected {expected} days, received {value:g}."
+                    ).format(stack=stack, step_days=step_days, expected=expected, value=value)
                 )
 
 
@@ -68,7 +75,9 @@ def first_step(answer, hw):
     expected = places | {"loss": math.log(1 / own["shares"][own["truth"]])}
     for key, right in expected.items():
         if abs(number(given[key]) - right) > 2e-3:
-            raise Wrong(f"Expected {key} to be {right:.4g}, received {given[key]}.")
+            raise Wrong(
+                _("Expected {key} to be {right:.4g}, received {given}.").format(key=key, right=right, given=given[key])
+            )
 
 
 def run(answer, hw):
@@ -80,12 +89,12 @@ def run(answer, hw):
         if waited == record["patience"]:
             break
     if (number(given["best_epoch"]), number(given["last_epoch"])) != (at, epoch):
-        raise Wrong(f"Expected the best epoch {at} and the last {epoch}.")
+        raise Wrong(_("Expected the best epoch {at} and the last {epoch}.").format(at=at, epoch=epoch))
     apart = record["val_loss"][-1] - record["loss"][-1]
     letter, digit = choice(given["reading"], "abcd", "1234")
     right = "It overfits" if apart > 0.5 else "It underfits"
     if hw.draw["verdicts"][letter] != right or ("rises" in hw.draw["signs"][digit]) != (apart > 0.5):
-        raise Wrong(f"Expected another reading: the two losses end {apart:.2f} apart.")
+        raise Wrong(_("Expected another reading: the two losses end {apart:.2f} apart.").format(apart=apart))
 
 
 def scores(ask, hw):
@@ -100,10 +109,14 @@ def scores(ask, hw):
         truth, predicted = np.asarray(truth), np.asarray(predicted)
         pairs = Counter(zip(truth.tolist(), predicted.tolist(), strict=True))
         given = mapping(ask(truth, predicted, classes), part3.SCORES)
-        what = f"{len(truth)} samples of {len(set(truth.tolist()))} classes among {classes}"
-        counts = array(given["counts"], shape=(classes, classes), of=f"the counts of {what}")
+        what = _("{count} samples of {present} classes among {classes}").format(
+            count=len(truth), present=len(set(truth.tolist())), classes=classes
+        )
+        counts = array(given["counts"], shape=(classes, classes), of=_("the counts of {what}").format(what=what))
         if any(counts[t, p] != pairs[t, p] for t in range(classes) for p in range(classes)):
-            raise Wrong(f"Other data, {what}: the counts are not those of the samples, rows = truth.")
+            raise Wrong(
+                _("Other data, {what}: the counts are not those of the samples, rows = truth.").format(what=what)
+            )
         f1 = []
         for k in set(truth.tolist()) | set(predicted.tolist()):
             hits = pairs[k, k]
@@ -113,7 +126,11 @@ def scores(ask, hw):
         right = sum(n for (t, p), n in pairs.items() if t == p) / len(truth)
         for key, expected in (("accuracy", right), ("micro_f1", right), ("macro_f1", sum(f1) / len(f1))):
             if abs(number(given[key]) - expected) > 1e-4:
-                raise Wrong(f"Other data, {what}: expected {key} to be {expected:.4f}, received {given[key]}.")
+                raise Wrong(
+                    _("Other data, {what}: expected {key} to be {expected:.4f}, received {given}.").format(
+                        what=what, key=key, expected=expected, given=given[key]
+                    )
+                )
 
 
 def by_start(answer, hw):
@@ -128,7 +145,11 @@ def by_start(answer, hw):
             Counter(t for t, _ in pairs).most_common(1)[0][1] / len(pairs),
         )  # fmt: skip
         if not np.allclose(found.loc[start].to_numpy(), expected, atol=2e-3):
-            raise Wrong(f"Expected {np.round(expected, 3)} for the window from day {start}.")
+            raise Wrong(
+                _("Expected {expected} for the window from day {start}.").format(
+                    expected=np.round(expected, 3), start=start
+                )
+            )
 
 
 def claims(answer, hw):
@@ -138,8 +159,8 @@ def claims(answer, hw):
         ("search", "too high", "in part by chance"),
     ):
         option, reason = choice(given[key], "abcd", "1234")
-        if letter not in hw.draw[key][option] or digit not in hw.draw[f"{key}_reasons"][reason]:
-            raise Wrong(f"Expected another choice or reason for {key!r}.")
+        if letter not in hw.drawn("en")[key][option] or digit not in hw.drawn("en")[f"{key}_reasons"][reason]:
+            raise Wrong(_("Expected another choice or reason for {key!r}.").format(key=key))
 
 
 def hectares(ask, hw):
@@ -164,8 +185,17 @@ def hectares(ask, hw):
         expected = (estimate, max(estimate - half, 0), estimate + half)
         value = array(ask(counts, mapped, k), shape=(3,), of="(estimate, low, high)").astype(float)
         if not np.allclose(value, expected, rtol=2e-3, atol=1e-6):
-            raise Wrong(f"Another map, counts {counts.tolist()}, {mapped.tolist()} ha, class {k}: expected "
-                        f"{np.round(expected, 1).tolist()}, received {np.round(value, 1).tolist()}.")  # fmt: skip
+            raise Wrong(
+                _(
+                    "Another map, counts {counts}, {mapped} ha, class {k}: expected {expected}, received {value}."
+                ).format(
+                    counts=counts.tolist(),
+                    mapped=mapped.tolist(),
+                    k=k,
+                    expected=np.round(expected, 1).tolist(),
+                    value=np.round(value, 1).tolist(),
+                )
+            )
 
 
 HIDDEN = {

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from arsetlib.grading.questions import Wrong, choice
+from arsetlib.translation import _
 
 __all__ = ["picked", "shuffled"]
 
@@ -15,7 +16,7 @@ __all__ = ["picked", "shuffled"]
 def shuffled(rng: np.random.Generator, keys: str, texts: Iterable[str]) -> dict[str, str]:
     """Letters or digits → texts, in an order of the learner's own."""
     texts = list(texts)
-    return {key: texts[index] for key, index in zip(keys, rng.permutation(len(texts)).tolist(), strict=True)}
+    return {key: _(texts[index]) for key, index in zip(keys, rng.permutation(len(texts)).tolist(), strict=True)}
 
 
 def picked(
@@ -36,9 +37,20 @@ def picked(
         Wrong: One of them is not right.
     """
     letter, digit = choice(answer, "".join(options), "".join(reasons), hint=where)
-    if why := why_not[options[letter]]:
-        raise Wrong(f"Expected another choice than {letter} ({options[letter].rstrip('.')}). {why}. {where}.")
-    if why := why_no_reason[reasons[digit]]:
+    if why := _why(why_not, options[letter]):
         raise Wrong(
-            f"{letter} is right. Expected another reason than {digit} ({reasons[digit].rstrip('.')}). {why}. {where}."
+            _("Expected another choice than {letter} ({text}). {why}. {where}.").format(
+                letter=letter, text=options[letter].rstrip("."), why=why, where=where
+            )
         )
+    if why := _why(why_no_reason, reasons[digit]):
+        raise Wrong(
+            _("{letter} is right. Expected another reason than {digit} ({text}). {why}. {where}.").format(
+                letter=letter, digit=digit, text=reasons[digit].rstrip("."), why=why, where=where
+            )
+        )
+
+
+def _why(texts: dict[str, str], picked: str) -> str:
+    """Why a text is wrong, both in the reader's language; empty for the right one."""
+    return _({_(text): why for text, why in texts.items()}[picked])

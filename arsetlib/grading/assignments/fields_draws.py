@@ -5,85 +5,98 @@ from __future__ import annotations
 import numpy as np
 
 from arsetlib.grading.assignments import shuffled
+from arsetlib.translation import N_
 
 # Choices and reasons → why they are wrong; the right one has no why.
 FEED = {
-    "Read a batch when it is requested, use it, and release it": "",
-    "Load all images as bytes, and convert them to floats in memory": (
-        "Then they need all of the memory that you have just computed"
+    N_("Read a batch when it is requested, use it, and release it"): "",
+    N_("Load all images as bytes, and convert them to floats in memory"): (
+        N_("Then they need all of the memory that you have just computed")
     ),
-    "Load a tenth of the set, and train only on that": "The network would never see nine tenths of the fields",
-    "Buy memory until the set fits": "The next set is larger, and more memory is not necessary",
+    N_("Load a tenth of the set, and train only on that"): N_("The network would never see nine tenths of the fields"),
+    N_("Buy memory until the set fits"): N_("The next set is larger, and more memory is not necessary"),
 }
 FEED_REASONS = {
-    "Memory holds one batch and what is read ahead, however large the set is": "",
-    "A disk is as fast as memory, so there is no waiting": "It is slower; therefore batches are read ahead",
-    "A network learns more from images that it sees only once": "It sees them once in each epoch, in both cases",
-    "A JPEG takes as many bytes on the disk as in memory": "Decoded, it takes many times as many",
+    N_("Memory holds one batch and what is read ahead, however large the set is"): "",
+    N_("A disk is as fast as memory, so there is no waiting"): N_("It is slower; therefore batches are read ahead"),
+    N_("A network learns more from images that it sees only once"): N_(
+        "It sees them once in each epoch, in both cases"
+    ),
+    N_("A JPEG takes as many bytes on the disk as in memory"): N_("Decoded, it takes many times as many"),
 }
 NEXT = {
-    "Reduce the images once, at conversion, so that each epoch decodes less": "",
-    "Put all records into one large shard": "Requests do not take most of the time here",
-    "Read from a faster disk": "You have computed how little that can gain at most",
-    "Train on a faster card": "The network already waits for images",
+    N_("Reduce the images once, at conversion, so that each epoch decodes less"): "",
+    N_("Put all records into one large shard"): N_("Requests do not take most of the time here"),
+    N_("Read from a faster disk"): N_("You have computed how little that can gain at most"),
+    N_("Train on a faster card"): N_("The network already waits for images"),
 }
 NEXT_REASONS = {
-    "Decoding takes most of the time per image, so only less decoding gains much": "",
-    "One file needs the fewest requests, and requests take most of the time": "Look at the parts again",
-    "The disk is the slowest part at every epoch, even when files are in memory": "Warm, nothing is fetched from it",
-    "In any training the network is the slowest part": "Here the network was not even measured",
+    N_("Decoding takes most of the time per image, so only less decoding gains much"): "",
+    N_("One file needs the fewest requests, and requests take most of the time"): N_("Look at the parts again"),
+    N_("The disk is the slowest part at every epoch, even when files are in memory"): N_(
+        "Warm, nothing is fetched from it"
+    ),
+    N_("In any training the network is the slowest part"): N_("Here the network was not even measured"),
 }
 LICENCE = {
-    "No: use images whose owners allow it": "",
-    "Yes, because weights are sold and not images": "The weights were trained on the images",
-    "Yes, if the images are converted to TFRecord": "They are the same images in another format",
-    "Yes, if its F1 is high enough": "A score gives no right to use the images",
+    N_("No: use images whose owners allow it"): "",
+    N_("Yes, because weights are sold and not images"): N_("The weights were trained on the images"),
+    N_("Yes, if the images are converted to TFRecord"): N_("They are the same images in another format"),
+    N_("Yes, if its F1 is high enough"): N_("A score gives no right to use the images"),
 }
 LICENCE_REASONS = {
-    "The licence excludes commercial use, and a model trained on the images is a use of them": "",
-    "Weights contain no image, so the licence does not apply to them": "Training is a use of the images",
-    "Whoever converts images becomes their owner": "A copy has the same owner",
-    "A licence restricts only passing on files, not their use": "This one restricts both",
+    N_("The licence excludes commercial use, and a model trained on the images is a use of them"): "",
+    N_("Weights contain no image, so the licence does not apply to them"): N_("Training is a use of the images"),
+    N_("Whoever converts images becomes their owner"): N_("A copy has the same owner"),
+    N_("A licence restricts only passing on files, not their use"): N_("This one restricts both"),
 }
 CARDS = {
-    "The figures cannot show it: repeat both on one card, with nothing else changed": "",
-    "It is true: both used the same images and the same number of epochs": "On which card did each of them run?",
-    "It is false: the file format never matters": "That does not follow from these figures either",
-    "It is true, and the gain is even larger: the V100 is the slower card": "The V100 is the faster card",
+    N_("The figures cannot show it: repeat both on one card, with nothing else changed"): "",
+    N_("It is true: both used the same images and the same number of epochs"): N_(
+        "On which card did each of them run?"
+    ),
+    N_("It is false: the file format never matters"): N_("That does not follow from these figures either"),
+    N_("It is true, and the gain is even larger: the V100 is the slower card"): N_("The V100 is the faster card"),
 }
 CARDS_REASONS = {
-    "Two things changed at once, the format and the card, and the ratio mixes both effects": "",
-    "The same images and epochs make any two runs comparable": "Only if everything else is the same as well",
-    "Minutes on a card are too short to be measured": "They are long enough, but they measure two effects",
-    "A card reads both formats equally fast, so any difference is random": "Nobody has measured that here",
+    N_("Two things changed at once, the format and the card, and the ratio mixes both effects"): "",
+    N_("The same images and epochs make any two runs comparable"): N_("Only if everything else is the same as well"),
+    N_("Minutes on a card are too short to be measured"): N_("They are long enough, but they measure two effects"),
+    N_("A card reads both formats equally fast, so any difference is random"): N_("Nobody has measured that here"),
 }
 MIRRORED = {
-    "It shows only the cost of sharing: there was one device to share the work with": "",
-    "It is true: averaging gradients costs more than it can gain": "With several devices each does a part of the work",
-    "It is false: with the strategy fewer epochs were needed": "Both ran fifty epochs",
-    "It shows that the batch was too small for the card": "The batch was not what changed",
+    N_("It shows only the cost of sharing: there was one device to share the work with"): "",
+    N_("It is true: averaging gradients costs more than it can gain"): N_(
+        "With several devices each does a part of the work"
+    ),
+    N_("It is false: with the strategy fewer epochs were needed"): N_("Both ran fifty epochs"),
+    N_("It shows that the batch was too small for the card"): N_("The batch was not what changed"),
 }
 MIRRORED_REASONS = {
-    "A gain comes from the work of further devices; with one, there is only the extra cost": "",
-    "The averaged gradient of two halves is not that of the whole, so it learns more slowly": (
-        "It is the same, except for rounding"
+    N_("A gain comes from the work of further devices; with one, there is only the extra cost"): "",
+    N_("The averaged gradient of two halves is not that of the whole, so it learns more slowly"): (
+        N_("It is the same, except for rounding")
     ),
-    "Each device gets the whole batch, so all work is done twice": "Each gets a part of the batch",
-    "The strategy lowers the learning rate, so steps take longer": "A rate does not change how long a step takes",
+    N_("Each device gets the whole batch, so all work is done twice"): N_("Each gets a part of the batch"),
+    N_("The strategy lowers the learning rate, so steps take longer"): N_(
+        "A rate does not change how long a step takes"
+    ),
 }
 GAP = {
-    "It has memorised its training images: get more fields, augment, take weights learnt elsewhere": "",
-    "It is too small for its task: take a larger network": "A larger one can memorise even more",
-    "The validation was unfair: split by chip and not by field, and the gap will close": (
-        "It may close, because the network then knows the fields; the score says less about new ones than before"
+    N_("It has memorised its training images: get more fields, augment, take weights learnt elsewhere"): "",
+    N_("It is too small for its task: take a larger network"): N_("A larger one can memorise even more"),
+    N_("The validation was unfair: split by chip and not by field, and the gap will close"): (
+        N_("It may close, because the network then knows the fields; the score says less about new ones than before")
     ),
-    "It is not finished: train longer, and the validation will follow": "At 0.98 to 1.0 little is left to learn",
+    N_("It is not finished: train longer, and the validation will follow"): N_(
+        "At 0.98 to 1.0 little is left to learn"
+    ),
 }
 GAP_REASONS = {
-    "Only new fields show what was learnt, and there little more than half of the answers are right": "",
-    "A network that is right for all training images has learnt the task": "It has learnt these images",
-    "Chips of one field in both sets make a validation fairer": "They make it easier",
-    "Validation images are always harder than training images": "They are similar, but new",
+    N_("Only new fields show what was learnt, and there little more than half of the answers are right"): "",
+    N_("A network that is right for all training images has learnt the task"): N_("It has learnt these images"),
+    N_("Chips of one field in both sets make a validation fairer"): N_("They make it easier"),
+    N_("Validation images are always harder than training images"): N_("They are similar, but new"),
 }
 PAIRS = {
     "feed": (FEED, FEED_REASONS),
@@ -157,9 +170,9 @@ def names(rng) -> list[str]:
     """Names of chips, FIELD_x1-y1-x2-y2, of 13 to 21 fields, in random order."""
     letters = np.array(list("ABCDEFGHJKLMNPQRSTUVWXYZ23456789"))
     made = []
-    for _ in range(int(rng.integers(13, 22))):
+    for _field in range(int(rng.integers(13, 22))):
         field = "".join(rng.choice(letters, 9))
-        for _ in range(int(rng.integers(1, 7))):
+        for _chip in range(int(rng.integers(1, 7))):
             x, y = rng.integers(0, 6000, 2).tolist()
             made.append(f"{field}_{x}-{y}-{x + 512}-{y + 512}")
     return [made[at] for at in rng.permutation(len(made)).tolist()]

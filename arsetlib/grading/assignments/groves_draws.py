@@ -7,38 +7,47 @@ import math
 import numpy as np
 
 from arsetlib.grading.assignments import shuffled
+from arsetlib.translation import N_
 
 CAPTURES, SIZE, PART = 3, (240, 336), (180, 250)
 IGNORE = 255
 
 # Choices and reasons → why they are wrong; empty for the right one.
 RESIZE = {
-    "Take the pixel of the old mask that is nearest": "",
-    "Average the old pixels of each new pixel, and round to whole numbers": (
-        "Half ground (0) and half grass (2) would round to tree (1)"
+    N_("Take the pixel of the old mask that is nearest"): "",
+    N_("Average the old pixels of each new pixel, and round to whole numbers"): (
+        N_("Half ground (0) and half grass (2) would round to tree (1)")
     ),
-    "Average the old pixels of each new pixel, and keep the decimals": "A class of 0.7 does not exist",
-    "Save the mask as a small JPEG": "JPEG changes values: it writes class numbers that were not there",
+    N_("Average the old pixels of each new pixel, and keep the decimals"): N_("A class of 0.7 does not exist"),
+    N_("Save the mask as a small JPEG"): N_("JPEG changes values: it writes class numbers that were not there"),
 }
 RESIZE_REASONS = {
-    "Class numbers are names: the mean of ground (0) and grass (2) is not tree (1)": "",
-    "It is the fastest way, and all others give the same mask": "They do not give the same mask: try 0 and 2",
-    "A mask has more detail than a picture, so it must be smoothed first": "Smoothing invents classes",
-    "It is the only way that keeps each class's share of the pixels exactly": "Not exactly: thin objects may be lost",
+    N_("Class numbers are names: the mean of ground (0) and grass (2) is not tree (1)"): "",
+    N_("It is the fastest way, and all others give the same mask"): N_("They do not give the same mask: try 0 and 2"),
+    N_("A mask has more detail than a picture, so it must be smoothed first"): N_("Smoothing invents classes"),
+    N_("It is the only way that keeps each class's share of the pixels exactly"): N_(
+        "Not exactly: thin objects may be lost"
+    ),
 }
 REMEDY = {
-    "Divide whole captures, and leave out those between the sides that show ground of both": "",
-    "Divide tiles, each with all its copies": "The next capture shows the same trees, and may be in the other set",
-    "Divide samples as before, with another seed": "Any seed puts copies into both sets",
-    "Divide samples as before, and augment the copies more strongly": "A copy in other light still shows the same tree",
+    N_("Divide whole captures, and leave out those between the sides that show ground of both"): "",
+    N_("Divide tiles, each with all its copies"): N_(
+        "The next capture shows the same trees, and may be in the other set"
+    ),
+    N_("Divide samples as before, with another seed"): N_("Any seed puts copies into both sets"),
+    N_("Divide samples as before, and augment the copies more strongly"): N_(
+        "A copy in other light still shows the same tree"
+    ),
 }
 REMEDY_REASONS = {
-    "A capture shows most of the ground of the one before, so only such a split separates related tiles": "",
-    "A turned or brighter tile is new to a network, so copies are harmless": "It has seen that tree, and its mask",
-    "Tiles of one capture share no pixel, so captures need not be kept together": (
-        "They share crowns on the cut, light and soil, and the ground of neighbouring captures"
+    N_("A capture shows most of the ground of the one before, so only such a split separates related tiles"): "",
+    N_("A turned or brighter tile is new to a network, so copies are harmless"): N_(
+        "It has seen that tree, and its mask"
     ),
-    "A leak shows in the training loss, so it is enough to monitor that": "It does not show there",
+    N_("Tiles of one capture share no pixel, so captures need not be kept together"): (
+        N_("They share crowns on the cut, light and soil, and the ground of neighbouring captures")
+    ),
+    N_("A leak shows in the training loss, so it is enough to monitor that"): N_("It does not show there"),
 }
 NETWORKS = "ABCD"
 

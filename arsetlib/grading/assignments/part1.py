@@ -10,49 +10,52 @@ from collections import Counter
 
 import numpy as np
 
+from arsetlib import cdl
 from arsetlib.grading.assignments import picked, shuffled
 from arsetlib.grading.questions import Question, Wrong, array, close, equal, number, shown, table
+from arsetlib.translation import N_, _
 
+TITLE = N_("Homework 1: from scenes and labels to the pixel table")
 YEARS = (2019, 2020, 2021)
 LEFT, RIGHT, TOP, SIDE = 474_255, 475_515, 1_183_785, 30  # of the sample's label raster, EPSG:5070, and a pixel, m
 LAND = ("class", "pixels", "hectares", "percent")
-LEFT_OUT = "left out"
+LEFT_OUT = "left out"  # what class_of returns
 
 # Of each: what can be chosen, and why not; the first is right.
 LAYOUTS = {
-    "one row per pixel and year, its series as byte strings": "",
-    "one row per observation, to be sorted when a model asks": (
-        "A model asks for seasons, so every reading would sort all observations of all pixels"
+    N_("one row per pixel and year, its series as byte strings"): "",
+    N_("one row per observation, to be sorted when a model asks"): (
+        N_("A model asks for seasons, so every reading would sort all observations of all pixels")
     ),
-    "one row per pixel, the images of all years in one series": (
-        "Next year another crop grows in the field, so a row would have several labels"
+    N_("one row per pixel, the images of all years in one series"): (
+        N_("Next year another crop grows in the field, so a row would have several labels")
     ),
-    "one file per pixel and year, its series as typed lists": (
-        "Millions of files, and every number decoded on its own: both are slow"
+    N_("one file per pixel and year, its series as typed lists"): (
+        N_("Millions of files, and every number decoded on its own: both are slow")
     ),
 }
 LAYOUT_REASONS = {
-    "A model asks for a pixel's season, which is then stored in one piece, and reading it only copies memory.": "",
-    "Compressed on disk, byte strings take a small part of the space of typed lists.": (
-        "Section 9 of the lab measured it: compressed, their sizes on disk are similar"
+    N_("A model asks for a pixel's season, which is then stored in one piece, and reading it only copies memory."): "",
+    N_("Compressed on disk, byte strings take a small part of the space of typed lists."): (
+        N_("Section 9 of the lab measured it: compressed, their sizes on disk are similar")
     ),
-    "Byte strings know their own type and byte order, so nobody can misread them.": (
-        "They contain neither: the wrong order gives wrong numbers and no error"
+    N_("Byte strings know their own type and byte order, so nobody can misread them."): (
+        N_("They contain neither: the wrong order gives wrong numbers and no error")
     ),
-    "A pixel carries the same crop in every year, so its years belong together.": (
-        "Crops rotate: next year another crop often grows there"
+    N_("A pixel carries the same crop in every year, so its years belong together."): (
+        N_("Crops rotate: next year another crop often grows there")
     ),
 }
 RERUN_REASONS = {
-    "Finished chunks are kept on disk, and a failed read stops the job, since zeros would look like data.": "",
-    "A failed read becomes zeros, which mean 'no data' and do no harm.": (
-        "Nobody would see the gap: a failed read is an error"
+    N_("Finished chunks are kept on disk, and a failed read stops the job, since zeros would look like data."): "",
+    N_("A failed read becomes zeros, which mean 'no data' and do no harm."): (
+        N_("Nobody would see the gap: a failed read is an error")
     ),
-    "Spark keeps the finished chunks in memory until the session ends.": (
-        "Then they would be lost if the session crashed. Look in the folder where they are"
+    N_("Spark keeps the finished chunks in memory until the session ends."): (
+        N_("Then they would be lost if the session crashed. Look in the folder where they are")
     ),
-    "Pixels are drawn at random, so chunks of two runs do not fit together.": (
-        "The draw takes its seed from the study, so two runs draw the same pixels"
+    N_("Pixels are drawn at random, so chunks of two runs do not fit together."): (
+        N_("The draw takes its seed from the study, so two runs draw the same pixels")
     ),
 }
 
@@ -60,13 +63,17 @@ RERUN_REASONS = {
 def reruns(chunks: int, done: int) -> dict[str, str]:
     """What the same call may do after a stop, and why not."""
     return {
-        f"It makes the {chunks - done} chunks that are missing; then the table gets its final name.": "",
-        f"It makes all {chunks} chunks again.": "Exercise 4 of the lab shows how many chunks were there already",
-        "It makes the one chunk that failed; then the table is complete.": (
-            f"The job stopped after {done} of {chunks} chunks, so more than one is missing"
+        _("It makes the {n} chunks that are missing; then the table gets its final name.").format(n=chunks - done): "",
+        _("It makes all {chunks} chunks again.").format(chunks=chunks): _(
+            "Exercise 4 of the lab shows how many chunks were there already"
         ),
-        f"It finds the {done} chunks and gives them back as the table.": (
-            "A table that has its final name is complete, and this one is not complete"
+        _("It makes the one chunk that failed; then the table is complete."): (
+            _("The job stopped after {done} of {chunks} chunks, so more than one is missing").format(
+                done=done, chunks=chunks
+            )
+        ),
+        _("It finds the {done} chunks and gives them back as the table.").format(done=done): (
+            _("A table that has its final name is complete, and this one is not complete")
         ),
     }
 
@@ -137,46 +144,59 @@ def legend(study) -> tuple[dict[str, list[int]], list[int]]:
 
 
 def hectares(ask, hw) -> None:
-    hint = "Lab 1, section 5: a pixel of 30 m × 30 m is 0.09 ha, and 1 ha is 10,000 m²"
+    hint = _("Lab 1, section 5: a pixel of 30 m × 30 m is 0.09 ha, and 1 ha is 10,000 m²")
     small = np.array([[1, 1, 5], [1, 5, 5], [0, 1, 3]], np.uint8)
     for code, side_m, expected in ((1, 30, 0.36), (5, 30, 0.27), (3, 30, 0.09), (5, 10, 0.03)):
-        value = number(ask(small, code, side_m), hint=f"Return hectares(codes, {code}, {side_m}) as a number")
+        value = number(
+            ask(small, code, side_m),
+            hint=_("Return hectares(codes, {code}, {side_m}) as a number").format(code=code, side_m=side_m),
+        )
         if abs(value - expected) < 1e-9:
             continue
         pixels = int((small == code).sum())
         more = hint
         if value == pixels:
-            more = "That is the number of pixels. " + hint
+            more = _("That is the number of pixels. {hint}").format(hint=hint)
         elif side_m != 30 and abs(value - pixels * 0.09) < 1e-9:
-            more = "Did you write 30 m into the function? Use side_m"
+            more = _("Did you write 30 m into the function? Use side_m")
         elif abs(value - pixels * side_m**2) < 1e-6:
-            more = "That is in square metres. " + hint
+            more = _("That is in square metres. {hint}").format(hint=hint)
         raise Wrong(
-            f"Expected {expected:g} ha for {pixels} pixels of code {code} that are {side_m} m wide, "
-            f"received {value:g}. {more}."
+            _(
+                "Expected {expected:g} ha for {pixels} pixels of code {code} that are {side_m} m wide, received "
+                "{value:g}. {more}."
+            ).format(expected=expected, pixels=pixels, code=code, side_m=side_m, value=value, more=more)
         )
-    equal(number(ask(small, 24, 30)), 0, of="the hectares of a code that the raster does not hold")
+    equal(number(ask(small, 24, 30)), 0, of=_("the hectares of a code that the raster does not hold"))
 
 
 def class_of(ask, hw) -> None:
     classes, excluded = legend(hw.study)
-    hint = "Lab 1, section 5"
-    names = {1: "Corn", 3: "Rice", 21: "Barley", 227: "Lettuce", 229: "Pumpkins", 190: "Woody Wetlands"}
+    hint = _("Lab 1, section 5")
     for code, expected in {1: "corn", 3: "rice", 190: "uncultivated", 21: "cultivated", 227: "cultivated",
                            229: "cultivated"}.items():  # fmt: skip
         value = ask(code, classes, excluded)
         if not isinstance(value, str) or value != expected:
             more = (
-                f"Lettuce and Pumpkins have codes between those of double crops, but are no double crops. {hint}"
+                _(
+                    "Lettuce and Pumpkins have codes between those of double crops, but are no double crops. {hint}"
+                ).format(hint=hint)
                 if code > 226
                 else hint
             )
             raise Wrong(
-                f"Expected class_of({code}, …), {names[code]}, to be {expected!r}, received {shown(value)}. {more}."
+                _("Expected class_of({code}, …), {crop}, to be {expected!r}, received {value}. {more}.").format(
+                    code=code, crop=cdl.name(code), expected=expected, value=shown(value), more=more
+                )
             )
     for code in (26, 241, 0):
-        equal(ask(code, classes, excluded), LEFT_OUT, of=f"class_of({code}, …), an excluded code,", hint=hint)
-    refuses(ask, (199, classes, excluded), "a code that is in no class and not excluded, 199,")
+        equal(
+            ask(code, classes, excluded),
+            LEFT_OUT,
+            of=_("class_of({code}, …), an excluded code,").format(code=code),
+            hint=hint,
+        )
+    refuses(ask, (199, classes, excluded), _("a code that is in no class and not excluded, 199,"))
 
 
 def refuses(ask, args: tuple, what: str) -> None:
@@ -184,24 +204,36 @@ def refuses(ask, args: tuple, what: str) -> None:
     try:
         value = ask(*args)
     except Wrong as wrong:
-        said = str(wrong).partition("raised ValueError")[2]
-        if str(args[0]) in said:
+        kind, _colon, said = wrong.error.partition(":")
+        if kind == "ValueError" and str(args[0]) in said:
             return
-        if said:
-            raise Wrong(f"Expected the ValueError for {what} to name the code in its message, received{said}") from None
-        if " raised " not in str(wrong):
+        if kind == "ValueError":
             raise Wrong(
-                f"Expected {ask.name} to raise a ValueError for {what} and not to end without one: {wrong}"
+                _("Expected the ValueError for {what} to name the code in its message, received: {said}").format(
+                    what=what, said=said.strip() or "''"
+                )
             ) from None
-        raise Wrong(f"Expected {ask.name} to raise a ValueError for {what} but {wrong}") from None
+        if not wrong.error:
+            raise Wrong(
+                _("Expected {name} to raise a ValueError for {what} and not to end without one: {wrong}").format(
+                    name=ask.name, what=what, wrong=wrong
+                )
+            ) from None
+        raise Wrong(
+            _("Expected {name} to raise a ValueError for {what} but {wrong}").format(
+                name=ask.name, what=what, wrong=wrong
+            )
+        ) from None
     raise Wrong(
-        f"Expected {ask.name} to raise a ValueError for {what} received {shown(value)}. An unknown code is no class. "
-        "Write `raise ValueError(…)`. Lab 1, section 5."
+        _(
+            "Expected {name} to raise a ValueError for {what} received {value}. An unknown code is no class. "
+            "Write `raise ValueError(…)`. Lab 1, section 5."
+        ).format(name=ask.name, what=what, value=shown(value))
     )
 
 
 def land(answer, hw) -> None:
-    hint = "Lab 1, section 5"
+    hint = _("Lab 1, section 5")
     found = table(answer, LAND, hint=hint)
     codes = own_codes(hw)
     number_of = hw.study.legend.classes_of(codes.ravel().astype(int))
@@ -211,31 +243,43 @@ def land(answer, hw) -> None:
     for name in names:
         if name == LEFT_OUT or name not in hw.study.legend.keys:
             raise Wrong(
-                f"Expected rows of classes alone, received {shown(name)}. Excluded codes are not counted. {hint}."
+                _("Expected rows of classes alone, received {name}. Excluded codes are not counted. {hint}.").format(
+                    name=shown(name), hint=hint
+                )
             )
     if len(set(names)) < len(names):
         raise Wrong(
-            f"Expected one row for each class, received several of {shown(max(names, key=names.count))}. {hint}."
+            _("Expected one row for each class, received several of {name}. {hint}.").format(
+                name=shown(max(names, key=names.count)), hint=hint
+            )
         )
     missing = sorted(set(expected) - set(names))
     if missing:
-        raise Wrong(f"Expected a row for each class that occurs in your box, {missing[0]!r} has none. {hint}.")
-    own = "Is it your box, your year, and the whole class? Use class_of for every code. " + hint
-    wide = "Your label pixels are 30 m wide; do not round. " + hint
-    share = f"Percent, 0 to 100, of the {total} pixels of your box that have a class; do not round. {hint}"
+        raise Wrong(
+            _("Expected a row for each class that occurs in your box, {missing!r} has none. {hint}.").format(
+                missing=missing[0], hint=hint
+            )
+        )
+    own = _("Is it your box, your year, and the whole class? Use class_of for every code. {hint}").format(hint=hint)
+    wide = _("Your label pixels are 30 m wide; do not round. {hint}").format(hint=hint)
+    share = _("Percent, 0 to 100, of the {total} pixels of your box that have a class; do not round. {hint}").format(
+        total=total, hint=hint
+    )
     for name, row in zip(names, found.itertuples(index=False), strict=True):
         pixels = expected.get(name, 0)
         for column, value, unit, more in (
-            ("pixels", pixels, "pixels", own),
+            ("pixels", pixels, _("pixels"), own),
             ("hectares", pixels * 0.09, "ha", wide),
             ("percent", 100 * pixels / total, "%", share),
         ):
-            received = number(getattr(row, column), hint=f"It is in the column {column} of {name}")
-            close(received, value, unit=f"{unit} of {name}", hint=more)
+            received = number(
+                getattr(row, column), hint=_("It is in the column {column} of {name}").format(column=column, name=name)
+            )
+            close(received, value, unit=_("{unit} of {name}").format(unit=unit, name=name), hint=more)
 
 
 def keep_scenes(ask, hw) -> None:
-    hint = "Lab 1, section 3"
+    hint = _("Lab 1, section 3")
     few = [
         {"id": "a1", "day": 100, "tile": "15SXT", "satellite": "S2A", "cloud": 10, "processing": 1},
         {"id": "a2", "day": 100, "tile": "15SXT", "satellite": "S2A", "cloud": 12, "processing": 2},
@@ -243,108 +287,149 @@ def keep_scenes(ask, hw) -> None:
         {"id": "c1", "day": 105, "tile": "15SXT", "satellite": "S2B", "cloud": 31, "processing": 1},
         {"id": "d1", "day": 100, "tile": "15SYT", "satellite": "S2B", "cloud": 3, "processing": 2},
     ]
-    _kept_right(ask(few, 30), few, 30, "a list of five", hint)
+    _kept_right(ask(few, 30), few, 30, _("a list of five"), hint)
     limit = hw.draw["max_cloud"]
-    _kept_right(ask(hw.draw["scenes"], limit), hw.draw["scenes"], limit, "your list", hint)
+    _kept_right(ask(hw.draw["scenes"], limit), hw.draw["scenes"], limit, _("your list"), hint)
 
 
 def _kept_right(kept, scenes: list[dict], limit: float, which: str, hint: str) -> None:
     """Say which id is wrong in what a learner kept, and why."""
     if not isinstance(kept, list | tuple | set | np.ndarray) or not all(isinstance(i, str) for i in kept):
-        raise Wrong(f"Expected a list of ids (texts) for {which}, received {shown(kept)}. {hint}.")
+        raise Wrong(
+            _("Expected a list of ids (texts) for {which}, received {kept}. {hint}.").format(
+                which=which, kept=shown(kept), hint=hint
+            )
+        )
     by_id, kept = {s["id"]: s for s in scenes}, [str(i) for i in kept]
     for name in kept:
         if name not in by_id:
-            raise Wrong(f"Expected ids of {which}, received {shown(name)}. {hint}.")
+            raise Wrong(
+                _("Expected ids of {which}, received {name}. {hint}.").format(which=which, name=shown(name), hint=hint)
+            )
         if kept.count(name) > 1:
-            raise Wrong(f"Expected each id once, received {shown(name)} {kept.count(name)} times for {which}. {hint}.")
+            raise Wrong(
+                _("Expected each id once, received {name} {count} times for {which}. {hint}.").format(
+                    name=shown(name), count=kept.count(name), which=which, hint=hint
+                )
+            )
     for scene in scenes:
         image = [s for s in scenes if all(s[k] == scene[k] for k in ("day", "tile", "satellite"))]
         newest = scene["processing"] == max(s["processing"] for s in image)
         there, name = scene["id"] in kept, scene["id"]
         if there and not newest:
             raise Wrong(
-                f"For {which}: {name} is there, though the list holds a newer processing of that image. {hint}."
+                _(
+                    "For {which}: {name} is there, though the list holds a newer processing of that image. {hint}."
+                ).format(which=which, name=name, hint=hint)
             )
         if there and scene["cloud"] > limit:
-            raise Wrong(f"For {which}: {name} is there with {scene['cloud']} % cloud; the limit is {limit} %. {hint}.")
+            raise Wrong(
+                _("For {which}: {name} is there with {cloud} % cloud; the limit is {limit} %. {hint}.").format(
+                    which=which, name=name, cloud=scene["cloud"], limit=limit, hint=hint
+                )
+            )
         if not there and newest and scene["cloud"] <= limit:
             raise Wrong(
-                f"For {which}: {name} is missing. It is the newest processing of its image and has {scene['cloud']} % "
-                f"cloud, at most {limit} %. An image is named by day, tile and satellite together. {hint}."
+                _(
+                    "For {which}: {name} is missing. It is the newest processing of its image and has {cloud} % "
+                    "cloud, at most {limit} %. An image is named by day, tile and satellite together. {hint}."
+                ).format(which=which, name=name, cloud=scene["cloud"], limit=limit, hint=hint)
             )
 
 
 def longest_gap(ask, hw) -> None:
-    hint = "Lab 1, section 6"
+    hint = _("Lab 1, section 6")
     for day, scl, drop, expected, why in (
-        ([3, 8, 13, 40], [4, 4, 5, 4], [], 27, "nothing is dropped; from day 13 to day 40 are 27 days"),
+        ([3, 8, 13, 40], [4, 4, 5, 4], [], 27, _("nothing is dropped; from day 13 to day 40 are 27 days")),
         (
             [3, 8, 13, 40],
             [4, 9, 9, 4],
             [8, 9],
             37,
-            "days 8 and 13 are cloud and are dropped; 37 days remain",
+            _("days 8 and 13 are cloud and are dropped; 37 days remain"),
         ),
-        ([3, 8, 13, 40], [3, 4, 4, 10], [3, 10], 5, "shadow and cirrus are dropped; days 8 and 13 remain"),
-        ([3, 8], [9, 4], [9], 0, "one observation is left, which has no gap"),
+        ([3, 8, 13, 40], [3, 4, 4, 10], [3, 10], 5, _("shadow and cirrus are dropped; days 8 and 13 remain")),
+        ([3, 8], [9, 4], [9], 0, _("one observation is left, which has no gap")),
     ):
         value = number(ask(np.array(day), np.array(scl), drop), hint=hint)
         if value != expected:
             raise Wrong(
-                f"Expected longest_gap({day}, {scl}, {drop}) to be {expected}, received {value:g}: {why}. {hint}."
+                _(
+                    "Expected longest_gap({day}, {scl}, {drop}) to be {expected}, received {value:g}: {why}. {hint}."
+                ).format(day=day, scl=scl, drop=drop, expected=expected, value=value, why=why, hint=hint)
             )
     day, scl = own_series(hw)
     left = np.unique(day[(scl != 3) & (scl != 10)].astype(int))
-    close(number(ask(day, scl, [3, 10]), hint=hint), int(np.diff(left).max()), unit="days for your pixel", hint=hint)
+    close(number(ask(day, scl, [3, 10]), hint=hint), int(np.diff(left).max()), unit=_("days for your pixel"), hint=hint)
 
 
 def own_series(hw) -> tuple[np.ndarray, np.ndarray]:
     """Days (N,) and scene classes (N,) of the learner's pixel."""
     from arsetlib import pixels
 
-    day, scl, _ = pixels.series(hw.table, hw.draw["row"])
+    day, scl, _bands = pixels.series(hw.table, hw.draw["row"])
     return day, scl
 
 
 def scl_counts(answer, hw) -> None:
-    hint = "Lab 1, sections 6 and 10"
+    hint = _("Lab 1, sections 6 and 10")
     area, year = hw.draw["area"], hw.draw["table_year"]
     if type(answer).__module__.startswith("pandas") and hasattr(answer, "to_dict"):
         answer = _two_columns(answer) if hasattr(answer, "columns") else answer.to_dict()
     if isinstance(answer, list | tuple | np.ndarray) and len(answer) == 12:  # at position k the count of class k
         answer = dict(enumerate(array(answer).tolist()))
     if not isinstance(answer, dict):
-        raise Wrong(f"Expected a dict, scene class → number of observations, received {shown(answer)}. {hint}.")
+        raise Wrong(
+            _("Expected a dict, scene class → number of observations, received {answer}. {hint}.").format(
+                answer=shown(answer), hint=hint
+            )
+        )
     try:
         found = {int(key): number(value) for key, value in answer.items()}
     except (TypeError, ValueError):
         raise Wrong(
-            f"Expected the numbers of scene classes as keys, such as 4, received {shown(list(answer))}. {hint}."
+            _("Expected the numbers of scene classes as keys, such as 4, received {answer}. {hint}.").format(
+                answer=shown(list(answer)), hint=hint
+            )
         ) from None
     frame = hw.table.select(["area", "year", "scl"]).to_pandas()
     mine = frame[(frame["area"] == area) & (frame["year"] == year)]
     expected = Counter(b"".join(mine["scl"]))
     if sum(found.values()) == len(mine):
-        raise Wrong(f"Expected observations to be counted, received {len(mine)} in all: the number of rows. {hint}.")
-    more = f"Count all observations of {area} in {year} and no others; in scl each is one byte. {hint}"
+        raise Wrong(
+            _("Expected observations to be counted, received {count} in all: the number of rows. {hint}.").format(
+                count=len(mine), hint=hint
+            )
+        )
+    more = _("Count all observations of {area} in {year} and no others; in scl each is one byte. {hint}").format(
+        area=area, year=year, hint=hint
+    )
     for value in sorted(set(expected) | {k for k, n in found.items() if n}):
-        close(found.get(value, 0), expected.get(value, 0), unit=f"observations of class {value}", hint=more)
+        close(
+            found.get(value, 0),
+            expected.get(value, 0),
+            unit=_("observations of class {value}").format(value=value),
+            hint=more,
+        )
 
 
 def _two_columns(frame) -> dict:
     if frame.shape[1] != 2:
-        raise Wrong(f"Expected two columns, scene class and count, received {', '.join(map(str, frame.columns))}.")
+        raise Wrong(
+            _("Expected two columns, scene class and count, received {names}.").format(
+                names=", ".join(map(str, frame.columns))
+            )
+        )
     return dict(zip(frame.iloc[:, 0].tolist(), frame.iloc[:, 1].tolist(), strict=True))
 
 
 def layout(answer, hw) -> None:
-    picked(answer, hw.draw["layouts"], LAYOUTS, hw.draw["layout_reasons"], LAYOUT_REASONS, "Lab 1, sections 7 and 9")
+    picked(answer, hw.draw["layouts"], LAYOUTS, hw.draw["layout_reasons"], LAYOUT_REASONS, _("Lab 1, sections 7 and 9"))
 
 
 def rerun(answer, hw) -> None:
     options = reruns(hw.draw["chunks"], hw.draw["done"])
-    picked(answer, hw.draw["reruns"], options, hw.draw["rerun_reasons"], RERUN_REASONS, "Lab 1, section 8")
+    picked(answer, hw.draw["reruns"], options, hw.draw["rerun_reasons"], RERUN_REASONS, _("Lab 1, section 8"))
 
 
 # The questions, in the order of the notebook.

@@ -14,14 +14,16 @@ import numpy as np
 from arsetlib.grading.assignments import picked
 from arsetlib.grading.assignments.part3_draws import LATE, LATE_REASONS, SEARCH, SEARCH_REASONS, SIGNS, VERDICTS, draw
 from arsetlib.grading.questions import Question, Wrong, array, close, equal, mapping, number, table
+from arsetlib.translation import N_, _
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from arsetlib.grading.homework import Homework
 
-__all__ = ["QUESTIONS", "draw", "predictions", "prepare"]
+__all__ = ["QUESTIONS", "TITLE", "draw", "predictions", "prepare"]
 
+TITLE = N_("Homework 3: count parameters, read a run, test by class and by date, estimate areas")
 SLIDES = {"steps": 20, "bands": 12, "kernels": 3, "width": 5, "pool": 5, "dense": 10, "classes": 6}
 STARTS = (*range(1, 200, 15), 200)  # days of the year
 TAUGHT, TESTED = (2020, 2021), 2019
@@ -139,7 +141,7 @@ def area(counts, mapped_ha, k) -> tuple[float, float, float]:
 
 def network(ask, hw) -> None:
     for shape in (SLIDES, SLIDES | {"steps": 24, "classes": 7}):
-        counted(number(ask(**shape), whole=True, hint="Lab 3, section 2"), shape)
+        counted(number(ask(**shape), whole=True, hint=_("Lab 3, section 2")), shape)
 
 
 def counted(value: int, shape: dict) -> None:
@@ -150,158 +152,208 @@ def counted(value: int, shape: dict) -> None:
     places = (s["steps"] - s["width"] + 1) // s["pool"]
     constants = s["kernels"] + s["dense"] + s["classes"]
     slips = {
-        expected - constants: "That leaves out the constants: each kernel and each dense output has one",
+        expected - constants: _("That leaves out the constants: each kernel and each dense output has one"),
         parameters(**s | {"steps": s["steps"] + s["width"] - 1}): (
-            "With padding 'valid' a kernel stays inside the series: it fits at steps - width + 1 places"
+            _("With padding 'valid' a kernel stays inside the series: it fits at steps - width + 1 places")
         ),
-        expected - s["dense"] * (places - 1) * s["kernels"]: "Flatten keeps all places that pooling leaves",
-        parameters(**s | {"pool": 1}): "Pooling leaves one place of every `pool`",
-        s["kernels"] * (s["width"] * s["bands"] + 1): "That is the convolution alone",
+        expected - s["dense"] * (places - 1) * s["kernels"]: _("Flatten keeps all places that pooling leaves"),
+        parameters(**s | {"pool": 1}): _("Pooling leaves one place of every `pool`"),
+        s["kernels"] * (s["width"] * s["bands"] + 1): _("That is the convolution alone"),
     }
-    more = slips.get(value, f"Pooling leaves {places} places here, the rest is dropped; each holds one value a kernel")
+    more = slips.get(
+        value,
+        _("Pooling leaves {places} places here, the rest is dropped; each holds one value a kernel").format(
+            places=places
+        ),
+    )
     shown = ", ".join(f"{key}={n}" for key, n in shape.items())
-    raise Wrong(f"Expected {expected} parameters for {shown}, received {value}. {more}. Lab 3, section 2.")
+    raise Wrong(
+        _("Expected {expected} parameters for {shown}, received {value}. {more}. Lab 3, section 2.").format(
+            expected=expected, shown=shown, value=value, more=more
+        )
+    )
 
 
 def days(ask, hw) -> None:
     for stack, step_days, expected, why in (
-        ([(5, 1)], 5, 25, "one kernel of five steps, of five days each"),
-        ([(5, 1), (5, 1)], 5, 45, "the second kernel adds four steps to the five of the first"),
-        ([(5, 1), (5, 1), (2, 2)], 5, 50, "pooling by two adds one step"),
-        ([(2, 2), (3, 1)], 1, 6, "after a stride of 2 neighbours lie two steps apart, so a kernel of 3 adds four"),
+        ([(5, 1)], 5, 25, _("one kernel of five steps, of five days each")),
+        ([(5, 1), (5, 1)], 5, 45, _("the second kernel adds four steps to the five of the first")),
+        ([(5, 1), (5, 1), (2, 2)], 5, 50, _("pooling by two adds one step")),
+        ([(2, 2), (3, 1)], 1, 6, _("after a stride of 2 neighbours lie two steps apart, so a kernel of 3 adds four")),
     ):
-        value = number(ask(stack, step_days), hint="Lab 3, section 3")
+        value = number(ask(stack, step_days), hint=_("Lab 3, section 3"))
         if value != expected:
             call = f"days_seen({stack}, {step_days})"
-            raise Wrong(f"Expected {call} to be {expected}, received {value:g}: {why}. Lab 3, section 3.")
+            raise Wrong(
+                _("Expected {call} to be {expected}, received {value:g}: {why}. Lab 3, section 3.").format(
+                    call=call, expected=expected, value=value, why=why
+                )
+            )
 
 
 def first_step(answer, hw) -> None:
-    given, draws = mapping(answer, ("loss", "sgd", "momentum"), hint="Lab 3, sections 4 and 5"), hw.draw
+    given, draws = mapping(answer, ("loss", "sgd", "momentum"), hint=_("Lab 3, sections 4 and 5")), hw.draw
     share = draws["shares"][draws["truth"]]
-    loss = number(given["loss"], hint="This is the loss. Lab 3, section 4")
+    loss = number(given["loss"], hint=_("This is the loss. Lab 3, section 4"))
     if abs(loss + np.log(share)) > 2e-3:
-        more = "It looks at the share of the true class alone"
+        more = _("It looks at the share of the true class alone")
         if abs(loss + np.log10(share)) < 2e-3 or abs(loss + np.log2(share)) < 2e-3:
-            more = "Take the natural logarithm"
-        more = "No loss is below 0: check the sign" if loss < 0 else more
-        raise Wrong(f"Expected another loss for the share {share}, received {loss:.4g}. {more}. Lab 3, section 4.")
+            more = _("Take the natural logarithm")
+        more = _("No loss is below 0: check the sign") if loss < 0 else more
+        raise Wrong(
+            _("Expected another loss for the share {share}, received {loss:.4g}. {more}. Lab 3, section 4.").format(
+                share=share, loss=loss, more=more
+            )
+        )
     rate, slopes = draws["rate"], draws["slopes"]
     for key, memory, words in (
-        ("sgd", 0, "Three steps of −rate × slope, from 0"),
-        ("momentum", 0.9, "Each time m = 0.9 m − rate × slope, and the place moves by m"),
+        ("sgd", 0, _("Three steps of −rate × slope, from 0")),
+        ("momentum", 0.9, _("Each time m = 0.9 m − rate × slope, and the place moves by m")),
     ):
-        of = f"This is where {key} ends"
-        value, expected = number(given[key], hint=f"{of}. Lab 3, section 5"), descended(slopes, rate, memory)
-        more = "A step goes against the slope" if abs(value + expected) < 1e-3 else words
-        close(value, expected, tol=1e-3, hint=f"{of}. {more}. Lab 3, section 5")
+        of = _("This is where {key} ends").format(key=key)
+        value, expected = (
+            number(given[key], hint=_("{of}. Lab 3, section 5").format(of=of)),
+            descended(slopes, rate, memory),
+        )
+        more = _("A step goes against the slope") if abs(value + expected) < 1e-3 else words
+        close(value, expected, tol=1e-3, hint=_("{of}. {more}. Lab 3, section 5").format(of=of, more=more))
 
 
 def run(answer, hw) -> None:
-    given = mapping(answer, ("best_epoch", "last_epoch", "saved_ms", "reading"), hint="Lab 3, sections 7 to 9")
+    given = mapping(answer, ("best_epoch", "last_epoch", "saved_ms", "reading"), hint=_("Lab 3, sections 7 to 9"))
     held = hw.draw["run"]
     last, best = stop(held["val_loss"], held["patience"])
-    value = number(given["best_epoch"], whole=True, hint="This is the best epoch, counted from 1")
+    value = number(given["best_epoch"], whole=True, hint=_("This is the best epoch, counted from 1"))
     if value != best:
-        more = "Go through the record epoch by epoch, and stop when `patience` epochs in a row were no better"
+        more = _("Go through the record epoch by epoch, and stop when `patience` epochs in a row were no better")
         if value == best - 1:
-            more = "Count epochs from 1"
+            more = _("Count epochs from 1")
         elif value == np.argmin(held["val_loss"]) + 1:
-            more = "That epoch comes after the stop: early stopping never saw it"
+            more = _("That epoch comes after the stop: early stopping never saw it")
         elif value == np.argmin(held["loss"]) + 1:
-            more = "The validation loss decides, not the training loss"
-        raise Wrong(f"Expected another best epoch, received {value}. {more}. Lab 3, section 7.")
-    value = number(given["last_epoch"], whole=True, hint="This is the last epoch, counted from 1")
+            more = _("The validation loss decides, not the training loss")
+        raise Wrong(
+            _("Expected another best epoch, received {value}. {more}. Lab 3, section 7.").format(value=value, more=more)
+        )
+    value = number(given["last_epoch"], whole=True, hint=_("This is the last epoch, counted from 1"))
     if value != last:
-        more = f"The best is {best}; training ends after {held['patience']} epochs in a row that are no better"
-        raise Wrong(f"Expected another last epoch, received {value}. {more}. Lab 3, section 7.")
+        more = _("The best is {best}; training ends after {patience} epochs in a row that are no better").format(
+            best=best, patience=held["patience"]
+        )
+        raise Wrong(
+            _("Expected another last epoch, received {value}. {more}. Lab 3, section 7.").format(value=value, more=more)
+        )
     device, factor = held["step_ms"]["device"], held["times_faster"]
-    more = f"A device {factor} times as fast needs 1/{factor} of its own {device} ms, and leaves the rest as it is"
-    value = number(given["saved_ms"], hint="This is saved_ms. Lab 3, section 8")
-    close(value, device * (1 - 1 / factor), tol=0.02, unit="ms saved", hint=f"{more}. Lab 3, section 8")
+    more = _(
+        "A device {factor} times as fast needs 1/{factor} of its own {device} ms, and leaves the rest as it is"
+    ).format(factor=factor, device=device)
+    value = number(given["saved_ms"], hint=_("This is saved_ms. Lab 3, section 8"))
+    close(
+        value,
+        device * (1 - 1 / factor),
+        tol=0.02,
+        unit=_("ms saved"),
+        hint=_("{more}. Lab 3, section 8").format(more=more),
+    )
     state = "over" if held["val_loss"][-1] - held["loss"][-1] > 0.5 else "under"
-    why = "Compare the two losses at the end of the record: their difference, and how high they are"
+    why = _("Compare the two losses at the end of the record: their difference, and how high they are")
     verdicts, signs = ({t: "" if k == state else why for k, t in texts.items()} for texts in (VERDICTS, SIGNS))
-    picked(given["reading"], hw.draw["verdicts"], verdicts, hw.draw["signs"], signs, "Lab 3, section 9")
+    picked(given["reading"], hw.draw["verdicts"], verdicts, hw.draw["signs"], signs, _("Lab 3, section 9"))
 
 
 def scores(ask, hw) -> None:
-    scored(ask, np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 2]), 3, "six samples")
-    scored(ask, np.array([0, 0, 0, 3]), np.array([0, 0, 1, 3]), 5, "four samples without classes 2 and 4")
+    scored(ask, np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 2]), 3, _("six samples"))
+    scored(ask, np.array([0, 0, 0, 3]), np.array([0, 0, 1, 3]), 5, _("four samples without classes 2 and 4"))
 
 
 def scored(ask, truth, predicted, classes: int, what: str) -> None:
     """Compare a learner's scores of some samples with the true ones."""
-    hint = "Lab 3, section 12"
+    hint = _("Lab 3, section 12")
     given = mapping(ask(truth, predicted, classes), SCORES, hint=hint)
     expected = all_scores(truth, predicted, classes)
-    counts = array(given["counts"], shape=(classes, classes), of=f"the counts of {what}", hint=hint)
+    counts = array(given["counts"], shape=(classes, classes), of=_("the counts of {what}").format(what=what), hint=hint)
     turned = np.array_equal(counts.T, expected["counts"])
-    more = "Rows are the truth, columns the prediction" if turned else "Count samples, and normalise nothing"
-    equal(counts, expected["counts"], of=f"the counts of {what}", hint=f"{more}. {hint}")
+    more = _("Rows are the truth, columns the prediction") if turned else _("Count samples, and normalise nothing")
+    equal(counts, expected["counts"], of=_("the counts of {what}").format(what=what), hint=f"{more}. {hint}")
     words = {
-        "accuracy": "The share of all samples that are right, 0 to 1",
-        "micro_f1": "Add up TP, FP and FN of all classes, then 2 TP / (2 TP + FP + FN)",
-        "macro_f1": "The mean F1 of the classes that truth or prediction has; one that neither has does not count",
+        "accuracy": _("The share of all samples that are right, 0 to 1"),
+        "micro_f1": _("Add up TP, FP and FN of all classes, then 2 TP / (2 TP + FP + FN)"),
+        "macro_f1": _("The mean F1 of the classes that truth or prediction has; one that neither has does not count"),
     }
     for key, more in words.items():
-        value = number(given[key], hint=f"This is {key} of {what}. {hint}")
-        equal(value, float(expected[key]), of=f"{key} of {what}", tol=1e-4, hint=f"{more}. {hint}")
+        value = number(given[key], hint=_("This is {key} of {what}. {hint}").format(key=key, what=what, hint=hint))
+        equal(
+            value,
+            float(expected[key]),
+            of=_("{key} of {what}").format(key=key, what=what),
+            tol=1e-4,
+            hint=f"{more}. {hint}",
+        )
 
 
 def by_start(answer, hw) -> None:
-    hint = "Lab 3, section 13"
-    found = table(answer, SEASON, rows=len(STARTS), hint=f"One row for each start. {hint}")
+    hint = _("Lab 3, section 13")
+    found = table(answer, SEASON, rows=len(STARTS), hint=_("One row for each start. {hint}").format(hint=hint))
     frame, four = predictions(hw), crops(hw.study)
-    starts = [int(number(start, hint=f"This is a start. {hint}")) for start in found["start"]]
+    starts = [int(number(start, hint=_("This is a start. {hint}").format(hint=hint))) for start in found["start"]]
     if sorted(starts) != list(STARTS):
-        raise Wrong(f"Expected the starts {list(STARTS)}, received {starts}. {hint}.")
+        raise Wrong(
+            _("Expected the starts {expected}, received {starts}. {hint}.").format(
+                expected=list(STARTS), starts=starts, hint=hint
+            )
+        )
     for start, row in zip(starts, found.itertuples(index=False), strict=True):
         part = frame[frame["start"] == start]
         right, crop = part["truth"] == part["predicted"], part["truth"].isin(four)
         for key, expected, words in (
-            ("accuracy", right.mean(), "The share, 0 to 1, of this start's samples that are right"),
-            ("crops_accuracy", right[crop].mean(), "Of samples whose truth is a crop, the share that is right"),
-            ("constant", part["truth"].value_counts().max() / len(part), "The share of the commonest true class"),
+            ("accuracy", right.mean(), _("The share, 0 to 1, of this start's samples that are right")),
+            ("crops_accuracy", right[crop].mean(), _("Of samples whose truth is a crop, the share that is right")),
+            ("constant", part["truth"].value_counts().max() / len(part), _("The share of the commonest true class")),
         ):  # fmt: skip
-            of = f"This is {key} for the window from day {start}"
+            of = _("This is {key} for the window from day {start}").format(key=key, start=start)
             close(number(getattr(row, key), hint=of), expected, tol=2e-3, hint=f"{of}. {words}. {hint}")
 
 
 def claims(answer, hw) -> None:
-    given, own = mapping(answer, ("late", "search"), hint='Such as {"late": ("a", 1), "search": ("b", 2)}'), hw.draw
-    picked(given["late"], own["late"], LATE, own["late_reasons"], LATE_REASONS, "Lab 3, section 13")
-    picked(given["search"], own["search"], SEARCH, own["search_reasons"], SEARCH_REASONS, "Lab 3, section 10")
+    given, own = mapping(answer, ("late", "search"), hint=_('Such as {"late": ("a", 1), "search": ("b", 2)}')), hw.draw
+    picked(given["late"], own["late"], LATE, own["late_reasons"], LATE_REASONS, _("Lab 3, section 13"))
+    picked(given["search"], own["search"], SEARCH, own["search_reasons"], SEARCH_REASONS, _("Lab 3, section 10"))
 
 
 def hectares(ask, hw) -> None:
-    estimated(ask, np.array([[45, 10], [5, 40]]), np.array([9_000.0, 1_000.0]), 1, "two classes with 50 visits each")
+    estimated(ask, np.array([[45, 10], [5, 40]]), np.array([9_000.0, 1_000.0]), 1, _("two classes with 50 visits each"))
     own = hw.draw["visits"]
-    estimated(ask, np.array(own["counts"]), np.array(own["mapped_ha"]), own["class"], "your visits")
+    estimated(ask, np.array(own["counts"]), np.array(own["mapped_ha"]), own["class"], _("your visits"))
 
 
 def estimated(ask, counts, mapped, k: int, what: str) -> None:
     """Compare an area and its interval with the true ones; a known mistake is named."""
-    hint = "Lab 3, section 19"
+    hint = _("Lab 3, section 19")
     value = array(ask(counts, mapped, k), shape=(3,), of="(estimate, low, high)", hint=hint).astype(float)
     expected = np.array(area(counts, mapped, k))
     share = counts[k] / counts.sum(0).clip(1)
-    more = "The share of class k among the visits to each mapped class, times that class's hectares, added up"
+    more = _("The share of class k among the visits to each mapped class, times that class's hectares, added up")
     slips = {
-        mapped[k]: "That is what the map counts",
-        (mapped * counts[:, k] / counts.sum(1).clip(1)).sum(): "Rows are the truth: divide by the sums of the columns",
-        (mapped * counts[:, k] / counts.sum(0).clip(1)).sum(): "Rows are the truth, columns what the map says",
-        counts[k].sum() / counts.sum() * mapped.sum(): "That treats visits as spread evenly over the whole map",
-        mapped[k] * share[k]: "What the map calls something else may be class k as well",
+        mapped[k]: _("That is what the map counts"),
+        (mapped * counts[:, k] / counts.sum(1).clip(1)).sum(): _(
+            "Rows are the truth: divide by the sums of the columns"
+        ),
+        (mapped * counts[:, k] / counts.sum(0).clip(1)).sum(): _("Rows are the truth, columns what the map says"),
+        counts[k].sum() / counts.sum() * mapped.sum(): _("That treats visits as spread evenly over the whole map"),
+        mapped[k] * share[k]: _("What the map calls something else may be class k as well"),
     }
     if np.isclose(value[0], expected[0], rtol=2e-3):
-        more = "Half the interval is 1.96 × √ Σ hectares² × p (1 − p) / (visits − 1), over the mapped classes"
-        more = "No area is below 0" if value[1] < 0 else more
+        more = _("Half the interval is 1.96 × √ Σ hectares² × p (1 − p) / (visits − 1), over the mapped classes")
+        more = _("No area is below 0") if value[1] < 0 else more
     else:
         more = next((words for slip, words in slips.items() if np.isclose(value[0], slip, rtol=2e-3)), more)
     if not np.allclose(value, expected, rtol=2e-3, atol=1e-6):
         wanted, came = (tuple(np.round(v, 1).tolist()) for v in (expected, value))
-        raise Wrong(f"Expected area_with_interval for {what} to be {wanted}, received {came}. {more}. {hint}.")
+        raise Wrong(
+            _("Expected area_with_interval for {what} to be {wanted}, received {came}. {more}. {hint}.").format(
+                what=what, wanted=wanted, came=came, more=more, hint=hint
+            )
+        )
 
 
 # The questions, in the order of the notebook.

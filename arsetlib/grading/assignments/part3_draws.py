@@ -5,63 +5,70 @@ from __future__ import annotations
 import numpy as np
 
 from arsetlib.grading.assignments import shuffled
+from arsetlib.translation import N_, _
 
 # Choices and reasons → why they are wrong; for the right one this is empty.
 VERDICTS = {
-    "over": "It overfits",
-    "under": "It underfits",
-    "fits": "Both losses still fall: more epochs would improve it",
-    "asleep": "It has learnt nothing at all",
+    "over": N_("It overfits"),
+    "under": N_("It underfits"),
+    "fits": N_("Both losses still fall: more epochs would improve it"),
+    "asleep": N_("It has learnt nothing at all"),
 }
 SIGNS = {
-    "over": "The training loss falls to the end, while the validation loss rises again",
-    "under": "Both losses stay high and close together to the end",
-    "fits": "The lowest validation loss of the whole record is not the one that was kept",
-    "asleep": "Its loss begins near log 7",
+    "over": N_("The training loss falls to the end, while the validation loss rises again"),
+    "under": N_("Both losses stay high and close together to the end"),
+    "fits": N_("The lowest validation loss of the whole record is not the one that was kept"),
+    "asleep": N_("Its loss begins near log 7"),
 }
 LATE = {
-    "The accuracy says little about crops: for a map of crops take a window of early summer": "",
-    "Wait: the later the window, the more of the season the model has seen": (
-        "All windows are equally long. Look at crops_accuracy in your own table"
+    N_("The accuracy says little about crops: for a map of crops take a window of early summer"): "",
+    N_("Wait: the later the window, the more of the season the model has seen"): (
+        N_("All windows are equally long. Look at crops_accuracy in your own table")
     ),
-    "The accuracy comes from a leak: late windows of the test were in the training": (
-        "The years differ, and a leak would raise the accuracy of all windows"
+    N_("The accuracy comes from a leak: late windows of the test were in the training"): (
+        N_("The years differ, and a leak would raise the accuracy of all windows")
     ),
-    "The accuracy is chance, of this forest's seed: take the mean over all starts": (
-        "Other seeds show the same rise, and a mean over dates hides the differences between dates"
+    N_("The accuracy is chance, of this forest's seed: take the mean over all starts"): (
+        N_("Other seeds show the same rise, and a mean over dates hides the differences between dates")
     ),
 }
 LATE_REASONS = {
-    "By then most of the truth is 'No Crops Growing', which is easy, and few samples of the four crops are right": "",
-    "The constant answer is at its weakest there, so the model's lead is largest": (
-        "Look at `constant` in your table: late in the season it is high"
+    N_(
+        "By then most of the truth is 'No Crops Growing', which is easy, and few samples of the four crops are right"
+    ): "",
+    N_("The constant answer is at its weakest there, so the model's lead is largest"): (
+        N_("Look at `constant` in your table: late in the season it is high")
     ),
-    "Every window is equally long, so every start is equally hard": "Accuracy in your table says that they are not",
-    "The test draws its windows at random, so any accuracy changes by that much": (
-        "Its starts and images are fixed: run it again, and you get the same numbers"
+    N_("Every window is equally long, so every start is equally hard"): N_(
+        "Accuracy in your table says that they are not"
+    ),
+    N_("The test draws its windows at random, so any accuracy changes by that much"): (
+        N_("Its starts and images are fixed: run it again, and you get the same numbers")
     ),
 }
 SEARCH = {
-    "0.93 is too high: choose on the validation set, and use the test set once, at the end": "",
-    "0.93 can be promised, since no weight was ever trained on a row of the test": (
-        "The settings were chosen by their score on these rows"
+    N_("0.93 is too high: choose on the validation set, and use the test set once, at the end"): "",
+    N_("0.93 can be promised, since no weight was ever trained on a row of the test"): (
+        N_("The settings were chosen by their score on these rows")
     ),
-    "0.93 can be promised if the forty were drawn at random and not taken from a grid": (
-        "How settings are proposed changes nothing: the best was picked by its score on the test"
+    N_("0.93 can be promised if the forty were drawn at random and not taken from a grid"): (
+        N_("How settings are proposed changes nothing: the best was picked by its score on the test")
     ),
-    "0.93 is too low: train on the rows of the test as well, and score there again": (
-        "Then the model would have seen the test, and the score would say nothing about new fields"
+    N_("0.93 is too low: train on the rows of the test as well, and score there again"): (
+        N_("Then the model would have seen the test, and the score would say nothing about new fields")
     ),
 }
 SEARCH_REASONS = {
-    "The best of forty is the best in part by chance, and this chance belongs to the rows of the test": "",
-    "Only weights are learnt from rows, settings are not, so settings cannot adapt to a set": (
-        "If you score forty settings on one set and keep the best, the choice adapts to that set"
+    N_("The best of forty is the best in part by chance, and this chance belongs to the rows of the test"): "",
+    N_("Only weights are learnt from rows, settings are not, so settings cannot adapt to a set"): (
+        N_("If you score forty settings on one set and keep the best, the choice adapts to that set")
     ),
-    "In a random search each setting has the same chance, so the best is not the best by chance": (
-        "The more settings are tried, the larger the part of chance in the best"
+    N_("In a random search each setting has the same chance, so the best is not the best by chance"): (
+        N_("The more settings are tried, the larger the part of chance in the best")
     ),
-    "More rows raise a score, whichever side they come from": "Rows of the test are for testing, not for training",
+    N_("More rows raise a score, whichever side they come from"): N_(
+        "Rows of the test are for testing, not for training"
+    ),
 }
 
 
@@ -112,7 +119,7 @@ def record(rng) -> dict:
     rise = (0.02 if over else 0.001) * np.arange(1, left + 1)
     valid[best + 1 :] = valid[best] + 0.012 + rise + rng.uniform(0, 0.01, left)
     valid[best + patience + 3] = valid[best] - 0.05  # after the epoch in which early stopping ends the run
-    step_ms = {"input": rng.uniform(12, 30), "device": rng.uniform(1, 9), "all else": 2.5}
+    step_ms = {"input": rng.uniform(12, 30), "device": rng.uniform(1, 9), _("all else"): 2.5}
     return {
         "loss": loss.round(3).tolist(),
         "val_loss": valid.round(3).tolist(),
