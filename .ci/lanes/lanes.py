@@ -121,7 +121,19 @@ def jax(place: Path) -> None:
         ["simulate", str(data / "delta"), "--scale", "0.05"],
         ["ingest", study, table, "--master", "none"],
         ["train", table, study, "--out", str(data / "run"), "--model", "original", "--epochs", "2", "--allow-missing"],
-        ["predict", str(data / "run"), table, "--start", "120", "--out", str(data / "maps")],
+        [
+            "predict",
+            str(data / "run"),
+            table,
+            "--area",
+            "dense",
+            "--year",
+            "2019",
+            "--start",
+            "120",
+            "--out",
+            str(data / "maps"),
+        ],
     ):
         run([arset, *words], settings, cwd=place)
 
