@@ -385,7 +385,7 @@ def _check(plan: Plan, sampling: Sampling, sides, baseline: bool) -> None:
             )
     plan.check(LOSSES, MONITORS)
     one_of("missing", sampling.missing, ("refuse", "allow"))
-    if not baseline and plan.patience >= plan.epochs:
+    if not baseline and plan.patience >= plan.epochs > 1:  # one epoch has nothing to stop
         raise TrainingError(
             f"Expected a patience from 1 to {plan.epochs - 1}, less than the {plan.epochs} epochs, received "
             f"{plan.patience}: EarlyStopping could never fire, so every training would run to its last epoch. "

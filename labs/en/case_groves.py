@@ -723,7 +723,7 @@ compared = {
 # %%
 table = pd.DataFrame(
     [
-        (n, c.accuracy, c.mean_iou, c.iou[c.keys.index("tree")])
+        (n, c.accuracy, c.mean_iou, c.iou[TREE])
         for n, c in compared.items()
     ],
     columns=["map", "pixel accuracy", "mean IoU", "tree IoU"],

@@ -734,7 +734,7 @@ compared = {
 # %% made_from="6729177f"
 table = pd.DataFrame(
     [
-        (n, c.accuracy, c.mean_iou, c.iou[c.keys.index("tree")])
+        (n, c.accuracy, c.mean_iou, c.iou[TREE])
         for n, c in compared.items()
     ],
     columns=["mapa", "exactitud por píxel", "IoU media", "IoU de árbol"],
