@@ -493,11 +493,11 @@ figures.show(
 by_form = written.set_index("form")
 print(f"largest: {by_form['MB'].idxmax()}")
 print(f"chips with several labels: {sum(train.labels.sum(1) > 1)}")
-assert by_form.loc["TFRecord", "files"] < by_form.loc["directory", "files"] / 10
+files = by_form["files"]
+assert files["TFRecord"] < files["directory"] / 10
 copies = by_form.loc[["directory", "TFRecord", "Parquet"], "MB"]
 assert copies.max() < 1.1 * copies.min()
-reduced_mb, full_mb = by_form.loc[["TFRecord, reduced", "TFRecord"], "MB"]
-assert reduced_mb < full_mb / 4
+assert by_form.MB["TFRecord, reduced"] < by_form.MB["TFRecord"] / 4
 
 # %% [markdown]
 # The first line names the largest form; the sizes of the three copies of the JPEG files are close. A directory keeps one label of each chip that has several, so it loses the others. The reduced TFRecord needs less than a quarter of the space, and its images need less decoding in each epoch (section 10).

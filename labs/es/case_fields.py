@@ -507,18 +507,15 @@ figures.show(
     "Los recortes de entrenamiento en cuatro formas",
 )
 
-# %% made_from="93cf7c2a"
+# %% made_from="9df1240f"
 by_form = written.set_index("forma")
 print(f"la más grande: {by_form['MB'].idxmax()}")
 print(f"recortes con varias etiquetas: {sum(train.labels.sum(1) > 1)}")
-assert (
-    by_form.loc["TFRecord", "archivos"]
-    < by_form.loc["directorio", "archivos"] / 10
-)
+files = by_form["archivos"]
+assert files["TFRecord"] < files["directorio"] / 10
 copies = by_form.loc[["directorio", "TFRecord", "Parquet"], "MB"]
 assert copies.max() < 1.1 * copies.min()
-reduced_mb, full_mb = by_form.loc[["TFRecord, reducido", "TFRecord"], "MB"]
-assert reduced_mb < full_mb / 4
+assert by_form.MB["TFRecord, reducido"] < by_form.MB["TFRecord"] / 4
 
 # %% [markdown] made_from="7a119f61"
 # La primera línea indica la forma más grande; los tamaños de las tres copias de los archivos JPEG son parecidos. De cada recorte con varias etiquetas, un directorio conserva una y pierde las demás. El TFRecord reducido necesita menos de una cuarta parte del espacio, y sus imágenes necesitan menos decodificación en cada época (sección 10).

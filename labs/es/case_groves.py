@@ -731,7 +731,7 @@ compared = {
     ),
 }
 
-# %% made_from="6729177f"
+# %% made_from="ac853f10"
 table = pd.DataFrame(
     [
         (n, c.accuracy, c.mean_iou, c.iou[TREE])
