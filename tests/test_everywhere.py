@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import few
 import numpy as np
+import pyarrow as pa
 import pytest
 import requests
 import tiny
@@ -53,6 +54,12 @@ ROOTS = ("s3://bucket", "gs://bucket", "az://container", "abfss://container@acco
 # -- what there is to read ------------------------------------------------------------------------------------------
 
 
+def with_codes_of_the_cdl(table: pa.Table) -> pa.Table:
+    meta = pixels.Meta.of(table)
+    extra = {key: value for key, value in meta.extra.items() if key != "own_codes"}
+    return table.replace_schema_metadata(dataclasses.replace(meta, extra=extra).to_kv())
+
+
 def make_world(folder: Path) -> SimpleNamespace:
     """Each kind of file and folder that the library reads, on this disk; and the objects that calls ask for."""
     made = tiny.make(folder)
@@ -63,7 +70,7 @@ def make_world(folder: Path) -> SimpleNamespace:
     made.scenes.save(folder / "items.json")
     ingest(study, made.scenes, labels, folder / "table", progress=False)
     pixels.write(few.make_table(), folder / "few.parquet", few.META)
-    pixels.write_arset(pixels.read(folder / "table"), folder / "arset")
+    pixels.write_arset(with_codes_of_the_cdl(pixels.read(folder / "table")), folder / "arset")
     model = Linear(study, samples.Scaler.fit(folder / "table", study))
     model.scaler.save(folder / "scaler.json")
     (prediction,) = maps.predict(
@@ -90,7 +97,7 @@ def make_world(folder: Path) -> SimpleNamespace:
     (page,) = certificate.issue(folder / "grades.csv", folder / "issued", **options)
     ((notebook, _),) = notebooks.write(["part1"], "Ada", folder / "submissions")
     folders.put(folder / "hidden" / "part1.py", "HIDDEN = {}\n")
-    table, until = pixels.read(folder / "table"), date(2031, 12, 31)
+    table, until = with_codes_of_the_cdl(pixels.read(folder / "table")), date(2031, 12, 31)
     course = gradebook.Course.load(folder / "course.toml")
     book = gradebook.gradebook([folder / "grades.csv"], course)
     count = groves.count(folder / "grove", flight=folder / "grove" / "flight.json")
