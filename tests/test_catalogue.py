@@ -339,7 +339,7 @@ def test_overlap_is_with_the_true_footprint_and_the_whole_outline(tmp_path):
     # A slanted swath whose box holds the area, though no data do.
     swath = shapely.Polygon([(690_000, 3_650_000), (799_800, 3_650_000), (799_800, 3_759_800)])
     corner = replace(HOME, bounds=(690_000, 3_745_000, 700_000, 3_755_000))
-    with pytest.raises(CatalogueError, match=r"Area 'home' .* has no scene in \[2021\].*1 outside areas"):
+    with pytest.raises(CatalogueError, match=r"Area 'home' .* has no scene in \[2021\].*1 outside the areas"):
         found(tmp_path, [item(ground=swath)], areas=(corner,))
     # A long box in Albers bulges: its edge, not its corners, reaches this scene.
     wide = Area("wide", {"en": "Wide"}, (-2_000_000, 1_000_000, 2_000_000, 1_300_000), "EPSG:5070")

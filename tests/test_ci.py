@@ -226,7 +226,8 @@ def test_a_lane_of_versions_tests_every_room_and_runs_every_lab():
     for names in lanes.ROOMS.values():
         assert names
         assert all((ROOT / "tests" / f"test_{name}.py").is_file() for name in names), names
-    assert {*lanes.LABS, *lanes.CASES} == {f.relative_to(ROOT).as_posix() for f in ROOT.glob("labs/en/*.ipynb")}
+    labs = {*lanes.LABS, *lanes.CASES, *lanes.NOT_REHEARSED}
+    assert labs >= {f.relative_to(ROOT).as_posix() for f in ROOT.glob("labs/en/*.ipynb")}
 
 
 # -- wheel, container ------------------------------------------------------------------------------------------------

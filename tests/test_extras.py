@@ -181,6 +181,7 @@ def test_every_package_that_arsetlib_imports_is_a_dependency_or_known_with_an_ex
     }
     brought = {"affine", "click", "traitlets", "urllib3"}  # by rasterio, typer, IPython and requests
     brought |= {"boto3", "botocore"}  # read profiles of keys; arsetlib.stores has a sentence of its own
+    brought |= {"jax", "torch"}  # of a backend that Keras has loaded before
     assert unknown <= brought, "name them in extras.OPTIONAL, or among the dependencies"
     for package, extra in extras.OPTIONAL.values():
         assert package in {Requirement(text).name for text in PROJECT["optional-dependencies"][extra]}

@@ -166,7 +166,7 @@ def test_it_learns_and_beats_saying_the_same_of_all():
     assert found.model.mean_average_precision > found.baselines["majority"].mean_average_precision + 0.2
     assert list(found.table().index) == ["small", "majority", "random forest"]
     assert "f1 of random forest" in found.by_class()
-    assert "macro_f1" in str(found)
+    assert "macro-F1" in str(found)
 
 
 def test_history_has_one_value_an_epoch_and_the_rates_of_both_phases(whole):

@@ -253,7 +253,7 @@ def test_a_stopped_run_keeps_what_is_finished_and_leaves_nothing_running(few, da
     running.send_signal(signal.SIGINT)
     words = running.communicate(timeout=30)[1]
     assert running.returncode == 130, words
-    assert "what was finished is kept" in words
+    assert "What was finished is kept" in words
     rows = out.read_text().splitlines()[1:]
     assert [row.partition(".")[0] for row in rows] == ["ada", "blas", "cy", "zz_long"]
     assert ["Not graded yet" in row for row in rows] == [False, False, False, True]
