@@ -210,8 +210,7 @@ def test_bounds_that_cannot_be_meant_are_refused_when_the_study_is_read(bounds, 
     ],
 )
 def test_bounds_that_can_be_meant_are_taken(bounds, crs):
-    own = '[labels]\nkind = "raster"\npath = "own.tif"\n'  # the CDL has no labels there
-    assert Study.parse(DELTA.format(bounds=bounds, crs=f'crs = "{crs}"') + own).areas[0].bounds == tuple(bounds)
+    assert Study.parse(DELTA.format(bounds=bounds, crs=f'crs = "{crs}"')).areas[0].bounds == tuple(bounds)
 
 
 def test_a_scale_bar_measures_the_ground():
