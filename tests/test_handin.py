@@ -285,7 +285,7 @@ def test_a_report_is_in_the_language_of_its_notebook(tmp_path):
     said = str(report)
     assert "q1  0 de 2  todavía no: Se esperaba una función llamada hectares" in " ".join(said.split("\n"))
     assert "Conviene saber:" in said
-    assert [question.state for question in report.questions][:2] == ["not yet", "missing"]
+    assert [question.state for question in report.questions][:3] == ["not yet", "right", "missing"]
 
 
 def test_the_csv_tells_the_tries_that_the_notebook_says(tmp_path):
