@@ -722,10 +722,7 @@ compared = {
 
 # %%
 table = pd.DataFrame(
-    [
-        (n, c.accuracy, c.mean_iou, c.iou[TREE])
-        for n, c in compared.items()
-    ],
+    [(n, c.accuracy, c.mean_iou, c.iou[TREE]) for n, c in compared.items()],
     columns=["map", "pixel accuracy", "mean IoU", "tree IoU"],
 )
 figures.show(table, "Scores of a map without a single tree")

@@ -731,12 +731,9 @@ compared = {
     ),
 }
 
-# %% made_from="ac853f10"
+# %% made_from="7caaac83"
 table = pd.DataFrame(
-    [
-        (n, c.accuracy, c.mean_iou, c.iou[TREE])
-        for n, c in compared.items()
-    ],
+    [(n, c.accuracy, c.mean_iou, c.iou[TREE]) for n, c in compared.items()],
     columns=["mapa", "exactitud por píxel", "IoU media", "IoU de árbol"],
 )
 figures.show(table, "Puntuaciones de un mapa sin un solo árbol")
