@@ -92,8 +92,8 @@ def run(answer, hw):
         raise Wrong(_("Expected the best epoch {at} and the last {epoch}.").format(at=at, epoch=epoch))
     apart = record["val_loss"][-1] - record["loss"][-1]
     letter, digit = choice(given["reading"], "abcd", "1234")
-    right = "It overfits" if apart > 0.5 else "It underfits"
-    if hw.draw["verdicts"][letter] != right or ("rises" in hw.draw["signs"][digit]) != (apart > 0.5):
+    right, english = "It overfits" if apart > 0.5 else "It underfits", hw.drawn("en")
+    if english["verdicts"][letter] != right or ("rises" in english["signs"][digit]) != (apart > 0.5):
         raise Wrong(_("Expected another reading: the two losses end {apart:.2f} apart.").format(apart=apart))
 
 
