@@ -94,7 +94,7 @@ $(DICTIONARY): book/vendor.py | $(ENV)
 .PHONY: check-book
 check-book: env chromium ## look at the built book with a real browser
 	@[ -f $(SITE) ] || { echo "The book is not built yet: run 'make book' first." >&2; exit 1; }
-	$(RUN) python -m pytest -m browser
+	$(RUN) python -m pytest -n $(WORKERS) -m browser
 
 .PHONY: labs
 labs: env data ## run every lab from start to end, as a learner would
