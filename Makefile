@@ -171,6 +171,6 @@ $(AZURITE): tests/azurite/package-lock.json tests/azurite/package.json
 
 .PHONY: clean
 clean: ## remove all that make made: .venv, _build, simulated data and what labs made of them, fetched scripts, caches
-	rm -rf .venv _build $(SIMULATED) book/static/vendor book/en/images/cover* book/en/points book/en/points.csv spark-warehouse artifacts
+	rm -rf .venv _build $(SIMULATED) book/static/vendor book/en/images/cover* book/*/points book/*/points.csv spark-warehouse artifacts
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find arsetlib book benchmarks homework labs tests -name __pycache__ -prune -exec rm -rf {} +
