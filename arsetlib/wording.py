@@ -91,6 +91,8 @@ COLUMNS = {
     # menus of figures
     "run": N_("run"), "shares": N_("shares"), "view": N_("view"), "threshold": N_("threshold"),
     # trees
+    "area_ha": N_("area, ha"), "canopy_m2_per_ha": N_("canopy, m² per ha"), "trees_per_ha": N_("trees per ha"),
+    "seconds_per_capture": N_("seconds per capture"), "seconds_per_tile": N_("seconds per tile"),
     "canopy_cover": N_("canopy cover"), "count_error": N_("count error"), "matched": N_("matched"),
     "radius": N_("radius"), "trees": N_("trees"), "views": N_("views"),
 }  # fmt: skip
