@@ -37,6 +37,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -60,6 +61,7 @@ LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a f
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
 
 Content = bytes | str | Path | Callable[[Path], object]
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 class FolderError(ArsetError, RuntimeError):
@@ -179,7 +181,9 @@ def _put_whole(file: Path | StorePath, content: Content) -> None:
         facts = {"size": made.stat().st_size, "sha256": sha256(made)}
         leases.refuse_lost(file)
         if isinstance(file, StorePath):
-            _remember(file, file.upload(made), facts)
+            _put_before.pop(str(file), None)
+            file.upload(made)
+            _remember(file, facts)
         else:
             _copy_to_volume(made, file)
         if made is content:
@@ -200,6 +204,20 @@ def _copy_to_volume(made: Path, file: Path) -> None:
     except BaseException:
         file.unlink(missing_ok=True)
         raise
+
+
+def at_once(path: str | Path, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """What ``work`` gives for each item, in order; many items at a time where it waits for a store.
+
+    Args:
+        path: Where it reads or puts files: on a disk it does one item after the other.
+        work: Reads or puts a file.
+        items: What it is called with.
+    """
+    if isinstance(place(path), Path):
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(work, items))
 
 
 def put_json(file: str | Path, value: object) -> None:
@@ -226,18 +244,21 @@ def remove_partial(path: str | Path) -> None:
 
 
 def size_and_sha256(file: Path | StorePath) -> dict:
-    """Size and SHA-256 of a file, as the manifest notes them. What this process has put is not read again."""
-    facts = file.stat()
-    if isinstance(file, StorePath) and (known := _put_before.get(str(file))) and known[0] == facts.stamp:
-        return known[1]
-    return {"size": facts.st_size, "sha256": sha256(file)}
+    """Size and SHA-256 of a file, as the manifest notes them.
+
+    What this process has put into a store is not asked for again: the store has said that it arrived, and ``publish``
+    lists what is there.
+    """
+    if isinstance(file, StorePath) and (known := _put_before.get(str(file))):
+        return known
+    return {"size": file.stat().st_size, "sha256": sha256(file)}
 
 
-_put_before: OrderedDict[str, tuple[str, dict]] = OrderedDict()  # address → tag, size and sha256 of the latest puts
+_put_before: OrderedDict[str, dict] = OrderedDict()  # address → size and sha256 of the latest puts
 
 
-def _remember(file: StorePath, tag: str, facts: dict) -> None:
-    _put_before[str(file)] = tag, facts
+def _remember(file: StorePath, facts: dict) -> None:
+    _put_before[str(file)] = facts
     with suppress(KeyError):  # another thread
         _put_before.move_to_end(str(file))
     while len(_put_before) > 1000:
@@ -386,6 +407,7 @@ class Folder:
     def delete(self, key: str) -> None:
         """Remove a file, where it is there."""
         self._refuse_lost()
+        _put_before.pop(str(self.path / key), None)
         (self.path / key).unlink(missing_ok=True)
 
     def remove(self) -> None:

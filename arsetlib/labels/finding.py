@@ -132,7 +132,7 @@ def _make(study: Study, year: int, place: str, path: Path, confidence: Path, pro
     made = here / path.name, here / confidence.name
     settings = {**web.GDAL_HTTP, **FRESH, **web.s3_options(place)}
     try:
-        with folders.full_disk(here, CatalogueError), lock, rasterio.Env(**settings):
+        with folders.full_disk(here, CatalogueError), lock, web.gdal(**settings):
             _make_on_disk(study, year, place, *made, progress)
             for file in filter(Path.exists, made):
                 folders.put(checksums.of(file), checksums.listed([file]))

@@ -14,7 +14,7 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from arsetlib import copies, folders, samples
+from arsetlib import copies, folders, samples, web
 from arsetlib.evaluation import Confusion
 from arsetlib.labels import Labels
 from arsetlib.maps import cogs
@@ -63,7 +63,7 @@ def compare(
     if legend is None:
         raise MapError("Give the legend: a class raster alone does not say which label codes its classes stand for.")
     found = Confusion.of(np.empty(0, np.int8), np.empty(0, np.int8), legend)
-    with rasterio.Env(**cogs.GDAL), ExitStack() as stack:
+    with web.gdal(**cogs.GDAL), ExitStack() as stack:
 
         def opened(file):
             return stack.enter_context(rasterio.open(copies.fetched(file)))
