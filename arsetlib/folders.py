@@ -56,6 +56,7 @@ PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VOLUMES = "/Volumes"  # of Databricks: no change in the middle of a file, no append, no hard links
+MOUNTS = "/dbfs"  # its older mounts, with the same limits
 FEW, AT_ONCE = 4, 16  # files of a store that are asked for one by one; requests at the same time
 LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a full disk, whatever the library said
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
@@ -78,7 +79,10 @@ class OccupiedError(FolderError, FileExistsError):
 def on_disk(path: str | Path | StorePath) -> bool:
     """Whether files can be changed in the middle there: not in an object store, nor in a volume of Databricks."""
     path = place(path)
-    return isinstance(path, Path) and not path.absolute().is_relative_to(VOLUMES)
+    if isinstance(path, StorePath):
+        return False
+    real = Path(os.path.realpath(path))  # a link may lead into a volume
+    return not any(real.is_relative_to(one) for one in (VOLUMES, MOUNTS))
 
 
 def is_place(value: object) -> bool:

@@ -39,6 +39,7 @@ from urllib.request import url2pathname
 from arsetlib.errors import ArsetError
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
+_SAME = {"s3a": "s3://", "s3n": "s3://", "gcs": "gs://"}
 WHOLE = 128 << 20  # bytes that are put with one request; of a larger file the pieces appear together
 PIECE = 32 << 20
 READ = 1 << 20  # bytes that are read at least
@@ -159,9 +160,14 @@ class StorePath:
         return self.is_file() or self.is_dir()
 
     def files(self) -> dict[str, SimpleNamespace]:
-        """Key below this folder → facts of each file there, as ``stat``."""
+        """Key below this folder → facts of each file there, as ``stat``.
+
+        The empty object ``folder/``, which consoles make to show an empty folder, is no file. The list names it without
+        its slash, so the store is asked whether an empty file is there.
+        """
         start = len(self.key) + 1 if self.key else 0
-        return {key[start:]: facts for key, facts in self._listed()}
+        found = {key[start:]: facts for key, facts in self._listed() if len(key) >= start}
+        return {key: facts for key, facts in found.items() if facts.st_size or (key and (self / key).is_file())}
 
     def iterdir(self) -> Iterator[StorePath]:
         """Files and folders in this folder, in order."""
@@ -332,15 +338,19 @@ def place(path: str | Path | StorePath) -> Path | StorePath:
     text = os.fspath(path)
     found = _URL.match(text)
     if not found:
-        return Path(path)
+        return Path(path).expanduser() if text == "~" or text.startswith("~/") else Path(path)
     if not isinstance(path, str):
         raise StoreError(f"Received an address of {found[1]}: as a pathlib.Path, which changes it. Give it as text.")
-    scheme = found[1]
+    scheme = found[1].lower()
     if scheme not in (*SCHEMES, "file"):
+        also = f" Write {_SAME[scheme]} in place of {scheme}:." if scheme in _SAME else ""
         raise StoreError(
-            f"Expected a path, or an address that begins with {_known()} or file://, received one with {scheme}:. "
-            "A volume of Databricks is the path /Volumes/…"
+            f"Expected a path, or an address that begins with {_known()} or file://, received one with {scheme}:."
+            f"{also} A volume of Databricks is the path /Volumes/…"
         )
+    text = scheme + text[len(scheme) :]
+    if scheme == "file" and not text.startswith("file://"):
+        text = f"file://{text[5:]}"  # Spark and Java write one slash
     if not text.startswith(f"{scheme}://"):
         raise StoreError(f"Expected an address that begins with {scheme}://, received one with {scheme}:/ only.")
     host, _, key = text[len(scheme) + 3 :].partition("/")
@@ -359,8 +369,8 @@ def place(path: str | Path | StorePath) -> Path | StorePath:
         form = "container@account.dfs.core.windows.net" if own_user else "bucket"
         raise StoreError(f"Expected {scheme}://{form}/folder, received none of this form.")
     parts = [part for part in key.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise StoreError(f"Expected an address of {scheme}:// without '..'.")
+    if ".." in parts or not key.isprintable():
+        raise StoreError(f"Expected an address of {scheme}:// without '..', tabs and line ends.")
     return StorePath(f"{scheme}://{host}", "/".join(parts))
 
 
@@ -486,6 +496,11 @@ def _reason(file: StorePath, text: str) -> str:
     code, status = (one[1] if one else "" for one in found)
     answer = f" ({' '.join(filter(None, (status, code)))})" if status or code else ""
     low = text.partition("Debug source")[0].lower()  # what follows names settings, such as a timeout
+    if bad := re.search(r"invalid path: .*?Path \"(.*?)\"", text, re.DOTALL):
+        return (
+            f"{file} contains an object whose name is no path: {bad[1]!r}. Names with '//', '.' or '..' between slashes "
+            "and with tabs cannot be read. Rename or delete it in the store."
+        )
     if code in ("NoSuchBucket", "ContainerNotFound"):
         return f"There is no bucket {file.root}. Make it, or correct its name."
     if code in ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed") or "region" in low:

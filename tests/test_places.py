@@ -13,6 +13,7 @@ import kill_drill
 import numpy as np
 import objectstore
 import pytest
+import requests
 import shapely
 import tiny
 from test_predict import Linear
@@ -82,6 +83,38 @@ def test_an_address_with_keys_or_of_another_kind_is_refused_and_not_repeated(add
         place(address)
     assert "pass" not in str(refused.value)
     assert "sig" not in str(refused.value)
+
+
+def test_addresses_as_other_programs_write_them_are_taken_or_corrected(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert place("S3://Bucket/x") == place("s3://Bucket/x")
+    assert place("file:/data/maps") == place("FILE:///data/maps") == Path("/data/maps")
+    assert place("~/maps") == tmp_path / "maps"
+    for address, right in {"s3a://b/x": "Write s3:// in place of s3a:", "gcs://b/x": "Write gs://"}.items():
+        with pytest.raises(StoreError, match=right):
+            place(address)
+
+
+def test_the_empty_folders_of_a_console_are_no_files(bucket, s3_url, tmp_path):
+    for key in ("own/", "own/sub/", "own/lone/"):
+        requests.put(f"{s3_url}/{bucket.root[5:]}/{key}", data=b"", timeout=30).raise_for_status()
+    own = bucket / "own"
+    assert own.files() == {}
+    folders.put(own / "sub" / "a.txt", "corn")
+    folders.put(own / "empty", b"")
+    assert sorted(own.files()) == ["empty", "sub/a.txt"]
+    assert (copies.fetched(own) / "sub" / "a.txt").read_text() == "corn"
+    with folders.claim(own / "sub" / "new", {}, ["a"]) as folder:
+        folder.finish("a", [])
+        folder.publish()
+
+
+def test_an_object_whose_name_is_no_path_is_named(bucket, s3_url):
+    requests.put(f"{s3_url}/{bucket.root[5:]}/own//a.txt", data=b"", timeout=30).raise_for_status()
+    with pytest.raises(OSError, match=r"contains an object whose name is no path: 'own//a\.txt'.*Rename or delete"):
+        (bucket / "own").files()
+    with pytest.raises(StoreError, match="without '..', tabs"):
+        place(f"{bucket}/a\tb")
 
 
 def test_a_wrong_key_is_an_error_without_the_key(bucket, monkeypatch):
