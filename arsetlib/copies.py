@@ -43,8 +43,11 @@ def fetched(path: str | Path | StorePath) -> Path:
     if isinstance(path, Path):
         return path
     copy = cache() / "copies" / path.root.replace("://", "/") / path.key
-    single = path.is_file()
-    there = {"": path.stat()} if single else path.files()
+    there, single = {}, False
+    with suppress(FileNotFoundError):
+        if path.key:
+            there, single = {"": path.stat()}, True
+    there = there or path.files()
     if not there:
         raise FolderError(f"There is no file or folder {path}. Look at its name, and at the rules of the bucket.")
     noted = cache() / "copies" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"

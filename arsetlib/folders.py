@@ -95,19 +95,20 @@ def in_store(path: str | Path | StorePath) -> bool:
     return isinstance(path, StorePath) or str(path).partition("://")[0].lower() in SCHEMES
 
 
-def on_this_disk(path: str | Path | StorePath, what: str, error: type[Exception]) -> Path:
+def on_this_disk(path: str | Path | StorePath, what: str, error: type[Exception], *, changes: bool = False) -> Path:
     """A path of this machine, for what cannot lie in an object store.
 
     Args:
         path: Where.
         what: What is there, for the message: "the keys".
         error: What is raised.
+        changes: Its files change in the middle, so a volume of Databricks cannot hold it either.
 
     Raises:
         FolderError: As ``error``: it is in an object store.
     """
     path = place(path)
-    if isinstance(path, StorePath):
+    if isinstance(path, StorePath) or (changes and not on_disk(path)):
         raise error(f"Expected {what} on a disk of this machine, received {path}. Name a local file or folder.")
     return path
 

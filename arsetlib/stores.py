@@ -44,6 +44,7 @@ WHOLE = 128 << 20  # bytes that are put with one request; of a larger file the p
 PIECE = 32 << 20
 READ = 1 << 20  # bytes that are read at least
 RETRY: Any = {"max_retries": 8, "retry_timeout": timedelta(minutes=4)}
+SHORT: Any = {"max_retries": 4, "retry_timeout": timedelta(minutes=1)}  # where GDAL tries after it
 TIMES = {"connect_timeout": "10s", "timeout": "120s"}
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -203,11 +204,16 @@ class StorePath:
         with _errors(self):
             return memoryview(_obstore().get_range(self._store, self.key, start=start, length=length))
 
-    async def read_ranges(self, starts: Sequence[int], lengths: Sequence[int], close: int) -> list[memoryview]:
-        """Some parts of the file; those less than ``close`` bytes apart are one request."""
+    async def read_ranges(
+        self, starts: Sequence[int], lengths: Sequence[int], close: int, **asked: bool
+    ) -> list[memoryview]:
+        """Some parts of the file; those less than ``close`` bytes apart are one request.
+
+        ``asked``: how the owner of a bucket of S3 wants to be asked: ``skip_signature``, ``request_payer``.
+        """
         with _errors(self):
             found = await _obstore().get_ranges_async(
-                self._store, self.key, starts=starts, lengths=lengths, coalesce=close
+                _store(self.root, **asked), self.key, starts=starts, lengths=lengths, coalesce=close
             )
             return [memoryview(part) for part in found]
 
@@ -384,15 +390,15 @@ def _obstore():
     return obstore
 
 
-def _store(root: str):
+def _store(root: str, **asked: bool):
     """The connections of a process to one bucket, as the environment is now."""
     names = ("AWS_", "GOOGLE_", "AZURE_", "HOME")
     variables = sorted((name, value) for name, value in os.environ.items() if name.startswith(names))
-    return _connected(root, os.getpid(), tuple(variables))
+    return _connected(root, os.getpid(), tuple(variables), tuple(sorted(asked.items())))
 
 
 @functools.lru_cache(maxsize=32)
-def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...]):
+def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...], asked: tuple[tuple[str, bool], ...]):
     from obstore.store import from_url
 
     given = dict(variables)
@@ -400,8 +406,9 @@ def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...])
     plain = any(given.get(name, "").startswith("http://") for name in _ENDPOINTS)
     if plain or given.get("GOOGLE_ALLOW_HTTP") == "true":  # Google's address stands inside a key
         options["allow_http"] = True
-    signed: Any = _signed(given) if root[:2] == "s3" else {}
-    return from_url(root, client_options=options, retry_config=RETRY, **signed)
+    signed: Any = _signed(given) if root[:2] == "s3" and not dict(asked).get("skip_signature") else {}
+    retry = SHORT if asked else RETRY
+    return from_url(root, client_options=options, retry_config=retry, **{**signed, **dict(asked)})
 
 
 def _signed(given: dict[str, str]) -> dict:
@@ -498,8 +505,8 @@ def _reason(file: StorePath, text: str) -> str:
     low = text.partition("Debug source")[0].lower()  # what follows names settings, such as a timeout
     if bad := re.search(r"invalid path: .*?Path \"(.*?)\"", text, re.DOTALL):
         return (
-            f"{file} contains an object whose name is no path: {bad[1]!r}. Names with '//', '.' or '..' between slashes "
-            "and with tabs cannot be read. Rename or delete it in the store."
+            f"{file} contains an object whose name is no path: {bad[1]!r}. Names with '//', with '.' or '..' between "
+            "slashes or with tabs cannot be read. Rename or delete it in the store."
         )
     if code in ("NoSuchBucket", "ContainerNotFound"):
         return f"There is no bucket {file.root}. Make it, or correct its name."

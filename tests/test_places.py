@@ -38,7 +38,7 @@ from arsetlib import (
     training,
 )
 from arsetlib.grading import grader, notebooks
-from arsetlib.ingest import ingest
+from arsetlib.ingest import ingest, reader
 from arsetlib.stores import StoreError, StorePath, place
 from arsetlib.study import Study
 
@@ -335,9 +335,10 @@ def test_a_place_that_is_none_is_wrong_usage():
     assert "pass" not in done.output.replace("s3://me:pass@bucket", "")
 
 
-def test_scenes_in_a_store_give_the_same_table(bucket, mapped, tmp_path):
+def test_scenes_in_a_store_are_read_ahead_and_give_the_same_table(bucket, mapped, tmp_path, monkeypatch):
     made, table, *_ = mapped
     moved = {}
+    monkeypatch.setattr(reader.web, "gdal", lambda **_: pytest.fail("GDAL reads one file after another"))
     for scene in made.scenes:
         hrefs = {name: bucket / scene.id / Path(href).name for name, href in scene.hrefs.items()}
         for name, there in hrefs.items():

@@ -76,12 +76,13 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         )
     place = study.resolve(source.path) if source.path else ""
     try:
-        own = source.kind in ("raster", "simulated") and "://" not in place
+        sure = study.resolve(source.confidence) if source.confidence else None
+        own = source.kind in ("raster", "simulated") and "://" not in f"{place} {sure}"
         if own:
             rasters.check_undamaged(Path(place), year)
         if own and not _must_be_made(Path(place), study):
             path = Path(place)
-            confidence = Path(study.resolve(source.confidence)) if source.confidence else None
+            confidence = Path(sure) if sure else None
         else:
             stem = f"{source.kind}_{year}_{_key(study, place)}"
             path, confidence = cache / f"{stem}.tif", cache / f"{stem}_confidence.tif"
