@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,9 @@ from filelock import FileLock, Timeout
 
 from arsetlib import textfiles
 from arsetlib.folders import FolderError, put, put_json
-from arsetlib.stores import StorePath, place
+from arsetlib.stores import SCHEMES, StorePath, place
 
-__all__ = ["cache", "cache_size", "empty_cache", "fetched"]
+__all__ = ["cache", "cache_size", "empty_cache", "fetched", "with_addresses"]
 
 CACHED, DAY = 20 << 30, 86_400.0  # bytes of copies that are kept; seconds in which a used one is not deleted
 
@@ -67,6 +68,12 @@ def fetched(path: str | Path | StorePath) -> Path:
     if changed:
         empty_cache(CACHED, rest=DAY)
     return copy
+
+
+def with_addresses(text: str) -> str:
+    """A text in which the paths of copies are the addresses of their originals."""
+    schemes = "|".join(SCHEMES)
+    return re.sub(rf"{re.escape(str(cache() / 'copies'))}/({schemes})/", r"\1://", text)
 
 
 def cache_size() -> int:

@@ -75,6 +75,13 @@ def test_a_copy_follows_its_original(bucket):
     assert {file.name: file.read_text() for file in copies.fetched(bucket).iterdir()} == {"a.txt": "new"}
 
 
+def test_a_command_names_the_address_and_not_the_copy(bucket):
+    simulate.groves(bucket / "grove", captures=2, size=(96, 128), jobs=1, progress=False)
+    done = CliRunner().invoke(cli.app, ["groves", "check", str(bucket / "grove")])
+    assert f"{bucket}/grove/images/capture_01.jpg has 128 × 96 pixels" in done.output
+    assert str(copies.cache()) not in done.output
+
+
 @pytest.mark.parametrize(
     "address", ["s3://me:pass@bucket/x", "s3://bucket/x?sig=1", "s3://bucket/x#y", "ftp://a/b", "s3:///x"]
 )
