@@ -1499,7 +1499,7 @@ print(f"the interval holds the labels' area for {inside.sum()} of {K} classes")
 
 # %%
 off = shown[["mapped", "area"]].sub(shown["labels"], axis=0).abs().sum()
-print("hectares away from the labels:", off.round(1).to_dict())
+print("hectares away from the labels:", wording.shown(off.round(1)).to_dict())
 if delta:
     assert off["area"] < off["mapped"]
 

@@ -1534,9 +1534,12 @@ figures.show(
 inside = shown["etiquetas"].between(shown["area_low"], shown["area_high"])
 print(f"el intervalo contiene la superficie de {inside.sum()} de {K} clases")
 
-# %% made_from="26d55f58"
+# %% made_from="afbbc341"
 off = shown[["mapped", "area"]].sub(shown["etiquetas"], axis=0).abs().sum()
-print("hectáreas de diferencia con las etiquetas:", off.round(1).to_dict())
+print(
+    "hectáreas de diferencia con las etiquetas:",
+    wording.shown(off.round(1)).to_dict(),
+)
 if delta:
     assert off["area"] < off["mapped"]
 
