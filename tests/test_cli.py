@@ -141,7 +141,7 @@ def test_a_spark_that_does_not_start_is_one_message(delta, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_call_that_cannot_be_meant_exits_2(tmp_path):
+def test_a_wrong_call_exits_2(tmp_path):
     assert arset("ingest", folder=tmp_path).returncode == 2
     assert arset("ingest", "sample", "out", "--evry", "3", folder=tmp_path).returncode == 2
 

@@ -124,7 +124,7 @@ def test_folder_of_other_parameters_is_refused(tiny):
 
 
 @pytest.mark.parametrize("wrong", [{"scale": 0}, {"scale": 1e6}, {"years": []}, {"years": [1999]}, {"jobs": 0}])
-def test_parameters_that_cannot_be_meant_are_refused(tmp_path, wrong):
+def test_parameters_out_of_range_are_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match="got"):
         simulate.delta(tmp_path / "x", progress=False, **wrong)
     assert not (tmp_path / "x").exists()
