@@ -76,7 +76,7 @@ def spark():
 def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """A function that returns a folder, which the first process of a run that asks for it makes.
 
-    All processes use it at once, so a test must not write into it: ``sharing.linked`` gives a copy.
+    All processes use it at once, so a test must not write into it: ``sharing`` has functions for a copy.
     """
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
@@ -104,6 +104,20 @@ def delta(once) -> Path:
         (out / "two_areas.toml").write_text(fewer, encoding="utf-8")
 
     return once("delta", make)
+
+
+@pytest.fixture(scope="session")
+def toy(once) -> Path:
+    """The small simulated delta, its table, the grove and the fields, as labs and homework make them."""
+
+    def make(folder):
+        from arsetlib import lab
+
+        lab.place(data=folder, small=True).table()
+        lab.groves(data=folder, small=True)
+        lab.fields(data=folder, small=True)
+
+    return once("toy", make)
 
 
 @pytest.fixture(scope="session")

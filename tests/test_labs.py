@@ -14,9 +14,9 @@ import jupytext
 import nbformat
 import pytest
 from jupyter_client.channels import AsyncZMQSocketChannel
-from sharing import linked
+from sharing import learners_data
 
-from arsetlib import extras, lab
+from arsetlib import extras
 
 LABS = Path(__file__).resolve().parents[1] / "labs"
 SOURCES = sorted(LABS.glob("*/*.py"))
@@ -110,20 +110,8 @@ def awake(monkeypatch):
     monkeypatch.setattr(AsyncZMQSocketChannel, "get_msg", get_msg)
 
 
-@pytest.fixture(scope="session")
-def made(once) -> Path:
-    """The small simulated delta, its table, the grove and the fields, as labs make them; made once for all labs."""
-
-    def make(folder):
-        lab.place(data=folder, small=True).table()
-        lab.groves(data=folder, small=True)
-        lab.fields(data=folder, small=True)
-
-    return once("labs", make)
-
-
-# In an empty folder; another lab has the data that an earlier one left.
-ALONE = ("en/part1_build_dataset", "en/case_groves", "en/case_fields")
+# These begin with an empty folder, the others with the data that an earlier one leaves.
+FIRST = ("en/part1_build_dataset", "en/case_groves", "en/case_fields")
 
 
 @pytest.mark.labs
@@ -135,8 +123,8 @@ def test_a_lab_runs_and_its_asserts_hold(source, tmp_path, monkeypatch, awake, r
     if source.stem == "real_place" and find_spec("nrt") is None:
         pytest.skip(f"its images are in an extra. Install it: {extras.install('real')}")
     data = tmp_path / "data"
-    if by_name(source) not in ALONE:
-        linked(request.getfixturevalue("made"), data)
+    if by_name(source) not in FIRST:
+        learners_data(request.getfixturevalue("toy"), data)
     for name, value in {"ARSET_SCALE": "small", "ARSET_DATA": str(data), "JUPYTER_PLATFORM_DIRS": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("ARSET_BOOK", raising=False)
