@@ -1,4 +1,4 @@
-"""The map by parcel. `arset fields` is case study B, images of farm fields."""
+"""The map by parcel, and what to label next. `arset fields` is case study B, images of farm fields."""
 
 from __future__ import annotations
 
@@ -62,6 +62,32 @@ def parcels_(
         lines.append(str(gain))
     lines.append(_("Saved in {out}.").format(out=out))
     show(report, as_json, "\n".join(lines))
+
+
+@app.command("next", epilog="Example: arset next maps/dense_2021_120.json --count 30 --apart 300 --out next.gpkg")
+def next_(
+    prediction: Annotated[Place, place_argument(help="The .json file of a map of `arset predict`.")],
+    count: Annotated[int, typer.Option(help="So many places.")] = 50,
+    method: Annotated[str, typer.Option(help="margin, entropy, cluster or random.")] = "margin",
+    apart: Annotated[float, typer.Option(help="Smallest distance between two places, m.")] = 0.0,
+    out: Annotated[Place, place_option(help="File to write: .csv, .gpkg or .geojson.")] = Path("next.csv"),
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Choose places of a map to label next, those of which the model is least sure; a file to fill in."""
+    from arsetlib import active, maps
+
+    if out.suffix not in (".csv", ".gpkg", ".geojson"):
+        raise active.ActiveError(f"Expected --out with the ending .csv, .gpkg or .geojson, received {out.name!r}.")
+    made = maps.open_prediction(prediction)
+    found = active.next_places(made, count, method=method, apart=apart, seed=seed, progress=not as_json)
+    report = {"saved": str(found.save(out)), "places": len(found), "method": method, "simulated": made.simulated}
+    words = _(
+        "{n} places in {out}. Fill in label_code, then train again. These places are not a random sample: never "
+        "estimate accuracy or areas from them."
+    )
+    kind = _("SIMULATED") + ": " if made.simulated else ""
+    show(report, as_json, kind + words.format(n=len(found), out=out))
 
 
 def _composite(name: str, made, out: Place, cache: Place, progress: bool) -> Place:

@@ -216,12 +216,12 @@ def write(path: str | Path, parcels: Parcels, columns: dict[str, np.ndarray], ab
     path = folders.place(path)
     if path.suffix not in (".parquet", ".gpkg"):
         raise ParcelError(f"Expected a file ending in .parquet or .gpkg, received {path.name!r}.")
-    folders.put(path, lambda file: (_geoparquet if path.suffix == ".parquet" else _geopackage)(
-        file, parcels, columns, about, path.stem))  # fmt: skip
+    made = _geoparquet if path.suffix == ".parquet" else _geopackage
+    folders.put(path, lambda file: made(file, parcels, columns, about))
     return path
 
 
-def _geoparquet(file: Path, parcels: Parcels, columns: dict, about: dict, layer: str) -> None:
+def _geoparquet(file: Path, parcels: Parcels, columns: dict, about: dict) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -244,7 +244,7 @@ def _arrow(values: np.ndarray):
     return pa.array(values if values.dtype != object else values.tolist())
 
 
-def _geopackage(file: Path, parcels: Parcels, columns: dict, about: dict, layer: str) -> None:
+def _geopackage(file: Path, parcels: Parcels, columns: dict, about: dict) -> None:
     from pyogrio.raw import write as write_layer
 
     made = file if file.suffix == ".gpkg" else file.with_name(f"{file.name}.gpkg")
@@ -255,7 +255,7 @@ def _geopackage(file: Path, parcels: Parcels, columns: dict, about: dict, layer:
         data.append(values.astype(object) if values.dtype.kind == "U" else values)
     shapes = shapely.multipolygons(parcels.shapes) if not len(parcels) else _as_multi(parcels.shapes)
     write_layer(
-        str(made), shapely.to_wkb(shapes), data, list(columns), field_mask=masks, driver="GPKG", layer=layer,
+        str(made), shapely.to_wkb(shapes), data, list(columns), field_mask=masks, driver="GPKG", layer="parcels",
         crs=parcels.crs, geometry_type="MultiPolygon", layer_metadata={k: json.dumps(v) for k, v in about.items()},
     )  # fmt: skip
     if made != file:
