@@ -21,8 +21,8 @@ SHOWN = (40, 60, 100, 140, 200)  # labels at which the curves are written down
 TREES = 200
 
 
-def sides(delta: _parcels.Delta) -> tuple[active.Pool, active.Pool]:
-    """Pool and test: pixels of other blocks, with true classes after the vegetation rule."""
+def sides(delta: _parcels.Delta) -> tuple[active.KnownSamples, active.KnownSamples]:
+    """KnownSamples and test: pixels of other blocks, with true classes after the vegetation rule."""
     table = pixels.read(delta.folder / "pixels")
     keep = np.flatnonzero(table.column("year").to_numpy() == 2021)
     table = table.take(keep)
@@ -38,7 +38,9 @@ def sides(delta: _parcels.Delta) -> tuple[active.Pool, active.Pool]:
     features = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
     good = (truth >= 0) & (found.images > 0)
     ours = np.isin(block, np.unique(block)[::2])
-    return tuple(active.Pool(features[good & side], truth[good & side].astype(np.int64)) for side in (ours, ~ours))
+    return tuple(
+        active.KnownSamples(features[good & side], truth[good & side].astype(np.int64)) for side in (ours, ~ours)
+    )
 
 
 def forest(x: np.ndarray, y: np.ndarray, seed: int) -> RandomForestClassifier:

@@ -102,7 +102,7 @@ def test_what_cannot_be_chosen_is_refused(options, says):
 def blobs(n, seed):
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 3, n)
-    return active.Pool((np.eye(3)[truth] + rng.normal(0, 0.4, (n, 3))).astype(np.float32), truth)
+    return active.KnownSamples((np.eye(3)[truth] + rng.normal(0, 0.4, (n, 3))).astype(np.float32), truth)
 
 
 def forest(x, y, seed):

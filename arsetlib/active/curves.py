@@ -18,7 +18,7 @@ from arsetlib.active.choice import ActiveError, choose
 from arsetlib.evaluation import Confusion
 
 
-class Classifier(Protocol):
+class Fitted(Protocol):
     """What learns: scikit-learn's classifiers are such."""
 
     classes_: np.ndarray
@@ -29,7 +29,7 @@ class Classifier(Protocol):
 
 
 @dataclass(frozen=True)
-class Pool:
+class KnownSamples:
     """Samples with their truth, which is shown only for what is asked.
 
     Attributes:
@@ -45,9 +45,9 @@ class Pool:
 
 
 def learning_curve(
-    pool: Pool,
-    test: Pool,
-    fit: Callable[[np.ndarray, np.ndarray, int], Classifier],
+    pool: KnownSamples,
+    test: KnownSamples,
+    fit: Callable[[np.ndarray, np.ndarray, int], Fitted],
     *,
     classes: int,
     methods: Sequence[str] = ("random", "margin"),
@@ -106,7 +106,7 @@ def learning_curve(
     return pd.DataFrame(rows)
 
 
-def _all_classes(model: Classifier, x: np.ndarray, classes: int) -> np.ndarray:
+def _all_classes(model: Fitted, x: np.ndarray, classes: int) -> np.ndarray:
     """(N, K) probabilities; 0 for a class that was not in training."""
     out = np.zeros((len(x), classes))
     out[:, np.asarray(model.classes_, np.int64)] = model.predict_proba(x)
