@@ -1,4 +1,4 @@
-"""Own fields: what was read, drawn and lost is counted and said, and what cannot be meant is refused."""
+"""Own fields: what was read, drawn and lost is counted and said, and wrong values are refused."""
 
 import json
 import struct
