@@ -50,7 +50,7 @@ def forest(x: np.ndarray, y: np.ndarray, seed: int) -> RandomForestClassifier:
 def main() -> None:
     options = measure.arguments(__doc__)
     figures = measure.Figures("labels")
-    seeds, scale, budget = ((1,), 0.25, 80) if options.quick else (SEEDS, 1.0, 200)
+    seeds, scale, budget = ((1,), 0.1, 80) if options.quick else (SEEDS, _parcels.SCALE, 200)
     curves: dict[str, list[np.ndarray]] = {}
     for seed in seeds:
         delta = _parcels.delta(seed, scale)

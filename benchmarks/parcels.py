@@ -19,7 +19,7 @@ from arsetlib.parcels.segments import LEVELS
 
 SEEDS = (1, 2, 3, 4, 5)
 TUNING = (11, 12)
-FACTORS = (0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0)  # of each method's level
+FACTORS = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # of each method's level
 
 
 def segmented(delta: _parcels.Delta, method: str, level: float | None = None):
@@ -57,7 +57,7 @@ def main() -> None:
         return tune()
     options = measure.arguments(__doc__)
     figures = measure.Figures("parcels")
-    seeds, scale = ((1,), 0.25) if options.quick else (SEEDS, 1.0)
+    seeds, scale = ((1,), 0.1) if options.quick else (SEEDS, _parcels.SCALE)
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in seeds:
         delta = _parcels.delta(seed, scale)
