@@ -48,15 +48,15 @@ def forest(x: np.ndarray, y: np.ndarray, seed: int) -> RandomForestClassifier:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    options = measure.arguments(__doc__, quick=True)
     figures = measure.Figures("labels")
-    seeds, scale, budget = ((1,), 0.1, 80) if options.quick else (SEEDS, _parcels.SCALE, 200)
+    seeds = SEEDS[:1] if options.quick else SEEDS
     curves: dict[str, list[np.ndarray]] = {}
     for seed in seeds:
-        delta = _parcels.delta(seed, scale)
+        delta = _parcels.delta(seed)
         pool, test = sides(delta)
         table = active.learning_curve(
-            pool, test, forest, classes=len(delta.study.legend.classes), methods=list(active.METHODS), budget=budget,
+            pool, test, forest, classes=len(delta.study.legend.classes), methods=list(active.METHODS), budget=200,
             draws=(seed,),
         )  # fmt: skip
         for method, rows in table.groupby("method"):

@@ -29,6 +29,7 @@ def arguments(description: str | None = None, quick: bool = False) -> argparse.N
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if quick:
         parser.add_argument("--quick", action="store_true", help="fewer rounds and fewer sides, with the same work")
+    parser.set_defaults(quick=False)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     return parser.parse_args()
 

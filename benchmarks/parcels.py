@@ -55,12 +55,12 @@ def tune() -> None:
 def main() -> None:
     if "--tune" in sys.argv:
         return tune()
-    options = measure.arguments(__doc__)
+    options = measure.arguments(__doc__, quick=True)
     figures = measure.Figures("parcels")
-    seeds, scale = ((1,), 0.1) if options.quick else (SEEDS, _parcels.SCALE)
+    seeds = SEEDS[:1] if options.quick else SEEDS
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in seeds:
-        delta = _parcels.delta(seed, scale)
+        delta = _parcels.delta(seed)
         rows.setdefault("true outlines", []).append(gains(delta, delta.outlines))
         for method in parcels.METHODS:
             found, score = segmented(delta, method)
