@@ -49,7 +49,7 @@ class EmbeddingError(ArsetError, ValueError):
 def decode(raw: np.ndarray) -> np.ndarray:
     """Vectors of int8 counts, as AlphaEarth's files store them: (v / 127.5)², with the sign of v.
 
-    >>> decode(np.array([127, -64, 0, -128], np.int8)).round(3).tolist()
+    >>> decode(np.array([127, -64, 0, -128], np.int8)).astype(float).round(3).tolist()
     [0.992, -0.252, 0.0, nan]
 
     Args:
