@@ -20,6 +20,7 @@ from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_cro
 from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
 from arsetlib.evaluation.facts import Facts
 from arsetlib.evaluation.importance import leave_one_out, permutation_importance
+from arsetlib.evaluation.powered import Moments, powered_areas
 from arsetlib.evaluation.predictions import Predictions, as_date
 from arsetlib.evaluation.probabilities import (
     Temperature,
@@ -30,7 +31,9 @@ from arsetlib.evaluation.probabilities import (
     reliability,
     top_k,
 )
+from arsetlib.evaluation.sampling import allocation, expected_shares, half_widths, size_for_interval
 from arsetlib.evaluation.saved import ModelPredictions
+from arsetlib.evaluation.surveys import limits, survey_areas
 
 __all__ = [
     "Areas",
@@ -38,9 +41,11 @@ __all__ = [
     "EvaluationError",
     "Facts",
     "ModelPredictions",
+    "Moments",
     "Predictions",
     "Temperature",
     "allocate",
+    "allocation",
     "as_date",
     "block_areas",
     "brier",
@@ -50,18 +55,24 @@ __all__ = [
     "calibration_error",
     "compare",
     "earliest_dates",
+    "expected_shares",
     "f1_by_date",
+    "half_widths",
     "leave_one_out",
+    "limits",
     "log_loss",
     "majority",
     "permutation_importance",
+    "powered_areas",
     "published",
     "reliability",
     "sample_size",
     "score_interval",
     "score_table",
     "single_crops",
+    "size_for_interval",
     "stratified_areas",
+    "survey_areas",
     "top_k",
 ]
 
