@@ -9,7 +9,7 @@ from predicted import LEGEND
 from arsetlib.ingest import Grid
 from arsetlib.maps import cogs, products
 
-HIGH, WIDE = 700, 620  # pixels: more than one tile of a raster along each side
+HIGH, WIDE = 540, 530  # pixels: more than one tile of a raster along each side
 SIDE = 30.0
 GRID = Grid("EPSG:5070", SIDE, 400_020.0, 1_400_010.0, HIGH, WIDE)
 SHARES = (0.55, 0.3, 0.12, 0.03)  # of the four classes, in truth

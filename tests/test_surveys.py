@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from arsetlib import cli, maps
 from arsetlib import evaluation as ev
 from arsetlib.errors import ArsetError
+from arsetlib.study import Study
 
 CHANGE = ("deforestation", "gain", "forest", "other")
 PAPER = np.array([[66, 0, 5, 4], [0, 55, 8, 12], [1, 0, 153, 11], [2, 1, 9, 313]])  # Olofsson 2014, rows = map
@@ -91,9 +92,8 @@ def test_any_strata_give_what_stehman_s_formulas_give_in_a_plain_loop(seed, stra
 
 def test_a_stratum_that_was_sampled_whole_has_no_error():
     found = ev.survey_areas(by_class(np.array([[30, 10], [2, 8]])), [40, 10], [40, 10], ["a", "b"], unit="pixels")
-    assert found.table["area"].tolist() == [32, 18]
-    assert found.table["area_error"].tolist() == [0, 0]
-    assert found.table["area_low"].tolist() == found.table["area_high"].tolist() == [32, 18]
+    for name, expected in (("area", [32, 18]), ("area_low", [32, 18]), ("area_high", [32, 18]), ("area_error", [0, 0])):
+        assert found.table[name].tolist() == pytest.approx(expected)
 
 
 def test_a_stratum_with_one_label_is_refused_by_its_name():
@@ -207,7 +207,7 @@ def test_prediction_powered_areas_are_those_of_the_papers_in_a_plain_loop(tuned)
     random = np.random.default_rng(0)
     f = random.dirichlet([1, 2, 3], 1_000)
     truth = np.array([random.choice(3, p=p) for p in f[:80]])
-    moments = sum(ev.Moments.of(part, np.zeros(len(part), int), 1) for part in np.array_split(f, 7))
+    moments = sum(ev.ProbabilitySums.of(part, np.zeros(len(part), int), 1) for part in np.array_split(f, 7))
     found = ev.powered_areas(truth, f[:80], np.zeros(80, int), moments, list("abc"), tuned=tuned)
     for k, row in enumerate(found.itertuples()):
         expected = paper_s_interval((truth == k).tolist(), f[:80, k].tolist(), f[:, k].tolist(), None if tuned else 1)
@@ -220,7 +220,7 @@ def test_prediction_powered_areas_are_those_of_ppi_python():
     f = random.random(2_080).round(3)
     y = (random.random(2_080) < f * 0.8).astype(int)
     both = np.stack([1 - f, f], axis=1)
-    everywhere = ev.Moments.of(both[80:], np.zeros(2_000, int), 1)
+    everywhere = ev.ProbabilitySums.of(both[80:], np.zeros(2_000, int), 1)
     for tuned, share, low, high in (
         (False, 0.3564445, 0.26578596, 0.4471030),
         (True, 0.35979175, 0.26936583, 0.4502177),
@@ -239,7 +239,7 @@ def test_probabilities_that_know_nothing_are_tuned_away_and_good_ones_narrow_the
     rows, zero = slice(0, 300), np.zeros(300, int)
     errors = {}
     for name, f in (("good", good), ("noise", noise)):
-        everywhere = ev.Moments.of(f, np.zeros(len(f), int), 1)
+        everywhere = ev.ProbabilitySums.of(f, np.zeros(len(f), int), 1)
         row = ev.powered_areas(truth[rows], f[rows], zero, everywhere, ["no", "yes"]).loc["yes"]
         errors[name] = row.share_error, row.tuning
     labels_alone = np.sqrt(truth[rows].var(ddof=1) / 300)
@@ -279,7 +279,7 @@ def test_probabilities_everywhere_add_up_to_those_of_the_whole_raster(made):
         values, number = src.read().reshape(4, -1).T, classes.read(1).ravel()
     there = number != 255
     values = values[there] / values[there].sum(1, keepdims=True)
-    plain = ev.Moments.of(values, number[there], 4)
+    plain = ev.ProbabilitySums.of(values, number[there], 4)
     for name in ("count", "total", "square"):
         np.testing.assert_allclose(getattr(here.moments(), name), getattr(plain, name), rtol=1e-9)
 
@@ -314,7 +314,7 @@ def test_the_same_seed_draws_the_same_pixels_and_another_seed_others(made):
 def test_drawing_all_pixels_gives_every_pixel_of_the_map(tmp_path):
     truth, probability = surveyed.truth_and_map()
     truth[70:], truth[:, 62:] = -1, -1
-    truth[650:660, 600:610] = 0  # in another tile
+    truth[520:530, 515:525] = 0  # in another tile
     here = maps.ClassMap.open(surveyed.write(tmp_path, truth, probability))
     plan = maps.plan_sample(here, int(here.sizes.sum()), least=1)
     table = maps.draw_sample(here, plan).table
@@ -371,13 +371,11 @@ def raster(path, values, crs="EPSG:5070", **options):
     return path
 
 
-def test_a_map_without_a_legend_is_refused_and_a_study_may_give_it_one(tmp_path, delta):
-    from arsetlib.study import Study
-
+def test_a_map_without_a_legend_is_refused_and_a_study_may_give_it_one(tmp_path):
     path = raster(tmp_path / "codes.tif", np.array([[1, 5, 0], [1, 3, 3]], np.uint8))
     with pytest.raises(maps.MapError, match=r"has no legend: nothing says what its numbers mean"):
         maps.ClassMap.open(path)
-    study = Study.load(delta / "study.toml")
+    study = Study.load("sample")
     here = maps.ClassMap.open(path, study)
     assert {k: int(n) for k, n in zip(here.legend.keys, here.sizes, strict=True) if n} == {
         "corn": 2, "soybeans": 1, "rice": 2,
@@ -423,18 +421,18 @@ def visit(made, tmp_path):
 def test_a_sample_is_read_as_it_was_written(made, visit, name):
     here = made[0]
     drawn = maps.draw_sample(here, maps.plan_sample(here, 240, least=30), seed=1).table
-    pd.testing.assert_frame_equal(maps.Sample.load(visit / name).table, drawn, check_exact=False, rtol=1e-9)
+    pd.testing.assert_frame_equal(maps.MapSample.load(visit / name).table, drawn, check_exact=False, rtol=1e-9)
 
 
 def test_a_sample_says_how_to_fill_it_in_and_which_classes_there_are(visit):
     text = (visit / "README.txt").read_text(encoding="utf-8")
     assert all(f"{key}: {name}" in text for key, name in zip(LEGEND.keys, LEGEND.names(), strict=True))
-    assert maps.Sample.load(visit).legend == LEGEND
-    assert maps.Sample.load(visit).design["seed"] == 1
+    assert maps.MapSample.load(visit).legend == LEGEND
+    assert maps.MapSample.load(visit).design["seed"] == 1
 
 
 def test_labels_are_never_overwritten(made, visit):
-    sample = maps.Sample.load(visit)
+    sample = maps.MapSample.load(visit)
     with pytest.raises(maps.MapError, match=r"already has sample.gpkg, README.txt, sample.json, sample.csv"):
         sample.save(visit)
 
@@ -447,12 +445,12 @@ def test_without_pyogrio_there_is_no_geopackage_and_the_rest_is_written(made, tm
 
 
 def test_a_csv_of_a_spreadsheet_with_semicolons_and_decimal_commas_is_read(made, visit):
-    table = maps.Sample.load(visit).table
+    table = maps.MapSample.load(visit).table
     text = (visit / "sample.csv").read_text(encoding="utf-8")
     (visit / "excel.csv").write_bytes(
         text.replace(",", ";").replace(".", ",").replace("\n", "\r\n").encode("utf-8-sig")
     )
-    pd.testing.assert_frame_equal(maps.Sample.load(visit / "excel.csv").table, table)
+    pd.testing.assert_frame_equal(maps.MapSample.load(visit / "excel.csv").table, table)
 
 
 @pytest.mark.parametrize(
@@ -465,9 +463,9 @@ def test_a_csv_of_a_spreadsheet_with_semicolons_and_decimal_commas_is_read(made,
     ],
 )
 def test_a_file_that_is_no_sample_any_more_is_refused(visit, change, says):
-    change(maps.Sample.load(visit).table).to_csv(visit / "wrong.csv", index=False)
+    change(maps.MapSample.load(visit).table).to_csv(visit / "wrong.csv", index=False)
     with pytest.raises(maps.MapError, match=says):
-        maps.Sample.load(visit / "wrong.csv")
+        maps.MapSample.load(visit / "wrong.csv")
 
 
 # -- areas from labels -------------------------------------------------------------------------------------------------
@@ -485,7 +483,7 @@ def test_areas_of_a_labelled_sample_hold_the_truth(made, allocation):
     true_area = np.array([(truth == k).sum() * here.hectares for k in range(4)])
     for table in (found.areas.table, found.powered):
         assert ((table["area_low"] <= true_area) & (true_area <= table["area_high"])).sum() >= 3
-        assert table["area"].sum() == pytest.approx(here.sizes.sum() * here.hectares)
+        assert table["area"].sum() == pytest.approx(here.sizes.sum() * here.hectares, rel=0.002)
     assert found.labelled == 600
     assert ("afterwards" in found.areas.method) == (allocation == "random")
 
@@ -519,7 +517,7 @@ def test_labels_outside_the_legend_are_refused_with_their_ids(made):
 
 
 def test_a_sample_without_labels_or_with_rows_removed_is_refused(made, visit):
-    sample = maps.Sample.load(visit)
+    sample = maps.MapSample.load(visit)
     with pytest.raises(maps.MapError, match="No point has a label"):
         maps.sample_areas(sample, made[0])
     whole = labelled(made)
@@ -556,7 +554,7 @@ def test_the_commands_draw_a_sample_and_estimate_areas_of_what_came_back(made, t
     assert done.exit_code == 0, done.output
     assert "SIMULATED" in done.stdout
     assert "sample.gpkg" in done.stdout
-    sample = surveyed.fill_in(maps.Sample.load(tmp_path / "visit"), truth)
+    sample = surveyed.fill_in(maps.MapSample.load(tmp_path / "visit"), truth)
     (tmp_path / "visit" / "sample.csv").write_text(sample.csv(), encoding="utf-8")
     done = called("areas", tmp_path / "visit", path, "--out", tmp_path / "areas.csv", "--json")
     assert done.exit_code == 0, done.output

@@ -75,7 +75,7 @@ def areas(
     if out is not None and out.suffix != ".csv":
         raise maps.MapError(f"Expected --out with the ending .csv, received {out.name!r}.")
     here = maps.ClassMap.open(path, load(study, None) if study else None)
-    found = maps.sample_areas(maps.Sample.load(labelled), here, confidence)
+    found = maps.sample_areas(maps.MapSample.load(labelled), here, confidence)
     lines = [str(found)]
     report = found.as_dict()
     if out is not None:

@@ -5,6 +5,7 @@
     sum(p.by("block").values()) == p.confusion()    # results add up
     evaluation.by_date(p)                           # scores beside the majority baseline, with intervals
     figures.report(p, "report.html")                # all of it on one page
+    evaluation.survey_areas(counts, sizes, mapped, keys)    # hectares from a labelled random sample
 
 Needs neither Spark nor TensorFlow nor Plotly: predictions may come from any model, as class numbers and probabilities.
 
@@ -20,7 +21,7 @@ from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_cro
 from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
 from arsetlib.evaluation.facts import Facts
 from arsetlib.evaluation.importance import leave_one_out, permutation_importance
-from arsetlib.evaluation.powered import Moments, powered_areas
+from arsetlib.evaluation.powered import ProbabilitySums, powered_areas
 from arsetlib.evaluation.predictions import Predictions, as_date
 from arsetlib.evaluation.probabilities import (
     Temperature,
@@ -41,8 +42,8 @@ __all__ = [
     "EvaluationError",
     "Facts",
     "ModelPredictions",
-    "Moments",
     "Predictions",
+    "ProbabilitySums",
     "Temperature",
     "allocate",
     "allocation",

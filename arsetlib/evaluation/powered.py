@@ -24,10 +24,10 @@ from arsetlib.evaluation.surveys import LEAST, limits
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class ProbabilitySums:
     """Pixels of each stratum, with sums of their probabilities and of the squares; those of two pieces add.
 
-    >>> piece = Moments.of(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]), 1)
+    >>> piece = ProbabilitySums.of(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]), 1)
     >>> (piece + piece).total.tolist()
     [[2.2, 1.8]]
 
@@ -42,7 +42,7 @@ class Moments:
     square: np.ndarray
 
     @classmethod
-    def of(cls, probability: ArrayLike, stratum: ArrayLike, strata: int) -> Moments:
+    def of(cls, probability: ArrayLike, stratum: ArrayLike, strata: int) -> ProbabilitySums:
         """Of some pixels: probabilities (N, K) and strata (N,), numbers below ``strata``."""
         probability, stratum = np.asarray(probability, np.float64), np.asarray(stratum)
 
@@ -51,18 +51,18 @@ class Moments:
 
         return cls(np.bincount(stratum, minlength=strata), sums(probability), sums(probability**2))
 
-    def __add__(self, other: Moments) -> Moments:
-        if not isinstance(other, Moments):
+    def __add__(self, other: ProbabilitySums) -> ProbabilitySums:
+        if not isinstance(other, ProbabilitySums):
             return NotImplemented
-        return Moments(self.count + other.count, self.total + other.total, self.square + other.square)
+        return ProbabilitySums(self.count + other.count, self.total + other.total, self.square + other.square)
 
-    def __radd__(self, other: object) -> Moments:
+    def __radd__(self, other: object) -> ProbabilitySums:
         """Lets ``sum(pieces)`` start from 0."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
 
 def powered_areas(
-    truth: ArrayLike, probability: ArrayLike, stratum: ArrayLike, everywhere: Moments, keys: Sequence[str], *,
+    truth: ArrayLike, probability: ArrayLike, stratum: ArrayLike, everywhere: ProbabilitySums, keys: Sequence[str], *,
     tuned: bool = True, pixel_area: float = 1.0, confidence: float = 0.95,
 ) -> pd.DataFrame:  # fmt: skip
     """Area of each class from labelled pixels and probabilities everywhere.
@@ -79,7 +79,8 @@ def powered_areas(
 
     Returns:
         A table, one row a class: ``area``, ``area_error``, ``area_low``, ``area_high``; ``share`` and its ``…_error``,
-        ``…_low`` and ``…_high``; ``tuning``, from 0 (labels alone) to 1 (the probabilities count in full).
+        ``…_low`` and ``…_high``; ``tuning``, from 0 (labels alone) to 1 (the probabilities count in full). Each class
+        has its own factor, so areas sum to that of the map only nearly.
 
     Raises:
         EvaluationError: A stratum with fewer than two labelled pixels; shapes do not fit.
@@ -87,7 +88,7 @@ def powered_areas(
     Source: Angelopoulos et al. 2023 (Science), algorithm 1; PPI++, equations 2-3 and example 6.1; by stratum as in
     Fisch et al. 2024, with one factor for all strata.
 
-    >>> moments = Moments.of(np.repeat([[0.8, 0.2]], 100, 0), np.zeros(100, int), 1)
+    >>> moments = ProbabilitySums.of(np.repeat([[0.8, 0.2]], 100, 0), np.zeros(100, int), 1)
     >>> powered_areas([0, 0, 1, 0], np.repeat([[0.8, 0.2]], 4, 0), [0] * 4, moments, ["a", "b"])["share"].tolist()
     [0.75, 0.25]
     """

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from arsetlib.evaluation.areas import Areas, mapped_areas
 from arsetlib.evaluation.confusion import EvaluationError
@@ -154,7 +154,7 @@ def _beta(mean: np.ndarray, variance: np.ndarray, tail: float) -> np.ndarray:
     inside = (mean > 0) & (mean < 1) & (variance > 0)
     mean_, variance_ = np.where(inside, mean, 0.5), np.where(inside, variance, 0.01)
     size = np.maximum(mean_ * (1 - mean_) / variance_ - 1, 1e-3)
-    return np.where(inside, stats.beta.ppf(tail, mean_ * size, (1 - mean_) * size), np.clip(mean, 0, 1))
+    return np.where(inside, special.betaincinv(mean_ * size, (1 - mean_) * size, tail), np.clip(mean, 0, 1))
 
 
 def _by_class(counts: np.ndarray) -> bool:

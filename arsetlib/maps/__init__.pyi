@@ -8,6 +8,6 @@ from .products import (
 )
 from .rasters import class_areas as class_areas, examples as examples, ndvi as ndvi, read as read
 from .sampling import (
-    Sample as Sample, SampleAreas as SampleAreas, SamplePlan as SamplePlan, draw_sample as draw_sample,
+    MapSample as MapSample, SampleAreas as SampleAreas, SamplePlan as SamplePlan, draw_sample as draw_sample,
     plan_sample as plan_sample, sample_areas as sample_areas,
 )

@@ -21,7 +21,7 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 
 from arsetlib import copies, filetypes, folders, ground
-from arsetlib.evaluation import Moments
+from arsetlib.evaluation import ProbabilitySums
 from arsetlib.maps import cogs
 from arsetlib.maps.products import NODATA, SCALE, MapError, open_prediction
 from arsetlib.study import Area, Class, Legend, Study
@@ -130,7 +130,7 @@ class ClassMap:
                     found[i] = values / SCALE
         return found / found.sum(1, keepdims=True)
 
-    def moments(self, by_class: bool = True) -> Moments:
+    def moments(self, by_class: bool = True) -> ProbabilitySums:
         """Sums of the probabilities of all pixels, by class of the map or in one stratum.
 
         Raises:
@@ -147,7 +147,7 @@ class ClassMap:
                 values = values / SCALE
                 values /= values.sum(1, keepdims=True)  # they were rounded
                 stratum = number[there] if by_class else np.zeros(len(values), np.int64)
-                made.append(Moments.of(values, stratum, strata))
+                made.append(ProbabilitySums.of(values, stratum, strata))
                 made = [sum(made)]
         return made[0]
 

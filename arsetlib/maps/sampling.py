@@ -4,7 +4,7 @@
     plan = maps.plan_sample(here, 500, least=50)
     sample = maps.draw_sample(here, plan, seed=1)
     sample.save("visit")                                     # CSV and GeoPackage to fill in
-    maps.sample_areas(maps.Sample.load("visit"), here)
+    maps.sample_areas(maps.MapSample.load("visit"), here)
 
 Each pixel comes with its inclusion probability: the chance that it had to be drawn. The points stand in random order,
 so the first of them are a random sample, too.
@@ -34,7 +34,7 @@ from arsetlib.evaluation.facts import plain
 from arsetlib.maps.classmaps import ClassMap
 from arsetlib.maps.products import MapError, legend_as_json, legend_of
 from arsetlib.study import Legend
-from arsetlib.translation import _, ngettext
+from arsetlib.translation import N_, _, ngettext
 from arsetlib.wording import shown, span
 
 FILES = ("sample.gpkg", "README.txt", "sample.json", "sample.csv")  # in the order in which they are written
@@ -43,6 +43,7 @@ TEXTS = ("stratum", "label", "confidence", "remarks")
 COLUMNS = ("id", "stratum", *NUMBERS, "label", "confidence", "remarks")
 WHOLE = "all"  # the stratum of a simple random sample
 RANDOM = "random"
+KINDS = (N_("proportional"), N_("equal"), N_("neyman"), N_("random"))  # allocations, as a reader sees them
 FEW = 12  # ids that a message names
 
 
@@ -68,7 +69,7 @@ class SamplePlan:
 
 
 @dataclass(frozen=True)
-class Sample:
+class MapSample:
     """Points to label, or labelled.
 
     Attributes:
@@ -143,7 +144,7 @@ class Sample:
             return file.read_bytes()
 
     @classmethod
-    def load(cls, path: str | Path) -> Sample:
+    def load(cls, path: str | Path) -> MapSample:
         """Read a sample that was drawn, or filled in with a spreadsheet, a GIS or the labelling page.
 
         Args:
@@ -317,7 +318,7 @@ def plan_sample(
     return SamplePlan(table, RANDOM if simple else allocation, int(drawn.sum()))
 
 
-def draw_sample(here: ClassMap, plan: SamplePlan, seed: int = 0) -> Sample:
+def draw_sample(here: ClassMap, plan: SamplePlan, seed: int = 0) -> MapSample:
     """Draw pixels at random in each stratum, each once; window by window, so memory does not grow with the map.
 
     Args:
@@ -382,10 +383,10 @@ def draw_sample(here: ClassMap, plan: SamplePlan, seed: int = 0) -> Sample:
         "legend": legend_as_json(here.legend),
         "strata": plan.table[["pixels", "hectares", "samples"]],
     }
-    return Sample(table, design)
+    return MapSample(table, design)
 
 
-def sample_areas(sample: Sample, here: ClassMap, confidence: float = 0.95) -> SampleAreas:
+def sample_areas(sample: MapSample, here: ClassMap, confidence: float = 0.95) -> SampleAreas:
     """Areas and accuracies of a map from a labelled sample, with intervals; beside them prediction-powered ones.
 
     Strata may be this map's classes (Olofsson et al. 2014), the whole map (a simple random sample; the map's classes
@@ -565,7 +566,7 @@ def _some(ids: Sequence[int]) -> str:
     return ", ".join(map(str, ids[:FEW])) + (_(" and {n} more").format(n=more) if more > 0 else "")
 
 
-def _protocol(sample: Sample) -> str:
+def _protocol(sample: MapSample) -> str:
     """What a person who labels must know, in the reader's language."""
     classes = "\n".join(
         f"  {c.key}: {name}" for c, name in zip(sample.legend.classes, sample.legend.names(), strict=True)
