@@ -35,6 +35,7 @@ from arsetlib import (
     samples,
     simulate,
     training,
+    variables,
 )
 from arsetlib.grading import grader, notebooks
 from arsetlib.ingest import ingest
@@ -351,7 +352,7 @@ def test_copies_are_bounded_and_those_in_use_are_kept(bucket, monkeypatch):
         folders.put(bucket / name / "x.bin", name.encode() * 1000)
         copies.fetched(bucket / name)
     assert copies.cache_size() >= 3000
-    notes = sorted((copies.cache() / "copies").glob("*.json"))
+    notes = sorted((variables.cache_folder() / "copies").glob("*.json"))
     old = {json.loads(note.read_text())["copy"][-1]: note for note in notes}
     for name, age in (("a", 300_000), ("b", 200_000)):
         when = old[name].stat().st_mtime - age
@@ -359,7 +360,7 @@ def test_copies_are_bounded_and_those_in_use_are_kept(bucket, monkeypatch):
     monkeypatch.setattr(copies, "CACHED", 2500)
     folders.put(bucket / "d" / "x.bin", b"d")
     copies.fetched(bucket / "d")  # b, c and d have more than 2,500 bytes with their notes, but a and b are old enough
-    left = {file.parent.name for file in (copies.cache() / "copies").rglob("x.bin")}
+    left = {file.parent.name for file in (variables.cache_folder() / "copies").rglob("x.bin")}
     assert {"c", "d"} <= left
     assert "a" not in left
     assert copies.fetched(bucket / "a").joinpath("x.bin").read_bytes() == b"a" * 1000

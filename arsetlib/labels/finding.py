@@ -12,7 +12,7 @@ from pathlib import Path
 import rasterio
 from pyproj import CRS
 
-from arsetlib import checksums, copies, folders, ground, web
+from arsetlib import checksums, copies, folders, ground, variables, web
 from arsetlib.labels import rasters, services
 from arsetlib.labels.drawing import Drawing, summary_text
 from arsetlib.labels.fields import read_fields
@@ -127,7 +127,7 @@ def _must_be_made(path: Path, study: Study) -> bool:
 def _make(study: Study, year: int, place: str, path: Path, confidence: Path, progress: bool) -> None:
     """Fetch or draw the labels; confidence first, so that a label file in the cache means that both are there."""
     # What is fetched grows in pieces and is unpacked there: that needs a disk.
-    here = path.parent if folders.on_disk(path) else copies.cache() / "labels"
+    here = path.parent if folders.on_disk(path) else variables.cache_folder() / "labels"
     lock = folders.lock(here, CatalogueError, name=f"{path.stem}.lock")
     made = here / path.name, here / confidence.name
     settings = {**web.GDAL_HTTP, **FRESH, **web.s3_options(place)}
