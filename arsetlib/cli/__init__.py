@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib import __version__, oldnames
+from arsetlib import __version__, copies, oldnames
 from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn, parcels, survey
 from arsetlib.cli.commands import Commands, in_options
 from arsetlib.folders import is_full
@@ -96,7 +96,7 @@ def main() -> None:
         message = str(problem)
         if "See previous exception" in message and problem.__cause__:  # from rasterio; the cause names the file
             message = str(problem.__cause__)
-        command = getattr(problem, "command", None)
+        message, command = copies.with_addresses(message), getattr(problem, "command", None)
         typer.echo(f"arset: {in_options(message, command) if command else message}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:  # before a command began
