@@ -1,4 +1,4 @@
-"""Commands of part 3: train, evaluate, report, predict."""
+"""Commands of part 3 and 4: train, evaluate, report, audit, predict."""
 
 from __future__ import annotations
 
@@ -238,6 +238,39 @@ def _side_by_side(table):
     ]
     shown = {name: [cell(row, name) for _, row in table.iterrows()] for name in names}
     return pd.DataFrame(shown, index=table.index)
+
+
+@app.command(epilog="Example: arset audit data/pixels data/delta/study.toml --out runs/audit")
+def audit(
+    table: Table,
+    study: StudyName,
+    out: Annotated[Place, place_option(help="Folder of the audit; the same call continues a stopped one.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a model, at least two; else random_forest and gradient_boosting. Repeat."),
+    ] = None,
+    start: Annotated[
+        int | None, typer.Option(min=1, max=731, help="Day of the year on which windows start; else mid-season.")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Parts by spatial block; each is judged by models of the others.")] = 5,
+    fields: Annotated[Place | None, place_option(help="Vector file of field outlines, to count by field.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Largest number of epochs of each training.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
+    as_json: AsJson = False,
+):
+    """List labels that are probably wrong, with a map of them. The table is not changed."""
+    from arsetlib import audit
+
+    options = {"start": start, "folds": folds, "fields": fields, "seed": seed, "progress": not as_json}
+    options |= {"names": model} if model else {}
+    options |= {"epochs": epochs} if epochs is not None else {}
+    found = audit.run(table, load(study, None), out, **options)
+    suspicious = int(found.suspicious().sum())
+    report = {"folder": str(out), "labels": len(found), "suspicious": suspicious, **found.facts}
+    words = _("Saved in {out}. Next: {command}").format(
+        out=out, command=_("look at {file}").format(file=out / "top.csv")
+    )
+    show(report, as_json, f"{found}\n\n{words}")
 
 
 @app.command(epilog="Example: arset predict runs/tempcnn data/pixels --start 120 --area dense --year 2019")

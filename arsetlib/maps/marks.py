@@ -1,0 +1,62 @@
+"""One raster of categories for pixels whose values are already known: the marks of an audit, sets of classes.
+
+Lab: part4_defend.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+
+from arsetlib import folders
+from arsetlib.ingest import Grid
+from arsetlib.maps import cogs
+from arsetlib.study import Class, Legend
+from arsetlib.translation import _, language
+
+FULL = 1000  # cells of a grid to one pixel with a value; where there are more, pixels are points and no map
+
+
+def legend_of_marks(name: str, marks: dict[str, tuple[str, str]]) -> Legend:
+    """A legend from key → (what a reader sees, marked for the catalogue; colour)."""
+    classes = (
+        Class(k, {"en": text, language(): _(text)}, colour, (), crop=False) for k, (text, colour) in marks.items()
+    )
+    return Legend(name, tuple(classes))
+
+
+def scattered(grid: Grid, count: int) -> bool:
+    """Whether so many pixels are too far apart for a raster of the whole grid."""
+    return grid.height * grid.width > FULL * max(count, 1)
+
+
+def write_marks(
+    target: str | Path, grid: Grid, row: np.ndarray, col: np.ndarray, value: np.ndarray, *, legend: Legend,
+    product: str, tags: dict,
+) -> list[str]:  # fmt: skip
+    """Write one Cloud Optimized GeoTIFF.
+
+    Args:
+        target: The file, ``.tif``, on disk or in an object store.
+        grid: Of the map.
+        row, col: (n,) pixels that have a value; the others are nodata, 255.
+        value: (n,) uint8, numbers of the legend's classes.
+        legend: Names and colours.
+        product: ``"audit"`` or ``"set"``.
+        tags: More to keep in the file.
+
+    Returns:
+        Names of the files: the raster and, for GDAL, the names of its categories beside it.
+    """
+    target = folders.place(target)
+    with folders.workspace(target.with_name(f".{target.name}.partial")) as here:
+        made = cogs.scratch(here / "marks.tif", product, grid)
+        with rasterio.Env(**cogs.GDAL), rasterio.open(made, "r+") as raster:
+            cogs.paint(raster, np.asarray(row), np.asarray(col), np.asarray(value, np.uint8))
+        cogs.finish(made, here / target.name, product, legend, tags)
+        names = sorted(file.name for file in here.glob(f"{target.name}*"))
+        for name in names:
+            folders.put(target.with_name(name), here / name)
+    return names
