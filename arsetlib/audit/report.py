@@ -168,7 +168,9 @@ class Report:
         ways = {"confident": _("confident learning"), "som": _("self-organising map"), "votes": _("all models agree")}
         lines += [f"  {words}: {int(getattr(self, name).sum()):,}" for name, words in ways.items()]
         if "noise" in facts:
-            words = _("Share of wrong labels as confident learning estimates it, errors of models included: {share:.1%}.")
+            words = _(
+                "Share of wrong labels as confident learning estimates it, errors of models included: {share:.1%}."
+            )
             lines.append(words.format(share=facts["noise"]))
         reasons = {
             "excluded": _("excluded by the legend"), "no_image": _("without an image in the window"),

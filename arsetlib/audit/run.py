@@ -31,7 +31,7 @@ from arsetlib.audit.folds import OutOfFold, fold_of, judged, middle
 from arsetlib.audit.report import COLUMNS, MARKS, Report
 from arsetlib.audit.som import Som, judge
 from arsetlib.audit.votes import votes
-from arsetlib.maps.marks import legend_of_marks, scattered, write_marks
+from arsetlib.maps.marks import legend_of_marks, scattered, write_raster
 from arsetlib.maps.sources import grid_of_pixels
 from arsetlib.models import registry
 from arsetlib.samples import Loader, Rows, Scaler
@@ -205,5 +205,5 @@ def _maps(folder: folders.Folder, made: Report, meta: pixels.Meta, study: Study)
             row, col = grid.places(made.x[mine], made.y[mine])
             tags = {"study": meta.study, "area": area, "year": year, "simulated": "yes" if meta.simulated else "no"}
             target = folder.path / f"{area}_{year}.tif"
-            keys += write_marks(target, grid, row, col, found[mine], legend=legend, product="audit", tags=tags)
+            keys += write_raster(target, grid, [(row, col, found[mine])], legend=legend, product="audit", tags=tags)
     return keys

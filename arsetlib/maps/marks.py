@@ -1,10 +1,11 @@
-"""One raster of categories for pixels whose values are already known: the marks of an audit, sets of classes.
+"""One raster of pixels whose values are already known: marks of an audit, sets of classes, distances.
 
 Lab: part4_defend.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -32,29 +33,30 @@ def scattered(grid: Grid, count: int) -> bool:
     return grid.height * grid.width > FULL * max(count, 1)
 
 
-def write_marks(
-    target: str | Path, grid: Grid, row: np.ndarray, col: np.ndarray, value: np.ndarray, *, legend: Legend,
+def write_raster(
+    target: str | Path, grid: Grid, parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], *, legend: Legend,
     product: str, tags: dict,
 ) -> list[str]:  # fmt: skip
-    """Write one Cloud Optimized GeoTIFF.
+    """Write one Cloud Optimized GeoTIFF of one band.
 
     Args:
         target: The file, ``.tif``, on disk or in an object store.
         grid: Of the map.
-        row, col: (n,) pixels that have a value; the others are nodata, 255.
-        value: (n,) uint8, numbers of the legend's classes.
-        legend: Names and colours.
-        product: ``"audit"`` or ``"set"``.
+        parts: Rows, columns and values of pixels, each (n,), part by part; all other pixels are nodata.
+        legend: Names and colours, where the values are numbers of its classes.
+        product: Which layer, see ``products.NODATA``.
         tags: More to keep in the file.
 
     Returns:
-        Names of the files: the raster and, for GDAL, the names of its categories beside it.
+        Names of the files: the raster and, where it has classes, their names beside it, for GDAL.
     """
     target = folders.place(target)
     with folders.workspace(target.with_name(f".{target.name}.partial")) as here:
-        made = cogs.scratch(here / "marks.tif", product, grid)
+        made = cogs.scratch(here / "layer.tif", product, grid)
         with rasterio.Env(**cogs.GDAL), rasterio.open(made, "r+") as raster:
-            cogs.paint(raster, np.asarray(row), np.asarray(col), np.asarray(value, np.uint8))
+            for row, col, value in parts:
+                if len(row):
+                    cogs.paint(raster, row, col, value.astype(raster.dtypes[0]))
         cogs.finish(made, here / target.name, product, legend, tags)
         names = sorted(file.name for file in here.glob(f"{target.name}*"))
         for name in names:

@@ -35,7 +35,7 @@ from arsetlib.wording import span
 SCALE = 10_000
 CATEGORIES = ("class", "unsmoothed", "audit", "set")  # their values are numbers of a legend's classes
 NODATA = dict.fromkeys((*CATEGORIES, "vegetation"), 255)
-NODATA |= dict.fromkeys(("probability", "entropy", "margin"), 65_535)
+NODATA |= dict.fromkeys(("probability", "entropy", "margin", "dissimilarity"), 65_535)
 VERSION = 1
 KIND = "arset.prediction"
 BIASED = (
