@@ -1,6 +1,7 @@
 """Audit of labels: confident learning, the self-organising map, votes, noise made on purpose, and the whole command."""
 
 import json
+import sys
 
 import labelled
 import numpy as np
@@ -58,8 +59,13 @@ def test_confident_learning_is_that_of_a_plain_loop(seed, classes, n):
     assert found.guess.tolist() == guess.tolist()
 
 
-def test_labels_are_called_wrong_as_cleanlab_does_where_it_takes_the_most_probable_of_the_confident_classes():
-    count = pytest.importorskip("cleanlab.count")
+def test_labels_are_called_wrong_as_cleanlab_does_where_it_takes_the_most_probable_of_the_confident_classes(
+    monkeypatch,
+):
+    with monkeypatch.context() as without:  # it would import TensorFlow to know its data sets
+        without.setitem(sys.modules, "tensorflow", None)
+        without.setitem(sys.modules, "torch", None)
+        count = pytest.importorskip("cleanlab.count")
     label, probability = answers(3000, 5)
     joint, issues = count.compute_confident_joint(
         label, probability, calibrate=False, return_indices_of_off_diagonals=True
@@ -364,7 +370,7 @@ def test_the_map_shows_for_each_pixel_how_many_ways_call_its_label_wrong(made):
 
 def test_the_same_call_reads_what_is_there_and_trains_nothing(made, stored, monkeypatch):
     out, report = made
-    monkeypatch.setattr("arsetlib.audit.run.fold_of", None)
+    monkeypatch.setattr("arsetlib.audit.runs.fold_of", None)
     names = ("random_forest", "majority")
     again = audit.run(stored, labelled.study(), out, names=names, start=START, folds=2, epochs=1, progress=False)
     assert np.array_equal(again.found_by, report.found_by)
@@ -373,17 +379,17 @@ def test_the_same_call_reads_what_is_there_and_trains_nothing(made, stored, monk
 
 
 def test_a_stopped_audit_keeps_its_folds_and_ends_alike(made, stored, tmp_path, monkeypatch):
-    from arsetlib.audit import run as module
+    from arsetlib.audit import runs as module
 
     whole, calls = module.fold_of, []
 
     def stops(*args, **options):
-        calls.append(args[1:4:2])
+        calls.append(args)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return whole(*args, **options)
 
-    monkeypatch.setattr("arsetlib.audit.run.fold_of", stops)
+    monkeypatch.setattr("arsetlib.audit.runs.fold_of", stops)
     options = {"names": ("random_forest", "majority"), "start": START, "folds": 2, "epochs": 1, "progress": False}
     with pytest.raises(KeyboardInterrupt):
         audit.run(stored, labelled.study(), tmp_path / "out", **options)
@@ -441,7 +447,7 @@ def test_the_summary_is_in_the_readers_language(made):
     assert "SIMULADO" in text
 
 
-def test_the_command_says_what_it_refuses_in_its_own_words(stored, tmp_path, monkeypatch):
+def test_the_command_says_what_it_refuses_in_its_own_words(made, stored, tmp_path, monkeypatch):
     monkeypatch.setattr("arsetlib.cli.learn.load", lambda *_: labelled.study())
     command = [
         "audit",
@@ -456,8 +462,10 @@ def test_the_command_says_what_it_refuses_in_its_own_words(stored, tmp_path, mon
     ]
     done = CliRunner().invoke(cli.app, [*command, "--model", "majority"])
     assert "at least two models" in str(done.exception)
-    done = CliRunner().invoke(
-        cli.app, [*command, "--model", "random_forest", "--model", "majority", "--epochs", "1", "--json"]
-    )
+    asked = {}
+    monkeypatch.setattr(audit, "run", lambda table, study, out, **options: asked.update(options) or made[1])
+    done = CliRunner().invoke(cli.app, [*command, "--model", "a", "--model", "b", "--epochs", "1", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["labels"] == labelled.SIDE**2
+    wanted = {"names": ["a", "b"], "start": START, "folds": 2, "seed": 0, "epochs": 1, "fields": None}
+    assert asked == wanted | {"progress": False}

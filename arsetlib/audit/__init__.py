@@ -14,7 +14,7 @@ from arsetlib.audit.fields import field_ids
 from arsetlib.audit.folds import OutOfFold, out_of_fold
 from arsetlib.audit.noise import Found, spoiled
 from arsetlib.audit.report import Report
-from arsetlib.audit.run import run
+from arsetlib.audit.runs import run
 from arsetlib.audit.som import Neurons, Som, judge
 from arsetlib.audit.votes import Votes, votes
 
