@@ -1,7 +1,6 @@
 """Audit of labels: confident learning, the self-organising map, votes, noise made on purpose, and the whole command."""
 
 import json
-import sys
 
 import labelled
 import numpy as np
@@ -57,28 +56,6 @@ def test_confident_learning_is_that_of_a_plain_loop(seed, classes, n):
     found = audit.confident(label, probability)
     np.testing.assert_allclose(found.thresholds, thresholds, rtol=1e-5)
     assert found.guess.tolist() == guess.tolist()
-
-
-def test_labels_are_called_wrong_as_cleanlab_does_where_it_takes_the_most_probable_of_the_confident_classes(
-    monkeypatch,
-):
-    with monkeypatch.context() as without:  # it would import TensorFlow to know its data sets
-        without.setitem(sys.modules, "tensorflow", None)
-        without.setitem(sys.modules, "torch", None)
-        count = pytest.importorskip("cleanlab.count")
-    label, probability = answers(3000, 5)
-    joint, issues = count.compute_confident_joint(
-        label, probability, calibrate=False, return_indices_of_off_diagonals=True
-    )
-    found = audit.confident(label, probability)
-    reached = probability >= found.thresholds - 1e-6
-    same = reached[np.arange(len(label)), probability.argmax(1)] | (reached.sum(1) < 2)
-    theirs = np.zeros(len(label), bool)
-    theirs[issues] = True
-    assert same.mean() > 0.99
-    assert (theirs == found.wrong)[same].all()
-    shares = count.calibrate_confident_joint(joint, label) / len(label)
-    assert np.abs(shares - found.joint).max() < 0.003
 
 
 def test_the_joint_has_the_labels_shares_in_its_rows():
