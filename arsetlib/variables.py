@@ -1,4 +1,4 @@
-"""Environment variables of another installation that make Spark or PROJ fail here.
+"""What the machine's environment variables say: where caches go, and what makes Spark or PROJ fail here.
 
 QGIS, PostGIS and an older Spark set such variables for the whole machine. ``arset doctor`` lists them, too.
 """
@@ -19,6 +19,13 @@ from pathlib import Path
 
 PROJ = ("PROJ_DATA", "PROJ_LIB")
 ignored: dict[str, str] = {}  # variable → its value, where ``use_own_proj`` removed it
+
+
+def cache_folder() -> Path:
+    """The folder of this user for what can be made again, where the platform keeps it; it may be deleted any time."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "arsetlib"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arsetlib"
 
 
 def use_own_proj() -> None:

@@ -2,24 +2,50 @@
 
 import os
 import re
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import objectstore
 import pytest
 from badserver import BadServer
+from filelock import FileLock
 from hypothesis import settings
 
 from arsetlib.stores import StorePath, place
 
 # What takes longest goes first, so that no process is left with a lab while the others are done.
 LONGEST = (
-    "test_labs", "test_objects", "test_ingest", "test_training", "test_simulate", "test_predict", "test_grading",
-    "test_everywhere", "test_places", "test_teach",
+    "test_labs", "test_grading", "test_objects", "test_ingest", "test_simulate", "test_predict", "test_training",
+    "test_search", "test_folders", "test_fields_training", "test_groves_training", "test_places", "test_workers",
+    "test_backends", "test_everywhere", "test_homework_answers", "test_teach", "test_samples", "test_fields",
+    "test_cli", "test_transfer", "test_keras_segmentation", "test_translation", "test_quiet", "test_java",
+    "test_ingest_http", "test_remote_servers", "test_simulate_groves", "test_real_points", "test_handin",
+    "test_homework", "test_models", "test_extras", "test_evaluation",
 )  # fmt: skip
+
+STARTUP = Path(__file__).parent / "startup"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(STARTUP), os.environ.get("PYTHONPATH")]))
+exec((STARTUP / "sitecustomize.py").read_text(encoding="utf-8"))  # in this process, which has started already
+# What is imported is compiled once, and not by each of the hundreds of processes that tests start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes depends on the machine
 settings.load_profile("untimed")
 
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 
 
@@ -39,6 +65,21 @@ def real() -> Path:
     if not REAL.is_dir():
         pytest.skip(f"real data is not at {REAL}")
     return REAL
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window; tests that need it are skipped where it is absent, but fail in CI."""
+    path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium")
+    if path is None:
+        reason = f"no browser at {CHROMIUM}: apt-get install chromium"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
@@ -63,15 +104,51 @@ def spark():
 
 
 @pytest.fixture(scope="session")
-def delta(tmp_path_factory) -> Path:
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A function that returns a folder, which the first process of a run that asks for it makes.
+
+    All processes use it at once, so a test must not write into it: ``sharing`` has functions for a copy.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        made = root / f"{name}.made"
+        with FileLock(root / f"{name}.lock"):
+            if not made.exists():
+                make(root / name)
+                made.touch()
+        return root / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def delta(once) -> Path:
     """One year of a tiny simulated delta; ``study.toml`` is its study, ``two_areas.toml`` a smaller one."""
     from arsetlib import simulate
 
-    out = simulate.delta(tmp_path_factory.mktemp("delta") / "delta", scale=0.03, years=(2021,), jobs=1, progress=False)
-    text = (out / "study.toml").read_text(encoding="utf-8")
-    fewer = re.sub(r"\[areas\.box_[2-7]\]\n(?:.+\n)+\n?", "", text)
-    (out / "two_areas.toml").write_text(fewer, encoding="utf-8")
-    return out
+    def make(out):
+        simulate.delta(out, scale=0.03, years=(2021,), jobs=1, progress=False)
+        text = (out / "study.toml").read_text(encoding="utf-8")
+        fewer = re.sub(r"\[areas\.box_[2-7]\]\n(?:.+\n)+\n?", "", text)
+        (out / "two_areas.toml").write_text(fewer, encoding="utf-8")
+
+    return once("delta", make)
+
+
+@pytest.fixture(scope="session")
+def toy(once) -> Path:
+    """The small simulated delta, its table, the grove and the fields, as labs and homework make them."""
+
+    def make(folder):
+        from arsetlib import lab
+
+        lab.place(data=folder, small=True).table()
+        lab.groves(data=folder, small=True)
+        lab.fields(data=folder, small=True)
+
+    return once("toy", make)
 
 
 @pytest.fixture(scope="session")

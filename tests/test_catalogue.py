@@ -21,8 +21,9 @@ from shapely.geometry import box, mapping
 from arsetlib import web
 from arsetlib.catalogue import CatalogueError, Scenes, find_scenes, selection
 from arsetlib.catalogue.item import Item
+from arsetlib.ground import GridError
 from arsetlib.labels import find_labels
-from arsetlib.study import Area, SceneSource, Study
+from arsetlib.study import Area, LabelSource, SceneSource, Study
 
 UTM = 32615
 TILE = (690_000, 3_650_000, 799_800, 3_759_800)  # m, EPSG:32615
@@ -273,6 +274,12 @@ def test_a_page_that_is_no_api_is_named(server):
 def test_a_missing_static_catalogue_says_how_to_make_one(tmp_path):
     with pytest.raises(CatalogueError, match=r"There is no .*collection\.json.*arset simulate"):
         find_scenes(study_of(tmp_path / "collection.json"), progress=False)
+
+
+def test_a_label_grid_not_in_metres_on_the_ground_is_refused_before_the_search(server):
+    with pytest.raises(GridError, match=r"\[labels\] crs = 'EPSG:3857' cannot be"):
+        find_scenes(study_of(server.url, labels=LabelSource(kind="vector", crs="EPSG:3857")), progress=False)
+    assert server.requests == []
 
 
 # -- filters
@@ -601,14 +608,6 @@ def test_names_in_a_catalogue_decide_no_path(tmp_path, server, name):
 
 
 # -- the simulated delta, as a catalogue like any other
-
-
-@pytest.fixture(scope="module")
-def delta(tmp_path_factory):
-    from arsetlib import simulate
-
-    out = tmp_path_factory.mktemp("simulated") / "delta"
-    return simulate.delta(out, scale=0.03, years=[2021], jobs=1, progress=False)
 
 
 def test_the_simulated_delta_is_found_on_disk_and_over_http_alike(delta):

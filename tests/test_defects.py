@@ -34,7 +34,7 @@ DEFECTS = {
         "test_a_window_of_45_days_in_steps_of_5_has_9_steps", "part2_load_data", "One step too many",
     ),
     "patience as long as the training": (
-        "test_options_that_cannot_be_meant", "part3_train_and_test", "a patience as long as the training",
+        "test_wrong_options_are_refused", "part3_train_and_test", "a patience as long as the training",
     ),
     "the last weights were kept": (
         "test_the_best_epoch_is_kept_not_the_last", "part3_train_and_test", "restore_best_weights=True",

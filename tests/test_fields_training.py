@@ -360,7 +360,7 @@ def test_two_devices_give_the_losses_of_one():
         ({"kind": "single"}, "exactly one 1 in each row"),
     ],
 )
-def test_options_that_cannot_be_meant(sides, options, words):
+def test_wrong_options_are_refused(sides, options, words):
     with pytest.raises((fields.ImageError, training.TrainingError), match=words):
         fields.fit("small", sides, **{**TINY, **options})
 

@@ -198,7 +198,7 @@ def test_lateness_never_adds_points_and_never_takes_more_than_all(points, days, 
         ("[assignments", "to be a TOML file"),
     ],
 )
-def test_a_course_file_that_cannot_be_meant_is_refused(tmp_path, course, says):
+def test_a_wrong_course_file_is_refused(tmp_path, course, says):
     (tmp_path / "course.toml").write_text(course)
     with pytest.raises(GradeError, match=says):
         Course.load(tmp_path / "course.toml")
@@ -349,7 +349,7 @@ def test_rosters_and_grades_as_spreadsheets_write_them_are_read(tmp_path, encodi
         ("id,name\ns1,A\0da\n", "learners.csv"),
     ],
 )
-def test_a_roster_that_cannot_be_meant_is_refused(tmp_path, text, says):
+def test_a_wrong_roster_is_refused(tmp_path, text, says):
     (tmp_path / "learners.csv").write_text(text)
     with pytest.raises(GradeError, match=says):
         course_of(tmp_path, 'roster = "learners.csv"\n[assignments.part1]\n')

@@ -191,7 +191,7 @@ codes = "others"
         ([500_000, 9_000_000, 501_000, 9_001_000], "EPSG:5070", "lie far from where this crs is used"),
     ],
 )
-def test_bounds_that_cannot_be_meant_are_refused_when_the_study_is_read(bounds, crs, says):
+def test_wrong_bounds_are_refused_when_the_study_is_read(bounds, crs, says):
     text = DELTA.format(bounds=bounds, crs=f'crs = "{crs}"' if crs else "")
     with pytest.raises(StudyError, match=rf"\[areas\.a\] bounds.*{says}"):
         Study.parse(text)

@@ -154,7 +154,7 @@ def test_the_same_seed_and_key_give_the_same_changes_in_any_batch(pair):
     assert not np.array_equal(whole[1], groves.augment(batch[1], seed=8, key=5)[0])
 
 
-def test_refuses_light_that_cannot_be_meant_and_masks_of_another_size(pair):
+def test_refuses_light_out_of_range_and_masks_of_another_size(pair):
     with pytest.raises(groves.GroveError, match="brightness"):
         groves.Augment(brightness=(2, 1))
     with pytest.raises(groves.GroveError, match="mask of the image's size"):

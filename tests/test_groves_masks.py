@@ -323,7 +323,7 @@ def test_coco_is_read_however_it_is_written(tmp_path, rgb, annotation, images, n
         ({"segmentation": [FLAT]}, [{"id": 1, "file_name": "a.png", "height": 9, "width": 9}], "9 × 9"),
     ],
 )
-def test_coco_that_cannot_be_meant_is_named(tmp_path, rgb, annotation, images, says):
+def test_wrong_coco_is_named(tmp_path, rgb, annotation, images, says):
     place = coco_folder(tmp_path, rgb, annotation, images)
     with pytest.raises(groves.GroveError, match=says):
         groves.read(groves.captures(place)[0])
@@ -381,7 +381,7 @@ def test_boxes_make_no_mask_but_are_counted_and_become_ellipses_where_one_says_s
         (("x", 1, 2, 3), "xmin = 'x'"),
     ],
 )
-def test_boxes_that_cannot_be_meant_are_named_with_their_place(tmp_path, rgb, form, box, says):
+def test_wrong_boxes_are_named_with_their_place(tmp_path, rgb, form, box, says):
     place = form(tmp_path, rgb, [(5, 5, 25, 25), box], toml=ELLIPSE)
     with pytest.raises(groves.GroveError, match=f"(object 2|line 3).*{says}"):
         groves.read(groves.captures(place)[0])
@@ -420,7 +420,7 @@ def test_a_table_that_is_not_read_is_named_where_masks_are_missing(tmp_path, rgb
 @pytest.mark.parametrize(
     ("text", "says"), [('box = "ellipse"\n', "the unknown key 'box'"), ("", "name must be a table")]
 )
-def test_a_file_of_classes_that_cannot_be_meant_is_named(tmp_path, text, says):
+def test_a_wrong_file_of_classes_is_named(tmp_path, text, says):
     (tmp_path / "classes.toml").write_text(text + BLACK_AND_WHITE + ("" if text else 'name = "Tree"\n'))
     with pytest.raises(groves.GroveError, match=says):
         groves.Classes.of(tmp_path)

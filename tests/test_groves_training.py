@@ -330,7 +330,7 @@ def test_a_run_that_was_stopped_goes_on_after_its_last_epoch(greens, tmp_path):
         ({"encoders": "vgg16"}, "no option 'encoders'"),
     ],
 )
-def test_a_run_that_cannot_be_meant_is_explained(greens, changed, message, unet):
+def test_a_run_with_wrong_options_is_explained(greens, changed, message, unet):
     with pytest.raises(TrainingError, match=message):
         groves.fit(unet, greens, progress=False, **changed)
 
@@ -632,7 +632,7 @@ def test_captures_of_two_sizes_are_not_trained_on_together(grove):
 @pytest.mark.parametrize(
     ("changed", "message"), [({"grid": "five"}, "grid such as 5x7"), ({"grid": "6x8"}, "Nothing is enlarged")]
 )
-def test_a_grid_that_cannot_be_meant_is_explained(flown, tmp_path, changed, message):
+def test_a_wrong_grid_is_explained(flown, tmp_path, changed, message):
     with pytest.raises(GroveError, match=message):
         groves.train_folder(flown, tmp_path / "run", size=64, progress=False, **changed)
 

@@ -586,7 +586,7 @@ def test_an_altered_card_is_refused(copy):
         (lambda card: card["legend"]["classes"][1].update(key=card["legend"]["classes"][0]["key"]), "classes is "),
     ],
 )
-def test_a_card_that_cannot_be_meant_is_refused(copy, change, message):
+def test_a_card_with_a_wrong_value_is_refused(copy, change, message):
     alter(copy, change)
     with pytest.raises(ModelError, match=message):
         models.load(copy)

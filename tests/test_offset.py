@@ -118,6 +118,29 @@ def test_the_order_in_which_scenes_come_changes_nothing(seed, order):
     assert [straight[i] for i in order] == decide([made[i] for i in order], BANDS)
 
 
+@pytest.mark.parametrize("kinds", [offset._KINDS, offset._KINDS_OF_PROCESSING])
+def test_likelihoods_of_pairs_equal_those_of_a_plain_loop(kinds):
+    rng, bands = np.random.default_rng(1), ("blue", "red", "nir", "swir16", "swir22")
+    difference, level = rng.normal(0, 400, (7, 5)), rng.uniform(300, 5000, (7, 5))
+    days = np.arange(7) * 8
+    for p, row in enumerate(offset._likelihoods(difference, level, days, bands, kinds)):
+        time, above = 0.3 + 0.7 * min(days[p], 30) / 30, np.clip(level[p] - 500, 200, 6000)
+        parts = [time * offset._GAIN_SD * above, [offset._HAZE_SD * offset._HAZE[b] for b in bands]]
+        parts += [[time * offset._GREEN_SD * offset._GREEN[b] for b in bands]]
+        parts += [[time * offset._WET_SD * offset._WET[b] for b in bands]]
+        for shift, result in zip((-1000, 0, 1000), row, strict=True):
+            density = 0.0
+            for share, strength, own, relative in kinds:
+                covariance = np.diag((own + relative * above) ** 2)
+                for part in parts:
+                    covariance += strength**2 * np.outer(part, part)
+                covariance *= 1e-4  # so that the determinant is a usual number
+                r = (difference[p] - shift) / 100
+                distance = r @ np.linalg.inv(covariance) @ r
+                density += share * np.linalg.det(covariance) ** -0.5 * (1 + distance / 4) ** (-(4 + 5) / 2)
+            np.testing.assert_allclose(result, 4 / 5 * (np.log(density) - 5 * np.log(100)), rtol=1e-9)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000))
 def test_sum_product_equals_the_sum_over_all_states(seed):

@@ -427,7 +427,7 @@ def test_a_bad_scene_is_left_out_of_the_whole_map_as_far_as_the_study_allows(pla
         ({"smooth": maps.Majority(4)}, "odd size"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(place, model, tmp_path, change, says):
+def test_wrong_options_are_refused(place, model, tmp_path, change, says):
     with pytest.raises(maps.MapError, match=says):
         maps.predict(model, place[3], **{"start": START, "out": tmp_path, "area": "dense", "progress": False, **change})
 

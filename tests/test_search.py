@@ -1,4 +1,4 @@
-"""The search goes on where it stopped, prunes, and refuses what cannot be meant."""
+"""The search goes on where it stopped, prunes, and refuses wrong options."""
 
 import os
 
@@ -91,7 +91,7 @@ def test_plots_of_optuna_are_made_without_a_network(sides):
         (RATES, {"colour": 1}, r"received \['colour'\]"),
     ],
 )
-def test_searches_that_cannot_be_meant(sides, space, options, words):
+def test_wrong_searches_are_refused(sides, space, options, words):
     with pytest.raises(training.TrainingError, match=words):
         run(sides, space, **options)
 

@@ -133,7 +133,7 @@ def test_says_everywhere_that_it_is_simulated(folder, chips):
 @pytest.mark.parametrize(
     "wrong", [{"fields": 0}, {"chips": 1.5}, {"size": 16}, {"seed": -1}, {"jobs": 0}, {"fields": True}]
 )
-def test_parameters_that_cannot_be_meant_are_refused(tmp_path, wrong):
+def test_parameters_out_of_range_are_refused(tmp_path, wrong):
     with pytest.raises(fields.ImageError, match=f"Expected {next(iter(wrong))}"):
         simulate.fields(tmp_path / "x", **{"progress": False, **wrong})
     assert not (tmp_path / "x").exists()
@@ -574,7 +574,7 @@ def test_same_seed_same_sides_and_shares_are_kept(chips):
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.5, 0.2, 0.2), (0, 0.5, 0.5), (1.2, -0.1, -0.1), (np.nan, 0.5, 0.5)])
-def test_shares_that_cannot_be_meant_are_refused(chips, shares):
+def test_shares_out_of_range_are_refused(chips, shares):
     with pytest.raises(fields.ImageError, match="Expected"):
         fields.split(chips, shares)
 

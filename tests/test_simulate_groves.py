@@ -141,7 +141,7 @@ def test_refuses_a_folder_with_something_else_or_other_parameters(grove, tmp_pat
         ({"size": (4000, 4000), "resolution": 0.2}, "400 m"),
     ],
 )
-def test_names_a_parameter_that_cannot_be_meant(wrong, says, tmp_path):
+def test_names_a_parameter_out_of_range(wrong, says, tmp_path):
     with pytest.raises(groves.GroveError, match=says):
         simulate.groves(tmp_path / "g", **wrong, progress=False)
     assert not (tmp_path / "g").exists()

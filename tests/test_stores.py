@@ -46,7 +46,7 @@ def test_a_path_stays_a_path_and_a_url_of_a_store_becomes_one_with_the_same_meth
         ("file://elsewhere/a", "of this machine"),
     ],
 )
-def test_a_url_that_cannot_be_meant_is_refused_and_no_secret_of_it_is_shown(url, words):
+def test_a_wrong_url_is_refused_and_no_secret_of_it_is_shown(url, words):
     with pytest.raises(stores.StoreError, match=words) as refused:
         place(url)
     assert "hush" not in str(refused.value)

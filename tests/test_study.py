@@ -89,6 +89,20 @@ def test_two_classes_of_one_name_are_refused(one, two, name):
         Study.parse(f"{DELTA}\n{more}")
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [('"<b>Millet</b>"', "'<b>', which figures take"), ('" "', "is empty"), (r'"Pearl\nmillet"', "control character")],
+)
+@pytest.mark.parametrize("where", ["[classes.a]\ncodes = [900]\nname", "[areas.a]\nbounds = [0, 0, 900, 900]\nname"])
+def test_a_name_that_figures_would_not_show_is_refused(where, name, says):
+    with pytest.raises(StudyError, match=f"name = .*{says}"):
+        Study.parse(f"{DELTA}\n{where} = {name}\n")
+    assert (
+        Study.parse(f'{DELTA}\n[classes.a]\ncodes = [900]\nname = "Millet < 2 m"\n').legend.names()[-1]
+        == "Millet < 2 m"
+    )
+
+
 def test_a_code_in_no_class_is_an_error_that_names_it():
     legend = Legend("test", (Class("a", {"en": "A"}, "#000000", (1,)),))
     with pytest.raises(ValueError, match=r"\[9, 200\].*'test'.*others"):

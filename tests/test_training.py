@@ -304,7 +304,7 @@ def test_one_epoch_needs_no_patience(sides):
         ({"strategy": "cloud"}, "strategy = 'mirrored'"),
     ],
 )
-def test_options_that_cannot_be_meant(sides, options, words):
+def test_wrong_options_are_refused(sides, options, words):
     with pytest.raises(training.TrainingError, match=words):
         training.fit(few.network(), sides, few.STUDY, **{**TINY, **options})
 

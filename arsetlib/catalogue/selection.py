@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import shapely
+from pyproj import CRS
 
-from arsetlib import folders
+from arsetlib import folders, ground
 from arsetlib.catalogue.geometry import Unusable, to_tile
 from arsetlib.catalogue.item import COLLECTION_1, Item
 from arsetlib.catalogue.scenes import EPOCH, Scene, Scenes, checksums_of, year_of
@@ -64,6 +65,7 @@ def find_scenes(
     Raises:
         CatalogueError: The service failed, an item is unusable, an area has no scene in a year, or the saved list
             is of another search.
+        GridError: One metre of [labels] crs is not one metre on the ground.
 
     Lab: part1_build_dataset.
     """
@@ -82,6 +84,8 @@ def find_scenes(
                 print(*saved.notes, sep="\n")
             return saved
         # Where other scenes are left out, an older processing of one may be wanted: search again.
+    if (crs := study.labels.crs) and not CRS(crs).is_geographic:
+        ground.check(CRS(crs), study.areas, f"[labels] crs = {crs!r}")  # labels come last, and the search takes minutes
     offered = items_of(study, years, chosen, progress)
     dropped: dict = {}
     kept, days = _filter(offered, study, years, chosen, leave_out, dropped)

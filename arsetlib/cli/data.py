@@ -182,12 +182,12 @@ def batches(
 @app.command(epilog="Example: arset doctor")
 def doctor(as_json: AsJson = False):
     """Show what is installed here, what is missing, and the command that fixes it."""
-    from arsetlib import check_env, copies, doctor
+    from arsetlib import check_env, copies, doctor, variables
 
     report, size = check_env(), copies.cache_size()
     if size:
         words = _("{size} GiB in {folder}; `arset cache --empty` deletes them")
-        words = words.format(size=f"{size / doctor.GIB:.1f}", folder=copies.cache())
+        words = words.format(size=f"{size / doctor.GIB:.1f}", folder=variables.cache_folder())
         found = doctor.Finding(N_("copies of files in stores"), "ok", words)
         report = replace(report, findings=(*report.findings, found))
     show_check(report, as_json)
@@ -201,10 +201,10 @@ def cache(
     as_json: AsJson = False,
 ):
     """Show how large the copies of files in object stores are; --empty deletes them."""
-    from arsetlib import copies
+    from arsetlib import copies, variables
 
     deleted = copies.empty_cache() if empty else 0
-    report = {"folder": str(copies.cache()), "bytes": copies.cache_size(), "deleted": deleted}
+    report = {"folder": str(variables.cache_folder()), "bytes": copies.cache_size(), "deleted": deleted}
     words = _("{size} MB in {folder}").format(size=f"{report['bytes'] / 1e6:,.1f}", folder=report["folder"])
     gone = _("{size} MB deleted").format(size=f"{deleted / 1e6:,.1f}")
     show(report, as_json, f"{words}; {gone}" if empty else words)

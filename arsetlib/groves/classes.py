@@ -87,6 +87,9 @@ class Classes:
             for key, row in table.items():
                 if not isinstance(row.get("name", {}), dict):
                     raise GroveError(f"[classes.{key}] name must be a table such as {{ en = 'Tree' }}.")
+                for name in row.get("name", {}).values():
+                    if problem := textfiles.name_problem(name):
+                        raise GroveError(f"[classes.{key}] name {name!r} {problem}. Write letters and usual signs.")
             languages = {code for row in table.values() for code in row.get("name", {})}
             names = {
                 code: tuple(row.get("name", {}).get(code, key) for key, row in table.items()) for code in languages

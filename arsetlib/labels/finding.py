@@ -12,7 +12,7 @@ from pathlib import Path
 import rasterio
 from pyproj import CRS
 
-from arsetlib import checksums, copies, folders, ground, web
+from arsetlib import checksums, copies, folders, ground, variables, web
 from arsetlib.labels import rasters, services
 from arsetlib.labels.drawing import Drawing, summary_text
 from arsetlib.labels.fields import read_fields
@@ -76,12 +76,13 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         )
     place = study.resolve(source.path) if source.path else ""
     try:
-        own = source.kind in ("raster", "simulated") and "://" not in place
+        sure = study.resolve(source.confidence) if source.confidence else None
+        own = source.kind in ("raster", "simulated") and "://" not in f"{place} {sure}"
         if own:
             rasters.check_undamaged(Path(place), year)
         if own and not _must_be_made(Path(place), study):
             path = Path(place)
-            confidence = Path(study.resolve(source.confidence)) if source.confidence else None
+            confidence = Path(sure) if sure else None
         else:
             stem = f"{source.kind}_{year}_{_key(study, place)}"
             path, confidence = cache / f"{stem}.tif", cache / f"{stem}_confidence.tif"
@@ -127,12 +128,12 @@ def _must_be_made(path: Path, study: Study) -> bool:
 def _make(study: Study, year: int, place: str, path: Path, confidence: Path, progress: bool) -> None:
     """Fetch or draw the labels; confidence first, so that a label file in the cache means that both are there."""
     # What is fetched grows in pieces and is unpacked there: that needs a disk.
-    here = path.parent if folders.on_disk(path) else copies.cache() / "labels"
+    here = path.parent if folders.on_disk(path) else variables.cache_folder() / "labels"
     lock = folders.lock(here, CatalogueError, name=f"{path.stem}.lock")
     made = here / path.name, here / confidence.name
     settings = {**web.GDAL_HTTP, **FRESH, **web.s3_options(place)}
     try:
-        with folders.full_disk(here, CatalogueError), lock, rasterio.Env(**settings):
+        with folders.full_disk(here, CatalogueError), lock, web.gdal(**settings):
             _make_on_disk(study, year, place, *made, progress)
             for file in filter(Path.exists, made):
                 folders.put(checksums.of(file), checksums.listed([file]))

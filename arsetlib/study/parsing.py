@@ -11,6 +11,7 @@ from datetime import date
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from arsetlib import textfiles
 from arsetlib.errors import ArsetError
 from arsetlib.study.area import Area, misplaced, uncovered
 from arsetlib.study.settings import MAX_CODE, Class, LabelSource, Legend, SceneSource, Season, text
@@ -408,8 +409,10 @@ class Parser:
         return value
 
     def names(self, value, where: str) -> dict[str, str]:
-        if isinstance(value, str):
-            return {"en": value}
-        if not isinstance(value, dict) or not value or not all(isinstance(v, str) and v for v in value.values()):
+        names = {"en": value} if isinstance(value, str) else value
+        if not isinstance(names, dict) or not names or not all(isinstance(v, str) for v in names.values()):
             self.fail(f"{where} must be text or a table of languages such as {{ en = 'Corn', es = 'Maíz' }}")
-        return dict(value)
+        for name in names.values():
+            if problem := textfiles.name_problem(name):
+                self.fail(f"{where} = {name!r} {problem}; write letters, digits and usual signs")
+        return dict(names)
