@@ -90,7 +90,7 @@ COLUMNS = {
     "offset contradicted": N_("offset contradicted"), "offset cannot tell": N_("offset cannot be told"),
     # audits of labels, sets of classes
     "cannot_say": N_("cannot say"), "coverage": N_("coverage"), "field": N_("field"), "found_by": N_("found by"),
-    "guess": N_("probable class"), "holds": N_("holds"), "inside": N_("inside"), "margin": N_("margin"),
+    "guess": N_("probable class"), "holds": N_("holds"), "inside": N_("inside"),
     "mean_size": N_("classes in a set"), "outside": N_("outside"), "suspicious": N_("suspicious"),
     # menus of figures
     "run": N_("run"), "shares": N_("shares"), "view": N_("view"), "threshold": N_("threshold"),
