@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from arsetlib import audit, cli, pixels, samples
-from arsetlib.audit.report import Report
+from arsetlib.audit.marked import LabelAudit
 from arsetlib.translation import speaking
 
 CORN, SOYBEANS, COTTON = 0, 1, 2
@@ -371,7 +371,7 @@ def test_a_stopped_audit_keeps_its_folds_and_ends_alike(made, stored, tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         audit.run(stored, labelled.study(), tmp_path / "out", **options)
     with pytest.raises(audit.AuditError, match="found unfinished"):
-        Report.load(tmp_path / "out")
+        LabelAudit.load(tmp_path / "out")
     again = audit.run(stored, labelled.study(), tmp_path / "out", **options)
     assert len(calls) == 5  # the one that was stopped, and the one after it
     assert np.array_equal(again.found_by, made[1].found_by)

@@ -12,8 +12,8 @@ Lab: part4_defend.
 from arsetlib.audit.confidence import AuditError, Confident, confident
 from arsetlib.audit.fields import field_ids
 from arsetlib.audit.folds import OutOfFold, out_of_fold
+from arsetlib.audit.marked import LabelAudit
 from arsetlib.audit.noise import Found, spoiled
-from arsetlib.audit.report import Report
 from arsetlib.audit.runs import run
 from arsetlib.audit.som import Neurons, Som, judge
 from arsetlib.audit.votes import Votes, votes
@@ -22,9 +22,9 @@ __all__ = [
     "AuditError",
     "Confident",
     "Found",
+    "LabelAudit",
     "Neurons",
     "OutOfFold",
-    "Report",
     "Som",
     "Votes",
     "confident",

@@ -1,7 +1,7 @@
 """An audit of a whole table, in parts that a stopped run keeps.
 
     _manifest.json        the audit is complete
-    labels.parquet        every judged label with what was found, see ``Report``
+    labels.parquet        every judged label with what was found, see ``LabelAudit``
     suspicious.parquet    labels that at least one way calls wrong, the most suspicious first
     top.csv               the first 1,000 of them, to look at
     fields.csv            one row a field, where outlines were given
@@ -28,7 +28,7 @@ from arsetlib import folders, models, pixels, seeds
 from arsetlib.audit.confidence import AuditError, confident
 from arsetlib.audit.fields import field_ids
 from arsetlib.audit.folds import OutOfFold, fold_of, judged, middle
-from arsetlib.audit.report import COLUMNS, MARKS, Report
+from arsetlib.audit.marked import COLUMNS, MARKS, LabelAudit
 from arsetlib.audit.som import Som, judge
 from arsetlib.audit.votes import votes
 from arsetlib.maps.marks import legend_of_marks, scattered, write_raster
@@ -55,7 +55,7 @@ def run(
     seed: int = 0,
     progress: bool = True,
     **settings: object,
-) -> Report:
+) -> LabelAudit:
     """Audit the labels of a table in three ways; nothing in the table is changed.
 
     Each model is trained on folds by spatial block and predicts the fold it has not seen. Confident learning works on
@@ -104,7 +104,7 @@ def run(
                 asked = {k: plan[k] for k in ("models", "start", "folds", "seed")}
                 _report(folder, rows, study, held, lost, asked, fields)
             folder.publish()
-    return Report.load(out)
+    return LabelAudit.load(out)
 
 
 def _name(model: str, fold: int) -> str:
@@ -173,7 +173,7 @@ def _report(folder: folders.Folder, rows: Rows, study: Study, held: list[OutOfFo
     accuracy = {name: one.predictions.confusion().accuracy for name, one in zip(asked["models"], held, strict=True)}
     noted = {"simulated": bool(rows.meta.simulated), **asked, "noise": sure.noise, "lost": lost | first.lost}
     noted |= {"labels": len(label), "agreement_with_labels": accuracy, "joint": sure.joint.round(6).tolist()}
-    made = Report(
+    made = LabelAudit(
         **columns, label=label, guess=probability.argmax(1).astype(np.int16), margin=sure.margin,
         confident=sure.wrong, som=of_map.verdict == 2, votes=said.unanimous, legend=study.legend, facts=noted,
     )  # fmt: skip
@@ -192,7 +192,7 @@ def _report(folder: folders.Folder, rows: Rows, study: Study, held: list[OutOfFo
     folder.finish("report", [*keys, "summary.txt"])
 
 
-def _maps(folder: folders.Folder, made: Report, meta: pixels.Meta, study: Study) -> list[str]:
+def _maps(folder: folders.Folder, made: LabelAudit, meta: pixels.Meta, study: Study) -> list[str]:
     """One raster an area and year, but for points that are far apart."""
     keys, found, legend = [], made.found_by, legend_of_marks("audit", MARKS)
     for area in sorted(set(made.area.tolist())):

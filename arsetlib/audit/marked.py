@@ -40,7 +40,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Report:
+class LabelAudit:
     """N labels and what was found; arrays of one length.
 
     Attributes:
@@ -80,7 +80,7 @@ class Report:
 
     def __repr__(self) -> str:
         kind = _("SIMULATED") + ", " if self.facts.get("simulated") else ""
-        return f"Report({kind}{int(self.suspicious().sum()):,} of {len(self):,} labels)"
+        return f"LabelAudit({kind}{int(self.suspicious().sum()):,} of {len(self):,} labels)"
 
     @property
     def found_by(self) -> np.ndarray:
@@ -202,7 +202,7 @@ class Report:
         return [TABLE, FACTS]
 
     @classmethod
-    def load(cls, folder: str | Path) -> Report:
+    def load(cls, folder: str | Path) -> LabelAudit:
         """Read what `run` wrote.
 
         Raises:
