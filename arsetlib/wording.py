@@ -92,6 +92,8 @@ COLUMNS = {
     "cannot_say": N_("cannot say"), "coverage": N_("coverage"), "field": N_("field"), "found_by": N_("found by"),
     "guess": N_("probable class"), "holds": N_("holds"), "inside": N_("inside"),
     "mean_size": N_("classes in a set"), "outside": N_("outside"), "suspicious": N_("suspicious"),
+    # a sample of a map
+    "stratum": N_("stratum"), "half_width": N_("half width, ha"), "powered": N_("with probabilities"),
     # menus of figures
     "run": N_("run"), "shares": N_("shares"), "view": N_("view"), "threshold": N_("threshold"),
     # parcels
