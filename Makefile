@@ -19,6 +19,8 @@ MAKEFLAGS += --no-builtin-rules
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
+# What is imported is compiled once, and not by each process: TensorFlow costs each of them 7 s.
+unexport PYTHONDONTWRITEBYTECODE
 # Trust what the machine trusts: networks of schools and firms have certificates of their own.
 ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS := true

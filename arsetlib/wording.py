@@ -90,6 +90,9 @@ COLUMNS = {
     "offset contradicted": N_("offset contradicted"), "offset cannot tell": N_("offset cannot be told"),
     # menus of figures
     "run": N_("run"), "shares": N_("shares"), "view": N_("view"), "threshold": N_("threshold"),
+    # parcels
+    "class_number": N_("class number"), "margin": N_("margin"), "parcel": N_("parcel"), "parcels": N_("parcels"),
+    "probability": N_("probability"), "probability_margin": N_("margin of probability"), "unknown": N_("unknown"),
     # trees
     "area_ha": N_("area, ha"), "canopy_m2_per_ha": N_("canopy, m² per ha"), "trees_per_ha": N_("trees per ha"),
     "seconds_per_capture": N_("seconds per capture"), "seconds_per_tile": N_("seconds per tile"),
@@ -100,6 +103,7 @@ COLUMNS = {
 VALUES = (
     N_("baseline"), N_("complete"), N_("left out"), N_("majority"), N_("majority baseline"), N_("nothing"),
     N_("pruned"), N_("random forest"), N_("test"), N_("train"), N_("validation"), N_("all captures"), N_("valid"),
+    N_("mapped"), N_("no prediction"), N_("outside the map"), N_("parcels"), N_("pixels"), N_("too small"),
     N_("overfit"), N_("underfit"), N_("GPU: P100 directory, V100 TFRecord"), N_("one GPU, mirrored"),
 )  # fmt: skip
 _PARTS = {

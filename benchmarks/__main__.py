@@ -1,6 +1,6 @@
 """Run every benchmark, each in a process of its own, and gather their figures.
 
-    python benchmarks [--quick]
+    python benchmarks
 
 writes ``benchmarks/results.json``: a list with one entry per benchmark, from which the book's performance page is
 drawn. ``gpu`` runs where there is an NVIDIA card. Ends with code 1 if a benchmark failed; a goal that was missed is no
@@ -28,7 +28,7 @@ def main() -> int:
                 continue
             print(f"== {script.stem}", flush=True)
             part = Path(scratch, f"{script.stem}.json")
-            command = [sys.executable, str(script), "--json", str(part), *(["--quick"] if options.quick else [])]
+            command = [sys.executable, str(script), "--json", str(part)]
             if subprocess.run(command).returncode == 0 and part.is_file():
                 results.append(json.loads(part.read_text(encoding="utf-8")))
             else:

@@ -20,9 +20,9 @@ SIZE, BATCH, KINDS = 224, 16, len(groves.CLASSES)
 CAPTURES = 3
 
 
-def grove(count: int = CAPTURES) -> list[groves.Capture]:
+def grove() -> list[groves.Capture]:
     """Captures of full size, made at the first call."""
-    return groves.captures(simulate.groves(PLACE / f"grove{count}", captures=count, progress=False))
+    return groves.captures(simulate.groves(PLACE / f"grove{CAPTURES}", captures=CAPTURES, progress=False))
 
 
 def tile_files(captures, cut: str) -> tuple[Path, Path]:
@@ -74,9 +74,9 @@ def ours(captures, cut: str, **options) -> Epochs:
     return Epochs(lambda: data, len(loader))
 
 
-def compare(cut: str, generator, repeats: int, count: int = CAPTURES) -> dict[str, float]:
+def compare(cut: str, generator, repeats: int) -> dict[str, float]:
     """Tiles a second of each side."""
-    captures = grove(count)
+    captures = grove()
     sides = {
         "keras_segmentation": theirs(captures, cut, generator),
         "dataset": ours(captures, cut),
@@ -94,11 +94,11 @@ def compare(cut: str, generator, repeats: int, count: int = CAPTURES) -> dict[st
 def figures_of_the_loader(figures, generator, quick: bool = False) -> None:
     """Add the loader's figures: in memory, streamed, and the first epoch, which decodes."""
     for cut in ("thesis",) if quick else CUTS:
-        rate = compare(cut, generator, 3, 1) if quick else compare(cut, generator, 5)
+        rate = compare(cut, generator, 3 if quick else 5)
         for side in [name for name in rate if name != "keras_segmentation"]:
             sides = {name: round(rate[name], 1) for name in (side, "keras_segmentation")}
-            # Theirs neither augments nor decodes captures. And in 35 tiles, starting a pass outweighs the reading.
-            goal = 5 if side == "dataset" and not quick else None
+            # Theirs neither augments nor decodes captures.
+            goal = 5 if side == "dataset" else None
             figures.add(
                 f"{cut}_tiles_{side}_against_keras_segmentation",
                 rate[side] / rate["keras_segmentation"],

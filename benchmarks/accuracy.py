@@ -23,23 +23,21 @@ SEEDS = (0, 1, 2)
 BATCH, EPOCHS, PATIENCE = 256, 60, 20
 RATE = 1e-3  # falls to 0 along a cosine: without that, scores swing from one epoch to the next
 WINDOWS = 16  # epochs of windows that a baseline is fitted on: the forest still gained between 4 and 16
-QUICK = ("original", "ltae", "majority", "random_forest")
 
 
-def score(name: str, sides: dict, study: Study, seed: int, quick: bool) -> dict[str, float]:
+def score(name: str, sides: dict, study: Study, seed: int) -> dict[str, float]:
     """Train one model with one seed; its test scores."""
     options = {"seed": seed, "progress": False}
     if models.describe().loc[name, "kind"] == "baseline":
-        options["epochs"] = 1 if quick else WINDOWS
+        options["epochs"] = WINDOWS
     else:
         import keras
 
-        epochs = 8 if quick else EPOCHS
-        steps = epochs * -(-len(sides["train"]) // BATCH)
+        steps = EPOCHS * -(-len(sides["train"]) // BATCH)
         falling = keras.optimizers.schedules.CosineDecay(RATE, steps)
-        options |= {"batch": BATCH, "epochs": epochs, "patience": min(PATIENCE, epochs - 1), "learning_rate": falling}
+        options |= {"batch": BATCH, "epochs": EPOCHS, "patience": PATIENCE, "learning_rate": falling}
     trained = training.fit(name, sides, study, **options)
-    predictions = trained.predictions(sides["test"], STARTS[::4] if quick else STARTS)
+    predictions = trained.predictions(sides["test"], STARTS)
     confusion = predictions.confusion()
     crops = [i for i, c in enumerate(study.legend.classes) if c.crop and c.codes]
     return {
@@ -53,15 +51,15 @@ def score(name: str, sides: dict, study: Study, seed: int, quick: bool) -> dict[
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    measure.arguments(__doc__)
     table, study = _sample.pixel_table()
     sides = samples.split(table, study)
-    names = QUICK if options.quick else models.names()
+    names = models.names()
     figures = measure.Figures("accuracy")
     mean, chosen_by = {}, {}
     for name in names:
-        seeds = (0,) if options.quick or name == "majority" else SEEDS
-        runs = [score(name, sides, study, seed, options.quick) for seed in seeds]
+        seeds = (0,) if name == "majority" else SEEDS
+        runs = [score(name, sides, study, seed) for seed in seeds]
         of = {key: [run[key] for run in runs] for key in runs[0]}
         mean[name] = float(np.mean(of["macro_f1"]))
         chosen_by[name] = float(np.mean(of["validation_f1"]))

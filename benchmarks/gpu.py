@@ -11,7 +11,7 @@
 - Windows alone: 65,536 in a call.
 - The whole of ``training.fit``: samples a second in its best epoch, validation and scores included.
 
-Sides take turns; rates are medians. It needs no TensorFlow. ``--quick`` only shows that it runs: small and on any CPU.
+Sides take turns; rates are medians. It needs no TensorFlow. Without a GPU it only shows that it runs, with little work.
 """
 
 import functools
@@ -109,24 +109,23 @@ class Windows:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    measure.arguments(__doc__)
+    small = not on_gpu()
     figures = measure.Figures("gpu")
     print(
         f"Keras {keras.__version__} on {backend()}, {'a GPU' if on_gpu() else 'no GPU: figures only show that it runs'}"
     )
-    table = series.make_series(4_000 if options.quick else 200_000, 0)
+    table = series.make_series(4_000 if small else 200_000, 0)
     scaler = samples.Scaler.fit(table)
-    sizes, rounds = ((256,), 1) if options.quick else ((1024, 8192), 3)
-    networks = NETWORKS[:1] if options.quick else NETWORKS
+    sizes, rounds = ((256,), 1) if small else ((1024, 8192), 3)
+    networks = NETWORKS[:1] if small else NETWORKS
     loaded = functools.partial(samples.Loader, table, STUDY, scaler, seed=1)
     for batch in sizes:
-        rate = measure.rates(
-            {"windows": Windows(loaded(batch=batch, place="device"), 3 if options.quick else 50)}, rounds
-        )
+        rate = measure.rates({"windows": Windows(loaded(batch=batch, place="device"), 3 if small else 50)}, rounds)
         goal = 25e6 if batch == 8192 and on_gpu() else None
         figures.add(f"windows_per_second_at_{batch}", rate["windows"], goal, "windows/s")
         for name in networks:
-            extras, many = models.needs(name), 2_000 if options.quick else 4_000_000
+            extras, many = models.needs(name), 2_000 if small else 4_000_000
             device = loaded(batch=batch, extras=extras, place="device")
             host = loaded(batch=batch, extras=extras)
             sides = {
@@ -144,7 +143,7 @@ def main() -> None:
     for name in networks:
         done = training.fit(
             name, {"train": rows.pick(every > 0), "validation": rows.pick(every == 0)}, STUDY, scaler=scaler,
-            batch=sizes[-1], epochs=3 if options.quick else 8, missing="allow", place="device", progress=False,
+            batch=sizes[-1], epochs=3 if small else 8, missing="allow", place="device", progress=False,
         )  # fmt: skip
         figures.add(
             f"fit_samples_per_second_of_{name}", (every > 0).sum() / min(done.history["seconds"]), None, "samples/s"

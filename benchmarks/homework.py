@@ -3,6 +3,8 @@
 Right and wrong answers are those of `tests/homework`: each is checked with the public and the hidden check of its
 question, for three learners with their own numbers. A wrong answer counts as found if a check says what is wrong.
 
+With ``--quick`` one learner, and no grading: of few submissions, what it costs to begin would be measured.
+
 Submissions are made from the solutions: two in five are all right; in the others an answer is missing, functions return
 0, or a cell raises an error. They are graded as by `arset grade`, in sandboxes; their marks must be the expected ones.
 """
@@ -31,13 +33,16 @@ CORES = 2
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    options = measure.arguments(__doc__, quick=True)
     figures = measure.Figures("homework")
     checks(figures, run.NAMES[:1] if options.quick else run.NAMES)
+    if options.quick:
+        figures.finish()
+        return
     if sandbox.find_bwrap() is None:
         print("No bubblewrap here: grading is not measured.")
     else:
-        grading(figures, 5 if options.quick else 200)
+        grading(figures, 200)
     figures.finish()
 
 

@@ -6,8 +6,7 @@ files in the system's memory, and cold, after the system was asked to drop them.
 memory, which is an advantage for the forms with many files; and a virtual machine's disk may be in its host's memory,
 so the rate of plain reading is given too. Needs arsetlib[train,images].
 
-An epoch always has 768 images: with few, the start of an epoch would count more than reading and decoding. --quick
-takes 64 different images, 12 times each, and therefore leaves out cold reading and the directory.
+An epoch always has 768 images: with few, the start of an epoch would count more than reading and decoding.
 """
 
 import itertools
@@ -34,18 +33,18 @@ SIZE, BATCH = 224, 32
 FORMS = ("tfrecord", "parquet", "directory", "chips")
 SHARDS = (4, 32, 100)  # megabytes
 IMAGES = 768  # of an epoch
+ROUNDS = 4
 HERE = Path(__file__).resolve().parent
 
 
 # -- data, written at the first call ----------------------------------------------------------------------------------
 
 
-def make_chips(quick: bool) -> fields.Chips:
-    """Simulated chips of 512 × 512 pixels, four of a field; with ``quick`` each is repeated 12 times."""
-    count = IMAGES // 4 // (12 if quick else 1)
+def make_chips() -> fields.Chips:
+    """Simulated chips of 512 × 512 pixels, four of a field."""
+    count = IMAGES // 4
     folder = simulate.fields(PLACE / f"fields{count}", fields=count, chips=4, seed=1, progress=False)
-    chips = fields.agriculture_vision(folder)
-    return chips[np.arange(IMAGES) % len(chips)]
+    return fields.agriculture_vision(folder)
 
 
 def converted(chips, form: str, name: str, **options) -> Path:
@@ -128,33 +127,30 @@ def plain_rate(files: list[Path]) -> float:
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 
-def feeding(figures: measure.Figures, chips, sources: dict, quick: bool) -> float:
-    """Each form, warm and cold, with one reader and with two; ``quick``: warm, with two readers."""
+def feeding(figures: measure.Figures, chips, sources: dict) -> float:
+    """Each form, warm and cold, with one reader and with two."""
     sides = {"limit": limit(sources["tfrecord"])}
     sizes = {form: sum(file.stat().st_size for file in files_of(source)) for form, source in sources.items()}
-    for form, readers in itertools.product(sources, (2,) if quick else (1, 2)):
+    for form, readers in itertools.product(sources, (1, 2)):
         source = sources[form]
         sides[f"{form}_{readers}_warm"] = Side(batches_of(source, readers).dataset)
-        if not quick:
-            sides[f"{form}_{readers}_cold"] = Side(batches_of(source, readers).dataset, files_of(source))
-    rate = measure.rates(sides, 1 if quick else 4)
+        sides[f"{form}_{readers}_cold"] = Side(batches_of(source, readers).dataset, files_of(source))
+    rate = measure.rates(sides, ROUNDS)
     for name, value in rate.items():
         form = name.split("_")[0]
         each = sizes[form if form in sizes else "tfrecord"] / len(chips)
         both = {"images_per_second": round(value, 1), "bytes_per_second": round(value * each)}
         figures.add(f"images_{name}", value, None, "images/s", both)
-    for state in ("warm",) if quick else ("warm", "cold"):
-        of = {form: rate.get(f"{form}_2_{state}") for form in FORMS}
+    for state in ("warm", "cold"):
+        of = {form: rate[f"{form}_2_{state}"] for form in FORMS}
         goal = 0.8 if state == "warm" else None
         pair = {"tfrecord": of["tfrecord"], "limit": rate["limit"]}
         figures.add(f"tfrecord_{state}_against_decode_limit", of["tfrecord"] / rate["limit"], goal, "x", pair)
         for form in ("directory", "parquet", "chips"):
-            if of[form]:
-                pair = {"tfrecord": of["tfrecord"], form: of[form]}
-                figures.add(f"tfrecord_{state}_against_{form}", of["tfrecord"] / of[form], None, "x", pair)
-    if not quick:
-        value = rate["tfrecord_2_cold"] / rate["tfrecord_1_cold"]
-        figures.add("tfrecord_cold_two_readers_against_one", value, None, "x")
+            pair = {"tfrecord": of["tfrecord"], form: of[form]}
+            figures.add(f"tfrecord_{state}_against_{form}", of["tfrecord"] / of[form], None, "x", pair)
+    value = rate["tfrecord_2_cold"] / rate["tfrecord_1_cold"]
+    figures.add("tfrecord_cold_two_readers_against_one", value, None, "x")
     return rate["limit"]
 
 
@@ -192,7 +188,7 @@ def stages(figures: measure.Figures, source: Path, count: int, repeats: int) -> 
                 {f"{name}_core_ms_per_image": round(value, 3) for name, value in parts.items()})  # fmt: skip
 
 
-def conversion(figures: measure.Figures, chips, limit_rate: float, quick: bool) -> None:
+def conversion(figures: measure.Figures, chips, limit_rate: float) -> None:
     """Images a second that are converted, against those that can be decoded."""
     cases = {"tfrecord": {}, "parquet": {}, "directory": {}, "tfrecord_224": {"size": SIZE}}
     cases |= {"tfrecord_224_raw": {"size": SIZE, "encoding": "raw"}}
@@ -206,9 +202,8 @@ def conversion(figures: measure.Figures, chips, limit_rate: float, quick: bool) 
 
         return run
 
-    names = list(cases)[:1] if quick else list(cases)
-    seconds = measure.sides({name: convert(name) for name in names}, 1 if quick else 3)
-    for name in names:
+    seconds = measure.sides({name: convert(name) for name in cases}, 3)
+    for name in cases:
         rate = len(chips) / seconds[name]
         goal = 0.7 if name == "tfrecord" else None
         pair = {"converted": rate, "decode_limit": limit_rate}
@@ -254,21 +249,17 @@ def larger_than_memory(figures: measure.Figures, chips) -> None:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
-    quick, repeats = options.quick, 1 if options.quick else 4
-    chips = make_chips(quick)
-    forms = ("tfrecord", "parquet") if quick else stored.FORMS
-    sources = {form: converted(chips, form, form) for form in forms} | {"chips": chips}
+    measure.arguments(__doc__)
+    chips = make_chips()
+    sources = {form: converted(chips, form, form) for form in stored.FORMS} | {"chips": chips}
     figures = measure.Figures("images")
-    if not quick:
-        disk(figures, sources, repeats)
-    limit_rate = feeding(figures, chips, sources, quick)
-    conversion(figures, chips, limit_rate, quick)
-    if not quick:
-        stages(figures, sources["tfrecord"], len(chips), repeats)
-        shard_sizes(figures, chips, repeats)
-        made_smaller_once(figures, chips, repeats)
-        larger_than_memory(figures, chips)
+    disk(figures, sources, ROUNDS)
+    limit_rate = feeding(figures, chips, sources)
+    conversion(figures, chips, limit_rate)
+    stages(figures, sources["tfrecord"], len(chips), ROUNDS)
+    shard_sizes(figures, chips, ROUNDS)
+    made_smaller_once(figures, chips, ROUNDS)
+    larger_than_memory(figures, chips)
     figures.finish()
 
 

@@ -184,27 +184,25 @@ def one_process(side: int) -> None:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    measure.arguments(__doc__)
     simulate.delta(DATA)
     figures = measure.Figures("ingest")
-    repeats = 1 if options.quick else 3
     for kind, every, side, goal in (("dense", 1, 256, 30), ("sparse", 15, 900, 5)):
-        few = full_size(96, every, WIDTH // 3) if options.quick else full_size(side, every, WIDTH)
+        few = full_size(side, every, WIDTH)
         ways = {"ours": lambda few=few: ours(*few), "original": lambda few=few: original(*few)}
-        seconds = measure.sides(ways, 1 if options.quick else 2)
+        seconds = measure.sides(ways, 2)
         figures.add(f"{kind}_against_original", seconds["original"] / seconds["ours"], goal, "x", seconds)
     for kind, every in (("dense", 1), ("sparse", 15)):
-        whole = place(every=every, scenes=40 if options.quick else None)
+        whole = place(every=every)
         windows = windows_of(*whole)
         ways = {"ours": lambda w=whole: ours(*w), "bare reads": lambda w=windows: bare(w)}
-        seconds = measure.sides(ways, repeats)
+        seconds = measure.sides(ways, 3)
         figures.add(f"bare_reads_{kind}", seconds["bare reads"] / seconds["ours"], 0.6, "x", seconds)
-    if not options.quick:
-        scaling(figures)
-        small, large = peak_memory(64), peak_memory(128)
-        sides = {"quarter, MB": small, "whole, MB": large}
-        figures.add("memory", 1500 / large, 1, "x", sides)
-        figures.add("memory_flat", small / large, 0.9, "x", sides)
+    scaling(figures)
+    small, large = peak_memory(64), peak_memory(128)
+    sides = {"quarter, MB": small, "whole, MB": large}
+    figures.add("memory", 1500 / large, 1, "x", sides)
+    figures.add("memory_flat", small / large, 0.9, "x", sides)
     figures.finish()
 
 

@@ -302,7 +302,7 @@ def training_sides(loader: samples.Loader, steps: int) -> dict:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    options = measure.arguments(__doc__, quick=True)
     repeats, slow = (2, 8) if options.quick else (5, None)
     path = make_table()
     table = pixels.read(path).combine_chunks()
@@ -348,8 +348,7 @@ def main() -> None:
     first = statistics.median(in_a_process("first", path)["seconds"] for _ in range(1 if options.quick else 3))
     figures.add("two_seconds_over_time_to_first_batch", 2 / first, 1, "x", {"seconds": first})
     memory_figure(figures)
-    steps = 6 if options.quick else 48
-    seconds = measure.sides(training_sides(loader, steps), 3 if options.quick else 5)
+    seconds = measure.sides(training_sides(loader, steps=48), 3 if options.quick else 5)
     figures.add("training_against_ready_arrays", seconds["ready_arrays"] / seconds["loader"], 0.9, "x", seconds)
     figures.finish()
 

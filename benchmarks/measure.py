@@ -20,12 +20,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def arguments(description: str | None = None, argv: list[str] | None = None) -> argparse.Namespace:
-    """Read ``--quick`` (end within a minute) and ``--json FILE`` from the command line."""
+def arguments(description: str | None = None, quick: bool = False) -> argparse.Namespace:
+    """Read ``--json FILE`` from the command line, and ``--quick`` where a script can be shortened.
+
+    A quick run has fewer rounds and fewer sides. The work of a round is that of a full run: with less of it, what it
+    costs to begin would count more, and the figures would be others.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="end within a minute: smaller input, fewer repeats")
+    if quick:
+        parser.add_argument("--quick", action="store_true", help="fewer rounds and fewer sides, with the same work")
+    parser.set_defaults(quick=False)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
-    return parser.parse_args(argv)
+    return parser.parse_args()
 
 
 def sides(functions: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
@@ -122,9 +128,9 @@ class Figures:
         self.rows.append({"name": name, "value": value, "goal": goal, "unit": unit, "sides": sides or {}})
         print(f"{name} {value:.4g} goal {'-' if goal is None else f'{goal:g}'}", flush=True)
 
-    def finish(self, argv: list[str] | None = None) -> None:
+    def finish(self) -> None:
         """Write the figures to the file that ``--json`` names, if it does."""
-        target = arguments(argv=argv).json
+        target = arguments(quick=True).json
         if target is not None:
             document = {"benchmark": self.name, "machine": machine(), "figures": self.rows}
             target.write_text(json.dumps(document, indent=1) + "\n")

@@ -1,7 +1,7 @@
 """Rows a second of a loader that streams a table from an object store, against the same table on a local disk.
 
 The store is a small server of this machine that speaks S3 and serves files of a folder (``_s3_server.py``), in a
-process of its own. The table has 20 files; with ``--quick`` 4 of them. Each row comes from the same series as in
+process of its own. The table has 20 files. Each row comes from the same series as in
 ``loader.py``, so the table is made in seconds. The loader streams with reading ahead, shuffles and makes batches of
 1,024 windows; the clock starts after its second batch and stops at the end of the second epoch.
 
@@ -23,19 +23,16 @@ from arsetlib import pixels, samples
 from arsetlib.pixels.costs import prices
 from arsetlib.stores import place
 
-PARTS = 4  # files with --quick
-
 
 def main() -> None:
-    quick = measure.arguments(__doc__).quick
-    parts = PARTS if quick else loader.LARGE
-    made = loader.make_large(parts)
+    quick = measure.arguments(__doc__, quick=True).quick
+    made = loader.make_large()
     folder = loader.PLACE.parent / "objects"
     shutil.rmtree(folder, ignore_errors=True)
     local = folder / "bucket" / "table"
     local.mkdir(parents=True)
     files = pixels.files(made)
-    for file in files[:parts]:
+    for file in files:
         os.link(file, local / file.name)
     size = sum(file.stat().st_size for file in local.iterdir())
     scaler = samples.Scaler.fit(files[0], loader.STUDY)

@@ -202,7 +202,7 @@ def real_cubes() -> dict[str, tuple]:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    options = measure.arguments(__doc__, quick=True)
     rounds = 1 if options.quick else 6
     table = Table()
     for turn in range(rounds):

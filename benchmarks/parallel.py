@@ -50,14 +50,14 @@ def seconds(side: str, model: str, size: int, images: int, epochs: int) -> float
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    options = measure.arguments(__doc__, quick=True)
     figures = measure.Figures("parallel")
-    cases = [("small", 64, 256)] if options.quick else [("small", 128, 256), ("mobilenetv3", 96, 128)]
+    cases = [("small", 128, 256), ("mobilenetv3", 96, 128)][: 1 if options.quick else 2]
     for model, size, images in cases:
         found: dict[str, list[float]] = {side: [] for side in SIDES}
         for turn in range(1 if options.quick else 3):
             for side in np.roll(list(SIDES), turn):
-                found[side].append(seconds(str(side), model, size, images, 3 if options.quick else 4))
+                found[side].append(seconds(str(side), model, size, images, epochs=4))
         rates = {side: images / statistics.median(times) for side, times in found.items()}
         for side in ("two devices", "two processes"):
             name = f"{model}_{side.replace(' ', '_')}_to_one"

@@ -5,8 +5,6 @@ Figures:
     plan_memory: 2 GB over the peak of a process that reads the saved item list and does all this.
     task: time to read the whole item list, as each worker did before, over the time in which a task finds its scenes.
     notes: thousand notes of finished chunks that are read in a second, as by a run that continues.
-
-With --quick a tenth of both, and a tenth of the time allowed.
 """
 
 import json
@@ -82,14 +80,13 @@ def own_process(function: str, *arguments: object) -> dict:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    measure.arguments(__doc__)
     figures = measure.Figures("plan")
-    part = 10 if options.quick else 1
     with tempfile.TemporaryDirectory() as folder:
-        size = CHUNKS // part, SCENES // part
+        size = CHUNKS, SCENES
         own_process("save", folder, *size)
         took = own_process("plan", folder, *size)
-    figures.add("plan", SECONDS / part / took["plan, s"], 1, "x", took)
+    figures.add("plan", SECONDS / took["plan, s"], 1, "x", took)
     figures.add("plan_memory", MEGABYTES / took["peak, MB"], 1, "x", {"peak, MB": took["peak, MB"]})
     figures.add("task", took["load, s"] / took["task, s"], 10, "x", {k: took[k] for k in ("load, s", "task, s")})
     figures.add("notes", NOTES / 1000 / took["notes, s"], None, "thousand/s", {"notes": NOTES, "s": took["notes, s"]})

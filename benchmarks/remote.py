@@ -1,6 +1,6 @@
 """Reading scenes over the network: a pixel table from files that are far away.
 
-    python benchmarks/remote.py [--quick] [--json FILE]
+    python benchmarks/remote.py [--json FILE]
 
 A server on this machine answers after a delay. Two chunks of a year are ingested from files as large as those of
 Sentinel-2, in blocks of 1,024 pixels: by the ingest, by the ingest without reading ahead, by `odc.stac.load` with the
@@ -8,7 +8,6 @@ number of threads that is best for it (the same windows, each band at its own re
 the same bytes, which is the limit. All sides read the same files through the same server, in processes of their own.
 """
 
-import argparse
 import asyncio
 import json
 import multiprocessing
@@ -179,11 +178,11 @@ def prepare(folder: Path, url: str, dates: int) -> None:
 
 
 def main() -> None:
-    options: argparse.Namespace = measure.arguments(__doc__)
+    measure.arguments(__doc__)
     figures = measure.Figures("remote")
     far.make(PLACE, BANDS)
     # A date has 104 MB, so the slow line gets fewer of them.
-    cases = [("60 ms", 0.06, None, 6)] if options.quick else [
+    cases = [
         ("20 ms", 0.02, None, 20), ("60 ms", 0.06, None, 20), ("150 ms", 0.15, None, 20), ("20 MB/s", 0.06, 20e6, 6),
     ]  # fmt: skip
     for name, wait, rate, dates in cases:
@@ -193,10 +192,7 @@ def main() -> None:
             sides = {"ingest": partial(ours, ahead=True), "limit": limit}
             if name == "60 ms":
                 sides["without reading ahead"] = partial(ours, ahead=False)
-                sides |= {
-                    f"odc.stac {n}": partial(peer, threads=n)
-                    for n in (PEER_THREADS[1:2] if options.quick else PEER_THREADS)
-                }
+                sides |= {f"odc.stac {n}": partial(peer, threads=n) for n in PEER_THREADS}
             found = {label: run(side, folder, server) for label, side in sides.items()}
         for label, facts in found.items():
             print(f"{name}, {label}: " + ", ".join(f"{v:.4g} {k}" for k, v in facts.items()), flush=True)

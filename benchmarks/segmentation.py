@@ -99,7 +99,7 @@ def costs(figures: measure.Figures) -> None:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    options = measure.arguments(__doc__, quick=True)
     figures = measure.Figures("segmentation")
     if keras_segmentation.installed() is None:
         sys.exit("keras-segmentation is not installed: uv sync --extra keras-segmentation")

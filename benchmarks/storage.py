@@ -226,9 +226,8 @@ def compare(figures: measure.Figures, stores: dict[str, Store], flat: pixels.Rag
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
-    repeats = 5 if options.quick else 15
-    path, _ = _sample.pixel_table((2021,) if options.quick else (2019, 2020, 2021))
+    repeats = 5 if measure.arguments(__doc__, quick=True).quick else 15
+    path, _ = _sample.pixel_table((2019, 2020, 2021))
     table, meta = pixels.read(path).combine_chunks(), pixels.Meta.of(path)
     flat = pixels.ragged(table)
     figures = measure.Figures("storage")

@@ -115,14 +115,14 @@ def on_devices(figures: measure.Figures, table, scaler, steps: int) -> None:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    options = measure.arguments(__doc__, quick=True)
     figures = measure.Figures("train")
-    table = series.make_series(10_000 if options.quick else 40_000, 1)
+    table = series.make_series(40_000, 1)
     scaler = samples.Scaler.fit(table)
     names = models.describe().query("kind == 'keras'").index.tolist()
     if options.quick:
         names = ["original", "tempcnn", "ltae"]
-    steps, rounds = (8, 2) if options.quick else (15, 4)
+    steps, rounds = 15, 2 if options.quick else 4
     sides = {name: Side(name, table, scaler) for name in names}
     sides["original, row by row"] = Side("original", table, scaler, by_row=True)
     for _ in range(rounds):

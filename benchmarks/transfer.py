@@ -35,10 +35,10 @@ def tell(figures: measure.Figures, journey: str, curve, counts, goal: float | No
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
+    measure.arguments(__doc__)
     figures = measure.Figures("transfer")
-    counts, repeats = ((0, 5), 1) if options.quick else ((0, 5, 20, 100), 5)
-    epochs = 6 if options.quick else 40
+    counts, repeats = (0, 5, 20, 100), 5
+    epochs = 40
     place, delta = _sample.pixel_table()
 
     sides = samples.split(place, delta)
@@ -57,7 +57,7 @@ def main() -> None:
         curve = training.learning_curve(before, rows, here, counts, repeats=repeats, epochs=epochs)
         tell(figures, "from_delta_to_real_points", curve, counts, None)
         names = {"majority": ("majority", {}), "random forest": ("random_forest", {}), "small CNN": ("tempcnn", SMALL)}
-        found = _points.cross_validate(rows, here, names, k=3 if options.quick else 5, epochs=epochs, batch=64)
+        found = _points.cross_validate(rows, here, names, k=5, epochs=epochs, batch=64)
         for name, predictions in found.items():
             score = predictions.confusion()
             parts = {"accuracy": score.accuracy, "macro_f1": score.macro_f1, "points": len(rows)}

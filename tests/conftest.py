@@ -2,11 +2,14 @@
 
 import os
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import objectstore
 import pytest
 from badserver import BadServer
+from filelock import FileLock
 from hypothesis import settings
 
 from arsetlib.stores import StorePath, place
@@ -16,6 +19,13 @@ LONGEST = (
     "test_labs", "test_objects", "test_ingest", "test_training", "test_simulate", "test_predict", "test_grading",
     "test_everywhere", "test_places", "test_teach",
 )  # fmt: skip
+
+STARTUP = Path(__file__).parent / "startup"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(STARTUP), os.environ.get("PYTHONPATH")]))
+exec((STARTUP / "sitecustomize.py").read_text(encoding="utf-8"))  # in this process, which has started already
+# What is imported is compiled once, and not by each of the hundreds of processes that tests start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes depends on the machine
 settings.load_profile("untimed")
@@ -63,15 +73,51 @@ def spark():
 
 
 @pytest.fixture(scope="session")
-def delta(tmp_path_factory) -> Path:
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A function that returns a folder, which the first process of a run that asks for it makes.
+
+    All processes use it at once, so a test must not write into it: ``sharing`` has functions for a copy.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        made = root / f"{name}.made"
+        with FileLock(root / f"{name}.lock"):
+            if not made.exists():
+                make(root / name)
+                made.touch()
+        return root / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def delta(once) -> Path:
     """One year of a tiny simulated delta; ``study.toml`` is its study, ``two_areas.toml`` a smaller one."""
     from arsetlib import simulate
 
-    out = simulate.delta(tmp_path_factory.mktemp("delta") / "delta", scale=0.03, years=(2021,), jobs=1, progress=False)
-    text = (out / "study.toml").read_text(encoding="utf-8")
-    fewer = re.sub(r"\[areas\.box_[2-7]\]\n(?:.+\n)+\n?", "", text)
-    (out / "two_areas.toml").write_text(fewer, encoding="utf-8")
-    return out
+    def make(out):
+        simulate.delta(out, scale=0.03, years=(2021,), jobs=1, progress=False)
+        text = (out / "study.toml").read_text(encoding="utf-8")
+        fewer = re.sub(r"\[areas\.box_[2-7]\]\n(?:.+\n)+\n?", "", text)
+        (out / "two_areas.toml").write_text(fewer, encoding="utf-8")
+
+    return once("delta", make)
+
+
+@pytest.fixture(scope="session")
+def toy(once) -> Path:
+    """The small simulated delta, its table, the grove and the fields, as labs and homework make them."""
+
+    def make(folder):
+        from arsetlib import lab
+
+        lab.place(data=folder, small=True).table()
+        lab.groves(data=folder, small=True)
+        lab.fields(data=folder, small=True)
+
+    return once("toy", make)
 
 
 @pytest.fixture(scope="session")

@@ -610,14 +610,6 @@ def test_names_in_a_catalogue_decide_no_path(tmp_path, server, name):
 # -- the simulated delta, as a catalogue like any other
 
 
-@pytest.fixture(scope="module")
-def delta(tmp_path_factory):
-    from arsetlib import simulate
-
-    out = tmp_path_factory.mktemp("simulated") / "delta"
-    return simulate.delta(out, scale=0.03, years=[2021], jobs=1, progress=False)
-
-
 def test_the_simulated_delta_is_found_on_disk_and_over_http_alike(delta):
     study = Study.load(delta / "study.toml").replace(years=(2021,))
     here = find_scenes(study, progress=False)

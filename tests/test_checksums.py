@@ -25,10 +25,19 @@ def flip(path, bit: int) -> None:
     checksums._once.cache_clear()  # the file's time may not have changed in a thousandth of a second
 
 
+@pytest.fixture(scope="module")
+def small(delta, tmp_path_factory):
+    """The simulated delta with the files of its first scene only."""
+    copy = shutil.copytree(delta, tmp_path_factory.mktemp("small") / "delta", ignore=shutil.ignore_patterns("scenes"))
+    files = Path(first(delta).hrefs["red"]).parent
+    shutil.copytree(files, copy / files.relative_to(delta))
+    return copy
+
+
 @pytest.fixture
-def place(delta, tmp_path):
-    """A copy of the simulated delta, to be damaged."""
-    return shutil.copytree(delta, tmp_path / "delta")
+def place(small, tmp_path):
+    """A copy, to be damaged."""
+    return shutil.copytree(small, tmp_path / "delta")
 
 
 def first(folder):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from sharing import linked
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -189,6 +190,7 @@ def test_a_full_disk_is_one_sentence_in_every_command(monkeypatch, capsys, probl
 
 
 def test_a_study_whose_bounds_were_edited_gets_an_item_list_of_its_own(delta, tmp_path):
+    delta = linked(delta, tmp_path / "delta")
     edited = (delta / "two_areas.toml").read_text(encoding="utf-8")
     (delta / "edited.toml").write_text(edited.replace("every = 1\n", "every = 2\n"), encoding="utf-8")
     first = called("scenes", delta / "two_areas.toml", "--cache", tmp_path, "--json")
@@ -197,7 +199,6 @@ def test_a_study_whose_bounds_were_edited_gets_an_item_list_of_its_own(delta, tm
     assert bounds != edited
     (delta / "edited.toml").write_text(bounds, encoding="utf-8")
     moved = called("scenes", delta / "edited.toml", "--cache", tmp_path, "--json")
-    (delta / "edited.toml").unlink()
     folders = [json.loads(done.stdout)["saved"] for done in (first, same, moved)]
     assert folders[0] == folders[1] != folders[2]
     assert called("scenes", delta / "two_areas.toml", "--cache", tmp_path).exit_code == 0

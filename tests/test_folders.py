@@ -49,6 +49,14 @@ def test_a_folder_holds_its_parts_its_plan_and_a_manifest_and_nothing_else(tmp_p
     assert list(folders.problems(tmp_path / "out", deep=True)) == []
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    seen, replace = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: seen.append(os.pread(handle, 9, 0).decode()))
+    monkeypatch.setattr(os, "replace", lambda old, new: (seen.append("named"), replace(old, new)))
+    folders.put(tmp_path / "a.txt", "corn")
+    assert seen == ["corn", "named"]
+
+
 def test_a_complete_folder_is_left_as_it_is(tmp_path):
     whole(tmp_path)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}

@@ -279,7 +279,8 @@ def test_tries_are_read_from_what_check_prints_in_any_language(tmp_path, capsys,
     ]  # fmt: skip
 
 
-def test_a_report_is_in_the_language_of_its_notebook(tmp_path):
+def test_a_report_is_in_the_language_of_its_notebook(tmp_path, sample, monkeypatch):
+    monkeypatch.setenv("ARSET_DATA", str(sample))
     made = hostile.notebook("Ada", 'import arsetlib; arsetlib.language("es")', "hectares = 3")
     (report,) = handin.check_file(write(tmp_path / "part1.ipynb", json.loads(made)))
     said = str(report)

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from sharing import learners_data
 
 from homework import run
 
@@ -21,6 +22,14 @@ HOSTILE = {
     "table": pd.DataFrame(), "odd table": pd.DataFrame({"{x}": ["a"], 3: [None]}), "series": pd.Series([1, None]),
     "object": object(), "type": dict, "nothing": None, "dots": ...,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data(toy, tmp_path_factory):
+    """The sample, as the first homework of a learner makes it."""
+    run.DATA = learners_data(toy, tmp_path_factory.mktemp("homework") / "data")
+
+
 every_assignment = pytest.mark.parametrize("assignment", run.there())
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -305,57 +306,74 @@ def test_spark_connect_makes_the_same_table(table, tmp_path):
     assert rows_of(tmp_path / "out") == rows_of(table[0])
 
 
+# Two ingests in one session, each of which loses an executor: once the first chunk is there, or once one has failed.
 KILLER = """
     import os, signal, threading, time
     ingest.plan.CHUNK_PIXELS = 36
     spark = engine.session("local-cluster[2,1,1024]")
 
-    def killer():
-        while not list(out.glob({after!r})):
+    def executors():
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                line = open(f"/proc/{pid}/cmdline").read()
+            except OSError:
+                continue
+            if "CoarseGrainedExecutorBackend" in line and spark.sparkContext.applicationId in line:
+                yield int(pid)
+
+    def kill(folder, after):
+        while not list(folder.glob(after)):
             time.sleep(0.01)
-        found = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_executor(p)]
+        found = list(executors())
         os.kill(found[0], signal.SIGKILL)
         print("killed one of", len(found), flush=True)
 
-    def is_executor(pid):
+    broken = tiny.half_wrong(place, out, 4)
+    for name, after, scenes in (("whole", "*.parquet", place.scenes), ("broken", "_errors/*.txt", broken)):
+        while len(list(executors())) < 2:  # the killed one is replaced
+            time.sleep(0.1)
+        killer = threading.Thread(target=kill, args=(out / name, after), daemon=True)
+        killer.start()
         try:
-            line = open(f"/proc/{{pid}}/cmdline").read()
-        except OSError:
-            return False
-        return "CoarseGrainedExecutorBackend" in line and spark.sparkContext.applicationId in line
-
-    scenes = tiny.half_wrong(place, out.parent, 4) if {broken!r} else place.scenes
-    threading.Thread(target=killer, daemon=True).start()
-    print(ingest.ingest(place.study, scenes, place.labels, out, spark=spark, progress=False).rows)
+            ingest.ingest(place.study, scenes, place.labels, out / name, spark=spark, progress=False)
+            print(name, "is made", flush=True)
+        except ingest.IngestError as problem:
+            print(name, "failed:", problem, flush=True)
+        killer.join()
 """
 
 
-def with_a_killed_executor(tmp_path, after, broken):
+@pytest.fixture(scope="module")
+def with_killed_executors(tmp_path_factory):
+    """The folder of the two ingests, and what the program printed of each."""
     if not sys.platform.startswith("linux"):
-        pytest.skip("finds the executor through /proc, which only Linux has")
-    (tmp_path / "place").mkdir()
-    process = start(script(KILLER.format(after=after, broken=broken), tmp_path / "place", tmp_path / "out"))
+        pytest.skip("finds the executors through /proc, which only Linux has")
+    folder = tmp_path_factory.mktemp("killed")
+    (folder / "place").mkdir()
+    process = start(script(KILLER, folder / "place", folder))
     output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    of_whole, made, of_broken = output.partition("whole is made\n")
+    assert made, output
+    return folder, of_whole, of_broken
+
+
+@pytest.mark.spark
+@pytest.mark.drill
+def test_an_executor_killed_in_the_middle_changes_nothing(table, with_killed_executors):
+    folder, output, _ = with_killed_executors
     assert "killed one of 2" in output
-    return process.returncode, output
+    assert rows_of(folder / "whole") == rows_of(table[0])
 
 
 @pytest.mark.spark
 @pytest.mark.drill
-def test_an_executor_killed_in_the_middle_changes_nothing(table, tmp_path):
-    code, output = with_a_killed_executor(tmp_path, "*.parquet", broken=False)
-    assert code == 0, output
-    assert rows_of(tmp_path / "out") == rows_of(table[0])
-
-
-@pytest.mark.spark
-@pytest.mark.drill
-def test_an_executor_killed_after_a_chunk_failed_does_not_lose_the_failure(table, tmp_path):
-    code, output = with_a_killed_executor(tmp_path, "_errors/*.txt", broken=True)
-    assert code == 1, output
-    assert "lie outside -1,000 to 32,767" in output
+def test_an_executor_killed_after_a_chunk_failed_does_not_lose_the_failure(with_killed_executors):
+    folder, _, output = with_killed_executors
+    assert "killed one of 2" in output
+    assert re.search("broken failed:.*lie outside -1,000 to 32,767", output, re.DOTALL), output
     with pytest.raises(pixels.PixelError, match="unfinished"):
-        pixels.check(tmp_path / "out")
+        pixels.check(folder / "broken")
 
 
 # -- a bad day ------------------------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def test_rings_that_are_not_closed_are_closed_or_counted(tmp_path, monkeypatch):
     codes, about = made(study_of(path), tmp_path / "c")
     assert about["fields_drawn"] == 2
     assert (codes[:, :49] == 1).all()
-    monkeypatch.setattr(fields, "_shapes", lambda wkb: shapely.from_wkb(wkb, on_invalid="ignore"))
+    monkeypatch.setattr(fields, "shapes_of", lambda wkb: shapely.from_wkb(wkb, on_invalid="ignore"))
     codes, about = made(study_of(path), tmp_path / "old")
     assert about["fields_lost"] == {"whose outline cannot be read": 1}
     assert about["fields_drawn"] == 1
@@ -278,7 +278,7 @@ def test_a_file_without_a_crs_or_without_geometry_is_refused_with_the_way_to_giv
     with pytest.raises(CatalogueError, match="no CRS .*ogr2ogr -a_srs EPSG:4326 fields.gpkg w.csv"):
         made(study_of(tmp_path / "w.csv"), tmp_path / "c")
     (tmp_path / "f.parquet").write_bytes(b"PAR1")
-    with pytest.raises(CatalogueError, match="GeoParquet is not read here; make a GeoPackage: geopandas"):
+    with pytest.raises(CatalogueError, match=r"f\.parquet cannot be read as GeoParquet: .*Check \[labels\] path"):
         made(study_of(tmp_path / "f.parquet"), tmp_path / "c")
     (tmp_path / "f.csv").write_text("lon,lat,crop\n32.82,2.262,1\n")
     with pytest.raises(CatalogueError, match="no geometry.*ogr2ogr .*X_POSSIBLE_NAMES=lon.* f.gpkg f.csv"):
@@ -365,3 +365,17 @@ def test_the_map_and_its_hectares_lie_on_the_same_grid_as_the_drawn_labels(tmp_p
     found = find_labels(study, 2021, tmp_path / "c", progress=False)
     hectares = maps.class_areas(found, [home], study)["hectares"].sum()
     assert hectares == pytest.approx(1113.2 * 1105.7 / 10_000, rel=0.01)  # a hundredth of a degree at 2° N
+
+
+def test_fields_of_a_geoparquet_file_are_drawn_as_those_of_a_geopackage(tmp_path):
+    from arsetlib import parcels
+
+    shapes = np.array([LEFT, rectangle(600, 0, 700, 100)])
+    parcels.Parcels(shapes, np.array([1, 2]), "EPSG:32636", "x").save(tmp_path / "f.parquet")
+    save(tmp_path / "f.gpkg", shapes, [1, 2], column="parcel")
+    (codes, about), (other, _) = (
+        made(study_of(tmp_path / f"f.{ending}", code_column="parcel"), tmp_path / ending)
+        for ending in ("parquet", "gpkg")
+    )
+    assert about["fields_drawn"] == 2
+    assert np.array_equal(codes, other)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 from rasterio.warp import transform_geom
 from shapely.geometry import box, shape
+from sharing import linked
 
 from arsetlib import cdl, folders, seeds, simulate
 from arsetlib.ingest.offset import Sample, decide
@@ -39,9 +41,9 @@ SPREAD = [434.2, 462.7, 522.6, 708.0, 700.4, 959.6, 1269.4, 1238.0, 1319.5, 1398
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
+def tiny(delta, tmp_path_factory):
     """One year of a tiny delta, made by one process."""
-    return simulate.delta(tmp_path_factory.mktemp("tiny") / "delta", scale=TINY, years=[2021], jobs=1, progress=False)
+    return linked(delta, tmp_path_factory.mktemp("tiny") / "delta", ignore=shutil.ignore_patterns("two_areas.toml"))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from arsetlib import __version__, oldnames
-from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn
+from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn, parcels
 from arsetlib.cli.commands import Commands, in_options
 from arsetlib.folders import is_full
 from arsetlib.translation import _
@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (data, learn, groves, fields, homework, grade, certificate):
+for commands in (data, learn, parcels, groves, fields, homework, grade, certificate):
     app.add_typer(commands.app)
 _groups = {"groves": groves.group, "fields": fields.group}
 for _old, _new in oldnames.COMMANDS.items():

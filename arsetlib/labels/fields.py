@@ -8,10 +8,11 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+import json
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from shapely.geometry import box
 
-from arsetlib import filetypes
+from arsetlib import copies, filetypes, folders
 from arsetlib.study import MAX_CODE, Area
+from arsetlib.translation import N_
 from arsetlib.web import CatalogueError, public
 
 SETS = (".shp", ".gpkg", ".geojson", ".json", ".kml", ".fgb")  # files of a zip that may hold fields
@@ -46,6 +48,8 @@ class Fields:
         read: Rows of the layer.
         lost: Reason → fields that are not drawn.
         repaired: Outlines that cross themselves and were repaired.
+        dropped: Reason → rows that are not drawn.
+        mended: Rows that were repaired.
     """
 
     shapes: np.ndarray
@@ -57,6 +61,8 @@ class Fields:
     read: int
     lost: Counter = field(default_factory=Counter)
     repaired: int = 0
+    dropped: dict[str, list[int]] = field(default_factory=dict)
+    mended: list[int] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"layer {self.layer!r} of {self.name} ({self.crs})"
@@ -66,7 +72,7 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
     """The fields or points of a vector file that touch some areas.
 
     Args:
-        place: File, zip or URL that GDAL reads: GeoPackage, GeoJSON, shapefile (also zipped), KML, FlatGeobuf, …
+        place: File, zip or URL: GeoParquet, or what GDAL reads: GeoPackage, GeoJSON, shapefile (also zipped), KML, …
         layer: Which of its layers; None where only one has geometry.
         column: Holds the label code, a whole number from 1.
         crs: To bring them to.
@@ -78,35 +84,30 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
     """
     areas = list(areas)
     name = public(place) if "://" in place else Path(place).name
-    layer, geometry, values, stated_crs = _read(place, layer, column)
-    shapes = _shapes(geometry)
+    layer, geometry, (values,), stated_crs = read_layer(place, layer, [column])
+    shapes = shapes_of(geometry)
     # Codes are read last: a row without geometry, or far away, needs none.
     fields = Fields(shapes, np.asarray(values), np.arange(len(shapes)), name, layer, "", len(shapes))
     if not len(shapes):
         raise CatalogueError(f"Layer {layer!r} of {place} has no fields. Export it again.")
-    unread = shapely.is_missing(shapes) & np.array([wkb is not None for wkb in geometry], bool)
-    empty = ~unread & (shapely.is_missing(shapes) | shapely.is_empty(shapes))
-    for which, reason in ((unread, "whose outline cannot be read"), (empty[~unread], "without geometry")):
-        _drop(fields, which, reason)
-    _drop(fields, _endless(fields.shapes), "with coordinates that are not numbers")
-    _repair(fields)
+    keep_drawable(fields, geometry)
     if not len(fields.shapes):
         raise CatalogueError(
             f"{fields.read} fields of layer {layer!r} of {place} contain nothing to draw: {lost_text(fields.lost)}. "
             "Labels are outlines (polygons) or points. Export the file again with its geometry."
         )
-    own = _crs_of(stated_crs, place)
+    own = crs_of(stated_crs, place)
     fields.crs = own.to_string() if own.to_epsg() is None else f"EPSG:{own.to_epsg()}"
-    _check_degrees(fields, own, place)
+    check_degrees(fields, own, place)
     outlines = [o for o in (a.outline(own.to_wkt()) for a in areas) if np.isfinite(o.bounds).all()]
     touches = np.zeros(len(fields.shapes), bool)
     for outline in outlines:
         touches |= shapely.intersects(fields.shapes, outline)
     if not touches.any():
         raise CatalogueError(_nothing_here(fields, own, outlines, areas, place))
-    _drop(fields, ~touches, "outside the areas")
+    drop(fields, ~touches, "outside the areas")
     fields.codes = _codes(fields, place, column)
-    shapes = _moved(_near(fields.shapes, outlines), own, crs)
+    shapes = moved(_near(fields.shapes, outlines), own, crs)
     off = ~np.isfinite(shapely.bounds(shapes)).all(axis=1)
     if off.any():
         raise CatalogueError(
@@ -117,39 +118,118 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
     return fields
 
 
-def _read(place: str, layer: str | None, column: str):
-    """Name of the layer, (N,) WKB, (N,) values of the column, and the CRS as the file states it."""
+@dataclass(frozen=True)
+class Asked:
+    """What a caller's settings are called, for messages."""
+
+    path: str = "[labels] path"
+    layer: str = "[labels] layer"
+    column: str = "[labels] code_column"
+
+
+def read_layer(
+    place: str, layer: str | None, columns: Sequence[str], asked: Asked = Asked()
+) -> tuple[str, np.ndarray, list[np.ndarray], str | None]:
+    """One layer of a vector file that GDAL reads, or a GeoParquet file.
+
+    Args:
+        place: File, zip or URL.
+        layer: Its name; None where only one has geometry.
+        columns: To read beside the geometry.
+        asked: What the caller calls these.
+
+    Returns:
+        The layer's name, (N,) WKB, None where a row has no geometry, (N,) values of each column, and the CRS as the
+        file states it.
+
+    Raises:
+        CatalogueError: Not a vector file, several layers with geometry and none named, or no such column.
+    """
     from pyogrio import list_layers, read_info
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
     from pyogrio.raw import read
 
+    if place.lower().endswith((".parquet", ".geoparquet")) and not place.lower().startswith("http"):
+        return _read_geoparquet(place, layer, columns, asked)
     named, place = place, _inside(place)
     try:
-        layer = _layer(list_layers(place), layer, named)
-        known = list(read_info(place, layer=layer)["fields"])
-        if column not in known:
-            raise CatalogueError(
-                f"{named} has no column {column!r}; it has {', '.join(known) or 'none'}. Set [labels] code_column."
-            )
+        layer = _layer(list_layers(place), layer, named, asked)
+        _check_columns(columns, list(read_info(place, layer=layer)["fields"]), named, asked)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Non closed ring")  # they are closed, or counted as lost
-            meta, _, geometry, (values,) = read(place, layer=layer, columns=[column], force_2d=True)
+            meta, _, geometry, values = read(place, layer=layer, columns=list(columns), force_2d=True)
     except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
         if found := filetypes.placeholder(named, "vector file"):
             raise CatalogueError(f"{named} {found}") from None
         reason = str(error).split(".; It might help")[0]
-        if place.lower().endswith((".parquet", ".geoparquet")):
-            reason = (
-                "GeoParquet is not read here; make a GeoPackage: geopandas.read_parquet(...).to_file('fields.gpkg')"
+        raise CatalogueError(f"{named} cannot be read as a vector file: {reason}. Check {asked.path}.") from None
+    by_name = dict(zip(meta["fields"], values, strict=True))  # in the order of the file
+    return layer, geometry, [by_name[column] for column in columns], meta["crs"]
+
+
+def _read_geoparquet(place: str, layer: str | None, columns: Sequence[str], asked: Asked):
+    """As `read_layer`; GDAL's wheels read no Parquet. Source: https://geoparquet.org/releases/v1.1.0."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = copies.fetched(folders.place(place))
+    try:
+        with pq.ParquetFile(path) as file:
+            geo = json.loads((file.schema_arrow.metadata or {}).get(b"geo", b"{}"))
+            if not geo:
+                raise CatalogueError(
+                    f"{place} is a Parquet file without geometry: its metadata has no 'geo'. Write it as GeoParquet."
+                )
+            primary = geo["primary_column"]
+            _check_columns(columns, [n for n in file.schema_arrow.names if n != primary], place, asked)
+            table = file.read([primary, *columns])
+        about = geo["columns"][primary]
+    except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
+        if isinstance(error, CatalogueError):
+            raise
+        if found := filetypes.placeholder(str(path), "vector file"):
+            raise CatalogueError(f"{place} {found}") from None
+        raise CatalogueError(f"{place} cannot be read as GeoParquet: {error}. Check {asked.path}.") from None
+    if layer not in (None, path.stem, primary):
+        raise CatalogueError(f"{place}: layer {layer!r} is not in it. A GeoParquet file has one layer: leave it out.")
+    if about.get("encoding") != "WKB":
+        raise CatalogueError(
+            f"{place} stores its geometry as {about.get('encoding')!r}; 'WKB' is read here. Write it again as WKB."
+        )
+    crs = about.get("crs", "OGC:CRS84")  # no entry means longitude and latitude; null means unknown
+    stated = CRS.from_json_dict(crs).to_wkt() if isinstance(crs, dict) else crs
+    geometry = np.array(table[primary].to_pylist(), object)
+    return path.stem, geometry, [table[c].to_numpy() for c in columns], stated
+
+
+def _check_columns(columns: Sequence[str], known: list[str], place: str, asked: Asked) -> None:
+    for column in columns:
+        if column not in known:
+            raise CatalogueError(
+                f"{place} has no column {column!r}; it has {', '.join(known) or 'none'}. Set {asked.column}."
             )
-        raise CatalogueError(f"{named} cannot be read as a vector file: {reason}. Check [labels] path.") from None
-    return layer, geometry, values, meta["crs"]
 
 
-def _shapes(geometry) -> np.ndarray:
+def shapes_of(geometry: np.ndarray) -> np.ndarray:
     """(N,) shapes, None where there is none or it cannot be read; open rings are closed."""
     with np.errstate(invalid="ignore"):
         return shapely.from_wkb(geometry, on_invalid="fix")
+
+
+def keep_drawable(fields: Fields, geometry: np.ndarray) -> None:
+    """Drop what cannot be drawn, with the reason; repair outlines that cross themselves.
+
+    Args:
+        fields: All rows of a file.
+        geometry: (N,) their WKB, None where there is none.
+    """
+    shapes = fields.shapes
+    unread = shapely.is_missing(shapes) & np.array([wkb is not None for wkb in geometry], bool)
+    empty = ~unread & (shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    for which, reason in ((unread, N_("whose outline cannot be read")), (empty[~unread], N_("without geometry"))):
+        drop(fields, which, reason)
+    drop(fields, _endless(fields.shapes), N_("with coordinates that are not numbers"))
+    _repair(fields)
 
 
 def _endless(shapes: np.ndarray) -> np.ndarray:
@@ -176,21 +256,21 @@ def _inside(place: str) -> str:
     return f"/vsizip/{place}/{names[0]}"
 
 
-def _layer(layers: np.ndarray, asked: str | None, place: str) -> str:
+def _layer(layers: np.ndarray, wanted: str | None, place: str, asked: Asked) -> str:
     """The name of the layer of fields. Tables without geometry, such as QGIS's ``layer_styles``, are ignored."""
     kinds = {str(name): kind for name, kind in layers}
     spatial = [name for name, kind in kinds.items() if kind is not None]
-    if asked is not None:
-        if asked in spatial:
-            return asked
-        what = "is a table without geometry" if asked in kinds else "is not in it"
+    if wanted is not None:
+        if wanted in spatial:
+            return wanted
+        what = "is a table without geometry" if wanted in kinds else "is not in it"
         raise CatalogueError(
-            f"{place}: layer {asked!r} {what}. Set [labels] layer to one of: {', '.join(spatial) or 'it has none'}."
+            f"{place}: layer {wanted!r} {what}. Set {asked.layer} to one of: {', '.join(spatial) or 'it has none'}."
         )
     if len(spatial) > 1:
         raise CatalogueError(
             f"{place} has {len(spatial)} layers with geometry: {', '.join(f'{n} ({kinds[n]})' for n in spatial)}. "
-            f"Say which holds the fields, for example: [labels] layer = {spatial[0]!r}."
+            f"Say which holds the fields, for example: {asked.layer} = {spatial[0]!r}."
         )
     if not spatial:
         table = Path(place).with_suffix("").name
@@ -223,7 +303,12 @@ def _codes(fields: Fields, place: str, column: str) -> np.ndarray:
     return number.astype(np.int64)
 
 
-def _crs_of(stated: str | None, place: str) -> CRS:
+def crs_of(stated: str | None, place: str) -> CRS:
+    """The CRS that a file states.
+
+    Raises:
+        CatalogueError: It states none, or one that does not say where on Earth it lies.
+    """
     try:
         own = CRS(stated) if stated else None
     except CRSError:
@@ -238,7 +323,7 @@ def _crs_of(stated: str | None, place: str) -> CRS:
     return own
 
 
-def _check_degrees(fields: Fields, own: CRS, place: str) -> None:
+def check_degrees(fields: Fields, own: CRS, place: str) -> None:
     """Refuse a CRS in degrees with coordinates that are not longitude and latitude."""
     if not own.is_geographic:
         return
@@ -259,7 +344,8 @@ def _check_degrees(fields: Fields, own: CRS, place: str) -> None:
     )
 
 
-def _moved(shapes: np.ndarray, own: CRS, crs: CRS) -> np.ndarray:
+def moved(shapes: np.ndarray, own: CRS, crs: CRS) -> np.ndarray:
+    """Shapes in another CRS."""
     if own == crs:
         return shapes
     try:
@@ -299,9 +385,9 @@ def _nothing_here(fields: Fields, own: CRS, outlines, areas: list[Area], place: 
 def _repair(fields: Fields) -> None:
     """Keep polygons and points; repair outlines that cross themselves, and keep what has an area."""
     kind = shapely.get_type_id(fields.shapes)
-    _drop(fields, np.isin(kind, LINES), "lines, which have no area")
+    drop(fields, np.isin(kind, LINES), N_("lines, which have no area"))
     wrong = ~shapely.is_valid(fields.shapes)
-    fields.repaired = int(wrong.sum())
+    fields.repaired, fields.mended = int(wrong.sum()), fields.rows[wrong].tolist()
     fields.shapes[wrong] = shapely.make_valid(fields.shapes[wrong])
     kind = shapely.get_type_id(fields.shapes)
     for i in np.flatnonzero(kind == COLLECTION):
@@ -310,12 +396,14 @@ def _repair(fields: Fields) -> None:
         fields.shapes[i] = shapely.union_all(parts) if len(parts) else shapely.Polygon()
     kind = shapely.get_type_id(fields.shapes)
     flat = ~np.isin(kind, POINTS) & ~(shapely.area(fields.shapes) > 0)
-    _drop(fields, flat, "without an area")
+    drop(fields, flat, N_("without an area"))
 
 
-def _drop(fields: Fields, which: np.ndarray, reason: str) -> None:
+def drop(fields: Fields, which: np.ndarray, reason: str) -> None:
+    """Leave out some fields, counted by reason."""
     if which.any():
         fields.lost[reason] += int(which.sum())
+        fields.dropped.setdefault(reason, []).extend(fields.rows[which].tolist())
     for name in ("shapes", "codes", "rows"):
         setattr(fields, name, getattr(fields, name)[~which])
 

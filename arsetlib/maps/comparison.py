@@ -5,6 +5,7 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 
 from arsetlib import copies, folders, samples
 from arsetlib.evaluation import Confusion
@@ -63,25 +65,43 @@ def compare(
     if legend is None:
         raise MapError("Give the legend: a class raster alone does not say which label codes its classes stand for.")
     found = Confusion.of(np.empty(0, np.int8), np.empty(0, np.int8), legend)
-    with rasterio.Env(**cogs.GDAL), ExitStack() as stack:
+    with rasterio.Env(**cogs.GDAL), rasterio.open(copies.fetched(path)) as src:
+        for _window, predicted, classes in truth_in_blocks(src, truth_file, rule, legend):
+            there = classes >= 0
+            predicted = predicted[there]
+            if predicted.size and predicted.max() >= len(legend.classes):
+                raise MapError(f"{path} has class {predicted.max()}; the legend has {len(legend.classes)} classes.")
+            found += Confusion.of(classes[there], predicted, legend)
+    if not found.total:
+        raise MapError(f"{path} and {truth_file} have no pixel in common that both know. Take the labels of that area.")
+    return found
 
-        def opened(file):
-            return stack.enter_context(rasterio.open(copies.fetched(file)))
 
-        src, codes, green = opened(path), opened(truth_file), opened(rule) if rule else None
+def truth_in_blocks(
+    src: rasterio.DatasetReader, labels: str | Path, rule: str | Path | None, legend: Legend
+) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+    """The pixels of a class raster beside the truth, block by block.
+
+    Args:
+        src: The class raster, open.
+        labels: Raster of label codes, on any grid.
+        rule: Raster of where vegetation shows, for the vegetation rule; None leaves the labels as they are.
+        legend: Of both.
+
+    Yields:
+        A window, (h, w) classes of the map, and (h, w) int8 classes of the truth, -1 where either is unknown, or the
+        code excluded.
+    """
+    with ExitStack() as stack:
+        codes, green = (file and stack.enter_context(rasterio.open(copies.fetched(file))) for file in (labels, rule))
         options = {"crs": src.crs, "transform": src.transform, "width": src.width, "height": src.height}
         with WarpedVRT(codes, **options, resampling=Resampling.nearest, src_nodata=0, nodata=0) as truth:
             for window in cogs.blocks(src):
                 predicted, code = src.read(1, window=window), truth.read(1, window=window)
                 there = (predicted != NODATA["class"]) & (code != 0)
-                classes = legend.classes_of(code[there].astype(np.int64))
+                classes = np.full(code.shape, -1, np.int8)
+                classes[there] = legend.classes_of(code[there].astype(np.int64))
                 if green is not None:
                     shows = green.read(1, window=window)[there] == 1
-                    classes = samples.apply_vegetation_rule(classes, shows, legend)
-                predicted = predicted[there]
-                if predicted.size and predicted.max() >= len(legend.classes):
-                    raise MapError(f"{path} has class {predicted.max()}; the legend has {len(legend.classes)} classes.")
-                found += Confusion.of(classes[classes >= 0], predicted[classes >= 0], legend)
-    if not found.total:
-        raise MapError(f"{path} and {truth_file} have no pixel in common that both know. Take the labels of that area.")
-    return found
+                    classes[there] = samples.apply_vegetation_rule(classes[there], shows, legend)
+                yield window, predicted, classes

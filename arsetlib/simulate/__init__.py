@@ -4,7 +4,8 @@ from arsetlib import oldnames
 from arsetlib.simulate.delta import delta
 from arsetlib.simulate.fields import fields
 from arsetlib.simulate.groves import groves
+from arsetlib.simulate.outlines import outlines
 
-__all__ = ["delta", "fields", "groves"]
+__all__ = ["delta", "fields", "groves", "outlines"]
 
 __getattr__ = oldnames.names_of("simulate")

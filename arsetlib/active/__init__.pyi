@@ -1,0 +1,4 @@
+# What the package gives, and where it is: lazy_loader and type checkers read this.
+from .choice import ActiveError as ActiveError, METHODS as METHODS, choose as choose, uncertainty as uncertainty
+from .curves import KnownSamples as KnownSamples, learning_curve as learning_curve
+from .places import Places as Places, next_places as next_places

@@ -1,0 +1,199 @@
+"""Where to go next: pixels of a map, chosen in one pass over its rasters.
+
+Lab: part4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from pyproj import Transformer
+from tqdm import tqdm
+
+from arsetlib import copies, folders, seeds
+from arsetlib.active.choice import METHODS, POOL, ActiveError, choose, uncertainty
+from arsetlib.maps import Prediction, cogs
+from arsetlib.maps.products import NODATA, SCALE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TILE = 1024  # pixels a side, read at once
+KEPT = 50  # times as many candidates as are wanted: neighbours of chosen places drop out
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Pixels of a map to label, the most wanted first.
+
+    Attributes:
+        x, y: (N,) centres, in the map's CRS.
+        probability: (N, K) of the map.
+        prediction: The map.
+        method: How they were chosen.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    probability: np.ndarray
+    prediction: Prediction
+    method: str
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @cached_property
+    def crs(self) -> str:
+        """Of the map, as WKT."""
+        with rasterio.open(copies.fetched(self.prediction.path())) as source:
+            return source.crs.to_wkt()
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row a place: ``place`` (from 1), ``x``, ``y``, ``lon``, ``lat``, ``predicted`` (the class's key), its
+        ``probability``, the ``margin`` to the second class; ``label_code`` and ``note`` are empty, to be filled in."""
+        import pandas as pd
+
+        lon, lat = Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True).transform(self.x, self.y)
+        keys = np.array(self.prediction.legend.keys, object)
+        columns = {"place": np.arange(1, len(self) + 1), "x": self.x, "y": self.y, "lon": lon, "lat": lat}
+        columns |= {"predicted": keys[self.probability.argmax(1)], "probability": self.probability.max(1)}
+        columns |= {"margin": 1 - uncertainty(self.probability)}
+        columns |= {"label_code": np.full(len(self), "", object), "note": np.full(len(self), "", object)}
+        return pd.DataFrame(columns)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table as ``.csv``, or as points in a ``.gpkg`` or ``.geojson``.
+
+        Raises:
+            ActiveError: Another ending.
+        """
+        path = folders.place(path)
+        if path.suffix not in (".csv", ".gpkg", ".geojson"):
+            raise ActiveError(f"Expected a file ending in .csv, .gpkg or .geojson, received {path.name!r}.")
+        if path.suffix == ".csv":
+            folders.put(path, self.table.to_csv(index=False))
+        else:
+            folders.put(path, lambda file: self._points(file, path.suffix))
+        return path
+
+    def _points(self, file: Path, ending: str) -> None:
+        import shapely
+        from pyogrio.raw import write
+
+        made = file if file.suffix == ending else file.with_name(file.name + ending)
+        table = self.table
+        points = shapely.points(table["lon"], table["lat"])
+        driver = "GPKG" if ending == ".gpkg" else "GeoJSON"
+        write(
+            str(made), shapely.to_wkb(points), [table[c].to_numpy() for c in table], list(table), crs="EPSG:4326",
+            geometry_type="Point", layer="places", driver=driver,
+        )  # fmt: skip
+        if made != file:
+            made.replace(file)
+
+
+def next_places(
+    prediction: Prediction,
+    count: int,
+    *,
+    method: str = "margin",
+    apart: float = 0.0,
+    seed: int = 0,
+    progress: bool = True,
+) -> Places:
+    """Choose pixels of a map to label next.
+
+    Memory does not grow with the map: of each tile only the best candidates are kept.
+
+    Args:
+        prediction: Of `maps.predict`.
+        count: So many places.
+        method: As in `choose`; ``"cluster"`` compares the pixels' probabilities. ``"k_centre"`` needs features, which a
+            map does not hold.
+        apart: Smallest distance between two places, m: about a field, so that no field is asked for twice. Of each
+            square of this side only the best pixel is looked at.
+        seed: Of all draws.
+        progress: Show a bar.
+
+    Raises:
+        ActiveError: An unknown method, or fewer places than asked for.
+
+    Lab: part4.
+    """
+    if method not in METHODS or method == "k_centre":
+        known = ", ".join(repr(m) for m in METHODS if m != "k_centre")
+        raise ActiveError(f"Expected method = {known}, received {method!r}.")
+    if count < 1 or apart < 0:
+        raise ActiveError(f"Expected count of at least 1 and apart of at least 0, received {count} and {apart}.")
+    x, y, probability = _candidates(prediction, count * KEPT, method, apart, seed, progress)
+    wanted = count * POOL if method == "cluster" else count
+    taken = _apart(x, y, apart, wanted)
+    if len(taken) < count:
+        raise ActiveError(
+            f"The map {prediction.stem} gives {len(taken)} places that are {apart:g} m apart, {count} were asked for. "
+            "Ask for fewer, or let them be closer (apart=…)."
+        )
+    x, y, probability = x[taken], y[taken], probability[taken]
+    if method == "cluster":
+        mine = choose(probability, count, method=method, features=probability, seed=seed)
+        x, y, probability = x[mine], y[mine], probability[mine]
+    return Places(x, y, probability, prediction, method)
+
+
+def _candidates(prediction: Prediction, most: int, method: str, apart: float, seed: int, progress: bool):
+    """The pixels of the highest score, the highest first, one of each square of the side ``apart``: x, y, chances."""
+    measure = "margin" if method == "cluster" else method
+    best: list[np.ndarray] = []
+    with rasterio.Env(**cogs.GDAL), rasterio.open(copies.fetched(prediction.path("probability"))) as source:
+        windows = list(cogs.blocks(source, TILE))
+        for window in tqdm(windows, desc="next", unit="tile", disable=not progress):
+            raw = source.read(window=window)
+            row, col = np.nonzero(raw[0] != NODATA["probability"])
+            chance = (raw[:, row, col].T / SCALE).astype(np.float32)
+            place = (row + window.row_off).astype(np.int64) * source.width + col + window.col_off
+            # A number that looks random, of the pixel and the seed: it draws, and it decides ties.
+            lot = seeds.mix(place.astype(np.uint64) + np.uint64(seed) * seeds.GOLDEN).astype(np.float64) / 2.0**64
+            score = np.zeros(len(place)) if method == "random" else uncertainty(chance, measure)
+            found = np.column_stack([score, lot, place, chance])
+            best.append(_one_a_square(found, row + window.row_off, col + window.col_off, apart / source.transform.a))
+            if sum(map(len, best)) > 4 * most:
+                best = [_top(np.concatenate(best), most)]
+        found = _top(np.concatenate(best), most)
+        row, col = np.divmod(found[:, 2].astype(np.int64), source.width)
+        x, y = source.transform @ (col + 0.5, row + 0.5)
+    return x, y, found[:, 3:]
+
+
+def _one_a_square(found: np.ndarray, row: np.ndarray, col: np.ndarray, side: float) -> np.ndarray:
+    """The best pixel of each square; all of them where a square is a pixel."""
+    if side <= 1 or not len(found):
+        return found
+    square = (row // side) * 1e9 + col // side
+    order = np.lexsort((-found[:, 1], -found[:, 0], square))
+    return found[order[np.unique(square[order], return_index=True)[1]]]
+
+
+def _top(rows: np.ndarray, most: int) -> np.ndarray:
+    return rows[np.lexsort((-rows[:, 1], -rows[:, 0]))[:most]]
+
+
+def _apart(x: np.ndarray, y: np.ndarray, apart: float, count: int) -> np.ndarray:
+    """Positions of places, in their order, each at least ``apart`` from those before it."""
+    if not apart:
+        return np.arange(min(count, len(x)))
+    near = np.zeros(len(x), bool)
+    taken: list[int] = []
+    for i in range(len(x)):
+        if near[i]:
+            continue
+        taken.append(i)
+        if len(taken) == count:
+            break
+        near |= (x - x[i]) ** 2 + (y - y[i]) ** 2 < apart**2
+    return np.array(taken, np.int64)

@@ -1,0 +1,225 @@
+"""What to label next: each method takes what it says, a seed repeats it, and curves are fair."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+from pyogrio.raw import read as read_layer
+from rasterio.transform import from_origin
+from sklearn.ensemble import RandomForestClassifier
+from typer.testing import CliRunner
+
+from arsetlib import active, cli
+from arsetlib.active import places
+from arsetlib.maps.products import NODATA, Prediction, legend_as_json
+from arsetlib.study import Class, Legend
+
+LEGEND = Legend("three", tuple(Class(n, {"en": n}, "#ffd400", (i,)) for i, n in enumerate(("a", "b", "c"), 1)))
+RNG = np.random.default_rng(5)
+CHANCE = RNG.dirichlet([1, 1, 1], 300)
+FEATURES = RNG.normal(0, 1, (300, 4)).astype(np.float32)
+
+
+def chosen(method, count=20, seed=0, **more):
+    return active.choose(CHANCE, count, method=method, features=FEATURES, seed=seed, **more)
+
+
+@pytest.mark.parametrize("method", active.METHODS)
+def test_a_method_gives_different_rows_and_the_same_ones_for_a_seed(method):
+    found = chosen(method)
+    assert len(set(found.tolist())) == 20
+    assert np.array_equal(found, chosen(method))
+    assert 0 <= found.min() <= found.max() < 300
+    assert sorted(chosen(method, 300).tolist()) == list(range(300))
+
+
+@given(st.integers(2, 6), st.integers(0, 999))
+def test_uncertainty_is_that_of_a_plain_loop(classes, seed):
+    chance = np.random.default_rng(seed).dirichlet(np.ones(classes), 20)
+    for row, margin, entropy in zip(
+        chance, active.uncertainty(chance), active.uncertainty(chance, "entropy"), strict=True
+    ):
+        first, second = sorted(row)[::-1][:2]
+        assert margin == pytest.approx(1 - first + second)
+        assert entropy == pytest.approx(-sum(p * np.log(max(p, 1e-12)) for p in row) / np.log(classes))
+
+
+@pytest.mark.parametrize("method", ["margin", "entropy"])
+def test_the_most_uncertain_come_first(method):
+    unsure = active.uncertainty(CHANCE, method)
+    assert np.array_equal(np.sort(unsure)[::-1][:20], unsure[chosen(method)])
+
+
+def test_ties_are_drawn():
+    same = np.full((100, 2), 0.5)
+    draws = [active.choose(same, 10, seed=s) for s in range(2)]
+    assert set(draws[0].tolist()) != set(draws[1].tolist())
+    assert max(draws[0]) > 20
+
+
+def test_k_centre_takes_the_farthest_from_all_that_is_known_or_chosen():
+    known = FEATURES[:5]
+    found = chosen("k_centre", 10, known=known)
+    centres = list(known)
+    for row in found:
+        distances = np.min([np.sum((FEATURES - c) ** 2, axis=1) for c in centres], axis=0)
+        assert distances[row] == pytest.approx(distances.max(), rel=1e-3)
+        centres.append(FEATURES[row])
+
+
+def test_cluster_takes_unsure_samples_that_differ():
+    groups = np.repeat(np.eye(10), 30, axis=0) * 50
+    found = active.choose(CHANCE, 10, method="cluster", features=groups + 0.1 * FEATURES[:, :1])
+    unsure = active.uncertainty(CHANCE)
+    assert set(found.tolist()) <= set(np.argsort(-unsure)[:100].tolist())
+    there = {int(i) // 30 for i in np.argsort(-unsure)[:100]}
+    assert {int(i) // 30 for i in found} == there
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"method": "best"}, "Expected method = 'random', 'entropy'"),
+        ({"count": 301}, "Expected a count from 1 to 300"),
+        ({"method": "k_centre", "features": None}, "The method 'k_centre' needs features"),
+        ({"features": FEATURES[:9]}, r"of one pool, received lengths \[300, 9\]"),
+        ({"probability": np.ones((300, 1))}, "at least 2 classes"),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused(options, says):
+    arguments = {"probability": CHANCE, "count": 20} | options
+    with pytest.raises(active.ActiveError, match=says):
+        active.choose(**arguments)
+
+
+# -- curves ---------------------------------------------------------------------------------------------------------
+
+
+def blobs(n, seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 3, n)
+    return active.KnownSamples((np.eye(3)[truth] + rng.normal(0, 0.4, (n, 3))).astype(np.float32), truth)
+
+
+def forest(x, y, seed):
+    return RandomForestClassifier(20, random_state=seed).fit(x, y)
+
+
+def test_all_methods_begin_alike_and_spend_the_same_budget():
+    table = active.learning_curve(
+        blobs(200, 1), blobs(100, 2), forest, classes=3, methods=("random", "margin", "k_centre"), start=10, step=15,
+        budget=50, draws=(0, 1),
+    )  # fmt: skip
+    assert list(table.columns) == ["method", "seed", "labels", "accuracy", "macro_f1"]
+    assert table.groupby(["method", "seed"])["labels"].apply(list).map(tuple).unique().tolist() == [(10, 25, 40, 50)]
+    begin = table[table["labels"] == 10]
+    assert begin.groupby("seed")["accuracy"].nunique().tolist() == [1, 1]
+    again = active.learning_curve(blobs(200, 1), blobs(100, 2), forest, classes=3, methods=("margin",), start=10,
+                                  step=15, budget=50, draws=(1,))  # fmt: skip
+    mine = table[(table["method"] == "margin") & (table["seed"] == 1)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, again)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"budget": 500}, "at most 200"), ({"start": 60}, "start ≤ budget"), ({"step": 0}, "step ≥ 1")],
+)
+def test_budgets_that_cannot_be_are_refused(options, says):
+    with pytest.raises(active.ActiveError, match=says):
+        active.learning_curve(blobs(200, 1), blobs(9, 2), forest, classes=3, **{"start": 10, "budget": 50} | options)
+
+
+# -- places of a map ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("map")
+    counts = np.rint(np.random.default_rng(2).dirichlet([2, 2, 2], (40, 50)).transpose(2, 0, 1) * 10_000)
+    counts = counts.astype(np.uint16)
+    counts[:, :5, :5] = NODATA["probability"]
+    files = {"class": "toy_class.tif", "probability": "toy_probability.tif"}
+    for file, data in ((files["class"], counts.argmax(0)[None].astype(np.uint8)), (files["probability"], counts)):
+        with rasterio.open(
+            folder / file, "w", driver="GTiff", width=50, height=40, count=len(data), dtype=data.dtype,
+            crs="EPSG:32615", transform=from_origin(500_000, 3_700_000, 10, 10),
+        ) as out:  # fmt: skip
+            out.write(data)
+    info = {"legend": legend_as_json(LEGEND), "files": files, "simulated": True, "kind": "arset.prediction",
+            "version": 1}  # fmt: skip
+    (folder / "toy.json").write_text(json.dumps(info))
+    return Prediction(folder, "toy", info)
+
+
+def chances(made):
+    with rasterio.open(made.path("probability")) as src:
+        raw = src.read()
+    return np.where(raw == NODATA["probability"], np.nan, raw / 10_000)
+
+
+@pytest.mark.parametrize("method", ["margin", "entropy"])
+def test_places_are_the_most_uncertain_pixels_whatever_the_tiles(made, method, monkeypatch):
+    chance = chances(made)
+    unsure = np.full(chance.shape[1:], -1.0)
+    known = np.isfinite(chance[0])
+    unsure[known] = active.uncertainty(chance[:, known].T, method)
+    expected = np.sort(unsure.ravel())[::-1][:12]
+    for tile, kept in ((1024, 50), (16, 2)):
+        monkeypatch.setattr(places, "TILE", tile)
+        monkeypatch.setattr(places, "KEPT", kept)
+        found = active.next_places(made, 12, method=method, progress=False)
+        row, col = ((3_700_000 - found.y) // 10).astype(int), ((found.x - 500_000) // 10).astype(int)
+        assert unsure[row, col] == pytest.approx(expected, abs=1e-6)
+        assert np.allclose(found.probability, chance[:, row, col].T, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["random", "margin", "cluster"])
+def test_places_keep_apart_and_a_seed_repeats_them(made, method):
+    found, again = (active.next_places(made, 8, method=method, apart=60, progress=False) for _ in range(2))
+    assert np.array_equal(found.x, again.x)
+    distance = np.hypot(found.x[:, None] - found.x, found.y[:, None] - found.y) + 1e9 * np.eye(8)
+    assert distance.min() >= 60
+
+
+def test_random_places_are_of_the_whole_map(made):
+    found = active.next_places(made, 400, method="random", progress=False)
+    other = active.next_places(made, 400, method="random", seed=1, progress=False)
+    assert len(set(zip(found.x, found.y, strict=True)) & set(zip(other.x, other.y, strict=True))) < 150
+    assert np.histogram(found.x, 5, (500_000, 500_500))[0].min() > 50
+
+
+def test_too_many_places_or_unknown_methods_are_refused(made):
+    with pytest.raises(active.ActiveError, match=r"gives \d+ places that are 300 m apart, 30 were asked for"):
+        active.next_places(made, 30, apart=300, progress=False)
+    with pytest.raises(active.ActiveError, match="received 'k_centre'"):
+        active.next_places(made, 3, method="k_centre", progress=False)
+
+
+@pytest.mark.parametrize("ending", ["csv", "gpkg", "geojson"])
+def test_the_file_has_a_row_a_place_to_fill_in(made, tmp_path, ending):
+    found = active.next_places(made, 5, progress=False)
+    path = found.save(tmp_path / f"next.{ending}")
+    if ending == "csv":
+        table = pd.read_csv(path)
+        assert table["label_code"].isna().all()
+        assert list(table["place"]) == [1, 2, 3, 4, 5]
+    else:
+        meta, _, geometry, _values = read_layer(str(path))
+        assert {"place", "predicted", "label_code"} <= set(meta["fields"])
+        assert len(geometry) == 5
+    assert not list(tmp_path.glob(".*"))
+    with pytest.raises(active.ActiveError, match="received 'next.shp'"):
+        found.save(tmp_path / "next.shp")
+
+
+def test_the_command_writes_the_places_and_warns(made, tmp_path):
+    arguments = ["next", str(made.folder / "toy.json"), "--count", "4", "--out", str(tmp_path / "n.csv")]
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("SIMULATED: 4 places in")
+    assert "never estimate accuracy or areas from them" in done.stdout
+    assert len(pd.read_csv(tmp_path / "n.csv")) == 4
