@@ -1,7 +1,8 @@
 """Build the book in one or several languages: `python book/build.py en es` (`make book LANGUAGES="en es"`).
 
 Labs are run in each language. English is `_build/html`, another language a folder of it. The settings of a language are
-`_config.yml` and what `book/<language>/_config.yml` changes. ``ARSET_SCALE=small`` runs the labs on small data.
+`_config.yml` and what `book/<language>/_config.yml` changes. ``ARSET_SCALE=small`` runs the labs on small data. Where a
+site is built in several calls, ``ARSET_LANGUAGES="en es"`` says which languages it will have.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def main(languages: list[str]) -> int:
         sys.exit(f"There is no book in {', '.join(unknown)}: expected languages of {', '.join(known)}.")
     languages = sorted(languages, key=lambda language: language != "en")  # others link to the English reference
     site = languages if "en" in languages or not SITE.exists() else ["en", *languages]
+    site = os.environ.get("ARSET_LANGUAGES", "").split() or site
     for language in languages:
         if code := build(language, site):
             return code

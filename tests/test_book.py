@@ -3,9 +3,7 @@
 import gzip
 import http.server
 import itertools
-import os
 import re
-import shutil
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,17 +14,6 @@ from arsetlib import translation
 
 SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
 AXE = SITE.parent / "testing" / "axe.min.js"  # by book/vendor.py
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PAGES = (
     sorted(
         p.relative_to(SITE).as_posix()
@@ -92,20 +79,6 @@ def server():
         yield httpd
         httpd.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium")
-    if path is None:
-        reason = f"no browser at {CHROMIUM}: apt-get install chromium"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import json
 import re
 from types import SimpleNamespace
 
+import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
@@ -314,7 +315,7 @@ def test_choosing_an_area_shows_it_alone_and_names_it(scene, areas, study, label
         for axis, low, high in (("x", *area.bounds[::2]), ("y", *area.bounds[1::2])):
             span = (high - low) / 1000
             assert view[f"{axis}axis.range"] == pytest.approx([low / 1000 - 0.06 * span, high / 1000 + 0.06 * span])
-        assert [bar.name for bar, there in zip(bars.data, shown["visible"], strict=True) if there] == [area.key]
+        assert [bar.name for bar, there in zip(bars.data, shown["visible"], strict=True) if there] == [area.title()]
         assert view["title.text"].endswith(f": {area.name['en']}")
         assert title["title.text"].endswith(f": {area.name['en']}")
 
@@ -331,7 +332,7 @@ def test_bars_of_all_areas_are_the_sum_of_each(labels, areas, study):
     frame = maps.class_areas(labels, areas, study)
     bars = {bar.name: dict(zip(bar.y, bar.x, strict=True)) for bar in figures.class_bars(frame, study=study).data}
     for name, hectares in bars["all areas"].items():
-        assert hectares == pytest.approx(sum(bars[a.key].get(name, 0) for a in areas))
+        assert hectares == pytest.approx(sum(bars[a.title()].get(name, 0) for a in areas))
 
 
 def test_a_series_shows_all_above_and_what_the_filter_leaves_below(study):
@@ -649,8 +650,8 @@ def test_maps_of_two_areas_are_not_put_in_one_figure(season_of_maps):
         figures.prediction_map([season_of_maps[0], other])
 
 
-def test_the_animated_season_has_a_frame_a_date_and_can_be_shown(season_of_maps, labels, tmp_path, book):
-    path = figures.season_gif(season_of_maps, tmp_path / "season.gif", labels=labels)
+def test_the_animated_season_has_a_frame_a_date_and_can_be_shown(season_of_maps, labels, study, tmp_path, book):
+    path = figures.season_gif(season_of_maps, tmp_path / "season.gif", labels=labels, study=study)
     with Image.open(path) as gif:
         assert gif.n_frames == 2
         assert gif.size[0] == figures.WIDTH
@@ -659,6 +660,16 @@ def test_the_animated_season_has_a_frame_a_date_and_can_be_shown(season_of_maps,
     assert [f.name for f in tmp_path.iterdir()] == ["season.gif"]
     with pytest.raises(maps.MapError, match=r"ends in \.gif"):
         figures.season_gif(season_of_maps, tmp_path / "season.png")
+
+
+def test_maps_of_the_season_show_what_the_study_calls_the_area(season_of_maps, study, areas, monkeypatch, tmp_path):
+    name, stamps = areas[0].title(), []
+    monkeypatch.setattr(matplotlib.figure.Figure, "suptitle", lambda self, text, **how: stamps.append(text))
+    assert season_of_maps[0].area != name
+    assert name in figures.prediction_map(season_of_maps, study=study).layout.title.text
+    figures.season_gif(season_of_maps, tmp_path / "season.gif", study=study)
+    assert len(stamps) == 2
+    assert all(stamp.startswith(f"{name}: window ") for stamp in stamps)
 
 
 @pytest.mark.parametrize("normalise", ["truth", "prediction", "all", None])

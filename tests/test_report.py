@@ -2,10 +2,8 @@
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import few
 import numpy as np
@@ -21,7 +19,6 @@ from arsetlib.training.run import digest
 
 VOID = {"meta", "br", "link", "img"}
 PLOTLY = re.compile(r'<script type="application/gzip".*?</script>', re.S)
-CHROMIUM = "/usr/bin/chromium"
 
 
 class Balanced(HTMLParser):
@@ -85,23 +82,16 @@ def test_every_figure_has_a_text_for_those_who_cannot_see_it_and_its_data_as_a_t
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_draws_the_page_without_a_request(one, scheme, width):
-    path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium")
-    if path is None:
-        pytest.skip("no browser")
-    from playwright.sync_api import sync_playwright
-
+def test_a_browser_draws_the_page_without_a_request(one, browser, scheme, width):
     requests, errors = [], []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(one.html.resolve().as_uri())
-        page.wait_for_function("[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))")
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        inks = page.evaluate("[...document.querySelectorAll('.plot')].map(p => p._fullLayout.font.color)")
-        browser.close()
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(one.html.resolve().as_uri())
+    page.wait_for_function("[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    inks = page.evaluate("[...document.querySelectorAll('.plot')].map(p => p._fullLayout.font.color)")
+    page.close()
     assert not errors
     assert [url for url in requests if not url.startswith(("file:", "blob:", "data:"))] == []
     assert set(inks) == {"#22303c" if scheme == "light" else "#e4eaee"}

@@ -11,7 +11,7 @@ import jupytext
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from test_book import CHROMIUM, FLAGS, SITE, browser  # noqa: F401 - a fixture
+from test_book import SITE
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "labs" / "en").glob("*.py"))
@@ -165,7 +165,7 @@ async () => {
 
 
 @pytest.fixture
-def deck(browser):  # noqa: F811
+def deck(browser):
     """Open a page of slides from the disk; it brings ``trouble``: requests to other hosts, and errors."""
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     page = context.new_page()

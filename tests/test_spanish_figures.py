@@ -1,8 +1,6 @@
 """Figures and tables of the Spanish pages, as a browser draws them, hold no English word."""
 
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 from babel.messages import pofile
 from plotly.offline import get_plotlyjs
 from predicted import LEGEND
-from test_book import CHROMIUM, FLAGS, SITE
+from test_book import SITE
 from test_maps import areas, codes, labels, scene, season_of_maps, study  # noqa: F401
 from test_words import drawn  # noqa: F401
 
@@ -26,8 +24,8 @@ import translations  # noqa: E402
 LABS = sorted(SITE.glob("es/labs/es/*.html"))
 # Names that stay as they are in Spanish, and words that both languages have.
 ALLOWED = {
-    "adadelta", "adam", "batch", "block", "dropout", "fcn", "forest", "loss", "may", "mobilenet", "original", "random",
-    "segnet", "simulated", "tempcnn", "unet", "vgg", *sentinel2.BANDS,
+    "adadelta", "adam", "batch", "block", "dropout", "fcn", "filters", "forest", "loss", "may", "mobilenet", "original",
+    "random", "segnet", "simulated", "tempcnn", "unet", "vgg", *sentinel2.BANDS,
 }  # fmt: skip
 # Drawn text, what the pointer shows, heads of tables, names of menus.
 SHOWN = """() => {
@@ -65,20 +63,6 @@ def english():
                 for language, text in (("en", message.id), ("es", message.string)):
                     said[language] += list(text) if isinstance(text, tuple | list) else [text]
     return words(said["en"]) - words(said["es"]) - ALLOWED
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium")
-    if path is None:
-        reason = f"no browser at {CHROMIUM}: apt-get install chromium"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 def shown(browser, file: Path) -> list[str]:

@@ -272,6 +272,24 @@ def test_the_help_of_a_command_has_no_word_that_passed_no_catalogue(names, typed
     assert pseudo.unmarked(text, [*typed, "arset", "root"]) == set()
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "train", "train a b", "train a b c --out x", "train a b --out", "train a b --jsn", "train a b --json=3",
+        "train a b --out x --epochs many", "train a b --out x --rate many", "report a --f1 3", "report a --f1 -1",
+        "evaluat", "fields nope", "--nope",
+    ],
+)  # fmt: skip
+def test_an_error_of_usage_has_no_word_that_passed_no_catalogue(typed):
+    done = CliRunner().invoke(cli.app, typed.split())
+    assert done.exit_code == 2
+    assert done.stderr.startswith("⟦Usage⟧: ") or "⟦Error⟧: " in done.stderr
+    # Options are as they are typed, names of arguments as Python has them.
+    assert (
+        pseudo.unmarked(re.sub(r"--[\w-]+", " ", done.stderr), ["root", "study", "evaluate", *typed.split()]) == set()
+    )
+
+
 def test_doctor_has_no_word_that_passed_no_catalogue():
     report = doctor.check_env(("labs",))
     packages = [f.name for f in report.findings if not f.name[0].isupper() or f.name in ("Python", "Java")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import threading
@@ -14,7 +15,7 @@ from arsetlib.translation import N_, _
 
 __all__ = ["GROUPS", "Commands", "in_options"]
 
-# Words that typer writes into a help text, and where it writes them; typer has no translations of them.
+# Words that typer writes into a help text or an error of usage, and where it writes them; it has no translations.
 OWN_WORDS = {
     N_("Usage"): r"^Usage(?=:)",
     N_("Arguments"): r"^Arguments(?=:)",
@@ -25,6 +26,26 @@ OWN_WORDS = {
     N_("required"): r"(?<=\[)required(?=\])",
     N_("default"): r"(?<=\[)default(?=:)",
     N_("Show this message and exit."): r"Show\s+this\s+message\s+and\s+exit\.",
+    # Of errors of usage.
+    N_("Try"): r"^Try(?= ')",
+    N_("for help."): r"(?<=' )for help\.$",
+    N_("Missing argument"): r"(?<=^Error: )Missing argument",
+    N_("Missing option"): r"(?<=^Error: )Missing option",
+    N_("Missing command."): r"(?<=^Error: )Missing command\.",
+    N_("No such option"): r"(?<=^Error: )No such option",
+    N_("No such command"): r"(?<=^Error: )No such command",
+    N_("Possible options"): r"(?<=\()Possible options(?=:)",
+    N_("Did you mean"): r"Did you mean(?= .*\?\)?$)",
+    N_("Got unexpected extra argument(s)"): r"(?<=^Error: )Got unexpected extra argument(?:s|\(s\))?",
+    N_("Invalid value for"): r"(?<=^Error: )Invalid value for",
+    N_("requires an argument."): r"requires an argument\.$",
+    N_("does not take a value."): r"does not take a value\.$",
+    N_("expected a whole number"): r"Input should be a valid integer.*$",
+    N_("expected a number"): r"Input should be a valid number.*$",
+    N_("expected at least"): r"Input should be greater than or equal to",
+    N_("expected at most"): r"Input should be less than or equal to",
+    N_("Option"): r"(?<=^Error: )Option(?= ')",
+    N_("Error"): r"^Error(?=: )",  # the last one, since others stand behind it
 }
 
 # The commands of `arset --help`, in groups.
@@ -95,6 +116,14 @@ class Commands(TyperGroup):
             if command is self or not isinstance(command, Commands):  # a group has done it itself
                 _translate(command)
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read what is typed; an error of usage speaks the reader's language."""
+        try:
+            return super().make_context(*args, **extra)
+        except Exception as problem:
+            _shows_own_words(problem)
+            raise
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the arguments name, and note it for ``invoke``."""
         found = super().resolve_command(ctx, args)
@@ -116,6 +145,7 @@ class Commands(TyperGroup):
             typer.echo(f"arset: {words}", err=True)
             raise typer.Exit(130) from None
         except Exception as problem:
+            _shows_own_words(problem)
             if not hasattr(problem, "command"):
                 problem.command = ctx.meta.get("arset.command")  # type: ignore[attr-defined]
             raise
@@ -155,8 +185,20 @@ def _translate_parameters(command: Any) -> None:
             parameter.metavar = _(parameter.metavar)
 
 
+def _shows_own_words(problem: Any) -> None:
+    """Let an error of usage, which shows itself, do so in the reader's language."""
+    if show := getattr(problem, "show", None):
+
+        def in_own_words(file: Any = None) -> None:
+            text = io.StringIO()
+            show(text)
+            typer.echo(_in_own_words(text.getvalue()), file=file, err=True, nl=False)
+
+        problem.show = in_own_words
+
+
 def _in_own_words(text: str) -> str:
-    """A help text with typer's own words in the reader's language."""
+    """A text of typer with its own words in the reader's language."""
     for word, place in OWN_WORDS.items():
         text = re.sub(place, _(word), text, flags=re.MULTILINE)
     return text

@@ -120,12 +120,12 @@ def _draw_footprints(fig, scenes, crs):
             x += [*np.round(gx / 1000, 2), None]
             y += [*np.round(gy / 1000, 2), None]
             text += [said] * len(gx) + [""]
-        i = tiles.index(tile)
+        i, hover = tiles.index(tile), "" if tile == "scenes" else f"{tile}<br>"
         fig.add_scatter(
             x=x, y=y, text=text, mode="lines", legendrank=2,
             name=_("scenes {tile}").format(tile=tile) if tile != "scenes" else _("scenes"),
             line={"color": LINES[i % len(LINES)], "dash": DASHES[i % len(DASHES)], "width": 2},
-            hovertemplate=f"{tile}<br>%{{text}}<extra>{_('scenes')}</extra>",
+            hovertemplate=f"{hover}%{{text}}<extra>{_('scenes')}</extra>",
         )  # fmt: skip
 
 

@@ -189,6 +189,7 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
     Lab: part1_build_dataset.
     """
     keys = [None, *dict.fromkeys(land["area"])]
+    names = {a.key: a.title() for a in study.areas}
     fig = go.Figure()
     for key in keys:
         part = land if key is None else land[land["area"] == key]
@@ -197,7 +198,8 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
         share = sums["hectares"] / sums["hectares"].sum()
         top = sums.head(most)
         fig.add_bar(
-            x=top["hectares"].round(2), y=top["name"], orientation="h", visible=key is None, name=key or _("all areas"),
+            x=top["hectares"].round(2), y=top["name"], orientation="h", visible=key is None,
+            name=_("all areas") if key is None else names.get(key, key),
             customdata=np.column_stack([top["code"], (100 * share.head(most)).round(2)]),
             marker={"color": [code_colour(study, c) for c in top["code"]], "line": {"color": INK, "width": 0.5}},
             hovertemplate=_("%{y} (code %{customdata[0]:.0f})<br>%{x:,.0f} ha, %{customdata[1]:.1f} %")
@@ -208,7 +210,6 @@ def class_bars(land: pd.DataFrame, *, study: Study, most: int = 15) -> go.Figure
     layout = plotly_layout(title, 470, study.simulated)
     layout["xaxis"] |= {"title": _("hectares"), "rangemode": "tozero"}
     layout["yaxis"] |= {"autorange": "reversed", "automargin": True, "gridcolor": "white"}
-    names = {a.key: a.title() for a in study.areas}
     add_menu(layout, [
         {"label": _("All areas") if key is None else names.get(key, key), "method": "update",
          "args": [{"visible": [k == key for k in keys]},
@@ -234,7 +235,7 @@ def timeline(scenes: Scenes, *, study: Study) -> go.Figure:
         of_tile = [s for s in scenes if (s.tile or "scenes") == tile and s.cloud is not None]
         fig.add_scatter(
             x=[date_of(s.day) for s in of_tile], y=[round(s.cloud, 1) for s in of_tile], text=[s.id for s in of_tile],
-            mode="markers", name=tile,
+            mode="markers", name=_("scenes") if tile == "scenes" else tile,
             marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "color": LINES[i % len(LINES)], "size": 7, "opacity": 0.75},
             hovertemplate="%{text}<br>" + _("%{x|%-d %B %Y}, cloud %{y:.0f} %") + "<extra></extra>",
         )  # fmt: skip

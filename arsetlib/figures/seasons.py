@@ -108,8 +108,7 @@ def prediction_map(
     aspect = (north - south) / (east - west)
     tall = min(max((WIDTH - 80) / len(names) * aspect, 150), 520)
     below = 62 + 22 * math.ceil((none + 3) / 4) + (75 if len(dates) > 1 else 0)
-    name = next((a.title() for a in (study.areas if study else ()) if a.key == first.area), first.area)
-    where = title or f"{name}, {first.year}: {first.info['model']}"
+    where = title or f"{_area_name(first, study)}, {first.year}: {first.info['model']}"
     layout = plotly_layout(where, int(tall + 80 + below), first.simulated)
     layout["margin"] |= {"t": 80, "b": below, "l": 8}
     axes = {"showgrid": False, "zeroline": False, "tickformat": ".1~f", "ticklabeloverflow": "hide past domain"}
@@ -239,6 +238,7 @@ def season_gif(
     out: str | Path,
     *,
     labels: Labels | str | Path | None = None,
+    study: Study | None = None,
     size: int = EYE,
     seconds: float = 0.9,
 ) -> Path:
@@ -248,6 +248,7 @@ def season_gif(
         predictions: Several dates of one area and year.
         out: A ``.gif`` file to write, also in an object store (``s3://…``).
         labels: As in `prediction_map`.
+        study: As in `prediction_map`.
         size: At most so many pixels of the map a side.
         seconds: Each frame; the last one stays three times as long.
 
@@ -264,7 +265,8 @@ def season_gif(
     if out.suffix != ".gif":
         raise MapError(f"Expected a file that ends in .gif, received {out}.")
     layers = [Layers.of(p, labels, size) for p in dates]
-    frames = [_frame(one, list(_legend_of(layers, dates[0].legend, labels is not None))) for one in layers]
+    entries, name = list(_legend_of(layers, dates[0].legend, labels is not None)), _area_name(dates[0], study)
+    frames = [_frame(one, entries, name) for one in layers]
     palette = frames[len(frames) // 2].quantize(64)
     frames = [f.quantize(palette=palette, dither=0) for f in frames]
     waits = [int(seconds * 1000)] * (len(frames) - 1) + [int(seconds * 3000)]
@@ -276,7 +278,12 @@ def season_gif(
     return out
 
 
-def _frame(one: Layers, entries):
+def _area_name(prediction: Prediction, study: Study | None) -> str:
+    """What the study calls the area of a map; without a study the area's key."""
+    return next((a.title() for a in (study.areas if study else ()) if a.key == prediction.area), prediction.area)
+
+
+def _frame(one: Layers, entries, area: str):
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -310,7 +317,7 @@ def _frame(one: Layers, entries):
         stamp = f"  ({_(SIMULATED)})" if one.prediction.simulated else ""
         fig.suptitle(
             _("{area}: window {first} to {last}").format(
-                area=one.prediction.area,
+                area=area,
                 first=day(date.fromisoformat(one.prediction.info["window"]["first"])),
                 last=day(one.prediction.last),
             ) + stamp,

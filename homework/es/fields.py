@@ -13,13 +13,13 @@
 # %% [markdown] made_from="3177aadf"
 # # Tarea B · Más imágenes que memoria
 #
-# Esta tarea corresponde al caso de estudio B. Calculas qué conjunto cabe en la memoria, divides por parcela, llenas fragmentos y los repartes entre trabajadores. Después comparas velocidades de lectura, simulas gradientes atrasados, calculas el costo de un entrenamiento y revisas tres afirmaciones publicadas. No hacen falta imágenes ni TensorFlow.
+# Esta tarea corresponde al caso de estudio B. Calculas cuánto de un conjunto cabe en la memoria, lo divides por parcela, llenas fragmentos y los repartes entre trabajadores. Después comparas velocidades de lectura, simulas gradientes atrasados, calculas el costo de un entrenamiento y revisas tres afirmaciones sobre cifras publicadas. No hacen falta imágenes ni TensorFlow.
 #
 # **Ocho preguntas, 28 puntos, unos 55 minutos.** Las preguntas usan funciones de las anteriores, así que conserva el orden.
 #
-# De tu nombre, la celda siguiente sortea *tu* conjunto, tus registros, tus mediciones y tus máquinas, que por eso son distintos de los de los demás. Son simulados, con tamaños realistas. Escribe tu nombre en lugar de `your name` y no lo cambies después de empezar.
+# A partir de tu nombre, la celda siguiente sortea *tu* conjunto, tus registros, tus mediciones y tus máquinas. Por eso son distintos de los de tus compañeros. Son simulados, con tamaños realistas. Escribe tu nombre en lugar de `your name` y no lo cambies una vez que hayas empezado.
 #
-# Debajo de cada pregunta, una celda comprueba tu respuesta y dice qué está mal; ejecútala tantas veces como quieras. Después de la entrega, otras comprobaciones usan otros datos: otras parcelas, registros demasiado grandes, ningún registro.
+# Debajo de cada pregunta, una celda comprueba tu respuesta y dice qué está mal; ejecútala tantas veces como quieras. Después de la entrega habrá otras comprobaciones, con otros datos: otras parcelas, registros demasiado grandes, ningún registro.
 # Por eso, escribe funciones que sirvan también para otros datos.
 
 # %% made_from="9b85f9b8"
@@ -61,10 +61,10 @@ offer("feed")
 # %% [markdown] made_from="008f76ec"
 # Aquí un GB tiene 10⁹ bytes. Asigna a `memory` un diccionario con cuatro entradas:
 #
-# - `"chip_bytes"`: ¿cuántos bytes ocupa un recorte (*chip*) de tamaño completo, como flotantes de 32 bits, con los cuatro canales?
-# - `"set_gb"`: ¿cuántos GB ocupa el conjunto entero como flotantes así?
-# - `"fit"`: ¿cuántos recortes enteros del tamaño *reducido*, como bytes (`uint8`) y no como flotantes, caben en la memoria de la máquina si no hay nada más en ella?
-# - `"feed"`: tu opción y su razón, de las de arriba, en esta forma: `("a", 1)`.
+# - `"chip_bytes"`: ¿cuántos bytes ocupa un recorte (*chip*) de tamaño completo, con sus cuatro canales, en números de punto flotante (*floats*) de 32 bits?
+# - `"set_gb"`: ¿cuántos GB ocupa el conjunto entero en esos flotantes?
+# - `"fit"`: ¿cuántos recortes enteros del tamaño *reducido*, en bytes (`uint8`) y no en flotantes, caben en la memoria de la máquina si no hay nada más en ella?
+# - `"feed"`: la opción y la razón que eliges de la lista de arriba, en esta forma: `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -106,7 +106,7 @@ memory
 # %% [markdown] made_from="b70f0afd"
 # ## Pregunta 2 · Divide por parcela (4 puntos)
 #
-# El nombre de un recorte empieza con el nombre de su parcela; después vienen un guion bajo y el lugar del recorte en la parcela:
+# El nombre de un recorte empieza con el nombre de su parcela; después vienen un guion bajo y la posición del recorte en la parcela:
 
 # %% made_from="8eca8925"
 names = hw.draw["names"]
@@ -118,7 +118,7 @@ print(f"{len(names)} recortes, por ejemplo {names[:3]}")
 # - Cada nombre está en un solo conjunto, y *todos los recortes de una parcela están en el mismo conjunto*.
 # - `shares` son tres números que suman 1: las proporciones de las *parcelas* en cada conjunto, en este orden. Se permite una parcela más o menos; con tres parcelas o más, ningún conjunto queda vacío.
 # - Las parcelas se sortean con `seed`: la misma semilla da los mismos conjuntos, otra semilla da otros.
-# - El orden de los nombres no cambia nada, porque las máquinas enumeran una carpeta en órdenes distintos.
+# - El orden en que llegan los nombres no influye en el resultado, porque no todas las máquinas leen una carpeta en el mismo orden.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -157,9 +157,9 @@ print(pd.Series(split_by_field(names, (0.7, 0.15, 0.15), hw.draw["seed"])))
 # %% [markdown] made_from="efb7111c"
 # ## Pregunta 3 · Llena fragmentos (4 puntos)
 #
-# Los registros se escriben en fragmentos (*shards*) uno tras otro, en su orden. Un fragmento puede tener hasta `limit` bytes. Si el registro siguiente supera el límite, el fragmento se cierra y el registro empieza el próximo. Un registro mayor que el límite tiene su propio fragmento.
+# Los registros se escriben en fragmentos (*shards*) uno tras otro, en su orden. Un fragmento puede tener hasta `limit` bytes. Si con el registro siguiente se pasara del límite, el fragmento se cierra y ese registro empieza uno nuevo. Un registro mayor que el límite ocupa un fragmento él solo.
 #
-# Escribe `shard_for(sizes, limit)`. A partir de una lista con los bytes de cada registro devuelve una lista de la misma longitud con el número del fragmento de cada registro, contado desde 0. Sin registros devuelve una lista vacía.
+# Escribe `shard_for(sizes, limit)`. Recibe una lista con los bytes de cada registro y devuelve otra de la misma longitud, con el número del fragmento de cada registro, contado desde 0. Sin registros devuelve una lista vacía.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -199,14 +199,14 @@ sizes, limit = hw.draw["sizes"], hw.draw["limit"]
 workers, batch, rate = (hw.draw[key] for key in ("workers", "batch", "rate"))
 print(f"{len(sizes)} registros de {min(sizes):,} a {max(sizes):,} bytes")
 print(f"fragmentos de hasta {limit:,} bytes")
-print(f"{workers} trabajadores, {batch} imágenes de cada uno en un paso")
-print(f"una buena tasa de aprendizaje para un trabajador solo: {rate}")
+print(f"{workers} trabajadores, cada uno con {batch} imágenes por paso")
+print(f"una buena tasa de aprendizaje para un solo trabajador: {rate}")
 
 # %% [markdown] made_from="7be21a70"
-# Los trabajadores (*workers*) reciben los fragmentos por turnos: el fragmento s va al trabajador `s % workers`. Cada trabajador forma lotes (*batches*) completos con sus registros. Un paso promedia los gradientes de *todos* los trabajadores, así que todos dan tantos pasos como el que tiene menos registros. Asigna a `epoch` un diccionario con cinco entradas:
+# Los trabajadores (*workers*) reciben los fragmentos por turnos: el fragmento s va al trabajador `s % workers`. Cada trabajador forma lotes (*batches*) completos con sus registros. En cada paso se promedian los gradientes de *todos* los trabajadores, así que todos dan tantos pasos como el que tiene menos registros. Asigna a `epoch` un diccionario con cinco entradas:
 #
 # - `"shards"`: cuántos fragmentos llenan tus registros (usa `shard_for`);
-# - `"records"`: una lista con el número de registros de cada trabajador, el trabajador 0 primero;
+# - `"records"`: una lista con el número de registros de cada trabajador, empezando por el trabajador 0;
 # - `"steps"`: cuántos pasos tiene la época;
 # - `"left_out"`: cuántos registros, de todos los trabajadores juntos, no se usan en ningún paso;
 # - `"rate"`: la tasa de aprendizaje para todos los trabajadores juntos, según la regla de escala lineal.
@@ -243,7 +243,7 @@ epoch
 # %% [markdown] made_from="47e42d4f"
 # ## Pregunta 5 · Compara velocidades de lectura (4 puntos)
 #
-# Dos formatos se leyeron tres veces cada uno, en frío y en caliente, con 400 imágenes en cada ejecución, en una misma máquina. A veces se ejecutaba también otro programa, y no se sabe cuándo. La celda imprime además el tiempo de cada paso para una imagen, y lo que podrías hacer después.
+# Se leyeron dos formatos en una misma máquina, tres veces cada uno, en frío y en caliente, con 400 imágenes por ejecución. A veces se ejecutaba también otro programa, y no se sabe cuándo. La celda imprime además cuánto tarda cada paso con una imagen, y qué podrías cambiar después.
 
 # %% made_from="21caa40a"
 runs = hw.draw["race"]
@@ -255,8 +255,8 @@ offer("next")
 # %% [markdown] made_from="c0df8637"
 # Asigna a `race` un diccionario con cuatro entradas:
 #
-# - `"cold"`, `"warm"` (en frío y en caliente): imágenes por segundo de TFRecord divididas por imágenes por segundo del directorio. Toma la estadística de las tres ejecuciones que una sola ejecución perturbada no cambia mucho.
-# - `"ceiling"`: cuántas veces más rápido podría ser el total como máximo, si `fetch` no tardara nada.
+# - `"cold"`, `"warm"` (en frío y en caliente): imágenes por segundo de TFRecord divididas por imágenes por segundo del directorio. De las tres ejecuciones toma el estadístico que apenas cambia cuando una sola fue perturbada.
+# - `"ceiling"`: cuántas veces más rápido sería el total, como máximo, si `fetch` no tardara nada.
 # - `"next"`: tu opción y su razón, `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
@@ -287,9 +287,9 @@ race
 # %% [markdown] made_from="10b64145"
 # ## Pregunta 6 · Gradientes atrasados (4 puntos)
 #
-# El descenso de gradiente minimiza una pérdida con un parámetro, w. El gradiente en w es `curve` × w. Cada paso resta `rate` × gradiente, pero el gradiente llega tarde: se calculó con el valor que w tenía `staleness` pasos antes. En los primeros pasos, cuando todavía no hay tantos valores, es el gradiente del comienzo.
+# El descenso de gradiente minimiza una pérdida con un parámetro, w. El gradiente en w es `curve` × w. Cada paso resta `rate` × gradiente, pero el gradiente llega tarde: se calculó con el valor que w tenía `staleness` pasos antes. En los primeros pasos, cuando todavía no hay tantos valores, se usa el gradiente del valor inicial.
 #
-# Escribe `late_sgd(start, curve, rate, steps, staleness)`. Devuelve la lista de los valores de w: el inicial y el valor después de cada paso, `steps` + 1 números. Con un retraso (*staleness*) de 0 es el descenso de gradiente normal.
+# Escribe `late_sgd(start, curve, rate, steps, staleness)`. Devuelve la lista de los valores de w: el inicial y el de después de cada paso, en total `steps` + 1 números. Con un retraso (*staleness*) de 0 es el descenso de gradiente normal.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -310,12 +310,12 @@ def late_sgd(start, curve, rate, steps, staleness):
 # # END SOLUTION
 
 # %% [markdown] made_from="c880f5d4"
-# Tu pérdida. Para cada tasa: ¿cuánto vale w después de 60 pasos sin retraso, y cuánto si los gradientes llegan tarde? ¿Qué regla ves?
+# Ahora, tu función de pérdida. Para cada tasa, ¿cuánto vale w después de 60 pasos sin retraso, y cuánto si los gradientes llegan tarde? ¿Qué regla ves?
 
 # %% made_from="37a1a33b"
 valley = hw.draw["valley"]
 start, curve, late = (valley[k] for k in ("start", "curve", "staleness"))
-print(f"comienzo {start}, curva {curve}, retraso {late}")
+print(f"valor inicial {start}, curvatura {curve}, retraso {late}")
 for trial in (0.05, 0.1, 0.2, 0.4, 0.8):
     ends = [late_sgd(start, curve, trial, 60, n) for n in (0, late)]
     ends = [f"{path[-1]:10.3g}" if path else "?" for path in ends]
@@ -331,7 +331,7 @@ for trial in (0.05, 0.1, 0.2, 0.4, 0.8):
 # %% [markdown] made_from="e921342d"
 # ## Pregunta 7 · El costo de un entrenamiento (3 puntos)
 #
-# Puedes alquilar cuatro máquinas. Los núcleos de una máquina decodifican las imágenes, y su tarjeta no entrena más rápido de lo que ellos decodifican.
+# Puedes alquilar una de cuatro máquinas. Los núcleos de una máquina decodifican las imágenes, y su tarjeta no entrena más rápido de lo que ellos decodifican.
 
 # %% made_from="ab41c4bf"
 costs = hw.draw["costs"]
@@ -343,16 +343,16 @@ print(f"    por segundo, {costs['devices']} dispositivos {costs['all_devices_ima
 print(f"    reducir en la conversión: {costs['conversion_s']} s, una vez")
 print(f"    una época antes: {costs['epoch_before_s']} s", end=", ")
 print(f"después: {costs['epoch_after_s']} s\n")
-print("¿Puede una empresa de semillas vender consejos de un modelo entrenado con Agriculture-Vision?")
+print("¿Puede una empresa de semillas vender recomendaciones de un modelo entrenado con Agriculture-Vision?")
 offer("licence")
 
 # %% [markdown] made_from="fec89b29"
 # Asigna a `bill` un diccionario con cinco entradas:
 #
 # - `"cheapest"`: la letra de la máquina en la que el entrenamiento entero cuesta menos;
-# - `"cost"`: lo que cuesta en ella. Una parte de una hora cuesta la misma parte del precio;
+# - `"cost"`: lo que cuesta en ella. Una fracción de hora cuesta esa misma fracción del precio;
 # - `"efficiency"`: la aceleración de varios dispositivos frente a uno, dividida por el número de dispositivos;
-# - `"break_even"`: ¿después de cuántas épocas enteras ha ahorrado la conversión al menos tantos segundos como llevó?
+# - `"break_even"`: ¿después de cuántas épocas enteras ha ahorrado la conversión al menos los segundos que tardó?
 # - `"licence"`: tu opción y su razón, `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
@@ -391,7 +391,7 @@ bill
 # %% [markdown] made_from="e24485a9"
 # ## Pregunta 8 · Revisa tres afirmaciones (3 puntos)
 #
-# Tres afirmaciones que alguien podría hacer sobre las cifras del informe. Para cada una, elige lo que responderías como revisor, y la única razón que lo apoya.
+# Alguien podría hacer estas tres afirmaciones sobre las cifras del informe. Para cada una, elige qué responderías como revisor y la única razón que justifica esa respuesta.
 #
 # **«Cincuenta épocas tardaron 57 minutos desde el directorio, en una P100, y 26 minutos desde TFRecord, en una V100. Por eso TFRecord es más de dos veces más rápido que un directorio».**
 

@@ -13,13 +13,13 @@
 # %% [markdown] made_from="91ba605a"
 # # Tarea A · De una máscara a los árboles
 #
-# Ya hiciste el caso de estudio A. Aquí mides una máscara, cortas teselas y aumentas sus datos. También mides la fuga de una división, puntúas un mapa, eliges una red que sea lo bastante rápida para un dron y cuentas árboles. No hace falta TensorFlow.
+# Ya hiciste el caso de estudio A. En esta tarea mides qué hay en una máscara, cortas teselas y les aplicas aumento de datos. También mides la fuga de información de una división, evalúas un mapa, eliges una red lo bastante rápida para un dron y cuentas árboles. No hace falta TensorFlow.
 #
 # **Ocho preguntas, 28 puntos, unos 55 minutos.** Las preguntas usan funciones de las anteriores, así que conserva el orden.
 #
-# Tu nombre en la celda siguiente decide *tu* parte de una captura, tus muestras, tus redes y tus árboles, que por eso son distintos de los de los demás. Escríbelo en lugar de `your name` y no lo cambies después de empezar.
+# El nombre que escribes en la celda siguiente determina *tu* parte de una captura, tus muestras, tus redes y tus árboles. Por eso son distintos de los de tus compañeros. Escribe tu nombre en lugar de `your name` y no lo cambies una vez que hayas empezado.
 #
-# Debajo de cada pregunta, una celda comprueba tu respuesta y dice qué está mal; ejecútala tantas veces como quieras. Después de la entrega, otras comprobaciones usan otros datos: una sola tesela, clases ausentes, un olivar sin detecciones.
+# Debajo de cada pregunta, una celda comprueba tu respuesta y dice qué está mal; ejecútala tantas veces como quieras. Después de la entrega habrá otras comprobaciones, con otros datos: una sola tesela, clases ausentes, un olivar sin detecciones.
 # Por eso, escribe funciones que sirvan también para otros datos.
 
 # %% made_from="c18ab4d8"
@@ -43,7 +43,7 @@ def offer(options, reasons):
 
 
 # %% [markdown] made_from="ef654c20"
-# Tu parte de una captura. Es *simulada*, no una fotografía. Las columnas de la izquierda tienen el valor 255 en la máscara: no están etiquetadas.
+# Esta es tu parte de una captura. Es *simulada*: no es una fotografía. Las columnas de la izquierda tienen el valor 255 en la máscara: no están etiquetadas.
 
 # %% made_from="8bd3759f"
 image, mask = given.my_part(hw)
@@ -51,7 +51,7 @@ figure, axes = plt.subplots(1, 2, figsize=(8, 3))
 axes[0].imshow(image)
 axes[0].set_title("captura (simulada)")
 axes[1].imshow(groves.CLASSES.paint(mask))
-axes[1].set_title("máscara: suelo pardo, árboles oscuros, hierba verde claro")
+axes[1].set_title("máscara: suelo en marrón, árboles oscuros, hierba en verde claro")
 for ax in axes:
     ax.axis("off")
 print(f"imagen {image.shape} {image.dtype}, máscara {mask.shape} {mask.dtype}")
@@ -64,13 +64,13 @@ print("valores de la máscara:", np.unique(mask))
 # %% [markdown] made_from="753ea6ed"
 # ## Pregunta 1 · ¿Qué hay en la máscara? (3 puntos)
 #
-# ¿Qué proporción de tu parte es suelo (0), árbol (1) y hierba (2)? Además, la red recibe máscaras de 224 × 224. ¿Cómo reducirías tu máscara, y por qué de esa manera?
+# ¿Qué proporción de tu parte es suelo (0), árbol (1) y hierba (2)? Además, la red recibe máscaras de 224 × 224. ¿Cómo reducirías la tuya a ese tamaño, y por qué de esa manera?
 
 # %% made_from="9bb8e0d7"
 offer(hw.draw["resize"], hw.draw["resize_reasons"])
 
 # %% [markdown] made_from="faec271a"
-# Asigna a `shares` un diccionario con cuatro entradas. `"ground"`, `"tree"` y `"grass"` son las proporciones (de 0 a 1, sin redondear) de los píxeles *etiquetados*. `"resize"` es tu opción y su razón, en esta forma: `("a", 1)`.
+# Asigna a `shares` un diccionario con cuatro entradas. `"ground"`, `"tree"` y `"grass"` son las proporciones de suelo, árbol y hierba entre los píxeles *etiquetados* (de 0 a 1, sin redondear). `"resize"` es tu opción y su razón, en esta forma: `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -103,15 +103,15 @@ shares
 # %% [markdown] made_from="61de99f7"
 # ## Pregunta 2 · Dónde cortar (4 puntos)
 #
-# Una captura se corta en teselas de un mismo tamaño que juntas muestran todos los píxeles. Piensa en un lado de la captura, de `length` píxeles de largo.
+# Una captura se corta en teselas del mismo tamaño que, juntas, cubren todos los píxeles. Piensa en un lado de la captura, de `length` píxeles de largo.
 #
 # Escribe `tile_starts(length, tile, overlap)`. Devuelve una lista de números enteros en orden ascendente, el primer píxel de cada tesela, de modo que
 #
-# - la primera tesela empiece en 0, la última termine exactamente en el borde, y ninguna pase de él;
+# - la primera tesela empiece en 0, la última termine exactamente en el borde y ninguna lo sobrepase;
 # - las vecinas compartan al menos `overlap` píxeles (0 o más, menos que `tile`);
 # - haya el menor número posible de teselas.
 #
-# Varias respuestas pueden cumplirlo; cualquiera de ellas es correcta. Un lado mide al menos lo mismo que una tesela; si miden lo mismo, hay una sola tesela.
+# Puede haber varias respuestas que cumplan todo esto; cualquiera de ellas es correcta. El lado nunca es más corto que una tesela; si miden lo mismo, hay una sola tesela.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -142,15 +142,15 @@ print(tile_starts(flight["wide"], flight["tile"], flight["overlap"]))
 # name: q3
 
 # %% [markdown] made_from="409efa9d"
-# ## Pregunta 3 · Aumenta los datos de una tesela (4 puntos)
+# ## Pregunta 3 · Aumento de datos de una tesela (4 puntos)
 #
 # Escribe `vary(image, mask, mirror, turns, light)`. Devuelve dos arreglos nuevos, `(image, mask)`, cambiados en este orden:
 #
 # 1. si `mirror` es verdadero, se intercambian la izquierda y la derecha;
 # 2. los dos giran `turns` cuartos de vuelta (de 0 a 3) en sentido antihorario, como hace `np.rot90`;
-# 3. los valores de la imagen se multiplican por `light`. Se mantienen entre 0 y 255.
+# 3. los valores de la imagen se multiplican por `light`, sin salir del intervalo de 0 a 255.
 #
-# `image` es (H, W, 3) uint8 y `mask` es (H, W) uint8; las teselas no tienen por qué ser cuadradas. Decide cuáles de los pasos se aplican a la máscara. No cambies los arreglos que recibe la función.
+# `image` es (H, W, 3) uint8 y `mask` es (H, W) uint8; las teselas no tienen por qué ser cuadradas. Decide qué pasos se aplican también a la máscara. No modifiques los arreglos que recibe la función.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -180,7 +180,7 @@ def vary(image, mask, mirror, turns, light):
 # %% [markdown] made_from="dc2ef662"
 # ## Pregunta 4 · Mide una fuga (3 puntos)
 #
-# Alguien cortó las capturas de un vuelo en teselas, hizo tres o cuatro copias de cada una con aumento de datos y mezcló las muestras. Después las repartió una por una: la mitad al entrenamiento, la mitad a la prueba. (La tesis hizo cuatro copias, y las dividió en 80, 10 y 10 %.) Este es el resultado.
+# Alguien cortó las capturas de un vuelo en teselas, hizo tres o cuatro copias de cada una con aumento de datos y mezcló las muestras. Después las repartió una por una: la mitad al entrenamiento, la mitad a la prueba. (En la tesis fueron cuatro copias, divididas en 80, 10 y 10 %.) Este es el resultado.
 
 # %% made_from="ff8522e3"
 samples = given.samples(hw)
@@ -192,8 +192,8 @@ offer(hw.draw["remedy"], hw.draw["remedy_reasons"])
 # %% [markdown] made_from="c124afe3"
 # Asigna a `leak` un diccionario con tres entradas:
 #
-# - `"twins"`: la proporción (de 0 a 1) de las muestras de prueba de las que el entrenamiento tiene una copia de la *misma tesela de la misma captura*;
-# - `"captures"`: la proporción de las muestras de prueba de cuya captura el entrenamiento tiene *alguna* tesela;
+# - `"twins"`: la proporción (de 0 a 1) de muestras de prueba que tienen en el entrenamiento una copia de la *misma tesela de la misma captura*;
+# - `"captures"`: la proporción de muestras de prueba cuya captura tiene *alguna* tesela en el entrenamiento;
 # - `"remedy"`: ¿cómo dividirías las muestras, y por qué? En la forma `("a", 1)`.
 
 # %% [raw] made_from="b91afece"
@@ -229,10 +229,10 @@ leak
 # %% [markdown] made_from="148c512b"
 # ## Pregunta 5 · Intersección sobre unión (4 puntos)
 #
-# Escribe `iou(truth, predicted, classes)`. Los dos primeros son arreglos de números de clase de la misma forma, con cualquier número de dimensiones. Devuelve la intersección sobre unión (IoU) de cada clase, de 0 a `classes` − 1, en este orden, como arreglo o lista: el número de píxeles que tienen la clase en los dos, dividido por el número de los que la tienen en al menos uno.
+# Escribe `iou(truth, predicted, classes)`. Los dos primeros argumentos son arreglos de números de clase, los dos con la misma forma, de cualquier número de dimensiones. Devuelve un arreglo o una lista con la intersección sobre unión (IoU) de cada clase, de 0 a `classes` − 1 y en ese orden. La IoU es el número de píxeles que tienen la clase en los dos arreglos, dividido por el número de los que la tienen en al menos uno.
 #
 # - Donde la verdad es 255, el píxel no está etiquetado: déjalo fuera de todo el cálculo.
-# - La IoU de una clase que no aparece en ninguno de los dos es `np.nan`.
+# - Si una clase no aparece en ninguno de los dos, su IoU es `np.nan`.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -263,9 +263,9 @@ def iou(truth, predicted, classes):
 # name: q6
 
 # %% [markdown] made_from="bb7f1a24"
-# ## Pregunta 6 · Puntúa un mapa (3 puntos)
+# ## Pregunta 6 · Evalúa un mapa (3 puntos)
 #
-# Una red simulada hizo un mapa de tu parte:
+# Una red simulada hizo este mapa de tu parte:
 
 # %% made_from="128bd352"
 predicted = given.my_prediction(hw)
@@ -331,10 +331,10 @@ print(f"\nuna capa: {hw.draw['layer']}")
 # %% [markdown] made_from="0053c0ae"
 # Asigna a `real_time` un diccionario con cinco entradas:
 #
-# - `"layer"`: ¿cuántos parámetros tiene la convolución que se imprime al final? Para cada una de sus salidas (`outputs`) tiene un núcleo de `kernel` × `kernel` lugares con `inputs` valores cada uno, y una constante. (En FCN-8, una capa así tiene la mayoría de los parámetros.)
-# - `"tiles"`: ¿cuántas teselas tiene una captura, cortada como en la pregunta 2 a lo alto y a lo ancho?
+# - `"layer"`: ¿cuántos parámetros tiene la convolución que se imprime al final? Para cada una de sus salidas (`outputs`) tiene un núcleo de `kernel` × `kernel` posiciones, con `inputs` valores en cada una, y una constante. (En FCN-8, una capa así tiene la mayoría de los parámetros.)
+# - `"tiles"`: ¿cuántas teselas salen de una captura, si se corta a lo alto y a lo ancho como en la pregunta 2?
 # - `"network"`: la letra de la red con la mejor IoU media entre las que son lo bastante rápidas (las teselas una tras otra *y el resto del proceso*) y caben en el disco;
-# - `"seconds"`: cuánto tarda con una captura, incluido el resto del proceso;
+# - `"seconds"`: cuánto tarda en procesar una captura, incluido el resto del proceso;
 # - `"megabytes"`: cuánto ocupa su archivo. Adadelta guarda tres números de cuatro bytes por cada parámetro, y aquí un megabyte tiene 2²⁰ bytes, como en la práctica.
 
 # %% [raw] made_from="b91afece"
@@ -368,22 +368,22 @@ real_time
 # %% [markdown] made_from="88b70c71"
 # ## Pregunta 8 · Cuenta cada árbol una vez (3 puntos)
 #
-# Se hicieron mapas de tres capturas de un olivar pequeño, y las copas se situaron en el terreno. Las capturas se superponen, así que la mayoría de los árboles se detectó más de una vez.
+# Se hicieron mapas de tres capturas de un olivar pequeño y se ubicó cada copa en el terreno. Las capturas se superponen, así que la mayoría de los árboles se detectaron más de una vez.
 
 # %% made_from="c6b9d87f"
 finds = given.finds(hw)  # captura, x, y en m
 true = given.true_trees(hw)  # x, y, radio en m
 print(f"{len(true)} árboles verdaderos, {len(finds)} detecciones en tres capturas")
-print(f"{len(given.once(finds))} después de unir las detecciones a menos de 1.5 m")
+print(f"{len(given.once(finds))} después de unir las que están a menos de 1.5 m entre sí")
 
 # %% [markdown] made_from="3eb009ff"
-# Escribe `score_trees(found, true)`. `found` es un arreglo (N, 2) de x e y; `true`, un arreglo (M, 3) de x, y y radio. Todo está en metros; N puede ser 0, y M es al menos 1. Devuelve un diccionario:
+# Escribe `score_trees(found, true)`. `found` es un arreglo (N, 2) con x e y de cada detección; `true`, un arreglo (M, 3) con `x`, `y` y el radio de cada árbol. Todo está en metros; N puede ser 0, y M es al menos 1. Devuelve un diccionario:
 #
 # - `"count_error"`: (N − M) / M, con su signo;
-# - `"precision"`: pares / N, o `np.nan` donde no se detectó nada;
+# - `"precision"`: pares / N, o `np.nan` si no se detectó nada;
 # - `"recall"`: la exhaustividad, pares / M.
 #
-# Una detección y un árbol verdadero pueden ser un par si la distancia de la detección al centro del árbol no supera el radio. Cada detección y cada árbol está en *un par como máximo*, y el número de pares es el mayor posible. Aquí las copas no se tocan, así que una detección está bajo una copa como máximo.
+# Una detección y un árbol verdadero pueden formar un par si la distancia de la detección al centro del árbol no supera el radio de su copa. Cada detección y cada árbol forman parte de *un par como máximo*, y el número de pares es el mayor posible. Aquí las copas no se tocan, así que cada detección cae bajo una copa como máximo.
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -417,4 +417,4 @@ print("cada árbol una vez:        ", score_trees(given.once(finds), true))
 # # END QUESTION
 
 # %% [markdown] made_from="166bc537"
-# La suma de las capturas contiene todos los árboles detectados, pero cuenta demasiados. Después de unir las detecciones quedan pocos errores: arbustos, y árboles que ninguna captura muestra bien.
+# La suma de las capturas incluye todos los árboles detectados, pero da un recuento demasiado alto, porque cuenta muchos varias veces. Después de unir las detecciones quedan pocos errores: arbustos, y árboles que no se ven bien en ninguna captura.

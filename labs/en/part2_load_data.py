@@ -1127,7 +1127,7 @@ from arsetlib.study import Study
 delta = Study.load("mississippi_delta").legend  # the course's own legend
 for code in (26, 227, 229, 21):
     k = int(delta.classes_of(np.array([code]))[0])
-    print(f"{code} {cdl.name(code)}: {[*delta.keys, 'left out'][k]}")
+    print(f"{code} {cdl.name(code)}: {[*delta.names(), 'left out'][k]}")
 assert delta.classes_of(np.array([26]))[0] == -1
 assert delta.keys[delta.classes_of(np.array([21]))[0]] == "cultivated"
 

@@ -1089,7 +1089,8 @@ shown = pd.DataFrame(
 as_text = shown.map(lambda d: "never" if pd.isna(d) else wording.day(d))
 as_text["best F1"] = earliest["best_f1"].round(2)
 figures.show(
-    as_text.reset_index(), "From when on the F1 of a crop is at least 0.7"
+    as_text.rename_axis("crop").reset_index(),
+    "From when on the F1 of a crop is at least 0.7",
 )
 late_f1 = f1.iloc[-1].round(2).to_dict()
 print("F1 on the last date:", late_f1)
@@ -1142,7 +1143,7 @@ by_start = evaluation.score_table(p, "day_of_year", repeats=0)
 best_start = int(by_start["crops_accuracy"].idxmax())
 summer_map = season[STARTS.index(best_start)]
 figures.show(
-    figures.prediction_map(summer_map, labels=labels),
+    figures.prediction_map(summer_map, labels=labels, study=study),
     "Map of predicted classes, of labels, and of where the two differ",
 )
 
@@ -1195,12 +1196,15 @@ assert at_edge.any()
 
 # %%
 figures.show(
-    figures.prediction_map(season, labels=labels, title="Maps of the season"),
+    figures.prediction_map(
+        season, labels=labels, study=study, title="Maps of the season"
+    ),
     "Maps of predicted classes, labels and difference through the season",
 )
 
 # %%
-animation = figures.season_gif(season, out / "season.gif", labels=labels)
+gif = out / "season.gif"
+animation = figures.season_gif(season, gif, labels=labels, study=study)
 figures.show(animation, "The maps of the season as an animated picture")
 print(f"picture for slides: {animation.stat().st_size / 1e6:.1f} MB")
 
@@ -1414,6 +1418,7 @@ published = evaluation.published.arset_f1()
 label = "this run, simulated" if study.simulated else "this run"
 ours = pd.Series(whole.f1, study.legend.keys).reindex(published.index)
 f1s = pd.DataFrame({"published 2024, real": published, label: ours})
+f1s = f1s.rename(dict(zip(study.legend.keys, names, strict=True)))
 fig = figures.score_bars(f1s, study=study, title="F1 by class: two data sets")
 figures.show(fig, "F1 by class, published on real data and here")
 
@@ -1494,7 +1499,7 @@ print(f"the interval holds the labels' area for {inside.sum()} of {K} classes")
 
 # %%
 off = shown[["mapped", "area"]].sub(shown["labels"], axis=0).abs().sum()
-print("hectares away from the labels:", off.round(1).to_dict())
+print("hectares away from the labels:", wording.shown(off.round(1)).to_dict())
 if delta:
     assert off["area"] < off["mapped"]
 

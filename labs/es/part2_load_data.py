@@ -1153,7 +1153,7 @@ assert np.array_equal((early - early[0]) // 5, (late - late[0]) // 5)
 assert (early // 5 != late // 5).all()
 assert Season(120, 5).steps == 24
 
-# %% made_from="33c7e3b8"
+# %% made_from="51bf1ef0"
 # Dobles cultivos en la prueba, cebada entre bosques: nombres, no códigos.
 from arsetlib import cdl
 from arsetlib.study import Study
@@ -1161,7 +1161,7 @@ from arsetlib.study import Study
 delta = Study.load("mississippi_delta").legend  # la leyenda del curso
 for code in (26, 227, 229, 21):
     k = int(delta.classes_of(np.array([code]))[0])
-    print(f"{code} {cdl.name(code)}: {[*delta.keys, 'fuera'][k]}")
+    print(f"{code} {cdl.name(code)}: {[*delta.names(), 'fuera'][k]}")
 assert delta.classes_of(np.array([26]))[0] == -1
 assert delta.keys[delta.classes_of(np.array([21]))[0]] == "cultivated"
 

@@ -1110,11 +1110,12 @@ shown = pd.DataFrame(
     }
 )
 
-# %% made_from="b32b9a75"
+# %% made_from="9357d34d"
 as_text = shown.map(lambda d: "nunca" if pd.isna(d) else wording.day(d))
 as_text["mejor F1"] = earliest["best_f1"].round(2)
 figures.show(
-    as_text.reset_index(), "Desde cuándo la F1 de un cultivo es al menos 0.7"
+    as_text.rename_axis("cultivo").reset_index(),
+    "Desde cuándo la F1 de un cultivo es al menos 0.7",
 )
 late_f1 = f1.iloc[-1].round(2).to_dict()
 print("F1 en la última fecha:", late_f1)
@@ -1162,12 +1163,12 @@ season = maps.predict(cnn, table, STARTS, out, **how)
 print(season[0])
 assert len(season) == len(STARTS)
 
-# %% made_from="2d1a7370"
+# %% made_from="19c6f5cb"
 by_start = evaluation.score_table(p, "day_of_year", repeats=0)
 best_start = int(by_start["crops_accuracy"].idxmax())
 summer_map = season[STARTS.index(best_start)]
 figures.show(
-    figures.prediction_map(summer_map, labels=labels),
+    figures.prediction_map(summer_map, labels=labels, study=study),
     "Mapa de clases predichas, de etiquetas y de dónde difieren",
 )
 
@@ -1218,16 +1219,17 @@ assert at_edge.any()
 # Mueve el deslizador por las fechas. ¿Qué clase cubre la mayor parte del recuadro en la primera fecha? ¿Qué cultivo es el primero que cubre más del 2 % del recuadro?
 # :::
 
-# %% made_from="58b0f6ea"
+# %% made_from="2da5ded5"
 figures.show(
     figures.prediction_map(
-        season, labels=labels, title="Mapas de la temporada"
+        season, labels=labels, study=study, title="Mapas de la temporada"
     ),
     "Clases predichas, etiquetas y diferencia durante la temporada",
 )
 
-# %% made_from="34fc62cc"
-animation = figures.season_gif(season, out / "season.gif", labels=labels)
+# %% made_from="8367c8e9"
+gif = out / "season.gif"
+animation = figures.season_gif(season, gif, labels=labels, study=study)
 figures.show(animation, "Los mapas de la temporada como imagen animada")
 print(f"imagen para diapositivas: {animation.stat().st_size / 1e6:.1f} MB")
 
@@ -1448,11 +1450,12 @@ figures.show(fig, "Bajada de la macro-F1 si una banda viene de otras muestras")
 #
 # El curso original repartió su tabla de predicciones, así que sus puntuaciones se pueden calcular otra vez. Son de **datos reales**, el bajo delta del Misisipi en 2019. Las tuyas son de un delta **simulado**, si no cambiaste la fuente. Compara los *patrones*, no cuál es mejor.
 
-# %% made_from="60250066"
+# %% made_from="90dc6485"
 published = evaluation.published.arset_f1()
 label = "esta ejecución, simulada" if study.simulated else "esta ejecución"
 ours = pd.Series(whole.f1, study.legend.keys).reindex(published.index)
 f1s = pd.DataFrame({"publicado en 2024, real": published, label: ours})
+f1s = f1s.rename(dict(zip(study.legend.keys, names, strict=True)))
 fig = figures.score_bars(f1s, study=study, title="F1 por clase, dos fuentes")
 figures.show(fig, "F1 por clase, publicada con datos reales y aquí")
 
@@ -1531,9 +1534,12 @@ figures.show(
 inside = shown["etiquetas"].between(shown["area_low"], shown["area_high"])
 print(f"el intervalo contiene la superficie de {inside.sum()} de {K} clases")
 
-# %% made_from="26d55f58"
+# %% made_from="afbbc341"
 off = shown[["mapped", "area"]].sub(shown["etiquetas"], axis=0).abs().sum()
-print("hectáreas de diferencia con las etiquetas:", off.round(1).to_dict())
+print(
+    "hectáreas de diferencia con las etiquetas:",
+    wording.shown(off.round(1)).to_dict(),
+)
 if delta:
     assert off["area"] < off["mapped"]
 
