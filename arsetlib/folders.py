@@ -81,8 +81,8 @@ def on_disk(path: str | Path | StorePath) -> bool:
     path = place(path)
     if isinstance(path, StorePath):
         return False
-    real = Path(os.path.realpath(path))  # a link may lead into a volume
-    return not any(real.is_relative_to(one) for one in (VOLUMES, MOUNTS))
+    names = path.absolute(), Path(os.path.realpath(path))  # a link may lead into a volume
+    return not any(name.is_relative_to(one) for name in names for one in (VOLUMES, MOUNTS))
 
 
 def is_place(value: object) -> bool:
