@@ -446,3 +446,11 @@ def test_the_command_says_what_it_refuses_in_its_own_words(made, stored, tmp_pat
     assert json.loads(done.stdout)["labels"] == labelled.SIDE**2
     wanted = {"names": ["a", "b"], "start": START, "folds": 2, "seed": 0, "epochs": 1, "fields": None}
     assert asked == wanted | {"progress": False}
+
+
+def test_an_audit_can_lie_in_an_object_store(made, stored, bucket):
+    names = ("random_forest", "majority")
+    options = {"names": names, "start": START, "folds": 2, "epochs": 1, "progress": False}
+    found = audit.run(stored, labelled.study(), bucket / "audit", **options)
+    assert np.array_equal(found.found_by, made[1].found_by)
+    assert (bucket / "audit" / "place_2021.tif").is_file()
