@@ -37,7 +37,7 @@ def labelling_page(sample: MapSample, views: PixelViews, out: str | Path, *, tit
         title: Of the page.
 
     Returns:
-        Where it is. It holds all images: about 10 kB a point and date.
+        Where it is. It holds all images: about 2 kB a point and date.
 
     Raises:
         MapError: The page exists; views of other points; more classes than keys.
