@@ -322,6 +322,17 @@ def test_in_a_volume_a_copy_that_was_cut_short_is_made_again(tmp_path, monkeypat
         assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_link_into_a_volume_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "VOLUMES", str(tmp_path / "Volumes"))
+    (tmp_path / "Volumes").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "Volumes")
+    assert folders.on_disk(tmp_path)
+    assert not folders.on_disk(tmp_path / "data" / "new" / "table")
+    assert not folders.on_disk("/dbfs/data")
+    with pytest.raises(FolderError, match="Expected the search on a disk of this machine"):
+        folders.on_this_disk(tmp_path / "data", "the search", FolderError, changes=True)
+
+
 def test_in_a_volume_a_file_that_did_not_arrive_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "VOLUMES", str(tmp_path))
     monkeypatch.setattr(folders.shutil, "copyfile", lambda made, file: file.write_bytes(made.read_bytes()[:3]))
