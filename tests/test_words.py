@@ -265,9 +265,9 @@ def test_a_sample_s_plan_and_areas_have_no_word_that_passed_no_catalogue():
     assert pseudo.unmarked(str(plan)) == set()
     counts = np.zeros((2, 2, 2), int)
     counts[0, :, 0], counts[1, :, 1] = (20, 5), (3, 22)
-    areas = evaluation.survey_areas(counts, [900, 100], [900, 100], ["a", "b"], names=["⟦a⟧", "⟦b⟧"])
-    powered = areas.table[["area", "area_error", "area_low", "area_high"]]
-    found = maps.SampleAreas(areas, powered, 50, tuple(range(20)), (), ("⟦note⟧",), True)
+    estimates = evaluation.survey_areas(counts, [900, 100], [900, 100], ["a", "b"], names=["⟦a⟧", "⟦b⟧"])
+    powered = estimates.table[["area", "area_error", "area_low", "area_high"]]
+    found = maps.SampleAreas(estimates, powered, 50, tuple(range(20)), (), ("⟦note⟧",), True)
     assert pseudo.unmarked(str(found), ["ha"]) == set()
 
 
