@@ -259,6 +259,18 @@ def test_the_report_has_no_word_that_passed_no_catalogue(tmp_path):
         assert pseudo.unmarked(text, [*allowed, "left", "right", "closest"]) == set()
 
 
+def test_a_sample_s_plan_and_areas_have_no_word_that_passed_no_catalogue():
+    table = pd.DataFrame({"pixels": [900], "hectares": [81.0], "samples": [50], "half_width": [2.0]}, ["⟦corn⟧"])
+    plan = maps.SamplePlan(table.rename_axis("stratum"), "proportional", 50)
+    assert pseudo.unmarked(str(plan)) == set()
+    counts = np.zeros((2, 2, 2), int)
+    counts[0, :, 0], counts[1, :, 1] = (20, 5), (3, 22)
+    estimates = evaluation.survey_areas(counts, [900, 100], [900, 100], ["a", "b"], names=["⟦a⟧", "⟦b⟧"])
+    powered = estimates.table[["area", "area_error", "area_low", "area_high"]]
+    found = maps.SampleAreas(estimates, powered, 50, tuple(range(20)), (), ("⟦note⟧",), True)
+    assert pseudo.unmarked(str(found), ["ha"]) == set()
+
+
 def test_the_labelling_page_has_no_word_that_passed_no_catalogue(tmp_path):
     sample = test_labelling.sample_at([(4, 4), (0, 0)])
     views = maps.views_of_table(test_labelling.dense(), sample.table, year=test_labelling.YEAR, side=3)

@@ -74,9 +74,11 @@ def label(
 ):
     """Write a page on which a person labels the points of a sample beside images and series; it needs no network."""
     from arsetlib import figures, maps
+    from arsetlib.figures.labelling import new_page
 
+    out = new_page(out)  # refused before scenes are read
     sample = maps.MapSample.load(drawn)
-    sample.legend  # noqa: B018 - refused before scenes are read, where there is none
+    sample.legend  # noqa: B018 - the same, where there is none
     there = place(source).exists()
     if not there and Path(source).parent != Path():  # names of shipped studies are no paths
         raise maps.MapError(f"There is no pixel table and no study file at {source}. `arset ingest` makes a table.")

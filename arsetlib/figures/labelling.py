@@ -37,7 +37,7 @@ def labelling_page(sample: MapSample, views: PixelViews, out: str | Path, *, tit
         title: Of the page.
 
     Returns:
-        Where it is. It holds all images: about 10 kB a point and date.
+        Where it is. It holds all images: about 2 kB a point and date.
 
     Raises:
         MapError: The page exists; views of other points; more classes than keys.
@@ -46,11 +46,7 @@ def labelling_page(sample: MapSample, views: PixelViews, out: str | Path, *, tit
     """
     import jinja2
 
-    out = folders.place(out)
-    if out.suffix != ".html":
-        raise MapError(f"Expected a page whose name ends in .html, received {out.name!r}.")
-    if out.exists():
-        raise MapError(f"{out} exists. Name another file, or delete it first.")
+    out = new_page(out)
     legend, rows = sample.legend, sample.csv().splitlines()
     if len(views.days) != len(sample.table):
         raise MapError(f"Expected views of the {len(sample.table)} points of the sample, received {len(views.days)}.")
@@ -102,6 +98,20 @@ def labelling_page(sample: MapSample, views: PixelViews, out: str | Path, *, tit
         data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     )
     folders.put(out, page)
+    return out
+
+
+def new_page(out: str | Path) -> Path:
+    """Where a page may be written.
+
+    Raises:
+        MapError: It exists, or its name does not end in ``.html``.
+    """
+    out = folders.place(out)
+    if out.suffix != ".html":
+        raise MapError(f"Expected a page whose name ends in .html, received {out.name!r}.")
+    if out.exists():
+        raise MapError(f"{out} exists. Name another file, or delete it first.")
     return out
 
 
