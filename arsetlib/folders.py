@@ -668,6 +668,40 @@ def claim(
             yield folder
 
 
+def refuse_occupied(path: str | Path, what: str, error: type[Exception] = OccupiedError, ours: bool = False) -> None:
+    """Refuse a folder in which ``claim`` would find files without a plan. Call it before long work.
+
+    Args:
+        path: Of the folder that will be claimed.
+        what: What it is for, for the message.
+        error: What is raised.
+        ours: Files that are there without a plan belong to the caller.
+
+    Raises:
+        OccupiedError: As ``error``: a file has this name, or the folder has files of others.
+    """
+    path = place(path)
+    if path.exists() and not path.is_dir():
+        raise error(f"Expected a folder for the {what}, but {path} is a file. Give another name.")
+    for names, kind in (((PLAN, MANIFEST, LOCK), "is_dir"), ((PARTS, ERRORS, WORK), "is_file")):
+        if wrong := next((path / name for name in names if getattr(path / name, kind)()), None):
+            raise error(_of_wrong_kind(wrong))
+    if ours or Folder(path).plan() is not None:
+        return
+    others = sorted(n for n in _names(path) if not is_temporary(n))
+    if not others or (others == [PLAN] and not on_disk(path)):
+        return  # in a store, a plan alone is a copy that was cut short
+    if (path / PLAN).is_file():
+        raise error(
+            f"{path / PLAN} is damaged, so it is not known what the {what} should contain. Copy the folder again, or "
+            "delete it and make it again."
+        )
+    raise error(
+        f"{path} holds something else ({', '.join(others[:3])}{' …' if len(others) > 3 else ''}). Give the {what} a "
+        "new or an empty folder."
+    )
+
+
 def _grown(folder: Folder, asked: dict) -> dict:
     """The plan with the parts of earlier calls before its own."""
     before = (folder.plan() or {}).get("parts", [])
@@ -676,29 +710,10 @@ def _grown(folder: Folder, asked: dict) -> dict:
 
 def _stale_parts(folder: Folder, plan: dict, ours: bool, grows: bool, adapt: Callable) -> list[str]:
     """Refuse a folder that contains something else; returns the parts that must be made again under this plan."""
-    path = folder.path
+    path, earlier = folder.path, folder.plan()
     error = OccupiedError if folder.error is FolderError else folder.error
-    if path.exists() and not path.is_dir():
-        raise error(f"Expected a folder for the {folder.what}, but {path} is a file. Give another name.")
-    for names, kind in (((PLAN, MANIFEST, LOCK), "is_dir"), ((PARTS, ERRORS, WORK), "is_file")):
-        if wrong := next((path / name for name in names if getattr(path / name, kind)()), None):
-            raise error(_of_wrong_kind(wrong))
-    earlier = folder.plan()
-    if earlier is None:
-        others = [] if ours else sorted(n for n in _names(path) if not is_temporary(n))
-        if others == [PLAN] and not on_disk(path):
-            return []  # a copy that was cut short: nothing else is there yet
-        if others and (path / PLAN).is_file():
-            raise error(
-                f"{path / PLAN} is damaged, so it is not known what the {folder.what} should contain. Copy the folder "
-                "again, or delete it and make it again."
-            )
-        if others:
-            raise error(
-                f"{path} holds something else ({', '.join(others[:3])}{' …' if len(others) > 3 else ''}). Give the "
-                f"{folder.what} a new or an empty folder."
-            )
-    elif earlier != ({**plan, "parts": earlier.get("parts")} if grows else plan):
+    refuse_occupied(path, folder.what, error, ours)
+    if earlier is not None and earlier != ({**plan, "parts": earlier.get("parts")} if grows else plan):
         stale = adapt(earlier) if folder.manifest() is None else None
         if stale is not None:
             return list(stale)

@@ -342,6 +342,7 @@ def test_strata_with_fewer_pixels_than_asked_are_named(made):
         ({"half_width": 5.0}, "needs target=…"),
         ({"size": 300, "allocation": "neyman"}, "needs users=…"),
         ({"size": 300, "target": "maize"}, "Expected target as one of bare, other, corn, rice"),
+        ({"size": 4, "allocation": "equal"}, "One sample says nothing of the spread in a stratum: bare, other"),
         ({"size": 300, "allocation": "best"}, "Expected allocation = 'proportional'"),
         ({"size": 100}, "Expected at least 200 samples"),
         ({"size": 300, "users": {"corn": 0.9}}, "an accuracy for each of bare, other, corn, rice, received corn"),

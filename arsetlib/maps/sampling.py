@@ -276,7 +276,8 @@ def plan_sample(
         confidence: Of that interval.
 
     Raises:
-        MapError: A class has fewer pixels than samples; an argument that another one needs is missing.
+        MapError: A class has fewer pixels than samples, or one sample only; an argument is missing that another one
+            needs.
         EvaluationError: As ``evaluation.allocation`` and ``evaluation.size_for_interval``.
 
     Lab: part3_train_and_test.
@@ -307,6 +308,11 @@ def plan_sample(
         raise MapError(
             f"These strata have fewer pixels than samples: {', '.join(few)}. Take a smaller size or least, or another "
             "allocation."
+        )
+    if single := [k for k, n, d in zip(names, strata, drawn, strict=True) if d == 1 and n > 1]:
+        raise MapError(
+            f"One sample says nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of each; 50 or "
+            "more are advised."
         )
     table = pd.DataFrame(
         {"pixels": strata, "hectares": strata * here.hectares, "samples": drawn, "half_width": np.nan},
