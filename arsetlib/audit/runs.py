@@ -180,7 +180,7 @@ def _report(folder: folders.Folder, rows: Rows, study: Study, held: list[OutOfFo
     of_map = judge(neurons, label, folder.done("som")["side"], classes)
     probability[np.arange(len(label)), label] = -1
     used = Rows(rows.source, first.index)
-    columns = {name: used.column(name).astype(COLUMNS[name], copy=False) for name in PLACE}
+    columns: dict[str, np.ndarray] = {name: used.column(name).astype(COLUMNS[name], copy=False) for name in PLACE}
     accuracy = [one.predictions.confusion().accuracy for one in held]
     noted = {"simulated": bool(rows.meta.simulated), **asked, "noise": sure.noise, "lost": lost | first.lost}
     noted |= {"labels": len(label), "agreement_with_labels": accuracy, "joint": sure.joint.round(6).tolist()}
