@@ -2,7 +2,7 @@
 
 On the simulated sample (sparse pixels of seven boxes and one dense box, 4,932 in a year), where the truth is known.
 Labels of 2021 are set to the truth and then made wrong: 5, 10 or 20 % of them, at random, at edges, or one crop for
-another. Each of five seeds draws other noise, folds and forests. The audit is that of the library with forests of 50
+another. Each of five seeds draws other noise, folds and forests. The audit is that of the library with forests of 30
 trees; both voters are forests that differ in seed and folds, because boosting would take most of the time.
 
 What cleaning is worth: a forest trained on the noisy labels of the training blocks, against one trained without the
@@ -26,7 +26,7 @@ from arsetlib import audit, models, samples
 from arsetlib.audit.noise import KINDS
 from arsetlib.study import Study
 
-START, FOLDS, TREES = 120, 5, 50
+START, FOLDS, TREES = 120, 4, 30
 RATES, SEEDS = (0.05, 0.1, 0.2), (0, 1, 2, 3, 4)
 ROWS = 10_000_000  # of the made-up probabilities
 

@@ -280,7 +280,7 @@ def test_rows_of_a_class_that_other_folds_lack_are_counted_and_not_judged():
 
 
 def test_a_whole_audit_finds_the_labels_that_were_made_wrong(spoiled, wrong):
-    held = audit.out_of_fold(spoiled, labelled.study(), start=START, folds=3, options={"trees": 20}, epochs=1)
+    held = audit.out_of_fold(spoiled, labelled.study(), start=START, folds=3, options={"trees": 20})
     found = audit.confident(held.predictions.truth, held.predictions.probability)
     score = audit.Found.of(found.wrong, wrong[held.index])
     assert score.precision > 0.9
@@ -446,3 +446,23 @@ def test_the_command_says_what_it_refuses_in_its_own_words(made, stored, tmp_pat
     assert json.loads(done.stdout)["labels"] == labelled.SIDE**2
     wanted = {"names": ["a", "b"], "start": START, "folds": 2, "seed": 0, "epochs": 1, "fields": None}
     assert asked == wanted | {"progress": False}
+
+
+def test_an_audit_can_lie_in_an_object_store(made, stored, bucket):
+    names = ("random_forest", "majority")
+    options = {"names": names, "start": START, "folds": 2, "epochs": 1, "progress": False}
+    found = audit.run(stored, labelled.study(), bucket / "audit", **options)
+    assert np.array_equal(found.found_by, made[1].found_by)
+    assert (bucket / "audit" / "place_2021.tif").is_file()
+
+
+def test_rows_that_only_some_deals_of_the_folds_can_judge_are_counted_and_not_judged(tmp_path):
+    table = labelled.table()
+    code, block = table["label_code"].to_numpy().copy(), table["block"].to_numpy()
+    code[(code == 2) & ~np.isin(block, np.unique(block)[:2])] = 1  # cotton in two blocks: in one deal both in one fold
+    table = table.set_column(8, table.schema.field("label_code"), [code])
+    options = {"names": ("majority",) * 4, "start": START, "folds": 2, "progress": False}
+    found = audit.run(samples.Rows.of(table), labelled.study(), tmp_path / "out", **options)
+    lost = found.facts["lost"]
+    assert lost["class_not_in_training"] > 0
+    assert len(found) + sum(lost.values()) == len(table)

@@ -293,3 +293,26 @@ def test_a_map_of_dissimilarity_has_each_pixels_value_and_the_threshold(tmp_path
     np.testing.assert_allclose(values, far.clip(0, 6.5534), atol=1e-4)
     with pytest.raises(certainty.CertaintyError, match="no row of area 'elsewhere'"):
         certainty.applicability_layer(found, other, study, None, START, tmp_path / "x.tif", area="elsewhere", year=2021)
+
+
+def test_a_predicted_map_gets_its_sets_beside_it_and_a_new_prediction_removes_them(tmp_path):
+    from arsetlib import maps, training
+
+    table, study = labelled.table(), labelled.study()
+    parts = samples.kfold(table, 2, 0)[0]
+    sides = {"train": parts["train"], "validation": parts["test"]}
+    trained = training.fit("random_forest", sides, study, epochs=1, options={"trees": 5}, starts=START, progress=False)
+    made = maps.predict(trained, table, START, tmp_path, area="place", year=2021, study=study, progress=False)
+    rule = certainty.Conformal.fit(trained.predictions(sides["validation"], START), 0.1)
+    path, counts = certainty.set_layer(made, rule)
+    assert path == tmp_path / f"place_2021_{START}_set.tif"
+    certain = made.read("class").compressed()
+    with rasterio.open(path) as source:
+        values = source.read(1)
+    sure = values < len(study.legend.classes)
+    assert sure.sum() == sum(counts[key] for key in study.legend.keys) > 0
+    assert (values[sure] == made.read("class").data[sure]).all()
+    assert counts["cannot_say"] == len(certain) - sure.sum()
+    other = training.fit("majority", sides, study, epochs=1, progress=False)
+    maps.predict(other, table, START, tmp_path, area="place", year=2021, study=study, progress=False)
+    assert not path.exists()

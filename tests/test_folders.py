@@ -350,7 +350,7 @@ def drill(*options):
 
 @pytest.mark.parametrize(("name", "most"), [
     ("ingest", 4), ("predict", 3), ("simulate delta", 3), ("simulate grove", 5), ("simulate fields", 5),
-    ("convert parquet", 5), ("convert directory", 4), ("train baseline", 4),
+    ("convert parquet", 5), ("convert directory", 4), ("train baseline", 4), ("audit", 5),
 ])  # fmt: skip
 @pytest.mark.drill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -360,7 +360,7 @@ def test_a_command_that_is_killed_where_it_writes_ends_as_if_it_was_not(name, mo
 
 @pytest.mark.parametrize("name", [
     "ingest", "predict", "simulate delta", "simulate grove", "simulate fields", "convert parquet", "convert directory",
-    "train baseline",
+    "train baseline", "audit",
 ])  # fmt: skip
 @pytest.mark.drill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")

@@ -151,7 +151,8 @@ def fold_of(
     if not registry.is_baseline(model):
         validation = parts[(number + 1) % len(parts)]["test"]
         train = train.pick(~np.isin(train.index, validation.index))
-    settings = {"progress": False, "missing": "allow", "starts": start, **settings}
+    own = {"epochs": 1} if registry.is_baseline(model) else {}  # one start: more would only be other images of a step
+    settings = {"progress": False, "missing": "allow", "starts": start, **own, **settings}
     sides = {"train": train, "validation": validation}
     trained = training.fit(model, sides, study, options=options, seed=seed + number, **settings)
     predictions = trained.predictions(test, start)

@@ -172,6 +172,10 @@ class LabelAudit:
                 "Share of wrong labels as confident learning estimates it, errors of models included: {share:.1%}."
             )
             lines.append(words.format(share=facts["noise"]))
+        if "agreement_with_labels" in facts:
+            words = _("The models agree with {shares} of the labels; always the commonest class would with {most:.1%}.")
+            shares = ", ".join(f"{share:.1%}" for share in facts["agreement_with_labels"])
+            lines.append(words.format(shares=shares, most=np.bincount(self.label).max() / max(len(self), 1)))
         reasons = {
             "excluded": _("excluded by the legend"), "no_image": _("without an image in the window"),
             "not_visible": _("crop not visible in the window"),

@@ -246,7 +246,7 @@ def audit(
     out: Annotated[Place, place_option(help="Folder of the audit; the same call continues a stopped one.")],
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Name of a model, at least two; else random_forest and gradient_boosting. Repeat."),
+        typer.Option(help="Name of a model, at least two, also twice the same; else two random forests. Repeat."),
     ] = None,
     start: Annotated[
         int | None, typer.Option(min=1, max=731, help="Day of the year on which windows start; else mid-season.")
