@@ -63,7 +63,8 @@ LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a f
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
 
 Content = bytes | str | Path | Callable[[Path], object]
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class FolderError(ArsetError, RuntimeError):
