@@ -155,7 +155,7 @@ LANES = {
 
 # The lanes that take turns in `.ci/run`: those that were seen to pass from start to end on the code as it is, and whose
 # minutes, alone on two cores, fit beside the core. jax takes 3.6 minutes of a processor. The others were not timed
-# alone since the labs and the ranges changed (colab, databricks4 and databricks5 passed before, at 20 minutes and more).
+# alone since the labs and the ranges changed (colab and both of Databricks passed before, at 20 minutes and more).
 # Time one (`make lane-lowest`), then name it here.
 ROTATION: tuple[str, ...] = ("jax",)
 
