@@ -214,7 +214,7 @@ def alone(tmp_path, monkeypatch, request):
     monkeypatch.setattr(requests.Session, "send", refuse)
     monkeypatch.setattr(time, "sleep", lambda seconds: wait(min(seconds, 0.01)))
     memory = functools.cache(lambda root: MemoryStore())
-    monkeypatch.setattr(stores, "_connected", lambda root, process, variables: memory(root))
+    monkeypatch.setattr(stores, "_connected", lambda root, *_: memory(root))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     here = tmp_path / "here"
     here.mkdir()
