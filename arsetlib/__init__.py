@@ -17,7 +17,7 @@ _MODULES = (
     "study", "cdl", "sentinel2",
     "folders", "engine",
     "catalogue", "labels", "ingest",
-    "pixels", "samples",
+    "pixels", "samples", "embeddings",
     "models", "training",
     "evaluation", "maps", "parcels", "active", "figures",
     "groves", "fields",

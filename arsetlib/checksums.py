@@ -57,9 +57,9 @@ def digest_arrays(arrays: Iterable) -> str:
     return parts.hexdigest()
 
 
-def stated(path: str | Path) -> dict:
+def stated(size: int, sha256: str) -> dict:
     """What an asset of a STAC item states of a file: ``file:size``, bytes, and ``file:checksum``, a multihash."""
-    return {"file:size": _place(path).stat().st_size, "file:checksum": SHA256 + sha256(path)}
+    return {"file:size": size, "file:checksum": SHA256 + sha256}
 
 
 def check(path: str | Path, size: int | None, checksum: str | None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,10 @@ from filelock import FileLock, Timeout
 
 from arsetlib import textfiles
 from arsetlib.folders import FolderError, put, put_json
-from arsetlib.stores import StorePath, place
+from arsetlib.stores import SCHEMES, StorePath, place
 from arsetlib.variables import cache_folder
 
-__all__ = ["cache_size", "empty_cache", "fetched"]
+__all__ = ["cache_size", "empty_cache", "fetched", "with_addresses"]
 
 CACHED, DAY = 20 << 30, 86_400.0  # bytes of copies that are kept; seconds in which a used one is not deleted
 
@@ -40,8 +41,11 @@ def fetched(path: str | Path | StorePath) -> Path:
     if isinstance(path, Path):
         return path
     copy = cache_folder() / "copies" / path.root.replace("://", "/") / path.key
-    single = path.is_file()
-    there = {"": path.stat()} if single else path.files()
+    there, single = {}, False
+    with suppress(FileNotFoundError):
+        if path.key:
+            there, single = {"": path.stat()}, True
+    there = there or path.files()
     if not there:
         raise FolderError(f"There is no file or folder {path}. Look at its name, and at the rules of the bucket.")
     noted = cache_folder() / "copies" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
@@ -61,6 +65,12 @@ def fetched(path: str | Path | StorePath) -> Path:
     if changed:
         empty_cache(CACHED, rest=DAY)
     return copy
+
+
+def with_addresses(text: str) -> str:
+    """A text in which the paths of copies are the addresses of their originals."""
+    schemes = "|".join(SCHEMES)
+    return re.sub(rf"{re.escape(str(cache_folder() / 'copies'))}/({schemes})/", r"\1://", text)
 
 
 def cache_size() -> int:

@@ -37,6 +37,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -55,11 +56,13 @@ PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VOLUMES = "/Volumes"  # of Databricks: no change in the middle of a file, no append, no hard links
+MOUNTS = "/dbfs"  # its older mounts, with the same limits
 FEW, AT_ONCE = 4, 16  # files of a store that are asked for one by one; requests at the same time
 LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a full disk, whatever the library said
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
 
 Content = bytes | str | Path | Callable[[Path], object]
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 class FolderError(ArsetError, RuntimeError):
@@ -76,7 +79,10 @@ class OccupiedError(FolderError, FileExistsError):
 def on_disk(path: str | Path | StorePath) -> bool:
     """Whether files can be changed in the middle there: not in an object store, nor in a volume of Databricks."""
     path = place(path)
-    return isinstance(path, Path) and not path.absolute().is_relative_to(VOLUMES)
+    if isinstance(path, StorePath):
+        return False
+    real = Path(os.path.realpath(path))  # a link may lead into a volume
+    return not any(real.is_relative_to(one) for one in (VOLUMES, MOUNTS))
 
 
 def is_place(value: object) -> bool:
@@ -89,19 +95,20 @@ def in_store(path: str | Path | StorePath) -> bool:
     return isinstance(path, StorePath) or str(path).partition("://")[0].lower() in SCHEMES
 
 
-def on_this_disk(path: str | Path | StorePath, what: str, error: type[Exception]) -> Path:
+def on_this_disk(path: str | Path | StorePath, what: str, error: type[Exception], *, changes: bool = False) -> Path:
     """A path of this machine, for what cannot lie in an object store.
 
     Args:
         path: Where.
         what: What is there, for the message: "the keys".
         error: What is raised.
+        changes: Its files change in the middle, so a volume of Databricks cannot hold it either.
 
     Raises:
         FolderError: As ``error``: it is in an object store.
     """
     path = place(path)
-    if isinstance(path, StorePath):
+    if isinstance(path, StorePath) or (changes and not on_disk(path)):
         raise error(f"Expected {what} on a disk of this machine, received {path}. Name a local file or folder.")
     return path
 
@@ -179,7 +186,9 @@ def _put_whole(file: Path | StorePath, content: Content) -> None:
         facts = {"size": made.stat().st_size, "sha256": sha256(made)}
         leases.refuse_lost(file)
         if isinstance(file, StorePath):
-            _remember(file, file.upload(made), facts)
+            _put_before.pop(str(file), None)
+            file.upload(made)
+            _remember(file, facts)
         else:
             _copy_to_volume(made, file)
         if made is content:
@@ -200,6 +209,20 @@ def _copy_to_volume(made: Path, file: Path) -> None:
     except BaseException:
         file.unlink(missing_ok=True)
         raise
+
+
+def at_once(path: str | Path, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """What ``work`` gives for each item, in order; many items at a time where it waits for a store.
+
+    Args:
+        path: Where it reads or puts files: on a disk it does one item after the other.
+        work: Reads or puts a file.
+        items: What it is called with.
+    """
+    if isinstance(place(path), Path):
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(work, items))
 
 
 def put_json(file: str | Path, value: object) -> None:
@@ -226,18 +249,21 @@ def remove_partial(path: str | Path) -> None:
 
 
 def size_and_sha256(file: Path | StorePath) -> dict:
-    """Size and SHA-256 of a file, as the manifest notes them. What this process has put is not read again."""
-    facts = file.stat()
-    if isinstance(file, StorePath) and (known := _put_before.get(str(file))) and known[0] == facts.stamp:
-        return known[1]
-    return {"size": facts.st_size, "sha256": sha256(file)}
+    """Size and SHA-256 of a file, as the manifest notes them.
+
+    What this process has put into a store is not asked for again: the store has said that it arrived, and ``publish``
+    lists what is there.
+    """
+    if isinstance(file, StorePath) and (known := _put_before.get(str(file))):
+        return known
+    return {"size": file.stat().st_size, "sha256": sha256(file)}
 
 
-_put_before: OrderedDict[str, tuple[str, dict]] = OrderedDict()  # address → tag, size and sha256 of the latest puts
+_put_before: OrderedDict[str, dict] = OrderedDict()  # address → size and sha256 of the latest puts
 
 
-def _remember(file: StorePath, tag: str, facts: dict) -> None:
-    _put_before[str(file)] = tag, facts
+def _remember(file: StorePath, facts: dict) -> None:
+    _put_before[str(file)] = facts
     with suppress(KeyError):  # another thread
         _put_before.move_to_end(str(file))
     while len(_put_before) > 1000:
@@ -386,6 +412,7 @@ class Folder:
     def delete(self, key: str) -> None:
         """Remove a file, where it is there."""
         self._refuse_lost()
+        _put_before.pop(str(self.path / key), None)
         (self.path / key).unlink(missing_ok=True)
 
     def remove(self) -> None:

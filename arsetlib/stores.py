@@ -39,10 +39,12 @@ from urllib.request import url2pathname
 from arsetlib.errors import ArsetError
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
+_SAME = {"s3a": "s3://", "s3n": "s3://", "gcs": "gs://"}
 WHOLE = 128 << 20  # bytes that are put with one request; of a larger file the pieces appear together
 PIECE = 32 << 20
 READ = 1 << 20  # bytes that are read at least
 RETRY: Any = {"max_retries": 8, "retry_timeout": timedelta(minutes=4)}
+SHORT: Any = {"max_retries": 4, "retry_timeout": timedelta(minutes=1)}  # where GDAL tries after it
 TIMES = {"connect_timeout": "10s", "timeout": "120s"}
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -159,9 +161,14 @@ class StorePath:
         return self.is_file() or self.is_dir()
 
     def files(self) -> dict[str, SimpleNamespace]:
-        """Key below this folder → facts of each file there, as ``stat``."""
+        """Key below this folder → facts of each file there, as ``stat``.
+
+        The empty object ``folder/``, which consoles make to show an empty folder, is no file. The list names it without
+        its slash, so the store is asked whether an empty file is there.
+        """
         start = len(self.key) + 1 if self.key else 0
-        return {key[start:]: facts for key, facts in self._listed()}
+        found = {key[start:]: facts for key, facts in self._listed() if len(key) >= start}
+        return {key: facts for key, facts in found.items() if facts.st_size or (key and (self / key).is_file())}
 
     def iterdir(self) -> Iterator[StorePath]:
         """Files and folders in this folder, in order."""
@@ -197,11 +204,16 @@ class StorePath:
         with _errors(self):
             return memoryview(_obstore().get_range(self._store, self.key, start=start, length=length))
 
-    async def read_ranges(self, starts: Sequence[int], lengths: Sequence[int], close: int) -> list[memoryview]:
-        """Some parts of the file; those less than ``close`` bytes apart are one request."""
+    async def read_ranges(
+        self, starts: Sequence[int], lengths: Sequence[int], close: int, **asked: bool
+    ) -> list[memoryview]:
+        """Some parts of the file; those less than ``close`` bytes apart are one request.
+
+        ``asked``: how the owner of a bucket of S3 wants to be asked: ``skip_signature``, ``request_payer``.
+        """
         with _errors(self):
             found = await _obstore().get_ranges_async(
-                self._store, self.key, starts=starts, lengths=lengths, coalesce=close
+                _store(self.root, **asked), self.key, starts=starts, lengths=lengths, coalesce=close
             )
             return [memoryview(part) for part in found]
 
@@ -332,15 +344,19 @@ def place(path: str | Path | StorePath) -> Path | StorePath:
     text = os.fspath(path)
     found = _URL.match(text)
     if not found:
-        return Path(path)
+        return Path(path).expanduser() if text == "~" or text.startswith("~/") else Path(path)
     if not isinstance(path, str):
         raise StoreError(f"Received an address of {found[1]}: as a pathlib.Path, which changes it. Give it as text.")
-    scheme = found[1]
+    scheme = found[1].lower()
     if scheme not in (*SCHEMES, "file"):
+        also = f" Write {_SAME[scheme]} in place of {scheme}:." if scheme in _SAME else ""
         raise StoreError(
-            f"Expected a path, or an address that begins with {_known()} or file://, received one with {scheme}:. "
-            "A volume of Databricks is the path /Volumes/…"
+            f"Expected a path, or an address that begins with {_known()} or file://, received one with {scheme}:."
+            f"{also} A volume of Databricks is the path /Volumes/…"
         )
+    text = scheme + text[len(scheme) :]
+    if scheme == "file" and not text.startswith("file://"):
+        text = f"file://{text[5:]}"  # Spark and Java write one slash
     if not text.startswith(f"{scheme}://"):
         raise StoreError(f"Expected an address that begins with {scheme}://, received one with {scheme}:/ only.")
     host, _, key = text[len(scheme) + 3 :].partition("/")
@@ -359,8 +375,8 @@ def place(path: str | Path | StorePath) -> Path | StorePath:
         form = "container@account.dfs.core.windows.net" if own_user else "bucket"
         raise StoreError(f"Expected {scheme}://{form}/folder, received none of this form.")
     parts = [part for part in key.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise StoreError(f"Expected an address of {scheme}:// without '..'.")
+    if ".." in parts or not key.isprintable():
+        raise StoreError(f"Expected an address of {scheme}:// without '..', tabs and line ends.")
     return StorePath(f"{scheme}://{host}", "/".join(parts))
 
 
@@ -374,15 +390,15 @@ def _obstore():
     return obstore
 
 
-def _store(root: str):
+def _store(root: str, **asked: bool):
     """The connections of a process to one bucket, as the environment is now."""
     names = ("AWS_", "GOOGLE_", "AZURE_", "HOME")
     variables = sorted((name, value) for name, value in os.environ.items() if name.startswith(names))
-    return _connected(root, os.getpid(), tuple(variables))
+    return _connected(root, os.getpid(), tuple(variables), tuple(sorted(asked.items())))
 
 
 @functools.lru_cache(maxsize=32)
-def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...]):
+def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...], asked: tuple[tuple[str, bool], ...]):
     from obstore.store import from_url
 
     given = dict(variables)
@@ -390,8 +406,9 @@ def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...])
     plain = any(given.get(name, "").startswith("http://") for name in _ENDPOINTS)
     if plain or given.get("GOOGLE_ALLOW_HTTP") == "true":  # Google's address stands inside a key
         options["allow_http"] = True
-    signed: Any = _signed(given) if root[:2] == "s3" else {}
-    return from_url(root, client_options=options, retry_config=RETRY, **signed)
+    signed: Any = _signed(given) if root[:2] == "s3" and not dict(asked).get("skip_signature") else {}
+    retry = SHORT if asked else RETRY
+    return from_url(root, client_options=options, retry_config=retry, **{**signed, **dict(asked)})
 
 
 def _signed(given: dict[str, str]) -> dict:
@@ -486,6 +503,11 @@ def _reason(file: StorePath, text: str) -> str:
     code, status = (one[1] if one else "" for one in found)
     answer = f" ({' '.join(filter(None, (status, code)))})" if status or code else ""
     low = text.partition("Debug source")[0].lower()  # what follows names settings, such as a timeout
+    if bad := re.search(r"invalid path: .*?Path \"(.*?)\"", text, re.DOTALL):
+        return (
+            f"{file} contains an object whose name is no path: {bad[1]!r}. Names with '//', with '.' or '..' between "
+            "slashes or with tabs cannot be read. Rename or delete it in the store."
+        )
     if code in ("NoSuchBucket", "ContainerNotFound"):
         return f"There is no bucket {file.root}. Make it, or correct its name."
     if code in ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed") or "region" in low:

@@ -88,6 +88,8 @@ COLUMNS = {
     "scenes_skipped_after_scl": N_("scenes skipped after the scene class"), "scenes_read": N_("scenes read"),
     "offset confirmed": N_("offset confirmed"), "offset corrected": N_("offset corrected"),
     "offset contradicted": N_("offset contradicted"), "offset cannot tell": N_("offset cannot be told"),
+    # a sample of a map
+    "stratum": N_("stratum"), "half_width": N_("half width, ha"), "powered": N_("with probabilities"),
     # menus of figures
     "run": N_("run"), "shares": N_("shares"), "view": N_("view"), "threshold": N_("threshold"),
     # parcels

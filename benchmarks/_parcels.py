@@ -19,6 +19,7 @@ from arsetlib.simulate import landscape as land
 from arsetlib.study import Area, LabelSource, Study
 
 PLACE = Path("data/bench/parcels")
+SCALE = 0.5  # of each delta: 3.7 km × 3 km
 START = 120  # first day of the window: 30 April to 27 August
 BANDS = ("red", "nir", "swir16")  # of the composites
 
@@ -46,7 +47,7 @@ class Delta:
             return rasterize(pairs, (src.height, src.width), transform=src.transform, dtype="int32")
 
 
-def delta(seed: int, scale: float = 1.0) -> Delta:
+def delta(seed: int, scale: float = SCALE) -> Delta:
     """Simulate, train and map, once; later calls find it."""
     folder = PLACE / f"{seed}-{scale:g}"
     made = simulate.delta(folder / "delta", seed=seed, scale=scale, years=(2020, 2021), progress=False)

@@ -19,7 +19,7 @@ from arsetlib.parcels.segments import LEVELS
 
 SEEDS = (1, 2, 3, 4, 5)
 TUNING = (11, 12)
-FACTORS = (0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0)  # of each method's level
+FACTORS = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # of each method's level
 
 
 def segmented(delta: _parcels.Delta, method: str, level: float | None = None):

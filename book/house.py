@@ -25,7 +25,7 @@ ORDER = (
     # scenes and labels
     "catalogue", "labels",
     # the table and its samples
-    "pixels", "samples",
+    "pixels", "samples", "embeddings",
     # models, scores, maps
     "evaluation", "models", "training", "ingest", "maps", "parcels", "active", "figures",
     # case studies, simulated places

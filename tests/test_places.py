@@ -13,6 +13,7 @@ import kill_drill
 import numpy as np
 import objectstore
 import pytest
+import requests
 import shapely
 import tiny
 from test_predict import Linear
@@ -38,7 +39,7 @@ from arsetlib import (
     variables,
 )
 from arsetlib.grading import grader, notebooks
-from arsetlib.ingest import ingest
+from arsetlib.ingest import ingest, reader
 from arsetlib.stores import StoreError, StorePath, place
 from arsetlib.study import Study
 
@@ -75,6 +76,13 @@ def test_a_copy_follows_its_original(bucket):
     assert {file.name: file.read_text() for file in copies.fetched(bucket).iterdir()} == {"a.txt": "new"}
 
 
+def test_a_command_names_the_address_and_not_the_copy(bucket):
+    simulate.groves(bucket / "grove", captures=2, size=(96, 128), jobs=1, progress=False)
+    done = CliRunner().invoke(cli.app, ["groves", "check", str(bucket / "grove")])
+    assert f"{bucket}/grove/images/capture_01.jpg has 128 × 96 pixels" in done.output
+    assert str(variables.cache_folder()) not in done.output
+
+
 @pytest.mark.parametrize(
     "address", ["s3://me:pass@bucket/x", "s3://bucket/x?sig=1", "s3://bucket/x#y", "ftp://a/b", "s3:///x"]
 )
@@ -83,6 +91,38 @@ def test_an_address_with_keys_or_of_another_kind_is_refused_and_not_repeated(add
         place(address)
     assert "pass" not in str(refused.value)
     assert "sig" not in str(refused.value)
+
+
+def test_addresses_as_other_programs_write_them_are_taken_or_corrected(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert place("S3://Bucket/x") == place("s3://Bucket/x")
+    assert place("file:/data/maps") == place("FILE:///data/maps") == Path("/data/maps")
+    assert place("~/maps") == tmp_path / "maps"
+    for address, right in {"s3a://b/x": "Write s3:// in place of s3a:", "gcs://b/x": "Write gs://"}.items():
+        with pytest.raises(StoreError, match=right):
+            place(address)
+
+
+def test_the_empty_folders_of_a_console_are_no_files(bucket, s3_url, tmp_path):
+    for key in ("own/", "own/sub/", "own/lone/"):
+        requests.put(f"{s3_url}/{bucket.root[5:]}/{key}", data=b"", timeout=30).raise_for_status()
+    own = bucket / "own"
+    assert own.files() == {}
+    folders.put(own / "sub" / "a.txt", "corn")
+    folders.put(own / "empty", b"")
+    assert sorted(own.files()) == ["empty", "sub/a.txt"]
+    assert (copies.fetched(own) / "sub" / "a.txt").read_text() == "corn"
+    with folders.claim(own / "sub" / "new", {}, ["a"]) as folder:
+        folder.finish("a", [])
+        folder.publish()
+
+
+def test_an_object_whose_name_is_no_path_is_named(bucket, s3_url):
+    requests.put(f"{s3_url}/{bucket.root[5:]}/own//a.txt", data=b"", timeout=30).raise_for_status()
+    with pytest.raises(OSError, match=r"contains an object whose name is no path: 'own//a\.txt'.*Rename or delete"):
+        (bucket / "own").files()
+    with pytest.raises(StoreError, match="without '..', tabs"):
+        place(f"{bucket}/a\tb")
 
 
 def test_a_wrong_key_is_an_error_without_the_key(bucket, monkeypatch):
@@ -303,9 +343,10 @@ def test_a_place_that_is_none_is_wrong_usage():
     assert "pass" not in done.output.replace("s3://me:pass@bucket", "")
 
 
-def test_scenes_in_a_store_give_the_same_table(bucket, mapped, tmp_path):
+def test_scenes_in_a_store_are_read_ahead_and_give_the_same_table(bucket, mapped, tmp_path, monkeypatch):
     made, table, *_ = mapped
     moved = {}
+    monkeypatch.setattr(reader.web, "gdal", lambda **_: pytest.fail("GDAL reads one file after another"))
     for scene in made.scenes:
         hrefs = {name: bucket / scene.id / Path(href).name for name, href in scene.hrefs.items()}
         for name, there in hrefs.items():

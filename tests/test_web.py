@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import time
 import zlib
 from dataclasses import replace
@@ -243,6 +244,26 @@ def test_with_keys_the_requester_pays(bucket, monkeypatch):
     headers = {k.lower(): v for k, v in bucket.requests[-1].headers.items()}
     assert headers["x-amz-request-payer"] == "requester"
     assert "me/" in headers["authorization"]
+
+
+def test_keys_are_those_of_the_moment_and_no_read_makes_a_session_of_boto3(bucket, monkeypatch, tmp_path):
+    boto3 = pytest.importorskip("boto3")
+    monkeypatch.setattr(boto3, "Session", lambda **_: pytest.fail("a session of boto3"))
+
+    def signed_by():
+        assert read() == [5]
+        return re.search(r"Credential=(\w+)/", bucket.requests[-1].headers["Authorization"])[1]
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    for name in ("first", "second"):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
+        assert signed_by() == name
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    file = tmp_path / "credentials"
+    file.write_text(f"[default]\naws_access_key_id = third\naws_secret_access_key = {SECRET}\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    assert signed_by() == "third"
 
 
 def test_a_bucket_that_refuses_says_which_keys_it_wants(bucket):

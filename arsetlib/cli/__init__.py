@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from arsetlib import __version__, oldnames
-from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn, parcels
+from arsetlib import __version__, copies, oldnames
+from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn, parcels, survey
 from arsetlib.cli.commands import Commands, in_options
 from arsetlib.folders import is_full
 from arsetlib.translation import _
@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (data, learn, parcels, groves, fields, homework, grade, certificate):
+for commands in (data, learn, parcels, survey, groves, fields, homework, grade, certificate):
     app.add_typer(commands.app)
 _groups = {"groves": groves.group, "fields": fields.group}
 for _old, _new in oldnames.COMMANDS.items():
@@ -96,7 +96,7 @@ def main() -> None:
         message = str(problem)
         if "See previous exception" in message and problem.__cause__:  # from rasterio; the cause names the file
             message = str(problem.__cause__)
-        command = getattr(problem, "command", None)
+        message, command = copies.with_addresses(message), getattr(problem, "command", None)
         typer.echo(f"arset: {in_options(message, command) if command else message}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:  # before a command began

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from arsetlib import folders
+from arsetlib import copies, folders
 from arsetlib.translation import N_
 
 Place = Path  # or what stands for a path in an object store: both come from `folders.place`
@@ -89,4 +89,4 @@ def show_check(report: Any, as_json: bool) -> None:
 
 def show(report: dict | list, as_json: bool, text: str) -> None:
     """Print a report, as JSON or as text."""
-    typer.echo(json.dumps(report, indent=1, default=str) if as_json else text)
+    typer.echo(copies.with_addresses(json.dumps(report, indent=1, default=str) if as_json else text))

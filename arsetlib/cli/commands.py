@@ -52,7 +52,7 @@ OWN_WORDS = {
 GROUPS = {
     N_("Data"): ("simulate", "scenes", "ingest", "describe", "check", "batches", "export"),
     N_("Models"): ("train", "evaluate", "compare", "report"),
-    N_("Maps"): ("predict", "parcels", "next"),
+    N_("Maps"): ("predict", "sample", "areas", "parcels", "next"),
     N_("Case studies"): ("simulate-groves", "groves", "simulate-fields", "fields"),
     N_("Teaching"): ("homework", "grade", "similarity", "gradebook", "certificate"),
     N_("This machine"): ("doctor", "cache"),

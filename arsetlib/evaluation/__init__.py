@@ -5,6 +5,7 @@
     sum(p.by("block").values()) == p.confusion()    # results add up
     evaluation.by_date(p)                           # scores beside the majority baseline, with intervals
     figures.report(p, "report.html")                # all of it on one page
+    evaluation.survey_areas(counts, sizes, mapped, keys)    # hectares from a labelled random sample
 
 Needs neither Spark nor TensorFlow nor Plotly: predictions may come from any model, as class numbers and probabilities.
 
@@ -20,6 +21,7 @@ from arsetlib.evaluation.confusion import Confusion, EvaluationError, single_cro
 from arsetlib.evaluation.dates import by_block, by_date, earliest_dates, f1_by_date, majority, score_table
 from arsetlib.evaluation.facts import Facts
 from arsetlib.evaluation.importance import leave_one_out, permutation_importance
+from arsetlib.evaluation.powered import ProbabilitySums, powered_areas
 from arsetlib.evaluation.predictions import Predictions, as_date
 from arsetlib.evaluation.probabilities import (
     Temperature,
@@ -30,7 +32,9 @@ from arsetlib.evaluation.probabilities import (
     reliability,
     top_k,
 )
+from arsetlib.evaluation.sampling import allocation, expected_shares, half_widths, size_for_interval
 from arsetlib.evaluation.saved import ModelPredictions
+from arsetlib.evaluation.surveys import limits, survey_areas
 
 __all__ = [
     "Areas",
@@ -39,8 +43,10 @@ __all__ = [
     "Facts",
     "ModelPredictions",
     "Predictions",
+    "ProbabilitySums",
     "Temperature",
     "allocate",
+    "allocation",
     "as_date",
     "block_areas",
     "brier",
@@ -50,18 +56,24 @@ __all__ = [
     "calibration_error",
     "compare",
     "earliest_dates",
+    "expected_shares",
     "f1_by_date",
+    "half_widths",
     "leave_one_out",
+    "limits",
     "log_loss",
     "majority",
     "permutation_importance",
+    "powered_areas",
     "published",
     "reliability",
     "sample_size",
     "score_interval",
     "score_table",
     "single_crops",
+    "size_for_interval",
     "stratified_areas",
+    "survey_areas",
     "top_k",
 ]
 

@@ -84,6 +84,8 @@ def stratified_areas(
     The sample is drawn at random within each mapped class (stratified), or over the whole map at random or on a regular
     grid (then mapped classes serve as strata afterwards). Samples must be independent: for pixels that lie together in
     fields use ``block_areas``, or intervals come out too narrow.
+    The intervals are the paper's normal approximations; where strata are small or errors rare, ``survey_areas`` has
+    intervals that hold.
 
     Args:
         sample: Counts of the sample, rows = truth, columns = mapped class. (The paper's matrix has them the other way

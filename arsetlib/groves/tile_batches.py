@@ -106,7 +106,7 @@ class TileBatches:
         if cache == "auto":
             cache = "memory" if sum(per) * self.size**2 * 4 <= IN_MEMORY else "none"
         self.streams = cache == "none"
-        folder = Path(cache) if cache not in ("none", "memory") else None
+        folder = folders.place(cache) if cache not in ("none", "memory") else None
         if folder is not None and not folders.on_disk(cache):
             raise GroveError(f"Expected cache to be a folder on a disk of this machine, received {cache}.")
         self.cache = TileCache(self, 2 * self.pool if self.streams else len(per), folder)

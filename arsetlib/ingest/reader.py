@@ -258,7 +258,7 @@ def read_file(
         options["CPL_VSIL_CURL_NON_CACHED"] = _gdal_name(href)
     for wait in (*WAITS, None) if on_internet else (None,):
         try:
-            with rasterio.Env(**options), rasterio.open(href) as src:
+            with web.gdal(**options), rasterio.open(href) as src:
                 return _checked(scene, asset, src, read)
         except rasterio.errors.RasterioError as error:
             if wait is None or _status(error) in FINAL:

@@ -10,7 +10,9 @@ merges where they lie close together. Requests run on one event loop in a thread
 pool of threads. At most ``HELD`` bytes of packed blocks are on their way or wait. A host gets at most ``IN_FLIGHT``
 requests at once, and none while it asks for a pause (status 429 or 503).
 
-Files in the stores of Google and Azure (``gs://``, ``az://``, ``abfss://``) are read with the keys of ``stores``.
+Files in the stores of Google and Azure (``gs://``, ``az://``, ``abfss://``) are read with the keys of ``stores``, and
+so are those in S3 where GDAL is given no service of its own. What S3 refuses is left to GDAL, which finds a bucket's
+region and says what is wrong.
 
 What this module does not read raises ``Unsupported``: GDAL reads it, see ``reader``.
 
@@ -76,8 +78,13 @@ _lock = threading.Lock()
 
 
 def in_store(href: str) -> bool:
-    """Whether a link leads to Google's or Azure's store; GDAL reads what is in S3, with its own settings."""
+    """Whether a link leads to Google's or Azure's store, which GDAL does not read with the keys of ``stores``."""
     return href.partition("://")[0].lower() in ("gs", "az", "abfs", "abfss")
+
+
+def _in_s3(href: str) -> bool:
+    """Whether a file in S3 is read here: GDAL reads those of the Copernicus Data Space, and where it has settings."""
+    return href.lower().startswith("s3://") and web.host(href) != "eodata" and not os.environ.get("AWS_S3_ENDPOINT")
 
 
 def files() -> Files:
@@ -111,6 +118,7 @@ class Files:
         self._in_flight, self._forked = in_flight, forked
         self._hosts: dict[str, _Host] = {}
         self._headers: OrderedDict[str, asyncio.Task] = OrderedDict()
+        self._refused: set[str] = set()  # buckets of S3 that are left to GDAL
         self._room = _Room(HELD)
         self._unpackers = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
                                              thread_name_prefix="arset-unpack")  # fmt: skip
@@ -121,7 +129,7 @@ class Files:
         """Open a file, and read a window of it.
 
         Args:
-            href: Link with ``http`` or ``https``, ``gs``, ``az`` or ``abfss``.
+            href: Link with ``http`` or ``https``, ``s3``, ``gs``, ``az`` or ``abfss``.
             where: From the file to the window that is read; None, or the result None, reads only the header.
 
         Returns:
@@ -145,7 +153,8 @@ class Files:
         return engine.result(self.window(file, window, level))
 
     async def _opened(self, href: str, where) -> TiffFile:
-        if urlsplit(href).scheme.lower() not in ("http", "https") and not in_store(href):
+        read_here = urlsplit(href).scheme.lower() in ("http", "https") or in_store(href)
+        if not read_here and not (_in_s3(href) and stores.place(href).root not in self._refused):
             raise Unsupported(f"{web.public(href)} is no link that is read here")
         if self._forked:
             raise Unsupported("this process was forked from one that had read files")
@@ -180,7 +189,7 @@ class Files:
         from obstore import get_ranges_async
 
         starts, sizes = zip(*ranges, strict=True)
-        if in_store(href):
+        if in_store(href) or _in_s3(href):
             return await self._stored(href, starts, sizes)
         path, host = _path(href), self._host(href)
         return await host.ask(
@@ -189,12 +198,17 @@ class Files:
 
     async def _stored(self, href: str, starts: Sequence[int], sizes: Sequence[int]) -> list:
         """Parts of a file in an object store, which tries again by itself."""
+        place, s3 = stores.place(href), _in_s3(href)
         async with self._host(href).free:
             try:
-                return await stores.place(href).read_ranges(starts, sizes, CLOSE)
-            except FileNotFoundError as error:
-                raise RemoteError(f"{error.strerror}: {href}", 404) from None
+                return await place.read_ranges(starts, sizes, CLOSE, **(_asked(href) if s3 else {}))
             except OSError as error:
+                missing = isinstance(error, FileNotFoundError)
+                if s3:
+                    self._refused |= set() if missing else {place.root}
+                    raise Unsupported(str(error)) from None
+                if missing:
+                    raise RemoteError(f"{error.strerror}: {href}", 404) from None
                 raise RemoteError(str(error), None) from None
 
     async def _window(self, file: TiffFile, window: Window, number: int) -> np.ndarray:
@@ -388,6 +402,13 @@ def in_order(
         used += more
     for job, _ in waiting:
         yield job
+
+
+def _asked(href: str) -> dict[str, bool]:
+    """How a bucket of S3 is asked: without a signature where there are no keys, and who pays."""
+    options = web.s3_options(href)
+    unsigned = options["AWS_NO_SIGN_REQUEST"].upper() in ("YES", "TRUE", "ON", "1")
+    return {"skip_signature": True} if unsigned else {"request_payer": "AWS_REQUEST_PAYER" in options}
 
 
 # -- what an error says ---------------------------------------------------------------------------------------------

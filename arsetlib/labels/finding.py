@@ -76,12 +76,13 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         )
     place = study.resolve(source.path) if source.path else ""
     try:
-        own = source.kind in ("raster", "simulated") and "://" not in place
+        sure = study.resolve(source.confidence) if source.confidence else None
+        own = source.kind in ("raster", "simulated") and "://" not in f"{place} {sure}"
         if own:
             rasters.check_undamaged(Path(place), year)
         if own and not _must_be_made(Path(place), study):
             path = Path(place)
-            confidence = Path(study.resolve(source.confidence)) if source.confidence else None
+            confidence = Path(sure) if sure else None
         else:
             stem = f"{source.kind}_{year}_{_key(study, place)}"
             path, confidence = cache / f"{stem}.tif", cache / f"{stem}_confidence.tif"
@@ -132,7 +133,7 @@ def _make(study: Study, year: int, place: str, path: Path, confidence: Path, pro
     made = here / path.name, here / confidence.name
     settings = {**web.GDAL_HTTP, **FRESH, **web.s3_options(place)}
     try:
-        with folders.full_disk(here, CatalogueError), lock, rasterio.Env(**settings):
+        with folders.full_disk(here, CatalogueError), lock, web.gdal(**settings):
             _make_on_disk(study, year, place, *made, progress)
             for file in filter(Path.exists, made):
                 folders.put(checksums.of(file), checksums.listed([file]))

@@ -2,6 +2,9 @@
 
     made = maps.predict(trained, "data/pixels", 120, "maps", area="dense", year=2019)
     maps.compare(made[0], labels)
+    here = maps.ClassMap.open(made[0].path())
+    maps.draw_sample(here, maps.plan_sample(here, 500)).save("visit")       # to be labelled
+    maps.sample_areas(maps.MapSample.load("visit"), here)                      # hectares with intervals
 
 What draws a map is in ``figures``. A module of this package is loaded when one of its names is first used, so a
 worker that predicts loads nothing else.

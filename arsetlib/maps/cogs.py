@@ -17,6 +17,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
+from arsetlib import web
 from arsetlib.ingest import Grid
 from arsetlib.maps.products import NODATA, SCALE
 from arsetlib.study import Legend
@@ -71,7 +72,7 @@ def finish(made: Path, target: Path, product: str, legend: Legend, tags: dict) -
         for band in range(1, out.count + 1):
             out.set_band_description(band, names[band - 1] if product == "probability" else product)
     few = NODATA[product] == 255
-    with rasterio.Env(**GDAL):
+    with web.gdal(**GDAL):
         rasterio.shutil.copy(
             made, target, driver="COG", BLOCKSIZE=TILE, COMPRESS="DEFLATE", PREDICTOR="NO" if few else "YES",
             LEVEL=6, NUM_THREADS="ALL_CPUS", BIGTIFF="IF_SAFER", OVERVIEW_RESAMPLING="MODE" if few else "AVERAGE",
@@ -93,7 +94,7 @@ def blocks(raster: rasterio.DatasetReader, size: int = TILE) -> Iterator[Window]
 def class_counts(path: Path, classes: int) -> np.ndarray:
     """(K,) pixels of each class."""
     counts = np.zeros(256, np.int64)
-    with rasterio.Env(**GDAL), rasterio.open(path) as src:
+    with web.gdal(**GDAL), rasterio.open(path) as src:
         for window in blocks(src):
             counts += np.bincount(src.read(1, window=window).ravel(), minlength=256)
     return counts[:classes]

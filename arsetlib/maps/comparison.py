@@ -16,7 +16,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from arsetlib import copies, folders, samples
+from arsetlib import copies, folders, samples, web
 from arsetlib.evaluation import Confusion
 from arsetlib.labels import Labels
 from arsetlib.maps import cogs
@@ -65,7 +65,7 @@ def compare(
     if legend is None:
         raise MapError("Give the legend: a class raster alone does not say which label codes its classes stand for.")
     found = Confusion.of(np.empty(0, np.int8), np.empty(0, np.int8), legend)
-    with rasterio.Env(**cogs.GDAL), rasterio.open(copies.fetched(path)) as src:
+    with web.gdal(**cogs.GDAL), rasterio.open(copies.fetched(path)) as src:
         for _window, predicted, classes in truth_in_blocks(src, truth_file, rule, legend):
             there = classes >= 0
             predicted = predicted[there]

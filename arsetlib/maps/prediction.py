@@ -31,7 +31,7 @@ import numpy as np
 import pyarrow as pa
 import rasterio
 
-from arsetlib import checksums, engine, folders, seeds
+from arsetlib import checksums, engine, folders, seeds, web
 from arsetlib.catalogue import Scenes
 from arsetlib.labels import Labels
 from arsetlib.maps import cogs, neighbourhood, sources
@@ -357,7 +357,7 @@ def _write(folder, out: Path, stem: str, start: int, data, study, smoother, info
             made["unsmoothed"] = made["class"].rename(here / "unsmoothed.tif")
             made["class"] = cogs.scratch(here / "class.tif", "class", data.grid)
             source = made["unsmoothed" if isinstance(smoother, neighbourhood.Majority) else "probability"]
-            with rasterio.Env(**cogs.GDAL):
+            with web.gdal(**cogs.GDAL):
                 neighbourhood.smooth_raster(smoother, source, made["class"])
         files = {product: f"{stem}_{product}.tif" for product in made}
         for product in set(NODATA) - set(files):  # of an older map that was smoothed
@@ -391,7 +391,7 @@ def _painted(folder, here: Path, start: int, data, classes: int) -> dict[str, Pa
     made = {p: here / f"{p}.tif" for p in PRODUCTS}
     for product, path in made.items():
         cogs.scratch(path, product, data.grid, classes if product == "probability" else 1)
-    with rasterio.Env(**cogs.GDAL), ExitStack() as stack:
+    with web.gdal(**cogs.GDAL), ExitStack() as stack:
         rasters = {product: stack.enter_context(rasterio.open(path, "r+")) for product, path in made.items()}
         for key in (key for note in folder.settle().values() for key in note["files"]):
             with (folder.path / key).open("rb") as file, np.load(file) as piece:

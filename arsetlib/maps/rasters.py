@@ -85,7 +85,7 @@ def read(
 def _opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
     """An open raster: on disk, a link that GDAL reads, or a copy of one in an object store."""
     if isinstance(path, str) and web.remote(path) and (not folders.in_store(path) or path.lower().startswith("s3:")):
-        with rasterio.Env(**web.s3_options(path)), rasterio.open(path) as source:
+        with web.gdal(**web.s3_options(path)), rasterio.open(path) as source:
             yield source
     else:
         with rasterio.open(copies.fetched(path)) as source:

@@ -29,7 +29,7 @@ from arsetlib.maps import cogs
 from arsetlib.parcels.outlines import ParcelError, Parcels
 
 # Method → what its level is, and the level by default, from benchmarks/parcels.py.
-LEVELS = {"watershed": 0.1, "felzenszwalb": 20.0, "slic": 60.0}
+LEVELS = {"watershed": 0.05, "felzenszwalb": 200.0, "slic": 300.0}
 METHODS = tuple(LEVELS)
 COMPONENTS = 6  # principal components of the composites that methods look at
 TILE = 1024  # pixels a side, segmented at once

@@ -65,7 +65,7 @@ def export(path: str | Path, out: str | Path, to: str) -> int:
         raise PixelError(f"Expected to = {', '.join(map(repr, KINDS))}, received {to!r}.")
     out, meta = folders.place(out), _common(path)
     if to == "iceberg":
-        out = folders.on_this_disk(out, "an Iceberg table, which holds whole paths,", PixelError)
+        out = folders.on_this_disk(out, "an Iceberg table, which holds whole paths,", PixelError, changes=True)
     if to == "geoparquet":
         if out.exists():
             raise PixelError(f"{out} exists. Give a new file name, or delete it first.")

@@ -96,8 +96,8 @@ class Scratch:
     def __init__(self, folder: str | Path, columns: Sequence[str], size: int):
         if not folders.on_disk(folder):
             raise SampleError(
-                f"Expected a scratch folder on a disk of this machine, received {folder}: elsewhere it "
-                "memory. Name a local folder."
+                f"Expected a scratch folder on a disk of this machine, received {folder}: elsewhere its "
+                "files cannot be mapped into memory. Name a local folder."
             )
         self.folder, self.columns = folders.place(folder), tuple(columns)
         self.known: dict[Path, os.stat_result] = {}

@@ -2,10 +2,11 @@
 
 from arsetlib import oldnames
 from arsetlib.simulate.delta import delta
+from arsetlib.simulate.embeddings import embeddings
 from arsetlib.simulate.fields import fields
 from arsetlib.simulate.groves import groves
 from arsetlib.simulate.outlines import outlines
 
-__all__ = ["delta", "fields", "groves", "outlines"]
+__all__ = ["delta", "embeddings", "fields", "groves", "outlines"]
 
 __getattr__ = oldnames.names_of("simulate")

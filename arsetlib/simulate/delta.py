@@ -75,9 +75,9 @@ def delta(
     parts = [*(product.id for product in products), *map(_labels_of, years), CATALOGUE]
     with folders.claim(out, parameters, parts, what="simulated delta") as folder:
         if folder.manifest() is None:
-            _make_overpasses(out, seed, scale, overpasses, jobs or processes.cores(), progress)
+            _make_overpasses(folder, seed, scale, overpasses, jobs or processes.cores(), progress)
             _write_labels(out, seed, scale, years)
-            written = [textfiles.read_json(_item_path(out, product)) for product in products]
+            written = folders.at_once(out, textfiles.read_json, [_item_path(out, product) for product in products])
             folder.put(checksums.LIST, checksums.listed(out.glob("*.tif")))
             folders.put_json(out / "collection.json", items.collection(written, years))
             folder.put("study.toml", study_text(seed, scale, years))
@@ -102,9 +102,9 @@ def _check(seed, scale, years, jobs):
         raise SimulationError(f"jobs must be at least 1, got {jobs}. None takes one process per core.")
 
 
-def _make_overpasses(out, seed, scale, overpasses, jobs, progress):
-    region, folder, count = land.Region.of(scale), folders.Folder(out), len(overpasses)
-    todo = [o for o in overpasses if any(folder.done(p.id) is None for p in items.products(seed, region, o))]
+def _make_overpasses(folder, seed, scale, overpasses, jobs, progress):
+    region, out, count, missing = land.Region.of(scale), folder.path, len(overpasses), set(folder.missing())
+    todo = [o for o in overpasses if any(p.id in missing for p in items.products(seed, region, o))]
     bar = tqdm(total=count, initial=count - len(todo), unit="overpass", desc="simulate", disable=not progress)
     with bar, processes.workers(min(jobs, len(todo))) as results:
         for _ in results([partial(make_overpass, out, seed, scale, overpass) for overpass in todo]):
@@ -122,17 +122,23 @@ def make_overpass(out: Path, seed: int, scale: float, overpass: sky.Overpass) ->
     for product in items.products(seed, region, overpass):
         if folders.Folder(out).done(product.id) is not None:
             continue
-        folder = out / product.folder
-        west, _, _, north = product.tile.bounds(region)
-        for (name, band), image in zip(BANDS.items(), images, strict=True):
-            step = int(band.resolution_m)
-            part = _processed(_cut(image, product.tile, step), product)
-            files.write_raster(folder / f"{name}.tif", part, Affine(step, 0, west, 0, -step, north), land.UTM)
-        part = np.ascontiguousarray(_cut(scl, product.tile, 20))
-        files.write_raster(folder / "scl.tif", part, Affine(20, 0, west, 0, -20, north), land.UTM)
-        folders.put_json(_item_path(out, product), items.item(product, region, part, folder))
-        keys = [f"{product.folder}/{name}.tif" for name in (*BANDS, "scl")]
-        folders.Folder(out).finish(product.id, [*keys, f"items/{product.id}.json"])
+        _write_product(out, region, product, dict(zip(BANDS, images, strict=True)), scl)
+
+
+def _write_product(out: Path, region: land.Region, product: items.Product, images: dict, scl: np.ndarray) -> None:
+    folder, (west, _, _, north) = out / product.folder, product.tile.bounds(region)
+    steps = {name: int(band.resolution_m) for name, band in BANDS.items()} | {"scl": 20}
+    parts = {name: _processed(_cut(image, product.tile, steps[name]), product) for name, image in images.items()}
+    parts["scl"] = np.ascontiguousarray(_cut(scl, product.tile, 20))
+
+    def write(name):
+        place = Affine(steps[name], 0, west, 0, -steps[name], north)
+        files.write_raster(folder / f"{name}.tif", parts[name], place, land.UTM)
+
+    folders.at_once(out, write, parts)
+    folders.put_json(_item_path(out, product), items.item(product, region, parts["scl"], folder))
+    keys = [f"{product.folder}/{name}.tif" for name in parts]
+    folders.Folder(out).finish(product.id, [*keys, f"items/{product.id}.json"])
 
 
 def _cut(image, tile, step):

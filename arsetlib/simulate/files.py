@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-from rasterio.session import DummySession
 from rasterio.transform import Affine
 
-from arsetlib import folders, textfiles
+from arsetlib import folders, textfiles, web
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,8 +66,7 @@ def write_raster(
         profile |= {"overview_resampling": "nearest"}
 
     def write(unfinished: Path) -> None:
-        # On a disk. Else, where keys of S3 are set, rasterio makes a session of boto3 for each file: 8 of 9 ms.
-        with rasterio.Env(DummySession()), rasterio.open(unfinished, "w", **profile) as file:
+        with web.gdal(), rasterio.open(unfinished, "w", **profile) as file:
             file.update_tags(**TAGS)
             if colours:
                 file.write_colormap(1, colours)

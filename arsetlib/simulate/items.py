@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pyproj import Transformer
 
-from arsetlib import checksums, seeds
+from arsetlib import checksums, folders, seeds
 from arsetlib.sentinel2 import BANDS
 from arsetlib.simulate import sky
 from arsetlib.simulate.landscape import SEAM, UTM, Region
@@ -178,7 +178,7 @@ def item(product: Product, region: Region, scl: np.ndarray, folder: Path) -> dic
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": properties,
         "assets": {
-            name: asset | checksums.stated(folder / f"{name}.tif")
+            name: asset | checksums.stated(**folders.size_and_sha256(folder / f"{name}.tif"))
             for name, asset in _assets(product, (west, north), (east - west, north - south)).items()
         },
         "links": [

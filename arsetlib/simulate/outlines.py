@@ -36,14 +36,24 @@ def outlines(delta: str | Path) -> Parcels:
 
     Lab: part4.
     """
+    made = parameters(delta)
+    return of_landscape(land.build(made["seed"], made["scale"]))
+
+
+def parameters(delta: str | Path) -> dict:
+    """Seed, scale and years of a complete simulated delta.
+
+    Raises:
+        SimulationError: The folder holds none of this version.
+    """
     folder = folders.Folder(folders.place(delta))
     made = (folder.manifest() and folder.plan()) or {}
-    if made.get("version") != VERSION or not {"seed", "scale"} <= made.keys():
+    if made.get("version") != VERSION or not {"seed", "scale", "years"} <= made.keys():
         raise SimulationError(
             f"Expected the folder of a simulated delta of version {VERSION}, received {delta}. "
             f"Make one: arset simulate {delta}"
         )
-    return of_landscape(land.build(made["seed"], made["scale"]))
+    return made
 
 
 def of_landscape(ground: land.Landscape) -> Parcels:

@@ -150,8 +150,10 @@ class Study:
 
     def resolve(self, path: str) -> str:
         """A path or URL of the study file as one that can be opened from anywhere."""
-        if re.match(r"^[a-z][a-z0-9+.-]*://", path):
+        if re.match(r"(?i)[a-z][a-z0-9+.-]*://", path):
             return path
+        if path.startswith("~/"):
+            return str(Path(path).expanduser())
         return str(place(self.root or ".").resolve() / path)
 
     def title(self, lang: str | None = None) -> str:

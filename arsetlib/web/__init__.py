@@ -13,7 +13,7 @@ from arsetlib.web.answers import CatalogueError, Patience, ask, ask_json, reques
 from arsetlib.web.downloads import download, md5_of, unwritable
 from arsetlib.web.links import host, join, public, redact, remote
 from arsetlib.web.stac import search
-from arsetlib.web.storage import GDAL_HTTP, s3_options, sign
+from arsetlib.web.storage import GDAL_HTTP, gdal, s3_options, sign
 
 __all__ = [
     "GDAL_HTTP",
@@ -22,6 +22,7 @@ __all__ = [
     "ask",
     "ask_json",
     "download",
+    "gdal",
     "host",
     "join",
     "md5_of",

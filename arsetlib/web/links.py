@@ -116,11 +116,13 @@ def join(base: str, href: str) -> str:
 
     >>> join("s3://bucket/delta/collection.json", "./items/a.json")
     's3://bucket/delta/items/a.json'
+    >>> join("s3://bucket/my delta/items/a.json", "./first%20scene.tif")  # a store has names, not encoded ones
+    's3://bucket/my delta/items/first scene.tif'
     """
     parts = urlsplit(base)
     if parts.scheme in ("http", "https") or _URL.match(href):
         return urljoin(base, href)
-    path = posixpath.normpath(posixpath.join(posixpath.dirname(parts.path), href))
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(parts.path), unquote(href)))
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 

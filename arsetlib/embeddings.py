@@ -1,0 +1,230 @@
+"""Annual vectors of other people's networks as channels: AlphaEarth, Tessera, or any raster of vectors.
+
+    vectors = embeddings.read("A_2021.tif", x, y, crs="EPSG:5070", side=30)          # (N, 64) of unit length
+    extra = embeddings.as_sensor(table, {2021: "A_2021.tif"}, study.season)          # a table of one more sensor
+    both = pixels.join(table, extra)                                                 # beside the bands
+    # in the study file: [channels] sensors = { embedding = ["e00", "e01", …] }
+
+A vector stands for a whole year: the network that made it has seen images of all its months. A model that uses it
+cannot map a crop during the season, however early its window ends. `simulate.embeddings` makes rasters of this form of
+a simulated delta.
+
+Sources: C. Brown et al., AlphaEarth Foundations, 2025 (https://arxiv.org/abs/2507.22291), in files as
+https://developers.google.com/earth-engine/guides/aef_on_gcs_readme describes them (CC BY 4.0, with attribution);
+Z. Feng et al., TESSERA, 2025 (https://arxiv.org/abs/2506.20380).
+
+Lab: part4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import rasterio
+from numpy.typing import ArrayLike
+from pyproj import CRS, Transformer
+from rasterio.windows import Window
+
+from arsetlib import copies, pixels
+from arsetlib.errors import ArsetError
+from arsetlib.pixels.schema import SCHEMA, SMALL
+from arsetlib.study import Season
+
+__all__ = ["NO_DATA", "EmbeddingError", "as_sensor", "decode", "encode", "names", "read"]
+
+NO_DATA = -128  # of int8 vectors, in all channels of a pixel
+TILE = 512  # pixels a side that are read at once
+HALF = 32_767  # counts from -1 to 0 in a pixel table, whose values are 1 to 65,535
+
+
+class EmbeddingError(ArsetError, ValueError):
+    """Vectors cannot be read or used; the message says why and what to do."""
+
+
+def decode(raw: np.ndarray) -> np.ndarray:
+    """Vectors of int8 counts, as AlphaEarth's files store them: (v / 127.5)², with the sign of v.
+
+    >>> decode(np.array([127, -64, 0, -128], np.int8)).astype(float).round(3).tolist()
+    [0.992, -0.252, 0.0, nan]
+
+    Args:
+        raw: int8 of any shape, -128 no data.
+
+    Returns:
+        float32, -1 to 1, NaN no data.
+
+    Raises:
+        EmbeddingError: Another type.
+
+    Lab: part4.
+    """
+    raw = np.asarray(raw)
+    if raw.dtype != np.int8:
+        raise EmbeddingError(f"Expected int8 counts, received {raw.dtype}.")
+    value = raw.astype(np.float32)
+    return np.where(raw == NO_DATA, np.float32(np.nan), np.sign(value) * np.square(value / np.float32(127.5)))
+
+
+def encode(vectors: np.ndarray) -> np.ndarray:
+    """The int8 counts that `decode` reads; NaN becomes -128."""
+    value = np.nan_to_num(vectors)
+    counts = np.clip(np.rint(np.sign(value) * np.sqrt(np.abs(value)) * 127.5), -127, 127)
+    return np.where(np.isnan(vectors), NO_DATA, counts).astype(np.int8)
+
+
+def names(count: int) -> tuple[str, ...]:
+    """What the channels of a vector are called in a pixel table: e00, e01, …."""
+    return tuple(f"e{i:02d}" for i in range(count))
+
+
+def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float | None = None) -> np.ndarray:
+    """The vectors at some places.
+
+    Only tiles in which places lie are read, one at a time.
+
+    Args:
+        path: GeoTIFF with a band for each channel, on disk, a URL or in an object store: int8, decoded as `decode` says
+            (AlphaEarth), or floating point, taken as it is, NaN no data (Tessera). Of copies of AlphaEarth whose rows
+            go from south to north, take the .vrt file beside each.
+        x, y: (N,) places.
+        crs: Of the places.
+        side: Of the ground that a place stands for, m: the mean of all vectors whose pixel centre lies in the square
+            around it, at unit length, as AlphaEarth's own overviews are made. None takes the pixel that holds the
+            place.
+
+    Returns:
+        (N, channels) float32; NaN where the raster has no data, or does not reach.
+
+    Raises:
+        EmbeddingError: Not a north-up raster in metres, another type, or no place lies on it.
+
+    Lab: part4.
+    """
+    x, y = (np.atleast_1d(np.asarray(v, np.float64)) for v in (x, y))
+    with ExitStack() as stack:
+        remote = isinstance(path, str) and path.startswith(("http:", "https:"))
+        src = stack.enter_context(rasterio.open(path if remote else copies.fetched(path)))
+        _check(src, path)
+        t = src.transform
+        own_x, own_y = Transformer.from_crs(crs, CRS(src.crs.to_wkt()), always_xy=True).transform(x, y)
+        col, row = (np.asarray(own_x) - t.c) / t.a, (np.asarray(own_y) - t.f) / t.e
+        inside = (row >= 0) & (row < src.height) & (col >= 0) & (col < src.width)
+        if not inside.any():
+            raise EmbeddingError(
+                f"None of the {len(x):,} places lies on {path}. Take the file of this place and UTM zone."
+            )
+        reach = max(0, math.ceil((side or 0) / t.a / 2))
+        out = np.full((len(x), src.count), np.nan, np.float32)
+        tile = (np.where(inside, row, 0) // TILE).astype(np.int64) * (src.width // TILE + 1) + (
+            np.where(inside, col, 0) // TILE
+        ).astype(np.int64)
+        for number in np.unique(tile[inside]):
+            mine = np.flatnonzero(inside & (tile == number))
+            top, left = (max(0, int(v[mine].min()) - reach) for v in (row, col))
+            bottom = min(src.height, int(row[mine].max()) + reach + 1)
+            right = min(src.width, int(col[mine].max()) + reach + 1)
+            raw = src.read(window=Window(left, top, right - left, bottom - top))
+            vectors = decode(raw) if raw.dtype == np.int8 else raw.astype(np.float32)
+            out[mine] = _gathered(vectors, row[mine] - top, col[mine] - left, (side or 0) / t.a / 2)
+    return out
+
+
+def _check(src: rasterio.DatasetReader, path: str | Path) -> None:
+    t = src.transform
+    if t.b or t.d or t.a <= 0 or t.e >= 0 or not math.isclose(t.a, -t.e):
+        raise EmbeddingError(
+            f"{path} is not a raster of square pixels with north up. Where a .vrt file lies beside it, take that."
+        )
+    if src.crs is None or not src.crs.is_projected:
+        raise EmbeddingError(f"{path} has no CRS in metres. Warp it to the UTM zone of the place.")
+    if src.dtypes[0] not in ("int8", "float16", "float32", "float64"):
+        raise EmbeddingError(
+            f"Expected vectors as int8 (AlphaEarth) or floating point (Tessera) in {path}, received {src.dtypes[0]}."
+        )
+
+
+def _gathered(vectors: np.ndarray, row: np.ndarray, col: np.ndarray, half: float) -> np.ndarray:
+    """(n, C) the vector of the pixel at each place, or the mean of those around it, at unit length."""
+    if not half:
+        return vectors[:, row.astype(np.int64), col.astype(np.int64)].T
+    _, height, width = vectors.shape
+    reach = math.ceil(half)
+    total, count = np.zeros((len(row), len(vectors)), np.float32), np.zeros(len(row))
+    for down in range(-reach, reach + 1):
+        for across in range(-reach, reach + 1):
+            r, c = np.floor(row).astype(np.int64) + down, np.floor(col).astype(np.int64) + across
+            near = (np.abs(r + 0.5 - row) <= half) & (np.abs(c + 0.5 - col) <= half)
+            near &= (r >= 0) & (r < height) & (c >= 0) & (c < width)
+            found = vectors[:, r.clip(0, height - 1), c.clip(0, width - 1)].T
+            near &= np.isfinite(found).all(axis=1)
+            total += np.where(near[:, None], found, 0)
+            count += near
+    length = np.linalg.norm(total, axis=1)
+    good = (count > 0) & (length > 0)
+    return np.where(good[:, None], total / np.where(good, length, 1)[:, None], np.float32(np.nan))
+
+
+def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], season: Season) -> pa.Table:
+    """A pixel table of one more sensor, whose images are the annual vectors of the table's pixels.
+
+    `pixels.join` puts it beside the bands, and ``[channels] sensors`` of the study file gives it to models. The vector
+    of a year stands on days that are one window apart, so that each window holds it exactly once.
+
+    Args:
+        table: Pixels and years.
+        rasters: Year → its raster, as in `read`.
+        season: Of the study.
+
+    Returns:
+        A table in ``pixels.SCHEMA`` with the bands of `names`. A value v, -1 to 1, is stored as 1 + 32,767 (v + 1): 0
+        stays 'no data'. Pixels without a vector have no image.
+
+    Raises:
+        EmbeddingError: A year without a raster, rasters of different channels, or values beyond -1 to 1.
+
+    Lab: part4.
+    """
+    table = table if isinstance(table, pa.Table) else pixels.read(table)
+    meta, year = pixels.Meta.of(table), table.column("year").to_numpy()
+    x, y = (table.column(n).to_numpy() for n in ("x", "y"))
+    if missing := sorted(set(np.unique(year).tolist()) - set(rasters)):
+        raise EmbeddingError(f"Expected a raster of each year of the table, received none of {missing}.")
+    found: dict[int, np.ndarray] = {}
+    for one in np.unique(year).tolist():
+        mine = year == one
+        found[one] = read(rasters[one], x[mine], y[mine], crs=meta.crs, side=meta.resolution)
+    if len(widths := {v.shape[1] for v in found.values()}) > 1:
+        raise EmbeddingError(f"Expected rasters of one number of channels, received {sorted(widths)}.")
+    width = widths.pop()
+    vectors = np.empty((len(year), width), np.float32)
+    for one, values in found.items():
+        vectors[year == one] = values
+    good = np.isfinite(vectors).all(axis=1)
+    if good.any() and np.abs(vectors[good]).max() > 1:
+        raise EmbeddingError(
+            f"Expected vectors from -1 to 1, received up to {np.abs(vectors[good]).max():g}. Divide each vector by its "
+            "length, and write the raster again."
+        )
+    first = np.array([season.days(int(one))[0] for one in np.unique(year)])[np.searchsorted(np.unique(year), year)]
+    last = np.array([season.days(int(one))[1] for one in np.unique(year)])[np.searchsorted(np.unique(year), year)]
+    images = np.where(good, (last - first) // season.window_days + 1, 0)
+    offsets = np.concatenate([[0], np.cumsum(images)])
+    row = np.repeat(np.arange(len(year)), images)
+    day = first[row] + (np.arange(len(row)) - offsets[row]) * season.window_days
+    counts = np.where(good[:, None], np.rint(1 + HALF * (np.nan_to_num(vectors) + 1)), 0).astype("<u2")
+    small = {n: table.column(n).combine_chunks() for n in SMALL if n != "num_images"}
+    batch = pixels.make_batch(
+        day=day.astype("<u2"), scl=np.zeros(len(row), "u1"), bands=counts[row], offsets=offsets, **small
+    )
+    extra = meta.extra | {"embedding": {str(k): str(v) for k, v in sorted(rasters.items())}}
+    with rasterio.open(copies.fetched(next(iter(rasters.values())))) as src:
+        made_up = src.tags().get("SIMULATED") == "YES"
+    made = pixels.Meta(
+        names(width), meta.crs, meta.resolution, meta.study, meta.simulated or made_up, meta.scale, extra=extra
+    )
+    return pa.Table.from_batches([batch], SCHEMA).replace_schema_metadata(made.to_kv())
