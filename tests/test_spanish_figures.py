@@ -45,8 +45,8 @@ pytestmark = pytest.mark.browser
 
 
 def words(texts) -> set[str]:
-    """Words of three letters or more, without what fills a template and without tags."""
-    plain = (re.sub(r"%\{[^}]*\}|<[^<>]*>|\{[^}]*\}", " ", text) for text in texts)
+    """Words of three letters or more, without what fills a template, tags, and the files of a drone's captures."""
+    plain = (re.sub(r"%\{[^}]*\}|<[^<>]*>|\{[^}]*\}|\bcapture_\d+", " ", text) for text in texts)
     return {word.lower() for text in plain for word in re.findall(r"[^\W\d_]{3,}", text)}
 
 
