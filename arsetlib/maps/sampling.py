@@ -453,7 +453,9 @@ def sample_areas(sample: MapSample, here: ClassMap, confidence: float = 0.95) ->
     )  # fmt: skip
     areas = areas if method is None else replace(areas, method=method)
     powered = None
-    if here.probability is not None and (own or afterwards):
+    if here.probability is not None and not (own or afterwards):
+        notes.append(_("No areas with probabilities: the strata of the sample are not the classes of this map."))
+    elif here.probability is not None:
         points = table[used]
         powered = evaluation.powered_areas(
             truth, here.probability_at(points["lon"], points["lat"]), stratum, here.moments(by_class=own), legend.keys,
