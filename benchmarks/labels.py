@@ -38,9 +38,9 @@ def sides(delta: _parcels.Delta) -> tuple[active.KnownSamples, active.KnownSampl
     features = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
     good = (truth >= 0) & (found.images > 0)
     ours = np.isin(block, np.unique(block)[::2])
-    return tuple(
-        active.KnownSamples(features[good & side], truth[good & side].astype(np.int64)) for side in (ours, ~ours)
-    )
+    both = good & ours, good & ~ours
+    made = [active.KnownSamples(features[side], truth[side].astype(np.int64)) for side in both]
+    return (*made, [(x[side], y[side]) for side in both]) if places else tuple(made)
 
 
 def forest(x: np.ndarray, y: np.ndarray, seed: int) -> RandomForestClassifier:
