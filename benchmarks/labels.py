@@ -21,8 +21,8 @@ SHOWN = (40, 60, 100, 140, 200)  # labels at which the curves are written down
 TREES = 200
 
 
-def sides(delta: _parcels.Delta) -> tuple[active.KnownSamples, active.KnownSamples]:
-    """KnownSamples and test: pixels of other blocks, with true classes after the vegetation rule."""
+def sides(delta: _parcels.Delta, places: bool = False):
+    """Pool and test: pixels of other blocks, with true classes after the vegetation rule; also (x, y) of each."""
     table = pixels.read(delta.folder / "pixels")
     keep = np.flatnonzero(table.column("year").to_numpy() == 2021)
     table = table.take(keep)
