@@ -283,7 +283,7 @@ def test_the_raster_has_the_parcels_classes_and_elsewhere_those_of_the_pixels(ma
     assert (classes[5:33, 30:44] == found.classes[1]).all()
     own[10:20, 10:20], own[5:33, 30:44] = found.classes
     assert np.array_equal(classes, own)
-    assert (tags["rule"], tags["simulated"]) == ("probability", "yes")
+    assert (tags["rule"], tags["simulated"]) == ("majority", "yes")
 
 
 def test_the_gain_is_that_of_both_maps_on_the_same_pixels(made, tmp_path):
