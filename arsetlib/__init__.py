@@ -19,7 +19,7 @@ _MODULES = (
     "catalogue", "labels", "ingest",
     "pixels", "samples", "embeddings",
     "models", "training",
-    "evaluation", "maps", "parcels", "active", "figures",
+    "evaluation", "maps", "parcels", "active", "figures", "audit", "certainty",
     "groves", "fields",
     "simulate", "grading", "lab",
 )  # fmt: skip

@@ -24,6 +24,7 @@ from arsetlib.variables import cache_folder
 __all__ = ["cache_size", "empty_cache", "fetched", "with_addresses"]
 
 CACHED, DAY = 20 << 30, 86_400.0  # bytes of copies that are kept; seconds in which a used one is not deleted
+LITTLE = 8 << 20  # bytes of a file that is read with one request
 
 
 def fetched(path: str | Path | StorePath) -> Path:
@@ -56,7 +57,7 @@ def fetched(path: str | Path | StorePath) -> Path:
         changed = [k for k, stamp in stamps.items() if known.get(k) != stamp or not (copy / k).is_file()]
         noted.unlink(missing_ok=True)
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda key: _copy(path / key if key else path, copy / key if key else copy), changed))
+            list(pool.map(lambda key: _copy(path / key if key else path, copy / key, there[key].st_size), changed))
         if not single:
             for file in list(copy.rglob("*")):
                 if file.is_file() and file.relative_to(copy).as_posix() not in there:
@@ -132,7 +133,11 @@ def _overlap(one: Path | None, other: Path | None) -> bool:
     return one is not None and other is not None and (one.is_relative_to(other) or other.is_relative_to(one))
 
 
-def _copy(source: StorePath, target: Path) -> None:
+def _copy(source: StorePath, target: Path, size: int) -> None:
+    if size <= LITTLE:
+        put(target, source.read_bytes())
+        return
+
     def write(partial: Path) -> None:
         with source.open() as from_store, partial.open("wb") as out:
             shutil.copyfileobj(from_store, out, 1 << 20)

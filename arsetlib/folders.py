@@ -55,6 +55,7 @@ PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
 PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is complete
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of some mounted file systems
 VOLUMES = "/Volumes"  # of Databricks: no change in the middle of a file, no append, no hard links
 MOUNTS = "/dbfs"  # its older mounts, with the same limits
 FEW, AT_ONCE = 4, 16  # files of a store that are asked for one by one; requests at the same time
@@ -62,7 +63,8 @@ LITTLE = 1 << 20  # bytes; with less space left, a failed write is taken for a f
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.part")  # start of the names of partial files; a library may add an ending
 
 Content = bytes | str | Path | Callable[[Path], object]
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class FolderError(ArsetError, RuntimeError):
@@ -81,8 +83,8 @@ def on_disk(path: str | Path | StorePath) -> bool:
     path = place(path)
     if isinstance(path, StorePath):
         return False
-    real = Path(os.path.realpath(path))  # a link may lead into a volume
-    return not any(real.is_relative_to(one) for one in (VOLUMES, MOUNTS))
+    names = path.absolute(), Path(os.path.realpath(path))  # a link may lead into a volume
+    return not any(name.is_relative_to(one) for name in names for one in (VOLUMES, MOUNTS))
 
 
 def is_place(value: object) -> bool:
@@ -277,7 +279,8 @@ def lock(
 ) -> Iterator[str]:
     """Keep other processes out of a folder, which is made where needed. No file of the lock is left.
 
-    On a disk the file is locked; in a store and in a volume it is a lease, see ``leases``.
+    On a disk the file is locked; in a store, in a volume and where files cannot be locked it is a lease, see
+    ``leases``.
 
     Args:
         path: Of the folder.
@@ -309,6 +312,14 @@ def lock(
             raise error(
                 f"Another job is writing {path}. Wait until it ends, or give this one another folder."
             ) from None
+        except (NotImplementedError, OSError) as problem:
+            if isinstance(problem, OSError) and problem.errno not in NO_LOCKS:
+                raise
+            if file.is_file() and not file.stat().st_size:
+                file.unlink(missing_ok=True)  # made for the lock that could not be had
+            with leases.held(file, error, wait) as job:
+                yield job
+            return
         if file.exists():
             break
         own.release()  # the job before has just removed the file, so a third one could lock a new file
@@ -331,9 +342,15 @@ def full_disk(path: str | Path, error: type[Exception] = FolderError) -> Iterato
         yield
     except Exception as problem:
         if not isinstance(problem, error) and is_full(problem, path):
+            # what goes to a store is made on this machine
+            where, other = (
+                (tempfile.gettempdir(), ", or set TMPDIR to a folder of another disk,")
+                if in_store(path)
+                else (path, "")
+            )
             raise error(
-                f"The disk of {path} is full ({_free(path) / 1e6:,.1f} MB free). Free some space and run the same "
-                "command again: what is finished is kept."
+                f"The disk of {where} is full ({_free(where) / 1e6:,.1f} MB free). Free some space{other} and run the "
+                "same command again: what is finished is kept."
             ) from problem
         raise
 
@@ -357,7 +374,8 @@ def _free(path: str | Path) -> float:
     path = path.absolute()
     while not path.exists():
         path = path.parent
-    return shutil.disk_usage(path).free
+    usage = shutil.disk_usage(path)
+    return usage.free if usage.total else math.inf  # some mounted stores state nothing
 
 
 def _remove(path: Path | StorePath) -> None:
@@ -651,6 +669,40 @@ def claim(
             yield folder
 
 
+def refuse_occupied(path: str | Path, what: str, error: type[Exception] = OccupiedError, ours: bool = False) -> None:
+    """Refuse a folder in which ``claim`` would find files without a plan. Call it before long work.
+
+    Args:
+        path: Of the folder that will be claimed.
+        what: What it is for, for the message.
+        error: What is raised.
+        ours: Files that are there without a plan belong to the caller.
+
+    Raises:
+        OccupiedError: As ``error``: a file has this name, or the folder has files of others.
+    """
+    path = place(path)
+    if path.exists() and not path.is_dir():
+        raise error(f"Expected a folder for the {what}, but {path} is a file. Give another name.")
+    for names, kind in (((PLAN, MANIFEST, LOCK), "is_dir"), ((PARTS, ERRORS, WORK), "is_file")):
+        if wrong := next((path / name for name in names if getattr(path / name, kind)()), None):
+            raise error(_of_wrong_kind(wrong))
+    if ours or Folder(path).plan() is not None:
+        return
+    others = sorted(n for n in _names(path) if not is_temporary(n))
+    if not others or (others == [PLAN] and not on_disk(path)):
+        return  # in a store, a plan alone is a copy that was cut short
+    if (path / PLAN).is_file():
+        raise error(
+            f"{path / PLAN} is damaged, so it is not known what the {what} should contain. Copy the folder again, or "
+            "delete it and make it again."
+        )
+    raise error(
+        f"{path} holds something else ({', '.join(others[:3])}{' …' if len(others) > 3 else ''}). Give the {what} a "
+        "new or an empty folder."
+    )
+
+
 def _grown(folder: Folder, asked: dict) -> dict:
     """The plan with the parts of earlier calls before its own."""
     before = (folder.plan() or {}).get("parts", [])
@@ -659,29 +711,10 @@ def _grown(folder: Folder, asked: dict) -> dict:
 
 def _stale_parts(folder: Folder, plan: dict, ours: bool, grows: bool, adapt: Callable) -> list[str]:
     """Refuse a folder that contains something else; returns the parts that must be made again under this plan."""
-    path = folder.path
+    path, earlier = folder.path, folder.plan()
     error = OccupiedError if folder.error is FolderError else folder.error
-    if path.exists() and not path.is_dir():
-        raise error(f"Expected a folder for the {folder.what}, but {path} is a file. Give another name.")
-    for names, kind in (((PLAN, MANIFEST, LOCK), "is_dir"), ((PARTS, ERRORS, WORK), "is_file")):
-        if wrong := next((path / name for name in names if getattr(path / name, kind)()), None):
-            raise error(_of_wrong_kind(wrong))
-    earlier = folder.plan()
-    if earlier is None:
-        others = [] if ours else sorted(n for n in _names(path) if not is_temporary(n))
-        if others == [PLAN] and not on_disk(path):
-            return []  # a copy that was cut short: nothing else is there yet
-        if others and (path / PLAN).is_file():
-            raise error(
-                f"{path / PLAN} is damaged, so it is not known what the {folder.what} should contain. Copy the folder "
-                "again, or delete it and make it again."
-            )
-        if others:
-            raise error(
-                f"{path} holds something else ({', '.join(others[:3])}{' …' if len(others) > 3 else ''}). Give the "
-                f"{folder.what} a new or an empty folder."
-            )
-    elif earlier != ({**plan, "parts": earlier.get("parts")} if grows else plan):
+    refuse_occupied(path, folder.what, error, ours)
+    if earlier is not None and earlier != ({**plan, "parts": earlier.get("parts")} if grows else plan):
         stale = adapt(earlier) if folder.manifest() is None else None
         if stale is not None:
             return list(stale)

@@ -88,6 +88,10 @@ COLUMNS = {
     "scenes_skipped_after_scl": N_("scenes skipped after the scene class"), "scenes_read": N_("scenes read"),
     "offset confirmed": N_("offset confirmed"), "offset corrected": N_("offset corrected"),
     "offset contradicted": N_("offset contradicted"), "offset cannot tell": N_("offset cannot be told"),
+    # audits of labels, sets of classes
+    "cannot_say": N_("cannot say"), "coverage": N_("coverage"), "field": N_("field"), "found_by": N_("found by"),
+    "guess": N_("probable class"), "holds": N_("holds"), "inside": N_("inside"),
+    "mean_size": N_("classes in a set"), "outside": N_("outside"), "suspicious": N_("suspicious"),
     # a sample of a map
     "stratum": N_("stratum"), "half_width": N_("half width, ha"), "powered": N_("with probabilities"),
     # menus of figures

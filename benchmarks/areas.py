@@ -10,7 +10,8 @@ Figures:
         least 30 a class, ``evaluation.survey_areas``; ``normal``: the same samples, the paper's normal intervals;
         ``equal``: the same number in each class; ``random``: simple random, the map's classes as strata afterwards;
         ``powered`` and ``powered_random``: with the probabilities beside; ``counted``: the map's pixels counted, with
-        an interval as wide as that of ``stratified``; ``noise_*``: ``stratified``, with so many % of the labels wrong.
+        an interval as wide as that of ``stratified``; ``small`` and ``small_normal``: samples of 100 pixels, at least
+        8 a class, with either interval; ``noise_*``: ``stratified``, with so many % of the labels wrong.
     lowest_*: the same for the class and landscape where it is lowest.
     narrower_powered: width of the intervals from labels alone, over that with the probabilities, simple random samples.
 """
@@ -26,10 +27,12 @@ from arsetlib.simulate.delta import observe
 from arsetlib.study import Study
 
 YEAR = 2021
-LANDSCAPES = (1, 2, 3, 4, 5)
+LANDSCAPES, SCALE = (1, 2, 3, 4, 5), 1.0
 REPEATS, SIZE, LEAST = 500, 400, 30
+SMALL, SMALL_LEAST = 100, 8
 DATES, FROM, TO = 16, 60, 310  # of the images, days of the year
 NOISE = (5, 10, 20)  # % of the labels
+HOLD = ("stratified", "small", "equal", "random", "powered", "powered_random")  # intervals that should cover 95 %
 CLOUD = (3, 8, 9, 10)  # scene classes
 FEWEST = 100  # pixels of a mapped class; smaller ones are no part of the map
 
@@ -97,6 +100,10 @@ class Trials:
         self.note(name, table["share_low"], table["share_high"])
         return counts, table
 
+    def normal(self, name: str, counts: np.ndarray) -> None:
+        plain = ev.stratified_areas(ev.Confusion.from_counts(counts.sum(0)), self.sizes).table
+        self.note(name, plain["share_low"], plain["share_high"])
+
     def once(self) -> None:
         there = self.sizes > 0
         rows = drawn(self.random, self.members, ev.allocation("proportional", SIZE, self.sizes, least=LEAST))
@@ -105,14 +112,16 @@ class Trials:
         half = (table["share_high"] - table["share_low"]) / 2
         count = self.sizes / self.sizes.sum()
         self.note("counted", count - half, count + half)
-        plain = ev.stratified_areas(ev.Confusion.from_counts(counts.sum(0)), self.sizes).table
-        self.note("normal", plain["share_low"], plain["share_high"])
+        self.normal("normal", counts)
         best = ev.powered_areas(labels, self.probability[rows], self.mapped[rows], self.moments, self.keys)
         self.note("powered", best["share_low"], best["share_high"])
         for percent in NOISE:
             other = (labels + self.random.integers(1, self.classes, len(labels))) % self.classes
             wrong = self.random.random(len(labels)) < percent / 100
             self.estimate(f"noise_{percent}", rows, np.where(wrong, other, labels))
+        few = drawn(self.random, self.members, ev.allocation("proportional", SMALL, self.sizes, least=SMALL_LEAST))
+        counts, _ = self.estimate("small", few, self.truth[few])
+        self.normal("small_normal", counts)
         rows = drawn(self.random, self.members, ev.allocation("equal", SIZE, self.sizes))
         self.estimate("equal", rows, self.truth[rows])
         rows = self.random.choice(len(self.truth), SIZE, replace=False)
@@ -141,19 +150,19 @@ class Trials:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__)
-    landscapes, repeats, scale = (LANDSCAPES[:2], 60, 0.3) if options.quick else (LANDSCAPES, REPEATS, 1.0)
+    options = measure.arguments(__doc__, quick=True)
+    landscapes = LANDSCAPES[:1] if options.quick else LANDSCAPES
     trials = {}
     for seed in landscapes:
-        trials[seed] = Trials(seed, scale)
-        for _ in range(repeats):
+        trials[seed] = Trials(seed, SCALE)
+        for _ in range(REPEATS):
             trials[seed].once()
     figures = measure.Figures("areas")
     for name in trials[landscapes[0]].ends:
         held = {seed: 100 * one.held(name) for seed, one in trials.items()}
         sides = {f"landscape {seed}": float(np.mean(v)) for seed, v in held.items()}
         sides |= {"width of an interval, % of the map": 100 * float(np.mean([t.width(name) for t in trials.values()]))}
-        goal = 95 if name in ("stratified", "equal", "random", "powered", "powered_random") else None
+        goal = 95 if name in HOLD else None
         figures.add(f"coverage_{name}", float(np.mean(np.concatenate([*held.values()]))), goal, "%", sides)
         figures.add(f"lowest_{name}", float(min(v.min() for v in held.values())), None, "%")
     width = {n: float(np.mean([t.width(n) for t in trials.values()])) for n in ("labels_alone", "powered_random")}

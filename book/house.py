@@ -27,7 +27,7 @@ ORDER = (
     # the table and its samples
     "pixels", "samples", "embeddings",
     # models, scores, maps
-    "evaluation", "models", "training", "ingest", "maps", "parcels", "active", "figures",
+    "evaluation", "models", "training", "ingest", "maps", "parcels", "active", "figures", "audit", "certainty",
     # case studies, simulated places
     "groves", "fields", "simulate",
     # labs, homework, the command

@@ -339,6 +339,26 @@ def train_keras(work: Path) -> Drill:
     return Drill(lambda out: training.fit(few.network(), sides, few.STUDY, folder=out, **options), timed=True)
 
 
+def audit(work: Path) -> Drill:
+    import labelled
+
+    from arsetlib import audit, pixels
+    from arsetlib.audit import runs
+
+    table = labelled.table(side=18)
+    pixels.write(table, work / "pixels.parquet", pixels.Meta.of(table))
+    options = {"start": 105, "folds": 2, "progress": False}
+
+    def quick(parts, number, study, model, *rest, whole=runs.fold_of):
+        return whole(parts, number, study, "majority", *rest)
+
+    def call(out: Path) -> None:
+        with mock.patch.object(runs, "fold_of", quick):
+            audit.run(work / "pixels.parquet", labelled.study(), out, **options)
+
+    return Drill(call)
+
+
 def segment_predict(work: Path) -> Drill:
     from PIL import Image
 
@@ -389,6 +409,7 @@ DRILLS = {
     "convert tfrecord": functools.partial(convert, form="tfrecord"),
     "train baseline": train_baseline,
     "train keras": train_keras,
+    "audit": audit,
     "segment predict": segment_predict,
     "grade": grade,
 }

@@ -10,10 +10,10 @@ def linked(folder: Path, copy: Path, **options) -> Path:
     return Path(shutil.copytree(folder, copy, copy_function=os.link, **options))
 
 
-def learners_data(sample: Path, data: Path) -> Path:
-    """A learner's folder of data, which has what ``sample`` has. Its delta of 11,000 files is a link: only read it."""
+def learners_data(sample: Path, data: Path, parts: str = "*") -> Path:
+    """A learner's folder of data, with ``parts`` of ``sample``. Its delta of 11,000 files is a link: only read it."""
     data.mkdir()
-    for folder in filter(Path.is_dir, sample.iterdir()):
+    for folder in filter(Path.is_dir, sample.glob(parts)):
         if folder.name == "delta-toy":
             (data / folder.name).symlink_to(folder)
         else:

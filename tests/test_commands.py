@@ -50,7 +50,7 @@ def test_every_option_is_named_as_it_is_typed(command, name, option):
          "--every and --per-class must be at least 1; got --every 0, no --per-class."),
         ("train", "Expected a learning_rate above 0, such as 0.001, received -1.",
          "Expected a --rate above 0, such as 0.001, received -1."),
-        ("train", "or allow it: missing='allow' in Python", "or allow it: --allow-missing in Python"),
+        ("train", "or allow it with missing='allow'", "or allow it with --allow-missing"),
         ("simulate", "years must name one or more of 2018-2035, got [1]. Try years=(2019, 2020).",
          "--year must name one or more of 2018-2035, got [1]. Try --year 2019 --year 2020."),
         ("fields train", "No image has exactly one class. Use kind='multi'.",

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -322,6 +323,37 @@ def test_in_a_volume_a_copy_that_was_cut_short_is_made_again(tmp_path, monkeypat
         assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.parametrize("said", [NotImplementedError("use SoftFileLock"), OSError(errno.ENOLCK, "No locks available")])
+def test_where_files_cannot_be_locked_a_lease_keeps_others_out(tmp_path, monkeypatch, said):
+    def refused(lock):
+        Path(lock.lock_file).touch()
+        raise said
+
+    monkeypatch.setattr(folders.FileLock, "acquire", refused)
+    with folders.lock(tmp_path) as job:
+        assert job
+        with pytest.raises(FolderError, match="Another job is writing"), folders.lock(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_of_this_machine_is_named_where_a_store_gets_the_file():
+    with pytest.raises(FolderError, match="is full .*TMPDIR") as refused, folders.full_disk("s3://bucket/table"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert tempfile.gettempdir() in str(refused.value)
+
+
+def test_a_link_into_a_volume_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "VOLUMES", str(tmp_path / "Volumes"))
+    (tmp_path / "Volumes").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "Volumes")
+    assert folders.on_disk(tmp_path)
+    assert not folders.on_disk(tmp_path / "data" / "new" / "table")
+    assert not folders.on_disk("/dbfs/data")
+    with pytest.raises(FolderError, match="Expected the search on a disk of this machine"):
+        folders.on_this_disk(tmp_path / "data", "the search", FolderError, changes=True)
+
+
 def test_in_a_volume_a_file_that_did_not_arrive_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "VOLUMES", str(tmp_path))
     monkeypatch.setattr(folders.shutil, "copyfile", lambda made, file: file.write_bytes(made.read_bytes()[:3]))
@@ -339,7 +371,7 @@ def drill(*options):
 
 @pytest.mark.parametrize(("name", "most"), [
     ("ingest", 4), ("predict", 3), ("simulate delta", 3), ("simulate grove", 5), ("simulate fields", 5),
-    ("convert parquet", 5), ("convert directory", 4), ("train baseline", 4),
+    ("convert parquet", 5), ("convert directory", 4), ("train baseline", 4), ("audit", 5),
 ])  # fmt: skip
 @pytest.mark.drill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -349,7 +381,7 @@ def test_a_command_that_is_killed_where_it_writes_ends_as_if_it_was_not(name, mo
 
 @pytest.mark.parametrize("name", [
     "ingest", "predict", "simulate delta", "simulate grove", "simulate fields", "convert parquet", "convert directory",
-    "train baseline",
+    "train baseline", "audit",
 ])  # fmt: skip
 @pytest.mark.drill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")

@@ -23,6 +23,7 @@ from shapely import box
 from arsetlib import engine, folders, pixels, sentinel2
 from arsetlib.ingest import Grid, IngestError, ingest, inputs
 from arsetlib.ingest import plan as module
+from arsetlib.ingest import survey as surveys
 from arsetlib.ingest.survey import Survey
 from arsetlib.study import Area, StudyError
 
@@ -439,6 +440,13 @@ def test_a_manifest_that_lacks_its_counts_is_named(place, table, tmp_path):
         run(place, tmp_path / "out")
     file.unlink()
     assert run(place, tmp_path / "out").rows == table[1].rows
+
+
+def test_a_folder_of_others_is_refused_before_the_scenes_are_surveyed(place, tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setattr(surveys, "survey", lambda *_, **__: pytest.fail("surveyed"))
+    with pytest.raises(IngestError, match=r"holds something else \(notes.txt\)"):
+        run(place, tmp_path)
 
 
 def test_two_runs_on_one_output_refuse_to_mix(place, table, tmp_path, monkeypatch):

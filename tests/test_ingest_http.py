@@ -187,6 +187,7 @@ def test_a_process_forked_after_reading_reads_the_same(place, http, tmp_path):
 def test_a_server_without_ranges_is_one_error_that_names_scene_and_band(place, tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "WAITS", (0.01,))
     monkeypatch.setattr(reader, "WAITS", (0.01,))
+    monkeypatch.setattr(remote, "SILENCE", 1.0)
     with BadServer(place.folder, ranges=False) as server:
         try:
             run(place, served(place, server, "?sig=SECRET"), tmp_path / "out")

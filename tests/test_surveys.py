@@ -342,6 +342,7 @@ def test_strata_with_fewer_pixels_than_asked_are_named(made):
         ({"half_width": 5.0}, "needs target=…"),
         ({"size": 300, "allocation": "neyman"}, "needs users=…"),
         ({"size": 300, "target": "maize"}, "Expected target as one of bare, other, corn, rice"),
+        ({"size": 4, "allocation": "equal"}, "One sample says nothing of the spread in a stratum: bare, other"),
         ({"size": 300, "allocation": "best"}, "Expected allocation = 'proportional'"),
         ({"size": 100}, "Expected at least 200 samples"),
         ({"size": 300, "users": {"corn": 0.9}}, "an accuracy for each of bare, other, corn, rice, received corn"),
@@ -468,6 +469,18 @@ def test_a_file_that_is_no_sample_any_more_is_refused(visit, change, says):
         maps.MapSample.load(visit / "wrong.csv")
 
 
+def test_a_sample_lies_in_an_object_store_too(made, bucket):
+    here = made[0]
+    sample = maps.draw_sample(here, maps.plan_sample(here, 240, least=30), seed=1)
+    assert [file.name for file in sample.save(bucket / "visit")][-1] == "sample.csv"
+    for name in ("", "sample.gpkg"):
+        table = maps.MapSample.load(f"{bucket}/visit/{name}".rstrip("/")).table
+        pd.testing.assert_frame_equal(table, sample.table, check_exact=False, rtol=1e-9)
+    assert maps.MapSample.load(f"{bucket}/visit").legend == LEGEND
+    with pytest.raises(maps.MapError, match="already has"):
+        sample.save(bucket / "visit")
+
+
 # -- areas from labels -------------------------------------------------------------------------------------------------
 
 
@@ -533,6 +546,7 @@ def test_a_sample_of_another_map_of_the_area_estimates_as_stehman_says(made, tmp
     found = maps.sample_areas(sample, other)
     assert "Stehman" in found.areas.method
     assert found.powered is None
+    assert found.notes == ("No areas with probabilities: the strata of the sample are not the classes of this map.",)
     stratum = sample.table["stratum"].map({k: i for i, k in enumerate(LEGEND.keys)}).to_numpy()
     number = sample.table["label"].map({k: i for i, k in enumerate(LEGEND.keys)}).to_numpy()
     mapped = other.at(sample.table["lon"], sample.table["lat"])

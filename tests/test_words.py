@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 import predicted
 import pseudo
 import pytest
+import test_labelling
 import typer
 from babel.dates import get_month_names
 from test_maps import areas, codes, labels, one_pixel, scene, season_of_maps, study  # noqa: F401
@@ -98,7 +99,14 @@ def drawn(study, areas, labels, scene, season_of_maps):  # noqa: F811
 
 
 NO_WORDS = {"paint_instances", "clear_view"}  # they give pixels, a scene
-ELSEWHERE = {"knob", "show", "report", "wipe", "season_gif"}  # tested below; a GIF has the words of `prediction_map`
+ELSEWHERE = {
+    "knob",
+    "show",
+    "report",
+    "labelling_page",
+    "wipe",
+    "season_gif",
+}  # tested below; a GIF has the words of `prediction_map`
 
 
 DRAWN = {n for n in figures.__all__ if inspect.isfunction(getattr(figures, n))} - NO_WORDS - ELSEWHERE
@@ -249,6 +257,30 @@ def test_the_report_has_no_word_that_passed_no_catalogue(tmp_path):
     assert len(figures_of) > 8
     for text in {text for one in figures_of for text in _texts(json.loads(one), "")}:
         assert pseudo.unmarked(text, [*allowed, "left", "right", "closest"]) == set()
+
+
+def test_a_sample_s_plan_and_areas_have_no_word_that_passed_no_catalogue():
+    table = pd.DataFrame({"pixels": [900], "hectares": [81.0], "samples": [50], "half_width": [2.0]}, ["⟦corn⟧"])
+    plan = maps.SamplePlan(table.rename_axis("stratum"), "proportional", 50)
+    assert pseudo.unmarked(str(plan)) == set()
+    counts = np.zeros((2, 2, 2), int)
+    counts[0, :, 0], counts[1, :, 1] = (20, 5), (3, 22)
+    estimates = evaluation.survey_areas(counts, [900, 100], [900, 100], ["a", "b"], names=["⟦a⟧", "⟦b⟧"])
+    powered = estimates.table[["area", "area_error", "area_low", "area_high"]]
+    found = maps.SampleAreas(estimates, powered, 50, tuple(range(20)), (), ("⟦note⟧",), True)
+    assert pseudo.unmarked(str(found), ["ha"]) == set()
+
+
+def test_the_labelling_page_has_no_word_that_passed_no_catalogue(tmp_path):
+    sample = test_labelling.sample_at([(4, 4), (0, 0)])
+    views = maps.views_of_table(test_labelling.dense(), sample.table, year=test_labelling.YEAR, side=3)
+    page = figures.labelling_page(sample, views, tmp_path / "page.html").read_text(encoding="utf-8")
+    reader = Visible()
+    reader.feed(page)
+    said = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])["words"].values()
+    said = [re.sub(r"\{\w+\}", "", text) for text in said]
+    allowed = [*NAMES, *predicted.LEGEND.names(), "CSV"]
+    assert {text: left for text in [*reader.texts, *said] if (left := pseudo.unmarked(text, allowed))} == {}
 
 
 # -- commands --------------------------------------------------------------------------------------------------------

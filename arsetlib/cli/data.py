@@ -94,9 +94,11 @@ def ingest(
     """Build the pixel table of a study. After a failure, run it again: finished chunks are kept."""
     from arsetlib import engine
     from arsetlib.ingest import ingest as build
+    from arsetlib.ingest.run import refuse_occupied
     from arsetlib.labels import find_labels
 
     loaded = load(study, year)
+    refuse_occupied(out)
     if max_bad_share is not None:
         loaded = loaded.replace(scenes=replace(loaded.scenes, max_bad_share=max_bad_share))
     found, folder = find(loaded, cache, ids_of(leave_out), not as_json)

@@ -1,4 +1,4 @@
-"""Commands of part 3: train, evaluate, report, predict."""
+"""Commands of part 3 and 4: train, evaluate, report, audit, predict."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from arsetlib.wording import column, shown, span
 app = typer.Typer()
 
 
-@app.command(epilog="Example: arset train data/pixels data/delta/study.toml --model tempcnn --out runs/tempcnn")
+@app.command(epilog="Example: arset train data/pixels data/delta/study.toml --out runs/ltae")
 def train(
     table: Table,
     study: StudyName,
     out: Annotated[Place, place_option(help="Folder of the training; the same call continues a stopped one.")],
-    model: Annotated[str | None, typer.Option(help="Name of the model, see models.names(); else tempcnn.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model, see models.names(); else ltae.")] = None,
     start_from: Annotated[Place | None, place_option("--from", help="Fine-tune the model of this folder.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Largest number of epochs; 40, or 4 for a baseline.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples in a step; 256, or 32 with --from.")] = None,
@@ -50,6 +50,7 @@ def train(
 ):
     """Train a model on the study's split, or train one further on new labels."""
     from arsetlib import models, samples, training
+    from arsetlib.models import registry
 
     if start_from is not None and model is not None:
         raise training.TrainingError(
@@ -64,7 +65,7 @@ def train(
     if start_from is None:
         if freeze:
             raise training.TrainingError("--freeze keeps the weights of a trained model; name its folder with --from.")
-        trained = training.fit(model or "tempcnn", sides, loaded, **options)
+        trained = training.fit(model or registry.DEFAULT, sides, loaded, **options)
     else:
         before = models.load(start_from, kind="series")
         trained = training.fine_tune(before, sides, loaded, freeze="body" if freeze else None, **options)
@@ -83,9 +84,7 @@ def train(
     show(report, as_json, words)
 
 
-@app.command(
-    epilog="Example: arset evaluate runs/tempcnn data/pixels --study data/delta/study.toml --out runs/tempcnn/test"
-)
+@app.command(epilog="Example: arset evaluate runs/ltae data/pixels --study data/delta/study.toml --out runs/ltae/test")
 def evaluate(
     model: Annotated[Place, place_argument(help="Folder of a trained model, or of its training.")],
     table: Table,
@@ -136,7 +135,7 @@ def evaluate(
     show(report | facts.as_dict(), as_json, f"{head}\n{facts}\n\n{saved}")
 
 
-@app.command(epilog="Example: arset report runs/tempcnn/test runs/random_forest/test --out report.html")
+@app.command(epilog="Example: arset report runs/ltae/test runs/random_forest/test --out report.html")
 def report(
     folders: Annotated[list[Place], place_argument(help="What `arset evaluate` saved, of one model or several.")],
     out: Annotated[Place | None, place_option(help="The page, .html, or a folder; else beside the first.")] = None,
@@ -157,7 +156,7 @@ def report(
     show({"html": str(files.html), "json": str(files.json)}, as_json, f"{files.html}\n{files.json}")
 
 
-@app.command(epilog="Example: arset compare runs/tempcnn runs/random_forest --out comparison.csv")
+@app.command(epilog="Example: arset compare runs/ltae runs/random_forest --out comparison.csv")
 def compare(
     runs: Annotated[
         list[Place], place_argument(help="What `arset evaluate` saved, or a training that has it in test.")
@@ -240,7 +239,40 @@ def _side_by_side(table):
     return pd.DataFrame(shown, index=table.index)
 
 
-@app.command(epilog="Example: arset predict runs/tempcnn data/pixels --start 120 --area dense --year 2019")
+@app.command(epilog="Example: arset audit data/pixels data/delta/study.toml --out runs/audit")
+def audit(
+    table: Table,
+    study: StudyName,
+    out: Annotated[Place, place_option(help="Folder of the audit; the same call continues a stopped one.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a model, at least two, also twice the same; else two random forests. Repeat."),
+    ] = None,
+    start: Annotated[
+        int | None, typer.Option(min=1, max=731, help="Day of the year on which windows start; else mid-season.")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Parts by spatial block; each is judged by models of the others.")] = 5,
+    fields: Annotated[Place | None, place_option(help="Vector file of field outlines, to count by field.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Largest number of epochs of each training.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
+    as_json: AsJson = False,
+):
+    """List labels that are probably wrong, with a map of them. The table is not changed."""
+    from arsetlib import audit
+
+    options = {"start": start, "folds": folds, "fields": fields, "seed": seed, "progress": not as_json}
+    options |= {"names": model} if model else {}
+    options |= {"epochs": epochs} if epochs is not None else {}
+    found = audit.run(table, load(study, None), out, **options)
+    suspicious = int(found.suspicious().sum())
+    report = {"folder": str(out), "labels": len(found), "suspicious": suspicious, **found.facts}
+    words = _("Saved in {out}. Next: {command}").format(
+        out=out, command=_("look at {file}").format(file=out / "top.csv")
+    )
+    show(report, as_json, f"{found}\n\n{words}")
+
+
+@app.command(epilog="Example: arset predict runs/ltae data/pixels --start 120 --area dense --year 2019")
 def predict(
     model: Annotated[Place, place_argument(help="Folder of a trained model, or of its training.")],
     source: Annotated[str, typer.Argument(help="A pixel table, or a study whose scenes are read.")],

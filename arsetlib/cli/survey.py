@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from arsetlib import folders
-from arsetlib.cli.arguments import AsJson, Place, load, place_argument, place_option, show
+from arsetlib.cli.arguments import AsJson, Cache, Place, find, load, place, place_argument, place_option, show
 from arsetlib.translation import _
 
 app = typer.Typer()
@@ -58,6 +60,44 @@ def sample(
             lines.append(_("There is no GeoPackage, because the package pyogrio is not installed."))
         lines.append(_("Fill in `label`, then: {command}").format(command=f"arset areas {out} {path}"))
     show(report, as_json, (_("SIMULATED") + ": " if here.simulated else "") + "\n".join(lines))
+
+
+@app.command(epilog="Example: arset label visit data/pixels --year 2019 --out visit/label.html")
+def label(
+    drawn: Annotated[Place, place_argument(help="Folder of a sample that `arset sample` drew.")],
+    source: Annotated[str, typer.Argument(help="A pixel table, or a study whose scenes are read.")],
+    year: Annotated[int, typer.Option(help="Year of the images.")],
+    out: Annotated[Place, place_option(help="The page to write, .html.")],
+    dates: Annotated[int, typer.Option(min=1, max=60, help="Images of each point at most.")] = 12,
+    cache: Cache = Path("data"),
+    as_json: AsJson = False,
+):
+    """Write a page on which a person labels the points of a sample beside images and series; it needs no network."""
+    from arsetlib import figures, maps
+    from arsetlib.figures.labelling import new_page
+
+    out = new_page(out)  # refused before scenes are read
+    sample = maps.MapSample.load(drawn)
+    sample.legend  # noqa: B018 - the same, where there is none
+    there = place(source).exists()
+    if not there and Path(source).parent != Path():  # names of shipped studies are no paths
+        raise maps.MapError(f"There is no pixel table and no study file at {source}. `arset ingest` makes a table.")
+    if not there or source.endswith(".toml"):
+        study = load(source, [year])
+        scenes = find(study, cache, progress=not as_json)[0]
+        side = math.sqrt(sample.design["pixel_hectares"] * 10_000)
+        options = {"crs": sample.design["crs"], "pixel": side, "dates": dates, "progress": not as_json}
+        views = maps.views_of_scenes(scenes, study, sample.table, year=year, **options)
+    else:
+        views = maps.views_of_table(source, sample.table, year=year, dates=dates)
+    page = figures.labelling_page(sample, views, out)
+    without = [int(i) for i, found in zip(sample.table["id"], views.series, strict=True) if not len(found)]
+    report = {"page": str(page), "points": len(sample.table), "without_series": without}
+    lines = [_("Page of {n} points: {page}. Open it in a browser.").format(n=f"{len(sample.table):,}", page=page)]
+    if without:
+        lines.append(_("No series for {n} points: {ids}").format(n=len(without), ids=", ".join(map(str, without))))
+    lines.append(_("Then: {command}").format(command="arset areas sample.csv MAP"))
+    show(report, as_json, "\n".join(lines))
 
 
 @app.command(epilog="Example: arset areas visit maps/dense_2019_120.json --out areas.csv")

@@ -1,7 +1,7 @@
 """Areas and accuracies from a labelled random sample, whatever its strata; intervals that hold in small strata, too.
 
 ``areas.stratified_areas`` has the paper's normal intervals. They are too narrow where a stratum has few samples or
-where no error was found in it: in the simulated delta some cover the truth much less often than they say
+where no error was found in it: in the simulated delta some cover the truth less often than they say
 (``benchmarks/areas.py``). The intervals here add one sample that was not seen, as Clopper and Pearson do for one
 proportion, so they cover at least what they say, and are wider for rare classes.
 

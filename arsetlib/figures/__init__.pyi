@@ -1,5 +1,6 @@
 # What the package gives, and where it is: lazy_loader and type checkers read this.
 from .interactive import footprints as footprints
+from .labelling import labelling_page as labelling_page
 from .notebook import PLOTLY_IN_BOOK as PLOTLY_IN_BOOK, knob as knob, show as show
 from .pictures import (
     flow as flow, outlined as outlined, paint_instances as paint_instances, panels as panels, wipe as wipe,

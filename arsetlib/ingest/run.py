@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 BAD = "bad-"  # start of the names of the files, one a chunk, that list bad scenes
+TABLE = "pixel table"  # what the folder holds, for messages
 DONE = pa.schema([("chunk", pa.string())])  # a task returns only its name; its result is in the folder
 AT_ONCE = 2  # chunks in this process where scenes are on the internet: one is requested while one is computed
 
@@ -111,18 +112,14 @@ def ingest(
     started = time.perf_counter()
     _check_arguments(study, scenes, every, per_class)
     out = folders.place(out)
+    refuse_occupied(out)
     survey = surveys.load_or_make(scenes, study, out / SCENES, progress)
     _refuse_too_many(survey, scenes, study)
     plan = make_plan(study, scenes, labels, every, per_class)
-    if (out / RUN_FILE).is_file() or "chunks" in (folders.Folder(out).plan() or {}):
-        raise IngestError(
-            f"{out} contains the table of an earlier version of arsetlib. If it is complete, it can be read as it is; "
-            "to make it again, delete it or give this run another folder."
-        )
     chunks = chunks_of(study, labels, plan)
     names = [chunk.name for chunk in chunks]
     adapt = partial(_stale, out, study, scenes, chunks, plan, survey)
-    with folders.claim(out, plan, names, what="pixel table", error=IngestError, adapt=adapt) as folder:
+    with folders.claim(out, plan, names, what=TABLE, error=IngestError, adapt=adapt) as folder:
         manifest, missing = folder.manifest(), set()
         if manifest is None:
             notes = folder.notes(listed=True)
@@ -158,6 +155,21 @@ def ingest(
             "same command again."
         ) from None
     return Summary(str(out), rows, observations, len(names), resumed, seconds, counts, answers, bad)
+
+
+def refuse_occupied(out: str | Path) -> None:
+    """Refuse a folder that holds something else than a pixel table, before scenes are searched and surveyed.
+
+    Raises:
+        IngestError: It has files of others, or a table of an earlier version.
+    """
+    out = folders.place(out)
+    if (out / RUN_FILE).is_file() or "chunks" in (folders.Folder(out).plan() or {}):
+        raise IngestError(
+            f"{out} contains the table of an earlier version of arsetlib. If it is complete, it can be read as it is; "
+            "to make it again, delete it or give this run another folder."
+        )
+    folders.refuse_occupied(out, TABLE, IngestError)
 
 
 def _check_arguments(study: Study, scenes: Scenes, every: int | None, per_class: int | None) -> None:

@@ -11,3 +11,4 @@ from .sampling import (
     MapSample as MapSample, SampleAreas as SampleAreas, SamplePlan as SamplePlan, draw_sample as draw_sample,
     plan_sample as plan_sample, sample_areas as sample_areas,
 )
+from .views import PixelViews as PixelViews, views_of_scenes as views_of_scenes, views_of_table as views_of_table

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from arsetlib import web
 from arsetlib.ingest import Grid
-from arsetlib.maps.products import NODATA, SCALE
+from arsetlib.maps.products import CATEGORIES, NODATA, SCALE
 from arsetlib.study import Legend
 
 TILE = 512  # pixels; of scratch files and COGs
@@ -61,7 +61,7 @@ def paint(raster: rasterio.io.DatasetWriter, row: np.ndarray, col: np.ndarray, v
 
 def finish(made: Path, target: Path, product: str, legend: Legend, tags: dict) -> None:
     """A scratch file as a COG with overviews, colours, names and tags; names of classes beside it, for GDAL."""
-    whole = product in ("class", "unsmoothed")
+    whole = product in CATEGORIES
     names = legend.names()
     with rasterio.open(made, "r+") as out:
         out.update_tags(**{k: str(v) for k, v in tags.items()}, product=product)

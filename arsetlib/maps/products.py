@@ -33,8 +33,9 @@ from arsetlib.translation import _
 from arsetlib.wording import span
 
 SCALE = 10_000
-NODATA = dict.fromkeys(("class", "unsmoothed", "vegetation"), 255)
-NODATA |= dict.fromkeys(("probability", "entropy", "margin"), 65_535)
+CATEGORIES = ("class", "unsmoothed", "audit", "set")  # their values are numbers of a legend's classes
+NODATA = dict.fromkeys((*CATEGORIES, "vegetation"), 255)
+NODATA |= dict.fromkeys(("probability", "entropy", "margin", "dissimilarity"), 65_535)
 VERSION = 1
 KIND = "arset.prediction"
 BIASED = (

@@ -276,7 +276,8 @@ def plan_sample(
         confidence: Of that interval.
 
     Raises:
-        MapError: A class has fewer pixels than samples; an argument that another one needs is missing.
+        MapError: A class has fewer pixels than samples, or one sample only; an argument is missing that another one
+            needs.
         EvaluationError: As ``evaluation.allocation`` and ``evaluation.size_for_interval``.
 
     Lab: part3_train_and_test.
@@ -307,6 +308,11 @@ def plan_sample(
         raise MapError(
             f"These strata have fewer pixels than samples: {', '.join(few)}. Take a smaller size or least, or another "
             "allocation."
+        )
+    if single := [k for k, n, d in zip(names, strata, drawn, strict=True) if d == 1 and n > 1]:
+        raise MapError(
+            f"One sample says nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of each; 50 or "
+            "more are advised."
         )
     table = pd.DataFrame(
         {"pixels": strata, "hectares": strata * here.hectares, "samples": drawn, "half_width": np.nan},
@@ -447,7 +453,9 @@ def sample_areas(sample: MapSample, here: ClassMap, confidence: float = 0.95) ->
     )  # fmt: skip
     areas = areas if method is None else replace(areas, method=method)
     powered = None
-    if here.probability is not None and (own or afterwards):
+    if here.probability is not None and not (own or afterwards):
+        notes.append(_("No areas with probabilities: the strata of the sample are not the classes of this map."))
+    elif here.probability is not None:
         points = table[used]
         powered = evaluation.powered_areas(
             truth, here.probability_at(points["lon"], points["lat"]), stratum, here.moments(by_class=own), legend.keys,

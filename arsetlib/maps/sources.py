@@ -133,6 +133,14 @@ def of_table(
     )  # fmt: skip
 
 
+def grid_of_pixels(meta: pixels.Meta, x: np.ndarray, y: np.ndarray, study: Study, area: str) -> Grid:
+    """The grid of a map of some pixels of a table, whose centres are x and y (n,), m."""
+    across, down = _Places(), _Places()
+    across.add(x)
+    down.add(y)
+    return _table_grid(meta, across, down, study, area)[0]
+
+
 def _refuse_distorted(grid: Grid) -> None:
     """Areas of a map are counted in pixels, so its grid must be in metres on the ground."""
     bottom, right = grid.y0 - grid.height * grid.side, grid.x0 + grid.width * grid.side

@@ -129,10 +129,13 @@ def _write(out: Path, name: str, chip) -> list[str]:
     photos = {"nir": chip.pixels[3], "rgb": np.ascontiguousarray(np.moveaxis(chip.pixels[:3], 0, -1))}
     pictures = {f"{place}/{name}.png": mask.astype(np.uint8) * 255 for place, mask in masks.items()}
     pictures |= {f"field_images/{place}/{name}.jpg": pixels for place, pixels in photos.items()}
-    for key, pixels in pictures.items():
-        png = {"form": "PNG", "compress_level": 1}
-        jpeg = {"form": "JPEG", "quality": QUALITY, "comment": SAYS.encode()}
-        files.write_picture(out / key, Image.fromarray(pixels), **(png if key.endswith(".png") else jpeg))
+    png = {"form": "PNG", "compress_level": 1}
+    jpeg = {"form": "JPEG", "quality": QUALITY, "comment": SAYS.encode()}
+
+    def write(key: str) -> None:
+        files.write_picture(out / key, Image.fromarray(pictures[key]), **(png if key.endswith(".png") else jpeg))
+
+    folders.at_once(out, write, pictures)
     return list(pictures)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -244,8 +245,7 @@ def footprint(product: Product, region: Region) -> list[list[float]]:
         if d0 * d1 < 0:
             t = d0 / (d0 - d1)
             ring.append((x0 + t * (x1 - x0), y0 + t * (y1 - y0)))
-    to_degrees = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)
-    points = [list(to_degrees.transform(x, y)) for x, y in ring]
+    points = [list(_to_degrees().transform(x, y)) for x, y in ring]
     points = [[round(lon, 7), round(lat, 7)] for lon, lat in points]
     return [*points, points[0]]
 
@@ -274,3 +274,8 @@ def collection(items: list[dict], years: Sequence[int]) -> dict:
             *({"rel": "item", "href": f"./items/{i['id']}.json", "type": "application/geo+json"} for i in items),
         ],
     }
+
+
+@cache
+def _to_degrees() -> Transformer:
+    return Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)  # takes 5 ms

@@ -281,7 +281,7 @@ class _Training:
             raise TrainingError(
                 f"The classes {empty} have no training sample, so they could never be predicted. Samples: "
                 f"{dict(zip(keys, counts, strict=True))}. The vegetation rule has been applied. Take more rows, drop "
-                f"the class from the legend, or allow it: missing='allow' in Python, --allow-missing for `arset train`."
+                f"the class from the legend, or allow it with missing='allow'."
             )
         return empty
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from arsetlib import folders
 from arsetlib.errors import ArsetError
+from arsetlib.models import registry
 from arsetlib.samples import Rows, Scaler
 from arsetlib.samples.loader import IN_MEMORY
 from arsetlib.samples.store import series_bytes
@@ -105,7 +106,7 @@ def search(
     from filelock import FileLock, Timeout
 
     fixed = dict(fixed)
-    model, progress = fixed.pop("model", "tempcnn"), fixed.pop("progress", True)
+    model, progress = fixed.pop("model", registry.DEFAULT), fixed.pop("progress", True)
     _check(space, sampler, pruner, fixed, fit)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if storage is not None and not folders.on_disk(storage):

@@ -1,0 +1,175 @@
+// Show one point after the other, keep its label in the browser, and write the CSV.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const { points, classes, words } = data;
+  const $ = (id) => document.getElementById(id);
+  const say = (text, values = {}) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+  const levels = ["", "sure", "likely", "guess"];
+  const answers = Object.fromEntries(points.map((p) => [p.id, { label: p.label, confidence: p.confidence, remarks: p.remarks }]));
+  let at = 0;
+  let kind = data.kinds[0];
+  let kept = true;
+
+  try {
+    const before = JSON.parse(localStorage.getItem(data.store) ?? "{}");
+    for (const [id, answer] of Object.entries(before.answers ?? {})) if (id in answers) answers[id] = answer;
+    at = Math.min(Math.max(before.at ?? 0, 0), points.length - 1);
+  } catch { kept = false; }
+
+  function keep() {
+    try {
+      localStorage.setItem(data.store, JSON.stringify({ at, answers }));
+      kept = true;
+    } catch { kept = false; }
+  }
+
+  const count = () => points.filter((p) => answers[p.id].label).length;
+  const tell = (text) => { $("said").textContent = text; };
+
+  function element(name, attributes = {}, text = "") {
+    const made = document.createElementNS(name === "svg" || element.svg ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    if (text) made.textContent = text;
+    return made;
+  }
+
+  function images(point) {
+    $("images").replaceChildren(...point.images.map((one) => {
+      const figure = element("figure"), frame = element("div");
+      const size = `${Math.max(100 * data.box, 6)}%`;
+      frame.append(element("img", { src: one[kind], alt: say(words.image, { kind: words[kind], day: one.day }) }));
+      frame.append(element("i", { style: `width:${size};height:${size}`, "aria-hidden": "true" }));
+      figure.append(frame, element("figcaption", {}, one.day));
+      return figure;
+    }));
+    if (!point.images.length) $("images").append(element("p", { class: "quiet" }, words.noimages));
+  }
+
+  function chart(point) {
+    $("series").replaceChildren(...point.series.map(([, day, value]) => {
+      const row = element("tr");
+      row.append(element("td", {}, day), element("td", {}, value.toFixed(2)));
+      return row;
+    }));
+    if (!point.series.length) return $("chart").replaceChildren(element("p", { class: "quiet" }, words.noseries));
+    const wide = Math.min(Math.max($("chart").clientWidth, 300), 760), high = 200, left = 42, low = 24, days = point.series.map(([date]) => Date.parse(date));
+    const values = point.series.map(([, , value]) => value);
+    const first = Math.min(...days), last = Math.max(...days, first + 864e5);
+    const x = (day) => left + ((day - first) / (last - first)) * (wide - left - 8);
+    const y = (value) => high - low - ((Math.min(Math.max(value, -0.2), 1) + 0.2) / 1.2) * (high - low - 8);
+    const names = { first: point.series[0][1], last: point.series.at(-1)[1], low: Math.min(...values).toFixed(2), high: Math.max(...values).toFixed(2) };
+    element.svg = true;
+    const svg = element("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": say(words.chart, names) });
+    for (const value of [0, 0.5, 1]) {
+      svg.append(element("line", { class: "grid", x1: left, x2: wide, y1: y(value), y2: y(value) }), element("text", { x: 4, y: y(value) + 4 }, value.toFixed(1)));
+    }
+    for (const one of point.images) {
+      const at = x(Date.parse(one.date));
+      svg.append(element("line", { class: "seen", x1: at, x2: at, y1: 8, y2: high - low }));
+    }
+    svg.append(element("polyline", { class: "line", points: days.map((day, i) => `${x(day)},${y(values[i])}`).join(" ") }));
+    days.forEach((day, i) => svg.append(element("circle", { class: "dot", cx: x(day), cy: y(values[i]), r: 3 })));
+    svg.append(element("text", { x: left, y: high - 6 }, names.first), element("text", { x: wide - 8, y: high - 6, "text-anchor": "end" }, names.last));
+    svg.append(element("text", { x: wide / 2, y: high - 6, "text-anchor": "middle" }, words.axis));
+    element.svg = false;
+    $("chart").replaceChildren(svg);
+  }
+
+  function show(focus = false) {
+    const point = points[at], answer = answers[point.id];
+    $("where").textContent = say(words.point, { i: at + 1, n: points.length });
+    $("place").textContent = `${point.lat}, ${point.lon}`;
+    images(point);
+    chart(point);
+    document.querySelectorAll("[data-class]").forEach((button) => {
+      button.setAttribute("aria-pressed", String(Boolean(button.dataset.class) && button.dataset.class === answer.label));
+    });
+    document.querySelectorAll("[data-kind]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.kind === kind)));
+    $("confidence").value = levels.includes(answer.confidence) ? answer.confidence : "";
+    $("remarks").value = answer.remarks;
+    $("progress").value = count();
+    $("done").textContent = say(words.done, { n: count(), all: points.length });
+    $("before").disabled = at === 0;
+    $("after").disabled = at === points.length - 1;
+    if (focus) $("where").focus();
+  }
+
+  function go(to) {
+    at = Math.min(Math.max(to, 0), points.length - 1);
+    keep();
+    show();
+  }
+
+  function open() {
+    const order = points.map((_, i) => (at + 1 + i) % points.length);
+    const next = order.find((i) => !answers[points[i].id].label);
+    if (next === undefined) tell(words.all); else go(next);
+  }
+
+  function label(key) {
+    const { id } = points[at];
+    answers[id].label = key;
+    keep();
+    const name = classes.find((one) => one.key === key)?.name;
+    const text = key ? say(words.labelled, { name, id }) : say(words.cleared, { id });
+    const end = count() === points.length ? words.all : kept ? words.saved : words.unsaved;
+    if (at < points.length - 1) at += 1;
+    keep();
+    show();
+    tell(`${text}. ${end}`);
+  }
+
+  function csv() {
+    const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+    const mine = ["label", "confidence", "remarks"].map((name) => [name, data.header.indexOf(name)]);
+    const lines = data.rows.map((row) => {
+      const own = [...row], answer = answers[row[data.header.indexOf("id")]];
+      for (const [name, column] of mine) own[column] = answer[name];
+      return own.map(cell).join(",");
+    });
+    return `${[data.header.join(","), ...lines].join("\n")}\n`;
+  }
+
+  function download() {
+    const link = element("a", { href: URL.createObjectURL(new Blob([csv()], { type: "text/csv" })), download: "sample.csv" });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    tell(say(words.done, { n: count(), all: points.length }));
+  }
+
+  function colours() {
+    kind = data.kinds[(data.kinds.indexOf(kind) + 1) % data.kinds.length];
+    show();
+  }
+
+  function sure(value) {
+    answers[points[at].id].confidence = value;
+    keep();
+    $("confidence").value = value;
+  }
+
+  document.querySelectorAll("[data-class]").forEach((button) => button.addEventListener("click", () => label(button.dataset.class)));
+  document.querySelectorAll("[data-kind]").forEach((button) => button.addEventListener("click", () => { kind = button.dataset.kind; show(); }));
+  $("before").addEventListener("click", () => go(at - 1));
+  $("after").addEventListener("click", () => go(at + 1));
+  $("open").addEventListener("click", open);
+  $("download").addEventListener("click", download);
+  $("confidence").addEventListener("change", (event) => sure(event.target.value));
+  $("remarks").addEventListener("input", (event) => { answers[points[at].id].remarks = event.target.value; keep(); });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT"].includes(event.target.tagName)) return;
+    const pressed = classes.find((one) => one.press === event.key);
+    const does = { 0: () => label(""), ArrowLeft: () => go(at - 1), ArrowRight: () => go(at + 1), n: open, s: download, a: colours };
+    does.c = () => sure(levels[(levels.indexOf(answers[points[at].id].confidence) + 1) % levels.length]);
+    const act = pressed ? () => label(pressed.key) : does[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+  addEventListener("resize", () => chart(points[at]));
+  keep();
+  show();
+  tell(kept ? words.saved : words.unsaved);
+})();
