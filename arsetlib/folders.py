@@ -55,6 +55,7 @@ PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
 PARTS, ERRORS, WORK = "_parts", "_errors", "_work"  # removed when the folder is complete
 EARLIER = "_parameters.json", "_complete"  # first and last file of a simulated folder of earlier versions
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of some mounted file systems
 VOLUMES = "/Volumes"  # of Databricks: no change in the middle of a file, no append, no hard links
 MOUNTS = "/dbfs"  # its older mounts, with the same limits
 FEW, AT_ONCE = 4, 16  # files of a store that are asked for one by one; requests at the same time
@@ -278,7 +279,8 @@ def lock(
 ) -> Iterator[str]:
     """Keep other processes out of a folder, which is made where needed. No file of the lock is left.
 
-    On a disk the file is locked; in a store and in a volume it is a lease, see ``leases``.
+    On a disk the file is locked; in a store, in a volume and where files cannot be locked it is a lease, see
+    ``leases``.
 
     Args:
         path: Of the folder.
@@ -310,6 +312,14 @@ def lock(
             raise error(
                 f"Another job is writing {path}. Wait until it ends, or give this one another folder."
             ) from None
+        except (NotImplementedError, OSError) as problem:
+            if isinstance(problem, OSError) and problem.errno not in NO_LOCKS:
+                raise
+            if file.is_file() and not file.stat().st_size:
+                file.unlink(missing_ok=True)  # made for the lock that could not be had
+            with leases.held(file, error, wait) as job:
+                yield job
+            return
         if file.exists():
             break
         own.release()  # the job before has just removed the file, so a third one could lock a new file
@@ -332,9 +342,15 @@ def full_disk(path: str | Path, error: type[Exception] = FolderError) -> Iterato
         yield
     except Exception as problem:
         if not isinstance(problem, error) and is_full(problem, path):
+            # what goes to a store is made on this machine
+            where, other = (
+                (tempfile.gettempdir(), ", or set TMPDIR to a folder of another disk,")
+                if in_store(path)
+                else (path, "")
+            )
             raise error(
-                f"The disk of {path} is full ({_free(path) / 1e6:,.1f} MB free). Free some space and run the same "
-                "command again: what is finished is kept."
+                f"The disk of {where} is full ({_free(where) / 1e6:,.1f} MB free). Free some space{other} and run the "
+                "same command again: what is finished is kept."
             ) from problem
         raise
 
@@ -358,7 +374,8 @@ def _free(path: str | Path) -> float:
     path = path.absolute()
     while not path.exists():
         path = path.parent
-    return shutil.disk_usage(path).free
+    usage = shutil.disk_usage(path)
+    return usage.free if usage.total else math.inf  # some mounted stores state nothing
 
 
 def _remove(path: Path | StorePath) -> None:

@@ -515,6 +515,8 @@ def _reason(file: StorePath, text: str) -> str:
         return f"The bucket {file.root} is not in the region {region}{answer}. Set AWS_REGION to the bucket's region."
     if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
         return f"{file}: the store does not accept the keys{answer}. Renew them and run the same command again."
+    if code in ("RequestTimeTooSkewed", "RequestExpired"):
+        return f"{file}: the clock of this machine is wrong{answer}. Set it and run the same command again."
     if "account must be specified" in low:
         return f"{file}: the storage account is not known. Set AZURE_STORAGE_ACCOUNT_NAME to its name."
     if "169.254.169.254" in text or "credential" in low or "metadata" in low:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -320,6 +321,26 @@ def test_in_a_volume_a_copy_that_was_cut_short_is_made_again(tmp_path, monkeypat
         whole(cut)
         assert names(cut) == names(tmp_path / "whole")
         assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("said", [NotImplementedError("use SoftFileLock"), OSError(errno.ENOLCK, "No locks available")])
+def test_where_files_cannot_be_locked_a_lease_keeps_others_out(tmp_path, monkeypatch, said):
+    def refused(lock):
+        Path(lock.lock_file).touch()
+        raise said
+
+    monkeypatch.setattr(folders.FileLock, "acquire", refused)
+    with folders.lock(tmp_path) as job:
+        assert job
+        with pytest.raises(FolderError, match="Another job is writing"), folders.lock(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_of_this_machine_is_named_where_a_store_gets_the_file():
+    with pytest.raises(FolderError, match="is full .*TMPDIR") as refused, folders.full_disk("s3://bucket/table"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert tempfile.gettempdir() in str(refused.value)
 
 
 def test_a_link_into_a_volume_is_one(tmp_path, monkeypatch):

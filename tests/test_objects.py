@@ -518,6 +518,7 @@ def test_a_table_that_stops_where_the_store_fails_for_good_is_completed_by_the_s
         ((403, "AccessDenied"), "access denied"),
         ((403, "InvalidAccessKeyId"), "does not accept the keys"),
         ((403, "ExpiredToken"), "does not accept the keys"),
+        ((403, "RequestTimeTooSkewed"), "the clock of this machine is wrong"),
         ((301, "PermanentRedirect"), "Set AWS_REGION"),
         ((400, "AuthorizationHeaderMalformed"), "Set AWS_REGION"),
         ((404, "NoSuchBucket"), "There is no bucket"),

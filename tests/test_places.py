@@ -343,6 +343,15 @@ def test_a_place_that_is_none_is_wrong_usage():
     assert "pass" not in done.output.replace("s3://me:pass@bucket", "")
 
 
+def test_a_scene_that_is_gone_from_a_store_is_one_clear_error(bucket, mapped):
+    made = mapped[0]
+    scene = made.scenes.items[0]
+    gone = dataclasses.replace(scene, hrefs={name: f"{bucket}/none/{name}.tif" for name in scene.hrefs})
+    at = reader.Reader(np.array([450_030.0]), np.array([1_419_990.0]), "EPSG:5070", "home-2021-0-0")
+    with pytest.raises(reader.SceneError, match=rf"Could not read red of scene .*{bucket}/none/red.tif.* is gone"):
+        at.values(gone, "red")
+
+
 def test_scenes_in_a_store_are_read_ahead_and_give_the_same_table(bucket, mapped, tmp_path, monkeypatch):
     made, table, *_ = mapped
     moved = {}

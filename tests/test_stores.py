@@ -35,7 +35,7 @@ def test_a_path_stays_a_path_and_a_url_of_a_store_becomes_one_with_the_same_meth
         ("http://host/a", "begins with s3"),
         ("hdfs://host/a", "begins with s3"),
         ("dbfs:/Volumes/a", "/Volumes/"),
-        ("S3://bucket/a", "begins with s3"),
+        ("s3a://bucket/a", "begins with s3"),
         ("s3:/bucket/a", "begins with s3"),
         ("s3:///a", "s3://bucket/folder"),
         ("s3://bucket/../a", "without '..'"),

@@ -295,7 +295,7 @@ def _checked(scene: Scene, asset: str, src, read: Callable[[SceneFile], Result])
 
 
 def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str) -> str:
-    reason = web.redact(error)
+    reason = web.redact(error).rstrip(".")
     hint = "The file on the disk or the server must be repaired"
     if href.startswith("s3://") and _status(error) in ("401", "403"):
         hint = (
@@ -320,6 +320,8 @@ def _status(error: Exception) -> str | None:
     code = re.search(r"HTTP response code: (\d{3})", text)
     if not code and re.search(r"Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|AWS_SECRET_ACCESS_KEY", text):
         return "403"  # in the words of s3
+    if not code and re.search(r"specified (key|bucket) does not exist|NoSuchKey|NoSuchBucket", text):
+        return "404"
     return code[1] if code else None
 
 
