@@ -3,8 +3,6 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-# Which tests `make test` runs, by their marks
-TESTS := not browser and not live
 # Languages of the book: make book LANGUAGES="en es"
 LANGUAGES ?= en
 
@@ -88,7 +86,7 @@ homework: env bubblewrap ## make the homework from its masters: learners' notebo
 
 .PHONY: test
 test: env bubblewrap azurite $(DICTIONARY) ## run the tests, and those of the book where it is built
-	$(RUN) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "$(TESTS)"
+	$(RUN) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not browser and not live"
 	@if [ -f $(SITE) ]; then $(MAKE) --no-print-directory check-book; fi
 
 $(DICTIONARY): book/vendor.py | $(ENV)

@@ -110,18 +110,13 @@ def awake(monkeypatch):
     monkeypatch.setattr(AsyncZMQSocketChannel, "get_msg", get_msg)
 
 
-def translated(source):
-    """A mark for labs of another language: they have the code of the English ones, and run when their book is built."""
-    return () if source.parent.name == "en" else pytest.mark.translated
-
-
 # What there is before a lab, of the sample that ``toy`` makes by the same calls in an empty folder; None: nothing.
 BEFORE = {"part1_build_dataset": "delta-toy", "case_groves": None, "case_fields": None}
 
 
 @pytest.mark.labs
 @pytest.mark.spark
-@pytest.mark.parametrize("source", [pytest.param(s, id=by_name(s), marks=translated(s)) for s in SOURCES])
+@every_lab
 def test_a_lab_runs_and_its_asserts_hold(source, tmp_path, monkeypatch, awake, request):
     from nbclient import NotebookClient
 

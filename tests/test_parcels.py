@@ -283,7 +283,7 @@ def test_the_raster_has_the_parcels_classes_and_elsewhere_those_of_the_pixels(ma
     assert (classes[5:33, 30:44] == found.classes[1]).all()
     own[10:20, 10:20], own[5:33, 30:44] = found.classes
     assert np.array_equal(classes, own)
-    assert (tags["rule"], tags["simulated"]) == ("probability", "yes")
+    assert (tags["rule"], tags["simulated"]) == ("majority", "yes")
 
 
 def test_the_gain_is_that_of_both_maps_on_the_same_pixels(made, tmp_path):
@@ -468,3 +468,29 @@ def test_the_command_writes_the_parcels_and_says_what_it_did(made, tmp_path):
 def test_invalid_use_of_the_command_is_explained(made, more, says):
     done = CliRunner().invoke(cli.app, ["parcels", str(made.folder / "toy.json"), *more])
     assert says in str(done.exception)
+
+
+def test_a_stopped_composite_continues_and_is_the_same(scenes, composite, tmp_path, monkeypatch):
+    from arsetlib.maps import sources
+
+    monkeypatch.setattr(sources, "CHUNK_SIDE", 4)
+    real, read = sources.SceneChunks.read, []
+
+    def stops(self, task, counts):
+        read.append(task)
+        if len(read) == 3:
+            raise KeyboardInterrupt
+        return real(self, task, counts)
+
+    monkeypatch.setattr(sources.SceneChunks, "read", stops)
+    out = tmp_path / "c.tif"
+    options = {"study": scenes[0], "area": "dense", "start": 90, "bands": ("red", "nir"), "progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        parcels.composite(scenes[1], out, **options)
+    assert not out.exists()
+    parcels.composite(scenes[1], out, **options)
+    assert read[3] == read[2]  # the two before it are kept
+    assert len(read) == len(set(read)) + 1
+    with rasterio.open(out) as one, rasterio.open(composite) as other:
+        assert np.array_equal(one.read(), other.read())
+    assert not list(tmp_path.glob(".*"))

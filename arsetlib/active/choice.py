@@ -85,6 +85,9 @@ def choose(
     Returns:
         (count,) int64 positions, different; the most wanted first.
 
+        On five simulated deltas (``benchmarks/labels.py``) ``"cluster"`` on the windows was best in four,
+        ``"k_centre"`` second, ``"margin"`` little better than random, and ``"entropy"`` worse than random.
+
     Raises:
         ActiveError: An unknown method, more than the pool holds, or what the method needs is not there.
 

@@ -3,7 +3,8 @@
 Labelled rows that the model was not trained on, the calibration rows, tell how improbable the true class can be in the
 model's eyes. Every class that is not more improbable than that is in the set of a new row. The promise needs no belief
 in the probabilities, only that new rows come from the same source as the calibration rows (exchangeability): another
-year or place breaks it, and ``coverage`` measures by how much.
+year or place breaks it, and ``coverage`` measures by how much. Pixels of a field are alike, so what counts is how many
+blocks there are to calibrate on: with few, coverage on other blocks of the same year varies by several points.
 
 Source: Vovk, Gammerman & Shafer 2005, Algorithmic Learning in a Random World (split, and by class: Mondrian); Sadinle,
 Lei & Wasserman 2019, Least Ambiguous Set-Valued Classifiers with Bounded Error Levels, Journal of the American

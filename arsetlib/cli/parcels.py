@@ -25,7 +25,7 @@ def parcels_(
     ),
     layer: Annotated[str | None, typer.Option(help="Layer of the file, where several have geometry.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column that names each parcel; else its row.")] = None,
-    rule: Annotated[str, typer.Option(help="Class of a parcel: probability (its mean) or majority.")] = "probability",
+    rule: Annotated[str, typer.Option(help="Class of a parcel: majority or probability (its mean).")] = "majority",
     segment: Annotated[str | None, typer.Option(help="Make outlines from the scenes of this study.")] = None,
     method: Annotated[str, typer.Option(help="With --segment: watershed, felzenszwalb or slic.")] = "watershed",
     labels: Annotated[Place | None, place_option(help="Label raster to score the map by parcel against.")] = None,

@@ -314,16 +314,15 @@ class ParcelMap:
         return rasterize(pairs, shape, fill=-1, transform=source.window_transform(window), dtype="int16")
 
 
-def by_parcel(
-    prediction: Prediction, parcels: Parcels, *, rule: str = "probability", progress: bool = True
-) -> ParcelMap:
+def by_parcel(prediction: Prediction, parcels: Parcels, *, rule: str = "majority", progress: bool = True) -> ParcelMap:
     """Sum up a map of pixels by parcel.
 
     Args:
         prediction: Of `maps.predict`. The model's own classes are counted, not those smoothed among neighbours.
         parcels: Outlines in any CRS, of `read` or `segment`.
-        rule: The class of a parcel: ``"probability"``, that of the highest mean probability, or ``"majority"``, that of
-            most pixels.
+        rule: The class of a parcel: ``"majority"``, that of most pixels, or ``"probability"``, that of the highest mean
+            probability. With true outlines of five simulated deltas (``benchmarks/parcels.py``) the majority was never
+            worse and once 4 points better.
         progress: Show a bar.
 
     Returns:

@@ -44,12 +44,16 @@ def embeddings(delta: str | Path, out: str | Path, year: int) -> Path:
     made = parameters(delta)
     if year not in made["years"]:
         raise SimulationError(f"The delta {delta} has no {year}; it has {', '.join(map(str, made['years']))}.")
-    ground = phenology.ground(made["seed"], made["scale"], year)
-    region = land.Region.of(made["scale"])
+    return vectors_of(made["seed"], made["scale"], year, out)
+
+
+def vectors_of(seed: int, scale: float, year: int, out: str | Path) -> Path:
+    """The raster of a seed, without its delta."""
+    ground, region = phenology.ground(seed, scale, year), land.Region.of(scale)
     height, width = region.shape
     rng = seeds.generator(0, "embeddings", "mixture")  # one 'network' for all deltas and years
     mixture = rng.standard_normal((len(DAYS) * 12, CHANNELS)).astype(np.float32)
-    noise = seeds.generator(made["seed"], "embeddings", year)
+    noise = seeds.generator(seed, "embeddings", year)
     raw = np.empty((CHANNELS, height, width), np.int8)
     for top in range(0, height, STRIP):
         rows = slice(top, min(top + STRIP, height))
