@@ -162,7 +162,10 @@ def arguments(world: SimpleNamespace, name: str, function: Callable, probed: str
         "until": world.until,
         "name": "Ada", "assignment": "part1", "keys": ["part1"], "batch": 4, "size": 32, "kind": "numpy", "space": {},
         "answer": 1, "paths": [at / "grades.csv"], "segmenter": at / "run", "classifier": at / "run",
-        "jobs": 1, "progress": False,
+        "jobs": 1, "progress": False, "x": np.array([450_030.0]), "y": np.array([1_419_990.0]), "crs": "EPSG:5070",
+        "season": world.study.season, "rasters": {2021: at / "picture.png"},
+        # The tests of these rooms try an address.
+        "sample": None, "views": None, "conformal": None, "applicability": None,
     }  # fmt: skip
     given = {}
     for parameter in inspect.signature(function).parameters.values():
