@@ -405,7 +405,7 @@ def test_every_figure_offers_its_numbers(page):
         Promise.all([...document.querySelectorAll("details.figure-data")].map((box) => new Promise((done) => {
             const look = () => {
                 const table = box.querySelector("table");
-                const told = table.tBodies[0].rows.length > 0 || /shows pictures/.test(table.caption.textContent);
+                const told = table.tBodies[0].rows.length > 0 || /shows pictures|Muestra imágenes/.test(table.caption.textContent);
                 done(told ? "" : table.caption.textContent);
             };
             if (box.open) return look();  // another test of this page has opened it
