@@ -404,9 +404,9 @@ def test_every_figure_offers_its_numbers(page):
     empty = page.evaluate("""
         Promise.all([...document.querySelectorAll("details.figure-data")].map((box) => new Promise((done) => {
             const look = () => {
-                const table = box.querySelector("table");
-                const told = table.tBodies[0].rows.length > 0 || /shows pictures|Muestra imágenes/.test(table.caption.textContent);
-                done(told ? "" : table.caption.textContent);
+                const table = box.querySelector("table"), said = table.caption.textContent;
+                const told = table.tBodies[0].rows.length > 0 || /shows pictures|Muestra imágenes/.test(said);
+                done(told ? "" : said);
             };
             if (box.open) return look();  // another test of this page has opened it
             box.addEventListener("toggle", () => setTimeout(look), {once: true});
