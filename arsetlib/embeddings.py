@@ -19,8 +19,8 @@ Lab: part4.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +34,13 @@ from arsetlib import copies, pixels
 from arsetlib.errors import ArsetError
 from arsetlib.pixels.schema import SCHEMA, SMALL
 from arsetlib.study import Season
+from arsetlib.web import public
 
 __all__ = ["NO_DATA", "EmbeddingError", "as_sensor", "decode", "encode", "names", "read"]
 
 NO_DATA = -128  # of int8 vectors, in all channels of a pixel
 TILE = 512  # pixels a side that are read at once
+UNIT = 0.9, 1.1  # lengths of vectors that were stored as AlphaEarth's
 HALF = 32_767  # counts from -1 to 0 in a pixel table, whose values are 1 to 65,535
 
 
@@ -89,28 +91,29 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
 
     Args:
         path: GeoTIFF with a band for each channel, on disk, a URL or in an object store: int8, decoded as `decode` says
-            (AlphaEarth), or floating point, taken as it is, NaN no data (Tessera). Of copies of AlphaEarth whose rows
+            (AlphaEarth), or floating point, taken as it is (Tessera). NaN, a vector of zeros and what the file says
+            is no data are no vector. Of copies of AlphaEarth whose rows
             go from south to north, take the .vrt file beside each.
         x, y: (N,) places.
         crs: Of the places.
         side: Of the ground that a place stands for, m: the mean of all vectors whose pixel centre lies in the square
-            around it, at unit length, as AlphaEarth's own overviews are made. None takes the pixel that holds the
-            place.
+            around it, which is at least as large as a pixel, at unit length, as AlphaEarth's own overviews are made.
+            None takes the pixel that holds the place, as it is.
 
     Returns:
         (N, channels) float32; NaN where the raster has no data, or does not reach.
 
     Raises:
-        EmbeddingError: Not a north-up raster in metres, another type, or no place lies on it.
+        EmbeddingError: Not a north-up raster in metres, another type, counts that are not in the form of AlphaEarth, or
+            no place lies on it.
 
     Lab: part4.
     """
     x, y = (np.atleast_1d(np.asarray(v, np.float64)) for v in (x, y))
-    with ExitStack() as stack:
-        remote = isinstance(path, str) and path.startswith(("http:", "https:"))
-        src = stack.enter_context(rasterio.open(path if remote else copies.fetched(path)))
+    with _opened(path) as src:
         _check(src, path)
         t = src.transform
+        half = 0.0 if side is None else max(0.5, side / t.a / 2)
         own_x, own_y = Transformer.from_crs(crs, CRS(src.crs.to_wkt()), always_xy=True).transform(x, y)
         col, row = (np.asarray(own_x) - t.c) / t.a, (np.asarray(own_y) - t.f) / t.e
         inside = (row >= 0) & (row < src.height) & (col >= 0) & (col < src.width)
@@ -118,7 +121,7 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
             raise EmbeddingError(
                 f"None of the {len(x):,} places lies on {path}. Take the file of this place and UTM zone."
             )
-        reach = max(0, math.ceil((side or 0) / t.a / 2))
+        reach = math.ceil(half)
         out = np.full((len(x), src.count), np.nan, np.float32)
         tile = (np.where(inside, row, 0) // TILE).astype(np.int64) * (src.width // TILE + 1) + (
             np.where(inside, col, 0) // TILE
@@ -129,9 +132,42 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
             bottom = min(src.height, int(row[mine].max()) + reach + 1)
             right = min(src.width, int(col[mine].max()) + reach + 1)
             raw = src.read(window=Window(left, top, right - left, bottom - top))
-            vectors = decode(raw) if raw.dtype == np.int8 else raw.astype(np.float32)
-            out[mine] = _gathered(vectors, row[mine] - top, col[mine] - left, (side or 0) / t.a / 2)
+            vectors = _decoded(raw, src.nodata, path)
+            out[mine] = _gathered(vectors, row[mine] - top, col[mine] - left, half)
     return out
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
+    remote = isinstance(path, str) and path.startswith(("http:", "https:"))
+    with rasterio.open(path if remote else copies.fetched(path)) as src:
+        yield src
+
+
+def _decoded(raw: np.ndarray, nodata: float | None, path: str | Path) -> np.ndarray:
+    """(C, h, w) float32 vectors, NaN where there is none."""
+    counts = raw.dtype == np.int8
+    vectors = decode(raw) if counts else raw.astype(np.float32)
+    if nodata is not None and not math.isnan(nodata):
+        # What may be a value of one channel is no data only in all of them.
+        none = raw == nodata
+        vectors[none if abs(nodata) > 1 and not counts else np.broadcast_to(none.all(axis=0), none.shape)] = np.nan
+    vectors[:, ~vectors.any(axis=0)] = np.nan
+    some = vectors[:, np.isfinite(vectors).all(axis=0)]
+    if not some.size:
+        return vectors
+    length = float(np.median(np.linalg.norm(some, axis=0)))
+    if counts and not UNIT[0] <= length <= UNIT[1]:
+        raise EmbeddingError(
+            f"Expected int8 counts in the form of AlphaEarth, whose vectors have the length 1, received vectors of the "
+            f"length {length:.2f} in {path}. Decode them as their source says, and write them as float32."
+        )
+    if not counts and np.abs(some).max() > 1 and np.array_equal(some, np.rint(some)):
+        raise EmbeddingError(
+            f"Expected vectors in {path}, received whole numbers up to {np.abs(some).max():g}: counts that were not "
+            "decoded. Decode them as their source says (embeddings.decode for AlphaEarth)."
+        )
+    return vectors
 
 
 def _check(src: rasterio.DatasetReader, path: str | Path) -> None:
@@ -140,7 +176,7 @@ def _check(src: rasterio.DatasetReader, path: str | Path) -> None:
         raise EmbeddingError(
             f"{path} is not a raster of square pixels with north up. Where a .vrt file lies beside it, take that."
         )
-    if src.crs is None or not src.crs.is_projected:
+    if src.crs is None or not src.crs.is_projected or CRS(src.crs.to_wkt()).axis_info[0].unit_conversion_factor != 1:
         raise EmbeddingError(f"{path} has no CRS in metres. Warp it to the UTM zone of the place.")
     if src.dtypes[0] not in ("int8", "float16", "float32", "float64"):
         raise EmbeddingError(
@@ -182,10 +218,10 @@ def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], s
 
     Returns:
         A table in ``pixels.SCHEMA`` with the bands of `names`. A value v, -1 to 1, is stored as 1 + 32,767 (v + 1): 0
-        stays 'no data'. Pixels without a vector have no image.
+        stays 'no data'. Pixels without a vector have no image; ``Meta.extra["without_embedding"]`` counts them by year.
 
     Raises:
-        EmbeddingError: A year without a raster, rasters of different channels, or values beyond -1 to 1.
+        EmbeddingError: A year without a raster or without a vector, rasters of different channels, or as `read`.
 
     Lab: part4.
     """
@@ -198,6 +234,11 @@ def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], s
     for one in np.unique(year).tolist():
         mine = year == one
         found[one] = read(rasters[one], x[mine], y[mine], crs=meta.crs, side=meta.resolution)
+        if not np.isfinite(found[one]).all(axis=1).any():
+            raise EmbeddingError(
+                f"{rasters[one]} has no vector at any of the {mine.sum():,} pixels of {one}. Take the file of this "
+                "place and year."
+            )
     if len(widths := {v.shape[1] for v in found.values()}) > 1:
         raise EmbeddingError(f"Expected rasters of one number of channels, received {sorted(widths)}.")
     width = widths.pop()
@@ -205,25 +246,25 @@ def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], s
     for one, values in found.items():
         vectors[year == one] = values
     good = np.isfinite(vectors).all(axis=1)
-    if good.any() and np.abs(vectors[good]).max() > 1:
-        raise EmbeddingError(
-            f"Expected vectors from -1 to 1, received up to {np.abs(vectors[good]).max():g}. Divide each vector by its "
-            "length, and write the raster again."
-        )
     first = np.array([season.days(int(one))[0] for one in np.unique(year)])[np.searchsorted(np.unique(year), year)]
     last = np.array([season.days(int(one))[1] for one in np.unique(year)])[np.searchsorted(np.unique(year), year)]
     images = np.where(good, (last - first) // season.window_days + 1, 0)
     offsets = np.concatenate([[0], np.cumsum(images)])
     row = np.repeat(np.arange(len(year)), images)
     day = first[row] + (np.arange(len(row)) - offsets[row]) * season.window_days
-    counts = np.where(good[:, None], np.rint(1 + HALF * (np.nan_to_num(vectors) + 1)), 0).astype("<u2")
+    counts = np.where(good[:, None], np.rint(1 + HALF * (np.nan_to_num(vectors).clip(-1, 1) + 1)), 0).astype("<u2")
     small = {n: table.column(n).combine_chunks() for n in SMALL if n != "num_images"}
     batch = pixels.make_batch(
         day=day.astype("<u2"), scl=np.zeros(len(row), "u1"), bands=counts[row], offsets=offsets, **small
     )
-    extra = meta.extra | {"embedding": {str(k): str(v) for k, v in sorted(rasters.items())}}
-    with rasterio.open(copies.fetched(next(iter(rasters.values())))) as src:
-        made_up = src.tags().get("SIMULATED") == "YES"
+    extra = meta.extra | {
+        "embedding": {str(one): public(str(rasters[one])) for one in found},
+        "without_embedding": {str(one): int((~good[year == one]).sum()) for one in found},
+    }
+    made_up = False
+    for one in found:
+        with _opened(rasters[one]) as src:
+            made_up |= src.tags().get("SIMULATED") == "YES"
     made = pixels.Meta(
         names(width), meta.crs, meta.resolution, meta.study, meta.simulated or made_up, meta.scale, extra=extra
     )

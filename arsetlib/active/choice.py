@@ -19,6 +19,7 @@ METHODS = {
     "cluster": (True, True),
 }
 POOL = 10  # times as many candidates as are wanted: the most uncertain, of which 'cluster' takes different ones
+ROUNDED = 0.01  # by how much probabilities may miss 1: maps store whole ten thousandths
 ROUNDS = 20  # of k-means
 
 
@@ -48,6 +49,12 @@ def uncertainty(probability: np.ndarray, measure: str = "margin") -> np.ndarray:
     if probability.ndim != 2 or probability.shape[1] < 2 or not np.isfinite(probability).all():
         raise ActiveError(
             f"Expected finite probabilities (N, K) of at least 2 classes, received shape {probability.shape}."
+        )
+    sums = probability.sum(axis=1)
+    if (probability < 0).any() or (np.abs(sums - 1) > ROUNDED).any():
+        raise ActiveError(
+            f"Expected probabilities from 0 to 1 whose rows sum to 1, received values from {probability.min():g} and "
+            f"sums from {sums.min():g} to {sums.max():g}. Give a model's softmax, not its logits."
         )
     if measure == "margin":
         two = np.partition(probability, -2, axis=1)[:, -2:]
@@ -89,7 +96,8 @@ def choose(
         ``"k_centre"`` second, ``"margin"`` little better than random, and ``"entropy"`` worse than random.
 
     Raises:
-        ActiveError: An unknown method, more than the pool holds, or what the method needs is not there.
+        ActiveError: An unknown method, more than the pool holds, or what the method needs is not there or no finite
+            number.
 
     Lab: part4.
     """
@@ -104,24 +112,31 @@ def choose(
         raise ActiveError(f"Expected probability or features of one pool, received lengths {given}.")
     if not 1 <= count <= given[0]:
         raise ActiveError(f"Expected a count from 1 to {given[0]:,}, the samples of the pool, received {count}.")
+    if measures:
+        features = np.asarray(features, np.float32)
+        known = np.empty((0, features.shape[1]), np.float32) if known is None else np.asarray(known, np.float32)
+        if not (np.isfinite(features).all() and np.isfinite(known).all()):
+            raise ActiveError("Expected finite features, received NaN or infinity. Fill them, or leave the rows out.")
+        centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+        features, known = features - centre, known - centre  # squares of large numbers would round differences away
     rng = seeds.generator(seed, "active", method)
     order = rng.permutation(given[0])  # ties are drawn, not taken in the order of the table
     if method == "random":
         return order[:count]
     if method == "k_centre":
-        return order[_far_apart(np.asarray(features, np.float32)[order], count, known)]
+        return order[_far_apart(features[order], count, known)]
     unsure = uncertainty(probability, "margin" if method == "cluster" else method)
     order = order[np.argsort(-unsure[order], kind="stable")]
     if method != "cluster":
         return order[:count]
     near = order[: POOL * count]
-    cluster = _k_means(np.asarray(features, np.float32)[near], count, unsure[near], rng)
+    cluster = _k_means(features[near], count, unsure[near], rng)
     first = np.sort(np.unique(cluster, return_index=True)[1])  # the most uncertain of each cluster
     rest = np.setdiff1d(np.arange(len(near)), first)[: count - len(first)]  # where clusters are empty
     return near[np.concatenate([first, rest])]
 
 
-def _far_apart(features: np.ndarray, count: int, known: np.ndarray | None) -> np.ndarray:
+def _far_apart(features: np.ndarray, count: int, known: np.ndarray) -> np.ndarray:
     """Greedy k-centre: each time the sample that is farthest from all that are chosen or known."""
     square = np.einsum("ij,ij->i", features, features)
 
@@ -129,7 +144,7 @@ def _far_apart(features: np.ndarray, count: int, known: np.ndarray | None) -> np
         return square - 2 * (features @ centre) + centre @ centre
 
     nearest = np.full(len(features), np.inf, np.float32)
-    for centre in () if known is None else np.asarray(known, np.float32):
+    for centre in known:
         nearest = np.minimum(nearest, to(centre))
     chosen = np.empty(count, np.int64)
     for i in range(count):

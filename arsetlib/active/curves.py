@@ -35,10 +35,19 @@ class KnownSamples:
     Attributes:
         features: (N, F) float32.
         truth: (N,) class numbers: what the expert would say.
+
+    Raises:
+        ActiveError: Not one truth a sample.
     """
 
     features: np.ndarray
     truth: np.ndarray
+
+    def __post_init__(self) -> None:
+        if len(self.features) != len(self.truth):
+            raise ActiveError(
+                f"Expected a truth for each sample, received {len(self.features):,} and {len(self.truth):,}."
+            )
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -77,7 +86,7 @@ def learning_curve(
         A table with columns method, seed, labels, accuracy, macro_f1.
 
     Raises:
-        ActiveError: A budget that the pool cannot give, or that is below the start.
+        ActiveError: A budget that the pool cannot give, or that is below the start; a truth that is no class.
 
     Lab: part4.
     """
@@ -85,6 +94,12 @@ def learning_curve(
         raise ActiveError(f"Expected 2 ≤ start ≤ budget and step ≥ 1, received {start}, {budget} and {step}.")
     if budget > len(pool):
         raise ActiveError(f"Expected a budget of at most {len(pool):,}, the samples of the pool, received {budget}.")
+    for samples in (pool, test):
+        if len(samples) and not 0 <= samples.truth.min() <= samples.truth.max() < classes:
+            raise ActiveError(
+                f"Expected class numbers from 0 to {classes - 1}, received {samples.truth.min()} to "
+                f"{samples.truth.max()}. Leave out samples without a class."
+            )
     rows: list[dict[str, Any]] = []
     runs = [(method, seed) for seed in draws for method in methods]
     for method, seed in tqdm(runs, desc="curves", unit="curve", disable=not progress):

@@ -5,6 +5,7 @@ Lab: part4.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ import rasterio
 from pyproj import Transformer
 from tqdm import tqdm
 
-from arsetlib import copies, folders, seeds
+from arsetlib import copies, folders, seeds, web
 from arsetlib.active.choice import METHODS, POOL, ActiveError, choose, uncertainty
 from arsetlib.maps import Prediction, cogs
 from arsetlib.maps.products import NODATA, SCALE
@@ -118,19 +119,22 @@ def next_places(
             map does not hold.
         apart: Smallest distance between two places, m: about a field, so that no field is asked for twice. Of each
             square of this side only the best pixel is looked at.
-        seed: Of all draws.
+        seed: Of all draws, at least 0.
         progress: Show a bar.
 
     Raises:
         ActiveError: An unknown method, or fewer places than asked for.
+        MapError: The map's probabilities are not those of its classes, or not on a grid in metres.
 
     Lab: part4.
     """
     if method not in METHODS or method == "k_centre":
         known = ", ".join(repr(m) for m in METHODS if m != "k_centre")
         raise ActiveError(f"Expected method = {known}, received {method!r}.")
-    if count < 1 or apart < 0:
-        raise ActiveError(f"Expected count of at least 1 and apart of at least 0, received {count} and {apart}.")
+    if count < 1 or not apart >= 0 or not 0 <= seed < 2**64:
+        raise ActiveError(
+            f"Expected count of at least 1, and apart and seed of at least 0, received {count}, {apart} and {seed}."
+        )
     x, y, probability = _candidates(prediction, count * KEPT, method, apart, seed, progress)
     wanted = count * POOL if method == "cluster" else count
     taken = _apart(x, y, apart, wanted)
@@ -150,15 +154,20 @@ def _candidates(prediction: Prediction, most: int, method: str, apart: float, se
     """The pixels of the highest score, the highest first, one of each square of the side ``apart``: x, y, chances."""
     measure = "margin" if method == "cluster" else method
     best: list[np.ndarray] = []
-    with rasterio.Env(**cogs.GDAL), rasterio.open(copies.fetched(prediction.path("probability"))) as source:
+    with web.gdal(**cogs.GDAL), ExitStack() as stack:
+        source, classes = (
+            stack.enter_context(rasterio.open(copies.fetched(prediction.path(n)))) for n in ("probability", "class")
+        )
+        cogs.refuse_unlike(source, classes, len(prediction.legend.classes))
+        turn = np.array([seed], np.uint64) * seeds.GOLDEN
         windows = list(cogs.blocks(source, TILE))
         for window in tqdm(windows, desc="next", unit="tile", disable=not progress):
             raw = source.read(window=window)
-            row, col = np.nonzero(raw[0] != NODATA["probability"])
+            row, col = np.nonzero((raw != NODATA["probability"]).all(axis=0))
             chance = (raw[:, row, col].T / SCALE).astype(np.float32)
             place = (row + window.row_off).astype(np.int64) * source.width + col + window.col_off
             # A number that looks random, of the pixel and the seed: it draws, and it decides ties.
-            lot = seeds.mix(place.astype(np.uint64) + np.uint64(seed) * seeds.GOLDEN).astype(np.float64) / 2.0**64
+            lot = seeds.mix(place.astype(np.uint64) + turn).astype(np.float64) / 2.0**64
             score = np.zeros(len(place)) if method == "random" else uncertainty(chance, measure)
             found = np.column_stack([score, lot, place, chance])
             best.append(_one_a_square(found, row + window.row_off, col + window.col_off, apart / source.transform.a))

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import rasterio
 
-from arsetlib import copies, folders, pixels
+from arsetlib import copies, folders, pixels, web
 from arsetlib.certainty.applicability import Applicability, features
 from arsetlib.certainty.sets import CertaintyError, Conformal, certain
 from arsetlib.maps import cogs
@@ -59,7 +59,7 @@ def set_layer(prediction: Prediction, conformal: Conformal, out: str | Path | No
     target = folders.place(out) if out is not None else prediction.folder / f"{prediction.stem}_set.tif"
     looser = replace(conformal, limits=tuple(limit + 0.5 / SCALE for limit in conformal.limits))
     classes, counts = len(legend.classes), np.zeros(len(legend.classes) + 3, np.int64)
-    with rasterio.Env(**cogs.GDAL), rasterio.open(copies.fetched(prediction.path("probability"))) as source:
+    with web.gdal(**cogs.GDAL), rasterio.open(copies.fetched(prediction.path("probability"))) as source:
 
         def blocks():
             for window in cogs.blocks(source):

@@ -42,6 +42,10 @@ def parcels_(
         )
     if out.suffix not in (".parquet", ".gpkg"):
         raise parcels.ParcelError(f"Expected --out with the ending .parquet or .gpkg, received {out.name!r}.")
+    if segment is not None and (layer, id_column) != (None, None):
+        raise parcels.ParcelError("Expected --layer and --id-column with a file of outlines only, not with --segment.")
+    if raster is not None and raster.suffix != ".tif":
+        raise parcels.ParcelError(f"Expected --raster with the ending .tif, received {raster.name!r}.")
     made = maps.open_prediction(prediction)
     if outlines is not None:
         shapes = parcels.read(outlines, layer=layer, id_column=id_column)

@@ -151,7 +151,7 @@ def read_layer(
 
     if place.lower().endswith((".parquet", ".geoparquet")) and not place.lower().startswith("http"):
         return _read_geoparquet(place, layer, columns, asked)
-    named, place = place, _inside(place)
+    named, place = place, _inside(place, asked)
     try:
         layer = _layer(list_layers(place), layer, named, asked)
         _check_columns(columns, list(read_info(place, layer=layer)["fields"]), named, asked)
@@ -211,9 +211,9 @@ def _check_columns(columns: Sequence[str], known: list[str], place: str, asked: 
 
 
 def shapes_of(geometry: np.ndarray) -> np.ndarray:
-    """(N,) shapes, None where there is none or it cannot be read; open rings are closed."""
+    """(N,) shapes, None where there is none or it cannot be read; open rings are closed, heights are left out."""
     with np.errstate(invalid="ignore"):
-        return shapely.from_wkb(geometry, on_invalid="fix")
+        return shapely.force_2d(shapely.from_wkb(geometry, on_invalid="fix"))
 
 
 def keep_drawable(fields: Fields, geometry: np.ndarray) -> None:
@@ -240,7 +240,7 @@ def _endless(shapes: np.ndarray) -> np.ndarray:
     return endless
 
 
-def _inside(place: str) -> str:
+def _inside(place: str, asked: Asked) -> str:
     """The data set in a folder of a zip: GDAL itself looks only at the top."""
     if not place.lower().endswith(".zip") or "://" in place or not zipfile.is_zipfile(place):
         return place
@@ -251,7 +251,7 @@ def _inside(place: str) -> str:
     if len(names) > 1:
         raise CatalogueError(
             f"{place} holds {len(names)} vector files: {', '.join(names[:5])}. "
-            "Unpack it, and set [labels] path to the one that holds the fields."
+            f"Unpack it, and set {asked.path} to the one that holds the fields."
         )
     return f"/vsizip/{place}/{names[0]}"
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
 
-from arsetlib import copies, filetypes, folders, ground
+from arsetlib import copies, filetypes, folders, ground, web
 from arsetlib.evaluation import ProbabilitySums
 from arsetlib.maps import cogs
 from arsetlib.maps.products import NODATA, SCALE, MapError, open_prediction
@@ -176,7 +176,7 @@ class _opened:
 
     def __enter__(self) -> rasterio.DatasetReader:
         with ExitStack() as stack:
-            stack.enter_context(rasterio.Env(**cogs.GDAL))
+            stack.enter_context(web.gdal(**cogs.GDAL))
             try:
                 src = stack.enter_context(rasterio.open(copies.fetched(self.path)))
             except rasterio.errors.RasterioIOError as error:

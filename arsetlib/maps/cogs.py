@@ -8,6 +8,7 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -15,11 +16,12 @@ from xml.sax.saxutils import escape
 import numpy as np
 import rasterio
 import rasterio.shutil
+from pyproj import CRS
 from rasterio.windows import Window
 
 from arsetlib import web
 from arsetlib.ingest import Grid
-from arsetlib.maps.products import CATEGORIES, NODATA, SCALE
+from arsetlib.maps.products import CATEGORIES, NODATA, SCALE, MapError
 from arsetlib.study import Legend
 
 TILE = 512  # pixels; of scratch files and COGs
@@ -89,6 +91,38 @@ def blocks(raster: rasterio.DatasetReader, size: int = TILE) -> Iterator[Window]
     for top in range(0, raster.height, size):
         for left in range(0, raster.width, size):
             yield Window(left, top, min(size, raster.width - left), min(size, raster.height - top))
+
+
+def grid_of(raster: rasterio.DatasetReader) -> Grid:
+    """The grid of a map that is open.
+
+    Raises:
+        MapError: Its pixels are not square, north is not up, or its unit is not the metre: `predict` makes no such map.
+    """
+    t, crs = raster.transform, raster.crs
+    square = not (t.b or t.d) and t.a > 0 and math.isclose(t.a, -t.e, rel_tol=1e-9)
+    if not square or crs is None or not crs.is_projected or CRS(crs.to_wkt()).axis_info[0].unit_conversion_factor != 1:
+        raise MapError(
+            f"{raster.name} is not a north-up raster of square pixels in metres, as maps.predict makes them. "
+            "Predict the map again."
+        )
+    return Grid(crs.to_wkt(), t.a, t.c, t.f, raster.height, raster.width)
+
+
+def refuse_unlike(probability: rasterio.DatasetReader, classes: rasterio.DatasetReader, count: int) -> None:
+    """Refuse probabilities that are not those of a class raster.
+
+    Raises:
+        MapError: Another grid, or not one band a class.
+    """
+    found, wanted = grid_of(probability), grid_of(classes)
+    if found != wanted or probability.count != count:
+        both = (f"{n} bands of {g.height} × {g.width} pixels from ({g.x0:g}, {g.y0:g})"
+                for n, g in ((count, wanted), (probability.count, found)))  # fmt: skip
+        raise MapError(
+            f"{probability.name} does not belong to {classes.name}: expected {next(both)}, received {next(both)}. "
+            "Predict the map again."
+        )
 
 
 def class_counts(path: Path, classes: int) -> np.ndarray:

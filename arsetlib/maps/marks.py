@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from arsetlib import folders
+from arsetlib import folders, web
 from arsetlib.ingest import Grid
 from arsetlib.maps import cogs
 from arsetlib.study import Class, Legend
@@ -53,7 +53,7 @@ def write_raster(
     target = folders.place(target)
     with folders.workspace(target.with_name(f".{target.name}.partial")) as here:
         made = cogs.scratch(here / "layer.tif", product, grid)
-        with rasterio.Env(**cogs.GDAL), rasterio.open(made, "r+") as raster:
+        with web.gdal(**cogs.GDAL), rasterio.open(made, "r+") as raster:
             for row, col, value in parts:
                 if len(row):
                     cogs.paint(raster, row, col, value.astype(raster.dtypes[0]))

@@ -69,7 +69,7 @@ def score_outlines(found: np.ndarray, truth: np.ndarray, *, tolerance: float = 1
     if not there.any():
         raise ParcelError("Expected true parcels, received none: every pixel of the truth is 0.")
     of_found, of_truth = edges(found), edges(truth)
-    near_truth, near_found = (distance_transform_edt(~e) <= tolerance for e in (of_truth, of_found))
+    near_truth, near_found = (near(e, tolerance) for e in (of_truth, of_found))
     of_found, of_truth = of_found & there, of_truth & there
     # One boundary each: no boundary at all is right where there is none.
     precision = float(near_truth[of_found].mean()) if of_found.any() else 1.0
@@ -90,6 +90,11 @@ def score_outlines(found: np.ndarray, truth: np.ndarray, *, tolerance: float = 1
         precision, recall, float(np.average(over, weights=size)), float(np.average(under, weights=size)),
         int((segment[0] > 0).sum()), len(size),
     )  # fmt: skip
+
+
+def near(edge: np.ndarray, tolerance: float) -> np.ndarray:
+    """(H, W) bool: pixels at most so far from an edge; none where there is no edge, for which SciPy has no distance."""
+    return distance_transform_edt(~edge) <= tolerance if edge.any() else np.zeros(edge.shape, bool)
 
 
 def edges(labels: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import rasterio
 from tqdm import tqdm
 
-from arsetlib import checksums, folders, samples
+from arsetlib import checksums, copies, folders, samples, web
 from arsetlib.catalogue import Scenes
 from arsetlib.evaluation import as_date
 from arsetlib.maps import cogs, sources
@@ -123,15 +123,13 @@ def _save(parts: dict[str, np.ndarray], path: Path) -> None:
 
 
 def _pieces(folder: folders.Folder, names: list[str]) -> Iterator[dict[str, np.ndarray]]:
-    from arsetlib import copies
-
     for name in names:
         with np.load(copies.fetched(folder.path / f"{name}.npz")) as parts:
             yield dict(parts)
 
 
 def _write(grid, described: list[str], tags: dict, pieces: Iterator[dict], file: Path) -> None:
-    with rasterio.Env(**cogs.GDAL), rasterio.open(
+    with web.gdal(**cogs.GDAL), rasterio.open(
         file, "w+", driver="GTiff", width=grid.width, height=grid.height, count=len(described), dtype="uint16",
         crs=grid.crs, transform=grid.transform, nodata=0, tiled=True, blockxsize=cogs.TILE, blockysize=cogs.TILE,
         compress="deflate", predictor=2, SPARSE_OK=True, BIGTIFF="IF_SAFER",

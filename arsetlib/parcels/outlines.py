@@ -26,6 +26,8 @@ from arsetlib.web import CatalogueError, public
 
 SHARED = 0.05  # largest share of the parcels' ground that may lie in two of them
 SLIVER = 1e-3  # of the smaller parcel: less in common is no overlap, but the accuracy of coordinates
+EQUAL_AREA = "EPSG:6933"  # of the whole Earth
+EXACT = 2**53  # up to here a float holds every whole number
 NAMED = 5  # rows or ids that a message shows
 ASKED = vectors.Asked(path="the path", layer="layer=…", column="id_column=…")
 
@@ -69,9 +71,10 @@ class Parcels:
 
     @cached_property
     def hectares(self) -> np.ndarray:
-        """(N,) area on the ground of the CRS; NaN where its unit is not the metre."""
-        metres = CRS(self.crs).axis_info[0].unit_conversion_factor if CRS(self.crs).is_projected else np.nan
-        return shapely.area(self.shapes) * metres**2 / 10_000
+        """(N,) area on the ground, in any CRS; NaN outside its range."""
+        with np.errstate(invalid="ignore"):
+            area = shapely.area(vectors.moved(self.shapes, CRS(self.crs), CRS(EQUAL_AREA)))
+        return np.where(np.isfinite(area), area, np.nan) / 10_000
 
     @cached_property
     def overlaps(self) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +131,7 @@ def read(path: str | Path, *, layer: str | None = None, id_column: str | None = 
 
     Raises:
         ParcelError: Not a vector file; no CRS, or one with which the coordinates do not agree; no polygon; two parcels
-            of one id; more than 5 % of the ground in two parcels.
+            of one id, or one without an id; more than 5 % of the ground in two parcels.
 
     Lab: part4.
     """
@@ -142,6 +145,7 @@ def read(path: str | Path, *, layer: str | None = None, id_column: str | None = 
             len(geometry),
         )  # fmt: skip
         vectors.keep_drawable(found, geometry)
+        _keep_polygons(found.shapes)
         points = ~np.isin(shapely.get_type_id(found.shapes), vectors.POLYGONS)
         vectors.drop(found, points, N_("points, which have no area"))
         crs = vectors.crs_of(stated, where)
@@ -155,7 +159,7 @@ def read(path: str | Path, *, layer: str | None = None, id_column: str | None = 
             f"Layer {layer!r} of {name} has no outline of a parcel among {found.read} rows: "
             f"{vectors.lost_text(found.lost) or 'it is empty'}. Export it again as polygons."
         )
-    ids = np.asarray(values[0])[found.rows] if columns else found.rows
+    ids = found.rows if id_column is None else _ids(np.asarray(values[0])[found.rows], found.rows, id_column, name)
     made = Parcels(found.shapes, ids, crs.to_wkt(), name, found.dropped, found.mended)
     _check_ids(made, id_column)
     _check_overlaps(made)
@@ -169,6 +173,37 @@ def _local(where: str) -> str:
 
         return str(copies.fetched(where))
     return where
+
+
+def _keep_polygons(shapes: np.ndarray) -> None:
+    """Of collections with polygons keep these; the points beside them have no area."""
+    for i in np.flatnonzero(shapely.get_type_id(shapes) == vectors.COLLECTION):
+        parts = shapely.get_parts(shapes[i])
+        parts = parts[np.isin(shapely.get_type_id(parts), vectors.POLYGONS)]
+        shapes[i] = shapely.union_all(parts) if len(parts) else shapes[i]
+
+
+def _ids(values: np.ndarray, rows: np.ndarray, column: str, name: str) -> np.ndarray:
+    """(N,) whole numbers or texts: what parcels are called. Whole numbers come as floats where one is missing."""
+    if values.dtype.kind == "f":
+        missing, number = np.isnan(values), np.nan_to_num(values)
+        if (np.abs(number) >= EXACT).any():
+            raise ParcelError(
+                f"Column {column!r} of {name} has numbers of more digits than its type holds exactly, such as "
+                f"{number[np.abs(number).argmax()]:.0f}, so parcels may be mixed up. Export the column as text."
+            )
+        made = number.astype(np.int64) if (number == np.rint(number)).all() else values
+    elif values.dtype.kind in "iu":
+        return values
+    else:
+        missing = np.array([v is None or v != v or not str(v).strip() for v in values], bool)
+        made = np.array([v if isinstance(v, str) else str(v) for v in values], object)
+    if missing.any():
+        raise ParcelError(
+            f"Column {column!r} of {name} is empty in {int(missing.sum())} rows: {some(rows[missing])}. "
+            "Fill it, or take another column (id_column=…)."
+        )
+    return made
 
 
 def _check_ids(made: Parcels, column: str | None) -> None:

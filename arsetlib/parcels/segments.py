@@ -14,6 +14,7 @@ Lab: part4.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from rasterio.features import shapes as polygons_of
 from rasterio.windows import Window
 from tqdm import tqdm
 
-from arsetlib import copies, folders
+from arsetlib import copies, folders, web
 from arsetlib.maps import cogs
 from arsetlib.parcels.outlines import ParcelError, Parcels
 
@@ -48,7 +49,8 @@ def segment(
     """Cut an area into segments of like pixels.
 
     Args:
-        composite: File of `composite`, or any raster whose bands show the season.
+        composite: File of `composite`, or any raster whose bands show the season. Pixels without data are those that
+            the raster says hold none, those with 0 in all bands, and those with a value that is no number.
         method: ``"watershed"``, ``"felzenszwalb"`` or ``"slic"``.
         level: Larger makes larger segments: the depth of a watershed's basins, felzenszwalb's scale, or the pixels of a
             segment of slic. A default each.
@@ -60,23 +62,26 @@ def segment(
         tile by tile, and a segment ends where its tile ends.
 
     Raises:
-        ParcelError: An unknown method, a level that is not above 0, or no pixel with data.
+        ParcelError: An unknown method, a level that is not above 0, no pixel with data, or a raster without a CRS.
         MissingPackage: scikit-image is not installed.
 
     Lab: part4.
     """
     path = folders.place(composite)
-    with rasterio.Env(**cogs.GDAL), rasterio.open(copies.fetched(path)) as source:
+    with web.gdal(**cogs.GDAL), rasterio.open(copies.fetched(path)) as source:
+        if source.crs is None:
+            raise ParcelError(f"{path} has no CRS that says where on Earth it lies. Give it one: gdal_edit.py -a_srs …")
         basis = _basis(source, path)
         shapes: list = []
         windows = list(cogs.blocks(source, TILE))
         for window in tqdm(windows, desc="segments", unit="tile", disable=not progress):
-            image, known = basis.look(_read(source, window))
+            image, known = basis.look(*_read(source, window=window))
             labels = segments(image, known, method=method, level=level, smallest=smallest)
             transform = source.window_transform(window)
             found = polygons_of(labels, mask=labels > 0, connectivity=4, transform=transform)
             shapes += [(shapely.geometry.shape(shape), number) for shape, number in found]
-        crs, simulated = CRS(source.crs.to_wkt()), source.tags().get("simulated") == "yes"
+        crs = CRS(source.crs.to_wkt())
+        simulated = any(k.lower() == "simulated" and v.lower() == "yes" for k, v in source.tags().items())
     made = np.array([shape for shape, _number in shapes], object)
     return Parcels(made, np.arange(len(made)), crs.to_wkt(), path.name, simulated=simulated)
 
@@ -97,10 +102,10 @@ def segments(
         method, level, smallest: As in `segment`.
 
     Returns:
-        (H, W) int32, numbers from 1; 0 where a pixel is unknown.
+        (H, W) int32, numbers from 1; 0 where a pixel is unknown, and only there.
 
     Raises:
-        ParcelError: As `segment`.
+        ParcelError: As `segment`; a channel of a known pixel is no finite number.
 
     Lab: part4.
     """
@@ -112,10 +117,14 @@ def segments(
     known = np.ones(image.shape[:2], bool) if known is None else known
     if not known.any():
         return np.zeros(known.shape, np.int32)
+    if not np.isfinite(image[known]).all():
+        raise ParcelError("Expected finite channels, received others at known pixels. Mark these as unknown (known=…).")
+    image = np.where(known[..., None], image, 0)
     found = {"watershed": _watershed, "felzenszwalb": _felzenszwalb, "slic": _slic}[method](
         image, known, level, smallest
     )
-    return _numbered(np.where(known, found, 0))
+    # Pixels that a method leaves out, such as an island that is too small or without contrast, are segments of their own.
+    return _numbered(np.where(known, found + 1, 0))
 
 
 def _watershed(image: np.ndarray, known: np.ndarray, level: float, smallest: int) -> np.ndarray:
@@ -177,21 +186,29 @@ class _Basis:
         size, vectors = np.linalg.eigh(deviation.T @ deviation / max(1, len(values) - 1))
         self.vectors = vectors[:, ::-1][:, :COMPONENTS] / max(np.sqrt(size[-1]), 1e-9)
 
-    def look(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(C, h, w) counts → (h, w, components) float32, over the spread of the first, and (h, w) bool known."""
-        known = raw.any(axis=0)
+    def look(self, raw: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(C, h, w) values → (h, w, components) float32, over the spread of the first, and (h, w) bool known."""
         flat = (raw.reshape(len(raw), -1).T - self.mean) @ self.vectors
         return np.where(known[..., None], flat.reshape(*known.shape, -1), 0).astype(np.float32), known
 
 
 def _basis(source: rasterio.DatasetReader, path: Path) -> _Basis:
     shape = [min(THINNED, n) for n in (source.height, source.width)]
-    raw = source.read(out_shape=(source.count, *shape), masked=False).reshape(source.count, -1).T
-    values = raw[raw.any(axis=1)].astype(np.float64)
+    raw, known = _read(source, shape=shape)
+    values = raw[:, known].T.astype(np.float64)
     if not len(values):
         raise ParcelError(f"{path} has no pixel with data. Make the composite of days with images.")
     return _Basis(values)
 
 
-def _read(source: rasterio.DatasetReader, window: Window) -> np.ndarray:
-    return source.read(window=window).astype(np.float32)
+def _read(
+    source: rasterio.DatasetReader, window: Window | None = None, shape: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(C, h, w) float32 values, 0 where a pixel has no data, and (h, w) bool which have some."""
+    out_shape = None if shape is None else (source.count, *shape)
+    found = source.read(window=window, out_shape=out_shape, masked=True)
+    raw, hidden = found.data.astype(np.float32), np.ma.getmaskarray(found)
+    # Where 0 stands for no data it may also be a value of one band.
+    hidden = hidden.all(axis=0) if source.nodata == 0 else hidden.any(axis=0)
+    known = ~hidden & np.isfinite(raw).all(axis=0) & raw.any(axis=0)
+    return np.where(known, raw, 0), known

@@ -24,10 +24,11 @@ from rasterio.windows import Window
 from rasterio.windows import bounds as bounds_of
 from tqdm import tqdm
 
-from arsetlib import copies, folders
+from arsetlib import copies, folders, web
 from arsetlib.evaluation import Confusion
-from arsetlib.ingest import Grid
-from arsetlib.maps import Prediction, cogs
+from arsetlib.labels import Labels
+from arsetlib.labels.fields import SWAPPED
+from arsetlib.maps import MapError, Prediction, cogs
 from arsetlib.maps.comparison import truth_in_blocks
 from arsetlib.maps.products import NODATA, SCALE
 from arsetlib.parcels.coverage import coverage
@@ -37,8 +38,6 @@ from arsetlib.translation import N_, _
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from arsetlib.labels import Labels
 
 TILE = 1024  # pixels a side, read at once
 RULES = ("probability", "majority")
@@ -158,8 +157,9 @@ class ParcelMap:
 
         ``parcel``, ``state``, ``class`` (its key) and ``class_number``; ``pixels`` of its ground, of which ``unknown``
         have no prediction; ``majority``, the class of most pixels, with its ``share`` of the known pixels and the
-        ``margin`` to the second class; ``probability``, the mean probability of ``class``, and
-        ``probability_margin``; ``p_<key>``, the mean probability of each class; ``hectares``.
+        ``margin`` to the second class; ``probability``, the mean probability of ``class``;
+        ``probability_margin``, from the highest mean probability to the second; ``p_<key>``, the mean probability of
+        each class; ``hectares``.
         """
         import pandas as pd
 
@@ -171,7 +171,6 @@ class ParcelMap:
         most, share, margin = _best(self.shares)
         chance = self.probability
         number = self.classes.filled(0)
-        ordered = np.sort(np.nan_to_num(chance), axis=1)
         found = {
             "parcel": self.parcels.ids,
             "state": np.array(STATES, object)[self.state],
@@ -183,7 +182,7 @@ class ParcelMap:
             "share": np.ma.array(share, mask=blank),
             "margin": np.ma.array(margin, mask=blank),
             "probability": np.ma.array(chance[np.arange(len(self)), number], mask=blank),
-            "probability_margin": np.ma.array(ordered[:, -1] - ordered[:, -2], mask=blank),
+            "probability_margin": np.ma.array(_best(chance)[2], mask=blank),
         }
         found |= {f"p_{key}": np.ma.array(chance[:, i], mask=blank) for i, key in enumerate(self.legend.keys)}
         return found | {"hectares": self.parcels.hectares}
@@ -252,14 +251,19 @@ class ParcelMap:
 
         A pixel takes the class of the mapped parcel in which its centre lies, the last one where there are two;
         elsewhere it keeps the model's own class.
+
+        Raises:
+            ParcelError: A name that does not end in ``.tif``.
         """
         path = folders.place(path)
+        if path.suffix != ".tif":
+            raise ParcelError(f"Expected a file ending in .tif, received {path.name!r}.")
         tags = {"parcels": self.parcels.name, "rule": self.rule, "simulated": "yes" if self.simulated else "no"}
 
         def made(file: Path) -> None:
             with folders.workspace(file.with_name(f"{file.name}.work")) as work:
-                with rasterio.Env(**cogs.GDAL), rasterio.open(copies.fetched(_own_classes(self.prediction))) as source:
-                    scratch = cogs.scratch(work / "class.tif", "class", _grid(source))
+                with web.gdal(**cogs.GDAL), rasterio.open(copies.fetched(_own_classes(self.prediction))) as source:
+                    scratch = cogs.scratch(work / "class.tif", "class", cogs.grid_of(source))
                     with rasterio.open(scratch, "r+") as out:
                         for window in cogs.blocks(source):
                             mine = self._painted(source, window)
@@ -279,13 +283,18 @@ class ParcelMap:
                 through the vegetation rule, as in `maps.compare`.
 
         Raises:
-            ParcelError: No pixel of a mapped parcel has a label.
+            ParcelError: No pixel of a mapped parcel has a label, or `Labels` of another year.
         """
+        if isinstance(labels, Labels) and labels.year != self.prediction.year:
+            raise ParcelError(
+                f"Expected labels of {self.prediction.year}, the year of the map {self.prediction.stem}, received those "
+                f"of {labels.year}. Take the labels of that year."
+            )
         none = np.empty(0, np.int8)
         pixels = parcels = Confusion.of(none, none, self.legend)
         outside = 0
         truth = getattr(labels, "path", labels)
-        with rasterio.Env(**cogs.GDAL), rasterio.open(copies.fetched(_own_classes(self.prediction))) as source:
+        with web.gdal(**cogs.GDAL), rasterio.open(copies.fetched(_own_classes(self.prediction))) as source:
             rule = self.prediction.path("vegetation")
             for window, predicted, classes in truth_in_blocks(source, truth, rule, self.legend):
                 mine = self._painted(source, window)
@@ -321,7 +330,7 @@ def by_parcel(prediction: Prediction, parcels: Parcels, *, rule: str = "majority
         prediction: Of `maps.predict`. The model's own classes are counted, not those smoothed among neighbours.
         parcels: Outlines in any CRS, of `read` or `segment`.
         rule: The class of a parcel: ``"majority"``, that of most pixels, or ``"probability"``, that of the highest mean
-            probability. With true outlines of five simulated deltas (``benchmarks/parcels.py``) the majority was never
+            probability; of equal classes the first of the legend. With true outlines of five simulated deltas (``benchmarks/parcels.py``) the majority was never
             worse and once 4 points better.
         progress: Show a bar.
 
@@ -331,6 +340,7 @@ def by_parcel(prediction: Prediction, parcels: Parcels, *, rule: str = "majority
 
     Raises:
         ParcelError: No parcel lies on the map; an unknown rule.
+        MapError: The rasters of the map do not belong together.
         MissingPackage: exactextract is not installed.
 
     Lab: part4.
@@ -338,14 +348,15 @@ def by_parcel(prediction: Prediction, parcels: Parcels, *, rule: str = "majority
     if rule not in RULES:
         raise ParcelError(f"Expected rule = {' or '.join(map(repr, RULES))}, received {rule!r}.")
     classes = len(prediction.legend.classes)
-    with rasterio.Env(**cogs.GDAL), ExitStack() as stack:
+    with web.gdal(**cogs.GDAL), ExitStack() as stack:
         own, chance = (
             stack.enter_context(rasterio.open(copies.fetched(path)))
             for path in (_own_classes(prediction), prediction.path("probability"))
         )
+        cogs.refuse_unlike(chance, own, classes)
         _refuse_elsewhere(parcels, own, prediction)
         parcels = parcels.to(own.crs.to_wkt())
-        side = own.transform.a
+        side = cogs.grid_of(own).side
         covered = np.zeros(len(parcels))
         votes, chances = np.zeros((len(parcels), classes)), np.zeros((len(parcels), classes))
         tree = shapely.STRtree(parcels.shapes)
@@ -360,12 +371,19 @@ def by_parcel(prediction: Prediction, parcels: Parcels, *, rule: str = "majority
             covered[here] += found.sums(found.share)
             number = own.read(1, window=window).ravel()[found.cell]
             known = number != NODATA["class"]
+            if (number[known] >= classes).any():
+                raise MapError(
+                    f"{own.name} has class {number[known].max()}; the legend has {classes} classes. Predict it again."
+                )
             weight = np.where(known, found.share, 0)
             number = np.where(known, number, 0)
             raw = chance.read(window=window).reshape(classes, -1)
             for k in range(classes):
+                mine = raw[k][found.cell]
+                if (mine[known] > SCALE).any():
+                    raise MapError(f"{chance.name} lacks pixels that {own.name} has. Predict the map again.")
                 votes[here, k] += found.sums(weight * (number == k))
-                chances[here, k] += found.sums(weight * (raw[k][found.cell] / SCALE))
+                chances[here, k] += found.sums(weight * (mine / SCALE))
     area = shapely.area(parcels.shapes) / side**2
     return ParcelMap(parcels, prediction, rule, area, covered, votes, chances)
 
@@ -382,17 +400,14 @@ def _refuse_elsewhere(parcels: Parcels, own: rasterio.DatasetReader, prediction:
     box = transform_bounds(own.crs, CRS(parcels.crs).to_wkt(), *own.bounds)
     if not np.isfinite(box).all() or not shapely.intersects(parcels.shapes, shapely.box(*box)).any():
         of = shapely.total_bounds(parcels.shapes)
+        turned = shapely.transform(parcels.shapes, lambda p: p[:, ::-1])
+        swapped = CRS(parcels.crs).is_geographic and shapely.intersects(turned, shapely.box(*box)).any()
+        check = "Take the parcels of this area, or check the CRS of their file."
         raise ParcelError(
             f"None of the {len(parcels):,} parcels of {parcels.name} lies on the map {prediction.stem}: in "
             f"{CRS(parcels.crs).name} they reach from ({of[0]:g}, {of[1]:g}) to ({of[2]:g}, {of[3]:g}), the map from "
-            f"({box[0]:g}, {box[1]:g}) to ({box[2]:g}, {box[3]:g}). Take the parcels of this area, or check the CRS of "
-            "their file."
+            f"({box[0]:g}, {box[1]:g}) to ({box[2]:g}, {box[3]:g}). {SWAPPED if swapped else check}"
         )
-
-
-def _grid(source: rasterio.DatasetReader) -> Grid:
-    t = source.transform
-    return Grid(source.crs.to_wkt(), t.a, t.c, t.f, source.height, source.width)
 
 
 def _shares(sums: np.ndarray) -> np.ndarray:
@@ -401,8 +416,8 @@ def _shares(sums: np.ndarray) -> np.ndarray:
 
 
 def _best(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N,) largest class, the first of equal ones; its value; and how far it is before the second."""
-    filled = np.nan_to_num(shares)
+    """(N,) largest class, the first of the legend where some are equal; its value; how far it is before the second."""
+    filled = np.nan_to_num(shares).round(9)  # sums of equal shares may differ in their last digits
     ordered = np.sort(filled, axis=1)
     second = ordered[:, -2] if filled.shape[1] > 1 else np.zeros(len(filled))
     return filled.argmax(axis=1), ordered[:, -1], ordered[:, -1] - second
