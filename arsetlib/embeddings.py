@@ -73,8 +73,14 @@ def decode(raw: np.ndarray) -> np.ndarray:
 
 
 def encode(vectors: np.ndarray) -> np.ndarray:
-    """The int8 counts that `decode` reads; NaN becomes -128."""
-    value = np.nan_to_num(vectors)
+    """The int8 counts that `decode` reads; NaN becomes -128.
+
+    Raises:
+        EmbeddingError: A value beyond -1 to 1.
+    """
+    value = np.where(np.isnan(vectors), 0, vectors)
+    if value.size and np.abs(value).max() > 1.001:
+        raise EmbeddingError(f"Expected values from -1 to 1, received up to {np.abs(value).max():g}.")
     counts = np.clip(np.rint(np.sign(value) * np.sqrt(np.abs(value)) * 127.5), -127, 127)
     return np.where(np.isnan(vectors), NO_DATA, counts).astype(np.int8)
 

@@ -1,22 +1,28 @@
 """What to label next: each method takes what it says, a seed repeats it, and curves are fair."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from pyogrio.raw import read as read_layer
+from pyogrio.raw import write
+from pyproj import CRS, Transformer
 from rasterio.transform import from_origin
 from sklearn.ensemble import RandomForestClassifier
 from typer.testing import CliRunner
 
 from arsetlib import active, cli
 from arsetlib.active import places
-from arsetlib.maps.products import NODATA, Prediction, legend_as_json
-from arsetlib.study import Class, Legend
+from arsetlib.labels import CatalogueError
+from arsetlib.labels.fields import read_fields
+from arsetlib.maps.products import NODATA, MapError, Prediction, legend_as_json
+from arsetlib.study import Area, Class, Legend
 
 LEGEND = Legend("three", tuple(Class(n, {"en": n}, "#ffd400", (i,)) for i, n in enumerate(("a", "b", "c"), 1)))
 RNG = np.random.default_rng(5)
@@ -88,12 +94,28 @@ def test_cluster_takes_unsure_samples_that_differ():
         ({"method": "k_centre", "features": None}, "The method 'k_centre' needs features"),
         ({"features": FEATURES[:9]}, r"of one pool, received lengths \[300, 9\]"),
         ({"probability": np.ones((300, 1))}, "at least 2 classes"),
+        ({"probability": CHANCE * 10_000}, "rows sum to 1, received .* sums from 10000 to 10000"),
+        ({"probability": CHANCE * 3 - 2 / 3}, "from 0 to 1"),
+        ({"probability": np.where(np.arange(300)[:, None] == 7, np.nan, CHANCE)}, "finite probabilities"),
+        ({"count": 0}, "Expected a count from 1 to 300"),
+        (
+            {"method": "k_centre", "features": np.where(np.arange(300)[:, None] == 7, np.inf, FEATURES)},
+            "finite features",
+        ),
+        ({"method": "k_centre", "features": FEATURES, "known": np.full((1, 4), np.nan)}, "finite features"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused(options, says):
     arguments = {"probability": CHANCE, "count": 20} | options
     with pytest.raises(active.ActiveError, match=says):
         active.choose(**arguments)
+
+
+@pytest.mark.parametrize("method", ["k_centre", "cluster"])
+def test_equal_rows_and_large_numbers_are_chosen_from_too(method):
+    assert len(set(active.choose(CHANCE, 40, method=method, features=np.zeros((300, 4))).tolist())) == 40
+    large = [active.choose(CHANCE, 9, method=method, features=FEATURES.round(2) + o) for o in (0, 4096)]
+    assert np.array_equal(*large)
 
 
 # -- curves ---------------------------------------------------------------------------------------------------------
@@ -131,6 +153,16 @@ def test_all_methods_begin_alike_and_spend_the_same_budget():
 def test_budgets_that_cannot_be_are_refused(options, says):
     with pytest.raises(active.ActiveError, match=says):
         active.learning_curve(blobs(200, 1), blobs(9, 2), forest, classes=3, **{"start": 10, "budget": 50} | options)
+
+
+def test_a_truth_that_is_no_class_or_missing_is_refused():
+    pool, test = blobs(200, 1), blobs(9, 2)
+    for wrong in (-1, 3):
+        odd = active.KnownSamples(pool.features, np.where(np.arange(200) == 5, wrong, pool.truth))
+        with pytest.raises(active.ActiveError, match="Expected class numbers from 0 to 2"):
+            active.learning_curve(odd, test, forest, classes=3, start=10, budget=50)
+    with pytest.raises(active.ActiveError, match="a truth for each sample, received 200 and 199"):
+        active.KnownSamples(pool.features, pool.truth[1:])
 
 
 # -- places of a map ------------------------------------------------------------------------------------------------
@@ -195,6 +227,9 @@ def test_random_places_are_of_the_whole_map(made):
 def test_too_many_places_or_unknown_methods_are_refused(made):
     with pytest.raises(active.ActiveError, match=r"gives \d+ places that are 300 m apart, 30 were asked for"):
         active.next_places(made, 30, apart=300, progress=False)
+    for options in ({"seed": -1}, {"apart": np.nan}, {"count": 0}):
+        with pytest.raises(active.ActiveError, match="Expected count of at least 1, and apart and seed"):
+            active.next_places(made, **{"count": 3} | options, progress=False)
     with pytest.raises(active.ActiveError, match="received 'k_centre'"):
         active.next_places(made, 3, method="k_centre", progress=False)
 
@@ -214,6 +249,48 @@ def test_the_file_has_a_row_a_place_to_fill_in(made, tmp_path, ending):
     assert not list(tmp_path.glob(".*"))
     with pytest.raises(active.ActiveError, match="received 'next.shp'"):
         found.save(tmp_path / "next.shp")
+
+
+def altered(made, folder, **change):
+    shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+    with rasterio.open(made.path("probability")) as src:
+        data, profile = src.read(), src.profile
+    data = change.pop("change", lambda d: d)(data)
+    with rasterio.open(folder / "toy_probability.tif", "w", **profile | {"count": len(data)} | change) as out:
+        out.write(data)
+    return Prediction(folder, "toy", made.info)
+
+
+def test_a_pixel_without_all_probabilities_is_no_place(made, tmp_path):
+    def hidden(data):
+        data[2, :, 10:] = NODATA["probability"]
+        return data
+
+    found = active.next_places(altered(made, tmp_path, change=hidden), 50, progress=False)
+    assert found.x.max() < 500_100
+    assert found.probability.max() <= 1
+
+
+@pytest.mark.parametrize("change", [{"crs": "EPSG:2225"}, {"change": lambda d: np.concatenate([d, d])}])
+def test_probabilities_of_another_grid_or_legend_are_refused(made, tmp_path, change):
+    with pytest.raises(MapError, match="in metres|does not belong to"):
+        active.next_places(altered(made, tmp_path, **change), 5, progress=False)
+
+
+def test_places_that_a_person_has_filled_in_are_labels(made, tmp_path):
+    found = active.next_places(made, 4, apart=50, seed=9, progress=False)
+    _, _, geometry, _ = read_layer(str(found.save(tmp_path / "next.gpkg")))
+    change = Transformer.from_crs("EPSG:4326", "EPSG:5070", always_xy=True)  # saved by a GIS in another CRS
+    points = shapely.transform(shapely.from_wkb(geometry), lambda p: np.column_stack(change.transform(*p.T)))
+    codes = np.array(["1", " 2 ", "3", "1"], object)
+    write(str(tmp_path / "filled.gpkg"), shapely.to_wkb(points), [codes], ["label_code"], crs="EPSG:5070",
+          geometry_type="Point")  # fmt: skip
+    area = Area("toy", {"en": "toy"}, (500_000, 3_699_600, 500_500, 3_700_000), "EPSG:32615")
+    labels = read_fields(str(tmp_path / "filled.gpkg"), None, "label_code", CRS("EPSG:32615"), [area])
+    assert labels.codes.tolist() == [1, 2, 3, 1]
+    assert np.allclose(shapely.get_coordinates(labels.shapes), np.column_stack([found.x, found.y]), atol=0.01)
+    with pytest.raises(CatalogueError, match="row 0 has ''"):
+        read_fields(str(tmp_path / "next.gpkg"), None, "label_code", CRS("EPSG:32615"), [area])
 
 
 def test_the_command_writes_the_places_and_warns(made, tmp_path):

@@ -34,6 +34,8 @@ def test_counts_are_decoded_as_published_and_encoding_comes_back():
     assert np.array_equal(embeddings.encode(embeddings.decode(raw)), raw)
     with pytest.raises(embeddings.EmbeddingError, match="Expected int8 counts, received uint8"):
         embeddings.decode(raw.view(np.uint8))
+    with pytest.raises(embeddings.EmbeddingError, match="from -1 to 1, received up to 9999"):
+        embeddings.encode(np.array([0.5, -9999]))
 
 
 @pytest.mark.parametrize("kind", ["int8", "float32"])
@@ -72,6 +74,9 @@ def test_vectors_at_places_are_those_of_a_plain_loop(tmp_path, monkeypatch, kind
         (unit(2, 4, 4), {"transform": Affine(10, 0, WEST, 0, 10, NORTH)}, "north up. Where a .vrt file lies beside"),
         (unit(2, 4, 4), {"crs": "EPSG:4326", "transform": from_origin(33, 3, 0.1, 0.1)}, "no CRS in metres"),
         (np.ones((2, 4, 4), np.uint16), {}, "int8 .AlphaEarth. or floating point .Tessera.*received uint16"),
+        (unit(2, 4, 4), {"crs": "EPSG:2225"}, "no CRS in metres"),
+        (np.rint(127 * unit(9, 4, 4)), {}, "whole numbers up to .* counts that were not decoded"),
+        (np.rint(127 * unit(9, 4, 4)).astype(np.int8), {}, "int8 counts in the form of AlphaEarth"),
         (unit(2, 4, 4), {"transform": from_origin(WEST + 9000, NORTH, 10, 10)}, "None of the 1 places lies on"),
     ],
 )
@@ -79,6 +84,28 @@ def test_rasters_that_hold_no_vectors_of_the_place_are_refused(tmp_path, data, c
     path = write(tmp_path / "v.tif", data, **change)
     with pytest.raises(embeddings.EmbeddingError, match=says):
         embeddings.read(path, WEST + 5, NORTH - 5, crs=UTM)
+
+
+@pytest.mark.parametrize("side", [None, 30.0])
+@pytest.mark.parametrize("nodata", [-9999, 0, None])
+def test_what_the_file_says_is_no_data_is_no_vector(tmp_path, nodata, side):
+    vectors = unit(4, 20, 25)
+    vectors[:, :, :10] = nodata or 0
+    vectors[0, 5, 20] = 0  # a value of one channel, not a missing vector
+    path = write(tmp_path / "v.tif", vectors, nodata=nodata)
+    found = embeddings.read(path, [WEST + 35, WEST + 205], [NORTH - 55] * 2, crs=UTM, side=side)
+    assert np.isnan(found[0]).all()
+    assert np.isfinite(found[1]).all()
+    vectors[:, :, :10] = 0
+    counts = write(tmp_path / "c.tif", embeddings.encode(vectors), nodata=-128)
+    assert np.isnan(embeddings.read(counts, WEST + 35, NORTH - 55, crs=UTM, side=side)).all()
+
+
+def test_a_square_smaller_than_a_pixel_takes_the_pixel_that_holds_the_place(tmp_path):
+    vectors = 3 * unit(4, 20, 25)
+    path = write(tmp_path / "v.tif", vectors)
+    found = embeddings.read(path, WEST + 32, NORTH - 58, crs=UTM, side=4)
+    assert found[0] == pytest.approx(vectors[:, 5, 3] / 3, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +153,21 @@ def test_each_window_holds_the_vector_once_beside_the_bands(place):
         assert np.allclose((values.max(axis=1) - 1) / 32_767 - 1, vectors, atol=1e-4)
 
 
-def test_a_table_of_another_year_or_odd_values_is_refused(place):
+def test_a_table_of_another_year_or_place_is_refused_and_pixels_without_a_vector_are_counted(place, tmp_path):
     study, table, raster = place
+    with rasterio.open(raster) as src:
+        raw, profile = src.read(), src.profile
+    half = raw.copy()
+    half[:, :, : raw.shape[2] // 2] = -128
+    for name, data in (("half", half), ("none", np.full_like(raw, -128))):
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as out:
+            out.write(data)
+    made = embeddings.as_sensor(table, {2021: tmp_path / "half.tif", 1999: "unused.tif"}, study.season)
+    meta, empty = pixels.Meta.of(made), (made.column("num_images").to_numpy() == 0).sum()
+    assert meta.extra["without_embedding"] == {"2021": empty}
+    assert 0 < empty < table.num_rows
+    assert list(meta.extra["embedding"]) == ["2021"]
+    with pytest.raises(embeddings.EmbeddingError, match="no vector at any of the .* pixels of 2021"):
+        embeddings.as_sensor(table, {2021: tmp_path / "none.tif"}, study.season)
     with pytest.raises(embeddings.EmbeddingError, match=r"a raster of each year .* none of \[2021\]"):
         embeddings.as_sensor(table, {2020: raster}, study.season)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embeddings, "read", lambda *a, **k: np.full((table.num_rows, 2), 3, np.float32))
-        with pytest.raises(embeddings.EmbeddingError, match="from -1 to 1, received up to 3"):
-            embeddings.as_sensor(table, {2021: raster}, study.season)

@@ -1,8 +1,11 @@
 """Parcels: outlines are read or refused with a reason, pixels are summed exactly, and what it gains is measured."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio
@@ -11,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyogrio.raw import read as read_layer
 from pyogrio.raw import write
-from rasterio.transform import from_origin
+from rasterio.transform import Affine, from_origin
 from shapely import MultiPolygon, Point, Polygon, box
 from typer.testing import CliRunner
 
 from arsetlib import catalogue, cli, maps, parcels, samples, simulate
+from arsetlib.labels import Labels
 from arsetlib.maps.products import NODATA, Prediction, legend_as_json
 from arsetlib.parcels import sums
 from arsetlib.parcels.coverage import coverage
@@ -35,13 +39,13 @@ def at(left, top, right, bottom):
     return box(WEST + left * SIDE, NORTH - bottom * SIDE, WEST + right * SIDE, NORTH - top * SIDE)
 
 
-def write_raster(path, data):
+def write_raster(path, data, **change):
     data = data if data.ndim == 3 else data[None]
-    with rasterio.open(
-        path, "w", driver="GTiff", width=data.shape[2], height=data.shape[1], count=len(data), dtype=data.dtype,
-        crs=CRS, transform=from_origin(WEST, NORTH, SIDE, SIDE),
-    ) as out:  # fmt: skip
+    profile = {"driver": "GTiff", "width": data.shape[2], "height": data.shape[1], "count": len(data), "crs": CRS,
+               "dtype": data.dtype, "transform": from_origin(WEST, NORTH, SIDE, SIDE)} | change  # fmt: skip
+    with rasterio.open(path, "w", **profile) as out:
         out.write(data)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def made(tmp_path_factory):
     files = {name: f"toy_{name}.tif" for name in ("class", "probability", "vegetation")}
     for name, data in (("class", classes), ("probability", counts), ("vegetation", np.ones_like(classes))):
         write_raster(folder / files[name], data)
-    info = {"legend": legend_as_json(LEGEND), "files": files, "simulated": True, "area": "toy"}
+    info = {"legend": legend_as_json(LEGEND), "files": files, "simulated": True, "area": "toy", "year": 2021}
     return Prediction(folder, "toy", info)
 
 
@@ -164,6 +168,47 @@ def test_parcels_beside_the_map_are_refused_with_both_places(made):
         by_parcel(made, at(0, 0, 9, 9), rule="mean")
 
 
+@pytest.mark.parametrize(
+    ("product", "change", "says"),
+    [
+        ("probability", lambda c: (np.concatenate([c, c]), {}), "expected 3 bands of 40 × 50 .* received 6 bands"),
+        ("probability", lambda c: (c, {"transform": from_origin(WEST + 9, NORTH, SIDE, SIDE)}), "does not belong to"),
+        ("probability", lambda c: (c[:, 1:], {}), "does not belong to"),
+        ("probability", lambda c: (np.full_like(c, 65_535), {}), "lacks pixels that"),
+        ("class", lambda c: (np.full((ROWS, COLS), 7, np.uint8), {}), "has class 7; the legend has 3 classes"),
+        ("class", lambda c: (c[0], {"transform": Affine(10, 3, WEST, -3, -10, NORTH)}), "north-up .* in metres"),
+        ("class", lambda c: (c[0], {"transform": Affine(10, 0, WEST, 0, -20, NORTH)}), "square pixels in metres"),
+        ("class", lambda c: (c[0], {"crs": "EPSG:2225"}), "in metres"),
+    ],
+)  # fmt: skip
+def test_rasters_that_are_not_one_map_are_refused(made, tmp_path, product, change, says):
+    shutil.copytree(made.folder, tmp_path, dirs_exist_ok=True)
+    data, options = change(rasterio.open(made.path("probability")).read())
+    write_raster(tmp_path / made.info["files"][product], data, **options)
+    with pytest.raises(maps.MapError, match=says):
+        by_parcel(replace(made, folder=tmp_path), at(10, 10, 20, 20))
+
+
+def test_of_equal_classes_the_first_of_the_legend_is_taken():
+    shares = np.array([[0.1 + 0.2, 0.3, 0.0], [0.3, 0.1 + 0.2, 0.0], [0.2, 0.4, 0.4]])
+    best, share, margin = sums._best(shares)
+    assert best.tolist() == [0, 0, 1]
+    assert share.tolist() == [0.3, 0.3, 0.4]
+    assert margin.tolist() == [0, 0, 0]
+
+
+def test_holes_and_parts_count_as_they_are(made):
+    ring = at(10, 10, 20, 20).difference(at(12, 12, 18, 18))
+    found = by_parcel(made, MultiPolygon([ring, at(30, 30, 32, 32), at(48, 30, 60, 32)]))
+    assert (found.area[0], found.covered[0]) == pytest.approx((64 + 4 + 24, 64 + 4 + 4))
+
+
+def test_outlines_with_latitude_first_are_named_as_such(made):
+    turned = shapely.transform(outlines(at(10, 10, 30, 30)).to("EPSG:4326").shapes, lambda p: p[:, ::-1])
+    with pytest.raises(parcels.ParcelError, match="seems to hold latitude first"):
+        parcels.by_parcel(made, outlines(*turned, crs="EPSG:4326"), progress=False)
+
+
 # -- outlines from files --------------------------------------------------------------------------------------------
 
 
@@ -180,7 +225,7 @@ def test_outlines_are_read_from_files_with_their_crs_and_ids(tmp_path, ending):
     assert found.ids.tolist() == ["north", "south"]
     assert shapely.area(shapely.symmetric_difference(found.to(CRS).shapes, shapes)).max() < 1
     assert parcels.read(path).ids.tolist() == [0, 1]
-    assert found.hectares[0] == pytest.approx(0.81) or ending == "geojson"
+    assert found.hectares[0] == pytest.approx(0.81, rel=2e-3)
 
 
 def test_what_is_no_outline_is_left_out_and_named_and_a_crossed_one_is_repaired(tmp_path):
@@ -239,6 +284,59 @@ def test_ids_must_differ_and_a_missing_column_or_file_is_named(tmp_path):
         parcels.read(tmp_path / "cut.parquet")
 
 
+def test_hectares_are_those_on_the_ground_in_any_crs():
+    field = outlines(at(0, 0, 90, 90))
+    for crs in ("EPSG:4326", "EPSG:3857", "EPSG:2225", "EPSG:5070"):  # degrees, Web Mercator, feet, equal area
+        assert field.to(crs).hectares == pytest.approx(field.hectares, rel=1e-5)
+    assert field.hectares[0] == pytest.approx(81, rel=1e-3)
+    assert np.isnan(outlines(box(1e30, 1e30, 1.1e30, 1.1e30)).hectares).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.array(["a", None], object), "'farm' of f.gpkg is empty in 1 rows: 1. Fill it"),
+        (np.array([" ", "b"], object), "empty in 1 rows: 0"),
+        (np.array([1.0, np.nan]), "empty in 1 rows: 1"),
+        (np.array([2.0**60, 1.0]), "more digits than its type holds exactly"),
+    ],
+)
+def test_ids_that_name_no_parcel_are_refused(tmp_path, values, says):
+    path = save(tmp_path / "f.gpkg", [at(0, 0, 9, 9), at(9, 0, 18, 9)], farm=values)
+    with pytest.raises(parcels.ParcelError, match=says):
+        parcels.read(path, id_column="farm")
+
+
+def test_whole_numbers_stay_so_where_a_row_without_an_outline_has_none(tmp_path):
+    path = save(tmp_path / "f.gpkg", [at(0, 0, 9, 9), None], farm=np.array([7.0, np.nan]))
+    assert [str(i) for i in parcels.read(path, id_column="farm").ids] == ["7"]
+
+
+def test_heights_and_points_beside_an_outline_are_left_out(tmp_path):
+    both = shapely.GeometryCollection([at(0, 0, 9, 9), Point(WEST + 900, NORTH)])
+    found = parcels.read(save(tmp_path / "f.gpkg", [both, at(9, 0, 18, 9)]))
+    assert shapely.equals(found.shapes, [at(0, 0, 9, 9), at(9, 0, 18, 9)]).all()
+    high = outlines(shapely.force_3d(at(0, 0, 9, 9), 50.0)).save(tmp_path / "high.parquet")
+    assert not shapely.has_z(parcels.read(high).shapes).any()
+
+
+def test_a_file_without_a_crs_is_in_degrees_only_where_its_standard_says_so(tmp_path):
+    shape = outlines(at(0, 0, 9, 9)).to("EPSG:4326").shapes[0]
+    feature = {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(shape)}
+    (tmp_path / "f.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert parcels.read(tmp_path / "f.geojson").hectares == pytest.approx(0.81, rel=2e-3)
+    for crs, known in (({}, True), ({"crs": None}, False)):
+        about = {"encoding": "WKB", "geometry_types": ["Polygon"]} | crs
+        geo = {"version": "1.1.0", "primary_column": "outline", "columns": {"outline": about}}
+        table = pa.table({"outline": pa.array([shapely.to_wkb(shape)], pa.binary())})
+        pq.write_table(table.replace_schema_metadata({b"geo": json.dumps(geo).encode()}), tmp_path / "f.parquet")
+        if known:
+            assert parcels.read(tmp_path / "f.parquet").hectares == pytest.approx(0.81, rel=2e-3)
+        else:
+            with pytest.raises(parcels.ParcelError, match="has no CRS that says where on Earth it lies"):
+                parcels.read(tmp_path / "f.parquet")
+
+
 # -- files out ------------------------------------------------------------------------------------------------------
 
 
@@ -284,6 +382,8 @@ def test_the_raster_has_the_parcels_classes_and_elsewhere_those_of_the_pixels(ma
     own[10:20, 10:20], own[5:33, 30:44] = found.classes
     assert np.array_equal(classes, own)
     assert (tags["rule"], tags["simulated"]) == ("majority", "yes")
+    with pytest.raises(parcels.ParcelError, match=r"ending in .tif, received 'c.png'"):
+        found.raster(tmp_path / "c.png")
 
 
 def test_the_gain_is_that_of_both_maps_on_the_same_pixels(made, tmp_path):
@@ -300,6 +400,10 @@ def test_the_gain_is_that_of_both_maps_on_the_same_pixels(made, tmp_path):
     assert gain.outside == (truth > 0).sum() - 100
     assert maps.compare(found.raster(tmp_path / "c.tif"), tmp_path / "truth.tif", LEGEND).total == (truth > 0).sum()
     assert list(gain.table().index) == ["pixels", "parcels"]
+    later = Labels(2022, tmp_path / "truth.tif", None, "", True)
+    with pytest.raises(parcels.ParcelError, match="Expected labels of 2021, .* received those of 2022"):
+        found.gain(later)
+    assert found.gain(replace(later, year=2021)).accuracy == gain.accuracy
     write_raster(tmp_path / "none.tif", np.zeros_like(truth))
     with pytest.raises(parcels.ParcelError, match="No pixel of a mapped parcel"):
         found.gain(tmp_path / "none.tif")
@@ -339,6 +443,41 @@ def test_unknown_pixels_are_in_no_segment_and_segments_are_connected(method):
     assert (parcels.segments(image, np.zeros_like(known), method=method) == 0).all()
 
 
+@pytest.mark.parametrize("method", parcels.METHODS)
+def test_every_known_pixel_is_in_a_segment(method):
+    image = np.zeros((40, 40, 2), np.float32)
+    assert (parcels.segments(image, method=method) > 0).all()  # no contrast at all
+    image[:, 20:] = 3
+    known = np.ones((40, 40), bool)
+    known[5:12, 5:12], known[30:34] = False, False
+    known[8, 8] = known[31:33, 3:6] = True  # islands, smaller than the smallest segment
+    assert np.array_equal(parcels.segments(image, known, method=method) > 0, known)
+    image[8, 8] = np.nan
+    with pytest.raises(parcels.ParcelError, match="Expected finite channels"):
+        parcels.segments(image, known, method=method)
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, np.nan, 0.0, None])
+def test_pixels_that_a_raster_says_are_unknown_are_in_no_segment(tmp_path, nodata):
+    image = np.moveaxis(squares(0.02)[1], -1, 0) + 20
+    image[:, :, :10] = np.nan if nodata is None else nodata
+    path = write_raster(tmp_path / "c.tif", image, nodata=nodata)
+    found = parcels.segment(path, level=0.1, progress=False)
+    assert shapely.area(found.shapes).sum() == pytest.approx(60 * 70 * SIDE**2)
+    assert len(found) == 12
+    assert not found.simulated
+    with rasterio.open(path, "r+") as raster:
+        raster.update_tags(SIMULATED="YES")
+    assert parcels.segment(path, level=0.1, progress=False).simulated
+
+
+def test_a_raster_without_crs_or_data_is_not_segmented(tmp_path):
+    with pytest.raises(parcels.ParcelError, match="no CRS that says where on Earth"):
+        parcels.segment(write_raster(tmp_path / "a.tif", np.ones((2, 9, 9), np.float32), crs=None), progress=False)
+    with pytest.raises(parcels.ParcelError, match="no pixel with data"):
+        parcels.segment(write_raster(tmp_path / "b.tif", np.full((2, 9, 9), np.nan, np.float32)), progress=False)
+
+
 def test_a_higher_level_gives_fewer_segments():
     _, image = squares(0.3)
     for method, level in LEVELS.items():
@@ -355,6 +494,10 @@ def test_scores_of_outlines_by_hand():
     assert parcels.score_outlines(halves, truth).over == 0.5
     assert parcels.score_outlines(halves, truth).under == 0
     assert parcels.score_outlines(halves, truth).recall == 1
+    edge = np.ones_like(truth)
+    edge[:, 0] = 2  # where there is no true boundary, none is near, not even at the border of the image
+    assert parcels.score_outlines(edge, np.ones_like(truth)).precision == 0
+    assert parcels.score_outlines(np.ones_like(truth), edge).recall == 0
     with pytest.raises(parcels.ParcelError, match="of one shape"):
         parcels.score_outlines(truth[:2], truth)
 
@@ -382,8 +525,6 @@ def composite(scenes, tmp_path_factory):
 
 
 def test_a_composite_holds_the_medians_that_a_window_gives(scenes, composite):
-    from dataclasses import replace
-
     from arsetlib.maps import sources
 
     study, found = scenes
@@ -463,6 +604,8 @@ def test_the_command_writes_the_parcels_and_says_what_it_did(made, tmp_path):
     [
         ([], "Expected either a file of outlines, or --segment"),
         (["f.gpkg", "--out", "p.shp"], "with the ending .parquet"),
+        (["f.gpkg", "--raster", "c.png"], "--raster with the ending .tif, received 'c.png'"),
+        (["--segment", "study.toml", "--layer", "farm"], "--layer and --id-column with a file of outlines only"),
     ],
 )
 def test_invalid_use_of_the_command_is_explained(made, more, says):

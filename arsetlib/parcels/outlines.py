@@ -29,7 +29,7 @@ SLIVER = 1e-3  # of the smaller parcel: less in common is no overlap, but the ac
 EQUAL_AREA = "EPSG:6933"  # of the whole Earth
 EXACT = 2**53  # up to here a float holds every whole number
 NAMED = 5  # rows or ids that a message shows
-ASKED = vectors.Asked(path="the path", layer="layer=…", column="id_column=…")
+ASKED = vectors.Asked(path="the path", layer="layer", column="id_column=…")
 
 
 class ParcelError(ArsetError, ValueError):

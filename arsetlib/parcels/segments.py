@@ -123,7 +123,7 @@ def segments(
     found = {"watershed": _watershed, "felzenszwalb": _felzenszwalb, "slic": _slic}[method](
         image, known, level, smallest
     )
-    # Pixels that a method leaves out, such as an island that is too small or without contrast, are segments of their own.
+    # Pixels that a method leaves out, such as an island that is too small or without contrast, become segments too.
     return _numbered(np.where(known, found + 1, 0))
 
 

@@ -287,8 +287,8 @@ class ParcelMap:
         """
         if isinstance(labels, Labels) and labels.year != self.prediction.year:
             raise ParcelError(
-                f"Expected labels of {self.prediction.year}, the year of the map {self.prediction.stem}, received those "
-                f"of {labels.year}. Take the labels of that year."
+                f"Expected labels of {self.prediction.year}, the year of the map {self.prediction.stem}, received "
+                f"those of {labels.year}. Take the labels of that year."
             )
         none = np.empty(0, np.int8)
         pixels = parcels = Confusion.of(none, none, self.legend)
@@ -330,8 +330,8 @@ def by_parcel(prediction: Prediction, parcels: Parcels, *, rule: str = "majority
         prediction: Of `maps.predict`. The model's own classes are counted, not those smoothed among neighbours.
         parcels: Outlines in any CRS, of `read` or `segment`.
         rule: The class of a parcel: ``"majority"``, that of most pixels, or ``"probability"``, that of the highest mean
-            probability; of equal classes the first of the legend. With true outlines of five simulated deltas (``benchmarks/parcels.py``) the majority was never
-            worse and once 4 points better.
+            probability; of equal classes the first of the legend. With true outlines of five simulated deltas
+            (``benchmarks/parcels.py``) the majority was never worse and once 4 points better.
         progress: Show a bar.
 
     Returns:
