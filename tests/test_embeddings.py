@@ -157,8 +157,10 @@ def test_a_table_of_another_year_or_place_is_refused_and_pixels_without_a_vector
     study, table, raster = place
     with rasterio.open(raster) as src:
         raw, profile = src.read(), src.profile
+    x, y = (table.column(n).to_numpy() for n in ("x", "y"))
+    east, _ = Transformer.from_crs(pixels.Meta.of(table).crs, profile["crs"].to_wkt(), always_xy=True).transform(x, y)
     half = raw.copy()
-    half[:, :, : raw.shape[2] // 2] = -128
+    half[:, :, : int((np.median(east) - profile["transform"].c) // 10)] = -128
     for name, data in (("half", half), ("none", np.full_like(raw, -128))):
         with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as out:
             out.write(data)
