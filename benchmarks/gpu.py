@@ -31,7 +31,8 @@ from arsetlib import models, samples, training
 from arsetlib.samples.device import Block, backend, compiled, on_gpu
 from arsetlib.training.devices import optimizer_of
 from arsetlib.training.fit import SeriesFeed
-from arsetlib.training.loop import Loop, classes_task
+from arsetlib.training.loop import Loop
+from arsetlib.training.tasks import classes_task
 
 STUDY = series.STUDY
 NETWORKS = ("original", "tempcnn", "ltae")

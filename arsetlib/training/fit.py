@@ -224,6 +224,7 @@ class _Training:
         from arsetlib.samples.device import on_gpu
         from arsetlib.training import loop
         from arsetlib.training.devices import in_float32, make_network, strategy_of
+        from arsetlib.training.tasks import classes_task
 
         plan, strategy = self.plan, strategy_of(devices.strategy)
         mixed = on_gpu() if devices.mixed is None else devices.mixed
@@ -232,7 +233,7 @@ class _Training:
         train, validation = self.placed(model, devices)
         replicas = strategy.num_replicas_in_sync if strategy else 1
         feeds = (SeriesFeed(train, replicas), SeriesFeed(validation, keep=_bytes_of(validation) <= IN_MEMORY))
-        task = loop.classes_task(plan.loss, self._class_weights(train), **SCORES)
+        task = classes_task(plan.loss, self._class_weights(train), **SCORES)
         history, best_epoch = loop.train(
             model, replace(task, explain=feeds[0].explain), feeds, plan, backup=run.backup,
             callbacks=lambda of: self._callbacks(of, log, run), strategy=strategy,

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from arsetlib.samples.device import Block, compiled
-from arsetlib.training.loop import Task, measured
+from arsetlib.training.tasks import Task, measured
 
 
 class StepsOnTensorflow:
