@@ -176,7 +176,7 @@ class _Training:
 
     def placed(self, model, devices: Devices) -> tuple[Loader, Loader]:
         """``loaders`` where the training asks for them: on the GPU if there is one, unless they do not fit there."""
-        from arsetlib.samples.device import on_gpu
+        from arsetlib.samples.backends import on_gpu
 
         if devices.strategy is not None and devices.place is None:
             return self.loaders(model)
@@ -221,7 +221,7 @@ class _Training:
 
     def network(self, devices: Devices, log: Log, run: runs.RunFolder):
         """Train a network with early stopping."""
-        from arsetlib.samples.device import on_gpu
+        from arsetlib.samples.backends import on_gpu
         from arsetlib.training import loop
         from arsetlib.training.devices import in_float32, make_network, strategy_of
         from arsetlib.training.tasks import classes_task
@@ -297,7 +297,7 @@ class SeriesFeed:
     """
 
     def __init__(self, loader: Loader, devices: int = 1, keep: bool = False) -> None:
-        from arsetlib.samples.device import backend
+        from arsetlib.samples.backends import backend
 
         self.loader, self.keep, self.cache, self.epoch = loader, keep, None, 0
         count, batch = len(loader.rows), loader.batch_size
@@ -320,7 +320,7 @@ class SeriesFeed:
         if self.cache is not None:
             yield from self.cache
             return
-        from arsetlib.samples.device import on_device
+        from arsetlib.samples.backends import on_device
 
         self.epoch = epoch
         if self.loader.device is not None:

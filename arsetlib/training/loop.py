@@ -24,7 +24,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from arsetlib.samples.device import Block, backend, on_gpu
+from arsetlib.samples.backends import backend, on_gpu
+from arsetlib.samples.device import Block
 from arsetlib.training import workers
 from arsetlib.training.plan import Plan, TrainingError
 from arsetlib.training.tasks import Task

@@ -12,7 +12,8 @@ import keras  # noqa: F401 -- before TensorFlow
 import numpy as np
 import tensorflow as tf
 
-from arsetlib.samples.device import Block, compiled
+from arsetlib.samples.backends import compiled
+from arsetlib.samples.device import Block
 from arsetlib.training.tasks import Task, measured
 
 
