@@ -28,10 +28,12 @@ import numpy as np
 from keras import ops
 
 from arsetlib import models, samples, training
-from arsetlib.samples.device import Block, backend, compiled, on_gpu
+from arsetlib.samples.backends import backend, compiled, on_gpu
+from arsetlib.samples.device import Block
 from arsetlib.training.devices import optimizer_of
 from arsetlib.training.fit import SeriesFeed
-from arsetlib.training.loop import Loop, classes_task
+from arsetlib.training.loop import Loop
+from arsetlib.training.tasks import classes_task
 
 STUDY = series.STUDY
 NETWORKS = ("original", "tempcnn", "ltae")

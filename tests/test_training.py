@@ -99,16 +99,16 @@ def test_options_change_the_outcome(sides, whole, options):
 def test_macro_f1_is_that_of_scikit_learn():
     from sklearn.metrics import f1_score
 
-    from arsetlib.training import loop
+    from arsetlib.training import tasks
 
     random = np.random.default_rng(0)
     truth, probability = random.integers(0, 3, 90), random.random((90, 5)).astype("f4")
     probability[:, 4] = 0
     counts = sum(
-        loop.confusion(np.eye(5, dtype="f4")[truth[part]], probability[part]).numpy()
+        tasks.confusion(np.eye(5, dtype="f4")[truth[part]], probability[part]).numpy()
         for part in (slice(0, 40), slice(40, 90))
     )
-    found = loop.class_scores(counts, macro_f1="macro_f1")["macro_f1"]
+    found = tasks.class_scores(counts, macro_f1="macro_f1")["macro_f1"]
     assert found == pytest.approx(f1_score(truth, probability.argmax(1), average="macro"))
 
 

@@ -9,7 +9,7 @@ Source: Santos, Ferreira, Camara, Picoli & Simoes 2021, Quality control and clas
 time series, ISPRS Journal of Photogrammetry and Remote Sensing 177; Kohonen 2013, Essentials of the self-organizing
 map, Neural Networks 37.
 
-Lab: part4_defend.
+Lab: none yet; lab 4 follows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Som:
     Attributes:
         weights: (M, F) float32, the series of each neuron; M is a square number, the grid's rows one after another.
 
-    Lab: part4_defend.
+    Lab: none yet; lab 4 follows.
     """
 
     weights: np.ndarray
@@ -61,7 +61,7 @@ class Som:
         Raises:
             AuditError: Fewer rows than neurons, or a value that is not finite.
 
-        Lab: part4_defend.
+        Lab: none yet; lab 4 follows.
         """
         x = np.ascontiguousarray(x, np.float32)
         if x.ndim != 2 or not len(x) or not np.isfinite(x).all():
@@ -99,7 +99,7 @@ class Neurons:
             its neighbours agree.
         verdict: (N,) 0 keep, 1 look, 2 remove, of each row.
 
-    Lab: part4_defend.
+    Lab: none yet; lab 4 follows.
     """
 
     share: np.ndarray
@@ -127,7 +127,7 @@ def judge(neuron: ArrayLike, label: ArrayLike, side: int, classes: int, threshol
         classes: K.
         threshold: Of both probabilities; 0.6 in the paper's software.
 
-    Lab: part4_defend.
+    Lab: none yet; lab 4 follows.
     """
     neuron, label, count = np.asarray(neuron), np.asarray(label), side**2
     if neuron.shape != label.shape or not 0 < threshold < 1:

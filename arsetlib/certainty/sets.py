@@ -11,7 +11,7 @@ Lei & Wasserman 2019, Least Ambiguous Set-Valued Classifiers with Bounded Error 
 Statistical Association 114 (LAC); Romano, Sesia & Candès 2020, Classification with Valid and Adaptive Coverage, NeurIPS
 (APS).
 
-Lab: part4_defend.
+Lab: none yet; lab 4 follows.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Conformal:
         counts: (K,) calibration rows of each class.
         seed: Of the random share in ``"aps"``.
 
-    Lab: part4_defend.
+    Lab: none yet; lab 4 follows.
     """
 
     limits: tuple[float, ...]
@@ -79,7 +79,7 @@ class Conformal:
         Raises:
             CertaintyError: No rows, an alpha outside 0 to 1, an unknown score.
 
-        Lab: part4_defend.
+        Lab: none yet; lab 4 follows.
         """
         if score not in SCORES or not 0 < alpha < 1:
             raise CertaintyError(
@@ -112,7 +112,7 @@ class Conformal:
         Raises:
             CertaintyError: Another number of classes.
 
-        Lab: part4_defend.
+        Lab: none yet; lab 4 follows.
         """
         probability = np.asarray(probability)
         if probability.ndim != 2 or probability.shape[1] != len(self.limits):

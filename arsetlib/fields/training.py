@@ -184,6 +184,7 @@ class _Training:
         from arsetlib.training import loop
         from arsetlib.training.callbacks import Progress
         from arsetlib.training.devices import in_float32, make_network
+        from arsetlib.training.tasks import classes_task
 
         began, plan, train = time.perf_counter(), self.plan, self.train
         model = None if isinstance(self.name_or_model, str) else self.name_or_model
@@ -193,7 +194,7 @@ class _Training:
         if replicas > 1:
             _synchronise(model, True)
         single = self.images.kind == "single"
-        task = loop.classes_task("crossentropy", weights, **SCORES) if single else labels_task(weights)
+        task = classes_task("crossentropy", weights, **SCORES) if single else labels_task(weights)
         shown = [Progress(lines=True)] if log.progress and (cluster is None or cluster.chief) else []
         history, best_epoch = loop.train(
             model, task, (train, self.validation), plan, phases=self.phases(), backup=backup, strategy=strategy,
@@ -256,7 +257,7 @@ def labels_task(weights: list[float] | None) -> Any:
     """Several classes may be present: binary cross-entropy; accuracy is the share of labels that are right."""
     import tensorflow as tf
 
-    from arsetlib.training import loop
+    from arsetlib.training.tasks import Task
 
     each = tf.constant(weights or [1.0], tf.float32)
 
@@ -277,7 +278,7 @@ def labels_task(weights: list[float] | None) -> Any:
         macro = float(f1.mean()) if len(f1) else float("nan")
         return {"accuracy": 1 - (wrong + missed).sum() / images.sum(), "macro_f1": macro}
 
-    return loop.Task(loss, count, scores)
+    return Task(loss, count, scores)
 
 
 def _balanced(train, kind: str) -> np.ndarray:

@@ -42,7 +42,7 @@ ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")  # keys, in the or
 MAX_ID = 40  # characters of a learner's ID
 PLACEHOLDER = "your name"  # in a notebook until `arset homework start` or the learner puts a name
 _started: list[Homework] = []
-_tries: dict[str, dict[str, list[str]]] = {}  # of this session, where no file can be written
+_tries: dict[Path, dict[str, list[str]]] = {}  # of this session, for the file where it cannot be written
 
 
 class Start(NamedTuple):
@@ -233,10 +233,10 @@ def _count_tries(hw: Homework, key: str, answer: Any) -> int:
         kept = textfiles.read_json(file)
         tried = {name: list(map(str, kept[name])) for name in kept}
     except (OSError, ValueError, TypeError):
-        tried = _tries.get(learner, {})
+        tried = _tries.get(file, {})
     if choice not in tried.setdefault(key, []):
         tried[key].append(choice)
-        _tries[learner] = tried
+        _tries[file] = tried
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
             folders.put_json(file, tried)

@@ -127,6 +127,7 @@ def _trained(model, feeds, shape: Network, plan: Plan, log: Log, weights, backup
     from arsetlib.training import loop
     from arsetlib.training.callbacks import Progress
     from arsetlib.training.devices import make_network
+    from arsetlib.training.tasks import Task, class_scores, confusion
 
     def build():
         sizes = {"encoder": shape.encoder, "size": shape.size, "channels": shape.channels, "classes": count}
@@ -134,9 +135,7 @@ def _trained(model, feeds, shape: Network, plan: Plan, log: Log, weights, backup
         return segmentation.build(model, **sizes, weights=shape.weights, seed=plan.seed, **options)
 
     began = time.perf_counter()
-    task = loop.Task(
-        make_loss(plan.loss, weights), loop.confusion, functools.partial(loop.class_scores, **SCORES)
-    )  # fmt: skip
+    task = Task(make_loss(plan.loss, weights), confusion, functools.partial(class_scores, **SCORES))
     network = make_network(None if isinstance(model, str) else model, build, plan.seed)
     history, best_epoch = loop.train(
         network, task, feeds, plan, backup=backup,
@@ -198,9 +197,9 @@ def verdict(history: dict, iou: Any = None) -> str:
 def validation_iou(model: Any, batches: Any) -> np.ndarray:
     """(K,) IoU of each class over the labelled pixels of some batches; NaN where they have none of the class."""
     from arsetlib.evaluation import Confusion
-    from arsetlib.training import loop
+    from arsetlib.training.tasks import confusion
 
-    counts = sum(np.asarray(loop.confusion(y, model(x, training=False)), np.float64) for x, y in batches)
+    counts = sum(np.asarray(confusion(y, model(x, training=False)), np.float64) for x, y in batches)
     counts = counts.round().astype(np.int64)
     return np.where(counts.sum(axis=1) > 0, Confusion.from_counts(counts).iou, np.nan)
 

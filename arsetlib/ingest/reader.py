@@ -300,7 +300,8 @@ def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str
     if href.startswith("s3://") and _status(error) in ("401", "403"):
         hint = (
             "The bucket needs keys: set the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
-            "(where the requester pays, as in sentinel-s2-l2a, you pay), or take a catalogue with http links"
+            "(where the requester pays, as in sentinel-s2-l2a, you pay), or AWS_NO_SIGN_REQUEST=NO on a machine that "
+            "has a role, or take a catalogue with http links"
         )
     elif _status(error) in ("401", "403"):
         hint = "The link may have expired: find the scenes again, which renews it"

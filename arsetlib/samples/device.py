@@ -27,12 +27,14 @@ import numpy as np
 
 from arsetlib.extras import missing
 from arsetlib.pixels import Ragged
+from arsetlib.samples.backends import backend, compiled, on_device, on_gpu
 from arsetlib.samples.draws import START, scrambled
 from arsetlib.samples.kernels import VEGETATION
 from arsetlib.samples.rows import SampleError
 from arsetlib.samples.store import MemoryPools, Pool, PoolCache
 from arsetlib.samples.windows import start_days
-from arsetlib.seeds import _A, _B, GOLDEN
+from arsetlib.samples.words import arithmetic
+from arsetlib.seeds import GOLDEN
 
 if TYPE_CHECKING:
     from arsetlib.samples.loader import Loader
@@ -359,150 +361,6 @@ def _maker(loader: Loader) -> Callable:
     return make
 
 
-class _Words:
-    """SplitMix64 in 64-bit integers, whose products wrap; for TensorFlow and PyTorch."""
-
-    @staticmethod
-    def stored(numbers: np.ndarray) -> np.ndarray:
-        return numbers.view(np.int64)
-
-    @classmethod
-    def constant(cls, numbers: np.ndarray) -> Any:
-        from keras import ops
-
-        return ops.convert_to_tensor(cls.stored(numbers))
-
-    @staticmethod
-    def taken(numbers: Any, rows: Any) -> Any:
-        from keras import ops
-
-        return ops.take(numbers, rows, axis=0)
-
-    @staticmethod
-    def column(numbers: Any) -> Any:
-        return numbers[:, None]
-
-    @staticmethod
-    def plus(one: Any, other: Any) -> Any:
-        return one + other
-
-    @classmethod
-    def mixed(cls, z: Any) -> Any:
-        z = cls._folded(z, 30) * cls.constant(_A[None])
-        z = cls._folded(z, 27) * cls.constant(_B[None])
-        return cls._folded(z, 31)
-
-    @classmethod
-    def share(cls, z: Any, count: Any) -> Any:
-        """``draw * count >> 32`` of a draw of 32 bits, int32."""
-        from keras import ops
-
-        z = cls._shifted(cls.mixed(z), 32) * (count if isinstance(count, int) else ops.cast(count, "int64"))
-        return ops.cast(cls._shifted(z, 32), "int32")
-
-    @classmethod
-    def _folded(cls, z: Any, by: int) -> Any:
-        from keras import ops
-
-        return ops.bitwise_xor(z, cls._shifted(z, by))
-
-    @classmethod
-    def _shifted(cls, z: Any, by: int) -> Any:
-        """A logical shift: zeros come from the left."""
-        from keras import ops
-
-        by, mask = (cls.constant(np.array([number], np.uint64)) for number in (by, 2 ** (64 - by) - 1))
-        return ops.bitwise_and(ops.right_shift(z, by), mask)
-
-
-class _HalfWords:
-    """SplitMix64 in two 32-bit halves, the high one first along the last axis; for JAX: it has no 64-bit integers."""
-
-    @staticmethod
-    def stored(numbers: np.ndarray) -> np.ndarray:
-        return np.stack([numbers >> np.uint64(32), numbers & np.uint64(2**32 - 1)], -1).astype(np.uint32)
-
-    @classmethod
-    def constant(cls, numbers: np.ndarray) -> Any:
-        halves = cls.stored(numbers)
-        return halves[..., 0], halves[..., 1]
-
-    @staticmethod
-    def taken(numbers: Any, rows: Any) -> tuple:
-        from keras import ops
-
-        both = ops.take(numbers, rows, axis=0)
-        return both[..., 0], both[..., 1]
-
-    @staticmethod
-    def column(numbers: tuple) -> tuple:
-        return numbers[0][:, None], numbers[1][:, None]
-
-    @staticmethod
-    def plus(one: tuple, other: Any) -> tuple:
-        other = other if isinstance(other, tuple) else (other[..., 0], other[..., 1])
-        low = one[1] + other[1]
-        return one[0] + other[0] + (low < one[1]).astype("uint32"), low
-
-    @classmethod
-    def mixed(cls, z: tuple) -> tuple:
-        z = cls._times(cls._folded(z, 30), int(_A))
-        z = cls._times(cls._folded(z, 27), int(_B))
-        return cls._folded(z, 31)
-
-    @classmethod
-    def share(cls, z: tuple, count: Any) -> Any:
-        count = np.uint32(count) if isinstance(count, int) else count.astype("uint32")
-        high = cls.mixed(z)[0]
-        return (((high >> 16) * count + ((high & 0xFFFF) * count >> 16)) >> 16).astype("int32")
-
-    @staticmethod
-    def _folded(z: tuple, by: int) -> tuple:
-        high, low = z
-        return high ^ (high >> by), low ^ ((low >> by) | (high << (32 - by)))
-
-    @staticmethod
-    def _times(z: tuple, factor: int) -> tuple:
-        """Product with a constant, by parts of 16 bits whose products fit into 32."""
-        high, low = z
-        a0, a1 = low & 0xFFFF, low >> 16
-        b0, b1 = np.uint32(factor & 0xFFFF), np.uint32(factor >> 16 & 0xFFFF)
-        middle = (a0 * b0 >> 16) + (a0 * b1 & 0xFFFF) + (a1 * b0 & 0xFFFF)
-        over = a1 * b1 + (a0 * b1 >> 16) + (a1 * b0 >> 16) + (middle >> 16)
-        by_low, by_high = np.uint32(factor & 0xFFFFFFFF), np.uint32(factor >> 32)
-        return over + low * by_high + high * by_low, low * by_low
-
-
-# Backends
-
-
-def backend() -> str:
-    """Name of Keras's backend."""
-    import keras
-
-    return keras.backend.backend()
-
-
-def arithmetic() -> Any:
-    """How 64-bit numbers are computed on this backend."""
-    return _HalfWords if backend() == "jax" else _Words
-
-
-def on_gpu() -> bool:
-    """Whether Keras's backend computes on a GPU."""
-    if backend() == "jax":
-        import jax
-
-        return jax.default_backend() != "cpu"
-    if backend() == "torch":
-        import torch
-
-        return torch.cuda.is_available()
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
 def _free_memory() -> int | None:
     """Bytes that columns may take on the device; None on a CPU, and where the backend does not tell."""
     if not on_gpu():
@@ -517,30 +375,6 @@ def _free_memory() -> int | None:
 
         return int(SHARE * torch.cuda.mem_get_info()[0])
     return None
-
-
-@functools.lru_cache(maxsize=8)
-def compiled(function: Callable) -> Callable:
-    """A function of tensors, compiled where the backend compiles."""
-    if backend() == "jax":
-        import jax
-
-        return jax.jit(function)
-    if backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
-    import torch
-
-    return torch.no_grad()(function)
-
-
-def on_device(batch: Any) -> Any:
-    """A batch of arrays as tensors."""
-    import keras
-    from keras import ops
-
-    return keras.tree.map_structure(ops.convert_to_tensor, batch)
 
 
 def _number(k: int) -> Any:

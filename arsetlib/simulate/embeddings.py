@@ -1,6 +1,6 @@
 """Annual vectors of a simulated delta, in the form of AlphaEarth's files.
 
-Lab: part4.
+Lab: none yet; lab 4 follows.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def embeddings(delta: str | Path, out: str | Path, year: int) -> Path:
     Raises:
         SimulationError: No delta of this version there, or no such year.
 
-    Lab: part4.
+    Lab: none yet; lab 4 follows.
     """
     made = parameters(delta)
     if year not in made["years"]:

@@ -26,7 +26,7 @@ import numpy as np
 from keras import ops
 
 from arsetlib.extras import install
-from arsetlib.samples.device import backend
+from arsetlib.samples.backends import backend
 from arsetlib.translation import _
 
 

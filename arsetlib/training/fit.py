@@ -176,7 +176,7 @@ class _Training:
 
     def placed(self, model, devices: Devices) -> tuple[Loader, Loader]:
         """``loaders`` where the training asks for them: on the GPU if there is one, unless they do not fit there."""
-        from arsetlib.samples.device import on_gpu
+        from arsetlib.samples.backends import on_gpu
 
         if devices.strategy is not None and devices.place is None:
             return self.loaders(model)
@@ -221,9 +221,10 @@ class _Training:
 
     def network(self, devices: Devices, log: Log, run: runs.RunFolder):
         """Train a network with early stopping."""
-        from arsetlib.samples.device import on_gpu
+        from arsetlib.samples.backends import on_gpu
         from arsetlib.training import loop
         from arsetlib.training.devices import in_float32, make_network, strategy_of
+        from arsetlib.training.tasks import classes_task
 
         plan, strategy = self.plan, strategy_of(devices.strategy)
         mixed = on_gpu() if devices.mixed is None else devices.mixed
@@ -232,7 +233,7 @@ class _Training:
         train, validation = self.placed(model, devices)
         replicas = strategy.num_replicas_in_sync if strategy else 1
         feeds = (SeriesFeed(train, replicas), SeriesFeed(validation, keep=_bytes_of(validation) <= IN_MEMORY))
-        task = loop.classes_task(plan.loss, self._class_weights(train), **SCORES)
+        task = classes_task(plan.loss, self._class_weights(train), **SCORES)
         history, best_epoch = loop.train(
             model, replace(task, explain=feeds[0].explain), feeds, plan, backup=run.backup,
             callbacks=lambda of: self._callbacks(of, log, run), strategy=strategy,
@@ -296,7 +297,7 @@ class SeriesFeed:
     """
 
     def __init__(self, loader: Loader, devices: int = 1, keep: bool = False) -> None:
-        from arsetlib.samples.device import backend
+        from arsetlib.samples.backends import backend
 
         self.loader, self.keep, self.cache, self.epoch = loader, keep, None, 0
         count, batch = len(loader.rows), loader.batch_size
@@ -319,7 +320,7 @@ class SeriesFeed:
         if self.cache is not None:
             yield from self.cache
             return
-        from arsetlib.samples.device import on_device
+        from arsetlib.samples.backends import on_device
 
         self.epoch = epoch
         if self.loader.device is not None:

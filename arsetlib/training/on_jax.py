@@ -18,7 +18,7 @@ from keras import ops
 
 from arsetlib.samples.device import Block
 from arsetlib.training.devices import one_device
-from arsetlib.training.loop import Task, measured
+from arsetlib.training.tasks import Task, measured
 
 
 class StepsOnJax:

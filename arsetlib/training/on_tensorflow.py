@@ -12,8 +12,9 @@ import keras  # noqa: F401 -- before TensorFlow
 import numpy as np
 import tensorflow as tf
 
-from arsetlib.samples.device import Block, compiled
-from arsetlib.training.loop import Task, measured
+from arsetlib.samples.backends import compiled
+from arsetlib.samples.device import Block
+from arsetlib.training.tasks import Task, measured
 
 
 class StepsOnTensorflow:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from keras import ops
 
-from arsetlib.samples.device import Block, compiled, on_device
+from arsetlib.samples.backends import compiled, on_device
+from arsetlib.samples.device import Block
 from arsetlib.training.devices import one_device
-from arsetlib.training.loop import Task, measured
+from arsetlib.training.tasks import Task, measured
 
 
 class StepsOnTorch:

@@ -86,9 +86,9 @@ def gdal(**settings: Any) -> rasterio.Env:
 def s3_options(href: str) -> dict[str, str]:
     """What GDAL needs in addition to ``GDAL_HTTP`` to read an ``s3://`` link; nothing for other links.
 
-    Without keys in the environment, buckets are read anonymously. With keys, requests are signed and
-    say that the requester pays, which a bucket like ``sentinel-s2-l2a`` requires. ``AWS_ENDPOINT_URL`` names another
-    service than Amazon's.
+    Without keys in the environment or a file of keys, buckets are read anonymously; ``AWS_NO_SIGN_REQUEST=NO`` signs
+    with the role of the machine. Signed requests say that the requester pays, which a bucket like ``sentinel-s2-l2a``
+    requires. ``AWS_ENDPOINT_URL`` names another service than Amazon's.
 
     Raises:
         CatalogueError: The link leads to the Copernicus Data Space (``s3://eodata``) and there are no keys.
@@ -109,7 +109,8 @@ def s3_options(href: str) -> dict[str, str]:
         service = {"AWS_S3_ENDPOINT": EODATA, "AWS_VIRTUAL_HOSTING": "FALSE"}
         return {"AWS_NO_SIGN_REQUEST": "NO", **file, **{k: os.environ.get(k) or v for k, v in service.items()}}
     unsigned = os.environ.get("AWS_NO_SIGN_REQUEST") or ("NO" if keys else "YES")
-    payer = {"AWS_REQUEST_PAYER": "requester"} if keys else {}
+    signed = keys or unsigned.upper() in ("NO", "FALSE", "OFF", "0")  # keys, or the role of the machine
+    payer = {"AWS_REQUEST_PAYER": "requester"} if signed else {}
     return {"AWS_NO_SIGN_REQUEST": unsigned, **payer, **file, **_endpoint()}
 
 
