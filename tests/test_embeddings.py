@@ -127,6 +127,8 @@ def test_simulated_vectors_have_the_form_of_alphaearth_and_say_that_they_are_sim
     assert np.linalg.norm(embeddings.decode(raw), axis=0) == pytest.approx(1, abs=0.02)
     again = simulate.embeddings(delta, tmp_path / "again.tif", 2021)
     assert again.read_bytes() == place[2].read_bytes()
+    with pytest.raises(ValueError, match=r"ending in .tif, received v.png"):
+        simulate.embeddings(delta, "v.png", 2021)
     with pytest.raises(ValueError, match="has no 2019; it has 2021"):
         simulate.embeddings(delta, tmp_path / "none.tif", 2019)
 

@@ -386,6 +386,15 @@ def test_the_raster_has_the_parcels_classes_and_elsewhere_those_of_the_pixels(ma
         found.raster(tmp_path / "c.png")
 
 
+def test_ground_in_two_parcels_counts_in_both_and_the_raster_takes_the_last(made, tmp_path):
+    shapes = [at(10, 10, 20, 20), at(19, 10, 30, 20)]
+    found, alone = by_parcel(made, *shapes), [by_parcel(made, shape) for shape in shapes]
+    assert np.allclose(found.votes, np.concatenate([one.votes for one in alone]))
+    found = replace(found, votes=np.array([[100.0, 0, 0], [0, 110.0, 0]]))
+    with rasterio.open(found.raster(tmp_path / "c.tif")) as src:
+        assert (src.read(1)[10:20, 10:30] == np.repeat([0, 1], [9, 11])).all()
+
+
 def test_the_gain_is_that_of_both_maps_on_the_same_pixels(made, tmp_path):
     own = rasterio.open(made.path()).read(1)
     truth = np.where(own == 255, 0, own + 1).astype(np.uint8)
@@ -483,6 +492,13 @@ def test_a_higher_level_gives_fewer_segments():
     for method, level in LEVELS.items():
         few, many = (parcels.segments(image, method=method, level=level * f, smallest=1).max() for f in (9, 1 / 9))
         assert few < many
+
+
+def test_pixels_without_a_true_parcel_are_not_compared():
+    truth = np.repeat([1, 2, 0], 4)[None].repeat(4, axis=0)
+    noise = np.arange(48).reshape(4, 12) + 9
+    score = parcels.score_outlines(np.where(truth > 0, truth, noise), truth)
+    assert (score.precision, score.recall, score.over, score.under, score.segments) == (1, 1, 0, 0, 2)
 
 
 def test_scores_of_outlines_by_hand():

@@ -389,14 +389,18 @@ def _repair(fields: Fields) -> None:
     wrong = ~shapely.is_valid(fields.shapes)
     fields.repaired, fields.mended = int(wrong.sum()), fields.rows[wrong].tolist()
     fields.shapes[wrong] = shapely.make_valid(fields.shapes[wrong])
-    kind = shapely.get_type_id(fields.shapes)
-    for i in np.flatnonzero(kind == COLLECTION):
-        parts = shapely.get_parts(fields.shapes[i])
-        parts = parts[np.isin(shapely.get_type_id(parts), (*POLYGONS, *POINTS))]
-        fields.shapes[i] = shapely.union_all(parts) if len(parts) else shapely.Polygon()
+    keep_parts(fields.shapes, (*POLYGONS, *POINTS))
     kind = shapely.get_type_id(fields.shapes)
     flat = ~np.isin(kind, POINTS) & ~(shapely.area(fields.shapes) > 0)
     drop(fields, flat, N_("without an area"))
+
+
+def keep_parts(shapes: np.ndarray, kinds: Sequence[int]) -> None:
+    """Of collections keep the parts of some types, in place."""
+    for i in np.flatnonzero(shapely.get_type_id(shapes) == COLLECTION):
+        parts = shapely.get_parts(shapes[i])
+        parts = parts[np.isin(shapely.get_type_id(parts), kinds)]
+        shapes[i] = shapely.union_all(parts) if len(parts) else shapely.Polygon()
 
 
 def drop(fields: Fields, which: np.ndarray, reason: str) -> None:

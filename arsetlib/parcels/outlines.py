@@ -145,7 +145,7 @@ def read(path: str | Path, *, layer: str | None = None, id_column: str | None = 
             len(geometry),
         )  # fmt: skip
         vectors.keep_drawable(found, geometry)
-        _keep_polygons(found.shapes)
+        vectors.keep_parts(found.shapes, vectors.POLYGONS)  # points beside them have no area
         points = ~np.isin(shapely.get_type_id(found.shapes), vectors.POLYGONS)
         vectors.drop(found, points, N_("points, which have no area"))
         crs = vectors.crs_of(stated, where)
@@ -173,14 +173,6 @@ def _local(where: str) -> str:
 
         return str(copies.fetched(where))
     return where
-
-
-def _keep_polygons(shapes: np.ndarray) -> None:
-    """Of collections with polygons keep these; the points beside them have no area."""
-    for i in np.flatnonzero(shapely.get_type_id(shapes) == vectors.COLLECTION):
-        parts = shapely.get_parts(shapes[i])
-        parts = parts[np.isin(shapely.get_type_id(parts), vectors.POLYGONS)]
-        shapes[i] = shapely.union_all(parts) if len(parts) else shapes[i]
 
 
 def _ids(values: np.ndarray, rows: np.ndarray, column: str, name: str) -> np.ndarray:

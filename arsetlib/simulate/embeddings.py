@@ -37,10 +37,12 @@ def embeddings(delta: str | Path, out: str | Path, year: int) -> Path:
         year: Of its years.
 
     Raises:
-        SimulationError: No delta of this version there, or no such year.
+        SimulationError: No delta of this version there, no such year, or a name that does not end in ``.tif``.
 
     Lab: none yet; lab 4 follows.
     """
+    if not str(out).endswith(".tif"):
+        raise SimulationError(f"Expected a file ending in .tif, received {out}.")
     made = parameters(delta)
     if year not in made["years"]:
         raise SimulationError(f"The delta {delta} has no {year}; it has {', '.join(map(str, made['years']))}.")
