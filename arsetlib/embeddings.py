@@ -110,11 +110,13 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
         (N, channels) float32; NaN where the raster has no data, or does not reach.
 
     Raises:
-        EmbeddingError: Not a north-up raster in metres, another type, counts that are not in the form of AlphaEarth, or
-            no place lies on it.
+        EmbeddingError: Not a north-up raster in metres, another type, counts that are not in the form of AlphaEarth, no
+            place lies on it, or a side that is not above 0.
 
     Lab: none yet; lab 4 follows.
     """
+    if side is not None and not side > 0:
+        raise EmbeddingError(f"Expected a side above 0 m, received {side}.")
     x, y = (np.atleast_1d(np.asarray(v, np.float64)) for v in (x, y))
     with _opened(path) as src:
         _check(src, path)

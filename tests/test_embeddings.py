@@ -106,6 +106,8 @@ def test_a_square_smaller_than_a_pixel_takes_the_pixel_that_holds_the_place(tmp_
     path = write(tmp_path / "v.tif", vectors)
     found = embeddings.read(path, WEST + 32, NORTH - 58, crs=UTM, side=4)
     assert found[0] == pytest.approx(vectors[:, 5, 3] / 3, abs=1e-6)
+    with pytest.raises(embeddings.EmbeddingError, match="Expected a side above 0 m, received -4"):
+        embeddings.read(path, WEST + 32, NORTH - 58, crs=UTM, side=-4)
 
 
 @pytest.fixture(scope="module")

@@ -316,8 +316,12 @@ def test_heights_and_points_beside_an_outline_are_left_out(tmp_path):
     both = shapely.GeometryCollection([at(0, 0, 9, 9), Point(WEST + 900, NORTH)])
     found = parcels.read(save(tmp_path / "f.gpkg", [both, at(9, 0, 18, 9)]))
     assert shapely.equals(found.shapes, [at(0, 0, 9, 9), at(9, 0, 18, 9)]).all()
-    high = outlines(shapely.force_3d(at(0, 0, 9, 9), 50.0)).save(tmp_path / "high.parquet")
+    high = save(tmp_path / "high.gpkg", [shapely.force_3d(at(0, 0, 9, 9), 50.0)])
     assert not shapely.has_z(parcels.read(high).shapes).any()
+    for ending in ("parquet", "gpkg"):
+        path = outlines(shapely.force_3d(at(0, 0, 9, 9), 50.0)).save(tmp_path / f"made.{ending}")
+        stored = pq.read_table(path)["geometry"].to_pylist() if ending == "parquet" else read_layer(str(path))[2]
+        assert not shapely.has_z(shapely.from_wkb(stored)).any()
 
 
 def test_a_file_without_a_crs_is_in_degrees_only_where_its_standard_says_so(tmp_path):

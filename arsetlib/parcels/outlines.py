@@ -231,6 +231,8 @@ def some(values: np.ndarray | list) -> str:
 def write(path: str | Path, parcels: Parcels, columns: dict[str, np.ndarray], about: dict) -> Path:
     """Write shapes with columns, as GeoParquet 1.1 (``.parquet``) or GeoPackage (``.gpkg``), whole or not at all.
 
+    Heights are left out, as in reading.
+
     Args:
         path: Also in an object store.
         parcels: The shapes.
@@ -243,6 +245,7 @@ def write(path: str | Path, parcels: Parcels, columns: dict[str, np.ndarray], ab
     path = folders.place(path)
     if path.suffix not in (".parquet", ".gpkg"):
         raise ParcelError(f"Expected a file ending in .parquet or .gpkg, received {path.name!r}.")
+    parcels = replace(parcels, shapes=shapely.force_2d(parcels.shapes))
     made = _geoparquet if path.suffix == ".parquet" else _geopackage
     folders.put(path, lambda file: made(file, parcels, columns, about))
     return path
