@@ -125,7 +125,7 @@ def test_ctrl_c_is_one_sentence_and_exit_code_130(kept):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signal to a group of processes there")
 def test_ctrl_c_in_a_command_with_processes_says_one_sentence_and_the_same_command_continues(tmp_path):
-    command = [sys.executable, "-c", "from arsetlib.cli import main; main()", "simulate-fields", "f", "--fields", "20"]
+    command = [sys.executable, "-c", "from arsetlib.cli import main; main()", "simulate-fields", "f", "--fields", "100"]
     command += ["--chips", "1", "--size", "64", "--jobs", "2"]
     running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not list(tmp_path.glob("f/field_masks/*")):
@@ -137,4 +137,4 @@ def test_ctrl_c_in_a_command_with_processes_says_one_sentence_and_the_same_comma
     assert said.endswith("\narset: stopped. What was finished is kept; the same command continues.\n")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.glob("f/field_masks/*.png"))) == 20
+    assert len(list(tmp_path.glob("f/field_masks/*.png"))) == 100
