@@ -27,6 +27,7 @@ from arsetlib.evaluation import Predictions
 
 SCORES = ("lac", "aps")
 PER_PASS = 1_000_000  # rows worked on at once
+OFF = 0.01  # from 1, the sum of a row that was rounded
 SLACK = 1e-6  # float32 probabilities of one model for one row may differ by this between two calls
 
 
@@ -110,7 +111,7 @@ class Conformal:
             (N, K) bool. A row may be empty (``"lac"``): no class is probable enough.
 
         Raises:
-            CertaintyError: Another number of classes.
+            CertaintyError: Another number of classes; a row that is NaN or does not sum to 1.
 
         Lab: none yet; lab 4 follows.
         """
@@ -119,6 +120,13 @@ class Conformal:
             raise CertaintyError(f"Expected probabilities (N, {len(self.limits)}), received {probability.shape}.")
         out, limits = np.empty(probability.shape, bool), np.array(self.limits) + SLACK
         for part, rows in _passes(probability):
+            odd = ~((part >= -OFF).all(1) & (np.abs(part.sum(1, dtype=np.float64) - 1) <= OFF))
+            if odd.any():
+                row = int(odd.argmax())
+                raise CertaintyError(
+                    f"Expected probabilities of which each row sums to 1, received {part[row].tolist()} in row "
+                    f"{rows.start + row}. Did the training of the model diverge, or are these logits?"
+                )
             out[rows] = scores(part, self.score, _shares(self.seed + 1, rows)) <= limits
         return out
 
