@@ -139,7 +139,7 @@ def judge(neuron: ArrayLike, label: ArrayLike, side: int, classes: int, threshol
             f"{label.shape} and {threshold}."
         )
     for name, value, above in (("neuron", neuron, count), ("label", label, classes)):
-        if value.dtype.kind not in "iu" or (len(value) and not (0 <= value.min() and value.max() < above)):
+        if value.dtype.kind not in "iu" or (len(value) and not (value.min() >= 0 and value.max() < above)):
             raise AuditError(
                 f"Expected each {name} as a whole number from 0 to {above - 1}, received {np.unique(value)[:9]}."
             )

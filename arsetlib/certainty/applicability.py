@@ -222,7 +222,9 @@ def accuracy_by_dissimilarity(
     if far.shape != (len(predictions),) or not len(far):
         raise CertaintyError(f"Expected one dissimilarity a prediction, ({len(predictions)},), received {far.shape}.")
     if np.isnan(far).any() or np.isnan(threshold):
-        raise CertaintyError("Expected dissimilarities and a threshold, received NaN: it is neither inside nor outside.")
+        raise CertaintyError(
+            "Expected dissimilarities and a threshold, received NaN: it is neither inside nor outside."
+        )
     right = predictions.predicted == predictions.truth
     inside = far <= threshold
     groups: Mapping[str, np.ndarray] = {"inside": inside, "outside": ~inside}

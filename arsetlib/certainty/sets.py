@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from arsetlib import seeds
+from arsetlib import checksums, seeds
 from arsetlib.errors import ArsetError
 from arsetlib.evaluation import Predictions
 
@@ -53,6 +53,7 @@ class Conformal:
         by_class: Whether each class keeps the promise by itself.
         counts: (K,) calibration rows of each class.
         seed: Of the random share in ``"aps"``.
+        rows: Checksum of the calibration rows, so that ``coverage`` refuses them; empty where it is not known.
 
     Lab: none yet; lab 4 follows.
     """
@@ -63,6 +64,7 @@ class Conformal:
     by_class: bool
     counts: tuple[int, ...]
     seed: int = 0
+    rows: str = ""
 
     @classmethod
     def fit(
@@ -99,7 +101,7 @@ class Conformal:
             limits = [quantile(own[truth == k], alpha) for k in range(classes)]
         else:
             limits = [quantile(own, alpha)] * classes
-        return cls(tuple(limits), alpha, score, by_class, tuple(counts.tolist()), seed)
+        return cls(tuple(limits), alpha, score, by_class, tuple(counts.tolist()), seed, digest(predictions))
 
     def sets(self, probability: ArrayLike) -> np.ndarray:
         """Which classes are in the set of each row.
@@ -166,6 +168,13 @@ def certain(sets: np.ndarray) -> np.ndarray:
     """(N,) the class of a set with exactly one, K where it has none or several: "cannot say"."""
     sets = np.asarray(sets, bool)
     return np.where(sets.sum(1) == 1, sets.argmax(1), sets.shape[1]).astype(np.int16)
+
+
+def digest(predictions: Predictions) -> str:
+    """Checksum of rows in any order: their pixels, years, windows, truth and probabilities."""
+    order = np.lexsort([getattr(predictions, name) for name in ("start", "year", "pixel")])
+    names = ("pixel", "year", "start", "truth", "probability")
+    return checksums.digest_arrays(getattr(predictions, name)[order] for name in names)
 
 
 def _passes(probability: np.ndarray):

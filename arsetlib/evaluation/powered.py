@@ -102,7 +102,7 @@ def powered_areas(
             f"classes everywhere, received {probability.shape}, {stratum.shape} and {classes}."
         )
     for name, value, above in (("class", truth, classes), ("stratum", stratum, strata)):
-        if value.dtype.kind not in "iu" or (len(value) and not (0 <= value.min() and value.max() < above)):
+        if value.dtype.kind not in "iu" or (len(value) and not (value.min() >= 0 and value.max() < above)):
             raise EvaluationError(
                 f"Expected the {name} of each labelled pixel as a whole number from 0 to {above - 1}, received "
                 f"{np.unique(value)[:9]}. Leave pixels without a label out."

@@ -79,14 +79,14 @@ class ClassMap:
                     "name a study file whose legend has these codes, study=…"
                 )
             coded = study is not None and legend is study.legend
-            numbers = _numbers(legend, coded, src.nodata)
+            signed = np.dtype(src.dtypes[0]).kind == "i"
+            numbers = _numbers(legend, coded, src.nodata, signed)
             t, crs = src.transform, src.crs.to_wkt()
             area = Area("map", {}, tuple(src.bounds), crs)
             ground.check(CRS(crs), [area], f"{ground.crs_name(CRS(crs))}, in which {raster.name} is,")
             counted = np.zeros(VALUES + 1, np.int64)
             for window in cogs.blocks(src):
                 counted += np.bincount(_values(src, window), minlength=VALUES + 1)
-            signed = np.dtype(src.dtypes[0]).kind == "i"
             simulated = simulated or src.tags().get("simulated") == "yes" or bool(coded and study.simulated)
         unknown = np.flatnonzero((counted > 0) & (numbers == UNKNOWN))
         if unknown.size:
@@ -235,12 +235,14 @@ def _tagged(src: rasterio.DatasetReader) -> Legend | None:
     return Legend(src.tags().get("study", "map"), tuple(classes))
 
 
-def _numbers(legend: Legend, coded: bool, nodata: float | None) -> np.ndarray:
+def _numbers(legend: Legend, coded: bool, nodata: float | None, signed: bool) -> np.ndarray:
     """Raster value → class number."""
     numbers = np.full(VALUES + 1, UNKNOWN, np.int16)
     if coded:
         for i, one in enumerate(legend.classes):
             numbers[1:] = np.where(numbers[1:] == UNKNOWN, i, numbers[1:]) if one.codes == "others" else numbers[1:]
+        if signed:
+            numbers[VALUES // 2 :] = UNKNOWN  # a value below 0 is no code, so it is not one of the others
         for i, one in enumerate(legend.classes):
             if one.codes != "others":
                 numbers[list(one.codes)] = i

@@ -114,9 +114,10 @@ class MapSample:
                 f"{folder} already has {', '.join(there)}. Labels in it would be lost. Name another folder, or delete "
                 "this one if nobody has worked in it."
             )
+        points = {"points": self.design["points"]} if "points" in self.design else {}  # `plain` would round them
         content: dict[str, Any] = {
             "README.txt": _protocol(self),
-            "sample.json": json.dumps(plain(self.design), indent=1, ensure_ascii=False),
+            "sample.json": json.dumps({**plain(self.design), **points}, indent=1, ensure_ascii=False),
             "sample.csv": self.csv(),
         }
         if has_pyogrio():
@@ -176,7 +177,7 @@ class MapSample:
             table[name] = _parsed(table[name], name, path)
         whole = (table["id"] % 1 == 0) & (table["id"].abs() < 2**53)
         if not whole.all():
-            raise MapError(f"{path}: expected whole numbers as ids, received {table['id'][~whole].iloc[0]!r}.")
+            raise MapError(f"{path}: expected whole numbers as ids, received {table['id'][~whole].iloc[0]}.")
         table["id"] = table["id"].astype(np.int64)
         twice = table["id"][table["id"].duplicated()].tolist()
         if twice:
@@ -395,7 +396,7 @@ def draw_sample(here: ClassMap, plan: SamplePlan, seed: int = 0) -> MapSample:
         "simulated": here.simulated,
         "legend": legend_as_json(here.legend),
         "strata": plan.table[["pixels", "hectares", "samples"]],
-        "points": table[list(DRAWN)].to_numpy(object).tolist(),
+        "points": table[list(DRAWN)].round(8).to_numpy(object).tolist(),
     }
     return MapSample(table, design)
 
@@ -595,7 +596,7 @@ def _of_csv(path: Path) -> pd.DataFrame:
         raise MapError(f"{path} cannot be read: {error}.") from None
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)
-    head, *rows = ([row for row in csv.reader(io.StringIO(text), delimiter=separator) if row] or [[]])
+    head, *rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row] or [[]]
     if twice := sorted({name for name in head if name and head.count(name) > 1}):
         raise MapError(f"{path} has the columns {', '.join(twice)} more than once. Keep one of each.")
     odd = next((i for i, row in enumerate(rows, 2) if len(row) != len(head)), None)
