@@ -294,6 +294,7 @@ def test_a_whole_audit_finds_the_labels_that_were_made_wrong(spoiled, wrong):
         ({"start": 300}, "start from 1 to 200"),
         ({"names": ["random_forest"]}, "at least two models"),
         ({"names": ["random_forest", "forst"]}, "no model 'forst'"),
+        ({"fields": "nowhere.gpkg"}, "cannot be read as a vector file"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_trained_or_written(spoiled, tmp_path, options, says):
@@ -495,6 +496,6 @@ def test_series_that_differ_in_one_direction_only_have_a_map_without_nan():
 
 
 @pytest.mark.parametrize("least", [0, 4])
-def test_a_number_of_ways_that_keeps_all_or_none_is_refused(made, stored, least):
+def test_a_number_of_ways_that_keeps_all_or_none_is_refused(made, least):
     with pytest.raises(audit.AuditError, match="least from 1 to 3"):
-        made.suspicious(least)
+        made[1].suspicious(least)

@@ -273,6 +273,8 @@ def test_a_map_of_sets_says_cannot_say_where_a_set_has_not_one_class(tmp_path):
     assert sum(counts[key] for key in (*predicted.LEGEND.keys, "cannot_say")) == 597
     assert colours[predicted.K][:3] == (0x8C, 0x8C, 0x8C)
     assert "cannot say" in path.with_name(f"{path.name}.aux.xml").read_text("utf-8")
+    with pytest.raises(certainty.CertaintyError, match="the prediction and would be lost"):
+        certainty.set_layer(made, rule, tmp_path / "p.tif")
     with pytest.raises(certainty.CertaintyError, match="score='lac'"):
         certainty.set_layer(made, certainty.Conformal.fit(predicted.made(90), score="aps"))
 

@@ -15,7 +15,7 @@ from predicted import LEGEND
 from scipy import stats
 from typer.testing import CliRunner
 
-from arsetlib import cli, maps
+from arsetlib import cli, folders, maps
 from arsetlib import evaluation as ev
 from arsetlib.errors import ArsetError
 from arsetlib.study import Study
@@ -342,7 +342,11 @@ def test_strata_with_fewer_pixels_than_asked_are_named(made):
         ({"half_width": 5.0}, "needs target=…"),
         ({"size": 300, "allocation": "neyman"}, "needs users=…"),
         ({"size": 300, "target": "maize"}, "Expected target as one of bare, other, corn, rice"),
-        ({"size": 4, "allocation": "equal"}, "One sample says nothing of the spread in a stratum: bare, other"),
+        (
+            {"size": 4, "allocation": "equal"},
+            "Fewer than 2 samples say nothing of the spread in a stratum: bare, other",
+        ),
+        ({"size": 20, "least": 0}, "Fewer than 2 samples say nothing .*: rice"),
         ({"size": 300, "allocation": "best"}, "Expected allocation = 'proportional'"),
         ({"size": 100}, "Expected at least 200 samples"),
         ({"size": 300, "users": {"corn": 0.9}}, "an accuracy for each of bare, other, corn, rice, received corn"),
@@ -743,3 +747,27 @@ def test_areas_never_overwrite_the_labels(made, visit):
     done = called("areas", visit, made[2], "--out", visit / "sample.csv")
     assert "sample.csv exists" in str(done.exception)
     assert (visit / "sample.csv").read_bytes() == before
+
+
+def test_a_sample_is_not_written_where_another_job_writes_or_over_a_file(made, tmp_path):
+    here = made[0]
+    sample = maps.draw_sample(here, maps.plan_sample(here, 240, least=30))
+    with folders.lock(tmp_path / "visit"), pytest.raises(maps.MapError, match="Another job is writing"):
+        sample.save(tmp_path / "visit")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(maps.MapError, match="is a file"):
+        sample.save(tmp_path / "file")
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_pixels_that_are_not_square_and_rows_from_south_to_north_have_their_area_and_place(tmp_path):
+    path = tmp_path / "map.tif"
+    options = {"driver": "GTiff", "count": 1, "dtype": "uint8", "crs": "EPSG:5070", "height": 2, "width": 3}
+    with rasterio.open(path, "w", transform=rasterio.Affine(20, 0, 400_000, 0, 50, 1_400_000), **options) as out:
+        out.write(np.array([[0, 0, 0], [1, 1, 1]], np.uint8), 1)
+        out.update_tags(class_0="corn", class_1="rice")
+    here = maps.ClassMap.open(path)
+    assert here.hectares == 0.1
+    drawn = maps.draw_sample(here, maps.plan_sample(here, 6, least=3)).table
+    assert (drawn["y"] > 1_400_050).tolist() == (drawn["stratum"] == "rice").tolist()
+    assert here.at(drawn["lon"], drawn["lat"]).tolist() == (drawn["stratum"] == "rice").astype(int).tolist()

@@ -114,7 +114,7 @@ def confident(label: ArrayLike, probability: ArrayLike) -> Confident:
 
 
 def checked(label: ArrayLike, probability: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) integers and (N, K) float32; refuses other shapes, labels that are no class, and rows that are no probabilities."""
+    """(N,) integers and (N, K) float32; refuses other shapes, labels that are no class, and rows without a sum of 1."""
     label, probability = np.asarray(label), np.asarray(probability)
     if label.ndim != 1 or probability.ndim != 2 or len(label) != len(probability) or not len(label):
         raise AuditError(

@@ -105,9 +105,16 @@ class MapSample:
             The files written; ``sample.csv`` is the last one, so a folder with it is complete.
 
         Raises:
-            MapError: One of them exists.
+            MapError: One of them exists, the folder is a file, or another job is writing it.
         """
         folder = folders.place(folder)
+        if folder.exists() and not folder.is_dir():
+            raise MapError(f"Expected a new folder for the sample, but {folder} is a file. Give another name.")
+        with folders.lock(folder, MapError):
+            return self._write(folder)
+
+    def _write(self, folder: Path) -> list[Path]:
+        """The files of ``save``, in a folder that no other job writes."""
         there = [name for name in FILES if (folder / name).exists()]
         if there:
             raise MapError(
@@ -317,9 +324,9 @@ def plan_sample(
             f"These strata have fewer pixels than samples: {', '.join(few)}. Take a smaller size or least, or another "
             "allocation."
         )
-    if single := [k for k, n, d in zip(names, strata, drawn, strict=True) if d == 1 and n > 1]:
+    if single := [k for k, n, d in zip(names, strata, drawn, strict=True) if d < min(2, n)]:
         raise MapError(
-            f"One sample says nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of each; 50 or "
+            f"Fewer than 2 samples say nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of each; 50 or "
             "more are advised."
         )
     table = pd.DataFrame(
