@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from arsetlib.errors import ArsetError
+from arsetlib.evaluation.predictions import no_shares
 
 PER_PASS = 1_000_000  # rows worked on at once
-OFF = 0.01  # from 1, the sum of a row that was rounded
 SLACK = 1e-6  # of a comparison with a threshold: a mean of equal float32 is not exactly their value
 
 
@@ -127,7 +127,7 @@ def checked(label: ArrayLike, probability: ArrayLike) -> tuple[np.ndarray, np.nd
     if not all(np.isfinite(part).all() for _, part, _ in _passes(label, probability)):
         raise AuditError("Expected probabilities, received NaN. Did the training of the model diverge?")
     for _, part, rows in _passes(label, probability):
-        odd = (part < -OFF).any(1) | (np.abs(part.sum(1) - 1) > OFF)
+        odd = no_shares(part)
         if odd.any():
             row = int(odd.argmax())
             raise AuditError(

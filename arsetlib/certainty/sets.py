@@ -24,10 +24,10 @@ from numpy.typing import ArrayLike
 from arsetlib import checksums, seeds
 from arsetlib.errors import ArsetError
 from arsetlib.evaluation import Predictions
+from arsetlib.evaluation.predictions import no_shares
 
 SCORES = ("lac", "aps")
 PER_PASS = 1_000_000  # rows worked on at once
-OFF = 0.01  # from 1, the sum of a row that was rounded
 SLACK = 1e-6  # float32 probabilities of one model for one row may differ by this between two calls
 
 
@@ -122,7 +122,7 @@ class Conformal:
             raise CertaintyError(f"Expected probabilities (N, {len(self.limits)}), received {probability.shape}.")
         out, limits = np.empty(probability.shape, bool), np.array(self.limits) + SLACK
         for part, rows in _passes(probability):
-            odd = ~((part >= -OFF).all(1) & (np.abs(part.sum(1, dtype=np.float64) - 1) <= OFF))
+            odd = no_shares(part)
             if odd.any():
                 row = int(odd.argmax())
                 raise CertaintyError(

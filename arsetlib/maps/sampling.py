@@ -326,8 +326,8 @@ def plan_sample(
         )
     if single := [k for k, n, d in zip(names, strata, drawn, strict=True) if d < min(2, n)]:
         raise MapError(
-            f"Fewer than 2 samples say nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of each; 50 or "
-            "more are advised."
+            f"Fewer than 2 samples say nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of each; "
+            "50 or more are advised."
         )
     table = pd.DataFrame(
         {"pixels": strata, "hectares": strata * here.hectares, "samples": drawn, "half_width": np.nan},
