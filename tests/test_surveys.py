@@ -771,3 +771,17 @@ def test_pixels_that_are_not_square_and_rows_from_south_to_north_have_their_area
     drawn = maps.draw_sample(here, maps.plan_sample(here, 6, least=3)).table
     assert (drawn["y"] > 1_400_050).tolist() == (drawn["stratum"] == "rice").tolist()
     assert here.at(drawn["lon"], drawn["lat"]).tolist() == (drawn["stratum"] == "rice").astype(int).tolist()
+
+
+def test_a_point_that_was_moved_in_a_gis_is_refused(visit):
+    import pyogrio.raw
+    import shapely
+
+    meta, _, geometry, columns = pyogrio.raw.read(visit / "sample.gpkg")
+    points = shapely.from_wkb(geometry)
+    points[4] = shapely.Point(shapely.get_x(points[4]) + 0.001, shapely.get_y(points[4]))
+    options = {"layer": "sample", "driver": "GPKG", "geometry_type": "Point", "crs": meta["crs"]}
+    (visit / "sample.gpkg").unlink()
+    pyogrio.raw.write(visit / "sample.gpkg", shapely.to_wkb(points), columns, meta["fields"], **options)
+    with pytest.raises(maps.MapError, match="points 5 were moved away"):
+        maps.MapSample.load(visit / "sample.gpkg")

@@ -326,8 +326,8 @@ def plan_sample(
         )
     if single := [k for k, n, d in zip(names, strata, drawn, strict=True) if d < min(2, n)]:
         raise MapError(
-            f"Fewer than 2 samples say nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of each; "
-            "50 or more are advised."
+            f"Fewer than 2 samples say nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of "
+            "each; 50 or more are advised."
         )
     table = pd.DataFrame(
         {"pixels": strata, "hectares": strata * here.hectares, "samples": drawn, "half_width": np.nan},
@@ -616,14 +616,27 @@ def _of_csv(path: Path) -> pd.DataFrame:
 
 
 def _of_geopackage(path: Path) -> pd.DataFrame:
+    import shapely
+
     from arsetlib import copies, extras
 
     if not has_pyogrio():
         raise extras.missing("pyogrio")
     from pyogrio.raw import read
 
-    meta, _fids, _geometry, columns = read(copies.fetched(path), read_geometry=False)
-    return pd.DataFrame(dict(zip(meta["fields"], columns, strict=True)))
+    meta, _fids, geometry, columns = read(copies.fetched(path))
+    table = pd.DataFrame(dict(zip(meta["fields"], columns, strict=True)))
+    if geometry is not None and meta["crs"] and {"id", "lon", "lat"} <= set(table):
+        to_degrees = Transformer.from_crs(meta["crs"], "EPSG:4326", always_xy=True)
+        place = to_degrees.transform(*(part(shapely.from_wkb(geometry)) for part in (shapely.get_x, shapely.get_y)))
+        stated = (pd.to_numeric(table[name], errors="coerce") for name in ("lon", "lat"))
+        moved = np.any([np.abs(one - other) > MOVED for one, other in zip(place, stated, strict=True)], axis=0)
+        if moved.any():
+            raise MapError(
+                f"{path}: points {_some(table['id'][moved].tolist())} were moved away from their lon and lat. Move them "
+                "back: the label must be that of the pixel that was drawn."
+            )
+    return table
 
 
 def _parsed(column: pd.Series, name: str, path: Path) -> pd.Series:
