@@ -633,8 +633,8 @@ def _of_geopackage(path: Path) -> pd.DataFrame:
         moved = np.any([np.abs(one - other) > MOVED for one, other in zip(place, stated, strict=True)], axis=0)
         if moved.any():
             raise MapError(
-                f"{path}: points {_some(table['id'][moved].tolist())} were moved away from their lon and lat. Move them "
-                "back: the label must be that of the pixel that was drawn."
+                f"{path}: points {_some(table['id'][moved].tolist())} were moved away from their lon and lat. Move "
+                "them back: the label must be that of the pixel that was drawn."
             )
     return table
 
