@@ -785,3 +785,10 @@ def test_a_point_that_was_moved_in_a_gis_is_refused(visit):
     pyogrio.raw.write(visit / "sample.gpkg", shapely.to_wkb(points), columns, meta["fields"], **options)
     with pytest.raises(maps.MapError, match="points 5 were moved away"):
         maps.MapSample.load(visit / "sample.gpkg")
+
+
+def test_a_study_that_is_not_that_of_the_map_is_refused_and_not_ignored(made):
+    with pytest.raises(
+        maps.MapError, match=r"has its own legend \(bare, other, corn, rice\), and study .* has another"
+    ):
+        maps.ClassMap.open(made[2], Study.load("sample"))

@@ -65,11 +65,16 @@ class ClassMap:
                 of ``predict``.
 
         Raises:
-            MapError: No such map, no legend, a value that is not in the legend, or not one band of whole numbers.
+            MapError: No such map, no legend, another legend than the study's, a value that is not in the legend, or not one band of whole numbers.
             GridError: A pixel has not the same size everywhere, so areas would be wrong.
         """
         path = folders.place(path)
         raster, legend, probability, simulated = _found(path)
+        if legend and study and legend.keys != study.legend.keys:
+            raise MapError(
+                f"The map {path} has its own legend ({', '.join(legend.keys)}), and study {study.key!r} has another "
+                f"({', '.join(study.legend.keys)}). Name no study: the numbers of this map mean its own classes."
+            )
         with _opened(raster) as src:
             _check(src, raster)
             legend = legend or _tagged(src) or (study and study.legend)
