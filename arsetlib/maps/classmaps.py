@@ -65,7 +65,8 @@ class ClassMap:
                 of ``predict``.
 
         Raises:
-            MapError: No such map, no legend, another legend than the study's, a value that is not in the legend, or not one band of whole numbers.
+            MapError: No such map, no legend, another legend than the study's, a value that is not in the legend, or
+                not one band of whole numbers.
             GridError: A pixel has not the same size everywhere, so areas would be wrong.
         """
         path = folders.place(path)
