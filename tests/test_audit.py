@@ -294,6 +294,7 @@ def test_a_whole_audit_finds_the_labels_that_were_made_wrong(spoiled, wrong):
         ({"start": 300}, "start from 1 to 200"),
         ({"names": ["random_forest"]}, "at least two models"),
         ({"names": ["random_forest", "forst"]}, "no model 'forst'"),
+        ({"fields": "nowhere.gpkg"}, "cannot be read as a vector file"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_trained_or_written(spoiled, tmp_path, options, says):
@@ -466,3 +467,35 @@ def test_rows_that_only_some_deals_of_the_folds_can_judge_are_counted_and_not_ju
     lost = found.facts["lost"]
     assert lost["class_not_in_training"] > 0
     assert len(found) + sum(lost.values()) == len(table)
+
+
+# -- careless hands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [[0.9, 0.9], [3.0, -2.0], [0.0, 0.0]])
+def test_rows_that_are_no_probabilities_are_refused(row):
+    probability = np.array([[0.9, 0.1], row, [0.2, 0.8]])
+    for judge in (lambda: audit.confident([0, 0, 1], probability), lambda: audit.votes([0, 0, 1], [probability] * 2)):
+        with pytest.raises(audit.AuditError, match=r"each row sums to 1, received .* in row 1"):
+            judge()
+
+
+@pytest.mark.parametrize(
+    ("neuron", "label"), [([0, 4], [0, 0]), ([0, -1], [0, 0]), ([0, 1], [0, 2]), ([0, 1], [0, -1])]
+)
+def test_a_neuron_or_a_label_that_is_none_is_refused_and_not_counted_as_another(neuron, label):
+    with pytest.raises(audit.AuditError, match="as a whole number from 0"):
+        audit.judge(neuron, label, 2, 2)
+
+
+def test_series_that_differ_in_one_direction_only_have_a_map_without_nan():
+    for seed in range(20):
+        way = np.random.default_rng(seed).normal(size=(1, 7))
+        x = (np.linspace(-1, 1, 200)[:, None] * way).astype(np.float32)
+        assert np.isfinite(audit.Som.fit(x, 4, rounds=2).weights).all()
+
+
+@pytest.mark.parametrize("least", [0, 4])
+def test_a_number_of_ways_that_keeps_all_or_none_is_refused(made, least):
+    with pytest.raises(audit.AuditError, match="least from 1 to 3"):
+        made[1].suspicious(least)

@@ -193,7 +193,7 @@ def test_more_windows_than_asked_for_are_thinned_by_the_seed():
     ("change", "says"),
     [
         ({"fold": np.zeros(300)}, "at least two folds, received one"),
-        ({"weights": np.zeros(5)}, "5 weights of 0 or more"),
+        ({"weights": np.zeros(5)}, "5 finite weights of 0 or more"),
         ({"x": np.full((300, 5), np.nan)}, "finite features"),
         ({"x": np.ones((300, 5))}, "that differ"),
     ],
@@ -273,6 +273,8 @@ def test_a_map_of_sets_says_cannot_say_where_a_set_has_not_one_class(tmp_path):
     assert sum(counts[key] for key in (*predicted.LEGEND.keys, "cannot_say")) == 597
     assert colours[predicted.K][:3] == (0x8C, 0x8C, 0x8C)
     assert "cannot say" in path.with_name(f"{path.name}.aux.xml").read_text("utf-8")
+    with pytest.raises(certainty.CertaintyError, match="the prediction and would be lost"):
+        certainty.set_layer(made, rule, tmp_path / "p.tif")
     with pytest.raises(certainty.CertaintyError, match="score='lac'"):
         certainty.set_layer(made, certainty.Conformal.fit(predicted.made(90), score="aps"))
 
@@ -316,3 +318,60 @@ def test_a_predicted_map_gets_its_sets_beside_it_and_a_new_prediction_removes_th
     other = training.fit("majority", sides, study, epochs=1, progress=False)
     maps.predict(other, table, START, tmp_path, area="place", year=2021, study=study, progress=False)
     assert not path.exists()
+
+
+# -- careless hands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [[np.nan] * 4, [0.9, 0.9, 0, 0], [4, -3, 0, 0], [0, 0, 0, 0]])
+@pytest.mark.parametrize("count", [5, 400])
+def test_a_row_that_is_no_probability_gets_no_set(row, count):
+    rule = certainty.Conformal.fit(predicted.made(count), 0.1)
+    with pytest.raises(certainty.CertaintyError, match="each row sums to 1"):
+        rule.sets([[0.25] * 4, row])
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+def test_with_fewer_rows_than_one_over_alpha_all_classes_are_in_each_set(by_class):
+    rule = certainty.Conformal.fit(predicted.made(8), 0.1, by_class=by_class)
+    assert not any(rule.promises)
+    assert rule.sets(predicted.made(20, 1).probability).all()
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, np.nan])
+def test_an_alpha_that_promises_nothing_is_refused(alpha):
+    with pytest.raises(certainty.CertaintyError, match="alpha between 0 and 1"):
+        certainty.Conformal.fit(predicted.made(30), alpha)
+
+
+def test_coverage_is_not_measured_on_the_rows_of_the_calibration():
+    known = predicted.made(300, 1)
+    rule = certainty.Conformal.fit(known, 0.1)
+    for same in (known, known.pick(np.arange(300)[::-1])):
+        with pytest.raises(certainty.CertaintyError, match="rows on which the sets were calibrated"):
+            certainty.coverage(rule, same)
+    assert certainty.coverage(rule, known.pick(np.arange(200))).samples.iloc[0] == 200
+
+
+def test_a_window_that_is_not_finite_is_neither_inside_nor_outside():
+    x, fold = clouds()
+    found = certainty.Applicability.fit(x, fold)
+    x[3, 1] = np.nan
+    with pytest.raises(certainty.CertaintyError, match="finite features, received .* in row 3"):
+        found.dissimilarity(x)
+    known = predicted.made(9)
+    with pytest.raises(certainty.CertaintyError, match="received NaN"):
+        certainty.accuracy_by_dissimilarity([np.nan] * 9, known, 0.5)
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -1])
+def test_weights_that_are_none_are_refused(weight):
+    x, fold = clouds()
+    with pytest.raises(certainty.CertaintyError, match="5 finite weights of 0 or more"):
+        certainty.Applicability.fit(x, fold, [1, 1, 1, 1, weight])
+
+
+def test_thinning_that_leaves_one_fold_is_refused():
+    x, fold = clouds()
+    with pytest.raises(certainty.CertaintyError, match="two folds, received one in the 1 kept"):
+        certainty.Applicability.fit(x, fold, most=1)

@@ -15,7 +15,7 @@ from predicted import LEGEND
 from scipy import stats
 from typer.testing import CliRunner
 
-from arsetlib import cli, maps
+from arsetlib import cli, folders, maps
 from arsetlib import evaluation as ev
 from arsetlib.errors import ArsetError
 from arsetlib.study import Study
@@ -342,7 +342,11 @@ def test_strata_with_fewer_pixels_than_asked_are_named(made):
         ({"half_width": 5.0}, "needs target=…"),
         ({"size": 300, "allocation": "neyman"}, "needs users=…"),
         ({"size": 300, "target": "maize"}, "Expected target as one of bare, other, corn, rice"),
-        ({"size": 4, "allocation": "equal"}, "One sample says nothing of the spread in a stratum: bare, other"),
+        (
+            {"size": 4, "allocation": "equal"},
+            "Fewer than 2 samples say nothing of the spread in a stratum: bare, other",
+        ),
+        ({"size": 20, "least": 0}, "Fewer than 2 samples say nothing .*: rice"),
         ({"size": 300, "allocation": "best"}, "Expected allocation = 'proportional'"),
         ({"size": 100}, "Expected at least 200 samples"),
         ({"size": 300, "users": {"corn": 0.9}}, "an accuracy for each of bare, other, corn, rice, received corn"),
@@ -390,6 +394,8 @@ def test_a_map_without_a_legend_is_refused_and_a_study_may_give_it_one(tmp_path)
         (np.full((2, 2), 255, np.uint8), {"nodata": 255}, "all of it is no data"),
         (np.array([[0, 9]], np.uint8), {}, r"no class of its legend 'map': 9 \(1 pixels\)"),
         (np.array([[0, 1]], np.uint8), {"crs": "EPSG:3857"}, "cannot be the CRS"),
+        (np.array([[0, 1]], np.uint8), {"crs": "EPSG:4326"}, "its unit is degrees"),
+        (np.array([[0, 1]], np.uint8), {"crs": "EPSG:2263"}, "foot"),
         (np.array([[0, 1]], np.uint8), {"crs": None}, "has no CRS"),
     ],
 )
@@ -535,6 +541,8 @@ def test_a_sample_without_labels_or_with_rows_removed_is_refused(made, visit):
         maps.sample_areas(sample, made[0])
     whole = labelled(made)
     with pytest.raises(maps.MapError, match=r"stands for [\d,]+ pixels and the map has [\d,]+: .*Rows were removed"):
+        maps.sample_areas(maps.MapSample(whole.table.iloc[30:]), made[0])
+    with pytest.raises(maps.MapError, match="not those that were drawn"):
         maps.sample_areas(replace(whole, table=whole.table.iloc[30:]), made[0])
 
 
@@ -593,3 +601,194 @@ def test_users_that_are_no_accuracies_are_refused(made):
     done = called("sample", made[2], "--size", 400, "--users", "corn=high")
     assert done.exit_code != 0
     assert "Expected --users 0.85" in str(done.exception)
+
+
+# -- careless hands ----------------------------------------------------------------------------------------------------
+
+
+def changed(change, path):
+    """A saved and filled-in CSV after someone has changed its rows."""
+    table = pd.read_csv(path / "sample.csv", keep_default_na=False, dtype=str)
+    table["label"] = "corn"
+    change(table).to_csv(path / "sample.csv", index=False)
+    return maps.MapSample.load(path)
+
+
+def other_row(table):
+    """One row less and another one more of the same stratum: the numbers of rows stay what they were."""
+    added = table.tail(1).assign(id="9999", lat="40.0")
+    return pd.concat([table.iloc[:-1], added])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (other_row, r"Added: 9999; removed: 240"),
+        (lambda t: t.assign(lon=t["lon"].mask(t["id"] == "7", "-95.5")), "Points 7 have another place"),
+        (lambda t: t.assign(stratum=t["stratum"].to_numpy()[::-1]), "another place or stratum"),
+    ],
+)
+def test_rows_that_were_not_drawn_are_refused(made, visit, change, says):
+    with pytest.raises(maps.MapError, match=says):
+        maps.sample_areas(changed(change, visit), made[0])
+
+
+def test_rows_in_another_order_with_rounded_places_and_more_columns_are_those_that_were_drawn(made, visit):
+    def change(table):
+        table = table.iloc[::-1, ::-1].assign(who="me")
+        return table.assign(lon=table["lon"].astype(float).round(7))
+
+    assert maps.sample_areas(changed(change, visit), made[0]).labelled == 240
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: text.replace("\n1,", "\n1.5,", 1), "whole numbers as ids, received 1.5"),
+        (lambda text: text.replace("remarks", "label", 1), "columns label more than once"),
+        (lambda text: text.replace("\n2,", "\n2,,", 1), "row 3 has 11 cells, the header has 10"),
+        (lambda text: "\n".join(f"0,{row}" if i else row for i, row in enumerate(text.splitlines())), "has 11 cells"),
+    ],
+)
+def test_rows_that_do_not_fit_the_header_are_refused(visit, change, says):
+    text = (visit / "sample.csv").read_text(encoding="utf-8")
+    (visit / "sample.csv").write_text(change(text), encoding="utf-8")
+    with pytest.raises(maps.MapError, match=says):
+        maps.MapSample.load(visit)
+
+
+@pytest.mark.parametrize("remark", ["a; b, c", '=1+1 "x"', "two\nlines"])
+def test_any_text_in_a_remark_comes_back(made, visit, remark):
+    sample = maps.MapSample.load(visit)
+    sample.table.loc[0, "remarks"] = remark
+    (visit / "again.csv").write_text(sample.csv(), encoding="utf-8")
+    assert maps.MapSample.load(visit / "again.csv").table.loc[0, "remarks"] == remark
+
+
+def test_a_name_that_two_classes_have_is_no_label(made):
+    first, second, *rest = LEGEND.classes
+    twins = replace(LEGEND, classes=(first, replace(second, name=first.name), *rest))
+    assert maps.sampling.class_number("bare", twins) == 0
+    with pytest.raises(maps.MapError, match="the name of several classes: bare, other"):
+        maps.sampling.class_number(first.name["en"], twins)
+
+
+def test_a_key_comes_before_the_name_of_another_class():
+    first, second, *rest = LEGEND.classes
+    crossed = replace(LEGEND, classes=(replace(first, name={"en": second.key}), second, *rest))
+    assert maps.sampling.class_number(second.key, crossed) == 1
+
+
+def test_a_class_of_which_no_drawn_point_has_a_label_is_refused_in_a_random_sample_too(made):
+    here = made[0]
+    sample = labelled(made, 600, allocation="random")
+    sample.table.loc[here.at(sample.table["lon"], sample.table["lat"]) == 3, "label"] = ""
+    with pytest.raises(maps.MapError, match="No point at which the map shows rice has a label"):
+        maps.sample_areas(sample, here)
+
+
+def test_points_without_a_label_are_counted_by_stratum(made):
+    sample = labelled(made)
+    mine = sample.table.index[sample.table["stratum"] == "rice"]
+    sample.table.loc[mine[:20], "label"] = ""
+    assert f"by stratum: rice 20/{len(mine)}." in str(maps.sample_areas(sample, made[0]))
+
+
+def test_values_below_zero_and_the_largest_are_classes_or_an_error_but_never_dropped(tmp_path):
+    study = Study.load("sample")
+    for kind, value, named in (("int16", -5, study), ("int16", -1, study), ("uint16", 65_535, None)):
+        values = np.ones((8, 8), kind)
+        values[0, 0] = value
+        for nodata in (None, value):
+            path = raster(tmp_path / "map.tif", values, nodata=nodata)
+            with rasterio.open(path, "r+") as out:
+                out.update_tags(**({} if named else {"class_0": "corn", "class_1": "rice"}))
+            if nodata is not None:
+                assert maps.ClassMap.open(path, named).sizes.sum() == 63
+                continue
+            with pytest.raises(maps.MapError, match=rf"in no class of its legend .*: {value} \(1 pixels\)"):
+                maps.ClassMap.open(path, named)
+
+
+@pytest.mark.parametrize(
+    ("truth", "probability", "says"),
+    [
+        ([0, -1, 1, 1], 0.5, "class of each labelled pixel as a whole number from 0 to 1"),
+        ([0, 2, 1, 1], 0.5, "class of each labelled pixel as a whole number from 0 to 1"),
+        ([0, 0, 1, 1], np.nan, "received NaN"),
+    ],
+)
+def test_powered_areas_refuse_what_is_no_class_and_no_probability(truth, probability, says):
+    everywhere = ev.ProbabilitySums.of(np.full((9, 2), 0.5), np.zeros(9, int), 1)
+    with pytest.raises(ev.EvaluationError, match=says):
+        ev.powered_areas(truth, np.full((4, 2), probability), np.zeros(4, int), everywhere, ["a", "b"])
+
+
+def test_a_stratum_of_one_pixel_that_has_its_label_is_no_hindrance():
+    everywhere = ev.ProbabilitySums.of(np.full((10, 2), 0.5), np.r_[np.zeros(9, int), 1], 2)
+    found = ev.powered_areas([0, 0, 1, 1], np.full((4, 2), 0.5), [0, 0, 0, 1], everywhere, ["a", "b"])
+    assert np.isfinite(found.to_numpy()).all()
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, np.nan])
+def test_a_confidence_that_is_none_is_refused(made, confidence):
+    with pytest.raises(ev.EvaluationError, match="confidence between 0 and 1"):
+        maps.sample_areas(labelled(made), made[0], confidence)
+
+
+@pytest.mark.parametrize("options", [{"size": 0}, {"size": -5}, {"size": 400, "least": -1}])
+def test_numbers_of_samples_that_are_none_are_refused(made, options):
+    with pytest.raises(ev.EvaluationError, match="Expected"):
+        maps.plan_sample(made[0], **options)
+
+
+def test_areas_never_overwrite_the_labels(made, visit):
+    before = (visit / "sample.csv").read_bytes()
+    done = called("areas", visit, made[2], "--out", visit / "sample.csv")
+    assert "sample.csv exists" in str(done.exception)
+    assert (visit / "sample.csv").read_bytes() == before
+
+
+def test_a_sample_is_not_written_where_another_job_writes_or_over_a_file(made, tmp_path):
+    here = made[0]
+    sample = maps.draw_sample(here, maps.plan_sample(here, 240, least=30))
+    with folders.lock(tmp_path / "visit"), pytest.raises(maps.MapError, match="Another job is writing"):
+        sample.save(tmp_path / "visit")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(maps.MapError, match="is a file"):
+        sample.save(tmp_path / "file")
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_pixels_that_are_not_square_and_rows_from_south_to_north_have_their_area_and_place(tmp_path):
+    path = tmp_path / "map.tif"
+    options = {"driver": "GTiff", "count": 1, "dtype": "uint8", "crs": "EPSG:5070", "height": 2, "width": 3}
+    with rasterio.open(path, "w", transform=rasterio.Affine(20, 0, 400_000, 0, 50, 1_400_000), **options) as out:
+        out.write(np.array([[0, 0, 0], [1, 1, 1]], np.uint8), 1)
+        out.update_tags(class_0="corn", class_1="rice")
+    here = maps.ClassMap.open(path)
+    assert here.hectares == 0.1
+    drawn = maps.draw_sample(here, maps.plan_sample(here, 6, least=3)).table
+    assert (drawn["y"] > 1_400_050).tolist() == (drawn["stratum"] == "rice").tolist()
+    assert here.at(drawn["lon"], drawn["lat"]).tolist() == (drawn["stratum"] == "rice").astype(int).tolist()
+
+
+def test_a_point_that_was_moved_in_a_gis_is_refused(visit):
+    import pyogrio.raw
+    import shapely
+
+    meta, _, geometry, columns = pyogrio.raw.read(visit / "sample.gpkg")
+    points = shapely.from_wkb(geometry)
+    points[4] = shapely.Point(shapely.get_x(points[4]) + 0.001, shapely.get_y(points[4]))
+    options = {"layer": "sample", "driver": "GPKG", "geometry_type": "Point", "crs": meta["crs"]}
+    (visit / "sample.gpkg").unlink()
+    pyogrio.raw.write(visit / "sample.gpkg", shapely.to_wkb(points), columns, meta["fields"], **options)
+    with pytest.raises(maps.MapError, match="points 5 were moved away"):
+        maps.MapSample.load(visit / "sample.gpkg")
+
+
+def test_a_study_that_is_not_that_of_the_map_is_refused_and_not_ignored(made):
+    with pytest.raises(
+        maps.MapError, match=r"has its own legend \(bare, other, corn, rice\), and study .* has another"
+    ):
+        maps.ClassMap.open(made[2], Study.load("sample"))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from arsetlib.errors import ArsetError
+from arsetlib.evaluation.predictions import no_shares
 
 PER_PASS = 1_000_000  # rows worked on at once
 SLACK = 1e-6  # of a comparison with a threshold: a mean of equal float32 is not exactly their value
@@ -78,7 +79,8 @@ def confident(label: ArrayLike, probability: ArrayLike) -> Confident:
         probability: (N, K) of a model that has not seen the rows, such as ``out_of_fold`` gives.
 
     Raises:
-        AuditError: Shapes differ, a label is no class, or all labels are of one class.
+        AuditError: Shapes differ, a label is no class, all labels are of one class, or a row of probabilities does not
+            sum to 1.
 
     Lab: none yet; lab 4 follows.
     """
@@ -112,7 +114,7 @@ def confident(label: ArrayLike, probability: ArrayLike) -> Confident:
 
 
 def checked(label: ArrayLike, probability: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) integers and (N, K) float32; refuses other shapes, and labels that are no class."""
+    """(N,) integers and (N, K) float32; refuses other shapes, labels that are no class, and rows without a sum of 1."""
     label, probability = np.asarray(label), np.asarray(probability)
     if label.ndim != 1 or probability.ndim != 2 or len(label) != len(probability) or not len(label):
         raise AuditError(
@@ -124,6 +126,14 @@ def checked(label: ArrayLike, probability: ArrayLike) -> tuple[np.ndarray, np.nd
         raise AuditError(f"Expected labels as whole numbers from 0 to {classes - 1}, received {np.unique(label)[:9]}.")
     if not all(np.isfinite(part).all() for _, part, _ in _passes(label, probability)):
         raise AuditError("Expected probabilities, received NaN. Did the training of the model diverge?")
+    for _, part, rows in _passes(label, probability):
+        odd = no_shares(part)
+        if odd.any():
+            row = int(odd.argmax())
+            raise AuditError(
+                f"Expected probabilities of which each row sums to 1, received {part[row].tolist()} in row "
+                f"{rows.start + row}. Logits or votes are none: divide each row by its sum, or take the softmax."
+            )
     return label, probability
 
 

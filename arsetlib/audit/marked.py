@@ -88,7 +88,9 @@ class LabelAudit:
         return sum(getattr(self, name).astype(np.int8) for name in METHODS)
 
     def suspicious(self, least: int = LEAST) -> np.ndarray:
-        """(N,) bool, labels that at least so many of the three ways call wrong."""
+        """(N,) bool, labels that at least so many of the three ways call wrong, 1 to 3."""
+        if not 1 <= least <= len(METHODS):
+            raise AuditError(f"Expected least from 1 to {len(METHODS)}, the number of ways, received {least}.")
         return self.found_by >= least
 
     def table(self, least: int = 1) -> pd.DataFrame:

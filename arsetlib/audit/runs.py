@@ -78,7 +78,8 @@ def run(
         settings: For ``training.fit``, such as ``epochs``.
 
     Raises:
-        AuditError: One class only, fewer blocks than folds, fewer than two models, another audit in the folder.
+        AuditError: One class only, fewer blocks than folds, fewer than two models, another audit in the folder; as
+            ``field_ids``.
 
     Lab: none yet; lab 4 follows.
     """
@@ -93,6 +94,8 @@ def run(
 
     plan = {"kind": "audit", "rows": digest(rows), "study": facts(study), "models": names, "start": start}
     plan |= {"folds": folds, "seed": seed, "fields": fields and str(fields), "settings": settings}
+    if fields is not None and folders.state(out) != "complete":  # a wrong file is refused before hours of training
+        field_ids(fields, rows.column("x"), rows.column("y"), rows.meta.crs)
     jobs = [(model, number) for model in range(len(names)) for number in range(folds)]
     planned = [*(_name(*job) for job in jobs), "som", "report"]
     with folders.claim(out, json_values(plan), planned, what="audit", error=AuditError) as folder:

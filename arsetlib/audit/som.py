@@ -127,6 +127,9 @@ def judge(neuron: ArrayLike, label: ArrayLike, side: int, classes: int, threshol
         classes: K.
         threshold: Of both probabilities; 0.6 in the paper's software.
 
+    Raises:
+        AuditError: Other shapes, a neuron or a label that is none, or another threshold.
+
     Lab: none yet; lab 4 follows.
     """
     neuron, label, count = np.asarray(neuron), np.asarray(label), side**2
@@ -135,6 +138,11 @@ def judge(neuron: ArrayLike, label: ArrayLike, side: int, classes: int, threshol
             f"Expected one neuron and one label a row and a threshold between 0 and 1, received {neuron.shape}, "
             f"{label.shape} and {threshold}."
         )
+    for name, value, above in (("neuron", neuron, count), ("label", label, classes)):
+        if value.dtype.kind not in "iu" or (len(value) and not (value.min() >= 0 and value.max() < above)):
+            raise AuditError(
+                f"Expected each {name} as a whole number from 0 to {above - 1}, received {np.unique(value)[:9]}."
+            )
     counts = np.bincount(neuron * classes + label, minlength=count * classes).reshape(count, classes)
     rows = counts.sum(1, keepdims=True)
     share = counts / np.maximum(rows, 1)
@@ -153,6 +161,7 @@ def _plane(x: np.ndarray, side: int, seed: int) -> np.ndarray:
     some = x[np.sort(seeds.generator(seed, "som").permutation(len(x))[:10_000])].astype(np.float64)
     mean = some.mean(0)
     values, vectors = np.linalg.eigh((some - mean).T @ (some - mean) / len(some))
+    values = np.maximum(values, 0)  # rounding may put a direction without spread below 0
     steps = np.linspace(-1, 1, side)
     order = np.argsort(values)[::-1][: min(2, x.shape[1])]
     ways = [vectors[:, i] * np.sign(vectors[np.abs(vectors[:, i]).argmax(), i]) * values[i] ** 0.5 for i in order]

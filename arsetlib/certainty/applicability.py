@@ -81,17 +81,18 @@ class Applicability:
                 f"Expected finite features (N, F) and one fold a row, received {x.shape} and {fold.shape}, or NaN."
             )
         weights = np.ones(x.shape[1]) if weights is None else np.asarray(weights, np.float64)
-        if weights.shape != (x.shape[1],) or not (weights >= 0).all() or not weights.any():
+        if weights.shape != (x.shape[1],) or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
             raise CertaintyError(
-                f"Expected {x.shape[1]} weights of 0 or more, one above 0, received {np.shape(weights)}."
-            )
-        if len(np.unique(fold)) < 2:
-            raise CertaintyError(
-                "Expected training windows of at least two folds, received one: the distance from one to the others "
-                "gives the threshold. Take blocks as folds."
+                f"Expected {x.shape[1]} finite weights of 0 or more, one above 0, received {weights[:9]} of shape "
+                f"{weights.shape}."
             )
         keep = np.sort(seeds.generator(seed, "applicability").permutation(len(x))[:most])
         x, fold = x[keep], fold[keep]
+        if len(np.unique(fold)) < 2:
+            raise CertaintyError(
+                f"Expected training windows of at least two folds, received one in the {len(x):,} kept: the distance "
+                "from one to the others gives the threshold. Take blocks as folds, or a larger most."
+            )
         centre, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
         used = weights * (deviation > 0)
         spread = np.where(used > 0, deviation / np.where(used > 0, used, 1), np.inf)
@@ -108,11 +109,17 @@ class Applicability:
     def dissimilarity(self, x: ArrayLike) -> np.ndarray:
         """(N,) float32, dissimilarity of new windows (N, F): 0 at a training window, 1 at their mean distance.
 
+        Raises:
+            CertaintyError: Another number of features, or a value that is not finite.
+
         Lab: none yet; lab 4 follows.
         """
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != len(self.centre):
             raise CertaintyError(f"Expected features (N, {len(self.centre)}), received {x.shape}.")
+        if not np.isfinite(x).all():
+            row = int((~np.isfinite(x).all(1)).argmax())
+            raise CertaintyError(f"Expected finite features, received {x[row, :9]} in row {row}. Leave such rows out.")
         return (_nearest(_scaled(x, self.centre, self.spread), self.points) / self.mean_distance).astype(np.float32)
 
     def inside(self, x: ArrayLike) -> np.ndarray:
@@ -206,11 +213,18 @@ def accuracy_by_dissimilarity(
         Index: ``inside``, ``outside``, then the bins from near to far. Columns ``low``, ``high`` (dissimilarity),
         ``samples``, ``accuracy`` (NaN without rows).
 
+    Raises:
+        CertaintyError: Other lengths, no rows, a dissimilarity or a threshold that is NaN.
+
     Lab: none yet; lab 4 follows.
     """
     far = np.asarray(dissimilarity, np.float64)
     if far.shape != (len(predictions),) or not len(far):
         raise CertaintyError(f"Expected one dissimilarity a prediction, ({len(predictions)},), received {far.shape}.")
+    if np.isnan(far).any() or np.isnan(threshold):
+        raise CertaintyError(
+            "Expected dissimilarities and a threshold, received NaN: it is neither inside nor outside."
+        )
     right = predictions.predicted == predictions.truth
     inside = far <= threshold
     groups: Mapping[str, np.ndarray] = {"inside": inside, "outside": ~inside}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from arsetlib.certainty.sets import CertaintyError, Conformal
+from arsetlib.certainty.sets import CertaintyError, Conformal, digest
 from arsetlib.evaluation import Predictions
 from arsetlib.evaluation.blocks import interval, resampled
 from arsetlib.evaluation.predictions import GROUPS
@@ -35,7 +35,7 @@ def coverage(
         1 − alpha.
 
     Raises:
-        CertaintyError: No rows, other classes, an unknown group.
+        CertaintyError: No rows, other classes, an unknown group, or the very rows of the calibration.
 
     Lab: none yet; lab 4 follows.
     """
@@ -43,6 +43,11 @@ def coverage(
         raise CertaintyError("Expected predictions, received none.")
     if by != "class" and by not in GROUPS:
         raise CertaintyError(f"Expected by = 'class' or one of {', '.join(GROUPS)}, received {by!r}.")
+    if conformal.rows and conformal.rows == digest(predictions):
+        raise CertaintyError(
+            "These are the rows on which the sets were calibrated: on them coverage is as promised whatever the model. "
+            "Take rows of other blocks, such as the test side of the split."
+        )
     sets = conformal.sets(predictions.probability)
     hit = sets[np.arange(len(sets)), predictions.truth]
     size = sets.sum(1)
@@ -72,7 +77,7 @@ def across(conformal: Conformal, predictions: Mapping[str, Predictions], **optio
     """Coverage on several sets of rows: the calibration's own year, another year, another place.
 
     Args:
-        conformal: Calibrated on one of them, or on rows like it.
+        conformal: Calibrated on other rows of one of them.
         predictions: Name → rows.
         options: Of ``coverage``.
 

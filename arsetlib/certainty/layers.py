@@ -46,7 +46,7 @@ def set_layer(prediction: Prediction, conformal: Conformal, out: str | Path | No
         The path, and counts of pixels: by key of class, ``cannot_say``, and of these ``none`` and ``several``.
 
     Raises:
-        CertaintyError: Other classes than the map's, or another score.
+        CertaintyError: Other classes than the map's, another score, or ``out`` is the map itself.
 
     Lab: none yet; lab 4 follows.
     """
@@ -57,6 +57,8 @@ def set_layer(prediction: Prediction, conformal: Conformal, out: str | Path | No
             f"{conformal.score!r} with {len(conformal.limits)}."
         )
     target = folders.place(out) if out is not None else prediction.folder / f"{prediction.stem}_set.tif"
+    if target in {prediction.path(product) for product in ("class", "probability")}:
+        raise CertaintyError(f"{target} is a layer of the prediction and would be lost. Name another file.")
     looser = replace(conformal, limits=tuple(limit + 0.5 / SCALE for limit in conformal.limits))
     classes, counts = len(legend.classes), np.zeros(len(legend.classes) + 3, np.int64)
     with web.gdal(**cogs.GDAL), rasterio.open(copies.fetched(prediction.path("probability"))) as source:

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from arsetlib import seeds
+from arsetlib import checksums, seeds
 from arsetlib.errors import ArsetError
 from arsetlib.evaluation import Predictions
+from arsetlib.evaluation.predictions import no_shares
 
 SCORES = ("lac", "aps")
 PER_PASS = 1_000_000  # rows worked on at once
@@ -52,6 +53,7 @@ class Conformal:
         by_class: Whether each class keeps the promise by itself.
         counts: (K,) calibration rows of each class.
         seed: Of the random share in ``"aps"``.
+        rows: Checksum of the calibration rows, so that ``coverage`` refuses them; empty where it is not known.
 
     Lab: none yet; lab 4 follows.
     """
@@ -62,6 +64,7 @@ class Conformal:
     by_class: bool
     counts: tuple[int, ...]
     seed: int = 0
+    rows: str = ""
 
     @classmethod
     def fit(
@@ -98,7 +101,7 @@ class Conformal:
             limits = [quantile(own[truth == k], alpha) for k in range(classes)]
         else:
             limits = [quantile(own, alpha)] * classes
-        return cls(tuple(limits), alpha, score, by_class, tuple(counts.tolist()), seed)
+        return cls(tuple(limits), alpha, score, by_class, tuple(counts.tolist()), seed, digest(predictions))
 
     def sets(self, probability: ArrayLike) -> np.ndarray:
         """Which classes are in the set of each row.
@@ -110,7 +113,7 @@ class Conformal:
             (N, K) bool. A row may be empty (``"lac"``): no class is probable enough.
 
         Raises:
-            CertaintyError: Another number of classes.
+            CertaintyError: Another number of classes; a row that is NaN or does not sum to 1.
 
         Lab: none yet; lab 4 follows.
         """
@@ -119,6 +122,13 @@ class Conformal:
             raise CertaintyError(f"Expected probabilities (N, {len(self.limits)}), received {probability.shape}.")
         out, limits = np.empty(probability.shape, bool), np.array(self.limits) + SLACK
         for part, rows in _passes(probability):
+            odd = no_shares(part)
+            if odd.any():
+                row = int(odd.argmax())
+                raise CertaintyError(
+                    f"Expected probabilities of which each row sums to 1, received {part[row].tolist()} in row "
+                    f"{rows.start + row}. Did the training of the model diverge, or are these logits?"
+                )
             out[rows] = scores(part, self.score, _shares(self.seed + 1, rows)) <= limits
         return out
 
@@ -158,6 +168,13 @@ def certain(sets: np.ndarray) -> np.ndarray:
     """(N,) the class of a set with exactly one, K where it has none or several: "cannot say"."""
     sets = np.asarray(sets, bool)
     return np.where(sets.sum(1) == 1, sets.argmax(1), sets.shape[1]).astype(np.int16)
+
+
+def digest(predictions: Predictions) -> str:
+    """Checksum of rows in any order: their pixels, years, windows, truth and probabilities."""
+    order = np.lexsort([getattr(predictions, name) for name in ("start", "year", "pixel")])
+    names = ("pixel", "year", "start", "truth", "probability")
+    return checksums.digest_arrays(getattr(predictions, name)[order] for name in names)
 
 
 def _passes(probability: np.ndarray):

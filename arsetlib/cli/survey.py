@@ -114,6 +114,8 @@ def areas(
 
     if out is not None and out.suffix != ".csv":
         raise maps.MapError(f"Expected --out with the ending .csv, received {out.name!r}.")
+    if out is not None and out.exists():
+        raise maps.MapError(f"{out} exists, perhaps with labels in it. Name another file, or delete it first.")
     here = maps.ClassMap.open(path, load(study, None) if study else None)
     found = maps.sample_areas(maps.MapSample.load(labelled), here, confidence)
     lines = [str(found)]

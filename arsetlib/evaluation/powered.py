@@ -83,7 +83,8 @@ def powered_areas(
         has its own factor, so areas sum to that of the map only nearly.
 
     Raises:
-        EvaluationError: A stratum with fewer than two labelled pixels; shapes do not fit.
+        EvaluationError: A stratum with fewer than two labelled pixels; shapes do not fit; a class or
+            stratum that is none; a probability that is NaN.
 
     Source: Angelopoulos et al. 2023 (Science), algorithm 1; PPI++, equations 2-3 and example 6.1; by stratum as in
     Fisch et al. 2024, with one factor for all strata.
@@ -100,8 +101,16 @@ def powered_areas(
             f"Expected {len(truth)} labelled pixels with {len(keys)} probabilities and a stratum each, and {len(keys)} "
             f"classes everywhere, received {probability.shape}, {stratum.shape} and {classes}."
         )
+    for name, value, above in (("class", truth, classes), ("stratum", stratum, strata)):
+        if value.dtype.kind not in "iu" or (len(value) and not (value.min() >= 0 and value.max() < above)):
+            raise EvaluationError(
+                f"Expected the {name} of each labelled pixel as a whole number from 0 to {above - 1}, received "
+                f"{np.unique(value)[:9]}. Leave pixels without a label out."
+            )
+    if not (np.isfinite(probability).all() and np.isfinite(everywhere.square).all()):
+        raise EvaluationError("Expected probabilities at all pixels, received NaN. Predict the map again.")
     drawn, size = np.bincount(stratum, minlength=strata), everywhere.count
-    if few := [i for i in range(strata) if size[i] and drawn[i] < LEAST]:
+    if few := [i for i in range(strata) if drawn[i] < min(LEAST, size[i])]:
         raise EvaluationError(f"Expected at least {LEAST} labelled pixels in each stratum; {few} have fewer.")
     there = size > 0
     drawn, size = drawn[there].astype(np.float64), size[there].astype(np.float64)
@@ -113,7 +122,7 @@ def powered_areas(
         return np.stack([np.bincount(stratum, v, strata)[there] for v in values.T], axis=1) / drawn[:, None]
 
     def covariance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return (mean(one * other) - mean(one) * mean(other)) * (drawn / (drawn - 1))[:, None]
+        return (mean(one * other) - mean(one) * mean(other)) * (drawn / np.maximum(drawn - 1, 1))[:, None]
 
     of_all = everywhere.total[there] / size[:, None]
     spread = np.maximum(everywhere.square[there] / size[:, None] - of_all**2, 0)

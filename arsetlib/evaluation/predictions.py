@@ -239,18 +239,26 @@ class Predictions:
             )
 
     def _check_probability(self) -> None:
-        sums = self.probability.sum(1)
-        # Half precision and forests sum to 1 less exactly than float32 does. NaN fails this comparison too.
-        good = (np.abs(sums - 1) < 0.01) & (self.probability.min(1, initial=0) >= 0)
-        if good.all():
+        bad = no_shares(self.probability)
+        if not bad.any():
             return
-        row = int((~good).argmax())
-        what = "NaN" if np.isnan(sums[row]) else "no shares that sum to 1"
-        hint = "Did the training diverge?" if np.isnan(sums[row]) else "The model's last layer should be a softmax."
+        row = int(bad.argmax())
+        unknown = np.isnan(self.probability[row]).any()
+        what = "NaN" if unknown else "no shares that sum to 1"
+        hint = "Did the training diverge?" if unknown else "The model's last layer should be a softmax."
         raise EvaluationError(
-            f"{int((~good).sum())} of {len(self)} predictions have {what}: row {row}, pixel {self.pixel[row]}, "
+            f"{int(bad.sum())} of {len(self)} predictions have {what}: row {row}, pixel {self.pixel[row]}, "
             f"received {self.probability[row].tolist()}. {hint}"
         )
+
+
+def no_shares(probability: np.ndarray) -> np.ndarray:
+    """(N,) bool, rows of probabilities (N, K) that are NaN, below 0, or do not sum to 1.
+
+    The sum may be off by 0.01: half precision and forests sum to 1 less exactly than float32 does.
+    """
+    # NaN fails the comparisons, too
+    return ~((np.abs(probability.sum(1, dtype=np.float64) - 1) < 0.01) & (probability.min(1, initial=0) >= 0))
 
 
 def as_date(days: int) -> date:

@@ -77,6 +77,10 @@ def allocation(
     sizes = np.asarray(sizes, np.float64)
     if kind not in ALLOCATIONS:
         raise EvaluationError(f"Expected allocation = {' or '.join(map(repr, ALLOCATIONS))}, received {kind!r}.")
+    if not 0 < size <= MOST:
+        raise EvaluationError(f"Expected from 1 to {MOST:,} samples, received {size:,}.")
+    if least < 0:
+        raise EvaluationError(f"Expected least = 0 or more samples of each stratum, received {least}.")
     if size > sizes.sum():
         raise EvaluationError(f"Expected at most the map's {sizes.sum():,.0f} pixels as size, received {size:,}.")
     there = sizes > 0
@@ -104,6 +108,8 @@ def half_widths(drawn: ArrayLike, sizes: ArrayLike, shares: ArrayLike, confidenc
 
     Source: Cochran 1977, equations 5.7 and 5.53.
     """
+    if not 0 < confidence < 1:
+        raise EvaluationError(f"Expected a confidence between 0 and 1, such as 0.95, received {confidence}.")
     drawn, sizes, shares = (np.asarray(v, np.float64) for v in (drawn, sizes, shares))
     there = sizes > 0
     drawn, sizes, shares = drawn[there], sizes[there], shares[there]

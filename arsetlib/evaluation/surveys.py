@@ -133,12 +133,17 @@ def limits(
         confidence: Of the interval.
         missed: The same weight for the lower end, where it is another one.
 
+    Raises:
+        EvaluationError: A confidence that is not between 0 and 1.
+
     Source: Fay & Feuer 1997, with a beta distribution of the same mean and variance.
 
     >>> low, high = limits(0.0, 0.0, 1 / 50)      # none of 50 samples
     >>> round(float(low), 3), round(float(high), 3)
     (0.0, 0.072)
     """
+    if not 0 < confidence < 1:
+        raise EvaluationError(f"Expected a confidence between 0 and 1, such as 0.95, received {confidence}.")
     share, error = (np.asarray(v, np.float64) for v in (share, error))
     missed = unseen if missed is None else missed
     more, less = (np.asarray(v, np.float64) / (1 + np.asarray(v, np.float64)) for v in (unseen, missed))
@@ -173,6 +178,8 @@ def _checked(
             f"Expected counts of {len(sizes)} strata × {classes} true × {classes} mapped classes, received "
             f"{counts.shape}."
         )
+    if not (np.isfinite(counts) & (counts >= 0)).all():
+        raise EvaluationError("Expected counts of samples, 0 or more, received a negative number or NaN.")
     if not (np.isfinite(sizes) & (sizes >= 0)).all() or not sizes.sum() > 0:
         raise EvaluationError(f"Expected the pixels of each stratum, received {sizes.tolist()}.")
     drawn = counts.sum((1, 2))

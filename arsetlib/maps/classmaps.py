@@ -27,7 +27,8 @@ from arsetlib.maps.products import NODATA, SCALE, MapError, open_prediction
 from arsetlib.study import Area, Class, Legend, Study
 
 NONE, UNKNOWN = -1, -2  # no data; a value that no class has
-VALUES = 65_536  # of a raster of 16 bits
+VALUES = 65_536  # of a raster of 16 bits; a value below 0 stands where its 16 bits do, -1 at 65535
+MASKED = VALUES  # place of pixels that the file's own mask hides
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class ClassMap:
     Attributes:
         path: Its raster.
         legend: Its K classes, in the order of class numbers.
-        numbers: (65536,) int16, raster value → class number, -1 no data, -2 no class.
+        numbers: (65537,) int16, raster value (the last: masked) → class number, -1 no data, -2 no class.
         sizes: (K,) int64, pixels of each class.
         hectares: Of one pixel.
         crs: Of the raster, WKT.
@@ -64,11 +65,17 @@ class ClassMap:
                 of ``predict``.
 
         Raises:
-            MapError: No such map, no legend, a value that is not in the legend, or not one band of whole numbers.
+            MapError: No such map, no legend, another legend than the study's, a value that is not in the legend, or
+                not one band of whole numbers.
             GridError: A pixel has not the same size everywhere, so areas would be wrong.
         """
         path = folders.place(path)
         raster, legend, probability, simulated = _found(path)
+        if legend and study and legend.keys != study.legend.keys:
+            raise MapError(
+                f"The map {path} has its own legend ({', '.join(legend.keys)}), and study {study.key!r} has another "
+                f"({', '.join(study.legend.keys)}). Name no study: the numbers of this map mean its own classes."
+            )
         with _opened(raster) as src:
             _check(src, raster)
             legend = legend or _tagged(src) or (study and study.legend)
@@ -78,17 +85,20 @@ class ClassMap:
                     "name a study file whose legend has these codes, study=…"
                 )
             coded = study is not None and legend is study.legend
-            numbers = _numbers(legend, coded, src.nodata)
+            signed = np.dtype(src.dtypes[0]).kind == "i"
+            numbers = _numbers(legend, coded, src.nodata, signed)
             t, crs = src.transform, src.crs.to_wkt()
             area = Area("map", {}, tuple(src.bounds), crs)
             ground.check(CRS(crs), [area], f"{ground.crs_name(CRS(crs))}, in which {raster.name} is,")
-            counted = np.zeros(VALUES, np.int64)
+            counted = np.zeros(VALUES + 1, np.int64)
             for window in cogs.blocks(src):
-                counted += np.bincount(_values(src, window), minlength=VALUES)[:VALUES]
+                counted += np.bincount(_values(src, window), minlength=VALUES + 1)
             simulated = simulated or src.tags().get("simulated") == "yes" or bool(coded and study.simulated)
         unknown = np.flatnonzero((counted > 0) & (numbers == UNKNOWN))
         if unknown.size:
-            listed = ", ".join(f"{v} ({counted[v]:,} pixels)" for v in unknown[:5])
+            listed = ", ".join(
+                f"{v - VALUES if signed and v >= VALUES // 2 else v} ({counted[v]:,} pixels)" for v in unknown[:5]
+            )
             raise MapError(
                 f"{raster} has values that are in no class of its legend {legend.name!r}: {listed}. Add them to the "
                 "legend, or state the file's no data."
@@ -231,27 +241,29 @@ def _tagged(src: rasterio.DatasetReader) -> Legend | None:
     return Legend(src.tags().get("study", "map"), tuple(classes))
 
 
-def _numbers(legend: Legend, coded: bool, nodata: float | None) -> np.ndarray:
+def _numbers(legend: Legend, coded: bool, nodata: float | None, signed: bool) -> np.ndarray:
     """Raster value → class number."""
-    numbers = np.full(VALUES, UNKNOWN, np.int16)
+    numbers = np.full(VALUES + 1, UNKNOWN, np.int16)
     if coded:
         for i, one in enumerate(legend.classes):
             numbers[1:] = np.where(numbers[1:] == UNKNOWN, i, numbers[1:]) if one.codes == "others" else numbers[1:]
+        if signed:
+            numbers[VALUES // 2 :] = UNKNOWN  # a value below 0 is no code, so it is not one of the others
         for i, one in enumerate(legend.classes):
             if one.codes != "others":
                 numbers[list(one.codes)] = i
         numbers[[0, *legend.excluded]] = NONE
     else:
         numbers[: len(legend.classes)] = np.arange(len(legend.classes))
-    if nodata is not None and 0 <= nodata < VALUES:
-        numbers[int(nodata)] = NONE
-    numbers[-1] = NONE  # where `_values` puts what the file's own mask hides
+    if nodata is not None and -VALUES // 2 <= nodata < VALUES:
+        numbers[int(nodata) % VALUES] = NONE
+    numbers[MASKED] = NONE
     return numbers
 
 
 def _values(src: rasterio.DatasetReader, window: Window) -> np.ndarray:
-    """(n,) values of a window, row after row; the last value where the file says that there is none."""
-    values = src.read(1, window=window).astype(np.int64).ravel()
+    """(n,) places in ``numbers`` of the values of a window, row after row."""
+    values = src.read(1, window=window).astype(np.int64).ravel() % VALUES
     if src.nodata is None and any(flag.name == "per_dataset" for flag in src.mask_flag_enums[0]):
-        values[src.read_masks(1, window=window).ravel() == 0] = VALUES - 1
-    return np.where(values < 0, VALUES - 1, values)
+        values[src.read_masks(1, window=window).ravel() == 0] = MASKED
+    return values

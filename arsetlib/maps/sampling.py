@@ -16,6 +16,7 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import tempfile
@@ -40,6 +41,8 @@ from arsetlib.wording import shown, span
 FILES = ("sample.gpkg", "README.txt", "sample.json", "sample.csv")  # in the order in which they are written
 NUMBERS = ("x", "y", "lon", "lat", "inclusion_probability")
 TEXTS = ("stratum", "label", "confidence", "remarks")
+DRAWN = ("id", "stratum", "lon", "lat")  # what sample.json keeps, to notice rows that were changed by hand
+MOVED = 1e-6  # degrees, 0.1 m: a spreadsheet may round
 COLUMNS = ("id", "stratum", *NUMBERS, "label", "confidence", "remarks")
 WHOLE = "all"  # the stratum of a simple random sample
 RANDOM = "random"
@@ -76,7 +79,7 @@ class MapSample:
         table: One row a point, in random order: ``id``, ``stratum``, ``x``, ``y`` (m, the map's CRS), ``lon``, ``lat``,
             ``inclusion_probability``, ``label`` (a class; empty where nobody has labelled it), ``confidence``,
             ``remarks``.
-        design: Legend, CRS, seed, allocation, strata; empty where only a CSV or GeoPackage was read.
+        design: Legend, CRS, seed, allocation, strata, points as drawn; empty where only a CSV or GeoPackage was read.
     """
 
     table: pd.DataFrame
@@ -102,18 +105,26 @@ class MapSample:
             The files written; ``sample.csv`` is the last one, so a folder with it is complete.
 
         Raises:
-            MapError: One of them exists.
+            MapError: One of them exists, the folder is a file, or another job is writing it.
         """
         folder = folders.place(folder)
+        if folder.exists() and not folder.is_dir():
+            raise MapError(f"Expected a new folder for the sample, but {folder} is a file. Give another name.")
+        with folders.lock(folder, MapError):
+            return self._write(folder)
+
+    def _write(self, folder: Path) -> list[Path]:
+        """The files of ``save``, in a folder that no other job writes."""
         there = [name for name in FILES if (folder / name).exists()]
         if there:
             raise MapError(
                 f"{folder} already has {', '.join(there)}. Labels in it would be lost. Name another folder, or delete "
                 "this one if nobody has worked in it."
             )
+        points = {"points": self.design["points"]} if "points" in self.design else {}  # `plain` would round them
         content: dict[str, Any] = {
             "README.txt": _protocol(self),
-            "sample.json": json.dumps(plain(self.design), indent=1, ensure_ascii=False),
+            "sample.json": json.dumps({**plain(self.design), **points}, indent=1, ensure_ascii=False),
             "sample.csv": self.csv(),
         }
         if has_pyogrio():
@@ -151,7 +162,8 @@ class MapSample:
             path: The folder that ``save`` wrote (its ``sample.csv`` is read), a ``.csv`` or a ``.gpkg``.
 
         Raises:
-            MapError: No such file; a column is missing; an id comes twice; a number is none.
+            MapError: No such file; a column is missing or comes twice; a row has other cells than the header; an id
+                comes twice or is no whole number; a number is none.
         """
         path = folders.place(path)
         if path.is_dir():
@@ -170,6 +182,9 @@ class MapSample:
             table[name] = table[name].fillna("").astype(str).str.strip()
         for name in ("id", *NUMBERS):
             table[name] = _parsed(table[name], name, path)
+        whole = (table["id"] % 1 == 0) & (table["id"].abs() < 2**53)
+        if not whole.all():
+            raise MapError(f"{path}: expected whole numbers as ids, received {table['id'][~whole].iloc[0]}.")
         table["id"] = table["id"].astype(np.int64)
         twice = table["id"][table["id"].duplicated()].tolist()
         if twice:
@@ -309,10 +324,10 @@ def plan_sample(
             f"These strata have fewer pixels than samples: {', '.join(few)}. Take a smaller size or least, or another "
             "allocation."
         )
-    if single := [k for k, n, d in zip(names, strata, drawn, strict=True) if d == 1 and n > 1]:
+    if single := [k for k, n, d in zip(names, strata, drawn, strict=True) if d < min(2, n)]:
         raise MapError(
-            f"One sample says nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of each; 50 or "
-            "more are advised."
+            f"Fewer than 2 samples say nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of "
+            "each; 50 or more are advised."
         )
     table = pd.DataFrame(
         {"pixels": strata, "hectares": strata * here.hectares, "samples": drawn, "half_width": np.nan},
@@ -388,6 +403,7 @@ def draw_sample(here: ClassMap, plan: SamplePlan, seed: int = 0) -> MapSample:
         "simulated": here.simulated,
         "legend": legend_as_json(here.legend),
         "strata": plan.table[["pixels", "hectares", "samples"]],
+        "points": table[list(DRAWN)].round(8).to_numpy(object).tolist(),
     }
     return MapSample(table, design)
 
@@ -404,12 +420,14 @@ def sample_areas(sample: MapSample, here: ClassMap, confidence: float = 0.95) ->
         confidence: Of the intervals.
 
     Raises:
-        MapError: A label is in no class of the legend; rows of the sample were removed; nothing is labelled.
+        MapError: A label is in no class of the legend, or in two; rows were removed, added or moved; nothing is
+            labelled, or no point that the map shows as one of its classes.
         EvaluationError: A stratum has fewer than two labels.
 
     Lab: part3_train_and_test.
     """
     table, legend = sample.table, here.legend
+    _check_drawn(sample)
     truth = _labels(table, legend)
     stratum, names, strata = _strata(table, here)
     mapped = here.at(table["lon"], table["lat"])
@@ -433,6 +451,16 @@ def sample_areas(sample: MapSample, here: ClassMap, confidence: float = 0.95) ->
             len(blank),
         )
         notes.append(words.format(n=len(blank), ids=_some(blank)))
+        without = table["stratum"][~used].value_counts().sort_index()
+        all_of = table["stratum"].value_counts()
+        listed = ", ".join(f"{name} {n:,}/{all_of[name]:,}" for name, n in without.items())
+        notes.append(_("Without a label, by stratum: {strata}.").format(strata=listed))
+        drawn, known = (np.bincount(mapped[mine], minlength=len(legend.classes)) for mine in (used | ~used, used))
+        if none := [key for key, n, k in zip(legend.keys, drawn, known, strict=True) if n >= 2 and not k]:
+            raise MapError(
+                f"No point at which the map shows {', '.join(none)} has a label, so nothing is known of these classes "
+                "and the areas of all others would be wrong, too. Label some of these points."
+            )
     truth, stratum, mapped = truth[used], stratum[used], mapped[used]
     classes = len(legend.classes)
     own = names == legend.keys
@@ -472,12 +500,42 @@ def has_pyogrio() -> bool:
 
 
 def class_number(label: str, legend: Legend) -> int:
-    """The class that a label means, by its key or its name in any language; -1 where it is none."""
+    """The class that a label means, by its key or else by its name in any language; -1 where it is none.
+
+    Raises:
+        MapError: Several classes have this name.
+    """
     wanted = label.strip().casefold()
-    for i, one in enumerate(legend.classes):
-        if wanted in {one.key.casefold(), *(name.casefold() for name in one.name.values())}:
-            return i
+    for words in (lambda one: [one.key], lambda one: one.name.values()):
+        found = [i for i, one in enumerate(legend.classes) if wanted in {word.casefold() for word in words(one)}]
+        if len(found) > 1:
+            keys = ", ".join(legend.keys[i] for i in found)
+            raise MapError(f"{label!r} is the name of several classes: {keys}. Write the key of the class instead.")
+        if found:
+            return found[0]
     return -1
+
+
+def _check_drawn(sample: MapSample) -> None:
+    """Refuse a sample whose rows are not those that were drawn, where its ``sample.json`` keeps them."""
+    if "points" not in sample.design:
+        return
+    drawn = pd.DataFrame(sample.design["points"], columns=list(DRAWN)).set_index("id")
+    table = sample.table.set_index("id")
+    added, removed = table.index.difference(drawn.index).tolist(), drawn.index.difference(table.index).tolist()
+    if added or removed:
+        raise MapError(
+            f"The rows are not those that were drawn. Added: {_some(added) or '–'}; removed: {_some(removed) or '–'}. "
+            "Keep the rows of the sample and no others: a point that a person chose is not random."
+        )
+    drawn = drawn.loc[table.index]
+    moved = (table["stratum"] != drawn["stratum"]) | (table["lon"] - drawn["lon"]).abs().gt(MOVED)
+    moved |= (table["lat"] - drawn["lat"]).abs().gt(MOVED)
+    if moved.any():
+        raise MapError(
+            f"Points {_some(table.index[moved].tolist())} have another place or stratum than when they were drawn. "
+            "Change only label, confidence and remarks; the README.txt of the sample says how."
+        )
 
 
 def _labels(table: pd.DataFrame, legend: Legend) -> np.ndarray:
@@ -545,18 +603,40 @@ def _of_csv(path: Path) -> pd.DataFrame:
         raise MapError(f"{path} cannot be read: {error}.") from None
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)
-    return pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    head, *rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row] or [[]]
+    if twice := sorted({name for name in head if name and head.count(name) > 1}):
+        raise MapError(f"{path} has the columns {', '.join(twice)} more than once. Keep one of each.")
+    odd = next((i for i, row in enumerate(rows, 2) if len(row) != len(head)), None)
+    if odd is not None:
+        raise MapError(
+            f"{path}: row {odd} has {len(rows[odd - 2])} cells, the header has {len(head)}. A text with the separator "
+            f"{separator!r} needs quotes around it; save the file again as CSV."
+        )
+    return pd.DataFrame(rows, columns=[name.strip() for name in head], dtype=str)
 
 
 def _of_geopackage(path: Path) -> pd.DataFrame:
+    import shapely
+
     from arsetlib import copies, extras
 
     if not has_pyogrio():
         raise extras.missing("pyogrio")
     from pyogrio.raw import read
 
-    meta, _fids, _geometry, columns = read(copies.fetched(path), read_geometry=False)
-    return pd.DataFrame(dict(zip(meta["fields"], columns, strict=True)))
+    meta, _fids, geometry, columns = read(copies.fetched(path))
+    table = pd.DataFrame(dict(zip(meta["fields"], columns, strict=True)))
+    if geometry is not None and meta["crs"] and {"id", "lon", "lat"} <= set(table):
+        to_degrees = Transformer.from_crs(meta["crs"], "EPSG:4326", always_xy=True)
+        place = to_degrees.transform(*(part(shapely.from_wkb(geometry)) for part in (shapely.get_x, shapely.get_y)))
+        stated = (pd.to_numeric(table[name], errors="coerce") for name in ("lon", "lat"))
+        moved = np.any([np.abs(one - other) > MOVED for one, other in zip(place, stated, strict=True)], axis=0)
+        if moved.any():
+            raise MapError(
+                f"{path}: points {_some(table['id'][moved].tolist())} were moved away from their lon and lat. Move "
+                "them back: the label must be that of the pixel that was drawn."
+            )
+    return table
 
 
 def _parsed(column: pd.Series, name: str, path: Path) -> pd.Series:
