@@ -9,7 +9,7 @@ Source: Santos, Ferreira, Camara, Picoli & Simoes 2021, Quality control and clas
 time series, ISPRS Journal of Photogrammetry and Remote Sensing 177; Kohonen 2013, Essentials of the self-organizing
 map, Neural Networks 37.
 
-Lab: none yet; lab 4 follows.
+Lab: No lab uses this yet; lab 4 follows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Som:
     Attributes:
         weights: (M, F) float32, the series of each neuron; M is a square number, the grid's rows one after another.
 
-    Lab: none yet; lab 4 follows.
+    Lab: No lab uses this yet; lab 4 follows.
     """
 
     weights: np.ndarray
@@ -61,7 +61,7 @@ class Som:
         Raises:
             AuditError: Fewer rows than neurons, or a value that is not finite.
 
-        Lab: none yet; lab 4 follows.
+        Lab: No lab uses this yet; lab 4 follows.
         """
         x = np.ascontiguousarray(x, np.float32)
         if x.ndim != 2 or not len(x) or not np.isfinite(x).all():
@@ -99,7 +99,7 @@ class Neurons:
             its neighbours agree.
         verdict: (N,) 0 keep, 1 look, 2 remove, of each row.
 
-    Lab: none yet; lab 4 follows.
+    Lab: No lab uses this yet; lab 4 follows.
     """
 
     share: np.ndarray
@@ -130,7 +130,7 @@ def judge(neuron: ArrayLike, label: ArrayLike, side: int, classes: int, threshol
     Raises:
         AuditError: Other shapes, a neuron or a label that is none, or another threshold.
 
-    Lab: none yet; lab 4 follows.
+    Lab: No lab uses this yet; lab 4 follows.
     """
     neuron, label, count = np.asarray(neuron), np.asarray(label), side**2
     if neuron.shape != label.shape or not 0 < threshold < 1:

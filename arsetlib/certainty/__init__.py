@@ -8,7 +8,7 @@
     near = certainty.Applicability.fit(x, blocks)
     certainty.applicability_layer(near, "data/pixels", study, trained.scaler, 120, "far.tif", area="dense", year=2019)
 
-Lab: none yet; lab 4 follows.
+Lab: No lab uses this yet; lab 4 follows.
 """
 
 from arsetlib.certainty.applicability import (

@@ -1,6 +1,6 @@
 """Certainty as layers of a map: classes with "cannot say", and how unlike the training each pixel is.
 
-Lab: none yet; lab 4 follows.
+Lab: No lab uses this yet; lab 4 follows.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def set_layer(prediction: Prediction, conformal: Conformal, out: str | Path | No
     Raises:
         CertaintyError: Other classes than the map's, another score, or ``out`` is the map itself.
 
-    Lab: none yet; lab 4 follows.
+    Lab: No lab uses this yet; lab 4 follows.
     """
     legend = prediction.legend
     if conformal.score != "lac" or len(conformal.limits) != len(legend.classes):
@@ -102,7 +102,7 @@ def applicability_layer(
     Raises:
         CertaintyError: No such rows, or pixels too far apart for a map.
 
-    Lab: none yet; lab 4 follows.
+    Lab: No lab uses this yet; lab 4 follows.
     """
     rows = Rows.of(source)
     mine = rows.pick((rows.column("area") == area) & (rows.column("year") == year))

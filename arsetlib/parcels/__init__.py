@@ -9,7 +9,7 @@
 Case study B, images of farm fields, is ``fields``: another thing. Here a parcel is an outline on the ground, with one
 crop in a year.
 
-Lab: none yet; lab 4 follows.
+Lab: No lab uses this yet; lab 4 follows.
 """
 
 import lazy_loader

@@ -3,7 +3,7 @@
 Source: D. Baston, exactextract (https://github.com/isciences/exactextract). A pixel at the edge of a parcel counts by
 the share of it that lies inside.
 
-Lab: none yet; lab 4 follows.
+Lab: No lab uses this yet; lab 4 follows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The true field outlines of a simulated delta.
 
-Lab: none yet; lab 4 follows.
+Lab: No lab uses this yet; lab 4 follows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def outlines(delta: str | Path) -> Parcels:
     Raises:
         SimulationError: The folder holds no delta of this version.
 
-    Lab: none yet; lab 4 follows.
+    Lab: No lab uses this yet; lab 4 follows.
     """
     made = parameters(delta)
     return of_landscape(land.build(made["seed"], made["scale"]))
