@@ -18,6 +18,7 @@ from pathlib import Path
 
 import country
 import house
+import languages
 import reference
 from docutils import nodes
 from languages import _
@@ -148,9 +149,14 @@ class House(SphinxDirective):
 
     optional_arguments = 1
 
+    def page_of(self, room: str) -> str:
+        """Address of a room's page in the reference, which is in English."""
+        return languages.address(self.env.docname, self.config.language, f"book/en/reference/{room}", "en")
+
     def run(self):
         if not self.arguments:
-            return [nodes.raw("", house.drawing(reference.rooms()), format="html")]
+            drawing = house.drawing(reference.rooms(), self.page_of)
+            return [nodes.raw("", drawing, format="html")]
         arrows = house.arrows()
         rows = "".join(
             f"<tr><td><code>{room}</code></td><td>{code_words(house.first_line(room))}</td>"

@@ -10,6 +10,7 @@ import ast
 import html
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "arsetlib"
@@ -133,8 +134,13 @@ def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
     return {room: graph[room] - implied[room] for room in graph}
 
 
-def drawing(shown: list[str]) -> str:
-    """An SVG: each room above all that it imports; a line leads from a room to the next ones below it."""
+def drawing(shown: list[str], page_of: Callable[[str], str]) -> str:
+    """An SVG: each room above all that it imports; a line leads from a room to the next ones below it.
+
+    Args:
+        shown: Rooms.
+        page_of: Room → address of its page in the reference.
+    """
     graph = below(shown)
     level: dict[str, int] = {}
     for room in sorted(shown, key=ORDER.index):
@@ -154,7 +160,7 @@ def drawing(shown: list[str]) -> str:
         for other in sorted(next_below[room])
     )
     boxes = "".join(
-        f'<a href="reference/{room}.html"><title>{html.escape(first_line(room))}</title>'
+        f'<a href="{page_of(room)}"><title>{html.escape(first_line(room))}</title>'
         f'<rect x="{x - wide / 2:.0f}" y="{y - high / 2:.0f}" width="{wide}" height="{high}" rx="6"/>'
         f'<text x="{x:.0f}" y="{y + 5:.0f}">{room}</text></a>'
         for room, (x, y) in place.items()
