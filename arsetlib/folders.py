@@ -669,7 +669,9 @@ def claim(
             yield folder
 
 
-def refuse_occupied(path: str | Path, what: str, error: type[Exception] = OccupiedError, ours: bool = False) -> None:
+def refuse_occupied(
+    path: str | Path, what: str, error: type[Exception] = OccupiedError, ours: bool = False
+) -> dict | None:
     """Refuse a folder in which ``claim`` would find files without a plan. Call it before long work.
 
     Args:
@@ -677,6 +679,9 @@ def refuse_occupied(path: str | Path, what: str, error: type[Exception] = Occupi
         what: What it is for, for the message.
         error: What is raised.
         ours: Files that are there without a plan belong to the caller.
+
+    Returns:
+        The plan that is there, or None.
 
     Raises:
         OccupiedError: As ``error``: a file has this name, or the folder has files of others.
@@ -687,11 +692,12 @@ def refuse_occupied(path: str | Path, what: str, error: type[Exception] = Occupi
     for names, kind in (((PLAN, MANIFEST, LOCK), "is_dir"), ((PARTS, ERRORS, WORK), "is_file")):
         if wrong := next((path / name for name in names if getattr(path / name, kind)()), None):
             raise error(_of_wrong_kind(wrong))
-    if ours or Folder(path).plan() is not None:
-        return
+    plan = Folder(path).plan()
+    if ours or plan is not None:
+        return plan
     others = sorted(n for n in _names(path) if not is_temporary(n))
     if not others or (others == [PLAN] and not on_disk(path)):
-        return  # in a store, a plan alone is a copy that was cut short
+        return None  # in a store, a plan alone is a copy that was cut short
     if (path / PLAN).is_file():
         raise error(
             f"{path / PLAN} is damaged, so it is not known what the {what} should contain. Copy the folder again, or "
@@ -711,9 +717,8 @@ def _grown(folder: Folder, asked: dict) -> dict:
 
 def _stale_parts(folder: Folder, plan: dict, ours: bool, grows: bool, adapt: Callable) -> list[str]:
     """Refuse a folder that contains something else; returns the parts that must be made again under this plan."""
-    path, earlier = folder.path, folder.plan()
-    error = OccupiedError if folder.error is FolderError else folder.error
-    refuse_occupied(path, folder.what, error, ours)
+    path, error = folder.path, OccupiedError if folder.error is FolderError else folder.error
+    earlier = refuse_occupied(path, folder.what, error, ours)
     if earlier is not None and earlier != ({**plan, "parts": earlier.get("parts")} if grows else plan):
         stale = adapt(earlier) if folder.manifest() is None else None
         if stale is not None:

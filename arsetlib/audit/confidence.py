@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from arsetlib.errors import ArsetError
-from arsetlib.evaluation.predictions import no_shares
+from arsetlib.evaluation.predictions import are_numbers, refuse_no_shares
 
 PER_PASS = 1_000_000  # rows worked on at once
 SLACK = 1e-6  # of a comparison with a threshold: a mean of equal float32 is not exactly their value
@@ -122,18 +122,12 @@ def checked(label: ArrayLike, probability: ArrayLike) -> tuple[np.ndarray, np.nd
             f"{probability.shape}."
         )
     classes = probability.shape[1]
-    if label.dtype.kind not in "iu" or label.min() < 0 or label.max() >= classes:
+    if not are_numbers(label, classes):
         raise AuditError(f"Expected labels as whole numbers from 0 to {classes - 1}, received {np.unique(label)[:9]}.")
-    if not all(np.isfinite(part).all() for _, part, _ in _passes(label, probability)):
-        raise AuditError("Expected probabilities, received NaN. Did the training of the model diverge?")
     for _, part, rows in _passes(label, probability):
-        odd = no_shares(part)
-        if odd.any():
-            row = int(odd.argmax())
-            raise AuditError(
-                f"Expected probabilities of which each row sums to 1, received {part[row].tolist()} in row "
-                f"{rows.start + row}. Logits or votes are none: divide each row by its sum, or take the softmax."
-            )
+        if not np.isfinite(part).all():
+            raise AuditError("Expected probabilities, received NaN. Did the training of the model diverge?")
+        refuse_no_shares(part, rows.start, AuditError)
     return label, probability
 
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from arsetlib import seeds
 from arsetlib.audit.confidence import AuditError
+from arsetlib.evaluation.predictions import are_numbers
 
 PER_PASS = 16_384  # rows whose distances to all neurons are held at once
 LARGEST = 40  # neurons along a side, unless the caller asks for more
@@ -139,7 +140,7 @@ def judge(neuron: ArrayLike, label: ArrayLike, side: int, classes: int, threshol
             f"{label.shape} and {threshold}."
         )
     for name, value, above in (("neuron", neuron, count), ("label", label, classes)):
-        if value.dtype.kind not in "iu" or (len(value) and not (value.min() >= 0 and value.max() < above)):
+        if not are_numbers(value, above):
             raise AuditError(
                 f"Expected each {name} as a whole number from 0 to {above - 1}, received {np.unique(value)[:9]}."
             )

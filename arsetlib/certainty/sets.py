@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from arsetlib import checksums, seeds
 from arsetlib.errors import ArsetError
 from arsetlib.evaluation import Predictions
-from arsetlib.evaluation.predictions import no_shares
+from arsetlib.evaluation.predictions import refuse_no_shares
 
 SCORES = ("lac", "aps")
 PER_PASS = 1_000_000  # rows worked on at once
@@ -122,13 +122,7 @@ class Conformal:
             raise CertaintyError(f"Expected probabilities (N, {len(self.limits)}), received {probability.shape}.")
         out, limits = np.empty(probability.shape, bool), np.array(self.limits) + SLACK
         for part, rows in _passes(probability):
-            odd = no_shares(part)
-            if odd.any():
-                row = int(odd.argmax())
-                raise CertaintyError(
-                    f"Expected probabilities of which each row sums to 1, received {part[row].tolist()} in row "
-                    f"{rows.start + row}. Did the training of the model diverge, or are these logits?"
-                )
+            refuse_no_shares(part, rows.start, CertaintyError)
             out[rows] = scores(part, self.score, _shares(self.seed + 1, rows)) <= limits
         return out
 

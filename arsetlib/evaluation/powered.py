@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from arsetlib.evaluation.confusion import EvaluationError
+from arsetlib.evaluation.predictions import are_numbers
 from arsetlib.evaluation.surveys import LEAST, limits
 
 
@@ -102,7 +103,7 @@ def powered_areas(
             f"classes everywhere, received {probability.shape}, {stratum.shape} and {classes}."
         )
     for name, value, above in (("class", truth, classes), ("stratum", stratum, strata)):
-        if value.dtype.kind not in "iu" or (len(value) and not (value.min() >= 0 and value.max() < above)):
+        if not are_numbers(value, above):
             raise EvaluationError(
                 f"Expected the {name} of each labelled pixel as a whole number from 0 to {above - 1}, received "
                 f"{np.unique(value)[:9]}. Leave pixels without a label out."

@@ -261,6 +261,23 @@ def no_shares(probability: np.ndarray) -> np.ndarray:
     return ~((np.abs(probability.sum(1, dtype=np.float64) - 1) < 0.01) & (probability.min(1, initial=0) >= 0))
 
 
+def refuse_no_shares(probability: np.ndarray, first: int, error: type[Exception]) -> None:
+    """Refuse rows of probabilities that are none, see ``no_shares``; ``first`` is the number of the first row."""
+    odd = no_shares(probability)
+    if odd.any():
+        row = int(odd.argmax())
+        raise error(
+            f"Expected probabilities of which each row sums to 1, received {probability[row].tolist()} in row "
+            f"{first + row}. Logits or votes are none: divide each row by its sum, or take the softmax. With NaN, look "
+            "whether the training of the model diverged."
+        )
+
+
+def are_numbers(values: np.ndarray, count: int) -> bool:
+    """Whether values are whole numbers from 0 to ``count`` - 1, as those of classes are; so are no values at all."""
+    return values.dtype.kind in "iu" and (not values.size or bool(values.min() >= 0 and values.max() < count))
+
+
 def as_date(days: int) -> date:
     """Days since 1970-01-01 as a date."""
     return EPOCH + timedelta(days=int(days))
