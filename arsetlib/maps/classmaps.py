@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,25 +178,17 @@ class ClassMap:
             yield i, Window(int(col[i]), int(row[i]), 1, 1)
 
 
-class _opened:
+@contextmanager
+def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
     """A raster, also in an object store, with a small cache for its blocks."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> rasterio.DatasetReader:
-        with ExitStack() as stack:
-            stack.enter_context(web.gdal(**cogs.GDAL))
-            try:
-                src = stack.enter_context(rasterio.open(copies.fetched(self.path)))
-            except rasterio.errors.RasterioIOError as error:
-                why = filetypes.placeholder(self.path, "raster") or f"cannot be read as a raster: {error}."
-                raise MapError(f"{self.path} {why}") from None
-            self.stack = stack.pop_all()
-        return src
-
-    def __exit__(self, *problem) -> None:
-        self.stack.close()
+    with web.gdal(**cogs.GDAL):
+        try:
+            src = rasterio.open(copies.fetched(path))
+        except rasterio.errors.RasterioIOError as error:
+            why = filetypes.placeholder(path, "raster") or f"cannot be read as a raster: {error}."
+            raise MapError(f"{path} {why}") from None
+        with src:
+            yield src
 
 
 def _found(path: Path) -> tuple[Path, Legend | None, Path | None, bool]:
