@@ -49,8 +49,8 @@ class Kind:
     paper: str
 
 
-# What `arset train` takes where no model is named. On the simulated sample it had the highest macro-F1 of validation
-# with each of four seeds (benchmarks/accuracy.py; on the test it is beside lstm and gru), in the least processor time.
+# What `arset train` takes where no model is named. On the simulated sample it is better than tempcnn with each seed,
+# about as good as lstm and gru, and takes the least time of the four (benchmarks/accuracy.py).
 DEFAULT = "ltae"
 BOTH = ("seen", "day_of_year")
 KINDS = {
