@@ -9,6 +9,7 @@ import numpy as np
 
 from arsetlib import seeds
 from arsetlib.errors import ArsetError
+from arsetlib.evaluation.predictions import no_shares
 
 # Method → whether it looks at probabilities, and at features.
 METHODS = {
@@ -19,7 +20,6 @@ METHODS = {
     "cluster": (True, True),
 }
 POOL = 10  # times as many candidates as are wanted: the most uncertain, of which 'cluster' takes different ones
-ROUNDED = 0.01  # by how much probabilities may miss 1: maps store whole ten thousandths
 ROUNDS = 20  # of k-means
 
 
@@ -50,8 +50,8 @@ def uncertainty(probability: np.ndarray, measure: str = "margin") -> np.ndarray:
         raise ActiveError(
             f"Expected finite probabilities (N, K) of at least 2 classes, received shape {probability.shape}."
         )
-    sums = probability.sum(axis=1)
-    if (probability < 0).any() or (np.abs(sums - 1) > ROUNDED).any():
+    if no_shares(probability).any():
+        sums = probability.sum(axis=1)
         raise ActiveError(
             f"Expected probabilities from 0 to 1 whose rows sum to 1, received values from {probability.min():g} and "
             f"sums from {sums.min():g} to {sums.max():g}. Give a model's softmax, not its logits."
