@@ -263,8 +263,9 @@ def test_tries_are_counted_over_sessions_and_what_is_no_choice_is_not(tmp_path, 
     homework.start("part1", name="Bob", data=tmp_path)
     assert homework.check("q7", ("c", 1)).attempt == 1
     (tmp_path / "no").touch()
-    homework.start("part1", name="Ada", data=tmp_path / "no" / "folder")  # where nothing can be written
-    assert [homework.check("q7", (letter, 2)).attempt for letter in "ab"] == [3, 4]
+    for letter, attempt in (("a", 1), ("b", 2)):  # where nothing can be written, the session remembers
+        homework.start("part1", name="Ada", data=tmp_path / "no" / "folder")
+        assert homework.check("q7", (letter, 2)).attempt == attempt
 
 
 @pytest.mark.parametrize("language", translation.languages())
