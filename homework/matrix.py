@@ -22,6 +22,7 @@ LABS = {
     "part1": "part1_build_dataset",
     "part2": "part2_load_data",
     "part3": "part3_train_and_test",
+    "part4": "part4_defend_the_map",
     "groves": "case_groves",
     "fields": "case_fields",
 }
@@ -31,12 +32,13 @@ def words(language: str) -> dict:
     """The words of the page in a language."""
     _ = book.words_in(language)
     return {
-        "labs": (_("Lab 1"), _("Lab 2"), _("Lab 3"), _("Case study A"), _("Case study B")),
+        "labs": (_("Lab 1"), _("Lab 2"), _("Lab 3"), _("Lab 4"), _("Case study A"), _("Case study B")),
         "parts": {
             "S": _("The whole series"),
             "1": _("Part 1: build the data set"),
             "2": _("Part 2: the data loader"),
             "3": _("Part 3: train, test, look"),
+            "4": _("Part 4: a map that you can defend"),
             "A": _("Case study A: olive groves"),
             "B": _("Case study B: farm images"),
         },

@@ -35,7 +35,7 @@ LABS = [f"labs/en/{name}.ipynb" for name in ("part1_build_dataset", "part2_load_
 CASES = [f"labs/en/{name}.ipynb" for name in ("case_groves", "case_fields")]
 # Needs the extra `real`, which platforms get by the command that it prints. `.ci/run` runs it.
 NOT_REHEARSED = ["labs/en/real_place.ipynb"]
-HOMEWORK = [f"homework/en/{name}.py" for name in ("part1", "part2", "part3", "groves", "fields")]
+HOMEWORK = [f"homework/en/{name}.py" for name in ("part1", "part2", "part3", "part4", "groves", "fields")]
 
 # What the tests of a lane need. `colab` runs labs and homework; `.ci/run` runs all tests, in the versions of uv.lock.
 EXTRAS = ("spark", "java", "vector", "labs", "train", "images", "homework")

@@ -44,6 +44,7 @@ WORDS = {
     "part1": N_("From scenes to the pixel table"),
     "part2": N_("From the table to batches"),
     "part3": N_("From batches to a tested map"),
+    "part4": N_("A map that you can defend"),
     "groves": N_("Case study: olive groves"),
     "fields": N_("Case study: farm images"),
 }

@@ -373,7 +373,7 @@ def _full(key: str) -> int:
 
 
 def _title(key: str) -> str:
-    return {"part1": "Part 1", "part2": "Part 2", "part3": "Part 3", "groves": "Groves", "fields": "Fields"}[key]
+    return {"part1": "Part 1", "part2": "Part 2", "part3": "Part 3", "part4": "Part 4"}.get(key, key.capitalize())
 
 
 def _number(points: float) -> int | float:

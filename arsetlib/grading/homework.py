@@ -38,7 +38,7 @@ __all__ = [
     "normal_name", "open_homework", "read_language", "read_start", "start",
 ]  # fmt: skip
 
-ASSIGNMENTS = ("part1", "part2", "part3", "groves", "fields")  # keys, in the order of the course
+ASSIGNMENTS = ("part1", "part2", "part3", "part4", "groves", "fields")  # keys, in the order of the course
 MAX_ID = 40  # characters of a learner's ID
 PLACEHOLDER = "your name"  # in a notebook until `arset homework start` or the learner puts a name
 _started: list[Homework] = []
@@ -62,7 +62,7 @@ class Homework:
     """One learner's assignment.
 
     Attributes:
-        assignment: "part1", "part2", "part3", "groves" or "fields".
+        assignment: "part1", "part2", "part3", "part4", "groves" or "fields".
         name: Name of the learner; spaces at the ends and double spaces are removed.
         data: Folder of the sample data.
         id: What tells two learners of one name apart, such as a student number; may be empty.
