@@ -21,7 +21,7 @@ from arsetlib.grading.homework import ASSIGNMENTS
 from arsetlib.grading.keys import CertificateError
 
 TODAY = date(2026, 11, 21)
-OF = {"part1": 24, "part2": 25, "part3": 28, "groves": 22, "fields": 20}
+OF = {"part1": 24, "part2": 25, "part3": 28, "part4": 24, "groves": 22, "fields": 20}
 
 
 def write_grades(path: Path, learners: dict[str, dict[str, int]]) -> Path:
@@ -65,7 +65,7 @@ def public(pair: Path) -> keys.PublicKey:
 def test_a_certificate_needs_the_pass_mark_in_every_assignment(tmp_path):
     low = FULL | {"groves": 13}  # of 22: 59.1 %
     just = FULL | {"fields": 12}  # of 20: 60 %
-    some = {key: 20 for key in ASSIGNMENTS[:4]}
+    some = {key: 20 for key in ASSIGNMENTS[:5]}
     learners = {"Low": low, "Just": just, "Some": some, "your name": FULL, "": FULL}
     done, missing = certificate.passed([write_grades(tmp_path / "grades.csv", learners)])
     assert {one.name for one in done} == {"Just"}
@@ -83,7 +83,7 @@ def test_a_course_of_three_parts_is_a_course_and_its_certificate_names_them(tmp_
     assert list(said["points"]) == list(parts)
     assert said["total"] == [sum(FULL[key] for key in parts), sum(OF[key] for key in parts)]
     run = CliRunner().invoke(app, ["certificate", "verify", str(page), "--key", str(pair / keys.PUBLIC)])
-    assert "It covers 3 of the 5 assignments of the course:\n  part1: 22 of 24\n  part2: 23 of 25\n" in run.output
+    assert "It covers 3 of the 6 assignments of the course:\n  part1: 22 of 24\n  part2: 23 of 25\n" in run.output
     with pytest.raises(CertificateError, match=r"Expected assignments of part1, .*unknown is part9"):
         certificate.issue(grades, tmp_path / "out", assignments=("part1", "part9"))
     for twice in ("part1,part1", "part1,,part2", ","):
@@ -95,8 +95,8 @@ def test_a_course_of_three_parts_is_a_course_and_its_certificate_names_them(tmp_
     ("keys_", "lang", "says"),
     [
         (ASSIGNMENTS, "en", "has completed the course"),
-        (ASSIGNMENTS[:3], "en", "has completed 3 of the 5 assignments of the course"),
-        (ASSIGNMENTS[:1], "es", "ha completado 1 de las 5 tareas del curso"),
+        (ASSIGNMENTS[:3], "en", "has completed 3 of the 6 assignments of the course"),
+        (ASSIGNMENTS[:1], "es", "ha completado 1 de las 6 tareas del curso"),
     ],
 )
 def test_a_certificate_says_on_its_page_what_it_covers(keys_, lang, says):

@@ -58,7 +58,7 @@ def test_numbers_depend_on_the_name_and_are_plain(assignment):
 
 
 def test_starting_without_a_name_or_with_another_assignment_says_what_there_is():
-    with pytest.raises(HomeworkError, match="There is: part1, part2, part3, groves, fields"):
+    with pytest.raises(HomeworkError, match="There is: part1, part2, part3, part4, groves, fields"):
         homework.open_homework("part9", "Ada")
     with pytest.raises(HomeworkError, match='name="Ada Lovelace"'):
         homework.open_homework("part1", "  ")

@@ -172,7 +172,7 @@ def said():
     from arsetlib.study import Study, settings
 
     season = Study.load("sample").season
-    words = {3: "three", 5: "five", 7: "seven", 9: "nine", 10: "ten", 12: "twelve"}
+    words = {3: "three", 5: "five", 6: "six", 7: "seven", 9: "nine", 10: "ten", 12: "twelve"}
     percent = {name: (survey.DIMMEST[name] // 100, survey.BRIGHTEST[name] // 100) for name in ("plants", "infrared")}
     captures = inspect.signature(arsetlib.simulate.groves).parameters["captures"].default
     counts = inspect.signature(training.learning_curve).parameters["counts"].default
