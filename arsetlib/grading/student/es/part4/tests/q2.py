@@ -1,0 +1,12 @@
+from otter.test_files import test_case
+
+OK_FORMAT = False
+
+name = "q2"
+points = 3
+all_or_nothing = True
+
+@test_case(points=None, hidden=False)
+def test_q2(audit):
+    from arsetlib.grading import require
+    require('part4.q2', audit)

@@ -1,0 +1,12 @@
+from otter.test_files import test_case
+
+OK_FORMAT = False
+
+name = "q8"
+points = 3
+all_or_nothing = True
+
+@test_case(points=None, hidden=False)
+def test_q8(next_labels):
+    from arsetlib.grading import require
+    require('part4.q8', next_labels)
