@@ -627,9 +627,9 @@ def test_a_table_that_lost_a_chunk_is_refused_and_made_whole_by_the_same_call(pl
     lost = sorted(out.glob("*.parquet"))[1]
     before = lost.read_bytes()
     lost.unlink()
-    for reader in (pixels.read, pixels.Meta.of, pixels.summary):
+    for read in (pixels.read, pixels.Meta.of, pixels.summary):
         with pytest.raises(pixels.PixelError, match=f"not complete.*{lost.name} is missing"):
-            reader(out)
+            read(out)
     report = pixels.check(out)
     assert not report.ok
     assert report.files == (f"{lost} is missing",)
