@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist, pdist
 
+from arsetlib import audit as audits
 from arsetlib.grading.assignments import part4
 from homework.forms import functions, slow
 
@@ -50,9 +51,7 @@ def suspects_by_one_hot(label, probability):
 
 
 def suspects_by_library(label, probability):
-    from arsetlib import audit
-
-    found = audit.confident(label, probability)
+    found = audits.confident(label, probability)
     return {"thresholds": found.thresholds, "guess": found.guess}
 
 
