@@ -92,7 +92,8 @@ def labels_on(prediction: Prediction, labels: Labels | str | Path) -> np.ndarray
     rule = prediction.path("vegetation")
     with web.gdal(**cogs.GDAL), rasterio.open(copies.fetched(prediction.path())) as src:
         found = np.full((src.height, src.width), -1, np.int8)
-        for window, _predicted, classes in truth_in_blocks(src, getattr(labels, "path", labels), rule, prediction.legend):
+        blocks = truth_in_blocks(src, getattr(labels, "path", labels), rule, prediction.legend)
+        for window, _predicted, classes in blocks:
             found[window.toslices()] = classes
     return found
 
