@@ -186,9 +186,8 @@ import pandas as pd
 from arsetlib import wording
 from arsetlib.study import Area
 
-# %%
 wide = made
-if source == "simulated":
+if delta:
     corners = np.array([a.bounds for a in study.areas])
     bounds = (*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist())
     area = Area(
@@ -203,6 +202,8 @@ truth_file = study.root / f"truth_{year}.tif"
 knows_truth = study.simulated and truth_file.is_file()
 expert = maps.labels_on(wide, truth_file if knows_truth else labels)
 mapped = maps.ClassMap.open(wide.path())
+
+# %%
 print(
     "the expert knows the truth" if knows_truth else "the labels are the truth"
 )
@@ -227,8 +228,6 @@ counted = pd.DataFrame(
     {"counted": mapped.sizes * hectare, "true": true_ha}, names
 )
 counted["too much"] = counted["counted"] - counted["true"]
-
-# %%
 figures.show(
     counted.round(1).rename_axis("class").reset_index(),
     "Hectares of each class: counted on the map, and true",
@@ -258,9 +257,12 @@ if delta:
 sizes = pd.Series(mapped.sizes, study.legend.keys)
 crops = set(evaluation.single_crops(study.legend)) & set(sizes[sizes > 0].index)
 target = sizes[sorted(crops)].idxmax() if crops else sizes.idxmax()
+print(f"{target}: {sizes[target] * hectare:,.0f} ha on the map")
+assert sizes[target] > 0
 
 # %%
-least = min(30, int(sizes[sizes > 0].min()))  # of each class
+size = min(400, max(20, int(sizes.sum()) // 10))
+least = min(30, size // K, int(sizes[sizes > 0].min()))  # of each class
 goal = {"target": target, "users": 0.8, "least": least}
 needed = {}
 for percent in (10, 5):
@@ -270,10 +272,7 @@ for percent in (10, 5):
             mapped, allocation=kind, half_width=wanted, **goal
         )
         needed.setdefault(kind, {})[f"± {percent} %"] = plan.size
-
-# %%
 needed = pd.DataFrame(needed)
-print(f"of {sizes[target] * hectare:,.0f} ha mapped as {target}:")
 print(wording.shown(needed).to_string())
 
 # %%
@@ -291,12 +290,9 @@ if delta:
 # `draw_sample` draws pixels at random, and notes how probable it was to draw each. `save` writes them for a spreadsheet and for a GIS, with a protocol for the person who labels.
 
 # %%
-size = min(400, max(20, int(sizes.sum()) // 10))
 plan = maps.plan_sample(mapped, size, least=least)
 sample = maps.draw_sample(mapped, plan, seed=1)
 shutil.rmtree(runs / "visit", ignore_errors=True)  # else labels are protected
-
-# %%
 print(plan)
 print(", ".join(file.name for file in sample.save(runs / "visit")))
 stands_for = (1 / sample.table["inclusion_probability"]).sum()
@@ -321,8 +317,6 @@ few = maps.plan_sample(on_box, 8, allocation="random")
 few = maps.draw_sample(on_box, few, seed=2)
 page = runs / "label.html"
 page.unlink(missing_ok=True)
-
-# %%
 views = maps.views_of_table(table, few.table, year=year, dates=8)
 figures.labelling_page(few, views, page)
 print(f"{page}: {page.stat().st_size / 1e3:.0f} kB")
@@ -342,7 +336,6 @@ def pixels_at(file, points):
         return np.array(rowcol(raster.transform, points["x"], points["y"]), int)
 
 
-# %%
 row, column = pixels_at(wide.path(), sample.table)
 keys = np.array([*study.legend.keys, ""])  # the last, -1: no single class
 filled = sample.table.assign(label=keys[expert[row, column]])
@@ -386,7 +379,7 @@ figures.show(
 off = shown[["counted", "sample"]].sub(shown["true"], axis=0).abs().sum()
 print("hectares away from the truth:", wording.shown(off.round(1)).to_dict())
 
-# %%
+# %% tags=["hide-input"]
 width = pd.DataFrame(
     {
         name: found["area_high"] - found["area_low"]
@@ -421,9 +414,9 @@ for seed in (2, 3, 4):
     row, column = pixels_at(wide.path(), again.table)
     again.table["label"] = keys[expert[row, column]]
     found = maps.sample_areas(again, mapped).areas.table
-    held = shown["true"].between(found["area_low"], found["area_high"])
+    hold = shown["true"].between(found["area_low"], found["area_high"])
     away = (found["area"] - shown["true"]).abs().sum()
-    print(f"seed {seed}: {held.sum()} of {K} hold it, {away:.1f} ha away")
+    print(f"seed {seed}: {hold.sum()} of {K} hold it, {away:.1f} ha away")
 # One sample can be unlucky, so one sample cannot show whether 95 % means 95 %.
 
 # %% [markdown]
@@ -443,8 +436,6 @@ there = (expert >= 0) & ~np.ma.getmaskarray(wide.read())
 truth = expert[there].astype(int)  # (N,)
 predicted = wide.read().data[there].astype(int)  # (N,)
 strata = np.bincount(predicted, minlength=K)
-
-# %%
 weight = strata / strata.sum()
 true_share = np.bincount(truth, minlength=K) / len(truth)
 members = [np.flatnonzero(predicted == k) for k in range(K)]
@@ -484,8 +475,6 @@ def estimate(rows, labelled):
 # %%
 size = 100 if delta else min(100, len(truth) // 2)
 rows = draw(size)
-
-# %%
 share, error = estimate(rows, truth[rows])
 first = np.zeros((K, K, K), int)
 np.add.at(first, (predicted[rows[0]], truth[rows[0]], predicted[rows[0]]), 1)
@@ -518,14 +507,13 @@ def held(low, high):
 probability = np.ma.getdata(wide.read("probability"))[:, there].T
 probability = probability / probability.sum(1, keepdims=True)
 everywhere = evaluation.ProbabilitySums.of(probability, predicted, K)
+print(f"{probability.shape[0]:,} pixels, {K} probabilities each")
 
 # %%
 ends = {
     "normal": (share - 1.96 * error, share + 1.96 * error),
     "one unseen": evaluation.limits(share, error, unseen(rows)),
 }
-
-# %%
 found = [
     evaluation.powered_areas(
         truth[r], probability[r], predicted[r], everywhere, names
@@ -540,8 +528,6 @@ ends["powered"] = tuple(
 coverage = pd.DataFrame({name: held(*e) for name, e in ends.items()}, names)
 coverage.insert(0, "true share", true_share)
 coverage = coverage[coverage["true share"] > 0].sort_values("true share")
-
-# %%
 fig = figures.bars(
     100 * coverage.drop(columns="true share"), f"{size} labels: intervals that hold the truth",
     "percent of 500 samples", study=study, mode="group", text=".0f",
@@ -551,6 +537,8 @@ figures.show(fig, "How often intervals of 95 % hold the true area, by class")
 # %%
 overall = coverage.drop(columns="true share").agg(["mean", "min"])
 print(wording.shown((100 * overall).round(1)).to_string())
+
+# %%
 widths = {name: 100 * (e[1] - e[0]).mean() for name, e in ends.items()}
 print(
     "mean width, % of the map:",
@@ -645,10 +633,8 @@ from arsetlib import parcels, simulate
 outlines = {}
 if knows_truth:
     outlines["true outlines"] = simulate.outlines(study.root)
-
-# %%
 how = {"study": study, "start": start, "year": year, "progress": here.bars}
-if source == "simulated":
+if delta:
     scenes = here.scenes()
     image = parcels.composite(scenes, runs / "composite.tif", area=area, **how)
 elif box.every == 1:
@@ -657,7 +643,7 @@ elif box.every == 1:
     )
 
 # %%
-if source == "simulated" or box.every == 1:
+if delta or box.every == 1:
     outlines["segments"] = parcels.segment(image, progress=here.bars)
 print(outlines or "neither outlines nor a dense area")
 
@@ -669,7 +655,7 @@ for name, shapes in outlines.items():
     print(f"{name}: {gains[name]}")
     assert gains[name].pixels.total == gains[name].parcels.total
 
-# %%
+# %% tags=["hide-input"]
 if gains:
     scores = pd.DataFrame(
         {
@@ -746,9 +732,9 @@ def by_margin(probability, count):
     return np.argsort(two[:, 1] - two[:, 0])[:count]
 
 
-# %%
-mine = by_margin(probability, 50)
-theirs = active.choose(probability, 50, method="margin")
+count = min(50, len(probability))
+mine = by_margin(probability, count)
+theirs = active.choose(probability, count, method="margin")
 for name, chosen in (("by hand", mine), ("library", theirs)):
     margins = np.sort(active.uncertainty(probability[chosen]))
     print(f"{name}: uncertainty from {margins[0]:.3f} to {margins[-1]:.3f}")
@@ -784,7 +770,7 @@ def codes_of(rows):
     return codes.astype(int)
 
 
-# %%
+# %% tags=["hide-input"]
 def known_samples(side):
     """Windows of a side from day `start`, with what grew; and the rows."""
     rows = sides[side]
@@ -816,6 +802,8 @@ def forest(x, y, seed):
 
 methods = ["random", "margin", "k_centre", "cluster"]
 budget = min(200, len(pool))
+
+# %%
 curves = active.learning_curve(
     pool, exam, forest, classes=K, methods=methods, draws=(0, 1, 2, 3),
     start=min(20, budget), step=30, budget=budget, progress=here.bars,
@@ -859,8 +847,6 @@ apart = 150 if delta else 0
 nearby = active.next_places(
     wide, 12 if delta else 3, method="margin", apart=apart, progress=False
 )
-
-# %%
 said = nearby.table.round(3)
 print(nearby.save(runs / "next.csv").name)
 figures.show(
@@ -897,6 +883,8 @@ unsure = by_margin(probability, min(400, len(truth) // 2))
 right = truth == predicted
 print(f"right on the whole map: {right.mean():.1%}")
 print(f"right among the chosen: {right[unsure].mean():.1%}")
+
+# %%
 chosen_share = np.bincount(truth[unsure], minlength=K) / len(unsure)
 bias = pd.DataFrame({"chosen": chosen_share, "map": true_share}, names)
 print(wording.shown((100 * bias).round(1)).to_string())
@@ -934,7 +922,7 @@ vectors_known = set(needs) <= set(rasters)
 print({y: f.name for y, f in rasters.items()} or "no vectors of this place")
 
 
-# %%
+# %% tags=["hide-input"]
 def vectors_of(rows):
     """(N, 64) the vectors of rows; 0 where there is none."""
     when, found = rows.column("year"), None
@@ -988,11 +976,11 @@ mean = pd.DataFrame(
     {name: np.mean(v, 1) for name, v in made_with.items()},
     pd.Index(counts, name="labels a class"),
 )
-
-# %%
 spread = pd.DataFrame(
     {name: np.ptp(v, 1) for name, v in made_with.items()}, mean.index
 )
+for what, values in {"mean": mean, "highest minus lowest seed": spread}.items():
+    print(f"{what}:\n{values.round(3).to_string()}")
 
 # %%
 fig = figures.lines(
@@ -1000,21 +988,14 @@ fig = figures.lines(
     study=study,
 )  # fmt: skip
 figures.show(fig, "Macro-F1 by labels a class, for bands, vectors and both")
-for what, values in {"mean": mean, "highest minus lowest seed": spread}.items():
-    print(f"{what}:\n{values.round(3).to_string()}")
 
 # %%
 gain = mean.drop(columns="bands").sub(mean["bands"], axis=0)
 for name in gain:
     print(
-        f"{name}: most gained with {gain[name].idxmax()} labels a class, ",
-        end="",
+        f"{name}: most points gained with {gain[name].idxmax()} labels a class"
     )
-    print(
-        f"{100 * gain[name].max():.1f} points; least {100 * gain[name].min():.1f}"
-    )
-
-# %%
+    print((100 * gain[name]).round(1).to_dict())
 if vectors_known:
     print("best of the three:", mean.idxmax(axis=1).to_dict())
 if delta:
