@@ -300,10 +300,9 @@ assert np.isclose(stands_for, sizes.sum())
 
 # %%
 print((runs / "visit" / "README.txt").read_text(encoding="utf-8")[:830])
+columns = ["id", "lon", "lat", "inclusion_probability", "label"]
 figures.show(
-    sample.table[["id", "lon", "lat", "inclusion_probability", "label"]].head(
-        4
-    ),
+    sample.table[columns].head(4).round(4).astype(str),
     "The first points of the sample, not labelled yet",
 )
 assert (sample.table["label"] == "").all()
@@ -362,7 +361,7 @@ assert result.labelled + len(result.unlabelled) == plan.size
 
 # %%
 shown = counted[["counted", "true"]].copy()
-for name, found in {"sample": estimated, "powered": powered}.items():
+for name, found in {"sample": estimated, "with probabilities": powered}.items():
     shown[name] = found["area"]
     low, high = found["area_low"], found["area_high"]
     shown[f"{name}, 95 %"] = [
@@ -385,15 +384,15 @@ width = pd.DataFrame(
         name: found["area_high"] - found["area_low"]
         for name, found in {
             "labels alone": estimated,
-            "powered": powered,
+            "with probabilities": powered,
         }.items()
     }
 )
 print(wording.shown(width.round(1)).to_string())
 
 # %%
-ratio = width["powered"].sum() / width["labels alone"].sum()
-print(f"powered intervals are {ratio:.2f} times as wide")
+ratio = width["with probabilities"].sum() / width["labels alone"].sum()
+print(f"with probabilities: {ratio:.2f} times the width")
 assert (width >= 0).all(axis=None)
 if delta:
     assert off["sample"] < off["counted"]
@@ -520,7 +519,7 @@ found = [
     )
     for r in rows
 ]
-ends["powered"] = tuple(
+ends["with probabilities"] = tuple(
     np.stack([f[f"share_{end}"] for f in found]) for end in ("low", "high")
 )
 
@@ -550,7 +549,7 @@ if delta:
     assert coverage["one unseen"].mean() > 0.93
 
 # %% [markdown]
-# In the delta the normal interval fails for a rare class: many samples find none of it outside its own stratum, and then report an interval that is too narrow. With one unseen sample the promise is kept, and the price is a wider interval. The powered interval is in between: its coverage stands beside the others in the figure.
+# In the delta the normal interval fails for a rare class: many samples find none of it outside its own stratum, and then report an interval that is too narrow. With one unseen sample the promise is kept, and the price is a wider interval. The intervals with probabilities stand beside them in the figure, and the last line has all widths.
 #
 # ### Labels with errors
 #
@@ -677,12 +676,17 @@ if delta:
     assert gains["true outlines"].accuracy > gains["segments"].accuracy
 
 # %% tags=["hide-input"]
+from types import SimpleNamespace
+
 ground = {"by pixel": wide.read().filled(K).astype(int)}
 for name, one in by_parcel.items():
     raster = one.raster(runs / f"{name.replace(' ', '_')}.tif")
     with rasterio.open(raster) as src:
         ground[name] = src.read(1).clip(0, K).astype(int)
 ground["truth" if knows_truth else "labels"] = expert
+shown_as = SimpleNamespace(
+    colours=study.legend.colours, titles=study.legend.names
+)
 colours = [*study.legend.colours, "#ffffff"]
 colours = np.array(
     [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours]
@@ -690,7 +694,7 @@ colours = np.array(
 pictures = {
     t: colours[classes].astype(np.uint8) for t, classes in ground.items()
 }
-fig = figures.panels(pictures, study=study)
+fig = figures.panels(pictures, study=study, classes=shown_as)
 figures.show(
     fig, "Classes by pixel, by parcel with each kind of outlines, and true"
 )
@@ -862,12 +866,12 @@ words = [
     f"{p}: {study.legend.names()[study.legend.keys.index(k)]}, margin {m}"
     for p, k, m in said[["place", "predicted", "margin"]].to_numpy()
 ]
-for panel in (1, 2):
+for panel, ring in ((1, figures.INK), (2, figures.ACCENT)):
     fig.add_scatter(
         x=nearby.x / 1000, y=nearby.y / 1000, mode="markers", text=words,
         hovertemplate="%{text}<extra></extra>", showlegend=False, row=1,
         col=panel, marker={"size": 12, "symbol": "circle-open",
-                           "color": figures.INK, "line": {"width": 3}},
+                           "color": ring, "line": {"width": 3}},
     )  # fmt: skip
 figures.show(fig, "Map of classes and of margins with the places to visit")
 assert len(fig.data) >= 2
@@ -1020,7 +1024,7 @@ if delta:
 # ## What if …
 #
 # - **… nobody can visit the fields?** `arset sample` and `arset label`: a person interprets images on a page that needs no network. A second person labels a part again.
-# - **… the interval is too wide?** Plan a larger sample for this class (`target`, `half_width`), or a better map: powered areas reward it.
+# - **… the interval is too wide?** Plan a larger sample for this class (`target`, `half_width`), or a better map: areas with probabilities reward it.
 # - **… I have outlines of fields?** `arset parcels`, or `parcels.read("farm.gpkg")` in section 10.
 # - **… two fields of one crop are one segment?** Try a smaller `level`, scenes of 10 m, or another `method`; `parcels.score_outlines` compares with outlines that you know.
 # - **… I have a budget for labels?** Draw a random sample for the areas first. Spend the rest on places that `active.next_places` names.
