@@ -545,6 +545,7 @@ print(
 )
 assert (coverage["one unseen"] >= coverage["normal"] - 0.02).all()
 if delta:
+    assert widths["one unseen"] > widths["normal"]
     assert coverage["normal"].idxmin() in coverage.index[:3]
     assert coverage["one unseen"].mean() > 0.93
 
