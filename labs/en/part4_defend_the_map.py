@@ -635,8 +635,9 @@ q = same_place[str(year)]
 q = q.pick(q.area == box.key)
 one_class = rule.sets(q.probability).sum(1) == 1
 right = q.predicted == q.truth
-print(f"right where the map says a class: {right[one_class].mean():.2f}")
-print(f"right where it cannot say: {right[~one_class].mean():.2f}")
+for where, mask in (("a class", one_class), ("cannot say", ~one_class)):
+    if mask.any():
+        print(f"right where the map says '{where}': {right[mask].mean():.2f}")
 if delta:
     assert right[one_class].mean() > right[~one_class].mean()
 
