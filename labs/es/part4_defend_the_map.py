@@ -399,6 +399,7 @@ print(
 )
 assert (coverage["uno sin ver"] >= coverage["normal"] - 0.02).all()
 if delta:
+    assert widths["uno sin ver"] > widths["normal"]
     assert coverage["normal"].idxmin() in coverage.index[:3]
     assert coverage["uno sin ver"].mean() > 0.93
 
