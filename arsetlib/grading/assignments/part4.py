@@ -423,7 +423,8 @@ def parcels(ask, hw) -> None:
         np.array([3, 3, 3, 2, 0, 0, 1, 3]), _("two parcels and two pixels outside"),
     )  # fmt: skip
     own = hw.draw["farm"]
-    smoothed(ask, *(np.array(own[key]) for key in ("parcel", "predicted", "truth")), _("your farm"))
+    parcel, predicted, truth = (np.array(own[key]) for key in ("parcel", "predicted", "truth"))
+    smoothed(ask, parcel, predicted, truth, _("your farm"))
 
 
 def smoothed(ask, parcel, predicted, truth, what: str) -> None:
