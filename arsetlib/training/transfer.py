@@ -5,6 +5,7 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def fine_tune(
     """Train a model further on the labels of another place or year.
 
     Where the study's legend has other classes, the last layer is replaced by a new one; the layers before, which know
-    what a season looks like, keep their weights to begin with.
+    what a season looks like, keep their weights to begin with. The same holds for a network of ``pretrain``.
 
     Args:
         trained: A ``models.Trained`` of a network.
@@ -78,8 +79,10 @@ def fine_tune(
 
 
 def adapted(trained: Trained, study: Study) -> keras.Model:
-    """A copy of the network for a study; the last layer is new where the classes differ."""
+    """A copy of the network for a study; the last layer is new where the classes differ, or have not been learned."""
     import keras
+
+    from arsetlib.models.trained import UNLABELLED, with_output
 
     if not hasattr(trained.model, "get_weights"):
         raise TrainingError(f"{trained.name} cannot be fine-tuned: a baseline is fitted anew. Call fit on the rows.")
@@ -95,11 +98,10 @@ def adapted(trained: Trained, study: Study) -> keras.Model:
             )
     copy = keras.models.clone_model(trained.model)
     copy.set_weights(trained.model.get_weights())
-    if old.legend.keys == study.legend.keys:
+    if old.legend.keys == study.legend.keys and UNLABELLED not in trained.notes:
         return copy
-    body = copy.layers[-1].input
     head = keras.layers.Dense(len(study.legend.classes), activation="softmax", dtype="float32", name="new_head")
-    return keras.Model(copy.inputs, head(body), name=copy.name)
+    return with_output(copy, head(copy.layers[-1].input))
 
 
 def _freeze(network, freeze) -> None:
@@ -239,12 +241,11 @@ def _fitted(method, trained, few: Rows, study: Study, seed: int, options):
 def _as_it_is(trained, study: Study, test: Rows, starts):
     """The model without any label of the place; classes are matched by their keys, the others never predicted."""
     from arsetlib import evaluation
-    from arsetlib.models import Trained
 
     old, keys = trained.study.legend.keys, study.legend.keys
     place = [old.index(key) if key in old else -1 for key in keys]
     if old == keys:
-        same = Trained(trained.model, trained.name, trained.scaler, study, trained.choose, trained.fill)
+        same = dataclasses.replace(trained, study=study)
         return same.predictions(test, starts).confusion()
     if max(place) < 0:
         raise TrainingError(f"None of the classes {keys} is one of the model's, {old}: leave 0 out of counts.")
