@@ -291,3 +291,29 @@ def test_the_calendar_of_hidden_steps_stays_and_indices_are_reconstructed(sides)
     before, x, y = loader.batch(0, 0)[0], *MaskedFeed(loader, "train", ("seen",), 0.5).batch(0, 0)
     np.testing.assert_array_equal(x["series"][..., 4:], before["series"][..., 4:])
     assert y.shape[-1] == 4
+
+
+def test_the_command_pretrains_and_train_starts_from_its_folder(sides, tmp_path):
+    import json
+
+    from typer.testing import CliRunner
+
+    from arsetlib import cli, pixels
+
+    table = sides["train"].source
+    (tmp_path / "pixels").mkdir()
+    pixels.write(table, tmp_path / "pixels" / "all.parquet", few.META)
+    (tmp_path / "few.toml").write_text(few.STUDY.text)
+
+    def call(name, *words):
+        done = CliRunner().invoke(cli.app, [name, str(tmp_path / "pixels"), str(tmp_path / "few.toml"), *words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    short = ("--epochs", "2", "--batch", "64", "--patience", "1")
+    said = call("pretrain", "--out", str(tmp_path / "encoder"), "--model", "gru", "--hide", "0.3", *short)
+    assert "share explained" in said
+    report = json.loads(
+        call("train", "--from", str(tmp_path / "encoder"), "--out", str(tmp_path / "t"), *short, "--json")
+    )
+    assert report["notes"]["fine_tuned_from"] == {"name": "gru", "study": "few", "pretrained": {"hide": 0.3}}

@@ -65,6 +65,8 @@ def fine_tune(
     """
     import keras
 
+    from arsetlib.models.trained import UNLABELLED
+
     one_of("scaler", scaler, ("keep", "refit"))
     settings = {"seed": 0, "learning_rate": 3e-4, **FEW_LABELS, **settings}
     sides = rows if isinstance(rows, dict) else held_back(rows, study, settings["seed"])
@@ -74,8 +76,10 @@ def fine_tune(
     settings.setdefault("patience", max(min(10, settings["epochs"] - 1), 1))
     settings |= {"scaler": trained.scaler if scaler == "keep" else Scaler.fit(sides["train"], study)}
     settings = {"fill": trained.fill, "choose": trained.choose, "missing": "allow"} | settings
-    origin = {"fine_tuned_from": {"name": trained.name, "study": trained.study.key}, "freeze": freeze, "scaler": scaler}
-    return fit(network, sides, study, notes=origin | (notes or {}), **settings)
+    origin = {"name": trained.name, "study": trained.study.key}
+    origin |= {"pretrained": trained.notes[UNLABELLED]} if UNLABELLED in trained.notes else {}
+    kept = {"fine_tuned_from": origin, "freeze": freeze, "scaler": scaler}
+    return fit(network, sides, study, notes=kept | (notes or {}), **settings)
 
 
 def adapted(trained: Trained, study: Study) -> keras.Model:
