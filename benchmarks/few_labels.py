@@ -33,7 +33,8 @@ from arsetlib.training.transfer import held_back
 SEEDS = (1, 2, 3, 4, 5)
 COUNTS = (5, 20, 100)  # labels a class; all there are, where a class has fewer
 YEAR = 2021
-FEW = {"epochs": 60, "batch": 32, "patience": 15, "starts": _parcels.START, "missing": "allow", "progress": False}
+FEW = {"batch": 16, "starts": _parcels.START, "missing": "allow", "progress": False}
+EPOCHS = {5: 200, 20: 100, 100: 50}  # 400 to 2,000 steps: 28 samples in batches of 16 are 2 steps an epoch
 RATE = 1e-3  # of all networks
 PRETRAINING = {"epochs": 20, "patience": 5, "batch": 256, "hide": 0.5, "starts": _parcels.START, "progress": False}
 APART = 60  # pixels a side of the blocks of which one in five is the validation of the pre-training
@@ -123,7 +124,8 @@ def main() -> None:
             mine = np.zeros(len(pool), bool)
             mine[few(delta.pool.truth, count, seed)] = True
             sides = held_back(pool.pick(mine), study, seed)
-            setting = {**FEW, "learning_rate": RATE, "seed": seed}
+            epochs = {"epochs": EPOCHS[count], "patience": EPOCHS[count] // 4}
+            setting = {**FEW, **epochs, "learning_rate": RATE, "seed": seed}
             networks = {
                 "scratch": training.fit("ltae", sides, study, scaler=encoder.scaler, **setting),
                 "pretrained": training.fine_tune(encoder, sides, study, **setting),

@@ -173,18 +173,25 @@ def learning_curve(
         that were drawn) and ``tested``. ``mean_and_spread`` sums it up.
 
     Raises:
-        TrainingError: An unknown method; too few blocks.
+        TrainingError: An unknown method; too few blocks; a count of 0 with a network that has seen no label.
 
     Lab: part3_train_and_test.
     """
     import pandas as pd
     from tqdm.auto import tqdm
 
+    from arsetlib.models.trained import UNLABELLED
+
     unknown = set(methods) - set(METHODS)
     if unknown or any(n < 0 or n == 1 for n in counts):
         raise TrainingError(
             f"Expected methods out of {METHODS} and counts of 0, 2 or more, received {methods} and {counts}: of two "
             f"labels one is the validation."
+        )
+    if 0 in counts and UNLABELLED in trained.notes:
+        raise TrainingError(
+            f"Expected counts without 0, received {list(counts)}: the {trained.name} was pre-trained and has seen no "
+            "label, so it cannot be applied as it is."
         )
     rows = Rows.of(rows).pick(study.legend.classes_of(Rows.of(rows).column("label_code")) >= 0)
     if starts is None:
