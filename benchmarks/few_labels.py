@@ -119,7 +119,10 @@ def main() -> None:
         )
         explained.append(100 * max(encoder.history["val_explained"]))
         annual = [np.nan_to_num(embeddings.read(raster, *xy, crs="EPSG:32615")) for xy in delta.places]
-        vectors = {"vectors": tuple(annual), "frozen": tuple(vectors_by(encoder, rows) for rows in (pool, test))}
+        vectors = {
+            "vectors": tuple(annual),
+            "pretrained_vectors": tuple(vectors_by(encoder, rows) for rows in (pool, test)),
+        }
         for count in counts:
             mine = np.zeros(len(pool), bool)
             mine[few(delta.pool.truth, count, seed)] = True
@@ -127,8 +130,8 @@ def main() -> None:
             epochs = {"epochs": EPOCHS[count], "patience": EPOCHS[count] // 4}
             setting = {**FEW, **epochs, "learning_rate": RATE, "seed": seed}
             networks = {
-                "scratch": training.fit("ltae", sides, study, scaler=encoder.scaler, **setting),
-                "pretrained": training.fine_tune(encoder, sides, study, **setting),
+                "ltae_from_scratch": training.fit("ltae", sides, study, scaler=encoder.scaler, **setting),
+                "ltae_pretrained": training.fine_tune(encoder, sides, study, **setting),
             }
             scores = scores_of_forests(delta, vectors, count, seed)
             for name, network in networks.items():
@@ -141,9 +144,13 @@ def main() -> None:
     for (name, count), scores in found.items():
         figures.add(f"macro_f1_with_{name}_of_{count}_a_class", float(np.mean(scores)), None, "points", by_seed(scores))
     for count in counts:
-        for other in ("scratch", "bands"):
-            gains = np.subtract(found["pretrained", count], found[other, count]).tolist()
-            name = f"points_of_pretrained_over_{other}_with_{count}"
+        for one, other in (
+            ("ltae_pretrained", "ltae_from_scratch"),
+            ("ltae_pretrained", "bands"),
+            ("pretrained_vectors", "bands"),
+        ):
+            gains = np.subtract(found[one, count], found[other, count]).tolist()
+            name = f"points_of_{one}_over_{other}_with_{count}"
             figures.add(name, float(np.mean(gains)), None, "points", by_seed(gains))
     figures.add("hidden_values_explained", float(np.mean(explained)), None, "%", by_seed(explained))
     figures.finish()
