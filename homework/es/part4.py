@@ -373,7 +373,7 @@ print("etiquetas que puedes pedir:", hw.draw["count"])
 offer(hw.draw["area"], hw.draw["area_reasons"])
 
 # %% [markdown] made_from="577965ae"
-# **«Una ejecución de cada una en la misma prueba: 50 etiquetas al azar dieron una exactitud de 0.69, 50 elegidas por margen 0.71, y 50 al azar con *embeddings* junto a las bandas 0.72. Así que ayudan tanto el margen como los *embeddings*».**
+# **«Una ejecución de cada una en la misma prueba: 50 etiquetas al azar dieron una exactitud de 0.69, 50 elegidas por margen 0.71, y 50 al azar con representaciones vectoriales (*embeddings*) junto a las bandas 0.72. Así que ayudan tanto el margen como esas representaciones».**
 
 # %% made_from="7399686a"
 offer(hw.draw["trial"], hw.draw["trial_reasons"])
