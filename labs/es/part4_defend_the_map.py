@@ -135,9 +135,7 @@ if delta:
 # %%
 plan = maps.plan_sample(mapped, size, least=least)
 sample = maps.draw_sample(mapped, plan, seed=1)
-shutil.rmtree(
-    runs / "visit", ignore_errors=True
-)  # las etiquetas están protegidas
+shutil.rmtree(runs / "visit", ignore_errors=True)  # si no, se protegen
 print(plan)
 print(", ".join(file.name for file in sample.save(runs / "visit")))
 stands_for = (1 / sample.table["inclusion_probability"]).sum()
@@ -216,7 +214,7 @@ for name, found in {
         f"{a:.1f} a {b:.1f}" for a, b in zip(low, high, strict=True)
     ]
     inside = shown["verdad"].between(low, high)
-    print(f"{name}: {inside.sum()} of {K} intervalos contienen la verdadera")
+    print(f"{name}: {inside.sum()} de {K} intervalos contienen la verdad")
 
 # %%
 figures.show(
@@ -224,10 +222,7 @@ figures.show(
     "Hectáreas: contadas, verdaderas y estimadas con intervalos del 95 %",
 )
 off = shown[["recuento", "muestra"]].sub(shown["verdad"], axis=0).abs().sum()
-print(
-    "hectáreas de diferencia con la verdad:",
-    wording.shown(off.round(1)).to_dict(),
-)
+print("hectáreas lejos de la verdad:", wording.shown(off.round(1)).to_dict())
 
 # %% tags=["hide-input"]
 width = pd.DataFrame(
@@ -362,7 +357,7 @@ print(f"{probability.shape[0]:,} píxeles con {K} probabilidades")
 # %%
 ends = {
     "normal": (share - 1.96 * error, share + 1.96 * error),
-    "uno sin ver": evaluation.limits(share, error, unseen(rows)),
+    "1 sin ver": evaluation.limits(share, error, unseen(rows)),
 }
 found = [
     evaluation.powered_areas(
@@ -382,10 +377,7 @@ fig = figures.bars(
     100 * coverage.drop(columns="proporción"), f"{size} etiquetas: intervalos con la verdad",
     "porcentaje de 500 muestras", study=study, mode="group", text=".0f",
 )  # fmt: skip
-figures.show(
-    fig,
-    "Con qué frecuencia los intervalos del 95 % contienen la verdad, por clase",
-)
+figures.show(fig, "Intervalos del 95 % que contienen la verdad, por clase")
 
 # %%
 overall = coverage.drop(columns="proporción").agg(["mean", "min"])
@@ -397,11 +389,11 @@ print(
     "ancho medio, % del mapa:",
     wording.shown(pd.Series(widths).round(1)).to_dict(),
 )
-assert (coverage["uno sin ver"] >= coverage["normal"] - 0.02).all()
+assert (coverage["1 sin ver"] >= coverage["normal"] - 0.02).all()
 if delta:
-    assert widths["uno sin ver"] > widths["normal"]
+    assert widths["1 sin ver"] > widths["normal"]
     assert coverage["normal"].idxmin() in coverage.index[:3]
-    assert coverage["uno sin ver"].mean() > 0.93
+    assert coverage["1 sin ver"].mean() > 0.93
 
 # %% [markdown]
 # En el delta, el intervalo normal falla en una clase rara: muchas muestras no encuentran ninguno de sus píxeles fuera de su propio estrato, y entonces dan un intervalo demasiado estrecho. Con un píxel sin ver se cumple la promesa, y el precio es un intervalo más ancho. Los intervalos con probabilidades están al lado, en la figura, y la última línea da todos los anchos.
@@ -444,9 +436,7 @@ fig = figures.lines(
     noise, "Intervalos del 95 % de etiquetas con errores", noise.index.name,
     "porcentaje que contiene la verdad", study=study,
 )  # fmt: skip
-figures.show(
-    fig, "Cobertura de los intervalos del 95 % según las etiquetas erróneas"
-)
+figures.show(fig, "Cobertura según el porcentaje de etiquetas erróneas")
 print(noise.round(1).to_string())
 if delta:
     assert noise.loc[10].iloc[1] < noise.loc[10].iloc[0] < noise.loc[0].iloc[0]
@@ -468,7 +458,7 @@ rows = draw(size)
 mixed = np.random.default_rng(1).random(rows.shape) < 0.2
 labelled = np.where((truth[rows] == one) & mixed, two, truth[rows])
 low, high = evaluation.limits(*estimate(rows, labelled), unseen(rows))
-change = pd.Series(held(low, high) - held(*ends["uno sin ver"]), names)
+change = pd.Series(held(low, high) - held(*ends["1 sin ver"]), names)
 print(f"{names[one]} con la etiqueta {names[two]}:")
 print((100 * change).round(1).to_string())
 # Solo en estas dos. Los píxeles de la muestra son los mismos, y las etiquetas de
@@ -681,10 +671,7 @@ fig = figures.lines(
     mean[methods], "Lo que vale una etiqueta", "etiquetas", "macro-F1, prueba",
     study=study,
 )  # fmt: skip
-figures.show(
-    fig,
-    "Macro-F1 en la prueba según el número de etiquetas, con cuatro métodos",
-)
+figures.show(fig, "Macro-F1 según el número de etiquetas, con cuatro métodos")
 
 # %%
 by_seed = curves[curves["labels"] > curves["labels"].min()]
@@ -849,10 +836,7 @@ mean = pd.DataFrame(
 spread = pd.DataFrame(
     {name: np.ptp(v, 1) for name, v in made_with.items()}, mean.index
 )
-for what, values in {
-    "media": mean,
-    "semilla mayor menos menor": spread,
-}.items():
+for what, values in {"media": mean, "mayor menos menor": spread}.items():
     print(f"{what}:\n{values.round(3).to_string()}")
 
 # %%
