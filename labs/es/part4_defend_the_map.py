@@ -49,7 +49,7 @@ print(
     "el experto sabe la verdad" if knows_truth else "la verdad: las etiquetas"
 )
 print(
-    f"{(expert >= 0).sum():,} of {mapped.sizes.sum():,} píxeles tienen una clase"
+    f"{(expert >= 0).sum():,} de {mapped.sizes.sum():,} píxeles tienen una clase"
 )
 assert expert.shape == wide.read().shape
 
