@@ -888,7 +888,7 @@ if delta:
     assert times.between(3, 4).all()
 
 # %% [markdown]
-# The last lines answer the question. On a very large map it is four times: the error falls with the square root of the sample. On a small map it is less, because the sample becomes a large part of the map. A *proportional* sample, with a fixed share of each mapped class, needs fewer pixels than a simple random one if the map is good.
+# The last line answers the question. On a very large map it is four times: the error falls with the square root of the sample. On a small map it is less, because the sample becomes a large part of the map. A *proportional* sample, with a fixed share of each mapped class, needs fewer pixels than a simple random one if the map is good.
 #
 # ### Draw and label
 #
