@@ -178,6 +178,8 @@ place = [rows.column(name) for name in ("x", "y", "year")]
 given = study.legend.classes_of(rows.column("label_code"))
 grown = grown_at(*place) if knows_truth else given
 wrong = (given >= 0) & (grown >= 0) & (given != grown)
+
+# %%
 for side, of_side in sides.items():
     print(f"{side}: {wrong[of_side.index].mean():.1%} of the labels are wrong")
 if delta:
@@ -232,7 +234,7 @@ for side, of_side in sides.items():
 #
 # All three ways ask whether a label fits what is known from *other* rows. A model that was trained with a wrong label may have learnt it by heart. So each row is judged by a model that has not seen its block: the blocks are dealt to *folds*, and each fold is predicted by a forest that was trained on the others.
 #
-# **Confident learning** (Northcutt and others, 2021) needs only these probabilities. For each class, the threshold is the mean probability that rows with this label have for their class. A label is suspicious if another class reaches its threshold, and by more probability than the label's class.
+# **Confident learning** (Northcutt and others, 2021) needs only these probabilities. For each class, the threshold is the mean probability that rows with this label have for their class. A label is suspicious if another class reaches its threshold, and has more probability than the label's class, if that reaches its own.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -314,6 +316,8 @@ lists = {
     "all three": report.suspicious(3),
     "a random list": rng.permutation(report.suspicious(2)),
 }
+
+# %%
 scores = {name: vars(audit.Found.of(m, bad)) for name, m in lists.items()}
 ways = pd.DataFrame(scores).T[["suspected", "precision", "recall"]]
 figures.show(
@@ -331,13 +335,15 @@ of_ours, of_theirs = ours[row_of[key(report)]], bad & ~ours[row_of[key(report)]]
 for name, mask in (("made by us", of_ours), ("of the delta", of_theirs)):
     share = report.suspicious(2)[mask].mean() if mask.any() else np.nan
     print(f"errors {name}: {mask.sum()}, found: {share:.0%}")
+
+# %%
 worst = report.table(2).head(5)
 columns = ["area", "year", "label", "guess", "margin", "found_by"]
 figures.show(worst[columns].round(2), "The most suspicious labels")
 
 # %% [markdown]
 # All three together have the higher precision, two of three the higher recall: a stricter list is shorter, and what it names is more often wrong. Which one you want depends on what you do with it. If a person looks at each label, take the longer one.
-# Compare the last two printed lines. What we made wrong, we chose at random. In the delta's own errors, whole fields have one wrong class, so their neighbours in the table have it, too. An error that is common in a region looks right to a model that learns from it. No way finds an error that *all* labels of a class share.
+# Compare the two printed lines about our errors and the delta's own. What we made wrong, we chose at random. Among the delta's own errors are whole fields with one wrong class, so their neighbours in the table have it, too. An error that is common in a region looks right to a model that learns from it. No way finds an error that *all* labels of a class share.
 #
 # :::{admonition} Exercise 1
 # :class: exercise
@@ -367,13 +373,15 @@ for kind in ("random", "edges"):
 #
 # :::{admonition} Predict
 # :class: predict
-# What does leaving out suspicious labels change: the score on the true test? By how much: 10 points, a few, or nothing clear? And what does leaving out suspicious labels of the *test* change?
+# If suspicious labels are left out of the training, what changes on the true test: 10 points, a few, or nothing clear? And what changes if suspicious labels are left out of the *test*?
 # :::
 
 # %%
 cleaned = report.rows(train, least=2)
 dropped = len(train) - len(cleaned)
 by_chance = rng.permutation(len(train)) >= dropped
+
+# %%
 trainings = {
     "with errors": train,
     "without suspicious": cleaned,
@@ -415,6 +423,8 @@ each = {
     name: np.array([three_scores(of, seed) for seed in seeds])
     for name, of in trainings.items()
 }  # (seeds, 3) of each
+
+# %%
 mean = pd.DataFrame({n: v.mean(0) for n, v in each.items()}, tests).T
 figures.show(
     mean.round(3).reset_index(names="training rows"),
@@ -429,13 +439,15 @@ gain = 100 * (mean - mean.loc["with errors"])["true test"]
 spread = 100 * max(np.ptp(v[:, 2]) for v in each.values())
 seems = 100 * (mean["noisy test, cleaned"] - mean["noisy test"]).iloc[0]
 print(gain.drop("with errors").round(1).to_string())
+
+# %%
 print(f"between seeds: up to {spread:.1f} points")
 print(f"a cleaned test seems to give {seems:.1f} points, for the same model")
 if delta:
     assert abs(gain["without suspicious"]) < seems
 
 # %% [markdown]
-# The first lines are the real gain in points. Compare the gain without suspicious labels with that of rows left out at random, and with the difference between seeds: if it is not clearly larger, nothing was gained. Forests average many trees, so random errors cost them little, as the line 'without wrong' shows: that is the most that any cleaning could give.
+# The first lines are the real gain in points. Compare the gain without suspicious labels with that of rows left out at random, and with the difference between seeds: if it is not clearly larger, nothing was gained. Forests average many trees, so random errors cost them little. The line 'without wrong' shows what leaving out exactly the wrong labels would give.
 #
 # The last line is the important one. If suspicious labels are left out of the *test*, the score of the **same** model rises, because the test lost the rows on which model and label disagree. No map became better. So never clean a test with a model. And the first column is lower than the third for each training: errors in the labels of a test hide what the model really does.
 #
@@ -486,6 +498,7 @@ def covered(calibrate):
     return (score[~calibrate] <= limit_of(score[calibrate])).mean()
 
 
+# %%
 blocks = np.unique(v.block)
 deals = {"pixels": [], "blocks": []}
 for _ in range(200):
@@ -506,7 +519,7 @@ if delta:
     assert deals["blocks"].std() > 2 * deals["pixels"].std()
 
 # %% [markdown]
-# Pixel by pixel it is close to 90 % in each deal, because neighbours are on both sides: pixels of one field are exchangeable. This is not what you need. You want to know about *other* fields. With whole blocks single deals are far from 90 %: what counts is the number of blocks, not that of pixels. So if someone shows you coverage, ask how the rows were dealt.
+# Pixel by pixel it is close to 90 % in nearly each deal, because neighbours are on both sides: pixels of one field are exchangeable. This is not what you need. You want to know about *other* fields. With whole blocks single deals are far from 90 %: what counts is the number of blocks, not that of pixels. So if someone shows you coverage, ask how the rows were dealt.
 #
 # A promise on the average can hide something, too:
 
@@ -519,6 +532,8 @@ figures.show(
     by_class[columns].round(2).reset_index(),
     "Coverage on the test by class of the label, with 95 % intervals",
 )
+
+# %%
 print(f"all classes: {total['coverage'].iloc[0]:.1%}")
 enough = by_class[by_class["samples"] >= 50]["coverage"]
 if delta:
@@ -541,7 +556,7 @@ figures.show(
 assert sum(each_class.counts) == len(v)
 
 # %% [markdown]
-# The promise is one for *all* rows. A class that is rare and difficult may be missed nearly always, and the total does not show it. A limit for each class promises more. It costs larger sets, and it needs enough rows of each class: with few of them the limit is uncertain, and coverage on other fields can be off in both directions.
+# The promise is one for *all* rows. A class that is rare and difficult may be missed much more often than the others, and the total does not show it. A limit for each class promises more. It costs larger sets, and it needs enough rows of each class: with few of them the limit is uncertain, and coverage on other fields can be off in both directions.
 #
 # ## 6. Where the promise breaks
 #
@@ -549,7 +564,7 @@ assert sum(each_class.counts) == len(v)
 #
 # :::{admonition} Predict
 # :class: predict
-# The limit of one summer date is used for all windows of the season, in the test's year. Does coverage stay near 90 %? And in which of the blocks is it lowest: is that a question of the year, or of the place?
+# The limit of one summer date is used for all windows of the season, in the test's year. Does coverage stay near 90 %? And where does it differ most: between dates, years or blocks?
 # :::
 
 # %%
@@ -563,6 +578,8 @@ fig = figures.lines(
     "share of sets", study=study,
 )  # fmt: skip
 figures.show(fig, "Share of sets that contain the label, by date, and promised")
+
+# %%
 low, high = dates["coverage"].min(), dates["coverage"].max()
 print(f"from {low:.2f} to {high:.2f}")
 assert 0 <= low <= high <= 1
@@ -590,13 +607,15 @@ apart = {
     "blocks": np.ptp(by_block),
 }
 print("largest difference between", {k: round(float(x), 2) for k, x in apart.items()})  # fmt: skip
+
+# %%
 print(f"{(by_block < 1 - ALPHA).sum()} of {len(by_block)} blocks are below")
 if delta:
     assert max(apart, key=apart.get) == "blocks"
 
 # %% [markdown]
 # The figure answers the first question: where the line, with its interval, lies below what was promised, the limit of the summer does not hold. A limit for each date repairs that, if each date has its own calibration.
-# The printed line answers the second: in the delta the blocks differ most. In some nearly each set contains the label, in others far fewer do; a single year or date differs less. Each block has few fields, and a field that differs from all fields of the training is missed as a whole. A promise for a region is not one for your field.
+# The printed line answers the second: in the delta the blocks differ most. In some nearly each set contains the label, in others far fewer do. Each block has few fields, and a field that differs from all fields of the training is missed as a whole. A promise for a region is not one for your field.
 #
 # On a map, a set with one class is an answer. A set with several, or with none, means *cannot say*:
 
@@ -691,6 +710,8 @@ assert x.shape == (len(learnt), len(columns))
 new, x_new, _ = windows_of(sides["test"])
 far = near.dissimilarity(x_new)
 t = model.predictions(new, start)
+
+# %%
 parts = certainty.accuracy_by_dissimilarity(far, t, near.threshold)
 figures.show(
     parts.round(2).reset_index(),
@@ -701,7 +722,7 @@ if delta:
     assert parts.loc["1", "accuracy"] > parts.loc["5", "accuracy"]
 
 # %% [markdown]
-# In the delta accuracy is higher in the nearest fifth than in the farthest. The threshold itself is less sharp: nearly all windows are inside, and many of these are wrong, too. To be near to the training is necessary for a good answer, not sufficient: two crops can look alike, and then nearness does not help.
+# In the delta accuracy is higher in the nearest fifth than in the farthest. The threshold itself is less sharp: nearly all windows are inside, and some of these are wrong, too. To be near to the training is necessary for a good answer, not sufficient: two crops can look alike, and then nearness does not help.
 #
 # Which bands have moved, and when? *Drift* is the difference of the means of test and training, in standard deviations of the training:
 
@@ -770,7 +791,7 @@ if delta:
     assert forgotten.loc[1000, "share inside"] < 0.1
 
 # %% [markdown]
-# Accuracy falls from the nearest to the farthest fifth, as the first table of this section shows. With the forgotten offset accuracy collapses, and the share inside does, too, **without a single label**: on new data nobody has labels, so accuracy cannot be measured, but this one number can. The mean probability is no such sign: a model can be sure of what it has never seen. So compute the share inside for each new year and place before you look at its map.
+# Accuracy falls from the nearest to the farthest fifth, as the first table of this section shows. With the forgotten offset accuracy collapses, and the share inside does, too, **without a single label**: on new data nobody has labels, so accuracy cannot be measured, but this one number can. The mean probability is no safe sign: a model can be sure of what it has never seen. So compute the share inside for each new year and place before you look at its map.
 #
 # :::{admonition} A good place for a pause
 # :class: tip
