@@ -935,7 +935,7 @@ assert (times >= 1).all()
 if delta:
     assert times.between(3, 4).all()
 
-# %% [markdown] made_from="3c18af6c"
+# %% [markdown] made_from="1c66a590"
 # La última línea responde la pregunta. En un mapa muy grande son cuatro veces: el error baja con la raíz cuadrada de la muestra. En un mapa pequeño son menos, porque la muestra llega a ser una gran parte del mapa. Una muestra *proporcional*, con una parte fija de cada clase del mapa, necesita menos píxeles que una aleatoria simple si el mapa es bueno.
 #
 # ### Sortear y etiquetar
