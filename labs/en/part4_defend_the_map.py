@@ -246,7 +246,7 @@ folds = 3 if here.small else 4
 judging = {"start": start, "folds": folds, "options": {"trees": 30}}
 held = audit.out_of_fold(train, study, **judging)
 said, label = held.predictions.probability, held.predictions.truth
-print(f"{len(label):,} rows judged; not judged: {held.lost}")
+print(f"{len(label):,} rows judged, {sum(held.lost.values()):,} not")
 assert len(label) + sum(held.lost.values()) == len(train)
 
 # %%
@@ -320,6 +320,7 @@ lists = {
 # %%
 scores = {name: vars(audit.Found.of(m, bad)) for name, m in lists.items()}
 ways = pd.DataFrame(scores).T[["suspected", "precision", "recall"]]
+ways = ways.rename(columns={"suspected": "suspicious"})
 figures.show(
     ways.round(2).reset_index(names="list"),
     "Suspicious labels by way, with precision and recall",
@@ -339,7 +340,8 @@ for name, mask in (("made by us", of_ours), ("of the delta", of_theirs)):
 # %%
 worst = report.table(2).head(5)
 columns = ["area", "year", "label", "guess", "margin", "found_by"]
-figures.show(worst[columns].round(2), "The most suspicious labels")
+shown = worst[columns].rename(columns={"label": "label in the table"})
+figures.show(shown.round(2), "The most suspicious labels")
 
 # %% [markdown]
 # All three together have the higher precision, two of three the higher recall: a stricter list is shorter, and what it names is more often wrong. Which one you want depends on what you do with it. If a person looks at each label, take the longer one.
@@ -703,7 +705,7 @@ def windows_of(rows):
 
 learnt, x, columns = windows_of(sides["train"])
 near = certainty.Applicability.fit(x, learnt.column("block"))
-print(near)
+print(f"{len(x):,} windows; inside up to {near.threshold:.2f}")
 assert x.shape == (len(learnt), len(columns))
 
 # %%
@@ -714,7 +716,7 @@ t = model.predictions(new, start)
 # %%
 parts = certainty.accuracy_by_dissimilarity(far, t, near.threshold)
 figures.show(
-    parts.round(2).reset_index(),
+    parts.round(2).reset_index(names="part"),
     "Accuracy inside and outside, and in fifths from near to far",
 )
 print(f"{(far <= near.threshold).mean():.1%} of the windows are inside")

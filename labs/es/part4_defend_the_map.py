@@ -20,7 +20,7 @@
 # :class: lab-header
 # **Pregunta.** Alguien usará tu mapa. ¿Dónde se equivoca, cuán seguro es, cuántas hectáreas muestra y qué conviene etiquetar después?
 #
-# **Producto.** Una lista de etiquetas probablemente erróneas, un mapa que dice *no se puede decir* donde el modelo no está seguro, superficies con intervalos, un mapa por parcela y una lista de lugares que visitar.
+# **Producto.** Una lista de etiquetas probablemente erróneas, un mapa que dice *indeterminado* donde el modelo no está seguro, superficies con intervalos, un mapa por parcela y una lista de lugares que visitar.
 #
 # **Al terminar sabrás**
 # - encontrar etiquetas probablemente erróneas, y decir cuántas de las que encontraste lo son;
@@ -245,12 +245,12 @@ for side, of_side in sides.items():
 # De las etiquetas que el método llama erróneas, ¿cuántas lo son: casi todas, la mitad, o no más que en una lista al azar de la misma longitud?
 # :::
 
-# %% made_from="9b44e475"
+# %% made_from="be86b109"
 folds = 3 if here.small else 4
 judging = {"start": start, "folds": folds, "options": {"trees": 30}}
 held = audit.out_of_fold(train, study, **judging)
 said, label = held.predictions.probability, held.predictions.truth
-print(f"{len(label):,} filas juzgadas; no juzgadas: {held.lost}")
+print(f"{len(label):,} filas juzgadas, {sum(held.lost.values()):,} no")
 assert len(label) + sum(held.lost.values()) == len(train)
 
 # %% made_from="fdd2ac20"
@@ -323,9 +323,10 @@ lists = {
     "una lista al azar": rng.permutation(report.suspicious(2)),
 }
 
-# %% made_from="ef3a972b"
+# %% made_from="10c29f28"
 scores = {name: vars(audit.Found.of(m, bad)) for name, m in lists.items()}
 ways = pd.DataFrame(scores).T[["suspected", "precision", "recall"]]
+ways = ways.rename(columns={"suspected": "suspicious"})
 figures.show(
     ways.round(2).reset_index(names="lista"),
     "Etiquetas sospechosas por forma, con precisión y exhaustividad",
@@ -342,10 +343,11 @@ for name, mask in (("nuestros", of_ours), ("del delta", of_theirs)):
     share = report.suspicious(2)[mask].mean() if mask.any() else np.nan
     print(f"errores {name}: {mask.sum()}, encontrados: {share:.0%}")
 
-# %% made_from="2a81f0d4"
+# %% made_from="915d3fb5"
 worst = report.table(2).head(5)
 columns = ["area", "year", "label", "guess", "margin", "found_by"]
-figures.show(worst[columns].round(2), "Las etiquetas más sospechosas")
+shown = worst[columns].rename(columns={"label": "etiqueta en la tabla"})
+figures.show(shown.round(2), "Las etiquetas más sospechosas")
 
 # %% [markdown] made_from="b9d1f4bb"
 # Las tres juntas tienen mayor precisión; dos de tres, mayor exhaustividad: una lista más estricta es más corta, y lo que nombra es erróneo más a menudo. Cuál te conviene depende de lo que harás con ella. Si una persona mira cada etiqueta, toma la más larga.
@@ -637,13 +639,13 @@ if delta:
 # La figura responde la primera pregunta: donde la línea, con su intervalo, queda por debajo de lo prometido, el límite del verano no vale. Un límite para cada fecha lo arregla, si cada fecha tiene su propia calibración.
 # La línea impresa responde la segunda: en el delta, lo que más difiere son los bloques. En algunos casi cada conjunto contiene la etiqueta; en otros, muchos menos. Cada bloque tiene pocas parcelas, y una parcela distinta de todas las del entrenamiento falla entera. Una promesa para una región no lo es para tu parcela.
 #
-# En un mapa, un conjunto con una clase es una respuesta. Uno con varias, o con ninguna, significa *no se puede decir*:
+# En un mapa, un conjunto con una clase es una respuesta. Uno con varias, o con ninguna, significa *indeterminado*:
 
 # %% made_from="4ec09934"
 path, counts = certainty.set_layer(made, rule)
 several, none = counts["several"], counts["none"]
 unsaid = counts["cannot_say"] / sum(counts[k] for k in [*study.legend.keys, "cannot_say"])  # fmt: skip
-print(f"no se puede decir: {unsaid:.0%} de los píxeles")
+print(f"indeterminado: {unsaid:.0%} de los píxeles")
 print(f"    {several:,} tienen varias clases, {none:,} ninguna")
 assert several + none == counts["cannot_say"]
 
@@ -667,19 +669,14 @@ fig = figures.panels(
     ),
     metres=30, study=study,
 )  # fmt: skip
-figures.show(
-    fig, "Mapa de clases, y el mismo mapa con 'no se puede decir' en gris"
-)
+figures.show(fig, "Mapa de clases, y el mismo mapa con 'indeterminado' en gris")
 
 # %% made_from="a1fa6db5"
 q = same_place[str(year)]
 q = q.pick(q.area == box.key)
 one_class = rule.sets(q.probability).sum(1) == 1
 right = q.predicted == q.truth
-for where, mask in (
-    ("una clase", one_class),
-    ("no se puede decir", ~one_class),
-):
+for where, mask in (("una clase", one_class), ("indeterminado", ~one_class)):
     if mask.any():
         print(f"acierta donde el mapa dice '{where}': {right[mask].mean():.2f}")
 if delta:
@@ -690,7 +687,7 @@ if delta:
 #
 # :::{admonition} Ejercicio 2
 # :class: exercise
-# ¿Cuántos píxeles del recuadro quedan sin respuesta si prometes el 80 %, el 90 % o el 95 %? Antes de ejecutarlo: ¿en qué sentido va la parte de *no se puede decir*?
+# ¿Cuántos píxeles del recuadro quedan sin respuesta si prometes el 80 %, el 90 % o el 95 %? Antes de ejecutarlo: ¿en qué sentido va la parte *indeterminada*?
 # :::
 
 # %% tags=["hide-cell"] made_from="913fc28a"
@@ -702,7 +699,7 @@ for alpha in (0.2, 0.1, 0.05):
         f"prometido {1 - alpha:.0%}: cobertura {held_by['coverage']:.0%},",
         end=" ",
     )
-    print(f"no se puede decir {held_by['cannot_say']:.0%}")
+    print(f"indeterminado {held_by['cannot_say']:.0%}")
 # Más promesa pide conjuntos mayores: menos de ellos tienen una sola clase.
 # Con poca promesa puede haber conjuntos vacíos: ninguna clase basta.
 
@@ -717,7 +714,7 @@ for alpha in (0.2, 0.1, 0.05):
 # :::
 
 
-# %% made_from="b934d940"
+# %% made_from="c2076a62"
 def windows_of(rows):
     """Filas con clase, y sus ventanas como medias de banda y mes."""
     known = study.legend.classes_of(rows.column("label_code")) >= 0
@@ -728,7 +725,7 @@ def windows_of(rows):
 
 learnt, x, columns = windows_of(sides["train"])
 near = certainty.Applicability.fit(x, learnt.column("block"))
-print(near)
+print(f"{len(x):,} ventanas; dentro hasta {near.threshold:.2f}")
 assert x.shape == (len(learnt), len(columns))
 
 # %% made_from="2f7aaaf5"
@@ -736,10 +733,10 @@ new, x_new, _ = windows_of(sides["test"])
 far = near.dissimilarity(x_new)
 t = model.predictions(new, start)
 
-# %% made_from="910a3723"
+# %% made_from="683043ca"
 parts = certainty.accuracy_by_dissimilarity(far, t, near.threshold)
 figures.show(
-    parts.round(2).reset_index(),
+    parts.round(2).reset_index(names="parte"),
     "Exactitud dentro y fuera, y por quintas partes, de cerca a lejos",
 )
 print(f"{(far <= near.threshold).mean():.1%} de las ventanas está dentro")
