@@ -25,7 +25,7 @@ import io
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -411,9 +411,15 @@ def _connected(root: str, _process: int, variables: tuple[tuple[str, str], ...],
     return from_url(root, client_options=options, retry_config=retry, **{**signed, **dict(asked)})
 
 
+def unsigned(given: Mapping[str, str]) -> bool | None:
+    """What the variable AWS_NO_SIGN_REQUEST says, in the words of GDAL; None where it says nothing."""
+    said = given.get("AWS_NO_SIGN_REQUEST", "").upper()
+    return True if said in ("YES", "TRUE", "ON", "1") else False if said in ("NO", "FALSE", "OFF", "0") else None
+
+
 def _signed(given: dict[str, str]) -> dict:
     """Who asks S3: keys or a role, which obstore finds by itself, or a profile, which boto3 reads."""
-    if given.get("AWS_NO_SIGN_REQUEST", "").lower() in ("1", "true", "yes"):
+    if unsigned(given):
         return {"skip_signature": True}
     home, profile = given.get("HOME", ""), given.get("AWS_PROFILE")
     shared = given.get("AWS_SHARED_CREDENTIALS_FILE", f"{home}/.aws/credentials")

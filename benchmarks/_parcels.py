@@ -55,8 +55,8 @@ class Delta:
             return rasterize(pairs, (src.height, src.width), transform=src.transform, dtype="int32")
 
 
-def windows(seed: int, year: int, scale: float) -> samples.Windows:
-    """Gap-filled medians of every pixel, row by row."""
+def series(seed: int, year: int, scale: float, chosen: slice | np.ndarray = slice(None)) -> pixels.Ragged:
+    """The clear images of all pixels row by row, or of some of them."""
     days, scenes, bands = [], [], []
     at = [list(BANDS).index(name) for name in USED]
     for overpass in sky.overpasses(seed, (year,)):
@@ -66,14 +66,18 @@ def windows(seed: int, year: int, scale: float) -> samples.Windows:
             fine = [images[i].repeat(wide.shape[0] // images[i].shape[0], 0) for i in at]
             fine = [image.repeat(wide.shape[1] // image.shape[1], 1) for image in fine]
             days.append(int(samples.start_days(year, overpass.day)[0]))
-            scenes.append(wide.ravel())
-            bands.append(np.stack([image.ravel() for image in fine], 1))
+            scenes.append(wide.ravel()[chosen])
+            bands.append(np.stack([image.ravel()[chosen] for image in fine], 1))
     good = np.isin(np.stack(scenes, 1), CLEAR)  # (pixels, images)
     offsets = np.concatenate([[0], np.cumsum(good.sum(1))])
     day = np.broadcast_to(np.array(days, "<u2"), good.shape)[good]
-    series = pixels.Ragged(offsets, day, np.stack(scenes, 1)[good], np.stack(bands, 1)[good])
+    return pixels.Ragged(offsets, day, np.stack(scenes, 1)[good], np.stack(bands, 1)[good])
+
+
+def windows(seed: int, year: int, scale: float) -> samples.Windows:
+    """Gap-filled medians of every pixel, row by row."""
     first = int(samples.start_days(year, START)[0])
-    return samples.window(series, SEASON, first, choose="median", fill="linear")
+    return samples.window(series(seed, year, scale), SEASON, first, choose="median", fill="linear")
 
 
 def delta(seed: int, scale: float = SCALE) -> Delta:

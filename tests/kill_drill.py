@@ -339,6 +339,16 @@ def train_keras(work: Path) -> Drill:
     return Drill(lambda out: training.fit(few.network(), sides, few.STUDY, folder=out, **options), timed=True)
 
 
+def pretrain(work: Path) -> Drill:
+    import few
+
+    from arsetlib import training
+
+    sides = few.make_sides()
+    options = {"epochs": 3, "patience": 2, "batch": 64, "seed": 2, "tensorboard": False, "progress": False}
+    return Drill(lambda out: training.pretrain(few.network(), sides, few.STUDY, folder=out, **options), timed=True)
+
+
 def audit(work: Path) -> Drill:
     import labelled
 
@@ -409,6 +419,7 @@ DRILLS = {
     "convert tfrecord": functools.partial(convert, form="tfrecord"),
     "train baseline": train_baseline,
     "train keras": train_keras,
+    "pretrain": pretrain,
     "audit": audit,
     "segment predict": segment_predict,
     "grade": grade,

@@ -5,6 +5,7 @@
 prints JSON: check → "" or what went wrong. With ``kill`` the process trains into a folder and kills itself.
 """
 
+import functools
 import json
 import os
 import signal
@@ -167,6 +168,33 @@ def check_a_saved_model_predicts_the_same_in_any_batch_and_maps():
     np.testing.assert_allclose(whole.sum(axis=1), 1, rtol=1e-5)
     made = maps.predict(loaded, few.make_table(), 80, FOLDER / "maps", area="west", year=2021, progress=False)
     assert made.info["pixels"]["predicted"] > 0
+
+
+def check_pretraining_reconstructs_continues_and_starts_a_training():
+    options = {"epochs": 4, "patience": 3, "batch": 32, "seed": 3, "learning_rate": 0.01, "progress": False}
+    sides, size = few.make_sides(), {"size": 16, "heads": 2}
+    straight = training.pretrain("ltae", sides, few.STUDY, options=size, **options)
+    assert min(straight.history["val_loss"]) < straight.history["val_loss"][0]
+    assert np.isfinite(straight.history["explained"]).all()
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    call = functools.partial(
+        training.pretrain, "ltae", sides, few.STUDY, folder=FOLDER / "encoder", options=size, **options
+    )
+    with pytest.raises(KeyboardInterrupt):
+        call(callbacks=[Stop()])
+    assert same(straight, call())
+    loaded = models.load(FOLDER / "encoder", few.STUDY)
+    x = next(loaded.loader(few.make_table(40), 90).arrays())[0]
+    np.testing.assert_allclose(loaded.vectors(x), straight.vectors(x), rtol=1e-5)
+    with pytest.raises(models.ModelError, match="without any"):
+        loaded.predict(x)
+    tuned = training.fine_tune(loaded, sides, few.STUDY, freeze="body", **{**options, "epochs": 2, "patience": 1})
+    np.testing.assert_allclose(tuned.vectors(x), loaded.vectors(x), rtol=1e-4, atol=1e-5)
 
 
 def check_errors_of_training_name_step_and_remedy():

@@ -118,6 +118,7 @@ def test_check_exits_1_and_names_the_rule_where_a_row_is_broken(made, tmp_path):
         (("report", "nowhere"), "Expected saved predictions at nowhere"),
         (("train", "nowhere", "sample", "--out", "run"), "nowhere"),
         (("train", "t", "sample", "--model", "gru", "--from", "m", "--out", "run"), "leave out --model gru"),
+        (("pretrain", "nowhere", "sample", "--out", "run"), "nowhere"),
         (("evaluate", "nowhere", "nowhere", "--side", "all", "--out", "test"), "Expected a model's folder"),
         (("predict", "run", "nowhere", "--start", "120"), "no study called 'nowhere'"),
         (("predict", "run", "data/pixel", "--start", "120"), "no pixel table and no study file at data/pixel"),

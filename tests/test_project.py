@@ -393,6 +393,7 @@ def test_make_clean_keeps_labels_and_tables_of_real_places_and_removes_what_was_
 
 def test_every_figure_of_the_performance_page_has_a_plain_name():
     names = tomllib.loads((ROOT / "benchmarks" / "names.toml").read_text(encoding="utf-8"))
+    assert {s.stem for s in (ROOT / "benchmarks").glob("[!_]*.py")} - {"measure"} <= set(names)
     for file in ("results.json", "recorded.json"):
         for run in json.loads((ROOT / "benchmarks" / file).read_text(encoding="utf-8")):
             patterns = names[run["benchmark"]]["figures"]

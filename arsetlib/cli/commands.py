@@ -51,7 +51,7 @@ OWN_WORDS = {
 # The commands of `arset --help`, in groups.
 GROUPS = {
     N_("Data"): ("simulate", "scenes", "ingest", "describe", "check", "audit", "batches", "export"),
-    N_("Models"): ("train", "evaluate", "compare", "report"),
+    N_("Models"): ("train", "pretrain", "evaluate", "compare", "report"),
     N_("Maps"): ("predict", "sample", "label", "areas", "parcels", "next"),
     N_("Case studies"): ("simulate-groves", "groves", "simulate-fields", "fields"),
     N_("Teaching"): ("homework", "grade", "similarity", "gradebook", "certificate"),
@@ -61,8 +61,8 @@ GROUPS = {
 CALLED = {"learning_rate": "rate", "years": "year", "missing": "allow", "head": "kind", "names": "model"}
 # Commands that keep what they have finished; the others write their result at the end, all or nothing.
 CONTINUED = {
-    "simulate", "simulate-groves", "simulate-fields", "scenes", "ingest", "train", "audit", "predict", "convert",
-    "grade", "issue",
+    "simulate", "simulate-groves", "simulate-fields", "scenes", "ingest", "train", "pretrain", "audit", "predict",
+    "convert", "grade", "issue",
 }  # fmt: skip
 
 

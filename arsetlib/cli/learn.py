@@ -1,4 +1,4 @@
-"""Commands of part 3 and 4: train, evaluate, report, audit, predict."""
+"""Commands of part 3 and 4: train, pretrain, evaluate, report, audit, predict."""
 
 from __future__ import annotations
 
@@ -69,6 +69,13 @@ def train(
     else:
         before = models.load(start_from, kind="series")
         trained = training.fine_tune(before, sides, loaded, freeze="body" if freeze else None, **options)
+    _tell(trained, out, as_json)
+
+
+def _tell(trained, out: Place, as_json: bool) -> None:
+    """The scores of the best epoch, and where the curves are."""
+    from arsetlib import models
+
     at = trained.notes["best_epoch"] - 1
     best = {n: v[min(at, len(v) - 1)] for n, v in trained.history.items() if n.startswith("val_")}
     report = {"folder": str(out), "model": str(out / "model"), "name": trained.name, "best": best}
@@ -82,6 +89,33 @@ def train(
     board = f"tensorboard --logdir {out}" if folders.on_disk(out) else f"training.events.scalars('{out}/logs')"
     words = words.format(name=trained.name, out=out, epoch=at + 1, scores=scores, board=board)
     show(report, as_json, words)
+
+
+@app.command(epilog="Example: arset pretrain data/pixels data/delta/study.toml --out runs/encoder")
+def pretrain(
+    table: Table,
+    study: StudyName,
+    out: Annotated[Place, place_option(help="Folder of the training; the same call continues a stopped one.")],
+    model: Annotated[str | None, typer.Option(help="Name of the network, see models.names(); else ltae.")] = None,
+    hide: Annotated[float, typer.Option(help="Share of a window's images that is hidden, above 0 and below 1.")] = 0.5,
+    epochs: Annotated[int | None, typer.Option(help="Largest number of epochs; 40.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples in a step; 256.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Epochs without improvement after which training stops.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate; 0.001.")] = None,
+    held_out: Annotated[list[str] | None, typer.Option(help="Area used only for the test; repeat for more.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
+    as_json: AsJson = False,
+):
+    """Pre-train a network without labels; then train it on few labels with `arset train --from`."""
+    from arsetlib import samples, training
+    from arsetlib.models import registry
+
+    loaded = load(study, None)
+    sides = samples.split(table, loaded, held_out=held_out or ())
+    asked = {"epochs": epochs, "batch": batch, "patience": patience, "learning_rate": rate}
+    options = {name: value for name, value in asked.items() if value is not None}
+    options |= {"folder": out, "hide": hide, "seed": seed, "progress": not as_json}
+    _tell(training.pretrain(model or registry.DEFAULT, sides, loaded, **options), out, as_json)
 
 
 @app.command(epilog="Example: arset evaluate runs/ltae data/pixels --study data/delta/study.toml --out runs/ltae/test")

@@ -2,7 +2,7 @@
 
 ``read_file`` opens one file and hands a ``SceneFile`` to a function. ``Reader`` reads files at fixed points; ``survey``
 reads a coarse sample. Tiled TIFF files are read by ``disk``, and ahead by ``remote`` where they are on the internet;
-GDAL reads all others, and those on disk of which a coarse sample is wanted.
+GDAL reads all others.
 
 Lab: part1_build_dataset.
 """
@@ -170,7 +170,7 @@ class Reader:
             return filled
 
         asked = self._asked.pop((scene.id, asset), None)
-        return read_file(scene, asset, read, f" for chunk {self.chunk}", asked, blocks=True)
+        return read_file(scene, asset, read, f" for chunk {self.chunk}", asked)
 
     def _window(self, src: TiffFile, scene: Scene, points: np.ndarray | None) -> Window | None:
         """What ``values`` reads of a file; None where the points lie outside or the file is not the item's."""
@@ -214,7 +214,6 @@ def read_file(
     read: Callable[[SceneFile], Result],
     context: str = "",
     asked: Future[TiffFile] | None = None,
-    blocks: bool = False,
 ) -> Result:
     """Open one file of a scene and return what ``read`` makes of it; failures of the internet are tried again.
 
@@ -224,8 +223,6 @@ def read_file(
         read: Called with the open file.
         context: What it is read for, for messages.
         asked: The same file, requested before.
-        blocks: Read the blocks of a file on disk without GDAL, where it is such a file. It pays where a file is read
-            for several chunks.
 
     Raises:
         SceneError: It cannot be read, is in another CRS than the item says, or ``read`` refuses it.
@@ -239,7 +236,7 @@ def read_file(
             checksums.check(href, *scene.checksums[asset])
         except (checksums.ChecksumError, OSError) as error:
             raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
-    if on_internet or (blocks and on_disk):
+    if on_internet or on_disk:
         try:
             src = engine.result(asked or remote.files().open(href)) if on_internet else disk.open_file(href)
             return _checked(scene, asset, src, read)

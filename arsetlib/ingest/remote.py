@@ -407,7 +407,7 @@ def in_order(
 def _asked(href: str) -> dict[str, bool]:
     """How a bucket of S3 is asked: without a signature where there are no keys, and who pays."""
     options = web.s3_options(href)
-    unsigned = options["AWS_NO_SIGN_REQUEST"].upper() in ("YES", "TRUE", "ON", "1")
+    unsigned = options["AWS_NO_SIGN_REQUEST"] == "YES"
     return {"skip_signature": True} if unsigned else {"request_payer": "AWS_REQUEST_PAYER" in options}
 
 

@@ -24,6 +24,7 @@ from arsetlib.study import Study
 if TYPE_CHECKING:
     from arsetlib.evaluation import Predictions
 
+UNLABELLED = "pretrained_without_labels"  # a note: the last layer has seen no label, so it can predict nothing
 CHUNK = 8192  # samples predicted at once, so that memory does not grow with a batch
 
 
@@ -124,16 +125,43 @@ class Trained:
             (B, K) float32.
 
         Raises:
-            ModelError: An input is missing or has another shape.
+            ModelError: An input is missing or has another shape; the network was pre-trained and has seen no label.
 
         Lab: part3_train_and_test.
         """
+        if UNLABELLED in self.notes:
+            raise ModelError(
+                f"Expected a model that was trained on labels, received a {self.name} that was pre-trained without "
+                "any: its last layer knows no class. Train it further with training.fine_tune or `arset train --from`, "
+                "or take trained.vectors(x)."
+            )
+        return self._in_pieces(self._run, x)
+
+    def vectors(self, x: Any) -> np.ndarray:
+        """What a network's last layer receives: a vector for each window, for another model to learn from.
+
+        Args:
+            x: See ``predict``.
+
+        Returns:
+            (B, D) float32.
+
+        Raises:
+            ModelError: As ``predict``; a baseline has no vectors.
+
+        Lab: No lab uses this yet; lab 4 follows.
+        """
+        if isinstance(self.model, Baseline):
+            raise ModelError(f"Expected a network, received {self.name}, a baseline. Only networks have vectors.")
+        return self._in_pieces(self._vector_call, x)
+
+    def _in_pieces(self, run: Callable[[dict], np.ndarray], x: Any) -> np.ndarray:
         parts = self._inputs(x)
         count = len(parts["series"])
         if count <= CHUNK:
-            return self._run(parts)
+            return run(parts)
         pieces = ({name: part[at : at + CHUNK] for name, part in parts.items()} for at in range(0, count, CHUNK))
-        return np.concatenate([self._run(piece) for piece in pieces])
+        return np.concatenate([run(piece) for piece in pieces])
 
     def predictions(
         self,
@@ -228,14 +256,28 @@ class Trained:
     @functools.cached_property
     def _call(self) -> Callable[[dict], np.ndarray]:
         """Inputs by name → (B, K) float32."""
-        model = self.model
-        if isinstance(model, Baseline):
-            return model.predict
-        from arsetlib.models.calls import compiled_call
+        return self.model.predict if isinstance(self.model, Baseline) else _by_name(self.model)
 
-        single = len(model.inputs) == 1
-        call = compiled_call(model)
-        return (lambda parts: call(parts["series"])) if single else call
+    @functools.cached_property
+    def _vector_call(self) -> Callable[[dict], np.ndarray]:
+        """Inputs by name → (B, D) float32."""
+        return _by_name(with_output(self.model, self.model.layers[-1].input))
+
+
+def _by_name(model: Any) -> Callable[[dict], np.ndarray]:
+    """The compiled call of a network, which takes its inputs by name."""
+    from arsetlib.models.calls import compiled_call
+
+    call = compiled_call(model)
+    return (lambda parts: call(parts["series"])) if len(model.inputs) == 1 else call
+
+
+def with_output(model: Any, output: Any) -> Any:
+    """A network of the same inputs and layers with another output tensor."""
+    import keras
+
+    inputs = {tensor.name: tensor for tensor in model.inputs}
+    return keras.Model(inputs if len(inputs) > 1 else model.inputs[0], output, name=model.name)
 
 
 def shape_of(model: Any) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Training: fit with early stopping, search hyper-parameters, fine-tune elsewhere, learn from few labels.
+"""Training: fit with early stopping, search hyper-parameters, pre-train without labels, fine-tune on few labels.
 
     sides = samples.split("data/pixels", study)
     trained = training.fit("tempcnn", sides, study, folder="runs/tempcnn", seed=1)
@@ -11,6 +11,7 @@ Lab: part3_train_and_test.
 from arsetlib.training.events import pictures, scalars
 from arsetlib.training.fit import Sampling, fit
 from arsetlib.training.plan import Devices, Log, Plan, TrainingError
+from arsetlib.training.pretrain import pretrain
 from arsetlib.training.search import Search, search
 from arsetlib.training.transfer import fine_tune, learning_curve, mean_and_spread
 
@@ -26,6 +27,7 @@ __all__ = [
     "learning_curve",
     "mean_and_spread",
     "pictures",
+    "pretrain",
     "scalars",
     "search",
 ]

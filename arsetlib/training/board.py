@@ -36,7 +36,7 @@ def boards(logs: Path, plan: dict, legend: Any, loop: Any, profile: tuple[int, i
     Args:
         logs: Folder of the event files.
         plan: What the training was asked for, JSON values.
-        legend: Names and order of the classes.
+        legend: Names and order of the classes; None where nothing is classified.
         loop: The ``training.loop.Loop``, whose ``counts`` are the confusion matrix of the validation.
         profile: Steps to profile, first and last; None for none.
     """
@@ -47,7 +47,9 @@ def boards(logs: Path, plan: dict, legend: Any, loop: Any, profile: tuple[int, i
             )
         )
         return []
-    shown = [Settings(logs / "settings", plan), ConfusionImage(logs / "validation", legend, loop)]
+    shown: list = [Settings(logs / "settings", plan)]
+    if legend is not None:
+        shown.append(ConfusionImage(logs / "validation", legend, loop))
     if backend() != "tensorflow":
         if profile:
             print(

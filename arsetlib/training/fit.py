@@ -5,9 +5,10 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ def fit(
     from arsetlib import models
 
     plan, sampling, devices, log = settled(settings, plan, sampling, devices, log)
-    baseline = _is_baseline(name_or_model)
+    baseline = is_baseline(name_or_model)
     plan = plan.filled(epochs=BASELINE_EPOCHS if baseline else 40, batch=256, monitor="val_loss", learning_rate=1e-3)
     plan = plan.filled(patience=max(min(6, plan.epochs - 1), 1))
     _check(plan, sampling, sides, baseline)
@@ -232,7 +233,7 @@ class _Training:
         model = make_network(self.model, self.build, plan.seed, strategy, mixed)
         train, validation = self.placed(model, devices)
         replicas = strategy.num_replicas_in_sync if strategy else 1
-        feeds = (SeriesFeed(train, replicas), SeriesFeed(validation, keep=_bytes_of(validation) <= IN_MEMORY))
+        feeds = (SeriesFeed(train, replicas), SeriesFeed(validation, keep=bytes_of(validation) <= IN_MEMORY))
         task = classes_task(plan.loss, self._class_weights(train), **SCORES)
         history, best_epoch = loop.train(
             model, replace(task, explain=feeds[0].explain), feeds, plan, backup=run.backup,
@@ -297,8 +298,6 @@ class SeriesFeed:
     """
 
     def __init__(self, loader: Loader, devices: int = 1, keep: bool = False) -> None:
-        from arsetlib.samples.backends import backend
-
         self.loader, self.keep, self.cache, self.epoch = loader, keep, None, 0
         count, batch = len(loader.rows), loader.batch_size
         self.steps = loader.steps
@@ -311,28 +310,37 @@ class SeriesFeed:
             self.steps = count // batch if count % batch % devices else loader.steps
         if devices > 1 and loader.device is not None:
             raise TrainingError("place='device' is for one device. Take place='host' with a strategy.")
-        self.data = None
-        if loader.device is None and backend() == "tensorflow":
-            self.data = loader.dataset(epoch=lambda: self.epoch)
+
+    @functools.cached_property
+    def _data(self) -> Any:
+        """The loader's ``tf.data.Dataset``."""
+        return self.loader.dataset(epoch=lambda: self.epoch)
 
     def batches(self, epoch: int) -> Iterator[tuple | Block]:
         """(x, y) of each step, or blocks of steps that are computed on the device."""
         if self.cache is not None:
             yield from self.cache
             return
-        from arsetlib.samples.backends import on_device
-
         self.epoch = epoch
-        if self.loader.device is not None:
-            parts = self.loader.device.blocks(epoch)
-        elif self.data is not None:
-            parts = itertools.islice(self.data, self.steps)
-        else:
-            made = ahead(lambda step: self.loader.batch(epoch, step), range(self.steps), True, processes.cores() + 1)
-            parts = map(on_device, made)
+        parts = self._parts(epoch)
         if self.keep:
             parts = self.cache = list(parts)
         yield from parts
+
+    def _parts(self, epoch: int) -> Iterator[tuple | Block]:
+        from arsetlib.samples.backends import backend
+
+        if self.loader.device is not None:
+            return self.loader.device.blocks(epoch)
+        if backend() == "tensorflow":
+            return itertools.islice(self._data, self.steps)
+        return self._made(lambda step: self.loader.batch(epoch, step))
+
+    def _made(self, batch: Callable[[int], tuple]) -> Iterator[tuple]:
+        """Batches that threads make ahead, in order, on the device."""
+        from arsetlib.samples.backends import on_device
+
+        return map(on_device, ahead(batch, range(self.steps), True, processes.cores() + 1))
 
     def explain(self, epoch: int, step: int) -> str:
         """Names the rows of a step whose loss is not finite."""
@@ -363,11 +371,12 @@ def joined(loader: Loader) -> tuple:
     return np.concatenate(xs), np.concatenate(ys)
 
 
-def _bytes_of(loader: Loader) -> int:
+def bytes_of(loader: Loader) -> int:
+    """Of the windows of one epoch."""
     return 4 * len(loader.rows) * loader.study.season.steps * len(loader.study.channels)
 
 
-def _is_baseline(name_or_model) -> bool:
+def is_baseline(name_or_model: Any) -> bool:
     """Whether a name or model is a baseline; known before any network is built."""
     from arsetlib.models import registry
 
@@ -376,7 +385,8 @@ def _is_baseline(name_or_model) -> bool:
     return not hasattr(name_or_model, "get_weights")
 
 
-def _check(plan: Plan, sampling: Sampling, sides, baseline: bool) -> None:
+def check_sides(sides: dict[str, Rows]) -> None:
+    """Stop where training or validation has no rows."""
     for side in ("train", "validation"):
         if side not in sides or not len(sides[side]):
             have = {name: len(rows) for name, rows in sides.items()}
@@ -384,11 +394,21 @@ def _check(plan: Plan, sampling: Sampling, sides, baseline: bool) -> None:
                 f"Expected rows on the side {side!r}, received {have}. Without validation nothing tells when to stop: "
                 f"name its years in the study's [split], or cut blocks with samples.split(…, by='block')."
             )
-    plan.check(LOSSES, MONITORS)
-    one_of("missing", sampling.missing, ("refuse", "allow"))
-    if not baseline and plan.patience >= plan.epochs > 1:  # one epoch has nothing to stop
+
+
+def check_patience(plan: Plan) -> None:
+    """Stop where early stopping could never stop."""
+    if plan.patience >= plan.epochs > 1:  # one epoch has nothing to stop
         raise TrainingError(
             f"Expected a patience from 1 to {plan.epochs - 1}, less than the {plan.epochs} epochs, received "
             f"{plan.patience}: EarlyStopping could never fire, so every training would run to its last epoch. "
             f"Lower patience or raise epochs."
         )
+
+
+def _check(plan: Plan, sampling: Sampling, sides, baseline: bool) -> None:
+    check_sides(sides)
+    plan.check(LOSSES, MONITORS)
+    one_of("missing", sampling.missing, ("refuse", "allow"))
+    if not baseline:
+        check_patience(plan)

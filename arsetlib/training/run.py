@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -115,9 +115,9 @@ def json_values(plan: dict) -> dict:
     return json.loads(json.dumps(plan, default=_json_value))
 
 
-def digest(rows: Rows) -> str:
+def digest(rows: Rows, columns: Sequence[str] = ("pixel", "year", "label_code")) -> str:
     """Short SHA-256 of which rows these are and of their labels."""
-    return digest_arrays(rows.column(name) for name in ("pixel", "year", "label_code"))[:16]
+    return digest_arrays(rows.column(name) for name in columns)[:16]
 
 
 def identity_of(model: Any) -> dict:

@@ -5,6 +5,7 @@ Lab: part3_train_and_test.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def fine_tune(
     """Train a model further on the labels of another place or year.
 
     Where the study's legend has other classes, the last layer is replaced by a new one; the layers before, which know
-    what a season looks like, keep their weights to begin with.
+    what a season looks like, keep their weights to begin with. The same holds for a network of ``pretrain``.
 
     Args:
         trained: A ``models.Trained`` of a network.
@@ -64,6 +65,8 @@ def fine_tune(
     """
     import keras
 
+    from arsetlib.models.trained import UNLABELLED
+
     one_of("scaler", scaler, ("keep", "refit"))
     settings = {"seed": 0, "learning_rate": 3e-4, **FEW_LABELS, **settings}
     sides = rows if isinstance(rows, dict) else held_back(rows, study, settings["seed"])
@@ -73,13 +76,17 @@ def fine_tune(
     settings.setdefault("patience", max(min(10, settings["epochs"] - 1), 1))
     settings |= {"scaler": trained.scaler if scaler == "keep" else Scaler.fit(sides["train"], study)}
     settings = {"fill": trained.fill, "choose": trained.choose, "missing": "allow"} | settings
-    origin = {"fine_tuned_from": {"name": trained.name, "study": trained.study.key}, "freeze": freeze, "scaler": scaler}
-    return fit(network, sides, study, notes=origin | (notes or {}), **settings)
+    origin = {"name": trained.name, "study": trained.study.key}
+    origin |= {"pretrained": trained.notes[UNLABELLED]} if UNLABELLED in trained.notes else {}
+    kept = {"fine_tuned_from": origin, "freeze": freeze, "scaler": scaler}
+    return fit(network, sides, study, notes=kept | (notes or {}), **settings)
 
 
 def adapted(trained: Trained, study: Study) -> keras.Model:
-    """A copy of the network for a study; the last layer is new where the classes differ."""
+    """A copy of the network for a study; the last layer is new where the classes differ, or have not been learned."""
     import keras
+
+    from arsetlib.models.trained import UNLABELLED, with_output
 
     if not hasattr(trained.model, "get_weights"):
         raise TrainingError(f"{trained.name} cannot be fine-tuned: a baseline is fitted anew. Call fit on the rows.")
@@ -95,11 +102,10 @@ def adapted(trained: Trained, study: Study) -> keras.Model:
             )
     copy = keras.models.clone_model(trained.model)
     copy.set_weights(trained.model.get_weights())
-    if old.legend.keys == study.legend.keys:
+    if old.legend.keys == study.legend.keys and UNLABELLED not in trained.notes:
         return copy
-    body = copy.layers[-1].input
     head = keras.layers.Dense(len(study.legend.classes), activation="softmax", dtype="float32", name="new_head")
-    return keras.Model(copy.inputs, head(body), name=copy.name)
+    return with_output(copy, head(copy.layers[-1].input))
 
 
 def _freeze(network, freeze) -> None:
@@ -167,18 +173,25 @@ def learning_curve(
         that were drawn) and ``tested``. ``mean_and_spread`` sums it up.
 
     Raises:
-        TrainingError: An unknown method; too few blocks.
+        TrainingError: An unknown method; too few blocks; a count of 0 with a network that has seen no label.
 
     Lab: part3_train_and_test.
     """
     import pandas as pd
     from tqdm.auto import tqdm
 
+    from arsetlib.models.trained import UNLABELLED
+
     unknown = set(methods) - set(METHODS)
     if unknown or any(n < 0 or n == 1 for n in counts):
         raise TrainingError(
             f"Expected methods out of {METHODS} and counts of 0, 2 or more, received {methods} and {counts}: of two "
             f"labels one is the validation."
+        )
+    if 0 in counts and UNLABELLED in trained.notes:
+        raise TrainingError(
+            f"Expected counts without 0, received {list(counts)}: the {trained.name} was pre-trained and has seen no "
+            "label, so it cannot be applied as it is."
         )
     rows = Rows.of(rows).pick(study.legend.classes_of(Rows.of(rows).column("label_code")) >= 0)
     if starts is None:
@@ -239,12 +252,11 @@ def _fitted(method, trained, few: Rows, study: Study, seed: int, options):
 def _as_it_is(trained, study: Study, test: Rows, starts):
     """The model without any label of the place; classes are matched by their keys, the others never predicted."""
     from arsetlib import evaluation
-    from arsetlib.models import Trained
 
     old, keys = trained.study.legend.keys, study.legend.keys
     place = [old.index(key) if key in old else -1 for key in keys]
     if old == keys:
-        same = Trained(trained.model, trained.name, trained.scaler, study, trained.choose, trained.fill)
+        same = dataclasses.replace(trained, study=study)
         return same.predictions(test, starts).confusion()
     if max(place) < 0:
         raise TrainingError(f"None of the classes {keys} is one of the model's, {old}: leave 0 out of counts.")

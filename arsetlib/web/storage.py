@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from arsetlib import stores
 from arsetlib.web.answers import CatalogueError, ask_json
 from arsetlib.web.links import host, public
 
@@ -34,6 +35,7 @@ GDAL_HTTP = {
     "AWS_NO_SIGN_REQUEST": "YES",
 }
 
+PAYER = {"AWS_REQUEST_PAYER": "requester"}
 _KEY_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
@@ -108,10 +110,10 @@ def s3_options(href: str) -> dict[str, str]:
     if eodata:
         service = {"AWS_S3_ENDPOINT": EODATA, "AWS_VIRTUAL_HOSTING": "FALSE"}
         return {"AWS_NO_SIGN_REQUEST": "NO", **file, **{k: os.environ.get(k) or v for k, v in service.items()}}
-    unsigned = os.environ.get("AWS_NO_SIGN_REQUEST") or ("NO" if keys else "YES")
-    signed = keys or unsigned.upper() in ("NO", "FALSE", "OFF", "0")  # keys, or the role of the machine
-    payer = {"AWS_REQUEST_PAYER": "requester"} if signed else {}
-    return {"AWS_NO_SIGN_REQUEST": unsigned, **payer, **file, **_endpoint()}
+    said = stores.unsigned(os.environ)
+    unsigned = not keys if said is None else said  # "NO" without keys: the role of the machine
+    signing = {"AWS_NO_SIGN_REQUEST": "YES"} if unsigned else {"AWS_NO_SIGN_REQUEST": "NO", **PAYER}
+    return {**signing, **file, **_endpoint()}
 
 
 def _endpoint() -> dict[str, str]:
