@@ -33,9 +33,9 @@ SEEDS = (1, 2, 3, 4, 5)
 COUNTS = (5, 20, 100)  # labels a class; all there are, where a class has fewer
 YEAR = 2021
 FEW = {"batch": 16, "starts": _parcels.START, "missing": "allow", "progress": False}
-EPOCHS = {5: 120, 20: 60, 100: 25}  # 360 to 1,100 steps: 35 samples in batches of 16 are 3 steps an epoch
+EPOCHS = {5: 100, 20: 50, 100: 20}  # 300 to 900 steps: 35 samples in batches of 16 are 3 steps an epoch
 RATE = 1e-3  # of all networks
-PRETRAINING = {"epochs": 12, "patience": 5, "batch": 256, "hide": 0.5, "starts": _parcels.START, "progress": False}
+PRETRAINING = {"epochs": 10, "patience": 5, "batch": 256, "hide": 0.5, "starts": _parcels.START, "progress": False}
 APART = 60  # pixels a side of the blocks of which one in five is the validation of the pre-training
 
 
