@@ -320,7 +320,7 @@ lists = {
 # %%
 scores = {name: vars(audit.Found.of(m, bad)) for name, m in lists.items()}
 ways = pd.DataFrame(scores).T[["suspected", "precision", "recall"]]
-ways = ways.rename(columns={"suspected": "suspicious"})
+ways.insert(0, "suspicious", ways.pop("suspected").astype(int))
 figures.show(
     ways.round(2).reset_index(names="list"),
     "Suspicious labels by way, with precision and recall",
@@ -338,7 +338,8 @@ for name, mask in (("made by us", of_ours), ("of the delta", of_theirs)):
     print(f"errors {name}: {mask.sum()}, found: {share:.0%}")
 
 # %%
-worst = report.table(2).head(5)
+of_key = dict(zip(study.legend.keys, names, strict=True))
+worst = report.table(2).head(5).replace(of_key)
 columns = ["area", "year", "label", "guess", "margin", "found_by"]
 shown = worst[columns].rename(columns={"label": "label in the table"})
 figures.show(shown.round(2), "The most suspicious labels")
@@ -477,8 +478,10 @@ def limit_of(score):
 limit = limit_of(score)
 sets = 1 - v.probability <= limit  # (rows, K)
 print(f"a class is in the set from a probability of {1 - limit:.3f} on")
-for i in range(3):
-    print(f"    label {names[v.truth[i]]}:", [names[k] for k in np.flatnonzero(sets[i])])  # fmt: skip
+for size in (1, 2, 3):
+    for i in np.flatnonzero(sets.sum(1) == size)[:1]:
+        inside = [names[k] for k in np.flatnonzero(sets[i])]
+        print(f"    label {names[v.truth[i]]}: {', '.join(inside)}")
 
 from arsetlib import certainty
 
@@ -558,7 +561,7 @@ figures.show(
 assert sum(each_class.counts) == len(v)
 
 # %% [markdown]
-# The promise is one for *all* rows. A class that is rare and difficult may be missed much more often than the others, and the total does not show it. A limit for each class promises more. It costs larger sets, and it needs enough rows of each class: with few of them the limit is uncertain, and coverage on other fields can be off in both directions.
+# The promise is one for *all* rows. A class that is rare and difficult may be missed much more often than the others, and the total does not show it. A limit for each class promises more. It needs enough rows of each class: with few of them, from few fields, the limit is uncertain, and coverage on other fields can be off in both directions. The last two columns show what it costs in size.
 #
 # ## 6. Where the promise breaks
 #
@@ -724,7 +727,7 @@ if delta:
     assert parts.loc["1", "accuracy"] > parts.loc["5", "accuracy"]
 
 # %% [markdown]
-# In the delta accuracy is higher in the nearest fifth than in the farthest. The threshold itself is less sharp: nearly all windows are inside, and some of these are wrong, too. To be near to the training is necessary for a good answer, not sufficient: two crops can look alike, and then nearness does not help.
+# In the delta accuracy is higher in the nearest fifth than in the farthest: the distance ranks windows, as it should. The threshold is another matter. Compare the first two rows of the table: windows outside need not be wrong more often. Outside means only that no training window is near, so no test has said how good the model is there. And inside is no guarantee: two crops can look alike, and then nearness does not help.
 #
 # Which bands have moved, and when? *Drift* is the difference of the means of test and training, in standard deviations of the training:
 
@@ -734,8 +737,8 @@ figures.show(
     moved.round(2).reset_index(),
     "Drift of each band in each month of the window, standard deviations",
 )
-largest = moved.abs().stack().idxmax()
-print("largest:", largest, f"{moved.loc[largest]:.2f}")
+band, month = moved.abs().stack().idxmax()
+print(f"largest: {band}, month {month}: {moved.loc[band, month]:.2f}")
 assert moved.shape == (len(study.channels), len(columns) // len(study.channels))
 
 # %%
@@ -751,12 +754,15 @@ with rasterio.open(where) as f:
     distance = f.read(1, masked=True) / float(f.tags()["scale"])
 from matplotlib import colormaps
 
-scaled = (distance / max(2 * near.threshold, 1e-9)).filled(0).clip(0, 1)
-fig = figures.panels(
-    {"dissimilarity, darker is farther": colormaps["Greys"](scaled)[..., :3]},
-    columns=1, metres=30, study=study,
-)  # fmt: skip
-figures.show(fig, "Map of the dissimilarity of the box")
+scaled = (distance / (2 * near.threshold)).filled(0).clip(0, 1)
+differs = made.read() != maps.labels_on(made, labels)
+pictures = {
+    "dissimilarity, darker is farther": scaled,
+    "dark: differs from the label": differs.filled(False).astype(float),
+}
+pictures = {n: colormaps["Greys"](m)[..., :3] for n, m in pictures.items()}
+fig = figures.panels(pictures, study=study)
+figures.show(fig, "Map of the dissimilarity of the box, and of the differences")
 
 # %% [markdown]
 # Now a mistake that has happened to many. Since January 2022 the values of Sentinel-2 have an offset of 1,000. Suppose that a program forgets it: every value is 1,000 too high, and nothing else changes.

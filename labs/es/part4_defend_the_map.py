@@ -323,10 +323,10 @@ lists = {
     "una lista al azar": rng.permutation(report.suspicious(2)),
 }
 
-# %% made_from="10c29f28"
+# %% made_from="460d0e1c"
 scores = {name: vars(audit.Found.of(m, bad)) for name, m in lists.items()}
 ways = pd.DataFrame(scores).T[["suspected", "precision", "recall"]]
-ways = ways.rename(columns={"suspected": "suspicious"})
+ways.insert(0, "suspicious", ways.pop("suspected").astype(int))
 figures.show(
     ways.round(2).reset_index(names="lista"),
     "Etiquetas sospechosas por forma, con precisión y exhaustividad",
@@ -343,8 +343,9 @@ for name, mask in (("nuestros", of_ours), ("del delta", of_theirs)):
     share = report.suspicious(2)[mask].mean() if mask.any() else np.nan
     print(f"errores {name}: {mask.sum()}, encontrados: {share:.0%}")
 
-# %% made_from="915d3fb5"
-worst = report.table(2).head(5)
+# %% made_from="46811181"
+of_key = dict(zip(study.legend.keys, names, strict=True))
+worst = report.table(2).head(5).replace(of_key)
 columns = ["area", "year", "label", "guess", "margin", "found_by"]
 shown = worst[columns].rename(columns={"label": "etiqueta en la tabla"})
 figures.show(shown.round(2), "Las etiquetas más sospechosas")
@@ -486,14 +487,16 @@ def limit_of(score):
     return np.sort(score)[place - 1] if place <= len(score) else np.inf
 
 
-# %% made_from="65ecdbfb"
+# %% made_from="45c7327d"
 limit = limit_of(score)
 sets = 1 - v.probability <= limit  # (filas, K)
 print(
     f"una clase entra en el conjunto desde una probabilidad de {1 - limit:.3f}"
 )
-for i in range(3):
-    print(f"    etiqueta {names[v.truth[i]]}:", [names[k] for k in np.flatnonzero(sets[i])])  # fmt: skip
+for size in (1, 2, 3):
+    for i in np.flatnonzero(sets.sum(1) == size)[:1]:
+        inside = [names[k] for k in np.flatnonzero(sets[i])]
+        print(f"    etiqueta {names[v.truth[i]]}: {', '.join(inside)}")
 
 from arsetlib import certainty
 
@@ -572,8 +575,8 @@ figures.show(
 )
 assert sum(each_class.counts) == len(v)
 
-# %% [markdown] made_from="8b385c0b"
-# La promesa es para *todas* las filas. Una clase rara y difícil puede fallar mucho más a menudo que las demás, y el total no lo muestra. Un límite por clase promete más. Cuesta conjuntos mayores y necesita bastantes filas de cada clase: con pocas, el límite es incierto, y la cobertura en otras parcelas puede desviarse en los dos sentidos.
+# %% [markdown] made_from="a804bbdb"
+# La promesa es para *todas* las filas. Una clase rara y difícil puede fallar mucho más a menudo que las demás, y el total no lo muestra. Un límite por clase promete más. Necesita bastantes filas de cada clase: con pocas, y de pocas parcelas, el límite es incierto, y la cobertura en otras parcelas puede desviarse en los dos sentidos. Las dos últimas columnas muestran lo que cuesta en tamaño.
 #
 # ## 6. Dónde se rompe la promesa
 #
@@ -743,19 +746,19 @@ print(f"{(far <= near.threshold).mean():.1%} de las ventanas está dentro")
 if delta:
     assert parts.loc["1", "accuracy"] > parts.loc["5", "accuracy"]
 
-# %% [markdown] made_from="ab37c857"
-# En el delta la exactitud es mayor en la quinta parte más cercana que en la más lejana. El umbral mismo separa menos: casi todas las ventanas están dentro, y parte de ellas son erróneas. Estar cerca del entrenamiento es necesario para una buena respuesta, no suficiente: dos cultivos pueden parecerse, y entonces la cercanía no ayuda.
+# %% [markdown] made_from="c5c144bb"
+# En el delta la exactitud es mayor en la quinta parte más cercana que en la más lejana: la distancia ordena las ventanas, como debe. El umbral es otra cosa. Compara las dos primeras filas de la tabla: las ventanas de fuera no tienen por qué fallar más a menudo. Fuera significa solo que no hay cerca ninguna ventana del entrenamiento, y por eso ninguna prueba ha dicho cuán bueno es allí el modelo. Y dentro no es una garantía: dos cultivos pueden parecerse, y entonces la cercanía no ayuda.
 #
 # ¿Qué bandas se han movido, y cuándo? La *deriva* es la diferencia de las medias de prueba y entrenamiento, en desviaciones estándar del entrenamiento:
 
-# %% made_from="5b44a2c6"
+# %% made_from="2a779789"
 moved = certainty.drift(x, x_new, columns)
 figures.show(
     moved.round(2).reset_index(),
     "Deriva de cada banda en cada mes de la ventana, desviaciones estándar",
 )
-largest = moved.abs().stack().idxmax()
-print("la mayor:", largest, f"{moved.loc[largest]:.2f}")
+band, month = moved.abs().stack().idxmax()
+print(f"la mayor: {band}, mes {month}: {moved.loc[band, month]:.2f}")
 assert moved.shape == (len(study.channels), len(columns) // len(study.channels))
 
 # %% made_from="b5a8bbea"
@@ -766,17 +769,20 @@ where, share = certainty.applicability_layer(
 print(f"un número para el mapa: {share:.1%} del recuadro está dentro")
 assert 0 <= share <= 1
 
-# %% tags=["hide-input"] made_from="e064f70e"
+# %% tags=["hide-input"] made_from="a9a6fa83"
 with rasterio.open(where) as f:
     distance = f.read(1, masked=True) / float(f.tags()["scale"])
 from matplotlib import colormaps
 
-scaled = (distance / max(2 * near.threshold, 1e-9)).filled(0).clip(0, 1)
-fig = figures.panels(
-    {"disimilitud: más oscuro, más lejos": colormaps["Greys"](scaled)[..., :3]},
-    columns=1, metres=30, study=study,
-)  # fmt: skip
-figures.show(fig, "Mapa de la disimilitud del recuadro")
+scaled = (distance / (2 * near.threshold)).filled(0).clip(0, 1)
+differs = made.read() != maps.labels_on(made, labels)
+pictures = {
+    "disimilitud: más oscuro, más lejos": scaled,
+    "oscuro: difiere de la etiqueta": differs.filled(False).astype(float),
+}
+pictures = {n: colormaps["Greys"](m)[..., :3] for n, m in pictures.items()}
+fig = figures.panels(pictures, study=study)
+figures.show(fig, "Mapa de la disimilitud del recuadro, y de las diferencias")
 
 # %% [markdown] made_from="0302530f"
 # Ahora un error que muchos han cometido. Desde enero de 2022 los valores de Sentinel-2 tienen un desplazamiento de 1000. Supón que un programa lo olvida: cada valor queda 1000 demasiado alto, y nada más cambia.
