@@ -851,7 +851,7 @@ assert expert.shape == wide.read().shape
 #
 # :::{admonition} Predict
 # :class: predict
-# You count the pixels of each class on the map. Are the areas of the rare classes too large or too small?
+# You count the pixels of each class on the map. Is the area of the rarest class too large or too small?
 # :::
 
 # %%
@@ -868,15 +868,13 @@ figures.show(
 )
 
 # %%
-rare = counted[counted["true"] > 0].nsmallest(2, "true")
-print(
-    "the two rarest:", ", ".join(rare.index), rare["too much"].round(1).tolist()
-)
+rare = counted[counted["true"] > 0].nsmallest(1, "true")
+print("the rarest:", rare["too much"].round(1).to_dict(), "ha too much")
 if delta:
     assert (rare["too much"] < 0).all()
 
 # %% [markdown]
-# In the delta the areas of the two rarest classes are too small. A model that is unsure takes the class that is common, so counting favours large classes. The count has no interval, and no better picture of the map shows this error. A sample does.
+# In the delta the area of the rarest class is too small: the model seldom takes a class of which it has seen few fields. The other areas are wrong in both directions, as the table shows. A count has no interval, and looking at the map does not show this error. A sample does.
 #
 # ### Plan
 #
@@ -917,7 +915,7 @@ if delta:
     assert times.between(3, 4).all()
 
 # %% [markdown]
-# The last lines answer the question. On a very large map it is four times: the error falls with the square root of the sample. On a small map it is less, because the sample becomes a large part of the map. A *proportional* sample, with a fixed share of each mapped class, needs fewer pixels than a simple random one if the map is good.
+# The last line answers the question. On a very large map it is four times: the error falls with the square root of the sample. On a small map it is less, because the sample becomes a large part of the map. A *proportional* sample, with a fixed share of each mapped class, needs fewer pixels than a simple random one if the map is good.
 #
 # ### Draw and label
 #
@@ -1279,7 +1277,8 @@ elif box.every == 1:
 # %%
 if delta or box.every == 1:
     outlines["segments"] = parcels.segment(image, progress=here.bars)
-print(outlines or "neither outlines nor a dense area")
+found = {name: len(shapes) for name, shapes in outlines.items()}
+print(found or "neither outlines nor a dense area")
 
 # %%
 by_parcel, gains = {}, {}
@@ -1469,13 +1468,11 @@ better = [m for m in methods[1:] if over[m].mean() > 0]
 clear = [m for m in methods[1:] if (over[m] > 0).all()]
 print("better than random on average:", ", ".join(better) or "none")
 print("better with each seed:", ", ".join(clear) or "none")
+assert set(clear) <= set(better)
 assert len(over) == curves["seed"].nunique()
-if delta:
-    assert (over < 0).any(axis=None)
-    assert better
 
 # %% [markdown] tags=["answer"]
-# The last two lines answer the question for this pool: some. A method can be better on average and worse with some seed, as the rows show, so one run proves nothing. What may go wrong: the model is also unsure where an image is bad or two fields meet, and then the smallest margins show nothing that a class could be learnt from, or lie side by side in one field. `cluster` and `k_centre` ask for different samples. On five other simulated deltas `cluster` was the best and `margin` hardly better than chance (`active.choose` cites it). So which one is best depends on the place; keep random labels as the comparison.
+# The last two lines answer the question for this pool. A method that is only in the first of them was better on average and worse with some seed, so one run proves nothing. Trust those in the second one. What may go wrong: the model is also unsure where an image is bad or two fields meet, and then the smallest margins show nothing that a class could be learnt from, or lie side by side in one field. `cluster` and `k_centre` ask for different samples. On five other simulated deltas `cluster` was the best and `margin` hardly better than chance (`active.choose` cites it). So which one is best depends on the place; keep random labels as the comparison.
 #
 # ### Places on the map
 #
@@ -1638,10 +1635,10 @@ for name in gain:
 if vectors_known:
     print("best of the three:", mean.idxmax(axis=1).to_dict())
 if delta:
-    assert gain.loc[5, "both"] > gain.loc[100, "both"]
+    assert (gain.loc[5] > gain.loc[100]).all()
 
 # %% [markdown]
-# The printed lines answer both questions. In the delta 'both' gains more with five labels a class than with 100, and it is not always the best. Compare the gain with the spread of the seeds before you believe it: with so few labels the draw decides more than the vectors do. This is little, for vectors that know the months after the window and no clouds. They say what grew in the year. Whether it shows on the date of the map, which decides 'No Crops Growing', is in the window only.
+# The printed lines answer both questions: how much each gains, and which of the three is best. In the delta vectors and 'both' gain more with five labels a class than with 100. With more labels the bands catch up. Compare the gain with the spread of the seeds before you believe it: with so few labels the draw can decide more than the vectors do. This is little, for vectors that know all months and no clouds. One reason may be that a vector of the year does not say whether a crop shows on the date of the map.
 #
 # With real vectors use the same calls: `embeddings.as_sensor` makes a table of them, `pixels.join` puts it beside the bands, and `[channels]` in the study file gives it to any model of Lab 3. Then ask the question again, on labels of your place.
 #
