@@ -13,7 +13,7 @@ Sources: C. Brown et al., AlphaEarth Foundations, 2025 (https://arxiv.org/abs/25
 https://developers.google.com/earth-engine/guides/aef_on_gcs_readme describes them (CC BY 4.0, with attribution);
 Z. Feng et al., TESSERA, 2025 (https://arxiv.org/abs/2506.20380).
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def decode(raw: np.ndarray) -> np.ndarray:
     Raises:
         EmbeddingError: Another type.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     raw = np.asarray(raw)
     if raw.dtype != np.int8:
@@ -113,7 +113,7 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
         EmbeddingError: Not a north-up raster in metres, another type, counts that are not in the form of AlphaEarth, no
             place lies on it, or a side that is not above 0.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     if side is not None and not side > 0:
         raise EmbeddingError(f"Expected a side above 0 m, received {side}.")
@@ -231,7 +231,7 @@ def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], s
     Raises:
         EmbeddingError: A year without a raster or without a vector, rasters of different channels, or as `read`.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     table = table if isinstance(table, pa.Table) else pixels.read(table)
     meta, year = pixels.Meta.of(table), table.column("year").to_numpy()

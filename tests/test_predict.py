@@ -558,6 +558,17 @@ def test_compare_counts_as_evaluation_does_and_measures_smoothing(place, model, 
     assert of_the_year.support[bare] == 0
 
 
+def test_labels_on_a_map_are_the_truth_of_compare(made, place, tmp_path):
+    _, _, labels, _ = place
+    found, predicted = maps.labels_on(made, labels), made.read()
+    assert found.shape == predicted.shape
+    known = (found >= 0) & ~predicted.mask
+    counts = np.zeros((7, 7), int)
+    np.add.at(counts, (found[known], predicted.data[known]), 1)
+    assert np.array_equal(counts, maps.compare(made, labels).counts)
+    assert (found[predicted.mask] == -1).all()
+
+
 def test_comparing_with_labels_of_elsewhere_is_refused(made, tmp_path):
     with rasterio.open(
         tmp_path / "l.tif", "w", driver="GTiff", width=2, height=2, count=1, dtype="uint8", crs="EPSG:5070",

@@ -12,7 +12,7 @@ Sources: B. Settles, Active Learning Literature Survey, 2009 (entropy, margin); 
 for Convolutional Neural Networks: A Core-Set Approach, ICLR 2018 (k-centre); F. Zhdanov, Diverse mini-batch Active
 Learning, 2019 (cluster).
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 import lazy_loader

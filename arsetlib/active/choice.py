@@ -1,6 +1,6 @@
 """Which samples of a pool to label next.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def uncertainty(probability: np.ndarray, measure: str = "margin") -> np.ndarray:
     Raises:
         ActiveError: An unknown measure, or probabilities that are none.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     probability = np.asarray(probability, np.float64)
     if probability.ndim != 2 or probability.shape[1] < 2 or not np.isfinite(probability).all():
@@ -99,7 +99,7 @@ def choose(
         ActiveError: An unknown method, more than the pool holds, or what the method needs is not there or no finite
             number.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     if method not in METHODS:
         raise ActiveError(f"Expected method = {', '.join(map(repr, METHODS))}, received {method!r}.")

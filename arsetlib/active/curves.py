@@ -1,6 +1,6 @@
 """Learning curves with known truth as the expert: what each way to choose is worth under a budget of labels.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def learning_curve(
     Raises:
         ActiveError: A budget that the pool cannot give, or that is below the start; a truth that is no class.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     if not 2 <= start <= budget or step < 1:
         raise ActiveError(f"Expected 2 ≤ start ≤ budget and step ≥ 1, received {start}, {budget} and {step}.")

@@ -1,6 +1,6 @@
 """Where to go next: pixels of a map, chosen in one pass over its rasters.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def next_places(
         ActiveError: An unknown method, or fewer places than asked for.
         MapError: The map's probabilities are not those of its classes, or not on a grid in metres.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     if method not in METHODS or method == "k_centre":
         known = ", ".join(repr(m) for m in METHODS if m != "k_centre")

@@ -6,7 +6,7 @@
 
 Nothing is deleted: ``report.rows(…)`` gives the rows that remain for a training, where you ask for them.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from arsetlib.audit.confidence import AuditError, Confident, confident

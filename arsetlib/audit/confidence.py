@@ -7,7 +7,7 @@ its probability of j reaches the threshold of j.
 Source: Northcutt, Jiang & Chuang 2021, Confident Learning: Estimating Uncertainty in Dataset Labels, Journal of
 Artificial Intelligence Research 70.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Confident:
         thresholds: (K,) probability from which the model is confident of a class; NaN for a class that no label has.
         joint: (K, K) estimated share of all rows, rows = label, columns = true class; its sum is 1.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
 
     label: np.ndarray
@@ -82,7 +82,7 @@ def confident(label: ArrayLike, probability: ArrayLike) -> Confident:
         AuditError: Shapes differ, a label is no class, all labels are of one class, or a row of probabilities does not
             sum to 1.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     label, probability = checked(label, probability)
     classes = probability.shape[1]

@@ -1,6 +1,6 @@
 """Which field of a vector file each pixel lies in.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def field_ids(file: str | Path, x: np.ndarray, y: np.ndarray, crs: str) -> np.nd
     Raises:
         AuditError: The file cannot be read, has no outlines or no CRS, or no point lies in any.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: none.
     """
     import shapely
     from pyogrio.errors import DataLayerError, DataSourceError

@@ -1,6 +1,6 @@
 """Probabilities for every row of a table, each from a model that has seen no row of its block.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class OutOfFold:
             ``not_visible``: the label is a crop, but the window shows no plants on its last days, so the vegetation
             rule replaced it. ``class_not_in_training``: the class has no row in other folds' blocks.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
 
     predictions: Predictions
@@ -122,7 +122,7 @@ def out_of_fold(
     Raises:
         AuditError: As ``judged``.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     from arsetlib.evaluation import Predictions
 

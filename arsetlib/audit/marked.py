@@ -1,6 +1,6 @@
 """What an audit found: every judged label, with what each of the three ways says of it.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class LabelAudit:
         legend: What the class numbers mean.
         facts: What was asked, rows that were not judged, estimated share of wrong labels; JSON values.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
 
     pixel: np.ndarray

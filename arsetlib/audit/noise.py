@@ -1,6 +1,6 @@
 """Labels made wrong on purpose, where it is known which: to measure what an audit finds.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def spoiled(table: pa.Table, study: Study, rate: float, kind: str = "random", *,
     Raises:
         AuditError: An unknown kind; a rate that this kind cannot reach, because too few rows can be chosen.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     if kind not in KINDS or not 0 <= rate <= 0.5:
         raise AuditError(f"Expected kind = {', '.join(KINDS)} and rate from 0 to 0.5, received {kind!r} and {rate}.")
@@ -117,7 +117,7 @@ class Found:
         >>> Found.of([True, True, False], [True, False, False]).precision
         0.5
 
-        Lab: No lab uses this yet; lab 4 follows.
+        Lab: part4_defend_the_map.
         """
         suspected, wrong = np.asarray(suspected, bool), np.asarray(wrong, bool)
         hits, named, there = int((suspected & wrong).sum()), int(suspected.sum()), int(wrong.sum())

@@ -10,7 +10,7 @@
     <area>_<year>.tif     map: how many of the three ways call the label of a pixel wrong
     folds/                the models' predictions, one file a model and fold, and each row's neuron
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def run(
         AuditError: One class only, fewer blocks than folds, fewer than two models, another audit in the folder; as
             ``field_ids``.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     names, rows = list(names), Rows.of(source)
     for name in names:

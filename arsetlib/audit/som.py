@@ -9,7 +9,7 @@ Source: Santos, Ferreira, Camara, Picoli & Simoes 2021, Quality control and clas
 time series, ISPRS Journal of Photogrammetry and Remote Sensing 177; Kohonen 2013, Essentials of the self-organizing
 map, Neural Networks 37.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Som:
     Attributes:
         weights: (M, F) float32, the series of each neuron; M is a square number, the grid's rows one after another.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
 
     weights: np.ndarray
@@ -62,7 +62,7 @@ class Som:
         Raises:
             AuditError: Fewer rows than neurons, or a value that is not finite.
 
-        Lab: No lab uses this yet; lab 4 follows.
+        Lab: part4_defend_the_map.
         """
         x = np.ascontiguousarray(x, np.float32)
         if x.ndim != 2 or not len(x) or not np.isfinite(x).all():
@@ -100,7 +100,7 @@ class Neurons:
             its neighbours agree.
         verdict: (N,) 0 keep, 1 look, 2 remove, of each row.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
 
     share: np.ndarray
@@ -131,7 +131,7 @@ def judge(neuron: ArrayLike, label: ArrayLike, side: int, classes: int, threshol
     Raises:
         AuditError: Other shapes, a neuron or a label that is none, or another threshold.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     neuron, label, count = np.asarray(neuron), np.asarray(label), side**2
     if neuron.shape != label.shape or not 0 < threshold < 1:

@@ -3,7 +3,7 @@
 Source: Brodley & Friedl 1999, Identifying Mislabeled Training Data, Journal of Artificial Intelligence Research 11
 (there: the consensus filter).
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Votes:
         guess: (N,) the class with most votes; of equal ones that with the larger mean probability.
         unanimous: (N,) bool, all models name the same class, and it is not the label.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
 
     against: np.ndarray
@@ -50,7 +50,7 @@ def votes(label: ArrayLike, probabilities: Sequence[ArrayLike]) -> Votes:
     Raises:
         AuditError: Fewer than two models, other shapes.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     parts = [checked(label, one) for one in probabilities]
     if len(parts) < 2:

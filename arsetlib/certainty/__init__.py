@@ -8,7 +8,7 @@
     near = certainty.Applicability.fit(x, blocks)
     certainty.applicability_layer(near, "data/pixels", study, trained.scaler, 120, "far.tif", area="dense", year=2019)
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from arsetlib.certainty.applicability import (

@@ -8,7 +8,7 @@ bridge. Windows farther away than nearly all of these are outside.
 Source: Meyer & Pebesma 2021, Predicting into unknown space? Estimating the area of applicability of spatial prediction
 models, Methods in Ecology and Evolution 12.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Applicability:
         threshold: Largest dissimilarity that is inside.
         held_out: (M,) dissimilarity of each training window to the nearest of another fold.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
 
     points: np.ndarray
@@ -73,7 +73,7 @@ class Applicability:
         Raises:
             CertaintyError: One fold only, other shapes, values that are not finite, weights that are all 0.
 
-        Lab: No lab uses this yet; lab 4 follows.
+        Lab: part4_defend_the_map.
         """
         x, fold = np.asarray(x, np.float32), np.asarray(fold)
         if x.ndim != 2 or fold.shape != (len(x),) or not np.isfinite(x).all():
@@ -112,7 +112,7 @@ class Applicability:
         Raises:
             CertaintyError: Another number of features, or a value that is not finite.
 
-        Lab: No lab uses this yet; lab 4 follows.
+        Lab: part4_defend_the_map.
         """
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != len(self.centre):
@@ -125,7 +125,7 @@ class Applicability:
     def inside(self, x: ArrayLike) -> np.ndarray:
         """(N,) bool, new windows (N, F) to which the scores of cross-validation apply.
 
-        Lab: No lab uses this yet; lab 4 follows.
+        Lab: none.
         """
         return self.dissimilarity(x) <= self.threshold
 
@@ -146,7 +146,7 @@ def features(
     Returns:
         (N, F) float32, and (F,) pairs of band and number of the month, from 0, to name the columns.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     loader = Loader(source, study, scaler, batch=8192, start=start, fill="linear", shuffle=False)
     steps = study.season.steps
@@ -168,7 +168,7 @@ def weights_of(importance: pd.DataFrame, names: Sequence[tuple[str, int]]) -> np
         importance: As ``evaluation.permutation_importance`` gives it: index band, column ``drop``.
         names: (F,) as ``features`` gives them.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: none.
     """
     missing = sorted({band for band, _ in names} - set(importance.index))
     if missing:
@@ -186,7 +186,7 @@ def drift(training: ArrayLike, new: ArrayLike, names: Sequence[tuple[str, int]])
     Returns:
         One row a band, one column a month (from 1).
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     training, new = np.asarray(training, np.float64), np.asarray(new, np.float64)
     if training.shape[1:] != (len(names),) or new.shape[1:] != (len(names),) or not len(training) or not len(new):
@@ -216,7 +216,7 @@ def accuracy_by_dissimilarity(
     Raises:
         CertaintyError: Other lengths, no rows, a dissimilarity or a threshold that is NaN.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     far = np.asarray(dissimilarity, np.float64)
     if far.shape != (len(predictions),) or not len(far):

@@ -1,6 +1,6 @@
 """Coverage: how often sets of classes contain the truth, over all rows, by class, block, date or year, with intervals.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def coverage(
     Raises:
         CertaintyError: No rows, other classes, an unknown group, or the very rows of the calibration.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     if not len(predictions):
         raise CertaintyError("Expected predictions, received none.")
@@ -84,7 +84,7 @@ def across(conformal: Conformal, predictions: Mapping[str, Predictions], **optio
     Returns:
         As ``coverage``, one row a name. Where ``holds`` is False, the rows do not come from the calibration's source.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     parts = {name: coverage(conformal, rows, **options).reset_index(drop=True) for name, rows in predictions.items()}
     if not parts:

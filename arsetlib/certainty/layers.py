@@ -1,6 +1,6 @@
 """Certainty as layers of a map: classes with "cannot say", and how unlike the training each pixel is.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def set_layer(prediction: Prediction, conformal: Conformal, out: str | Path | No
     Raises:
         CertaintyError: Other classes than the map's, another score, or ``out`` is the map itself.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     legend = prediction.legend
     if conformal.score != "lac" or len(conformal.limits) != len(legend.classes):
@@ -102,7 +102,7 @@ def applicability_layer(
     Raises:
         CertaintyError: No such rows, or pixels too far apart for a map.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     rows = Rows.of(source)
     mine = rows.pick((rows.column("area") == area) & (rows.column("year") == year))

@@ -11,7 +11,7 @@ Lei & Wasserman 2019, Least Ambiguous Set-Valued Classifiers with Bounded Error 
 Statistical Association 114 (LAC); Romano, Sesia & Candès 2020, Classification with Valid and Adaptive Coverage, NeurIPS
 (APS).
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Conformal:
         seed: Of the random share in ``"aps"``.
         rows: Checksum of the calibration rows, so that ``coverage`` refuses them; empty where it is not known.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
 
     limits: tuple[float, ...]
@@ -82,7 +82,7 @@ class Conformal:
         Raises:
             CertaintyError: No rows, an alpha outside 0 to 1, an unknown score.
 
-        Lab: No lab uses this yet; lab 4 follows.
+        Lab: part4_defend_the_map.
         """
         if score not in SCORES or not 0 < alpha < 1:
             raise CertaintyError(
@@ -115,7 +115,7 @@ class Conformal:
         Raises:
             CertaintyError: Another number of classes; a row that is NaN or does not sum to 1.
 
-        Lab: No lab uses this yet; lab 4 follows.
+        Lab: part4_defend_the_map.
         """
         probability = np.asarray(probability)
         if probability.ndim != 2 or probability.shape[1] != len(self.limits):

@@ -106,7 +106,7 @@ def pretrain(
     seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
     as_json: AsJson = False,
 ):
-    """Pre-train a network without labels; then train it on few labels with `arset train --from`."""
+    """Pre-train a network without labels; then train it on few labels with `arset train --from MODEL`."""
     from arsetlib import samples, training
     from arsetlib.models import registry
 

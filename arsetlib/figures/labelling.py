@@ -4,7 +4,7 @@ Each point shows small images of its surroundings on several dates and the serie
 browser as one goes and saved as the CSV that ``arset areas`` reads. What the map says of a point is not shown, so that
 nobody labels the map.
 
-Lab: part3_train_and_test.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def labelling_page(sample: MapSample, views: PixelViews, out: str | Path, *, tit
     Raises:
         MapError: The page exists; views of other points; more classes than keys.
 
-    Lab: part3_train_and_test.
+    Lab: part4_defend_the_map.
     """
     import jinja2
 

@@ -21,6 +21,7 @@ DPI_SHARE = 1.6  # picture pixels per CSS pixel in which `show` draws a matplotl
 OVER_WIDTH = 800  # pixels of a picture that is embedded to be uncovered
 MOST = 256  # pixels a side of one photo of several
 GREY = "#5a6872"
+IN_A_ROW = 6  # classes of a legend; where there are more, 4 in each of several rows
 
 
 class ClassNames(Protocol):
@@ -57,7 +58,10 @@ def panels(
     step = max(1, round(width * columns / (WIDTH * DPI_SHARE)))
     rows = -(-len(pictures) // columns)
     inches = WIDTH / 100
-    high = rows * (0.97 * inches / columns * height / width + 0.3) + 0.5
+    count = 0 if classes is None else len(classes.colours)
+    across = max(count, 1) if count <= IN_A_ROW else 4
+    foot = 0.18 + 0.22 * max(1, -(-count // across))
+    high = rows * (0.97 * inches / columns * height / width + 0.3) + 0.1 + foot
     with rc_context(STYLE):
         fig = Figure(figsize=(inches, high), dpi=100, facecolor="white")
         axes = fig.subplots(rows, columns, squeeze=False).ravel()
@@ -76,10 +80,10 @@ def panels(
             )
         if classes is not None:
             marks = [Patch(color=c, label=n) for c, n in zip(classes.colours, classes.titles(), strict=True)]
-            fig.legend(handles=marks, ncol=min(len(marks), 6), loc="lower left", frameon=False)
+            fig.legend(handles=marks, ncol=across, loc="lower left", frameon=False)
         if study is not None and study.simulated:
             fig.text(0.98, 0.02, _(SIMULATED), ha="right", fontstyle="italic", color=GREY)
-        fig.subplots_adjust(0.01, 0.4 / high, 0.99, 1 - 0.3 / high, 0.03, 0.15)
+        fig.subplots_adjust(0.01, foot / high, 0.99, 1 - 0.3 / high, 0.03, 0.15)
     return fig
 
 

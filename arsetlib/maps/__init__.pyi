@@ -1,6 +1,6 @@
 # What the package gives, and where it is: lazy_loader and type checkers read this.
 from .classmaps import ClassMap as ClassMap
-from .comparison import compare as compare
+from .comparison import compare as compare, labels_on as labels_on
 from .neighbourhood import Bayes as Bayes, Majority as Majority
 from .prediction import predict as predict
 from .products import (

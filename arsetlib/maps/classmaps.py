@@ -3,7 +3,7 @@
 The map is read window by window, so memory does not grow with it. It may be one that ``predict`` made, or any raster of
 codes with a study whose legend names them.
 
-Lab: part3_train_and_test.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations

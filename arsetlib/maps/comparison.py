@@ -77,6 +77,27 @@ def compare(
     return found
 
 
+def labels_on(prediction: Prediction, labels: Labels | str | Path) -> np.ndarray:
+    """The classes of labels at the pixels of a map, as `compare` takes them: through the vegetation rule of its window.
+
+    Args:
+        prediction: Of `predict`; the whole of it is held in memory.
+        labels: `Labels`, or the path of a raster of label codes on any grid, such as the truth of a simulated delta.
+
+    Returns:
+        (H, W) int8 class numbers; -1 where the map has no prediction, or the labels no class: code 0, excluded codes.
+
+    Lab: part4_defend_the_map.
+    """
+    rule = prediction.path("vegetation")
+    with web.gdal(**cogs.GDAL), rasterio.open(copies.fetched(prediction.path())) as src:
+        found = np.full((src.height, src.width), -1, np.int8)
+        blocks = truth_in_blocks(src, getattr(labels, "path", labels), rule, prediction.legend)
+        for window, _predicted, classes in blocks:
+            found[window.toslices()] = classes
+    return found
+
+
 def truth_in_blocks(
     src: rasterio.DatasetReader, labels: str | Path, rule: str | Path | None, legend: Legend
 ) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:

@@ -1,6 +1,6 @@
 """One raster of pixels whose values are already known: marks of an audit, sets of classes, distances.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations

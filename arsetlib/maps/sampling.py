@@ -11,7 +11,7 @@ so the first of them are a random sample, too.
 
 Sources: Olofsson et al. 2014, Remote Sensing of Environment 148, 42-57; Cochran 1977, Sampling Techniques.
 
-Lab: part3_train_and_test.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ def plan_sample(
             needs.
         EvaluationError: As ``evaluation.allocation`` and ``evaluation.size_for_interval``.
 
-    Lab: part3_train_and_test.
+    Lab: part4_defend_the_map.
     """
     legend, sizes = here.legend, here.sizes
     number = None if target is None else class_number(target, legend)
@@ -352,7 +352,7 @@ def draw_sample(here: ClassMap, plan: SamplePlan, seed: int = 0) -> MapSample:
 
     Source: Cochran 1977, section 5.1: simple random sampling without replacement in each stratum.
 
-    Lab: part3_train_and_test.
+    Lab: part4_defend_the_map.
     """
     simple = plan.allocation == RANDOM
     strata = np.array([here.sizes.sum()]) if simple else here.sizes
@@ -424,7 +424,7 @@ def sample_areas(sample: MapSample, here: ClassMap, confidence: float = 0.95) ->
             labelled, or no point that the map shows as one of its classes.
         EvaluationError: A stratum has fewer than two labels.
 
-    Lab: part3_train_and_test.
+    Lab: part4_defend_the_map.
     """
     table, legend = sample.table, here.legend
     _check_drawn(sample)

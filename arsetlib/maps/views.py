@@ -3,7 +3,7 @@
 From scenes, whose pixels have 10 m, or from a pixel table: then the images are made of the neighbouring pixels of the
 table, where it is dense.
 
-Lab: part3_train_and_test.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations

@@ -132,7 +132,8 @@ class Trained:
         if UNLABELLED in self.notes:
             raise ModelError(
                 f"Expected a model that was trained on labels, received a {self.name} that was pre-trained without "
-                "any: its last layer knows no class. Train it further with training.fine_tune or `arset train --from`, "
+                "any: its last layer knows no class. Train it further with training.fine_tune or "
+                "`arset train --from MODEL`, "
                 "or take trained.vectors(x)."
             )
         return self._in_pieces(self._run, x)

@@ -9,7 +9,7 @@
 Case study B, images of farm fields, is ``fields``: another thing. Here a parcel is an outline on the ground, with one
 crop in a year.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
 """Gap-filled composites: what segmentation looks at.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def composite(
         ParcelError: Spans that do not divide the window, unknown bands, or no image in the window.
         MapError: No such area, year or scenes.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     out, bands = folders.place(out), tuple(bands or study.bands)
     if out.suffix != ".tif":

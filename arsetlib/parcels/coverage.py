@@ -3,7 +3,7 @@
 Source: D. Baston, exactextract (https://github.com/isciences/exactextract). A pixel at the edge of a parcel counts by
 the share of it that lies inside.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What cannot be an outline is left out, counted and named by its row. Outlines th
 named. A parcel counts all of its own ground, so ground in two parcels counts in both; where that is more than
 ``SHARED`` of all ground, the file is refused.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def read(path: str | Path, *, layer: str | None = None, id_column: str | None = 
         ParcelError: Not a vector file; no CRS, or one with which the coordinates do not agree; no polygon; two parcels
             of one id, or one without an id; more than 5 % of the ground in two parcels.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     columns = [] if id_column is None else [id_column]
     where = str(folders.place(path)) if "://" not in str(path) or folders.in_store(path) else str(path)

@@ -8,7 +8,7 @@ Sources: watershed, F. Meyer, Topographic distance and watershed lines, Signal P
 P. Felzenszwalb & D. Huttenlocher, Efficient graph-based image segmentation, IJCV 59(2), 2004; slic, R. Achanta et al.,
 SLIC superpixels, PAMI 34(11), 2012; all as scikit-image has them.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def segment(
         ParcelError: An unknown method, a level that is not above 0, no pixel with data, or a raster without a CRS.
         MissingPackage: scikit-image is not installed.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     path = folders.place(composite)
     with web.gdal(**cogs.GDAL), rasterio.open(copies.fetched(path)) as source:
@@ -107,7 +107,7 @@ def segments(
     Raises:
         ParcelError: As `segment`; a channel of a known pixel is no finite number.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     if method not in METHODS:
         raise ParcelError(f"Expected method = {', '.join(map(repr, METHODS))}, received {method!r}.")

@@ -3,7 +3,7 @@
 A tile of the map is read once, and its pixels are added to the parcels that cover them, each by the share of it that
 lies inside. So memory grows with the number of parcels, not with the map.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -343,7 +343,7 @@ def by_parcel(prediction: Prediction, parcels: Parcels, *, rule: str = "majority
         MapError: The rasters of the map do not belong together.
         MissingPackage: exactextract is not installed.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     if rule not in RULES:
         raise ParcelError(f"Expected rule = {' or '.join(map(repr, RULES))}, received {rule!r}.")

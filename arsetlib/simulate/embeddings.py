@@ -1,6 +1,6 @@
 """Annual vectors of a simulated delta, in the form of AlphaEarth's files.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def embeddings(delta: str | Path, out: str | Path, year: int) -> Path:
     Raises:
         SimulationError: No delta of this version there, no such year, or a name that does not end in ``.tif``.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     if not str(out).endswith(".tif"):
         raise SimulationError(f"Expected a file ending in .tif, received {out}.")

@@ -1,6 +1,6 @@
 """The true field outlines of a simulated delta.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: part4_defend_the_map.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def outlines(delta: str | Path) -> Parcels:
     Raises:
         SimulationError: The folder holds no delta of this version.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: part4_defend_the_map.
     """
     made = parameters(delta)
     return of_landscape(land.build(made["seed"], made["scale"]))

@@ -74,8 +74,8 @@ def pretrain(
         study: Season, channels of one sensor, and the legend that the network gets later.
         hide: Share of the images of a window that is hidden, above 0 and below 1: at least one image is hidden and one
             is left. A window with fewer than two images hides none.
-        folder: As for ``fit``: it is continued by the same call, and ``models.load`` or ``arset train --from`` reads
-            it.
+        folder: As for ``fit``: it is continued by the same call, and ``models.load`` or
+            ``arset train --from MODEL`` reads it.
         options: For ``models.build``.
         plan: Epochs, batch, learning rate, seed, …; without ``loss`` and ``balance``.
         sampling: How windows are drawn; only ``fill="zeros"``, because other fills would show what is hidden.

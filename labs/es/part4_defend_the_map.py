@@ -1,0 +1,1692 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: py:percent,ipynb
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] made_from="3a406651"
+# # Práctica 4 · Un mapa que puedes defender
+#
+# :::{admonition} De un vistazo
+# :class: lab-header
+# **Pregunta.** Alguien usará tu mapa. ¿Dónde se equivoca, cuán seguro es, cuántas hectáreas muestra y qué conviene etiquetar después?
+#
+# **Producto.** Una lista de etiquetas probablemente erróneas, un mapa que dice *indeterminado* donde el modelo no está seguro, superficies con intervalos, un mapa por parcela y una lista de lugares que visitar.
+#
+# **Al terminar sabrás**
+# - encontrar etiquetas probablemente erróneas, y decir cuántas de las que encontraste lo son;
+# - dar a cada píxel un conjunto de clases que contiene la verdad tantas veces como prometes, y medir dónde se rompe la promesa;
+# - decir dónde un modelo nunca aprendió a responder;
+# - sortear una muestra para etiquetar, y estimar hectáreas con un intervalo que se cumple;
+# - hacer un mapa por parcela, y medir qué se gana con ello;
+# - elegir qué etiquetar después, y averiguar si la elección fue mejor que el azar.
+#
+# **Tiempo.** Unos 120 minutos en dos mitades, con una pausa antes de la sección 8. **Necesitas** la práctica 3, o saber qué es un conjunto de validación. No hace falta tarjeta gráfica.
+# :::
+#
+# Cada actividad tiene cuatro partes, como en las prácticas anteriores. *Predice*: responde la pregunta antes de ejecutar la celda. *Ejecuta* la celda. *Lee* la explicación. *Comprueba*: un `assert` verifica lo que dice la explicación.
+
+# %% made_from="234bbd3d"
+from importlib.util import find_spec
+
+from IPython import get_ipython
+
+if find_spec("arsetlib") is None:  # un cuaderno nuevo de Colab o Databricks
+    home = "https://github.com/--home-not-set--/crop-maps-at-scale"
+    if "not-set" in home:
+        raise RuntimeError("Aún sin dirección: falta ejecutar make home URL=…")
+    own = "" if find_spec("tensorflow") else ",platform-tensorflow"
+    get_ipython().run_line_magic(
+        "pip", f'install -q "arsetlib[platform{own}] @ git+{home}"'
+    )
+
+from arsetlib import check_env, language
+
+language("es")
+check_env(("labs", "train", "images", "spark"))
+
+# %% [markdown] made_from="1b1d8c17"
+# ## 1. Un modelo y su mapa
+#
+# La práctica empieza donde terminó la práctica 3: con una tabla, tres conjuntos, un modelo y un mapa. Aquí se hacen de una vez.
+#
+# :::{admonition} Datos simulados
+# :class: simulated
+# Si no cambias la línea, los datos de esta práctica no vienen de un satélite: son el delta simulado de la práctica 1. Aquí es una ventaja. En un lugar real nadie conoce todas las etiquetas erróneas. En el delta se conoce la verdad, y así se puede comprobar cada método de esta práctica.
+# :::
+
+# %% made_from="831788d4"
+from arsetlib import lab, samples
+
+source = "simulated"  # o "real", o tu archivo de estudio, "mine.toml"
+here = lab.place(source)
+delta = source == "simulated" and not here.small  # lo usan algunos assert
+study, box = here.study, here.box
+table = here.table()
+print(here)
+
+# %% made_from="953d1e35"
+others = [a.key for a in study.areas if a != box]
+held_out = [box.key, *others[4:5]] if others else []
+by = "year and block" if len(study.years) > 2 else "block"
+sides = samples.split(table, study, by=by, held_out=held_out)
+print({side: len(rows) for side, rows in sides.items()})
+assert len(sides["test"]) > 0
+
+# %% [markdown] made_from="991f2c6b"
+# El modelo es la red que `arset train` usa si no se elige otra: atención sobre los intervalos, con lo que se vio y el día del año. Para esta práctica basta una fecha de verano. Es la fecha en la que mejor se encuentran los cultivos en la *validación*: elegirla con la prueba estropearía la prueba.
+#
+# :::{admonition} Predice
+# :class: predict
+# El mapa de una fecha de verano y las etiquetas difieren en algunos píxeles del recuadro. ¿En cuántos: el 5 %, el 20 % o el 40 %? ¿Se equivoca el mapa en todos ellos?
+# :::
+
+# %% made_from="bfc05f3d"
+import shutil
+
+from arsetlib import training
+
+runs = here.work / "lab4"
+shutil.rmtree(runs, ignore_errors=True)  # si no, se vuelve a usar lo hecho
+recipe = {
+    "epochs": 3 if here.small else 40,
+    "patience": 2 if here.small else 6,
+    "seed": 1,
+    "progress": here.bars,
+    "missing": "allow" if here.small else "refuse",
+}
+K, names = len(study.legend.classes), study.legend.names()
+
+# %% made_from="3775eaf6"
+model = training.fit("ltae", sides, study, folder=runs / "model", **recipe)
+losses = model.history["val_loss"]
+print(f"{len(losses)} épocas, la mejor {model.notes['best_epoch']}")
+assert model.notes["best_epoch"] <= len(losses)
+
+# %% made_from="3730bd3a"
+from arsetlib import evaluation
+
+first, last = study.season.first_day, study.season.last_day
+STARTS = [*range(first, last, 20), last]  # días del año
+valid = model.predictions(sides["validation"], STARTS)
+by_start = evaluation.score_table(valid, "day_of_year", repeats=0)
+start = int(by_start["crops_accuracy"].idxmax())
+print(f"ventanas del día {start} al día {start + study.season.window_days}")
+assert start in STARTS
+
+# %% made_from="57a40343"
+from arsetlib import figures, maps
+
+year = int(sides["test"].column("year").max())
+labels = here.labels()[year]
+how = {"area": box.key, "year": year, "progress": here.bars}
+made = maps.predict(model, table, start, runs / "maps", **how)
+figures.show(
+    figures.prediction_map(made, labels=labels, study=study),
+    "Mapa de las clases predichas, de las etiquetas y de dónde difieren",
+)
+
+# %% made_from="4cf09e86"
+on_map = maps.compare(made, labels)
+print(f"{1 - on_map.accuracy:.1%} de {on_map.total:,.0f} píxeles difieren")
+assert 0 < on_map.accuracy < 1
+
+# %% [markdown] made_from="9f7426a1"
+# El porcentaje impreso responde la primera pregunta. Ninguno de los dos acierta siempre: también las etiquetas vienen de un clasificador. Así, una diferencia puede ser un error del mapa o de la etiqueta. Las secciones siguientes miran primero las etiquetas.
+#
+# ## 2. Etiquetas con errores
+#
+# También una etiqueta es una respuesta: de un clasificador, como en la CDL, de un agricultor, o de una persona que miró una imagen. Algunas son erróneas. En el delta, el archivo de la verdad dice cuáles.
+#
+# :::{admonition} Predice
+# :class: predict
+# ¿Qué parte de las etiquetas del entrenamiento es errónea: el 1 %, el 5 % o el 20 %? ¿Y los errores son más frecuentes en los bordes de las parcelas o dentro?
+# :::
+
+# %% made_from="d56c6a6f"
+import numpy as np
+import rasterio
+
+truth_files = {y: study.root / f"truth_{y}.tif" for y in study.years}
+knows_truth = study.simulated and all(f.is_file() for f in truth_files.values())
+print("La verdad", "se conoce." if knows_truth else "no se conoce aquí.")
+
+
+def grown_at(x, y, years):
+    """(N,) Números de clase de lo que creció; -1 con dos cultivos en un año."""
+    codes = np.empty(len(x), int)
+    for one in np.unique(years):
+        mine = years == one
+        with rasterio.open(truth_files[int(one)]) as f:
+            row, col = rasterio.transform.rowcol(f.transform, x[mine], y[mine])
+            codes[mine] = f.read(1)[row, col]
+    return study.legend.classes_of(codes)
+
+
+# %% made_from="847efc04"
+rows = samples.Rows.of(table)
+place = [rows.column(name) for name in ("x", "y", "year")]
+given = study.legend.classes_of(rows.column("label_code"))
+grown = grown_at(*place) if knows_truth else given
+wrong = (given >= 0) & (grown >= 0) & (given != grown)
+
+# %% made_from="d72e3195"
+for side, of_side in sides.items():
+    print(
+        f"{side}: {wrong[of_side.index].mean():.1%} de las etiquetas es errónea"
+    )
+if delta:
+    assert 0.01 < wrong[sides["train"].index].mean() < 0.15
+
+# %% made_from="b864f219"
+from scipy import ndimage
+
+if knows_truth:
+    said = maps.read(labels.path, box)[0]
+    true = maps.read(truth_files[year], box)[0]
+    highest = ndimage.maximum_filter(true, 3)
+    edge = highest != ndimage.minimum_filter(true, 3)
+    for where, mask in (("en bordes de parcelas", edge), ("dentro", ~edge)):
+        print(f"{where}: {(said != true)[mask].mean():.1%} es erróneo")
+    if delta:
+        assert (said != true)[edge].mean() > (said != true)[~edge].mean()
+
+# %% [markdown] made_from="af3d99f4"
+# Los porcentajes impresos responden las dos preguntas. Los tres conjuntos difieren porque hay parcelas enteras con etiqueta errónea, y un conjunto tiene pocas parcelas.
+#
+# En un lugar real nadie sabe esto. Pero hay algo que se puede hacer en todas partes: volver erróneas algunas etiquetas *a propósito*, y mirar si un método las encuentra. La biblioteca conoce tres tipos de errores:
+#
+# | tipo | qué pasa | como cuando |
+# |---|---|---|
+# | `random` | cualquier etiqueta recibe otra clase | alguien escribe mal un número |
+# | `edges` | una etiqueta recibe la clase de la parcela de al lado | los contornos se dibujan al lado de la parcela |
+# | `swap` | el cultivo más frecuente pasa a ser el segundo | un experto confunde dos cultivos |
+
+# %% made_from="75b743ed"
+from arsetlib import audit
+
+RATE, KIND = 0.1, "random"
+noisy = audit.spoiled(table, study, RATE, KIND, seed=1)
+now = study.legend.classes_of(noisy["label_code"].to_numpy())
+ours = now != given
+wrong = (now >= 0) & (grown >= 0) & (now != grown)
+print(f"{ours.mean():.1%} por nosotros; {wrong.mean():.1%} erróneas ahora")
+assert abs(ours.mean() - RATE) < 0.01
+
+# %% made_from="3b994ac4"
+noisy_sides = samples.split(noisy, study, by=by, held_out=held_out)
+train = noisy_sides["train"]
+print(
+    f"{len(train):,} filas de entrenamiento, {wrong[train.index].mean():.1%} erróneas"
+)
+for side, of_side in sides.items():
+    assert np.array_equal(noisy_sides[side].index, of_side.index)
+
+# %% [markdown] made_from="6d56845d"
+# La división no mira las etiquetas, y por eso los conjuntos tienen las mismas filas que antes; el `assert` lo verifica.
+#
+# ## 3. Tres formas de encontrarlos
+#
+# Las tres formas preguntan si una etiqueta concuerda con lo que se sabe de *otras* filas. Un modelo entrenado con una etiqueta errónea puede haberla memorizado. Por eso cada fila la juzga un modelo que no ha visto su bloque: los bloques se reparten en *particiones*, y cada una la predice un bosque entrenado con las demás.
+#
+# El **aprendizaje confiado** (*confident learning*; Northcutt y otros, 2021) solo necesita estas probabilidades. El umbral de cada clase es la probabilidad media que las filas con esa etiqueta tienen para su clase. Una etiqueta es sospechosa si otra clase alcanza su umbral, y con más probabilidad que la clase de la etiqueta, si también esta lo alcanza.
+#
+# :::{admonition} Predice
+# :class: predict
+# De las etiquetas que el método llama erróneas, ¿cuántas lo son: casi todas, la mitad, o no más que en una lista al azar de la misma longitud?
+# :::
+
+# %% made_from="be86b109"
+folds = 3 if here.small else 4
+judging = {"start": start, "folds": folds, "options": {"trees": 30}}
+held = audit.out_of_fold(train, study, **judging)
+said, label = held.predictions.probability, held.predictions.truth
+print(f"{len(label):,} filas juzgadas, {sum(held.lost.values()):,} no")
+assert len(label) + sum(held.lost.values()) == len(train)
+
+# %% made_from="fdd2ac20"
+least = np.full(K, np.inf)  # una clase sin etiquetas no se alcanza nunca
+for k in np.unique(label):
+    least[k] = said[label == k, k].mean()
+reached = np.where(said >= least - 1e-6, said, -1)
+by_hand = (reached.max(1) >= 0) & (reached.argmax(1) != label)
+found = audit.confident(label, said)
+print(
+    f"{by_hand.sum()} etiquetas a mano, {found.wrong.sum()} con la biblioteca"
+)
+assert np.mean(by_hand != found.wrong) < 0.01
+
+# %% made_from="8208402f"
+bad = wrong[held.index]
+rng = np.random.default_rng(1)
+at_random = rng.permutation(by_hand)  # una lista de la misma longitud
+for name, mask in (("aprendizaje confiado", by_hand), ("al azar", at_random)):
+    score = audit.Found.of(mask, bad)
+    print(f"{name}: {score.precision:.0%} de la lista es erróneo,", end=" ")
+    print(f"{score.recall:.0%} de lo erróneo está en la lista")
+if delta:
+    assert audit.Found.of(by_hand, bad).precision > 2 * bad.mean()
+
+# %% [markdown] made_from="8aaa1de6"
+# El primer número de una línea es la *precisión* de la lista; el segundo, su *exhaustividad*. La lista es mucho mejor que una al azar y está lejos de ser perfecta: muchas etiquetas sospechosas son correctas, porque también el modelo se equivoca. Así, una lista como esta sirve para mirar, no para borrar.
+#
+# Las otras dos formas:
+# - Un **mapa autoorganizado** lleva series parecidas a la misma *neurona*, sin ninguna etiqueta. Una etiqueta es sospechosa si es rara en su neurona (Santos y otros, 2021).
+# - **Votos**: varios modelos, cada uno con su propio reparto de los bloques, nombran la misma otra clase (Brodley y Friedl, 1999).
+#
+# `audit.run` usa las tres formas y escribe tablas y mapas; en una terminal es `arset audit`. Nunca borra una etiqueta.
+#
+# :::{admonition} Predice
+# :class: predict
+# Toma las etiquetas que al menos dos de las formas llaman erróneas, o las que llaman erróneas las tres. ¿Qué lista tiene mayor precisión, y cuál mayor exhaustividad?
+# :::
+
+# %% made_from="0274543d"
+report = audit.run(train, study, runs / "audit", progress=here.bars, **judging)
+print(report)
+assert len(report) <= len(train)
+
+
+# %% made_from="c3404f29"
+def key(rows):
+    """Un número para cada píxel y año."""
+    pixel, years = rows.pixel, rows.year
+    return np.asarray(pixel, np.int64) * 4096 + years
+
+
+import pandas as pd
+
+row_of = pd.Series(
+    np.arange(len(rows)),
+    rows.column("pixel").astype(np.int64) * 4096 + rows.column("year"),
+)
+bad = wrong[row_of[key(report)]]
+print(f"{bad.sum()} de {len(bad):,} etiquetas juzgadas son erróneas")
+assert row_of.index.is_unique
+
+# %% made_from="923f9712"
+lists = {
+    "aprendizaje confiado": report.confident,
+    "mapa autoorganizado": report.som,
+    "votos": report.votes,
+    "dos de tres": report.suspicious(2),
+    "las tres": report.suspicious(3),
+    "una lista al azar": rng.permutation(report.suspicious(2)),
+}
+
+# %% made_from="460d0e1c"
+scores = {name: vars(audit.Found.of(m, bad)) for name, m in lists.items()}
+ways = pd.DataFrame(scores).T[["suspected", "precision", "recall"]]
+ways.insert(0, "suspicious", ways.pop("suspected").astype(int))
+figures.show(
+    ways.round(2).reset_index(names="lista"),
+    "Etiquetas sospechosas por forma, con precisión y exhaustividad",
+)
+assert ways.loc["las tres", "recall"] <= ways.loc["dos de tres", "recall"]
+if delta:
+    precision = ways["precision"]
+    assert precision["las tres"] > precision["dos de tres"]
+    assert precision["dos de tres"] > 2 * precision["una lista al azar"]
+
+# %% made_from="f3e13adf"
+of_ours, of_theirs = ours[row_of[key(report)]], bad & ~ours[row_of[key(report)]]
+for name, mask in (("nuestros", of_ours), ("del delta", of_theirs)):
+    share = report.suspicious(2)[mask].mean() if mask.any() else np.nan
+    print(f"errores {name}: {mask.sum()}, encontrados: {share:.0%}")
+
+# %% made_from="46811181"
+of_key = dict(zip(study.legend.keys, names, strict=True))
+worst = report.table(2).head(5).replace(of_key)
+columns = ["area", "year", "label", "guess", "margin", "found_by"]
+shown = worst[columns].rename(columns={"label": "etiqueta en la tabla"})
+figures.show(shown.round(2), "Las etiquetas más sospechosas")
+
+# %% [markdown] made_from="b9d1f4bb"
+# Las tres juntas tienen mayor precisión; dos de tres, mayor exhaustividad: una lista más estricta es más corta, y lo que nombra es erróneo más a menudo. Cuál te conviene depende de lo que harás con ella. Si una persona mira cada etiqueta, toma la más larga.
+# Compara las dos líneas impresas sobre nuestros errores y los propios del delta. Los nuestros se sortearon al azar. Entre los errores propios del delta hay parcelas enteras con una clase errónea, y entonces también la tienen los vecinos en la tabla. Un error frecuente en una región parece correcto a un modelo que aprende de él. Ninguna forma encuentra un error que comparten *todas* las etiquetas de una clase.
+#
+# :::{admonition} Ejercicio 1
+# :class: exercise
+# Haz errores del tipo `edges`, con la misma proporción, y deja que el aprendizaje confiado los busque. ¿Es más fácil o más difícil que con errores al azar? Piensa en cómo se ve un píxel en un borde.
+# :::
+
+# %% tags=["hide-cell"] made_from="0cd32836"
+# Solución
+for kind in ("random", "edges"):
+    other = audit.spoiled(table, study, 0.05, kind, seed=2)
+    changed = study.legend.classes_of(other["label_code"].to_numpy()) != given
+    judged = samples.split(other, study, by=by, held_out=held_out)["train"]
+    tried = audit.out_of_fold(judged, study, **judging)
+    q = tried.predictions
+    suspected = audit.confident(q.truth, q.probability).wrong
+    score = audit.Found.of(suspected, changed[tried.index])
+    print(f"{kind}: {score.recall:.0%} de nuestros errores, encontrados")
+# Un píxel de borde contiene algo de la parcela de al lado: el modelo no está
+# seguro, y la clase errónea no está lejos de lo que ve el satélite.
+
+# %% [markdown] made_from="66110a94"
+# ## 4. Entrenar de nuevo sin ellas
+#
+# ¿Mejora un modelo si las etiquetas sospechosas se quitan del entrenamiento? Entrenamos bosques con cuatro conjuntos de filas, cada uno con tres semillas: todas las filas con sus errores; sin las sospechosas; sin igual número de filas sorteadas; y, lo que solo permite una simulación, sin exactamente las erróneas.
+#
+# Cada bosque se prueba tres veces: con etiquetas que tienen errores como las del entrenamiento; con estas mismas sin las que una auditoría de la *prueba* considera sospechosas; y con la verdad.
+#
+# :::{admonition} Predice
+# :class: predict
+# ¿Qué cambia en la prueba verdadera si se quitan las etiquetas sospechosas del entrenamiento: 10 puntos, unos pocos, o nada claro? ¿Y qué cambia si se quitan las etiquetas sospechosas de la *prueba*?
+# :::
+
+# %% made_from="85b7b1e4"
+cleaned = report.rows(train, least=2)
+dropped = len(train) - len(cleaned)
+by_chance = rng.permutation(len(train)) >= dropped
+
+# %% made_from="8ad2c92f"
+trainings = {
+    "con errores": train,
+    "sin sospechosas": cleaned,
+    "sin algunas al azar": train.pick(by_chance),
+    "sin erróneas": train.pick(~wrong[train.index]),
+}
+print({name: len(of) for name, of in trainings.items()})
+assert len(trainings["sin algunas al azar"]) == len(cleaned)
+
+# %% made_from="832f73f7"
+test = noisy_sides["test"]
+checked = audit.out_of_fold(test, study, **judging)
+q = checked.predictions
+suspected = checked.index[audit.confident(q.truth, q.probability).wrong]
+print(
+    f"{len(suspected)} de {len(test):,} etiquetas de la prueba son sospechosas"
+)
+assert np.isin(suspected, test.index).all()
+
+
+# %% made_from="07ecf5ec"
+def three_scores(rows, seed):
+    """Exactitud con la prueba tal cual, sin sospechosas y verdadera."""
+    own = {"epochs": 1, "starts": start, "options": {"trees": 50}}
+    both = {"train": rows, "validation": noisy_sides["validation"]}
+    how = {"seed": seed, "missing": "allow", "progress": False}
+    forest = training.fit("random_forest", both, study, **own, **how)
+    q = forest.predictions(test, start)
+    at = row_of[key(q)].to_numpy()
+    shows = q.truth == now[at]  # si no, la ventana no muestra plantas
+    true = np.where(shows, grown[at], q.truth)
+    right, kept = q.predicted == q.truth, ~np.isin(at, suspected)
+    one = true >= 0
+    return right.mean(), right[kept].mean(), (q.predicted == true)[one].mean()
+
+
+# %% made_from="3fdd594c"
+seeds = (1,) if here.small else (1, 2, 3)
+tests = ["prueba con errores", "prueba con errores, limpia", "prueba verdadera"]
+each = {
+    name: np.array([three_scores(of, seed) for seed in seeds])
+    for name, of in trainings.items()
+}  # (semillas, 3) de cada uno
+
+# %% made_from="34f9717a"
+mean = pd.DataFrame({n: v.mean(0) for n, v in each.items()}, tests).T
+figures.show(
+    mean.round(3).reset_index(names="filas de entrenamiento"),
+    "Exactitud de bosques por filas de entrenamiento, en tres pruebas",
+)
+if delta:
+    assert (
+        mean["prueba con errores, limpia"] > mean["prueba con errores"]
+    ).all()
+    assert (mean["prueba verdadera"] > mean["prueba con errores"]).all()
+
+# %% made_from="dabb9dfb"
+gain = 100 * (mean - mean.loc["con errores"])["prueba verdadera"]
+spread = 100 * max(np.ptp(v[:, 2]) for v in each.values())
+seems = (
+    100
+    * (mean["prueba con errores, limpia"] - mean["prueba con errores"]).iloc[0]
+)
+print(gain.drop("con errores").round(1).to_string())
+
+# %% made_from="c10609b0"
+print(f"entre semillas: hasta {spread:.1f} puntos")
+print(f"una prueba limpia parece dar {seems:.1f} puntos al mismo modelo")
+if delta:
+    assert abs(gain["sin sospechosas"]) < seems
+
+# %% [markdown] made_from="d20638f5"
+# Las primeras líneas son la ganancia real en puntos. Compara la ganancia sin etiquetas sospechosas con la de quitar filas al azar y con la diferencia entre semillas: si no es claramente mayor, no se ganó nada. Un bosque promedia muchos árboles, y por eso los errores al azar le cuestan poco. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas.
+#
+# La última línea es la importante. Si se quitan las etiquetas sospechosas de la *prueba*, sube la puntuación del **mismo** modelo, porque la prueba perdió las filas en las que modelo y etiqueta no coinciden. Ningún mapa mejoró. Por eso no se limpia una prueba con un modelo. Y la primera columna es menor que la tercera en cada entrenamiento: los errores en las etiquetas de una prueba esconden lo que el modelo hace de verdad.
+#
+# Para qué sirve una auditoría: muestra a una persona dónde mirar. Si allí se pueden *corregir* las etiquetas, ganan el entrenamiento y la prueba.
+#
+# ## 5. Conjuntos con una promesa
+#
+# «Soja, 55 %» no es una gran respuesta. La *predicción conforme* da a cada píxel un **conjunto** de clases, con una promesa: el 90 % de los conjuntos contiene la etiqueta. Necesita filas con las que el modelo no se entrenó: la validación. Allí mira cuán improbable puede ser para el modelo la clase correcta.
+#
+# Desde aquí las etiquetas son otra vez las de la tabla, sin nuestros errores, y el modelo es el de la sección 1.
+
+# %% made_from="e8e3a97b"
+ALPHA = 0.1  # parte de conjuntos que puede fallar
+v = model.predictions(sides["validation"], start)
+score = 1 - v.probability[np.arange(len(v)), v.truth]  # de la clase correcta
+
+
+def limit_of(score):
+    """La puntuación que 1 − ALPHA de las filas no supera."""
+    place = int(np.ceil((len(score) + 1) * (1 - ALPHA)))
+    return np.sort(score)[place - 1] if place <= len(score) else np.inf
+
+
+# %% made_from="45c7327d"
+limit = limit_of(score)
+sets = 1 - v.probability <= limit  # (filas, K)
+print(
+    f"una clase entra en el conjunto desde una probabilidad de {1 - limit:.3f}"
+)
+for size in (1, 2, 3):
+    for i in np.flatnonzero(sets.sum(1) == size)[:1]:
+        inside = [names[k] for k in np.flatnonzero(sets[i])]
+        print(f"    etiqueta {names[v.truth[i]]}: {', '.join(inside)}")
+
+from arsetlib import certainty
+
+rule = certainty.Conformal.fit(v, ALPHA)
+assert np.isclose(rule.limits[0], limit, atol=1e-6)
+
+# %% [markdown] made_from="f1730c3e"
+# Eso es todo: un límite. La promesa vale si las filas nuevas vienen de la misma fuente que las de la calibración: si se pudieran intercambiar sin que nadie lo notara (*intercambiabilidad*). Pruébalo: una mitad de la validación da el límite, y en la otra mitad se cuenta.
+#
+# :::{admonition} Predice
+# :class: predict
+# Reparte la validación en mitades 200 veces: una vez píxel por píxel y otra en bloques enteros. ¿En qué reparto está más cerca del 90 % la parte de los conjuntos que contiene la etiqueta?
+# :::
+
+
+# %% made_from="9f45fe43"
+def covered(calibrate):
+    """Parte de las otras filas cuyo conjunto contiene la etiqueta."""
+    return (score[~calibrate] <= limit_of(score[calibrate])).mean()
+
+
+# %% made_from="d502191b"
+blocks = np.unique(v.block)
+deals = {"píxeles": [], "bloques": []}
+for _ in range(200):
+    half = rng.permutation(len(v)) < len(v) // 2
+    deals["píxeles"].append(covered(half))
+    half = np.isin(v.block, rng.permutation(blocks)[: len(blocks) // 2])
+    deals["bloques"].append(covered(half))
+
+# %% made_from="f30c7753"
+deals = pd.DataFrame(deals)
+shown = deals.describe().loc[["mean", "std", "min", "max"]]
+figures.show(
+    shown.round(3).reset_index(names="cobertura"),
+    "Cobertura de 200 repartos de la validación, por píxeles y por bloques",
+)
+if delta:
+    assert abs(deals["píxeles"].mean() - (1 - ALPHA)) < 0.02
+    assert deals["bloques"].std() > 2 * deals["píxeles"].std()
+
+# %% [markdown] made_from="a4c54e71"
+# Píxel por píxel está cerca del 90 % en casi cada reparto, porque hay vecinos en los dos lados: los píxeles de una parcela son intercambiables. No es lo que necesitas. Quieres saber algo de *otras* parcelas. Con bloques enteros, repartos sueltos quedan lejos del 90 %: cuenta el número de bloques, no el de píxeles. Si alguien te muestra una cobertura, pregunta cómo se repartieron las filas.
+#
+# Una promesa en promedio puede esconder algo más:
+
+# %% made_from="d30a55df"
+t = model.predictions(sides["test"], start)
+total = certainty.coverage(rule, t)
+by_class = certainty.coverage(rule, t, by="class")
+columns = ["samples", "coverage", "coverage_low", "coverage_high", "mean_size"]
+figures.show(
+    by_class[columns].round(2).reset_index(),
+    "Cobertura en la prueba por clase de la etiqueta, con intervalos del 95 %",
+)
+
+# %% made_from="6af67302"
+print(f"todas las clases: {total['coverage'].iloc[0]:.1%}")
+enough = by_class[by_class["samples"] >= 50]["coverage"]
+if delta:
+    assert enough.max() - enough.min() > 0.1
+
+# %% made_from="4e1f22a3"
+each_class = certainty.Conformal.fit(v, ALPHA, by_class=True)
+strict = certainty.coverage(each_class, t, by="class")
+both = pd.DataFrame({
+    "calibrado con": each_class.counts,
+    "un límite": by_class["coverage"].reindex(names),
+    "un límite por clase": strict["coverage"].reindex(names),
+    "tamaño, un límite": by_class["mean_size"].reindex(names),
+    "tamaño, un límite por clase": strict["mean_size"].reindex(names),
+}, names)  # fmt: skip
+figures.show(
+    both.round(2).reset_index(names="clase"),
+    "Cobertura y tamaño de los conjuntos con un límite, y con uno por clase",
+)
+assert sum(each_class.counts) == len(v)
+
+# %% [markdown] made_from="a804bbdb"
+# La promesa es para *todas* las filas. Una clase rara y difícil puede fallar mucho más a menudo que las demás, y el total no lo muestra. Un límite por clase promete más. Necesita bastantes filas de cada clase: con pocas, y de pocas parcelas, el límite es incierto, y la cobertura en otras parcelas puede desviarse en los dos sentidos. Las dos últimas columnas muestran lo que cuesta en tamaño.
+#
+# ## 6. Dónde se rompe la promesa
+#
+# El límite se encontró para una fecha, un año y los bloques de la validación. ¿Qué pasa si cambia uno de ellos?
+#
+# :::{admonition} Predice
+# :class: predict
+# El límite de una fecha de verano se usa para todas las ventanas de la temporada, en el año de la prueba. ¿Sigue la cobertura cerca del 90 %? ¿Y dónde difiere más: entre fechas, entre años o entre bloques?
+# :::
+
+# %% made_from="774442b5"
+season = model.predictions(sides["test"], STARTS)
+dates = certainty.coverage(rule, season, by="last")
+shown = dates[["coverage", "coverage_low", "coverage_high"]]
+shown = shown.set_axis(["cobertura", "abajo", "arriba"], axis=1)
+shown["prometido"] = 1 - ALPHA
+fig = figures.lines(
+    shown, "Cobertura a lo largo de la temporada", "último día de la ventana",
+    "parte de los conjuntos", study=study,
+)  # fmt: skip
+figures.show(
+    fig,
+    "Parte de los conjuntos que contiene la etiqueta, por fecha, y lo prometido",
+)
+
+# %% made_from="3449cd64"
+low, high = dates["coverage"].min(), dates["coverage"].max()
+print(f"de {low:.2f} a {high:.2f}")
+assert 0 <= low <= high <= 1
+
+# %% made_from="628ab3b7"
+area, years = rows.column("area").astype(str), rows.column("year")
+in_test = np.isin(rows.column("block"), np.unique(test.column("block")))
+in_test &= np.isin(area, np.unique(test.column("area").astype(str)))
+same_place = {
+    str(y): model.predictions(rows.pick(in_test & (years == y)), start)
+    for y in study.years
+}
+by_year = certainty.across(rule, same_place)
+figures.show(
+    by_year.drop(columns="holds").round(2).reset_index(names="año"),
+    "Cobertura en los bloques de la prueba, en cada año del estudio",
+)
+assert len(by_year) == len(study.years)
+
+# %% made_from="2d850ea7"
+by_block = certainty.coverage(rule, t, by="block")["coverage"]
+apart = {
+    "fechas": high - low,
+    "años": np.ptp(by_year["coverage"]),
+    "bloques": np.ptp(by_block),
+}
+print("mayor diferencia entre", {k: round(float(x), 2) for k, x in apart.items()})  # fmt: skip
+
+# %% made_from="d93a395c"
+print(
+    f"{(by_block < 1 - ALPHA).sum()} de {len(by_block)} bloques quedan por debajo"
+)
+if delta:
+    assert max(apart, key=apart.get) == "bloques"
+
+# %% [markdown] made_from="c8a6f644"
+# La figura responde la primera pregunta: donde la línea, con su intervalo, queda por debajo de lo prometido, el límite del verano no vale. Un límite para cada fecha lo arregla, si cada fecha tiene su propia calibración.
+# La línea impresa responde la segunda: en el delta, lo que más difiere son los bloques. En algunos casi cada conjunto contiene la etiqueta; en otros, muchos menos. Cada bloque tiene pocas parcelas, y una parcela distinta de todas las del entrenamiento falla entera. Una promesa para una región no lo es para tu parcela.
+#
+# En un mapa, un conjunto con una clase es una respuesta. Uno con varias, o con ninguna, significa *indeterminado*:
+
+# %% made_from="4ec09934"
+path, counts = certainty.set_layer(made, rule)
+several, none = counts["several"], counts["none"]
+unsaid = counts["cannot_say"] / sum(counts[k] for k in [*study.legend.keys, "cannot_say"])  # fmt: skip
+print(f"indeterminado: {unsaid:.0%} de los píxeles")
+print(f"    {several:,} tienen varias clases, {none:,} ninguna")
+assert several + none == counts["cannot_say"]
+
+# %% tags=["hide-input"] made_from="d1cf2225"
+from types import SimpleNamespace
+
+from matplotlib.colors import to_rgb
+
+doubt = certainty.legend_with_doubt(study.legend)
+colours = np.array([to_rgb(c.colour) for c in doubt.classes] + [(1, 1, 1)])
+with rasterio.open(path) as f:
+    said = f.read(1, masked=True)
+pictures = {
+    "cada píxel, una clase": made.read(),
+    "solo donde el conjunto tiene una": said,
+}
+fig = figures.panels(
+    {n: colours[m.astype(int).filled(K + 1)] for n, m in pictures.items()},
+    classes=SimpleNamespace(
+        colours=[c.colour for c in doubt.classes], titles=doubt.names
+    ),
+    metres=30, study=study,
+)  # fmt: skip
+figures.show(fig, "Mapa de clases, y el mismo mapa con 'indeterminado' en gris")
+
+# %% made_from="a1fa6db5"
+q = same_place[str(year)]
+q = q.pick(q.area == box.key)
+one_class = rule.sets(q.probability).sum(1) == 1
+right = q.predicted == q.truth
+for where, mask in (("una clase", one_class), ("indeterminado", ~one_class)):
+    if mask.any():
+        print(f"acierta donde el mapa dice '{where}': {right[mask].mean():.2f}")
+if delta:
+    assert right[one_class].mean() > right[~one_class].mean()
+
+# %% [markdown] made_from="8c657d6d"
+# Donde el mapa nombra una clase, acierta más a menudo. Un usuario puede planear visitas a los píxeles grises, o dejarlos fuera, si el mapa dice cuántos son.
+#
+# :::{admonition} Ejercicio 2
+# :class: exercise
+# ¿Cuántos píxeles del recuadro quedan sin respuesta si prometes el 80 %, el 90 % o el 95 %? Antes de ejecutarlo: ¿en qué sentido va la parte *indeterminada*?
+# :::
+
+# %% tags=["hide-cell"] made_from="913fc28a"
+# Solución
+for alpha in (0.2, 0.1, 0.05):
+    tried = certainty.Conformal.fit(v, alpha)
+    held_by = certainty.coverage(tried, q).iloc[0]
+    print(
+        f"prometido {1 - alpha:.0%}: cobertura {held_by['coverage']:.0%},",
+        end=" ",
+    )
+    print(f"indeterminado {held_by['cannot_say']:.0%}")
+# Más promesa pide conjuntos mayores: menos de ellos tienen una sola clase.
+# Con poca promesa puede haber conjuntos vacíos: ninguna clase basta.
+
+# %% [markdown] made_from="dacba65c"
+# ## 7. Donde el modelo nunca aprendió a responder
+#
+# Una red responde cualquier pregunta, también sobre lo que nunca ha visto. El *área de aplicabilidad* (Meyer y Pebesma, 2021) pregunta antes: ¿cuán lejos está una ventana nueva de la ventana más cercana del entrenamiento? La distancia se divide por la distancia media entre ventanas del entrenamiento: es la *disimilitud*. Qué está todavía cerca lo dice el propio entrenamiento: el umbral es lo que distan sus bloques unos de otros, sin los valores extremos.
+#
+# :::{admonition} Predice
+# :class: predict
+# Ordena las ventanas de la prueba por su disimilitud y divídelas en cinco partes iguales. ¿Cómo cambia la exactitud de la parte más cercana a la más lejana? ¿Y qué pasa con la parte dentro del umbral si alguien olvida un desplazamiento de los valores de las imágenes?
+# :::
+
+
+# %% made_from="c2076a62"
+def windows_of(rows):
+    """Filas con clase, y sus ventanas como medias de banda y mes."""
+    known = study.legend.classes_of(rows.column("label_code")) >= 0
+    rows = rows.pick(known)
+    x, columns = certainty.features(rows, study, model.scaler, start)
+    return rows, x, columns
+
+
+learnt, x, columns = windows_of(sides["train"])
+near = certainty.Applicability.fit(x, learnt.column("block"))
+print(f"{len(x):,} ventanas; dentro hasta {near.threshold:.2f}")
+assert x.shape == (len(learnt), len(columns))
+
+# %% made_from="2f7aaaf5"
+new, x_new, _ = windows_of(sides["test"])
+far = near.dissimilarity(x_new)
+t = model.predictions(new, start)
+
+# %% made_from="683043ca"
+parts = certainty.accuracy_by_dissimilarity(far, t, near.threshold)
+figures.show(
+    parts.round(2).reset_index(names="parte"),
+    "Exactitud dentro y fuera, y por quintas partes, de cerca a lejos",
+)
+print(f"{(far <= near.threshold).mean():.1%} de las ventanas está dentro")
+if delta:
+    assert parts.loc["1", "accuracy"] > parts.loc["5", "accuracy"]
+
+# %% [markdown] made_from="c5c144bb"
+# En el delta la exactitud es mayor en la quinta parte más cercana que en la más lejana: la distancia ordena las ventanas, como debe. El umbral es otra cosa. Compara las dos primeras filas de la tabla: las ventanas de fuera no tienen por qué fallar más a menudo. Fuera significa solo que no hay cerca ninguna ventana del entrenamiento, y por eso ninguna prueba ha dicho cuán bueno es allí el modelo. Y dentro no es una garantía: dos cultivos pueden parecerse, y entonces la cercanía no ayuda.
+#
+# ¿Qué bandas se han movido, y cuándo? La *deriva* es la diferencia de las medias de prueba y entrenamiento, en desviaciones estándar del entrenamiento:
+
+# %% made_from="2a779789"
+moved = certainty.drift(x, x_new, columns)
+figures.show(
+    moved.round(2).reset_index(),
+    "Deriva de cada banda en cada mes de la ventana, desviaciones estándar",
+)
+band, month = moved.abs().stack().idxmax()
+print(f"la mayor: {band}, mes {month}: {moved.loc[band, month]:.2f}")
+assert moved.shape == (len(study.channels), len(columns) // len(study.channels))
+
+# %% made_from="b5a8bbea"
+where, share = certainty.applicability_layer(
+    near, table, study, model.scaler, start, runs / "far.tif",
+    area=box.key, year=year,
+)  # fmt: skip
+print(f"un número para el mapa: {share:.1%} del recuadro está dentro")
+assert 0 <= share <= 1
+
+# %% tags=["hide-input"] made_from="a9a6fa83"
+with rasterio.open(where) as f:
+    distance = f.read(1, masked=True) / float(f.tags()["scale"])
+from matplotlib import colormaps
+
+scaled = (distance / (2 * near.threshold)).filled(0).clip(0, 1)
+differs = made.read() != maps.labels_on(made, labels)
+pictures = {
+    "disimilitud: más oscuro, más lejos": scaled,
+    "oscuro: difiere de la etiqueta": differs.filled(False).astype(float),
+}
+pictures = {n: colormaps["Greys"](m)[..., :3] for n, m in pictures.items()}
+fig = figures.panels(pictures, study=study)
+figures.show(fig, "Mapa de la disimilitud del recuadro, y de las diferencias")
+
+# %% [markdown] made_from="0302530f"
+# Ahora un error que muchos han cometido. Desde enero de 2022 los valores de Sentinel-2 tienen un desplazamiento de 1000. Supón que un programa lo olvida: cada valor queda 1000 demasiado alto, y nada más cambia.
+
+
+# %% made_from="2316cadc"
+def with_offset(rows, offset):
+    """Exactitud, probabilidad media y parte dentro con valores muy altos."""
+    shift = offset / np.asarray(model.scaler.std, "f4")
+    loader = model.loader(rows, start)
+    right, sure = [], []
+    for inputs, truth in loader.arrays():
+        moved = inputs["series"] + shift * inputs["seen"][..., None]
+        said = model.predict(inputs | {"series": moved.astype("f4")})
+        right.append(said.argmax(1) == truth.argmax(1))
+        sure.append(said.max(1))
+    months = len(columns) // len(shift)
+    far = near.dissimilarity(x_new + np.tile(shift, months))
+    inside = (far <= near.threshold).mean()
+    return np.concatenate(right).mean(), np.concatenate(sure).mean(), inside
+
+
+# %% made_from="fd05a285"
+forgotten = pd.DataFrame(
+    {offset: with_offset(new, offset) for offset in (0, 200, 1000)},
+    ["exactitud", "probabilidad media", "parte dentro"],
+).T
+figures.show(
+    forgotten.round(3).reset_index(names="desplazamiento"),
+    "Exactitud, probabilidad media y parte dentro, con un desplazamiento olvidado",
+)
+if delta:
+    assert forgotten.loc[1000, "exactitud"] < forgotten.loc[0, "exactitud"]
+    assert forgotten.loc[1000, "parte dentro"] < 0.1
+
+# %% [markdown] made_from="3df0452b"
+# La exactitud baja de la quinta parte más cercana a la más lejana, como muestra la primera tabla de esta sección. Con el desplazamiento olvidado la exactitud se hunde, y también la parte dentro del umbral, **sin una sola etiqueta**: de datos nuevos nadie tiene etiquetas, así que la exactitud no se puede medir, pero este número sí. La probabilidad media no es una señal segura: un modelo puede estar seguro de lo que nunca ha visto. Por eso calcula la parte dentro del umbral para cada año y lugar nuevos antes de mirar su mapa.
+#
+# :::{admonition} Un buen momento para una pausa
+# :class: tip
+# Aquí termina la primera mitad. Deja el cuaderno abierto durante la pausa. Si lo cerraste, ejecuta la sección 1 y sigue con la sección 8: la segunda mitad no necesita nada más.
+# :::
+
+# %% [markdown] made_from="f79ec948"
+# ## 8. Cuántas hectáreas
+#
+# Al final, la práctica 3 estimó superficies con una muestra que tomó sola. Aquí haces lo que hace un equipo: planear la muestra, sortearla, hacer que una persona la etiquete y estimar. Para esto solo hace falta la sección 1.
+#
+# En el recuadro hay pocas parcelas. Por eso, en el delta primero se predice un mapa mayor, a partir de las escenas: todas las áreas y el terreno entre ellas. Una parte de este terreno estuvo en el entrenamiento, en otro año. Aquí no importa: una muestra aleatoria corrige cualquier mapa.
+
+# %% made_from="0cfb6021"
+import numpy as np
+import pandas as pd
+
+from arsetlib import wording
+from arsetlib.study import Area
+
+wide = made
+if delta:
+    corners = np.array([a.bounds for a in study.areas])
+    bounds = (*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist())
+    area = Area(
+        "whole", {"en": "Whole delta", "es": "Todo el delta"}, bounds, box.crs
+    )
+    how = {"area": area, "year": year, "study": study, "progress": here.bars}
+    wide = maps.predict(model, here.scenes(), start, runs / "whole", **how)
+print(wide)
+
+# %% made_from="36dcc1be"
+truth_file = study.root / f"truth_{year}.tif"
+knows_truth = study.simulated and truth_file.is_file()
+expert = maps.labels_on(wide, truth_file if knows_truth else labels)
+mapped = maps.ClassMap.open(wide.path())
+
+# %% made_from="0081ecfd"
+print(
+    "el experto sabe la verdad" if knows_truth else "la verdad: las etiquetas"
+)
+print(
+    f"{(expert >= 0).sum():,} de {mapped.sizes.sum():,} píxeles tienen una clase"
+)
+assert expert.shape == wide.read().shape
+
+# %% [markdown] made_from="23664cdb"
+# `expert` es lo que encontraría una visita a cada píxel. Los píxeles con dos cultivos en el año no tienen una sola clase. Donde nadie sabe la verdad, la práctica toma las etiquetas; entonces todo lo que sigue trata de las etiquetas, con sus errores.
+#
+# :::{admonition} Predice
+# :class: predict
+# Cuentas los píxeles de cada clase en el mapa. ¿La superficie de la clase más rara sale demasiado grande o demasiado pequeña?
+# :::
+
+# %% made_from="f5cbc99e"
+hectare = mapped.hectares  # de un píxel
+known = np.bincount(expert[expert >= 0], minlength=K)
+true_ha = known / known.sum() * mapped.sizes.sum() * hectare
+counted = pd.DataFrame(
+    {"recuento": mapped.sizes * hectare, "verdad": true_ha}, names
+)
+counted["de más"] = counted["recuento"] - counted["verdad"]
+figures.show(
+    counted.round(1).rename_axis("clase").reset_index(),
+    "Hectáreas de cada clase: contadas en el mapa y verdaderas",
+)
+
+# %% made_from="71e227ff"
+rare = counted[counted["verdad"] > 0].nsmallest(1, "verdad")
+print("la más rara:", rare["de más"].round(1).to_dict(), "ha de más")
+if delta:
+    assert (rare["de más"] < 0).all()
+
+# %% [markdown] made_from="dbbb6512"
+# En el delta, la superficie de la clase más rara sale demasiado pequeña: el modelo toma pocas veces una clase de la que ha visto pocas parcelas. Las otras superficies fallan en las dos direcciones, como muestra la tabla. Un recuento no tiene intervalo de confianza, y mirar el mapa no muestra este error. Una muestra, sí.
+#
+# ### Planear
+#
+# ¿Cuántos píxeles hay que etiquetar? Depende del intervalo que quieras. `plan_sample` responde antes de que nadie haya etiquetado nada; necesita una suposición de cuántas veces acierta el mapa.
+#
+# :::{admonition} Predice
+# :class: predict
+# Una muestra de cierto tamaño da un intervalo de ± 10 % de la superficie de un cultivo. ¿Cuántas veces más píxeles hacen falta para ± 5 %: 1,4 veces, dos veces o cuatro veces?
+# :::
+
+# %% made_from="38a476eb"
+sizes = pd.Series(mapped.sizes, study.legend.keys)
+crops = set(evaluation.single_crops(study.legend)) & set(sizes[sizes > 0].index)
+target = sizes[sorted(crops)].idxmax() if crops else sizes.idxmax()
+print(f"{target}: {sizes[target] * hectare:,.0f} ha en el mapa")
+assert sizes[target] > 0
+
+# %% made_from="0730cd00"
+size = min(400, max(20, int(sizes.sum()) // 10))
+least = min(30, size // K, int(sizes[sizes > 0].min()))  # de cada clase
+goal = {"target": target, "users": 0.8, "least": least}
+needed = {}
+for percent in (10, 5):
+    wanted = percent / 100 * sizes[target] * hectare
+    for kind in ("random", "proportional"):
+        plan = maps.plan_sample(
+            mapped, allocation=kind, half_width=wanted, **goal
+        )
+        needed.setdefault(kind, {})[f"± {percent} %"] = plan.size
+needed = pd.DataFrame(needed)
+print(wording.shown(needed).to_string())
+
+# %% made_from="c809406f"
+times = needed.iloc[1] / needed.iloc[0]
+print("la mitad del intervalo, tantas veces más:", times.round(1).to_dict())
+assert (times >= 1).all()
+if delta:
+    assert times.between(3, 4).all()
+
+# %% [markdown] made_from="1c66a590"
+# La última línea responde la pregunta. En un mapa muy grande son cuatro veces: el error baja con la raíz cuadrada de la muestra. En un mapa pequeño son menos, porque la muestra llega a ser una gran parte del mapa. Una muestra *proporcional*, con una parte fija de cada clase del mapa, necesita menos píxeles que una aleatoria simple si el mapa es bueno.
+#
+# ### Sortear y etiquetar
+#
+# `draw_sample` sortea píxeles al azar y anota la probabilidad de que saliera cada uno. `save` los escribe para una hoja de cálculo y para un SIG, con un protocolo para la persona que etiqueta.
+
+# %% made_from="2f301586"
+plan = maps.plan_sample(mapped, size, least=least)
+sample = maps.draw_sample(mapped, plan, seed=1)
+shutil.rmtree(runs / "visit", ignore_errors=True)  # si no, se protegen
+print(plan)
+print(", ".join(file.name for file in sample.save(runs / "visit")))
+stands_for = (1 / sample.table["inclusion_probability"]).sum()
+assert np.isclose(stands_for, sizes.sum())
+
+# %% made_from="ef8ff57c"
+print((runs / "visit" / "README.txt").read_text(encoding="utf-8")[:830])
+columns = ["id", "lon", "lat", "inclusion_probability", "label"]
+figures.show(
+    sample.table[columns].head(4).round(4).astype(str),
+    "Los primeros puntos de la muestra, todavía sin etiqueta",
+)
+assert (sample.table["label"] == "").all()
+
+# %% [markdown] made_from="45250480"
+# La regla más importante del README: *etiqueta el terreno, no el mapa*. Por eso la página para etiquetar no muestra lo que dice el mapa. Muestra las imágenes de cada píxel y su serie, no necesita red y guarda las etiquetas mientras trabajas. La celda siguiente hace una página con unos pocos puntos del recuadro; `arset label` hace la de una muestra entera. Abre el archivo en un navegador.
+
+# %% made_from="83de5489"
+on_box = maps.ClassMap.open(made.path())
+few = maps.plan_sample(on_box, 8, allocation="random")
+few = maps.draw_sample(on_box, few, seed=2)
+page = runs / "label.html"
+page.unlink(missing_ok=True)
+views = maps.views_of_table(table, few.table, year=year, dates=8)
+figures.labelling_page(few, views, page)
+print(f"{page}: {page.stat().st_size / 1e3:.0f} kB")
+assert len(views.days) == len(few.table) == 8
+
+# %% [markdown] made_from="539fbb84"
+# En la práctica, el experto etiqueta la muestra en un momento:
+
+# %% made_from="931d8790"
+import rasterio
+from rasterio.transform import rowcol
+
+
+def pixels_at(file, points):
+    """(N,) filas y columnas de un ráster en puntos con x e y."""
+    with rasterio.open(file) as raster:
+        return np.array(rowcol(raster.transform, points["x"], points["y"]), int)
+
+
+row, column = pixels_at(wide.path(), sample.table)
+keys = np.array([*study.legend.keys, ""])  # la última, -1: ninguna clase sola
+filled = sample.table.assign(label=keys[expert[row, column]])
+filled.to_csv(runs / "visit" / "sample.csv", index=False)
+visited = maps.MapSample.load(runs / "visit")
+print(wording.shown(visited.table["label"].value_counts()).to_string())
+assert np.array_equal(visited.table["label"], filled["label"])
+
+# %% made_from="a24bfae7"
+result = maps.sample_areas(visited, mapped)
+estimated, powered = result.areas.table, result.powered
+print(
+    f"{result.labelled} etiquetas; exactitud del mapa {result.areas.accuracy:.3f}",
+    end="",
+)
+print(f" ({result.areas.accuracy_low:.3f} a {result.areas.accuracy_high:.3f})")
+
+# %% made_from="17f9a1d1"
+figures.show(
+    figures.areas(result.areas, study=study),
+    "Proporción de cada clase: contada en el mapa y estimada con la muestra",
+)
+assert result.labelled + len(result.unlabelled) == plan.size
+
+# %% made_from="b1b71ab3"
+shown = counted[["recuento", "verdad"]].copy()
+for name, found in {
+    "muestra": estimated,
+    "con probabilidades": powered,
+}.items():
+    shown[name] = found["area"]
+    low, high = found["area_low"], found["area_high"]
+    shown[f"{name}, 95 %"] = [
+        f"{a:.1f} a {b:.1f}" for a, b in zip(low, high, strict=True)
+    ]
+    inside = shown["verdad"].between(low, high)
+    print(f"{name}: {inside.sum()} de {K} intervalos contienen la verdad")
+
+# %% made_from="7f5c6858"
+figures.show(
+    shown.round(1).rename_axis("clase").reset_index(),
+    "Hectáreas: contadas, verdaderas y estimadas con intervalos del 95 %",
+)
+off = shown[["recuento", "muestra"]].sub(shown["verdad"], axis=0).abs().sum()
+print("hectáreas lejos de la verdad:", wording.shown(off.round(1)).to_dict())
+
+# %% tags=["hide-input"] made_from="a81b2c0e"
+width = pd.DataFrame(
+    {
+        name: found["area_high"] - found["area_low"]
+        for name, found in {
+            "solo etiquetas": estimated,
+            "con probabilidades": powered,
+        }.items()
+    }
+)
+print(wording.shown(width.round(1)).to_string())
+
+# %% made_from="b131dcab"
+ratio = width["con probabilidades"].sum() / width["solo etiquetas"].sum()
+print(f"con probabilidades: {ratio:.2f} veces el ancho")
+assert (width >= 0).all(axis=None)
+if delta:
+    assert off["muestra"] < off["recuento"]
+    assert ratio < 1
+
+# %% [markdown] made_from="0de6501f"
+# En el delta, la muestra se acerca más a la verdad que el recuento de todos los píxeles, aunque tiene pocos. La columna *con probabilidades* es la inferencia potenciada por predicciones (Angelopoulos y otros, 2023): añade las probabilidades del modelo en todos los píxeles y corrige su sesgo con las mismas etiquetas. El cociente dice cuánto más estrechos son sus intervalos: cuanto mejores las probabilidades, más estrechos. Si el modelo fuera malo, decidirían solo las etiquetas.
+#
+# :::{admonition} Ejercicio 1
+# :class: exercise
+# Sortea la muestra otra vez con las semillas 2, 3 y 4. ¿Cuántas veces contienen los intervalos la superficie verdadera? ¿Está la estimación siempre más cerca de la verdad que el recuento?
+# :::
+
+# %% tags=["hide-cell"] made_from="d5a0b3a6"
+# Solución
+for seed in (2, 3, 4):
+    again = maps.draw_sample(mapped, plan, seed=seed)
+    row, column = pixels_at(wide.path(), again.table)
+    again.table["label"] = keys[expert[row, column]]
+    found = maps.sample_areas(again, mapped).areas.table
+    hold = shown["verdad"].between(found["area_low"], found["area_high"])
+    away = (found["area"] - shown["verdad"]).abs().sum()
+    print(f"semilla {seed}: {hold.sum()} de {K} la contienen, a {away:.1f} ha")
+# Una muestra puede tener mala suerte: una sola no muestra si el 95 % se cumple.
+
+# %% [markdown] made_from="b4c90526"
+# ## 9. ¿El 95 % es el 95 %?
+#
+# Un intervalo del 95 % promete algo: si sorteas la muestra una y otra vez, 95 de cada 100 intervalos contienen la superficie verdadera. En la Tierra nadie puede comprobarlo, porque nadie sabe la superficie verdadera. En el delta, tú puedes: sortea 500 muestras y cuenta.
+#
+# Se comparan dos intervalos. El *normal* es la estimación ± 1,96 errores estándar, como en muchos artículos. `evaluation.limits` añade un píxel que no se vio, porque una clase rara puede estar donde no se sorteó ninguno.
+#
+# :::{admonition} Predice
+# :class: predict
+# Muestras de 100 píxeles. ¿En qué clases contiene el intervalo normal la verdad menos veces de lo que dice: en las frecuentes o en las raras?
+# :::
+
+# %% made_from="43441b02"
+there = (expert >= 0) & ~np.ma.getmaskarray(wide.read())
+truth = expert[there].astype(int)  # (N,)
+predicted = wide.read().data[there].astype(int)  # (N,)
+strata = np.bincount(predicted, minlength=K)
+weight = strata / strata.sum()
+true_share = np.bincount(truth, minlength=K) / len(truth)
+members = [np.flatnonzero(predicted == k) for k in range(K)]
+print(
+    f"{len(truth):,} píxeles; aciertos del mapa: {(truth == predicted).mean():.1%}"
+)
+assert np.isclose(weight.sum(), 1)
+
+
+# %% made_from="c6e39bf0"
+def draw(size, least=8, repeats=500):
+    """(R, n) píxeles: tantos al azar en cada clase del mapa, R veces."""
+    rng = np.random.default_rng(study.seed)
+    least = min(least, size // K)
+    n = evaluation.allocation("proportional", size, strata, least=least)
+    n = np.minimum(n, strata)
+    parts = [
+        rng.permuted(np.tile(m, (repeats, 1)), axis=1)[:, :k]
+        for m, k in zip(members, n, strict=True)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+# %% made_from="27095f30"
+def estimate(rows, labelled):
+    """Proporciones de las clases y sus errores estándar, (R, K) cada uno."""
+    share, variance = np.zeros((2, len(rows), K))
+    for k in np.unique(predicted[rows[0]]):  # igual en cada repetición
+        hit = np.eye(K)[labelled[:, predicted[rows[0]] == k]]  # (repeats, n, K)
+        n, p = hit.shape[1], hit.mean(1)
+        share += weight[k] * p
+        left = 1 - n / strata[k]  # de la clase quedó fuera
+        variance += weight[k] ** 2 * left * p * (1 - p) / max(n - 1, 1)
+    return share, np.sqrt(variance)
+
+
+# %% made_from="1d6ea979"
+size = 100 if delta else min(100, len(truth) // 2)
+rows = draw(size)
+share, error = estimate(rows, truth[rows])
+first = np.zeros((K, K, K), int)
+np.add.at(first, (predicted[rows[0]], truth[rows[0]], predicted[rows[0]]), 1)
+library = evaluation.survey_areas(first, strata, strata, names).table
+print(f"{len(rows)} muestras de {rows.shape[1]} píxeles")
+assert np.allclose(share[0], library["share"])
+assert np.allclose(error[0], library["share_error"])
+
+
+# %% [markdown] made_from="ba855f34"
+# La función hecha a mano coincide con la de la biblioteca. Ahora los intervalos, y con qué frecuencia contiene cada uno la proporción verdadera:
+
+
+# %% made_from="0f95b2e7"
+def unseen(rows):
+    """La mayor parte del mapa que representaría un píxel más."""
+    n = np.bincount(predicted[rows[0]], minlength=K)
+    return np.divide(
+        weight * (1 - n / strata.clip(1)), n, where=n > 0, out=0 * weight
+    ).max()
+
+
+# %% made_from="a48a5be2"
+def held(low, high):
+    """(K,) con qué frecuencia los intervalos contienen la verdad, de 1."""
+    return ((low <= true_share) & (true_share <= high)).mean(0)
+
+
+# %% made_from="9dd47b03"
+probability = np.ma.getdata(wide.read("probability"))[:, there].T
+probability = probability / probability.sum(1, keepdims=True)
+everywhere = evaluation.ProbabilitySums.of(probability, predicted, K)
+print(f"{probability.shape[0]:,} píxeles con {K} probabilidades")
+
+# %% made_from="0692cdb2"
+ends = {
+    "normal": (share - 1.96 * error, share + 1.96 * error),
+    "1 sin ver": evaluation.limits(share, error, unseen(rows)),
+}
+found = [
+    evaluation.powered_areas(
+        truth[r], probability[r], predicted[r], everywhere, names
+    )
+    for r in rows
+]
+ends["con probabilidades"] = tuple(
+    np.stack([f[f"share_{end}"] for f in found]) for end in ("low", "high")
+)
+
+# %% made_from="fa231643"
+coverage = pd.DataFrame({name: held(*e) for name, e in ends.items()}, names)
+coverage.insert(0, "proporción", true_share)
+coverage = coverage[coverage["proporción"] > 0].sort_values("proporción")
+fig = figures.bars(
+    100 * coverage.drop(columns="proporción"), f"{size} etiquetas: intervalos con la verdad",
+    "porcentaje de 500 muestras", study=study, mode="group", text=".0f",
+)  # fmt: skip
+figures.show(fig, "Intervalos del 95 % que contienen la verdad, por clase")
+
+# %% made_from="4689dacc"
+overall = coverage.drop(columns="proporción").agg(["mean", "min"])
+print(wording.shown((100 * overall).round(1)).to_string())
+
+# %% made_from="7f8d6faf"
+widths = {name: 100 * (e[1] - e[0]).mean() for name, e in ends.items()}
+print(
+    "ancho medio, % del mapa:",
+    wording.shown(pd.Series(widths).round(1)).to_dict(),
+)
+assert (coverage["1 sin ver"] >= coverage["normal"] - 0.02).all()
+if delta:
+    assert widths["1 sin ver"] > widths["normal"]
+    assert coverage["normal"].idxmin() in coverage.index[:3]
+    assert coverage["1 sin ver"].mean() > 0.93
+
+# %% [markdown] made_from="87437966"
+# En el delta, el intervalo normal falla en una clase rara: muchas muestras no encuentran ninguno de sus píxeles fuera de su propio estrato, y entonces dan un intervalo demasiado estrecho. Con un píxel sin ver se cumple la promesa, y el precio es un intervalo más ancho. Los intervalos con probabilidades están al lado, en la figura, y la última línea da todos los anchos.
+#
+# ### Etiquetas con errores
+#
+# Hasta aquí el experto nunca se equivocó. Ahora una parte de las etiquetas nombra otra clase al azar.
+#
+# :::{admonition} Predice
+# :class: predict
+# El 10 % de las etiquetas es erróneo. ¿Qué intervalos contienen la verdad más veces: los de 100 etiquetas o los de 400?
+# :::
+
+
+# %% made_from="db18e3f6"
+def with_noise(size, percent):
+    """Cobertura media si algunas etiquetas nombran otra clase."""
+    rows = draw(size)
+    rng = np.random.default_rng([study.seed, percent])
+    other = (truth[rows] + rng.integers(1, K, rows.shape)) % K
+    wrong = rng.random(rows.shape) < percent / 100
+    share, error = estimate(rows, np.where(wrong, other, truth[rows]))
+    low, high = evaluation.limits(share, error, unseen(rows))
+    return 100 * held(low, high)[true_share > 0].mean()
+
+
+# %% made_from="e8a73a0a"
+percents = [0, 2, 5, 10, 20]
+sizes_tried = [size, min(4 * size, len(truth))]
+noise = pd.DataFrame(
+    {
+        f"{n} etiquetas": [with_noise(n, p) for p in percents]
+        for n in sizes_tried
+    },
+    pd.Index(percents, name="porcentaje de etiquetas erróneas"),
+)
+
+# %% made_from="45a50d3f"
+fig = figures.lines(
+    noise, "Intervalos del 95 % de etiquetas con errores", noise.index.name,
+    "porcentaje que contiene la verdad", study=study,
+)  # fmt: skip
+figures.show(fig, "Cobertura según el porcentaje de etiquetas erróneas")
+print(noise.round(1).to_string())
+if delta:
+    assert noise.loc[10].iloc[1] < noise.loc[10].iloc[0] < noise.loc[0].iloc[0]
+
+# %% [markdown] made_from="08316289"
+# En el delta, los de 100 etiquetas contienen la verdad más veces. En promedio, las dos muestras se equivocan en la misma cantidad, pero la mayor tiene el intervalo más estrecho, así que deja fuera la verdad más veces. Un intervalo cubre el azar del sorteo. No sabe nada de las etiquetas erróneas. Por eso una segunda persona debe etiquetar una parte de la muestra, y el informe debe decir cuántas veces coinciden las dos.
+#
+# :::{admonition} Ejercicio 2
+# :class: exercise
+# Los errores reales no son al azar: una persona puede tomar un cultivo por otro. Haz que uno de cada cinco píxeles del cultivo más frecuente lleve la etiqueta del segundo. ¿En qué clases baja la cobertura?
+# :::
+
+# %% tags=["hide-cell"] made_from="3efa7542"
+# Solución
+of_crops = [study.legend.keys.index(k) for k in sorted(crops)] or [0]
+order = sorted(of_crops, key=lambda k: -true_share[k])
+one, two = order[0], (order * 2)[1]
+rows = draw(size)
+mixed = np.random.default_rng(1).random(rows.shape) < 0.2
+labelled = np.where((truth[rows] == one) & mixed, two, truth[rows])
+low, high = evaluation.limits(*estimate(rows, labelled), unseen(rows))
+change = pd.Series(held(low, high) - held(*ends["1 sin ver"]), names)
+print(f"{names[one]} con la etiqueta {names[two]}:")
+print((100 * change).round(1).to_string())
+# Solo en estas dos. Los píxeles de la muestra son los mismos, y las etiquetas de
+# las otras clases también. La media de todas las clases lo ocultaría.
+
+# %% [markdown] made_from="29c4fd76"
+# ## 10. Por parcela
+#
+# Un agricultor siembra un cultivo en una parcela, pero el mapa decide en cada píxel. Si conoces los contornos, pueden votar todos los píxeles de la parcela. Si no, puedes cortar la imagen en *segmentos*: píxeles vecinos con una temporada parecida.
+#
+# El delta conoce sus contornos. Los segmentos vienen de un *compuesto*: una imagen mediana por cada 30 días de la ventana. Necesitan todos los píxeles de un área, así que otro lugar puede tener los dos, uno o ninguno.
+#
+# :::{admonition} Predice
+# :class: predict
+# Cada parcela recibe la clase de la mayoría de sus píxeles. ¿Con qué se gana más exactitud: con contornos verdaderos o con segmentos? ¿Puede un mapa por parcela ser peor que el mapa de píxeles?
+# :::
+
+# %% made_from="e8d4d5a5"
+from arsetlib import parcels, simulate
+
+outlines = {}
+if knows_truth:
+    outlines["contornos verdaderos"] = simulate.outlines(study.root)
+how = {"study": study, "start": start, "year": year, "progress": here.bars}
+if delta:
+    scenes = here.scenes()
+    image = parcels.composite(scenes, runs / "composite.tif", area=area, **how)
+elif box.every == 1:
+    image = parcels.composite(
+        table, runs / "composite.tif", area=box.key, **how
+    )
+
+# %% made_from="03a8bf31"
+if delta or box.every == 1:
+    outlines["segmentos"] = parcels.segment(image, progress=here.bars)
+found = {name: len(shapes) for name, shapes in outlines.items()}
+print(found or "ni contornos ni un área densa")
+
+# %% made_from="dfbc61ad"
+by_parcel, gains = {}, {}
+for name, shapes in outlines.items():
+    by_parcel[name] = parcels.by_parcel(wide, shapes, progress=here.bars)
+    gains[name] = by_parcel[name].gain(truth_file if knows_truth else labels)
+    print(f"{name}: {gains[name]}")
+    assert gains[name].pixels.total == gains[name].parcels.total
+
+# %% tags=["hide-input"] made_from="8c523bb3"
+if gains:
+    scores = pd.DataFrame(
+        {
+            name: {
+                "parcelas": len(outlines[name]),
+                "por píxel": g.pixels.accuracy,
+                "por parcela": g.parcels.accuracy,
+                "ganancia": g.accuracy,
+                "ganancia de macro-F1": g.macro_f1,
+            }
+            for name, g in gains.items()
+        }
+    ).T
+    figures.show(
+        scores.round(3).rename_axis("contornos").reset_index(),
+        "Exactitud por píxel y por parcela, con dos tipos de contornos",
+    )
+if delta:
+    assert gains["contornos verdaderos"].accuracy > gains["segmentos"].accuracy
+
+# %% tags=["hide-input"] made_from="a5381b04"
+from types import SimpleNamespace
+
+ground = {"por píxel": wide.read().filled(K).astype(int)}
+for name, one in by_parcel.items():
+    raster = one.raster(runs / f"{name.replace(' ', '_')}.tif")
+    with rasterio.open(raster) as src:
+        ground[name] = src.read(1).clip(0, K).astype(int)
+ground["verdad" if knows_truth else "etiquetas"] = expert
+shown_as = SimpleNamespace(
+    colours=study.legend.colours, titles=study.legend.names
+)
+colours = [*study.legend.colours, "#ffffff"]
+colours = np.array(
+    [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours]
+)
+pictures = {
+    t: colours[classes].astype(np.uint8) for t, classes in ground.items()
+}
+fig = figures.panels(pictures, study=study, classes=shown_as)
+figures.show(
+    fig,
+    "Clases por píxel, por parcela con cada tipo de contornos, y verdaderas",
+)
+assert all(p.shape == (*expert.shape, 3) for p in pictures.values())
+
+# %% [markdown] made_from="1c61703d"
+# En el delta se gana más con los contornos verdaderos. La ganancia de los segmentos dice si el mapa por segmentos es mejor o peor que el de píxeles. Si está por debajo de 0, es peor; así que sí, puede serlo. Un segmento no es una parcela. Dos parcelas de un cultivo pueden ser un solo segmento, y en él desaparecen caminos y bosques estrechos; con 30 m les quedan pocos píxeles. La macro-F1 puede bajar mientras la exactitud sube, si el voto quita una clase rara. Así que mide la ganancia antes de dar a alguien un mapa así, con etiquetas que no entrenaron el modelo.
+#
+# El mapa por parcela es una tabla de contornos. `save` escribe GeoParquet, que leen QGIS, DuckDB y Spark:
+
+# %% made_from="df2ee77a"
+if by_parcel:
+    chosen = by_parcel[max(gains, key=lambda name: gains[name].accuracy)]
+    file = chosen.save(runs / "parcels.parquet")
+    columns = ["parcel", "state", "class", "share", "margin", "hectares"]
+    unsure = chosen.table.sort_values("margin")[columns]
+    print(f"{file.name}: {file.stat().st_size / 1e3:.0f} kB")
+    figures.show(
+        unsure.head(5).round(2).astype(str),
+        "Las cinco parcelas con el voto más reñido",
+    )
+    assert len(chosen.table) == len(chosen)
+
+# %% [markdown] made_from="ddb3451d"
+# La tabla también dice cuán seguro fue cada voto. Una parcela con un `margin` pequeño es un buen lugar para visitar, o tiene dos cultivos.
+#
+# ## 11. Qué etiquetar después
+#
+# Puedes pagar 200 etiquetas. ¿Cuáles? El *aprendizaje activo* pide aquellas de las que el modelo está menos seguro. Una medida sencilla es el *margen*: la probabilidad de la primera clase menos la de la segunda. A mano son dos líneas:
+
+
+# %% made_from="6d7de30a"
+from arsetlib import active
+
+
+def by_margin(probability, count):
+    """Posiciones de las muestras con el margen más pequeño."""
+    two = np.sort(probability, axis=1)[:, -2:]
+    return np.argsort(two[:, 1] - two[:, 0])[:count]
+
+
+count = min(50, len(probability))
+mine = by_margin(probability, count)
+theirs = active.choose(probability, count, method="margin")
+for name, chosen in (("a mano", mine), ("biblioteca", theirs)):
+    margins = np.sort(active.uncertainty(probability[chosen]))
+    print(f"{name}: incertidumbre de {margins[0]:.3f} a {margins[-1]:.3f}")
+assert np.allclose(active.uncertainty(probability[mine]).min(), margins[0])
+
+# %% [markdown] made_from="c34cb78e"
+# ¿Sirve de algo? En el delta se puede responder, con la verdad como experto: entrena con 20 etiquetas al azar, pide 30 más y entrena otra vez. Todos los métodos empiezan con las mismas etiquetas, y aprende un bosque pequeño.
+#
+# - `margin`: los márgenes más pequeños.
+# - `k_centre`: muestras lejos unas de otras y de todo lo etiquetado.
+# - `cluster`: de muchas con un margen pequeño, una de cada uno de varios grupos.
+#
+# :::{admonition} Predice
+# :class: predict
+# ¿Qué manera de elegir es mejor que las etiquetas al azar: las tres, algunas o ninguna? ¿Qué puede salir mal si pides solo aquello de lo que el modelo está menos seguro?
+# :::
+
+
+# %% made_from="00685d27"
+from arsetlib import pixels
+
+
+def codes_of(rows):
+    """Códigos de etiqueta de filas; los verdaderos si se conocen."""
+    codes, when = rows.column("label_code").copy(), rows.column("year")
+    points = {n: rows.column(n) for n in ("x", "y")}
+    for y in np.unique(when) if knows_truth else []:
+        file = study.root / f"truth_{y}.tif"
+        row, column = pixels_at(file, points)
+        with rasterio.open(file) as raster:
+            grown = raster.read(1)[row, column]
+        codes = np.where(when == y, grown, codes)
+    return codes.astype(int)
+
+
+# %% tags=["hide-input"] made_from="f481aa42"
+def known_samples(side):
+    """Ventanas de un conjunto desde el día `start`, con lo que creció; y filas."""
+    rows = sides[side]
+    days = samples.start_days(rows.column("year"), start)
+    how = {"choose": "median", "fill": "linear"}
+    w = samples.window(pixels.ragged(rows.read()), study.season, days, **how)
+    classes = study.legend.classes_of(codes_of(rows))
+    classes = samples.apply_vegetation_rule(classes, w.vegetation, study.legend)
+    use = (classes >= 0) & (w.images > 0)
+    x = w.x[use].reshape(use.sum(), -1) / 10_000
+    return active.KnownSamples(x, classes[use].astype(int)), rows.pick(use)
+
+
+# %% made_from="e31d7b01"
+(pool, pool_rows), (exam, exam_rows) = map(known_samples, ("train", "test"))
+for name, one in {"reserva": pool, "prueba": exam}.items():
+    print(f"{name}: {len(one):,} muestras de {one.features.shape[1]} valores")
+    print("   ", np.bincount(one.truth, minlength=K).tolist())
+assert len(exam)
+assert np.isfinite(pool.features).all()
+
+# %% made_from="5a91c5f9"
+from sklearn.ensemble import RandomForestClassifier
+
+
+def forest(x, y, seed):
+    return RandomForestClassifier(40, random_state=seed, n_jobs=1).fit(x, y)
+
+
+methods = ["random", "margin", "k_centre", "cluster"]
+budget = min(200, len(pool))
+
+# %% made_from="11dbad8f"
+curves = active.learning_curve(
+    pool, exam, forest, classes=K, methods=methods, draws=(0, 1, 2, 3),
+    start=min(20, budget), step=30, budget=budget, progress=here.bars,
+)  # fmt: skip
+assert set(curves["method"]) == set(methods)
+
+# %% made_from="f4e26cfd"
+mean = curves.pivot_table(index="labels", columns="method", values="macro_f1")
+fig = figures.lines(
+    mean[methods], "Lo que vale una etiqueta", "etiquetas", "macro-F1, prueba",
+    study=study,
+)  # fmt: skip
+figures.show(fig, "Macro-F1 según el número de etiquetas, con cuatro métodos")
+
+# %% made_from="a9579528"
+by_seed = curves[curves["labels"] > curves["labels"].min()]
+by_seed = by_seed.pivot_table(index="seed", columns="method", values="macro_f1")
+over = 100 * by_seed[methods[1:]].sub(by_seed["random"], axis=0)
+print("puntos de macro-F1 sobre el azar, una fila por semilla:")
+print(wording.shown(over.round(1)).to_string())
+
+# %% made_from="906593f4"
+better = [m for m in methods[1:] if over[m].mean() > 0]
+clear = [m for m in methods[1:] if (over[m] > 0).all()]
+print("mejores que el azar en promedio:", ", ".join(better) or "ninguno")
+print("mejores con cada semilla:", ", ".join(clear) or "ninguno")
+assert set(clear) <= set(better)
+assert len(over) == curves["seed"].nunique()
+
+# %% [markdown] tags=["answer"] made_from="1a3e7956"
+# Las dos últimas líneas responden la pregunta en esta reserva. Un método que solo está en la primera de ellas fue mejor en promedio y peor con alguna semilla, así que una sola ejecución no demuestra nada. Confía en los de la segunda. Lo que puede salir mal: el modelo también duda donde una imagen es mala o donde se juntan dos parcelas. Entonces los márgenes más pequeños no enseñan nada de una clase, o están uno al lado del otro en una parcela. `cluster` y `k_centre` piden muestras distintas. En otros cinco deltas simulados `cluster` fue el mejor y `margin` apenas mejor que el azar (lo cita `active.choose`). Así que el mejor depende del lugar; conserva las etiquetas al azar como comparación.
+#
+# ### Lugares en el mapa
+#
+# `next_places` elige píxeles de un mapa; si pides una distancia, uno por parcela. Señala un anillo para ver qué dice el mapa allí. `save` escribe un archivo para un teléfono o un SIG, con una columna vacía para la etiqueta.
+
+# %% made_from="0b68a1a1"
+apart = 150 if delta else 0
+nearby = active.next_places(
+    wide, 12 if delta else 3, method="margin", apart=apart, progress=False
+)
+said = nearby.table.round(3)
+print(nearby.save(runs / "next.csv").name)
+figures.show(
+    said[["place", "predicted", "probability", "margin", "label_code"]].head(6),
+    "Lugares que visitar, primero los más deseados",
+)
+distance = np.hypot(*(np.subtract.outer(v, v) for v in (nearby.x, nearby.y)))
+assert (distance[~np.eye(len(nearby), dtype=bool)] >= apart).all()
+
+# %% tags=["hide-input"] made_from="76752123"
+fig = figures.prediction_map(wide, study=study, title="Lugares que visitar")
+words = [
+    f"{p}: {study.legend.names()[study.legend.keys.index(k)]}, margen {m}"
+    for p, k, m in said[["place", "predicted", "margin"]].to_numpy()
+]
+for panel, ring in ((1, figures.INK), (2, figures.ACCENT)):
+    fig.add_scatter(
+        x=nearby.x / 1000, y=nearby.y / 1000, mode="markers", text=words,
+        hovertemplate="%{text}<extra></extra>", showlegend=False, row=1,
+        col=panel, marker={"size": 12, "symbol": "circle-open",
+                           "color": ring, "line": {"width": 3}},
+    )  # fmt: skip
+figures.show(fig, "Mapa de clases y de márgenes con los lugares que visitar")
+assert len(fig.data) >= 2
+
+# %% [markdown] made_from="8a6963e5"
+# :::{admonition} Predice
+# :class: predict
+# Has etiquetado los 400 píxeles con los márgenes más pequeños. ¿Puedes usarlos para la exactitud del mapa, o para hectáreas?
+# :::
+
+# %% made_from="42b8458d"
+unsure = by_margin(probability, min(400, len(truth) // 2))
+right = truth == predicted
+print(f"aciertos en todo el mapa: {right.mean():.1%}")
+print(f"aciertos entre los elegidos: {right[unsure].mean():.1%}")
+
+# %% made_from="f6866be0"
+chosen_share = np.bincount(truth[unsure], minlength=K) / len(unsure)
+bias = pd.DataFrame({"elegidos": chosen_share, "mapa": true_share}, names)
+print(wording.shown((100 * bias).round(1)).to_string())
+if delta:
+    assert right[unsure].mean() < right.mean() - 0.1
+
+# %% [markdown] made_from="91504fb3"
+# No. El modelo se equivoca más donde duda, y allí las clases tienen otras proporciones. Ningún peso lo corrige, porque un píxel seguro no podía salir elegido. Las etiquetas para entrenar se pueden elegir; las etiquetas para exactitud y superficies se deben sortear. Guárdalas en dos archivos.
+#
+# ## 12. Pocas etiquetas
+#
+# ¿Y si solo hay cinco etiquetas por clase? Las redes de otras personas han leído todas las imágenes de un año y dan una lista corta de números por píxel, un *vector* (una representación vectorial, *embedding*): AlphaEarth y Tessera publican vectores así de toda la Tierra. Un modelo pequeño puede aprender de ellos. Conocen el año entero, así que no pueden ayudar antes de la cosecha.
+#
+# :::{admonition} Datos simulados
+# :class: simulated
+# Los vectores del delta no son de ninguna red. Son una mezcla aleatoria de la reflectancia verdadera del suelo en doce meses, sin nubes, con un poco de ruido. Así que son mejores que los reales. Las curvas muestran que el camino funciona, y qué darían los vectores en el mejor caso.
+# :::
+#
+# :::{admonition} Predice
+# :class: predict
+# Un bosque aprende de las bandas de una ventana, de los vectores o de ambos. ¿Con cuántas etiquetas ayudan más los vectores: 5, 20 o 100 por clase? ¿Son «ambos» siempre lo mejor?
+# :::
+
+# %% made_from="e7d57bc7"
+from arsetlib import embeddings, seeds
+
+rasters = {}  # los tuyos: {2021: "A_2021.tif", …}, de AlphaEarth o Tessera
+needs = sorted(
+    {int(y) for r in (pool_rows, exam_rows) for y in r.column("year")}
+)
+for y in needs if knows_truth else []:
+    rasters[y] = runs / f"vectors_{y}.tif"
+    simulate.embeddings(study.root, rasters[y], y)
+vectors_known = set(needs) <= set(rasters)
+print(
+    {y: f.name for y, f in rasters.items()} or "no hay vectores de este lugar"
+)
+
+
+# %% tags=["hide-input"] made_from="a2819acb"
+def vectors_of(rows):
+    """(N, 64) los vectores de filas; 0 donde no hay ninguno."""
+    when, found = rows.column("year"), None
+    for y in np.unique(when):
+        x, z = (rows.column(n)[when == y] for n in ("x", "y"))
+        meta = rows.meta
+        v = embeddings.read(
+            rasters[y], x, z, crs=meta.crs, side=meta.resolution
+        )
+        found = (
+            np.zeros((len(when), v.shape[1]), "f4") if found is None else found
+        )
+        found[when == y] = np.nan_to_num(v)
+    return found
+
+
+# %% made_from="bd344c2b"
+sets = {"bandas": (pool.features, exam.features)}
+if vectors_known:
+    v = [vectors_of(rows) for rows in (pool_rows, exam_rows)]
+    sets["vectores"] = tuple(v)
+    sets["ambos"] = tuple(
+        np.concatenate([side.features, w], 1)
+        for side, w in zip((pool, exam), v, strict=True)
+    )
+for name, (x, z) in sets.items():
+    print(f"{name}: {x.shape[1]} valores por muestra")
+    assert (len(x), len(z)) == (len(pool), len(exam))
+
+
+# %% made_from="6756ac2c"
+def score(name, count, seed):
+    """Macro-F1 en la prueba de un bosque con pocas etiquetas de cada clase."""
+    order = seeds.generator(seed, "few", count).permutation(len(pool))
+    mine = [order[pool.truth[order] == k][:count] for k in range(K)]
+    mine = np.concatenate(mine)
+    x, z = sets[name]
+    answers = forest(x[mine], pool.truth[mine], seed).predict(z)
+    return evaluation.Confusion.of(exam.truth, answers, K).macro_f1
+
+
+# %% made_from="58f30497"
+counts = [5, 20, 100]
+made_with = {
+    name: [[score(name, n, s) for s in range(4)] for n in counts]
+    for name in sets
+}
+
+# %% made_from="40e98c36"
+mean = pd.DataFrame(
+    {name: np.mean(v, 1) for name, v in made_with.items()},
+    pd.Index(counts, name="etiquetas por clase"),
+)
+spread = pd.DataFrame(
+    {name: np.ptp(v, 1) for name, v in made_with.items()}, mean.index
+)
+for what, values in {"media": mean, "mayor menos menor": spread}.items():
+    print(f"{what}:\n{values.round(3).to_string()}")
+
+# %% made_from="1138313d"
+fig = figures.lines(
+    mean, "Un bosque con pocas etiquetas", "etiquetas por clase", "macro-F1, prueba",
+    study=study,
+)  # fmt: skip
+figures.show(
+    fig, "Macro-F1 según etiquetas por clase: bandas, vectores y ambos"
+)
+
+# %% made_from="8698b35b"
+gain = mean.drop(columns="bandas").sub(mean["bandas"], axis=0)
+for name in gain:
+    print(f"{name}: más puntos con {gain[name].idxmax()} etiquetas por clase")
+    print((100 * gain[name]).round(1).to_dict())
+if vectors_known:
+    print("el mejor de los tres:", mean.idxmax(axis=1).to_dict())
+if delta:
+    assert (gain.loc[5] > gain.loc[100]).all()
+
+# %% [markdown] made_from="9661709c"
+# Las líneas impresas responden las dos preguntas: cuánto gana cada uno y cuál de los tres es el mejor. En el delta, los vectores y «ambos» ganan más con cinco etiquetas por clase que con 100. Con más etiquetas, las bandas los alcanzan. Compara la ganancia con la diferencia entre semillas antes de creerla: con tan pocas etiquetas, el sorteo puede decidir más que los vectores. Es poco, para vectores que conocen todos los meses y no tienen nubes. Una razón puede ser que un vector del año no dice si un cultivo se ve en la fecha del mapa.
+#
+# Con vectores reales usa las mismas llamadas: `embeddings.as_sensor` hace una tabla con ellos, `pixels.join` la pone al lado de las bandas, y `[channels]` en el archivo de estudio la da a cualquier modelo de la práctica 3. Entonces haz la pregunta otra vez, con etiquetas de tu lugar.
+#
+# ## Lo que has aprendido
+#
+# - Las etiquetas tienen errores. Algunos se pueden encontrar, y quien los encuentra debe decir cuántos de los hallazgos son correctos.
+# - Un conjunto de clases con una promesa la cumple solo con datos como los de su calibración.
+# - Un modelo responde en todas partes, también donde nunca se le entrenó para hacerlo.
+# - Contar píxeles da una superficie sesgada y sin intervalo. Una muestra aleatoria corrige cualquier mapa.
+# - El 95 % es el 95 % si el intervalo cuenta lo que no se vio y si las etiquetas son correctas. Una muestra mayor no corrige etiquetas erróneas.
+# - Un mapa por parcela puede ser mejor o peor que uno por píxel. Mídelo.
+# - Las etiquetas para entrenar se pueden elegir. Las etiquetas para exactitud y hectáreas se deben sortear.
+# - Cada método de esta práctica se comparó con uno sencillo: el recuento, el píxel solo, la elección al azar, las bandas solas.
+#
+# ## ¿Y si…?
+#
+# - **¿… nadie puede visitar las parcelas?** `arset sample` y `arset label`: una persona interpreta imágenes en una página que no necesita red. Una segunda persona etiqueta otra vez una parte.
+# - **¿… el intervalo es demasiado ancho?** Planea una muestra mayor para esa clase (`target`, `half_width`), o un mapa mejor: las superficies con probabilidades lo premian.
+# - **¿… tengo contornos de parcelas?** `arset parcels`, o `parcels.read("farm.gpkg")` en la sección 10.
+# - **¿… dos parcelas de un cultivo son un solo segmento?** Prueba un `level` más pequeño, escenas de 10 m u otro `method`; `parcels.score_outlines` compara con contornos que conoces.
+# - **¿… tengo dinero para etiquetas?** Primero sortea una muestra para las superficies. Gasta el resto en los lugares que nombra `active.next_places`.
+# - **¿… quiero seguir?** Toma tu propio lugar: sección 1, `source = "mine.toml"`. Lo que necesita una verdad conocida se omite, o se hace con las etiquetas, y se dice.
