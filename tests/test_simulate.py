@@ -430,6 +430,27 @@ def test_scl_misses_thin_cloud_and_calls_young_and_ripe_crops_bare(observed):
         assert 0.1 < np.mean(scl[np.isin(scl, (4, 5))] == 5) < 0.97
 
 
+def test_neighbours_share_a_brightness_error_that_differs_from_date_to_date():
+    region, error = land.Region.of(1.0), []
+    for overpass in sky.overpasses(SEED, [2021])[:60]:
+        brightness = np.log(sky.sky(SEED, region, overpass).brightness)
+        error.append((brightness[100, 100], brightness[100, 103], brightness[:, ::7].std()))
+    here, beside, inside = np.transpose(error)
+    assert 0.05 < here.std() < 0.1
+    assert np.corrcoef(here, beside)[0, 1] > 0.95
+    assert 0.05 < inside.mean() < 0.09
+
+
+def test_scl_calls_bright_cloud_snow_in_summer_and_misses_all_shadows_on_some_dates(observed):
+    year = observed.years[2021]
+    summer = (year["day"] > 120) & (year["day"] < 270)
+    blue, scl = year["dn"][:, summer, 1], year["scl"][:, summer]
+    assert 0.005 < np.mean(scl[blue > 2500] == 11) < 0.05  # 2.3 % in the real images of Romania
+    broken = np.mean(np.isin(scl, (8, 9)), axis=0)
+    without = ~(scl == 3).any(0)[(broken > 0.2) & (broken < 0.8)]
+    assert 0.2 < without.mean() < 0.8
+
+
 def window(year, start=105, steps=24):
     """(P, steps × 12): the first clear image of each five days, 0 where there is none."""
     x = np.zeros((len(year["dn"]), steps, 12), np.float32)

@@ -22,7 +22,7 @@ from arsetlib.simulate import files, items, phenology, sky
 from arsetlib.simulate import landscape as land
 from arsetlib.simulate.labels import year_labels
 
-VERSION = 2  # changes when a seed gives other files; a folder of another version is refused
+VERSION = 3  # changes when a seed gives other files; a folder of another version is refused
 CATALOGUE = "catalogue"  # the part with the collection, the study and the checksums
 STRIP = 120  # rows of 10 m pixels processed at a time, so that larger regions need little more memory
 BOXES = ("box_1", "box_2", "box_3", "box_4", "dense", "box_5", "box_6", "box_7")
