@@ -13,7 +13,7 @@
 #     name: python3
 # ---
 
-# %% [markdown] made_from="3a406651"
+# %% [markdown] made_from="5cd0e858"
 # # Práctica 4 · Un mapa que puedes defender
 #
 # :::{admonition} De un vistazo
@@ -24,9 +24,9 @@
 #
 # **Al terminar sabrás**
 # - encontrar etiquetas probablemente erróneas, y decir cuántas de las que encontraste lo son;
-# - dar a cada píxel un conjunto de clases que contiene la verdad tantas veces como prometes, y medir dónde se rompe la promesa;
+# - dar a cada píxel un conjunto de clases que contiene la etiqueta tantas veces como prometes, y medir dónde se rompe la promesa;
 # - decir dónde un modelo nunca aprendió a responder;
-# - sortear una muestra para etiquetar, y estimar hectáreas con un intervalo que se cumple;
+# - sortear una muestra para etiquetar, estimar hectáreas con un intervalo, y poner a prueba el intervalo;
 # - hacer un mapa por parcela, y medir qué se gana con ello;
 # - elegir qué etiquetar después, y averiguar si la elección fue mejor que el azar.
 #
@@ -82,12 +82,12 @@ sides = samples.split(table, study, by=by, held_out=held_out)
 print({side: len(rows) for side, rows in sides.items()})
 assert len(sides["test"]) > 0
 
-# %% [markdown] made_from="991f2c6b"
-# El modelo es la red que `arset train` usa si no se elige otra: atención sobre los intervalos, con lo que se vio y el día del año. Para esta práctica basta una fecha de verano. Es la fecha en la que mejor se encuentran los cultivos en la *validación*: elegirla con la prueba estropearía la prueba.
+# %% [markdown] made_from="85d654db"
+# El modelo es la red que `arset train` usa si no se elige otra: atención sobre los intervalos, con lo que se vio y el día del año. Para esta práctica basta una fecha: aquella en la que mejor se encuentran los cultivos en la *validación*. Si se eligiera con la prueba, la puntuación de la prueba sería demasiado buena.
 #
 # :::{admonition} Predice
 # :class: predict
-# El mapa de una fecha de verano y las etiquetas difieren en algunos píxeles del recuadro. ¿En cuántos: el 5 %, el 20 % o el 40 %? ¿Se equivoca el mapa en todos ellos?
+# El mapa de esta fecha y las etiquetas difieren en algunos píxeles del recuadro. ¿En cuántos: el 5 %, el 20 % o el 40 %? ¿Se equivoca el mapa en todos ellos?
 # :::
 
 # %% made_from="bfc05f3d"
@@ -140,8 +140,8 @@ on_map = maps.compare(made, labels)
 print(f"{1 - on_map.accuracy:.1%} de {on_map.total:,.0f} píxeles difieren")
 assert 0 < on_map.accuracy < 1
 
-# %% [markdown] made_from="9f7426a1"
-# El porcentaje impreso responde la primera pregunta. Ninguno de los dos acierta siempre: también las etiquetas vienen de un clasificador. Así, una diferencia puede ser un error del mapa o de la etiqueta. Las secciones siguientes miran primero las etiquetas.
+# %% [markdown] made_from="46b1ceee"
+# El porcentaje impreso responde la primera pregunta. Ni el mapa ni las etiquetas aciertan siempre: también las etiquetas tienen errores. Así, una diferencia puede ser un error del mapa o de la etiqueta. Las secciones siguientes miran primero las etiquetas.
 #
 # ## 2. Etiquetas con errores
 #
@@ -179,8 +179,8 @@ given = study.legend.classes_of(rows.column("label_code"))
 grown = grown_at(*place) if knows_truth else given
 wrong = (given >= 0) & (grown >= 0) & (given != grown)
 
-# %% made_from="d72e3195"
-for side, of_side in sides.items():
+# %% made_from="22bf7860"
+for side, of_side in sides.items() if knows_truth else ():
     print(
         f"{side}: {wrong[of_side.index].mean():.1%} de las etiquetas es errónea"
     )
@@ -200,18 +200,18 @@ if knows_truth:
     if delta:
         assert (said != true)[edge].mean() > (said != true)[~edge].mean()
 
-# %% [markdown] made_from="af3d99f4"
-# Los porcentajes impresos responden las dos preguntas. Los tres conjuntos difieren porque hay parcelas enteras con etiqueta errónea, y un conjunto tiene pocas parcelas.
+# %% [markdown] made_from="e39310f2"
+# Los porcentajes impresos responden las dos preguntas. En el delta hay parcelas enteras con etiqueta errónea, y un conjunto tiene pocas parcelas: es una razón por la que los tres conjuntos difieren.
 #
-# En un lugar real nadie sabe esto. Pero hay algo que se puede hacer en todas partes: volver erróneas algunas etiquetas *a propósito*, y mirar si un método las encuentra. La biblioteca conoce tres tipos de errores:
+# En un lugar real nadie sabe esto. Allí las dos celdas anteriores no imprimen nada, y desde aquí hasta la sección 4 la práctica toma las etiquetas de la tabla como verdad. Pero hay algo que se puede hacer en todas partes: cambiar algunas etiquetas *a propósito* por otras erróneas, y mirar si un método las encuentra. La biblioteca conoce tres tipos de errores:
 #
 # | tipo | qué pasa | como cuando |
 # |---|---|---|
 # | `random` | cualquier etiqueta recibe otra clase | alguien escribe mal un número |
-# | `edges` | una etiqueta recibe la clase de la parcela de al lado | los contornos se dibujan al lado de la parcela |
-# | `swap` | el cultivo más frecuente pasa a ser el segundo | un experto confunde dos cultivos |
+# | `edges` | una etiqueta de un borde recibe la clase de la parcela de al lado | los contornos se dibujan fuera de su lugar |
+# | `swap` | una etiqueta del cultivo más frecuente pasa a ser la del segundo | un experto confunde dos cultivos |
 
-# %% made_from="75b743ed"
+# %% made_from="da55deca"
 from arsetlib import audit
 
 RATE, KIND = 0.1, "random"
@@ -220,7 +220,7 @@ now = study.legend.classes_of(noisy["label_code"].to_numpy())
 ours = now != given
 wrong = (now >= 0) & (grown >= 0) & (now != grown)
 print(f"{ours.mean():.1%} por nosotros; {wrong.mean():.1%} erróneas ahora")
-assert abs(ours.mean() - RATE) < 0.01
+assert abs(ours[given >= 0].mean() - RATE) < 0.01
 
 # %% made_from="3b994ac4"
 noisy_sides = samples.split(noisy, study, by=by, held_out=held_out)
@@ -231,14 +231,14 @@ print(
 for side, of_side in sides.items():
     assert np.array_equal(noisy_sides[side].index, of_side.index)
 
-# %% [markdown] made_from="6d56845d"
+# %% [markdown] made_from="40f692c0"
 # La división no mira las etiquetas, y por eso los conjuntos tienen las mismas filas que antes; el `assert` lo verifica.
 #
 # ## 3. Tres formas de encontrarlos
 #
-# Las tres formas preguntan si una etiqueta concuerda con lo que se sabe de *otras* filas. Un modelo entrenado con una etiqueta errónea puede haberla memorizado. Por eso cada fila la juzga un modelo que no ha visto su bloque: los bloques se reparten en *particiones*, y cada una la predice un bosque entrenado con las demás.
+# Las tres formas preguntan si una etiqueta concuerda con lo que se sabe de *otras* filas. Un modelo entrenado con una etiqueta errónea puede haberla memorizado. Por eso, en dos de las formas, a cada fila la juzga un modelo que no ha visto su bloque: los bloques se reparten en *particiones*, y cada una la predice un bosque entrenado con las demás.
 #
-# El **aprendizaje confiado** (*confident learning*; Northcutt y otros, 2021) solo necesita estas probabilidades. El umbral de cada clase es la probabilidad media que las filas con esa etiqueta tienen para su clase. Una etiqueta es sospechosa si otra clase alcanza su umbral, y con más probabilidad que la clase de la etiqueta, si también esta lo alcanza.
+# El **aprendizaje confiado** (*confident learning*; Northcutt y otros, 2021) solo necesita las probabilidades de este bosque. El umbral de cada clase es la probabilidad media que las filas con esa etiqueta tienen para su clase. Una etiqueta es sospechosa si otra clase alcanza su umbral, y con más probabilidad que la clase de la etiqueta, si también esta lo alcanza.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -276,12 +276,12 @@ for name, mask in (("aprendizaje confiado", by_hand), ("al azar", at_random)):
 if delta:
     assert audit.Found.of(by_hand, bad).precision > 2 * bad.mean()
 
-# %% [markdown] made_from="8aaa1de6"
-# El primer número de una línea es la *precisión* de la lista; el segundo, su *exhaustividad*. La lista es mucho mejor que una al azar y está lejos de ser perfecta: muchas etiquetas sospechosas son correctas, porque también el modelo se equivoca. Así, una lista como esta sirve para mirar, no para borrar.
+# %% [markdown] made_from="4a93c9f0"
+# El primer número de una línea es la *precisión* de la lista; el segundo, su *exhaustividad*. La precisión responde la pregunta. En el delta la lista es mucho mejor que una al azar, pero no es perfecta: algunas etiquetas sospechosas son correctas, porque también el modelo se equivoca. Así que mira las etiquetas de una lista como esta, y no las borres.
 #
 # Las otras dos formas:
-# - Un **mapa autoorganizado** lleva series parecidas a la misma *neurona*, sin ninguna etiqueta. Una etiqueta es sospechosa si es rara en su neurona (Santos y otros, 2021).
-# - **Votos**: varios modelos, cada uno con su propio reparto de los bloques, nombran la misma otra clase (Brodley y Friedl, 1999).
+# - Un **mapa autoorganizado** pone series parecidas en la misma *neurona*, sin usar etiquetas. Una etiqueta es sospechosa si es rara en su neurona (Santos y otros, 2021).
+# - **Votos**: varios modelos, cada uno con su propio reparto en particiones, nombran la misma otra clase (Brodley y Friedl, 1999).
 #
 # `audit.run` usa las tres formas y escribe tablas y mapas; en una terminal es `arset audit`. Nunca borra una etiqueta.
 #
@@ -350,13 +350,13 @@ columns = ["area", "year", "label", "guess", "margin", "found_by"]
 shown = worst[columns].rename(columns={"label": "etiqueta en la tabla"})
 figures.show(shown.round(2), "Las etiquetas más sospechosas")
 
-# %% [markdown] made_from="b9d1f4bb"
-# Las tres juntas tienen mayor precisión; dos de tres, mayor exhaustividad: una lista más estricta es más corta, y lo que nombra es erróneo más a menudo. Cuál te conviene depende de lo que harás con ella. Si una persona mira cada etiqueta, toma la más larga.
+# %% [markdown] made_from="d56a9af8"
+# En el delta, las tres juntas tienen mayor precisión; dos de tres, mayor exhaustividad: una lista más estricta es más corta, y sus etiquetas son erróneas más a menudo. Cuál te conviene depende de lo que harás con ella. Si una persona mira cada etiqueta, toma la más larga.
 # Compara las dos líneas impresas sobre nuestros errores y los propios del delta. Los nuestros se sortearon al azar. Entre los errores propios del delta hay parcelas enteras con una clase errónea, y entonces también la tienen los vecinos en la tabla. Un error frecuente en una región parece correcto a un modelo que aprende de él. Ninguna forma encuentra un error que comparten *todas* las etiquetas de una clase.
 #
 # :::{admonition} Ejercicio 1
 # :class: exercise
-# Haz errores del tipo `edges`, con la misma proporción, y deja que el aprendizaje confiado los busque. ¿Es más fácil o más difícil que con errores al azar? Piensa en cómo se ve un píxel en un borde.
+# Haz errores del tipo `edges`, y otros tantos al azar, y deja que el aprendizaje confiado busque unos y otros. ¿Es más fácil o más difícil que con errores al azar? Piensa en cómo se ve un píxel en un borde.
 # :::
 
 # %% tags=["hide-cell"] made_from="0cd32836"
@@ -373,10 +373,10 @@ for kind in ("random", "edges"):
 # Un píxel de borde contiene algo de la parcela de al lado: el modelo no está
 # seguro, y la clase errónea no está lejos de lo que ve el satélite.
 
-# %% [markdown] made_from="66110a94"
+# %% [markdown] made_from="0a86f436"
 # ## 4. Entrenar de nuevo sin ellas
 #
-# ¿Mejora un modelo si las etiquetas sospechosas se quitan del entrenamiento? Entrenamos bosques con cuatro conjuntos de filas, cada uno con tres semillas: todas las filas con sus errores; sin las sospechosas; sin igual número de filas sorteadas; y, lo que solo permite una simulación, sin exactamente las erróneas.
+# ¿Mejora un modelo si las etiquetas sospechosas se quitan del entrenamiento? Entrenamos bosques con cuatro conjuntos de filas, cada uno con tres semillas: todas las filas con sus errores; sin las sospechosas; sin igual número de filas sorteadas; y sin exactamente las erróneas, lo que solo permite una simulación.
 #
 # Cada bosque se prueba tres veces: con etiquetas que tienen errores como las del entrenamiento; con estas mismas sin las que una auditoría de la *prueba* considera sospechosas; y con la verdad.
 #
@@ -462,16 +462,16 @@ print(f"una prueba limpia parece dar {seems:.1f} puntos al mismo modelo")
 if delta:
     assert abs(gain["sin sospechosas"]) < seems
 
-# %% [markdown] made_from="d20638f5"
-# Las primeras líneas son la ganancia real en puntos. Compara la ganancia sin etiquetas sospechosas con la de quitar filas al azar y con la diferencia entre semillas: si no es claramente mayor, no se ganó nada. Un bosque promedia muchos árboles, y por eso los errores al azar le cuestan poco. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas.
+# %% [markdown] made_from="46382be8"
+# Las primeras líneas son la ganancia real en puntos; por debajo de 0 es una pérdida. Compara la ganancia sin etiquetas sospechosas con la de quitar filas al azar y con la diferencia entre semillas: si no es claramente mayor, no se ganó nada. Un bosque promedia muchos árboles, y por eso los errores al azar le cuestan poco. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas.
 #
-# La última línea es la importante. Si se quitan las etiquetas sospechosas de la *prueba*, sube la puntuación del **mismo** modelo, porque la prueba perdió las filas en las que modelo y etiqueta no coinciden. Ningún mapa mejoró. Por eso no se limpia una prueba con un modelo. Y la primera columna es menor que la tercera en cada entrenamiento: los errores en las etiquetas de una prueba esconden lo que el modelo hace de verdad.
+# La última línea es la importante. Si se quitan las etiquetas sospechosas de la *prueba*, sube la puntuación del **mismo** modelo, porque la prueba perdió las filas en las que modelo y etiqueta no coinciden. Ningún mapa mejoró. Por eso no se limpia una prueba con un modelo. Y en el delta la primera columna es menor que la tercera en cada entrenamiento: con errores en sus etiquetas, la prueba da al modelo una puntuación más baja de la que merece.
 #
 # Para qué sirve una auditoría: muestra a una persona dónde mirar. Si allí se pueden *corregir* las etiquetas, ganan el entrenamiento y la prueba.
 #
 # ## 5. Conjuntos con una promesa
 #
-# «Soja, 55 %» no es una gran respuesta. La *predicción conforme* da a cada píxel un **conjunto** de clases, con una promesa: el 90 % de los conjuntos contiene la etiqueta. Necesita filas con las que el modelo no se entrenó: la validación. Allí mira cuán improbable puede ser para el modelo la clase correcta.
+# «Soja, 55 %» no es una gran respuesta. La *predicción conforme* da a cada píxel un **conjunto** de clases, con una promesa: cerca del 90 % de los conjuntos contiene la etiqueta. Necesita filas con las que el modelo no se entrenó: la validación. En ellas mide cuán pequeña puede ser la probabilidad de la clase correcta.
 #
 # Desde aquí las etiquetas son otra vez las de la tabla, sin nuestros errores, y el modelo es el de la sección 1.
 
@@ -503,18 +503,18 @@ from arsetlib import certainty
 rule = certainty.Conformal.fit(v, ALPHA)
 assert np.isclose(rule.limits[0], limit, atol=1e-6)
 
-# %% [markdown] made_from="f1730c3e"
+# %% [markdown] made_from="b328c405"
 # Eso es todo: un límite. La promesa vale si las filas nuevas vienen de la misma fuente que las de la calibración: si se pudieran intercambiar sin que nadie lo notara (*intercambiabilidad*). Pruébalo: una mitad de la validación da el límite, y en la otra mitad se cuenta.
 #
 # :::{admonition} Predice
 # :class: predict
-# Reparte la validación en mitades 200 veces: una vez píxel por píxel y otra en bloques enteros. ¿En qué reparto está más cerca del 90 % la parte de los conjuntos que contiene la etiqueta?
+# Reparte la validación en mitades 200 veces: una vez píxel por píxel y otra en bloques enteros. ¿En qué caso está más cerca del 90 % la proporción de conjuntos que contienen la etiqueta?
 # :::
 
 
 # %% made_from="9f45fe43"
 def covered(calibrate):
-    """Parte de las otras filas cuyo conjunto contiene la etiqueta."""
+    """Proporción de las otras filas cuyo conjunto contiene la etiqueta."""
     return (score[~calibrate] <= limit_of(score[calibrate])).mean()
 
 
@@ -527,19 +527,19 @@ for _ in range(200):
     half = np.isin(v.block, rng.permutation(blocks)[: len(blocks) // 2])
     deals["bloques"].append(covered(half))
 
-# %% made_from="f30c7753"
+# %% made_from="ceaa5511"
 deals = pd.DataFrame(deals)
 shown = deals.describe().loc[["mean", "std", "min", "max"]]
 figures.show(
     shown.round(3).reset_index(names="cobertura"),
-    "Cobertura de 200 repartos de la validación, por píxeles y por bloques",
+    "Cobertura en 200 repartos de la validación, por píxeles y por bloques",
 )
 if delta:
     assert abs(deals["píxeles"].mean() - (1 - ALPHA)) < 0.02
     assert deals["bloques"].std() > 2 * deals["píxeles"].std()
 
-# %% [markdown] made_from="a4c54e71"
-# Píxel por píxel está cerca del 90 % en casi cada reparto, porque hay vecinos en los dos lados: los píxeles de una parcela son intercambiables. No es lo que necesitas. Quieres saber algo de *otras* parcelas. Con bloques enteros, repartos sueltos quedan lejos del 90 %: cuenta el número de bloques, no el de píxeles. Si alguien te muestra una cobertura, pregunta cómo se repartieron las filas.
+# %% [markdown] made_from="42bfbb0b"
+# Píxel por píxel está más cerca del 90 %, porque en las dos mitades hay píxeles de las mismas parcelas, y se parecen. No es lo que necesitas. Quieres saber algo de *otras* parcelas. Con bloques enteros, la cobertura puede quedar lejos del 90 %, como muestran `min` y `max`: cuenta el número de bloques, no el de píxeles. Si alguien te muestra una cobertura, pregunta cómo se repartieron las filas.
 #
 # Una promesa en promedio puede esconder algo más:
 
@@ -575,8 +575,8 @@ figures.show(
 )
 assert sum(each_class.counts) == len(v)
 
-# %% [markdown] made_from="a804bbdb"
-# La promesa es para *todas* las filas. Una clase rara y difícil puede fallar mucho más a menudo que las demás, y el total no lo muestra. Un límite por clase promete más. Necesita bastantes filas de cada clase: con pocas, y de pocas parcelas, el límite es incierto, y la cobertura en otras parcelas puede desviarse en los dos sentidos. Las dos últimas columnas muestran lo que cuesta en tamaño.
+# %% [markdown] made_from="ab4f784b"
+# La promesa es para *todas* las filas. Una clase rara y difícil puede fallar mucho más a menudo que las demás, y el total no lo muestra. Un límite por clase promete más. Necesita bastantes filas de cada clase: con pocas, y de pocas parcelas, el límite es incierto, y la cobertura en otras parcelas puede desviarse en los dos sentidos. Las dos últimas columnas muestran cómo cambia el tamaño de los conjuntos: un límite propio puede hacer los conjuntos de una clase mayores o menores.
 #
 # ## 6. Dónde se rompe la promesa
 #
@@ -584,7 +584,7 @@ assert sum(each_class.counts) == len(v)
 #
 # :::{admonition} Predice
 # :class: predict
-# El límite de una fecha de verano se usa para todas las ventanas de la temporada, en el año de la prueba. ¿Sigue la cobertura cerca del 90 %? ¿Y dónde difiere más: entre fechas, entre años o entre bloques?
+# El límite de una fecha se usa para todas las ventanas de la temporada, en el año de la prueba. ¿Sigue la cobertura cerca del 90 %? ¿Y dónde difiere más: entre fechas, entre años o entre bloques?
 # :::
 
 # %% made_from="774442b5"
@@ -595,11 +595,11 @@ shown = shown.set_axis(["cobertura", "abajo", "arriba"], axis=1)
 shown["prometido"] = 1 - ALPHA
 fig = figures.lines(
     shown, "Cobertura a lo largo de la temporada", "último día de la ventana",
-    "parte de los conjuntos", study=study,
+    "proporción de conjuntos", study=study,
 )  # fmt: skip
 figures.show(
     fig,
-    "Parte de los conjuntos que contiene la etiqueta, por fecha, y lo prometido",
+    "Proporción de conjuntos que contienen la etiqueta, por fecha, y lo prometido",
 )
 
 # %% made_from="3449cd64"
@@ -638,9 +638,9 @@ print(
 if delta:
     assert max(apart, key=apart.get) == "bloques"
 
-# %% [markdown] made_from="c8a6f644"
-# La figura responde la primera pregunta: donde la línea, con su intervalo, queda por debajo de lo prometido, el límite del verano no vale. Un límite para cada fecha lo arregla, si cada fecha tiene su propia calibración.
-# La línea impresa responde la segunda: en el delta, lo que más difiere son los bloques. En algunos casi cada conjunto contiene la etiqueta; en otros, muchos menos. Cada bloque tiene pocas parcelas, y una parcela distinta de todas las del entrenamiento falla entera. Una promesa para una región no lo es para tu parcela.
+# %% [markdown] made_from="82da2be5"
+# La figura responde la primera pregunta: donde la línea, con su intervalo, queda por debajo de lo prometido, el límite de la única fecha no vale. Un límite para cada fecha puede arreglarlo, si cada fecha tiene su propia calibración.
+# La línea impresa responde la segunda: en el delta, lo que más difiere son los bloques. En algunos casi cada conjunto contiene la etiqueta; en otros, muchos menos. Cada bloque tiene pocas parcelas, y una parcela distinta de todas las del entrenamiento puede fallar entera. Además hay más bloques que fechas o años, y cada uno tiene menos píxeles: las dos cosas aumentan la mayor diferencia. Una promesa para una región no lo es para tu parcela.
 #
 # En un mapa, un conjunto con una clase es una respuesta. Uno con varias, o con ninguna, significa *indeterminado*:
 
@@ -652,7 +652,7 @@ print(f"indeterminado: {unsaid:.0%} de los píxeles")
 print(f"    {several:,} tienen varias clases, {none:,} ninguna")
 assert several + none == counts["cannot_say"]
 
-# %% tags=["hide-input"] made_from="d1cf2225"
+# %% tags=["hide-input"] made_from="1818751f"
 from types import SimpleNamespace
 
 from matplotlib.colors import to_rgb
@@ -660,7 +660,7 @@ from matplotlib.colors import to_rgb
 doubt = certainty.legend_with_doubt(study.legend)
 colours = np.array([to_rgb(c.colour) for c in doubt.classes] + [(1, 1, 1)])
 with rasterio.open(path) as f:
-    said = f.read(1, masked=True)
+    said, metres = f.read(1, masked=True), f.transform.a
 pictures = {
     "cada píxel, una clase": made.read(),
     "solo donde el conjunto tiene una": said,
@@ -670,7 +670,7 @@ fig = figures.panels(
     classes=SimpleNamespace(
         colours=[c.colour for c in doubt.classes], titles=doubt.names
     ),
-    metres=30, study=study,
+    metres=metres, study=study,
 )  # fmt: skip
 figures.show(fig, "Mapa de clases, y el mismo mapa con 'indeterminado' en gris")
 
@@ -685,8 +685,8 @@ for where, mask in (("una clase", one_class), ("indeterminado", ~one_class)):
 if delta:
     assert right[one_class].mean() > right[~one_class].mean()
 
-# %% [markdown] made_from="8c657d6d"
-# Donde el mapa nombra una clase, acierta más a menudo. Un usuario puede planear visitas a los píxeles grises, o dejarlos fuera, si el mapa dice cuántos son.
+# %% [markdown] made_from="11264045"
+# En el delta, el mapa acierta más a menudo donde nombra una clase. Un usuario puede planear visitas a los píxeles grises, o dejarlos fuera, si el mapa dice cuántos son.
 #
 # :::{admonition} Ejercicio 2
 # :class: exercise
@@ -706,14 +706,14 @@ for alpha in (0.2, 0.1, 0.05):
 # Más promesa pide conjuntos mayores: menos de ellos tienen una sola clase.
 # Con poca promesa puede haber conjuntos vacíos: ninguna clase basta.
 
-# %% [markdown] made_from="dacba65c"
+# %% [markdown] made_from="14b84e9c"
 # ## 7. Donde el modelo nunca aprendió a responder
 #
-# Una red responde cualquier pregunta, también sobre lo que nunca ha visto. El *área de aplicabilidad* (Meyer y Pebesma, 2021) pregunta antes: ¿cuán lejos está una ventana nueva de la ventana más cercana del entrenamiento? La distancia se divide por la distancia media entre ventanas del entrenamiento: es la *disimilitud*. Qué está todavía cerca lo dice el propio entrenamiento: el umbral es lo que distan sus bloques unos de otros, sin los valores extremos.
+# Una red responde cualquier pregunta, también sobre lo que nunca ha visto. El *área de aplicabilidad* (Meyer y Pebesma, 2021) pregunta antes: ¿cuán lejos está una ventana nueva de la ventana más cercana del entrenamiento? La distancia se divide por la distancia media entre ventanas del entrenamiento: es la *disimilitud*. También el umbral sale del entrenamiento: para cada una de sus ventanas se mide la disimilitud con la ventana más cercana de *otro* bloque, y el umbral es el mayor de estos valores, sin los extremos. (Los autores dan más peso a una característica si el modelo la usa más; aquí todas pesan lo mismo.)
 #
 # :::{admonition} Predice
 # :class: predict
-# Ordena las ventanas de la prueba por su disimilitud y divídelas en cinco partes iguales. ¿Cómo cambia la exactitud de la parte más cercana a la más lejana? ¿Y qué pasa con la parte dentro del umbral si alguien olvida un desplazamiento de los valores de las imágenes?
+# Ordena las ventanas de la prueba por su disimilitud y divídelas en cinco partes iguales. ¿Cómo cambia la exactitud de la parte más cercana a la más lejana? ¿Y qué pasa con la proporción dentro del umbral si alguien olvida restar un desplazamiento de los valores de las imágenes?
 # :::
 
 
@@ -746,8 +746,8 @@ print(f"{(far <= near.threshold).mean():.1%} de las ventanas está dentro")
 if delta:
     assert parts.loc["1", "accuracy"] > parts.loc["5", "accuracy"]
 
-# %% [markdown] made_from="c5c144bb"
-# En el delta la exactitud es mayor en la quinta parte más cercana que en la más lejana: la distancia ordena las ventanas, como debe. El umbral es otra cosa. Compara las dos primeras filas de la tabla: las ventanas de fuera no tienen por qué fallar más a menudo. Fuera significa solo que no hay cerca ninguna ventana del entrenamiento, y por eso ninguna prueba ha dicho cuán bueno es allí el modelo. Y dentro no es una garantía: dos cultivos pueden parecerse, y entonces la cercanía no ayuda.
+# %% [markdown] made_from="181ac50a"
+# En el delta la exactitud es mayor en la quinta parte más cercana que en la más lejana, pero no tiene por qué bajar en cada paso entre las dos. Ahora compara las dos primeras filas de la tabla: las ventanas de fuera no tienen por qué fallar más a menudo. Fuera significa solo que no hay cerca ninguna ventana del entrenamiento, y por eso una puntuación medida dentro no dice nada de ellas. Y dentro no es una garantía: dos cultivos pueden parecerse, y entonces no ayuda que una ventana esté cerca.
 #
 # ¿Qué bandas se han movido, y cuándo? La *deriva* es la diferencia de las medias de prueba y entrenamiento, en desviaciones estándar del entrenamiento:
 
@@ -769,13 +769,14 @@ where, share = certainty.applicability_layer(
 print(f"un número para el mapa: {share:.1%} del recuadro está dentro")
 assert 0 <= share <= 1
 
-# %% tags=["hide-input"] made_from="a9a6fa83"
+# %% tags=["hide-input"] made_from="442e4d2f"
 with rasterio.open(where) as f:
     distance = f.read(1, masked=True) / float(f.tags()["scale"])
 from matplotlib import colormaps
 
 scaled = (distance / (2 * near.threshold)).filled(0).clip(0, 1)
-differs = made.read() != maps.labels_on(made, labels)
+known = maps.labels_on(made, labels)  # -1: ninguna clase
+differs = (made.read() != known) & (known >= 0)
 pictures = {
     "disimilitud: más oscuro, más lejos": scaled,
     "oscuro: difiere de la etiqueta": differs.filled(False).astype(float),
@@ -790,7 +791,7 @@ figures.show(fig, "Mapa de la disimilitud del recuadro, y de las diferencias")
 
 # %% made_from="2316cadc"
 def with_offset(rows, offset):
-    """Exactitud, probabilidad media y parte dentro con valores muy altos."""
+    """Exactitud, probabilidad media y proporción dentro con valores muy altos."""
     shift = offset / np.asarray(model.scaler.std, "f4")
     loader = model.loader(rows, start)
     right, sure = [], []
@@ -808,18 +809,18 @@ def with_offset(rows, offset):
 # %% made_from="fd05a285"
 forgotten = pd.DataFrame(
     {offset: with_offset(new, offset) for offset in (0, 200, 1000)},
-    ["exactitud", "probabilidad media", "parte dentro"],
+    ["exactitud", "probabilidad media", "proporción dentro"],
 ).T
 figures.show(
     forgotten.round(3).reset_index(names="desplazamiento"),
-    "Exactitud, probabilidad media y parte dentro, con un desplazamiento olvidado",
+    "Exactitud, probabilidad media y proporción dentro, si se olvida un desplazamiento",
 )
 if delta:
     assert forgotten.loc[1000, "exactitud"] < forgotten.loc[0, "exactitud"]
-    assert forgotten.loc[1000, "parte dentro"] < 0.1
+    assert forgotten.loc[1000, "proporción dentro"] < 0.1
 
-# %% [markdown] made_from="3df0452b"
-# La exactitud baja de la quinta parte más cercana a la más lejana, como muestra la primera tabla de esta sección. Con el desplazamiento olvidado la exactitud se hunde, y también la parte dentro del umbral, **sin una sola etiqueta**: de datos nuevos nadie tiene etiquetas, así que la exactitud no se puede medir, pero este número sí. La probabilidad media no es una señal segura: un modelo puede estar seguro de lo que nunca ha visto. Por eso calcula la parte dentro del umbral para cada año y lugar nuevos antes de mirar su mapa.
+# %% [markdown] made_from="11723ce8"
+# En el delta la exactitud es menor en la quinta parte más lejana que en la más cercana, como muestra la primera tabla de esta sección. Con el desplazamiento olvidado baja la exactitud, y baja también la proporción dentro del umbral. Esta proporción **no necesita etiquetas**: de datos nuevos nadie tiene etiquetas, así que la exactitud no se puede medir, pero este número sí. Compara en la tabla la probabilidad media con la exactitud: no es una señal segura, porque un modelo puede estar seguro de lo que nunca ha visto. Por eso calcula la proporción dentro del umbral para cada año y lugar nuevos antes de mirar su mapa.
 #
 # :::{admonition} Un buen momento para una pausa
 # :class: tip
@@ -893,8 +894,8 @@ print("la más rara:", rare["de más"].round(1).to_dict(), "ha de más")
 if delta:
     assert (rare["de más"] < 0).all()
 
-# %% [markdown] made_from="dbbb6512"
-# En el delta, la superficie de la clase más rara sale demasiado pequeña: el modelo toma pocas veces una clase de la que ha visto pocas parcelas. Las otras superficies fallan en las dos direcciones, como muestra la tabla. Un recuento no tiene intervalo de confianza, y mirar el mapa no muestra este error. Una muestra, sí.
+# %% [markdown] made_from="345f74fe"
+# En el delta, la superficie de la clase más rara sale demasiado pequeña. Una razón: el modelo elige pocas veces una clase de la que ha visto pocas parcelas. La tabla muestra cuáles de las otras superficies son demasiado grandes y cuáles demasiado pequeñas. Un recuento no tiene intervalo de confianza, y mirar el mapa no muestra este error. Una muestra, sí.
 #
 # ### Planear
 #
@@ -902,7 +903,7 @@ if delta:
 #
 # :::{admonition} Predice
 # :class: predict
-# Una muestra de cierto tamaño da un intervalo de ± 10 % de la superficie de un cultivo. ¿Cuántas veces más píxeles hacen falta para ± 5 %: 1,4 veces, dos veces o cuatro veces?
+# Una muestra de cierto tamaño da un intervalo de ± 10 % de la superficie de un cultivo. ¿Por cuánto se multiplican los píxeles necesarios para ± 5 %: por 1.4, por dos o por cuatro?
 # :::
 
 # %% made_from="38a476eb"
@@ -929,17 +930,20 @@ print(wording.shown(needed).to_string())
 
 # %% made_from="c809406f"
 times = needed.iloc[1] / needed.iloc[0]
-print("la mitad del intervalo, tantas veces más:", times.round(1).to_dict())
+print(
+    "la mitad del intervalo multiplica los píxeles por",
+    times.round(1).to_dict(),
+)
 assert (times >= 1).all()
 if delta:
     assert times.between(3, 4).all()
 
-# %% [markdown] made_from="1c66a590"
-# La última línea responde la pregunta. En un mapa muy grande son cuatro veces: el error baja con la raíz cuadrada de la muestra. En un mapa pequeño son menos, porque la muestra llega a ser una gran parte del mapa. Una muestra *proporcional*, con una parte fija de cada clase del mapa, necesita menos píxeles que una aleatoria simple si el mapa es bueno.
+# %% [markdown] made_from="0623963d"
+# La última línea responde la pregunta. En un mapa muy grande se multiplican por cuatro: el error baja con la raíz cuadrada de la muestra. En un mapa pequeño, por menos, porque la muestra llega a ser una gran parte del mapa. Una muestra *proporcional*, con una parte fija de cada clase del mapa, necesita menos píxeles que una aleatoria simple si el mapa es bueno.
 #
 # ### Sortear y etiquetar
 #
-# `draw_sample` sortea píxeles al azar y anota la probabilidad de que saliera cada uno. `save` los escribe para una hoja de cálculo y para un SIG, con un protocolo para la persona que etiqueta.
+# `draw_sample` sortea píxeles al azar y escribe al lado la probabilidad de que saliera cada uno. `save` los escribe para una hoja de cálculo y para un SIG, con un protocolo para la persona que etiqueta.
 
 # %% made_from="2f301586"
 plan = maps.plan_sample(mapped, size, least=least)
@@ -1053,8 +1057,8 @@ if delta:
     assert off["muestra"] < off["recuento"]
     assert ratio < 1
 
-# %% [markdown] made_from="0df12c59"
-# En el delta, la muestra se acerca más a la verdad que el recuento de todos los píxeles, aunque tiene pocos. La columna *con probabilidades* es la inferencia potenciada por predicciones (Angelopoulos y otros, 2023): añade las probabilidades del modelo en todos los píxeles y corrige su sesgo con las mismas etiquetas. El cociente dice cuánto más estrechos son sus intervalos: cuanto mejores las probabilidades, más estrechos. Si el modelo fuera malo, decidirían solo las etiquetas.
+# %% [markdown] made_from="80829159"
+# En el delta, esta muestra se acerca más a la verdad que el recuento de todos los píxeles, aunque tiene pocos. La columna *con probabilidades* es la *inferencia potenciada por predicciones* (*prediction-powered inference*; Angelopoulos y otros, 2023): añade las probabilidades del modelo en todos los píxeles y corrige su sesgo con las mismas etiquetas. El cociente compara los anchos: si es menor que 1, sus intervalos son más estrechos. Cuanto mejores son las probabilidades, más estrechos son. Si las probabilidades son malas, el método les da poco peso. La sección 9 comprueba si estos intervalos contienen la verdad.
 #
 # :::{admonition} Ejercicio 3
 # :class: exercise
@@ -1073,12 +1077,12 @@ for seed in (2, 3, 4):
     print(f"semilla {seed}: {hold.sum()} de {K} la contienen, a {away:.1f} ha")
 # Una muestra puede tener mala suerte: una sola no muestra si el 95 % se cumple.
 
-# %% [markdown] made_from="b4c90526"
+# %% [markdown] made_from="c097ecae"
 # ## 9. ¿El 95 % es el 95 %?
 #
-# Un intervalo del 95 % promete algo: si sorteas la muestra una y otra vez, 95 de cada 100 intervalos contienen la superficie verdadera. En la Tierra nadie puede comprobarlo, porque nadie sabe la superficie verdadera. En el delta, tú puedes: sortea 500 muestras y cuenta.
+# Un intervalo del 95 % promete algo: si sorteas la muestra una y otra vez, unos 95 de cada 100 intervalos contienen la superficie verdadera. En la Tierra nadie puede comprobarlo, porque nadie sabe la superficie verdadera. En el delta, tú puedes: sortea 500 muestras y cuenta.
 #
-# Se comparan dos intervalos. El *normal* es la estimación ± 1,96 errores estándar, como en muchos artículos. `evaluation.limits` añade un píxel que no se vio, porque una clase rara puede estar donde no se sorteó ninguno.
+# Se comparan tres intervalos. El *normal* es la estimación ± 1.96 errores estándar, como en muchos artículos. `evaluation.limits` añade un píxel que no se sorteó, porque una clase rara puede estar donde no se sorteó ninguno. El tercero es el intervalo *con probabilidades* de la sección 8.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1118,7 +1122,7 @@ def estimate(rows, labelled):
     """Proporciones de las clases y sus errores estándar, (R, K) cada uno."""
     share, variance = np.zeros((2, len(rows), K))
     for k in np.unique(predicted[rows[0]]):  # igual en cada repetición
-        hit = np.eye(K)[labelled[:, predicted[rows[0]] == k]]  # (repeats, n, K)
+        hit = np.eye(K)[labelled[:, predicted[rows[0]] == k]]  # (R, n, K)
         n, p = hit.shape[1], hit.mean(1)
         share += weight[k] * p
         left = 1 - n / strata[k]  # de la clase quedó fuera
@@ -1142,7 +1146,7 @@ assert np.allclose(error[0], library["share_error"])
 # La función hecha a mano coincide con la de la biblioteca. Ahora los intervalos, y con qué frecuencia contiene cada uno la proporción verdadera:
 
 
-# %% made_from="0f95b2e7"
+# %% made_from="59d3cc4d"
 def unseen(rows):
     """La mayor parte del mapa que representaría un píxel más."""
     n = np.bincount(predicted[rows[0]], minlength=K)
@@ -1204,8 +1208,8 @@ if delta:
     assert coverage["normal"].idxmin() in coverage.index[:3]
     assert coverage["1 sin ver"].mean() > 0.93
 
-# %% [markdown] made_from="87437966"
-# En el delta, el intervalo normal falla en una clase rara: muchas muestras no encuentran ninguno de sus píxeles fuera de su propio estrato, y entonces dan un intervalo demasiado estrecho. Con un píxel sin ver se cumple la promesa, y el precio es un intervalo más ancho. Los intervalos con probabilidades están al lado, en la figura, y la última línea da todos los anchos.
+# %% [markdown] made_from="b167b82e"
+# En el delta, donde peor queda el intervalo normal es en una de las clases más raras: muchas muestras no encuentran ninguno de sus píxeles en los *estratos* (las clases del mapa) de las otras clases, y entonces dan un intervalo demasiado estrecho. Con un píxel sin ver, la media de las clases está cerca del 95 %, y los intervalos son más anchos. Mira también la fila `min`: una media no lo promete para cada clase. La figura muestra además los intervalos con probabilidades, y la última línea, todos los anchos: usa los más estrechos solo si contienen la verdad tantas veces como los otros.
 #
 # ### Etiquetas con errores
 #
@@ -1273,12 +1277,12 @@ print((100 * change).round(1).to_string())
 # Solo en estas dos. Los píxeles de la muestra son los mismos, y las etiquetas de
 # las otras clases también. La media de todas las clases lo ocultaría.
 
-# %% [markdown] made_from="29c4fd76"
+# %% [markdown] made_from="7baf574b"
 # ## 10. Por parcela
 #
-# Un agricultor siembra un cultivo en una parcela, pero el mapa decide en cada píxel. Si conoces los contornos, pueden votar todos los píxeles de la parcela. Si no, puedes cortar la imagen en *segmentos*: píxeles vecinos con una temporada parecida.
+# Un agricultor siembra un cultivo en una parcela, pero el mapa decide en cada píxel. Si conoces los contornos, pueden votar todos los píxeles de la parcela. Si no, puedes dividir la imagen en *segmentos*: píxeles vecinos con series parecidas.
 #
-# El delta conoce sus contornos. Los segmentos vienen de un *compuesto*: una imagen mediana por cada 30 días de la ventana. Necesitan todos los píxeles de un área, así que otro lugar puede tener los dos, uno o ninguno.
+# Los contornos del delta se conocen. Los segmentos vienen de un *compuesto*: una imagen mediana por cada 30 días de la ventana. Un compuesto necesita todos los píxeles de un área. Así que en otro lugar puede haber contornos, segmentos, los dos o ninguno.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1361,8 +1365,8 @@ figures.show(
 )
 assert all(p.shape == (*expert.shape, 3) for p in pictures.values())
 
-# %% [markdown] made_from="1c61703d"
-# En el delta se gana más con los contornos verdaderos. La ganancia de los segmentos dice si el mapa por segmentos es mejor o peor que el de píxeles. Si está por debajo de 0, es peor; así que sí, puede serlo. Un segmento no es una parcela. Dos parcelas de un cultivo pueden ser un solo segmento, y en él desaparecen caminos y bosques estrechos; con 30 m les quedan pocos píxeles. La macro-F1 puede bajar mientras la exactitud sube, si el voto quita una clase rara. Así que mide la ganancia antes de dar a alguien un mapa así, con etiquetas que no entrenaron el modelo.
+# %% [markdown] made_from="9b9ab305"
+# En el delta se gana más con los contornos verdaderos. La ganancia de los segmentos dice si el mapa por segmentos es mejor o peor que el de píxeles. Si está por debajo de 0, es peor. La ganancia no es segura, porque un segmento no es una parcela. Dos parcelas de un cultivo pueden ser un solo segmento, y en él desaparecen caminos y bosques estrechos si solo tienen pocos píxeles de ancho. La macro-F1 puede bajar mientras la exactitud sube, si el voto quita una clase rara. Así que mide la ganancia antes de dar a alguien un mapa así, con etiquetas que no entrenaron el modelo.
 #
 # El mapa por parcela es una tabla de contornos. `save` escribe GeoParquet, que leen QGIS, DuckDB y Spark:
 
@@ -1379,12 +1383,12 @@ if by_parcel:
     )
     assert len(chosen.table) == len(chosen)
 
-# %% [markdown] made_from="ddb3451d"
-# La tabla también dice cuán seguro fue cada voto. Una parcela con un `margin` pequeño es un buen lugar para visitar, o tiene dos cultivos.
+# %% [markdown] made_from="c4559e77"
+# La tabla también dice cuán seguro fue cada voto. Una parcela con un `margin` pequeño es un buen lugar para visitar: puede tener dos cultivos.
 #
 # ## 11. Qué etiquetar después
 #
-# Puedes pagar 200 etiquetas. ¿Cuáles? El *aprendizaje activo* pide aquellas de las que el modelo está menos seguro. Una medida sencilla es el *margen*: la probabilidad de la primera clase menos la de la segunda. A mano son dos líneas:
+# Puedes pagar 200 etiquetas. ¿Cuáles? El *aprendizaje activo* pide aquellas de las que el modelo está menos seguro. Una medida sencilla es el *margen*: la probabilidad de la clase más probable menos la de la segunda. A mano son dos líneas:
 
 
 # %% made_from="6d7de30a"
@@ -1498,12 +1502,12 @@ print("mejores con cada semilla:", ", ".join(clear) or "ninguno")
 assert set(clear) <= set(better)
 assert len(over) == curves["seed"].nunique()
 
-# %% [markdown] tags=["answer"] made_from="1a3e7956"
-# Las dos últimas líneas responden la pregunta en esta reserva. Un método que solo está en la primera de ellas fue mejor en promedio y peor con alguna semilla, así que una sola ejecución no demuestra nada. Confía en los de la segunda. Lo que puede salir mal: el modelo también duda donde una imagen es mala o donde se juntan dos parcelas. Entonces los márgenes más pequeños no enseñan nada de una clase, o están uno al lado del otro en una parcela. `cluster` y `k_centre` piden muestras distintas. En otros cinco deltas simulados `cluster` fue el mejor y `margin` apenas mejor que el azar (lo cita `active.choose`). Así que el mejor depende del lugar; conserva las etiquetas al azar como comparación.
+# %% [markdown] tags=["answer"] made_from="ba20394c"
+# Las dos últimas líneas responden la pregunta en esta reserva. Un método que solo está en la primera de ellas fue mejor en promedio y no fue mejor con alguna semilla, así que una sola ejecución no demuestra nada. Los de la segunda tienen más apoyo. Pero las semillas son pocas: con suerte, un método es mejor con cada una y aun así no es mejor que el azar. Lo que puede salir mal: el modelo también duda donde una imagen es mala o donde se juntan dos parcelas. Entonces los márgenes más pequeños enseñan poco de una clase, o están uno al lado del otro en una parcela. `cluster` y `k_centre` piden muestras distintas. En otros cinco deltas simulados `cluster` fue el mejor en cuatro, y `margin` apenas mejor que el azar (mira `help(active.choose)`). Así que el mejor depende del lugar; conserva las etiquetas al azar como comparación.
 #
 # ### Lugares en el mapa
 #
-# `next_places` elige píxeles de un mapa; si pides una distancia, uno por parcela. Señala un anillo para ver qué dice el mapa allí. `save` escribe un archivo para un teléfono o un SIG, con una columna vacía para la etiqueta.
+# `next_places` elige píxeles de un mapa. Con una distancia mínima (`apart`, en metros) no quedan todos en una parcela. Señala un anillo para ver qué dice el mapa allí. `save` escribe un archivo para un teléfono o un SIG, con una columna vacía para la etiqueta.
 
 # %% made_from="0b68a1a1"
 apart = 150 if delta else 0
@@ -1514,7 +1518,7 @@ said = nearby.table.round(3)
 print(nearby.save(runs / "next.csv").name)
 figures.show(
     said[["place", "predicted", "probability", "margin", "label_code"]].head(6),
-    "Lugares que visitar, primero los más deseados",
+    "Lugares que visitar, por orden de preferencia",
 )
 distance = np.hypot(*(np.subtract.outer(v, v) for v in (nearby.x, nearby.y)))
 assert (distance[~np.eye(len(nearby), dtype=bool)] >= apart).all()
@@ -1554,16 +1558,16 @@ print(wording.shown((100 * bias).round(1)).to_string())
 if delta:
     assert right[unsure].mean() < right.mean() - 0.1
 
-# %% [markdown] made_from="91504fb3"
+# %% [markdown] made_from="06be1124"
 # No. El modelo se equivoca más donde duda, y allí las clases tienen otras proporciones. Ningún peso lo corrige, porque un píxel seguro no podía salir elegido. Las etiquetas para entrenar se pueden elegir; las etiquetas para exactitud y superficies se deben sortear. Guárdalas en dos archivos.
 #
 # ## 12. Pocas etiquetas
 #
-# ¿Y si solo hay cinco etiquetas por clase? Las redes de otras personas han leído todas las imágenes de un año y dan una lista corta de números por píxel, un *vector* (una representación vectorial, *embedding*): AlphaEarth y Tessera publican vectores así de toda la Tierra. Un modelo pequeño puede aprender de ellos. Conocen el año entero, así que no pueden ayudar antes de la cosecha.
+# ¿Y si solo hay cinco etiquetas por clase? Las redes de otras personas han leído todas las imágenes de un año y dan una lista corta de números por píxel, un *vector* (una representación vectorial, *embedding*): AlphaEarth y Tessera publican vectores así de grandes partes de la Tierra. Un modelo pequeño puede aprender de ellos. Se hacen con las imágenes de un año entero, así que antes de la cosecha no hay ninguno de este año.
 #
 # :::{admonition} Datos simulados
 # :class: simulated
-# Los vectores del delta no son de ninguna red. Son una mezcla aleatoria de la reflectancia verdadera del suelo en doce meses, sin nubes, con un poco de ruido. Así que son mejores que los reales. Las curvas muestran que el camino funciona, y qué darían los vectores en el mejor caso.
+# Los vectores del delta no vienen de una red. Son una mezcla aleatoria de la reflectancia verdadera del suelo en doce meses, sin nubes, con un poco de ruido. Las curvas muestran cómo comparar vectores con bandas. No muestran qué dan los vectores reales.
 # :::
 #
 # :::{admonition} Predice
@@ -1587,10 +1591,10 @@ print(
 )
 
 
-# %% tags=["hide-input"] made_from="a2819acb"
+# %% tags=["hide-input"] made_from="6df8fec8"
 def vectors_of(rows):
     """(N, 64) los vectores de filas; 0 donde no hay ninguno."""
-    when, found = rows.column("year"), None
+    when, found, none = rows.column("year"), None, 0
     for y in np.unique(when):
         x, z = (rows.column(n)[when == y] for n in ("x", "y"))
         meta = rows.meta
@@ -1600,7 +1604,10 @@ def vectors_of(rows):
         found = (
             np.zeros((len(when), v.shape[1]), "f4") if found is None else found
         )
+        none += int(np.isnan(v).any(1).sum())
         found[when == y] = np.nan_to_num(v)
+    if none:
+        print(f"{none:,} de {len(when):,} filas no tienen vector: se usa 0")
     return found
 
 
@@ -1618,9 +1625,9 @@ for name, (x, z) in sets.items():
     assert (len(x), len(z)) == (len(pool), len(exam))
 
 
-# %% made_from="6756ac2c"
+# %% made_from="894165da"
 def score(name, count, seed):
-    """Macro-F1 en la prueba de un bosque con pocas etiquetas de cada clase."""
+    """Macro-F1 en la prueba de un bosque con `count` etiquetas por clase, o todas."""
     order = seeds.generator(seed, "few", count).permutation(len(pool))
     mine = [order[pool.truth[order] == k][:count] for k in range(K)]
     mine = np.concatenate(mine)
@@ -1666,8 +1673,8 @@ if vectors_known:
 if delta:
     assert (gain.loc[5] > gain.loc[100]).all()
 
-# %% [markdown] made_from="9661709c"
-# Las líneas impresas responden las dos preguntas: cuánto gana cada uno y cuál de los tres es el mejor. En el delta, los vectores y «ambos» ganan más con cinco etiquetas por clase que con 100. Con más etiquetas, las bandas los alcanzan. Compara la ganancia con la diferencia entre semillas antes de creerla: con tan pocas etiquetas, el sorteo puede decidir más que los vectores. Es poco, para vectores que conocen todos los meses y no tienen nubes. Una razón puede ser que un vector del año no dice si un cultivo se ve en la fecha del mapa.
+# %% [markdown] made_from="d69675a9"
+# Las líneas impresas responden las dos preguntas: cuánto gana cada uno y cuál de los tres es el mejor. En el delta, los vectores y «ambos» ganan más con cinco etiquetas por clase que con 100. Compara la ganancia con la diferencia entre semillas antes de creerla: con tan pocas etiquetas, el sorteo puede decidir más que los vectores. Si la ganancia es pequeña aunque los vectores conocen todos los meses y no tienen nubes, una razón puede ser que un vector del año no dice si un cultivo se ve en la fecha del mapa.
 #
 # Con vectores reales usa las mismas llamadas: `embeddings.as_sensor` hace una tabla con ellos, `pixels.join` la pone al lado de las bandas, y `[channels]` en el archivo de estudio la da a cualquier modelo de la práctica 3. Entonces haz la pregunta otra vez, con etiquetas de tu lugar.
 #
@@ -1677,15 +1684,15 @@ if delta:
 # - Un conjunto de clases con una promesa la cumple solo con datos como los de su calibración.
 # - Un modelo responde en todas partes, también donde nunca se le entrenó para hacerlo.
 # - Contar píxeles da una superficie sesgada y sin intervalo. Una muestra aleatoria corrige cualquier mapa.
-# - El 95 % es el 95 % si el intervalo cuenta lo que no se vio y si las etiquetas son correctas. Una muestra mayor no corrige etiquetas erróneas.
+# - Un intervalo del 95 % se acerca a su 95 % si cuenta lo que no se vio y si las etiquetas son correctas. Una muestra mayor no corrige etiquetas erróneas.
 # - Un mapa por parcela puede ser mejor o peor que uno por píxel. Mídelo.
 # - Las etiquetas para entrenar se pueden elegir. Las etiquetas para exactitud y hectáreas se deben sortear.
-# - Cada método de esta práctica se comparó con uno sencillo: el recuento, el píxel solo, la elección al azar, las bandas solas.
+# - Compara cada método con uno sencillo: el recuento, el píxel solo, la elección al azar, las bandas solas.
 #
 # ## ¿Y si…?
 #
 # - **¿… nadie puede visitar las parcelas?** `arset sample` y `arset label`: una persona interpreta imágenes en una página que no necesita red. Una segunda persona etiqueta otra vez una parte.
-# - **¿… el intervalo es demasiado ancho?** Planea una muestra mayor para esa clase (`target`, `half_width`), o un mapa mejor: las superficies con probabilidades lo premian.
+# - **¿… el intervalo es demasiado ancho?** Planea una muestra mayor para esa clase (`target`, `half_width`), o haz un mapa mejor: entonces los intervalos de las superficies con probabilidades son más estrechos.
 # - **¿… tengo contornos de parcelas?** `arset parcels`, o `parcels.read("farm.gpkg")` en la sección 10.
 # - **¿… dos parcelas de un cultivo son un solo segmento?** Prueba un `level` más pequeño, escenas de 10 m u otro `method`; `parcels.score_outlines` compara con contornos que conoces.
 # - **¿… tengo dinero para etiquetas?** Primero sortea una muestra para las superficies. Gasta el resto en los lugares que nombra `active.next_places`.
