@@ -201,7 +201,7 @@ if knows_truth:
 # %% [markdown]
 # The printed shares answer both questions. In the delta some whole fields have a wrong label, and a side has few fields: this is one reason that the three sides differ.
 #
-# Nobody knows this of a real place. There the two cells above print nothing, and from here to section 4 the lab takes the labels of the table as the truth. But one thing you can do everywhere: make labels wrong *on purpose*, and look whether a method finds them. The library knows three kinds of errors:
+# Nobody knows this of a real place. There the two cells above print nothing, and from here to section 4 the lab takes the labels of the table as the truth. But one thing you can do everywhere: make labels wrong *on purpose*, and see whether a method finds them. The library knows three kinds of errors:
 #
 # | kind | what happens | as when |
 # |---|---|---|
@@ -271,7 +271,7 @@ if delta:
     assert audit.Found.of(by_hand, bad).precision > 2 * bad.mean()
 
 # %% [markdown]
-# The first number of a line is the *precision* of the list, the second its *recall*. The precision answers the question. In the delta the list is far better than one at random, but not perfect: some suspicious labels are right, because a model is wrong, too. So look at the labels of such a list, and do not delete them.
+# The first number of a line is the *precision* of the list, the second its *recall*. The precision of the first line answers the question. In the delta the list is far better than one at random, but not perfect: some suspicious labels are right, because a model is wrong, too. So look at the labels of such a list, and do not delete them.
 #
 # The other two ways:
 # - A **self-organising map** puts similar series into the same *neuron*, without using labels. A label is suspicious if it is rare in its neuron (Santos and others, 2021).
@@ -458,7 +458,7 @@ if delta:
 #
 # ## 5. Sets with a promise
 #
-# "Soybeans, 55 %" is not much of an answer. *Conformal prediction* gives each pixel a **set** of classes instead, with a promise: about 90 % of the sets contain the label. It needs rows that the model was not trained on: the validation. On them it measures how small the probability of the right class can be.
+# "Soybeans, 55 %" is not much of an answer. *Conformal prediction* gives each pixel a **set** of classes instead, with a promise: about 90 % of the sets contain the label. It needs rows that the model was not trained on: the validation. On them it measures how small the probability of the right class can be. (Here the validation also chose the best epoch and the date, so the promise holds only nearly. With more data, keep some blocks for the calibration alone.)
 #
 # From here on the labels are those of the table again, without our errors, and the model is that of section 1.
 
@@ -848,7 +848,7 @@ print(
 assert expert.shape == wide.read().shape
 
 # %% [markdown]
-# `expert` is what a visit to each pixel would find. Pixels with two crops in the year have no single class. Where nobody knows the truth, the lab takes the labels instead; then all that follows is about the labels, with their errors.
+# `expert` has the class that a visit to each pixel would find. Pixels with two crops in the year have no single class. Where nobody knows the truth, the lab takes the labels instead; then all that follows is about the labels, with their errors.
 #
 # :::{admonition} Predict
 # :class: predict

@@ -200,7 +200,7 @@ if knows_truth:
     if delta:
         assert (said != true)[edge].mean() > (said != true)[~edge].mean()
 
-# %% [markdown] made_from="e39310f2"
+# %% [markdown] made_from="3aaa082f"
 # Los porcentajes impresos responden las dos preguntas. En el delta hay parcelas enteras con etiqueta errónea, y un conjunto tiene pocas parcelas: es una razón por la que los tres conjuntos difieren.
 #
 # En un lugar real nadie sabe esto. Allí las dos celdas anteriores no imprimen nada, y desde aquí hasta la sección 4 la práctica toma las etiquetas de la tabla como verdad. Pero hay algo que se puede hacer en todas partes: cambiar algunas etiquetas *a propósito* por otras erróneas, y mirar si un método las encuentra. La biblioteca conoce tres tipos de errores:
@@ -219,7 +219,9 @@ noisy = audit.spoiled(table, study, RATE, KIND, seed=1)
 now = study.legend.classes_of(noisy["label_code"].to_numpy())
 ours = now != given
 wrong = (now >= 0) & (grown >= 0) & (now != grown)
-print(f"{ours.mean():.1%} por nosotros; {wrong.mean():.1%} erróneas ahora")
+print(
+    f"{ours.mean():.1%} cambiadas por nosotros; {wrong.mean():.1%} erróneas ahora"
+)
 assert abs(ours[given >= 0].mean() - RATE) < 0.01
 
 # %% made_from="3b994ac4"
@@ -276,8 +278,8 @@ for name, mask in (("aprendizaje confiado", by_hand), ("al azar", at_random)):
 if delta:
     assert audit.Found.of(by_hand, bad).precision > 2 * bad.mean()
 
-# %% [markdown] made_from="4a93c9f0"
-# El primer número de una línea es la *precisión* de la lista; el segundo, su *exhaustividad*. La precisión responde la pregunta. En el delta la lista es mucho mejor que una al azar, pero no es perfecta: algunas etiquetas sospechosas son correctas, porque también el modelo se equivoca. Así que mira las etiquetas de una lista como esta, y no las borres.
+# %% [markdown] made_from="d62cedf1"
+# El primer número de una línea es la *precisión* de la lista; el segundo, su *exhaustividad*. La precisión de la primera línea responde la pregunta. En el delta la lista es mucho mejor que una al azar, pero no es perfecta: algunas etiquetas sospechosas son correctas, porque también el modelo se equivoca. Así que mira las etiquetas de una lista como esta, y no las borres.
 #
 # Las otras dos formas:
 # - Un **mapa autoorganizado** pone series parecidas en la misma *neurona*, sin usar etiquetas. Una etiqueta es sospechosa si es rara en su neurona (Santos y otros, 2021).
@@ -329,7 +331,7 @@ ways = pd.DataFrame(scores).T[["suspected", "precision", "recall"]]
 ways.insert(0, "suspicious", ways.pop("suspected").astype(int))
 figures.show(
     ways.round(2).reset_index(names="lista"),
-    "Etiquetas sospechosas por forma, con precisión y exhaustividad",
+    "Etiquetas sospechosas según cada forma, con precisión y exhaustividad",
 )
 assert ways.loc["las tres", "recall"] <= ways.loc["dos de tres", "recall"]
 if delta:
@@ -462,7 +464,7 @@ print(f"una prueba limpia parece dar {seems:.1f} puntos al mismo modelo")
 if delta:
     assert abs(gain["sin sospechosas"]) < seems
 
-# %% [markdown] made_from="46382be8"
+# %% [markdown] made_from="f647e31b"
 # Las primeras líneas son la ganancia real en puntos; por debajo de 0 es una pérdida. Compara la ganancia sin etiquetas sospechosas con la de quitar filas al azar y con la diferencia entre semillas: si no es claramente mayor, no se ganó nada. Un bosque promedia muchos árboles, y por eso los errores al azar le cuestan poco. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas.
 #
 # La última línea es la importante. Si se quitan las etiquetas sospechosas de la *prueba*, sube la puntuación del **mismo** modelo, porque la prueba perdió las filas en las que modelo y etiqueta no coinciden. Ningún mapa mejoró. Por eso no se limpia una prueba con un modelo. Y en el delta la primera columna es menor que la tercera en cada entrenamiento: con errores en sus etiquetas, la prueba da al modelo una puntuación más baja de la que merece.
@@ -471,7 +473,7 @@ if delta:
 #
 # ## 5. Conjuntos con una promesa
 #
-# «Soja, 55 %» no es una gran respuesta. La *predicción conforme* da a cada píxel un **conjunto** de clases, con una promesa: cerca del 90 % de los conjuntos contiene la etiqueta. Necesita filas con las que el modelo no se entrenó: la validación. En ellas mide cuán pequeña puede ser la probabilidad de la clase correcta.
+# «Soja, 55 %» no es una gran respuesta. La *predicción conforme* da a cada píxel un **conjunto** de clases, con una promesa: cerca del 90 % de los conjuntos contiene la etiqueta. Necesita filas con las que el modelo no se entrenó: la validación. En ellas mide cuán pequeña puede ser la probabilidad de la clase correcta. (Aquí la validación eligió también la mejor época y la fecha, así que la promesa se cumple solo aproximadamente. Con más datos, reserva algunos bloques solo para la calibración.)
 #
 # Desde aquí las etiquetas son otra vez las de la tabla, sin nuestros errores, y el modelo es el de la sección 1.
 
@@ -591,7 +593,7 @@ assert sum(each_class.counts) == len(v)
 season = model.predictions(sides["test"], STARTS)
 dates = certainty.coverage(rule, season, by="last")
 shown = dates[["coverage", "coverage_low", "coverage_high"]]
-shown = shown.set_axis(["cobertura", "abajo", "arriba"], axis=1)
+shown = shown.set_axis(["cobertura", "inferior", "superior"], axis=1)
 shown["prometido"] = 1 - ALPHA
 fig = figures.lines(
     shown, "Cobertura a lo largo de la temporada", "último día de la ventana",
@@ -860,15 +862,15 @@ mapped = maps.ClassMap.open(wide.path())
 
 # %% made_from="0081ecfd"
 print(
-    "el experto sabe la verdad" if knows_truth else "la verdad: las etiquetas"
+    "el experto conoce la verdad" if knows_truth else "la verdad: las etiquetas"
 )
 print(
     f"{(expert >= 0).sum():,} de {mapped.sizes.sum():,} píxeles tienen una clase"
 )
 assert expert.shape == wide.read().shape
 
-# %% [markdown] made_from="23664cdb"
-# `expert` es lo que encontraría una visita a cada píxel. Los píxeles con dos cultivos en el año no tienen una sola clase. Donde nadie sabe la verdad, la práctica toma las etiquetas; entonces todo lo que sigue trata de las etiquetas, con sus errores.
+# %% [markdown] made_from="c536587a"
+# `expert` tiene la clase que encontraría una visita a cada píxel. Los píxeles con dos cultivos en el año no tienen una sola clase. Donde nadie conoce la verdad, la práctica toma las etiquetas; entonces todo lo que sigue trata de las etiquetas, con sus errores.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1080,7 +1082,7 @@ for seed in (2, 3, 4):
 # %% [markdown] made_from="c097ecae"
 # ## 9. ¿El 95 % es el 95 %?
 #
-# Un intervalo del 95 % promete algo: si sorteas la muestra una y otra vez, unos 95 de cada 100 intervalos contienen la superficie verdadera. En la Tierra nadie puede comprobarlo, porque nadie sabe la superficie verdadera. En el delta, tú puedes: sortea 500 muestras y cuenta.
+# Un intervalo del 95 % promete algo: si sorteas la muestra una y otra vez, unos 95 de cada 100 intervalos contienen la superficie verdadera. En la Tierra nadie puede comprobarlo, porque nadie conoce la superficie verdadera. En el delta, tú puedes: sortea 500 muestras y cuenta.
 #
 # Se comparan tres intervalos. El *normal* es la estimación ± 1.96 errores estándar, como en muchos artículos. `evaluation.limits` añade un píxel que no se sorteó, porque una clase rara puede estar donde no se sorteó ninguno. El tercero es el intervalo *con probabilidades* de la sección 8.
 #
@@ -1187,7 +1189,7 @@ coverage = pd.DataFrame({name: held(*e) for name, e in ends.items()}, names)
 coverage.insert(0, "proporción", true_share)
 coverage = coverage[coverage["proporción"] > 0].sort_values("proporción")
 fig = figures.bars(
-    100 * coverage.drop(columns="proporción"), f"{size} etiquetas: intervalos con la verdad",
+    100 * coverage.drop(columns="proporción"), f"{size} etiquetas: intervalos que contienen la verdad",
     "porcentaje de 500 muestras", study=study, mode="group", text=".0f",
 )  # fmt: skip
 figures.show(fig, "Intervalos del 95 % que contienen la verdad, por clase")
@@ -1246,7 +1248,7 @@ noise = pd.DataFrame(
 
 # %% made_from="45a50d3f"
 fig = figures.lines(
-    noise, "Intervalos del 95 % de etiquetas con errores", noise.index.name,
+    noise, "Intervalos del 95 % con etiquetas erróneas", noise.index.name,
     "porcentaje que contiene la verdad", study=study,
 )  # fmt: skip
 figures.show(fig, "Cobertura según el porcentaje de etiquetas erróneas")
@@ -1507,7 +1509,7 @@ assert len(over) == curves["seed"].nunique()
 #
 # ### Lugares en el mapa
 #
-# `next_places` elige píxeles de un mapa. Con una distancia mínima (`apart`, en metros) no quedan todos en una parcela. Señala un anillo para ver qué dice el mapa allí. `save` escribe un archivo para un teléfono o un SIG, con una columna vacía para la etiqueta.
+# `next_places` elige píxeles de un mapa. Con una distancia mínima (`apart`, en metros) no quedan todos en una parcela. Pasa el puntero por un anillo para ver qué dice el mapa allí. `save` escribe un archivo para un teléfono o un SIG, con una columna vacía para la etiqueta.
 
 # %% made_from="0b68a1a1"
 apart = 150 if delta else 0
@@ -1651,7 +1653,10 @@ mean = pd.DataFrame(
 spread = pd.DataFrame(
     {name: np.ptp(v, 1) for name, v in made_with.items()}, mean.index
 )
-for what, values in {"media": mean, "mayor menos menor": spread}.items():
+for what, values in {
+    "media": mean,
+    "diferencia entre semillas": spread,
+}.items():
     print(f"{what}:\n{values.round(3).to_string()}")
 
 # %% made_from="1138313d"
