@@ -1043,7 +1043,7 @@ if delta:
     assert ratio < 1
 
 # %% [markdown]
-# In the delta this sample is closer to the truth than the count of all pixels, although it has few of them. The column *with probabilities* is *prediction-powered inference* (Angelopoulos and others, 2023): it adds the model's probabilities of all pixels, and corrects their bias with the same labels. The printed ratio compares the widths: below 1 its intervals are narrower. The better the probabilities, the narrower they are. If the probabilities are bad, the method gives them little weight. Section 9 tests whether these intervals hold the truth.
+# In the delta this sample is closer to the truth than the count of all pixels, although it has few of them. One sample can still be unlucky, and then several intervals miss at once, because the shares sum to one. Exercise 3 draws others. The column *with probabilities* is *prediction-powered inference* (Angelopoulos and others, 2023): it adds the model's probabilities of all pixels, and corrects their bias with the same labels. The printed ratio compares the widths: below 1 its intervals are narrower. The better the probabilities, the narrower they are. If the probabilities are bad, the method gives them little weight. Section 9 tests whether these intervals hold the truth.
 #
 # :::{admonition} Exercise 3
 # :class: exercise

@@ -1072,8 +1072,8 @@ if delta:
     assert off["muestra"] < off["recuento"]
     assert ratio < 1
 
-# %% [markdown] made_from="80829159"
-# En el delta, esta muestra se acerca más a la verdad que el recuento de todos los píxeles, aunque tiene pocos. La columna *con probabilidades* es la *inferencia potenciada por predicciones* (*prediction-powered inference*; Angelopoulos y otros, 2023): añade las probabilidades del modelo en todos los píxeles y corrige su sesgo con las mismas etiquetas. El cociente compara los anchos: si es menor que 1, sus intervalos son más estrechos. Cuanto mejores son las probabilidades, más estrechos son. Si las probabilidades son malas, el método les da poco peso. La sección 9 comprueba si estos intervalos contienen la verdad.
+# %% [markdown] made_from="4c12a665"
+# En el delta, esta muestra se acerca más a la verdad que el recuento de todos los píxeles, aunque tiene pocos. Aun así, una muestra puede salir mal por azar, y entonces fallan varios intervalos a la vez, porque las proporciones suman uno. El ejercicio 3 extrae otras. La columna *con probabilidades* es la *inferencia potenciada por predicciones* (*prediction-powered inference*; Angelopoulos y otros, 2023): añade las probabilidades del modelo en todos los píxeles y corrige su sesgo con las mismas etiquetas. El cociente compara los anchos: si es menor que 1, sus intervalos son más estrechos. Cuanto mejores son las probabilidades, más estrechos son. Si las probabilidades son malas, el método les da poco peso. La sección 9 comprueba si estos intervalos contienen la verdad.
 #
 # :::{admonition} Ejercicio 3
 # :class: exercise
