@@ -461,7 +461,7 @@ if delta:
     assert abs(gain["without suspicious"]) < seems
 
 # %% [markdown]
-# The first lines are the real gain in points; below 0 it is a loss. Compare the gain without suspicious labels with that of rows left out at random, and with the difference between seeds: if it is not clearly larger, nothing was gained. Forests average many trees, so random errors cost them little. The line 'without wrong' shows what leaving out exactly the wrong labels would give.
+# The first lines are the real gain in points; below 0 it is a loss. Compare the gain without suspicious labels with that of rows left out at random, and with the difference between seeds: if it is not clearly larger, nothing was gained. How much is gained depends on the errors: `benchmarks/audit.py` of the repository measures it with five seeds, for several kinds and shares. The line 'without wrong' shows what leaving out exactly the wrong labels would give.
 #
 # The last line is the important one. If suspicious labels are left out of the *test*, the score of the **same** model rises, because the test lost the rows on which model and label disagree. No map became better. So never clean a test with a model. And in the delta the first column is lower than the third for each training: with errors in its labels, the test gives the model a lower score than it deserves.
 #

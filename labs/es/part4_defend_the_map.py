@@ -477,8 +477,8 @@ print(f"una prueba limpia parece dar {seems:.1f} puntos al mismo modelo")
 if delta:
     assert abs(gain["sin sospechosas"]) < seems
 
-# %% [markdown] made_from="f647e31b"
-# Las primeras líneas son la ganancia real en puntos; por debajo de 0 es una pérdida. Compara la ganancia sin etiquetas sospechosas con la de quitar filas al azar y con la diferencia entre semillas: si no es claramente mayor, no se ganó nada. Un bosque promedia muchos árboles, y por eso los errores al azar le cuestan poco. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas.
+# %% [markdown] made_from="a4007696"
+# Las primeras líneas son la ganancia real en puntos; por debajo de 0 es una pérdida. Compara la ganancia sin etiquetas sospechosas con la de quitar filas al azar y con la diferencia entre semillas: si no es claramente mayor, no se ganó nada. Cuánto se gana depende de los errores: `benchmarks/audit.py`, en el repositorio, lo mide con cinco semillas, para varios tipos y proporciones. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas.
 #
 # La última línea es la importante. Si se quitan las etiquetas sospechosas de la *prueba*, sube la puntuación del **mismo** modelo, porque la prueba perdió las filas en las que modelo y etiqueta no coinciden. Ningún mapa mejoró. Por eso no se limpia una prueba con un modelo. Y en el delta la primera columna es menor que la tercera en cada entrenamiento: con errores en sus etiquetas, la prueba da al modelo una puntuación más baja de la que merece.
 #
