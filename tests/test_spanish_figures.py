@@ -24,8 +24,8 @@ import translations  # noqa: E402
 LABS = sorted(SITE.glob("es/labs/es/*.html"))
 # Names that stay as they are in Spanish, and words that both languages have.
 ALLOWED = {
-    "adadelta", "adam", "batch", "block", "dropout", "fcn", "filters", "forest", "loss", "may", "mobilenet", "original",
-    "random", "segnet", "simulated", "tempcnn", "unet", "vgg", *sentinel2.BANDS,
+    "adadelta", "adam", "batch", "block", "dropout", "fcn", "filters", "forest", "loss", "ltae", "may", "mobilenet",
+    "original", "random", "segnet", "simulated", "tempcnn", "unet", "vgg", *sentinel2.BANDS,
 }  # fmt: skip
 # Drawn text, what the pointer shows, heads of tables, names of menus.
 SHOWN = """() => {

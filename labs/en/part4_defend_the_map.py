@@ -945,10 +945,7 @@ assert np.isclose(stands_for, sizes.sum())
 # %%
 print((runs / "visit" / "README.txt").read_text(encoding="utf-8")[:830])
 columns = ["id", "lon", "lat", "inclusion_probability", "label"]
-figures.show(
-    sample.table[columns].head(4).round(4).astype(str),
-    "The first points of the sample, not labelled yet",
-)
+print(sample.table[columns].head(4).round(4).to_string(index=False))
 assert (sample.table["label"] == "").all()
 
 # %% [markdown]

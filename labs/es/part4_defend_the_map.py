@@ -969,13 +969,10 @@ print(", ".join(file.name for file in sample.save(runs / "visit")))
 stands_for = (1 / sample.table["inclusion_probability"]).sum()
 assert np.isclose(stands_for, sizes.sum())
 
-# %% made_from="ef8ff57c"
+# %% made_from="2a1e552e"
 print((runs / "visit" / "README.txt").read_text(encoding="utf-8")[:830])
 columns = ["id", "lon", "lat", "inclusion_probability", "label"]
-figures.show(
-    sample.table[columns].head(4).round(4).astype(str),
-    "Los primeros puntos de la muestra, todavía sin etiqueta",
-)
+print(sample.table[columns].head(4).round(4).to_string(index=False))
 assert (sample.table["label"] == "").all()
 
 # %% [markdown] made_from="45250480"
