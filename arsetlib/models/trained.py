@@ -150,7 +150,7 @@ class Trained:
         Raises:
             ModelError: As ``predict``; a baseline has no vectors.
 
-        Lab: No lab uses this yet; lab 4 follows.
+        Lab: none.
         """
         if isinstance(self.model, Baseline):
             raise ModelError(f"Expected a network, received {self.name}, a baseline. Only networks have vectors.")

@@ -11,7 +11,7 @@ Sources: G. Tseng et al., Lightweight, pre-trained transformers for remote sensi
 arXiv:2304.14065; Y. Yuan & L. Lin, Self-supervised pretraining of transformers for satellite image time series
 classification, IEEE JSTARS 14, 2021; K. He et al., Masked autoencoders are scalable vision learners, CVPR 2022.
 
-Lab: No lab uses this yet; lab 4 follows.
+Lab: none.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def pretrain(
         TrainingError: No rows, or none with images; a share that hides nothing or all; a network of other steps or
             channels; a baseline; several sensors; an option that needs labels; the folder holds another training.
 
-    Lab: No lab uses this yet; lab 4 follows.
+    Lab: none.
     """
     from arsetlib import models
 
