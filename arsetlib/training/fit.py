@@ -189,13 +189,7 @@ class _Training:
             return self.loaders(model)
 
     def build(self):
-        from arsetlib import models
-
-        season, classes = self.study.season, len(self.study.legend.classes)
-        shape = {"steps": season.steps, "bands": len(self.study.channels), "classes": classes}
-        return models.build(
-            self.name, **shape, step_days=season.step_days, seed=self.plan.seed, **self.options
-        )  # fmt: skip
+        return built(self.name, self.study, self.plan.seed, self.options)
 
     def baseline(self, log: Log):
         """Fit a baseline on some epochs of windows."""
@@ -264,16 +258,8 @@ class _Training:
         )
 
     def _callbacks(self, of, log: Log, run: runs.RunFolder) -> list:
-        from arsetlib.training.callbacks import KeepLogs, Progress
-
-        shown = []
-        if run.path is not None and log.tensorboard:
-            from arsetlib.training.board import boards
-
-            asked = {"model": self.name, "options": self.options, **vars(self.plan), "choose": self.sampling.choose}
-            shown = boards(run.logs, runs.json_values(asked), self.study.legend, of, log.profile)
-            shown += [KeepLogs(run)]
-        return [*log.callbacks, *shown, *([Progress()] if log.progress else [])]
+        asked = {"model": self.name, "options": self.options, **vars(self.plan), "choose": self.sampling.choose}
+        return callbacks_for(of, log, run, asked, self.study.legend)
 
     def _without_samples(self) -> list[str]:
         """Keys of the classes that no training sample has, after the vegetation rule."""
@@ -286,6 +272,35 @@ class _Training:
                 f"the class from the legend, or allow it with missing='allow'."
             )
         return empty
+
+
+def built(name: str, study: Study, seed: int, options: dict) -> Any:
+    """A new network or baseline with the shape of a study."""
+    from arsetlib import models
+
+    season, classes = study.season, len(study.legend.classes)
+    shape = {"steps": season.steps, "bands": len(study.channels), "classes": classes}
+    return models.build(name, **shape, step_days=season.step_days, seed=seed, **options)
+
+
+def callbacks_for(of: Any, log: Log, run: runs.RunFolder, asked: dict, legend: Any) -> list:
+    """What a loop calls between epochs: the user's callbacks, TensorBoard in a folder, the progress bar.
+
+    Args:
+        of: The ``training.loop.Loop``.
+        log: What is reported.
+        run: Its folder.
+        asked: What the training was asked for.
+        legend: Of the confusion matrix; None where nothing is classified.
+    """
+    from arsetlib.training.callbacks import KeepLogs, Progress
+
+    shown = []
+    if run.path is not None and log.tensorboard:
+        from arsetlib.training.board import boards
+
+        shown = [*boards(run.logs, runs.json_values(asked), legend, of, log.profile), KeepLogs(run)]
+    return [*log.callbacks, *shown, *([Progress()] if log.progress else [])]
 
 
 class SeriesFeed:

@@ -32,7 +32,9 @@ from arsetlib.training.fit import (
     IN_MEMORY,
     Sampling,
     SeriesFeed,
+    built,
     bytes_of,
+    callbacks_for,
     check_patience,
     check_sides,
     is_baseline,
@@ -165,11 +167,7 @@ class _Pretraining:
         return self.name_or_model if isinstance(self.name_or_model, str) else self.name_or_model.name
 
     def build(self) -> Any:
-        from arsetlib import models
-
-        season = self.study.season
-        shape = {"steps": season.steps, "bands": len(self.study.channels), "classes": len(self.study.legend.classes)}
-        return models.build(self.name, **shape, step_days=season.step_days, seed=self.plan.seed, **self.options)
+        return built(self.name, self.study, self.plan.seed, self.options)
 
     def feed(self, side: str, rows: Rows, network: Any) -> MaskedFeed:
         from arsetlib import models
@@ -188,15 +186,8 @@ class _Pretraining:
         return MaskedFeed(loader, side, needs, self.hide, keep=not train and bytes_of(loader) <= IN_MEMORY)
 
     def callbacks(self, of: Any, log: Log, run: runs.RunFolder) -> list:
-        from arsetlib.training.callbacks import KeepLogs, Progress
-
-        shown = []
-        if run.path is not None and log.tensorboard:
-            from arsetlib.training.board import boards
-
-            asked = {"model": self.name, "options": self.options, "hide": self.hide, **vars(self.plan)}
-            shown = [*boards(run.logs, runs.json_values(asked), None, of, log.profile), KeepLogs(run)]
-        return [*log.callbacks, *shown, *([Progress()] if log.progress else [])]
+        asked = {"model": self.name, "options": self.options, "hide": self.hide, **vars(self.plan)}
+        return callbacks_for(of, log, run, asked, None)
 
 
 class _Unread(Legend):
