@@ -24,8 +24,8 @@ from pathlib import Path
 import _far_scenes as far
 import measure
 import numpy as np
-from isal import isal_zlib
 from _far_server import far_server
+from isal import isal_zlib
 
 from arsetlib import catalogue
 from arsetlib.ingest import disk, ingest, remote, tiff
