@@ -287,6 +287,19 @@ def start(text: str, **env):
 
 
 @pytest.mark.spark
+def test_scenes_are_judged_on_spark_as_in_this_process(place, spark, monkeypatch):
+    first, second, *others = place.scenes.items
+    gone = replace(second, hrefs=second.hrefs | {"scl": "gone.tif"})
+    scenes = [first, gone, *others]
+    monkeypatch.setattr(surveys, "OF_A_TASK", 2)
+    monkeypatch.setattr(surveys, "OF_A_JOB", 5)
+    here = surveys.survey(scenes, place.study)
+    assert gone.id in here.bad
+    assert here.decisions
+    assert surveys.survey(scenes, place.study, spark=spark) == here
+
+
+@pytest.mark.spark
 def test_spark_connect_makes_the_same_table(table, tmp_path):
     (tmp_path / "place").mkdir()
     text = script(
