@@ -219,8 +219,9 @@ def _question(scenes: Sequence[Scene], study: Study, areas: Sequence[Area]) -> s
 
 @dataclass(frozen=True)
 class _Look:
-    """Sample of one scene, or why there is none. dn: (N, C) as stored, scl: (N,)."""
+    """Sample of one scene, or why there is none. dn: (N, C) as stored, scl: (N,), at the places of a group."""
 
+    group: str = ""
     dn: np.ndarray | None = None
     scl: np.ndarray | None = None
     stated: int = 0
@@ -231,13 +232,13 @@ class _Look:
 
 
 LOOKS = pa.schema([
-    ("dn", pa.binary()), ("type", pa.string()), ("scl", pa.binary()), ("stated", pa.int64()),
+    ("group", pa.string()), ("dn", pa.binary()), ("type", pa.string()), ("scl", pa.binary()), ("stated", pa.int64()),
     ("stated_by", pa.string()), ("wrong", pa.float64()), ("disagree", pa.string()), ("bad", pa.string()),
 ])  # fmt: skip
 
 
 def _offset_sample(scene: Scene, look: _Look) -> offset.Sample:
-    return offset.Sample(scene.id, scene.day, f"{scene.epsg}", look.dn, look.scl, look.stated, look.wrong)
+    return offset.Sample(scene.id, scene.day, look.group, look.dn, look.scl, look.stated, look.wrong)
 
 
 def _other_samples(
@@ -330,21 +331,27 @@ def _row(look: _Look) -> dict:
 
 def _of_row(row: dict, bands: int) -> _Look:
     """A sample from a row of ``LOOKS``."""
-    of, dn, scl = row.pop("type"), row.pop("dn"), row.pop("scl")
-    if dn is None:
-        return _Look(**row)
-    return _Look(np.frombuffer(dn, of).reshape(-1, bands).copy(), np.frombuffer(scl, np.uint8).copy(), **row)
+    of = row.pop("type")
+    if row["dn"] is not None:
+        row["dn"] = np.frombuffer(row["dn"], of).reshape(-1, bands).copy()
+        row["scl"] = np.frombuffer(row["scl"], np.uint8).copy()
+    return _Look(**row)
 
 
 def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids) -> _Look:
     try:
-        cells = grids.of(scene.epsg)
+        places = grids.of(scene.epsg)
+        group, cells = f"{scene.epsg}", places
         reader.prepare(scene, ("scl", *bands))
         corners: dict[str, tuple] = {}
         stated: set[int] = set()
 
         def read(asset: str) -> np.ndarray:
             def sample(file: reader.SceneFile) -> np.ndarray:
+                nonlocal group, cells
+                if asset == "scl" and len(places) > PLACES:  # a sample of all areas would grow with the country
+                    seen = [k for k, place in enumerate(places) if _shows(file.src, place)][:PLACES]
+                    group, cells = f"{scene.epsg} {seen}", [places[k] for k in seen]
                 t = file.src.transform
                 corners[asset] = (*file.src.bounds, max(abs(t.a), abs(t.e)))
                 if file.encoding.offset is not None:
@@ -358,7 +365,7 @@ def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids)
             _refuse_other_place(scene, corners["scl"])
         if np.isin(scl, (0, *study.drop_scl)).all():  # all cloud: nothing to decide from, and hardly anything to read
             dn = np.zeros((scl.size, len(bands)), np.uint16)
-            return _Look(dn, scl, scene.offset, scene.offset_by, WRONG[scene.offset_by])
+            return _Look(group, dn, scl, scene.offset, scene.offset_by, WRONG[scene.offset_by])
         dn = np.stack([read(b) for b in bands], axis=1)
         dn[scl == 0] = 0  # the scene itself says that nothing was measured there
         if not reader.is_remote(scene.hrefs["scl"]):  # on the internet, opening the other files would cost too much
@@ -367,7 +374,7 @@ def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids)
         _refuse_other_ground(corners)
         offset_dn, by, wrong, disagree = _stated(scene, stated)
         dn[~reflectance.refuse_many_outside(dn.T, offset_dn, bands)] = 0
-        return _Look(dn, scl, offset_dn, by, wrong, disagree)
+        return _Look(group, dn, scl, offset_dn, by, wrong, disagree)
     except reader.SceneError as error:
         return _Look(bad=str(error))
     except (reflectance.ReflectanceError, CatalogueError) as error:
@@ -375,29 +382,42 @@ def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids)
 
 
 def _sample(file: reader.SceneFile, cells: Sequence[tuple]) -> np.ndarray:
-    """Values at the cells of all areas, flat; 0 outside the file."""
-    src, t, places, parts = file.src, file.src.transform, 0, []
-    for left, top, side, rows, cols in cells:
-        x, y = left + (np.arange(cols) + 0.5) * side, top - (np.arange(rows) + 0.5) * side
-        parts.append(np.zeros((rows, cols), np.uint8 if file.asset == "scl" else np.uint16))
-        if t.b or t.d:
-            continue
-        c, r = np.floor((x - t.c) / t.a).astype(int), np.floor((y - t.f) / t.e).astype(int)
-        in_c, in_r = (c >= 0) & (c < src.width), (r >= 0) & (r < src.height)
-        if not in_c.any() or not in_r.any() or places == PLACES:
-            continue
-        places += 1
-        c, r = c[in_c], r[in_r]
-        window = Window(c.min(), r.min(), np.ptp(c) + 1, np.ptp(r) + 1)
-        # Not finer than the cells, so that overviews are read where there are some.
-        step = max(1, int(side / max(abs(t.a), abs(t.e))))
-        shape = (max(1, math.ceil(window.height / step)), max(1, math.ceil(window.width / step)))
-        at_r = np.minimum((r - window.row_off) * shape[0] // window.height, shape[0] - 1).astype(int)
-        at_c = np.minimum((c - window.col_off) * shape[1] // window.width, shape[1] - 1).astype(int)
-        values = file.values(window, at_r[:, None] * shape[1] + at_c, shape)
-        parts[-1] = parts[-1].astype(np.promote_types(parts[-1].dtype, values.dtype), copy=False)
-        parts[-1][np.ix_(in_r, in_c)] = values
-    return np.concatenate([p.ravel() for p in parts])
+    """Values at the cells of some areas, flat; 0 outside the file."""
+    src, parts = file.src, [np.zeros(0, np.uint8)]
+    for place in cells:
+        _, _, side, rows, cols = place
+        part = np.zeros((rows, cols), np.uint8 if file.asset == "scl" else np.uint16)
+        r, c, in_r, in_c = _pixels(src, place)
+        if in_r.any() and in_c.any():
+            r, c = r[in_r], c[in_c]
+            window = Window(c.min(), r.min(), np.ptp(c) + 1, np.ptp(r) + 1)
+            # Not finer than the cells, so that overviews are read where there are some.
+            step = max(1, int(side / max(abs(src.transform.a), abs(src.transform.e))))
+            shape = (max(1, math.ceil(window.height / step)), max(1, math.ceil(window.width / step)))
+            at_r = np.minimum((r - window.row_off) * shape[0] // window.height, shape[0] - 1).astype(int)
+            at_c = np.minimum((c - window.col_off) * shape[1] // window.width, shape[1] - 1).astype(int)
+            values = file.values(window, at_r[:, None] * shape[1] + at_c, shape)
+            part = part.astype(np.promote_types(part.dtype, values.dtype), copy=False)
+            part[np.ix_(in_r, in_c)] = values
+        parts.append(part.ravel())
+    return np.concatenate(parts)
+
+
+def _pixels(src, place: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of the cells of an area: row and column of a file's pixels, and which rows and columns the file has."""
+    left, top, side, rows, cols = place
+    t = src.transform
+    if t.b or t.d:
+        return np.zeros(rows, int), np.zeros(cols, int), np.zeros(rows, bool), np.zeros(cols, bool)
+    x, y = left + (np.arange(cols) + 0.5) * side, top - (np.arange(rows) + 0.5) * side
+    r, c = np.floor((y - t.f) / t.e).astype(int), np.floor((x - t.c) / t.a).astype(int)
+    return r, c, (r >= 0) & (r < src.height), (c >= 0) & (c < src.width)
+
+
+def _shows(src, place: tuple) -> bool:
+    """Whether a file has some cell of an area."""
+    _, _, in_r, in_c = _pixels(src, place)
+    return bool(in_r.any() and in_c.any())
 
 
 def _refuse_other_place(scene: Scene, corners: tuple) -> None:
