@@ -34,7 +34,9 @@ __all__ = ["EngineError", "check", "result", "run", "run_watched", "session", "s
 T = TypeVar("T")
 
 WAVE = 10_000  # tasks of one Spark job
-SPARK_TYPES = {"int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean"}
+SPARK_TYPES = {
+    "int64": "bigint", "int32": "int", "string": "string", "double": "double", "bool": "boolean", "binary": "binary",
+}  # fmt: skip
 
 
 class EngineError(ArsetError, RuntimeError):

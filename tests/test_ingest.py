@@ -286,6 +286,34 @@ def start(text: str, **env):
     )  # fmt: skip
 
 
+def test_the_sample_of_a_scene_does_not_grow_with_the_number_of_areas(place, monkeypatch):
+    whole = place.study.areas[0]
+    west, south, east, north = whole.bounds
+    taken, decide = [], surveys.offset.decide
+    monkeypatch.setattr(
+        surveys.offset, "decide", lambda samples, *rest: taken.append(samples) or decide(samples, *rest)
+    )
+    for number in (4, 40):
+        edges = np.linspace(west, east, number + 1).tolist()
+        strips = [replace(whole, key=f"a{k}", bounds=(edges[k], south, edges[k + 1], north)) for k in range(number)]
+        assert not surveys.survey(place.scenes.items, place.study, strips).bad
+    few, many = (max(sample.dn.nbytes for sample in samples) for samples in taken)
+    assert 0 < many <= few
+
+
+@pytest.mark.spark
+def test_scenes_are_judged_on_spark_as_in_this_process(place, spark, monkeypatch):
+    first, second, *others = place.scenes.items
+    gone = replace(second, hrefs=second.hrefs | {"scl": "gone.tif"})
+    scenes = [first, gone, *others]
+    monkeypatch.setattr(surveys, "OF_A_TASK", 2)
+    monkeypatch.setattr(surveys, "OF_A_JOB", 5)
+    here = surveys.survey(scenes, place.study)
+    assert gone.id in here.bad
+    assert here.decisions
+    assert surveys.survey(scenes, place.study, spark=spark) == here
+
+
 @pytest.mark.spark
 def test_spark_connect_makes_the_same_table(table, tmp_path):
     (tmp_path / "place").mkdir()

@@ -174,7 +174,7 @@ def run_tests(place: Path, version: str, resolution: str, *options: str) -> None
     python = make(place / "env", version, "-r", str(pins))
     run([UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "-e", "."])
     files = [f"tests/test_{name}.py" for names in ROOMS.values() for name in names]
-    words = ["-n", WORKERS, "--dist", "loadgroup", "--no-loadscope-reorder", "-m", MARKED]
+    words = ["-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder", "-m", MARKED]
     words += ["--durations", "15", "-q", "-p", "no:cacheprovider", *options, *files]
     settings = {"PATH": f"{Path(python).parent}:{os.environ['PATH']}"}
     run([python, "-m", "pytest", *words], settings)

@@ -113,7 +113,7 @@ def ingest(
     _check_arguments(study, scenes, every, per_class)
     out = folders.place(out)
     refuse_occupied(out)
-    survey = surveys.load_or_make(scenes, study, out / SCENES, progress)
+    survey = surveys.load_or_make(scenes, study, out / SCENES, progress, spark)
     _refuse_too_many(survey, scenes, study)
     plan = make_plan(study, scenes, labels, every, per_class)
     chunks = chunks_of(study, labels, plan)

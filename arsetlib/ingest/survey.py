@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from pyproj import CRS
 from rasterio.windows import Window
 from tqdm.auto import tqdm
@@ -28,9 +31,14 @@ from arsetlib.ingest import offset, reader, reflectance
 from arsetlib.sentinel2 import NEAR_INFRARED, NOT_VEGETATED, VEGETATION
 from arsetlib.study import Area, Study
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 SIDE = 64  # cells along a side of the sample of one area; of several areas together about as many cells
 PLACES = 4  # areas of a scene that are sampled
 READERS = 32  # scenes sampled at the same time where each read waits for the internet
+OF_A_TASK = 32  # scenes that one task on Spark samples
+OF_A_JOB = 2048  # scenes of one job on Spark, which sends them to each of its tasks
 # Bands that are sampled: the first of each row that the study has. Different things change them.
 SAMPLED_BANDS = (
     ("blue", "coastal", "green"),
@@ -129,7 +137,11 @@ class Survey:
 
 
 def survey(
-    scenes: Sequence[Scene], study: Study, areas: Sequence[Area] | None = None, progress: bool = False
+    scenes: Sequence[Scene],
+    study: Study,
+    areas: Sequence[Area] | None = None,
+    progress: bool = False,
+    spark: SparkSession | None = None,
 ) -> Survey:
     """Sample every scene. Nothing is refused: see ``Survey.refuse_too_many``.
 
@@ -138,19 +150,20 @@ def survey(
         study: Its bands, and how offsets are decided.
         areas: Where to sample; the study's by default.
         progress: Show a bar.
+        spark: A session of ``engine.session`` whose workers read the scenes, or None to read them in this process.
 
     Lab: part1_build_dataset.
     """
     areas = list(areas or study.areas)
     bands = sampled_bands(study.bands)
     grids = _SampleGrids(areas)
-    looks = _look_at(scenes, study, bands, grids, progress)
+    looks = _look_at(scenes, study, bands, grids, progress, spark)
     bad = {s.id: look.bad for s, look in zip(scenes, looks, strict=True) if look.bad}
     usable = [(s, look) for s, look in zip(scenes, looks, strict=True) if not look.bad]
     samples = [_offset_sample(scene, look) for scene, look in usable]
     results = offset.decide(samples, bands, study.scenes.offset)
     doubtful = [usable[i][0] for i in offset.doubtful(samples, results)] if study.scenes.offset != "state" else []
-    others = _other_samples(doubtful, study, areas, bands, grids, progress)
+    others = _other_samples(doubtful, study, areas, bands, grids, progress, spark)
     if others:
         results = offset.decide([*samples, *others], bands, study.scenes.offset)[: len(samples)]
     compared = {other.processing_of: other.id for other in others}
@@ -171,13 +184,13 @@ def survey(
     return Survey(decisions, {i: bad[i] for i in order}, _question(scenes, study, areas))
 
 
-def load_or_make(scenes: Scenes, study: Study, saved: Path, progress: bool) -> Survey:
+def load_or_make(scenes: Scenes, study: Study, saved: Path, progress: bool, spark: SparkSession | None) -> Survey:
     """The survey in the item list that an earlier run of the same question saved, or a new one."""
     if saved.is_file():
         earlier = Scenes.load(saved).survey
         if earlier.get("asked") == _question(scenes.items, study, study.areas):
             return Survey(**earlier)
-    return survey(scenes.items, study, progress=progress)
+    return survey(scenes.items, study, progress=progress, spark=spark)
 
 
 def sampled_bands(bands: Sequence[str]) -> tuple[str, ...]:
@@ -206,8 +219,9 @@ def _question(scenes: Sequence[Scene], study: Study, areas: Sequence[Area]) -> s
 
 @dataclass(frozen=True)
 class _Look:
-    """Sample of one scene, or why there is none. dn: (N, C) as stored, scl: (N,)."""
+    """Sample of one scene, or why there is none. dn: (N, C) as stored, scl: (N,), at the places of a group."""
 
+    group: str = ""
     dn: np.ndarray | None = None
     scl: np.ndarray | None = None
     stated: int = 0
@@ -217,8 +231,14 @@ class _Look:
     bad: str = ""
 
 
+LOOKS = pa.schema([
+    ("group", pa.string()), ("dn", pa.binary()), ("type", pa.string()), ("scl", pa.binary()), ("stated", pa.int64()),
+    ("stated_by", pa.string()), ("wrong", pa.float64()), ("disagree", pa.string()), ("bad", pa.string()),
+])  # fmt: skip
+
+
 def _offset_sample(scene: Scene, look: _Look) -> offset.Sample:
-    return offset.Sample(scene.id, scene.day, f"{scene.epsg}", look.dn, look.scl, look.stated, look.wrong)
+    return offset.Sample(scene.id, scene.day, look.group, look.dn, look.scl, look.stated, look.wrong)
 
 
 def _other_samples(
@@ -228,10 +248,11 @@ def _other_samples(
     bands: Sequence[str],
     grids: _SampleGrids,
     progress: bool,
+    spark: SparkSession | None,
 ) -> list[offset.Sample]:
     """Samples of other processings of these scenes, as far as they can be had and read."""
     others = other_processings(scenes, study, areas, study.bands) if scenes else {}
-    looks = _look_at(list(others.values()), study, bands, grids, progress) if others else []
+    looks = _look_at(list(others.values()), study, bands, grids, progress, spark) if others else []
     return [
         replace(_offset_sample(other, look), wrong=COLLECTION_1_WRONG, processing_of=scene_id)
         for (scene_id, other), look in zip(others.items(), looks, strict=True)
@@ -262,24 +283,75 @@ class _SampleGrids:
 
 
 def _look_at(
-    scenes: Sequence[Scene], study: Study, bands: Sequence[str], grids: _SampleGrids, progress: bool
+    scenes: Sequence[Scene],
+    study: Study,
+    bands: Sequence[str],
+    grids: _SampleGrids,
+    progress: bool,
+    spark: SparkSession | None,
 ) -> list[_Look]:
-    """A sample of each scene, several scenes at the same time where they are on the internet."""
+    """A sample of each scene."""
+    with tqdm(total=len(scenes), desc="survey", unit="scene", disable=not progress) as bar:
+        found: list[_Look] = []
+        if spark is None:
+            for look in _looks(scenes, study, bands, grids):
+                found.append(look)
+                bar.update()
+            return found
+        for start in range(0, len(scenes), OF_A_JOB):
+            some = scenes[start : start + OF_A_JOB]
+            job = partial(_look_task, some, study, bands, grids)
+            rows = engine.run(job, math.ceil(len(some) / OF_A_TASK), LOOKS, spark)
+            found += [_of_row(row, len(bands)) for batch in rows.to_batches() for row in batch.to_pylist()]
+            bar.update(len(some))
+        return found
+
+
+def _looks(scenes: Sequence[Scene], study: Study, bands: Sequence[str], grids: _SampleGrids) -> Iterator[_Look]:
+    """Samples in order; several scenes are read at the same time where they are on the internet."""
     remote = any(reader.is_remote(s.hrefs["scl"]) for s in scenes)
     with ThreadPoolExecutor(READERS if remote else 1) as pool, engine.stoppable():
-        looks = pool.map(lambda s: _look(s, study, bands, grids), scenes)
-        return list(tqdm(looks, total=len(scenes), desc="survey", unit="scene", disable=not progress))
+        yield from pool.map(lambda s: _look(s, study, bands, grids), scenes)
+
+
+def _look_task(
+    scenes: Sequence[Scene], study: Study, bands: Sequence[str], grids: _SampleGrids, number: int
+) -> Iterator[pa.RecordBatch]:
+    """The samples of some scenes, as rows of ``LOOKS``."""
+    looks = _looks(scenes[number * OF_A_TASK : (number + 1) * OF_A_TASK], study, bands, grids)
+    yield pa.RecordBatch.from_pylist([_row(look) for look in looks], LOOKS)
+
+
+def _row(look: _Look) -> dict:
+    """A sample as a row of ``LOOKS``."""
+    if look.dn is None:
+        return vars(look)
+    return vars(look) | {"dn": look.dn.tobytes(), "type": look.dn.dtype.str, "scl": look.scl.tobytes()}
+
+
+def _of_row(row: dict, bands: int) -> _Look:
+    """A sample from a row of ``LOOKS``."""
+    of = row.pop("type")
+    if row["dn"] is not None:
+        row["dn"] = np.frombuffer(row["dn"], of).reshape(-1, bands).copy()
+        row["scl"] = np.frombuffer(row["scl"], np.uint8).copy()
+    return _Look(**row)
 
 
 def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids) -> _Look:
     try:
-        cells = grids.of(scene.epsg)
+        places = grids.of(scene.epsg)
+        group, cells = f"{scene.epsg}", places
         reader.prepare(scene, ("scl", *bands))
         corners: dict[str, tuple] = {}
         stated: set[int] = set()
 
         def read(asset: str) -> np.ndarray:
             def sample(file: reader.SceneFile) -> np.ndarray:
+                nonlocal group, cells
+                if asset == "scl" and len(places) > PLACES:  # a sample of all areas would grow with the country
+                    seen = [k for k, place in enumerate(places) if _shows(file.src, place)][:PLACES]
+                    group, cells = f"{scene.epsg} {seen}", [places[k] for k in seen]
                 t = file.src.transform
                 corners[asset] = (*file.src.bounds, max(abs(t.a), abs(t.e)))
                 if file.encoding.offset is not None:
@@ -293,7 +365,7 @@ def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids)
             _refuse_other_place(scene, corners["scl"])
         if np.isin(scl, (0, *study.drop_scl)).all():  # all cloud: nothing to decide from, and hardly anything to read
             dn = np.zeros((scl.size, len(bands)), np.uint16)
-            return _Look(dn, scl, scene.offset, scene.offset_by, WRONG[scene.offset_by])
+            return _Look(group, dn, scl, scene.offset, scene.offset_by, WRONG[scene.offset_by])
         dn = np.stack([read(b) for b in bands], axis=1)
         dn[scl == 0] = 0  # the scene itself says that nothing was measured there
         if not reader.is_remote(scene.hrefs["scl"]):  # on the internet, opening the other files would cost too much
@@ -302,7 +374,7 @@ def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids)
         _refuse_other_ground(corners)
         offset_dn, by, wrong, disagree = _stated(scene, stated)
         dn[~reflectance.refuse_many_outside(dn.T, offset_dn, bands)] = 0
-        return _Look(dn, scl, offset_dn, by, wrong, disagree)
+        return _Look(group, dn, scl, offset_dn, by, wrong, disagree)
     except reader.SceneError as error:
         return _Look(bad=str(error))
     except (reflectance.ReflectanceError, CatalogueError) as error:
@@ -310,29 +382,42 @@ def _look(scene: Scene, study: Study, bands: Sequence[str], grids: _SampleGrids)
 
 
 def _sample(file: reader.SceneFile, cells: Sequence[tuple]) -> np.ndarray:
-    """Values at the cells of all areas, flat; 0 outside the file."""
-    src, t, places, parts = file.src, file.src.transform, 0, []
-    for left, top, side, rows, cols in cells:
-        x, y = left + (np.arange(cols) + 0.5) * side, top - (np.arange(rows) + 0.5) * side
-        parts.append(np.zeros((rows, cols), np.uint8 if file.asset == "scl" else np.uint16))
-        if t.b or t.d:
-            continue
-        c, r = np.floor((x - t.c) / t.a).astype(int), np.floor((y - t.f) / t.e).astype(int)
-        in_c, in_r = (c >= 0) & (c < src.width), (r >= 0) & (r < src.height)
-        if not in_c.any() or not in_r.any() or places == PLACES:
-            continue
-        places += 1
-        c, r = c[in_c], r[in_r]
-        window = Window(c.min(), r.min(), np.ptp(c) + 1, np.ptp(r) + 1)
-        # Not finer than the cells, so that overviews are read where there are some.
-        step = max(1, int(side / max(abs(t.a), abs(t.e))))
-        shape = (max(1, math.ceil(window.height / step)), max(1, math.ceil(window.width / step)))
-        at_r = np.minimum((r - window.row_off) * shape[0] // window.height, shape[0] - 1).astype(int)
-        at_c = np.minimum((c - window.col_off) * shape[1] // window.width, shape[1] - 1).astype(int)
-        values = file.values(window, at_r[:, None] * shape[1] + at_c, shape)
-        parts[-1] = parts[-1].astype(np.promote_types(parts[-1].dtype, values.dtype), copy=False)
-        parts[-1][np.ix_(in_r, in_c)] = values
-    return np.concatenate([p.ravel() for p in parts])
+    """Values at the cells of some areas, flat; 0 outside the file."""
+    src, parts = file.src, [np.zeros(0, np.uint8)]
+    for place in cells:
+        _, _, side, rows, cols = place
+        part = np.zeros((rows, cols), np.uint8 if file.asset == "scl" else np.uint16)
+        r, c, in_r, in_c = _pixels(src, place)
+        if in_r.any() and in_c.any():
+            r, c = r[in_r], c[in_c]
+            window = Window(c.min(), r.min(), np.ptp(c) + 1, np.ptp(r) + 1)
+            # Not finer than the cells, so that overviews are read where there are some.
+            step = max(1, int(side / max(abs(src.transform.a), abs(src.transform.e))))
+            shape = (max(1, math.ceil(window.height / step)), max(1, math.ceil(window.width / step)))
+            at_r = np.minimum((r - window.row_off) * shape[0] // window.height, shape[0] - 1).astype(int)
+            at_c = np.minimum((c - window.col_off) * shape[1] // window.width, shape[1] - 1).astype(int)
+            values = file.values(window, at_r[:, None] * shape[1] + at_c, shape)
+            part = part.astype(np.promote_types(part.dtype, values.dtype), copy=False)
+            part[np.ix_(in_r, in_c)] = values
+        parts.append(part.ravel())
+    return np.concatenate(parts)
+
+
+def _pixels(src, place: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of the cells of an area: row and column of a file's pixels, and which rows and columns the file has."""
+    left, top, side, rows, cols = place
+    t = src.transform
+    if t.b or t.d:
+        return np.zeros(rows, int), np.zeros(cols, int), np.zeros(rows, bool), np.zeros(cols, bool)
+    x, y = left + (np.arange(cols) + 0.5) * side, top - (np.arange(rows) + 0.5) * side
+    r, c = np.floor((y - t.f) / t.e).astype(int), np.floor((x - t.c) / t.a).astype(int)
+    return r, c, (r >= 0) & (r < src.height), (c >= 0) & (c < src.width)
+
+
+def _shows(src, place: tuple) -> bool:
+    """Whether a file has some cell of an area."""
+    _, _, in_r, in_c = _pixels(src, place)
+    return bool(in_r.any() and in_c.any())
 
 
 def _refuse_other_place(scene: Scene, corners: tuple) -> None:
