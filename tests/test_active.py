@@ -315,11 +315,11 @@ def test_places_of_an_earlier_round_are_not_chosen_again(made, apart):
     if not apart:  # the next ones in the same order
         both = active.next_places(made, 12, progress=False)
         assert np.array_equal(both.x, np.concatenate([first.x, second.x]))
-    with pytest.raises(active.ActiveError, match="not among the 2000 known ones|not among the 2,000 known ones"):
-        everywhere = active.next_places(made, 1975, method="random", progress=False).table
-        active.next_places(made, 30, known=pd.concat([everywhere, everywhere.head(25)]), progress=False)
+    everywhere = active.next_places(made, 1975, method="random", progress=False).table
+    with pytest.raises(active.ActiveError, match="not among the 1,975 known ones"):
+        active.next_places(made, 30, known=everywhere, progress=False)
     with pytest.raises(active.ActiveError, match="Expected known places with lon and lat, received none of lat"):
-        active.next_places(made, 3, known=first.table.drop(columns="lat"), progress=False)
+        active.next_places(made, 3, known=first.table[["lon"]], progress=False)
 
 
 def test_the_command_leaves_out_the_places_of_earlier_rounds_whatever_their_file(made, tmp_path):

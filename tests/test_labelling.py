@@ -319,6 +319,8 @@ def test_a_click_on_the_map_opens_a_point_or_adds_a_place_that_trains_and_that_a
     assert found.rows.column("pixel").tolist() == [pixels.pixel_id(x, y, SIDE)]
     assert LEGEND.classes_of(found.rows.column("label_code")).tolist() == [LEGEND.keys.index("rice")]
     assert (found.missing, found.unlabelled) == ((), (1, 2, 3))
+    bare = maps.MapSample(labelled.table.assign(label=["bare", "", "rice", "rice"]), labelled.design)
+    assert active.labelled_rows(dense(), STUDY, bare, YEAR).without_code == (1,)
     with pytest.raises(active.ActiveError, match="None of the 1 places with a label is among"):
         active.labelled_rows(dense(), STUDY, labelled, 2020 + 5)
 

@@ -28,11 +28,14 @@ class LabelledRows:
         rows: In memory; their ``label_code`` is the person's.
         missing: Ids of labelled places that are not among the rows of the table.
         unlabelled: Ids of places without a label.
+        without_code: Ids of places whose class has no label code, such as bare ground that the vegetation rule decides:
+            no row can hold it.
     """
 
     rows: Rows
     missing: tuple[int, ...]
     unlabelled: tuple[int, ...]
+    without_code: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,6 +60,8 @@ def labelled_rows(source: Rows | pa.Table | str, study: Study, labelled: MapSamp
     if odd := sorted(label for label, number in classes.items() if number < 0):
         raise ActiveError(f"Expected labels among {', '.join(legend.keys)}, received {', '.join(odd)}.")
     filled = table[table["label"] != ""]
+    codeless = filled["label"].map(lambda label: len(legend.classes[classes[label]].codes) == 0)
+    without_code, filled = tuple(filled["id"][codeless.astype(bool)].tolist()), filled[~codeless.astype(bool)]
     meta = rows.meta
     change = Transformer.from_crs("EPSG:4326", CRS(meta.crs), always_xy=True)
     x, y = change.transform(filled["lon"].to_numpy(float), filled["lat"].to_numpy(float))
@@ -75,7 +80,7 @@ def labelled_rows(source: Rows | pa.Table | str, study: Study, labelled: MapSamp
     part = part.set_column(at, part.schema.field(at), pa.array(code.astype(np.int16), part.schema.field(at).type))
     there = np.isin(pixels.pixel_id(x, y, meta.resolution), part["pixel"].to_numpy())
     blank = table["id"][table["label"] == ""]
-    return LabelledRows(Rows.of(part), tuple(filled["id"][~there].tolist()), tuple(blank.tolist()))
+    return LabelledRows(Rows.of(part), tuple(filled["id"][~there].tolist()), tuple(blank.tolist()), without_code)
 
 
 def _classes_of(legend: Legend, code: np.ndarray) -> np.ndarray:

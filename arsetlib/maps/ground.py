@@ -43,7 +43,9 @@ class Surroundings:
     pixel: float
 
 
-def ground_of_table(source: str | Path | pa.Table, table: pd.DataFrame, year: int, cloudy: tuple[int, ...]) -> Surroundings:
+def ground_of_table(
+    source: str | Path | pa.Table, table: pd.DataFrame, year: int, cloudy: tuple[int, ...]
+) -> Surroundings:
     """The ground of a pixel table around points, on up to four dates with few clouds.
 
     The table is read twice, batch after batch; memory depends on the size of the pictures alone.
