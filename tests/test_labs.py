@@ -114,9 +114,16 @@ def awake(monkeypatch):
 BEFORE = {"part1_build_dataset": "delta-toy", "case_groves": None, "case_fields": None}
 
 
+# The code of a translated lab is that of the English one (test_translation); its words run in the book of its language.
+every_lab_with_its_book = pytest.mark.parametrize(
+    "source",
+    [pytest.param(s, marks=[pytest.mark.translated] * (s.parent.name != "en"), id=by_name(s)) for s in SOURCES],
+)
+
+
 @pytest.mark.labs
 @pytest.mark.spark
-@every_lab
+@every_lab_with_its_book
 def test_a_lab_runs_and_its_asserts_hold(source, tmp_path, monkeypatch, awake, request):
     from nbclient import NotebookClient
 
