@@ -22,6 +22,7 @@ from arsetlib.active import places
 from arsetlib.labels import CatalogueError
 from arsetlib.labels.fields import read_fields
 from arsetlib.maps.products import NODATA, MapError, Prediction, legend_as_json
+from arsetlib.maps.sampling import MapSample
 from arsetlib.study import Area, Class, Legend
 
 LEGEND = Legend("three", tuple(Class(n, {"en": n}, "#ffd400", (i,)) for i, n in enumerate(("a", "b", "c"), 1)))
@@ -300,3 +301,44 @@ def test_the_command_writes_the_places_and_warns(made, tmp_path):
     assert done.stdout.startswith("SIMULATED: 4 places in")
     assert "never estimate accuracy or areas from them" in done.stdout
     assert len(pd.read_csv(tmp_path / "n.csv")) == 4
+
+
+# -- a second round ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("apart", [0, 60])
+def test_places_of_an_earlier_round_are_not_chosen_again(made, apart):
+    first = active.next_places(made, 6, apart=apart, progress=False)
+    second = active.next_places(made, 6, apart=apart, known=first.table, progress=False)
+    distance = np.hypot(first.x[:, None] - second.x, first.y[:, None] - second.y)
+    assert distance.min() >= max(apart, 1)
+    if not apart:  # the next ones in the same order
+        both = active.next_places(made, 12, progress=False)
+        assert np.array_equal(both.x, np.concatenate([first.x, second.x]))
+    everywhere = active.next_places(made, 1975, method="random", progress=False).table
+    with pytest.raises(active.ActiveError, match="not among the 1,975 known ones"):
+        active.next_places(made, 30, known=everywhere, progress=False)
+    with pytest.raises(active.ActiveError, match="Expected known places with lon and lat, received none of lat"):
+        active.next_places(made, 3, known=first.table[["lon"]], progress=False)
+
+
+def test_the_command_leaves_out_the_places_of_earlier_rounds_whatever_their_file(made, tmp_path):
+    def proposed(out, *known):
+        arguments = ["next", str(made.folder / "toy.json"), "--count", "4", "--out", str(tmp_path / out)]
+        for name in known:
+            arguments += ["--known", str(tmp_path / name)]
+        return CliRunner().invoke(cli.app, arguments)
+
+    assert proposed("one").exit_code == 0  # a folder, for the labelling page
+    assert proposed("two.gpkg", "one").exit_code == 0
+    done = proposed("three.csv", "one", "two.gpkg")
+    assert done.exit_code == 0, done.output
+    assert "8 places of earlier rounds were left out" in done.stdout
+    all_of = active.next_places(made, 12, progress=False)
+    third = pd.read_csv(tmp_path / "three.csv")
+    assert np.allclose(third["x"], all_of.x[8:])
+    labels = MapSample.load(tmp_path / "one")
+    assert set(labels.table["stratum"]) == {"proposed"}
+    assert labels.table["inclusion_probability"].isna().all()
+    assert labels.legend.keys == LEGEND.keys
+    assert proposed("four.csv", "nothing.csv").exit_code != 0

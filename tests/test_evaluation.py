@@ -403,7 +403,7 @@ def test_earliest_dates_pool_years_by_day_of_year():
     later = changed(other, start=other.start + 365, last=other.last + 365, year=other.year + 1)
     table = ev.earliest_dates(one + later, f1=0.9)
     assert table.dates.tolist() == [2, 2]
-    assert table.loc["Corn", "date"] == pd.Timestamp("1970-01-01") + pd.Timedelta(days=DAY + 10 + 365)
+    assert table.loc["Corn", "date"] == pd.Timestamp(np.datetime64(DAY + 10 + 365, "D"))
     with pytest.raises(ev.EvaluationError, match="F1 above 0"):
         ev.earliest_dates(one, f1=80)
 

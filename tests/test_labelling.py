@@ -1,5 +1,6 @@
 """The views of a sample's points, against a plain loop, and the page on which a person labels them, in a browser."""
 
+import dataclasses
 import json
 import re
 
@@ -12,13 +13,15 @@ from pyproj import Transformer
 from test_report import Balanced
 from typer.testing import CliRunner
 
-from arsetlib import cli, figures, maps, pixels, samples
+from arsetlib import active, cli, figures, maps, pixels, samples
 from arsetlib.maps.products import legend_as_json
+from arsetlib.study import Study
 from arsetlib.translation import speaking
 
 SIDE, WIDE, WEST, NORTH = 30.0, 12, 400_020.0, 1_400_010.0
 BANDS = ("blue", "green", "red", "nir")
 YEAR = 2021
+STUDY = Study.load("sample").replace(legend=LEGEND)
 FIRST = int(samples.start_days(YEAR, 1)[0])
 
 
@@ -240,3 +243,93 @@ def test_the_spanish_page_is_in_spanish(page, browser):
     assert tab.inner_text("#where") == "Punto 1 de 3"
     assert "Maíz" in tab.inner_text(".classes")
     tab.close()
+
+
+# -- the map of the page ----------------------------------------------------------------------------------------------
+
+
+def test_the_ground_has_each_pixel_of_the_table_at_its_place_as_in_a_plain_loop(tmp_path):
+    table, sample = dense(missing=[3 * WIDE + 4]), sample_at([(4, 4), (11, 6)])
+    pixels.write(table.to_batches(), tmp_path / "table.parquet", pixels.Meta.of(table))
+    for source in (table, tmp_path / "table.parquet"):
+        ground = maps.views_of_table(source, sample.table, year=YEAR, side=5).ground
+        assert ground.days.tolist() == [FIRST + 20, FIRST + 200]  # the cloudy date is not shown
+        west, _south, _east, north = ground.bounds
+        for row in range(WIDE):
+            for col in range(WIDE):
+                x, y = WEST + SIDE * (col + 0.5), NORTH - SIDE * (row + 0.5)
+                r, c = int((north - y) / SIDE), int((x - west) / SIDE)
+                expected = 0 if (row, col) == (3, 4) else 100 + 20 * row + 3 * col + 200
+                assert ground.bands[0, r, c, 0] == expected
+
+
+def clicked(tab, right, down):
+    """Click on the map at shares of its width and height."""
+    box = tab.locator("#ground svg").bounding_box()
+    tab.mouse.click(box["x"] + right * box["width"], box["y"] + down * box["height"])
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_click_on_the_map_opens_a_point_or_adds_a_place_that_trains_and_that_areas_leave_out(
+    page, browser, width, tmp_path
+):
+    tab = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True).new_page()
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto((page[0] / "en.html").resolve().as_uri())
+    if width < 600:
+        tab.click("#map summary")
+    tab.locator("#ground svg").scroll_into_view_if_needed()
+    ground = maps.views_of_table(dense(), page[1].table, year=YEAR, side=5).ground
+    west, south, east, north = ground.bounds
+
+    def share(row, col):
+        x, y = WEST + SIDE * (col + 0.5), NORTH - SIDE * (row + 0.5)
+        return (x - west) / (east - west), (north - y) / (north - south)
+
+    clicked(tab, *share(11, 6))
+    assert tab.inner_text("#where") == "Point 3 of 3"
+    right, down = share(8, 2)
+    clicked(tab, right + 0.4 * SIDE / (east - west), down)  # anywhere in the pixel
+    assert tab.inner_text("#where") == "Point 4 of 4"
+    assert "Place 4 added" in tab.inner_text("#said")
+    assert tab.locator("#images .crop").count() == 2
+    tab.click("[data-class=rice]")
+    tab.locator("#ground svg").scroll_into_view_if_needed()
+    clicked(tab, *share(2, 9))
+    tab.click("#remove")  # a click by mistake
+    assert tab.inner_text("#done") == "1 of 4 labelled"
+    tab.reload()
+    assert tab.inner_text("#done") == "1 of 4 labelled"
+    with tab.expect_download() as waiting:
+        tab.keyboard.press("s")
+    waiting.value.save_as(tmp_path / "sample.csv")
+    tab.context.close()
+    assert errors == []
+    labelled = maps.MapSample.load(tmp_path / "sample.csv")
+    own = labelled.table.iloc[3]
+    assert (own["stratum"], own["label"]) == ("chosen", "rice")
+    assert np.isnan(own["inclusion_probability"])
+    x, y = WEST + SIDE * 2.5, NORTH - SIDE * 8.5
+    assert (own["x"], own["y"]) == pytest.approx((x, y), abs=0.01)
+    lon, lat = Transformer.from_crs("EPSG:5070", "EPSG:4326", always_xy=True).transform(x, y)
+    assert (own["lon"], own["lat"]) == pytest.approx((lon, lat), abs=1e-7)
+    found = active.labelled_rows(dense(), STUDY, labelled, YEAR)
+    assert found.rows.column("pixel").tolist() == [pixels.pixel_id(x, y, SIDE)]
+    assert LEGEND.classes_of(found.rows.column("label_code")).tolist() == [LEGEND.keys.index("rice")]
+    assert (found.missing, found.unlabelled) == ((), (1, 2, 3))
+    bare = maps.MapSample(labelled.table.assign(label=["bare", "", "rice", "rice"]), labelled.design)
+    assert active.labelled_rows(dense(), STUDY, bare, YEAR).without_code == (1,)
+    with pytest.raises(active.ActiveError, match="None of the 1 places with a label is among"):
+        active.labelled_rows(dense(), STUDY, labelled, 2020 + 5)
+
+
+def test_without_pictures_of_the_ground_the_map_adds_no_place(tmp_path):
+    sample = sample_at([(4, 4), (0, 0)])
+    views = dataclasses.replace(maps.views_of_table(dense(), sample.table, year=YEAR, side=5), ground=None)
+    text = figures.labelling_page(sample, views, tmp_path / "p.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+    assert data["map"]["ground"] == []
+    assert "Click elsewhere" not in text
+    assert all(0 < share < 1 for point in data["points"] for share in point["at"])

@@ -792,3 +792,25 @@ def test_a_study_that_is_not_that_of_the_map_is_refused_and_not_ignored(made):
         maps.MapError, match=r"has its own legend \(bare, other, corn, rice\), and study .* has another"
     ):
         maps.ClassMap.open(made[2], Study.load("sample"))
+
+
+def test_points_that_were_chosen_are_left_out_counted_and_named_and_alone_refused(made, visit):
+    sample = labelled(made, 200, 3, least=20)
+    expected = maps.sample_areas(sample, made[0])
+    chosen = sample.table.head(3).assign(
+        id=[901, 902, 903], stratum=["proposed", "chosen", "chosen"], inclusion_probability=np.nan
+    )
+    sample.save(visit.parent / "both")
+    both = maps.MapSample(pd.concat([sample.table, chosen], ignore_index=True), sample.design)
+    (visit.parent / "both" / "sample.csv").write_text(both.csv(), encoding="utf-8")
+    loaded = maps.MapSample.load(visit.parent / "both")
+    found = maps.sample_areas(loaded, made[0])
+    pd.testing.assert_frame_equal(found.areas.table, expected.areas.table)
+    assert found.undrawn == (901, 902, 903)
+    assert "3 points that were chosen and not drawn are left out: 901, 902, 903." in str(found)
+    with pytest.raises(maps.MapError, match="None of the 3 points was drawn at random"):
+        maps.sample_areas(maps.MapSample(chosen, sample.design), made[0])
+    lost = both.csv().replace(",chosen,", ",corn,")  # a point without a chance that says it was drawn
+    (visit.parent / "both" / "sample.csv").write_text(lost, encoding="utf-8")
+    with pytest.raises(maps.MapError, match="expected a number in column 'inclusion_probability'"):
+        maps.MapSample.load(visit.parent / "both")

@@ -277,7 +277,8 @@ def test_keys_are_those_of_the_moment_and_no_read_makes_a_session_of_boto3(bucke
 
 def test_a_bucket_that_refuses_says_which_keys_it_wants(bucket):
     denied = "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-    bucket.put("/bucket/red.tif", lambda request: (403, denied))
+    for path in ("/bucket/red.tif", "/bucket", "/bucket/"):  # GDAL also asks what the bucket holds
+        bucket.put(path, lambda request: (403, denied))
     with pytest.raises(ingest.SceneError, match=r"s3://bucket/red\.tif.*AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         read()
 

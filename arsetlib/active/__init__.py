@@ -3,6 +3,8 @@
     active.choose(probability, 50, method="margin")                # rows of a pool
     places = active.next_places(made, 50, method="cluster")        # of a map: where to go
     places.save("next.gpkg")                                       # fill in label_code, then train again
+    places.sample().save("visit")                                  # or label them on the page of `arset label`
+    active.labelled_rows(table, study, labelled, 2021)             # the labels, as rows to train on
     active.learning_curve(pool, test, methods=…, budget=…)         # with known truth: does it help?
 
 Samples chosen like this are not drawn at random, so they must never be used to estimate accuracy or areas: draw other

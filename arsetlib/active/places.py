@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
-from pyproj import Transformer
+from pyproj import CRS, Transformer
+from scipy.spatial import KDTree
 from tqdm import tqdm
 
 from arsetlib import copies, folders, seeds, web
 from arsetlib.active.choice import METHODS, POOL, ActiveError, choose, uncertainty
-from arsetlib.maps import Prediction, cogs
-from arsetlib.maps.products import NODATA, SCALE
+from arsetlib.maps import MapSample, Prediction, cogs
+from arsetlib.maps.products import NODATA, SCALE, legend_as_json
+from arsetlib.maps.sampling import PROPOSED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +70,24 @@ class Places:
         columns |= {"label_code": np.full(len(self), "", object), "note": np.full(len(self), "", object)}
         return pd.DataFrame(columns)
 
+    def sample(self) -> MapSample:
+        """The places as points for the labelling page, without inclusion probabilities.
+
+        `MapSample.save` writes the folder that `arset label` reads. Areas and accuracies refuse these points.
+
+        Lab: part4_defend_the_map.
+        """
+        import pandas as pd
+
+        made, table = self.prediction, self.table.rename(columns={"place": "id"})
+        columns = {"id": table["id"], "stratum": PROPOSED, **{n: table[n] for n in ("x", "y", "lon", "lat")}}
+        columns |= {"inclusion_probability": np.nan, "label": "", "confidence": "", "remarks": ""}
+        with rasterio.open(copies.fetched(made.path())) as source:
+            hectares = abs(source.transform.a * source.transform.e) / 10_000
+        design = {"map": made.path().name, "method": self.method, "crs": CRS(self.crs).to_string()}
+        design |= {"pixel_hectares": hectares, "simulated": made.simulated, "legend": legend_as_json(made.legend)}
+        return MapSample(pd.DataFrame(columns), design)
+
     def save(self, path: str | Path) -> Path:
         """Write the table as ``.csv``, or as points in a ``.gpkg`` or ``.geojson``.
 
@@ -105,6 +125,7 @@ def next_places(
     *,
     method: str = "margin",
     apart: float = 0.0,
+    known: pd.DataFrame | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Places:
@@ -119,6 +140,8 @@ def next_places(
             map does not hold.
         apart: Smallest distance between two places, m: about a field, so that no field is asked for twice. Of each
             square of this side only the best pixel is looked at.
+        known: Places of earlier rounds, with ``lon`` and ``lat``, such as the ``table`` of a `MapSample` or of
+            `Places`: their pixels, and all pixels less than ``apart`` from them, are not chosen again.
         seed: Of all draws, at least 0.
         progress: Show a bar.
 
@@ -135,12 +158,14 @@ def next_places(
         raise ActiveError(
             f"Expected count of at least 1, and apart and seed of at least 0, received {count}, {apart} and {seed}."
         )
-    x, y, probability = _candidates(prediction, count * KEPT, method, apart, seed, progress)
+    before = np.empty((0, 2)) if known is None else _known(prediction, known)
+    x, y, probability = _candidates(prediction, count * KEPT, method, apart, seed, progress, before)
     wanted = count * POOL if method == "cluster" else count
     taken = _apart(x, y, apart, wanted)
     if len(taken) < count:
         raise ActiveError(
-            f"The map {prediction.stem} gives {len(taken)} places that are {apart:g} m apart, {count} were asked for. "
+            f"The map {prediction.stem} gives {len(taken)} places that are {apart:g} m apart"
+            f"{'' if known is None else f' and not among the {len(known):,} known ones'}, {count} were asked for. "
             "Ask for fewer, or let them be closer (apart=…)."
         )
     x, y, probability = x[taken], y[taken], probability[taken]
@@ -150,10 +175,23 @@ def next_places(
     return Places(x, y, probability, prediction, method)
 
 
-def _candidates(prediction: Prediction, most: int, method: str, apart: float, seed: int, progress: bool):
+def _known(prediction: Prediction, known: pd.DataFrame) -> np.ndarray:
+    """(N, 2) known places in the map's CRS."""
+    if missing := [name for name in ("lon", "lat") if name not in known]:
+        raise ActiveError(f"Expected known places with lon and lat, received none of {', '.join(missing)}.")
+    with rasterio.open(copies.fetched(prediction.path())) as source:
+        crs = source.crs.to_wkt()
+    change = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    return np.column_stack(change.transform(known["lon"].to_numpy(float), known["lat"].to_numpy(float)))
+
+
+def _candidates(
+    prediction: Prediction, most: int, method: str, apart: float, seed: int, progress: bool, taken: np.ndarray
+):  # fmt: skip
     """The pixels of the highest score, the highest first, one of each square of the side ``apart``: x, y, chances."""
     measure = "margin" if method == "cluster" else method
     best: list[np.ndarray] = []
+    tree = KDTree(taken) if len(taken) else None
     with web.gdal(**cogs.GDAL), ExitStack() as stack:
         source, classes = (
             stack.enter_context(rasterio.open(copies.fetched(prediction.path(n)))) for n in ("probability", "class")
@@ -163,7 +201,14 @@ def _candidates(prediction: Prediction, most: int, method: str, apart: float, se
         windows = list(cogs.blocks(source, TILE))
         for window in tqdm(windows, desc="next", unit="tile", disable=not progress):
             raw = source.read(window=window)
-            row, col = np.nonzero((raw != NODATA["probability"]).all(axis=0))
+            free = (raw != NODATA["probability"]).all(axis=0)
+            if tree is not None:
+                row, col = np.nonzero(free)
+                x, y = source.transform @ (col + window.col_off + 0.5, row + window.row_off + 0.5)
+                reach = max(apart, source.transform.a / 2)  # at least the pixel itself
+                near = np.isfinite(tree.query(np.column_stack([x, y]), distance_upper_bound=reach)[0])
+                free[row[near], col[near]] = False
+            row, col = np.nonzero(free)
             chance = (raw[:, row, col].T / SCALE).astype(np.float32)
             place = (row + window.row_off).astype(np.int64) * source.width + col + window.col_off
             # A number that looks random, of the pixel and the seed: it draws, and it decides ties.
@@ -206,3 +251,33 @@ def _apart(x: np.ndarray, y: np.ndarray, apart: float, count: int) -> np.ndarray
             break
         near |= (x - x[i]) ** 2 + (y - y[i]) ** 2 < apart**2
     return np.array(taken, np.int64)
+
+
+def known_places(path: str | Path) -> pd.DataFrame:
+    """``lon`` and ``lat`` of places in a file of an earlier round.
+
+    Args:
+        path: A ``.csv``, ``.gpkg`` or ``.geojson`` of `Places.save`, filled in or not, or a folder or file of a
+            `MapSample`.
+
+    Raises:
+        ActiveError: No such file, or one without lon and lat.
+
+    Lab: part4_defend_the_map.
+    """
+    import pandas as pd
+
+    path = folders.place(path)
+    path = path / "sample.csv" if path.is_dir() else path
+    if not path.is_file():
+        raise ActiveError(f"There are no places at {path}. Name a file that `arset next` or the labelling page wrote.")
+    if path.suffix == ".csv":
+        table = pd.read_csv(path, sep=None, engine="python", dtype=str)
+    else:
+        from pyogrio.raw import read
+
+        meta, _, _, columns = read(str(copies.fetched(path)))
+        table = pd.DataFrame(dict(zip(meta["fields"], columns, strict=True)))
+    if missing := [name for name in ("lon", "lat") if name not in table]:
+        raise ActiveError(f"Expected a file with the columns lon and lat, {path} lacks {', '.join(missing)}.")
+    return table[["lon", "lat"]].map(lambda cell: float(str(cell).replace(",", ".")))

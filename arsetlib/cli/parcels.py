@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arsetlib.cli.arguments import AsJson, Cache, Place, find, load, place_argument, place_option, show
+from arsetlib.cli.arguments import AsJson, Cache, Place, find, load, place, place_argument, place_option, show
 from arsetlib.translation import _
 
 app = typer.Typer()
@@ -72,24 +72,47 @@ def next_(
     count: Annotated[int, typer.Option(help="So many places.")] = 50,
     method: Annotated[str, typer.Option(help="margin, entropy, cluster or random.")] = "margin",
     apart: Annotated[float, typer.Option(help="Smallest distance between two places, m.")] = 0.0,
-    out: Annotated[Place, place_option(help="File to write: .csv, .gpkg or .geojson.")] = Path("next.csv"),
+    out: Annotated[
+        Place, place_option(help="File to write: .csv, .gpkg or .geojson; or a new folder for `arset label`.")
+    ] = Path("next.csv"),
+    known: Annotated[
+        list[str] | None, typer.Option(help="Labels of an earlier round, not to be chosen again; may be repeated.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Choose places of a map to label next, those of which the model is least sure; a file to fill in."""
+    import pandas as pd
+
     from arsetlib import active, maps
 
-    if out.suffix not in (".csv", ".gpkg", ".geojson"):
-        raise active.ActiveError(f"Expected --out with the ending .csv, .gpkg or .geojson, received {out.name!r}.")
+    if out.suffix not in ("", ".csv", ".gpkg", ".geojson"):
+        raise active.ActiveError(
+            f"Expected --out with the ending .csv, .gpkg or .geojson, or a folder, received {out.name!r}."
+        )
     made = maps.open_prediction(prediction)
-    found = active.next_places(made, count, method=method, apart=apart, seed=seed, progress=not as_json)
-    report = {"saved": str(found.save(out)), "places": len(found), "method": method, "simulated": made.simulated}
+    before = [active.known_places(place(name)) for name in known or []]
+    how = {"apart": apart, "seed": seed, "known": pd.concat(before) if before else None}
+    found = active.next_places(made, count, method=method, progress=not as_json, **how)
+    if out.suffix:
+        found.save(out)
+    else:
+        found.sample().save(out)
+    report = {"saved": str(out), "places": len(found), "method": method, "simulated": made.simulated}
+    report["left_out"] = sum(map(len, before))
     words = _(
         "{n} places in {out}. Fill in label_code, then train again. These places are not a random sample: never "
         "estimate accuracy or areas from them."
     )
-    kind = _("SIMULATED") + ": " if made.simulated else ""
-    show(report, as_json, kind + words.format(n=len(found), out=out))
+    if not out.suffix:
+        words = _(
+            "{n} places in {out}. Label them on the page of `arset label`, then train again. These places are not a "
+            "random sample: never estimate accuracy or areas from them."
+        )
+    lines = [(_("SIMULATED") + ": " if made.simulated else "") + words.format(n=len(found), out=out)]
+    if before:
+        lines.append(_("{n} places of earlier rounds were left out.").format(n=f"{report['left_out']:,}"))
+    show(report, as_json, "\n".join(lines))
 
 
 def _composite(name: str, made, out: Place, cache: Place, progress: bool) -> Place:

@@ -6,19 +6,23 @@
   const say = (text, values = {}) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
   const levels = ["", "sure", "likely", "guess"];
   const answers = Object.fromEntries(points.map((p) => [p.id, { label: p.label, confidence: p.confidence, remarks: p.remarks }]));
+  const size = points.length, map = data.map, id = data.header.indexOf("id");
+  let date = 0;
   let at = 0;
   let kind = data.kinds[0];
   let kept = true;
 
   try {
     const before = JSON.parse(localStorage.getItem(data.store) ?? "{}");
+    for (const own of before.own ?? []) points.push({ ...own, own: true, images: [], series: [] }), answers[own.id] = { label: "", confidence: "", remarks: "" };
     for (const [id, answer] of Object.entries(before.answers ?? {})) if (id in answers) answers[id] = answer;
     at = Math.min(Math.max(before.at ?? 0, 0), points.length - 1);
   } catch { kept = false; }
 
   function keep() {
     try {
-      localStorage.setItem(data.store, JSON.stringify({ at, answers }));
+      const own = points.slice(size).map(({ id, lon, lat, x, y, at }) => ({ id, lon, lat, x, y, at }));
+      localStorage.setItem(data.store, JSON.stringify({ at, answers, own }));
       kept = true;
     } catch { kept = false; }
   }
@@ -33,7 +37,80 @@
     return made;
   }
 
+  // Longitude, latitude, x and y of a place on the map: means of the four known places around it.
+  function coordinates([right, down]) {
+    const last = map.nodes - 1, col = Math.min(Math.floor(right * last), last - 1), row = Math.min(Math.floor(down * last), last - 1);
+    const [a, b] = [right * last - col, down * last - row], first = row * map.nodes + col;
+    return map.grid.map((value) => (1 - b) * ((1 - a) * value[first] + a * value[first + 1])
+      + b * ((1 - a) * value[first + map.nodes] + a * value[first + map.nodes + 1]));
+  }
+
+  // The place of the middle of the pixel that holds a place.
+  const middle = (share, length) => {
+    const count = Math.round(length / map.pixel);
+    return (Math.min(Math.max(Math.floor(share * count), 0), count - 1) + 0.5) / count;
+  };
+
+  function add(place) {
+    const own = [middle(place[0], map.wide), middle(place[1], map.high)];
+    const near = points.findIndex((p) => Math.hypot((p.at[0] - own[0]) * map.wide, (p.at[1] - own[1]) * map.high) < map.pixel / 2);
+    if (near >= 0) return go(near);
+    const [lon, lat, x, y] = coordinates(own), id = Math.max(0, ...points.map((p) => p.id)) + 1;
+    points.push({ id, lon: Number(lon.toFixed(8)), lat: Number(lat.toFixed(8)), x: x.toFixed(3), y: y.toFixed(3), at: own, own: true, images: [], series: [] });
+    answers[id] = { label: "", confidence: "", remarks: "" };
+    go(points.length - 1);
+    tell(say(words.added, { id }));
+  }
+
+  function remove() {
+    const { id, own } = points[at];
+    if (!own) return;
+    points.splice(at, 1);
+    delete answers[id];
+    go(at);
+    tell(say(words.removed, { id }));
+  }
+
+  function draw() {
+    const wide = 1000, high = Math.round(wide * map.high / map.wide), one = map.ground[date];
+    element.svg = true;
+    const text = say(one ? words.map : words.plain, { n: points.length, day: one?.day });
+    const svg = element("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": text });
+    if (one) svg.append(element("image", { href: one[kind], width: wide, height: high, preserveAspectRatio: "none", style: "image-rendering:pixelated" }));
+    const shown = $("ground").clientWidth || 480, unit = wide / shown; // of the drawing, in a pixel of the screen
+    for (const ring of [0, 1]) svg.append(element("circle", { class: "ring", "data-ring": ring, r: 12 * unit, cx: points[at].at[0] * wide, cy: points[at].at[1] * high }));
+    points.forEach((point, i) => {
+      const colour = classes.find((known) => known.key === answers[point.id].label)?.colour ?? "#ffffff";
+      svg.append(element("circle", { "data-point": i, r: 6 * unit, cx: point.at[0] * wide, cy: point.at[1] * high, style: `fill:${colour}` }));
+    });
+    element.svg = false;
+    svg.addEventListener("click", (event) => {
+      const box = svg.getBoundingClientRect(), click = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+      const far = points.map((p) => Math.hypot((p.at[0] - click[0]) * box.width, (p.at[1] - click[1]) * box.height));
+      const nearest = far.indexOf(Math.min(...far));
+      if (far[nearest] <= 12) go(nearest); else if (one) add(click);
+    });
+    $("ground").replaceChildren(svg);
+  }
+
+  // Of the ground, what lies around a place that has no images of its own.
+  function crops(point) {
+    return map.ground.map((one) => {
+      const figure = element("figure"), frame = element("div");
+      const wide = map.wide / map.side, high = map.high / map.side; // sizes of the ground in those of the crop
+      const place = `width:${100 * wide}%;height:${100 * high}%;left:${100 * (0.5 - point.at[0] * wide)}%;top:${100 * (0.5 - point.at[1] * high)}%`;
+      const crop = element("div", { class: "crop" });
+      crop.append(element("img", { src: one[kind], style: place, alt: say(words.image, { kind: words[kind], day: one.day }) }));
+      frame.append(crop);
+      const mark = `${Math.max(100 * data.box, 6)}%`;
+      frame.append(element("i", { style: `width:${mark};height:${mark}`, "aria-hidden": "true" }));
+      figure.append(frame, element("figcaption", {}, one.day));
+      return figure;
+    });
+  }
+
   function images(point) {
+    if (point.own) return $("images").replaceChildren(...crops(point));
     $("images").replaceChildren(...point.images.map((one) => {
       const figure = element("figure"), frame = element("div");
       const size = `${Math.max(100 * data.box, 6)}%`;
@@ -78,7 +155,9 @@
   function show(focus = false) {
     const point = points[at], answer = answers[point.id];
     $("where").textContent = say(words.point, { i: at + 1, n: points.length });
-    $("place").textContent = `${point.lat}, ${point.lon}`;
+    $("place").textContent = `${point.lat.toFixed(6)}, ${point.lon.toFixed(6)}${point.own ? ` · ${words.own}` : ""}`;
+    $("remove").hidden = !point.own;
+    draw();
     images(point);
     chart(point);
     document.querySelectorAll("[data-class]").forEach((button) => {
@@ -87,6 +166,7 @@
     document.querySelectorAll("[data-kind]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.kind === kind)));
     $("confidence").value = levels.includes(answer.confidence) ? answer.confidence : "";
     $("remarks").value = answer.remarks;
+    $("progress").max = points.length;
     $("progress").value = count();
     $("done").textContent = say(words.done, { n: count(), all: points.length });
     $("before").disabled = at === 0;
@@ -122,8 +202,9 @@
   function csv() {
     const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
     const mine = ["label", "confidence", "remarks"].map((name) => [name, data.header.indexOf(name)]);
-    const lines = data.rows.map((row) => {
-      const own = [...row], answer = answers[row[data.header.indexOf("id")]];
+    const own = points.slice(size).map((point) => data.own.map((cell, i) => String(point[data.header[i]] ?? cell)));
+    const lines = [...data.rows, ...own].map((row) => {
+      const own = [...row], answer = answers[row[id]];
       for (const [name, column] of mine) own[column] = answer[name];
       return own.map(cell).join(",");
     });
@@ -152,6 +233,11 @@
 
   document.querySelectorAll("[data-class]").forEach((button) => button.addEventListener("click", () => label(button.dataset.class)));
   document.querySelectorAll("[data-kind]").forEach((button) => button.addEventListener("click", () => { kind = button.dataset.kind; show(); }));
+  map.ground.forEach((one, i) => $("date").append(element("option", { value: i }, one.day)));
+  $("date")?.addEventListener("change", (event) => { date = Number(event.target.value); draw(); });
+  $("remove").addEventListener("click", remove);
+  $("map").addEventListener("toggle", draw);
+  $("map").open = matchMedia("(min-width: 601px)").matches;
   $("before").addEventListener("click", () => go(at - 1));
   $("after").addEventListener("click", () => go(at + 1));
   $("open").addEventListener("click", open);
@@ -168,7 +254,7 @@
     event.preventDefault();
     act();
   });
-  addEventListener("resize", () => chart(points[at]));
+  addEventListener("resize", () => { chart(points[at]); draw(); });
   keep();
   show();
   tell(kept ? words.saved : words.unsaved);

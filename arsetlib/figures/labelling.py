@@ -4,6 +4,10 @@ Each point shows small images of its surroundings on several dates and the serie
 browser as one goes and saved as the CSV that ``arset areas`` reads. What the map says of a point is not shown, so that
 nobody labels the map.
 
+A map shows where the points lie, over pictures of the ground where the views have them. A click on a point opens it; a
+click elsewhere on the ground adds a place of the person's own choice. Such a place is for training: it has no
+inclusion probability, and ``arset areas`` leaves it out.
+
 Lab: part4_defend_the_map.
 """
 
@@ -15,15 +19,19 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from pyproj import CRS, Transformer
 
 from arsetlib import checksums, folders
 from arsetlib.figures.style import data_uri, date_of
 from arsetlib.maps import MapError, MapSample, PixelViews
+from arsetlib.maps.sampling import CHOSEN
+from arsetlib.maps.views import VIEWS, painted
 from arsetlib.translation import _, language
 from arsetlib.wording import day
 
 SHOWN = 96  # pixels a side in which an image is kept at least; smaller ones are enlarged by the browser
 QUALITY = 80  # of the images
+NODES = 17  # along each side of the map: places whose coordinates the page knows
 KEYS = "123456789bdefghijklmopqrtuvwxyz"  # of the classes; a, c, n and s have a meaning of their own
 
 
@@ -57,6 +65,7 @@ def labelling_page(sample: MapSample, views: PixelViews, out: str | Path, *, tit
         for c, name, press in zip(legend.classes, legend.names(), KEYS, strict=False)
     ]
     table = sample.table
+    surroundings, places = _surroundings(sample, views)
     points = [
         {
             "id": int(table["id"].iloc[i]),
@@ -65,6 +74,7 @@ def labelling_page(sample: MapSample, views: PixelViews, out: str | Path, *, tit
             "label": str(table["label"].iloc[i]),
             "confidence": str(table["confidence"].iloc[i]),
             "remarks": str(table["remarks"].iloc[i]),
+            "at": places[i],
             "images": _images(views, i),
             "series": _series(views, i),
         }
@@ -73,7 +83,9 @@ def labelling_page(sample: MapSample, views: PixelViews, out: str | Path, *, tit
     data = {
         "store": f"arset-sample-{checksums.digest_json([rows[0], table['id'].tolist(), table['lon'].tolist()])[:16]}",
         "header": list(table.columns),
-        "rows": [list(row) for row in _cells(sample)],
+        "rows": _cells(sample),
+        "own": ["" if name != "stratum" else CHOSEN for name in table.columns],
+        "map": surroundings,
         "classes": classes,
         "kinds": list(views.kinds),
         "box": views.pixel / views.side,
@@ -91,6 +103,7 @@ def labelling_page(sample: MapSample, views: PixelViews, out: str | Path, *, tit
         classes=classes,
         kinds={"true": _("True colour"), "false": _("False colour")},
         shown=views.kinds,
+        ground=bool(surroundings["ground"]),
         count=len(points),
         side=f"{views.side:,.0f}",
         style=(files / "labelling.css").read_text(encoding="utf-8"),
@@ -120,20 +133,63 @@ def _cells(sample: MapSample) -> list[list[str]]:
     return list(csv.reader(sample.csv().splitlines()))[1:]
 
 
-def _images(views: PixelViews, i: int) -> list[dict]:
-    """Date by date the pictures of a point."""
+def _surroundings(sample: MapSample, views: PixelViews) -> tuple[dict, list[list[float]]]:
+    """The map for the script, and where on it each point lies: shares of its width and height, from the north-west.
+
+    The script cannot change coordinates to another system. So it gets longitude, latitude, x and y on a grid of
+    NODES × NODES places and takes means between four of them; over 100 km this is right to 1 m.
+    """
+    table, ground = sample.table, views.ground
+    crs = CRS(ground.crs if ground else sample.design.get("crs", "EPSG:4326"))
+    degrees = table["lon"].to_numpy(), table["lat"].to_numpy()
+    x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(*degrees)
+    if ground is not None:
+        west, south, east, north = ground.bounds
+    else:
+        around = max(0.1 * max(np.ptp(x), np.ptp(y)), 1e-3 if crs.is_geographic else 10 * views.pixel)
+        west, south, east, north = x.min() - around, y.min() - around, x.max() + around, y.max() + around
+    across, down = np.meshgrid(np.linspace(west, east, NODES), np.linspace(north, south, NODES))
+    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(across, down)
+    own = Transformer.from_crs(crs, CRS(sample.design.get("crs", crs)), always_xy=True).transform(across, down)
+    pictures = []
+    for when, bands in zip(ground.days, ground.bands, strict=True) if ground else ():
+        one = {"date": date_of(when).isoformat(), "day": day(date_of(when))}
+        for kind in views.kinds:
+            one[kind] = _picture(painted(bands[..., [ground.names.index(b) for b in VIEWS[kind]]]))
+        pictures.append(one)
+    places = np.stack([(x - west) / (east - west), (north - y) / (north - south)], 1).round(6)
+    found = {
+        "wide": east - west,
+        "high": north - south,
+        "pixel": ground.pixel if ground else views.pixel,
+        "side": views.side,
+        "ground": pictures if views.kinds else [],
+        "nodes": NODES,
+        "grid": [
+            part.ravel().round(digits).tolist() for part, digits in ((lon, 8), (lat, 8), (own[0], 3), (own[1], 3))
+        ],
+    }
+    return found, places.tolist()
+
+
+def _picture(picture: np.ndarray) -> str:
+    """A picture (H, W, 3), enlarged where it is small; grey where there is no data."""
     from PIL import Image
 
+    times = max(1, SHOWN // picture.shape[0])
+    large = np.where((picture == 0).all(-1, keepdims=True), 128, picture).astype(np.uint8)
+    return data_uri(Image.fromarray(large.repeat(times, 0).repeat(times, 1)), "webp", quality=QUALITY)
+
+
+def _images(views: PixelViews, i: int) -> list[dict]:
+    """Date by date the pictures of a point."""
     found = []
     for when, pictures in zip(views.days[i], views.images[i], strict=True):
         if not pictures.any():
             continue
         one = {"date": date_of(when).isoformat(), "day": day(date_of(when))}
         for kind, picture in zip(views.kinds, pictures, strict=True):
-            times = max(1, SHOWN // picture.shape[0])
-            large = np.where((picture == 0).all(-1, keepdims=True), 128, picture).astype(np.uint8)
-            large = large.repeat(times, 0).repeat(times, 1)
-            one[kind] = data_uri(Image.fromarray(large), "webp", quality=QUALITY)
+            one[kind] = _picture(picture)
         found.append(one)
     return found
 
@@ -161,6 +217,11 @@ def _words() -> dict[str, str]:
         "image": _("{kind}, {day}"),
         "axis": _("NDVI of the pixel"),
         "chart": _("NDVI of the pixel from {first} to {last}: {low} to {high}"),
+        "own": _("your own place"),
+        "added": _("Place {id} added. Give it a class, or remove it."),
+        "removed": _("Place {id} removed"),
+        "map": _("Map of the ground with {n} points, {day}"),
+        "plain": _("Map with {n} points"),
         "noimages": _("There is no image of this point."),
         "noseries": _("There is no series of this point."),
         "true": _("True colour"),

@@ -45,6 +45,9 @@ DRAWN = ("id", "stratum", "lon", "lat")  # what sample.json keeps, to notice row
 MOVED = 1e-6  # degrees, 0.1 m: a spreadsheet may round
 COLUMNS = ("id", "stratum", *NUMBERS, "label", "confidence", "remarks")
 WHOLE = "all"  # the stratum of a simple random sample
+PROPOSED = "proposed"  # in the place of a stratum: a point that a model proposed, `arset next`
+CHOSEN = "chosen"  # the same: a point that a person chose on the map of the labelling page
+UNDRAWN = (PROPOSED, CHOSEN)  # they have no inclusion probability, so no area can be estimated from them
 RANDOM = "random"
 KINDS = (N_("proportional"), N_("equal"), N_("neyman"), N_("random"))  # allocations, as a reader sees them
 FEW = 12  # ids that a message names
@@ -78,7 +81,8 @@ class MapSample:
     Attributes:
         table: One row a point, in random order: ``id``, ``stratum``, ``x``, ``y`` (m, the map's CRS), ``lon``, ``lat``,
             ``inclusion_probability``, ``label`` (a class; empty where nobody has labelled it), ``confidence``,
-            ``remarks``.
+            ``remarks``. A point that was not drawn has ``proposed`` (by a model) or ``chosen`` (by a person) as its
+            stratum and NaN as its inclusion probability: it is for training, and `sample_areas` leaves it out.
         design: Legend, CRS, seed, allocation, strata, points as drawn; empty where only a CSV or GeoPackage was read.
     """
 
@@ -138,7 +142,7 @@ class MapSample:
         table = self.table.copy()
         for name, digits in {"x": 3, "y": 3, "lon": 8, "lat": 8}.items():
             table[name] = table[name].map(f"{{:.{digits}f}}".format)
-        table["inclusion_probability"] = table["inclusion_probability"].map("{:.12g}".format)
+        table["inclusion_probability"] = table["inclusion_probability"].map("{:.12g}".format, na_action="ignore")
         return table.to_csv(index=False, lineterminator="\n")
 
     def _geopackage(self) -> bytes:
@@ -180,8 +184,10 @@ class MapSample:
         table = raw[list(COLUMNS)].copy()
         for name in TEXTS:
             table[name] = table[name].fillna("").astype(str).str.strip()
-        for name in ("id", *NUMBERS):
+        undrawn = table["stratum"].isin(UNDRAWN) & _empty(table["inclusion_probability"])
+        for name in ("id", *NUMBERS[:-1]):
             table[name] = _parsed(table[name], name, path)
+        chance = _parsed(table["inclusion_probability"].mask(undrawn, "1"), "inclusion_probability", path)
         whole = (table["id"] % 1 == 0) & (table["id"].abs() < 2**53)
         if not whole.all():
             raise MapError(f"{path}: expected whole numbers as ids, received {table['id'][~whole].iloc[0]}.")
@@ -189,10 +195,10 @@ class MapSample:
         twice = table["id"][table["id"].duplicated()].tolist()
         if twice:
             raise MapError(f"{path}: the ids {_some(twice)} come more than once. Keep one row for each point.")
-        chance = table["inclusion_probability"]
         if not ((chance > 0) & (chance <= 1)).all():
             bad = table["id"][~((chance > 0) & (chance <= 1))].tolist()
             raise MapError(f"{path}: expected inclusion probabilities above 0 and up to 1; ids {_some(bad)} have none.")
+        table["inclusion_probability"] = chance.mask(undrawn)
         beside = path.with_name("sample.json")
         return cls(table, textfiles.read_json(beside) if beside.is_file() else {})
 
@@ -210,6 +216,7 @@ class SampleAreas:
         outside: Ids of points where the map has no class.
         notes: What a reader must know.
         simulated: Whether the map was made of simulated images.
+        undrawn: Ids of points that a model proposed or a person chose: they are not random, so they are left out.
     """
 
     areas: Areas
@@ -219,6 +226,7 @@ class SampleAreas:
     outside: tuple[int, ...]
     notes: tuple[str, ...]
     simulated: bool
+    undrawn: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         table, unit = self.areas.table, self.areas.unit
@@ -261,6 +269,7 @@ class SampleAreas:
                 "labelled": self.labelled,
                 "unlabelled": list(self.unlabelled),
                 "outside": list(self.outside),
+                "undrawn": list(self.undrawn),
                 "method": self.areas.method,
                 "confidence": self.areas.confidence,
                 "unit": self.areas.unit,
@@ -419,15 +428,32 @@ def sample_areas(sample: MapSample, here: ClassMap, confidence: float = 0.95) ->
         here: The map whose accuracy and areas are wanted.
         confidence: Of the intervals.
 
+    Points that were not drawn, but proposed by a model or chosen by a person, are left out; a note names them.
+
     Raises:
-        MapError: A label is in no class of the legend, or in two; rows were removed, added or moved; nothing is
-            labelled, or no point that the map shows as one of its classes.
+        MapError: A label is in no class of the legend, or in two; rows were removed, added or moved; no point was
+            drawn; nothing is labelled, or no point that the map shows as one of its classes.
         EvaluationError: A stratum has fewer than two labels.
 
     Lab: part4_defend_the_map.
     """
-    table, legend = sample.table, here.legend
+    legend, notes = here.legend, []
+    random = sample.table["inclusion_probability"].notna()
+    undrawn = tuple(sample.table["id"][~random].tolist())
+    if not random.any():
+        raise MapError(
+            f"None of the {len(random):,} points was drawn at random: a model proposed them or a person chose them, so "
+            "no area can be estimated from them. Use them for training, and draw a sample with `arset sample`."
+        )
     _check_drawn(sample)
+    if undrawn:
+        words = ngettext(
+            "{n} point that was chosen and not drawn is left out: {ids}. It is no random point.",
+            "{n} points that were chosen and not drawn are left out: {ids}. They are no random points.",
+            len(undrawn),
+        )
+        notes.append(words.format(n=len(undrawn), ids=_some(undrawn)))
+    table = sample.table[random].reset_index(drop=True)
     truth = _labels(table, legend)
     stratum, names, strata = _strata(table, here)
     mapped = here.at(table["lon"], table["lat"])
@@ -441,7 +467,6 @@ def sample_areas(sample: MapSample, here: ClassMap, confidence: float = 0.95) ->
     if not used.any():
         raise MapError("No point has a label. Fill in the column `label`, with the labelling page for instance.")
     blank = tuple(table["id"][~used].tolist())
-    notes = []
     if blank:
         words = ngettext(
             "{n} point without a label is left out: {ids}. The estimate holds only if it is like the labelled ones of "
@@ -489,7 +514,7 @@ def sample_areas(sample: MapSample, here: ClassMap, confidence: float = 0.95) ->
             truth, here.probability_at(points["lon"], points["lat"]), stratum, here.moments(by_class=own), legend.keys,
             pixel_area=here.hectares, confidence=confidence,
         ).set_axis(areas.table.index)  # fmt: skip
-    return SampleAreas(areas, powered, int(used.sum()), blank, outside, tuple(notes), here.simulated)
+    return SampleAreas(areas, powered, int(used.sum()), blank, outside, tuple(notes), here.simulated, undrawn)
 
 
 def has_pyogrio() -> bool:
@@ -521,7 +546,7 @@ def _check_drawn(sample: MapSample) -> None:
     if "points" not in sample.design:
         return
     drawn = pd.DataFrame(sample.design["points"], columns=list(DRAWN)).set_index("id")
-    table = sample.table.set_index("id")
+    table = sample.table[sample.table["inclusion_probability"].notna()].set_index("id")
     added, removed = table.index.difference(drawn.index).tolist(), drawn.index.difference(table.index).tolist()
     if added or removed:
         raise MapError(
@@ -639,6 +664,10 @@ def _of_geopackage(path: Path) -> pd.DataFrame:
     return table
 
 
+def _empty(column: pd.Series) -> pd.Series:
+    return column.isna() | column.astype(str).str.strip().str.lower().isin(("", "nan"))
+
+
 def _parsed(column: pd.Series, name: str, path: Path) -> pd.Series:
     """Numbers, also written with a decimal comma."""
     values = pd.to_numeric(column.astype(str).str.strip().str.replace(",", "."), errors="coerce")
@@ -668,7 +697,8 @@ def _protocol(sample: MapSample) -> str:
         "remarks     anything that helps to understand the label\n\n"
         "Label the ground, not the map: do not look at the map or at the column `stratum` before you decide.\n"
         "Work in the order of the rows: it is random, so what is done is a random sample if you must stop.\n"
-        "Delete no row and change no other column: `inclusion_probability` is what areas are computed from.\n\n"
+        "Delete no row and change no other column: `inclusion_probability` is what areas are computed from.\n"
+        "Points that you add on the labelling page have none: they are for training, and areas leave them out.\n\n"
         "Classes:\n{classes}\n\n"
         "Then: arset areas FOLDER MAP\n"
     ).format(classes=classes)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from arsetlib import ingest, pixels, sentinel2
 from arsetlib.catalogue import Scene, Scenes
 from arsetlib.maps import sources
+from arsetlib.maps.ground import Surroundings, ground_of_table
 from arsetlib.maps.products import MapError
 from arsetlib.maps.rasters import ndvi
 from arsetlib.study import Area, Study
@@ -43,6 +44,7 @@ class PixelViews:
         series: For each point a table with ``day``, ``ndvi`` (NaN without data) and ``scl``.
         side: Of an image, m.
         pixel: Side of the labelled pixel, m.
+        ground: Pictures of the ground around all points, None where there are none.
     """
 
     days: list[np.ndarray]
@@ -51,12 +53,13 @@ class PixelViews:
     series: list[pd.DataFrame]
     side: float
     pixel: float
+    ground: Surroundings | None = None
 
 
 def views_of_table(
     source: str | Path | pa.Table, table: pd.DataFrame, *, year: int, dates: int = 12, side: int = 21
 ) -> PixelViews:
-    """Views from a pixel table: series, and images where it holds the neighbours.
+    """Views from a pixel table: series, images where it holds the neighbours, and the ground around all points.
 
     Args:
         source: The pixel table.
@@ -95,11 +98,12 @@ def views_of_table(
             which = np.minimum(np.searchsorted(chosen, series.day[observed]), len(chosen) - 1)
             same = chosen[which] == series.day[observed]
             block[which[same], place[same]] = series.bands[observed[same]]
-        pictures = [_painted(block[..., index[kind]]) for kind in kinds]
+        pictures = [painted(block[..., index[kind]]) for kind in kinds]
         images.append(np.stack(pictures, 1).reshape(len(chosen), len(kinds), side, side, 3))
     if not any(len(line) for line in lines):
         raise MapError(f"No point of the sample is in the table in {year}. Take the table of the map's area and year.")
-    return PixelViews(days, images, kinds, lines, side * meta.resolution, meta.resolution)
+    ground = ground_of_table(source, table, year, CLOUDY)
+    return PixelViews(days, images, kinds, lines, side * meta.resolution, meta.resolution, ground)
 
 
 def views_of_scenes(
@@ -168,10 +172,10 @@ def _values(reader: ingest.Reader, scene: Scene, kinds: Sequence[str], points: n
     """(n, V, 3) uint8 of one scene at some points."""
     names = dict.fromkeys(band for kind in kinds for band in VIEWS[kind])
     of = {b: sentinel2.reflectance_dn(reader.values(scene, b, points).astype(np.uint16), scene.offset) for b in names}
-    return np.stack([_painted(np.stack([of[b] for b in VIEWS[kind]], -1)) for kind in kinds], axis=1)
+    return np.stack([painted(np.stack([of[b] for b in VIEWS[kind]], -1)) for kind in kinds], axis=1)
 
 
-def _painted(values: np.ndarray) -> np.ndarray:
+def painted(values: np.ndarray) -> np.ndarray:
     """Reflectance × 10,000 → uint8, alike on all dates, so that they can be compared; 0 is no data.
 
     The square root shows dark crops and bright soil together: 0 to 0.4 in the visible bands.
