@@ -160,6 +160,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     bad: BadServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the body, a second packet, waits 40 ms for the receipt of the headers
     timeout = 30
 
     def log_message(self, *_):

@@ -18,12 +18,13 @@ from arsetlib.stores import StorePath, place
 
 # What takes longest goes first, so that no process is left with a lab while the others are done.
 LONGEST = (
-    "test_labs", "test_grading", "test_objects", "test_ingest", "test_simulate", "test_predict", "test_training",
-    "test_search", "test_folders", "test_fields_training", "test_groves_training", "test_places", "test_workers",
-    "test_backends", "test_everywhere", "test_homework_answers", "test_teach", "test_samples", "test_fields",
-    "test_cli", "test_transfer", "test_keras_segmentation", "test_translation", "test_quiet", "test_java",
-    "test_ingest_http", "test_remote_servers", "test_simulate_groves", "test_real_points", "test_handin",
-    "test_homework", "test_models", "test_extras", "test_evaluation",
+    "test_labs", "test_ingest", "test_objects", "test_grading", "test_homework_answers", "test_folders", "test_predict",
+    "test_ingest_http", "test_workers", "test_backends", "test_everywhere", "test_places", "test_simulate",
+    "test_training", "test_search", "test_fields_training", "test_groves_training", "test_pretrain", "test_java",
+    "test_teach", "test_samples", "test_fields", "test_cli", "test_transfer", "test_keras_segmentation",
+    "test_translation", "test_quiet", "test_remote_servers", "test_other_stores", "test_commands", "test_checksums",
+    "test_simulate_groves", "test_real_points", "test_handin", "test_homework", "test_pixels", "test_models",
+    "test_extras", "test_evaluation",
 )  # fmt: skip
 
 STARTUP = Path(__file__).parent / "startup"

@@ -25,6 +25,7 @@ class FailingStore:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # as in badserver
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -3,6 +3,7 @@
     KERAS_BACKEND=jax python tests/on_backend.py FOLDER [kill]
 
 prints JSON: check → "" or what went wrong. With ``kill`` the process trains into a folder and kills itself.
+TensorFlow is not asked for what ELSEWHERE names: it computes all other tests, and they have the same promises.
 """
 
 import functools
@@ -28,6 +29,10 @@ from arsetlib.study import Season
 
 FOLDER = Path(sys.argv[1])
 BACKEND = os.environ["KERAS_BACKEND"]
+ELSEWHERE = {
+    "a_killed_training_ends_the_same": "test_training",
+    "pretraining_reconstructs_continues_and_starts_a_training": "test_pretrain",
+}
 OPTIONS = {"epochs": 5, "patience": 2, "batch": 64, "seed": 9, "learning_rate": 0.05, "progress": False}
 SCALER = samples.Scaler(few.STUDY.bands, (1000.0, 3000.0, 2000.0), (300.0, 700.0, 400.0))
 
@@ -220,12 +225,13 @@ def main() -> None:
         fit(folder=FOLDER / "killed", callbacks=[Kill()])
     found = {}
     for name, check in list(globals().items()):
-        if name.startswith("check_"):
+        key = name.removeprefix("check_")
+        if key != name and not (BACKEND == "tensorflow" and key in ELSEWHERE):
             try:
                 check()
-                found[name.removeprefix("check_")] = ""
+                found[key] = ""
             except Exception:
-                found[name.removeprefix("check_")] = traceback.format_exc()
+                found[key] = traceback.format_exc()
     print(json.dumps(found))
 
 

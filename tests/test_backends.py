@@ -18,6 +18,10 @@ from packaging.version import Version
 HERE = Path(__file__).resolve().parent
 CODE = ast.parse((HERE / "on_backend.py").read_text(encoding="utf-8"))
 CHECKS = [f.name.removeprefix("check_") for f in CODE.body if isinstance(f, ast.FunctionDef) and "check_" in f.name]
+ELSEWHERE = next(
+    ast.literal_eval(a.value) for a in CODE.body if isinstance(a, ast.Assign) and a.targets[0].id == "ELSEWHERE"
+)
+ASKED = [(b, c) for b in ("tensorflow", "jax", "torch") for c in CHECKS if b != "tensorflow" or c not in ELSEWHERE]
 
 pytestmark = pytest.mark.backends
 
@@ -29,15 +33,15 @@ def found(backend: str) -> dict[str, str]:
         command = [sys.executable, str(HERE / "on_backend.py"), folder]
         settings = {**os.environ, "KERAS_BACKEND": backend}
         kept = {"cwd": HERE.parent, "env": settings, "capture_output": True, "text": True}
-        died = subprocess.run([*command, "kill"], **kept)
-        assert died.returncode == -signal.SIGKILL, died.stderr
+        if backend != "tensorflow":  # its killed training is in ELSEWHERE
+            died = subprocess.run([*command, "kill"], **kept)
+            assert died.returncode == -signal.SIGKILL, died.stderr
         done = subprocess.run(command, **kept)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize(("backend", "check"), ASKED)
 def test_on(backend, check):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")

@@ -16,12 +16,12 @@ Place = Path  # or what stands for a path in an object store: both come from `fo
 
 def place_argument(help: str) -> Any:
     """An argument that names a file or a folder, on a disk or in an object store."""
-    return typer.Argument(help=help, parser=place, metavar=N_("PLACE"))
+    return typer.Argument(help=help, parser=place)
 
 
 def place_option(*names: str, help: str) -> Any:
     """An option that names a file or a folder, on a disk or in an object store."""
-    return typer.Option(*names, help=help, parser=place, metavar="PLACE")
+    return typer.Option(*names, help=help, parser=place, metavar=N_("PLACE"))
 
 
 def place(text: str | Path) -> Place:
