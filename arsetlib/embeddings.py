@@ -19,6 +19,7 @@ Lab: part4_defend_the_map.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -192,6 +193,19 @@ def _check(src: rasterio.DatasetReader, path: str | Path) -> None:
         )
 
 
+def _check_year(path: str | Path, year: int) -> None:
+    """Refuse a raster that says that it is of another year."""
+    with _opened(path) as src:
+        said = src.tags().get("YEAR")
+    name = re.split(r"[/\\\\]", str(path))[-1]
+    stated = [said] if said else re.findall(r"(?<!\d)(?:19|20)\d\d(?!\d)", name)
+    if stated and str(year) not in stated:
+        raise EmbeddingError(
+            f"The rows are of {year}, and {path} says that its vectors are of {' or '.join(stated)}. Take the file of "
+            f"{year}. If the name means something else, rename the file."
+        )
+
+
 def _gathered(vectors: np.ndarray, row: np.ndarray, col: np.ndarray, half: float) -> np.ndarray:
     """(n, C) the vector of the pixel at each place, or the mean of those around it, at unit length."""
     if not half:
@@ -229,7 +243,9 @@ def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], s
         stays 'no data'. Pixels without a vector have no image; ``Meta.extra["without_embedding"]`` counts them by year.
 
     Raises:
-        EmbeddingError: A year without a raster or without a vector, rasters of different channels, or as `read`.
+        EmbeddingError: A year without a raster or without a vector, a raster that says that it is of another year (its
+            tag YEAR, or a year in its name where no other number of a year stands there), rasters of different
+            channels, or as `read`.
 
     Lab: part4_defend_the_map.
     """
@@ -240,6 +256,7 @@ def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], s
         raise EmbeddingError(f"Expected a raster of each year of the table, received none of {missing}.")
     found: dict[int, np.ndarray] = {}
     for one in np.unique(year).tolist():
+        _check_year(rasters[one], one)
         mine = year == one
         found[one] = read(rasters[one], x[mine], y[mine], crs=meta.crs, side=meta.resolution)
         if not np.isfinite(found[one]).all(axis=1).any():

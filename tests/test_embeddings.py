@@ -1,5 +1,7 @@
 """Annual vectors: decoded as published, read at places as a plain loop does, and beside the bands in every window."""
 
+import shutil
+
 import numpy as np
 import pytest
 import rasterio
@@ -169,6 +171,9 @@ def test_a_table_of_another_year_or_place_is_refused_and_pixels_without_a_vector
         with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as out:
             out.write(data)
     made = embeddings.as_sensor(table, {2021: tmp_path / "half.tif", 1999: "unused.tif"}, study.season)
+    shutil.copy(tmp_path / "half.tif", tmp_path / "A_2019_10N.tif")
+    with pytest.raises(embeddings.EmbeddingError, match="rows are of 2021, and .* are of 2019"):
+        embeddings.as_sensor(table, {2021: tmp_path / "A_2019_10N.tif"}, study.season)
     meta, empty = pixels.Meta.of(made), (made.column("num_images").to_numpy() == 0).sum()
     assert meta.extra["without_embedding"] == {"2021": empty}
     assert 0 < empty < table.num_rows

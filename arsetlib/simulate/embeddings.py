@@ -71,7 +71,7 @@ def vectors_of(seed: int, scale: float, year: int, out: str | Path) -> Path:
             file, "w", driver="GTiff", width=width, height=height, count=CHANNELS, dtype="int8", crs=land.UTM,
             transform=from_origin(west, north, 10, 10), nodata=vectors.NO_DATA, tiled=True, compress="deflate",
         ) as raster:  # fmt: skip
-            raster.update_tags(**TAGS)
+            raster.update_tags(**TAGS, YEAR=str(year))
             raster.write(raw)
             raster.descriptions = [f"A{i:02d}" for i in range(CHANNELS)]
 
