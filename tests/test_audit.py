@@ -499,3 +499,13 @@ def test_series_that_differ_in_one_direction_only_have_a_map_without_nan():
 def test_a_number_of_ways_that_keeps_all_or_none_is_refused(made, least):
     with pytest.raises(audit.AuditError, match="least from 1 to 3"):
         made[1].suspicious(least)
+
+
+def test_rows_of_another_table_than_the_audited_one_are_refused(tmp_path):
+    table = labelled.table(noise=0.1)
+    report = audit.run(table, labelled.study(), tmp_path / "audit", start=100, folds=2, progress=False)
+    assert len(report.rows(samples.Rows.of(table))) == len(table) - report.suspicious().sum()
+    with pytest.raises(audit.AuditError, match="None of the .* rows was judged"):
+        report.rows(samples.Rows.of(labelled.table(noise=0.1, year=2020)))
+    with pytest.raises(audit.AuditError, match="judged rows have another label"):
+        report.rows(samples.Rows.of(audit.spoiled(table, labelled.study(), 0.2, seed=1)))

@@ -173,12 +173,12 @@ def test_windows_like_the_training_are_inside_and_others_are_not():
     assert (found.dissimilarity(x) < 1e-3).all()
 
 
-def test_a_feature_without_weight_or_spread_does_not_count():
+def test_a_feature_without_weight_does_not_count():
     x, fold = clouds(200)
     x = np.c_[x, np.ones(200)].astype(np.float32)
     found = certainty.Applicability.fit(x, fold, [0, 1, 1, 1, 1, 1])
     moved = x.copy()
-    moved[:, [0, 5]] += 99
+    moved[:, 0] += 99
     np.testing.assert_allclose(found.dissimilarity(moved), 0, atol=1e-3)
 
 
@@ -375,3 +375,18 @@ def test_thinning_that_leaves_one_fold_is_refused():
     x, fold = clouds()
     with pytest.raises(certainty.CertaintyError, match="two folds, received one in the 1 kept"):
         certainty.Applicability.fit(x, fold, most=1)
+
+
+def test_another_value_of_a_feature_that_never_changed_in_the_training_is_outside():
+    random = np.random.default_rng(3)
+    x = np.column_stack([random.normal(size=(60, 2)), np.full(60, 0.3)]).astype(np.float32)
+    fold = np.arange(60) % 3
+    near = certainty.Applicability.fit(x, fold)
+    without = certainty.Applicability.fit(x[:, :2], fold)
+    assert np.allclose(near.dissimilarity(x), without.dissimilarity(x[:, :2]), atol=1e-6)
+    other = x.copy()
+    other[7, 2] += 0.1
+    assert np.isinf(near.dissimilarity(other)[7])
+    assert near.inside(other).tolist() == [i != 7 for i in range(60)]
+    weightless = certainty.Applicability.fit(x, fold, [1, 1, 0])  # a feature that does not matter may change
+    assert weightless.inside(other).all()

@@ -329,9 +329,16 @@ def test_the_first_points_of_a_sample_are_spread_over_its_strata(made):
     assert table["stratum"].head(60).value_counts().min() >= 6
 
 
-def test_strata_with_fewer_pixels_than_asked_are_named(made):
-    with pytest.raises(maps.MapError, match=r"fewer pixels than samples: rice \([\d,]+ pixels, 20,?000 asked\)"):
-        maps.plan_sample(made[0], 80_000, allocation="equal")
+def test_of_a_stratum_with_fewer_pixels_than_asked_all_are_taken_and_the_others_share_the_rest(made):
+    here = made[0]
+    equal = maps.plan_sample(here, 80_000, allocation="equal").table
+    assert equal.loc["rice", "samples"] == equal.loc["rice", "pixels"]
+    assert equal["samples"].sum() == 80_000
+    assert np.ptp(equal["samples"].drop("rice")) <= 1
+    assert ev.allocation("proportional", 30, [9000, 900, 3, 0], least=10).tolist() == [17, 10, 3, 0]
+    assert ev.allocation("equal", 13, [3, 10]).tolist() == [3, 10]
+    rows = [[0.9, 0.1, 0], [0.1, 0.9, 0], [0, 0, 1]]
+    assert ev.size_for_interval(0.3, "proportional", [9000, 900, 3], rows, 0, least=10) == 23
 
 
 @pytest.mark.parametrize(

@@ -317,7 +317,7 @@ def test_an_error_of_usage_has_no_word_that_passed_no_catalogue(typed):
     assert done.exit_code == 2
     assert done.stderr.startswith("⟦Usage⟧: ") or "⟦Error⟧: " in done.stderr
     # Options are as they are typed, names of arguments as Python has them.
-    names = ["root", "table", "study", "evaluate", *typed.split()]
+    names = ["root", "folders", "table", "study", "evaluate", *typed.split()]
     assert pseudo.unmarked(re.sub(r"--[\w-]+", " ", done.stderr), names) == set()
 
 

@@ -156,9 +156,27 @@ class LabelAudit:
         Args:
             source: Rows of the table, such as a side of a split.
             least: As ``suspicious``.
+
+        Raises:
+            AuditError: Rows of another table than the one that was audited: none of them was judged, or their labels
+                are others.
         """
         bad = self.suspicious(least)
-        mine = _key(source.column("pixel"), source.column("year"))
+        mine, judged = _key(source.column("pixel"), source.column("year")), _key(self.pixel, self.year)
+        order = np.argsort(judged)
+        at = order[np.searchsorted(judged, mine, sorter=order).clip(max=max(len(judged) - 1, 0))] if len(judged) else []
+        there = judged[at] == mine if len(judged) else np.zeros(len(mine), bool)
+        if len(judged) and not there.any():
+            raise AuditError(
+                f"None of the {len(mine):,} rows was judged by this audit of {len(self):,} labels. Give rows of the "
+                "table that was audited, or audit this one."
+            )
+        other = there if not there.any() else there & (source.column("label_code") != self.label_code[at])
+        if other.any():
+            raise AuditError(
+                f"{other.sum():,} of the {there.sum():,} judged rows have another label than when they were audited: "
+                "the table is another one, or its labels were changed. Audit it again."
+            )
         return source.pick(~np.isin(mine, _key(self.pixel[bad], self.year[bad])))
 
     def __str__(self) -> str:

@@ -30,6 +30,7 @@ from arsetlib.study import Study
 
 PER_PASS = 16_000_000  # distances held at once
 PAIRS = 2000  # training windows whose mean distance is taken
+CHANGED = 1e-4  # of a feature that was constant in the training, as a share of its value: more is another value
 MONTH = 30  # days of a part of the window
 
 
@@ -39,7 +40,8 @@ class Applicability:
 
     Attributes:
         points: (M, F) float32, the training features, scaled and weighted.
-        centre, spread: (F,) mean of the training features; their standard deviation over the weight.
+        centre, spread: (F,) mean of the training features; their standard deviation over the weight. The spread is
+            infinite for a feature without weight, and 0 for one that is the same in all training windows.
         mean_distance: Mean distance of two training windows.
         threshold: Largest dissimilarity that is inside.
         held_out: (M,) dissimilarity of each training window to the nearest of another fold.
@@ -95,7 +97,7 @@ class Applicability:
             )
         centre, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
         used = weights * (deviation > 0)
-        spread = np.where(used > 0, deviation / np.where(used > 0, used, 1), np.inf)
+        spread = np.where(used > 0, deviation / np.where(used > 0, used, 1), np.where(weights > 0, 0.0, np.inf))
         points = _scaled(x, centre, spread)
         some = points[np.sort(seeds.generator(seed, "pairs").permutation(len(points))[:PAIRS])]
         mean = float(np.sqrt(_squared(some, some)).sum() / max(len(some) * (len(some) - 1), 1))
@@ -109,6 +111,9 @@ class Applicability:
     def dissimilarity(self, x: ArrayLike) -> np.ndarray:
         """(N,) float32, dissimilarity of new windows (N, F): 0 at a training window, 1 at their mean distance.
 
+        It is infinite where a feature that never changed in the training has another value: nothing says how far
+        that is.
+
         Raises:
             CertaintyError: Another number of features, or a value that is not finite.
 
@@ -120,7 +125,10 @@ class Applicability:
         if not np.isfinite(x).all():
             row = int((~np.isfinite(x).all(1)).argmax())
             raise CertaintyError(f"Expected finite features, received {x[row, :9]} in row {row}. Leave such rows out.")
-        return (_nearest(_scaled(x, self.centre, self.spread), self.points) / self.mean_distance).astype(np.float32)
+        near = _nearest(_scaled(x, self.centre, self.spread), self.points) / self.mean_distance
+        same = self.spread == 0
+        moved = np.abs(x[:, same] - self.centre[same]) > CHANGED * np.maximum(1, np.abs(self.centre[same]))
+        return np.where(moved.any(1), np.inf, near).astype(np.float32)
 
     def inside(self, x: ArrayLike) -> np.ndarray:
         """(N,) bool, new windows (N, F) to which the scores of cross-validation apply.
@@ -242,7 +250,7 @@ def accuracy_by_dissimilarity(
 
 
 def _scaled(x: np.ndarray, centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    return ((x - centre) / spread).astype(np.float32)
+    return ((x - centre) / np.where(spread > 0, spread, np.inf)).astype(np.float32)
 
 
 def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:

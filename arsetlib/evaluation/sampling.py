@@ -62,10 +62,10 @@ def allocation(
         least: Samples in each stratum at least, or all of its pixels where it has fewer.
 
     Returns:
-        (H,) int64 that sums to ``size``; 0 for a stratum without pixels.
+        (H,) int64 that sums to ``size``; 0 for a stratum without pixels, and never more than its pixels.
 
     Raises:
-        EvaluationError: ``size`` is too small for ``least`` in each stratum, or for its pixels too large.
+        EvaluationError: ``size`` is too small for ``least`` in each stratum, or larger than the map.
 
     Source: Cochran 1977, equation 5.26 (Neyman 1934).
 
@@ -92,7 +92,20 @@ def allocation(
         if shares is None:
             raise EvaluationError("Neyman's allocation needs the shares to be expected: give users=… accuracies.")
         weight = np.where(there, sizes * np.maximum(_deviation(shares, target), 1e-6), 0)
-    return allocate(size, weight, 1 if kind == "equal" else least)
+    least = 1 if kind == "equal" else least
+    whole = there & (sizes <= least)  # strata of which all pixels are taken; the others share the rest
+    while True:
+        drawn = np.where(whole, sizes, 0).astype(np.int64)
+        left = size - int(drawn.sum())
+        if left < 0 or (left > 0 and whole[there].all()):
+            raise EvaluationError(
+                f"Expected at least {drawn.sum():,} samples for all pixels of the smallest strata, received {size:,}."
+            )
+        if left or not whole[there].all():
+            drawn += allocate(left, np.where(whole, 0, weight), least)
+        if not (more := drawn > sizes).any():
+            return drawn
+        whole |= more
 
 
 def half_widths(drawn: ArrayLike, sizes: ArrayLike, shares: ArrayLike, confidence: float = 0.95) -> np.ndarray:
@@ -145,10 +158,10 @@ def size_for_interval(
     sizes = np.asarray(sizes, np.int64)
 
     def enough(size: int) -> bool:
-        drawn = np.minimum(allocation(kind, size, sizes, shares=shares, target=target, least=least), sizes)
+        drawn = allocation(kind, size, sizes, shares=shares, target=target, least=least)
         return bool(half_widths(drawn, sizes, shares, confidence)[target] <= half_width)
 
-    low = int((sizes > 0).sum() * (2 if kind == "equal" else max(least, 2)))
+    low = int(np.minimum(sizes, 2 if kind == "equal" else max(least, 2)).sum())
     high = int(min(sizes.sum(), MOST))
     if low > high or not enough(high):
         raise EvaluationError(

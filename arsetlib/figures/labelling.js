@@ -73,6 +73,7 @@
 
   function draw() {
     const wide = 1000, high = Math.round(wide * map.high / map.wide), one = map.ground[date];
+    $("ground").style.maxWidth = `${Math.min(520, Math.max(260, 0.45 * innerHeight * wide / high))}px`; // beside the answers
     element.svg = true;
     const text = say(one ? words.map : words.plain, { n: points.length, day: one?.day });
     const svg = element("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": text });

@@ -29,6 +29,7 @@ import rasterio
 from arsetlib import copies, folders
 from arsetlib.errors import ArsetError
 from arsetlib.study import Class, Legend
+from arsetlib.study.settings import text
 from arsetlib.translation import _
 from arsetlib.wording import span
 
@@ -121,7 +122,8 @@ class Prediction:
         window = span(self.info["window"]["first"], self.info["window"]["last"])
         words = _("{predicted} pixels predicted, {no_image} without an image in the window")
         words = words.format(predicted=f"{counts['predicted']:,}", no_image=f"{counts['no_image']:,}")
-        lines = [f"{self.area}, {window}: {words}"]
+        names_of_area = self.info.get("area_name", {})
+        lines = [f"{text(names_of_area) if names_of_area else self.area}, {window}: {words}"]
         lines += [f"  {names[i]}: {part['pixels']:,} {_('pixels')}" for i, part in enumerate(self.info["classes"])]
         return "\n".join(lines)
 

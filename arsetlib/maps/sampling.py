@@ -293,15 +293,15 @@ def plan_sample(
         size: Samples in all; None where ``half_width`` decides.
         allocation: ``"proportional"`` to pixels, ``"equal"``, ``"neyman"`` (the smallest error of the target's area, or
             of overall accuracy), or ``"random"``: a simple random sample without strata.
-        least: Samples of each class at least; Olofsson et al. advise 50 or more. Not for ``"random"``.
+        least: Samples of each class at least, or all of its pixels where it has fewer; Olofsson et al. advise 50 or
+            more. Not for ``"random"``.
         users: User's accuracy to be expected, of all classes or by class key: for ``"neyman"`` and ``half_width``.
         target: Key of the class whose area is wanted.
         half_width: Take as many samples as give the target's area an interval of ± so many hectares.
         confidence: Of that interval.
 
     Raises:
-        MapError: A class has fewer pixels than samples, or one sample only; an argument is missing that another one
-            needs.
+        MapError: A class gets one sample only and has more pixels; an argument is missing that another one needs.
         EvaluationError: As ``evaluation.allocation`` and ``evaluation.size_for_interval``.
 
     Lab: part4_defend_the_map.
@@ -327,12 +327,6 @@ def plan_sample(
         size = evaluation.size_for_interval(wanted, allocation, strata, shares, number, **options)
     options = {"shares": shares, "target": number, "least": least}
     drawn = evaluation.allocation(allocation, size, strata, **options)
-    few = [f"{k} ({n:,} pixels, {d:,} asked)" for k, n, d in zip(names, strata, drawn, strict=True) if d > n]
-    if few:
-        raise MapError(
-            f"These strata have fewer pixels than samples: {', '.join(few)}. Take a smaller size or least, or another "
-            "allocation."
-        )
     if single := [k for k, n, d in zip(names, strata, drawn, strict=True) if d < min(2, n)]:
         raise MapError(
             f"Fewer than 2 samples say nothing of the spread in a stratum: {', '.join(single)}. Take at least 2 of "

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Homework 4 · A map that you can defend
 #
-# You have done Lab 4. Here you find labels that were made wrong, build sets that contain the truth as often as promised, measure how far new windows are from the training, estimate hectares with their standard error, smooth a map by parcel and choose what to label next. No TensorFlow is needed.
+# You have done Lab 4. Here you find labels that were made wrong, build sets that contain the label as often as promised, measure how far new windows are from the training, estimate hectares with their standard error, smooth a map by parcel and choose what to label next. No TensorFlow is needed.
 #
 # **Eight questions, 24 points, about 55 minutes.** Functions that you write are used again further down, so keep the order.
 #

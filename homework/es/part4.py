@@ -10,10 +10,10 @@
 #     name: python3
 # ---
 
-# %% [markdown] made_from="4ac9a0b9"
+# %% [markdown] made_from="37015d5c"
 # # Tarea 4 · Un mapa que puedes defender
 #
-# Ya hiciste la práctica 4. Aquí hallas etiquetas que se hicieron erróneas y construyes conjuntos que contienen la verdad tan a menudo como prometes. También mides cuán lejos están ventanas nuevas del entrenamiento, estimas hectáreas con su error estándar, suavizas un mapa por parcela y eliges qué etiquetar después. No hace falta TensorFlow.
+# Ya hiciste la práctica 4. Aquí hallas etiquetas que se hicieron erróneas y construyes conjuntos que contienen la etiqueta tan a menudo como prometes. También mides cuán lejos están ventanas nuevas del entrenamiento, estimas hectáreas con su error estándar, suavizas un mapa por parcela y eliges qué etiquetar después. No hace falta TensorFlow.
 #
 # **Ocho preguntas, 24 puntos, unos 55 minutos.** Las funciones que escribes se usan otra vez más abajo, así que conserva el orden.
 #

@@ -30,7 +30,7 @@
 # - hacer un mapa por parcela, y medir qué se gana con ello;
 # - elegir qué etiquetar después, y averiguar si la elección fue mejor que el azar.
 #
-# **Tiempo.** Unos 120 minutos en dos mitades, con una pausa antes de la sección 8. **Necesitas** la práctica 3, o saber qué es un conjunto de validación. No hace falta tarjeta gráfica.
+# **Tiempo.** Unos 120 minutos en dos mitades, con una pausa antes de la sección 8. **Necesitas** la práctica 3, o saber qué es una validación. No hace falta tarjeta gráfica.
 # :::
 #
 # Cada actividad tiene cuatro partes, como en las prácticas anteriores. *Predice*: responde la pregunta antes de ejecutar la celda. *Ejecuta* la celda. *Lee* la explicación. *Comprueba*: un `assert` verifica lo que dice la explicación.
@@ -57,7 +57,7 @@ check_env(("labs", "train", "images", "spark"))
 # %% [markdown] made_from="1b1d8c17"
 # ## 1. Un modelo y su mapa
 #
-# La práctica empieza donde terminó la práctica 3: con una tabla, tres conjuntos, un modelo y un mapa. Aquí se hacen de una vez.
+# La práctica empieza donde terminó la práctica 3: con una tabla, tres particiones, un modelo y un mapa. Aquí se hacen de una vez.
 #
 # :::{admonition} Datos simulados
 # :class: simulated
@@ -202,7 +202,7 @@ if knows_truth:
         assert (said != true)[edge].mean() > (said != true)[~edge].mean()
 
 # %% [markdown] made_from="3aaa082f"
-# Los porcentajes impresos responden las dos preguntas. En el delta hay parcelas enteras con etiqueta errónea, y un conjunto tiene pocas parcelas: es una razón por la que los tres conjuntos difieren.
+# Los porcentajes impresos responden las dos preguntas. En el delta hay parcelas enteras con etiqueta errónea, y una partición tiene pocas parcelas: es una razón por la que las tres particiones difieren.
 #
 # En un lugar real nadie sabe esto. Allí las dos celdas anteriores no imprimen nada, y desde aquí hasta la sección 4 la práctica toma las etiquetas de la tabla como verdad. Pero hay algo que se puede hacer en todas partes: cambiar algunas etiquetas *a propósito* por otras erróneas, y mirar si un método las encuentra. La biblioteca conoce tres tipos de errores:
 #
@@ -212,30 +212,30 @@ if knows_truth:
 # | `edges` | una etiqueta de un borde recibe la clase de la parcela de al lado | los contornos se dibujan fuera de su lugar |
 # | `swap` | una etiqueta del cultivo más frecuente pasa a ser la del segundo | un experto confunde dos cultivos |
 
-# %% made_from="da55deca"
+# %% made_from="d4e1e099"
 from arsetlib import audit
 
 RATE, KIND = 0.1, "random"
 noisy = audit.spoiled(table, study, RATE, KIND, seed=1)
 now = study.legend.classes_of(noisy["label_code"].to_numpy())
 ours = now != given
-wrong = (now >= 0) & (grown >= 0) & (now != grown)
+wrong_now = (now >= 0) & (grown >= 0) & (now != grown)
 print(
-    f"{ours.mean():.1%} cambiadas por nosotros; {wrong.mean():.1%} erróneas ahora"
+    f"{ours.mean():.1%} cambiadas por nosotros; {wrong_now.mean():.1%} erróneas ahora"
 )
 assert abs(ours[given >= 0].mean() - RATE) < 0.01
 
-# %% made_from="3b994ac4"
+# %% made_from="4b1dbde9"
 noisy_sides = samples.split(noisy, study, by=by, held_out=held_out)
 train = noisy_sides["train"]
 print(
-    f"{len(train):,} filas de entrenamiento, {wrong[train.index].mean():.1%} erróneas"
+    f"{len(train):,} filas de entrenamiento, {wrong_now[train.index].mean():.1%} erróneas"
 )
 for side, of_side in sides.items():
     assert np.array_equal(noisy_sides[side].index, of_side.index)
 
 # %% [markdown] made_from="40f692c0"
-# La división no mira las etiquetas, y por eso los conjuntos tienen las mismas filas que antes; el `assert` lo verifica.
+# La división no mira las etiquetas, y por eso las particiones tienen las mismas filas que antes; el `assert` lo verifica.
 #
 # ## 3. Tres formas de encontrarlos
 #
@@ -256,11 +256,11 @@ said, label = held.predictions.probability, held.predictions.truth
 print(f"{len(label):,} filas juzgadas, {sum(held.lost.values()):,} no")
 assert len(label) + sum(held.lost.values()) == len(train)
 
-# %% made_from="fdd2ac20"
-least = np.full(K, np.inf)  # una clase sin etiquetas no se alcanza nunca
+# %% made_from="81a31f0c"
+reach = np.full(K, np.inf)  # una clase sin etiquetas no se alcanza nunca
 for k in np.unique(label):
-    least[k] = said[label == k, k].mean()
-reached = np.where(said >= least - 1e-6, said, -1)
+    reach[k] = said[label == k, k].mean()
+reached = np.where(said >= reach - 1e-6, said, -1)
 by_hand = (reached.max(1) >= 0) & (reached.argmax(1) != label)
 found = audit.confident(label, said)
 print(
@@ -268,14 +268,15 @@ print(
 )
 assert np.mean(by_hand != found.wrong) < 0.01
 
-# %% made_from="8208402f"
-bad = wrong[held.index]
-rng = np.random.default_rng(1)
-at_random = rng.permutation(by_hand)  # una lista de la misma longitud
+# %% made_from="2271db24"
+bad = wrong_now[held.index]
+at_random = np.random.default_rng(1).permutation(
+    by_hand
+)  # una lista de la misma longitud
 for name, mask in (("aprendizaje confiado", by_hand), ("al azar", at_random)):
-    score = audit.Found.of(mask, bad)
-    print(f"{name}: {score.precision:.0%} de la lista es erróneo,", end=" ")
-    print(f"{score.recall:.0%} de lo erróneo está en la lista")
+    hit = audit.Found.of(mask, bad)
+    print(f"{name}: {hit.precision:.0%} de la lista es erróneo,", end=" ")
+    print(f"{hit.recall:.0%} de lo erróneo está en la lista")
 if delta:
     assert audit.Found.of(by_hand, bad).precision > 2 * bad.mean()
 
@@ -299,7 +300,7 @@ print(report)
 assert len(report) <= len(train)
 
 
-# %% made_from="c3404f29"
+# %% made_from="451c4c5f"
 def key(rows):
     """Un número para cada píxel y año."""
     pixel, years = rows.pixel, rows.year
@@ -312,22 +313,28 @@ row_of = pd.Series(
     np.arange(len(rows)),
     rows.column("pixel").astype(np.int64) * 4096 + rows.column("year"),
 )
-bad = wrong[row_of[key(report)]]
-print(f"{bad.sum()} de {len(bad):,} etiquetas juzgadas son erróneas")
+wrong_judged = wrong_now[row_of[key(report)]]
+print(
+    f"{wrong_judged.sum()} de {len(wrong_judged):,} etiquetas juzgadas son erróneas"
+)
 assert row_of.index.is_unique
 
-# %% made_from="923f9712"
+# %% made_from="50d58396"
 lists = {
     "aprendizaje confiado": report.confident,
     "mapa autoorganizado": report.som,
     "votos": report.votes,
     "dos de tres": report.suspicious(2),
     "las tres": report.suspicious(3),
-    "una lista al azar": rng.permutation(report.suspicious(2)),
+    "una lista al azar": np.random.default_rng(2).permutation(
+        report.suspicious(2)
+    ),
 }
 
-# %% made_from="460d0e1c"
-scores = {name: vars(audit.Found.of(m, bad)) for name, m in lists.items()}
+# %% made_from="82fb8a68"
+scores = {
+    name: vars(audit.Found.of(m, wrong_judged)) for name, m in lists.items()
+}
 ways = pd.DataFrame(scores).T[["suspected", "precision", "recall"]]
 ways.insert(0, "suspicious", ways.pop("suspected").astype(int))
 figures.show(
@@ -340,11 +347,14 @@ if delta:
     assert precision["las tres"] > precision["dos de tres"]
     assert precision["dos de tres"] > 2 * precision["una lista al azar"]
 
-# %% made_from="f3e13adf"
-of_ours, of_theirs = ours[row_of[key(report)]], bad & ~ours[row_of[key(report)]]
+# %% made_from="ef1eecdb"
+of_ours, of_theirs = (
+    ours[row_of[key(report)]],
+    wrong_judged & ~ours[row_of[key(report)]],
+)
 for name, mask in (("nuestros", of_ours), ("del delta", of_theirs)):
-    share = report.suspicious(2)[mask].mean() if mask.any() else np.nan
-    print(f"errores {name}: {mask.sum()}, encontrados: {share:.0%}")
+    part = report.suspicious(2)[mask].mean() if mask.any() else np.nan
+    print(f"errores {name}: {mask.sum()}, encontrados: {part:.0%}")
 
 # %% made_from="46811181"
 of_key = dict(zip(study.legend.keys, names, strict=True))
@@ -362,7 +372,7 @@ figures.show(shown.round(2), "Las etiquetas más sospechosas")
 # Haz errores del tipo `edges`, y otros tantos al azar, y deja que el aprendizaje confiado busque unos y otros. ¿Es más fácil o más difícil que con errores al azar? Piensa en cómo se ve un píxel en un borde.
 # :::
 
-# %% tags=["hide-cell"] made_from="0cd32836"
+# %% tags=["hide-cell"] made_from="d11a69d3"
 # Solución
 for kind in ("random", "edges"):
     other = audit.spoiled(table, study, 0.05, kind, seed=2)
@@ -371,15 +381,15 @@ for kind in ("random", "edges"):
     tried = audit.out_of_fold(judged, study, **judging)
     q = tried.predictions
     suspected = audit.confident(q.truth, q.probability).wrong
-    score = audit.Found.of(suspected, changed[tried.index])
-    print(f"{kind}: {score.recall:.0%} de nuestros errores, encontrados")
+    hit = audit.Found.of(suspected, changed[tried.index])
+    print(f"{kind}: {hit.recall:.0%} de nuestros errores, encontrados")
 # Un píxel de borde contiene algo de la parcela de al lado: el modelo no está
 # seguro, y la clase errónea no está lejos de lo que ve el satélite.
 
 # %% [markdown] made_from="05b094bf"
 # ## 4. Entrenar de nuevo sin ellas
 #
-# ¿Mejora un modelo si las etiquetas sospechosas se quitan del entrenamiento? Entrenamos bosques con cuatro conjuntos de filas, cada uno con tres semillas: todas las filas con sus errores; sin las sospechosas; sin igual número de filas sorteadas; y sin exactamente las erróneas, lo que solo permite una simulación.
+# ¿Mejora un modelo si las etiquetas sospechosas se quitan del entrenamiento? Entrenamos bosques con cuatro grupos de filas, cada uno con tres semillas: todas las filas con sus errores; sin las sospechosas; sin igual número de filas sorteadas; y sin exactamente las erróneas, lo que solo permite una simulación.
 #
 # Cada bosque se prueba tres veces: con etiquetas que tienen errores como las del entrenamiento; con estas mismas sin las que una auditoría de la *prueba* considera sospechosas; y con la verdad. Las tres usan las filas cuya verdad es una sola clase.
 #
@@ -388,17 +398,17 @@ for kind in ("random", "edges"):
 # ¿Qué cambia en la prueba verdadera si se quitan las etiquetas sospechosas del entrenamiento: 10 puntos, unos pocos, o nada claro? ¿Y qué cambia si se quitan las etiquetas sospechosas de la *prueba*?
 # :::
 
-# %% made_from="85b7b1e4"
+# %% made_from="e8ebe316"
 cleaned = report.rows(train, least=2)
 dropped = len(train) - len(cleaned)
-by_chance = rng.permutation(len(train)) >= dropped
+by_chance = np.random.default_rng(3).permutation(len(train)) >= dropped
 
-# %% made_from="8ad2c92f"
+# %% made_from="32a5160e"
 trainings = {
     "con errores": train,
     "sin sospechosas": cleaned,
     "sin algunas al azar": train.pick(by_chance),
-    "sin erróneas": train.pick(~wrong[train.index]),
+    "sin erróneas": train.pick(~wrong_now[train.index]),
 }
 print({name: len(of) for name, of in trainings.items()})
 assert len(trainings["sin algunas al azar"]) == len(cleaned)
@@ -412,41 +422,43 @@ as_grown = table.set_column(of, table.schema.field(of), as_grown)
 true_test = samples.split(as_grown, study, by=by, held_out=held_out)["test"]
 assert np.array_equal(true_test.index, noisy_sides["test"].index)
 
-# %% made_from="832f73f7"
+# %% made_from="b64cb47a"
 test = noisy_sides["test"]
 checked = audit.out_of_fold(test, study, **judging)
-q = checked.predictions
-suspected = checked.index[audit.confident(q.truth, q.probability).wrong]
+on_test = checked.predictions
+suspected = checked.index[
+    audit.confident(on_test.truth, on_test.probability).wrong
+]
 print(
     f"{len(suspected)} de {len(test):,} etiquetas de la prueba son sospechosas"
 )
 assert np.isin(suspected, test.index).all()
 
 
-# %% made_from="f61ee261"
+# %% made_from="27da8724"
 def three_scores(rows, seed):
     """Exactitud con la prueba tal cual, sin sospechosas y verdadera."""
     own = {"epochs": 1, "starts": start, "options": {"trees": 50}}
     both = {"train": rows, "validation": noisy_sides["validation"]}
     how = {"seed": seed, "missing": "allow", "progress": False}
     forest = training.fit("random_forest", both, study, **own, **how)
-    q = forest.predictions(test, start)
+    on_test = forest.predictions(test, start)
     t = forest.predictions(true_test, start)  # the same windows
-    true = pd.Series(t.truth, key(t)).reindex(key(q)).to_numpy()
+    true = pd.Series(t.truth, key(t)).reindex(key(on_test)).to_numpy()
     one = ~np.isnan(
         true
     )  # las filas con dos cultivos no tienen una sola verdad
-    right = q.predicted == q.truth
-    kept = one & ~np.isin(row_of[key(q)], suspected)
-    true_score = (q.predicted == true)[one].mean()
+    right = on_test.predicted == on_test.truth
+    kept = one & ~np.isin(row_of[key(on_test)], suspected)
+    true_score = (on_test.predicted == true)[one].mean()
     return right[one].mean(), right[kept].mean(), true_score
 
 
-# %% made_from="3fdd594c"
-seeds = (1,) if here.small else (1, 2, 3)
+# %% made_from="9201e9f6"
+forest_seeds = (1,) if here.small else (1, 2, 3)
 tests = ["prueba con errores", "prueba con errores, limpia", "prueba verdadera"]
 each = {
-    name: np.array([three_scores(of, seed) for seed in seeds])
+    name: np.array([three_scores(of, seed) for seed in forest_seeds])
     for name, of in trainings.items()
 }  # (semillas, 3) de cada uno
 
@@ -490,26 +502,26 @@ if delta:
 #
 # Desde aquí las etiquetas son otra vez las de la tabla, sin nuestros errores, y el modelo es el de la sección 1.
 
-# %% made_from="e8e3a97b"
+# %% made_from="614a407c"
 ALPHA = 0.1  # parte de conjuntos que puede fallar
 v = model.predictions(sides["validation"], start)
-score = 1 - v.probability[np.arange(len(v)), v.truth]  # de la clase correcta
+misfit = 1 - v.probability[np.arange(len(v)), v.truth]  # de la clase correcta
 
 
-def limit_of(score):
+def limit_of(misfit):
     """La puntuación que 1 − ALPHA de las filas no supera."""
-    place = int(np.ceil((len(score) + 1) * (1 - ALPHA)))
-    return np.sort(score)[place - 1] if place <= len(score) else np.inf
+    place = int(np.ceil((len(misfit) + 1) * (1 - ALPHA)))
+    return np.sort(misfit)[place - 1] if place <= len(misfit) else np.inf
 
 
-# %% made_from="45c7327d"
-limit = limit_of(score)
+# %% made_from="ed5a6e9c"
+limit = limit_of(misfit)
 sets = 1 - v.probability <= limit  # (filas, K)
 print(
     f"una clase entra en el conjunto desde una probabilidad de {1 - limit:.3f}"
 )
-for size in (1, 2, 3):
-    for i in np.flatnonzero(sets.sum(1) == size)[:1]:
+for many in (1, 2, 3):
+    for i in np.flatnonzero(sets.sum(1) == many)[:1]:
         inside = [names[k] for k in np.flatnonzero(sets[i])]
         print(f"    etiqueta {names[v.truth[i]]}: {', '.join(inside)}")
 
@@ -527,20 +539,22 @@ assert np.isclose(rule.limits[0], limit, atol=1e-6)
 # :::
 
 
-# %% made_from="9f45fe43"
+# %% made_from="85445142"
 def covered(calibrate):
     """Proporción de las otras filas cuyo conjunto contiene la etiqueta."""
-    return (score[~calibrate] <= limit_of(score[calibrate])).mean()
+    return (misfit[~calibrate] <= limit_of(misfit[calibrate])).mean()
 
 
-# %% made_from="d502191b"
-blocks = np.unique(v.block)
+# %% made_from="202bc9d3"
+blocks, rng = np.unique(v.block), np.random.default_rng(4)
 deals = {"píxeles": [], "bloques": []}
 for _ in range(200):
     half = rng.permutation(len(v)) < len(v) // 2
     deals["píxeles"].append(covered(half))
     half = np.isin(v.block, rng.permutation(blocks)[: len(blocks) // 2])
-    deals["bloques"].append(covered(half))
+    deals["bloques"].append(covered(half) if half.any() else np.nan)
+if len(blocks) < 2:
+    print("Un solo bloque: no se puede dividir, y la columna queda vacía.")
 
 # %% made_from="ceaa5511"
 deals = pd.DataFrame(deals)
@@ -617,17 +631,17 @@ figures.show(
     "Proporción de conjuntos que contienen la etiqueta, por fecha, y lo prometido",
 )
 
-# %% made_from="3449cd64"
-low, high = dates["coverage"].min(), dates["coverage"].max()
-print(f"de {low:.2f} a {high:.2f}")
-assert 0 <= low <= high <= 1
+# %% made_from="56be942d"
+lowest, highest = dates["coverage"].min(), dates["coverage"].max()
+print(f"de {lowest:.2f} a {highest:.2f}")
+assert 0 <= lowest <= highest <= 1
 
-# %% made_from="628ab3b7"
-area, years = rows.column("area").astype(str), rows.column("year")
+# %% made_from="51466d36"
+area_of, year_of = rows.column("area").astype(str), rows.column("year")
 in_test = np.isin(rows.column("block"), np.unique(test.column("block")))
-in_test &= np.isin(area, np.unique(test.column("area").astype(str)))
+in_test &= np.isin(area_of, np.unique(test.column("area").astype(str)))
 same_place = {
-    str(y): model.predictions(rows.pick(in_test & (years == y)), start)
+    str(y): model.predictions(rows.pick(in_test & (year_of == y)), start)
     for y in study.years
 }
 by_year = certainty.across(rule, same_place)
@@ -637,21 +651,21 @@ figures.show(
 )
 assert len(by_year) == len(study.years)
 
-# %% made_from="2d850ea7"
+# %% made_from="68135c29"
 by_block = certainty.coverage(rule, t, by="block")["coverage"]
-apart = {
-    "fechas": high - low,
+differences = {
+    "fechas": highest - lowest,
     "años": np.ptp(by_year["coverage"]),
     "bloques": np.ptp(by_block),
 }
-print("mayor diferencia entre", {k: round(float(x), 2) for k, x in apart.items()})  # fmt: skip
+print("mayor diferencia entre", {k: round(float(x), 2) for k, x in differences.items()})  # fmt: skip
 
-# %% made_from="d93a395c"
+# %% made_from="aaba03bb"
 print(
     f"{(by_block < 1 - ALPHA).sum()} de {len(by_block)} bloques quedan por debajo"
 )
 if delta:
-    assert max(apart, key=apart.get) == "bloques"
+    assert max(differences, key=differences.get) == "bloques"
 
 # %% [markdown] made_from="82da2be5"
 # La figura responde la primera pregunta: donde la línea, con su intervalo, queda por debajo de lo prometido, el límite de la única fecha no vale. Un límite para cada fecha puede arreglarlo, si cada fecha tiene su propia calibración.
@@ -659,26 +673,26 @@ if delta:
 #
 # En un mapa, un conjunto con una clase es una respuesta. Uno con varias, o con ninguna, significa *indeterminado*:
 
-# %% made_from="4ec09934"
-path, counts = certainty.set_layer(made, rule)
-several, none = counts["several"], counts["none"]
-unsaid = counts["cannot_say"] / sum(counts[k] for k in [*study.legend.keys, "cannot_say"])  # fmt: skip
+# %% made_from="6abb15d7"
+set_file, set_counts = certainty.set_layer(made, rule)
+several, none = set_counts["several"], set_counts["none"]
+unsaid = set_counts["cannot_say"] / sum(set_counts[k] for k in [*study.legend.keys, "cannot_say"])  # fmt: skip
 print(f"indeterminado: {unsaid:.0%} de los píxeles")
 print(f"    {several:,} tienen varias clases, {none:,} ninguna")
-assert several + none == counts["cannot_say"]
+assert several + none == set_counts["cannot_say"]
 
-# %% tags=["hide-input"] made_from="1818751f"
+# %% tags=["hide-input"] made_from="7ae87424"
 from types import SimpleNamespace
 
 from matplotlib.colors import to_rgb
 
 doubt = certainty.legend_with_doubt(study.legend)
 colours = np.array([to_rgb(c.colour) for c in doubt.classes] + [(1, 1, 1)])
-with rasterio.open(path) as f:
-    said, metres = f.read(1, masked=True), f.transform.a
+with rasterio.open(set_file) as f:
+    sure_class, metres = f.read(1, masked=True), f.transform.a
 pictures = {
     "cada píxel, una clase": made.read(),
-    "solo donde el conjunto tiene una": said,
+    "solo donde el conjunto tiene una": sure_class,
 }
 fig = figures.panels(
     {n: colours[m.astype(int).filled(K + 1)] for n, m in pictures.items()},
@@ -732,27 +746,27 @@ for alpha in (0.2, 0.1, 0.05):
 # :::
 
 
-# %% made_from="c2076a62"
+# %% made_from="fb3c0533"
 def windows_of(rows):
     """Filas con clase, y sus ventanas como medias de banda y mes."""
     known = study.legend.classes_of(rows.column("label_code")) >= 0
     rows = rows.pick(known)
-    x, columns = certainty.features(rows, study, model.scaler, start)
-    return rows, x, columns
+    x, pairs = certainty.features(rows, study, model.scaler, start)
+    return rows, x, pairs
 
 
-learnt, x, columns = windows_of(sides["train"])
-near = certainty.Applicability.fit(x, learnt.column("block"))
-print(f"{len(x):,} ventanas; dentro hasta {near.threshold:.2f}")
-assert x.shape == (len(learnt), len(columns))
+learnt, x_train, pairs = windows_of(sides["train"])
+near = certainty.Applicability.fit(x_train, learnt.column("block"))
+print(f"{len(x_train):,} ventanas; dentro hasta {near.threshold:.2f}")
+assert x_train.shape == (len(learnt), len(pairs))
 
-# %% made_from="2f7aaaf5"
+# %% made_from="79a50861"
 new, x_new, _ = windows_of(sides["test"])
 far = near.dissimilarity(x_new)
-t = model.predictions(new, start)
+t_new = model.predictions(new, start)
 
-# %% made_from="683043ca"
-parts = certainty.accuracy_by_dissimilarity(far, t, near.threshold)
+# %% made_from="6b4d0399"
+parts = certainty.accuracy_by_dissimilarity(far, t_new, near.threshold)
 figures.show(
     parts.round(2).reset_index(names="parte"),
     "Exactitud dentro y fuera, y por quintas partes, de cerca a lejos",
@@ -761,42 +775,63 @@ print(f"{(far <= near.threshold).mean():.1%} de las ventanas está dentro")
 if delta:
     assert parts.loc["1", "accuracy"] > parts.loc["5", "accuracy"]
 
-# %% [markdown] made_from="181ac50a"
-# En el delta la exactitud es mayor en la quinta parte más cercana que en la más lejana, pero no tiene por qué bajar en cada paso entre las dos. Ahora compara las dos primeras filas de la tabla: las ventanas de fuera no tienen por qué fallar más a menudo. Fuera significa solo que no hay cerca ninguna ventana del entrenamiento, y por eso una puntuación medida dentro no dice nada de ellas. Y dentro no es una garantía: dos cultivos pueden parecerse, y entonces no ayuda que una ventana esté cerca.
+# %% made_from="d47bd5da"
+counts_of = np.bincount(t_new.truth, minlength=K)
+within = {}
+for k in np.flatnonzero(counts_of >= min(50, counts_of.max())):
+    of_k = t_new.truth == k
+    own = certainty.accuracy_by_dissimilarity(far[of_k], t_new.pick(of_k), 1.0)
+    within[names[k]] = own["accuracy"].reindex(["1", "5"])
+within = pd.DataFrame(within).T.set_axis(
+    ["quinta más cercana", "quinta más lejana"], axis=1
+)
+figures.show(
+    within.round(2).reset_index(names="clase"),
+    "Parte acertada en la quinta parte más cercana y más lejana de cada clase",
+)
+falls = within["quinta más lejana"] < within["quinta más cercana"]
+print(f"menor en la quinta más lejana: {falls.sum()} de {len(within)} clases")
+assert len(within) > 0
+
+# %% [markdown] made_from="6cf18974"
+# En el delta la exactitud es mayor en la quinta parte más cercana que en la más lejana, pero no tiene por qué bajar en cada paso entre las dos. La primera tabla mezcla distancia y clase: una clase con pocas ventanas de entrenamiento queda lejos, y además es difícil. La segunda tabla compara quintas partes *dentro* de una clase de la etiqueta. La última línea dice en cuántas clases la exactitud es menor lejos; en las demás, la distancia sola no explica nada. Ahora compara las dos primeras filas de la primera tabla: las ventanas de fuera no tienen por qué fallar más a menudo. Fuera significa solo que no hay cerca ninguna ventana del entrenamiento, y por eso una puntuación medida dentro no dice nada de ellas. Y dentro no es una garantía: dos cultivos pueden parecerse, y entonces no ayuda que una ventana esté cerca.
 #
 # ¿Qué bandas se han movido, y cuándo? La *deriva* es la diferencia de las medias de prueba y entrenamiento, en desviaciones estándar del entrenamiento:
 
-# %% made_from="2a779789"
-moved = certainty.drift(x, x_new, columns)
+# %% made_from="ea0e3036"
+moved = certainty.drift(x_train, x_new, pairs)
 figures.show(
     moved.round(2).reset_index(),
     "Deriva de cada banda en cada mes de la ventana, desviaciones estándar",
 )
 band, month = moved.abs().stack().idxmax()
 print(f"la mayor: {band}, mes {month}: {moved.loc[band, month]:.2f}")
-assert moved.shape == (len(study.channels), len(columns) // len(study.channels))
+assert moved.shape == (len(study.channels), len(pairs) // len(study.channels))
 
-# %% made_from="b5a8bbea"
-where, share = certainty.applicability_layer(
+# %% made_from="9962c4e2"
+far_file, inside_share = certainty.applicability_layer(
     near, table, study, model.scaler, start, runs / "far.tif",
     area=box.key, year=year,
 )  # fmt: skip
-print(f"un número para el mapa: {share:.1%} del recuadro está dentro")
-assert 0 <= share <= 1
+print(f"un número para el mapa: {inside_share:.1%} del recuadro está dentro")
+assert 0 <= inside_share <= 1
 
-# %% tags=["hide-input"] made_from="442e4d2f"
-with rasterio.open(where) as f:
+# %% tags=["hide-input"] made_from="6202ba08"
+with rasterio.open(far_file) as f:
     distance = f.read(1, masked=True) / float(f.tags()["scale"])
 from matplotlib import colormaps
 
-scaled = (distance / (2 * near.threshold)).filled(0).clip(0, 1)
+scaled = (distance / (2 * near.threshold)).clip(0, 1)
 known = maps.labels_on(made, labels)  # -1: ninguna clase
 differs = (made.read() != known) & (known >= 0)
 pictures = {
-    "disimilitud: más oscuro, más lejos": scaled,
-    "oscuro: difiere de la etiqueta": differs.filled(False).astype(float),
+    "disimilitud: más oscuro, más lejos; azul: sin datos": scaled,
+    "oscuro: difiere de la etiqueta; azul: sin etiqueta": np.ma.masked_where(
+        known < 0, differs.filled(False).astype(float)
+    ),
 }
-pictures = {n: colormaps["Greys"](m)[..., :3] for n, m in pictures.items()}
+greys = colormaps["Greys"].with_extremes(bad="#9cc3e6")
+pictures = {n: greys(m)[..., :3] for n, m in pictures.items()}
 fig = figures.panels(pictures, study=study)
 figures.show(fig, "Mapa de la disimilitud del recuadro, y de las diferencias")
 
@@ -804,10 +839,13 @@ figures.show(fig, "Mapa de la disimilitud del recuadro, y de las diferencias")
 # Ahora un error que muchos han cometido. Desde enero de 2022 los valores de Sentinel-2 tienen un desplazamiento de 1000. Supón que un programa lo olvida: cada valor queda 1000 demasiado alto, y nada más cambia.
 
 
-# %% made_from="2316cadc"
+# %% made_from="b60af05b"
 def with_offset(rows, offset):
     """Exactitud, probabilidad media y proporción dentro con valores muy altos."""
-    shift = offset / np.asarray(model.scaler.std, "f4")
+    is_band = np.isin(
+        study.channels, study.bands
+    )  # los índices quedan como están
+    shift = np.where(is_band, offset, 0) / np.asarray(model.scaler.std, "f4")
     loader = model.loader(rows, start)
     right, sure = [], []
     for inputs, truth in loader.arrays():
@@ -815,7 +853,7 @@ def with_offset(rows, offset):
         said = model.predict(inputs | {"series": moved.astype("f4")})
         right.append(said.argmax(1) == truth.argmax(1))
         sure.append(said.max(1))
-    months = len(columns) // len(shift)
+    months = len(pairs) // len(shift)
     far = near.dissimilarity(x_new + np.tile(shift, months))
     inside = (far <= near.threshold).mean()
     return np.concatenate(right).mean(), np.concatenate(sure).mean(), inside
@@ -849,7 +887,7 @@ if delta:
 #
 # En el recuadro hay pocas parcelas. Por eso, en el delta primero se predice un mapa mayor, a partir de las escenas: todas las áreas y el terreno entre ellas. Una parte de este terreno estuvo en el entrenamiento, en otro año. Aquí no importa: una muestra aleatoria corrige cualquier mapa.
 
-# %% made_from="0cfb6021"
+# %% made_from="541c98f7"
 import numpy as np
 import pandas as pd
 
@@ -860,10 +898,10 @@ wide = made
 if delta:
     corners = np.array([a.bounds for a in study.areas])
     bounds = (*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist())
-    area = Area(
+    whole = Area(
         "whole", {"en": "Whole delta", "es": "Todo el delta"}, bounds, box.crs
     )
-    how = {"area": area, "year": year, "study": study, "progress": here.bars}
+    how = {"area": whole, "year": year, "study": study, "progress": here.bars}
     wide = maps.predict(model, here.scenes(), start, runs / "whole", **how)
 print(wide)
 
@@ -928,7 +966,7 @@ target = sizes[sorted(crops)].idxmax() if crops else sizes.idxmax()
 print(f"{target}: {sizes[target] * hectare:,.0f} ha en el mapa")
 assert sizes[target] > 0
 
-# %% made_from="0730cd00"
+# %% made_from="23b6d58d"
 size = min(400, max(20, int(sizes.sum()) // 10))
 least = min(30, size // K, int(sizes[sizes > 0].min()))  # de cada clase
 goal = {"target": target, "users": 0.8, "least": least}
@@ -936,10 +974,10 @@ needed = {}
 for percent in (10, 5):
     wanted = percent / 100 * sizes[target] * hectare
     for kind in ("random", "proportional"):
-        plan = maps.plan_sample(
+        tried_plan = maps.plan_sample(
             mapped, allocation=kind, half_width=wanted, **goal
         )
-        needed.setdefault(kind, {})[f"± {percent} %"] = plan.size
+        needed.setdefault(kind, {})[f"± {percent} %"] = tried_plan.size
 needed = pd.DataFrame(needed)
 print(wording.shown(needed).to_string())
 
@@ -1027,26 +1065,31 @@ figures.show(
 )
 assert result.labelled + len(result.unlabelled) == plan.size
 
-# %% made_from="b1b71ab3"
-shown = counted[["recuento", "verdad"]].copy()
+# %% made_from="49cbd715"
+compared = counted[["recuento", "verdad"]].copy()
 for name, found in {
     "muestra": estimated,
     "con probabilidades": powered,
 }.items():
-    shown[name] = found["area"]
+    compared[name] = found["area"]
     low, high = found["area_low"], found["area_high"]
-    shown[f"{name}, 95 %"] = [
+    compared[f"{name}, 95 %"] = [
         f"{a:.1f} a {b:.1f}" for a, b in zip(low, high, strict=True)
     ]
-    inside = shown["verdad"].between(low, high)
+    inside = compared["verdad"].between(low, high)
     print(f"{name}: {inside.sum()} de {K} intervalos contienen la verdad")
 
-# %% made_from="7f5c6858"
+# %% made_from="d0d16e93"
 figures.show(
-    shown.round(1).rename_axis("clase").reset_index(),
+    compared.round(1).rename_axis("clase").reset_index(),
     "Hectáreas: contadas, verdaderas y estimadas con intervalos del 95 %",
 )
-off = shown[["recuento", "muestra"]].sub(shown["verdad"], axis=0).abs().sum()
+off = (
+    compared[["recuento", "muestra"]]
+    .sub(compared["verdad"], axis=0)
+    .abs()
+    .sum()
+)
 print("hectáreas lejos de la verdad:", wording.shown(off.round(1)).to_dict())
 
 # %% tags=["hide-input"] made_from="a81b2c0e"
@@ -1077,15 +1120,15 @@ if delta:
 # Sortea la muestra otra vez con las semillas 2, 3 y 4. ¿Cuántas veces contienen los intervalos la superficie verdadera? ¿Está la estimación siempre más cerca de la verdad que el recuento?
 # :::
 
-# %% tags=["hide-cell"] made_from="d5a0b3a6"
+# %% tags=["hide-cell"] made_from="325c0a8d"
 # Solución
 for seed in (2, 3, 4):
     again = maps.draw_sample(mapped, plan, seed=seed)
     row, column = pixels_at(wide.path(), again.table)
     again.table["label"] = keys[expert[row, column]]
     found = maps.sample_areas(again, mapped).areas.table
-    hold = shown["verdad"].between(found["area_low"], found["area_high"])
-    away = (found["area"] - shown["verdad"]).abs().sum()
+    hold = compared["verdad"].between(found["area_low"], found["area_high"])
+    away = (found["area"] - compared["verdad"]).abs().sum()
     print(f"semilla {seed}: {hold.sum()} de {K} la contienen, a {away:.1f} ha")
 # Una muestra puede tener mala suerte: una sola no muestra si el 95 % se cumple.
 
@@ -1142,14 +1185,14 @@ def estimate(rows, labelled):
     return share, np.sqrt(variance)
 
 
-# %% made_from="1d6ea979"
-size = 100 if delta else min(100, len(truth) // 2)
-rows = draw(size)
-share, error = estimate(rows, truth[rows])
+# %% made_from="cb2705a5"
+per_sample = 100 if delta else min(100, len(truth) // 2)
+drawn = draw(per_sample)
+share, error = estimate(drawn, truth[drawn])
 first = np.zeros((K, K, K), int)
-np.add.at(first, (predicted[rows[0]], truth[rows[0]], predicted[rows[0]]), 1)
+np.add.at(first, (predicted[drawn[0]], truth[drawn[0]], predicted[drawn[0]]), 1)
 library = evaluation.survey_areas(first, strata, strata, names).table
-print(f"{len(rows)} muestras de {rows.shape[1]} píxeles")
+print(f"{len(drawn)} muestras de {drawn.shape[1]} píxeles")
 assert np.allclose(share[0], library["share"])
 assert np.allclose(error[0], library["share_error"])
 
@@ -1179,27 +1222,27 @@ probability = probability / probability.sum(1, keepdims=True)
 everywhere = evaluation.ProbabilitySums.of(probability, predicted, K)
 print(f"{probability.shape[0]:,} píxeles con {K} probabilidades")
 
-# %% made_from="0692cdb2"
+# %% made_from="f38398f9"
 ends = {
     "normal": (share - 1.96 * error, share + 1.96 * error),
-    "1 sin ver": evaluation.limits(share, error, unseen(rows)),
+    "1 sin ver": evaluation.limits(share, error, unseen(drawn)),
 }
 found = [
     evaluation.powered_areas(
         truth[r], probability[r], predicted[r], everywhere, names
     )
-    for r in rows
+    for r in drawn
 ]
 ends["con probabilidades"] = tuple(
     np.stack([f[f"share_{end}"] for f in found]) for end in ("low", "high")
 )
 
-# %% made_from="fa231643"
+# %% made_from="d26f0864"
 coverage = pd.DataFrame({name: held(*e) for name, e in ends.items()}, names)
 coverage.insert(0, "proporción", true_share)
 coverage = coverage[coverage["proporción"] > 0].sort_values("proporción")
 fig = figures.bars(
-    100 * coverage.drop(columns="proporción"), f"{size} etiquetas: intervalos que contienen la verdad",
+    100 * coverage.drop(columns="proporción"), f"{per_sample} etiquetas: intervalos que contienen la verdad",
     "porcentaje de 500 muestras", study=study, mode="group", text=".0f",
 )  # fmt: skip
 figures.show(fig, "Intervalos del 95 % que contienen la verdad, por clase")
@@ -1245,9 +1288,9 @@ def with_noise(size, percent):
     return 100 * held(low, high)[true_share > 0].mean()
 
 
-# %% made_from="e8a73a0a"
+# %% made_from="3f373822"
 percents = [0, 2, 5, 10, 20]
-sizes_tried = [size, min(4 * size, len(truth))]
+sizes_tried = [per_sample, min(4 * per_sample, len(truth))]
 noise = pd.DataFrame(
     {
         f"{n} etiquetas": [with_noise(n, p) for p in percents]
@@ -1274,15 +1317,15 @@ if delta:
 # Los errores reales no son al azar: una persona puede tomar un cultivo por otro. Haz que uno de cada cinco píxeles del cultivo más frecuente lleve la etiqueta del segundo. ¿En qué clases baja la cobertura?
 # :::
 
-# %% tags=["hide-cell"] made_from="3efa7542"
+# %% tags=["hide-cell"] made_from="84b03dd8"
 # Solución
 of_crops = [study.legend.keys.index(k) for k in sorted(crops)] or [0]
 order = sorted(of_crops, key=lambda k: -true_share[k])
 one, two = order[0], (order * 2)[1]
-rows = draw(size)
-mixed = np.random.default_rng(1).random(rows.shape) < 0.2
-labelled = np.where((truth[rows] == one) & mixed, two, truth[rows])
-low, high = evaluation.limits(*estimate(rows, labelled), unseen(rows))
+drawn = draw(per_sample)
+mixed = np.random.default_rng(1).random(drawn.shape) < 0.2
+labelled = np.where((truth[drawn] == one) & mixed, two, truth[drawn])
+low, high = evaluation.limits(*estimate(drawn, labelled), unseen(drawn))
 change = pd.Series(held(low, high) - held(*ends["1 sin ver"]), names)
 print(f"{names[one]} con la etiqueta {names[two]}:")
 print((100 * change).round(1).to_string())
@@ -1301,7 +1344,7 @@ print((100 * change).round(1).to_string())
 # Cada parcela recibe la clase de la mayoría de sus píxeles. ¿Con qué se gana más exactitud: con contornos verdaderos o con segmentos? ¿Puede un mapa por parcela ser peor que el mapa de píxeles?
 # :::
 
-# %% made_from="e8d4d5a5"
+# %% made_from="95350262"
 from arsetlib import parcels, simulate
 
 outlines = {}
@@ -1310,7 +1353,7 @@ if knows_truth:
 how = {"study": study, "start": start, "year": year, "progress": here.bars}
 if delta:
     scenes = here.scenes()
-    image = parcels.composite(scenes, runs / "composite.tif", area=area, **how)
+    image = parcels.composite(scenes, runs / "composite.tif", area=whole, **how)
 elif box.every == 1:
     image = parcels.composite(
         table, runs / "composite.tif", area=box.key, **how
@@ -1330,9 +1373,9 @@ for name, shapes in outlines.items():
     print(f"{name}: {gains[name]}")
     assert gains[name].pixels.total == gains[name].parcels.total
 
-# %% tags=["hide-input"] made_from="8c523bb3"
+# %% tags=["hide-input"] made_from="56cdf3c6"
 if gains:
-    scores = pd.DataFrame(
+    parcel_scores = pd.DataFrame(
         {
             name: {
                 "parcelas": len(outlines[name]),
@@ -1345,13 +1388,13 @@ if gains:
         }
     ).T
     figures.show(
-        scores.round(3).rename_axis("contornos").reset_index(),
+        parcel_scores.round(3).rename_axis("contornos").reset_index(),
         "Exactitud por píxel y por parcela, con dos tipos de contornos",
     )
 if delta:
     assert gains["contornos verdaderos"].accuracy > gains["segmentos"].accuracy
 
-# %% tags=["hide-input"] made_from="a5381b04"
+# %% tags=["hide-input"] made_from="0e983e77"
 from types import SimpleNamespace
 
 ground = {"por píxel": wide.read().filled(K).astype(int)}
@@ -1373,7 +1416,8 @@ pictures = {
 fig = figures.panels(pictures, study=study, classes=shown_as)
 figures.show(
     fig,
-    "Clases por píxel, por parcela con cada tipo de contornos, y verdaderas",
+    "Clases por píxel, por parcela con cada tipo de contornos, y "
+    + ("verdaderas" if knows_truth else "etiquetadas"),
 )
 assert all(p.shape == (*expert.shape, 3) for p in pictures.values())
 
@@ -1451,22 +1495,23 @@ def codes_of(rows):
     return codes.astype(int)
 
 
-# %% tags=["hide-input"] made_from="f481aa42"
-def known_samples(side):
-    """Ventanas de un conjunto desde el día `start`, con lo que creció; y filas."""
-    rows = sides[side]
+# %% tags=["hide-input"] made_from="83f71eb8"
+def known_samples(rows, codes=None):
+    """Ventanas de filas desde el día `start`, con lo que creció; y filas."""
+    codes = codes_of(rows) if codes is None else codes
     days = samples.start_days(rows.column("year"), start)
     how = {"choose": "median", "fill": "linear"}
     w = samples.window(pixels.ragged(rows.read()), study.season, days, **how)
-    classes = study.legend.classes_of(codes_of(rows))
+    classes = study.legend.classes_of(codes)
     classes = samples.apply_vegetation_rule(classes, w.vegetation, study.legend)
     use = (classes >= 0) & (w.images > 0)
     x = w.x[use].reshape(use.sum(), -1) / 10_000
     return active.KnownSamples(x, classes[use].astype(int)), rows.pick(use)
 
 
-# %% made_from="e31d7b01"
-(pool, pool_rows), (exam, exam_rows) = map(known_samples, ("train", "test"))
+# %% made_from="ce448583"
+pool, pool_rows = known_samples(sides["train"])
+exam, exam_rows = known_samples(sides["test"])
 for name, one in {"reserva": pool, "prueba": exam}.items():
     print(f"{name}: {len(one):,} muestras de {one.features.shape[1]} valores")
     print("   ", np.bincount(one.truth, minlength=K).tolist())
@@ -1491,10 +1536,12 @@ curves = active.learning_curve(
 )  # fmt: skip
 assert set(curves["method"]) == set(methods)
 
-# %% made_from="f4e26cfd"
-mean = curves.pivot_table(index="labels", columns="method", values="macro_f1")
+# %% made_from="cce4233d"
+curve_mean = curves.pivot_table(
+    index="labels", columns="method", values="macro_f1"
+)
 fig = figures.lines(
-    mean[methods], "Lo que vale una etiqueta", "etiquetas", "macro-F1, prueba",
+    curve_mean[methods], "Lo que vale una etiqueta", "etiquetas", "macro-F1, prueba",
     study=study,
 )  # fmt: skip
 figures.show(fig, "Macro-F1 según el número de etiquetas, con cuatro métodos")
@@ -1521,25 +1568,27 @@ assert len(over) == curves["seed"].nunique()
 #
 # `next_places` elige píxeles de un mapa. Con una distancia mínima (`apart`, en metros) no quedan todos en una parcela. Pasa el puntero por un anillo para ver qué dice el mapa allí. `save` escribe un archivo para un teléfono o un SIG, con una columna vacía para la etiqueta.
 
-# %% made_from="0b68a1a1"
+# %% made_from="aca32553"
 apart = 150 if delta else 0
 nearby = active.next_places(
     wide, 12 if delta else 3, method="margin", apart=apart, progress=False
 )
-said = nearby.table.round(3)
+listed = nearby.table.round(3)
 print(nearby.save(runs / "next.csv").name)
 figures.show(
-    said[["place", "predicted", "probability", "margin", "label_code"]].head(6),
+    listed[["place", "predicted", "probability", "margin", "label_code"]].head(
+        6
+    ),
     "Lugares que visitar, por orden de preferencia",
 )
 distance = np.hypot(*(np.subtract.outer(v, v) for v in (nearby.x, nearby.y)))
 assert (distance[~np.eye(len(nearby), dtype=bool)] >= apart).all()
 
-# %% tags=["hide-input"] made_from="76752123"
+# %% tags=["hide-input"] made_from="8b2517b9"
 fig = figures.prediction_map(wide, study=study, title="Lugares que visitar")
 words = [
     f"{p}: {study.legend.names()[study.legend.keys.index(k)]}, margen {m}"
-    for p, k, m in said[["place", "predicted", "margin"]].to_numpy()
+    for p, k, m in listed[["place", "predicted", "margin"]].to_numpy()
 ]
 for panel, ring in ((1, figures.INK), (2, figures.ACCENT)):
     fig.add_scatter(
@@ -1551,7 +1600,84 @@ for panel, ring in ((1, figures.INK), (2, figures.ACCENT)):
 figures.show(fig, "Mapa de clases y de márgenes con los lugares que visitar")
 assert len(fig.data) >= 2
 
-# %% [markdown] made_from="8a6963e5"
+# %% [markdown] made_from="b4920ab5"
+# ### Etiquétalos con un clic
+#
+# Ahora las etiquetas vuelven al entrenamiento. Para eso se proponen lugares en el mapa de un área de *entrenamiento*. La página de etiquetado los muestra sobre un mapa del terreno. Haz clic en un punto para abrirlo y dale una clase. Haz clic en otra parte para añadir un lugar propio. Luego descarga el CSV, ponlo donde dice la última línea y ejecuta la celda siguiente. Sin archivo, como cuando se construyó este libro, responde un experto: la verdad, o las etiquetas donde no se conoce.
+
+# %% made_from="56def8fa"
+area_of_train = sides["train"].column("area").astype(str)
+home = next((a.key for a in study.areas if a.key in area_of_train), box.key)
+then = int(sides["train"].column("year")[area_of_train == home].max())
+how = {"area": home, "year": then, "progress": here.bars}
+of_home = maps.predict(model, table, start, runs / "home", **how)
+asked = active.next_places(
+    of_home, 40 if delta else 12, apart=60 if delta else 0, progress=False
+).sample()
+
+# %% made_from="3c9e8bd9"
+click = here.work / "lab4_click.html"
+click.unlink(missing_ok=True)
+views = maps.views_of_table(table, asked.table, year=then, dates=8)
+figures.labelling_page(asked, views, click)
+saved = click.with_name("lab4_click.csv")
+print(f"abre {click}\nel CSV va en {saved}")
+assert asked.table["inclusion_probability"].isna().all()
+
+# %% made_from="7a8c9e98"
+if saved.is_file():
+    answered, who = maps.MapSample.load(saved), "una persona etiquetó"
+    answered = maps.MapSample(answered.table, asked.design)
+else:  # nadie ha hecho clic
+    file = study.root / f"truth_{then}.tif"
+    visit = maps.labels_on(
+        of_home, file if knows_truth else here.labels()[then]
+    )
+    row, column = pixels_at(of_home.path(), asked.table)
+    visited_as = asked.table.assign(label=keys[visit[row, column]])
+    answered, who = (
+        maps.MapSample(visited_as, asked.design),
+        "el experto etiquetó",
+    )
+print(f"{who} {(answered.table['label'] != '').sum()} lugares")
+
+# %% made_from="f04244c0"
+taught = active.labelled_rows(sides["train"], study, answered, then)
+codes_taught = taught.rows.column("label_code").astype(int)
+learned, _ = known_samples(taught.rows, codes_taught)
+print(
+    f"{len(taught)} etiquetas vuelven; {len(taught.missing)} lugares no están en el entrenamiento"
+)
+print(f"{len(taught.without_code)} tienen una clase sin código")
+assert len(learned) <= len(taught) <= len(answered.table)
+
+# %% made_from="6230264c"
+order = np.random.default_rng(1).permutation(len(pool))
+base, more = order[:20], order[20 : 20 + len(learned)]
+added = {
+    "20 etiquetas al azar": (pool.features[:0], pool.truth[:0]),
+    "y los lugares etiquetados": (learned.features, learned.truth),
+    "y otras tantas al azar": (pool.features[more], pool.truth[more]),
+}  # las tres comparten 20 etiquetas
+for name, (x_more, y_more) in added.items():
+    x_all = np.concatenate([pool.features[base], x_more])
+    y_all = np.concatenate([pool.truth[base], y_more])
+    answers = forest(x_all, y_all, 1).predict(exam.features)
+    f1 = evaluation.Confusion.of(exam.truth, answers, K).macro_f1
+    print(f"{name}: {f1:.3f}")
+
+# %% made_from="9aa98cc3"
+second = active.next_places(of_home, 3, known=answered.table, progress=False)
+try:
+    maps.sample_areas(answered, maps.ClassMap.open(of_home.path()))
+except maps.MapError as error:
+    print("superficies rechazadas:", error)
+pairs_of = [np.column_stack([p.x, p.y]) for p in (second, asked.table)]
+assert not (pairs_of[0][:, None] == pairs_of[1]).all(2).any()
+
+# %% [markdown] made_from="8a20a07c"
+# El suelo desnudo no tiene código de etiqueta: lo decide la regla de vegetación de la leyenda, y una respuesta así no puede volver. También los lugares que no son del entrenamiento se dejan fuera: están en bloques de la validación o de la prueba, y una prueba con la que se entrenó no es una prueba. Compara las tres puntuaciones, pero recuerda las curvas de arriba: una ronda con una semilla no demuestra nada. La última línea muestra que las superficies se rechazan. Un lugar propuesto o elegido no tiene probabilidad de inclusión: puede entrenar un modelo, pero no estimar hectáreas. Si añades lugares así a una muestra aleatoria, `arset areas` los deja fuera y los nombra. La ronda siguiente no propone otra vez los mismos lugares (`known`; en una terminal, `arset next --known`).
+#
 # :::{admonition} Predice
 # :class: predict
 # Has etiquetado los 400 píxeles con los márgenes más pequeños. ¿Puedes usarlos para la exactitud del mapa, o para hectáreas?
@@ -1623,70 +1749,72 @@ def vectors_of(rows):
     return found
 
 
-# %% made_from="bd344c2b"
-sets = {"bandas": (pool.features, exam.features)}
+# %% made_from="a8e3e136"
+inputs = {"bandas": (pool.features, exam.features)}
 if vectors_known:
-    v = [vectors_of(rows) for rows in (pool_rows, exam_rows)]
-    sets["vectores"] = tuple(v)
-    sets["ambos"] = tuple(
+    vectors = [vectors_of(rows) for rows in (pool_rows, exam_rows)]
+    inputs["vectores"] = tuple(vectors)
+    inputs["ambos"] = tuple(
         np.concatenate([side.features, w], 1)
-        for side, w in zip((pool, exam), v, strict=True)
+        for side, w in zip((pool, exam), vectors, strict=True)
     )
-for name, (x, z) in sets.items():
+for name, (x, z) in inputs.items():
     print(f"{name}: {x.shape[1]} valores por muestra")
     assert (len(x), len(z)) == (len(pool), len(exam))
 
 
-# %% made_from="894165da"
-def score(name, count, seed):
+# %% made_from="c9fa69f8"
+def score_few(name, count, seed):
     """Macro-F1 en la prueba de un bosque con `count` etiquetas por clase, o todas."""
     order = seeds.generator(seed, "few", count).permutation(len(pool))
     mine = [order[pool.truth[order] == k][:count] for k in range(K)]
     mine = np.concatenate(mine)
-    x, z = sets[name]
+    x, z = inputs[name]
     answers = forest(x[mine], pool.truth[mine], seed).predict(z)
     return evaluation.Confusion.of(exam.truth, answers, K).macro_f1
 
 
-# %% made_from="58f30497"
+# %% made_from="1fc975dc"
 counts = [5, 20, 100]
 made_with = {
-    name: [[score(name, n, s) for s in range(4)] for n in counts]
-    for name in sets
+    name: [[score_few(name, n, s) for s in range(4)] for n in counts]
+    for name in inputs
 }
 
-# %% made_from="40e98c36"
-mean = pd.DataFrame(
+# %% made_from="3524591c"
+few_mean = pd.DataFrame(
     {name: np.mean(v, 1) for name, v in made_with.items()},
     pd.Index(counts, name="etiquetas por clase"),
 )
-spread = pd.DataFrame(
-    {name: np.ptp(v, 1) for name, v in made_with.items()}, mean.index
+few_spread = pd.DataFrame(
+    {name: np.ptp(v, 1) for name, v in made_with.items()}, few_mean.index
 )
 for what, values in {
-    "media": mean,
-    "diferencia entre semillas": spread,
+    "media": few_mean,
+    "diferencia entre semillas": few_spread,
 }.items():
     print(f"{what}:\n{values.round(3).to_string()}")
 
-# %% made_from="1138313d"
+# %% made_from="1ec43dfb"
 fig = figures.lines(
-    mean, "Un bosque con pocas etiquetas", "etiquetas por clase", "macro-F1, prueba",
+    few_mean, "Un bosque con pocas etiquetas", "etiquetas por clase", "macro-F1, prueba",
     study=study,
 )  # fmt: skip
 figures.show(
     fig, "Macro-F1 según etiquetas por clase: bandas, vectores y ambos"
 )
 
-# %% made_from="8698b35b"
-gain = mean.drop(columns="bandas").sub(mean["bandas"], axis=0)
-for name in gain:
-    print(f"{name}: más puntos con {gain[name].idxmax()} etiquetas por clase")
-    print((100 * gain[name]).round(1).to_dict())
+# %% made_from="cedeaea5"
+few_gain = few_mean.drop(columns="bandas").sub(few_mean["bandas"], axis=0)
+for name in few_gain:
+    print(
+        f"{name}: más puntos con {few_gain[name].idxmax()} etiquetas por clase"
+    )
+    print((100 * few_gain[name]).round(1).to_dict())
 if vectors_known:
-    print("el mejor de los tres:", mean.idxmax(axis=1).to_dict())
+    print("el mejor de los tres:", few_mean.idxmax(axis=1).to_dict())
 if delta:
-    assert (gain.loc[5] > gain.loc[100]).all()
+    assert (few_gain.loc[5] > few_gain.loc[100]).all()
 
 # %% [markdown] made_from="c9836c84"
 # Las líneas impresas responden las dos preguntas: cuánto gana cada uno y cuál de los tres es el mejor. En el delta, los vectores y «ambos» ganan más con cinco etiquetas por clase que con 100. Compara la ganancia con la diferencia entre semillas antes de creerla: con tan pocas etiquetas, el sorteo puede decidir más que los vectores. Los vectores conocen todos los meses y no tienen nubes. Si aun así la ganancia es pequeña, una razón puede ser esta: un vector del año no dice si un cultivo se ve en la fecha del mapa.
