@@ -2,6 +2,7 @@
 
     python tests/kill_drill.py                       all commands, all points (up to --most of each)
     python tests/kill_drill.py --full ingest grove   the disk gets full in place of the kill
+    python tests/kill_drill.py --also-full 2 ingest  kills, and at two points the disk gets full
     python tests/kill_drill.py --store               the results are on an S3 server of this machine
 
 A command runs in a process of its own. The interpreter reports each file that is opened for writing, renamed or removed
@@ -208,28 +209,33 @@ def without(value, names):
     return [without(v, names) for v in value] if isinstance(value, list) else value
 
 
-def drilled(drill: Drill, work, most: int, full: bool = False) -> dict:
-    """Disturb a command at its write points, ``most`` of them spread evenly, the last included; what came of it."""
-    look = functools.partial(held, drill)
-
-    def command(out) -> None:
-        drill.call(out)
-
-    whole = run(command, inside(work / "whole"))
+def undisturbed(drill: Drill, work) -> tuple[int, dict[str, str]]:
+    """The write points of a command and its results, where nothing happens."""
+    whole = run(functools.partial(command, drill), inside(work / "whole"))
     assert whole.problem is None, whole.trace
-    points, expected = whole.points, run(look, work / "whole").value
+    return whole.points, run(functools.partial(held, drill), work / "whole").value
+
+
+def command(drill: Drill, out) -> None:
+    """The command, without what it gives back."""
+    drill.call(out)
+
+
+def drilled(drill: Drill, work, points: int, expected: dict[str, str], most: int, full: bool = False) -> dict:
+    """Disturb a command at its write points, ``most`` of them spread evenly, the last included; what came of it."""
+    look, call = functools.partial(held, drill), functools.partial(command, drill)
     numbers = sorted(set(np.linspace(0, points, min(points, most) + 1).round().astype(int).tolist()))[1:]
     wrong, litter = [], 0
     for number in numbers:
-        place = work / f"at-{number}"
-        ended = run(command, inside(place), functools.partial(full_from if full else kill_at, number))
+        place = work / f"{'full' if full else 'killed'}-at-{number}"
+        ended = run(call, inside(place), functools.partial(full_from if full else kill_at, number))
         if full and ended is not None and ended.problem is not None and "full" not in ended.problem:
             wrong.append((number, f"says of a full disk: {ended.problem}"))
         if not full and ended is not None:
             wrong.append((number, f"was not killed: {ended.problem}"))
         if differ := too_early(drill, run(look, place).value, expected):
             wrong.append((number, f"looks complete without {differ[:4]}"))
-        problem = run(command, place / "out").problem
+        problem = run(call, place / "out").problem
         found = run(look, place).value
         if problem:
             wrong.append((number, problem))
@@ -431,6 +437,7 @@ def main() -> int:
     parser.add_argument("commands", nargs="*", default=list(DRILLS), help=f"some of: {', '.join(DRILLS)}")
     parser.add_argument("--most", type=int, default=100_000, help="points of a command, spread evenly")
     parser.add_argument("--full", action="store_true", help="the disk gets full in place of a kill")
+    parser.add_argument("--also-full", type=int, default=0, help="after the kills, points where the disk gets full")
     parser.add_argument("--store", action="store_true", help="results in an object store")
     options = parser.parse_args()
     chosen = [name for name in DRILLS if name in options.commands]
@@ -439,7 +446,7 @@ def main() -> int:
     bad = False
     for name in chosen:  # each in a process of its own, which ends with all that it has imported
         process = multiprocessing.get_context("fork").Process(
-            target=show, args=(name, options.most, options.full, options.store)
+            target=show, args=(name, options.most, options.full, options.also_full, options.store)
         )
         process.start()
         process.join()
@@ -447,8 +454,9 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def show(name: str, most: int, full: bool, store: bool) -> None:
+def show(name: str, most: int, full: bool, also_full: int, store: bool) -> None:
     """Drill one command and print what came of it; exit code 1 where something is wrong."""
+    ways, bad = [(most, full)] + [(also_full, True)] * bool(also_full), False
     with tempfile.TemporaryDirectory() as folder, objectstore.s3_server() if store else nullcontext() as url:
         began, work = time.perf_counter(), Path(folder).resolve()
         (work / "given").mkdir()
@@ -456,15 +464,19 @@ def show(name: str, most: int, full: bool, store: bool) -> None:
         if store:  # copies and files in work of killed processes go with this folder, too
             os.environ |= {**objectstore.variables(url), "XDG_CACHE_HOME": str(work / "cache")}
             tempfile.tempdir = str(work)
-        made = drilled(drill, stores.place(objectstore.new_bucket(url)) if store else work, most, full)
-    seconds = time.perf_counter() - began
-    print(
-        f"{name:18} {made['points']:6} {made['tried']:6} {made['same']:12} {made['litter']:7} {seconds:8.1f}",
-        flush=True,
-    )
-    for number, words in made["wrong"]:
-        print(f"    point {number}: {words}", flush=True)
-    sys.exit(1 if made["wrong"] or made["litter"] else 0)
+        results = stores.place(objectstore.new_bucket(url)) if store else work
+        points, expected = undisturbed(drill, results)
+        for most, full in ways:
+            made = drilled(drill, results, points, expected, most, full)
+            print(
+                f"{name:18} {made['points']:6} {made['tried']:6} {made['same']:12} {made['litter']:7} "
+                f"{time.perf_counter() - began:8.1f}{'  (full disk)' if full else ''}",
+                flush=True,
+            )
+            for number, words in made["wrong"]:
+                print(f"    point {number}: {words}", flush=True)
+            bad |= bool(made["wrong"] or made["litter"])
+    sys.exit(1 if bad else 0)
 
 
 if __name__ == "__main__":
