@@ -1634,7 +1634,7 @@ pairs_of = [np.column_stack([p.x, p.y]) for p in (second, asked.table)]
 assert not (pairs_of[0][:, None] == pairs_of[1]).all(2).any()
 
 # %% [markdown]
-# Bare ground has no label code: the vegetation rule of the legend decides it, so such an answer cannot come back. The places outside the training side are left out, too: they lie in blocks of the validation or the test, and a test that was trained on is none. Compare the three scores, but remember the curves above: one round with one seed proves nothing. The last line shows that areas are refused. A place that was proposed or chosen has no inclusion probability, so it can train a model but not estimate hectares. If you add such places to a random sample, `arset areas` leaves them out and names them. The next round does not propose the same places again (`known`; in a shell `arset next --known`).
+# Bare ground has no label code: the vegetation rule of the legend decides it, so such an answer cannot come back. The places outside the training side are left out, too: they lie in blocks of the validation or the test, and a test that was trained on is none. Compare the three scores, but remember the curves above: one round with one seed proves nothing. The last line shows that areas are refused. A place that was proposed or chosen has no inclusion probability, so it can train a model but not estimate hectares. If you add such places to a random sample, `arset areas` leaves them out and names them. The next round does not propose the same places again (`known`; in a shell the option `--known` of `arset next`).
 #
 # :::{admonition} Predict
 # :class: predict

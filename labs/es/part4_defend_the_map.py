@@ -1675,8 +1675,8 @@ except maps.MapError as error:
 pairs_of = [np.column_stack([p.x, p.y]) for p in (second, asked.table)]
 assert not (pairs_of[0][:, None] == pairs_of[1]).all(2).any()
 
-# %% [markdown] made_from="8a20a07c"
-# El suelo desnudo no tiene código de etiqueta: lo decide la regla de vegetación de la leyenda, y una respuesta así no puede volver. También los lugares que no son del entrenamiento se dejan fuera: están en bloques de la validación o de la prueba, y una prueba con la que se entrenó no es una prueba. Compara las tres puntuaciones, pero recuerda las curvas de arriba: una ronda con una semilla no demuestra nada. La última línea muestra que las superficies se rechazan. Un lugar propuesto o elegido no tiene probabilidad de inclusión: puede entrenar un modelo, pero no estimar hectáreas. Si añades lugares así a una muestra aleatoria, `arset areas` los deja fuera y los nombra. La ronda siguiente no propone otra vez los mismos lugares (`known`; en una terminal, `arset next --known`).
+# %% [markdown] made_from="91941418"
+# El suelo desnudo no tiene código de etiqueta: lo decide la regla de vegetación de la leyenda, y una respuesta así no puede volver. También los lugares que no son del entrenamiento se dejan fuera: están en bloques de la validación o de la prueba, y una prueba con la que se entrenó no es una prueba. Compara las tres puntuaciones, pero recuerda las curvas de arriba: una ronda con una semilla no demuestra nada. La última línea muestra que las superficies se rechazan. Un lugar propuesto o elegido no tiene probabilidad de inclusión: puede entrenar un modelo, pero no estimar hectáreas. Si añades lugares así a una muestra aleatoria, `arset areas` los deja fuera y los nombra. La ronda siguiente no propone otra vez los mismos lugares (`known`; en una terminal, la opción `--known` de `arset next`).
 #
 # :::{admonition} Predice
 # :class: predict
