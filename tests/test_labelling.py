@@ -263,6 +263,19 @@ def test_the_ground_has_each_pixel_of_the_table_at_its_place_as_in_a_plain_loop(
                 assert ground.bands[0, r, c, 0] == expected
 
 
+def test_the_ground_of_a_thinned_table_has_no_gaps():
+    row, col = np.divmod(np.arange(WIDE * WIDE), WIDE)
+    table = dense(missing=np.flatnonzero((row % 2 == 1) | (col % 2 == 1)))
+    ground = maps.views_of_table(table, sample_at([(4, 4), (8, 2)]).table, year=YEAR, side=5).ground
+    assert ground.pixel == 2 * SIDE
+    west, _south, _east, north = ground.bounds
+    for r, c in ((4, 4), (0, 0), (10, 6)):
+        x, y = WEST + SIDE * (c + 0.5), NORTH - SIDE * (r + 0.5)
+        i, j = (north - y) / ground.pixel, (x - west) / ground.pixel
+        assert (i % 1, j % 1) == pytest.approx((0.5, 0.5))  # a place is in the middle of its square
+        assert ground.bands[0, int(i), int(j), 0] == 100 + 20 * r + 3 * c + 200
+
+
 def clicked(tab, right, down):
     """Click on the map at shares of its width and height."""
     box = tab.locator("#ground svg").bounding_box()

@@ -32,7 +32,7 @@ class Surroundings:
         names: (C,) of the bands.
         bounds: West, south, east, north, m.
         crs: Of the bounds.
-        pixel: Side of a pixel of the table, m.
+        pixel: Side of a pixel of the table, m; of a thinned table the distance of two pixels.
     """
 
     days: np.ndarray
@@ -48,7 +48,7 @@ def ground_of_table(
 ) -> Surroundings:
     """The ground of a pixel table around points, on up to four dates with few clouds.
 
-    The table is read twice, batch after batch; memory depends on the size of the pictures alone.
+    The table is read three times, batch after batch; memory depends on the size of the pictures alone.
 
     Args:
         source: The pixel table.
@@ -65,9 +65,20 @@ def ground_of_table(
     around = max(LEAST, int(AROUND * max(np.ptp(row), np.ptp(col))))
     top, left = int(row.min()) - around, int(col.min()) - around
     tall, wide = int(row.max()) + around + 1 - top, int(col.max()) + around + 1 - left
-    every = -(-max(tall, wide) // WIDEST)
+    held = [np.empty(0, np.int64), np.empty(0, np.int64)]  # rows and columns that the table has
+    for rows in _rows(source, year):
+        r, c = np.divmod(rows["pixel"].to_numpy(), 2**25)
+        inside = (r >= top) & (r < top + tall) & (c >= left) & (c < left + wide)
+        held = [np.unique(np.append(known, new[inside])) for known, new in zip(held, (r, c), strict=True)]
+    step = max(1, int(np.gcd.reduce(np.concatenate([np.diff(v) for v in held]))))  # of a thinned table more than 1
+    if len(held[0]):
+        top, left = (
+            int(v[0]) - -(-(int(v[0]) - first) // step) * step for v, first in zip(held, (top, left), strict=True)
+        )
+    tall, wide = int(row.max()) + around + 1 - top, int(col.max()) + around + 1 - left
+    every = step * -(-max(tall, wide) // (step * WIDEST))
     high, across = -(-tall // every), -(-wide // every)
-    corner = float(x[0]) - (int(col[0]) - left + 0.5) * side, float(y[0]) + (int(row[0]) - top + 0.5) * side
+    corner = float(x[0]) - (int(col[0]) - left + step / 2) * side, float(y[0]) + (int(row[0]) - top + step / 2) * side
 
     def observed() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
         """Row, column, day and bands of the clear observations."""
@@ -77,7 +88,7 @@ def ground_of_table(
             r, c = np.divmod(rows["pixel"].to_numpy(), 2**25)
             r, c = r - top, c - left
             first_x, first_y = rows["x"][0].as_py(), rows["y"][0].as_py()  # centres, exactly
-            corner = first_x - (int(c[0]) + 0.5) * side, first_y + (int(r[0]) + 0.5) * side
+            corner = first_x - (int(c[0]) + step / 2) * side, first_y + (int(r[0]) + step / 2) * side
             inside = (r >= 0) & (r < tall) & (c >= 0) & (c < wide) & (r % every == 0) & (c % every == 0)
             use = np.repeat(inside, np.diff(series.offsets)) & ~np.isin(series.scl, cloudy)
             of = np.repeat(np.arange(len(r)), np.diff(series.offsets))[use]
@@ -98,7 +109,7 @@ def ground_of_table(
         bands[at[use], r[use], c[use]] = values[use]
     west, north = corner
     bounds = (west, north - high * every * side, west + across * every * side, north)
-    return Surroundings(good, bands, meta.bands, bounds, meta.crs, side)
+    return Surroundings(good, bands, meta.bands, bounds, meta.crs, step * side)
 
 
 def _rows(source: str | Path | pa.Table, year: int) -> Iterator[pa.Table]:
