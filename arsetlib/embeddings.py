@@ -227,7 +227,7 @@ def _gathered(vectors: np.ndarray, row: np.ndarray, col: np.ndarray, half: float
     return np.where(good[:, None], total / np.where(good, length, 1)[:, None], np.float32(np.nan))
 
 
-def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], season: Season) -> pa.Table:
+def as_sensor(table: pa.Table | str | Path, vectors: Mapping[int, str | Path] | ArrayLike, season: Season) -> pa.Table:
     """A pixel table of one more sensor, whose images are the annual vectors of the table's pixels.
 
     `pixels.join` puts it beside the bands, and ``[channels] sensors`` of the study file gives it to models. The vector
@@ -235,7 +235,8 @@ def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], s
 
     Args:
         table: Pixels and years.
-        rasters: Year → its raster, as in `read`.
+        vectors: Year → its raster, as in `read`; or (rows, channels) a vector of each row, -1 to 1, from an encoder of
+            your own (Presto, say, with weights that you fetched). NaN where a row has none.
         season: Of the study.
 
     Returns:
@@ -245,11 +246,44 @@ def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], s
     Raises:
         EmbeddingError: A year without a raster or without a vector, a raster that says that it is of another year (its
             tag YEAR, or a year in its name where no other number of a year stands there), rasters of different
-            channels, or as `read`.
+            channels, vectors of another number of rows or over 1, or as `read`.
 
     Lab: part4_defend_the_map.
     """
     table = table if isinstance(table, pa.Table) else pixels.read(table)
+    meta, year = pixels.Meta.of(table), table.column("year").to_numpy()
+    years = np.unique(year).tolist()
+    if isinstance(vectors, Mapping):
+        found = _of_rasters(table, vectors)
+        origin = {str(one): public(str(vectors[one])) for one in years}
+        simulated = meta.simulated or any(_simulated(vectors[one]) for one in years)
+    else:
+        found = _of_rows(vectors, len(table))
+        origin, simulated = dict.fromkeys(map(str, years), "vectors of the rows"), meta.simulated
+    good = np.isfinite(found).all(axis=1)
+    if empty := [one for one in years if not good[year == one].any()]:
+        sources = ", ".join(f"{one} ({origin[str(one)]})" for one in empty)
+        raise EmbeddingError(f"No pixel of {sources} has a vector. Take the vectors of this place and year.")
+    first, last = (np.array([season.days(one)[k] for one in years])[np.searchsorted(years, year)] for k in (0, 1))
+    images = np.where(good, (last - first) // season.window_days + 1, 0)
+    offsets = np.concatenate([[0], np.cumsum(images)])
+    row = np.repeat(np.arange(len(year)), images)
+    day = first[row] + (np.arange(len(row)) - offsets[row]) * season.window_days
+    counts = np.where(good[:, None], np.rint(1 + HALF * (np.nan_to_num(found).clip(-1, 1) + 1)), 0).astype("<u2")
+    small = {n: table.column(n).combine_chunks() for n in SMALL if n != "num_images"}
+    batch = pixels.make_batch(
+        day=day.astype("<u2"), scl=np.zeros(len(row), "u1"), bands=counts[row], offsets=offsets, **small
+    )
+    extra = meta.extra | {
+        "embedding": origin,
+        "without_embedding": {str(one): int((~good[year == one]).sum()) for one in years},
+    }
+    made = pixels.Meta(names(found.shape[1]), meta.crs, meta.resolution, meta.study, simulated, meta.scale, extra=extra)
+    return pa.Table.from_batches([batch], SCHEMA).replace_schema_metadata(made.to_kv())
+
+
+def _of_rasters(table: pa.Table, rasters: Mapping[int, str | Path]) -> np.ndarray:
+    """(rows, channels) the vectors of a table's pixels, each from the raster of its year."""
     meta, year = pixels.Meta.of(table), table.column("year").to_numpy()
     x, y = (table.column(n).to_numpy() for n in ("x", "y"))
     if missing := sorted(set(np.unique(year).tolist()) - set(rasters)):
@@ -259,38 +293,29 @@ def as_sensor(table: pa.Table | str | Path, rasters: Mapping[int, str | Path], s
         _check_year(rasters[one], one)
         mine = year == one
         found[one] = read(rasters[one], x[mine], y[mine], crs=meta.crs, side=meta.resolution)
-        if not np.isfinite(found[one]).all(axis=1).any():
-            raise EmbeddingError(
-                f"{rasters[one]} has no vector at any of the {mine.sum():,} pixels of {one}. Take the file of this "
-                "place and year."
-            )
     if len(widths := {v.shape[1] for v in found.values()}) > 1:
         raise EmbeddingError(f"Expected rasters of one number of channels, received {sorted(widths)}.")
-    width = widths.pop()
-    vectors = np.empty((len(year), width), np.float32)
+    vectors = np.empty((len(year), widths.pop()), np.float32)
     for one, values in found.items():
         vectors[year == one] = values
-    good = np.isfinite(vectors).all(axis=1)
-    first = np.array([season.days(int(one))[0] for one in np.unique(year)])[np.searchsorted(np.unique(year), year)]
-    last = np.array([season.days(int(one))[1] for one in np.unique(year)])[np.searchsorted(np.unique(year), year)]
-    images = np.where(good, (last - first) // season.window_days + 1, 0)
-    offsets = np.concatenate([[0], np.cumsum(images)])
-    row = np.repeat(np.arange(len(year)), images)
-    day = first[row] + (np.arange(len(row)) - offsets[row]) * season.window_days
-    counts = np.where(good[:, None], np.rint(1 + HALF * (np.nan_to_num(vectors).clip(-1, 1) + 1)), 0).astype("<u2")
-    small = {n: table.column(n).combine_chunks() for n in SMALL if n != "num_images"}
-    batch = pixels.make_batch(
-        day=day.astype("<u2"), scl=np.zeros(len(row), "u1"), bands=counts[row], offsets=offsets, **small
-    )
-    extra = meta.extra | {
-        "embedding": {str(one): public(str(rasters[one])) for one in found},
-        "without_embedding": {str(one): int((~good[year == one]).sum()) for one in found},
-    }
-    made_up = False
-    for one in found:
-        with _opened(rasters[one]) as src:
-            made_up |= src.tags().get("SIMULATED") == "YES"
-    made = pixels.Meta(
-        names(width), meta.crs, meta.resolution, meta.study, meta.simulated or made_up, meta.scale, extra=extra
-    )
-    return pa.Table.from_batches([batch], SCHEMA).replace_schema_metadata(made.to_kv())
+    return vectors
+
+
+def _of_rows(vectors: ArrayLike, rows: int) -> np.ndarray:
+    """(rows, channels) vectors that were given, where they can be stored."""
+    found = np.asarray(vectors, np.float32)
+    if found.ndim != 2 or len(found) != rows:
+        raise EmbeddingError(
+            f"Expected a vector of each of the {rows:,} rows of the table, (rows, channels), received {found.shape}."
+        )
+    if np.isinf(found).any() or np.nanmax(np.abs(found), initial=0) > 1:
+        raise EmbeddingError(
+            f"Expected vectors with values from -1 to 1, received up to {np.nanmax(np.abs(found)):.3g}. Bring each to "
+            "length 1: vectors / np.linalg.norm(vectors, axis=1, keepdims=True)."
+        )
+    return found
+
+
+def _simulated(path: str | Path) -> bool:
+    with _opened(path) as src:
+        return src.tags().get("SIMULATED") == "YES"

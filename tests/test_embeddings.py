@@ -178,7 +178,23 @@ def test_a_table_of_another_year_or_place_is_refused_and_pixels_without_a_vector
     assert meta.extra["without_embedding"] == {"2021": empty}
     assert 0 < empty < table.num_rows
     assert list(meta.extra["embedding"]) == ["2021"]
-    with pytest.raises(embeddings.EmbeddingError, match="no vector at any of the .* pixels of 2021"):
+    with pytest.raises(embeddings.EmbeddingError, match=r"No pixel of 2021 \(.*none.tif\) has a vector"):
         embeddings.as_sensor(table, {2021: tmp_path / "none.tif"}, study.season)
     with pytest.raises(embeddings.EmbeddingError, match=r"a raster of each year .* none of \[2021\]"):
         embeddings.as_sensor(table, {2020: raster}, study.season)
+
+
+def test_vectors_of_an_encoder_of_ones_own_are_those_of_a_raster(place):
+    study, table, raster = place
+    meta = pixels.Meta.of(table)
+    x, y = (table.column(n).to_numpy() for n in ("x", "y"))
+    vectors = embeddings.read(raster, x, y, crs=meta.crs, side=meta.resolution)
+    own = embeddings.as_sensor(table, vectors, study.season)
+    assert own.equals(embeddings.as_sensor(table, {2021: raster}, study.season))
+    assert pixels.Meta.of(own).extra["embedding"] == {"2021": "vectors of the rows"}
+    with pytest.raises(embeddings.EmbeddingError, match=r"each of the .* rows of the table, .* received \(3, 64\)"):
+        embeddings.as_sensor(table, vectors[:3], study.season)
+    with pytest.raises(embeddings.EmbeddingError, match=r"from -1 to 1, received up to .* length 1"):
+        embeddings.as_sensor(table, 20 * vectors, study.season)
+    with pytest.raises(embeddings.EmbeddingError, match="No pixel of 2021"):
+        embeddings.as_sensor(table, np.full_like(vectors, np.nan), study.season)

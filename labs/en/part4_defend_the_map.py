@@ -1793,4 +1793,5 @@ if delta:
 # - **… I have outlines of fields?** `arset parcels`, or `parcels.read("farm.gpkg")` in section 10.
 # - **… two fields of one crop are one segment?** Try a smaller `level`, scenes of 10 m, or another `method`; `parcels.score_outlines` compares with outlines that you know.
 # - **… I have a budget for labels?** Draw a random sample for the areas first. Spend the rest on places that `active.next_places` names.
+# - **… I want the vectors of another network, such as Presto?** Fetch its weights yourself, and compute a vector for each row of the table. `embeddings.as_sensor(table, vectors, study.season)` takes them like those of a raster. The course does not contain these weights, so we have not measured what they gain.
 # - **… I want to go on?** Take your own place: section 1, `source = "mine.toml"`. What needs a known truth is then left out, or done with the labels, and says so.

@@ -1816,7 +1816,7 @@ if vectors_known:
 if delta:
     assert (few_gain.loc[5] > few_gain.loc[100]).all()
 
-# %% [markdown] made_from="c9836c84"
+# %% [markdown] made_from="c53d0c02"
 # Las líneas impresas responden las dos preguntas: cuánto gana cada uno y cuál de los tres es el mejor. En el delta, los vectores y «ambos» ganan más con cinco etiquetas por clase que con 100. Compara la ganancia con la diferencia entre semillas antes de creerla: con tan pocas etiquetas, el sorteo puede decidir más que los vectores. Los vectores conocen todos los meses y no tienen nubes. Si aun así la ganancia es pequeña, una razón puede ser esta: un vector del año no dice si un cultivo se ve en la fecha del mapa.
 #
 # Con vectores reales usa las mismas llamadas: `embeddings.as_sensor` hace una tabla con ellos, `pixels.join` la pone al lado de las bandas, y `[channels]` en el archivo de estudio la da a cualquier modelo de la práctica 3. Entonces haz la pregunta otra vez, con etiquetas de tu lugar.
@@ -1839,4 +1839,5 @@ if delta:
 # - **¿… tengo contornos de parcelas?** `arset parcels`, o `parcels.read("farm.gpkg")` en la sección 10.
 # - **¿… dos parcelas de un cultivo son un solo segmento?** Prueba un `level` más pequeño, escenas de 10 m u otro `method`; `parcels.score_outlines` compara con contornos que conoces.
 # - **¿… tengo dinero para etiquetas?** Primero sortea una muestra para las superficies. Gasta el resto en los lugares que nombra `active.next_places`.
+# - **¿… quiero los vectores de otra red, como Presto?** Descarga tú sus pesos y calcula un vector para cada fila de la tabla. `embeddings.as_sensor(table, vectors, study.season)` los acepta igual que los de un ráster. El curso no contiene esos pesos, así que no hemos medido cuánto mejoran.
 # - **¿… quiero seguir?** Toma tu propio lugar: sección 1, `source = "mine.toml"`. Lo que necesita una verdad conocida se omite, o se hace con las etiquetas, y se dice.
