@@ -53,7 +53,7 @@ OPTIONAL = {
     "tensorflow": ("tensorflow", "train"),
     "xarray": ("xarray", "real"),
 }
-PLATFORM = {"labs", "train", "images"}  # extras that are `platform` on a platform
+PLATFORM = {"labs", "train", "images", "vector"}  # extras that are `platform` on a platform
 
 
 class MissingPackage(ArsetError, ModuleNotFoundError):

@@ -105,7 +105,7 @@ def test_environment_yml_holds_only_what_conda_and_pip_accept():
 def test_the_extra_for_platforms_is_what_labs_need_without_what_platforms_bring():
     extras = {name: set(texts) for name, texts in PYPROJECT["project"]["optional-dependencies"].items()}
     brought = {"ipykernel", "ipywidgets", "tensorboard", "tensorflow"}  # TensorBoard comes with TensorFlow
-    needed = extras["labs"] | extras["train"] | extras["images"]
+    needed = extras["labs"] | extras["train"] | extras["images"] | extras["vector"]
     assert extras["platform"] == {text for text in needed if Requirement(text).name not in brought}
     for text in extras["platform-tensorflow"]:
         assert not Requirement(text).specifier.contains("2.21.0"), "it replaces protobuf 5, on which Connect stands"

@@ -156,6 +156,8 @@ assert 0 < on_map.accuracy < 1
 import numpy as np
 import rasterio
 
+from arsetlib import copies  # of a file in an object store
+
 truth_files = {y: study.root / f"truth_{y}.tif" for y in study.years}
 knows_truth = study.simulated and all(f.is_file() for f in truth_files.values())
 print("The truth is", "known." if knows_truth else "not known here.")
@@ -166,7 +168,7 @@ def grown_at(x, y, years):
     codes = np.empty(len(x), int)
     for one in np.unique(years):
         mine = years == one
-        with rasterio.open(truth_files[int(one)]) as f:
+        with rasterio.open(copies.fetched(truth_files[int(one)])) as f:
             row, col = rasterio.transform.rowcol(f.transform, x[mine], y[mine])
             codes[mine] = f.read(1)[row, col]
     return codes
@@ -662,7 +664,7 @@ from matplotlib.colors import to_rgb
 
 doubt = certainty.legend_with_doubt(study.legend)
 colours = np.array([to_rgb(c.colour) for c in doubt.classes] + [(1, 1, 1)])
-with rasterio.open(set_file) as f:
+with rasterio.open(copies.fetched(set_file)) as f:
     sure_class, metres = f.read(1, masked=True), f.transform.a
 pictures = {
     "each pixel a class": made.read(),
@@ -791,7 +793,7 @@ print(f"one number for the map: {inside_share:.1%} of the box is inside")
 assert 0 <= inside_share <= 1
 
 # %% tags=["hide-input"]
-with rasterio.open(far_file) as f:
+with rasterio.open(copies.fetched(far_file)) as f:
     distance = f.read(1, masked=True) / float(f.tags()["scale"])
 from matplotlib import colormaps
 
@@ -1003,10 +1005,12 @@ assert len(views.days) == len(few.table) == 8
 import rasterio
 from rasterio.transform import rowcol
 
+from arsetlib import copies
+
 
 def pixels_at(file, points):
     """(N,) rows and columns of a raster at points with x and y."""
-    with rasterio.open(file) as raster:
+    with rasterio.open(copies.fetched(file)) as raster:
         return np.array(rowcol(raster.transform, points["x"], points["y"]), int)
 
 
@@ -1358,7 +1362,7 @@ from types import SimpleNamespace
 ground = {"by pixel": wide.read().filled(K).astype(int)}
 for name, one in by_parcel.items():
     raster = one.raster(runs / f"{name.replace(' ', '_')}.tif")
-    with rasterio.open(raster) as src:
+    with rasterio.open(copies.fetched(raster)) as src:
         ground[name] = src.read(1).clip(0, K).astype(int)
 ground["truth" if knows_truth else "labels"] = expert
 shown_as = SimpleNamespace(
@@ -1447,7 +1451,7 @@ def codes_of(rows):
     for y in np.unique(when) if knows_truth else []:
         file = study.root / f"truth_{y}.tif"
         row, column = pixels_at(file, points)
-        with rasterio.open(file) as raster:
+        with rasterio.open(copies.fetched(file)) as raster:
             grown = raster.read(1)[row, column]
         codes = np.where(when == y, grown, codes)
     return codes.astype(int)

@@ -152,9 +152,11 @@ assert 0 < on_map.accuracy < 1
 # ¿Qué parte de las etiquetas del entrenamiento es errónea: el 1 %, el 5 % o el 20 %? ¿Y los errores son más frecuentes en los bordes de las parcelas o dentro?
 # :::
 
-# %% made_from="de6305c2"
+# %% made_from="9d331198"
 import numpy as np
 import rasterio
+
+from arsetlib import copies  # de un archivo en un almacén de objetos
 
 truth_files = {y: study.root / f"truth_{y}.tif" for y in study.years}
 knows_truth = study.simulated and all(f.is_file() for f in truth_files.values())
@@ -166,7 +168,7 @@ def grown_at(x, y, years):
     codes = np.empty(len(x), int)
     for one in np.unique(years):
         mine = years == one
-        with rasterio.open(truth_files[int(one)]) as f:
+        with rasterio.open(copies.fetched(truth_files[int(one)])) as f:
             row, col = rasterio.transform.rowcol(f.transform, x[mine], y[mine])
             codes[mine] = f.read(1)[row, col]
     return codes
@@ -681,14 +683,14 @@ print(f"indeterminado: {unsaid:.0%} de los píxeles")
 print(f"    {several:,} tienen varias clases, {none:,} ninguna")
 assert several + none == set_counts["cannot_say"]
 
-# %% tags=["hide-input"] made_from="7ae87424"
+# %% tags=["hide-input"] made_from="08735354"
 from types import SimpleNamespace
 
 from matplotlib.colors import to_rgb
 
 doubt = certainty.legend_with_doubt(study.legend)
 colours = np.array([to_rgb(c.colour) for c in doubt.classes] + [(1, 1, 1)])
-with rasterio.open(set_file) as f:
+with rasterio.open(copies.fetched(set_file)) as f:
     sure_class, metres = f.read(1, masked=True), f.transform.a
 pictures = {
     "cada píxel, una clase": made.read(),
@@ -816,8 +818,8 @@ far_file, inside_share = certainty.applicability_layer(
 print(f"un número para el mapa: {inside_share:.1%} del recuadro está dentro")
 assert 0 <= inside_share <= 1
 
-# %% tags=["hide-input"] made_from="6202ba08"
-with rasterio.open(far_file) as f:
+# %% tags=["hide-input"] made_from="bc5ac6cc"
+with rasterio.open(copies.fetched(far_file)) as f:
     distance = f.read(1, masked=True) / float(f.tags()["scale"])
 from matplotlib import colormaps
 
@@ -1030,14 +1032,16 @@ assert len(views.days) == len(few.table) == 8
 # %% [markdown] made_from="539fbb84"
 # En la práctica, el experto etiqueta la muestra en un momento:
 
-# %% made_from="931d8790"
+# %% made_from="fafdda7b"
 import rasterio
 from rasterio.transform import rowcol
+
+from arsetlib import copies
 
 
 def pixels_at(file, points):
     """(N,) filas y columnas de un ráster en puntos con x e y."""
-    with rasterio.open(file) as raster:
+    with rasterio.open(copies.fetched(file)) as raster:
         return np.array(rowcol(raster.transform, points["x"], points["y"]), int)
 
 
@@ -1394,13 +1398,13 @@ if gains:
 if delta:
     assert gains["contornos verdaderos"].accuracy > gains["segmentos"].accuracy
 
-# %% tags=["hide-input"] made_from="0e983e77"
+# %% tags=["hide-input"] made_from="d7141b56"
 from types import SimpleNamespace
 
 ground = {"por píxel": wide.read().filled(K).astype(int)}
 for name, one in by_parcel.items():
     raster = one.raster(runs / f"{name.replace(' ', '_')}.tif")
-    with rasterio.open(raster) as src:
+    with rasterio.open(copies.fetched(raster)) as src:
         ground[name] = src.read(1).clip(0, K).astype(int)
 ground["verdad" if knows_truth else "etiquetas"] = expert
 shown_as = SimpleNamespace(
@@ -1478,7 +1482,7 @@ assert np.allclose(active.uncertainty(probability[mine]).min(), margins[0])
 # :::
 
 
-# %% made_from="00685d27"
+# %% made_from="0e3e73c8"
 from arsetlib import pixels
 
 
@@ -1489,7 +1493,7 @@ def codes_of(rows):
     for y in np.unique(when) if knows_truth else []:
         file = study.root / f"truth_{y}.tif"
         row, column = pixels_at(file, points)
-        with rasterio.open(file) as raster:
+        with rasterio.open(copies.fetched(file)) as raster:
             grown = raster.read(1)[row, column]
         codes = np.where(when == y, grown, codes)
     return codes.astype(int)
