@@ -163,7 +163,7 @@ def arguments(world: SimpleNamespace, name: str, function: Callable, probed: str
         "name": "Ada", "assignment": "part1", "keys": ["part1"], "batch": 4, "size": 32, "kind": "numpy", "space": {},
         "answer": 1, "paths": [at / "grades.csv"], "segmenter": at / "run", "classifier": at / "run",
         "jobs": 1, "progress": False, "x": np.array([450_030.0]), "y": np.array([1_419_990.0]), "crs": "EPSG:5070",
-        "season": world.study.season, "rasters": {2021: at / "picture.png"},
+        "season": world.study.season, "vectors": {2021: at / "picture.png"},
         # The tests of these rooms try an address.
         "sample": None, "views": None, "conformal": None, "applicability": None,
     }  # fmt: skip

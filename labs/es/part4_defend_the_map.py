@@ -1605,7 +1605,7 @@ figures.show(fig, "Mapa de clases y de márgenes con los lugares que visitar")
 assert len(fig.data) >= 2
 
 # %% [markdown] made_from="b4920ab5"
-# ### Etiquétalos con un clic
+# ### Etiquetar con un clic
 #
 # Ahora las etiquetas vuelven al entrenamiento. Para eso se proponen lugares en el mapa de un área de *entrenamiento*. La página de etiquetado los muestra sobre un mapa del terreno. Haz clic en un punto para abrirlo y dale una clase. Haz clic en otra parte para añadir un lugar propio. Luego descarga el CSV, ponlo donde dice la última línea y ejecuta la celda siguiente. Sin archivo, como cuando se construyó este libro, responde un experto: la verdad, o las etiquetas donde no se conoce.
 
