@@ -237,6 +237,37 @@ def test_a_person_labels_with_the_keyboard_and_finds_the_labels_again(page, brow
 
 
 @pytest.mark.browser
+def test_the_page_remembers_that_nobody_can_tell_a_point(page, browser):
+    tab = browser.new_page()
+    tab.goto((page[0] / "en.html").resolve().as_uri())
+    tab.click("[data-class='']")
+    assert "it has no label" in tab.inner_text("#said")
+    tab.reload()
+    tab.keyboard.press("n")
+    assert tab.inner_text("#where") == "Point 3 of 3"
+    tab.keyboard.press("n")
+    assert tab.inner_text("#where") == "Point 2 of 3"  # not point 1
+    tab.click("#before")
+    assert tab.get_attribute("[data-class='']", "aria-pressed") == "true"
+    tab.click("[data-class=rice]")
+    tab.click("#before")
+    assert tab.get_attribute("[data-class='']", "aria-pressed") == "false"
+    tab.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_after_a_label_the_images_of_the_next_point_are_in_view(page, browser, width):
+    tab = browser.new_context(viewport={"width": width, "height": 640}).new_page()
+    tab.goto((page[0] / "en.html").resolve().as_uri())
+    tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+    tab.click("[data-class=rice]")
+    assert tab.inner_text("#where") == "Point 2 of 3"
+    assert tab.evaluate("document.getElementById('images').getBoundingClientRect().top") >= 0
+    tab.context.close()
+
+
+@pytest.mark.browser
 def test_the_spanish_page_is_in_spanish(page, browser):
     tab = browser.new_page()
     tab.goto((page[0] / "es.html").resolve().as_uri())
