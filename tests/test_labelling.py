@@ -307,6 +307,33 @@ def test_the_ground_of_a_thinned_table_has_no_gaps():
         assert ground.bands[0, int(i), int(j), 0] == 100 + 20 * r + 3 * c + 200
 
 
+def test_a_thinned_area_beside_a_dense_one_has_no_gaps_in_the_ground_nor_in_the_images():
+    row, col = np.divmod(np.arange(WIDE * WIDE), WIDE)
+    thinned = (col < 6) & ((row % 2 == 1) | (col % 2 == 1))
+    table = dense(missing=np.flatnonzero(thinned))
+    x = table["x"].to_numpy()
+    at = table.schema.get_field_index("area")
+    names = pa.array(np.where(x < WEST + 6 * SIDE, "thin", "box")).cast(table.schema.field(at).type)
+    table = table.set_column(at, table.schema.field(at), names)
+    views = maps.views_of_table(table, sample_at([(4, 4), (4, 9)]).table, year=YEAR, side=7)
+    west, _south, _east, north = views.ground.bounds
+    assert views.ground.pixel == SIDE
+    for r, c, like in ((4, 4, (4, 4)), (3, 3, (4, 4)), (5, 2, (6, 2)), (5, 7, (5, 7)), (4, 6, (4, 6))):
+        x, y = WEST + SIDE * (c + 0.5), NORTH - SIDE * (r + 0.5)
+        i, j = int((north - y) / SIDE), int((x - west) / SIDE)
+        assert views.ground.bands[0, i, j, 0] == 100 + 20 * like[0] + 3 * like[1] + 200
+    image = views.images[0][0, 0]
+    assert (image > 0).all()
+    assert (image[2:4, 2:4] == image[3, 3]).all()  # gaps to the north and west of the point
+
+
+def test_single_points_do_not_fill_the_ground_between_them():
+    row, col = np.divmod(np.arange(WIDE * WIDE), WIDE)
+    here = ((row == 4) & (col == 4)) | ((row == 4) & (col == 7)) | ((row == 7) & (col == 4))
+    views = maps.views_of_table(dense(missing=np.flatnonzero(~here)), sample_at([(4, 4)]).table, year=YEAR, side=7)
+    assert (views.images[0][0, 0].any(-1)).sum() == 3
+
+
 def clicked(tab, right, down):
     """Click on the map at shares of its width and height."""
     box = tab.locator("#ground svg").bounding_box()

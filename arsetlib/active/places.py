@@ -15,7 +15,7 @@ import numpy as np
 import rasterio
 from pyproj import CRS, Transformer
 from scipy.spatial import KDTree
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import copies, folders, seeds, web
 from arsetlib.active.choice import METHODS, POOL, ActiveError, choose, uncertainty

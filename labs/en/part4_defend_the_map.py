@@ -280,7 +280,7 @@ if delta:
 # The first number of a line is the *precision* of the list, the second its *recall*. The precision of the first line answers the question. In the delta the list is far better than one at random, but not perfect. Some suspicious labels are right, because a model makes errors, too. So look at the labels of such a list, and do not delete them.
 #
 # The other two ways:
-# - A **self-organising map** puts similar series into the same *neuron*, without using labels. A label is suspicious if it is rare in its neuron (Santos and others, 2021).
+# - A **self-organising map** is a grid of *neurons*, each with a series of its own. Training puts similar series into the same neuron, without using labels. A label is suspicious if it is rare in its neuron (Santos and others, 2021).
 # - **Votes**: several models, each with its own division into folds, name the same other class (Brodley and Friedl, 1999).
 #
 # `audit.run` does all three and writes tables and maps; in a shell it is `arset audit`. It never deletes a label.
@@ -977,7 +977,7 @@ if delta:
 #
 # ### Draw and label
 #
-# `draw_sample` draws pixels at random, and writes beside each how probable it was to draw it (its *inclusion probability*). `save` writes them for a spreadsheet and for a GIS, with a protocol for the person who labels.
+# `draw_sample` draws pixels at random, and writes beside each how probable it was to draw it (its *inclusion probability*). `save` writes them for a spreadsheet and for a GIS such as QGIS, with a protocol for the person who labels.
 
 # %%
 plan = maps.plan_sample(mapped, size, least=least)
@@ -1112,7 +1112,7 @@ for seed in (2, 3, 4):
 #
 # An interval of 95 % makes a promise: if you draw the sample again and again, about 95 of 100 intervals hold the true area. On Earth nobody can test that, because nobody knows the true area. In the delta you can: draw 500 samples and count.
 #
-# Three intervals are compared. The *normal* one is the estimate ± 1.96 standard errors, as in many papers. `evaluation.limits` adds one pixel that was not drawn, because a rare class may be where no pixel was drawn. The third is the one *with probabilities* of section 8.
+# Three intervals are compared. The *normal* one is the estimate ± 1.96 standard errors, as in many papers. (The standard error is how much the estimate varies from sample to sample.) `evaluation.limits` adds one pixel that was not drawn, because a rare class may be where no pixel was drawn. The third is the one *with probabilities* of section 8.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1412,7 +1412,7 @@ if by_parcel:
     assert len(chosen.table) == len(chosen)
 
 # %% [markdown]
-# The table also says how sure each vote was. A parcel with a small `margin` is a good place to visit: it may hold two crops.
+# The table also says how sure each vote was. `share` is the share of the parcel's pixels that voted for its class. `margin` is this share minus that of the second class. A parcel with a small `margin` is a good place to visit: it may hold two crops.
 #
 # ## 11. What to label next
 #

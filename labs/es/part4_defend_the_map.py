@@ -282,11 +282,11 @@ for name, mask in (("aprendizaje confiado", by_hand), ("al azar", at_random)):
 if delta:
     assert audit.Found.of(by_hand, bad).precision > 2 * bad.mean()
 
-# %% [markdown] made_from="84a09a96"
+# %% [markdown] made_from="5385f8ff"
 # El primer número de una línea es la *precisión* de la lista; el segundo, su *exhaustividad*. La precisión de la primera línea responde la pregunta. En el delta la lista es mucho mejor que una al azar, pero no es perfecta. Algunas etiquetas sospechosas son correctas, porque también el modelo se equivoca. Así que mira las etiquetas de una lista como esta, y no las borres.
 #
 # Las otras dos formas:
-# - Un **mapa autoorganizado** pone series parecidas en la misma *neurona*, sin usar etiquetas. Una etiqueta es sospechosa si es rara en su neurona (Santos y otros, 2021).
+# - Un **mapa autoorganizado** es una cuadrícula de *neuronas*, cada una con una serie propia. El entrenamiento pone series parecidas en la misma neurona, sin usar etiquetas. Una etiqueta es sospechosa si es rara en su neurona (Santos y otros, 2021).
 # - **Votos**: varios modelos, cada uno con su propio reparto en particiones, nombran la misma otra clase (Brodley y Friedl, 1999).
 #
 # `audit.run` usa las tres formas y escribe tablas y mapas; en una terminal es `arset audit`. Nunca borra una etiqueta.
@@ -1003,12 +1003,12 @@ assert (times >= 1).all()
 if delta:
     assert times.between(3, 4).all()
 
-# %% [markdown] made_from="750c5d3f"
+# %% [markdown] made_from="da0786f6"
 # La última línea responde la pregunta. En un mapa muy grande se multiplican por cuatro: el error baja con la raíz cuadrada de la muestra. En un mapa pequeño, por menos, porque la muestra llega a ser una gran parte del mapa. Una muestra *proporcional* toma una parte fija de cada clase del mapa. Si el mapa es bueno, necesita menos píxeles que una aleatoria simple. Las clases del mapa son entonces los *estratos* de la muestra.
 #
 # ### Sortear y etiquetar
 #
-# `draw_sample` sortea píxeles al azar y escribe al lado la probabilidad de que saliera cada uno (su *probabilidad de inclusión*). `save` los escribe para una hoja de cálculo y para un SIG, con un protocolo para la persona que etiqueta.
+# `draw_sample` sortea píxeles al azar y escribe al lado la probabilidad de que saliera cada uno (su *probabilidad de inclusión*). `save` los escribe para una hoja de cálculo y para un SIG (*GIS*) como QGIS, con un protocolo para la persona que etiqueta.
 
 # %% made_from="2f301586"
 plan = maps.plan_sample(mapped, size, least=least)
@@ -1146,12 +1146,12 @@ for seed in (2, 3, 4):
     print(f"semilla {seed}: {hold.sum()} de {K} la contienen, a {away:.1f} ha")
 # Una muestra puede tener mala suerte: una sola no muestra si el 95 % se cumple.
 
-# %% [markdown] made_from="c097ecae"
+# %% [markdown] made_from="ab0e19ea"
 # ## 9. ¿El 95 % es el 95 %?
 #
 # Un intervalo del 95 % promete algo: si sorteas la muestra una y otra vez, unos 95 de cada 100 intervalos contienen la superficie verdadera. En la Tierra nadie puede comprobarlo, porque nadie conoce la superficie verdadera. En el delta, tú puedes: sortea 500 muestras y cuenta.
 #
-# Se comparan tres intervalos. El *normal* es la estimación ± 1.96 errores estándar, como en muchos artículos. `evaluation.limits` añade un píxel que no se sorteó, porque una clase rara puede estar donde no se sorteó ninguno. El tercero es el intervalo *con probabilidades* de la sección 8.
+# Se comparan tres intervalos. El *normal* es la estimación ± 1.96 errores estándar, como en muchos artículos. (El error estándar es cuánto varía la estimación de una muestra a otra.) `evaluation.limits` añade un píxel que no se sorteó, porque una clase rara puede estar donde no se sorteó ninguno. El tercero es el intervalo *con probabilidades* de la sección 8.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1453,8 +1453,8 @@ if by_parcel:
     )
     assert len(chosen.table) == len(chosen)
 
-# %% [markdown] made_from="c4559e77"
-# La tabla también dice cuán seguro fue cada voto. Una parcela con un `margin` pequeño es un buen lugar para visitar: puede tener dos cultivos.
+# %% [markdown] made_from="42cb8a30"
+# La tabla también dice cuán seguro fue cada voto. `share` es la parte de los píxeles de la parcela que votaron por su clase. `margin` es esa parte menos la de la segunda clase. Una parcela con un `margin` pequeño es un buen lugar para visitar: puede tener dos cultivos.
 #
 # ## 11. Qué etiquetar después
 #
