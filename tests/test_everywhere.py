@@ -93,6 +93,11 @@ def make_world(folder: Path) -> SimpleNamespace:
         rows.writerow(["submission", "learner", "id", "assignment", "q1", "total", "of", "reason", "log"])
         rows.writerow(["a.ipynb", "Ada", "", "part1", "24", "24", "24", "", ""])
     folders.put(folder / "course.toml", "[assignments.part1]\n")
+    pixels.export(folder / "table", folder / "lake", "delta")
+    folders.put(folder / "places.csv", "lon,lat,label_code,label_name\n-90.2,35.1,1,Corn\n")
+    square = [[-90.2, 35.1], [-90.1, 35.1], [-90.1, 35.2], [-90.2, 35.1]]
+    shape = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [square]}, "properties": {"crop": 1}}
+    folders.put_json(folder / "outlines.geojson", {"type": "FeatureCollection", "features": [shape]})
     key = keys.load(folder / "keys")
     options = {"key": key, "assignments": ("part1",), "day": date(2026, 11, 21)}
     (page,) = certificate.issue(folder / "grades.csv", folder / "issued", **options)

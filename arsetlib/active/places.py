@@ -272,7 +272,7 @@ def known_places(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise ActiveError(f"There are no places at {path}. Name a file that `arset next` or the labelling page wrote.")
     if path.suffix == ".csv":
-        table = pd.read_csv(path, sep=None, engine="python", dtype=str)
+        table = pd.read_csv(copies.fetched(path), sep=None, engine="python", dtype=str)
     else:
         from pyogrio.raw import read
 
