@@ -403,6 +403,12 @@ def test_the_book_s_knob_holds_every_choice_and_shows_the_first(book, study):
     assert 'aria-label="A series. band: red."' in book[0]
 
 
+def test_all_numbers_of_a_column_of_a_table_have_the_same_decimals():
+    table = pd.DataFrame({"share": [1.0, 0.93], "times": [2.344, 0.5], "hectares": [672.14, 0.7], "rows": [3, 4]})
+    cells = re.findall(r"<td[^>]*>([^<]*)<", notebook._table(table, ""))
+    assert cells == ["1.00", "2.34", "672.1", "3", "0.93", "0.50", "0.7", "4"]
+
+
 def test_in_a_notebook_a_plotly_figure_is_shown_as_usual(monkeypatch, scene, study):
     shown = []
     monkeypatch.delenv("ARSET_BOOK", raising=False)

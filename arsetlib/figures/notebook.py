@@ -185,10 +185,12 @@ def _table(frame, alt):
         f'<th scope="col"{side}><button type="button">{html.escape(column(c))}</button></th>'
         for c, side in zip(frame, numeric, strict=True)
     )
+    decimals = [_decimals(frame.iloc[:, i]) for i in range(frame.shape[1])]
     rows = []
     for row in frame.itertuples(index=False):
         cells = "".join(
-            f'<td data-value="{html.escape(str(v), quote=True)}"{_side(v)}>{html.escape(_said(v))}</td>' for v in row
+            f'<td data-value="{html.escape(str(v), quote=True)}"{_side(v)}>{html.escape(_said(v, d))}</td>'
+            for v, d in zip(row, decimals, strict=True)
         )
         rows.append(f"<tr>{cells}</tr>")
     return (
@@ -203,11 +205,19 @@ def _side(value):
     return ' style="text-align:right"' if isinstance(value, int | float | np.number) else ""
 
 
-def _said(value):
+def _decimals(values):
+    """Decimals of all numbers of a column: as many as they have, but the fewer, the larger they are."""
+    numbers = np.array([v for v in values if isinstance(v, float | np.floating) and np.isfinite(v)], float)
+    largest = np.abs(numbers).max(initial=0)
+    most = 3 if largest <= 1 else 2 if largest < 10 else 1
+    return next((d for d in range(1, most) if np.allclose(numbers, numbers.round(d), rtol=0, atol=1e-9)), most)
+
+
+def _said(value, decimals):
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return "–"
     if isinstance(value, float | np.floating):
-        return f"{value:,.3f}" if abs(value) < 1 else f"{value:,.1f}"
+        return f"{value:,.{decimals}f}"
     if isinstance(value, datetime.date):
         return wording.day(value)
     return str(wording.word(value))

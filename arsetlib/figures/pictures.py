@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from arsetlib.figures.style import LINES, SIMULATED, STYLE, WIDTH, Simulated, data_uri, length_name, round_length
 from arsetlib.translation import _
@@ -74,10 +75,13 @@ def panels(
             length = round_length(width * metres / 4)
             left, bottom = 0.03 * width / step, 0.95 * height / step
             long = length / metres / step
-            axes[0].plot([left, left + long], [bottom, bottom], color="white", linewidth=3)
-            axes[0].text(
-                left, bottom - 0.025 * height / step, length_name(length), color="white", fontsize=9, va="bottom"
-            )
+            seen = {
+                "color": "white",
+                "path_effects": [withStroke(linewidth=5, foreground=GREY)],
+            }  # on light ground, too
+            axes[0].plot([left, left + long], [bottom, bottom], linewidth=3, **seen)
+            seen["path_effects"] = [withStroke(linewidth=2, foreground=GREY)]
+            axes[0].text(left, bottom - 0.025 * height / step, length_name(length), fontsize=9, va="bottom", **seen)
         if classes is not None:
             marks = [Patch(color=c, label=n) for c, n in zip(classes.colours, classes.titles(), strict=True)]
             fig.legend(handles=marks, ncol=across, loc="lower left", frameon=False)

@@ -483,7 +483,7 @@ if delta:
     assert abs(gain["without suspicious"]) < seems
 
 # %% [markdown]
-# The first lines are the real gain in points; below 0 it is a loss. Compare the gain without suspicious labels with two numbers: the gain without random ones, and the difference between seeds. If it is not clearly larger than both, nothing was gained. How much is gained depends on the errors: `benchmarks/audit.py` of the repository measures it with five seeds, for several kinds and shares. The line 'without wrong' shows what leaving out exactly the wrong labels would give.
+# The first lines are the real gain in points; below 0 it is a loss. Compare the gain without suspicious labels with two numbers: the gain without random ones, and the difference between seeds. If it is not clearly larger than both, nothing was gained. How much is gained depends on the errors: `benchmarks/audit.py` of the repository measures it with five seeds, for several kinds and shares. The line 'without wrong' shows what leaving out exactly the wrong labels would give. Even this can be below 0: a forest of fewer rows is another forest, and seeds differ, too.
 #
 # The last line is the important one. If suspicious labels are left out of the *test*, the score of the **same** model rises. The test has lost rows on which model and label disagree. No map became better. So never clean a test with a model. In the delta the first column is lower than the third for each training. A test whose labels have errors gives the model a lower score than it deserves.
 #
@@ -561,7 +561,7 @@ if delta:
 # %% [markdown]
 # Pixel by pixel it is closer to 90 %, because both halves have pixels of the same fields, and these are alike. This is not what you need. You want to know about *other* fields. With whole blocks coverage can be far from 90 %, as `min` and `max` show. What counts is the number of blocks, not that of pixels. So if someone shows you coverage, ask how the rows were divided.
 #
-# A promise on the average can hide something, too. The next table gives the coverage of each class of the label. `mean_size` is the mean number of classes in a set:
+# A promise on the average can hide something, too. The next table gives the coverage of each class of the label. Its last column is the mean number of classes in a set:
 
 # %%
 t = model.predictions(sides["test"], start)
@@ -654,7 +654,7 @@ if delta:
     assert max(differences, key=differences.get) == "blocks"
 
 # %% [markdown]
-# The figure answers the first question. Where the line and its interval lie below the promise, the limit of the one date does not hold. A limit for each date can repair that, if each date has its own calibration.
+# The figure and the range below it answer the first question. Where the line and its interval lie below the promise, the limit of the one date does not hold. A limit for each date can repair that, if each date has its own calibration.
 # The printed line answers the second: in the delta the blocks differ most. In some nearly each set contains the label, in others far fewer do. Each block has few fields, and a field that differs from all fields of the training can be missed as a whole. There are also more blocks than dates or years, with fewer pixels in each, and both make the largest difference larger. A promise for a region is not one for your field.
 #
 # On a map, a set with one class is an answer. A set with several, or with none, means *cannot say*:
@@ -782,7 +782,7 @@ assert len(within) > 0
 # %% [markdown]
 # In the delta accuracy is higher in the nearest fifth than in the farthest, but it need not fall at each step between them. The first table mixes distance and class: a class with few training windows is far away, and it is difficult as well. The second table compares fifths *within* one class of the label. Its last line says in how many classes accuracy is lower far away; in the others, distance alone explains nothing. Now compare the first two rows of the first table: windows outside need not be wrong more often. Outside means only that no training window is near, so a score that was measured inside says nothing about them. And inside is no guarantee: two crops can look alike, and then it does not help that a window is near.
 #
-# Which bands have moved, and when? *Drift* is the difference of the means of test and training, in standard deviations of the training:
+# Which bands have moved, and when? *Drift* is the difference of the means of test and training, in standard deviations of the training. Below 0, the band is darker in the test. Fields and weather differ, so no value is exactly 0. A value of 1 is a shift as large as the spread of the training:
 
 # %%
 moved = certainty.drift(x_train, x_new, pairs)
@@ -805,6 +805,7 @@ assert 0 <= inside_share <= 1
 # %% tags=["hide-input"]
 with rasterio.open(copies.fetched(far_file)) as f:
     distance = f.read(1, masked=True) / float(f.tags()["scale"])
+    metres = f.transform.a
 from matplotlib import colormaps
 
 scaled = (distance / (2 * near.threshold)).clip(0, 1)
@@ -818,10 +819,12 @@ pictures = {
 }
 greys = colormaps["Greys"].with_extremes(bad="#9cc3e6")
 pictures = {n: greys(m)[..., :3] for n, m in pictures.items()}
-fig = figures.panels(pictures, study=study)
+fig = figures.panels(pictures, metres=metres, study=study)
 figures.show(fig, "Map of the dissimilarity of the box, and of the differences")
 
 # %% [markdown]
+# Compare the two pictures. A pixel can be near the training and still differ from its label, for example at the edge of two fields. So the dissimilarity does not replace a test.
+#
 # Now a mistake that has happened to many. Since January 2022 the values of Sentinel-2 have an offset of 1,000. Suppose that a program forgets it: every value is 1,000 too high, and nothing else changes.
 
 
@@ -919,7 +922,7 @@ true_ha = known / known.sum() * mapped.sizes.sum() * hectare
 counted = pd.DataFrame(
     {"counted": mapped.sizes * hectare, "true": true_ha}, names
 )
-counted["too much"] = counted["counted"] - counted["true"]
+counted["counted minus true"] = counted["counted"] - counted["true"]
 figures.show(
     counted.round(1).rename_axis("class").reset_index(),
     "Hectares of each class: counted on the map, and true",
@@ -927,9 +930,10 @@ figures.show(
 
 # %%
 rare = counted[counted["true"] > 0].nsmallest(1, "true")
-print("the rarest:", rare["too much"].round(1).to_dict(), "ha too much")
+off = rare["counted minus true"]
+print("the rarest, counted minus true, ha:", off.round(1).to_dict())
 if delta:
-    assert (rare["too much"] < 0).all()
+    assert (off < 0).all()
 
 # %% [markdown]
 # In the delta the area of the rarest class is too small. One reason: the model seldom chooses a class of which it has seen few fields. The table shows which of the other areas are too large and which too small. A count has no interval, and looking at the map does not show this error. A sample does.
@@ -963,6 +967,7 @@ for percent in (10, 5):
         )
         needed.setdefault(kind, {})[f"± {percent} %"] = tried_plan.size
 needed = pd.DataFrame(needed)
+print("pixels to label:")
 print(wording.shown(needed).to_string())
 
 # %%
@@ -989,7 +994,8 @@ stands_for = (1 / sample.table["inclusion_probability"]).sum()
 assert np.isclose(stands_for, sizes.sum())
 
 # %%
-print((runs / "visit" / "README.txt").read_text(encoding="utf-8")[:830])
+readme = (runs / "visit" / "README.txt").read_text(encoding="utf-8")
+print(*readme.split("\n\n")[:4], sep="\n\n")  # after it, the classes
 columns = ["id", "lon", "lat", "inclusion_probability", "label"]
 print(sample.table[columns].head(4).round(4).to_string(index=False))
 assert (sample.table["label"] == "").all()
@@ -1029,7 +1035,8 @@ keys = np.array([*study.legend.keys, ""])  # the last, -1: no single class
 filled = sample.table.assign(label=keys[expert[row, column]])
 filled.to_csv(runs / "visit" / "sample.csv", index=False)
 visited = maps.MapSample.load(runs / "visit")
-print(wording.shown(visited.table["label"].value_counts()).to_string())
+found = visited.table["label"].replace("", "no single class").value_counts()
+print(wording.shown(found).to_string())
 assert np.array_equal(visited.table["label"], filled["label"])
 
 # %%
@@ -1239,7 +1246,7 @@ if delta:
     assert coverage["one unseen"].mean() > 0.93
 
 # %% [markdown]
-# In the delta the normal interval is worst for one of the rarest classes. Many samples find no pixel of it in the strata of the other classes. Their interval is then too narrow. With one unseen pixel the mean over the classes is close to 95 %, and the intervals are wider. Look at the row `min`, too: a mean does not promise it for each class. The figure also shows the intervals with probabilities, and the last line all widths. Use the narrower ones only if they hold the truth as often.
+# In the delta the normal interval is worst for one of the rarest classes. Many samples find no pixel of it in the strata of the other classes. Their interval is then too narrow. With one unseen pixel the mean over the classes is about 95 % or more, and the intervals are wider. Look at the row `min`, too: a mean does not promise it for each class. The figure also shows the intervals with probabilities, and the last line all widths. Use the narrower ones only if they hold the truth as often.
 #
 # ### If the expert makes errors
 #
@@ -1360,7 +1367,10 @@ if gains:
         }
     ).T
     figures.show(
-        parcel_scores.round(3).rename_axis("outlines").reset_index(),
+        parcel_scores.astype({"parcels": int})
+        .round(3)
+        .rename_axis("outlines")
+        .reset_index(),
         "Accuracy by pixel and by parcel, with two kinds of outlines",
     )
 if delta:
@@ -1385,7 +1395,8 @@ colours = np.array(
 pictures = {
     t: colours[classes].astype(np.uint8) for t, classes in ground.items()
 }
-fig = figures.panels(pictures, study=study, classes=shown_as)
+metres = 100 * mapped.hectares**0.5  # side of a pixel
+fig = figures.panels(pictures, study=study, classes=shown_as, metres=metres)
 figures.show(
     fig,
     "Classes by pixel, by parcel with each kind of outlines, and "
@@ -1394,7 +1405,7 @@ figures.show(
 assert all(p.shape == (*expert.shape, 3) for p in pictures.values())
 
 # %% [markdown]
-# In the delta true outlines gain more. The printed gain of the segments answers the second question. Below 0, the map by segments is worse than that of pixels. A gain is not certain, because a segment is not a field. Two fields of one crop can be one segment, and roads and narrow woods disappear in it if they are only few pixels wide. The macro-F1 can fall while accuracy rises, if a vote removes a rare class. So measure the gain before you give such a map to somebody, on labels that did not train the model.
+# In the delta true outlines gain more. Compare the gains and not the accuracies: outlines of fields leave out the land between them, so the two rows count other pixels. The printed gain of the segments answers the second question. Below 0, the map by segments is worse than that of pixels. A gain is not certain, because a segment is not a field. Two fields of one crop can be one segment, and roads and narrow woods disappear in it if they are only few pixels wide. The macro-F1 can fall while accuracy rises, if a vote removes a rare class. White pixels of the last picture have no single class. Measure the gain before you give such a map to somebody, on labels that did not train the model.
 #
 # The map by parcel is a table of outlines. `save` writes GeoParquet, which QGIS, DuckDB and Spark read:
 
@@ -1402,11 +1413,13 @@ assert all(p.shape == (*expert.shape, 3) for p in pictures.values())
 if by_parcel:
     chosen = by_parcel[max(gains, key=lambda name: gains[name].accuracy)]
     file = chosen.save(runs / "parcels.parquet")
-    columns = ["parcel", "state", "class", "share", "margin", "hectares"]
-    unsure = chosen.table.sort_values("margin")[columns]
+    columns = ["parcel", "class", "share", "margin", "hectares"]
+    unsure = chosen.table.sort_values("margin")[columns].head(5).round(2)
+    of_key = dict(zip(study.legend.keys, names, strict=True))
+    unsure["class"] = unsure["class"].replace(of_key)
     print(f"{file.name}: {file.stat().st_size / 1e3:.0f} kB")
     figures.show(
-        unsure.head(5).round(2).astype(str),
+        unsure.astype(str),
         "The five parcels whose vote was closest",
     )
     assert len(chosen.table) == len(chosen)
@@ -1416,7 +1429,7 @@ if by_parcel:
 #
 # ## 11. What to label next
 #
-# You can pay for 200 labels. Which ones? *Active learning* asks for those of which the model is least sure. A simple measure is the *margin*: the probability of the most probable class minus that of the second. By hand it takes two lines:
+# You can pay for 200 labels. Which ones? *Active learning* asks for those of which the model is least sure. A simple measure is the *margin*: the probability of the most probable class minus that of the second. By hand it takes two lines. (`uncertainty` of the library is 1 minus the margin.)
 
 
 # %%
@@ -1438,7 +1451,7 @@ for name, chosen in (("by hand", mine), ("library", theirs)):
 assert np.allclose(active.uncertainty(probability[mine]).min(), margins[0])
 
 # %% [markdown]
-# Does it help? In the delta we can answer this, with the truth as the expert. Train on 20 random labels, ask for 30 more, train again, up to 200. All methods begin with the same labels, and a small forest learns.
+# Does it help? In the delta we can answer this, with the truth as the expert. Train on 20 random labels, ask for 30 more, train again, up to 200. The *pool* from which labels are chosen is the training side; the test gives the score. All methods begin with the same labels, and a small forest learns.
 #
 # - `margin`: the smallest margins.
 # - `k_centre`: samples far from each other and from all that is labelled.
@@ -1484,9 +1497,15 @@ def known_samples(rows, codes=None):
 # %%
 pool, pool_rows = known_samples(sides["train"])
 exam, exam_rows = known_samples(sides["test"])
-for name, one in {"pool": pool, "test": exam}.items():
-    print(f"{name}: {len(one):,} samples of {one.features.shape[1]} values")
-    print("   ", np.bincount(one.truth, minlength=K).tolist())
+counts = pd.DataFrame(
+    {
+        n: np.bincount(one.truth, minlength=K)
+        for n, one in {"pool": pool, "test": exam}.items()
+    },
+    names,
+)
+print(f"{len(pool):,} samples in the pool, {len(exam):,} in the test")
+print(f"{pool.features.shape[1]} values a sample\n{counts.to_string()}")
 assert len(exam)
 assert np.isfinite(pool.features).all()
 
@@ -1545,7 +1564,8 @@ apart = 150 if delta else 0
 nearby = active.next_places(
     wide, 12 if delta else 3, method="margin", apart=apart, progress=False
 )
-listed = nearby.table.round(3)
+of_key = dict(zip(study.legend.keys, names, strict=True))
+listed = nearby.table.round(3).replace({"predicted": of_key})
 print(nearby.save(runs / "next.csv").name)
 figures.show(
     listed[["place", "predicted", "probability", "margin", "label_code"]].head(
@@ -1559,7 +1579,7 @@ assert (distance[~np.eye(len(nearby), dtype=bool)] >= apart).all()
 # %% tags=["hide-input"]
 fig = figures.prediction_map(wide, study=study, title="Places to visit")
 words = [
-    f"{p}: {study.legend.names()[study.legend.keys.index(k)]}, margin {m}"
+    f"{p}: {k}, margin {m}"
     for p, k, m in listed[["place", "predicted", "margin"]].to_numpy()
 ]
 for panel, ring in ((1, figures.INK), (2, figures.ACCENT)):

@@ -501,8 +501,8 @@ print(f"una prueba limpia parece dar {seems:.1f} puntos al mismo modelo")
 if delta:
     assert abs(gain["sin sospechosas"]) < seems
 
-# %% [markdown] made_from="3eadbaf1"
-# Las primeras líneas son la ganancia real en puntos; por debajo de 0 es una pérdida. Compara la ganancia sin etiquetas sospechosas con dos números: la ganancia de quitar filas al azar y la diferencia entre semillas. Si no es claramente mayor que los dos, no se ganó nada. Cuánto se gana depende de los errores: `benchmarks/audit.py`, en el repositorio, lo mide con cinco semillas, para varios tipos y proporciones. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas.
+# %% [markdown] made_from="7bb5a90f"
+# Las primeras líneas son la ganancia real en puntos; por debajo de 0 es una pérdida. Compara la ganancia sin etiquetas sospechosas con dos números: la ganancia de quitar filas al azar y la diferencia entre semillas. Si no es claramente mayor que los dos, no se ganó nada. Cuánto se gana depende de los errores: `benchmarks/audit.py`, en el repositorio, lo mide con cinco semillas, para varios tipos y proporciones. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas. También puede quedar por debajo de 0: un bosque con menos filas es otro bosque, y también las semillas difieren.
 #
 # La última línea es la importante. Si se quitan las etiquetas sospechosas de la *prueba*, sube la puntuación del **mismo** modelo. La prueba perdió filas en las que modelo y etiqueta no coinciden. Ningún mapa mejoró. Por eso no se limpia una prueba con un modelo. En el delta la primera columna es menor que la tercera en cada entrenamiento. Una prueba cuyas etiquetas tienen errores da al modelo una puntuación más baja de la que merece.
 #
@@ -579,10 +579,10 @@ if delta:
     assert abs(deals["píxeles"].mean() - (1 - ALPHA)) < 0.02
     assert deals["bloques"].std() > 2 * deals["píxeles"].std()
 
-# %% [markdown] made_from="df251722"
+# %% [markdown] made_from="ae298352"
 # Píxel por píxel está más cerca del 90 %, porque en las dos mitades hay píxeles de las mismas parcelas, y se parecen. No es lo que necesitas. Quieres saber algo de *otras* parcelas. Con bloques enteros, la cobertura puede quedar lejos del 90 %, como muestran `min` y `max`. Cuenta el número de bloques, no el de píxeles. Si alguien te muestra una cobertura, pregunta cómo se repartieron las filas.
 #
-# Una promesa en promedio puede esconder algo más. La tabla siguiente da la cobertura de cada clase de la etiqueta. `mean_size` es el número medio de clases en un conjunto:
+# Una promesa en promedio puede esconder algo más. La tabla siguiente da la cobertura de cada clase de la etiqueta. Su última columna es el número medio de clases en un conjunto:
 
 # %% made_from="d30a55df"
 t = model.predictions(sides["test"], start)
@@ -679,8 +679,8 @@ print(
 if delta:
     assert max(differences, key=differences.get) == "bloques"
 
-# %% [markdown] made_from="08a4472d"
-# La figura responde la primera pregunta. Donde la línea y su intervalo quedan por debajo de lo prometido, el límite de la única fecha no vale. Un límite para cada fecha puede arreglarlo, si cada fecha tiene su propia calibración.
+# %% [markdown] made_from="27806123"
+# La figura y el intervalo impreso debajo responden la primera pregunta. Donde la línea y su intervalo quedan por debajo de lo prometido, el límite de la única fecha no vale. Un límite para cada fecha puede arreglarlo, si cada fecha tiene su propia calibración.
 # La línea impresa responde la segunda: en el delta, lo que más difiere son los bloques. En algunos casi cada conjunto contiene la etiqueta; en otros, muchos menos. Cada bloque tiene pocas parcelas, y una parcela distinta de todas las del entrenamiento puede fallar entera. Además hay más bloques que fechas o años, y cada uno tiene menos píxeles: las dos cosas aumentan la mayor diferencia. Una promesa para una región no lo es para tu parcela.
 #
 # En un mapa, un conjunto con una clase es una respuesta. Uno con varias, o con ninguna, significa *indeterminado*:
@@ -805,10 +805,10 @@ falls = within["quinta más lejana"] < within["quinta más cercana"]
 print(f"menor en la quinta más lejana: {falls.sum()} de {len(within)} clases")
 assert len(within) > 0
 
-# %% [markdown] made_from="6cf18974"
+# %% [markdown] made_from="ce03c9df"
 # En el delta la exactitud es mayor en la quinta parte más cercana que en la más lejana, pero no tiene por qué bajar en cada paso entre las dos. La primera tabla mezcla distancia y clase: una clase con pocas ventanas de entrenamiento queda lejos, y además es difícil. La segunda tabla compara quintas partes *dentro* de una clase de la etiqueta. La última línea dice en cuántas clases la exactitud es menor lejos; en las demás, la distancia sola no explica nada. Ahora compara las dos primeras filas de la primera tabla: las ventanas de fuera no tienen por qué fallar más a menudo. Fuera significa solo que no hay cerca ninguna ventana del entrenamiento, y por eso una puntuación medida dentro no dice nada de ellas. Y dentro no es una garantía: dos cultivos pueden parecerse, y entonces no ayuda que una ventana esté cerca.
 #
-# ¿Qué bandas se han movido, y cuándo? La *deriva* es la diferencia de las medias de prueba y entrenamiento, en desviaciones estándar del entrenamiento:
+# ¿Qué bandas se han movido, y cuándo? La *deriva* es la diferencia de las medias de prueba y entrenamiento, en desviaciones estándar del entrenamiento. Por debajo de 0, la banda es más oscura en la prueba. Las parcelas y el tiempo difieren, así que ningún valor es exactamente 0. Un valor de 1 es un desplazamiento tan grande como la dispersión del entrenamiento:
 
 # %% made_from="ea0e3036"
 moved = certainty.drift(x_train, x_new, pairs)
@@ -828,9 +828,10 @@ far_file, inside_share = certainty.applicability_layer(
 print(f"un número para el mapa: {inside_share:.1%} del recuadro está dentro")
 assert 0 <= inside_share <= 1
 
-# %% tags=["hide-input"] made_from="bc5ac6cc"
+# %% tags=["hide-input"] made_from="0ea74d66"
 with rasterio.open(copies.fetched(far_file)) as f:
     distance = f.read(1, masked=True) / float(f.tags()["scale"])
+    metres = f.transform.a
 from matplotlib import colormaps
 
 scaled = (distance / (2 * near.threshold)).clip(0, 1)
@@ -844,10 +845,12 @@ pictures = {
 }
 greys = colormaps["Greys"].with_extremes(bad="#9cc3e6")
 pictures = {n: greys(m)[..., :3] for n, m in pictures.items()}
-fig = figures.panels(pictures, study=study)
+fig = figures.panels(pictures, metres=metres, study=study)
 figures.show(fig, "Mapa de la disimilitud del recuadro, y de las diferencias")
 
-# %% [markdown] made_from="0302530f"
+# %% [markdown] made_from="b623ba66"
+# Compara las dos imágenes. Un píxel puede estar cerca del entrenamiento y aun así diferir de su etiqueta, por ejemplo en el borde de dos parcelas. Así que la disimilitud no sustituye una prueba.
+#
 # Ahora un error que muchos han cometido. Desde enero de 2022 los valores de Sentinel-2 tienen un desplazamiento de 1000. Supón que un programa lo olvida: cada valor queda 1000 demasiado alto, y nada más cambia.
 
 
@@ -940,24 +943,25 @@ assert expert.shape == wide.read().shape
 # Cuentas los píxeles de cada clase en el mapa. ¿La superficie de la clase más rara sale demasiado grande o demasiado pequeña?
 # :::
 
-# %% made_from="f5cbc99e"
+# %% made_from="9a7277f5"
 hectare = mapped.hectares  # de un píxel
 known = np.bincount(expert[expert >= 0], minlength=K)
 true_ha = known / known.sum() * mapped.sizes.sum() * hectare
 counted = pd.DataFrame(
     {"recuento": mapped.sizes * hectare, "verdad": true_ha}, names
 )
-counted["de más"] = counted["recuento"] - counted["verdad"]
+counted["recuento menos verdad"] = counted["recuento"] - counted["verdad"]
 figures.show(
     counted.round(1).rename_axis("clase").reset_index(),
     "Hectáreas de cada clase: contadas en el mapa y verdaderas",
 )
 
-# %% made_from="71e227ff"
+# %% made_from="245fc50a"
 rare = counted[counted["verdad"] > 0].nsmallest(1, "verdad")
-print("la más rara:", rare["de más"].round(1).to_dict(), "ha de más")
+off = rare["recuento menos verdad"]
+print("la más rara, recuento menos verdad, ha:", off.round(1).to_dict())
 if delta:
-    assert (rare["de más"] < 0).all()
+    assert (off < 0).all()
 
 # %% [markdown] made_from="bc57bca2"
 # En el delta, la superficie de la clase más rara sale demasiado pequeña. Una razón: el modelo elige pocas veces una clase de la que ha visto pocas parcelas. La tabla muestra cuáles de las otras superficies son demasiado grandes y cuáles demasiado pequeñas. Un recuento no tiene intervalo de confianza, y mirar el mapa no muestra este error. Una muestra, sí.
@@ -978,7 +982,7 @@ target = sizes[sorted(crops)].idxmax() if crops else sizes.idxmax()
 print(f"{target}: {sizes[target] * hectare:,.0f} ha en el mapa")
 assert sizes[target] > 0
 
-# %% made_from="23b6d58d"
+# %% made_from="0437ebf7"
 size = min(400, max(20, int(sizes.sum()) // 10))
 least = min(30, size // K, int(sizes[sizes > 0].min()))  # de cada clase
 goal = {"target": target, "users": 0.8, "least": least}
@@ -991,6 +995,7 @@ for percent in (10, 5):
         )
         needed.setdefault(kind, {})[f"± {percent} %"] = tried_plan.size
 needed = pd.DataFrame(needed)
+print("píxeles que etiquetar:")
 print(wording.shown(needed).to_string())
 
 # %% made_from="c809406f"
@@ -1019,8 +1024,9 @@ print(", ".join(file.name for file in sample.save(runs / "visit")))
 stands_for = (1 / sample.table["inclusion_probability"]).sum()
 assert np.isclose(stands_for, sizes.sum())
 
-# %% made_from="2a1e552e"
-print((runs / "visit" / "README.txt").read_text(encoding="utf-8")[:830])
+# %% made_from="ed708b27"
+readme = (runs / "visit" / "README.txt").read_text(encoding="utf-8")
+print(*readme.split("\n\n")[:4], sep="\n\n")  # después, las clases
 columns = ["id", "lon", "lat", "inclusion_probability", "label"]
 print(sample.table[columns].head(4).round(4).to_string(index=False))
 assert (sample.table["label"] == "").all()
@@ -1042,7 +1048,7 @@ assert len(views.days) == len(few.table) == 8
 # %% [markdown] made_from="539fbb84"
 # En la práctica, el experto etiqueta la muestra en un momento:
 
-# %% made_from="fafdda7b"
+# %% made_from="fe18c0ce"
 import rasterio
 from rasterio.transform import rowcol
 
@@ -1060,7 +1066,8 @@ keys = np.array([*study.legend.keys, ""])  # la última, -1: ninguna clase sola
 filled = sample.table.assign(label=keys[expert[row, column]])
 filled.to_csv(runs / "visit" / "sample.csv", index=False)
 visited = maps.MapSample.load(runs / "visit")
-print(wording.shown(visited.table["label"].value_counts()).to_string())
+found = visited.table["label"].replace("", "sin una sola clase").value_counts()
+print(wording.shown(found).to_string())
 assert np.array_equal(visited.table["label"], filled["label"])
 
 # %% made_from="a24bfae7"
@@ -1277,8 +1284,8 @@ if delta:
     assert coverage["normal"].idxmin() in coverage.index[:3]
     assert coverage["1 sin ver"].mean() > 0.93
 
-# %% [markdown] made_from="04543416"
-# En el delta, donde peor queda el intervalo normal es en una de las clases más raras. Muchas muestras no encuentran ninguno de sus píxeles en los estratos de las otras clases. Su intervalo es entonces demasiado estrecho. Con un píxel sin ver, la media de las clases está cerca del 95 %, y los intervalos son más anchos. Mira también la fila `min`: una media no lo promete para cada clase. La figura muestra además los intervalos con probabilidades, y la última línea, todos los anchos. Usa los más estrechos solo si contienen la verdad tantas veces como los otros.
+# %% [markdown] made_from="05927503"
+# En el delta, donde peor queda el intervalo normal es en una de las clases más raras. Muchas muestras no encuentran ninguno de sus píxeles en los estratos de las otras clases. Su intervalo es entonces demasiado estrecho. Con un píxel sin ver, la media de las clases es de un 95 % o más, y los intervalos son más anchos. Mira también la fila `min`: una media no lo promete para cada clase. La figura muestra además los intervalos con probabilidades, y la última línea, todos los anchos. Usa los más estrechos solo si contienen la verdad tantas veces como los otros.
 #
 # ### Si el experto se equivoca
 #
@@ -1387,7 +1394,7 @@ for name, shapes in outlines.items():
     print(f"{name}: {gains[name]}")
     assert gains[name].pixels.total == gains[name].parcels.total
 
-# %% tags=["hide-input"] made_from="56cdf3c6"
+# %% tags=["hide-input"] made_from="6df8b874"
 if gains:
     parcel_scores = pd.DataFrame(
         {
@@ -1402,13 +1409,16 @@ if gains:
         }
     ).T
     figures.show(
-        parcel_scores.round(3).rename_axis("contornos").reset_index(),
+        parcel_scores.astype({"parcelas": int})
+        .round(3)
+        .rename_axis("contornos")
+        .reset_index(),
         "Exactitud por píxel y por parcela, con dos tipos de contornos",
     )
 if delta:
     assert gains["contornos verdaderos"].accuracy > gains["segmentos"].accuracy
 
-# %% tags=["hide-input"] made_from="d7141b56"
+# %% tags=["hide-input"] made_from="7f75d4fa"
 from types import SimpleNamespace
 
 ground = {"por píxel": wide.read().filled(K).astype(int)}
@@ -1427,7 +1437,8 @@ colours = np.array(
 pictures = {
     t: colours[classes].astype(np.uint8) for t, classes in ground.items()
 }
-fig = figures.panels(pictures, study=study, classes=shown_as)
+metres = 100 * mapped.hectares**0.5  # side of a pixel
+fig = figures.panels(pictures, study=study, classes=shown_as, metres=metres)
 figures.show(
     fig,
     "Clases por píxel, por parcela con cada tipo de contornos, y "
@@ -1435,30 +1446,32 @@ figures.show(
 )
 assert all(p.shape == (*expert.shape, 3) for p in pictures.values())
 
-# %% [markdown] made_from="afe913cd"
-# En el delta se gana más con los contornos verdaderos. La ganancia de los segmentos responde la segunda pregunta. Por debajo de 0, el mapa por segmentos es peor que el de píxeles. La ganancia no es segura, porque un segmento no es una parcela. Dos parcelas de un cultivo pueden ser un solo segmento, y en él desaparecen caminos y bosques estrechos si solo tienen pocos píxeles de ancho. La macro-F1 puede bajar mientras la exactitud sube, si el voto quita una clase rara. Así que mide la ganancia antes de dar a alguien un mapa así, con etiquetas que no entrenaron el modelo.
+# %% [markdown] made_from="8bd11de2"
+# En el delta se gana más con los contornos verdaderos. Compara las ganancias y no las exactitudes: los contornos de parcelas dejan fuera el terreno entre ellas, así que las dos filas cuentan otros píxeles. La ganancia de los segmentos responde la segunda pregunta. Por debajo de 0, el mapa por segmentos es peor que el de píxeles. La ganancia no es segura, porque un segmento no es una parcela. Dos parcelas de un cultivo pueden ser un solo segmento, y en él desaparecen caminos y bosques estrechos si solo tienen pocos píxeles de ancho. La macro-F1 puede bajar mientras la exactitud sube, si el voto quita una clase rara. Los píxeles blancos de la última imagen no tienen una sola clase. Mide la ganancia antes de dar a alguien un mapa así, con etiquetas que no entrenaron el modelo.
 #
 # El mapa por parcela es una tabla de contornos. `save` escribe GeoParquet, que leen QGIS, DuckDB y Spark:
 
-# %% made_from="df2ee77a"
+# %% made_from="3d26d1e9"
 if by_parcel:
     chosen = by_parcel[max(gains, key=lambda name: gains[name].accuracy)]
     file = chosen.save(runs / "parcels.parquet")
-    columns = ["parcel", "state", "class", "share", "margin", "hectares"]
-    unsure = chosen.table.sort_values("margin")[columns]
+    columns = ["parcel", "class", "share", "margin", "hectares"]
+    unsure = chosen.table.sort_values("margin")[columns].head(5).round(2)
+    of_key = dict(zip(study.legend.keys, names, strict=True))
+    unsure["class"] = unsure["class"].replace(of_key)
     print(f"{file.name}: {file.stat().st_size / 1e3:.0f} kB")
     figures.show(
-        unsure.head(5).round(2).astype(str),
+        unsure.astype(str),
         "Las cinco parcelas con el voto más reñido",
     )
     assert len(chosen.table) == len(chosen)
 
-# %% [markdown] made_from="42cb8a30"
+# %% [markdown] made_from="c281952a"
 # La tabla también dice cuán seguro fue cada voto. `share` es la parte de los píxeles de la parcela que votaron por su clase. `margin` es esa parte menos la de la segunda clase. Una parcela con un `margin` pequeño es un buen lugar para visitar: puede tener dos cultivos.
 #
 # ## 11. Qué etiquetar después
 #
-# Puedes pagar 200 etiquetas. ¿Cuáles? El *aprendizaje activo* pide aquellas de las que el modelo está menos seguro. Una medida sencilla es el *margen*: la probabilidad de la clase más probable menos la de la segunda. A mano son dos líneas:
+# Puedes pagar 200 etiquetas. ¿Cuáles? El *aprendizaje activo* pide aquellas de las que el modelo está menos seguro. Una medida sencilla es el *margen*: la probabilidad de la clase más probable menos la de la segunda. A mano son dos líneas. (`uncertainty` de la biblioteca es 1 menos el margen.)
 
 
 # %% made_from="6d7de30a"
@@ -1479,8 +1492,8 @@ for name, chosen in (("a mano", mine), ("biblioteca", theirs)):
     print(f"{name}: incertidumbre de {margins[0]:.3f} a {margins[-1]:.3f}")
 assert np.allclose(active.uncertainty(probability[mine]).min(), margins[0])
 
-# %% [markdown] made_from="0de28471"
-# ¿Sirve de algo? En el delta se puede responder, con la verdad como experto. Entrena con 20 etiquetas al azar, pide 30 más y entrena otra vez, hasta 200. Todos los métodos empiezan con las mismas etiquetas, y aprende un bosque pequeño.
+# %% [markdown] made_from="3de39e01"
+# ¿Sirve de algo? En el delta se puede responder, con la verdad como experto. Entrena con 20 etiquetas al azar, pide 30 más y entrena otra vez, hasta 200. La *reserva* de la que se eligen etiquetas es el entrenamiento; la prueba da la puntuación. Todos los métodos empiezan con las mismas etiquetas, y aprende un bosque pequeño.
 #
 # - `margin`: los márgenes más pequeños.
 # - `k_centre`: muestras lejos unas de otras y de todo lo etiquetado.
@@ -1523,12 +1536,18 @@ def known_samples(rows, codes=None):
     return active.KnownSamples(x, classes[use].astype(int)), rows.pick(use)
 
 
-# %% made_from="ce448583"
+# %% made_from="a406ee35"
 pool, pool_rows = known_samples(sides["train"])
 exam, exam_rows = known_samples(sides["test"])
-for name, one in {"reserva": pool, "prueba": exam}.items():
-    print(f"{name}: {len(one):,} muestras de {one.features.shape[1]} valores")
-    print("   ", np.bincount(one.truth, minlength=K).tolist())
+counts = pd.DataFrame(
+    {
+        n: np.bincount(one.truth, minlength=K)
+        for n, one in {"reserva": pool, "prueba": exam}.items()
+    },
+    names,
+)
+print(f"{len(pool):,} muestras en la reserva, {len(exam):,} en la prueba")
+print(f"{pool.features.shape[1]} valores por muestra\n{counts.to_string()}")
 assert len(exam)
 assert np.isfinite(pool.features).all()
 
@@ -1582,12 +1601,13 @@ assert len(over) == curves["seed"].nunique()
 #
 # `next_places` elige píxeles de un mapa. Con una distancia mínima (`apart`, en metros) no quedan todos en una parcela. Pasa el puntero por un anillo para ver qué dice el mapa allí. `save` escribe un archivo para un teléfono o un SIG, con una columna vacía para la etiqueta.
 
-# %% made_from="aca32553"
+# %% made_from="fd116327"
 apart = 150 if delta else 0
 nearby = active.next_places(
     wide, 12 if delta else 3, method="margin", apart=apart, progress=False
 )
-listed = nearby.table.round(3)
+of_key = dict(zip(study.legend.keys, names, strict=True))
+listed = nearby.table.round(3).replace({"predicted": of_key})
 print(nearby.save(runs / "next.csv").name)
 figures.show(
     listed[["place", "predicted", "probability", "margin", "label_code"]].head(
@@ -1598,10 +1618,10 @@ figures.show(
 distance = np.hypot(*(np.subtract.outer(v, v) for v in (nearby.x, nearby.y)))
 assert (distance[~np.eye(len(nearby), dtype=bool)] >= apart).all()
 
-# %% tags=["hide-input"] made_from="8b2517b9"
+# %% tags=["hide-input"] made_from="580281a5"
 fig = figures.prediction_map(wide, study=study, title="Lugares que visitar")
 words = [
-    f"{p}: {study.legend.names()[study.legend.keys.index(k)]}, margen {m}"
+    f"{p}: {k}, margen {m}"
     for p, k, m in listed[["place", "predicted", "margin"]].to_numpy()
 ]
 for panel, ring in ((1, figures.INK), (2, figures.ACCENT)):
