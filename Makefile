@@ -86,7 +86,7 @@ homework: env bubblewrap ## make the homework from its masters: learners' notebo
 
 .PHONY: test
 test: env bubblewrap azurite $(DICTIONARY) ## run the tests, and those of the book where it is built
-	$(RUN) python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not browser and not live and not translated"
+	$(RUN) python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not browser and not live and not labs"
 	@if [ -f $(SITE) ]; then $(MAKE) --no-print-directory check-book; fi
 
 $(DICTIONARY): book/vendor.py | $(ENV)
@@ -99,8 +99,8 @@ check-book: env chromium ## look at the built book with a real browser
 	$(RUN) python -m pytest -n $(WORKERS) -m browser
 
 .PHONY: labs
-labs: env data ## run every lab from start to end, as a learner would
-	$(RUN) python -m pytest -m labs
+labs: env data ## run every lab from start to end on small data; `make book` runs them on all
+	$(RUN) python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m labs
 
 .PHONY: live
 live: env ## test against the real services on the internet

@@ -81,7 +81,7 @@ def _beating(lease: _Lease) -> Iterator[None]:
         _held.remove(lease)
         done.set()
         heart.join()
-        with suppress(OSError):
+        with suppress(OSError, StoreAnswerError):
             if not lease.lost and lease.look_again():
                 lease.file.unlink(missing_ok=True)
 
@@ -96,7 +96,7 @@ def refuse_lost(file: Path | StorePath, job: str = "", error: Callable[[str], Ex
 
     Raises:
         Exception: Another job has taken the lease over, or its file was deleted; the message says who has it.
-        OSError: The store does not answer.
+        StoreAnswerError: The store does not answer.
     """
     mine = [lease for lease in _held if lease.process == os.getpid()]
     for lease in mine:
@@ -151,14 +151,14 @@ class _Lease:
     def beat(self, done: threading.Event) -> None:
         """Give signs of life until the job is done, or another one has taken over."""
         while not done.wait(BEAT) and not self.lost:
-            with suppress(OSError):  # the store does not answer; the next sign may arrive
+            with suppress(OSError, StoreAnswerError):  # the store does not answer; the next sign may arrive
                 self.sign()
 
     def sign(self) -> None:
         """Give a sign of life, or find that the lease is lost.
 
         Raises:
-            OSError: The store does not answer.
+            StoreAnswerError: The store does not answer.
         """
         with self.one:
             began = time.time()
@@ -174,7 +174,7 @@ class _Lease:
         """Whether the store says that this job holds the lease.
 
         Raises:
-            OSError: The store does not answer.
+            StoreAnswerError: The store does not answer.
         """
         try:
             self.tag, _, other = self._look()

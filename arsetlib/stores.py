@@ -56,8 +56,11 @@ class StoreError(ArsetError, ValueError):
     """An address that names no place for files."""
 
 
-class StoreAnswerError(ArsetError, OSError):
-    """A store refused a request, or did not answer; the message says what to do, and contains no keys."""
+class StoreAnswerError(ArsetError, RuntimeError):
+    """A store refused a request, or did not answer; the message says what to do, and contains no keys.
+
+    It is no ``OSError``: what a reader says of a file that is missing or damaged, to make it again, is wrong here.
+    """
 
 
 @functools.total_ordering
@@ -140,7 +143,7 @@ class StorePath:
 
         Raises:
             FileNotFoundError: It is not there.
-            OSError: The store does not answer, or refuses.
+            StoreAnswerError: The store does not answer, or refuses.
         """
         with _errors(self):
             return _facts(_obstore().head(self._store, self.key), self._version)
@@ -460,8 +463,6 @@ def _errors(file: StorePath) -> Iterator[None]:
         if not type(error).__module__.startswith("obstore") and not (isinstance(error, OSError) and not error.errno):
             raise  # of a file on this machine, or our own
         text = str(error)
-        if isinstance(error, StoreAnswerError):
-            raise
         if kind in ("AlreadyExistsError", "PreconditionError") and "404" not in text:
             raise FileExistsError(errno.EEXIST, "Another job has put it", str(file)) from None
         if _NO_BUCKET.search(text):

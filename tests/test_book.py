@@ -8,7 +8,9 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nbformat
 import pytest
+from test_labs import silent_cells
 
 from arsetlib import translation
 
@@ -25,6 +27,7 @@ PAGES = (
     else []
 )
 LABS = [p for p in PAGES if p.startswith("labs/")]
+EXECUTED = sorted(p for way in ("", "*/_build/") for p in SITE.parent.glob(f"{way}jupyter_execute/labs/*/*.ipynb"))
 COMPRESSED = {".html", ".css", ".js", ".svg", ".json", ".txt"}  # what every web host compresses
 MEGABYTE = 1_000_000
 
@@ -535,6 +538,12 @@ def test_lab_offers_its_notebook(visit, server, lab):
     assert all(link.endswith(f"{name}.ipynb") for link in colab)
     assert f"{server.url}/_sources/{name}.ipynb" in links
     assert page.request.get(f"{server.url}/_sources/{name}.ipynb").json()["nbformat"] == 4
+
+
+@pytest.mark.parametrize("lab", EXECUTED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_of_three_cells_of_a_lab_two_show_something(lab):
+    silent, cells = silent_cells(nbformat.read(lab, 4))
+    assert len(silent) <= cells / 3, f"too many cells show nothing: {silent}"
 
 
 @every_lab

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pytest
 import requests
 import tiny
+from obstore import exceptions
 from obstore.store import MemoryStore
 from PIL import Image
 from test_predict import Linear
@@ -92,6 +93,11 @@ def make_world(folder: Path) -> SimpleNamespace:
         rows.writerow(["submission", "learner", "id", "assignment", "q1", "total", "of", "reason", "log"])
         rows.writerow(["a.ipynb", "Ada", "", "part1", "24", "24", "24", "", ""])
     folders.put(folder / "course.toml", "[assignments.part1]\n")
+    pixels.export(folder / "table", folder / "lake", "delta")
+    folders.put(folder / "places.csv", "lon,lat,label_code,label_name\n-90.2,35.1,1,Corn\n")
+    square = [[-90.2, 35.1], [-90.1, 35.1], [-90.1, 35.2], [-90.2, 35.1]]
+    shape = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [square]}, "properties": {"crop": 1}}
+    folders.put_json(folder / "outlines.geojson", {"type": "FeatureCollection", "features": [shape]})
     key = keys.load(folder / "keys")
     options = {"key": key, "assignments": ("part1",), "day": date(2026, 11, 21)}
     (page,) = certificate.issue(folder / "grades.csv", folder / "issued", **options)
@@ -278,6 +284,47 @@ def test_a_call_does_with_an_address_what_it_does_with_a_path(world, tmp_path, c
             refused = names_the_address(theirs, there) or type(own) is type(theirs)
             on_purpose = own is not None or "on a disk of this machine" in str(theirs)
             assert (refused, on_purpose) == (True, True), f"disk: {own!r}, store: {theirs!r}"
+
+
+class BusyStore:
+    """The functions of obstore, of which all fail after the first ``good`` calls."""
+
+    def __init__(self, good: int):
+        self.real, self.good, self.asked = stores._obstore(), good, 0
+
+    def __getattr__(self, name: str):
+        function = getattr(self.real, name)
+
+        def failing(*words, **options):
+            self.asked += 1
+            if self.asked > self.good:
+                raise exceptions.GenericError("503 <Code>SlowDown</Code>")
+            return function(*words, **options)
+
+        async def failing_later(*words, **options):
+            return await failing(*words, **options)
+
+        return failing_later if name.endswith("_async") else failing
+
+
+@pytest.mark.parametrize("call", range(len(CALLS)), ids=[f"{name}-{parameter}" for name, parameter, _ in CALLS])
+def test_a_call_on_a_store_that_is_busy_says_so_and_calls_no_file_damaged(world, tmp_path, monkeypatch, call):
+    root = ROOTS[call % len(ROOTS)]
+    there = copied(world, place(root))
+    outs = (tmp_path / "outs" / str(n) for n in range(1000))
+    items = (i for i in ("new/item", *world.items) if of_disk_or_store(world, call, there, i, next(outs)) is None)
+    item = next(items, None)
+    for good in (0, 1, 2, 3, 5, 8) if item else ():
+        copied(world, there)
+        busy = BusyStore(good)
+        with monkeypatch.context() as patched:
+            patched.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{good}"))
+            patched.setattr(stores, "_obstore", lambda busy=busy: busy)
+            problem = of_disk_or_store(world, call, there, item.replace("item", f"{good}"), next(outs))
+        if busy.asked <= good:
+            return
+        released = "lock" in CALLS[call][0] and problem is None  # where only the end of a lease fails, it ends by time
+        assert released or "is busy" in str(problem), repr(problem)
 
 
 def same(key: str) -> str:

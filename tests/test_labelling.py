@@ -237,6 +237,37 @@ def test_a_person_labels_with_the_keyboard_and_finds_the_labels_again(page, brow
 
 
 @pytest.mark.browser
+def test_the_page_remembers_that_nobody_can_tell_a_point(page, browser):
+    tab = browser.new_page()
+    tab.goto((page[0] / "en.html").resolve().as_uri())
+    tab.click("[data-class='']")
+    assert "it has no label" in tab.inner_text("#said")
+    tab.reload()
+    tab.keyboard.press("n")
+    assert tab.inner_text("#where") == "Point 3 of 3"
+    tab.keyboard.press("n")
+    assert tab.inner_text("#where") == "Point 2 of 3"  # not point 1
+    tab.click("#before")
+    assert tab.get_attribute("[data-class='']", "aria-pressed") == "true"
+    tab.click("[data-class=rice]")
+    tab.click("#before")
+    assert tab.get_attribute("[data-class='']", "aria-pressed") == "false"
+    tab.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_after_a_label_the_images_of_the_next_point_are_in_view(page, browser, width):
+    tab = browser.new_context(viewport={"width": width, "height": 640}).new_page()
+    tab.goto((page[0] / "en.html").resolve().as_uri())
+    tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+    tab.click("[data-class=rice]")
+    assert tab.inner_text("#where") == "Point 2 of 3"
+    assert tab.evaluate("document.getElementById('images').getBoundingClientRect().top") >= 0
+    tab.context.close()
+
+
+@pytest.mark.browser
 def test_the_spanish_page_is_in_spanish(page, browser):
     tab = browser.new_page()
     tab.goto((page[0] / "es.html").resolve().as_uri())
@@ -274,6 +305,33 @@ def test_the_ground_of_a_thinned_table_has_no_gaps():
         i, j = (north - y) / ground.pixel, (x - west) / ground.pixel
         assert (i % 1, j % 1) == pytest.approx((0.5, 0.5))  # a place is in the middle of its square
         assert ground.bands[0, int(i), int(j), 0] == 100 + 20 * r + 3 * c + 200
+
+
+def test_a_thinned_area_beside_a_dense_one_has_no_gaps_in_the_ground_nor_in_the_images():
+    row, col = np.divmod(np.arange(WIDE * WIDE), WIDE)
+    thinned = (col < 6) & ((row % 2 == 1) | (col % 2 == 1))
+    table = dense(missing=np.flatnonzero(thinned))
+    x = table["x"].to_numpy()
+    at = table.schema.get_field_index("area")
+    names = pa.array(np.where(x < WEST + 6 * SIDE, "thin", "box")).cast(table.schema.field(at).type)
+    table = table.set_column(at, table.schema.field(at), names)
+    views = maps.views_of_table(table, sample_at([(4, 4), (4, 9)]).table, year=YEAR, side=7)
+    west, _south, _east, north = views.ground.bounds
+    assert views.ground.pixel == SIDE
+    for r, c, like in ((4, 4, (4, 4)), (3, 3, (4, 4)), (5, 2, (6, 2)), (5, 7, (5, 7)), (4, 6, (4, 6))):
+        x, y = WEST + SIDE * (c + 0.5), NORTH - SIDE * (r + 0.5)
+        i, j = int((north - y) / SIDE), int((x - west) / SIDE)
+        assert views.ground.bands[0, i, j, 0] == 100 + 20 * like[0] + 3 * like[1] + 200
+    image = views.images[0][0, 0]
+    assert (image > 0).all()
+    assert (image[2:4, 2:4] == image[3, 3]).all()  # gaps to the north and west of the point
+
+
+def test_single_points_do_not_fill_the_ground_between_them():
+    row, col = np.divmod(np.arange(WIDE * WIDE), WIDE)
+    here = ((row == 4) & (col == 4)) | ((row == 4) & (col == 7)) | ((row == 7) & (col == 4))
+    views = maps.views_of_table(dense(missing=np.flatnonzero(~here)), sample_at([(4, 4)]).table, year=YEAR, side=7)
+    assert (views.images[0][0, 0].any(-1)).sum() == 3
 
 
 def clicked(tab, right, down):

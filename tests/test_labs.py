@@ -114,16 +114,15 @@ def awake(monkeypatch):
 BEFORE = {"part1_build_dataset": "delta-toy", "case_groves": None, "case_fields": None}
 
 
-# The code of a translated lab is that of the English one (test_translation); its words run in the book of its language.
-every_lab_with_its_book = pytest.mark.parametrize(
-    "source",
-    [pytest.param(s, marks=[pytest.mark.translated] * (s.parent.name != "en"), id=by_name(s)) for s in SOURCES],
-)
+def silent_cells(notebook: nbformat.NotebookNode) -> tuple[list[str], int]:
+    """First lines of the cells that show nothing, and the number of all cells of code, without solutions."""
+    code = [c for c in notebook.cells if c.cell_type == "code" and "hide-cell" not in c.metadata.get("tags", [])]
+    return [c.source.splitlines()[0] for c in code if not c.outputs], len(code)
 
 
 @pytest.mark.labs
 @pytest.mark.spark
-@every_lab_with_its_book
+@every_lab
 def test_a_lab_runs_and_its_asserts_hold(source, tmp_path, monkeypatch, awake, request):
     from nbclient import NotebookClient
 
@@ -140,6 +139,5 @@ def test_a_lab_runs_and_its_asserts_hold(source, tmp_path, monkeypatch, awake, r
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(source.parent)}}
     ).execute()  # raises at the first cell that fails
-    code = [c for c in notebook.cells if c.cell_type == "code" and "hide-cell" not in c.metadata.get("tags", [])]
-    silent = [c.source.splitlines()[0] for c in code if not c.outputs]
-    assert len(silent) <= len(code) / 3, f"too many cells show nothing: {silent}"
+    silent, cells = silent_cells(notebook)
+    assert len(silent) <= cells / 3, f"too many cells show nothing: {silent}"

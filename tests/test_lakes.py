@@ -154,6 +154,13 @@ def test_a_killed_export_is_no_table_and_the_same_call_makes_it(folder, tmp_path
     assert ordered(again) == ordered(pixels.read(folder))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_files_of_a_lake_are_not_read_as_a_pixel_table(folder, tmp_path, kind):
+    pixels.export(folder, tmp_path / "lake", kind)
+    with pytest.raises(pixels.PixelError, match=r"files of deleted rows.*pixels\.open_lake"):
+        pixels.read(tmp_path / "lake")
+
+
 def test_deleted_rows_of_a_delta_table_are_noticed_and_its_first_version_is_read(folder, tmp_path):
     pixels.export(folder, tmp_path / "lake", "delta")
     deltalake.DeltaTable(str(tmp_path / "lake")).delete("year = 2020")

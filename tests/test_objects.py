@@ -502,7 +502,7 @@ def test_a_table_that_stops_where_the_store_fails_for_good_is_completed_by_the_s
 
     failing.fails = fails  # from some request on, all fail
     stored = f"{bucket}/table"
-    with pytest.raises(OSError, match=words) as failed:
+    with pytest.raises(stores.StoreAnswerError, match=words) as failed:
         made(tiny_place, stored)
     assert "test-key" not in str(failed.value)
     failing.fails = lambda method, path: None
@@ -528,7 +528,7 @@ def test_a_table_that_stops_where_the_store_fails_for_good_is_completed_by_the_s
 )
 def test_a_request_that_fails_for_good_is_one_clear_error(failing, bucket, answer, words):
     failing.fails = lambda method, path: answer
-    with pytest.raises(OSError, match=words) as failed:
+    with pytest.raises(stores.StoreAnswerError, match=words) as failed:
         folders.put(f"{bucket}/a", b"x" * 100)
     assert "test-key" not in str(failed.value)
     assert "Signature" not in str(failed.value)

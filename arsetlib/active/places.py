@@ -15,7 +15,7 @@ import numpy as np
 import rasterio
 from pyproj import CRS, Transformer
 from scipy.spatial import KDTree
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import copies, folders, seeds, web
 from arsetlib.active.choice import METHODS, POOL, ActiveError, choose, uncertainty
@@ -272,7 +272,7 @@ def known_places(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise ActiveError(f"There are no places at {path}. Name a file that `arset next` or the labelling page wrote.")
     if path.suffix == ".csv":
-        table = pd.read_csv(path, sep=None, engine="python", dtype=str)
+        table = pd.read_csv(copies.fetched(path), sep=None, engine="python", dtype=str)
     else:
         from pyogrio.raw import read
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import copies, folders, processes
 from arsetlib.fields import layout

@@ -129,12 +129,13 @@
       row.append(element("td", {}, day), element("td", {}, value.toFixed(2)));
       return row;
     }));
+    $("dashes").hidden = !point.series.length || !point.images.length;
     if (!point.series.length) return $("chart").replaceChildren(element("p", { class: "quiet" }, words.noseries));
-    const wide = Math.min(Math.max($("chart").clientWidth, 300), 760), high = 200, left = 42, low = 24, days = point.series.map(([date]) => Date.parse(date));
+    const wide = Math.min(Math.max($("chart").clientWidth, 300), 760), high = 210, left = 42, low = 24, top = 26, days = point.series.map(([date]) => Date.parse(date));
     const values = point.series.map(([, , value]) => value);
     const first = Math.min(...days), last = Math.max(...days, first + 864e5);
     const x = (day) => left + ((day - first) / (last - first)) * (wide - left - 8);
-    const y = (value) => high - low - ((Math.min(Math.max(value, -0.2), 1) + 0.2) / 1.2) * (high - low - 8);
+    const y = (value) => high - low - ((Math.min(Math.max(value, -0.2), 1) + 0.2) / 1.2) * (high - low - top);
     const names = { first: point.series[0][1], last: point.series.at(-1)[1], low: Math.min(...values).toFixed(2), high: Math.max(...values).toFixed(2) };
     element.svg = true;
     const svg = element("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": say(words.chart, names) });
@@ -143,12 +144,12 @@
     }
     for (const one of point.images) {
       const at = x(Date.parse(one.date));
-      svg.append(element("line", { class: "seen", x1: at, x2: at, y1: 8, y2: high - low }));
+      svg.append(element("line", { class: "seen", x1: at, x2: at, y1: top, y2: high - low }));
     }
     svg.append(element("polyline", { class: "line", points: days.map((day, i) => `${x(day)},${y(values[i])}`).join(" ") }));
     days.forEach((day, i) => svg.append(element("circle", { class: "dot", cx: x(day), cy: y(values[i]), r: 3 })));
     svg.append(element("text", { x: left, y: high - 6 }, names.first), element("text", { x: wide - 8, y: high - 6, "text-anchor": "end" }, names.last));
-    svg.append(element("text", { x: wide / 2, y: high - 6, "text-anchor": "middle" }, words.axis));
+    svg.append(element("text", { x: 4, y: 13 }, words.axis));
     element.svg = false;
     $("chart").replaceChildren(svg);
   }
@@ -162,7 +163,8 @@
     images(point);
     chart(point);
     document.querySelectorAll("[data-class]").forEach((button) => {
-      button.setAttribute("aria-pressed", String(Boolean(button.dataset.class) && button.dataset.class === answer.label));
+      const own = button.dataset.class;
+      button.setAttribute("aria-pressed", String(own ? own === answer.label : Boolean(answer.unsure)));
     });
     document.querySelectorAll("[data-kind]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.kind === kind)));
     $("confidence").value = levels.includes(answer.confidence) ? answer.confidence : "";
@@ -175,28 +177,38 @@
     if (focus) $("where").focus();
   }
 
+  // Show the images of the point where a person has scrolled past them, as to the answers on a phone.
+  function reveal() {
+    if ($("images").getBoundingClientRect().top < 0) $("where").scrollIntoView();
+  }
+
   function go(to) {
     at = Math.min(Math.max(to, 0), points.length - 1);
     keep();
     show();
+    reveal();
   }
+
+  const unanswered = ({ id }) => !answers[id].label && !answers[id].unsure;
 
   function open() {
     const order = points.map((_, i) => (at + 1 + i) % points.length);
-    const next = order.find((i) => !answers[points[i].id].label);
+    const next = order.find((i) => unanswered(points[i]));
     if (next === undefined) tell(words.all); else go(next);
   }
 
   function label(key) {
     const { id } = points[at];
     answers[id].label = key;
+    answers[id].unsure = !key; // kept in the browser alone: in the CSV the label is empty
     keep();
     const name = classes.find((one) => one.key === key)?.name;
     const text = key ? say(words.labelled, { name, id }) : say(words.cleared, { id });
-    const end = count() === points.length ? words.all : kept ? words.saved : words.unsaved;
+    const end = !points.some(unanswered) ? words.all : kept ? words.saved : words.unsaved;
     if (at < points.length - 1) at += 1;
     keep();
     show();
+    reveal();
     tell(`${text}. ${end}`);
   }
 

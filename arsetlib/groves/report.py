@@ -118,7 +118,7 @@ def check(
 
     Lab: case_groves. Shell: ``arset groves check FOLDER``.
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     folder = copies.fetched(folder)
     classes = classes or Classes.of(folder)

@@ -202,7 +202,7 @@ class Files:
         async with self._host(href).free:
             try:
                 return await place.read_ranges(starts, sizes, CLOSE, **(_asked(href) if s3 else {}))
-            except OSError as error:
+            except (OSError, stores.StoreAnswerError) as error:
                 missing = isinstance(error, FileNotFoundError)
                 if s3:
                     self._refused |= set() if missing else {place.root}

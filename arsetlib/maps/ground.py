@@ -5,7 +5,7 @@ Lab: part4_defend_the_map.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,8 @@ class Surroundings:
 
     Attributes:
         days: (D,) since 1970-01-01, ascending.
-        bands: (D, H, W, C) reflectance × 10,000, north up; 0 where there is no data.
+        bands: (D, H, W, C) reflectance × 10,000, north up; 0 where there is no data. Where an area of the table is
+            thinned, each of its pixels fills the gaps beside it.
         names: (C,) of the bands.
         bounds: West, south, east, north, m.
         crs: Of the bounds.
@@ -65,23 +66,29 @@ def ground_of_table(
     around = max(LEAST, int(AROUND * max(np.ptp(row), np.ptp(col))))
     top, left = int(row.min()) - around, int(col.min()) - around
     tall, wide = int(row.max()) + around + 1 - top, int(col.max()) + around + 1 - left
-    held = [np.empty(0, np.int64), np.empty(0, np.int64)]  # rows and columns that the table has
+    held: dict[str, list[np.ndarray]] = {}  # rows and columns that the table has of an area
     for rows in _rows(source, year):
         r, c = np.divmod(rows["pixel"].to_numpy(), 2**25)
         inside = (r >= top) & (r < top + tall) & (c >= left) & (c < left + wide)
-        held = [np.unique(np.append(known, new[inside])) for known, new in zip(held, (r, c), strict=True)]
-    step = max(1, int(np.gcd.reduce(np.concatenate([np.diff(v) for v in held]))))  # of a thinned table more than 1
-    if len(held[0]):
+        areas = _areas(rows)
+        for area in np.unique(areas[inside]):
+            mine = inside & (areas == area)
+            known = held.get(area, [np.empty(0, np.int64)] * 2)
+            held[area] = [np.unique(np.append(old, new[mine])) for old, new in zip(known, (r, c), strict=True)]
+    steps = {area: _step(both) for area, both in held.items() if sum(map(len, both)) > 6}  # a few points are no grid
+    both = [np.unique(np.concatenate(v)) for v in zip(*held.values(), strict=True)]
+    step = _step(both)
+    if held:
         top, left = (
-            int(v[0]) - -(-(int(v[0]) - first) // step) * step for v, first in zip(held, (top, left), strict=True)
+            int(v[0]) - -(-(int(v[0]) - first) // step) * step for v, first in zip(both, (top, left), strict=True)
         )
     tall, wide = int(row.max()) + around + 1 - top, int(col.max()) + around + 1 - left
     every = step * -(-max(tall, wide) // (step * WIDEST))
     high, across = -(-tall // every), -(-wide // every)
     corner = float(x[0]) - (int(col[0]) - left + step / 2) * side, float(y[0]) + (int(row[0]) - top + step / 2) * side
 
-    def observed() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Row, column, day and bands of the clear observations."""
+    def observed() -> Iterator[tuple[np.ndarray, ...]]:
+        """Row, column, day, bands and size, in pixels of a picture, of the clear observations."""
         nonlocal corner
         for rows in _rows(source, year):
             series = pixels.ragged(rows)
@@ -92,10 +99,11 @@ def ground_of_table(
             inside = (r >= 0) & (r < tall) & (c >= 0) & (c < wide) & (r % every == 0) & (c % every == 0)
             use = np.repeat(inside, np.diff(series.offsets)) & ~np.isin(series.scl, cloudy)
             of = np.repeat(np.arange(len(r)), np.diff(series.offsets))[use]
-            yield r[of] // every, c[of] // every, series.day[use].astype(np.int64), series.bands[use]
+            size = np.array([max(1, steps.get(area, 1) // every) for area in _areas(rows)])
+            yield r[of] // every, c[of] // every, series.day[use].astype(np.int64), series.bands[use], size[of]
 
     counted: dict[int, int] = {}
-    for _, _, day, _ in observed():
+    for _, _, day, _, _ in observed():
         for one, count in zip(*np.unique(day, return_counts=True), strict=True):
             counted[int(one)] = counted.get(int(one), 0) + int(count)
     best = max(counted.values(), default=0)
@@ -103,18 +111,35 @@ def ground_of_table(
     if len(good) > DATES:
         good = good[np.unique(np.linspace(0, len(good) - 1, DATES).round().astype(int))]
     bands = np.zeros((len(good), high, across, len(meta.bands)), np.uint16)
-    for r, c, day, values in observed():
+    for r, c, day, values, size in observed():
         at = np.searchsorted(good, day).clip(max=max(len(good) - 1, 0))
         use = good[at] == day if len(good) else np.zeros(len(day), bool)
         bands[at[use], r[use], c[use]] = values[use]
+        for down, right in np.ndindex(*[size.max(initial=1)] * 2):  # gaps of a thinned area
+            gap_r, gap_c = r + down - size // 2, c + right - size // 2
+            gap = (
+                use & (np.maximum(down, right) < size) & (gap_r >= 0) & (gap_r < high) & (gap_c >= 0) & (gap_c < across)
+            )
+            where = at[gap], gap_r[gap], gap_c[gap]
+            bands[where] = np.where((bands[where] == 0).all(1, keepdims=True), values[gap], bands[where])
     west, north = corner
     bounds = (west, north - high * every * side, west + across * every * side, north)
     return Surroundings(good, bands, meta.bands, bounds, meta.crs, step * side)
 
 
+def _areas(rows: pa.Table) -> np.ndarray:
+    """(N,) names of the areas of rows."""
+    return np.asarray(rows["area"].to_numpy(), str)
+
+
+def _step(both: Sequence[np.ndarray]) -> int:
+    """Pixels from one row, or column, to the next; 1 where there is only one."""
+    return max(1, int(np.gcd.reduce(np.concatenate([np.diff(v) for v in both])))) if both else 1
+
+
 def _rows(source: str | Path | pa.Table, year: int) -> Iterator[pa.Table]:
     """The rows of a year, batch by batch."""
-    columns = ["pixel", "year", "x", "y", *pixels.SERIES]
+    columns = ["pixel", "year", "area", "x", "y", *pixels.SERIES]
     if isinstance(source, pa.Table):
         parts: Iterator = iter(source.select(columns).to_batches())
     else:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyproj import CRS, Transformer
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import ingest, pixels, sentinel2
 from arsetlib.catalogue import Scene, Scenes
@@ -39,7 +39,8 @@ class PixelViews:
     Attributes:
         days: For each point the (D,) days of its images, since 1970-01-01, ascending.
         images: For each point (D, V, S, S, 3) uint8, V kinds of image; 0 where there is no data. The pixel is in the
-            middle. D is 0 where the source has no surroundings.
+            middle. D is 0 where the source has no surroundings. Where a table is thinned, each of its pixels fills the
+            gaps beside it.
         kinds: The V kinds, keys of ``VIEWS``.
         series: For each point a table with ``day``, ``ndvi`` (NaN without data) and ``scl``.
         side: Of an image, m.
@@ -79,7 +80,7 @@ def views_of_table(
     days, images, lines = [], [], []
     for near in _neighbours(meta, table, side):
         at = order[np.minimum(np.searchsorted(places, near, sorter=order), len(places) - 1)]
-        at = np.where(places[at] == near, at, -1)
+        at = _without_gaps(np.where(places[at] == near, at, -1), side)
         if at[middle] < 0:
             days.append(np.empty(0, np.int64))
             images.append(np.empty((0, len(kinds), side, side, 3), np.uint8))
@@ -199,6 +200,23 @@ def _observations(series: pixels.Ragged, at: np.ndarray) -> tuple[np.ndarray, np
     first, count = series.offsets[at[there]], np.diff(series.offsets)[at[there]]
     number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return np.repeat(there, count), np.repeat(first, count) + number
+
+
+def _without_gaps(at: np.ndarray, side: int) -> np.ndarray:
+    """Rows ``at`` (side²,) around a point, -1 where there is none; in a thinned area gaps get the row beside them.
+
+    An area is thinned by k where the nearest row on a line through the point, across or down, is k pixels away. Fewer
+    than four rows on these lines are no grid, but single points.
+    """
+    grid, half = at.reshape(side, side), side // 2
+    away = np.arange(side) - half
+    lines = np.abs(np.concatenate([away[grid[half] >= 0], away[grid[:, half] >= 0]]))
+    distances = lines[lines > 0]
+    k = distances.min(initial=side)
+    if k == 1 or len(distances) < 4:
+        return at
+    beside = half + ((away + k // 2) // k * k).clip(-(half // k * k), half // k * k)
+    return np.where(grid >= 0, grid, grid[np.ix_(beside, beside)]).ravel()
 
 
 def _line(day: np.ndarray, scl: np.ndarray, bands: np.ndarray, names: Sequence[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import rasterio
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import checksums, copies, folders, samples, web
 from arsetlib.catalogue import Scenes

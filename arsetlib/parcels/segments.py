@@ -23,7 +23,7 @@ import shapely
 from pyproj import CRS
 from rasterio.features import shapes as polygons_of
 from rasterio.windows import Window
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import copies, folders, web
 from arsetlib.maps import cogs

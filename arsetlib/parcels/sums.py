@@ -22,7 +22,7 @@ from pyproj import CRS
 from rasterio.features import rasterize
 from rasterio.windows import Window
 from rasterio.windows import bounds as bounds_of
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import copies, folders, web
 from arsetlib.evaluation import Confusion

@@ -35,7 +35,8 @@ def files(path: str | Path | StorePath) -> list[Path] | list[StorePath]:
         path: Folder or file, on disk or in an object store (``s3://…``).
 
     Raises:
-        PixelError: There is no table here, it is unfinished, or a file of the manifest is missing or has another size.
+        PixelError: There is no table here, it is unfinished, a file of the manifest is missing or has another size, or
+            it is a Delta or Iceberg table.
 
     Lab: part2_load_data.
     """
@@ -58,6 +59,11 @@ def files(path: str | Path | StorePath) -> list[Path] | list[StorePath]:
         if isinstance(path, StorePath):
             sources.know({path / name: sha256 for name, sha256 in _sums(path).items()})
         return [path / name for name in names]
+    if (path / "_delta_log").is_dir() or (path / "catalog.db").is_file():
+        raise PixelError(
+            f"{path} is a table of a lake, which may keep files of deleted rows. Read it with "
+            "pixels.open_lake(path).read(), or name the table from which it was exported."
+        )
     parquet = sorted(f for f in path.glob("*.parquet") if not f.name.startswith(("_", ".")))
     parquet = parquet or _in_partitions(path)
     if not parquet:

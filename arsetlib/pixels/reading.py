@@ -204,6 +204,8 @@ def read(
         raise PixelError(f"Expected columns out of {SCHEMA.names}, received {sorted(unknown)}.")
     try:
         table = data.to_table(columns=None if columns is None else list(columns), filter=filter)
+    except StoreAnswerError:
+        raise
     except UNREADABLE as error:
         raise _blame(files(path), error) from error
     refuse_nulls(table, path)

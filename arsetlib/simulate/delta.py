@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from rasterio.transform import Affine
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import cdl, checksums, folders, processes, seeds, textfiles
 from arsetlib.errors import ArsetError

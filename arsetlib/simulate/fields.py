@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import extras, folders, processes
 from arsetlib.fields.classes import CLASSES, ImageError

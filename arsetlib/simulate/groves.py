@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from arsetlib import extras, folders, processes
 from arsetlib.groves.classes import CLASSES, GroveError

@@ -13,11 +13,11 @@
 # %% [markdown]
 # # Homework 4 · A map that you can defend
 #
-# You have done Lab 4. Here you find labels that were made wrong, build sets that contain the label as often as promised, measure how far new windows are from the training, estimate hectares with their standard error, smooth a map by parcel and choose what to label next. No TensorFlow is needed.
+# You have done Lab 4. Here you find labels that were made wrong, and build sets that contain the label as often as promised. You measure how far new windows are from the training, and estimate hectares with their standard error. At the end you smooth a map by parcel and choose what to label next. No TensorFlow is needed.
 #
 # **Eight questions, 24 points, about 55 minutes.** Functions that you write are used again further down, so keep the order.
 #
-# Your name in the next cell determines *your* wrong labels, forests, survey, farm and pool, so they differ from those of other learners. Do not change the name once you have begun.
+# Your name in the next cell determines *your* wrong labels, forests, survey, farm and pool, so they differ from those of other learners. Write your name in place of `your name`, and do not change it once you have begun.
 #
 # Below each question a cell checks your answer and says what is wrong; run it as often as you like. After you have handed in, more checks run with other data: absent classes, few rows, other windows, other parcels.
 # So write functions that also work for other data.
@@ -48,12 +48,12 @@ def offer(options, reasons):
 # %% [markdown]
 # ## Question 1 · Labels that a model contradicts (3 points)
 #
-# Confident learning compares each label with the probabilities of a model that has not seen the row. How sure a model is differs from class to class, so each class has its own threshold: the mean probability of class k over the rows *whose label is k*.
+# Confident learning compares each label with the probabilities of a model that has not seen the row. A model is surer of some classes than of others, so each class has its own threshold. It is the mean probability of class k over the rows *whose label is k*.
 #
 # Write `suspects(label, probability)`. It returns a dict:
 #
 # - `"thresholds"`: (K,) the threshold of each class; `np.inf` for a class that no label has;
-# - `"guess"`: (N,) the class that the model is confident of: among the classes whose probability is *at least* their threshold, the most probable one (of several, the lowest number). Where no class reaches its threshold, the row keeps its own label.
+# - `"guess"`: (N,) the class that the model is confident of. Take the classes whose probability is *at least* their threshold; of these, the most probable one (of several, the lowest number). Where no class reaches its threshold, the row keeps its own label.
 #
 # `label` is an array of N class numbers, `probability` an array N × K. A label is suspicious where the guess is another class.
 
@@ -94,7 +94,7 @@ label, probability, wrong = mine["label"], mine["probability"], mine["wrong"]
 print(f"{len(label)} labels, {wrong.mean():.0%} of them wrong")
 
 # %% [markdown]
-# Take the suspicious labels of your function as the list of what you would look at again. Assign to `audit` a dict with five numbers, shares from 0 to 1 but for the first:
+# Take the suspicious labels of your function as the list of what you would look at again. Assign to `audit` a dict with five numbers. The first is a count, the others are shares from 0 to 1:
 #
 # - `"found"`: how many labels are on the list;
 # - `"precision"`: which share of the list is really wrong;
@@ -186,7 +186,7 @@ print("probabilities of the test:", held["test_probability"].shape)
 # - `mean_size`: mean number of classes in a set;
 # - `worst_block`: the coverage of the block where it is lowest *in that year*.
 #
-# Do not round. In which year is the promise kept? And if it is, in each block as well?
+# Do not round. Then read the table: in which year is the promise kept? And is it kept in each block of that year?
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -218,10 +218,10 @@ covered
 # %% [markdown]
 # ## Question 5 · Far from the training (3 points)
 #
-# Write `far(train, fold, new)`, the area of applicability of Meyer and Pebesma (2021). `train` has N × F features of training windows, `fold` their N folds, `new` M × F features of new windows. First divide each feature by its standard deviation in the training; a feature that never varies there is left out. A distance is the root of the summed squares of the differences (Euclidean). The function returns a dict:
+# Write `far(train, fold, new)`, the area of applicability of Meyer and Pebesma (2021). `train` has N × F features of training windows, `fold` the fold of each, `new` M × F features of new windows. First divide each feature by its standard deviation in the training; a feature that never varies there is left out. A distance is the root of the summed squares of the differences (Euclidean). The function returns a dict:
 #
 # - `"dissimilarity"`: (M,) of each new window, its distance to the *nearest* training window, divided by the mean distance of two different training windows;
-# - `"threshold"`: for each training window take the distance to the nearest training window *of another fold*, divided by the same mean. The threshold is the largest of these N numbers that is not an outlier, that is, at most Q3 + 1.5 (Q3 − Q1), with the quartiles of `np.quantile`;
+# - `"threshold"`: for each training window take the distance to the nearest training window *of another fold*, divided by the same mean. The threshold is the largest of these N numbers that is no outlier. A number is no outlier if it is at most Q3 + 1.5 (Q3 − Q1), with the quartiles of `np.quantile`;
 # - `"outside"`: the share of the new windows whose dissimilarity is above the threshold.
 
 # %% [raw]
@@ -249,7 +249,7 @@ def far(train, fold, new):
 # # END SOLUTION
 
 # %% [markdown]
-# Your own sample: blocks are the folds, and a model is trained on one year. Which share of the other years' windows lies outside?
+# Your own sample: blocks are the folds, and a model is trained on one year. Which share of the other years' windows lies outside? (In its own year it is 0: each window is its own nearest one.)
 
 # %%
 for year in part4.YEARS:
@@ -281,9 +281,9 @@ print(visits.head(3).to_string(index=False), "\n", len(visits), "visits")
 # %% [markdown]
 # Assign to `survey` a dict:
 #
-# - `"neyman"`: how many of the planned samples each of the four strata gets, so that the standard error of the crop's area is smallest: in proportion to N √(p (1 − p)), with N the pixels and p the expected share. You may round to whole numbers;
+# - `"neyman"`: how many of the planned samples each of the four strata gets, so that the standard error of the crop's area is smallest. Divide them in proportion to N √(p (1 − p)), with N the pixels and p the expected share. You may round to whole numbers;
 # - `"area"`: hectares of the crop, estimated from the `visits` (`crop` is 1 where the crop was found);
-# - `"error"`: its standard error, ha. With n the visits to a stratum and p the share of them with the crop, the variance of the number of pixels is the sum over the strata of N² (1 − n / N) p (1 − p) / (n − 1). The factor 1 − n / N is there because a visited pixel is known (Stehman, 2014).
+# - `"error"`: its standard error, ha. Let n be the visits to a stratum, and p the share of them with the crop. Then the variance of the number of pixels is the sum over the strata of N² (1 − n / N) p (1 − p) / (n − 1). The factor 1 − n / N is there because a visited pixel is known (Stehman, 2014).
 
 # %% [raw]
 # # BEGIN SOLUTION
@@ -315,7 +315,7 @@ survey
 # %% [markdown]
 # ## Question 7 · One class for each parcel (2 points)
 #
-# Write `by_parcel(parcel, predicted, truth)`. The three are arrays of N pixels: the number of the pixel's parcel, −1 where it lies in none; its class on the map; its true class. It returns a dict:
+# Write `by_parcel(parcel, predicted, truth)`. The three are arrays of N pixels. `parcel` is the number of the pixel's parcel, −1 where it lies in none; `predicted` is its class on the map, and `truth` its true class. The function returns a dict:
 #
 # - `"map"`: (N,) the class that most pixels of the parcel have; of several equally common, the lowest number. A pixel outside all parcels keeps its class;
 # - `"gain"`: the accuracy of this map minus that of the map before, over all N pixels. It may be negative.

@@ -10,7 +10,7 @@
 #     name: python3
 # ---
 
-# %% [markdown] made_from="37015d5c"
+# %% [markdown] made_from="6af9cb04"
 # # Tarea 4 · Un mapa que puedes defender
 #
 # Ya hiciste la práctica 4. Aquí hallas etiquetas que se hicieron erróneas y construyes conjuntos que contienen la etiqueta tan a menudo como prometes. También mides cuán lejos están ventanas nuevas del entrenamiento, estimas hectáreas con su error estándar, suavizas un mapa por parcela y eliges qué etiquetar después. No hace falta TensorFlow.
@@ -45,15 +45,15 @@ def offer(options, reasons):
 # # BEGIN QUESTION
 # name: q1
 
-# %% [markdown] made_from="3f447355"
+# %% [markdown] made_from="ecda7488"
 # ## Pregunta 1 · Etiquetas que un modelo contradice (3 puntos)
 #
-# El aprendizaje con confianza (*confident learning*) compara cada etiqueta con las probabilidades de un modelo que no ha visto la fila. Un modelo está más seguro de unas clases que de otras, así que cada clase tiene su propio umbral: la probabilidad media de la clase k en las filas *cuya etiqueta es k*.
+# El aprendizaje confiado (*confident learning*) compara cada etiqueta con las probabilidades de un modelo que no ha visto la fila. Un modelo está más seguro de unas clases que de otras, así que cada clase tiene su propio umbral. Es la probabilidad media de la clase k en las filas *cuya etiqueta es k*.
 #
 # Escribe `suspects(label, probability)`. Devuelve un diccionario:
 #
 # - `"thresholds"`: (K,) el umbral de cada clase; `np.inf` para una clase que ninguna etiqueta tiene;
-# - `"guess"`: (N,) la clase de la que el modelo está seguro: de las clases cuya probabilidad es *al menos* su umbral, la más probable (de varias, la de número menor). Donde ninguna clase alcanza su umbral, la fila conserva su etiqueta.
+# - `"guess"`: (N,) la clase de la que el modelo está seguro. Toma las clases cuya probabilidad es *al menos* su umbral; de ellas, la más probable (de varias, la de número menor). Donde ninguna clase alcanza su umbral, la fila conserva su etiqueta.
 #
 # `label` es un arreglo de N números de clase, y `probability` un arreglo N × K. Una etiqueta es sospechosa donde `guess` es otra clase.
 
@@ -93,8 +93,8 @@ mine = part4.audited(hw)
 label, probability, wrong = mine["label"], mine["probability"], mine["wrong"]
 print(f"{len(label)} etiquetas, {wrong.mean():.0%} de ellas erróneas")
 
-# %% [markdown] made_from="b31615ed"
-# Toma las etiquetas sospechosas según tu función como la lista de lo que volverías a mirar. Asigna a `audit` un diccionario con cinco números; menos el primero, son proporciones de 0 a 1:
+# %% [markdown] made_from="5ed4f56f"
+# Toma las etiquetas sospechosas según tu función como la lista de lo que volverías a mirar. Asigna a `audit` un diccionario con cinco números. El primero es un recuento; los demás son proporciones de 0 a 1:
 #
 # - `"found"`: cuántas etiquetas hay en la lista;
 # - `"precision"`: la precisión, qué proporción de la lista es errónea de verdad;
@@ -178,7 +178,7 @@ print(f"{len(held['truth'])} filas para calibrar, alpha = {alpha}")
 print(test.sample(4, random_state=1).to_string(index=False))
 print("probabilidades de la prueba:", held["test_probability"].shape)
 
-# %% [markdown] made_from="309e9aa6"
+# %% [markdown] made_from="47138877"
 # Haz los conjuntos de la prueba con tu función. Después haz una tabla `covered`, un DataFrame con una fila por cada `year` y las columnas
 #
 # - `year`;
@@ -186,7 +186,7 @@ print("probabilidades de la prueba:", held["test_probability"].shape)
 # - `mean_size`: el número medio de clases en un conjunto;
 # - `worst_block`: la cobertura del bloque donde es más baja *en ese año*.
 #
-# No redondees. ¿En qué año se cumple la promesa? Y si se cumple, ¿también en cada bloque?
+# No redondees. Después lee la tabla: ¿en qué año se cumple la promesa? ¿Y se cumple en cada bloque de ese año?
 
 # %% [raw] made_from="b91afece"
 # # BEGIN SOLUTION
@@ -215,13 +215,13 @@ covered
 # # BEGIN QUESTION
 # name: q5
 
-# %% [markdown] made_from="8a5130b0"
+# %% [markdown] made_from="b2f70bfd"
 # ## Pregunta 5 · Lejos del entrenamiento (3 puntos)
 #
-# Escribe `far(train, fold, new)`, el área de aplicabilidad de Meyer y Pebesma (2021). `train` tiene N × F características de ventanas de entrenamiento, `fold` sus N pliegues, `new` M × F características de ventanas nuevas. Primero divide cada característica por su desviación estándar en el entrenamiento; una característica que no varía allí queda fuera. Una distancia es la raíz de la suma de los cuadrados de las diferencias (euclidiana). La función devuelve un diccionario:
+# Escribe `far(train, fold, new)`, el área de aplicabilidad de Meyer y Pebesma (2021). `train` tiene N × F características de ventanas de entrenamiento, `fold` la partición (*fold*) de cada una, `new` M × F características de ventanas nuevas. Primero divide cada característica por su desviación estándar en el entrenamiento; una característica que no varía allí queda fuera. Una distancia es la raíz de la suma de los cuadrados de las diferencias (euclidiana). La función devuelve un diccionario:
 #
 # - `"dissimilarity"`: (M,) de cada ventana nueva, su distancia a la ventana de entrenamiento *más cercana*, dividida por la distancia media entre dos ventanas de entrenamiento distintas;
-# - `"threshold"`: para cada ventana de entrenamiento, toma la distancia a la más cercana *de otro pliegue*, dividida por la misma media. El umbral es el mayor de estos N números que no es un valor atípico, es decir, que no pasa de Q3 + 1.5 (Q3 − Q1), con los cuartiles de `np.quantile`;
+# - `"threshold"`: para cada ventana de entrenamiento, toma la distancia a la más cercana *de otra partición*, dividida por la misma media. El umbral es el mayor de estos N números que no es un valor atípico. No es atípico si no pasa de Q3 + 1.5 (Q3 − Q1), con los cuartiles de `np.quantile`;
 # - `"outside"`: la proporción de las ventanas nuevas cuya disimilitud supera el umbral.
 
 # %% [raw] made_from="b91afece"
@@ -248,8 +248,8 @@ def far(train, fold, new):
 # %% [raw] made_from="c791baa1"
 # # END SOLUTION
 
-# %% [markdown] made_from="b63cf1df"
-# Tus propios datos: los bloques son los pliegues, y un modelo se entrena con un año. ¿Qué proporción de las ventanas de los otros años queda fuera?
+# %% [markdown] made_from="1fc309e1"
+# Tus propios datos: los bloques son los pliegues, y un modelo se entrena con un año. ¿Qué proporción de las ventanas de los otros años queda fuera? (En su propio año es 0: la más cercana a cada ventana es ella misma.)
 
 # %% made_from="8726e341"
 for year in part4.YEARS:
@@ -278,10 +278,10 @@ print("muestras por repartir:", own["size"])
 visits = pd.DataFrame({"stratum": own["stratum"], "crop": own["crop"]})
 print(visits.head(3).to_string(index=False), "\n", len(visits), "visitas")
 
-# %% [markdown] made_from="404a0268"
+# %% [markdown] made_from="883c92c0"
 # Asigna a `survey` un diccionario:
 #
-# - `"neyman"`: cuántas de las muestras previstas recibe cada uno de los cuatro estratos, para que el error estándar de la superficie del cultivo sea mínimo: en proporción a N √(p (1 − p)), donde N son los píxeles y p la proporción esperada. Puedes redondear a números enteros;
+# - `"neyman"`: cuántas de las muestras previstas recibe cada uno de los cuatro estratos, para que el error estándar de la superficie del cultivo sea mínimo. Repártelas en proporción a N √(p (1 − p)), donde N son los píxeles y p la proporción esperada. Puedes redondear a números enteros;
 # - `"area"`: hectáreas del cultivo, estimadas con las `visits` (`crop` es 1 donde se halló el cultivo);
 # - `"error"`: su error estándar, en ha. Sea n el número de visitas a un estrato y p la proporción de ellas con el cultivo. Entonces la varianza del número de píxeles es la suma, para todos los estratos, de N² (1 − n / N) p (1 − p) / (n − 1). El factor 1 − n / N está ahí porque un píxel visitado se conoce (Stehman, 2014).
 
@@ -312,10 +312,10 @@ survey
 # # BEGIN QUESTION
 # name: q7
 
-# %% [markdown] made_from="66345361"
+# %% [markdown] made_from="c5d54787"
 # ## Pregunta 7 · Una clase para cada parcela (2 puntos)
 #
-# Escribe `by_parcel(parcel, predicted, truth)`. Los tres son arreglos de N píxeles: el número de la parcela del píxel, −1 donde no está en ninguna; su clase en el mapa; su clase verdadera. Devuelve un diccionario:
+# Escribe `by_parcel(parcel, predicted, truth)`. Los tres son arreglos de N píxeles. `parcel` es el número de la parcela del píxel, −1 donde no está en ninguna; `predicted` es su clase en el mapa, y `truth` su clase verdadera. La función devuelve un diccionario:
 #
 # - `"map"`: (N,) la clase que tiene la mayoría de los píxeles de la parcela; de varias igual de frecuentes, la de número menor. Un píxel fuera de todas las parcelas conserva su clase;
 # - `"gain"`: la exactitud de este mapa menos la del mapa anterior, con todos los N píxeles. Puede ser negativa.

@@ -20,7 +20,7 @@
 # :class: lab-header
 # **Question.** Somebody will use your map. Where is it wrong, how sure is it, how many hectares does it show, and what should be labelled next?
 #
-# **Product.** A list of labels that are probably wrong, a map that says *cannot say* where the model is not sure, areas with intervals, a map by parcel, and a list of places to visit.
+# **Product.** A list of labels that are probably wrong. A map that says *cannot say* where the model is not sure. Areas with intervals, a map by parcel, and a list of places to visit.
 #
 # **You will be able to**
 # - find labels that are probably wrong, and say how many of those that you found are right;
@@ -28,7 +28,8 @@
 # - say where a model was never trained to answer;
 # - draw a sample to be labelled, estimate hectares with an interval, and test the interval;
 # - make a map by parcel, and measure what that gains;
-# - choose what to label next, and find out whether the choice was better than chance.
+# - choose what to label next, and find out whether the choice was better than chance;
+# - find out whether embeddings help when labels are few.
 #
 # **Time.** About 120 minutes in two halves, with a pause before section 8. **You need** Lab 3, or to know what a validation set is. You need no graphics card.
 # :::
@@ -57,7 +58,7 @@ check_env(("labs", "train", "images", "spark"))
 # %% [markdown]
 # ## 1. A model and its map
 #
-# The lab starts where Lab 3 ended: with a table, three sides, a model and a map. Here they are made in one go.
+# The lab starts where Lab 3 ended: with a table, three sides (training, validation and test), a model and a map. Here they are made in one go.
 #
 # :::{admonition} Simulated data
 # :class: simulated
@@ -145,7 +146,7 @@ assert 0 < on_map.accuracy < 1
 #
 # ## 2. Labels with errors
 #
-# A label is an answer, too: of a classifier, as in the CDL, of a farmer, or of a person who looked at an image. Some are wrong. In the delta the file of the truth says which.
+# A label is an answer, too. It comes from a classifier, as in the CDL, from a farmer, or from a person who looked at an image. Some are wrong. In the delta the file of the truth says which.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -202,7 +203,7 @@ if knows_truth:
         assert (said != true)[edge].mean() > (said != true)[~edge].mean()
 
 # %% [markdown]
-# The printed shares answer both questions. In the delta some whole fields have a wrong label, and a side has few fields: this is one reason that the three sides differ.
+# The printed shares answer both questions. In the delta some whole fields have a wrong label, and a side has few fields. This is one reason that the three sides differ.
 #
 # Nobody knows this of a real place. There the two cells above print nothing, and from here to section 4 the lab takes the labels of the table as the truth. But one thing you can do everywhere: make labels wrong *on purpose*, and see whether a method finds them. The library knows three kinds of errors:
 #
@@ -237,13 +238,13 @@ for side, of_side in sides.items():
 #
 # ## 3. Three ways to find them
 #
-# All three ways ask whether a label fits what is known from *other* rows. A model that was trained with a wrong label may have memorised it. So in two of the ways each row is judged by a model that has not seen its block: the blocks are divided into *folds*, and each fold is predicted by a forest that was trained on the others.
+# All three ways ask whether a label fits what is known from *other* rows. A model that was trained with a wrong label may have memorised it. So in two of the ways each row is judged by a model that has not seen its block. For this, the blocks are divided into *folds*. Each fold is predicted by a forest that was trained on the others.
 #
-# **Confident learning** (Northcutt and others, 2021) needs only the probabilities of this forest. For each class, the threshold is the mean probability that rows with this label have for their class. A label is suspicious if another class reaches its threshold, and has more probability than the label's class, if that reaches its own.
+# **Confident learning** (Northcutt and others, 2021) needs only the probabilities of this forest. For each class, the threshold is the mean probability that rows with this label have for their class. A label is suspicious if another class reaches its threshold. If the label's own class reaches its threshold, too, the other one must also be more probable.
 #
 # :::{admonition} Predict
 # :class: predict
-# Of the labels that the method calls wrong, how many are wrong: nearly all, a half, or no more than in a random list of the same length?
+# How many of the labels that the method calls wrong are wrong: nearly all, a half, or no more than in a random list?
 # :::
 
 # %%
@@ -266,9 +267,8 @@ assert np.mean(by_hand != found.wrong) < 0.01
 
 # %%
 bad = wrong_now[held.index]
-at_random = np.random.default_rng(1).permutation(
-    by_hand
-)  # a list of the same length
+rng = np.random.default_rng(1)
+at_random = rng.permutation(by_hand)  # a list of the same length
 for name, mask in (("confident learning", by_hand), ("at random", at_random)):
     hit = audit.Found.of(mask, bad)
     print(f"{name}: {hit.precision:.0%} of the list are wrong,", end=" ")
@@ -277,10 +277,10 @@ if delta:
     assert audit.Found.of(by_hand, bad).precision > 2 * bad.mean()
 
 # %% [markdown]
-# The first number of a line is the *precision* of the list, the second its *recall*. The precision of the first line answers the question. In the delta the list is far better than one at random, but not perfect: some suspicious labels are right, because a model is wrong, too. So look at the labels of such a list, and do not delete them.
+# The first number of a line is the *precision* of the list, the second its *recall*. The precision of the first line answers the question. In the delta the list is far better than one at random, but not perfect. Some suspicious labels are right, because a model makes errors, too. So look at the labels of such a list, and do not delete them.
 #
 # The other two ways:
-# - A **self-organising map** puts similar series into the same *neuron*, without using labels. A label is suspicious if it is rare in its neuron (Santos and others, 2021).
+# - A **self-organising map** is a grid of *neurons*, each with a series of its own. Training puts similar series into the same neuron, without using labels. A label is suspicious if it is rare in its neuron (Santos and others, 2021).
 # - **Votes**: several models, each with its own division into folds, name the same other class (Brodley and Friedl, 1999).
 #
 # `audit.run` does all three and writes tables and maps; in a shell it is `arset audit`. It never deletes a label.
@@ -309,7 +309,8 @@ row_of = pd.Series(
     np.arange(len(rows)),
     rows.column("pixel").astype(np.int64) * 4096 + rows.column("year"),
 )
-wrong_judged = wrong_now[row_of[key(report)]]
+of_report = row_of[key(report)].to_numpy()
+wrong_judged = wrong_now[of_report]
 print(f"{wrong_judged.sum()} of {len(wrong_judged):,} judged labels are wrong")
 assert row_of.index.is_unique
 
@@ -340,10 +341,8 @@ if delta:
     assert precision["two of three"] > 2 * precision["a random list"]
 
 # %%
-of_ours, of_theirs = (
-    ours[row_of[key(report)]],
-    wrong_judged & ~ours[row_of[key(report)]],
-)
+of_ours = ours[of_report]
+of_theirs = wrong_judged & ~of_ours
 for name, mask in (("made by us", of_ours), ("of the delta", of_theirs)):
     part = report.suspicious(2)[mask].mean() if mask.any() else np.nan
     print(f"errors {name}: {mask.sum()}, found: {part:.0%}")
@@ -356,8 +355,8 @@ shown = worst[columns].rename(columns={"label": "label in the table"})
 figures.show(shown.round(2), "The most suspicious labels")
 
 # %% [markdown]
-# In the delta all three together have the higher precision, and two of three the higher recall: a stricter list is shorter, and its labels are wrong more often. Which one you want depends on what you do with it. If a person looks at each label, take the longer one.
-# Compare the two printed lines about our errors and the delta's own. What we made wrong, we chose at random. Among the delta's own errors are whole fields with one wrong class, so their neighbours in the table have it, too. An error that is common in a region looks right to a model that learns from it. No way finds an error that *all* labels of a class share.
+# In the delta all three together have the higher precision, and two of three the higher recall. A stricter list is shorter, and its labels are wrong more often. Which one you want depends on what you do with it. If a person looks at each label, take the longer one.
+# Compare the two printed lines about our errors and the delta's own. We chose the labels for our errors at random. The delta's own errors include whole fields with one wrong class, so the neighbours of such a pixel have it, too. An error that is common in a region looks right to a model that learns from it. No way finds an error that *all* labels of a class share.
 #
 # :::{admonition} Exercise 1
 # :class: exercise
@@ -381,9 +380,20 @@ for kind in ("random", "edges"):
 # %% [markdown]
 # ## 4. Train again without them
 #
-# Is a model better if the suspicious labels are left out of its training? We train forests on four sets of rows, each with three seeds: all rows with their errors; without the suspicious ones; without as many rows drawn at random; and without exactly the wrong ones, which only a simulation allows.
+# Is a model better if the suspicious labels are left out of its training? We train forests on four sets of rows, each with three seeds:
 #
-# Each forest is tested three times: against labels with errors as in the training; against these labels without those that an audit of the *test* suspects; and against the truth. All three use the rows whose truth is a single class.
+# - all rows, with their errors;
+# - without the suspicious rows;
+# - without as many rows drawn at random;
+# - without exactly the wrong rows, which only a simulation allows.
+#
+# Each forest is tested three times:
+#
+# - against labels with errors, as in the training;
+# - against these labels without those that an audit of the *test* suspects;
+# - against the truth.
+#
+# All three use the rows whose truth is a single class.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -473,9 +483,9 @@ if delta:
     assert abs(gain["without suspicious"]) < seems
 
 # %% [markdown]
-# The first lines are the real gain in points; below 0 it is a loss. Compare the gain without suspicious labels with that of rows left out at random, and with the difference between seeds: if it is not clearly larger, nothing was gained. How much is gained depends on the errors: `benchmarks/audit.py` of the repository measures it with five seeds, for several kinds and shares. The line 'without wrong' shows what leaving out exactly the wrong labels would give.
+# The first lines are the real gain in points; below 0 it is a loss. Compare the gain without suspicious labels with two numbers: the gain without random ones, and the difference between seeds. If it is not clearly larger than both, nothing was gained. How much is gained depends on the errors: `benchmarks/audit.py` of the repository measures it with five seeds, for several kinds and shares. The line 'without wrong' shows what leaving out exactly the wrong labels would give.
 #
-# The last line is the important one. If suspicious labels are left out of the *test*, the score of the **same** model rises, because the test lost the rows on which model and label disagree. No map became better. So never clean a test with a model. And in the delta the first column is lower than the third for each training: with errors in its labels, the test gives the model a lower score than it deserves.
+# The last line is the important one. If suspicious labels are left out of the *test*, the score of the **same** model rises. The test has lost rows on which model and label disagree. No map became better. So never clean a test with a model. In the delta the first column is lower than the third for each training. A test whose labels have errors gives the model a lower score than it deserves.
 #
 # What an audit is good for: it shows a person where to look. If the labels can be *corrected* there, both training and test gain.
 #
@@ -512,7 +522,7 @@ rule = certainty.Conformal.fit(v, ALPHA)
 assert np.isclose(rule.limits[0], limit, atol=1e-6)
 
 # %% [markdown]
-# That is all: one limit. The promise holds if new rows come from the same source as those of the calibration: if you could exchange the two without anybody noticing (*exchangeability*). Test it: one half of the validation gives the limit, and on the other half we count.
+# That is all: one limit. The promise holds if new rows come from the same source as those of the calibration. Then you could exchange the two, and nobody would notice (*exchangeability*). Test it: one half of the validation gives the limit. On the other half we count how many sets contain the label. This share is called *coverage*.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -549,9 +559,9 @@ if delta:
     assert deals["blocks"].std() > 2 * deals["pixels"].std()
 
 # %% [markdown]
-# Pixel by pixel it is closer to 90 %, because both halves have pixels of the same fields, and these are alike. This is not what you need. You want to know about *other* fields. With whole blocks coverage can be far from 90 %, as `min` and `max` show: what counts is the number of blocks, not that of pixels. So if someone shows you coverage, ask how the rows were divided.
+# Pixel by pixel it is closer to 90 %, because both halves have pixels of the same fields, and these are alike. This is not what you need. You want to know about *other* fields. With whole blocks coverage can be far from 90 %, as `min` and `max` show. What counts is the number of blocks, not that of pixels. So if someone shows you coverage, ask how the rows were divided.
 #
-# A promise on the average can hide something, too:
+# A promise on the average can hide something, too. The next table gives the coverage of each class of the label. `mean_size` is the mean number of classes in a set:
 
 # %%
 t = model.predictions(sides["test"], start)
@@ -586,7 +596,7 @@ figures.show(
 assert sum(each_class.counts) == len(v)
 
 # %% [markdown]
-# The promise is one for *all* rows. A class that is rare and difficult may be missed much more often than the others, and the total does not show it. A limit for each class promises more. It needs enough rows of each class: with few of them, from few fields, the limit is uncertain, and coverage on other fields can be off in both directions. The last two columns show how the sizes of the sets change: a limit of its own can make the sets of a class larger or smaller.
+# The promise is one for *all* rows. A class that is rare and difficult may be missed much more often than the others, and the total does not show it. A limit for each class promises more. It needs enough rows of each class. With few rows, or rows of few fields, the limit is uncertain. Coverage on other fields can then be too low or too high. The last two columns show the mean sizes of the sets. A limit of its own can make the sets of a class larger or smaller.
 #
 # ## 6. Where the promise breaks
 #
@@ -644,7 +654,7 @@ if delta:
     assert max(differences, key=differences.get) == "blocks"
 
 # %% [markdown]
-# The figure answers the first question: where the line, with its interval, lies below what was promised, the limit of the one date does not hold. A limit for each date can repair that, if each date has its own calibration.
+# The figure answers the first question. Where the line and its interval lie below the promise, the limit of the one date does not hold. A limit for each date can repair that, if each date has its own calibration.
 # The printed line answers the second: in the delta the blocks differ most. In some nearly each set contains the label, in others far fewer do. Each block has few fields, and a field that differs from all fields of the training can be missed as a whole. There are also more blocks than dates or years, with fewer pixels in each, and both make the largest difference larger. A promise for a region is not one for your field.
 #
 # On a map, a set with one class is an answer. A set with several, or with none, means *cannot say*:
@@ -714,7 +724,7 @@ for alpha in (0.2, 0.1, 0.05):
 # %% [markdown]
 # ## 7. Where the model was never trained to answer
 #
-# A network answers every question, also about things that it has never seen. The *area of applicability* (Meyer and Pebesma, 2021) asks before: how far is a new window from the nearest window of the training? The distance is divided by the mean distance between training windows: this is the *dissimilarity*. The threshold comes from the training, too: for each of its windows, the dissimilarity to the nearest window of *another* block is measured, and the threshold is the largest of these, without outliers. (The authors give a feature more weight if the model uses it more; here all have the same weight.)
+# A network answers every question, also about things that it has never seen. The *area of applicability* (Meyer and Pebesma, 2021) asks before: how far is a new window from the nearest window of the training? The distance is divided by the mean distance between training windows: this is the *dissimilarity*. The threshold comes from the training, too. For each of its windows, the dissimilarity to the nearest window of *another* block is measured. The threshold is the largest of these values that is no outlier. (The authors give a feature more weight if the model uses it more. Here all have the same weight.)
 #
 # :::{admonition} Predict
 # :class: predict
@@ -847,7 +857,7 @@ if delta:
     assert forgotten.loc[1000, "share inside"] < 0.1
 
 # %% [markdown]
-# In the delta accuracy is lower in the farthest fifth than in the nearest, as the first table of this section shows. With the forgotten offset accuracy falls, and the share inside falls, too. This share needs **no label**: on new data nobody has labels, so accuracy cannot be measured, but this one number can. Compare the mean probability in the table with the accuracy: it is no safe sign, because a model can be sure of what it has never seen. So compute the share inside for each new year and place before you look at its map.
+# In the delta accuracy is lower in the farthest fifth than in the nearest, as the first table of this section shows. With the forgotten offset accuracy falls, and the share inside falls, too. This share needs **no label**: on new data nobody has labels, so accuracy cannot be measured, but this one number can. Compare the mean probability in the table with the accuracy. It is no safe sign: a model can be sure of what it has never seen. So compute the share inside for each new year and place before you look at its map.
 #
 # :::{admonition} A good place for a pause
 # :class: tip
@@ -926,7 +936,7 @@ if delta:
 #
 # ### Plan
 #
-# How many pixels must be labelled? It depends on the interval that you want. `plan_sample` answers before anybody has labelled anything; it needs a guess of how often the map is right.
+# How many pixels must be labelled? It depends on the interval that you want. `plan_sample` answers before anybody has labelled anything. It needs a guess (`users`) of how often the map is right where it shows a class. `half_width` is half the width of the interval, in hectares.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -963,11 +973,11 @@ if delta:
     assert times.between(3, 4).all()
 
 # %% [markdown]
-# The last line answers the question. On a very large map it is four times: the error falls with the square root of the sample. On a small map it is less, because the sample becomes a large part of the map. A *proportional* sample, with a fixed share of each mapped class, needs fewer pixels than a simple random one if the map is good.
+# The last line answers the question. On a very large map it is four times: the error falls with the square root of the sample. On a small map it is less, because the sample becomes a large part of the map. A *proportional* sample takes a fixed share of each class of the map. If the map is good, it needs fewer pixels than a simple random sample. The classes of the map are then the *strata* of the sample.
 #
 # ### Draw and label
 #
-# `draw_sample` draws pixels at random, and writes beside each how probable it was to draw it. `save` writes them for a spreadsheet and for a GIS, with a protocol for the person who labels.
+# `draw_sample` draws pixels at random, and writes beside each how probable it was to draw it (its *inclusion probability*). `save` writes them for a spreadsheet and for a GIS such as QGIS, with a protocol for the person who labels.
 
 # %%
 plan = maps.plan_sample(mapped, size, least=least)
@@ -1078,7 +1088,7 @@ if delta:
     assert ratio < 1
 
 # %% [markdown]
-# In the delta this sample is closer to the truth than the count of all pixels, although it has few of them. One sample can still be unlucky, and then several intervals miss at once, because the shares sum to one. Exercise 3 draws others. The column *with probabilities* is *prediction-powered inference* (Angelopoulos and others, 2023): it adds the model's probabilities of all pixels, and corrects their bias with the same labels. The printed ratio compares the widths: below 1 its intervals are narrower. The better the probabilities, the narrower they are. If the probabilities are bad, the method gives them little weight. Section 9 tests whether these intervals hold the truth.
+# In the delta this sample is closer to the truth than the count of all pixels, although it has few of them. One sample can still be unlucky, and then several intervals miss at once, because the shares sum to one. Exercise 3 draws others. The column *with probabilities* is *prediction-powered inference* (Angelopoulos and others, 2023). It adds the model's probabilities of all pixels, and corrects their bias with the same labels. The printed ratio compares the widths: below 1 its intervals are narrower. The better the probabilities, the narrower they are. If the probabilities are bad, the method gives them little weight. Section 9 tests whether these intervals hold the truth.
 #
 # :::{admonition} Exercise 3
 # :class: exercise
@@ -1102,7 +1112,7 @@ for seed in (2, 3, 4):
 #
 # An interval of 95 % makes a promise: if you draw the sample again and again, about 95 of 100 intervals hold the true area. On Earth nobody can test that, because nobody knows the true area. In the delta you can: draw 500 samples and count.
 #
-# Three intervals are compared. The *normal* one is the estimate ± 1.96 standard errors, as in many papers. `evaluation.limits` adds one pixel that was not drawn, because a rare class may be where no pixel was drawn. The third is the one *with probabilities* of section 8.
+# Three intervals are compared. The *normal* one is the estimate ± 1.96 standard errors, as in many papers. (The standard error is how much the estimate varies from sample to sample.) `evaluation.limits` adds one pixel that was not drawn, because a rare class may be where no pixel was drawn. The third is the one *with probabilities* of section 8.
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1229,9 +1239,9 @@ if delta:
     assert coverage["one unseen"].mean() > 0.93
 
 # %% [markdown]
-# In the delta the normal interval is worst for one of the rarest classes: many samples find none of it in the *strata* (the classes of the map) of the other classes, and then report an interval that is too narrow. With one unseen pixel the mean over the classes is close to 95 %, and the intervals are wider. Look at the row `min`, too: a mean does not promise it for each class. The figure also shows the intervals with probabilities, and the last line all widths: use the narrower ones only if they hold the truth as often.
+# In the delta the normal interval is worst for one of the rarest classes. Many samples find no pixel of it in the strata of the other classes. Their interval is then too narrow. With one unseen pixel the mean over the classes is close to 95 %, and the intervals are wider. Look at the row `min`, too: a mean does not promise it for each class. The figure also shows the intervals with probabilities, and the last line all widths. Use the narrower ones only if they hold the truth as often.
 #
-# ### Labels with errors
+# ### If the expert makes errors
 #
 # So far the expert was never wrong. Now let a share of the labels name a random other class.
 #
@@ -1272,7 +1282,7 @@ if delta:
     assert noise.loc[10].iloc[1] < noise.loc[10].iloc[0] < noise.loc[0].iloc[0]
 
 # %% [markdown]
-# In the delta those of 100 labels hold the truth more often. Both samples are wrong by the same amount on average, but the larger one has the narrower interval, so it misses the truth more often. An interval covers the chance of the draw. It does not know of wrong labels. So a second person should label a part of the sample, and the report should state how often the two agree.
+# In the delta those of 100 labels hold the truth more often. On average both samples are wrong by the same amount. But the larger one has the narrower interval, so it misses the truth more often. An interval covers the chance of the draw. It does not know of wrong labels. So a second person should label a part of the sample, and the report should state how often the two agree.
 #
 # :::{admonition} Exercise 4
 # :class: exercise
@@ -1384,7 +1394,7 @@ figures.show(
 assert all(p.shape == (*expert.shape, 3) for p in pictures.values())
 
 # %% [markdown]
-# In the delta true outlines gain more. The printed gain of the segments says whether the map by segments is better or worse than that of pixels: below 0 it is worse. A gain is not certain, because a segment is not a field. Two fields of one crop can be one segment, and roads and narrow woods disappear in it if they are only few pixels wide. The macro-F1 can fall while accuracy rises, if a vote removes a rare class. So measure the gain before you give such a map to somebody, on labels that did not train the model.
+# In the delta true outlines gain more. The printed gain of the segments answers the second question. Below 0, the map by segments is worse than that of pixels. A gain is not certain, because a segment is not a field. Two fields of one crop can be one segment, and roads and narrow woods disappear in it if they are only few pixels wide. The macro-F1 can fall while accuracy rises, if a vote removes a rare class. So measure the gain before you give such a map to somebody, on labels that did not train the model.
 #
 # The map by parcel is a table of outlines. `save` writes GeoParquet, which QGIS, DuckDB and Spark read:
 
@@ -1402,7 +1412,7 @@ if by_parcel:
     assert len(chosen.table) == len(chosen)
 
 # %% [markdown]
-# The table also says how sure each vote was. A parcel with a small `margin` is a good place to visit: it may hold two crops.
+# The table also says how sure each vote was. `share` is the share of the parcel's pixels that voted for its class. `margin` is this share minus that of the second class. A parcel with a small `margin` is a good place to visit: it may hold two crops.
 #
 # ## 11. What to label next
 #
@@ -1428,7 +1438,7 @@ for name, chosen in (("by hand", mine), ("library", theirs)):
 assert np.allclose(active.uncertainty(probability[mine]).min(), margins[0])
 
 # %% [markdown]
-# Does it help? In the delta the question can be answered, with the truth as the expert: train on 20 random labels, ask for 30 more, train again. All methods begin with the same labels, and a small forest learns.
+# Does it help? In the delta we can answer this, with the truth as the expert. Train on 20 random labels, ask for 30 more, train again, up to 200. All methods begin with the same labels, and a small forest learns.
 #
 # - `margin`: the smallest margins.
 # - `k_centre`: samples far from each other and from all that is labelled.
@@ -1638,7 +1648,7 @@ pairs_of = [np.column_stack([p.x, p.y]) for p in (second, asked.table)]
 assert not (pairs_of[0][:, None] == pairs_of[1]).all(2).any()
 
 # %% [markdown]
-# Bare ground has no label code: the vegetation rule of the legend decides it, so such an answer cannot come back. The places outside the training side are left out, too: they lie in blocks of the validation or the test, and a test that was trained on is none. Compare the three scores, but remember the curves above: one round with one seed proves nothing. The last line shows that areas are refused. A place that was proposed or chosen has no inclusion probability, so it can train a model but not estimate hectares. If you add such places to a random sample, `arset areas` leaves them out and names them. The next round does not propose the same places again (`known`; in a shell the option `--known` of `arset next`).
+# Bare ground has no label code: the vegetation rule of the legend decides it, so such an answer cannot come back. The places outside the training side are left out, too. They lie in blocks of the validation or the test, and rows that trained a model cannot test it. Compare the three scores, but remember the curves above: one round with one seed proves nothing. The last line shows that areas are refused. A place that was proposed or chosen has no inclusion probability, so it can train a model but not estimate hectares. If you add such places to a random sample, `arset areas` leaves them out and names them. The next round does not propose the same places again (`known`; in a shell the option `--known` of `arset next`).
 #
 # :::{admonition} Predict
 # :class: predict
@@ -1775,9 +1785,9 @@ if delta:
     assert (few_gain.loc[5] > few_gain.loc[100]).all()
 
 # %% [markdown]
-# The printed lines answer both questions: how much each gains, and which of the three is best. In the delta vectors and 'both' gain more with five labels a class than with 100. Compare the gain with the spread of the seeds before you believe it: with so few labels the draw can decide more than the vectors do. The vectors know all months and have no clouds. If the gain is small all the same, one reason may be that a vector of the year does not say whether a crop can be seen on the date of the map.
+# The printed lines answer both questions: how much each gains, and which of the three is best. In the delta vectors and 'both' gain more with five labels a class than with 100. Compare the gain with the spread of the seeds before you believe it. With so few labels the draw can decide more than the vectors do. The vectors know all months and have no clouds. The gain can be small all the same. One reason: a vector of the year does not say whether a crop can be seen on the date of the map.
 #
-# With real vectors use the same calls: `embeddings.as_sensor` makes a table of them, `pixels.join` puts it beside the bands, and `[channels]` in the study file gives it to any model of Lab 3. Then ask the question again, on labels of your place.
+# With real vectors, use these calls: `embeddings.as_sensor` makes a table of them, and `pixels.join` puts it beside the bands. `[channels]` in the study file then gives it to any model of Lab 3. Then ask the question again, on labels of your place.
 #
 # ## What you have learnt
 #
@@ -1793,7 +1803,7 @@ if delta:
 # ## What if …
 #
 # - **… nobody can visit the fields?** `arset sample` and `arset label`: a person interprets images on a page that needs no network. A second person labels a part again.
-# - **… the interval is too wide?** Plan a larger sample for this class (`target`, `half_width`), or make a better map: then the intervals of areas with probabilities are narrower.
+# - **… the interval is too wide?** Plan a larger sample for this class (`target`, `half_width`), or make a better map. Then the intervals of areas with probabilities are narrower.
 # - **… I have outlines of fields?** `arset parcels`, or `parcels.read("farm.gpkg")` in section 10.
 # - **… two fields of one crop are one segment?** Try a smaller `level`, scenes of 10 m, or another `method`; `parcels.score_outlines` compares with outlines that you know.
 # - **… I have a budget for labels?** Draw a random sample for the areas first. Spend the rest on places that `active.next_places` names.

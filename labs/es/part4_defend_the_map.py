@@ -13,14 +13,14 @@
 #     name: python3
 # ---
 
-# %% [markdown] made_from="5cd0e858"
+# %% [markdown] made_from="757aa2bb"
 # # Práctica 4 · Un mapa que puedes defender
 #
 # :::{admonition} De un vistazo
 # :class: lab-header
 # **Pregunta.** Alguien usará tu mapa. ¿Dónde se equivoca, cuán seguro es, cuántas hectáreas muestra y qué conviene etiquetar después?
 #
-# **Producto.** Una lista de etiquetas probablemente erróneas, un mapa que dice *indeterminado* donde el modelo no está seguro, superficies con intervalos, un mapa por parcela y una lista de lugares que visitar.
+# **Producto.** Una lista de etiquetas probablemente erróneas. Un mapa que dice *indeterminado* donde el modelo no está seguro. Superficies con intervalos, un mapa por parcela y una lista de lugares que visitar.
 #
 # **Al terminar sabrás**
 # - encontrar etiquetas probablemente erróneas, y decir cuántas de las que encontraste lo son;
@@ -28,7 +28,8 @@
 # - decir dónde un modelo nunca aprendió a responder;
 # - sortear una muestra para etiquetar, estimar hectáreas con un intervalo, y poner a prueba el intervalo;
 # - hacer un mapa por parcela, y medir qué se gana con ello;
-# - elegir qué etiquetar después, y averiguar si la elección fue mejor que el azar.
+# - elegir qué etiquetar después, y averiguar si la elección fue mejor que el azar;
+# - averiguar si las representaciones vectoriales (*embeddings*) ayudan cuando hay pocas etiquetas.
 #
 # **Tiempo.** Unos 120 minutos en dos mitades, con una pausa antes de la sección 8. **Necesitas** la práctica 3, o saber qué es una validación. No hace falta tarjeta gráfica.
 # :::
@@ -54,10 +55,10 @@ from arsetlib import check_env, language
 language("es")
 check_env(("labs", "train", "images", "spark"))
 
-# %% [markdown] made_from="1b1d8c17"
+# %% [markdown] made_from="9ebe676f"
 # ## 1. Un modelo y su mapa
 #
-# La práctica empieza donde terminó la práctica 3: con una tabla, tres particiones, un modelo y un mapa. Aquí se hacen de una vez.
+# La práctica empieza donde terminó la práctica 3: con una tabla, tres conjuntos (entrenamiento, validación y prueba), un modelo y un mapa. Aquí se hacen de una vez.
 #
 # :::{admonition} Datos simulados
 # :class: simulated
@@ -140,12 +141,12 @@ on_map = maps.compare(made, labels)
 print(f"{1 - on_map.accuracy:.1%} de {on_map.total:,.0f} píxeles difieren")
 assert 0 < on_map.accuracy < 1
 
-# %% [markdown] made_from="46b1ceee"
+# %% [markdown] made_from="d6019d7d"
 # El porcentaje impreso responde la primera pregunta. Ni el mapa ni las etiquetas aciertan siempre: también las etiquetas tienen errores. Así, una diferencia puede ser un error del mapa o de la etiqueta. Las secciones siguientes miran primero las etiquetas.
 #
 # ## 2. Etiquetas con errores
 #
-# También una etiqueta es una respuesta: de un clasificador, como en la CDL, de un agricultor, o de una persona que miró una imagen. Algunas son erróneas. En el delta, el archivo de la verdad dice cuáles.
+# También una etiqueta es una respuesta. La da un clasificador, como en la CDL, un agricultor, o una persona que miró una imagen. Algunas son erróneas. En el delta, el archivo de la verdad dice cuáles.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -203,8 +204,8 @@ if knows_truth:
     if delta:
         assert (said != true)[edge].mean() > (said != true)[~edge].mean()
 
-# %% [markdown] made_from="3aaa082f"
-# Los porcentajes impresos responden las dos preguntas. En el delta hay parcelas enteras con etiqueta errónea, y una partición tiene pocas parcelas: es una razón por la que las tres particiones difieren.
+# %% [markdown] made_from="dc77a7d2"
+# Los porcentajes impresos responden las dos preguntas. En el delta hay parcelas enteras con etiqueta errónea, y un conjunto tiene pocas parcelas. Es una razón por la que los tres conjuntos difieren.
 #
 # En un lugar real nadie sabe esto. Allí las dos celdas anteriores no imprimen nada, y desde aquí hasta la sección 4 la práctica toma las etiquetas de la tabla como verdad. Pero hay algo que se puede hacer en todas partes: cambiar algunas etiquetas *a propósito* por otras erróneas, y mirar si un método las encuentra. La biblioteca conoce tres tipos de errores:
 #
@@ -236,18 +237,18 @@ print(
 for side, of_side in sides.items():
     assert np.array_equal(noisy_sides[side].index, of_side.index)
 
-# %% [markdown] made_from="40f692c0"
-# La división no mira las etiquetas, y por eso las particiones tienen las mismas filas que antes; el `assert` lo verifica.
+# %% [markdown] made_from="1c981ed3"
+# La división no mira las etiquetas, y por eso los conjuntos tienen las mismas filas que antes; el `assert` lo verifica.
 #
 # ## 3. Tres formas de encontrarlos
 #
-# Las tres formas preguntan si una etiqueta concuerda con lo que se sabe de *otras* filas. Un modelo entrenado con una etiqueta errónea puede haberla memorizado. Por eso, en dos de las formas, a cada fila la juzga un modelo que no ha visto su bloque: los bloques se reparten en *particiones*, y cada una la predice un bosque entrenado con las demás.
+# Las tres formas preguntan si una etiqueta concuerda con lo que se sabe de *otras* filas. Un modelo entrenado con una etiqueta errónea puede haberla memorizado. Por eso, en dos de las formas, a cada fila la juzga un modelo que no ha visto su bloque. Para ello, los bloques se reparten en *particiones* (*folds*). Cada una la predice un bosque entrenado con las demás.
 #
-# El **aprendizaje confiado** (*confident learning*; Northcutt y otros, 2021) solo necesita las probabilidades de este bosque. El umbral de cada clase es la probabilidad media que las filas con esa etiqueta tienen para su clase. Una etiqueta es sospechosa si otra clase alcanza su umbral, y con más probabilidad que la clase de la etiqueta, si también esta lo alcanza.
+# El **aprendizaje confiado** (*confident learning*; Northcutt y otros, 2021) solo necesita las probabilidades de este bosque. El umbral de cada clase es la probabilidad media que las filas con esa etiqueta tienen para su clase. Una etiqueta es sospechosa si otra clase alcanza su umbral. Si también lo alcanza la clase de la etiqueta, la otra debe además ser más probable.
 #
 # :::{admonition} Predice
 # :class: predict
-# De las etiquetas que el método llama erróneas, ¿cuántas lo son: casi todas, la mitad, o no más que en una lista al azar de la misma longitud?
+# De las etiquetas que el método llama erróneas, ¿cuántas lo son: casi todas, la mitad, o no más que en una lista al azar?
 # :::
 
 # %% made_from="be86b109"
@@ -270,11 +271,10 @@ print(
 )
 assert np.mean(by_hand != found.wrong) < 0.01
 
-# %% made_from="2271db24"
+# %% made_from="1f3017a4"
 bad = wrong_now[held.index]
-at_random = np.random.default_rng(1).permutation(
-    by_hand
-)  # una lista de la misma longitud
+rng = np.random.default_rng(1)
+at_random = rng.permutation(by_hand)  # una lista de la misma longitud
 for name, mask in (("aprendizaje confiado", by_hand), ("al azar", at_random)):
     hit = audit.Found.of(mask, bad)
     print(f"{name}: {hit.precision:.0%} de la lista es erróneo,", end=" ")
@@ -282,11 +282,11 @@ for name, mask in (("aprendizaje confiado", by_hand), ("al azar", at_random)):
 if delta:
     assert audit.Found.of(by_hand, bad).precision > 2 * bad.mean()
 
-# %% [markdown] made_from="d62cedf1"
-# El primer número de una línea es la *precisión* de la lista; el segundo, su *exhaustividad*. La precisión de la primera línea responde la pregunta. En el delta la lista es mucho mejor que una al azar, pero no es perfecta: algunas etiquetas sospechosas son correctas, porque también el modelo se equivoca. Así que mira las etiquetas de una lista como esta, y no las borres.
+# %% [markdown] made_from="5385f8ff"
+# El primer número de una línea es la *precisión* de la lista; el segundo, su *exhaustividad*. La precisión de la primera línea responde la pregunta. En el delta la lista es mucho mejor que una al azar, pero no es perfecta. Algunas etiquetas sospechosas son correctas, porque también el modelo se equivoca. Así que mira las etiquetas de una lista como esta, y no las borres.
 #
 # Las otras dos formas:
-# - Un **mapa autoorganizado** pone series parecidas en la misma *neurona*, sin usar etiquetas. Una etiqueta es sospechosa si es rara en su neurona (Santos y otros, 2021).
+# - Un **mapa autoorganizado** es una cuadrícula de *neuronas*, cada una con una serie propia. El entrenamiento pone series parecidas en la misma neurona, sin usar etiquetas. Una etiqueta es sospechosa si es rara en su neurona (Santos y otros, 2021).
 # - **Votos**: varios modelos, cada uno con su propio reparto en particiones, nombran la misma otra clase (Brodley y Friedl, 1999).
 #
 # `audit.run` usa las tres formas y escribe tablas y mapas; en una terminal es `arset audit`. Nunca borra una etiqueta.
@@ -302,7 +302,7 @@ print(report)
 assert len(report) <= len(train)
 
 
-# %% made_from="451c4c5f"
+# %% made_from="24439213"
 def key(rows):
     """Un número para cada píxel y año."""
     pixel, years = rows.pixel, rows.year
@@ -315,7 +315,8 @@ row_of = pd.Series(
     np.arange(len(rows)),
     rows.column("pixel").astype(np.int64) * 4096 + rows.column("year"),
 )
-wrong_judged = wrong_now[row_of[key(report)]]
+of_report = row_of[key(report)].to_numpy()
+wrong_judged = wrong_now[of_report]
 print(
     f"{wrong_judged.sum()} de {len(wrong_judged):,} etiquetas juzgadas son erróneas"
 )
@@ -349,11 +350,9 @@ if delta:
     assert precision["las tres"] > precision["dos de tres"]
     assert precision["dos de tres"] > 2 * precision["una lista al azar"]
 
-# %% made_from="ef1eecdb"
-of_ours, of_theirs = (
-    ours[row_of[key(report)]],
-    wrong_judged & ~ours[row_of[key(report)]],
-)
+# %% made_from="3a3df979"
+of_ours = ours[of_report]
+of_theirs = wrong_judged & ~of_ours
 for name, mask in (("nuestros", of_ours), ("del delta", of_theirs)):
     part = report.suspicious(2)[mask].mean() if mask.any() else np.nan
     print(f"errores {name}: {mask.sum()}, encontrados: {part:.0%}")
@@ -365,9 +364,9 @@ columns = ["area", "year", "label", "guess", "margin", "found_by"]
 shown = worst[columns].rename(columns={"label": "etiqueta en la tabla"})
 figures.show(shown.round(2), "Las etiquetas más sospechosas")
 
-# %% [markdown] made_from="d56a9af8"
-# En el delta, las tres juntas tienen mayor precisión; dos de tres, mayor exhaustividad: una lista más estricta es más corta, y sus etiquetas son erróneas más a menudo. Cuál te conviene depende de lo que harás con ella. Si una persona mira cada etiqueta, toma la más larga.
-# Compara las dos líneas impresas sobre nuestros errores y los propios del delta. Los nuestros se sortearon al azar. Entre los errores propios del delta hay parcelas enteras con una clase errónea, y entonces también la tienen los vecinos en la tabla. Un error frecuente en una región parece correcto a un modelo que aprende de él. Ninguna forma encuentra un error que comparten *todas* las etiquetas de una clase.
+# %% [markdown] made_from="1edade2f"
+# En el delta, las tres juntas tienen mayor precisión; dos de tres, mayor exhaustividad. Una lista más estricta es más corta, y sus etiquetas son erróneas más a menudo. Cuál te conviene depende de lo que harás con ella. Si una persona mira cada etiqueta, toma la más larga.
+# Compara las dos líneas impresas sobre nuestros errores y los propios del delta. Las etiquetas de nuestros errores se sortearon. Entre los errores propios del delta hay parcelas enteras con una clase errónea, y entonces también la tienen los vecinos del píxel. Un error frecuente en una región parece correcto a un modelo que aprende de él. Ninguna forma encuentra un error que comparten *todas* las etiquetas de una clase.
 #
 # :::{admonition} Ejercicio 1
 # :class: exercise
@@ -388,12 +387,23 @@ for kind in ("random", "edges"):
 # Un píxel de borde contiene algo de la parcela de al lado: el modelo no está
 # seguro, y la clase errónea no está lejos de lo que ve el satélite.
 
-# %% [markdown] made_from="05b094bf"
+# %% [markdown] made_from="d13cab88"
 # ## 4. Entrenar de nuevo sin ellas
 #
-# ¿Mejora un modelo si las etiquetas sospechosas se quitan del entrenamiento? Entrenamos bosques con cuatro grupos de filas, cada uno con tres semillas: todas las filas con sus errores; sin las sospechosas; sin igual número de filas sorteadas; y sin exactamente las erróneas, lo que solo permite una simulación.
+# ¿Mejora un modelo si las etiquetas sospechosas se quitan del entrenamiento? Entrenamos bosques con cuatro grupos de filas, cada uno con tres semillas:
 #
-# Cada bosque se prueba tres veces: con etiquetas que tienen errores como las del entrenamiento; con estas mismas sin las que una auditoría de la *prueba* considera sospechosas; y con la verdad. Las tres usan las filas cuya verdad es una sola clase.
+# - todas las filas, con sus errores;
+# - sin las filas sospechosas;
+# - sin igual número de filas sorteadas;
+# - sin exactamente las filas erróneas, lo que solo permite una simulación.
+#
+# Cada bosque se prueba tres veces:
+#
+# - con etiquetas que tienen errores, como las del entrenamiento;
+# - con estas mismas sin las que una auditoría de la *prueba* considera sospechosas;
+# - con la verdad.
+#
+# Las tres usan las filas cuya verdad es una sola clase.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -491,10 +501,10 @@ print(f"una prueba limpia parece dar {seems:.1f} puntos al mismo modelo")
 if delta:
     assert abs(gain["sin sospechosas"]) < seems
 
-# %% [markdown] made_from="a4007696"
-# Las primeras líneas son la ganancia real en puntos; por debajo de 0 es una pérdida. Compara la ganancia sin etiquetas sospechosas con la de quitar filas al azar y con la diferencia entre semillas: si no es claramente mayor, no se ganó nada. Cuánto se gana depende de los errores: `benchmarks/audit.py`, en el repositorio, lo mide con cinco semillas, para varios tipos y proporciones. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas.
+# %% [markdown] made_from="3eadbaf1"
+# Las primeras líneas son la ganancia real en puntos; por debajo de 0 es una pérdida. Compara la ganancia sin etiquetas sospechosas con dos números: la ganancia de quitar filas al azar y la diferencia entre semillas. Si no es claramente mayor que los dos, no se ganó nada. Cuánto se gana depende de los errores: `benchmarks/audit.py`, en el repositorio, lo mide con cinco semillas, para varios tipos y proporciones. La línea 'sin erróneas' muestra cuánto daría quitar exactamente las etiquetas erróneas.
 #
-# La última línea es la importante. Si se quitan las etiquetas sospechosas de la *prueba*, sube la puntuación del **mismo** modelo, porque la prueba perdió las filas en las que modelo y etiqueta no coinciden. Ningún mapa mejoró. Por eso no se limpia una prueba con un modelo. Y en el delta la primera columna es menor que la tercera en cada entrenamiento: con errores en sus etiquetas, la prueba da al modelo una puntuación más baja de la que merece.
+# La última línea es la importante. Si se quitan las etiquetas sospechosas de la *prueba*, sube la puntuación del **mismo** modelo. La prueba perdió filas en las que modelo y etiqueta no coinciden. Ningún mapa mejoró. Por eso no se limpia una prueba con un modelo. En el delta la primera columna es menor que la tercera en cada entrenamiento. Una prueba cuyas etiquetas tienen errores da al modelo una puntuación más baja de la que merece.
 #
 # Para qué sirve una auditoría: muestra a una persona dónde mirar. Si allí se pueden *corregir* las etiquetas, ganan el entrenamiento y la prueba.
 #
@@ -532,8 +542,8 @@ from arsetlib import certainty
 rule = certainty.Conformal.fit(v, ALPHA)
 assert np.isclose(rule.limits[0], limit, atol=1e-6)
 
-# %% [markdown] made_from="b328c405"
-# Eso es todo: un límite. La promesa vale si las filas nuevas vienen de la misma fuente que las de la calibración: si se pudieran intercambiar sin que nadie lo notara (*intercambiabilidad*). Pruébalo: una mitad de la validación da el límite, y en la otra mitad se cuenta.
+# %% [markdown] made_from="b1b342cd"
+# Eso es todo: un límite. La promesa vale si las filas nuevas vienen de la misma fuente que las de la calibración. Entonces se podrían intercambiar sin que nadie lo notara (*intercambiabilidad*). Pruébalo: una mitad de la validación da el límite. En la otra mitad se cuenta cuántos conjuntos contienen la etiqueta. Esta proporción se llama *cobertura*.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -569,10 +579,10 @@ if delta:
     assert abs(deals["píxeles"].mean() - (1 - ALPHA)) < 0.02
     assert deals["bloques"].std() > 2 * deals["píxeles"].std()
 
-# %% [markdown] made_from="42bfbb0b"
-# Píxel por píxel está más cerca del 90 %, porque en las dos mitades hay píxeles de las mismas parcelas, y se parecen. No es lo que necesitas. Quieres saber algo de *otras* parcelas. Con bloques enteros, la cobertura puede quedar lejos del 90 %, como muestran `min` y `max`: cuenta el número de bloques, no el de píxeles. Si alguien te muestra una cobertura, pregunta cómo se repartieron las filas.
+# %% [markdown] made_from="df251722"
+# Píxel por píxel está más cerca del 90 %, porque en las dos mitades hay píxeles de las mismas parcelas, y se parecen. No es lo que necesitas. Quieres saber algo de *otras* parcelas. Con bloques enteros, la cobertura puede quedar lejos del 90 %, como muestran `min` y `max`. Cuenta el número de bloques, no el de píxeles. Si alguien te muestra una cobertura, pregunta cómo se repartieron las filas.
 #
-# Una promesa en promedio puede esconder algo más:
+# Una promesa en promedio puede esconder algo más. La tabla siguiente da la cobertura de cada clase de la etiqueta. `mean_size` es el número medio de clases en un conjunto:
 
 # %% made_from="d30a55df"
 t = model.predictions(sides["test"], start)
@@ -606,8 +616,8 @@ figures.show(
 )
 assert sum(each_class.counts) == len(v)
 
-# %% [markdown] made_from="ab4f784b"
-# La promesa es para *todas* las filas. Una clase rara y difícil puede fallar mucho más a menudo que las demás, y el total no lo muestra. Un límite por clase promete más. Necesita bastantes filas de cada clase: con pocas, y de pocas parcelas, el límite es incierto, y la cobertura en otras parcelas puede desviarse en los dos sentidos. Las dos últimas columnas muestran cómo cambia el tamaño de los conjuntos: un límite propio puede hacer los conjuntos de una clase mayores o menores.
+# %% [markdown] made_from="fec97e52"
+# La promesa es para *todas* las filas. Una clase rara y difícil puede fallar mucho más a menudo que las demás, y el total no lo muestra. Un límite por clase promete más. Necesita bastantes filas de cada clase. Con pocas filas, o con filas de pocas parcelas, el límite es incierto. La cobertura en otras parcelas puede ser entonces demasiado baja o demasiado alta. Las dos últimas columnas muestran el tamaño medio de los conjuntos. Un límite propio puede hacer los conjuntos de una clase mayores o menores.
 #
 # ## 6. Dónde se rompe la promesa
 #
@@ -669,8 +679,8 @@ print(
 if delta:
     assert max(differences, key=differences.get) == "bloques"
 
-# %% [markdown] made_from="82da2be5"
-# La figura responde la primera pregunta: donde la línea, con su intervalo, queda por debajo de lo prometido, el límite de la única fecha no vale. Un límite para cada fecha puede arreglarlo, si cada fecha tiene su propia calibración.
+# %% [markdown] made_from="08a4472d"
+# La figura responde la primera pregunta. Donde la línea y su intervalo quedan por debajo de lo prometido, el límite de la única fecha no vale. Un límite para cada fecha puede arreglarlo, si cada fecha tiene su propia calibración.
 # La línea impresa responde la segunda: en el delta, lo que más difiere son los bloques. En algunos casi cada conjunto contiene la etiqueta; en otros, muchos menos. Cada bloque tiene pocas parcelas, y una parcela distinta de todas las del entrenamiento puede fallar entera. Además hay más bloques que fechas o años, y cada uno tiene menos píxeles: las dos cosas aumentan la mayor diferencia. Una promesa para una región no lo es para tu parcela.
 #
 # En un mapa, un conjunto con una clase es una respuesta. Uno con varias, o con ninguna, significa *indeterminado*:
@@ -737,10 +747,10 @@ for alpha in (0.2, 0.1, 0.05):
 # Más promesa pide conjuntos mayores: menos de ellos tienen una sola clase.
 # Con poca promesa puede haber conjuntos vacíos: ninguna clase basta.
 
-# %% [markdown] made_from="14b84e9c"
+# %% [markdown] made_from="8e5c3977"
 # ## 7. Donde el modelo nunca aprendió a responder
 #
-# Una red responde cualquier pregunta, también sobre lo que nunca ha visto. El *área de aplicabilidad* (Meyer y Pebesma, 2021) pregunta antes: ¿cuán lejos está una ventana nueva de la ventana más cercana del entrenamiento? La distancia se divide por la distancia media entre ventanas del entrenamiento: es la *disimilitud*. También el umbral sale del entrenamiento: para cada una de sus ventanas se mide la disimilitud con la ventana más cercana de *otro* bloque, y el umbral es el mayor de estos valores, sin los extremos. (Los autores dan más peso a una característica si el modelo la usa más; aquí todas pesan lo mismo.)
+# Una red responde cualquier pregunta, también sobre lo que nunca ha visto. El *área de aplicabilidad* (Meyer y Pebesma, 2021) pregunta antes: ¿cuán lejos está una ventana nueva de la ventana más cercana del entrenamiento? La distancia se divide por la distancia media entre ventanas del entrenamiento: es la *disimilitud*. También el umbral sale del entrenamiento. Para cada una de sus ventanas se mide la disimilitud con la ventana más cercana de *otro* bloque. El umbral es el mayor de estos valores que no es un valor atípico. (Los autores dan más peso a una característica si el modelo la usa más. Aquí todas pesan lo mismo.)
 #
 # :::{admonition} Predice
 # :class: predict
@@ -874,8 +884,8 @@ if delta:
     assert forgotten.loc[1000, "exactitud"] < forgotten.loc[0, "exactitud"]
     assert forgotten.loc[1000, "proporción dentro"] < 0.1
 
-# %% [markdown] made_from="11723ce8"
-# En el delta la exactitud es menor en la quinta parte más lejana que en la más cercana, como muestra la primera tabla de esta sección. Con el desplazamiento olvidado baja la exactitud, y baja también la proporción dentro del umbral. Esta proporción **no necesita etiquetas**: de datos nuevos nadie tiene etiquetas, así que la exactitud no se puede medir, pero este número sí. Compara en la tabla la probabilidad media con la exactitud: no es una señal segura, porque un modelo puede estar seguro de lo que nunca ha visto. Por eso calcula la proporción dentro del umbral para cada año y lugar nuevos antes de mirar su mapa.
+# %% [markdown] made_from="add63e7f"
+# En el delta la exactitud es menor en la quinta parte más lejana que en la más cercana, como muestra la primera tabla de esta sección. Con el desplazamiento olvidado baja la exactitud, y baja también la proporción dentro del umbral. Esta proporción **no necesita etiquetas**: de datos nuevos nadie tiene etiquetas, así que la exactitud no se puede medir, pero este número sí. Compara en la tabla la probabilidad media con la exactitud. No es una señal segura: un modelo puede estar seguro de lo que nunca ha visto. Por eso calcula la proporción dentro del umbral para cada año y lugar nuevos antes de mirar su mapa.
 #
 # :::{admonition} Un buen momento para una pausa
 # :class: tip
@@ -949,12 +959,12 @@ print("la más rara:", rare["de más"].round(1).to_dict(), "ha de más")
 if delta:
     assert (rare["de más"] < 0).all()
 
-# %% [markdown] made_from="345f74fe"
+# %% [markdown] made_from="bc57bca2"
 # En el delta, la superficie de la clase más rara sale demasiado pequeña. Una razón: el modelo elige pocas veces una clase de la que ha visto pocas parcelas. La tabla muestra cuáles de las otras superficies son demasiado grandes y cuáles demasiado pequeñas. Un recuento no tiene intervalo de confianza, y mirar el mapa no muestra este error. Una muestra, sí.
 #
 # ### Planear
 #
-# ¿Cuántos píxeles hay que etiquetar? Depende del intervalo que quieras. `plan_sample` responde antes de que nadie haya etiquetado nada; necesita una suposición de cuántas veces acierta el mapa.
+# ¿Cuántos píxeles hay que etiquetar? Depende del intervalo que quieras. `plan_sample` responde antes de que nadie haya etiquetado nada. Necesita una suposición (`users`) de cuántas veces acierta el mapa donde muestra una clase. `half_width` es la mitad del ancho del intervalo, en hectáreas.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -993,12 +1003,12 @@ assert (times >= 1).all()
 if delta:
     assert times.between(3, 4).all()
 
-# %% [markdown] made_from="0623963d"
-# La última línea responde la pregunta. En un mapa muy grande se multiplican por cuatro: el error baja con la raíz cuadrada de la muestra. En un mapa pequeño, por menos, porque la muestra llega a ser una gran parte del mapa. Una muestra *proporcional*, con una parte fija de cada clase del mapa, necesita menos píxeles que una aleatoria simple si el mapa es bueno.
+# %% [markdown] made_from="da0786f6"
+# La última línea responde la pregunta. En un mapa muy grande se multiplican por cuatro: el error baja con la raíz cuadrada de la muestra. En un mapa pequeño, por menos, porque la muestra llega a ser una gran parte del mapa. Una muestra *proporcional* toma una parte fija de cada clase del mapa. Si el mapa es bueno, necesita menos píxeles que una aleatoria simple. Las clases del mapa son entonces los *estratos* de la muestra.
 #
 # ### Sortear y etiquetar
 #
-# `draw_sample` sortea píxeles al azar y escribe al lado la probabilidad de que saliera cada uno. `save` los escribe para una hoja de cálculo y para un SIG, con un protocolo para la persona que etiqueta.
+# `draw_sample` sortea píxeles al azar y escribe al lado la probabilidad de que saliera cada uno (su *probabilidad de inclusión*). `save` los escribe para una hoja de cálculo y para un SIG (*GIS*) como QGIS, con un protocolo para la persona que etiqueta.
 
 # %% made_from="2f301586"
 plan = maps.plan_sample(mapped, size, least=least)
@@ -1116,8 +1126,8 @@ if delta:
     assert off["muestra"] < off["recuento"]
     assert ratio < 1
 
-# %% [markdown] made_from="4c12a665"
-# En el delta, esta muestra se acerca más a la verdad que el recuento de todos los píxeles, aunque tiene pocos. Aun así, una muestra puede salir mal por azar, y entonces fallan varios intervalos a la vez, porque las proporciones suman uno. El ejercicio 3 extrae otras. La columna *con probabilidades* es la *inferencia potenciada por predicciones* (*prediction-powered inference*; Angelopoulos y otros, 2023): añade las probabilidades del modelo en todos los píxeles y corrige su sesgo con las mismas etiquetas. El cociente compara los anchos: si es menor que 1, sus intervalos son más estrechos. Cuanto mejores son las probabilidades, más estrechos son. Si las probabilidades son malas, el método les da poco peso. La sección 9 comprueba si estos intervalos contienen la verdad.
+# %% [markdown] made_from="9346b7f6"
+# En el delta, esta muestra se acerca más a la verdad que el recuento de todos los píxeles, aunque tiene pocos. Aun así, una muestra puede salir mal por azar, y entonces fallan varios intervalos a la vez, porque las proporciones suman uno. El ejercicio 3 sortea otras. La columna *con probabilidades* es la *inferencia potenciada por predicciones* (*prediction-powered inference*; Angelopoulos y otros, 2023). Añade las probabilidades del modelo en todos los píxeles y corrige su sesgo con las mismas etiquetas. El cociente compara los anchos: si es menor que 1, sus intervalos son más estrechos. Cuanto mejores son las probabilidades, más estrechos son. Si las probabilidades son malas, el método les da poco peso. La sección 9 comprueba si estos intervalos contienen la verdad.
 #
 # :::{admonition} Ejercicio 3
 # :class: exercise
@@ -1136,12 +1146,12 @@ for seed in (2, 3, 4):
     print(f"semilla {seed}: {hold.sum()} de {K} la contienen, a {away:.1f} ha")
 # Una muestra puede tener mala suerte: una sola no muestra si el 95 % se cumple.
 
-# %% [markdown] made_from="c097ecae"
+# %% [markdown] made_from="ab0e19ea"
 # ## 9. ¿El 95 % es el 95 %?
 #
 # Un intervalo del 95 % promete algo: si sorteas la muestra una y otra vez, unos 95 de cada 100 intervalos contienen la superficie verdadera. En la Tierra nadie puede comprobarlo, porque nadie conoce la superficie verdadera. En el delta, tú puedes: sortea 500 muestras y cuenta.
 #
-# Se comparan tres intervalos. El *normal* es la estimación ± 1.96 errores estándar, como en muchos artículos. `evaluation.limits` añade un píxel que no se sorteó, porque una clase rara puede estar donde no se sorteó ninguno. El tercero es el intervalo *con probabilidades* de la sección 8.
+# Se comparan tres intervalos. El *normal* es la estimación ± 1.96 errores estándar, como en muchos artículos. (El error estándar es cuánto varía la estimación de una muestra a otra.) `evaluation.limits` añade un píxel que no se sorteó, porque una clase rara puede estar donde no se sorteó ninguno. El tercero es el intervalo *con probabilidades* de la sección 8.
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1267,10 +1277,10 @@ if delta:
     assert coverage["normal"].idxmin() in coverage.index[:3]
     assert coverage["1 sin ver"].mean() > 0.93
 
-# %% [markdown] made_from="b167b82e"
-# En el delta, donde peor queda el intervalo normal es en una de las clases más raras: muchas muestras no encuentran ninguno de sus píxeles en los *estratos* (las clases del mapa) de las otras clases, y entonces dan un intervalo demasiado estrecho. Con un píxel sin ver, la media de las clases está cerca del 95 %, y los intervalos son más anchos. Mira también la fila `min`: una media no lo promete para cada clase. La figura muestra además los intervalos con probabilidades, y la última línea, todos los anchos: usa los más estrechos solo si contienen la verdad tantas veces como los otros.
+# %% [markdown] made_from="04543416"
+# En el delta, donde peor queda el intervalo normal es en una de las clases más raras. Muchas muestras no encuentran ninguno de sus píxeles en los estratos de las otras clases. Su intervalo es entonces demasiado estrecho. Con un píxel sin ver, la media de las clases está cerca del 95 %, y los intervalos son más anchos. Mira también la fila `min`: una media no lo promete para cada clase. La figura muestra además los intervalos con probabilidades, y la última línea, todos los anchos. Usa los más estrechos solo si contienen la verdad tantas veces como los otros.
 #
-# ### Etiquetas con errores
+# ### Si el experto se equivoca
 #
 # Hasta aquí el experto nunca se equivocó. Ahora una parte de las etiquetas nombra otra clase al azar.
 #
@@ -1313,8 +1323,8 @@ print(noise.round(1).to_string())
 if delta:
     assert noise.loc[10].iloc[1] < noise.loc[10].iloc[0] < noise.loc[0].iloc[0]
 
-# %% [markdown] made_from="6c65b37a"
-# En el delta, los de 100 etiquetas contienen la verdad más veces. En promedio, las dos muestras se equivocan en la misma cantidad, pero la mayor tiene el intervalo más estrecho, así que deja fuera la verdad más veces. Un intervalo cubre el azar del sorteo. No sabe nada de las etiquetas erróneas. Por eso una segunda persona debe etiquetar una parte de la muestra, y el informe debe decir cuántas veces coinciden las dos.
+# %% [markdown] made_from="17634d74"
+# En el delta, los de 100 etiquetas contienen la verdad más veces. En promedio, las dos muestras se equivocan en la misma cantidad. Pero la mayor tiene el intervalo más estrecho, así que deja fuera la verdad más veces. Un intervalo cubre el azar del sorteo. No sabe nada de las etiquetas erróneas. Por eso una segunda persona debe etiquetar una parte de la muestra, y el informe debe decir cuántas veces coinciden las dos.
 #
 # :::{admonition} Ejercicio 4
 # :class: exercise
@@ -1425,8 +1435,8 @@ figures.show(
 )
 assert all(p.shape == (*expert.shape, 3) for p in pictures.values())
 
-# %% [markdown] made_from="9b9ab305"
-# En el delta se gana más con los contornos verdaderos. La ganancia de los segmentos dice si el mapa por segmentos es mejor o peor que el de píxeles. Si está por debajo de 0, es peor. La ganancia no es segura, porque un segmento no es una parcela. Dos parcelas de un cultivo pueden ser un solo segmento, y en él desaparecen caminos y bosques estrechos si solo tienen pocos píxeles de ancho. La macro-F1 puede bajar mientras la exactitud sube, si el voto quita una clase rara. Así que mide la ganancia antes de dar a alguien un mapa así, con etiquetas que no entrenaron el modelo.
+# %% [markdown] made_from="afe913cd"
+# En el delta se gana más con los contornos verdaderos. La ganancia de los segmentos responde la segunda pregunta. Por debajo de 0, el mapa por segmentos es peor que el de píxeles. La ganancia no es segura, porque un segmento no es una parcela. Dos parcelas de un cultivo pueden ser un solo segmento, y en él desaparecen caminos y bosques estrechos si solo tienen pocos píxeles de ancho. La macro-F1 puede bajar mientras la exactitud sube, si el voto quita una clase rara. Así que mide la ganancia antes de dar a alguien un mapa así, con etiquetas que no entrenaron el modelo.
 #
 # El mapa por parcela es una tabla de contornos. `save` escribe GeoParquet, que leen QGIS, DuckDB y Spark:
 
@@ -1443,8 +1453,8 @@ if by_parcel:
     )
     assert len(chosen.table) == len(chosen)
 
-# %% [markdown] made_from="c4559e77"
-# La tabla también dice cuán seguro fue cada voto. Una parcela con un `margin` pequeño es un buen lugar para visitar: puede tener dos cultivos.
+# %% [markdown] made_from="42cb8a30"
+# La tabla también dice cuán seguro fue cada voto. `share` es la parte de los píxeles de la parcela que votaron por su clase. `margin` es esa parte menos la de la segunda clase. Una parcela con un `margin` pequeño es un buen lugar para visitar: puede tener dos cultivos.
 #
 # ## 11. Qué etiquetar después
 #
@@ -1469,8 +1479,8 @@ for name, chosen in (("a mano", mine), ("biblioteca", theirs)):
     print(f"{name}: incertidumbre de {margins[0]:.3f} a {margins[-1]:.3f}")
 assert np.allclose(active.uncertainty(probability[mine]).min(), margins[0])
 
-# %% [markdown] made_from="c34cb78e"
-# ¿Sirve de algo? En el delta se puede responder, con la verdad como experto: entrena con 20 etiquetas al azar, pide 30 más y entrena otra vez. Todos los métodos empiezan con las mismas etiquetas, y aprende un bosque pequeño.
+# %% [markdown] made_from="0de28471"
+# ¿Sirve de algo? En el delta se puede responder, con la verdad como experto. Entrena con 20 etiquetas al azar, pide 30 más y entrena otra vez, hasta 200. Todos los métodos empiezan con las mismas etiquetas, y aprende un bosque pequeño.
 #
 # - `margin`: los márgenes más pequeños.
 # - `k_centre`: muestras lejos unas de otras y de todo lo etiquetado.
@@ -1679,8 +1689,8 @@ except maps.MapError as error:
 pairs_of = [np.column_stack([p.x, p.y]) for p in (second, asked.table)]
 assert not (pairs_of[0][:, None] == pairs_of[1]).all(2).any()
 
-# %% [markdown] made_from="91941418"
-# El suelo desnudo no tiene código de etiqueta: lo decide la regla de vegetación de la leyenda, y una respuesta así no puede volver. También los lugares que no son del entrenamiento se dejan fuera: están en bloques de la validación o de la prueba, y una prueba con la que se entrenó no es una prueba. Compara las tres puntuaciones, pero recuerda las curvas de arriba: una ronda con una semilla no demuestra nada. La última línea muestra que las superficies se rechazan. Un lugar propuesto o elegido no tiene probabilidad de inclusión: puede entrenar un modelo, pero no estimar hectáreas. Si añades lugares así a una muestra aleatoria, `arset areas` los deja fuera y los nombra. La ronda siguiente no propone otra vez los mismos lugares (`known`; en una terminal, la opción `--known` de `arset next`).
+# %% [markdown] made_from="24bb7ea1"
+# El suelo desnudo no tiene código de etiqueta: lo decide la regla de vegetación de la leyenda, y una respuesta así no puede volver. También los lugares que no son del entrenamiento se dejan fuera. Están en bloques de la validación o de la prueba, y filas que entrenaron un modelo no pueden probarlo. Compara las tres puntuaciones, pero recuerda las curvas de arriba: una ronda con una semilla no demuestra nada. La última línea muestra que las superficies se rechazan. Un lugar propuesto o elegido no tiene probabilidad de inclusión: puede entrenar un modelo, pero no estimar hectáreas. Si añades lugares así a una muestra aleatoria, `arset areas` los deja fuera y los nombra. La ronda siguiente no propone otra vez los mismos lugares (`known`; en una terminal, la opción `--known` de `arset next`).
 #
 # :::{admonition} Predice
 # :class: predict
@@ -1820,10 +1830,10 @@ if vectors_known:
 if delta:
     assert (few_gain.loc[5] > few_gain.loc[100]).all()
 
-# %% [markdown] made_from="c53d0c02"
-# Las líneas impresas responden las dos preguntas: cuánto gana cada uno y cuál de los tres es el mejor. En el delta, los vectores y «ambos» ganan más con cinco etiquetas por clase que con 100. Compara la ganancia con la diferencia entre semillas antes de creerla: con tan pocas etiquetas, el sorteo puede decidir más que los vectores. Los vectores conocen todos los meses y no tienen nubes. Si aun así la ganancia es pequeña, una razón puede ser esta: un vector del año no dice si un cultivo se ve en la fecha del mapa.
+# %% [markdown] made_from="b6775117"
+# Las líneas impresas responden las dos preguntas: cuánto gana cada uno y cuál de los tres es el mejor. En el delta, los vectores y «ambos» ganan más con cinco etiquetas por clase que con 100. Compara la ganancia con la diferencia entre semillas antes de creerla. Con tan pocas etiquetas, el sorteo puede decidir más que los vectores. Los vectores conocen todos los meses y no tienen nubes. Aun así, la ganancia puede ser pequeña. Una razón: un vector del año no dice si un cultivo se ve en la fecha del mapa.
 #
-# Con vectores reales usa las mismas llamadas: `embeddings.as_sensor` hace una tabla con ellos, `pixels.join` la pone al lado de las bandas, y `[channels]` en el archivo de estudio la da a cualquier modelo de la práctica 3. Entonces haz la pregunta otra vez, con etiquetas de tu lugar.
+# Con vectores reales usa estas llamadas: `embeddings.as_sensor` hace una tabla con ellos, y `pixels.join` la pone al lado de las bandas. `[channels]` en el archivo de estudio la da entonces a cualquier modelo de la práctica 3. Entonces haz la pregunta otra vez, con etiquetas de tu lugar.
 #
 # ## Lo que has aprendido
 #
@@ -1839,7 +1849,7 @@ if delta:
 # ## ¿Y si…?
 #
 # - **¿… nadie puede visitar las parcelas?** `arset sample` y `arset label`: una persona interpreta imágenes en una página que no necesita red. Una segunda persona etiqueta otra vez una parte.
-# - **¿… el intervalo es demasiado ancho?** Planea una muestra mayor para esa clase (`target`, `half_width`), o haz un mapa mejor: entonces los intervalos de las superficies con probabilidades son más estrechos.
+# - **¿… el intervalo es demasiado ancho?** Planea una muestra mayor para esa clase (`target`, `half_width`), o haz un mapa mejor. Entonces los intervalos de las superficies con probabilidades son más estrechos.
 # - **¿… tengo contornos de parcelas?** `arset parcels`, o `parcels.read("farm.gpkg")` en la sección 10.
 # - **¿… dos parcelas de un cultivo son un solo segmento?** Prueba un `level` más pequeño, escenas de 10 m u otro `method`; `parcels.score_outlines` compara con contornos que conoces.
 # - **¿… tengo dinero para etiquetas?** Primero sortea una muestra para las superficies. Gasta el resto en los lugares que nombra `active.next_places`.

@@ -499,7 +499,7 @@ def train(name, rows, **options):
 
 
 def other_blocks(rows, fold):
-    """Las filas que están en los bloques de prueba del pliegue."""
+    """Las filas que están en los bloques de prueba de la partición."""
     return rows.pick(
         np.isin(rows.column("block"), fold["test"].column("block")), "test"
     )
