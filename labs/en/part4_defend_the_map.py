@@ -611,7 +611,8 @@ assert sum(each_class.counts) == len(v)
 season = model.predictions(sides["test"], STARTS)
 dates = certainty.coverage(rule, season, by="last")
 shown = dates[["coverage", "coverage_low", "coverage_high"]]
-shown = shown.set_axis(["coverage", "low", "high"], axis=1)
+titles = ["coverage", "interval, low", "interval, high"]
+shown = shown.set_axis(titles, axis=1)
 shown["promised"] = 1 - ALPHA
 fig = figures.lines(
     shown, "Coverage through the season", "last day of the window",

@@ -628,11 +628,12 @@ assert sum(each_class.counts) == len(v)
 # El límite de una fecha se usa para todas las ventanas de la temporada, en el año de la prueba. ¿Sigue la cobertura cerca del 90 %? ¿Y dónde difiere más: entre fechas, entre años o entre bloques?
 # :::
 
-# %% made_from="774442b5"
+# %% made_from="b1153853"
 season = model.predictions(sides["test"], STARTS)
 dates = certainty.coverage(rule, season, by="last")
 shown = dates[["coverage", "coverage_low", "coverage_high"]]
-shown = shown.set_axis(["cobertura", "inferior", "superior"], axis=1)
+titles = ["cobertura", "intervalo, inferior", "intervalo, superior"]
+shown = shown.set_axis(titles, axis=1)
 shown["prometido"] = 1 - ALPHA
 fig = figures.lines(
     shown, "Cobertura a lo largo de la temporada", "último día de la ventana",
