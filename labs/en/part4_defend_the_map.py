@@ -1002,7 +1002,7 @@ print(sample.table[columns].head(4).round(4).to_string(index=False))
 assert (sample.table["label"] == "").all()
 
 # %% [markdown]
-# The README has one rule that matters most: *label the ground, not the map*. Therefore the labelling page hides what the map says. It shows each pixel's images and its series, needs no network, and keeps the labels while you work. The next cell makes a page of a few points of the box; `arset label` makes one of a whole sample. Open the file in a browser.
+# The README has one rule that matters most: *label the ground, not the map*. Therefore the labelling page hides what the map says. It shows each pixel's images and its series, needs no network, and keeps the labels while you work. The next cell makes a page of a few points of the box; `arset label` makes one of a whole sample. Open the file in a browser; on Colab or Databricks, download it first.
 
 # %%
 on_box = maps.ClassMap.open(made.path())
@@ -1814,11 +1814,12 @@ if delta:
 #
 # - Labels have errors. Some can be found, and those who find them must say how many of the findings are right.
 # - A set of classes with a promise holds its promise only on data like those on which it was calibrated.
-# - A model answers everywhere, also where it was never trained to.
+# - A model answers everywhere, also where it was never trained to. The share inside the area of applicability needs no label: compute it for each new year and place.
 # - Counting pixels gives a biased area without an interval. A random sample corrects any map.
 # - An interval of 95 % comes close to its 95 % if it counts what was not seen, and if the labels are right. A larger sample does not correct wrong labels.
 # - A map by parcel can be better or worse than one by pixel. Measure it.
 # - Labels for training may be chosen. Labels for accuracy and hectares must be drawn.
+# - With few labels the draw can decide more than the method. Repeat with several seeds.
 # - Compare each method with a simple one: the count, the single pixel, the random choice, the bands alone.
 #
 # ## What if …

@@ -1032,8 +1032,8 @@ columns = ["id", "lon", "lat", "inclusion_probability", "label"]
 print(sample.table[columns].head(4).round(4).to_string(index=False))
 assert (sample.table["label"] == "").all()
 
-# %% [markdown] made_from="45250480"
-# La regla más importante del README: *etiqueta el terreno, no el mapa*. Por eso la página para etiquetar no muestra lo que dice el mapa. Muestra las imágenes de cada píxel y su serie, no necesita red y guarda las etiquetas mientras trabajas. La celda siguiente hace una página con unos pocos puntos del recuadro; `arset label` hace la de una muestra entera. Abre el archivo en un navegador.
+# %% [markdown] made_from="894d7ee7"
+# La regla más importante del README: *etiqueta el terreno, no el mapa*. Por eso la página para etiquetar no muestra lo que dice el mapa. Muestra las imágenes de cada píxel y su serie, no necesita red y guarda las etiquetas mientras trabajas. La celda siguiente hace una página con unos pocos puntos del recuadro; `arset label` hace la de una muestra entera. Abre el archivo en un navegador; en Colab o Databricks, descárgalo primero.
 
 # %% made_from="83de5489"
 on_box = maps.ClassMap.open(made.path())
@@ -1851,7 +1851,7 @@ if vectors_known:
 if delta:
     assert (few_gain.loc[5] > few_gain.loc[100]).all()
 
-# %% [markdown] made_from="b6775117"
+# %% [markdown] made_from="91f2c526"
 # Las líneas impresas responden las dos preguntas: cuánto gana cada uno y cuál de los tres es el mejor. En el delta, los vectores y «ambos» ganan más con cinco etiquetas por clase que con 100. Compara la ganancia con la diferencia entre semillas antes de creerla. Con tan pocas etiquetas, el sorteo puede decidir más que los vectores. Los vectores conocen todos los meses y no tienen nubes. Aun así, la ganancia puede ser pequeña. Una razón: un vector del año no dice si un cultivo se ve en la fecha del mapa.
 #
 # Con vectores reales usa estas llamadas: `embeddings.as_sensor` hace una tabla con ellos, y `pixels.join` la pone al lado de las bandas. `[channels]` en el archivo de estudio la da entonces a cualquier modelo de la práctica 3. Entonces haz la pregunta otra vez, con etiquetas de tu lugar.
@@ -1860,11 +1860,12 @@ if delta:
 #
 # - Las etiquetas tienen errores. Algunos se pueden encontrar, y quien los encuentra debe decir cuántos de los hallazgos son correctos.
 # - Un conjunto de clases con una promesa la cumple solo con datos como los de su calibración.
-# - Un modelo responde en todas partes, también donde nunca se le entrenó para hacerlo.
+# - Un modelo responde en todas partes, también donde nunca se le entrenó para hacerlo. La proporción dentro del área de aplicabilidad no necesita etiquetas: calcúlala para cada año y lugar nuevos.
 # - Contar píxeles da una superficie sesgada y sin intervalo. Una muestra aleatoria corrige cualquier mapa.
 # - Un intervalo del 95 % se acerca a su 95 % si cuenta lo que no se vio y si las etiquetas son correctas. Una muestra mayor no corrige etiquetas erróneas.
 # - Un mapa por parcela puede ser mejor o peor que uno por píxel. Mídelo.
 # - Las etiquetas para entrenar se pueden elegir. Las etiquetas para exactitud y hectáreas se deben sortear.
+# - Con pocas etiquetas, el sorteo puede decidir más que el método. Repite con varias semillas.
 # - Compara cada método con uno sencillo: el recuento, el píxel solo, la elección al azar, las bandas solas.
 #
 # ## ¿Y si…?
