@@ -48,7 +48,7 @@ from arsetlib.stores import SCHEMES, StoreAnswerError, StorePath, place
 
 __all__ = [
     "Folder", "FolderError", "OccupiedError", "claim", "differences", "full_disk", "is_full", "is_temporary", "lock",
-    "problems", "put", "put_json", "remove_partial", "size_and_sha256", "state",
+    "problems", "put", "put_json", "remove", "remove_partial", "size_and_sha256", "state",
 ]  # fmt: skip
 
 PLAN, MANIFEST, LOCK = "_plan.json", "_manifest.json", ".lock"
@@ -378,11 +378,20 @@ def _free(path: str | Path) -> float:
     return usage.free if usage.total else math.inf  # some mounted stores state nothing
 
 
-def _remove(path: Path | StorePath) -> None:
-    if isinstance(path, Path):
-        shutil.rmtree(path)
-    else:
+def remove(path: str | Path) -> None:
+    """Delete a folder with all that is in it, on a disk or in an object store; nothing where there is none.
+
+    Raises:
+        OSError: A file on the disk cannot be deleted.
+        StoreAnswerError: The store does not answer, or refuses.
+
+    Lab: part1_build_dataset.
+    """
+    path = place(path)
+    if isinstance(path, StorePath):
         path.remove()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 # -- a folder -------------------------------------------------------------------------------------------------------
@@ -436,7 +445,7 @@ class Folder:
     def remove(self) -> None:
         """Delete the folder with everything in it."""
         self._refuse_lost()
-        _remove(self.path)
+        remove(self.path)
 
     # What is planned and what is done.
 
@@ -569,7 +578,7 @@ class Folder:
         self._refuse_lost()
         for name in names:
             if (self.path / name).exists():
-                _remove(self.path / name)
+                remove(self.path / name)
 
     def _json(self, key: str) -> dict | None:
         """The object in a JSON file; None where it is missing or cannot be read: such a file is written again."""

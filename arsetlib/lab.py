@@ -4,7 +4,9 @@
     here.study, here.scenes(), here.labels(), here.table()
 
 Two environment variables change where and how large: ``ARSET_DATA`` is the folder of all data (default: ``data``, or
-that of the checkout); with ``ARSET_SCALE=small`` the simulated data are small, as in the tests.
+that of the checkout); with ``ARSET_SCALE=small`` the simulated data are small, as in the tests. Where ``ARSET_DATA`` is
+in an object store, the pixel table is made there, and what else a lab makes lies in the default folder: packages that
+know no store open those files.
 
 The module also hides TensorFlow's messages about processors and libraries, where nobody set which ones to show.
 
@@ -72,17 +74,21 @@ class Place:
 
     @property
     def work(self) -> Path:
-        """Folder of what is made for this study; another study has another folder."""
-        return self.data / f"lab1-{self.study.key}-{self.study.fingerprint()}"
+        """Folder on this machine of what is made for this study; another study has another folder."""
+        return _on_this_machine(self.data) / self._name
+
+    @property
+    def _name(self) -> str:
+        return f"lab1-{self.study.key}-{self.study.fingerprint()}"
 
     @property
     def table_path(self) -> Path:
-        """Folder of the pixel table."""
-        return self.work / "pixels"
+        """Folder of the pixel table, in ``data``."""
+        return self.data / self._name / "pixels"
 
     def scenes(self) -> Scenes:
-        """The scenes of the study; the list is kept in ``work`` and used again."""
-        return find_scenes(self.study, cache=self.work / "items.json", progress=self.bars)
+        """The scenes of the study; the list is kept beside the table and used again."""
+        return find_scenes(self.study, cache=self.data / self._name / "items.json", progress=self.bars)
 
     def labels(self) -> dict[int, Labels]:
         """Year → label raster."""
@@ -136,9 +142,9 @@ class Pictures:
 
     @property
     def work(self) -> Path:
-        """Folder of what is made from these pictures; other pictures have another folder."""
+        """Folder on this machine of what is made from these pictures; other pictures have another folder."""
         place = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:8]
-        return self.data / f"work-{self.folder.name}-{place}"
+        return _on_this_machine(self.data) / f"work-{self.folder.name}-{place}"
 
     @cached_property
     def simulated(self) -> bool:
@@ -283,8 +289,16 @@ def _delta(data: Path, small: bool) -> Study:
 
 
 def _data(data: str | Path | None) -> Path:
+    return folders.place(data or os.environ.get("ARSET_DATA") or _default())
+
+
+def _default() -> Path:
     checkout = Path("../../pyproject.toml").is_file()  # a lab runs in its own folder
-    return folders.place(data or os.environ.get("ARSET_DATA") or ("../../data" if checkout else "data"))
+    return Path("../../data" if checkout else "data")
+
+
+def _on_this_machine(data: Path) -> Path:
+    return _default() if folders.in_store(data) else data
 
 
 def _small(small: bool | None) -> bool:

@@ -1,5 +1,7 @@
 """What a lab works on: pictures found or made with one call, and a folder for what is made of them."""
 
+from pathlib import Path
+
 from arsetlib import lab
 
 
@@ -13,3 +15,11 @@ def test_what_is_made_of_pictures_lies_with_the_data_and_apart_from_that_of_othe
     assert mine.work == lab.groves(str(one), data=tmp_path / "data").work
     assert not mine.simulated
     assert lab.fields(one, data=tmp_path / "data").folder == one
+
+
+def test_with_the_data_in_a_store_the_table_is_made_there_and_the_rest_on_this_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARSET_DATA", "s3://class/data")
+    here = lab.place("sample")
+    assert str(here.table_path).startswith("s3://class/data/")
+    assert here.work.parent == lab.groves(tmp_path).work.parent == Path("data")

@@ -424,3 +424,13 @@ def test_the_command_shows_and_empties_the_copies(bucket):
     assert called("cache", "--empty")["deleted"] >= 1000
     assert not copy.exists()
     assert copies.fetched(bucket / "x.bin").read_bytes() == b"x" * 1000
+
+
+def test_a_folder_is_removed_in_a_store_as_on_a_disk_and_its_neighbour_stays(bucket, tmp_path):
+    for root in (bucket, tmp_path):
+        for key in ("table/a", "table/below/b", "tables/c"):
+            folders.put(root / key, "corn")
+        folders.remove(root / "table")
+        folders.remove(root / "none")
+        assert not (root / "table").exists()
+        assert (root / "tables" / "c").is_file()

@@ -14,7 +14,6 @@ https://geoparquet.org/releases/v1.1.0. Lab: part1_build_dataset.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -103,10 +102,7 @@ def _target(out: Path, to: str) -> Iterator[None]:
         if there and not (out / MARK).is_file():
             raise PixelError(f"{out} contains something ({there[0].name}). Give a new folder, or delete it first.")
         for left in there:
-            if isinstance(left, folders.StorePath):
-                left.remove() if left.is_dir() else left.unlink()
-            else:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            folders.remove(left) if left.is_dir() else left.unlink()
         folders.put_json(out / MARK, {"to": to})
         yield
         (out / MARK).unlink()

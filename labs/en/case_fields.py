@@ -458,7 +458,7 @@ print(f"library: {library.steps} steps, x {x.shape} {x.dtype}, y {y.shape}")
 
 # %%
 SEEN = SIDE // 4  # pixels of a side, as the network will see a chip
-forms = here.data / f"forms-{here.folder.name}"
+forms = here.work / "forms"
 MB = 1 if here.small else 16  # of a shard, about
 ways = {
     "directory": {"form": "directory"},
@@ -1428,7 +1428,7 @@ print(
 )
 
 # %%
-saved = fitted[SEEN].save(here.data / f"classifier-{here.folder.name}")
+saved = fitted[SEEN].save(here.work / "classifier")
 ours = saved / "model.keras"
 EPOCHS = 3 if here.small else 24
 

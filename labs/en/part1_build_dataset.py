@@ -515,14 +515,12 @@ assert set(offsets.index) <= {0, -1000}
 # Here a task is one chunk in one year. It reads SCL first and skips scenes that have only cloud over its chunk. Then it reads the windows that it needs and writes one Parquet file. If the job is stopped, finished chunks are kept.
 
 # %%
-import shutil
-
-from arsetlib import engine
+from arsetlib import engine, folders
 from arsetlib.ingest import ingest
 
 spark = engine.session()  # on Databricks: the notebook's own
 out = here.table_path
-shutil.rmtree(out, ignore_errors=True)  # so that the job has work to do
+folders.remove(out)  # so that the job has work to do
 summary = ingest(study, scenes, labels, out, spark=spark, progress=here.bars)
 print(summary)
 assert summary.rows > 0

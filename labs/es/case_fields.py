@@ -473,9 +473,9 @@ print(f"biblioteca: {library.steps} pasos, x {x.shape} {x.dtype}, y {y.shape}")
 # Los archivos JPEG se copian, no se codifican otra vez. ¿Qué forma ocupa más en el disco? ¿Qué hace el directorio con un recorte que tiene dos etiquetas? ¿Qué cambia si las imágenes de un TFRecord se reducen al convertirlas?
 # :::
 
-# %% made_from="23386b74"
+# %% made_from="4b01757d"
 SEEN = SIDE // 4  # píxeles de un lado, como verá la red un recorte
-forms = here.data / f"forms-{here.folder.name}"
+forms = here.work / "forms"
 MB = 1 if here.small else 16  # de un fragmento, más o menos
 ways = {
     "directorio": {"form": "directory"},
@@ -1453,8 +1453,8 @@ print(
     [n for n, c in zip(NAMES, seen_in, strict=True) if c == 0],
 )
 
-# %% made_from="39e358e8"
-saved = fitted[SEEN].save(here.data / f"classifier-{here.folder.name}")
+# %% made_from="5ce36985"
+saved = fitted[SEEN].save(here.work / "classifier")
 ours = saved / "model.keras"
 EPOCHS = 3 if here.small else 24
 

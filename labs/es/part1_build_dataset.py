@@ -529,15 +529,13 @@ assert set(offsets.index) <= {0, -1000}
 # Spark divide el trabajo en tareas y las ejecuta en los núcleos de una computadora portátil o en las máquinas de un clúster. La llamada es la misma en los dos casos.
 # Aquí una tarea es un trozo en un año. Lee primero la SCL y se salta las escenas que solo tienen nubes sobre su trozo. Después lee las partes que necesita y escribe un archivo Parquet. Si el trabajo se interrumpe, los trozos terminados se conservan.
 
-# %% made_from="390c36bf"
-import shutil
-
-from arsetlib import engine
+# %% made_from="b2477d97"
+from arsetlib import engine, folders
 from arsetlib.ingest import ingest
 
 spark = engine.session()  # en Databricks: la del cuaderno
 out = here.table_path
-shutil.rmtree(out, ignore_errors=True)  # para que haya trabajo que hacer
+folders.remove(out)  # para que haya trabajo que hacer
 summary = ingest(study, scenes, labels, out, spark=spark, progress=here.bars)
 print(summary)
 assert summary.rows > 0
