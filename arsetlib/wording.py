@@ -94,6 +94,7 @@ COLUMNS = {
     "guess": N_("probable class"), "holds": N_("holds"), "inside": N_("inside"),
     "mean_size": N_("classes in a set"), "outside": N_("outside"), "suspicious": N_("suspicious"),
     # a sample of a map
+    "place": N_("place"), "seed": N_("seed"),
     "stratum": N_("stratum"), "half_width": N_("half width, ha"), "powered": N_("with probabilities"),
     # menus of figures
     "run": N_("run"), "shares": N_("shares"), "view": N_("view"), "threshold": N_("threshold"),
@@ -111,6 +112,7 @@ VALUES = (
     N_("baseline"), N_("complete"), N_("left out"), N_("majority"), N_("majority baseline"), N_("nothing"),
     N_("pruned"), N_("random forest"), N_("test"), N_("train"), N_("validation"), N_("all captures"), N_("valid"),
     N_("mapped"), N_("no prediction"), N_("outside the map"), N_("parcels"), N_("pixels"), N_("too small"),
+    N_("inside"), N_("outside"),
     N_("overfit"), N_("underfit"), N_("GPU: P100 directory, V100 TFRecord"), N_("one GPU, mirrored"),
 )  # fmt: skip
 _PARTS = {

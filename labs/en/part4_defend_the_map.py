@@ -952,7 +952,8 @@ if delta:
 sizes = pd.Series(mapped.sizes, study.legend.keys)
 crops = set(evaluation.single_crops(study.legend)) & set(sizes[sizes > 0].index)
 target = sizes[sorted(crops)].idxmax() if crops else sizes.idxmax()
-print(f"{target}: {sizes[target] * hectare:,.0f} ha on the map")
+name = names[study.legend.keys.index(target)]
+print(f"{name}: {sizes[target] * hectare:,.0f} ha on the map")
 assert sizes[target] > 0
 
 # %%

@@ -976,11 +976,12 @@ if delta:
 # Una muestra de cierto tamaño da un intervalo de ± 10 % de la superficie de un cultivo. ¿Por cuánto se multiplican los píxeles necesarios para ± 5 %: por 1.4, por dos o por cuatro?
 # :::
 
-# %% made_from="38a476eb"
+# %% made_from="2b4b583e"
 sizes = pd.Series(mapped.sizes, study.legend.keys)
 crops = set(evaluation.single_crops(study.legend)) & set(sizes[sizes > 0].index)
 target = sizes[sorted(crops)].idxmax() if crops else sizes.idxmax()
-print(f"{target}: {sizes[target] * hectare:,.0f} ha en el mapa")
+name = names[study.legend.keys.index(target)]
+print(f"{name}: {sizes[target] * hectare:,.0f} ha en el mapa")
 assert sizes[target] > 0
 
 # %% made_from="0437ebf7"
