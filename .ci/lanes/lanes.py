@@ -154,8 +154,8 @@ LANES = {
     "jax": jax,
 }
 
-# The lanes that take turns in `.ci/run`: those that fit beside the core. Minutes of a processor: jax 4, colab 6, both of
-# Databricks 8, without Java. The others run hundreds of tests with other versions, for more than 15 minutes.
+# The lanes that take turns in `.ci/run`: those that fit beside the core. In minutes of a processor: jax 4,
+# colab 6, each of Databricks 8, without Java. The others run hundreds of tests with other versions, for more than 15 minutes.
 ROTATION: tuple[str, ...] = ("colab", "jax", "databricks4", "databricks5")
 
 
