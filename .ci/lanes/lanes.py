@@ -155,7 +155,7 @@ LANES = {
 }
 
 # The lanes that take turns in `.ci/run`: those that fit beside the core. In minutes of a processor: jax 4,
-# colab 6, each of Databricks 8, without Java. The others run hundreds of tests with other versions, for more than 15 minutes.
+# colab 6, each of Databricks 8, without Java. The others run hundreds of tests, for more than 15 minutes.
 ROTATION: tuple[str, ...] = ("colab", "jax", "databricks4", "databricks5")
 
 
