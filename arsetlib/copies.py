@@ -36,7 +36,7 @@ def fetched(path: str | Path | StorePath) -> Path:
 
     Raises:
         FolderError: There is nothing.
-        OSError: The store cannot be read.
+        StoreAnswerError: The store cannot be read.
     """
     path = place(path)
     if isinstance(path, Path):

@@ -5,8 +5,8 @@
 
 Two environment variables change where and how large: ``ARSET_DATA`` is the folder of all data (default: ``data``, or
 that of the checkout); with ``ARSET_SCALE=small`` the simulated data are small, as in the tests. Where ``ARSET_DATA`` is
-in an object store, the pixel table is made there, and what else a lab makes lies in the default folder: packages that
-know no store open those files.
+in an object store, the pixel table is made there; pictures are copied to this machine, and what else a lab makes lies
+in the default folder: packages that know no store open those files.
 
 The module also hides TensorFlow's messages about processors and libraries, where nobody set which ones to show.
 
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from arsetlib import extras, folders
+from arsetlib import copies, extras, folders
 from arsetlib.catalogue import Scenes, find_scenes
 from arsetlib.labels import Labels, find_labels
 from arsetlib.study import Area, Study
@@ -127,7 +127,7 @@ class Pictures:
     """A folder of pictures for a case study.
 
     Attributes:
-        folder: Where the pictures lie.
+        folder: Where the pictures lie on this machine.
         data: Folder of all data.
         small: Whether they are small, for a fast run.
         bars: Whether to show progress bars.
@@ -270,7 +270,7 @@ def _pictures(
     if str(source) == "simulated":
         folder = data / (f"{name}-toy" if small else name)
         simulate(folder, progress=_bars(), **(toy if small else full))
-    return Pictures(folder, data, small, _bars())
+    return Pictures(copies.fetched(folder), data, small, _bars())
 
 
 def _delta(data: Path, small: bool) -> Study:

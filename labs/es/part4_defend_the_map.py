@@ -1034,7 +1034,7 @@ print(sample.table[columns].head(4).round(4).to_string(index=False))
 assert (sample.table["label"] == "").all()
 
 # %% [markdown] made_from="894d7ee7"
-# La regla más importante del README: *etiqueta el terreno, no el mapa*. Por eso la página para etiquetar no muestra lo que dice el mapa. Muestra las imágenes de cada píxel y su serie, no necesita red y guarda las etiquetas mientras trabajas. La celda siguiente hace una página con unos pocos puntos del recuadro; `arset label` hace la de una muestra entera. Abre el archivo en un navegador; en Colab o Databricks, descárgalo primero.
+# La regla más importante del README: *etiqueta el terreno, no el mapa*. Por eso la página para etiquetar no muestra lo que dice el mapa. Muestra las imágenes de cada píxel y su serie, no necesita red y guarda las etiquetas mientras trabajas. La celda siguiente hace una página con unos pocos puntos del recuadro; `arset label` hace la de una muestra entera. Abre el archivo en un navegador; en Colab o Databricks, primero descarga el archivo.
 
 # %% made_from="83de5489"
 on_box = maps.ClassMap.open(made.path())
@@ -1861,7 +1861,7 @@ if delta:
 #
 # - Las etiquetas tienen errores. Algunos se pueden encontrar, y quien los encuentra debe decir cuántos de los hallazgos son correctos.
 # - Un conjunto de clases con una promesa la cumple solo con datos como los de su calibración.
-# - Un modelo responde en todas partes, también donde nunca se le entrenó para hacerlo. La proporción dentro del área de aplicabilidad no necesita etiquetas: calcúlala para cada año y lugar nuevos.
+# - Un modelo responde en todas partes, también donde nunca se le entrenó para hacerlo. La proporción dentro del área de aplicabilidad no necesita etiquetas: calcula esa proporción para cada año y lugar nuevos.
 # - Contar píxeles da una superficie sesgada y sin intervalo. Una muestra aleatoria corrige cualquier mapa.
 # - Un intervalo del 95 % se acerca a su 95 % si cuenta lo que no se vio y si las etiquetas son correctas. Una muestra mayor no corrige etiquetas erróneas.
 # - Un mapa por parcela puede ser mejor o peor que uno por píxel. Mídelo.
