@@ -15,7 +15,7 @@ import numpy as np
 import rasterio
 
 from arsetlib import parcels
-from arsetlib.parcels.segments import LEVELS
+from arsetlib.parcels.segmentation import LEVELS
 
 SEEDS = (1, 2, 3, 4, 5)
 TUNING = (11, 12)

@@ -340,7 +340,7 @@ def test_the_map_shows_for_each_pixel_how_many_ways_call_its_label_wrong(made):
     out, report = made
     with rasterio.open(out / "place_2021.tif") as source:
         values = source.read(1)
-        rows, cols = rasterio.transform.rowcol(source.transform, report.x, report.y)
+        rows, cols = np.array(rasterio.transform.rowcol(source.transform, report.x, report.y), int)
         assert source.tags()["simulated"] == "yes"
     assert values[rows, cols].tolist() == report.found_by.tolist()
     assert (values == 255).sum() == values.size - len(report)

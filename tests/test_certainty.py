@@ -289,7 +289,9 @@ def test_a_map_of_dissimilarity_has_each_pixels_value_and_the_threshold(tmp_path
     far = found.dissimilarity(certainty.features(other, study, None, START)[0])
     assert share == (far <= found.threshold).mean()
     with rasterio.open(path) as source:
-        rows, cols = rasterio.transform.rowcol(source.transform, other["x"].to_numpy(), other["y"].to_numpy())
+        rows, cols = np.array(
+            rasterio.transform.rowcol(source.transform, other["x"].to_numpy(), other["y"].to_numpy()), int
+        )
         values = source.read(1)[rows, cols] / SCALE
         assert float(source.tags()["threshold"]) == found.threshold
     np.testing.assert_allclose(values, far.clip(0, 6.5534), atol=1e-4)

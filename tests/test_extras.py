@@ -38,7 +38,7 @@ WORK = {
     "deltalake": "import pathlib; from arsetlib.pixels import lakes; lakes._open_delta(pathlib.Path('x'), None)",
     "exactextract": "from arsetlib.parcels.coverage import coverage; coverage([], 0, 0, 1, 1, 1)",
     "ipywidgets": "from arsetlib import figures; figures.knob(print, 'x', a=[1])",
-    "jinja2": "import sys, arsetlib.figures.report; sys.modules['arsetlib.figures.report']._page({}, {}, None, 0, 0)",
+    "jinja2": "import sys, arsetlib.figures.reports; sys.modules['arsetlib.figures.reports']._page({}, {}, None, 0, 0)",
     "keras": "from arsetlib import models; models.build('tempcnn', steps=8, bands=2, classes=2)",
     "matplotlib": "from arsetlib.figures import still",
     "netCDF4": "from arsetlib import lab; lab.cube()",

@@ -1,5 +1,6 @@
 """Who may import whom, read from the source and proven in a fresh interpreter."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,14 @@ def test_light_modules_load_neither_spark_nor_tensorflow(module):
 
 def test_only_engine_imports_spark():
     assert [label(f) for f in MODULES if "pyspark" in roots(f)] == ["engine.py"]
+
+
+def test_no_public_name_of_a_package_is_that_of_a_module_in_it():
+    """Who imports the module first would get it in place of the function."""
+    for file in PACKAGE.rglob("__init__.pyi"):
+        names = set(re.findall(r"\bas (\w+)", file.read_text(encoding="utf-8")))
+        modules = {path.stem for path in file.parent.iterdir() if path.suffix == ".py" or path.is_dir()}
+        assert not names & modules, (file, names & modules)
 
 
 @pytest.mark.parametrize("file", MODULES, ids=label)

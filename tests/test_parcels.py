@@ -23,7 +23,7 @@ from arsetlib.labels import Labels
 from arsetlib.maps.products import NODATA, Prediction, legend_as_json
 from arsetlib.parcels import sums
 from arsetlib.parcels.coverage import coverage
-from arsetlib.parcels.segments import LEVELS
+from arsetlib.parcels.segmentation import LEVELS
 from arsetlib.study import Class, Legend, Study
 
 CRS, SIDE, WEST, NORTH, ROWS, COLS = "EPSG:32615", 10.0, 500_000.0, 3_700_000.0, 40, 50

@@ -51,7 +51,10 @@ KEPT = {
 
 @pytest.mark.parametrize("writer", KEPT)
 def test_a_table_in_other_types_is_read_as_the_original(table, tmp_path, writer):
-    pq.write_table(KEPT[writer](table), tmp_path / "a.parquet", row_group_size=40)
+    try:
+        pq.write_table(KEPT[writer](table), tmp_path / "a.parquet", row_group_size=40)
+    except pa.ArrowNotImplementedError as problem:
+        pytest.skip(f"this Arrow writes no {writer}: {problem}")
     assert pixels.read(tmp_path).equals(table)
     assert pixels.check(tmp_path).ok
     assert pixels.summary(tmp_path)["rows"] == 90
@@ -204,11 +207,15 @@ def small(tmp_path_factory):
     return pixels.read(file), file.read_bytes()
 
 
+def streamed(file) -> pa.Table:
+    return pa.Table.from_batches([piece.batch for piece in pixels.stream(file)], schema=pixels.SCHEMA)
+
+
 def outcome(file, table, data: bytes):
     """'same', 'error' or what differs when a file with these bytes is read whole and streamed."""
     file.write_bytes(data)
     found = []
-    for reader in (pixels.read, lambda f: pa.Table.from_batches([p.batch for p in pixels.stream(f)])):
+    for reader in (pixels.read, streamed):
         try:
             got = reader(file)
         except pixels.PixelError as error:
@@ -236,6 +243,13 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing(small, tmp_path):
         found += outcome(tmp_path / "a.parquet", table, bytes(spoiled))
     assert set(found) == {"same", "error"}
     assert found.count("error") > 100
+
+
+def test_rows_that_arrow_leaves_out_without_an_error_are_an_error(table, tmp_path, monkeypatch):
+    pixels.write(table, tmp_path / "a.parquet", META)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: iter([]))
+    with pytest.raises(pixels.PixelError, match=r"a\.parquet.*0 rows came, its footer says"):
+        streamed(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize("name", ["day", "scl", "bands"])

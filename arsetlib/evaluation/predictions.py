@@ -337,6 +337,8 @@ def _read(file: pq.ParquetFile, classes: int, keys: list[str]) -> dict[str, np.n
         for i, key in enumerate(keys):
             columns["probability"][to, i] = part.column(PREFIX + key).to_numpy(zero_copy_only=False)
         at += part.num_rows
+    if at != rows:
+        raise pa.ArrowInvalid(f"{at} rows came, its footer says {rows}")
     return columns
 
 

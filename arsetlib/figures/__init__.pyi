@@ -9,7 +9,7 @@ from .plots import (
     bars as bars, class_bars as class_bars, empty_figure as empty_figure, lines as lines, scatter as scatter,
     series as series, timeline as timeline,
 )
-from .report import ReportFiles as ReportFiles, report as report
+from .reports import ReportFiles as ReportFiles, report as report
 from .scores import (
     areas as areas, block_map as block_map, by_date as by_date, confusion as confusion,
     learning_curves as learning_curves, reliability as reliability, score_bars as score_bars,

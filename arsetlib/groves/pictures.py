@@ -81,9 +81,9 @@ def loaded(path: Path) -> Image.Image:
 
     with _opened(path) as picture:
         try:
+            turned = picture.getexif().get(ORIENTATION, 1) != 1  # before `load`, which closes a TIFF
             picture.load()
             about = {"format": picture.format, "bits": _bits(picture, path), "nodata": _nodata(picture)}
-            turned = picture.getexif().get(ORIENTATION, 1) != 1
             upright = ImageOps.exif_transpose(picture) if turned else picture.copy()
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
             how = picture.info.get("compression") if picture.format == "TIFF" else None

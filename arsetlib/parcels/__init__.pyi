@@ -2,5 +2,5 @@
 from .agreement import OutlineScores as OutlineScores, score_outlines as score_outlines
 from .composites import composite as composite
 from .outlines import ParcelError as ParcelError, Parcels as Parcels, read as read
-from .segments import METHODS as METHODS, segment as segment, segments as segments
+from .segmentation import METHODS as METHODS, segment as segment, segments as segments
 from .sums import Gain as Gain, ParcelMap as ParcelMap, by_parcel as by_parcel

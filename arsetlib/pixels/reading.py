@@ -148,6 +148,8 @@ def row_group(
     file = folders.place(file)
     try:
         table, rows = sources.row_group(file, footer, number, columns, verify)
+        if table.num_columns and table.num_rows != rows:
+            raise pa.ArrowInvalid(f"{table.num_rows} rows came, its footer says {rows}")
     except StoreAnswerError:
         raise
     except UNREADABLE as error:
@@ -218,12 +220,11 @@ def _blame(names: Sequence[Path | StorePath], error: Exception) -> PixelError | 
     """The error that names the file which cannot be read: a scan of many files does not always name it."""
     for file in names:
         try:
-            for batch in sources.opened(file).iter_batches():
-                as_schema(batch, [n for n in SCHEMA.names if n in batch.schema.names], str(file))
+            present = set(file_schema(file).names)
+            for _ in _pieces([file], [n for n in SCHEMA.names if n in present]):
+                pass
         except (PixelError, StoreAnswerError) as reason:
             return reason
-        except UNREADABLE as reason:
-            return damaged(file, reason)
     return PixelError(f"The table could not be read ({error}). If the disk has no fault, run `arset check` on it.")
 
 
@@ -286,13 +287,13 @@ def _pieces(parquet: Sequence[Path] | Sequence[StorePath], names: Sequence[str])
     def opened(one: tuple) -> tuple:
         file, content, group = one
         try:  # in a store, the bytes of the group are fetched here, ahead of time
-            return file, group, sources.opened(file, content, group if stored else None, names)
+            return file, content, group, sources.opened(file, content, group if stored else None, names)
         except StoreAnswerError:
             raise
         except UNREADABLE as error:
             raise damaged(file, error) from error
 
-    for file, group, source in sources.ahead(opened, groups(), stored):
+    for file, content, group, source in sources.ahead(opened, groups(), stored):
         try:
             with source:
                 present = [name for name in names if name in source.schema_arrow.names]
@@ -300,6 +301,8 @@ def _pieces(parquet: Sequence[Path] | Sequence[StorePath], names: Sequence[str])
                 for batch in source.iter_batches(layout.ROW_GROUP, row_groups=[group], columns=present):
                     yield FileBatch(file, group, row, as_schema(batch, names, str(file)))
                     row += batch.num_rows
+            if row != content.row_group(group).num_rows:  # Arrow 18 ends some damaged files without an error
+                raise pa.ArrowInvalid(f"{row} rows came, its footer says {content.row_group(group).num_rows}")
         except (PixelError, StoreAnswerError):
             raise
         except UNREADABLE as error:

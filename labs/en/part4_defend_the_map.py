@@ -170,7 +170,7 @@ def grown_at(x, y, years):
     for one in np.unique(years):
         mine = years == one
         with rasterio.open(copies.fetched(truth_files[int(one)])) as f:
-            row, col = rasterio.transform.rowcol(f.transform, x[mine], y[mine])
+            row, col = np.array(rowcol(f.transform, x[mine], y[mine]), int)
             codes[mine] = f.read(1)[row, col]
     return codes
 
