@@ -149,7 +149,7 @@ def run(
         with ThreadPoolExecutor(threads) as pool, stoppable():
             futures = [pool.submit(lambda i: list(function(i)), i) for i in numbers]
             try:
-                return pa.Table.from_batches([batch for future in futures for batch in future.result()], schema)
+                return pa.Table.from_batches([batch for future in futures for batch in result(future)], schema)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
     waves = (numbers[start : start + WAVE] for start in range(0, len(numbers), WAVE))
@@ -182,6 +182,8 @@ def check() -> None:
 
 def result(future: Future[T]) -> T:
     """The result of a future, or its error; Ctrl-C ends the wait in every thread.
+
+    The main thread wakes up now and then, because another thread may have got the signal.
 
     Raises:
         KeyboardInterrupt: The main thread was interrupted.

@@ -311,7 +311,11 @@ def _looks(scenes: Sequence[Scene], study: Study, bands: Sequence[str], grids: _
     """Samples in order; several scenes are read at the same time where they are on the internet."""
     remote = any(reader.is_remote(s.hrefs["scl"]) for s in scenes)
     with ThreadPoolExecutor(READERS if remote else 1) as pool, engine.stoppable():
-        yield from pool.map(lambda s: _look(s, study, bands, grids), scenes)
+        looks = [pool.submit(_look, scene, study, bands, grids) for scene in scenes]
+        try:
+            yield from map(engine.result, looks)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _look_task(
