@@ -99,7 +99,8 @@ def ground_of_table(
             inside = (r >= 0) & (r < tall) & (c >= 0) & (c < wide) & (r % every == 0) & (c % every == 0)
             use = np.repeat(inside, np.diff(series.offsets)) & ~np.isin(series.scl, cloudy)
             of = np.repeat(np.arange(len(r)), np.diff(series.offsets))[use]
-            size = np.array([max(1, steps.get(area, 1) // every) for area in _areas(rows)])
+            areas, own = np.unique(_areas(rows), return_inverse=True)
+            size = np.array([max(1, steps.get(area, 1) // every) for area in areas], int)[own]
             yield r[of] // every, c[of] // every, series.day[use].astype(np.int64), series.bands[use], size[of]
 
     counted: dict[int, int] = {}
