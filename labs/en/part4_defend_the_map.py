@@ -156,6 +156,7 @@ assert 0 < on_map.accuracy < 1
 # %%
 import numpy as np
 import rasterio
+from rasterio.transform import rowcol
 
 from arsetlib import copies  # of a file in an object store
 
@@ -1019,13 +1020,8 @@ assert len(views.days) == len(few.table) == 8
 # %% [markdown]
 # In the lab the expert labels the sample in a moment:
 
+
 # %%
-import rasterio
-from rasterio.transform import rowcol
-
-from arsetlib import copies
-
-
 def pixels_at(file, points):
     """(N,) rows and columns of a raster at points with x and y."""
     with rasterio.open(copies.fetched(file)) as raster:

@@ -153,9 +153,10 @@ assert 0 < on_map.accuracy < 1
 # ¿Qué parte de las etiquetas del entrenamiento es errónea: el 1 %, el 5 % o el 20 %? ¿Y los errores son más frecuentes en los bordes de las parcelas o dentro?
 # :::
 
-# %% made_from="6d874207"
+# %% made_from="6d71d1b1"
 import numpy as np
 import rasterio
+from rasterio.transform import rowcol
 
 from arsetlib import copies  # de un archivo en un almacén de objetos
 
@@ -1050,13 +1051,8 @@ assert len(views.days) == len(few.table) == 8
 # %% [markdown] made_from="539fbb84"
 # En la práctica, el experto etiqueta la muestra en un momento:
 
-# %% made_from="fe18c0ce"
-import rasterio
-from rasterio.transform import rowcol
 
-from arsetlib import copies
-
-
+# %% made_from="387899c9"
 def pixels_at(file, points):
     """(N,) filas y columnas de un ráster en puntos con x e y."""
     with rasterio.open(copies.fetched(file)) as raster:
