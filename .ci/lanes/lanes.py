@@ -101,7 +101,7 @@ def colab(place: Path) -> None:
 
 
 def databricks4(place: Path) -> None:
-    """Databricks serverless, environment 4: Spark Connect 4.0 in another process, data on a volume; labs 1 to 3."""
+    """Databricks serverless, environment 4: Spark Connect 4.0 in another process, data on a volume; labs 1 to 4."""
     databricks(place, "4", ">=4.0,<4.1")
 
 
@@ -155,7 +155,7 @@ LANES = {
 }
 
 # The lanes that take turns in `.ci/run`: those that fit beside the core. In minutes of a processor: jax 4,
-# colab 6, each of Databricks 8, without Java. The others run hundreds of tests, for more than 15 minutes.
+# colab 6, each of Databricks 8, without Java. The others run 3,000 tests, for more than 15 minutes.
 ROTATION: tuple[str, ...] = ("colab", "jax", "databricks4", "databricks5")
 
 
@@ -230,7 +230,7 @@ def rehearse(place: Path, python: str, files: list[str], environment: dict[str, 
 
 
 def databricks(place: Path, environment: str, spark: str, without: tuple[str, ...] = ()) -> None:
-    """Run labs 1 to 3 over Spark Connect, each in an environment of its own as there, their data in one volume."""
+    """Run labs 1 to 4 over Spark Connect, each in an environment of its own as there, their data in one volume."""
     pins = HERE / f"databricks{environment}.txt"
     stays(place / "all", pins)
     fit = place / "pins.txt"

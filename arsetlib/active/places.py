@@ -271,12 +271,13 @@ def known_places(path: str | Path) -> pd.DataFrame:
     path = path / "sample.csv" if path.is_dir() else path
     if not path.is_file():
         raise ActiveError(f"There are no places at {path}. Name a file that `arset next` or the labelling page wrote.")
+    file = copies.fetched(path)
     if path.suffix == ".csv":
-        table = pd.read_csv(copies.fetched(path), sep=None, engine="python", dtype=str)
+        table = pd.read_csv(file, sep=None, engine="python", dtype=str)
     else:
         from pyogrio.raw import read
 
-        meta, _, _, columns = read(str(copies.fetched(path)))
+        meta, _, _, columns = read(str(file))
         table = pd.DataFrame(dict(zip(meta["fields"], columns, strict=True)))
     if missing := [name for name in ("lon", "lat") if name not in table]:
         raise ActiveError(f"Expected a file with the columns lon and lat, {path} lacks {', '.join(missing)}.")
