@@ -463,9 +463,9 @@ def _errors(file: StorePath) -> Iterator[None]:
         if not type(error).__module__.startswith("obstore") and not (isinstance(error, OSError) and not error.errno):
             raise  # of a file on this machine, or our own
         text = str(error)
-        if kind in ("AlreadyExistsError", "PreconditionError") and "404" not in text:
+        if kind in ("AlreadyExistsError", "PreconditionError") and _status(text) != "404":
             raise FileExistsError(errno.EEXIST, "Another job has put it", str(file)) from None
-        if _NO_BUCKET.search(text):
+        if _code(text) in NO_BUCKET:
             raise StoreAnswerError(_reason(file, text)) from None
         if isinstance(error, FileNotFoundError) or kind in ("NotFoundError", "PreconditionError"):
             _refuse_missing_bucket(file)
@@ -473,7 +473,7 @@ def _errors(file: StorePath) -> Iterator[None]:
         raise StoreAnswerError(_reason(file, text)) from None
 
 
-_NO_BUCKET = re.compile("<Code>(NoSuchBucket|ContainerNotFound)<")
+NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 _there: set[tuple[str, str | None]] = set()
 
 
@@ -485,7 +485,7 @@ def _refuse_missing_bucket(file: StorePath) -> None:
     try:
         next(iter(_obstore().list(_store(file.root), "none/", chunk_size=1)), None)
     except Exception as error:
-        if re.search("404|NoSuchBucket|ContainerNotFound", str(error)):
+        if _status(str(error)) == "404" or _code(str(error)) in NO_BUCKET:
             raise StoreAnswerError(f"There is no bucket {file.root}. Make it, or correct its name.") from None
         return  # the account may not list it
     _there.add(bucket)
@@ -504,18 +504,37 @@ _NETWORK = {
 }  # fmt: skip
 
 
+_ROLE = re.compile(r"Error performing [A-Z]+ http://(169\.254\.\d+\.\d+|metadata\b)")  # asks the machine for its role
+_ASKED = re.compile(r"Error performing .*? in [\d.]+[a-zµ]+(, after .*?retry_timeout: \S+)?\s+- ", re.DOTALL)
+
+
+def _answer(text: str) -> str:
+    """What an error of a store says after the request: names of files and addresses may contain any word and number."""
+    return text[asked.end() :] if (asked := _ASKED.search(text)) else text
+
+
+def _code(text: str) -> str:
+    """The code of a store's answer, such as NoSuchBucket; empty where it gives none."""
+    return found[1] if (found := re.search(r"<Code>(\w+)</Code>", _answer(text))) else ""
+
+
+def _status(text: str) -> str:
+    """The status of a store's answer, such as 404; empty where there was no answer."""
+    return found[1] if (found := re.search(r"\b([345]\d\d) [A-Z]\w+", _answer(text))) else ""
+
+
 def _reason(file: StorePath, text: str) -> str:
     """What a store's answer means: of the answer only status and code are repeated."""
-    found = re.search(r"<Code>(\w+)</Code>", text), re.search(r"\b([345]\d\d) [A-Z]\w+", text)
-    code, status = (one[1] if one else "" for one in found)
+    code, status = _code(text), _status(text)
     answer = f" ({' '.join(filter(None, (status, code)))})" if status or code else ""
-    low = text.partition("Debug source")[0].lower()  # what follows names settings, such as a timeout
+    said, _, details = _answer(text).partition("Debug source")
+    low = re.sub(r"<.*", "", said, flags=re.DOTALL).lower()  # without the answer's body, which names files, too
     if bad := re.search(r"invalid path: .*?Path \"(.*?)\"", text, re.DOTALL):
         return (
             f"{file} contains an object whose name is no path: {bad[1]!r}. Names with '//', with '.' or '..' between "
             "slashes or with tabs cannot be read. Rename or delete it in the store."
         )
-    if code in ("NoSuchBucket", "ContainerNotFound"):
+    if code in NO_BUCKET:
         return f"There is no bucket {file.root}. Make it, or correct its name."
     if code in ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed") or "region" in low:
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
@@ -526,7 +545,7 @@ def _reason(file: StorePath, text: str) -> str:
         return f"{file}: the clock of this machine is wrong{answer}. Set it and run the same command again."
     if "account must be specified" in low:
         return f"{file}: the storage account is not known. Set AZURE_STORAGE_ACCOUNT_NAME to its name."
-    if "169.254.169.254" in text or "credential" in low or "metadata" in low:
+    if _ROLE.search(text) or "credential" in low or "metadata" in low:
         variables = next(words for scheme, words in _VARIABLES.items() if file.root.startswith(scheme))
         return f"{file}: no keys were found. Set {variables}, or run on a machine that has a role."
     if status in ("401", "403") or "permission" in low or "unauth" in low:
@@ -536,5 +555,6 @@ def _reason(file: StorePath, text: str) -> str:
         )
     if status == "503" or code == "SlowDown":
         return f"{file}: the store is busy{answer}, also after several tries. Run the same command again later."
-    why = next((words for sign, words in _NETWORK.items() if sign in low), "it gave an error")
+    cause = low + re.sub(r"\S+://\S+", "", details.rpartition("inner: ")[2]).lower()  # before it stand settings
+    why = next((words for sign, words in _NETWORK.items() if sign in cause), "it gave an error")
     return f"{file}: the store did not do what was asked: {why}{answer}. Run the same command again later."

@@ -59,7 +59,7 @@ def s3_server(before: str = "") -> Iterator[str]:
 
 
 def new_bucket(url: str) -> str:
-    """Make an empty bucket; gives its address, ``s3://…``."""
-    name = f"bucket-{uuid.uuid4().hex[:8]}"
+    """Make an empty bucket, whose name reads like answers of a store; gives its address, ``s3://…``."""
+    name = f"region-404-{uuid.uuid4().hex[:8]}"
     requests.put(f"{url}/{name}", timeout=30).raise_for_status()
     return f"s3://{name}"

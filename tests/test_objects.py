@@ -523,12 +523,22 @@ def test_a_table_that_stops_where_the_store_fails_for_good_is_completed_by_the_s
         ((400, "AuthorizationHeaderMalformed"), "Set AWS_REGION"),
         ((404, "NoSuchBucket"), "There is no bucket"),
         ("slow", "is busy"),
-        ("reset", "did not do what was asked"),
+        ("reset", "did not do what was asked: the connection was cut"),
     ],
 )
-def test_a_request_that_fails_for_good_is_one_clear_error(failing, bucket, answer, words):
+@pytest.mark.parametrize("name", ["a", "503 Slow region 403 Forbidden/credential metadata timeout.json"])
+def test_a_request_that_fails_for_good_is_one_clear_error_whatever_the_name_says(failing, bucket, answer, words, name):
     failing.fails = lambda method, path: answer
     with pytest.raises(stores.StoreAnswerError, match=words) as failed:
-        folders.put(f"{bucket}/a", b"x" * 100)
+        folders.put(f"{bucket}/{name}", b"x" * 100)
+    if answer != (404, "NoSuchBucket"):
+        with pytest.raises(stores.StoreAnswerError, match=words):
+            (bucket / name).read_bytes()
     assert "test-key" not in str(failed.value)
     assert "Signature" not in str(failed.value)
+
+
+def test_a_missing_file_is_no_missing_bucket_where_the_bucket_may_not_be_listed(failing, bucket):
+    failing.fails = lambda method, path: (403, "AccessDenied") if "list-type" in path else None
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        (bucket / "a").read_bytes()
