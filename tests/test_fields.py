@@ -416,6 +416,15 @@ def test_a_bit_flipped_in_parquet_is_named(converted, tmp_path):
         list(fields.batches(folder, size=32).arrays())
 
 
+def test_records_that_arrow_leaves_out_are_an_error(converted, monkeypatch):
+    import pyarrow.parquet as pq
+
+    whole = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *a, **k: whole(*a, **k).slice(1))
+    with pytest.raises(fields.ImageError, match=r"records from \d+ on are damaged .*records came in place of"):
+        list(fields.batches(converted["parquet"], size=32).arrays())
+
+
 @pytest.mark.parametrize("form", ["tfrecord", "parquet"])
 @pytest.mark.parametrize(
     ("harm", "message"),

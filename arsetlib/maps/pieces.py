@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from arsetlib import folders, ingest, samples
+from arsetlib import engine, folders, ingest, samples
 from arsetlib.checksums import sha256
 from arsetlib.ingest.chunk import BadScenes
 from arsetlib.maps import sources
@@ -160,7 +160,7 @@ def made_ahead(items: Iterable) -> Iterator:
     items = iter(items)
     with ThreadPoolExecutor(1) as pool:
         waiting = deque(pool.submit(next, items, None) for _ in range(AHEAD))
-        while (item := waiting.popleft().result()) is not None:
+        while (item := engine.result(waiting.popleft())) is not None:
             waiting.append(pool.submit(next, items, None))
             yield item
 

@@ -17,7 +17,7 @@
 #
 # **Eight questions, 28 points, about 55 minutes.** Later questions use functions of earlier ones, so keep the order.
 #
-# From your name, the next cell draws *your* set, records, measurements and machines, so they differ from those of other learners. They are simulated, with realistic sizes. Do not change the name after you have begun.
+# From your name, the next cell draws *your* set, records, measurements and machines, so they differ from those of other learners. They are simulated, with realistic sizes. Write your name in place of `your name`, and do not change it after you have begun.
 #
 # Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks use other data: other fields, records that are too large, no records at all.
 # So write functions that work for other data too.

@@ -17,7 +17,7 @@
 #
 # **Eight questions, 28 points, about 55 minutes.** Later questions use functions of earlier ones, so keep the order.
 #
-# Your name in the next cell decides *your* part of a capture, your samples, networks and trees, so they differ from those of others. Do not change the name once you have begun.
+# Your name in the next cell decides *your* part of a capture, your samples, networks and trees, so they differ from those of others. Write your name in place of `your name`, and do not change it once you have begun.
 #
 # Below each question a cell checks your answer and says what is wrong, as often as you like. After you have submitted, further checks run with other data: one tile, absent classes, a grove without detections.
 # So write functions that work for other data, too.

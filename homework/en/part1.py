@@ -17,7 +17,7 @@
 #
 # **Eight questions, 24 points, about 50 minutes.** What you write in one question is used in later ones, so keep the order.
 #
-# Your name in the next cell decides *your* box, year and numbers, so they differ from those of other learners. Do not change the name after you have begun.
+# Your name in the next cell decides *your* box, year and numbers, so they differ from those of other learners. Write your name in place of `your name`, and do not change it after you have begun.
 #
 # Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks use other data: another legend, another pixel size, an empty list.
 # So write functions that also work for other data.

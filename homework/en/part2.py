@@ -17,7 +17,7 @@
 #
 # **Eight questions, 28 points, about an hour.** What you write in one question is used in later ones, so keep the order.
 #
-# Your numbers are drawn from your name in the next cell, so they differ from those of others. Do not change the name once you have begun.
+# Your numbers are drawn from your name in the next cell, so they differ from those of others. Write your name in place of `your name`, and do not change it once you have begun.
 #
 # Below each question a cell checks your answer and says what is wrong, as often as you like. After you have handed in, further checks run with other data: another season, another number of bands, a row with one image, a row with none.
 # So write functions that work for somebody else's data, too.

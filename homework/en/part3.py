@@ -17,7 +17,7 @@
 #
 # **Eight questions, 28 points, about 55 minutes.** Functions that you write are used again further down, so keep the order.
 #
-# Your name in the next cell determines *your* network, run, forest and map, so they differ from those of other learners. Do not change the name once you have begun.
+# Your name in the next cell determines *your* network, run, forest and map, so they differ from those of other learners. Write your name in place of `your name`, and do not change it once you have begun.
 #
 # Below each question a cell checks your answer and says what is wrong; run it as often as you like. After you have handed in, more checks run with other data: other layers, absent classes, another map.
 # So write functions that also work for other data.

@@ -10,7 +10,7 @@
 #     name: python3
 # ---
 
-# %% [markdown] made_from="3177aadf"
+# %% [markdown] made_from="a5fb819c"
 # # Tarea B · Más imágenes que memoria
 #
 # Esta tarea corresponde al caso de estudio B. Calculas cuánto de un conjunto cabe en la memoria, lo divides por parcela, llenas fragmentos y los repartes entre trabajadores. Después comparas velocidades de lectura, simulas gradientes atrasados, calculas el costo de un entrenamiento y revisas tres afirmaciones sobre cifras publicadas. No hacen falta imágenes ni TensorFlow.

@@ -10,7 +10,7 @@
 #     name: python3
 # ---
 
-# %% [markdown] made_from="91ba605a"
+# %% [markdown] made_from="d080a357"
 # # Tarea A · De una máscara a los árboles
 #
 # Ya hiciste el caso de estudio A. En esta tarea mides qué hay en una máscara, cortas teselas y les aplicas aumento de datos. También mides la fuga de información de una división, evalúas un mapa, eliges una red lo bastante rápida para un dron y cuentas árboles. No hace falta TensorFlow.

@@ -10,7 +10,7 @@
 #     name: python3
 # ---
 
-# %% [markdown] made_from="e46163da"
+# %% [markdown] made_from="c1cf250d"
 # # Tarea 1 · De las escenas y las etiquetas a la tabla de píxeles
 #
 # Ya hiciste la práctica 1. Aquí la aplicas: agrupas códigos de etiqueta en clases, mides la superficie de un recuadro, eliges escenas, buscas huecos y cuentas lo que contiene una tabla.

@@ -10,7 +10,7 @@
 #     name: python3
 # ---
 
-# %% [markdown] made_from="fb49fe06"
+# %% [markdown] made_from="88a1d3a5"
 # # Tarea 2 · De la tabla de píxeles a los lotes
 #
 # Ya hiciste la práctica 2. Aquí escribes, solo con NumPy, las pequeñas funciones de las que se compone un cargador de datos, y las usas con filas propias.

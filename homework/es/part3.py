@@ -10,7 +10,7 @@
 #     name: python3
 # ---
 
-# %% [markdown] made_from="5456eada"
+# %% [markdown] made_from="0f2b8be2"
 # # Tarea 3 · De una red a las hectáreas
 #
 # Ya hiciste la práctica 3. Aquí cuentas los parámetros de una red y los días que ve, y lees el registro de una ejecución. También pruebas un modelo propio por clases y por fecha, y estimas superficies con sus intervalos de confianza. No hace falta TensorFlow.
