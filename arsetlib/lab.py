@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from arsetlib import copies, extras, folders
-from arsetlib.catalogue import Scenes, find_scenes
+from arsetlib.catalogue import Scene, Scenes, find_scenes
 from arsetlib.labels import Labels, find_labels
 from arsetlib.study import Area, Study
 from arsetlib.translation import _, ngettext
@@ -75,7 +75,10 @@ class Place:
     @property
     def work(self) -> Path:
         """Folder on this machine of what is made for this study; another study has another folder."""
-        return _on_this_machine(self.data) / self._name
+        folder = _on_this_machine(self.data) / self._name
+        if folders.in_store(self.data):  # else the table is made in it
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     @property
     def _name(self) -> str:
@@ -89,6 +92,20 @@ class Place:
     def scenes(self) -> Scenes:
         """The scenes of the study; the list is kept beside the table and used again."""
         return find_scenes(self.study, cache=self.data / self._name / "items.json", progress=self.bars)
+
+    def file(self, scene: Scene, asset: str) -> str | Path:
+        """A file of a scene as other packages open it: a copy on this machine where ``data`` is in an object store.
+
+        Args:
+            scene: Of ``scenes``.
+            asset: A band, or ``scl``.
+
+        Returns:
+            Path or link. Links to other places stay as they are.
+        """
+        href = scene.hrefs[asset]
+        ours = folders.in_store(self.data) and href.startswith(f"{self.data}/")
+        return copies.fetched(href) if ours else href
 
     def labels(self) -> dict[int, Labels]:
         """Year → label raster."""

@@ -330,7 +330,7 @@ def by_hand(scene, xs, ys, crs):
     """A scene at points: (points, 1 + bands), SCL and reflectance × 10,000."""
     columns = []
     for asset in ("scl", *study.bands):
-        with rasterio.open(scene.hrefs[asset]) as image:
+        with rasterio.open(here.file(scene, asset)) as image:
             points = np.transpose(transform(crs, image.crs, xs, ys))
             dn = np.array([v[0] for v in image.sample(points)], np.uint16)
         if asset != "scl":
@@ -690,7 +690,10 @@ assert 0.7 < bytes_mb / lists_mb < 1.4
 # Many programs read Parquet. Ask the same question twice: with Spark, which also runs on a cluster, and with DuckDB, which runs on one machine.
 
 # %%
-spark.read.parquet(str(out.resolve())).createOrReplaceTempView("pixels")
+from arsetlib import copies
+
+files = copies.fetched(out).resolve()  # of a table in an object store: a copy
+spark.read.parquet(str(files)).createOrReplaceTempView("pixels")
 print(textwrap.dedent(pixels.QUERIES["classes"]))
 from_spark = spark.sql(pixels.QUERIES["classes"]).toPandas()
 figures.show(from_spark, "Pixel-years per label code and year, by Spark SQL")
@@ -700,7 +703,7 @@ assert from_spark["pixel_years"].sum() == summary.rows
 # %%
 import duckdb
 
-duckdb.read_parquet(f"{out}/*.parquet").create_view("pixels", replace=True)
+duckdb.read_parquet(f"{files}/*.parquet").create_view("pixels", replace=True)
 from_duckdb = duckdb.sql(pixels.QUERIES["classes"]).df()
 figures.show(
     duckdb.sql(pixels.QUERIES["areas"]).df(),

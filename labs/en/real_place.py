@@ -300,7 +300,7 @@ def look(scene, area):
     rows, columns = int((north - south) // 20), int((east - west) // 20)
     parts = []
     for asset in ("scl", "red", "nir"):
-        with rasterio.open(scene.hrefs[asset]) as image:
+        with rasterio.open(here.file(scene, asset)) as image:
             box = transform_bounds(area.crs, image.crs, *area.bounds)
             window = from_bounds(*box, image.transform)
             window = window.round_offsets().round_lengths()

@@ -325,7 +325,7 @@ if labels[year].confidence:
 #
 # La biblioteca hace esto con millones de píxeles. Antes, hazlo tú una vez: toma un punto, abre cada archivo de cada escena y lee el valor en el punto.
 
-# %% made_from="7876ad06"
+# %% made_from="07587fa8"
 import rasterio
 from rasterio.warp import transform
 
@@ -334,7 +334,7 @@ def by_hand(scene, xs, ys, crs):
     """Una escena en puntos: (puntos, 1 + bandas), SCL y reflectancia × 10,000."""
     columns = []
     for asset in ("scl", *study.bands):
-        with rasterio.open(scene.hrefs[asset]) as image:
+        with rasterio.open(here.file(scene, asset)) as image:
             points = np.transpose(transform(crs, image.crs, xs, ys))
             dn = np.array([v[0] for v in image.sample(points)], np.uint16)
         if asset != "scl":
@@ -706,8 +706,11 @@ assert 0.7 < bytes_mb / lists_mb < 1.4
 #
 # Muchos programas leen Parquet. Haz la misma consulta dos veces: con Spark, que también funciona en un clúster, y con DuckDB, que funciona en una máquina.
 
-# %% made_from="1da82f94"
-spark.read.parquet(str(out.resolve())).createOrReplaceTempView("pixels")
+# %% made_from="12b4e9b9"
+from arsetlib import copies
+
+files = copies.fetched(out).resolve()  # de una tabla en un almacén: una copia
+spark.read.parquet(str(files)).createOrReplaceTempView("pixels")
 print(textwrap.dedent(pixels.QUERIES["classes"]))
 from_spark = spark.sql(pixels.QUERIES["classes"]).toPandas()
 figures.show(
@@ -716,10 +719,10 @@ figures.show(
 
 assert from_spark["pixel_years"].sum() == summary.rows
 
-# %% made_from="f68240e7"
+# %% made_from="4e254a1f"
 import duckdb
 
-duckdb.read_parquet(f"{out}/*.parquet").create_view("pixels", replace=True)
+duckdb.read_parquet(f"{files}/*.parquet").create_view("pixels", replace=True)
 from_duckdb = duckdb.sql(pixels.QUERIES["classes"]).df()
 figures.show(
     duckdb.sql(pixels.QUERIES["areas"]).df(),

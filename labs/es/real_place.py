@@ -287,7 +287,7 @@ assert np.median(blue[snow]) > 10 * np.median(blue[scl == 4])
 #
 # Ahora el delta simulado. Sus archivos tienen la forma de los de los servicios reales, así que los leemos escena por escena, en un área, a 20 m.
 
-# %% made_from="4e87fc00"
+# %% made_from="2cbd0c3f"
 from dataclasses import replace
 
 import rasterio
@@ -301,7 +301,7 @@ def look(scene, area):
     rows, columns = int((north - south) // 20), int((east - west) // 20)
     parts = []
     for asset in ("scl", "red", "nir"):
-        with rasterio.open(scene.hrefs[asset]) as image:
+        with rasterio.open(here.file(scene, asset)) as image:
             box = transform_bounds(area.crs, image.crs, *area.bounds)
             window = from_bounds(*box, image.transform)
             window = window.round_offsets().round_lengths()
