@@ -23,6 +23,7 @@ import numpy as np
 from arsetlib import textfiles
 from arsetlib.groves import annotation_files
 from arsetlib.groves.classes import FILE, Classes, GroveError
+from arsetlib.groves.pictures import folded
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 COLUMNS = ("image_path", *CORNERS, "label")
@@ -48,6 +49,23 @@ def outline(box: np.ndarray, classes: Classes, where: str) -> np.ndarray:
     return np.stack(
         [(x0 + x1) / 2 + (x1 - x0) / 2 * np.cos(angle), (y0 + y1) / 2 + (y1 - y0) / 2 * np.sin(angle)], axis=1
     )
+
+
+def check_turned(rotation: object, classes: Classes, where: str) -> None:
+    """Refuse to draw the ellipse of a box that is turned: its corners are those before it was turned.
+
+    Raises:
+        GroveError: It is turned, and ``classes`` states that boxes become ellipses.
+    """
+    try:
+        degrees = float(str(rotation)) % 360
+    except ValueError:
+        return
+    if degrees and classes.boxes == "ellipse":
+        raise GroveError(
+            f"{where} is a box that is turned by {degrees:g}°, and its corners are those before that. Export it as a "
+            "polygon."
+        )
 
 
 def checked(box: Sequence[float] | np.ndarray, shape: tuple[int, int], where: str) -> np.ndarray:
@@ -108,6 +126,8 @@ def why_not(path: Path) -> str:
         tag = _root(path).tag
     except GroveError as problem:
         return str(problem)
+    if tag == "annotations":
+        return f"{path} is of CVAT, which is not read here. Export the labels as COCO."
     return "" if tag == "annotation" else f"{path} has the root {tag!r}, expected 'annotation' of Pascal VOC."
 
 
@@ -126,7 +146,7 @@ def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None 
     if size is not None:
         annotation_files.same_size(size.findtext("height"), size.findtext("width"), shape, str(path))
     named = Path((root.findtext("filename") or "").replace("\\", "/").strip()).name
-    if image and named and named != image and Path(named).stem != Path(image).stem and named != Path(image).stem:
+    if image and named and folded(Path(image).stem) not in (folded(named), folded(Path(named).stem)):
         raise GroveError(
             f"{path} was drawn on {named!r} (its filename), not on {image}. Put it beside its own image, or correct "
             "filename where the image was renamed."
@@ -135,6 +155,9 @@ def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None 
     for number, one in enumerate(root.findall("object"), start=1):
         where, box = f"{path}: object {number}", one.find("bndbox")
         value = annotation_files.class_of((one.findtext("name") or "").strip(), classes, f"{path} has the class")
+        for attribute in one.findall("attributes/attribute"):  # of CVAT
+            if attribute.findtext("name") == "rotation":
+                check_turned(attribute.findtext("value"), classes, where)
         texts = [None if box is None else box.findtext(name) for name in CORNERS]
         rows.append((where, value, checked(_numbers(texts, where), shape, where)))
     return rows
