@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 import shutil
@@ -267,14 +268,25 @@ def machine_words(run):
 def named(figure, benchmark, names):
     """What ``names.toml`` says of a figure: name, and unit or chart."""
     for pattern, says in names.get(benchmark, {}).get("figures", {}).items():
-        if found := re.fullmatch(re.escape(pattern).replace(r"\*", "(.+)"), figure["name"]):
+        if found := words_of(pattern, figure["name"]):
             says = {"name": says} if isinstance(says, str) else says
-            return says | {"name": _(says["name"]).format(*(side_name(word, names) for word in found.groups()))}
+            words = (side_name(word, benchmark, names) for word in found.groups())
+            return says | {"name": _(says["name"]).format(*words)}
     return {"name": figure["name"].replace("_", " ")}
 
 
-def side_name(side, names):
-    return _(names.get("sides", {}).get(side, str(side).replace("_", " ")))
+def side_name(side, benchmark, names):
+    """What a side of a comparison is; its name as it stands where ``names.toml`` does not say."""
+    sides = names.get(benchmark, {}).get("sides", {})
+    for pattern, name in itertools.chain(sides.items(), names.get("sides", {}).items()):
+        if found := words_of(pattern, str(side)):
+            return _(name).format(*(side_name(word, benchmark, names) for word in found.groups()))
+    return str(side)
+
+
+def words_of(pattern, name):
+    """A match of a name with a pattern, in which a star stands for a word; None where it is another name."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", "(.+)"), name)
 
 
 def benchmark_html(run, names):
@@ -285,7 +297,7 @@ def benchmark_html(run, names):
         if "chart" in says:
             charts.setdefault(says["chart"], []).append((says["name"], figure["value"], goal_words(figure)))
         else:
-            rows.append(figure_row(figure, says, names))
+            rows.append(figure_row(figure, says, run.get("benchmark"), names))
     out = [
         f'<figure class="bench-chart"><figcaption>{html.escape(_(title))}</figcaption>{bars(values)}</figure>'
         for title, values in charts.items()
@@ -305,11 +317,11 @@ def goal_words(figure):
     return (_("goal {value}: met") if figure["value"] >= goal else _("goal {value}: missed")).format(value=number(goal))
 
 
-def figure_row(figure, says, names):
+def figure_row(figure, says, benchmark, names):
     unit = {"x": "×", None: ""}.get(figure.get("unit"), figure.get("unit"))
     goal = figure.get("goal")
     state = "" if goal is None else " met" if figure["value"] >= goal else " missed"
-    sides = {side_name(side, names): value for side, value in (figure.get("sides") or {}).items()}
+    sides = {side_name(side, benchmark, names): value for side, value in (figure.get("sides") or {}).items()}
     if "unit" in says:
         shown = bars([(name, value, says["unit"]) for name, value in sides.items()])
     else:

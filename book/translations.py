@@ -130,7 +130,8 @@ def words_of_pages() -> Iterator[tuple[str, str]]:
 
     names = tomllib.loads((ROOT / "benchmarks" / "names.toml").read_text(encoding="utf-8"))
     for key, benchmark in names.items():
-        said = benchmark.values() if key == "sides" else [benchmark["title"], *benchmark.get("figures", {}).values()]
+        parts = [benchmark] if key == "sides" else [benchmark.get("figures", {}), benchmark.get("sides", {})]
+        said = [benchmark.get("title", ""), *(one for part in parts for one in part.values())]
         for one in said:
             texts = [one] if isinstance(one, str) else [one["name"], *filter(None, [one.get("chart")])]
             yield from (("benchmarks/names.toml", text) for text in texts if re.search(r"[A-Za-z]", text.strip("{}")))

@@ -1,6 +1,5 @@
 """Promises of the project's own files: one environment said in three places, two commands, nothing of one machine."""
 
-import fnmatch
 import json
 import re
 import shlex
@@ -391,11 +390,22 @@ def test_make_clean_keeps_labels_and_tables_of_real_places_and_removes_what_was_
     assert {folder.name for folder in (tmp_path / "data").iterdir()} == kept
 
 
-def test_every_figure_of_the_performance_page_has_a_plain_name():
+def test_every_figure_and_side_of_the_performance_page_has_a_plain_name():
     names = tomllib.loads((ROOT / "benchmarks" / "names.toml").read_text(encoding="utf-8"))
     assert {s.stem for s in (ROOT / "benchmarks").glob("[!_]*.py")} - {"measure"} <= set(names)
+
+    def said(name, patterns):
+        """The first pattern that has a name, and the words for which its stars stand."""
+        found = ((one, re.fullmatch(re.escape(one).replace(r"\*", "(.+)"), name)) for one in patterns)
+        return next(((one, match.groups()) for one, match in found if match), None)
+
     for file in ("results.json", "recorded.json"):
         for run in json.loads((ROOT / "benchmarks" / file).read_text(encoding="utf-8")):
-            patterns = names[run["benchmark"]]["figures"]
+            of = names[run["benchmark"]]
             for figure in run["figures"]:
-                assert any(fnmatch.fnmatchcase(figure["name"], one) for one in patterns), figure["name"]
+                assert said(figure["name"], of["figures"]), figure["name"]
+                pattern, words = said(figure["name"], of["figures"])
+                shown = figure.get("sides") or {}
+                for word in (*words, *(() if "chart" in of["figures"][pattern] else shown)):
+                    named = said(word, (*of.get("sides", {}), *names["sides"]))
+                    assert named or not re.search("[A-Za-z]", word), f"{run['benchmark']}: {word}"

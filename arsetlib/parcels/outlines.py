@@ -18,7 +18,7 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
-from arsetlib import folders
+from arsetlib import folders, ground
 from arsetlib.errors import ArsetError
 from arsetlib.labels import fields as vectors
 from arsetlib.translation import N_, _
@@ -149,7 +149,7 @@ def read(path: str | Path, *, layer: str | None = None, id_column: str | None = 
         points = ~np.isin(shapely.get_type_id(found.shapes), vectors.POLYGONS)
         vectors.drop(found, points, N_("points, which have no area"))
         crs = vectors.crs_of(stated, where)
-        found.crs = crs.to_string()
+        found.crs = ground.crs_name(crs)
         if len(found.shapes):
             vectors.check_degrees(found, crs, where)
     except CatalogueError as error:
