@@ -299,6 +299,7 @@ RUNS = [10 * SIDE, 20 * SIDE, 34 * SIDE]
         ({"segmentation": [FLAT], "image_id": "1"}, None, "labels.json"),
         ({"segmentation": [FLAT], "category_id": "1"}, None, "labels.json"),
         ({"segmentation": [FLAT]}, [{"id": "1", "file_name": "server/7/a.png"}], "labels.json"),
+        ({"segmentation": [FLAT]}, [{"id": 1, "file_name": "a.png", "height": "64.0", "width": 64.0}], "labels.json"),
         ({"segmentation": {"size": [SIDE, SIDE], "counts": RUNS}, "iscrowd": 1}, None, "labels.json"),
         ({"segmentation": {"size": [SIDE, SIDE], "counts": [float(n) for n in RUNS]}}, None, "labels.json"),
         ({"segmentation": [FLAT, HOLE], "area": 900}, None, "labels.json"),
@@ -371,16 +372,26 @@ def test_a_listed_name_may_differ_in_case_or_have_signs_of_links_but_not_another
         groves.captures(place)
 
 
-def test_a_turned_box_becomes_no_ellipse(tmp_path, rgb):
-    turned = {"bbox": [10, 10, 30, 20], "attributes": {"rotation": 30.0}}
-    place = coco_folder(tmp_path / "coco", rgb, turned)
-    assert len(groves.boxes(groves.captures(place)[0])[0]) == 1
-    (place / "classes.toml").write_text(ELLIPSE)
-    assert "box that is turned by 30°" in said(place)
-    place = voc(tmp_path / "voc", rgb, [(10, 10, 40, 30)], toml=ELLIPSE)
-    attribute = "<attributes><attribute><name>rotation</name><value>30.0</value></attribute></attributes></object>"
-    (place / "a.xml").write_text((place / "a.xml").read_text().replace("</object>", attribute))
-    assert "box that is turned by 30°" in said(place)
+def test_a_turned_box_becomes_a_turned_ellipse(tmp_path, rgb):
+    turned = {"bbox": [8, 28, 48, 8], "attributes": {"rotation": 90.0}}
+    attribute = "<attributes><attribute><name>rotation</name><value>90.0</value></attribute></attributes></object>"
+    upright = coco_folder(tmp_path / "upright", rgb, {"bbox": [28, 8, 8, 48]})
+    places = [coco_folder(tmp_path / "coco", rgb, turned), voc(tmp_path / "voc", rgb, [(8, 28, 56, 36)])]
+    (places[1] / "a.xml").write_text((places[1] / "a.xml").read_text().replace("</object>", attribute))
+    for place in (upright, *places):
+        assert groves.count(place).trees["area"][0] == pytest.approx(np.pi * 24 * 4, rel=0.01)
+        (place / "classes.toml").write_text(ELLIPSE)
+        assert np.array_equal(mask_in(place), mask_in(upright))
+
+
+def test_what_is_no_box_and_columns_of_one_name_are_named(tmp_path, rgb):
+    place = voc(tmp_path / "voc", rgb, [(1, 1, 9, 9)], toml=ELLIPSE)
+    (place / "a.xml").write_text((place / "a.xml").read_text().replace("bndbox", "robndbox"))
+    assert "object 1 has no box (bndbox) but robndbox" in said(place)
+    (tmp_path / "b.csv").write_text("image_path,xmin,ymin,xmax,ymax,label,label\na.png,1,1,9,9,tree,grass\n")
+    saved(rgb, tmp_path / "a.png")
+    with pytest.raises(groves.GroveError, match="b.csv has several columns called 'label'"):
+        groves.captures(tmp_path)
 
 
 @pytest.mark.parametrize("form", [voc, table])

@@ -197,8 +197,8 @@ def _paste(mask, value, one, where):
 def same_size(height: Any, width: Any, shape: tuple[int, int], what: str) -> None:
     """Refuse annotations that were drawn on an image of another size; ``what`` starts the message."""
     try:
-        stated = [int(v) for v in (height, width) if v is not None]
-    except (TypeError, ValueError):
+        stated = [int(float(v)) for v in (height, width) if v is not None]
+    except (TypeError, ValueError, OverflowError):
         raise GroveError(f"{what} has the size {width!r} × {height!r}, expected numbers of pixels.") from None
     if len(stated) == 2 and any(stated) and tuple(stated) != tuple(shape):
         raise GroveError(

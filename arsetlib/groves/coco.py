@@ -95,9 +95,10 @@ def mask_of(path: Path, number: int | str, shape: tuple[int, int], classes: Clas
     for where, value, row in rows_of(path, number, shape, classes):
         outline = row.get("segmentation")
         if outline in NO_OUTLINE:
-            if isinstance(row.get("attributes"), dict):
-                box_files.check_turned(row["attributes"].get("rotation"), classes, where)
-            annotation_files.fill(mask, value, box_files.outline(box_of(row, shape, where), classes, where))
+            attributes = row.get("attributes")
+            turned = box_files.turn_of(attributes.get("rotation") if isinstance(attributes, dict) else 0)
+            ellipse = box_files.outline(box_of(row, shape, where), classes, where, turned)
+            annotation_files.fill(mask, value, ellipse)
         elif isinstance(outline, dict):
             mask[_run_lengths(outline, shape, where)] = value
         else:
