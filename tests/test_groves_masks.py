@@ -668,9 +668,11 @@ def test_a_fourth_band_without_a_meaning_is_a_transparency_or_refused(tmp_path, 
 def test_bands_that_are_stated_in_another_order_are_refused(tmp_path, rgb, truth):
     place = folder(tmp_path, rgb, truth)
     (place / "images" / "a.png").unlink()
-    path = tiff(place / "images" / "a.tif", rgb.transpose(2, 0, 1))
-    colours = rasterio.enums.ColorInterp
-    with rasterio.open(path, "r+") as file:
+    colours, shape = rasterio.enums.ColorInterp, {"width": SIDE, "height": SIDE, "count": 3, "dtype": "uint8"}
+    with rasterio.open(
+        place / "images" / "a.tif", "w", crs="EPSG:32636", transform=from_origin(5, 9, 1, 1), **shape
+    ) as file:
+        file.write(rgb.transpose(2, 0, 1))
         file.colorinterp = [colours.blue, colours.green, colours.red]
     assert "states that its bands are blue, green, red" in said(place)
 
