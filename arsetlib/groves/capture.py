@@ -113,7 +113,7 @@ def boxes(capture: Capture, classes: Classes | None = None) -> tuple[np.ndarray,
     if rows is None:
         return None
     box_files.check_twice(rows)
-    corners, numbers = [box for _, _, box in rows], [value for _, value, _ in rows]
+    corners, numbers = [box[:4] for _, _, box in rows], [value for _, value, _ in rows]
     return np.array(corners, float).reshape(-1, 4), np.array(numbers, np.uint8)
 
 

@@ -6,9 +6,10 @@ Lab: case_groves.
 from __future__ import annotations
 
 import struct
+import unicodedata
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,24 @@ def files_of(folder: Path) -> list[Path]:
         for f in folder.iterdir()
         if f.suffix.lower() in SUFFIXES and not filetypes.is_system_file(f.name) and not f.is_dir()
     )
+
+
+def folded(name: str) -> str:
+    """A file name to compare: lower case, and letters with accents as one sign (macOS stores them as two)."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def finder(files: Mapping[str, Path]) -> Callable[[str], Path | None]:
+    """Finds a file by its name; where none has it exactly, the only one that has it when ``folded``."""
+    alike: dict[str, set[Path]] = {}
+    for name, file in files.items():
+        alike.setdefault(folded(name), set()).add(file)
+
+    def find(name: str) -> Path | None:
+        near = alike.get(folded(name), ())
+        return files.get(name) or (next(iter(near)) if len(near) == 1 else None)
+
+    return find
 
 
 @contextmanager
@@ -82,9 +101,12 @@ def loaded(path: Path) -> Image.Image:
     with _opened(path) as picture:
         try:
             turned = picture.getexif().get(ORIENTATION, 1) != 1  # before `load`, which closes a TIFF
+            _check_one(picture, path)
             picture.load()
             about = {"format": picture.format, "bits": _bits(picture, path), "nodata": _nodata(picture)}
             upright = ImageOps.exif_transpose(picture) if turned else picture.copy()
+        except GroveError:
+            raise
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
             how = picture.info.get("compression") if picture.format == "TIFF" else None
             if how not in (None, "raw"):
@@ -95,6 +117,24 @@ def loaded(path: Path) -> Image.Image:
             raise GroveError(f"{path} is damaged ({problem}). Export or copy it again.") from None
         upright.info |= about
         return upright
+
+
+def _check_one(picture, path: Path) -> None:
+    """Refuse a file of several pictures, such as layers that GIMP exports as pages of a TIFF; overviews are none."""
+    import rasterio
+
+    count = 1
+    if picture.format == "TIFF":  # Pillow cannot count pages where one is a mask of 1 bit
+        with suppress(rasterio.errors.RasterioError), _tiff(path) as source:
+            count = len(source.subdatasets)
+    elif picture.format != "MPO":
+        count = getattr(picture, "n_frames", 1)
+    if count > 1:
+        raise GroveError(_several(path, count))
+
+
+def _several(path: Path, count: int) -> str:
+    return f"{path} holds {count} pictures (pages, layers or frames), expected one. Merge them, or export one of them."
 
 
 def _bits(picture, path: Path) -> int:
@@ -112,6 +152,13 @@ def size_of(path: Path) -> tuple[int, int]:
     with _opened(path) as picture:
         turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
+
+
+def turned_unseen(path: Path) -> bool:
+    """Whether a tag turns or mirrors a picture and its size stays the same, so that no size can show a mistake."""
+    with _opened(path) as picture:
+        tag = picture.getexif().get(ORIENTATION, 1)
+        return tag in (2, 3, 4) or (tag in (5, 6, 7, 8) and picture.width == picture.height)
 
 
 def read_valid(path: Path, channels: int | None = 3) -> tuple[np.ndarray, np.ndarray | None]:
@@ -166,6 +213,8 @@ def _raster(path: Path, channels: int | None) -> tuple[np.ndarray, np.ndarray | 
         with _tiff(path) as source:
             if source.width * source.height > MOST_PIXELS:
                 raise GroveError(_too_large(path, source))
+            if len(source.subdatasets) > 1:
+                raise GroveError(_several(path, len(source.subdatasets)))
             bands = [k for k, what in enumerate(source.colorinterp, 1) if what != ColorInterp.alpha]
             transparent = len(bands) < source.count and channels in (None, source.count - 1)
             image = np.moveaxis(source.read(bands if transparent else None), 0, -1)
