@@ -85,7 +85,7 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         own = source.kind in ("raster", "simulated") and "://" not in f"{place} {sure}"
         if own:
             rasters.check_undamaged(Path(place), year)
-        if own and not _must_be_made(Path(place), study):
+        if own and not any(_must_be_made(Path(file), study) for file in (place, sure) if file):
             path = Path(place)
             confidence = Path(sure) if sure else None
         else:
@@ -118,7 +118,7 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
 
 
 def _must_be_made(path: Path, study: Study) -> bool:
-    """Whether a label raster cannot be used where it lies; a file that is not a raster is refused later."""
+    """Whether a raster of labels or confidence cannot be used where it lies; what is no raster is refused later."""
     try:
         with rasters.readable(path), rasterio.open(path) as src:
             return (
