@@ -127,7 +127,7 @@ def _tiff(path: Path) -> str:
                 packed = f", compressed with {source.compression.value}" if source.compression else ""
                 return (
                     f"is a TIFF of {source.count} band(s) of {kinds} ({source.width} × {source.height} pixels{packed})."
-                    " Export three bands (red, green, blue) of 8 bits, a mask as one band of 8 bits, with DEFLATE or "
+                    " Export three bands of 8 bits with PHOTOMETRIC=RGB, a mask as one band of 8 bits, with DEFLATE or "
                     "without compression."
                 )
     except rasterio.RasterioIOError:

@@ -13,6 +13,7 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rasterio.transform import from_origin
 
 from arsetlib import fields, filetypes, groves
 from arsetlib.fields.layout import opened
@@ -619,7 +620,7 @@ def tiff(path, bands, masked=None, inside=True, **options):
     shape = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype}
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside),
-        rasterio.open(path, "w", driver="GTiff", **where, **shape, **options) as out,
+        rasterio.open(path, "w", driver="GTiff", **{**where, **shape, **options}) as out,
     ):
         out.write(bands)
         if masked is not None:
@@ -649,6 +650,57 @@ def test_a_masks_own_value_of_no_data_is_ignored(tmp_path, rgb, truth, dtype, no
     tiff(place / "masks" / "a.tif", values[None], nodata=nodata)
     truth[:5] = 255
     assert np.array_equal(mask_in(place), truth)
+
+
+def test_a_fourth_band_without_a_meaning_is_a_transparency_or_refused(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth)
+    (place / "images" / "a.png").unlink()
+    opaque = np.where(np.arange(SIDE) < 9, 0, 255).astype(np.uint8) + np.zeros_like(truth)
+    bands = np.concatenate([rgb.transpose(2, 0, 1), opaque[None]])
+    tiff(place / "images" / "a.tif", bands, photometric="RGB", alpha="unspecified")
+    assert np.array_equal(mask_in(place), np.where(opaque > 0, truth, 255))
+    tiff(place / "images" / "a.tif", np.concatenate([bands[:3], bands[:1]]), photometric="RGB", alpha="unspecified")
+    assert "has 4 bands, expected 3" in said(place)
+    tiff(place / "images" / "a.tif", np.concatenate([bands, bands[:1]]), photometric="RGB", alpha="unspecified")
+    assert "has 5 bands, expected RGB" in said(place)
+
+
+def test_bands_that_are_stated_in_another_order_are_refused(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth)
+    (place / "images" / "a.png").unlink()
+    colours, shape = rasterio.enums.ColorInterp, {"width": SIDE, "height": SIDE, "count": 3, "dtype": "uint8"}
+    with rasterio.open(
+        place / "images" / "a.tif", "w", crs="EPSG:32636", transform=from_origin(5, 9, 1, 1), **shape
+    ) as file:
+        file.write(rgb.transpose(2, 0, 1))
+        file.colorinterp = [colours.blue, colours.green, colours.red]
+    assert "states that its bands are blue, green, red" in said(place)
+
+
+@pytest.mark.parametrize(
+    ("left", "side", "fits"), [(500_000, 0.1, 1), (500_000.04, 0.1, 1), (500_003, 0.1, 0), (500_000, 0.2, 0)]
+)
+def test_a_mask_that_lies_elsewhere_than_its_image_is_refused(tmp_path, rgb, truth, left, side, fits):
+    place = folder(tmp_path, rgb, truth)
+    for file in (place / "images" / "a.png", place / "masks" / "a.png"):
+        file.unlink()
+    tiff(place / "images" / "a.tif", rgb.transpose(2, 0, 1), transform=from_origin(500_000, 9, 0.1, 0.1))
+    tiff(place / "masks" / "a.tif", truth[None], transform=from_origin(left, 9, side, side))
+    if fits:
+        assert np.array_equal(mask_in(place), truth)
+    else:
+        assert "a.tif lies elsewhere than its image" in said(place)
+
+
+@pytest.mark.parametrize(("value", "colour"), [(0, "black"), (255, "white")])
+def test_a_border_without_a_statement_of_no_data_is_named(tmp_path, rgb, truth, value, colour):
+    rgb[:16] = value
+    assert f"is {colour} ({value}) in 25% of its pixels" in str(groves.check(folder(tmp_path, rgb, truth), size=32))
+
+
+def test_no_ground_is_an_error_of_counting():
+    with pytest.raises(groves.GroveError, match="No ground is shown"):
+        groves.count(np.full((9, 9), 255, np.uint8))
 
 
 def test_no_data_of_0_is_ground_and_that_of_a_class_is_refused(tmp_path, rgb, truth):

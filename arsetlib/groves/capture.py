@@ -87,6 +87,7 @@ def _mask(capture: Capture, shape, classes: Classes) -> np.ndarray:
             f"Mask {capture.mask} has {mask.shape[1]} × {mask.shape[0]} pixels, its image {capture.image.name} has "
             f"{shape[1]} × {shape[0]}. Nothing is resized: export the mask at the image's size."
         )
+    pictures.check_same_place(capture.image, capture.mask)
     return mask
 
 

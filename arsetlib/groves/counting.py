@@ -231,6 +231,11 @@ def count(
         trees = merged(trees, placed.poses, sizes)
         trees = trees[trees["seen"] >= agree * trees["views"]].reset_index(drop=True)
     shown, covered = canopy.areas()
+    if not shown:
+        raise GroveError(
+            f"No ground is shown: all pixels of {', '.join(list(named)[:3])} are ignored (255 in the mask, or without "
+            "data in the image: transparent, or the value of no data). Check these files."
+        )
     files = [one for one, _ in named.values() if isinstance(one, Path)]
     simulated = placed.simulated or any("SIMULATED" in masks.description(file) for file in files)
     known = placed.poses if flight is not None else {}

@@ -21,6 +21,7 @@ from arsetlib.translation import _
 
 MUCH = 0.25  # of a mask's pixels ignored: worth a note
 OUTLINES = ("labelme", "coco", "voc", "deepforest")  # layouts whose files list outlines or boxes
+BORDER = 0.1  # of an image's pixels exactly black, or white, and not ignored: worth a note
 SHOWN = 5  # names in a note
 IMAGE_FOLDERS, MASK_FOLDERS = zip(*PAIRS, strict=True)
 
@@ -138,13 +139,14 @@ def check(
             if capture.mask is None:
                 problems.append((str(capture.image), f"{capture.image} has no mask.{_beside(capture)}"))
             turned += [capture.name] if capture.mask and pictures.turned_unseen(capture.image) else []
-            _, mask = read(capture, classes)
+            image, mask = read(capture, classes)
             drawn = boxes(capture, classes)
         except GroveError as problem:
             problems.append((str(capture.image), str(problem)))
             continue
         if mask is None:
             continue
+        notes += _border(capture, image, mask)
         pixels = np.bincount(mask.ravel(), minlength=256)
         counts += pixels
         labelled += 1
@@ -185,6 +187,19 @@ def check(
     except GroveError as problem:
         problems.append((str(folder / flight.FILE), str(problem)))
     return CaptureCheck(folder, layout, len(listed), labelled, share, problems, simulated, notes, ignored)
+
+
+def _border(capture: Capture, image: np.ndarray, mask: np.ndarray) -> list[tuple[str, str]]:
+    """A note on a large part of an image that is exactly black or white, as the border of an orthomosaic is."""
+    for value, colour, bands in ((0, "black", image.max(-1)), (255, "white", image.min(-1))):
+        share = ((bands == value) & (mask != IGNORE)).mean()
+        if share > BORDER:
+            what = (
+                f"{capture.image} is {colour} ({value}) in {share:.0%} of its pixels, and they count as the mask has "
+            )
+            how = f"them. If they are a border without data, state it: gdal_edit.py -a_nodata {value} in a GeoTIFF."
+            return [(str(capture.image), what + how)]
+    return []
 
 
 def _never(absent: list[str], share: dict[str, float], layout: str) -> str:
