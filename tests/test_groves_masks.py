@@ -146,6 +146,16 @@ def test_whole_numbers_of_other_types_are_read_and_others_refused(tmp_path, rgb,
     assert "first at column 4, row 3" in said(place)
 
 
+@pytest.mark.parametrize("band", [0, 2])
+@pytest.mark.parametrize("form", ["colours", "palette"])
+def test_class_numbers_in_one_band_of_three_are_not_all_black(tmp_path, rgb, truth, band, form):
+    colours = np.zeros((3, 3), np.uint8)
+    colours[:, band] = range(3)
+    place = folder(tmp_path, rgb, colours[truth] if form == "colours" else palette(truth, colours.tolist()))
+    (place / "classes.toml").write_text(BLACK_AND_WHITE + '[classes.grass]\ncolour = "#00ff00"\n')
+    assert f"values of 0 to 2 in its {('red', 'green', 'blue')[band]} band" in said(place)
+
+
 def test_numbers_of_two_bits_are_not_taken_for_grey_levels(tmp_path, rgb, truth):
     place = folder(tmp_path, rgb, palette(truth, masks.GREYS[:3].tolist()), bits=2)
     assert np.array_equal(mask_in(place), truth)
@@ -783,6 +793,7 @@ def test_every_layout_that_is_named_is_found():
         ("a.png.json", '{"objects": []}', "a.png.json beside it is a JSON object.*export them as COCO"),
         ("tasks.json", '[{"data": {}}]', "tasks.json beside it is a JSON list, not of LabelMe or COCO"),
         ("annotations.xml", "<annotations/>", "annotations.xml is of CVAT.*Export the labels as COCO"),
+        ("crowns.geojson", "{}", "crowns.geojson holds shapes on the ground.*gdal_rasterize"),
         ("masks/a.gif", "GIF89a", "a.gif is a GIF image. Export it as PNG"),
         ("masks/a_label.png", "", "A mask has the name of its image, .*not a_label.png"),
         ("a.txt", "0 0.5 0.5 0.2 0.2", "a.txt looks like YOLO's.*Export the labels as COCO"),

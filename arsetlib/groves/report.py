@@ -23,6 +23,7 @@ MUCH = 0.25  # of a mask's pixels ignored: worth a note
 OUTLINES = ("labelme", "coco", "voc", "deepforest")  # layouts whose files list outlines or boxes
 BORDER = 0.1  # of an image's pixels exactly black, or white, and not ignored: worth a note
 SHOWN = 5  # names in a note
+VECTORS = (".shp", ".gpkg", ".geojson", ".kml")
 IMAGE_FOLDERS, MASK_FOLDERS = zip(*PAIRS, strict=True)
 
 
@@ -234,6 +235,8 @@ def _beside(capture: Capture) -> str:
                 return f" A mask has the name of its image, also with _mask at the end: not {file.name}."
             return f" {file} {filetypes.what_is(file)}"
     places = (here, here.parent) if here.name in IMAGE_FOLDERS else (here,)
+    for file in (f for place in places for f in sorted(place.iterdir()) if f.suffix.lower() in VECTORS):
+        return f" {file.name} holds shapes on the ground, not in pixels. Draw outlines as a mask of the image (gdal_rasterize)."
     for file in (f for place in places for f in sorted(place.glob("*.json")) if f.name not in (*OURS, flight.FILE)):
         if kind_of(file) not in ("labelme", "coco"):
             return f" {_unread(file)}"
