@@ -249,6 +249,12 @@ def test_labelme_that_is_none_is_named(tmp_path, rgb, shapes, more, says):
     assert re.search(says, said(labelme(tmp_path, rgb, shapes, **more)))
 
 
+def test_a_mask_of_labelme_fits_its_box(tmp_path, rgb):
+    shape = {"label": "tree", "shape_type": "mask", "mask": encoded(np.full((9, 9), 255, np.uint8))}
+    place = labelme(tmp_path, rgb, [shape | {"points": [[5, 5], [35, 15]]}])
+    assert "mask of 9 × 9 pixels in a box of 31 × 11" in said(place)
+
+
 @pytest.mark.parametrize("doc", [{"title": "a.jpg"}, {"type": "FeatureCollection", "features": []}, [1], None])
 def test_a_json_that_is_no_annotation_is_not_read_as_one(tmp_path, rgb, truth, doc):
     saved(rgb, tmp_path / "a.png")
@@ -771,6 +777,13 @@ def test_names_may_be_stored_as_macos_stores_accents(tmp_path, rgb, truth, form)
     (capture,) = groves.captures(tmp_path)
     assert capture.image.name == image.name
     assert (groves.read(capture)[1] == 1).any()
+
+
+def test_one_picture_under_two_names_is_named(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth)
+    saved(rgb, place / "images" / "a (1).png")
+    saved(truth, place / "masks" / "a (1).png")
+    assert " is the same file as " in str(groves.check(place, size=32))
 
 
 def test_a_map_with_ignored_pixels_comes_back_as_it_was_written(tmp_path, truth):
