@@ -618,6 +618,23 @@ def test_a_page_that_is_none_is_one_clear_error(page):
             find_scenes(study_of(server.url), progress=False)
 
 
+@pytest.mark.parametrize("last", [{}, {"token": 3}, {"token": 4}])
+def test_an_empty_page_does_not_end_a_search(last):
+    """Its next link does; where a service never ends them, empty pages in a row do."""
+
+    def search(request):
+        token = request.json().get("token", 0)
+        follows = {"token": token + 1} if token < 3 else last
+        link = {"rel": "next", "method": "POST", "href": server.url + "/search", "merge": True, "body": follows}
+        features = [item(f"s{token}", f"2021-07-0{token + 1}T17:00:00Z")] if token in (0, 2) else []
+        return {"type": "FeatureCollection", "features": features, "links": [link] if follows else []}
+
+    with BadServer() as server:
+        api(server)
+        server.put("/search", search)
+        assert ids(find_scenes(study_of(server.url), progress=False)) == ["s0", "s2"]
+
+
 @pytest.mark.parametrize("url", ["https://[x", "https://u:p@[::1/x.json", "http://", "http://a..b/", "ftp://b/x.json"])
 def test_an_address_that_is_none_is_named(url):
     with pytest.raises(CatalogueError, match=r"is not an address of scenes|cannot be asked"):
