@@ -146,6 +146,16 @@ def test_whole_numbers_of_other_types_are_read_and_others_refused(tmp_path, rgb,
     assert "first at column 4, row 3" in said(place)
 
 
+@pytest.mark.parametrize("band", [0, 2])
+@pytest.mark.parametrize("form", ["colours", "palette"])
+def test_class_numbers_in_one_band_of_three_are_not_all_black(tmp_path, rgb, truth, band, form):
+    colours = np.zeros((3, 3), np.uint8)
+    colours[:, band] = range(3)
+    place = folder(tmp_path, rgb, colours[truth] if form == "colours" else palette(truth, colours.tolist()))
+    (place / "classes.toml").write_text(BLACK_AND_WHITE + '[classes.grass]\ncolour = "#00ff00"\n')
+    assert f"values of 0 to 2 in its {('red', 'green', 'blue')[band]} band" in said(place)
+
+
 def test_numbers_of_two_bits_are_not_taken_for_grey_levels(tmp_path, rgb, truth):
     place = folder(tmp_path, rgb, palette(truth, masks.GREYS[:3].tolist()), bits=2)
     assert np.array_equal(mask_in(place), truth)
@@ -237,6 +247,12 @@ def test_labelme_that_is_none_is_named(tmp_path, rgb, shapes, more, says):
     import re
 
     assert re.search(says, said(labelme(tmp_path, rgb, shapes, **more)))
+
+
+def test_a_mask_of_labelme_fits_its_box(tmp_path, rgb):
+    shape = {"label": "tree", "shape_type": "mask", "mask": encoded(np.full((9, 9), 255, np.uint8))}
+    place = labelme(tmp_path, rgb, [shape | {"points": [[5, 5], [35, 15]]}])
+    assert "mask of 9 × 9 pixels in a box of 31 × 11" in said(place)
 
 
 @pytest.mark.parametrize("doc", [{"title": "a.jpg"}, {"type": "FeatureCollection", "features": []}, [1], None])
@@ -763,6 +779,13 @@ def test_names_may_be_stored_as_macos_stores_accents(tmp_path, rgb, truth, form)
     assert (groves.read(capture)[1] == 1).any()
 
 
+def test_one_picture_under_two_names_is_named(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth)
+    saved(rgb, place / "images" / "a (1).png")
+    saved(truth, place / "masks" / "a (1).png")
+    assert " is the same file as " in str(groves.check(place, size=32))
+
+
 def test_a_map_with_ignored_pixels_comes_back_as_it_was_written(tmp_path, truth):
     mask = truth.copy()
     mask[50:] = 255
@@ -783,6 +806,7 @@ def test_every_layout_that_is_named_is_found():
         ("a.png.json", '{"objects": []}', "a.png.json beside it is a JSON object.*export them as COCO"),
         ("tasks.json", '[{"data": {}}]', "tasks.json beside it is a JSON list, not of LabelMe or COCO"),
         ("annotations.xml", "<annotations/>", "annotations.xml is of CVAT.*Export the labels as COCO"),
+        ("crowns.geojson", "{}", "crowns.geojson holds shapes on the ground.*gdal_rasterize"),
         ("masks/a.gif", "GIF89a", "a.gif is a GIF image. Export it as PNG"),
         ("masks/a_label.png", "", "A mask has the name of its image, .*not a_label.png"),
         ("a.txt", "0 0.5 0.5 0.2 0.2", "a.txt looks like YOLO's.*Export the labels as COCO"),

@@ -290,6 +290,8 @@ def test_hectares_are_those_on_the_ground_in_any_crs():
         assert field.to(crs).hectares == pytest.approx(field.hectares, rel=1e-5)
     assert field.hectares[0] == pytest.approx(81, rel=1e-3)
     assert np.isnan(outlines(box(1e30, 1e30, 1.1e30, 1.1e30)).hectares).all()
+    with pytest.raises(parcels.ParcelError, match="'EPSG:999999' is no CRS that pyproj knows"):
+        field.to("EPSG:999999")
 
 
 @pytest.mark.parametrize(
@@ -298,6 +300,7 @@ def test_hectares_are_those_on_the_ground_in_any_crs():
         (np.array(["a", None], object), "'farm' of f.gpkg is empty in 1 rows: 1. Fill it"),
         (np.array([" ", "b"], object), "empty in 1 rows: 0"),
         (np.array([1.0, np.nan]), "empty in 1 rows: 1"),
+        (np.array([np.inf, 1.0]), "empty in 1 rows: 0"),
         (np.array([2.0**60, 1.0]), "more digits than its type holds exactly"),
     ],
 )

@@ -176,7 +176,8 @@ def _paste(mask, value, one, where):
     """Draw a LabelMe mask: its corner, and a small picture as base64."""
     from PIL import Image
 
-    corner = points_of(one.get("points"), where).min(0).round().astype(int)
+    points = points_of(one.get("points"), where)
+    corner = points.min(0).round().astype(int)
     try:
         picture = Image.open(io.BytesIO(base64.b64decode(one["mask"], validate=True)), formats=("PNG",))
         if picture.width > mask.shape[1] or picture.height > mask.shape[0]:
@@ -184,6 +185,12 @@ def _paste(mask, value, one, where):
         part = np.asarray(picture.convert("L")) > 0
     except (KeyError, TypeError, ValueError, OSError, SyntaxError, binascii.Error) as problem:
         raise GroveError(f"{where} is a mask that cannot be read ({problem!r}). Draw it again.") from None
+    box = (points.max(0) - points.min(0) + 1).round().astype(int)  # LabelMe's corners are the first and the last pixel
+    if len(points) == 2 and np.abs(box - part.shape[::-1]).max() > 1:
+        raise GroveError(
+            f"{where} is a mask of {size_text(part.shape)} pixels in a box of {size_text(tuple(box[::-1]))}. "
+            "Save it again in LabelMe."
+        )
     column, row = corner
     place = mask[max(row, 0) : row + part.shape[0], max(column, 0) : column + part.shape[1]]
     if not part.any() or place.shape != part.shape:

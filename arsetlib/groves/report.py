@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arsetlib import copies, filetypes
+from arsetlib import checksums, copies, filetypes
 from arsetlib.groves import box_files, flight, pictures
 from arsetlib.groves.annotation_files import kind_of
 from arsetlib.groves.capture import Capture, boxes, read
@@ -23,6 +23,7 @@ MUCH = 0.25  # of a mask's pixels ignored: worth a note
 OUTLINES = ("labelme", "coco", "voc", "deepforest")  # layouts whose files list outlines or boxes
 BORDER = 0.1  # of an image's pixels exactly black, or white, and not ignored: worth a note
 SHOWN = 5  # names in a note
+VECTORS = (".shp", ".gpkg", ".geojson", ".kml")
 IMAGE_FOLDERS, MASK_FOLDERS = zip(*PAIRS, strict=True)
 
 
@@ -129,10 +130,17 @@ def check(
     layout = listed[0].layout
     problems, notes, counts, labelled, ellipses = [], [], np.zeros(256, np.int64), 0, 0
     empty = []  # labelled captures whose pixels are all of class 0
+    files: dict[str, Path] = {}  # digest → image
     turned = []  # labelled captures whose image a tag turns, unseen in its size
     for capture in tqdm(listed, desc="check", unit="image", disable=not progress):
         try:
             shape = pictures.size_of(capture.image)
+            same = files.setdefault(checksums.sha256(capture.image), capture.image)
+            if same != capture.image:
+                what = (
+                    f"{capture.image} is the same file as {same}. Delete one: a model must not be tested on a picture "
+                )
+                notes.append((str(capture.image), f"{what}of its training, and trees would be counted twice."))
             if min(shape) < size:
                 what = f"{capture.image} has {shape[1]} × {shape[0]} pixels: it is smaller than a tile ({size})."
                 problems.append((str(capture.image), what))
@@ -234,6 +242,8 @@ def _beside(capture: Capture) -> str:
                 return f" A mask has the name of its image, also with _mask at the end: not {file.name}."
             return f" {file} {filetypes.what_is(file)}"
     places = (here, here.parent) if here.name in IMAGE_FOLDERS else (here,)
+    for file in (f for place in places for f in sorted(place.iterdir()) if f.suffix.lower() in VECTORS):
+        return f" {file.name} holds shapes on the ground, not in pixels. Draw outlines as a mask (gdal_rasterize)."
     for file in (f for place in places for f in sorted(place.glob("*.json")) if f.name not in (*OURS, flight.FILE)):
         if kind_of(file) not in ("labelme", "coco"):
             return f" {_unread(file)}"
