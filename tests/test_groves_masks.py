@@ -401,6 +401,14 @@ def test_a_turned_box_becomes_a_turned_ellipse(tmp_path, rgb):
         assert np.array_equal(mask_in(place), mask_in(upright))
 
 
+def test_an_image_that_a_table_calls_by_two_names_is_named(tmp_path, rgb):
+    saved(rgb, tmp_path / "images" / "a.png")
+    rows = ["image_path,xmin,ymin,xmax,ymax,label", "a.png,1,1,9,9,tree", "images/a.png,20,20,30,30,tree"]
+    (tmp_path / "b.csv").write_text("\n".join(rows))
+    with pytest.raises(groves.GroveError, match="lists the image 'images/a.png' also as 'a.png'"):
+        groves.captures(tmp_path)
+
+
 def test_what_is_no_box_and_columns_of_one_name_are_named(tmp_path, rgb):
     place = voc(tmp_path / "voc", rgb, [(1, 1, 9, 9)], toml=ELLIPSE)
     (place / "a.xml").write_text((place / "a.xml").read_text().replace("bndbox", "robndbox"))

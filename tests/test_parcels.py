@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyogrio.raw import read as read_layer
 from pyogrio.raw import write
@@ -84,6 +84,8 @@ POLYGON = st.tuples(*[st.floats(-5, 55)] * 2, st.floats(0.2, 30), st.integers(3,
 
 
 @given(st.lists(POLYGON, min_size=1, max_size=3))
+@example([(0.0, 1.0, 2.0, 4, 0.0)])
+@example([(-5.0, 20.0, 5.0, 4, 0.0)])
 def test_coverage_is_what_cutting_every_pixel_gives(drawn):
     shapes = np.array([
         Polygon([(x + r * np.cos(turn + 2 * np.pi * k / n), y + r * np.sin(turn + 2 * np.pi * k / n))

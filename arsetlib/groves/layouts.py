@@ -304,7 +304,7 @@ def _coco(folder):
 def _with_images(folder: Path, listed: list[tuple], layout: str) -> list[Capture]:
     """Captures of the images in a list of (annotation file, image, number), and of the folder's other images."""
     named: list[Capture] = []
-    seen: dict[Path, Path] = {}
+    seen: dict[Path, tuple[Path, str]] = {}  # image → the file that lists it, and how
     images = folder / "images"
     find = pictures.finder({f.name: f.resolve() for place in (images, folder) for f in pictures.files_of(place)})
     for path, name, number in listed:
@@ -313,9 +313,10 @@ def _with_images(folder: Path, listed: list[tuple], layout: str) -> list[Capture
         file = next((p for p in tried if p.is_relative_to(folder.resolve()) and p.is_file()), None)
         file = file or find(base) or find(unquote(base)) or annotation_files.inside(folder, name, path)
         if file in seen:
-            where = "twice" if seen[file] == path else f"as {seen[file]} does"
+            by, other = seen[file]
+            where = f"as {by} does" if by != path else "twice" if other == name else f"also as {other!r}"
             raise GroveError(f"{path} lists the image {name!r} {where}. Keep one of them.")
-        seen[file] = path
+        seen[file] = path, str(name)
         named.append(Capture(Path(str(name).replace("\\", "/")).stem, file, path, layout, number))
     for place in (folder, folder / "images"):
         named += [Capture(f.stem, f, None, layout) for f in pictures.files_of(place) if f.resolve() not in seen]
