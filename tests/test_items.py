@@ -665,6 +665,13 @@ def test_a_link_to_an_item_may_be_written_as_an_address_or_as_in_windows(tmp_pat
     assert len(find_scenes(study_of(tmp_path / "c.json"), progress=False)) == 1
 
 
+@pytest.mark.parametrize("links", [[], [{"rel": "items", "href": "./items"}]])
+def test_a_catalogue_without_items_is_named(tmp_path, links):
+    (tmp_path / "c.json").write_text(json.dumps({"type": "Collection", "links": links}))
+    with pytest.raises(CatalogueError, match=r"c\.json lists no item.*address of the service itself"):
+        find_scenes(study_of(tmp_path / "c.json"), progress=False)
+
+
 def test_an_item_that_is_not_there_is_named_with_the_list_that_links_to_it(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"type": "Catalog", "links": [{"rel": "item", "href": "gone.json"}]}))
     with pytest.raises(CatalogueError, match=r"There is no .*gone\.json, to which .*c\.json leads"):
