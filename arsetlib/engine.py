@@ -110,6 +110,12 @@ def session(master: str = "local[*]", remote: str | None = None, **conf: object)
             spark = builder.getOrCreate()
     except OSError as error:
         raise EngineError(f"Spark does not start: {error}. {_set_variables()}") from error
+    except Exception as error:  # Spark Connect has words of its own
+        if remote or type(error).__module__.partition(".")[0] not in ("py4j", "pyspark"):
+            raise
+        raise EngineError(
+            f"Spark does not start with master {master!r}: {_words_of_java(error)}. {_set_variables()}"
+        ) from error
     if not remote:
         spark.sparkContext.setLogLevel("ERROR")
     return spark
@@ -253,9 +259,20 @@ def run_watched(
 
 def _set_variables() -> str:
     """The variables that decide which Spark is started, those that are set."""
-    names = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_HOME")  # others may contain secrets
-    words = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
-    return f"These variables are set: {words}. Remove those of another installation."
+    names = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_HOME", "SPARK_LOCAL_DIRS")
+    secret = ("HADOOP_CONF_DIR", "JAVA_TOOL_OPTIONS", "PYSPARK_SUBMIT_ARGS", "_JAVA_OPTIONS")  # may contain secrets
+    words = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+    words += [name for name in secret if name in os.environ]
+    return f"These variables are set: {', '.join(words)}. Remove those of another installation."
+
+
+def _words_of_java(error: Exception) -> str:
+    """What an error of Spark says, without the lines of Java's code."""
+    if "JAVA_GATEWAY_EXITED" in str(error):
+        return "Java ended at once, and its own lines above say why"
+    lines = str(error).splitlines() or [type(error).__name__]
+    cause = next((line for line in lines if line.startswith(": ")), lines[0])
+    return cause.removeprefix(": ").rstrip(". ")
 
 
 def _prepare_java() -> None:

@@ -10,11 +10,9 @@ if TYPE_CHECKING:
 
 SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
 RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".rw2", ".orf", ".raf")  # of a camera; often a TIFF by its first bytes
+ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR"}  # first bytes
 MARKS = (  # first bytes, what the file is, what to do
     (b"%PDF", "a PDF file", "Export the picture from it."),
-    (b"PK\x03\x04", "a zip archive", "Unpack it."),
-    (b"\x1f\x8b", "a gzip archive", "Unpack it."),
-    (b"7z\xbc\xaf", "a 7-Zip archive", "Unpack it."),
     (b"GIF8", "a GIF image", "Export it as PNG."),
     (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 image", "Export it as TIFF or PNG."),
     (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image", "Export it as JPEG or PNG."),
@@ -37,7 +35,7 @@ def is_system_file(name: str) -> bool:
 
 
 def placeholder(path: str | Path, thing: str = "file") -> str:
-    """Say that a file is empty, has only zero bytes, is a Git LFS pointer or a web page, and what to do.
+    """Say that a file is empty, has only zero bytes, is an archive, a Git LFS pointer or a web page, and what to do.
 
     The text is empty if it is none of these, or if the path is not a file on this disk.
 
@@ -56,6 +54,8 @@ def placeholder(path: str | Path, thing: str = "file") -> str:
         return "is empty (0 bytes). Copy it again."
     if not head.strip(b"\0"):
         return f"holds only zero bytes at its beginning ({size:,} bytes): a copy was interrupted. Copy it again."
+    if packed := next((name for mark, name in ARCHIVES.items() if head.startswith(mark)), ""):
+        return f"is a {packed} archive, not the {thing} itself. Unpack it."
     if head.startswith(b"version https://git-lfs"):
         return f"is a Git LFS pointer, not the {thing} itself. Fetch the {thing}: git lfs pull."
     text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="ignore").lower()
@@ -127,7 +127,7 @@ def _tiff(path: Path) -> str:
                 packed = f", compressed with {source.compression.value}" if source.compression else ""
                 return (
                     f"is a TIFF of {source.count} band(s) of {kinds} ({source.width} × {source.height} pixels{packed})."
-                    " Export three bands (red, green, blue) of 8 bits, a mask as one band of 8 bits, with DEFLATE or "
+                    " Export three bands of 8 bits with PHOTOMETRIC=RGB, a mask as one band of 8 bits, with DEFLATE or "
                     "without compression."
                 )
     except rasterio.RasterioIOError:

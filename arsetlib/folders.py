@@ -296,6 +296,10 @@ def lock(
             lost the lease, and wants to write: it was stopped for so long that another job has taken it over.
     """
     path = place(path)
+    if isinstance(path, Path) and path.is_symlink() and not path.exists():
+        raise error(
+            f"{path} is a link to {os.readlink(path)}, which is not there. Delete the link, or give another name."
+        )
     path.mkdir(parents=True, exist_ok=True)
     file = path / name
     if file.is_dir():

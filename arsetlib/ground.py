@@ -76,7 +76,7 @@ def pixel_side(crs: CRS, x: float, y: float, width: float, height: float) -> flo
 
 def crs_name(crs: CRS) -> str:
     """A CRS for a message: its EPSG code, else its name."""
-    return crs.to_string() if crs.to_epsg() else crs.name
+    return f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.name
 
 
 def metres_per_unit(area: Area) -> float:

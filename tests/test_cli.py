@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -188,6 +189,20 @@ def test_a_full_disk_is_one_sentence_in_every_command(monkeypatch, capsys, probl
     assert said.startswith("arset: The disk is full (")
     assert says in said
     assert "Traceback" not in said
+
+
+def test_a_folder_that_was_deleted_is_one_sentence(tmp_path):
+    code = "import os, sys; os.rmdir(os.getcwd()); sys.argv[1:] = ['doctor']; from arsetlib.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "arset: The folder in which this command runs was deleted. Go to another: cd FOLDER.\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of its own")
+def test_commands_run_without_standard_streams(tmp_path):
+    program = f"exec {shlex.quote(sys.executable)} -c 'from arsetlib.cli import main; main()' --version"
+    for closed in ("<&-", "2>&-", "<&- >&- 2>&-"):
+        assert subprocess.run(["sh", "-c", f"{program} {closed}"], cwd=tmp_path).returncode == 0, closed
 
 
 def test_a_study_whose_bounds_were_edited_gets_an_item_list_of_its_own(delta, tmp_path):

@@ -49,6 +49,36 @@ def test_missing_java_is_one_clear_error(monkeypatch):
         engine.session()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("An error occurred.\n: org.apache.spark.SparkException: Asked to run locally with 0 threads\n\tat org.x",
+         r"with master 'local\[0\]': org.apache.spark.SparkException: Asked to run locally with 0 threads\. These"),
+        ("[JAVA_GATEWAY_EXITED] Java gateway process exited", "Java ended at once, and its own lines above"),
+    ],
+)  # fmt: skip
+def test_a_spark_that_does_not_start_is_one_clear_error(monkeypatch, words, says):
+    from py4j.protocol import Py4JError
+    from pyspark.sql import SparkSession
+
+    class Builder:
+        def appName(self, *_):
+            return self
+
+        master = config = appName
+
+        def getOrCreate(self):
+            raise Py4JError(words)
+
+    monkeypatch.setattr(engine, "_prepare_java", lambda: None)
+    monkeypatch.setattr(SparkSession, "builder", Builder())
+    monkeypatch.setenv("_JAVA_OPTIONS", "-Dpassword=secret")
+    with pytest.raises(engine.EngineError, match=says) as refused:
+        engine.session("local[0]")
+    assert "_JAVA_OPTIONS" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
 def test_on_databricks_the_session_that_is_there_is_used(monkeypatch):
     from pyspark.sql import SparkSession
 

@@ -247,6 +247,12 @@ def test_two_at_once_are_refused_and_the_lock_leaves_nothing(tmp_path):
     assert names(tmp_path) == ["_plan.json"]
 
 
+def test_a_link_that_leads_nowhere_is_named(tmp_path):
+    (tmp_path / "link").symlink_to("gone")
+    with pytest.raises(FolderError, match="link is a link to gone, which is not there"):
+        claim(tmp_path / "link", {}, PARTS).__enter__()
+
+
 def test_a_claim_that_was_killed_at_its_first_file_goes_on(tmp_path):
     (tmp_path / ".lock").touch()
     (tmp_path / ".0123456789ab.part").write_text('{"pa')

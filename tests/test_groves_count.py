@@ -226,10 +226,45 @@ def test_a_flight_without_captures_is_named(tmp_path, captures):
         groves.count({"a": np.zeros((8, 8), np.uint8)}, flight=tmp_path / "flight.json")
 
 
-@pytest.mark.parametrize("place", ['["a", "b"]', "[[0, 0], [1, 0], [1, 1]]", "[NaN, 1]", "[1]", "null"])
+@pytest.mark.parametrize("place", ['["a", "b"]', "[[0, 0], [1, 0], [1, 1]]", "[1]", "null"])
 def test_true_trees_that_are_no_points_are_named(tmp_path, place):
     feature = f'{{"geometry": {{"coordinates": {place}}}, "properties": {{"radius": 1}}}}'
     (tmp_path / "trees.geojson").write_text(f'{{"features": [{feature}]}}')
     found = groves.count({"a": np.zeros((8, 8), np.uint8)}, flight={"a": Pose.upright()})
     with pytest.raises(GroveError, match=r"trees\.geojson holds no trees: expected GeoJSON points"):
         found.score(tmp_path / "trees.geojson")
+
+
+@pytest.mark.parametrize("transform", [[479000, 0.05, 0, 250000, 0, -0.05], [5e-7, 0, 32.8, 0, -5e-7, 2.26]])
+def test_the_order_of_gdal_and_degrees_are_no_pose(tmp_path, transform):
+    (tmp_path / "flight.json").write_text(json.dumps({"captures": [{"name": "a", "transform": transform}]}))
+    with pytest.raises(GroveError, match="transform of a gives pixels of .* GDAL lists them as c, a, b, f, d, e"):
+        groves.poses(tmp_path / "flight.json")
+
+
+@pytest.mark.parametrize("metres", [-0.05, 0.0, 5e-7, np.nan, np.inf])
+def test_pixels_without_a_size_are_refused(metres):
+    with pytest.raises(GroveError, match="Expected metres_per_pixel of 0.0001 or more, in metres"):
+        groves.count(np.ones((9, 9), np.uint8), metres_per_pixel=metres)
+
+
+def test_a_capture_that_is_listed_twice_is_named(tmp_path):
+    rows = [{"name": "a", "transform": [0.1, 0, x, 0, -0.1, 0]} for x in (0, 9)]
+    (tmp_path / "flight.json").write_text(json.dumps({"captures": rows}))
+    with pytest.raises(GroveError, match="lists the capture a more than once"):
+        groves.poses(tmp_path / "flight.json")
+
+
+@pytest.mark.parametrize(
+    ("truth", "says"),
+    [
+        (pd.DataFrame({"x": [1.0], "y": [1.0]}), "lack the column 'radius'"),
+        (np.array([[1.0, 1, 2], [np.nan, 1, 2]]), "1 of 2 trees have no place, or no radius above 0, first tree 2"),
+        (np.array([[1.0, 1, 0]]), "no radius above 0"),
+        (np.array([[32.8, 2.2, 1]]), "lie more than 10 km from the captures"),
+    ],
+)
+def test_true_trees_that_cannot_be_compared_are_named(truth, says):
+    counted = groves.count({"a": np.ones((40, 40), np.uint8)}, flight={"a": Pose.upright(0.1, 479_000, 250_000)})
+    with pytest.raises(GroveError, match=says):
+        counted.score(truth)

@@ -4,13 +4,16 @@ import base64
 import io
 import json
 import re
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rasterio.transform import from_origin
 
 from arsetlib import fields, filetypes, groves
 from arsetlib.fields.layout import opened
@@ -143,6 +146,16 @@ def test_whole_numbers_of_other_types_are_read_and_others_refused(tmp_path, rgb,
     assert "first at column 4, row 3" in said(place)
 
 
+@pytest.mark.parametrize("band", [0, 2])
+@pytest.mark.parametrize("form", ["colours", "palette"])
+def test_class_numbers_in_one_band_of_three_are_not_all_black(tmp_path, rgb, truth, band, form):
+    colours = np.zeros((3, 3), np.uint8)
+    colours[:, band] = range(3)
+    place = folder(tmp_path, rgb, colours[truth] if form == "colours" else palette(truth, colours.tolist()))
+    (place / "classes.toml").write_text(BLACK_AND_WHITE + '[classes.grass]\ncolour = "#00ff00"\n')
+    assert f"values of 0 to 2 in its {('red', 'green', 'blue')[band]} band" in said(place)
+
+
 def test_numbers_of_two_bits_are_not_taken_for_grey_levels(tmp_path, rgb, truth):
     place = folder(tmp_path, rgb, palette(truth, masks.GREYS[:3].tolist()), bits=2)
     assert np.array_equal(mask_in(place), truth)
@@ -236,6 +249,12 @@ def test_labelme_that_is_none_is_named(tmp_path, rgb, shapes, more, says):
     assert re.search(says, said(labelme(tmp_path, rgb, shapes, **more)))
 
 
+def test_a_mask_of_labelme_fits_its_box(tmp_path, rgb):
+    shape = {"label": "tree", "shape_type": "mask", "mask": encoded(np.full((9, 9), 255, np.uint8))}
+    place = labelme(tmp_path, rgb, [shape | {"points": [[5, 5], [35, 15]]}])
+    assert "mask of 9 × 9 pixels in a box of 31 × 11" in said(place)
+
+
 @pytest.mark.parametrize("doc", [{"title": "a.jpg"}, {"type": "FeatureCollection", "features": []}, [1], None])
 def test_a_json_that_is_no_annotation_is_not_read_as_one(tmp_path, rgb, truth, doc):
     saved(rgb, tmp_path / "a.png")
@@ -284,6 +303,7 @@ def test_compressed_run_lengths_are_what_was_compressed(counts):
 
 
 FLAT = [v for point in SQUARE for v in point]
+HOLE = [20, 20, 25, 20, 25, 25, 20, 25]
 RUNS = [10 * SIDE, 20 * SIDE, 34 * SIDE]
 
 
@@ -296,7 +316,10 @@ RUNS = [10 * SIDE, 20 * SIDE, 34 * SIDE]
         ({"segmentation": [FLAT], "image_id": "1"}, None, "labels.json"),
         ({"segmentation": [FLAT], "category_id": "1"}, None, "labels.json"),
         ({"segmentation": [FLAT]}, [{"id": "1", "file_name": "server/7/a.png"}], "labels.json"),
+        ({"segmentation": [FLAT]}, [{"id": 1, "file_name": "a.png", "height": "64.0", "width": 64.0}], "labels.json"),
         ({"segmentation": {"size": [SIDE, SIDE], "counts": RUNS}, "iscrowd": 1}, None, "labels.json"),
+        ({"segmentation": {"size": [SIDE, SIDE], "counts": [float(n) for n in RUNS]}}, None, "labels.json"),
+        ({"segmentation": [FLAT, HOLE], "area": 900}, None, "labels.json"),
         ({"segmentation": {"size": [SIDE, SIDE], "counts": letters(RUNS)}}, None, "labels.json"),
     ],
 )
@@ -311,6 +334,9 @@ def test_coco_is_read_however_it_is_written(tmp_path, rgb, annotation, images, n
     [
         ({"bbox": [10, 10, 30, 30]}, None, "box without an outline"),
         ({"bbox": [10, 10, 30, 30], "segmentation": []}, None, "box without an outline"),
+        ({"bbox": [10, 10, 30, 30], "segmentation": [[]]}, None, "box without an outline"),
+        ({"bbox": [10, 10, 30, 30], "iscrowd": 1}, None, "around several objects"),
+        ({"segmentation": [FLAT, HOLE], "area": 875}, None, "875 pixels. shows that it is a hole"),
         ({}, None, "neither an outline"),
         ({"segmentation": [[10, 10, 20, 20]]}, None, "without an area"),
         ({"segmentation": [[0.1, 0.1, 0.5, 0.1, 0.5, 0.5]]}, None, "shares from 0 to 1"),
@@ -352,6 +378,45 @@ def table(place, rgb, boxes, toml=None):
     if toml:
         (place / "classes.toml").write_text(toml)
     return place
+
+
+def test_a_listed_name_may_differ_in_case_or_have_signs_of_links_but_not_another_ending(tmp_path, rgb):
+    for k, name in enumerate(("A.PNG", "a%2Epng", "a.jpg")):
+        place = coco_folder(tmp_path / str(k), rgb, {"segmentation": [SQUARE]}, [{"id": 1, "file_name": name}])
+        if name != "a.jpg":
+            assert [c.image.name for c in groves.captures(place)] == ["a.png"]
+    with pytest.raises(groves.GroveError, match="lists the image 'a.jpg', which does not exist; a.png has another"):
+        groves.captures(place)
+
+
+def test_a_turned_box_becomes_a_turned_ellipse(tmp_path, rgb):
+    turned = {"bbox": [8, 28, 48, 8], "attributes": {"rotation": 90.0}}
+    attribute = "<attributes><attribute><name>rotation</name><value>90.0</value></attribute></attributes></object>"
+    upright = coco_folder(tmp_path / "upright", rgb, {"bbox": [28, 8, 8, 48]})
+    places = [coco_folder(tmp_path / "coco", rgb, turned), voc(tmp_path / "voc", rgb, [(8, 28, 56, 36)])]
+    (places[1] / "a.xml").write_text((places[1] / "a.xml").read_text().replace("</object>", attribute))
+    for place in (upright, *places):
+        assert groves.count(place).trees["area"][0] == pytest.approx(np.pi * 24 * 4, rel=0.01)
+        (place / "classes.toml").write_text(ELLIPSE)
+        assert np.array_equal(mask_in(place), mask_in(upright))
+
+
+def test_an_image_that_a_table_calls_by_two_names_is_named(tmp_path, rgb):
+    saved(rgb, tmp_path / "images" / "a.png")
+    rows = ["image_path,xmin,ymin,xmax,ymax,label", "a.png,1,1,9,9,tree", "images/a.png,20,20,30,30,tree"]
+    (tmp_path / "b.csv").write_text("\n".join(rows))
+    with pytest.raises(groves.GroveError, match="lists the image 'images/a.png' also as 'a.png'"):
+        groves.captures(tmp_path)
+
+
+def test_what_is_no_box_and_columns_of_one_name_are_named(tmp_path, rgb):
+    place = voc(tmp_path / "voc", rgb, [(1, 1, 9, 9)], toml=ELLIPSE)
+    (place / "a.xml").write_text((place / "a.xml").read_text().replace("bndbox", "robndbox"))
+    assert "object 1 has no box (bndbox) but robndbox" in said(place)
+    (tmp_path / "b.csv").write_text("image_path,xmin,ymin,xmax,ymax,label,label\na.png,1,1,9,9,tree,grass\n")
+    saved(rgb, tmp_path / "a.png")
+    with pytest.raises(groves.GroveError, match="b.csv has several columns called 'label'"):
+        groves.captures(tmp_path)
 
 
 @pytest.mark.parametrize("form", [voc, table])
@@ -579,7 +644,7 @@ def tiff(path, bands, masked=None, inside=True, **options):
     shape = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype}
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside),
-        rasterio.open(path, "w", driver="GTiff", **where, **shape, **options) as out,
+        rasterio.open(path, "w", driver="GTiff", **{**where, **shape, **options}) as out,
     ):
         out.write(bands)
         if masked is not None:
@@ -611,6 +676,57 @@ def test_a_masks_own_value_of_no_data_is_ignored(tmp_path, rgb, truth, dtype, no
     assert np.array_equal(mask_in(place), truth)
 
 
+def test_a_fourth_band_without_a_meaning_is_a_transparency_or_refused(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth)
+    (place / "images" / "a.png").unlink()
+    opaque = np.where(np.arange(SIDE) < 9, 0, 255).astype(np.uint8) + np.zeros_like(truth)
+    bands = np.concatenate([rgb.transpose(2, 0, 1), opaque[None]])
+    tiff(place / "images" / "a.tif", bands, photometric="RGB", alpha="unspecified")
+    assert np.array_equal(mask_in(place), np.where(opaque > 0, truth, 255))
+    tiff(place / "images" / "a.tif", np.concatenate([bands[:3], bands[:1]]), photometric="RGB", alpha="unspecified")
+    assert "has 4 bands, expected 3" in said(place)
+    tiff(place / "images" / "a.tif", np.concatenate([bands, bands[:1]]), photometric="RGB", alpha="unspecified")
+    assert "has 5 bands, expected RGB" in said(place)
+
+
+def test_bands_that_are_stated_in_another_order_are_refused(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth)
+    (place / "images" / "a.png").unlink()
+    colours, shape = rasterio.enums.ColorInterp, {"width": SIDE, "height": SIDE, "count": 3, "dtype": "uint8"}
+    with rasterio.open(
+        place / "images" / "a.tif", "w", crs="EPSG:32636", transform=from_origin(5, 9, 1, 1), **shape
+    ) as file:
+        file.write(rgb.transpose(2, 0, 1))
+        file.colorinterp = [colours.blue, colours.green, colours.red]
+    assert "states that its bands are blue, green, red" in said(place)
+
+
+@pytest.mark.parametrize(
+    ("left", "side", "fits"), [(500_000, 0.1, 1), (500_000.04, 0.1, 1), (500_003, 0.1, 0), (500_000, 0.2, 0)]
+)
+def test_a_mask_that_lies_elsewhere_than_its_image_is_refused(tmp_path, rgb, truth, left, side, fits):
+    place = folder(tmp_path, rgb, truth)
+    for file in (place / "images" / "a.png", place / "masks" / "a.png"):
+        file.unlink()
+    tiff(place / "images" / "a.tif", rgb.transpose(2, 0, 1), transform=from_origin(500_000, 9, 0.1, 0.1))
+    tiff(place / "masks" / "a.tif", truth[None], transform=from_origin(left, 9, side, side))
+    if fits:
+        assert np.array_equal(mask_in(place), truth)
+    else:
+        assert "a.tif lies elsewhere than its image" in said(place)
+
+
+@pytest.mark.parametrize(("value", "colour"), [(0, "black"), (255, "white")])
+def test_a_border_without_a_statement_of_no_data_is_named(tmp_path, rgb, truth, value, colour):
+    rgb[:16] = value
+    assert f"is {colour} ({value}) in 25% of its pixels" in str(groves.check(folder(tmp_path, rgb, truth), size=32))
+
+
+def test_no_ground_is_an_error_of_counting():
+    with pytest.raises(groves.GroveError, match="No ground is shown"):
+        groves.count(np.full((9, 9), 255, np.uint8))
+
+
 def test_no_data_of_0_is_ground_and_that_of_a_class_is_refused(tmp_path, rgb, truth):
     place = folder(tmp_path, rgb, truth)
     (place / "masks" / "a.png").unlink()
@@ -624,6 +740,58 @@ def test_a_folder_of_folders_is_named(tmp_path, rgb, truth):
     folder(tmp_path / "train", rgb, truth)
     with pytest.raises(groves.GroveError, match="It holds the folders train. Name one of them"):
         groves.captures(tmp_path)
+
+
+def test_pictures_in_deeper_folders_are_named(tmp_path, rgb, truth):
+    saved(rgb, tmp_path / "images" / "train" / "a.png")
+    saved(truth, tmp_path / "masks" / "train" / "a.png")
+    with pytest.raises(groves.GroveError, match="Its pictures lie deeper, in .*train for example"):
+        groves.captures(tmp_path)
+
+
+def test_a_file_of_several_pictures_is_refused_and_overviews_are_none(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth, "a.tif", save_all=True, append_images=[Image.fromarray(truth)])
+    assert "a.tif holds 2 pictures" in said(place)
+    saved(truth, place / "masks" / "a.tif")
+    warned = pytest.warns(rasterio.errors.NotGeoreferencedWarning)
+    with warned, rasterio.open(place / "masks" / "a.tif", "r+") as file:
+        file.build_overviews([2, 4])
+    assert np.array_equal(mask_in(place), truth)
+
+
+@pytest.mark.parametrize("tag", [3, 6])
+def test_a_turned_image_is_named_where_its_size_cannot_show_a_mistake(tmp_path, rgb, truth, tag):
+    place = folder(tmp_path, rgb, truth)
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    saved(rgb, place / "images" / "a.png", exif=exif)
+    assert "turned by a tag of the camera (EXIF orientation): a." in str(groves.check(place, size=32))
+
+
+@pytest.mark.parametrize("form", ["masks", "beside", "labelme", "voc", "coco"])
+def test_names_may_be_stored_as_macos_stores_accents(tmp_path, rgb, truth, form):
+    one, other = (unicodedata.normalize(kind, "olivó") for kind in ("NFC", "NFD"))
+    image = saved(rgb, tmp_path / ("images" if form == "masks" else "") / f"{one}.png")
+    if form in ("masks", "beside"):
+        saved(truth, tmp_path / (f"masks/{other}.png" if form == "masks" else f"{other}_mask.png"))
+    elif form == "labelme":
+        shape = {"label": "tree", "points": SQUARE, "shape_type": "polygon"}
+        (tmp_path / f"{other}.json").write_text(json.dumps({"shapes": [shape], "imagePath": f"{other}.png"}))
+    elif form == "voc":
+        (voc(tmp_path, rgb, [(1, 1, 9, 9)], f"{other}.png", ELLIPSE) / "a.xml").rename(tmp_path / f"{other}.xml")
+    else:
+        coco_folder(tmp_path, rgb, {"segmentation": [SQUARE]}, [{"id": 1, "file_name": f"{other}.png"}])
+    (tmp_path / "a.png").unlink(missing_ok=True)
+    (capture,) = groves.captures(tmp_path)
+    assert capture.image.name == image.name
+    assert (groves.read(capture)[1] == 1).any()
+
+
+def test_one_picture_under_two_names_is_named(tmp_path, rgb, truth):
+    place = folder(tmp_path, rgb, truth)
+    saved(rgb, place / "images" / "a (1).png")
+    saved(truth, place / "masks" / "a (1).png")
+    assert " is the same file as " in str(groves.check(place, size=32))
 
 
 def test_a_map_with_ignored_pixels_comes_back_as_it_was_written(tmp_path, truth):
@@ -642,14 +810,21 @@ def test_every_layout_that_is_named_is_found():
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("labels.json", '{"images": [{"id"', "labels.json is not valid JSON: cut short"),
+        ("labels.json", '{"images": [{"id"', "labels.json beside it is not valid JSON: cut short"),
+        ("a.png.json", '{"objects": []}', "a.png.json beside it is a JSON object.*export them as COCO"),
+        ("tasks.json", '[{"data": {}}]', "tasks.json beside it is a JSON list, not of LabelMe or COCO"),
+        ("annotations.xml", "<annotations/>", "annotations.xml is of CVAT.*Export the labels as COCO"),
+        ("crowns.geojson", "{}", "crowns.geojson holds shapes on the ground.*gdal_rasterize"),
+        ("masks/a.gif", "GIF89a", "a.gif is a GIF image. Export it as PNG"),
+        ("masks/a_label.png", "", "A mask has the name of its image, .*not a_label.png"),
         ("a.txt", "0 0.5 0.5 0.2 0.2", "a.txt looks like YOLO's.*Export the labels as COCO"),
         ("boxes.csv", "image_path,xmin,ymin,xmax,ymax,label\nb.png,1,1,9,9,tree\n", "boxes.csv has no row for it"),
         ("boxes.csv", "image;x;y\n", "boxes.csv has not the columns image_path"),
     ],
 )
 def test_what_lies_beside_an_image_without_mask_is_named(tmp_path, rgb, name, content, says):
-    saved(rgb, tmp_path / "a.png")
+    saved(rgb, tmp_path / ("images/a.png" if "/" in name else "a.png"))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(content)
     assert re.search(f"has no mask. .*{says}", said(tmp_path))
 

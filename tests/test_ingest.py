@@ -510,6 +510,12 @@ def truncated(place, tmp_path):
     return path
 
 
+def named_as_an_answer(place, tmp_path):
+    path = tmp_path / "AccessDenied NoSuchKey No such file.tif"
+    path.write_bytes(truncated(place, tmp_path).read_bytes())
+    return path
+
+
 def other_crs(place, tmp_path):
     path = tmp_path / "zone16.tif"
     tiny.write(path, np.ones((252, 252), "u2"), rasterio.transform.from_origin(0, 0, 10, 10), 32616)
@@ -529,6 +535,7 @@ def blank(place, tmp_path):
         (other_crs, "item says EPSG:32615, the file is in EPSG:32616"),
         (blank, r"\['red'\] have no data.*never zeros"),
         (lambda place, tmp_path: tmp_path / "gone.tif", "The file is gone"),
+        (named_as_an_answer, "The file on the disk or the server must be repaired"),
     ],
 )
 def test_a_broken_file_stops_with_scene_band_and_chunk_and_mending_it_resumes(place, table, tmp_path, make, says):

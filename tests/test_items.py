@@ -1,5 +1,6 @@
 """Items of real services and bad ones: what is read of them, which show the same scene, what is refused."""
 
+import gzip
 import json
 import re
 from copy import deepcopy
@@ -448,6 +449,12 @@ def test_a_list_that_is_none_is_named(tmp_path, content, says):
         find_scenes(study_of(server.url + "/all.json"), progress=False)
 
 
+def test_a_list_in_an_archive_is_named_as_one(tmp_path):
+    (tmp_path / "all.json").write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(CatalogueError, match=r"all\.json is a gzip archive, not the JSON file itself\. Unpack it"):
+        find_scenes(study_of(tmp_path / "all.json"), progress=False)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_a_list_in_any_unicode_encoding_is_read(tmp_path, encoding):
     path = tmp_path / "all.json"
@@ -611,6 +618,23 @@ def test_a_page_that_is_none_is_one_clear_error(page):
             find_scenes(study_of(server.url), progress=False)
 
 
+@pytest.mark.parametrize("last", [{}, {"token": 3}, {"token": 4}])
+def test_an_empty_page_does_not_end_a_search(last):
+    """Its next link does; where a service never ends them, empty pages in a row do."""
+
+    def search(request):
+        token = request.json().get("token", 0)
+        follows = {"token": token + 1} if token < 3 else last
+        link = {"rel": "next", "method": "POST", "href": server.url + "/search", "merge": True, "body": follows}
+        features = [item(f"s{token}", f"2021-07-0{token + 1}T17:00:00Z")] if token in (0, 2) else []
+        return {"type": "FeatureCollection", "features": features, "links": [link] if follows else []}
+
+    with BadServer() as server:
+        api(server)
+        server.put("/search", search)
+        assert ids(find_scenes(study_of(server.url), progress=False)) == ["s0", "s2"]
+
+
 @pytest.mark.parametrize("url", ["https://[x", "https://u:p@[::1/x.json", "http://", "http://a..b/", "ftp://b/x.json"])
 def test_an_address_that_is_none_is_named(url):
     with pytest.raises(CatalogueError, match=r"is not an address of scenes|cannot be asked"):
@@ -631,6 +655,36 @@ def test_a_link_to_a_file_may_write_a_space_as_an_address_does(tmp_path):
     there.touch()
     scene = found(tmp_path, [item(links={"red": {"href": "./my%20scenes/red.tif"}})]).items[0]
     assert scene.hrefs["red"] == str(there)
+
+
+@pytest.mark.parametrize("link", ["my%20items/a.json", "./my items/a.json", "my items\\a.json"])
+def test_a_link_to_an_item_may_be_written_as_an_address_or_as_in_windows(tmp_path, link):
+    (tmp_path / "my items").mkdir()
+    (tmp_path / "my items" / "a.json").write_text(json.dumps(item()))
+    (tmp_path / "c.json").write_text(json.dumps({"type": "Catalog", "links": [{"rel": "item", "href": link}]}))
+    assert len(find_scenes(study_of(tmp_path / "c.json"), progress=False)) == 1
+
+
+@pytest.mark.parametrize("links", [[], [{"rel": "items", "href": "./items"}]])
+def test_a_catalogue_without_items_is_named(tmp_path, links):
+    (tmp_path / "c.json").write_text(json.dumps({"type": "Collection", "links": links}))
+    with pytest.raises(CatalogueError, match=r"c\.json lists no item.*address of the service itself"):
+        find_scenes(study_of(tmp_path / "c.json"), progress=False)
+
+
+def test_an_item_that_is_not_there_is_named_with_the_list_that_links_to_it(tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps({"type": "Catalog", "links": [{"rel": "item", "href": "gone.json"}]}))
+    with pytest.raises(CatalogueError, match=r"There is no .*gone\.json, to which .*c\.json leads"):
+        find_scenes(study_of(tmp_path / "c.json"), progress=False)
+
+
+def test_a_band_is_found_by_its_common_name_where_one_file_alone_has_it():
+    def named(common, key="common_name"):
+        return {"href": f"{common}.tif", "eo:bands" if key == "common_name" else "bands": [{"name": "b", key: common}]}
+
+    one = Item({"id": "x", "assets": {"a": named("red"), "b": named("nir", "eo:common_name")}}, "")
+    assert (one.find("red")["href"], one.find("nir")["href"]) == ("red.tif", "nir.tif")
+    assert Item({"id": "x", "assets": {"a": named("red"), "b": named("red")}}, "").find("red") is None
 
 
 def test_bands_named_as_earth_engine_does_are_found():

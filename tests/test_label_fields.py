@@ -4,8 +4,11 @@ import json
 import struct
 import zipfile
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
@@ -264,7 +267,7 @@ def test_rows_without_geometry_or_far_away_need_no_code(tmp_path):
         made(study_of(path), tmp_path / "c")
 
 
-@pytest.mark.parametrize("codes", [[1.0, 2.0], ["1", "2"], np.array([1, 2], "uint8")])
+@pytest.mark.parametrize("codes", [[1.0, 2.0], ["1", "2"], ["1.0", " 2"], np.array([1, 2], "uint8")])
 def test_whole_numbers_are_codes_whatever_their_type(tmp_path, codes):
     assert (made(study_of(save(tmp_path / "f.gpkg", [LEFT, RIGHT], codes)), tmp_path / "c")[0][:, :50] == 1).all()
 
@@ -275,7 +278,7 @@ def test_a_file_without_a_crs_or_without_geometry_is_refused_with_the_way_to_giv
     with pytest.raises(CatalogueError, match=r"no CRS .*\.prj file beside it"):
         made(study_of(tmp_path / "f.shp"), tmp_path / "c")
     (tmp_path / "w.csv").write_text(f'WKT,crop\n"{to_degrees(LEFT).wkt}",1\n')
-    with pytest.raises(CatalogueError, match="no CRS .*ogr2ogr -a_srs EPSG:4326 fields.gpkg w.csv"):
+    with pytest.raises(CatalogueError, match="no CRS .*ogr2ogr -a_srs EPSG:4326 with_crs.gpkg w.csv"):
         made(study_of(tmp_path / "w.csv"), tmp_path / "c")
     (tmp_path / "f.parquet").write_bytes(b"PAR1")
     with pytest.raises(CatalogueError, match=r"f\.parquet cannot be read as GeoParquet: .*Check \[labels\] path"):
@@ -283,6 +286,81 @@ def test_a_file_without_a_crs_or_without_geometry_is_refused_with_the_way_to_giv
     (tmp_path / "f.csv").write_text("lon,lat,crop\n32.82,2.262,1\n")
     with pytest.raises(CatalogueError, match="no geometry.*ogr2ogr .*X_POSSIBLE_NAMES=lon.* f.gpkg f.csv"):
         made(study_of(tmp_path / "f.csv"), tmp_path / "c")
+
+    (tmp_path / "u.csv").write_text("WKT,crop\n", encoding="utf-16")
+    with pytest.raises(CatalogueError, match="u.csv is text in UTF-16"):
+        made(study_of(tmp_path / "u.csv"), tmp_path / "c")
+
+
+def test_text_in_another_encoding_than_stated_is_named(tmp_path):
+    save(tmp_path / "f.shp", [LEFT], [1], column="año", kind="Polygon")
+    (tmp_path / "f.dbf").write_bytes(
+        (tmp_path / "f.dbf").read_bytes().replace("año".encode(), "año\0".encode("latin-1"))
+    )
+    with pytest.raises(CatalogueError, match=r"f.shp holds text that is not UTF-8, .*'año' as Latin-1.*\.cpg"):
+        made(study_of(tmp_path / "f.shp", code_column="año"), tmp_path / "c")
+
+
+def test_decimal_numbers_of_a_database_are_codes(tmp_path):
+    geo = {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB"}}}
+    table = pa.table({"crop": [Decimal("7.0")], "geometry": [shapely.to_wkb(to_degrees(LEFT))]})
+    pq.write_table(table.replace_schema_metadata({b"geo": json.dumps(geo).encode()}), tmp_path / "f.parquet")
+    assert set(np.unique(made(study_of(tmp_path / "f.parquet"), tmp_path / "c")[0])) == {0, 7}
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "f.csv").write_text(f'WKT,crop,crop\n"{to_degrees(LEFT).wkt}",1,9\n')
+    with pytest.raises(CatalogueError, match="f.csv has 2 columns called 'crop'"):
+        made(study_of(tmp_path / "f.csv"), tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    "geo", [[1], {"primary_column": "gone", "columns": {"gone": {"encoding": "WKB"}}}, {"columns": {}},
+            {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", "crs": {"type": "x"}}}}]
+)  # fmt: skip
+def test_damaged_metadata_of_a_geoparquet_file_are_named(tmp_path, geo):
+    table = pa.table({"crop": [1], "geometry": [shapely.to_wkb(LEFT)]})
+    pq.write_table(table.replace_schema_metadata({b"geo": json.dumps(geo).encode()}), tmp_path / "f.parquet")
+    with pytest.raises(CatalogueError, match="cannot be read as GeoParquet: its metadata 'geo' are wrong"):
+        made(study_of(tmp_path / "f.parquet"), tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("states", "says"),
+    [
+        ({"exceededTransferLimit": True}, "exceededTransferLimit"),
+        ({"properties": {"exceededTransferLimit": True}}, "exceededTransferLimit"),
+        ({"numberMatched": 5000, "numberReturned": 1}, "1 of 5,000"),
+        ({"numberMatched": 1, "numberReturned": 1}, None),
+    ],
+)
+def test_a_part_of_what_a_server_has_is_refused_as_labels(tmp_path, states, says):
+    feature = {
+        "type": "Feature",
+        "properties": {"crop": 1},
+        "geometry": json.loads(shapely.to_geojson(to_degrees(LEFT))),
+    }
+    path = tmp_path / "f.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature], **states}))
+    if says is None:
+        assert made(study_of(path), tmp_path / "c")[1]["fields_drawn"] == 1
+    else:
+        with pytest.raises(CatalogueError, match=f"only a part of the features .{says}"):
+            made(study_of(path), tmp_path / "c")
+
+
+def test_an_outline_across_180_degrees_does_not_cover_the_rest_of_the_earth(tmp_path):
+    south, north = to_degrees(LEFT).bounds[1::2]
+    east, west = (
+        Polygon([(179.9, south), (180, south), (180, north)]),
+        Polygon([(-179.9, south), (-180, south), (-180, north)]),
+    )
+    wrong = Polygon([(179.9, south), (-179.9, south), (-179.9, north), (179.9, north)])
+    path = save(tmp_path / "f.gpkg", [to_degrees(LEFT), wrong, MultiPolygon([east, west])], [1, 2, 3], crs="EPSG:4326")
+    codes, about = made(study_of(path), tmp_path / "c")
+    assert set(np.unique(codes)) == {0, 1}
+    lost = {"across 180° of longitude, not cut there in two parts": 1, "outside the areas": 1}
+    assert about["fields_lost"] == lost
 
 
 def test_a_curved_outline_is_drawn_as_the_curve(tmp_path):
@@ -302,6 +380,20 @@ def test_labels_are_drawn_anew_when_the_codes_of_a_shapefile_change(tmp_path):
     save(path, [LEFT], [2], kind="Polygon")
     assert (first[:, :50] == 1).all()
     assert (made(study_of(path), tmp_path / "c")[0][:, :50] == 2).all()
+
+
+@pytest.mark.parametrize(("ending", "given"), [("tab", "tab"), ("mif", "mif"), ("shp", "dbf"), ("shp", "shx")])
+def test_labels_are_drawn_anew_when_any_file_of_a_data_set_changes(tmp_path, ending, given):
+    study = study_of(tmp_path / f"f.{given}")
+    save(tmp_path / f"f.{ending}", [LEFT], [1], kind="Polygon")
+    before, _ = made(study, tmp_path / "c")
+    one = (tmp_path / f"f.{given}").read_bytes()
+    for file in tmp_path.glob("f.*"):
+        file.unlink()
+    save(tmp_path / f"f.{ending}", [RIGHT], [2], kind="Polygon")
+    (tmp_path / f"f.{given}").write_bytes(one if given == "tab" else (tmp_path / f"f.{given}").read_bytes())
+    after, _ = made(study, tmp_path / "c")
+    assert (before != after).any()
 
 
 def test_parts_holes_and_points_count_as_they_should(tmp_path):

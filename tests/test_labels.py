@@ -1,5 +1,6 @@
 """Label rasters from every source, and what happens when a source is bad."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -167,6 +168,8 @@ def test_half_a_pixel_may_stick_out_since_no_centre_is_lost(tmp_path):
         (b"<html>Not found</html>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
         (b"", "is empty"),
+        (zipped(("mine.tif", geotiff())), "is a zip archive, not the raster itself. Unpack it"),
+        (gzip.compress(geotiff(), mtime=0), "is a gzip archive, not the raster itself. Unpack it"),
         (geotiff()[:400], "cannot be read as a raster|failed|TIFF"),
     ],
 )
@@ -174,6 +177,19 @@ def test_what_is_no_label_raster_is_refused_with_the_way_to_mend_it(tmp_path, co
     (tmp_path / "mine.tif").write_bytes(content)
     with pytest.raises(CatalogueError, match=rf"mine\.tif.*({says})"):
         find_labels(study_of(kind="raster", path=str(tmp_path / "mine.tif")), 2021)
+
+
+def test_a_folder_and_a_raster_of_scaled_numbers_are_no_labels(tmp_path):
+    (tmp_path / "mine.tif").mkdir()
+    study = study_of(kind="raster", path=str(tmp_path / "mine.tif"))
+    with pytest.raises(CatalogueError, match=r"mine\.tif is a folder; expected one raster"):
+        find_labels(study, 2021)
+    (tmp_path / "mine.tif").rmdir()
+    (tmp_path / "mine.tif").write_bytes(geotiff())
+    with rasterio.open(tmp_path / "mine.tif", "r+") as src:
+        src.scales, src.offsets = (2.0,), (1.0,)
+    with pytest.raises(CatalogueError, match=r"mine\.tif states scale 2 and offset 1, so its numbers are no codes"):
+        find_labels(study, 2021)
 
 
 def test_0_is_no_class_of_a_label_raster(tmp_path):
@@ -232,6 +248,15 @@ def test_no_data_of_another_number_than_0_becomes_0(tmp_path):
     assert found.path.parent == tmp_path / "cache"
     assert np.array_equal(read(found.path), np.where(TRUTH == 2, 0, TRUTH))
     assert np.array_equal(read(found.confidence), np.minimum(TRUTH, 100))
+
+
+def test_no_data_of_the_confidence_alone_becomes_0(tmp_path):
+    (tmp_path / "mine.tif").write_bytes(geotiff())
+    (tmp_path / "sure.tif").write_bytes(geotiff(np.where(CODES == 2, 255, 50).astype(np.uint8), nodata=255))
+    study = study_of(kind="raster", path="mine.tif", confidence="sure.tif").at(tmp_path)
+    found = find_labels(study, 2021, tmp_path / "cache")
+    assert np.array_equal(read(found.path), TRUTH)
+    assert np.array_equal(read(found.confidence), np.where(TRUTH == 2, 0, 50))
 
 
 def test_what_a_mask_of_the_file_hides_is_no_label(tmp_path):

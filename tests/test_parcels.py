@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyogrio.raw import read as read_layer
 from pyogrio.raw import write
@@ -84,6 +84,8 @@ POLYGON = st.tuples(*[st.floats(-5, 55)] * 2, st.floats(0.2, 30), st.integers(3,
 
 
 @given(st.lists(POLYGON, min_size=1, max_size=3))
+@example([(0.0, 1.0, 2.0, 4, 0.0)])
+@example([(-5.0, 20.0, 5.0, 4, 0.0)])
 def test_coverage_is_what_cutting_every_pixel_gives(drawn):
     shapes = np.array([
         Polygon([(x + r * np.cos(turn + 2 * np.pi * k / n), y + r * np.sin(turn + 2 * np.pi * k / n))
@@ -290,6 +292,8 @@ def test_hectares_are_those_on_the_ground_in_any_crs():
         assert field.to(crs).hectares == pytest.approx(field.hectares, rel=1e-5)
     assert field.hectares[0] == pytest.approx(81, rel=1e-3)
     assert np.isnan(outlines(box(1e30, 1e30, 1.1e30, 1.1e30)).hectares).all()
+    with pytest.raises(parcels.ParcelError, match="'EPSG:999999' is no CRS that pyproj knows"):
+        field.to("EPSG:999999")
 
 
 @pytest.mark.parametrize(
@@ -298,6 +302,7 @@ def test_hectares_are_those_on_the_ground_in_any_crs():
         (np.array(["a", None], object), "'farm' of f.gpkg is empty in 1 rows: 1. Fill it"),
         (np.array([" ", "b"], object), "empty in 1 rows: 0"),
         (np.array([1.0, np.nan]), "empty in 1 rows: 1"),
+        (np.array([np.inf, 1.0]), "empty in 1 rows: 0"),
         (np.array([2.0**60, 1.0]), "more digits than its type holds exactly"),
     ],
 )

@@ -112,6 +112,14 @@ def test_a_file_of_sentinel_2_is_passed_on_without_a_copy(tmp_path):
     assert to_dn(data, how) is data
 
 
+@pytest.mark.parametrize("scale", [None, 1.0])
+@pytest.mark.parametrize(("filler", "shown"), [(-9999, "-9999"), (-3.4028234663852886e38, r"-3\.40282e\+38")])
+def test_a_value_of_no_data_that_nobody_states_is_named_beside_fractions(tmp_path, scale, filler, shown):
+    data = np.append(DN / 1e4, np.full((3, 3), filler), axis=0).astype("f4")
+    with pytest.raises(ReflectanceError, match=rf"and {shown} on 9 pixels: a value of no data that nobody states"):
+        read(write(tmp_path / "band.tif", data), scale=scale)
+
+
 def test_dark_values_stay_apart_from_missing_ones(tmp_path):
     data = np.array([[0.0, 0.00002, -0.003]], "f4")
     dn, _ = read(write(tmp_path / "band.tif", data), scale=1.0)

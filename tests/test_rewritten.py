@@ -6,6 +6,7 @@ import shutil
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from test_pixels import BANDS, META, change, make_table
@@ -86,6 +87,50 @@ def test_folders_of_other_names_are_no_partitions(table, tmp_path):
     pq.write_table(table, (tmp_path / "kind=old").mkdir() or tmp_path / "kind=old" / "a.parquet")
     with pytest.raises(pixels.PixelError, match="found no Parquet file. Its files lie in folders"):
         pixels.read(tmp_path)
+
+
+def test_files_in_two_places_of_a_folder_are_no_table(table, tmp_path):
+    (tmp_path / "year=2021").mkdir()
+    pq.write_table(table, tmp_path / "year=2021" / "a.parquet")
+    for place in ("b.parquet", "more/b.parquet"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / place)
+        with pytest.raises(pixels.PixelError, match=r"in several places, such as .*b.parquet"):
+            pixels.read(tmp_path)
+        (tmp_path / place).unlink()
+
+
+def test_temporary_folders_of_spark_are_no_part_of_a_table(table, tmp_path):
+    pq.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "_temporary").mkdir()
+    (tmp_path / "_temporary" / "b.parquet").write_bytes(b"half")
+    assert pixels.read(tmp_path).num_rows == 90
+
+
+def test_a_folder_whose_name_ends_in_parquet_is_named_as_the_table(table, tmp_path):
+    (tmp_path / "px.parquet").mkdir()
+    pq.write_table(table, tmp_path / "px.parquet" / "part-0.parquet")
+    with pytest.raises(pixels.PixelError, match=r"the first in .*px.parquet: name that folder"):
+        pixels.read(tmp_path)
+    assert pixels.read(tmp_path / "px.parquet").num_rows == 90
+
+
+def test_files_of_other_endings_are_named_where_there_is_no_table(table, tmp_path):
+    pq.write_table(table, tmp_path / "a.pq")
+    with pytest.raises(pixels.PixelError, match=r"It has a.pq; names of Parquet files end in .parquet"):
+        pixels.read(tmp_path)
+
+
+def test_a_folder_may_repeat_a_column_but_not_contradict_it(table, tmp_path):
+    one = table.filter(pc.field("year") == table["year"][0])
+    year = one["year"][0].as_py()
+    for named in (year, year - 1):
+        folder = tmp_path / str(named) / f"year={named}"
+        folder.mkdir(parents=True)
+        pq.write_table(one, folder / "a.parquet")
+    assert pixels.read(tmp_path / str(year)).num_rows == one.num_rows
+    with pytest.raises(pixels.PixelError, match=f"rows with `year` = {year} in a folder named year={year - 1}"):
+        pixels.read(tmp_path / str(year - 1))
 
 
 def by_pandas(table, file):

@@ -180,6 +180,9 @@ def test_120_days_in_steps_of_5_are_24_steps():
         ("[classes.cotton]", "[classes.cotton-2]", "cannot be a key"),
         ('"230-241"', '"241-230"', "no range"),
         ("[season]", "[season", "not valid TOML"),
+        ('kind = "cdl"', 'kind = "raster"\npath = "data\\new_{year}.tif"', r"path .*control character.*single quotes"),
+        ('kind = "cdl"', 'kind = "raster"\npath = "C:\\Users\\me.tif"', "not valid TOML.*single quotes"),
+        ('kind = "cdl"', 'kind = "raster"\npath = "a\\Data\\me.tif"', "not valid TOML.*single quotes"),
     ],
 )
 def test_a_mistake_in_a_study_file_is_one_clear_error(old, new, says):

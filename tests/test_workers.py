@@ -67,6 +67,20 @@ def test_two_workers_lose_one_go_on_and_end_as_one_process_does(tmp_path):
     np.testing.assert_allclose(two.predict(x), one.predict(x), atol=1e-5)
 
 
+def test_the_name_of_a_file_is_no_lost_worker(monkeypatch):
+    import tensorflow as tf
+
+    tasks = {"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(tasks))
+    lost, own = tf.errors.UnavailableError, tf.errors.FailedPreconditionError
+    with pytest.raises(own), workers.explained("epoch 1"):
+        raise own(None, None, "/home/worker/rocket/a.txt; Is a directory")
+    with pytest.raises(workers.WorkerError, match="lost another one in epoch 1"), workers.explained("epoch 1"):
+        raise lost(None, None, "failed to connect to /job:worker/replica:0/task:1")
+    with pytest.raises(workers.WorkerError, match="lost another one in epoch 1"), workers.explained("epoch 1"):
+        raise lost(None, None, "Socket closed")
+
+
 def test_a_worker_that_fails_ends_the_others_and_its_words_are_told(tmp_path):
     code = (
         "import json, os, sys, time\n"

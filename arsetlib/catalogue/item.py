@@ -269,19 +269,27 @@ class Item:
     # -- its files -----------------------------------------------------------------------------------------------
 
     def find(self, name: str) -> dict | None:
-        """An asset by our name of it, by ESA's, with the pixel size, or by the one band that it states."""
+        """An asset by our name of it, by ESA's, with the pixel size, or by the one band that it states.
+
+        A common name, such as nir, counts where one asset alone states it: files of other pixel sizes state it, too.
+        """
         esa = BANDS[name].esa if name in BANDS else name.upper()
         sizes = sorted((10, 20, 60), key=lambda size: (size != NATIVE.get(name), size))
         short = re.sub(r"^B0", "B", esa)  # Google Earth Engine's B4
         for key in (name, esa, esa.lower(), short, *(f"{esa}_{size}m" for size in sizes)):
             if isinstance(self.assets.get(key), dict):
                 return self.assets[key]
+        common = []
         for asset in self.assets.values():
             bands = (asset.get("bands") or asset.get("eo:bands")) if isinstance(asset, dict) else None
             only = bands[0] if isinstance(bands, list) and len(bands) == 1 else None
-            if isinstance(only, dict) and only.get("name") in (name, esa):
+            if not isinstance(only, dict):
+                continue
+            if only.get("name") in (name, esa):
                 return asset
-        return None
+            if name in (only.get("common_name"), only.get("eo:common_name")):
+                common.append(asset)
+        return common[0] if len(common) == 1 else None
 
     def asset(self, name: str) -> dict:
         asset = self.find(name)
@@ -308,9 +316,7 @@ class Item:
         if not is_url(href) and not local:
             href = join(self.base, href)
         elif not is_url(href):
-            href = os.path.normpath(os.path.join(os.path.dirname(self.base), href))
-            if "%" in href and not os.path.exists(href):  # a link may be written as in an address: %20 is a space
-                href = unquote(href)
+            href = beside(self.base, href)
         here = local and not href.startswith("/vsi")  # a list on disk may name files on disk
         if not (urlsplit(href).scheme in ("http", "https", "s3") if is_url(href) else here):
             raise Unusable(f"links {name!r} to {public(href)}, which is neither http(s), s3 nor a file")
@@ -321,6 +327,13 @@ class Item:
                 "stored, so use a catalogue whose links need none"
             )
         return clean
+
+
+def beside(base: str, href: str) -> str:
+    """Where a link in a file on this disk leads; it may be spelt as an address (%20 for a space) or as in Windows."""
+    path = os.path.normpath(os.path.join(os.path.dirname(base), href))
+    spellings = (path, unquote(path), path.replace("\\", "/"))
+    return next((p for p in spellings if os.path.exists(p)), path)
 
 
 def is_url(text: str) -> bool:

@@ -87,6 +87,11 @@ def find_scenes(
     if (crs := study.labels.crs) and not CRS(crs).is_geographic:
         ground.check(CRS(crs), study.areas, f"[labels] crs = {crs!r}")  # labels come last, and the search takes minutes
     offered = items_of(study, years, chosen, progress)
+    if not offered and (place := static_place(study)):
+        raise CatalogueError(
+            f"{public(place)} lists no item; links 'item' and 'child' of a catalogue are followed. Check [scenes] url: "
+            "for a collection of a service, write the address of the service itself."
+        )
     dropped: dict = {}
     kept, days = _filter(offered, study, years, chosen, leave_out, dropped)
     items = _scenes(kept, days, study.bands)

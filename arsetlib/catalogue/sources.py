@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
 import shapely
@@ -13,7 +13,7 @@ from shapely.geometry import box, mapping
 from tqdm.auto import tqdm
 
 from arsetlib import filetypes, folders, textfiles, web
-from arsetlib.catalogue.item import Item, is_url
+from arsetlib.catalogue.item import Item, beside, is_url
 from arsetlib.catalogue.scenes import EPOCH
 from arsetlib.sentinel2 import BANDS
 from arsetlib.study import Area, Study
@@ -109,7 +109,7 @@ def _walk(place: str) -> Iterator[Item]:
     with ThreadPoolExecutor(READERS) as pool:
         while level:
             below = []
-            for base, document in zip(level, pool.map(_read, level), strict=True):
+            for base, document in zip(level, pool.map(partial(_read, root=place), level), strict=True):
                 kind = document.get("type")
                 if kind == "Feature":
                     yield Item(document, base)
@@ -170,15 +170,19 @@ def _link(base: str, link, wanted: tuple[str, ...]) -> str | None:
         ):
             raise CatalogueError(f"{public(base)} links to {public(target)}: only http(s) links are followed there.")
         return target
-    return os.path.normpath(os.path.join(os.path.dirname(base), href))
+    return beside(base, href)
 
 
-def _read(place: str) -> dict:
+def _read(place: str, root: str) -> dict:
     if is_url(place) and not folders.in_store(place):
         return web.ask_json(place)
     try:
         document = textfiles.read_json(folders.place(place))
     except FileNotFoundError:
+        if place != root:
+            raise CatalogueError(
+                f"There is no {place}, to which {root} leads. Copy it there, or remove the link."
+            ) from None
         raise CatalogueError(
             f"There is no {place}. Check [scenes] url; for the simulated delta run `arset simulate data/delta` first."
         ) from None

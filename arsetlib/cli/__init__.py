@@ -75,8 +75,24 @@ def _chain(problem: BaseException | None) -> Iterator[BaseException]:
         problem = problem.__cause__ or (None if problem.__suppress_context__ else problem.__context__)
 
 
+def _open_closed_streams() -> None:
+    """Streams that are closed lead nowhere: else the next file that is opened would get the number of one."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
+
+
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
 def main() -> None:
     """Run ``arset``; an error of arsetlib is one message and exit code 1, never a traceback."""
+    _open_closed_streams()
     if not sys.stderr.isatty():
         # Seconds between two states of a bar in a log file, where each state is a line; tqdm reads them when imported.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
@@ -88,6 +104,11 @@ def main() -> None:
         ours = isinstance(problem, (ValueError, RuntimeError, ModuleNotFoundError)) and type(
             problem
         ).__module__.startswith(("arsetlib", "pyspark"))
+        if not ours and _folder_is_gone():
+            typer.echo(
+                "arset: " + _("The folder in which this command runs was deleted. Go to another: cd FOLDER."), err=True
+            )
+            sys.exit(1)
         if not ours and (full := full_disk_text(problem)):
             typer.echo(f"arset: {full}", err=True)
             sys.exit(1)

@@ -19,9 +19,16 @@ import numpy as np
 
 from arsetlib import textfiles
 from arsetlib.groves.classes import FILE, Classes, GroveError
+from arsetlib.groves.pictures import folded
 
 LARGEST_JSON = 512 * 2**20  # bytes
-AREAS = ("polygon", "rectangle", "rotation", "circle")  # of LabelMe and tools that write its files
+AREAS = (
+    "polygon",
+    "rectangle",
+    "rotation",
+    "oriented_rectangle",
+    "circle",
+)  # of LabelMe and tools that write its files
 FIRST_PIXEL = 1.0  # pixels; an outline no larger than this has coordinates that are shares of the image
 
 
@@ -134,8 +141,8 @@ def labelme_mask(path: Path, shape: tuple[int, int], classes: Classes, image: st
             points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
         elif kind not in AREAS or kind == "circle" or len(points) < 3:
             raise GroveError(
-                f"{where} is a {kind} of {len(one.get('points') or ())} point(s), which has no area. Expected polygons "
-                "of three points or more, rectangles, circles or masks. Draw it again."
+                f"{where} is a {kind} of {len(one.get('points') or ())} point(s). Expected a shape with an area: a "
+                "polygon of three points or more, a rectangle, a circle or a mask. Draw it again."
             )
         fill(mask, value, checked(points, shape, where))
     return mask
@@ -157,7 +164,7 @@ def labelme_shapes(path: Path, shape: tuple[int, int], image: str | None = None)
         )
     same_size(content.get("imageHeight"), content.get("imageWidth"), shape, str(path))
     named = Path(str(content.get("imagePath") or "").replace("\\", "/")).stem
-    if image and named and named != Path(image).stem:
+    if image and named and folded(named) != folded(Path(image).stem):
         raise GroveError(
             f"{path} was drawn on {content['imagePath']!r} (its imagePath), not on {image}. Put it beside its own "
             "image, or correct imagePath where the image was renamed."
@@ -169,7 +176,8 @@ def _paste(mask, value, one, where):
     """Draw a LabelMe mask: its corner, and a small picture as base64."""
     from PIL import Image
 
-    corner = points_of(one.get("points"), where).min(0).round().astype(int)
+    points = points_of(one.get("points"), where)
+    corner = points.min(0).round().astype(int)
     try:
         picture = Image.open(io.BytesIO(base64.b64decode(one["mask"], validate=True)), formats=("PNG",))
         if picture.width > mask.shape[1] or picture.height > mask.shape[0]:
@@ -177,6 +185,12 @@ def _paste(mask, value, one, where):
         part = np.asarray(picture.convert("L")) > 0
     except (KeyError, TypeError, ValueError, OSError, SyntaxError, binascii.Error) as problem:
         raise GroveError(f"{where} is a mask that cannot be read ({problem!r}). Draw it again.") from None
+    box = (points.max(0) - points.min(0) + 1).round().astype(int)  # LabelMe's corners are the first and the last pixel
+    if len(points) == 2 and np.abs(box - part.shape[::-1]).max() > 1:
+        raise GroveError(
+            f"{where} is a mask of {size_text(part.shape)} pixels in a box of {size_text(tuple(box[::-1]))}. "
+            "Save it again in LabelMe."
+        )
     column, row = corner
     place = mask[max(row, 0) : row + part.shape[0], max(column, 0) : column + part.shape[1]]
     if not part.any() or place.shape != part.shape:
@@ -190,8 +204,8 @@ def _paste(mask, value, one, where):
 def same_size(height: Any, width: Any, shape: tuple[int, int], what: str) -> None:
     """Refuse annotations that were drawn on an image of another size; ``what`` starts the message."""
     try:
-        stated = [int(v) for v in (height, width) if v is not None]
-    except (TypeError, ValueError):
+        stated = [int(float(v)) for v in (height, width) if v is not None]
+    except (TypeError, ValueError, OverflowError):
         raise GroveError(f"{what} has the size {width!r} × {height!r}, expected numbers of pixels.") from None
     if len(stated) == 2 and any(stated) and tuple(stated) != tuple(shape):
         raise GroveError(

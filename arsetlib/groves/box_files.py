@@ -23,6 +23,7 @@ import numpy as np
 from arsetlib import textfiles
 from arsetlib.groves import annotation_files
 from arsetlib.groves.classes import FILE, Classes, GroveError
+from arsetlib.groves.pictures import folded
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 COLUMNS = ("image_path", *CORNERS, "label")
@@ -31,8 +32,8 @@ LARGEST_XML = 32 * 2**20  # bytes
 CORNER_COUNT = 64  # of the polygon that stands for an ellipse
 
 
-def outline(box: np.ndarray, classes: Classes, where: str) -> np.ndarray:
-    """(64, 2) the ellipse of a box as a polygon.
+def outline(box: np.ndarray, classes: Classes, where: str, turned: float = 0.0) -> np.ndarray:
+    """(64, 2) the ellipse of a box, turned by some degrees clockwise, as a polygon.
 
     Raises:
         GroveError: ``classes`` does not state that boxes become ellipses.
@@ -45,9 +46,17 @@ def outline(box: np.ndarray, classes: Classes, where: str) -> np.ndarray:
         )
     x0, y0, x1, y1 = box
     angle = np.linspace(0, 2 * np.pi, CORNER_COUNT, endpoint=False)
-    return np.stack(
-        [(x0 + x1) / 2 + (x1 - x0) / 2 * np.cos(angle), (y0 + y1) / 2 + (y1 - y0) / 2 * np.sin(angle)], axis=1
-    )
+    across, down = (x1 - x0) / 2 * np.cos(angle), (y1 - y0) / 2 * np.sin(angle)
+    cos, sin = np.cos(np.radians(turned)), np.sin(np.radians(turned))
+    return np.stack([(x0 + x1) / 2 + across * cos - down * sin, (y0 + y1) / 2 + across * sin + down * cos], axis=1)
+
+
+def turn_of(rotation: object) -> float:
+    """Degrees, clockwise, by which CVAT turned a box around its middle after its corners were taken; 0 where not."""
+    try:
+        return float(str(rotation)) % 360
+    except ValueError:
+        return 0.0
 
 
 def checked(box: Sequence[float] | np.ndarray, shape: tuple[int, int], where: str) -> np.ndarray:
@@ -87,10 +96,10 @@ def check_twice(rows: list) -> None:
 
 
 def mask(rows: list, shape: tuple[int, int], classes: Classes) -> np.ndarray:
-    """The mask of (where, class number, box) rows."""
+    """The mask of (where, class number, box) rows; a fifth number of a box is by what it is turned."""
     drawn = np.zeros(shape, np.uint8)
     for where, value, box in rows:
-        annotation_files.fill(drawn, value, outline(box, classes, where))
+        annotation_files.fill(drawn, value, outline(box[:4], classes, where, *box[4:]))
     return drawn
 
 
@@ -108,11 +117,13 @@ def why_not(path: Path) -> str:
         tag = _root(path).tag
     except GroveError as problem:
         return str(problem)
+    if tag == "annotations":
+        return f"{path} is of CVAT, which is not read here. Export the labels as COCO."
     return "" if tag == "annotation" else f"{path} has the root {tag!r}, expected 'annotation' of Pascal VOC."
 
 
 def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None = None) -> list:
-    """(where, class number, box) of each object of a Pascal VOC file; numbers are the edges of the box, px.
+    """(where, class number, box) of each object of a Pascal VOC file: the box's edges, px, and by what it is turned.
 
     Raises:
         GroveError: No such file; another size or name than the image's, an unknown class, an invalid box.
@@ -126,7 +137,7 @@ def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None 
     if size is not None:
         annotation_files.same_size(size.findtext("height"), size.findtext("width"), shape, str(path))
     named = Path((root.findtext("filename") or "").replace("\\", "/").strip()).name
-    if image and named and named != image and Path(named).stem != Path(image).stem and named != Path(image).stem:
+    if image and named and folded(Path(image).stem) not in (folded(named), folded(Path(named).stem)):
         raise GroveError(
             f"{path} was drawn on {named!r} (its filename), not on {image}. Put it beside its own image, or correct "
             "filename where the image was renamed."
@@ -135,8 +146,15 @@ def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None 
     for number, one in enumerate(root.findall("object"), start=1):
         where, box = f"{path}: object {number}", one.find("bndbox")
         value = annotation_files.class_of((one.findtext("name") or "").strip(), classes, f"{path} has the class")
-        texts = [None if box is None else box.findtext(name) for name in CORNERS]
-        rows.append((where, value, checked(_numbers(texts, where), shape, where)))
+        if box is None:
+            parts = ", ".join(part.tag for part in one if part.tag not in ("name", "pose", "truncated", "difficult"))
+            raise GroveError(
+                f"{where} has no box (bndbox) but {parts or 'nothing'}. Only boxes are read from XML: export outlines "
+                "as COCO."
+            )
+        corners = checked(_numbers([box.findtext(name) for name in CORNERS], where), shape, where)
+        turned = (a.findtext("value") for a in one.findall("attributes/attribute") if a.findtext("name") == "rotation")
+        rows.append((where, value, np.append(corners, turn_of(next(turned, 0)))))
     return rows
 
 
@@ -211,6 +229,8 @@ def _table(path: Path, changed: int) -> dict:
         reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
         names = [str(n).strip() for n in reader.fieldnames or []]
         names = [ALSO[n] if n in ALSO and ALSO[n] not in names else n for n in names]
+        if twice := [name for name in COLUMNS if names.count(name) > 1]:
+            raise GroveError(f"{path} has several columns called {twice[0]!r}. Keep one, or rename the others.")
         missing = [name for name in COLUMNS if name not in names]
         if missing:
             raise GroveError(

@@ -87,6 +87,7 @@ def _mask(capture: Capture, shape, classes: Classes) -> np.ndarray:
             f"Mask {capture.mask} has {mask.shape[1]} × {mask.shape[0]} pixels, its image {capture.image.name} has "
             f"{shape[1]} × {shape[0]}. Nothing is resized: export the mask at the image's size."
         )
+    pictures.check_same_place(capture.image, capture.mask)
     return mask
 
 
@@ -113,7 +114,7 @@ def boxes(capture: Capture, classes: Classes | None = None) -> tuple[np.ndarray,
     if rows is None:
         return None
     box_files.check_twice(rows)
-    corners, numbers = [box for _, _, box in rows], [value for _, value, _ in rows]
+    corners, numbers = [box[:4] for _, _, box in rows], [value for _, value, _ in rows]
     return np.array(corners, float).reshape(-1, 4), np.array(numbers, np.uint8)
 
 

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from shapely import Polygon
 
 from arsetlib.groves import annotation_files, box_files
 from arsetlib.groves.classes import Classes, GroveError
+
+NO_OUTLINE: tuple[object, ...] = (None, [], [[]], {})  # of a segmentation
 
 
 def index(path: Path) -> dict:
@@ -91,19 +94,38 @@ def mask_of(path: Path, number: int | str, shape: tuple[int, int], classes: Clas
     mask = np.zeros(shape, np.uint8)
     for where, value, row in rows_of(path, number, shape, classes):
         outline = row.get("segmentation")
-        if isinstance(outline, dict):
+        if outline in NO_OUTLINE:
+            attributes = row.get("attributes")
+            turned = box_files.turn_of(attributes.get("rotation") if isinstance(attributes, dict) else 0)
+            ellipse = box_files.outline(box_of(row, shape, where), classes, where, turned)
+            annotation_files.fill(mask, value, ellipse)
+        elif isinstance(outline, dict):
             mask[_run_lengths(outline, shape, where)] = value
-        elif outline in (None, []):
-            annotation_files.fill(mask, value, box_files.outline(box_of(row, shape, where), classes, where))
         else:
-            for ring in _rings(outline, where):
-                annotation_files.fill(mask, value, annotation_files.checked(ring, shape, where))
+            rings = [annotation_files.checked(ring, shape, where) for ring in _rings(outline, where)]
+            _check_holes(rings, row.get("area"), where)
+            for ring in rings:
+                annotation_files.fill(mask, value, ring)
     return mask
+
+
+def _check_holes(rings: list[np.ndarray], area: object, where: str) -> None:
+    """Refuse an annotation whose area shows that one of its polygons is a hole in another: COCO adds polygons."""
+    if len(rings) < 2 or not isinstance(area, int | float):
+        return
+    shapes = [polygon if (polygon := Polygon(ring)).is_valid else polygon.buffer(0) for ring in rings]
+    inner = sum(a.area for a in shapes if any(a is not b and b.area > a.area and b.covers(a) for b in shapes))
+    outer = sum(a.area for a in shapes) - inner
+    if inner and abs(area - (outer - inner)) < abs(area - outer):
+        raise GroveError(
+            f"{where} has a polygon within another, and its area ({area:,.0f} pixels) shows that it is a hole. In COCO "
+            "polygons have no holes. Export it as run lengths (RLE)."
+        )
 
 
 def boxes_of(path: Path, number: int | str, shape: tuple[int, int], classes: Classes) -> list | None:
     """(where, class number, box) of an image's annotations; None where the file has outlines."""
-    if any(row.get("segmentation") for rows in index(path)["annotations"].values() for row in rows):
+    if any(row.get("segmentation") not in NO_OUTLINE for rows in index(path)["annotations"].values() for row in rows):
         return None
     rows = rows_of(path, number, shape, classes)
     return [(where, value, box_of(row, shape, where)) for where, value, row in rows]
@@ -124,6 +146,8 @@ def rows_of(path: Path, number: int | str, shape: tuple[int, int], classes: Clas
 
 def box_of(row: dict, shape: tuple[int, int], where: str) -> np.ndarray:
     """(4,) x0, y0, x1, y1 of an annotation's ``bbox`` (x, y, width, height), px."""
+    if row.get("iscrowd") in (1, "1"):
+        raise GroveError(f"{where} is a box around several objects (iscrowd). Draw a box or an outline for each.")
     if row.get("bbox") in (None, []):
         raise GroveError(f"{where} has neither an outline (segmentation) nor a box (bbox). Draw it again or delete it.")
     try:
@@ -147,6 +171,8 @@ def _run_lengths(outline, shape, where):
     """A mask from COCO's run lengths: column by column, starting with pixels outside of the object."""
     counts = outline.get("counts")
     runs = np.asarray(_decoded(counts, where) if isinstance(counts, str) else counts)
+    if runs.dtype.kind == "f" and (runs == np.floor(runs)).all():
+        runs = runs.astype(np.int64)  # some programs write 5.0
     size = outline.get("size")
     if (
         not isinstance(size, list)

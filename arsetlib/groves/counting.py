@@ -26,6 +26,7 @@ from arsetlib.groves.scoring import classes_of_maps
 from arsetlib.translation import _
 
 TREE = 1  # class number
+FAR = 10_000  # m; true trees that are all further away are in other coordinates
 RADIUS = 0.5  # m, of the smallest crown that counts
 COLUMNS = ("x", "y", "radius", "area", "capture", "views", "seen", "whole")
 
@@ -123,6 +124,12 @@ class TreeCount:
         true = _truth(truth)
         if self.poses:
             x, y = true[:, 0], true[:, 1]
+            pose = next(iter(self.poses.values()))
+            if len(true) and np.hypot(x - pose.c, y - pose.f).min() > FAR:
+                raise GroveError(
+                    f"All {len(true):,} true trees lie more than {FAR / 1000:g} km from the captures; the first is at "
+                    f"x {x[0]:,.1f}, y {y[0]:,.1f}. Expected metres in the coordinates of the flight, x first."
+                )
             true = true[np.any([pose.shows(self.sizes[name], x, y) for name, pose in self.poses.items()], axis=0)]
         trees = self.trees[["x", "y", "radius"]].to_numpy(float)
         ours, theirs, apart = _pairs(trees, true, within)
@@ -217,6 +224,7 @@ def count(
     detected, sizes, canopy = [], {}, Canopy(overlapping=flight is not None)
     for name, (one, classes) in tqdm(named.items(), desc="count", unit="capture", disable=not progress):
         number, pose = _tree(tree, classes), placed.poses[name]
+        flights.check_pixel(pose, f"The place of {name}")
         mask, drawn = _read(one, classes)
         if mask.ndim != 2:
             raise GroveError(f"Mask {name}: expected (H, W) class numbers, received shape {mask.shape}.")
@@ -231,6 +239,11 @@ def count(
         trees = merged(trees, placed.poses, sizes)
         trees = trees[trees["seen"] >= agree * trees["views"]].reset_index(drop=True)
     shown, covered = canopy.areas()
+    if not shown:
+        raise GroveError(
+            f"No ground is shown: all pixels of {', '.join(list(named)[:3])} are ignored (255 in the mask, or without "
+            "data in the image: transparent, or the value of no data). Check these files."
+        )
     files = [one for one, _ in named.values() if isinstance(one, Path)]
     simulated = placed.simulated or any("SIMULATED" in masks.description(file) for file in files)
     known = placed.poses if flight is not None else {}
@@ -325,6 +338,10 @@ def _tree(tree: str | int | None, classes: Classes | None) -> int:
 def _placed(flight, named: dict, metres_per_pixel: float | None) -> Flight:
     """Where the captures lie."""
     if flight is None:
+        if metres_per_pixel is not None and not flights.SMALLEST <= metres_per_pixel < np.inf:
+            raise GroveError(
+                f"Expected metres_per_pixel of {flights.SMALLEST:g} or more, in metres, received {metres_per_pixel:g}."
+            )
         return Flight(dict.fromkeys(named, Pose.upright(metres_per_pixel or 1.0)))
     known = Flight(flight) if isinstance(flight, dict) else flights.read(copies.fetched(flight))
     if missing := sorted(set(named) - set(known.poses)):
@@ -356,17 +373,29 @@ def _pairs(trees: np.ndarray, true: np.ndarray, within: float) -> tuple[np.ndarr
 def _truth(truth) -> np.ndarray:
     """(N, 3) x, y, radius of true trees, m."""
     if isinstance(truth, pd.DataFrame):
+        if missing := [name for name in ("x", "y", "radius") if name not in truth.columns]:
+            raise GroveError(f"The true trees lack the column {missing[0]!r}; expected x, y and radius, m.")
         truth = truth[["x", "y", "radius"]]
     if not folders.is_place(truth):
-        return np.asarray(truth, float).reshape(-1, 3)
+        return _usable(np.asarray(truth, float).reshape(-1, 3), "The table of true trees")
     try:
         features = textfiles.read_json(folders.place(truth))["features"]
         rows = [(*f["geometry"]["coordinates"][:2], f["properties"]["radius"]) for f in features]
         true = np.array(rows, float).reshape(-1, 3)
-        if not np.isfinite(true).all():
-            raise ValueError("a number is missing")
     except FileNotFoundError as problem:
         raise GroveError(f"There is no file of true trees {truth}.") from problem
     except (ValueError, KeyError, TypeError) as problem:
         raise GroveError(f"{truth} holds no trees: expected GeoJSON points with the property radius.") from problem
+    return _usable(true, str(truth))
+
+
+def _usable(true: np.ndarray, name: str) -> np.ndarray:
+    """True trees with places and radii that are numbers, radii above 0."""
+    wrong = ~(np.isfinite(true).all(axis=1) & (true[:, 2] > 0))
+    if wrong.any():
+        x, y, radius = true[wrong][0]
+        raise GroveError(
+            f"{name}: {int(wrong.sum())} of {len(true)} trees have no place, or no radius above 0, first tree "
+            f"{int(wrong.argmax()) + 1} (x {x:g}, y {y:g}, radius {radius:g}). Correct or leave out these trees."
+        )
     return true

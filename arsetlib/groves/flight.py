@@ -16,6 +16,7 @@ from arsetlib import copies, textfiles
 from arsetlib.groves.classes import GroveError
 
 Numbers = float | np.ndarray
+SMALLEST, LONGEST = 1e-4, 10.0  # side of a pixel, m; how much longer it may be than wide
 FILE = "flight.json"  # in the folder of the captures, or in the one above
 
 
@@ -105,11 +106,33 @@ def _read(path: Path, changed: int) -> Flight:
     try:
         content = textfiles.read_json(path)
         named = {c["name"]: Pose(*map(float, c["transform"])) for c in content["captures"]}
+        if len(named) < len(content["captures"]):
+            names = [c["name"] for c in content["captures"]]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise GroveError(f"{path} lists the capture {twice} more than once. Keep one of them.")
         if not named:
             raise ValueError("no capture")
+    except GroveError:
+        raise
     except (ValueError, KeyError, TypeError) as problem:
         raise GroveError(f"{path} is no flight file: expected captures with name and transform of six.") from problem
     for name, pose in named.items():
         if not pose.metres > 0 or not np.isfinite([pose.c, pose.f, pose.metres]).all():
             raise GroveError(f"{path}: the transform of {name} leads to no ground. Expected six finite numbers.")
+        check_pixel(pose, f"{path}: the transform of {name}")
     return Flight(named, bool(content.get("simulated")))
+
+
+def check_pixel(pose: Pose, where: str) -> None:
+    """Refuse pixels that no camera has; ``where`` starts the message.
+
+    Raises:
+        GroveError: They are far longer than wide, as where the six numbers are in GDAL's order, or too small, as where
+            they are in degrees.
+    """
+    wide, high = np.hypot(pose.a, pose.d), np.hypot(pose.b, pose.e)
+    if min(wide, high) < SMALLEST or not 1 / LONGEST < wide / high < LONGEST:
+        raise GroveError(
+            f"{where} gives pixels of {wide:g} × {high:g} m. Expected a, b, c, d, e, f of x = a·column + b·row + c and "
+            "y = d·column + e·row + f, in metres, not degrees. GDAL lists them as c, a, b, f, d, e."
+        )

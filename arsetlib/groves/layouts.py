@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote
 
 from arsetlib import copies, filetypes, folders
 from arsetlib.groves import annotation_files, box_files, coco, flight, pictures
@@ -74,10 +75,18 @@ def captures(folder: str | Path, layout: str = "auto") -> list[Capture]:
     listed = sorted(_FIND[layout](folder), key=lambda c: _counted(c.name))
     if not listed:
         raise GroveError(f"{folder} has no images in the layout {layout!r}: {LAYOUTS[layout]}.{_instead(folder)}")
-    names: dict[str, Path] = {}
+    names: dict[str, Capture] = {}
     for capture in listed:
-        if names.setdefault(capture.name, capture.image) != capture.image:
-            raise GroveError(f"{capture.image} and {names[capture.name].name} have the same name. Rename one of them.")
+        other = names.setdefault(capture.name, capture)
+        if other.image == capture.image:
+            continue
+        if absent := next((c for c in (capture, other) if not c.image.exists()), None):
+            there = other if absent is capture else capture
+            raise GroveError(
+                f"{absent.mask} lists the image {absent.image.name!r}, which does not exist; {there.image.name} has "
+                "another ending. Correct the name in the list, or rename the image."
+            )
+        raise GroveError(f"{capture.image} and {other.image.name} have the same name. Rename one of them.")
     return listed
 
 
@@ -122,12 +131,12 @@ def layout_of(folder: Path) -> str:
     if _keras_pairs(folder):
         return "keras-segmentation"
     beside = pictures.files_of(folder)
-    names = {path.stem for path in beside}
+    names = {pictures.folded(path.stem) for path in beside}
     for path in texts:
         kind = annotation_files.kind_of(path)
-        if kind == "coco" or (kind == "labelme" and path.stem in names):
+        if kind == "coco" or (kind == "labelme" and pictures.folded(path.stem) in names):
             return kind
-    if any(path.stem in names and box_files.is_voc(path) for path in _ending(folder, ".xml")):
+    if any(pictures.folded(path.stem) in names and box_files.is_voc(path) for path in _ending(folder, ".xml")):
         return "voc"
     if _tables(folder):
         return "deepforest"
@@ -155,6 +164,9 @@ def _instead(folder: Path) -> str:
             f"read: labelme_export_json {alone[0].name} writes it as a picture."
         )
     if not odd:
+        deeper = [d for p in places for d in sorted(p.iterdir()) if p != folder and d.is_dir()]
+        if deeper:
+            return f"\nIts pictures lie deeper, in {deeper[0]} for example. Move pictures and masks up by one folder."
         inner = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not filetypes.is_system_file(f.name)]
         named = f"{', '.join(inner[:SHOWN])}{' …' if len(inner) > SHOWN else ''}"
         return f"\nIt holds the folders {named}. Name one of them, or rename them as above." if inner else ""
@@ -209,14 +221,8 @@ def _paired(images: Path, masks: Path, prefix: str = "", layout: str = "masks", 
     for file in there:
         by_name.setdefault(file.stem, file)
         by_name.setdefault(file.stem.removesuffix(MARK), file)
-    folded = [file.stem.removesuffix(MARK).casefold() for file in there]
-    paired = []
-    for file in pictures.files_of(images):
-        mask = by_name.get(file.stem)
-        if mask is None and folded.count(file.stem.casefold()) == 1:  # IMG_1.JPG and img_1.png
-            mask = there[folded.index(file.stem.casefold())]
-        paired.append(Capture(prefix + file.stem, file, mask, layout, side=side))
-    return paired
+    find = pictures.finder(by_name)  # also img_1.png for IMG_1.JPG
+    return [Capture(prefix + file.stem, file, find(file.stem), layout, side=side) for file in pictures.files_of(images)]
 
 
 def _masks(folder):
@@ -247,13 +253,13 @@ def _keras_segmentation(folder):
 
 def _beside(folder):
     files = pictures.files_of(folder)
-    masks = {f.stem.removesuffix(MARK): f for f in files if f.stem.endswith(MARK)}
-    return [Capture(f.stem, f, masks.get(f.stem), "beside") for f in files if not f.stem.endswith(MARK)]
+    find = pictures.finder({f.stem.removesuffix(MARK): f for f in files if f.stem.endswith(MARK)})
+    return [Capture(f.stem, f, find(f.stem), "beside") for f in files if not f.stem.endswith(MARK)]
 
 
 def _labelme(folder):
-    texts = {f.stem: f for f in _jsons(folder)}
-    return [Capture(f.stem, f, texts.get(f.stem), "labelme") for f in pictures.files_of(folder)]
+    find = pictures.finder({f.stem: f for f in _jsons(folder)})
+    return [Capture(f.stem, f, find(f.stem), "labelme") for f in pictures.files_of(folder)]
 
 
 def _voc_pair(folder: Path) -> tuple[Path, Path] | None:
@@ -266,8 +272,8 @@ def _voc_pair(folder: Path) -> tuple[Path, Path] | None:
 
 def _voc(folder):
     images, texts = _voc_pair(folder) or (folder, folder)
-    files = {f.stem: f for f in _ending(texts, ".xml")}
-    return [Capture(f.stem, f, files.get(f.stem), "voc") for f in pictures.files_of(images)]
+    find = pictures.finder({f.stem: f for f in _ending(texts, ".xml")})
+    return [Capture(f.stem, f, find(f.stem), "voc") for f in pictures.files_of(images)]
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -298,17 +304,19 @@ def _coco(folder):
 def _with_images(folder: Path, listed: list[tuple], layout: str) -> list[Capture]:
     """Captures of the images in a list of (annotation file, image, number), and of the folder's other images."""
     named: list[Capture] = []
-    seen: dict[Path, Path] = {}
+    seen: dict[Path, tuple[Path, str]] = {}  # image → the file that lists it, and how
     images = folder / "images"
+    find = pictures.finder({f.name: f.resolve() for place in (images, folder) for f in pictures.files_of(place)})
     for path, name, number in listed:
         base = Path(str(name).replace("\\", "/")).name  # some tools write paths of their server
         tried = [(place / n).resolve() for n in (str(name).replace("\\", "/"), base) for place in (folder, images)]
         file = next((p for p in tried if p.is_relative_to(folder.resolve()) and p.is_file()), None)
-        file = file or annotation_files.inside(folder, name, path)
+        file = file or find(base) or find(unquote(base)) or annotation_files.inside(folder, name, path)
         if file in seen:
-            where = "twice" if seen[file] == path else f"as {seen[file]} does"
+            by, other = seen[file]
+            where = f"as {by} does" if by != path else "twice" if other == name else f"also as {other!r}"
             raise GroveError(f"{path} lists the image {name!r} {where}. Keep one of them.")
-        seen[file] = path
+        seen[file] = path, str(name)
         named.append(Capture(Path(str(name).replace("\\", "/")).stem, file, path, layout, number))
     for place in (folder, folder / "images"):
         named += [Capture(f.stem, f, None, layout) for f in pictures.files_of(place) if f.resolve() not in seen]

@@ -227,11 +227,11 @@ def _refuse_ambiguous(used, path, classes):
     if IGNORE in used and not real.any():
         if not any(any(0 < v < IGNORE for v in values) for values in _others(path)):
             key = "tree" if classes is None or "tree" in classes.keys else classes.keys[1]
-            only = "0 and 255" if len(real) else "255"
+            only, first = "0 and 255" if len(real) else "255", classes.keys[0] if classes else "ground"
             raise GroveError(
                 f"Mask {path} holds only {only}, and no mask beside it holds a class number above 0. As class numbers "
                 f"that is {ground} and 'ignored' (255). If white means {key}, state it in "
-                f'{_toml(path)}: [classes.{ground}] with colour = "#000000" and [classes.{key}] with '
+                f'{_toml(path)}: [classes.{first}] with colour = "#000000" and [classes.{key}] with '
                 'colour = "#ffffff". Otherwise save class numbers.'
             )
     elif len(real) and real.min() > 0 and not any(0 in values for values in _others(path)):
@@ -289,6 +289,7 @@ def _palette(picture, path, classes):
         _opaque(alpha < 255, path)
     if (palette[used] == GREYS[used]).all():
         return _grey(mask, path, classes)
+    _refuse_one_band(palette[used], path, classes or CLASSES)
     numbers = (classes or CLASSES).of_colours(palette[used], CLOSE)
     ignored = (used == IGNORE) & (numbers < 0)
     if (numbers >= 0).any() and ((numbers >= 0) | ignored).all():
@@ -343,6 +344,7 @@ def _coloured(pixels, path, classes, white):
             return _grey(red, path, classes, white)
     if classes is None or white is not None:
         raise GroveError(f"{path} is no mask of class numbers: it holds RGB colours. Run `arset groves check`.")
+    _refuse_one_band(pixels[..., :3].reshape(-1, 3), path, classes)
     code = (red.astype(np.uint32) << 16) | (green.astype(np.uint32) << 8) | blue
     mask = np.full(code.shape, IGNORE, np.uint8)
     for number, colour in enumerate(classes.rgb.astype(np.uint32)):
@@ -367,6 +369,17 @@ def _coloured(pixels, path, classes, white):
     raise GroveError(
         f"Mask {path} has {len(values)} colour(s) of no class: {', '.join(shown)}{more}. {_known(classes)} {hint}"
     )
+
+
+def _refuse_one_band(colours, path, classes):
+    """Refuse class numbers in one band of three, as simulators write them: such colours are all close to black."""
+    highest = colours.max(0)
+    if (highest > 0).sum() == 1 and highest.max() < len(classes):
+        band = ("red", "green", "blue")[int(highest.argmax())]
+        raise GroveError(
+            f"Mask {path} has values of 0 to {highest.max()} in its {band} band and 0 in the others: class numbers, it "
+            "seems, not colours. Save that band as a grey picture."
+        )
 
 
 def _known(classes) -> str:

@@ -6,9 +6,10 @@ Lab: case_groves.
 from __future__ import annotations
 
 import struct
+import unicodedata
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ MOST_PIXELS = 80_000_000  # a small file can hold a picture that needs more memo
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # JPEG includes MPO, of phones and drones: its first picture is read
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".webp")
 ORIENTATION = 0x0112  # tag: how the camera was turned
-BITS, NODATA = 258, 42113  # tags of TIFF: bits a value, GDAL's value of no data
+BITS, SAMPLES, NODATA = 258, 277, 42113  # tags of TIFF: bits a value, values a pixel, GDAL's value of no data
 SOFT = 0.01  # largest share of half-transparent pixels, as on the border of an orthomosaic
 EXPECTED = "expected RGB (red, green, blue) of 8 bits"
 
@@ -42,6 +43,24 @@ def files_of(folder: Path) -> list[Path]:
         for f in folder.iterdir()
         if f.suffix.lower() in SUFFIXES and not filetypes.is_system_file(f.name) and not f.is_dir()
     )
+
+
+def folded(name: str) -> str:
+    """A file name to compare: lower case, and letters with accents as one sign (macOS stores them as two)."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def finder(files: Mapping[str, Path]) -> Callable[[str], Path | None]:
+    """Finds a file by its name; where none has it exactly, the only one that has it when ``folded``."""
+    alike: dict[str, set[Path]] = {}
+    for name, file in files.items():
+        alike.setdefault(folded(name), set()).add(file)
+
+    def find(name: str) -> Path | None:
+        near = alike.get(folded(name), ())
+        return files.get(name) or (next(iter(near)) if len(near) == 1 else None)
+
+    return find
 
 
 @contextmanager
@@ -82,9 +101,13 @@ def loaded(path: Path) -> Image.Image:
     with _opened(path) as picture:
         try:
             turned = picture.getexif().get(ORIENTATION, 1) != 1  # before `load`, which closes a TIFF
+            _check_one(picture, path)
             picture.load()
             about = {"format": picture.format, "bits": _bits(picture, path), "nodata": _nodata(picture)}
+            about["samples"] = picture.tag_v2.get(SAMPLES) if picture.format == "TIFF" else None
             upright = ImageOps.exif_transpose(picture) if turned else picture.copy()
+        except GroveError:
+            raise
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
             how = picture.info.get("compression") if picture.format == "TIFF" else None
             if how not in (None, "raw"):
@@ -95,6 +118,24 @@ def loaded(path: Path) -> Image.Image:
             raise GroveError(f"{path} is damaged ({problem}). Export or copy it again.") from None
         upright.info |= about
         return upright
+
+
+def _check_one(picture, path: Path) -> None:
+    """Refuse a file of several pictures, such as layers that GIMP exports as pages of a TIFF; overviews are none."""
+    import rasterio
+
+    count = 1
+    if picture.format == "TIFF":  # Pillow cannot count pages where one is a mask of 1 bit
+        with suppress(rasterio.errors.RasterioError), _tiff(path) as source:
+            count = len(source.subdatasets)
+    elif picture.format != "MPO":
+        count = getattr(picture, "n_frames", 1)
+    if count > 1:
+        raise GroveError(_several(path, count))
+
+
+def _several(path: Path, count: int) -> str:
+    return f"{path} holds {count} pictures (pages, layers or frames), expected one. Merge them, or export one of them."
 
 
 def _bits(picture, path: Path) -> int:
@@ -112,6 +153,13 @@ def size_of(path: Path) -> tuple[int, int]:
     with _opened(path) as picture:
         turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
+
+
+def turned_unseen(path: Path) -> bool:
+    """Whether a tag turns or mirrors a picture and its size stays the same, so that no size can show a mistake."""
+    with _opened(path) as picture:
+        tag = picture.getexif().get(ORIENTATION, 1)
+        return tag in (2, 3, 4) or (tag in (5, 6, 7, 8) and picture.width == picture.height)
 
 
 def read_valid(path: Path, channels: int | None = 3) -> tuple[np.ndarray, np.ndarray | None]:
@@ -162,17 +210,51 @@ def _raster(path: Path, channels: int | None) -> tuple[np.ndarray, np.ndarray | 
     import rasterio
     from rasterio.enums import ColorInterp
 
+    what = filetypes.what_is
     try:
         with _tiff(path) as source:
             if source.width * source.height > MOST_PIXELS:
                 raise GroveError(_too_large(path, source))
+            if len(source.subdatasets) > 1:
+                raise GroveError(_several(path, len(source.subdatasets)))
             bands = [k for k, what in enumerate(source.colorinterp, 1) if what != ColorInterp.alpha]
             transparent = len(bands) < source.count and channels in (None, source.count - 1)
+            what = _damaged  # what follows fails where the file is cut short
             image = np.moveaxis(source.read(bands if transparent else None), 0, -1)
             valid = source.dataset_mask() == 255  # less: half transparent
     except rasterio.RasterioIOError as problem:
-        raise GroveError(f"{path} {filetypes.what_is(path)} ({problem})") from problem
+        raise GroveError(f"{path} {what(path)} ({problem})") from problem
     return image, None if valid.all() else valid
+
+
+def _damaged(path: Path) -> str:
+    return "is damaged. Export or copy it again."
+
+
+def check_same_place(image: Path, mask: Path) -> None:
+    """Refuse a mask that lies elsewhere on the ground than its image, of which both files say where they lie.
+
+    Raises:
+        GroveError: A corner is more than half a pixel away.
+    """
+    import rasterio
+
+    if image.suffix.lower() not in (".tif", ".tiff"):
+        return
+    try:
+        with _tiff(image) as one, _tiff(mask) as other:
+            size, grids = (one.width, one.height), (one.transform, other.transform)
+    except rasterio.errors.RasterioError:
+        return  # where a file lies is not known; reading it says what is wrong
+    if any(grid.is_identity for grid in grids):
+        return
+    corners = [(0, 0), (size[0], 0), (0, size[1])]
+    away = max(np.abs(np.subtract(~grids[0] * (grids[1] * corner), corner)).max() for corner in corners)
+    if away > 0.5:
+        raise GroveError(
+            f"Mask {mask} lies elsewhere than its image {image.name}: a corner is {away:,.1f} pixels away. Export the "
+            "mask with the extent, the resolution and the CRS of the image."
+        )
 
 
 @contextmanager
@@ -200,6 +282,8 @@ def _rgb(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if bits > 8:
         raise GroveError(f"{path} holds values of {bits} bits, {EXPECTED}. Scale it to 0 to 255 and export it again.")
     pixels, shown = np.asarray(picture), []
+    if (picture.info["samples"] or 0) > bands:  # Pillow leaves out bands whose meaning the file does not state
+        pixels = _all_bands(path, pixels.shape[:2])
     if pixels.shape[2] == 4:
         shown.append(_opaque(pixels[..., 3], path))
         pixels = np.ascontiguousarray(pixels[..., :3])
@@ -211,6 +295,14 @@ def _rgb(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         shown.append(mask)
     valid = np.logical_and.reduce(shown) if shown else None
     return pixels, None if valid is None or valid.all() else valid
+
+
+def _all_bands(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """(H, W, 4) a TIFF whose fourth band has no stated meaning; its values show whether it is a transparency."""
+    image, _ = _raster(path, 4)
+    if image.shape != (*shape, 4):
+        raise GroveError(f"{path} has {image.shape[2]} bands, {EXPECTED}. Export these three bands, upright.")
+    return image
 
 
 def _opaque(alpha, path):
@@ -233,6 +325,9 @@ def _gdal_mask(path: Path) -> np.ndarray | None:
 
     try:
         with _tiff(path) as source:
+            colours = [what.name for what in source.colorinterp[:3]]
+            if sorted(colours) == ["blue", "green", "red"] and colours != ["red", "green", "blue"]:
+                raise GroveError(f"{path} states that its bands are {', '.join(colours)}, {EXPECTED}. Export it so.")
             flags = source.mask_flag_enums[0]
             own = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
             return source.dataset_mask() > 0 if own else None

@@ -5,22 +5,26 @@ Lab: case_groves.
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from arsetlib import copies
+from arsetlib import checksums, copies, filetypes
 from arsetlib.groves import box_files, flight, pictures
 from arsetlib.groves.annotation_files import kind_of
 from arsetlib.groves.capture import Capture, boxes, read
 from arsetlib.groves.classes import FILE, IGNORE, Classes, GroveError
-from arsetlib.groves.layouts import captures, orphans
+from arsetlib.groves.layouts import OURS, PAIRS, captures, orphans
 from arsetlib.translation import _
 
 MUCH = 0.25  # of a mask's pixels ignored: worth a note
 OUTLINES = ("labelme", "coco", "voc", "deepforest")  # layouts whose files list outlines or boxes
+BORDER = 0.1  # of an image's pixels exactly black, or white, and not ignored: worth a note
 SHOWN = 5  # names in a note
+VECTORS = (".shp", ".gpkg", ".geojson", ".kml")
+IMAGE_FOLDERS, MASK_FOLDERS = zip(*PAIRS, strict=True)
 
 
 @dataclass(frozen=True)
@@ -126,21 +130,31 @@ def check(
     layout = listed[0].layout
     problems, notes, counts, labelled, ellipses = [], [], np.zeros(256, np.int64), 0, 0
     empty = []  # labelled captures whose pixels are all of class 0
+    files: dict[str, Path] = {}  # digest → image
+    turned = []  # labelled captures whose image a tag turns, unseen in its size
     for capture in tqdm(listed, desc="check", unit="image", disable=not progress):
         try:
             shape = pictures.size_of(capture.image)
+            same = files.setdefault(checksums.sha256(capture.image), capture.image)
+            if same != capture.image:
+                what = (
+                    f"{capture.image} is the same file as {same}. Delete one: a model must not be tested on a picture "
+                )
+                notes.append((str(capture.image), f"{what}of its training, and trees would be counted twice."))
             if min(shape) < size:
                 what = f"{capture.image} has {shape[1]} × {shape[0]} pixels: it is smaller than a tile ({size})."
                 problems.append((str(capture.image), what))
             if capture.mask is None:
                 problems.append((str(capture.image), f"{capture.image} has no mask.{_beside(capture)}"))
-            _, mask = read(capture, classes)
+            turned += [capture.name] if capture.mask and pictures.turned_unseen(capture.image) else []
+            image, mask = read(capture, classes)
             drawn = boxes(capture, classes)
         except GroveError as problem:
             problems.append((str(capture.image), str(problem)))
             continue
         if mask is None:
             continue
+        notes += _border(capture, image, mask)
         pixels = np.bincount(mask.ravel(), minlength=256)
         counts += pixels
         labelled += 1
@@ -169,6 +183,10 @@ def check(
             notes.append((str(folder), what))
         if absent:
             notes.append((str(folder), _never(absent, share, layout)))
+        if turned:
+            names = ", ".join(turned[:SHOWN]) + (" …" if len(turned) > SHOWN else "")
+            what = f"{len(turned)} images are turned by a tag of the camera (EXIF orientation): {names}. They are read "
+            notes.append((str(folder), f"{what}as viewers show them. Check that labels were drawn on them so."))
     ignored = float(counts[IGNORE] / counts.sum()) if counts.any() else 0.0
     simulated = False
     try:
@@ -177,6 +195,19 @@ def check(
     except GroveError as problem:
         problems.append((str(folder / flight.FILE), str(problem)))
     return CaptureCheck(folder, layout, len(listed), labelled, share, problems, simulated, notes, ignored)
+
+
+def _border(capture: Capture, image: np.ndarray, mask: np.ndarray) -> list[tuple[str, str]]:
+    """A note on a large part of an image that is exactly black or white, as the border of an orthomosaic is."""
+    for value, colour, bands in ((0, "black", image.max(-1)), (255, "white", image.min(-1))):
+        share = ((bands == value) & (mask != IGNORE)).mean()
+        if share > BORDER:
+            what = (
+                f"{capture.image} is {colour} ({value}) in {share:.0%} of its pixels, and they count as the mask has "
+            )
+            how = f"them. If they are a border without data, state it: gdal_edit.py -a_nodata {value} in a GeoTIFF."
+            return [(str(capture.image), what + how)]
+    return []
 
 
 def _never(absent: list[str], share: dict[str, float], layout: str) -> str:
@@ -191,21 +222,39 @@ def _never(absent: list[str], share: dict[str, float], layout: str) -> str:
 
 def _beside(capture: Capture) -> str:
     """What lies beside an image in place of a mask."""
-    file = capture.image.with_suffix(".json")
-    if file.is_file() and kind_of(file) not in ("labelme", "coco"):
-        return f" {file.name} beside it is {kind_of(file)}, not of LabelMe or COCO."
-    file = capture.image.with_suffix(".xml")
+    stem, here, name = capture.image.stem, capture.image.parent, capture.image.name
+    for file in (here / f"{stem}.json", here / f"{name}.json"):
+        if file.is_file() and kind_of(file) not in ("labelme", "coco"):
+            return f" {_unread(file)}"
+    file = here / f"{stem}.xml"
     if file.is_file():
         return f" {box_files.why_not(file)}"
-    stem, places = capture.image.stem, (capture.image.parent, capture.image.parent.parent / "labels")
-    for file in (place / f"{stem}.txt" for place in places):
+    for file in (place / f"{stem}.txt" for place in (here, here.parent / "labels")):
         if file.is_file():
             return f" {file} looks like YOLO's, which is not read here. Export the labels as COCO."
-    for table in sorted(capture.image.parent.glob("*.csv")):
+    for table in sorted(here.glob("*.csv")):
         if box_files.is_table(table):
             return f" {table.name} has no row for it. If the image shows no tree, give it a row with empty corners."
         return f" {table.name} has not the columns {', '.join(box_files.COLUMNS)}."
-    for file in sorted(capture.image.parent.glob("*.json")):
-        if kind_of(file) == "not valid JSON":
-            return f" {file} is not valid JSON: cut short, perhaps. Copy or export it again."
+    for folder in (here.parent / name for name in MASK_FOLDERS):
+        for file in sorted(folder.glob(f"{glob.escape(stem)}*")):
+            if file.suffix.lower() in pictures.SUFFIXES:
+                return f" A mask has the name of its image, also with _mask at the end: not {file.name}."
+            return f" {file} {filetypes.what_is(file)}"
+    places = (here, here.parent) if here.name in IMAGE_FOLDERS else (here,)
+    for file in (f for place in places for f in sorted(place.iterdir()) if f.suffix.lower() in VECTORS):
+        return f" {file.name} holds shapes on the ground, not in pixels. Draw outlines as a mask (gdal_rasterize)."
+    for file in (f for place in places for f in sorted(place.glob("*.json")) if f.name not in (*OURS, flight.FILE)):
+        if kind_of(file) not in ("labelme", "coco"):
+            return f" {_unread(file)}"
+    for file in (f for place in places for f in sorted(place.glob("*.xml"))):
+        if why := box_files.why_not(file):
+            return f" {why}"
     return ""
+
+
+def _unread(file: Path) -> str:
+    """What a JSON file is that holds no annotations of a known kind, and what to do."""
+    if (kind := kind_of(file)) == "not valid JSON":
+        return f"{file.name} beside it is not valid JSON: cut short, perhaps, or not in UTF-8. Save it again."
+    return f"{file.name} beside it is {kind}, not of LabelMe or COCO. If it holds the labels, export them as COCO."

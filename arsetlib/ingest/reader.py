@@ -258,7 +258,7 @@ def read_file(
             with web.gdal(**options), rasterio.open(href) as src:
                 return _checked(scene, asset, src, read)
         except rasterio.errors.RasterioError as error:
-            if wait is None or _status(error) in FINAL:
+            if wait is None or _status(error, href) in FINAL:
                 raise SceneError(scene.id, _explain(scene, asset, href, error, context)) from None
             time.sleep(wait)
     raise AssertionError("unreachable")
@@ -294,15 +294,16 @@ def _checked(scene: Scene, asset: str, src, read: Callable[[SceneFile], Result])
 def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str) -> str:
     reason = web.redact(error).rstrip(".")
     hint = "The file on the disk or the server must be repaired"
-    if href.startswith("s3://") and _status(error) in ("401", "403"):
+    status = _status(error, href)
+    if href.startswith("s3://") and status in ("401", "403"):
         hint = (
             "The bucket needs keys: set the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
             "(where the requester pays, as in sentinel-s2-l2a, you pay), or AWS_NO_SIGN_REQUEST=NO on a machine that "
             "has a role, or take a catalogue with http links"
         )
-    elif _status(error) in ("401", "403"):
+    elif status in ("401", "403"):
         hint = "The link may have expired: find the scenes again, which renews it"
-    elif _status(error) in ("404", "410") or "No such file" in reason:
+    elif status in ("404", "410") or "No such file" in _said(error, href):
         hint = "The file is gone: find the scenes again, or leave this one out"
     elif found := filetypes.placeholder(href, "raster"):
         reason = f"the file {found.rstrip('.')}"
@@ -312,9 +313,17 @@ def _explain(scene: Scene, asset: str, href: str, error: Exception, context: str
     )
 
 
-def _status(error: Exception) -> str | None:
-    """The HTTP status with which a server refused, if it did; never digits of the address."""
+def _said(error: Exception, href: str) -> str:
+    """What an error says besides the file's name, which may hold any word and number."""
     text = f"{error} {error.__cause__}"
+    for name in filter(None, (href, href.partition("://")[2], href.rpartition("/")[2])):
+        text = text.replace(name, "")
+    return text
+
+
+def _status(error: Exception, href: str) -> str | None:
+    """The HTTP status with which a server refused, if it did."""
+    text = _said(error, href)
     code = re.search(r"HTTP response code: (\d{3})", text)
     if not code and re.search(r"Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|AWS_SECRET_ACCESS_KEY", text):
         return "403"  # in the words of s3

@@ -189,6 +189,12 @@ def _factor_of_fractions(values: np.ndarray, encoding: Encoding) -> float:
     if encoding.unstated or encoding.unit:
         if whole and not small:
             return 1.0
+        if (filler := _filler(values)) is not None:
+            raise ReflectanceError(
+                f"the file is {encoding.dtype} with values such as {_example(values[values != filler])}, and "
+                f"{filler:g} on {np.count_nonzero(values == filler):,} pixels: a value of no data that nobody states? "
+                "State it: nodata in the file or the item"
+            )
         raise ReflectanceError(
             f"the file is {encoding.dtype} with values such as {_example(values)} (largest {largest:g}), and no scale "
             f"is stated; expected whole numbers, reflectance x 10,000. {_remedy(largest)}"
@@ -200,6 +206,14 @@ def _factor_of_fractions(values: np.ndarray, encoding: Encoding) -> float:
             f"{_remedy(largest)}"
         )
     return encoding.factor
+
+
+def _filler(values: np.ndarray) -> float | None:
+    """A value that occurs often and lies far beyond all others, as one for no data does; None where there is none."""
+    farthest = values[np.argmax(np.abs(values))]
+    others = values[values != farthest]
+    often = values.size - others.size > FEW
+    return float(farthest) if often and others.size and np.abs(others).max() < abs(farthest) / 20 else None
 
 
 def _example(values: np.ndarray) -> str:

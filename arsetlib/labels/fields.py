@@ -8,12 +8,15 @@ Lab: part1_build_dataset.
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +25,15 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from shapely.geometry import box
 
-from arsetlib import copies, filetypes, folders
+from arsetlib import copies, filetypes, folders, ground
 from arsetlib.study import MAX_CODE, Area
 from arsetlib.translation import N_
 from arsetlib.web import CatalogueError, public
 
 SETS = (".shp", ".gpkg", ".geojson", ".json", ".kml", ".fgb")  # files of a zip that may hold fields
 POINTS, POLYGONS, LINES, COLLECTION = (0, 4), (3, 6), (1, 2, 5), 7  # shapely's numbers of types
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+ENDS = 100_000  # bytes at either end of an answer of a server, which say whether it is complete
 SWAPPED = (
     "The file seems to hold latitude first. Export it again with longitude first (x, y), as GeoJSON and QGIS have it."
 )
@@ -91,14 +96,15 @@ def read_fields(place: str, layer: str | None, column: str, crs: CRS, areas: Ite
     if not len(shapes):
         raise CatalogueError(f"Layer {layer!r} of {place} has no fields. Export it again.")
     keep_drawable(fields, geometry)
+    if len(fields.shapes):
+        own = crs_of(stated_crs, place)
+        fields.crs = ground.crs_name(own)
+        check_degrees(fields, own, place)
     if not len(fields.shapes):
         raise CatalogueError(
             f"{fields.read} fields of layer {layer!r} of {place} contain nothing to draw: {lost_text(fields.lost)}. "
             "Labels are outlines (polygons) or points. Export the file again with its geometry."
         )
-    own = crs_of(stated_crs, place)
-    fields.crs = own.to_string() if own.to_epsg() is None else f"EPSG:{own.to_epsg()}"
-    check_degrees(fields, own, place)
     outlines = [o for o in (a.outline(own.to_wkt()) for a in areas) if np.isfinite(o.bounds).all()]
     touches = np.zeros(len(fields.shapes), bool)
     for outline in outlines:
@@ -152,17 +158,27 @@ def read_layer(
     if place.lower().endswith((".parquet", ".geoparquet")) and not place.lower().startswith("http"):
         return _read_geoparquet(place, layer, columns, asked)
     named, place = place, _inside(place, asked)
+    _check_complete(place)
     try:
         layer = _layer(list_layers(place), layer, named, asked)
         _check_columns(columns, list(read_info(place, layer=layer)["fields"]), named, asked)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Non closed ring")  # they are closed, or counted as lost
             meta, _, geometry, values = read(place, layer=layer, columns=list(columns), force_2d=True)
+    except UnicodeDecodeError as error:
+        shown = error.object.decode("latin-1")
+        raise CatalogueError(
+            f"{named} holds text that is not UTF-8, although it should be: {shown[:40]!r} as Latin-1. Save it as "
+            "UTF-8; for a shapefile, write the encoding, such as ISO-8859-1, into its .cpg file."
+        ) from None
     except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
-        if found := filetypes.placeholder(named, "vector file"):
+        if found := filetypes.placeholder(named, "vector file") or _utf_16(named):
             raise CatalogueError(f"{named} {found}") from None
-        reason = str(error).split(".; It might help")[0]
-        raise CatalogueError(f"{named} cannot be read as a vector file: {reason}. Check {asked.path}.") from None
+        reason = str(error).split(".; It might help")[0].rstrip(".")
+        raise CatalogueError(
+            f"{named} cannot be read as a vector file: {reason}. Check {asked.path}; if it is right, the file, or one "
+            "that belongs to it, is damaged or missing: copy or export it again."
+        ) from None
     by_name = dict(zip(meta["fields"], values, strict=True))  # in the order of the file
     return layer, geometry, [by_name[column] for column in columns], meta["crs"]
 
@@ -181,33 +197,72 @@ def _read_geoparquet(place: str, layer: str | None, columns: Sequence[str], aske
                     f"{place} is a Parquet file without geometry: its metadata has no 'geo'. Write it as GeoParquet."
                 )
             primary = geo["primary_column"]
+            about = geo["columns"][primary]
             _check_columns(columns, [n for n in file.schema_arrow.names if n != primary], place, asked)
+            if about.get("encoding") != "WKB":
+                raise CatalogueError(
+                    f"{place} stores its geometry as {about.get('encoding')!r}; 'WKB' is read here. Write it again as "
+                    "WKB."
+                )
             table = file.read([primary, *columns])
-        about = geo["columns"][primary]
-    except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
-        if isinstance(error, CatalogueError):
-            raise
+        geometry = np.array(table[primary].to_pylist(), object)
+        crs = about.get("crs", "OGC:CRS84")  # no entry means longitude and latitude; null means unknown
+        stated = CRS.from_json_dict(crs).to_wkt() if isinstance(crs, dict) else crs
+    except CatalogueError:
+        raise
+    except (pa.ArrowInvalid, OSError, KeyError, ValueError, TypeError, AttributeError, CRSError) as error:
         if found := filetypes.placeholder(str(path), "vector file"):
             raise CatalogueError(f"{place} {found}") from None
-        raise CatalogueError(f"{place} cannot be read as GeoParquet: {error}. Check {asked.path}.") from None
+        reason = error if isinstance(error, pa.ArrowInvalid | OSError) else f"its metadata 'geo' are wrong ({error})"
+        raise CatalogueError(
+            f"{place} cannot be read as GeoParquet: {reason}. Check {asked.path}, or write the file again."
+        ) from None
     if layer not in (None, path.stem, primary):
         raise CatalogueError(f"{place}: layer {layer!r} is not in it. A GeoParquet file has one layer: leave it out.")
-    if about.get("encoding") != "WKB":
-        raise CatalogueError(
-            f"{place} stores its geometry as {about.get('encoding')!r}; 'WKB' is read here. Write it again as WKB."
-        )
-    crs = about.get("crs", "OGC:CRS84")  # no entry means longitude and latitude; null means unknown
-    stated = CRS.from_json_dict(crs).to_wkt() if isinstance(crs, dict) else crs
-    geometry = np.array(table[primary].to_pylist(), object)
     return path.stem, geometry, [table[c].to_numpy() for c in columns], stated
 
 
 def _check_columns(columns: Sequence[str], known: list[str], place: str, asked: Asked) -> None:
     for column in columns:
-        if column not in known:
+        if not known:
             raise CatalogueError(
-                f"{place} has no column {column!r}; it has {', '.join(known) or 'none'}. Set {asked.column}."
+                f"{place} has no column {column!r}; it has none: it is empty, its outlines have no properties, or a "
+                "shapefile lacks its .dbf file. Export it again."
             )
+        if column not in known:
+            raise CatalogueError(f"{place} has no column {column!r}; it has {', '.join(known)}. Set {asked.column}.")
+        if known.count(column) > 1:
+            raise CatalogueError(
+                f"{place} has {known.count(column)} columns called {column!r}, and which one is meant is unknown. "
+                "Rename one of them."
+            )
+
+
+def _utf_16(place: str) -> str:
+    """Say that a file is UTF-16 text, and what to do; empty where it is not, or not a file on this disk."""
+    try:
+        with Path(place).open("rb") as file:
+            mark = file.read(2)
+    except (OSError, ValueError):
+        return ""
+    return "is text in UTF-16, which GDAL does not read. Save it as UTF-8." if mark in UTF_16 else ""
+
+
+def _check_complete(place: str) -> None:
+    """Refuse an answer of a server that says that it is only a part of all features."""
+    if not place.lower().endswith((".json", ".geojson")) or not Path(place).is_file():
+        return
+    with Path(place).open("rb") as file:
+        text = file.read(ENDS)
+        file.seek(max(len(text), Path(place).stat().st_size - ENDS))
+        text += file.read()
+    all_of, sent = (re.search(rb'"%s"\s*:\s*(\d+)' % key, text) for key in (b"numberMatched", b"numberReturned"))
+    if re.search(rb'"exceededTransferLimit"\s*:\s*true', text) or (all_of and sent and int(all_of[1]) > int(sent[1])):
+        raise CatalogueError(
+            f"{place} says itself that its server sent only a part of the features "
+            f"({f'{int(sent[1]):,} of {int(all_of[1]):,}' if all_of and sent else 'exceededTransferLimit'}). Fetch the "
+            "others and join them; if this part is all that you need, delete that statement from the file."
+        )
 
 
 def shapes_of(geometry: np.ndarray) -> np.ndarray:
@@ -273,12 +328,17 @@ def _layer(layers: np.ndarray, wanted: str | None, place: str, asked: Asked) -> 
             f"Say which holds the fields, for example: {asked.layer} = {spatial[0]!r}."
         )
     if not spatial:
+        if found := _utf_16(place):
+            raise CatalogueError(f"{place} {found}")
         table = Path(place).with_suffix("").name
-        raise CatalogueError(
-            f"{place} has no geometry, so the place of its rows is unknown. If it has columns of coordinates, make a "
-            f"layer of points of it: ogr2ogr -a_srs EPSG:4326 -oo X_POSSIBLE_NAMES=lon -oo Y_POSSIBLE_NAMES=lat "
-            f"-oo AUTODETECT_TYPE=YES {table}.gpkg {Path(place).name}"
+        how = (
+            f"If it has columns of coordinates, make a layer of points of it: ogr2ogr -a_srs EPSG:4326 "
+            f"-oo X_POSSIBLE_NAMES=lon -oo Y_POSSIBLE_NAMES=lat -oo AUTODETECT_TYPE=YES {table}.gpkg {Path(place).name}"
+            ". If it has a column of WKT, take -oo GEOM_POSSIBLE_NAMES=geometry (its name) in place of both names."
+            if place.lower().endswith((".csv", ".tsv", ".txt"))
+            else "Export a layer with geometry; save a table of coordinates as CSV."
         )
+        raise CatalogueError(f"{place} has no geometry, so the place of its rows is unknown. {how}")
     return spatial[0]
 
 
@@ -288,8 +348,7 @@ def _codes(fields: Fields, place: str, column: str) -> np.ndarray:
     if values.dtype.kind in "iuf":
         number = values.astype(float)
     elif values.dtype.kind in "OU":
-        digits = [isinstance(v, str) and v.strip().isascii() and v.strip().isdigit() for v in values]
-        number = np.array([float(v) if ok else np.nan for v, ok in zip(values, digits, strict=True)])
+        number = np.array([_number(v) for v in values])
     else:
         number = np.full(len(values), np.nan)
     bad = ~(np.isfinite(number) & (number == np.round(number)) & (number > 0) & (number <= MAX_CODE))
@@ -301,6 +360,12 @@ def _codes(fields: Fields, place: str, column: str) -> np.ndarray:
             "the areas do not. Add a column with the number of each crop, or remove the rows without one from the file."
         )
     return number.astype(np.int64)
+
+
+def _number(value) -> float:
+    """A number of a column of texts or decimal numbers; NaN where it is none. ``1.0`` is what programs make of 1."""
+    text = str(value).strip() if isinstance(value, str | Decimal) else ""
+    return float(text) if re.fullmatch(r"[0-9]+(\.0)?", text) else np.nan
 
 
 def crs_of(stated: str | None, place: str) -> CRS:
@@ -317,19 +382,20 @@ def crs_of(stated: str | None, place: str) -> CRS:
         raise CatalogueError(
             f"{place} has no CRS that says where on Earth it lies"
             f"{f' (it states {own.name!r})' if own is not None else ''}. "
-            "Export it again with one; a shapefile needs its .prj file beside it. For a table of longitudes and "
-            f"latitudes: ogr2ogr -a_srs EPSG:4326 fields.gpkg {Path(place).name}"
+            "Export it again with one; a shapefile needs its .prj file beside it. If you know it, state it, such as "
+            f"EPSG:4326 for longitudes and latitudes: ogr2ogr -a_srs EPSG:4326 with_crs.gpkg {Path(place).name}"
         )
     return own
 
 
 def check_degrees(fields: Fields, own: CRS, place: str) -> None:
-    """Refuse a CRS in degrees with coordinates that are not longitude and latitude."""
+    """Refuse a CRS in degrees with coordinates that are not longitude and latitude; drop outlines across 180°."""
     if not own.is_geographic:
         return
     west, south, east, north = shapely.bounds(fields.shapes).T
     off = (west < -360) | (east > 360) | (south < -90) | (north > 90)
     if not off.any():
+        drop(fields, _across_180(fields.shapes), N_("across 180° of longitude, not cut there in two parts"))
         return
     i = int(off.argmax())
     lat_first = max(-west[off].min(), east[off].max()) <= 90 and max(-south[off].min(), north[off].max()) <= 360
@@ -342,6 +408,19 @@ def check_degrees(fields: Fields, own: CRS, place: str) -> None:
             else "They look like metres: export the file with the right CRS (a GeoJSON file must hold EPSG:4326)."
         )
     )
+
+
+def _across_180(shapes: np.ndarray) -> np.ndarray:
+    """(N,) whether an outline jumps from one side of 180° to the other, so that it would cover the rest of the Earth.
+
+    An edge of 360° is that of an outline of the whole Earth.
+    """
+    parts, shape = shapely.get_parts(shapes, return_index=True)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    edge = np.abs(np.diff(points[:, 0]))
+    jumps = (ring[1:] == ring[:-1]) & (edge > 180) & (edge < 360)
+    return np.isin(np.arange(len(shapes)), shape[part[ring[1:][jumps]]])
 
 
 def moved(shapes: np.ndarray, own: CRS, crs: CRS) -> np.ndarray:

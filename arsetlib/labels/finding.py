@@ -21,7 +21,12 @@ from arsetlib.translation import _
 from arsetlib.web import CatalogueError, public, redact
 
 FRESH = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}  # GDAL remembers failed answers; a rerun must ask again
-SHAPEFILE = (".dbf", ".prj", ".shx", ".cpg")
+TOGETHER = (  # endings of the files that make up one data set
+    (".shp", ".dbf", ".prj", ".shx", ".cpg"),
+    (".tab", ".dat", ".map", ".id"),
+    (".mif", ".mid"),
+    (".csv", ".csvt", ".prj"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
         own = source.kind in ("raster", "simulated") and "://" not in f"{place} {sure}"
         if own:
             rasters.check_undamaged(Path(place), year)
-        if own and not _must_be_made(Path(place), study):
+        if own and not any(_must_be_made(Path(file), study) for file in (place, sure) if file):
             path = Path(place)
             confidence = Path(sure) if sure else None
         else:
@@ -113,7 +118,7 @@ def find_labels(study: Study, year: int, cache: str | Path = "data/labels", prog
 
 
 def _must_be_made(path: Path, study: Study) -> bool:
-    """Whether a label raster cannot be used where it lies; a file that is not a raster is refused later."""
+    """Whether a raster of labels or confidence cannot be used where it lies; what is no raster is refused later."""
     try:
         with rasters.readable(path), rasterio.open(path) as src:
             return (
@@ -226,14 +231,21 @@ def _files_of(place: str) -> list[Path]:
     """The files that make up a data set on disk: a shapefile has its codes in a .dbf, a geodatabase is a folder."""
     if _in_store(place):
         shape = folders.place(place)
-        beside = [one for one in shape.parent.iterdir() if one.stem == shape.stem and one.suffix.lower() in SHAPEFILE]
-        return [copies.fetched(one) for one in (shape, *(beside if shape.suffix.lower() == ".shp" else ()))]
+        endings = _together(shape.suffix)
+        beside = [o for o in shape.parent.iterdir() if o.stem == shape.stem and o.suffix.lower() in endings]
+        return [copies.fetched(one) for one in (shape, *(one for one in beside if one.name != shape.name))]
     path = Path(place)
     if not place or "://" in place or not path.exists():
         return []
     if path.is_dir():
         return sorted(p for p in path.rglob("*") if p.is_file() and p.suffix != ".lock")
     beside = [path.with_name(f"{path.name}-wal")]  # what QGIS has not yet written into a GeoPackage
-    if path.suffix.lower() == ".shp":
-        beside = [p for p in path.parent.glob(f"{glob.escape(path.stem)}.*") if p.suffix.lower() in SHAPEFILE]
+    if endings := _together(path.suffix):
+        files = path.parent.glob(f"{glob.escape(path.stem)}.*")
+        beside = [p for p in files if p.suffix.lower() in endings and p != path]
     return [path, *(p for p in sorted(beside) if p.is_file())]
+
+
+def _together(ending: str) -> tuple[str, ...]:
+    """The endings of the files of a data set, of which one is given; empty where a data set is one file."""
+    return next((endings for endings in TOGETHER if ending.lower() in endings), ())

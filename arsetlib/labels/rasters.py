@@ -56,8 +56,12 @@ def readable(path: Path) -> Iterator[None]:
             yield
     except rasterio.errors.RasterioError as error:
         raise CatalogueError(
-            f"{path} is damaged or cut short: {error.__cause__ or error}. Fetch or make this file again."
+            f"{path} is damaged or cut short: {_reason(error.__cause__ or error)}. Fetch or make this file again."
         ) from None
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).rstrip(".")
 
 
 def is_masked(src: rasterio.DatasetReader) -> bool:
@@ -71,12 +75,14 @@ def check(path: Path, study: Study, year: int) -> None:
         raise CatalogueError(
             f"There are no labels of {year} at {path}. Check [labels] path and {{year}} in it, or the years asked for."
         )
+    if isinstance(path, Path) and path.is_dir():
+        raise CatalogueError(f"{path} is a folder; expected one raster. Name the file in [labels] path.")
     try:
         src = rasterio.open(copies.fetched(path))
     except rasterio.errors.RasterioIOError as error:
         if found := filetypes.placeholder(path, "raster"):
             raise CatalogueError(f"{path} {found}") from None
-        raise CatalogueError(f"{path} cannot be read as a raster: {error}. Fetch or make it again.") from None
+        raise CatalogueError(f"{path} cannot be read as a raster: {_reason(error)}. Fetch or make it again.") from None
     with src:
         _check_raster(src, str(path))
         _check_grid(src, str(path))
@@ -139,6 +145,11 @@ def _check_raster(src: rasterio.DatasetReader, name: str) -> None:
             f"{name} is not a label raster: expected one band of uint8 or uint16 codes, "
             f"received {src.count} of {src.dtypes[0]}. If the numbers are codes, convert it: "
             "gdal_translate -b 1 -ot UInt16 in.tif out.tif. A picture of a map (3 bands) holds colours, not codes."
+        )
+    if (src.scales[0], src.offsets[0]) != (1, 0):
+        raise CatalogueError(
+            f"{name} states scale {src.scales[0]:g} and offset {src.offsets[0]:g}, so its numbers are no codes. "
+            "If they are codes, remove both: gdal_edit.py -scale 1 -offset 0 in.tif"
         )
     if src.crs is None or not (src.crs.is_projected or src.crs.is_geographic):
         raise CatalogueError(

@@ -112,7 +112,7 @@ def _zip(folder: Path, names: list[str], year: int | None, progress: bool) -> tu
             file = web.download(f"{NASS}/{name}", folder / name, _expected(folder / name, year), progress)
             break
         except CatalogueError as error:
-            if "HTTP 404" not in str(error) or name == names[-1]:
+            if error.status != 404 or name == names[-1]:
                 raise
     expected = _expected(file, year)
     if not fetched and expected and (received := web.md5_of(file)) != expected:

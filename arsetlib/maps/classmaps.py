@@ -185,7 +185,7 @@ def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
         try:
             src = rasterio.open(copies.fetched(path))
         except rasterio.errors.RasterioIOError as error:
-            why = filetypes.placeholder(path, "raster") or f"cannot be read as a raster: {error}."
+            why = filetypes.placeholder(path, "raster") or f"cannot be read as a raster: {str(error).rstrip('.')}."
             raise MapError(f"{path} {why}") from None
         with src:
             yield src

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+from arsetlib.labels.fields import POLYGONS, keep_parts
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -74,6 +76,7 @@ def coverage(shapes: np.ndarray, left: float, top: float, side: float, rows: int
         def srs_wkt(self) -> None:
             return None
 
+    shapes = _on_raster(shapes, shapely.box(left, top - rows * side, left + cols * side, top))
     grid = NumPyRasterSource(
         np.broadcast_to(np.uint8(0), (rows, cols)), left, top - rows * side, left + cols * side, top
     )
@@ -82,3 +85,15 @@ def coverage(shapes: np.ndarray, left: float, top: float, side: float, rows: int
     cell = np.concatenate([np.empty(0, np.int64), *(f["cell_id"] for f in found)])
     share = np.concatenate([np.empty(0), *(f["coverage"] for f in found)])
     return Coverage(first, cell, share)
+
+
+def _on_raster(shapes: np.ndarray, frame: shapely.Polygon) -> np.ndarray:
+    """(N,) polygons cut to a raster: exactextract loses whole pixels where a corner lies 1e-16 beyond its edge."""
+    cut = shapes.copy()
+    beyond = ~shapely.covered_by(shapes, frame)
+    cut[beyond] = shapely.intersection(shapes[beyond], frame)
+    keep_parts(cut, POLYGONS)
+    nothing = shapely.is_empty(cut) | ~np.isin(shapely.get_type_id(cut), POLYGONS)  # it at most touches the raster
+    west, _, _, north = frame.bounds
+    cut[nothing] = shapely.box(west - 2, north + 1, west - 1, north + 2)  # beyond: exactextract takes no empty one
+    return cut

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import shapely
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
-from arsetlib import folders
+from arsetlib import folders, ground
 from arsetlib.errors import ArsetError
 from arsetlib.labels import fields as vectors
 from arsetlib.translation import N_, _
@@ -94,12 +95,14 @@ class Parcels:
         """The same in another CRS.
 
         Raises:
-            ParcelError: Some coordinates do not exist there.
+            ParcelError: Some coordinates do not exist there, or it is no CRS.
         """
         try:
             shapes = vectors.moved(self.shapes, CRS(self.crs), CRS(crs))
         except CatalogueError as error:
             raise ParcelError(str(error)) from None
+        except CRSError:
+            raise ParcelError(f"{str(crs)!r} is no CRS that pyproj knows. Write one such as 'EPSG:32636'.") from None
         off = ~np.isfinite(shapely.bounds(shapes)).all(axis=1)
         if off.any():
             raise ParcelError(
@@ -149,7 +152,7 @@ def read(path: str | Path, *, layer: str | None = None, id_column: str | None = 
         points = ~np.isin(shapely.get_type_id(found.shapes), vectors.POLYGONS)
         vectors.drop(found, points, N_("points, which have no area"))
         crs = vectors.crs_of(stated, where)
-        found.crs = crs.to_string()
+        found.crs = ground.crs_name(crs)
         if len(found.shapes):
             vectors.check_degrees(found, crs, where)
     except CatalogueError as error:
@@ -178,7 +181,7 @@ def _local(where: str) -> str:
 def _ids(values: np.ndarray, rows: np.ndarray, column: str, name: str) -> np.ndarray:
     """(N,) whole numbers or texts: what parcels are called. Whole numbers come as floats where one is missing."""
     if values.dtype.kind == "f":
-        missing, number = np.isnan(values), np.nan_to_num(values)
+        missing, number = ~np.isfinite(values), np.nan_to_num(values, posinf=0, neginf=0)
         if (np.abs(number) >= EXACT).any():
             raise ParcelError(
                 f"Column {column!r} of {name} has numbers of more digits than its type holds exactly, such as "

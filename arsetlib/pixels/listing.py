@@ -64,15 +64,7 @@ def files(path: str | Path | StorePath) -> list[Path] | list[StorePath]:
             f"{path} is a table of a lake, which may keep files of deleted rows. Read it with "
             "pixels.open_lake(path).read(), or name the table from which it was exported."
         )
-    parquet = sorted(f for f in path.glob("*.parquet") if not f.name.startswith(("_", ".")))
-    parquet = parquet or _in_partitions(path)
-    if not parquet:
-        if next(path.rglob("*.parquet"), None):
-            hint = "Its files lie in folders: if this is the ARSET layout, open it with pixels.read_arset."
-        else:
-            hint = "Make one with `arset ingest`."
-        raise PixelError(f"Expected a pixel table at {path}, found no Parquet file. {hint}")
-    return parquet
+    return _without_manifest(path)
 
 
 def planned(path: str | Path) -> list[str] | None:
@@ -132,13 +124,36 @@ def _earlier_files(path: Path) -> list[str]:
         return []
 
 
-def _in_partitions(path: Path) -> list[Path]:
-    """Files in folders named after our columns (``year=2021``), as Spark, pandas and Arrow partition a table."""
-    below = [f for f in sorted(path.rglob("*.parquet")) if not f.name.startswith(("_", "."))]
-    parquet = [f for f in below if "=" in f.relative_to(path).parts[0] and f.parent != path]
-    depth = [len(f.relative_to(path).parts) - 1 for f in parquet]
-    named = [len(in_folder_names(f, SMALL)) for f in parquet]
-    return parquet if all(n >= d for n, d in zip(named, depth, strict=True)) else []
+def _without_manifest(path: Path | StorePath) -> list[Path] | list[StorePath]:
+    """The Parquet files of a folder, or those in folders named after our columns, such as ``year=2021``.
+
+    Spark, pandas and Arrow partition a table so. Names that begin with ``_`` or ``.`` are their temporary ones.
+    """
+    found = (f for f in sorted(path.rglob("*.parquet")) if isinstance(f, StorePath) or f.is_file())
+    names = {f: f.relative_to(path).parts for f in found}
+    depth = {f: len(parts) - 1 for f, parts in names.items() if not any(n.startswith(("_", ".")) for n in parts)}
+    own = [f for f, d in depth.items() if not d]
+    partitions = [f for f, d in depth.items() if d and len(in_folder_names(f, SMALL)) >= d]
+    others = [f for f in depth if f not in {*own, *partitions}]
+    kinds = [some for some in (own, partitions, others) if some]
+    if len(kinds) > 1:
+        raise PixelError(
+            f"{path} has Parquet files in several places, such as {kinds[0][0]} and {kinds[1][0]}, so it is not known "
+            "which are the table. Keep each table in a folder of its own."
+        )
+    if others:
+        hint = (
+            f"Its files lie in folders, the first in {others[0].parent}: name that folder. "
+            "If this is the ARSET layout, open it with pixels.read_arset."
+        )
+    else:
+        there = sorted(one.name for one in path.iterdir())[:3] if path.is_dir() else []
+        hint = "Make one with `arset ingest`." + (
+            f" It has {', '.join(there)}; names of Parquet files end in .parquet." if there else ""
+        )
+    if not own and not partitions:
+        raise PixelError(f"Expected a pixel table at {path}, found no Parquet file. {hint}")
+    return own or partitions
 
 
 def _status(run: Path) -> str | None:

@@ -60,6 +60,7 @@ def _common_meta(parquet: Sequence[Path], default: Meta | None = None) -> Meta:
     for file, schema in zip(parquet, sources.many(file_schema, parquet), strict=True):
         meta = default if default is not None and not states_any(schema) else Meta.of_schema(schema, str(file))
         _check_columns(schema, file)
+        _refuse_other_folder(schema, file)
         common = common or meta
         if replace(meta, version=common.version, extra=common.extra) != common:
             raise PixelError(
@@ -100,6 +101,24 @@ def _check_columns(schema: pa.Schema, file: Path) -> None:
         reason = reason_against(have, want)
         if reason:
             raise PixelError(f"{file}: {reason}. Write the file again with pixels.write.")
+
+
+def _refuse_other_folder(schema: pa.Schema, file: Path | StorePath) -> None:
+    """A column that the file and the name of its folder both state must be the same in both."""
+    for name, value in in_folder_names(file, SMALL).items():
+        if name not in schema.names:
+            continue
+        try:
+            stated = pa.scalar(value).cast(SCHEMA.field(name).type).as_py()
+        except pa.ArrowInvalid:
+            stated = value
+        for piece in _pieces([file], [name]):
+            other = [v for v in piece.batch.column(name).unique().to_pylist() if v != stated]
+            if other:
+                raise PixelError(
+                    f"{file} has rows with `{name}` = {other[0]!r} in a folder named {name}={value}. "
+                    "Correct the name of the folder, or the rows."
+                )
 
 
 def as_schema(data: pa.RecordBatch | pa.Table, names: Sequence[str], where: str):

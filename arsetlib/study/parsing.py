@@ -34,6 +34,7 @@ INDEX_BANDS = {
 }  # fmt: skip  # formulas and papers stand in samples.INDICES
 # Channels of the time of the year.
 WAVES = ("day_of_year_sin", "day_of_year_cos")
+BACKSLASH = "In double quotes a backslash begins a special sign: write paths with / or in single quotes"
 CDL_10_M = 2024  # first year whose Cropland Data Layer is made at 10 m
 
 
@@ -111,7 +112,7 @@ class Parser:
             legend=self.legend(raw),
             labels=source,
             scenes=SceneSource(
-                url=self.words(scenes.get("url", SceneSource.url), "[scenes] url"),
+                url=self.one_line(scenes.get("url", SceneSource.url), "[scenes] url"),
                 collection=self.words(scenes.get("collection", SceneSource.collection), "[scenes] collection"),
                 max_cloud=self.number(scenes.get("max_cloud", 95.0), "[scenes] max_cloud", 0, 100),
                 min_valid=self.number(scenes.get("min_valid", 0.3), "[scenes] min_valid", 0, 1),
@@ -253,8 +254,7 @@ class Parser:
             self.fail(f"[labels] layer belongs to a vector file; kind = {kind!r} has no use for it")
         fields = {k: raw[k] for k in ("path", "layer", "confidence", "code_column", "crs") if k in raw}
         for k, v in fields.items():
-            if not isinstance(v, str):
-                self.fail(f"[labels] {k} must be text, got {v!r}")
+            self.one_line(v, f"[labels] {k}")
         if "crs" in fields:
             try:
                 CRS(fields["crs"])
@@ -396,6 +396,12 @@ class Parser:
     def words(self, value, where: str) -> str:
         if not isinstance(value, str):
             self.fail(f"{where} must be text in quotes, got {value!r}")
+        return value
+
+    def one_line(self, value, where: str) -> str:
+        """A text without control characters, such as a path."""
+        if odd := re.search(r"[\x00-\x1f\x7f]", self.words(value, where)):
+            self.fail(f"{where} = {value!r} holds the control character {odd[0]!r}. {BACKSLASH}")
         return value
 
     def flag(self, value, where: str) -> bool:

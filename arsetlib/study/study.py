@@ -12,7 +12,7 @@ from pathlib import Path
 from arsetlib import checksums, textfiles, translation
 from arsetlib.stores import place
 from arsetlib.study.area import Area
-from arsetlib.study.parsing import WAVES, Parser, StudyError, nearest
+from arsetlib.study.parsing import BACKSLASH, WAVES, Parser, StudyError, nearest
 from arsetlib.study.settings import LabelSource, Legend, SceneSource, Season, scene_facts, text
 
 
@@ -104,7 +104,8 @@ class Study:
         try:
             raw = tomllib.loads(toml)
         except tomllib.TOMLDecodeError as error:
-            raise StudyError(f"{source} is not valid TOML: {error}. Correct that line and try again.") from None
+            hint = f" {BACKSLASH}." if re.search("escape|hex value", str(error), re.IGNORECASE) else ""
+            raise StudyError(f"{source} is not valid TOML: {error}. Correct that line and try again.{hint}") from None
         except (RecursionError, ValueError) as error:  # nested without end; a whole number of thousands of digits
             raise StudyError(f"{source} cannot be read as TOML: {error}.") from None
         study = cls(**Parser(source).values(raw), root=root, text=toml)

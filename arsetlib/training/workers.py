@@ -59,6 +59,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -175,7 +176,7 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except lost as problem:
-        text = str(problem)
+        text = re.sub(r"(?<!\S)(?!/job:)[^\s/]*/\S+", "", str(problem))  # without names of files: /home/worker/a.txt
         if "ollective" not in text and "worker" not in text and "ocket" not in text:
             raise
         here = cluster()

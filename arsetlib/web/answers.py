@@ -26,7 +26,13 @@ from arsetlib.web.links import public, redact
 
 
 class CatalogueError(ArsetError, RuntimeError):
-    """Scenes or labels are not available or not usable; the message says what, where and what to do."""
+    """Scenes or labels are not available or not usable; the message says what, where and what to do.
+
+    Attributes:
+        status: With which a server refused; None where it did not.
+    """
+
+    status: int | None = None
 
 
 @dataclass(frozen=True)
@@ -250,7 +256,9 @@ def status_text(answer: Answer, url: str) -> str:
         404: "It is not there: check the address; if it came from an item list, search again.",
     }.get(code, "Check the address and what was asked for.")
     text = redact(" ".join(answer.text[:300].split()))[:160] if code == 400 else ""
-    raise CatalogueError(f"{public(url)} answered HTTP {code} {answer.reason}. {hint} {text}".rstrip())
+    refused = CatalogueError(f"{public(url)} answered HTTP {code} {answer.reason}. {hint} {text}".rstrip())
+    refused.status = code
+    raise refused
 
 
 def retry_after(answer: Answer) -> float | None:

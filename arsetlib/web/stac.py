@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
+from pystac import Link
 from pystac.errors import STACError
 from pystac_client import Client
 from pystac_client.conformance import ConformanceClasses
@@ -23,6 +24,10 @@ from arsetlib.web.links import public, redact
 PAGE, SMALLEST_PAGE = 100, 10  # items; Earth Search answers 500 or 502 above about 250
 MOST_PAGES = 2000  # of one search
 REPEATED_PAGES = 3  # pages in a row without a new item: the service goes in a circle
+
+
+class _CircleError(CatalogueError):
+    """A 'next' link leads to a page already read."""
 
 
 class _PatientIO(StacApiIO):
@@ -42,12 +47,29 @@ class _PatientIO(StacApiIO):
         if method == "POST" or "?" in href:
             key = f"{method} {href} {json.dumps(body, sort_keys=True)}"
             if key in self.asked:
-                raise CatalogueError(
+                raise _CircleError(
                     f"{public(href)} leads back to a page already read: its 'next' links form a circle. "
                     "Report it to the service, or use a static item list."
                 )
             self.asked.add(key)
         return ask(href, method, body, headers, self._smaller, self.attempts).text
+
+    def get_pages(self, url, method=None, parameters=None) -> Iterator[dict]:
+        """The pages that have items; an empty one does not end them, as it does in pystac-client."""
+        page, empty = self.read_json(url, method=method, parameters=parameters), 0
+        while True:
+            empty = 0 if page.get("features") else empty + 1
+            if not empty:
+                yield page
+            following = next((link for link in page.get("links") or [] if link.get("rel") == "next"), None)
+            if following is None or empty > REPEATED_PAGES:
+                return
+            try:
+                page = self.read_json(Link.from_dict(following), parameters=parameters)
+            except _CircleError:
+                if empty:  # the last page of some services leads to itself
+                    return
+                raise
 
     def _smaller(self, url, body):
         self.limit = max(SMALLEST_PAGE, self.limit // 2)
