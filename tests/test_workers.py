@@ -74,7 +74,7 @@ def test_the_name_of_a_file_is_no_lost_worker(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(tasks))
     lost, own = tf.errors.UnavailableError, tf.errors.FailedPreconditionError
     with pytest.raises(own), workers.explained("epoch 1"):
-        raise own(None, None, "/home/worker/rocket/a.txt; Is a directory")
+        raise own(None, None, "/data/worker/rocket/a.txt; Is a directory")
     with pytest.raises(workers.WorkerError, match="lost another one in epoch 1"), workers.explained("epoch 1"):
         raise lost(None, None, "failed to connect to /job:worker/replica:0/task:1")
     with pytest.raises(workers.WorkerError, match="lost another one in epoch 1"), workers.explained("epoch 1"):

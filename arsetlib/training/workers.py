@@ -176,7 +176,7 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except lost as problem:
-        text = re.sub(r"(?<!\S)(?!/job:)[^\s/]*/\S+", "", str(problem))  # without names of files: /home/worker/a.txt
+        text = re.sub(r"(?<!\S)(?!/job:)[^\s/]*/\S+", "", str(problem))  # without names of files: /data/worker/a.txt
         if "ollective" not in text and "worker" not in text and "ocket" not in text:
             raise
         here = cluster()
