@@ -141,7 +141,7 @@ def test_a_problem_is_one_message_and_exit_code_1_and_no_traceback(tmp_path, mon
 def test_a_spark_that_does_not_start_is_one_message(delta, tmp_path):
     done = arset("ingest", delta / "two_areas.toml", "out", "--master", "lcoal", folder=tmp_path)
     assert done.returncode == 1
-    assert "\narset: [JAVA_GATEWAY_EXITED]" in done.stderr
+    assert "\narset: Spark does not start with master 'lcoal': Java ended at once" in done.stderr
     assert "Traceback" not in done.stderr
 
 
