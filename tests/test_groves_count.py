@@ -242,6 +242,12 @@ def test_the_order_of_gdal_and_degrees_are_no_pose(tmp_path, transform):
         groves.poses(tmp_path / "flight.json")
 
 
+@pytest.mark.parametrize("metres", [-0.05, 0.0, 5e-7, np.nan, np.inf])
+def test_pixels_without_a_size_are_refused(metres):
+    with pytest.raises(GroveError, match="Expected metres_per_pixel of 0.0001 or more, in metres"):
+        groves.count(np.ones((9, 9), np.uint8), metres_per_pixel=metres)
+
+
 def test_a_capture_that_is_listed_twice_is_named(tmp_path):
     rows = [{"name": "a", "transform": [0.1, 0, x, 0, -0.1, 0]} for x in (0, 9)]
     (tmp_path / "flight.json").write_text(json.dumps({"captures": rows}))

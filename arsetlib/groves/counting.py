@@ -338,6 +338,10 @@ def _tree(tree: str | int | None, classes: Classes | None) -> int:
 def _placed(flight, named: dict, metres_per_pixel: float | None) -> Flight:
     """Where the captures lie."""
     if flight is None:
+        if metres_per_pixel is not None and not flights.SMALLEST <= metres_per_pixel < np.inf:
+            raise GroveError(
+                f"Expected metres_per_pixel of {flights.SMALLEST:g} or more, in metres, received {metres_per_pixel:g}."
+            )
         return Flight(dict.fromkeys(named, Pose.upright(metres_per_pixel or 1.0)))
     known = Flight(flight) if isinstance(flight, dict) else flights.read(copies.fetched(flight))
     if missing := sorted(set(named) - set(known.poses)):

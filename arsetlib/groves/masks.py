@@ -227,11 +227,11 @@ def _refuse_ambiguous(used, path, classes):
     if IGNORE in used and not real.any():
         if not any(any(0 < v < IGNORE for v in values) for values in _others(path)):
             key = "tree" if classes is None or "tree" in classes.keys else classes.keys[1]
-            only = "0 and 255" if len(real) else "255"
+            only, first = "0 and 255" if len(real) else "255", classes.keys[0] if classes else "ground"
             raise GroveError(
                 f"Mask {path} holds only {only}, and no mask beside it holds a class number above 0. As class numbers "
                 f"that is {ground} and 'ignored' (255). If white means {key}, state it in "
-                f'{_toml(path)}: [classes.{ground}] with colour = "#000000" and [classes.{key}] with '
+                f'{_toml(path)}: [classes.{first}] with colour = "#000000" and [classes.{key}] with '
                 'colour = "#ffffff". Otherwise save class numbers.'
             )
     elif len(real) and real.min() > 0 and not any(0 in values for values in _others(path)):
