@@ -1,6 +1,8 @@
 """The command line: the whole path in a shell, one message and an exit code where something is wrong."""
 
+import errno
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -139,7 +141,7 @@ def test_a_problem_is_one_message_and_exit_code_1_and_no_traceback(tmp_path, mon
 def test_a_spark_that_does_not_start_is_one_message(delta, tmp_path):
     done = arset("ingest", delta / "two_areas.toml", "out", "--master", "lcoal", folder=tmp_path)
     assert done.returncode == 1
-    assert "\narset: [JAVA_GATEWAY_EXITED]" in done.stderr
+    assert "\narset: Spark does not start with master 'lcoal': Java ended at once" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -203,6 +205,26 @@ def test_commands_run_without_standard_streams(tmp_path):
     program = f"exec {shlex.quote(sys.executable)} -c 'from arsetlib.cli import main; main()' --version"
     for closed in ("<&-", "2>&-", "<&- >&- 2>&-"):
         assert subprocess.run(["sh", "-c", f"{program} {closed}"], cwd=tmp_path).returncode == 0, closed
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.EACCES, "/data/px may not be read or written. Change its permissions, or name another place."),
+        (errno.EROFS, "/data/px may not be read or written. Change its permissions, or name another place."),
+        (errno.ENAMETOOLONG, "The name /data/px is too long. Give a shorter one."),
+        (errno.ELOOP, "The links of /data/px lead in a circle. Correct them, or name another place."),
+        (errno.ENOENT, "[Errno 2] No such file or directory: '/data/px'"),
+    ],
+)
+def test_what_the_system_refuses_says_what_to_do(monkeypatch, capsys, number, says):
+    def fail():
+        raise OSError(number, os.strerror(number), "/data/px")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == f"arset: {says}\n"
 
 
 def test_a_study_whose_bounds_were_edited_gets_an_item_list_of_its_own(delta, tmp_path):

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a problem that the message explains, 2 invalid usage, 130 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from arsetlib import __version__, copies, oldnames
 from arsetlib.cli import certificate, data, fields, grade, groves, homework, learn, parcels, survey
 from arsetlib.cli.commands import Commands, in_options
 from arsetlib.folders import is_full
-from arsetlib.translation import _
+from arsetlib.translation import N_, _
 
 
 def _show_version(asked: bool) -> None:
@@ -68,6 +69,20 @@ def full_disk_text(problem: BaseException) -> str:
     ).format(place=next(names, _("where the command writes")))
 
 
+REFUSED = {
+    errno.EACCES: N_("{place} may not be read or written. Change its permissions, or name another place."),
+    errno.ENAMETOOLONG: N_("The name {place} is too long. Give a shorter one."),
+    errno.ELOOP: N_("The links of {place} lead in a circle. Correct them, or name another place."),
+}  # fmt: skip
+REFUSED[errno.EPERM] = REFUSED[errno.EROFS] = REFUSED[errno.EACCES]
+
+
+def _of_the_system(problem: Exception) -> str:
+    """What an error of the operating system means, where it names a file that is refused."""
+    words, place = REFUSED.get(getattr(problem, "errno", None)), getattr(problem, "filename", None)
+    return _(words).format(place=place) if words and place else str(problem)
+
+
 def _chain(problem: BaseException | None) -> Iterator[BaseException]:
     """An error and those that led to it."""
     while problem is not None:
@@ -114,7 +129,7 @@ def main() -> None:
             sys.exit(1)
         if not ours and not isinstance(problem, OSError):
             raise
-        message = str(problem)
+        message = str(problem) if ours else _of_the_system(problem)
         if "See previous exception" in message and problem.__cause__:  # from rasterio; the cause names the file
             message = str(problem.__cause__)
         message, command = copies.with_addresses(message), getattr(problem, "command", None)
