@@ -29,9 +29,10 @@ import pyarrow as pa
 import rasterio
 from numpy.typing import ArrayLike
 from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
 from rasterio.windows import Window
 
-from arsetlib import copies, pixels
+from arsetlib import copies, filetypes, pixels
 from arsetlib.errors import ArsetError
 from arsetlib.pixels.schema import SCHEMA, SMALL
 from arsetlib.study import Season
@@ -98,8 +99,8 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
 
     Args:
         path: GeoTIFF with a band for each channel, on disk, a URL or in an object store: int8, decoded as `decode` says
-            (AlphaEarth), or floating point, taken as it is (Tessera). NaN, a vector of zeros and what the file says
-            is no data are no vector. Of copies of AlphaEarth whose rows
+            (AlphaEarth), or floating point, taken as it is (Tessera). NaN, infinity, a vector of zeros and
+            what the file says is no data are no vector. Of copies of AlphaEarth whose rows
             go from south to north, take the .vrt file beside each.
         x, y: (N,) places.
         crs: Of the places.
@@ -112,18 +113,24 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
 
     Raises:
         EmbeddingError: Not a north-up raster in metres, another type, counts that are not in the form of AlphaEarth, no
-            place lies on it, or a side that is not above 0.
+            place lies on it, a file that cannot be read, no CRS, or a side that is not above 0.
 
     Lab: part4_defend_the_map.
     """
     if side is not None and not side > 0:
         raise EmbeddingError(f"Expected a side above 0 m, received {side}.")
     x, y = (np.atleast_1d(np.asarray(v, np.float64)) for v in (x, y))
+    if x.ndim != 1 or x.shape != y.shape:
+        raise EmbeddingError(f"Expected as many x as y, (N,), received {x.shape} and {y.shape}.")
+    try:
+        given = CRS(crs)
+    except CRSError:
+        raise EmbeddingError(f"Expected crs as that of the places, such as 'EPSG:32630', received {crs!r}.") from None
     with _opened(path) as src:
         _check(src, path)
         t = src.transform
         half = 0.0 if side is None else max(0.5, side / t.a / 2)
-        own_x, own_y = Transformer.from_crs(crs, CRS(src.crs.to_wkt()), always_xy=True).transform(x, y)
+        own_x, own_y = Transformer.from_crs(given, CRS(src.crs.to_wkt()), always_xy=True).transform(x, y)
         col, row = (np.asarray(own_x) - t.c) / t.a, (np.asarray(own_y) - t.f) / t.e
         inside = (row >= 0) & (row < src.height) & (col >= 0) & (col < src.width)
         if not inside.any():
@@ -149,8 +156,17 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
     remote = isinstance(path, str) and path.startswith(("http:", "https:"))
-    with rasterio.open(path if remote else copies.fetched(path)) as src:
-        yield src
+    try:
+        with rasterio.open(path if remote else copies.fetched(path)) as src:
+            yield src
+    except rasterio.errors.RasterioIOError as error:
+        why = (
+            filetypes.placeholder(path, "raster")
+            or f"cannot be read as a raster: {str(error.__cause__ or error).rstrip('.')}."
+        )
+        raise EmbeddingError(
+            f"{public(str(path))} {why} Expected a GeoTIFF; check the name, or copy it again."
+        ) from None
 
 
 def _decoded(raw: np.ndarray, nodata: float | None, path: str | Path) -> np.ndarray:
@@ -161,7 +177,14 @@ def _decoded(raw: np.ndarray, nodata: float | None, path: str | Path) -> np.ndar
         # What may be a value of one channel is no data only in all of them.
         none = raw == nodata
         vectors[none if abs(nodata) > 1 and not counts else np.broadcast_to(none.all(axis=0), none.shape)] = np.nan
-    vectors[:, ~vectors.any(axis=0)] = np.nan
+    vectors[:, ~vectors.any(axis=0) | np.isinf(vectors).any(axis=0)] = np.nan
+    filled = (vectors == vectors[0]).all(axis=0) & (np.abs(vectors[0]) > 1)
+    if len(vectors) > 1 and filled.any():
+        fill = vectors[0][filled][0]
+        raise EmbeddingError(
+            f"{public(str(path))} holds {fill:g} in all channels of {filled.sum():,} pixels: that is no vector. Say in "
+            f"the file that it means no data: gdal_edit.py -a_nodata {fill:g} {Path(str(path)).name}"
+        )
     some = vectors[:, np.isfinite(vectors).all(axis=0)]
     if not some.size:
         return vectors
@@ -190,6 +213,11 @@ def _check(src: rasterio.DatasetReader, path: str | Path) -> None:
     if src.dtypes[0] not in ("int8", "float16", "float32", "float64"):
         raise EmbeddingError(
             f"Expected vectors as int8 (AlphaEarth) or floating point (Tessera) in {path}, received {src.dtypes[0]}."
+        )
+    if src.dtypes[0] != "int8" and (set(src.scales) != {1.0} or set(src.offsets) != {0.0}):
+        raise EmbeddingError(
+            f"{path} states a scale of {src.scales[0]:g} and an offset of {src.offsets[0]:g}, which are not read. "
+            "Write the values that it means: gdal_translate -unscale."
         )
 
 

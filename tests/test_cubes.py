@@ -1,5 +1,7 @@
 """Cubes of images as pixel tables: the same as a loop over pixels and dates, also for real images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,8 +91,6 @@ def test_the_order_of_dates_and_dimensions_does_not_matter():
 
 
 def test_with_a_year_the_dates_of_others_are_counted_and_named():
-    from dataclasses import replace
-
     table = pixels.from_cube(made(holes=0), BANDS, replace(FORM, year=2020))
     assert set(table["year"].to_pylist()) == {2020}
     assert set(table["num_images"].to_pylist()) == {3}
@@ -116,6 +116,12 @@ def statement(cube, epsg):
         (lambda c: c.assign(crop=c.crop * np.nan), {}, "received none"),
         (lambda c: c.assign_coords(x=c.x * 2), {}, "Correct resolution"),
         (lambda c: statement(c, 32632), {}, "the cube states"),
+        (lambda c: c.assign_attrs(crs="EPSG:32632"), {}, "the cube states"),
+        (lambda c: c.assign_attrs(crs="my own"), {}, "states a CRS that is none: 'my own'"),
+        (lambda c: c.assign(B8=c.B8.assign_attrs(scale_factor=2.75e-5, add_offset=-0.2)), {}, "are not decoded"),
+        (lambda c: c.assign(B8=c.B8.fillna(1).assign_attrs(_FillValue=1)), {}, r"1 means no data .* or use nodata=1"),
+        (lambda c: c.assign(crop=c.crop.fillna(255).assign_attrs(nodata=255)), {}, "255 means no data .* 1 of its"),
+        (lambda c: c.B4, {}, "received DataArray"),
         (lambda c: c.assign(SCL=c.SCL + 5), {"scl": "SCL"}, "scene classes 0 to 11"),
         (lambda c: c.assign(B4=c.B4 / 10_000), {}, "B4"),
         (lambda c: c.assign(B4=c.B4.fillna(700) * 100), {}, r"'B4', row 0 and column 1 of the image of 2019-12-28"),
@@ -124,6 +130,19 @@ def statement(cube, epsg):
 def test_an_invalid_cube_is_refused_with_what_to_do(spoil, options, message):
     with pytest.raises(pixels.PixelError, match=message):
         pixels.from_cube(spoil(made()), BANDS, FORM, **options)
+
+
+def test_a_cube_is_the_same_before_and_after_xarray_decodes_it(tmp_path):
+    counts = made().fillna(0).astype("i2")
+    stored = {"dtype": "i2", "scale_factor": 1e-4, "_FillValue": 0}
+    (counts[["B4", "B8"]] / 10_000).assign(crop=counts.crop).to_netcdf(
+        tmp_path / "cube.nc", encoding={"B4": stored, "B8": stored}
+    )
+    tables = []
+    for decoded, scale, nodata in ((True, 10_000, None), (False, 1, 0)):
+        with xarray.open_dataset(tmp_path / "cube.nc", mask_and_scale=decoded) as cube:
+            tables.append(pixels.from_cube(cube.load(), BANDS, replace(FORM, scale=scale, nodata=nodata)))
+    assert tables[0].equals(tables[1])
 
 
 def test_a_cube_that_states_its_own_crs_is_read():

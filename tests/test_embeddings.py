@@ -79,6 +79,7 @@ def test_vectors_at_places_are_those_of_a_plain_loop(tmp_path, monkeypatch, kind
         (unit(2, 4, 4), {"crs": "EPSG:2225"}, "no CRS in metres"),
         (np.rint(127 * unit(9, 4, 4)), {}, "whole numbers up to .* counts that were not decoded"),
         (np.rint(127 * unit(9, 4, 4)).astype(np.int8), {}, "int8 counts in the form of AlphaEarth"),
+        (unit(2, 4, 4) * 0 - 9999, {}, "holds -9999 in all channels of 1 pixels.*-a_nodata -9999"),
         (unit(2, 4, 4), {"transform": from_origin(WEST + 9000, NORTH, 10, 10)}, "None of the 1 places lies on"),
     ],
 )
@@ -86,6 +87,29 @@ def test_rasters_that_hold_no_vectors_of_the_place_are_refused(tmp_path, data, c
     path = write(tmp_path / "v.tif", data, **change)
     with pytest.raises(embeddings.EmbeddingError, match=says):
         embeddings.read(path, WEST + 5, NORTH - 5, crs=UTM)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"path": "none.tif"}, "none.tif cannot be read as a raster.*check the name"),
+        ({"path": "text.tif"}, "text.tif cannot be read as a raster"),
+        ({"path": "cut.tif"}, "cut.tif cannot be read as a raster"),
+        ({"path": "scaled.tif"}, "states a scale of 0.5"),
+        ({"crs": "EPSG:999999"}, "received 'EPSG:999999'"),
+        ({"crs": None}, "received None"),
+        ({"y": [NORTH - 5]}, "as many x as y"),
+    ],
+)
+def test_files_and_places_that_cannot_be_read_are_named(tmp_path, change, says):
+    (tmp_path / "text.tif").write_text("no raster")
+    whole = write(tmp_path / "v.tif", unit(2, 40, 40)).read_bytes()
+    (tmp_path / "cut.tif").write_bytes(whole[: len(whole) // 2])
+    with rasterio.open(write(tmp_path / "scaled.tif", unit(2, 4, 4)), "r+") as src:
+        src.scales = (0.5, 0.5)
+    places = {"x": [WEST + 5, WEST + 5], "y": [NORTH - 5, NORTH - 355], "crs": UTM, "path": "v.tif"} | change
+    with pytest.raises(embeddings.EmbeddingError, match=says):
+        embeddings.read(tmp_path / places.pop("path"), **places)
 
 
 @pytest.mark.parametrize("side", [None, 30.0])

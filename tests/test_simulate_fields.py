@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -412,6 +413,42 @@ def emptied(kind):
     return spoil
 
 
+def renamed(change, under=""):
+    """Give the files of one image another name."""
+
+    def spoil(f):
+        for path in sorted((f / under).rglob(f"{names_of(f)[1]}.*")):
+            path.rename(path.with_name(change(path.stem) + path.suffix))
+
+    return spoil
+
+
+def turned(f):
+    path = f / RGB.format(names_of(f)[1])
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    with Image.open(path) as picture:
+        picture.load()
+    picture.save(path, exif=tag)
+
+
+def with_accents(stem):
+    return "ca\u00f1a_" + stem.split("_")[1]
+
+
+def one_accent_stored_twice(f):
+    renamed(with_accents)(f)
+    name = next(n for n in names_of(f) if n.startswith("ca"))
+    for path in sorted((f / "field_images" / "nir").glob(f"{name}.*")):
+        path.rename(path.with_name(unicodedata.normalize("NFD", path.name)))
+
+
+def as_link(f):
+    path = f / RGB.format(names_of(f)[1])
+    path.unlink()
+    path.symlink_to(f / "gone.jpg")
+
+
 RGB, NIR = "field_images/rgb/{}.jpg", "field_images/nir/{}.jpg"
 WATER, BOUND, VALID = "field_labels/water/{}.png", "field_bounds/{}.png", "field_masks/{}.png"
 ZEROS = np.zeros((48, 48), np.uint8)
@@ -438,6 +475,15 @@ WRONG = {
     "empty file": (lambda f: (f / WATER.format(names_of(f)[1])).write_bytes(b""), "is empty.*JPEG or PNG"),
     "cut mask": (cut(BOUND), "is damaged|cannot be read"),
     "other files": (lambda f: (f / "field_images/rgb/notes.txt").write_text("x"), r"is not a \.jpg"),
+    "an ending in capitals": (
+        lambda f: (f / RGB.format(names_of(f)[1])).rename(f / "field_images/rgb/A_0-0-1-1.JPG"),
+        r"ends in \.JPG: expected \.jpg\. Rename it",
+    ),
+    "a field in capitals and not": (renamed(str.lower), "Field .* is field .*, too"),
+    "an accent stored in two ways": (one_accent_stored_twice, "written in another way than"),
+    "a picture turned by a tag": (turned, "EXIF orientation 6"),
+    "a link to nothing": (as_link, "is a link to .*gone.jpg, which does not exist"),
+    "16 bits": (over(NIR, np.full((48, 48), 40000, np.uint16)), "mode I;16, expected 1 of 8 bits"),
     "a name without its field": (
         lambda f: [p.rename(p.with_name("x" + p.suffix)) for p in sorted(f.rglob(f"{names_of(f)[1]}.*"))],
         "name without its field",
@@ -463,6 +509,26 @@ def test_a_cut_image_is_named_by_read_and_check(spoilt, kind):
     with pytest.raises(fields.ImageError, match="is damaged|cannot be read"):
         fields.read(fields.agriculture_vision(spoilt), 1)
     assert [file for file, _ in fields.check(spoilt).problems] == [str(spoilt / kind.format(names_of(spoilt)[1]))]
+
+
+def test_a_picture_of_another_size_is_named_and_not_the_others(spoilt):
+    for kind in (RGB, NIR):
+        path = spoilt / kind.format(names_of(spoilt)[0])
+        Image.open(path).resize((40, 40)).save(path)
+    assert [file for file, _ in fields.check(spoilt).problems] == [str(spoilt / RGB.format(names_of(spoilt)[0]))]
+
+
+def test_check_names_one_picture_of_two_fields(spoilt):
+    first, *_, last = names_of(spoilt)
+    shutil.copy(spoilt / RGB.format(first), spoilt / RGB.format(last))
+    assert re.search(f"{last}.*is the same picture as .*{first}", fields.check(spoilt).problems[0][1])
+
+
+def test_images_beside_train_val_and_test_are_not_left_out_silently(spoilt, tmp_path):
+    for name in ("train", "validation"):
+        shutil.copytree(spoilt, tmp_path / "parts" / name)
+    with pytest.raises(fields.ImageError, match="validation has images, and its name is none of train, val, test"):
+        fields.agriculture_vision(tmp_path / "parts")
 
 
 def test_all_problems_are_counted(spoilt):

@@ -5,12 +5,15 @@ Lab: case_fields.
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from arsetlib import copies
 from arsetlib.fields import layout
-from arsetlib.fields.chips import NOTICE, SIMULATED, is_simulated, scan
+from arsetlib.fields.chips import NOTICE, SIMULATED, SPELLINGS, is_simulated, scan
 from arsetlib.fields.classes import CLASSES, title
 from arsetlib.translation import _
 
@@ -64,7 +67,7 @@ def check(folder: str | Path, progress: bool = False) -> ChipCheck:
 
     Returns:
         A ChipCheck; ``ok`` is False if an image lacks a mask or a mask its image, a class folder is missing, empty or
-        unknown, sizes or channels differ, or a file cannot be read.
+        unknown, sizes or channels differ, an image is also that of another field, or a file cannot be read.
 
     Raises:
         ImageError: The folder has no images in this layout.
@@ -77,8 +80,27 @@ def check(folder: str | Path, progress: bool = False) -> ChipCheck:
     names = [(name, k) for k, part in enumerate(parts) for name in part.names]
     labels, _, damaged = scan(parts, names, progress, whole=True)
     listed = {file for file, _ in problems}
-    missing = {str(path) for name, k in names for path in parts[k].paths(name).all if not path.is_file()}  # listed too
+    missing = {
+        str(path) for name, k in names for path in parts[k].paths(name).all if not os.path.lexists(path)
+    }  # listed too
     problems += [(file, text) for file, text in damaged if file not in listed | missing]
     counts = {name: int(n) for name, n in zip(CLASSES, labels.sum(0), strict=True)}
-    fields = {name.split("_")[0] for name, _ in names}
+    fields = {layout.field_of(name) for name, _ in names}
+    for one, other in layout.spellings(name for name, __ in names):
+        problems.append((other, SPELLINGS.format(one=one, other=other, raw=ascii((one, other)), folder=folder)))
+    problems += _copies([parts[k].paths(name).rgb for name, k in names])
     return ChipCheck(folder, len(names), len(fields), counts, problems, is_simulated(folder))
+
+
+def _copies(images: list[Path]) -> list[tuple[str, str]]:
+    """Images that are, byte for byte, also that of another field: one side could train on what another tests."""
+    by_size, first, problems = defaultdict(list), {}, []
+    for path in images:
+        if path.is_file():
+            by_size[path.stat().st_size].append(path)
+    for path in (path for some in by_size.values() if len(some) > 1 for path in some):
+        twin = first.setdefault(hashlib.sha256(path.read_bytes()).digest(), path)
+        if layout.field_of(twin.stem) != layout.field_of(path.stem):
+            text = f"{path} is the same picture as {twin}, of another field. Keep one: they could come into two sets."
+            problems.append((str(path), text))
+    return problems

@@ -13,6 +13,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,10 +31,14 @@ from arsetlib.fields.classes import CLASSES, ImageError, title
 from arsetlib.translation import N_, _
 
 INDEX = "_labels.npz"  # labels of all chips, stored next to the masks so that these are read only once
-SCHEMA = 1
+SCHEMA = 2  # 1 did not look at the tag by which a camera says how it was turned
 NOTICE = N_(
     "Agriculture-Vision: for non-commercial use only, under its authors' terms; do not pass it on. "
     "The course ships none of it."
+)
+SPELLINGS = (
+    "Field {other} of {folder} is field {one}, too, written in another way {raw}: upper and lower case differ, or how "
+    "an accent is stored. Rename the files of one, so that the chips of a field stay in one set."
 )
 SIMULATED = N_("SIMULATED images, CC BY 4.0")
 
@@ -77,7 +82,7 @@ class Chips:
     @property
     def fields(self) -> np.ndarray:
         """(N,) str: the field of each chip."""
-        return np.array([name.split("_")[0] for name in self.names.tolist()], dtype=str)
+        return np.array([layout.field_of(name) for name in self.names.tolist()], dtype=str)
 
     @property
     def published(self) -> np.ndarray:
@@ -193,6 +198,8 @@ def agriculture_vision(folder: str | Path, *, progress: bool = False) -> Chips:
     for (one, __), (other, part) in pairwise(names):
         if one == other:
             raise ImageError(f"{parts[part].paths(one).rgb} is in two parts of {folder}. Keep one of them.")
+    for one, other in layout.spellings(name for name, __ in names):
+        raise ImageError(SPELLINGS.format(one=one, other=other, raw=ascii((one, other)), folder=folder))
     if not names:
         raise ImageError(f"No image in {folder} has labels. Expected train or val with a folder {layout.LABELS[0]}.")
     stamp = hashlib.sha256("".join(part.name + part.stamp for part in parts).encode()).hexdigest()
@@ -227,23 +234,26 @@ def scan(
         whole: Decode the images too.
 
     Returns:
-        (N, 9) uint8 labels; (H, W) of the first chip; problems as (file, message).
+        (N, 9) uint8 labels; (H, W) of most chips; problems as (file, message).
     """
     labels = np.zeros((len(names), len(CLASSES)), np.uint8)
-    first, problems = None, []
+    problems, found = [], []
     paths = [parts[k].paths(name) for name, k in names]
     with ThreadPoolExecutor(min(processes.cores(), 16)) as pool:
         scans = pool.map(partial(_scan_chip, whole=whole), paths)
         for number, (row, sizes, wrong) in enumerate(tqdm(scans, "labels", len(names), disable=not progress)):
             problems += wrong
             labels[number] = row
-            for file, size in sizes:
-                first = first or size
-                if size != first:
-                    text = f"{file} has {size[0]} × {size[1]} pixels, expected {first[0]} × {first[1]} as the others. "
-                    problems.append((str(file), text + "Cut or resize it with all files of this image."))
-                    break
-    return labels, first, problems
+            found.append(sizes)
+    most = Counter(sizes[0][1] for sizes in found if sizes).most_common(1)
+    usual = most[0][0] if most else None
+    for sizes in found:
+        odd = next(((file, size) for file, size in sizes if size != usual), None)
+        if odd:
+            file, size = odd
+            text = f"{file} has {size[0]} × {size[1]} pixels, expected {usual[0]} × {usual[1]} as the others. "
+            problems.append((str(file), text + "Cut or resize it with all files of this image."))
+    return labels, usual, problems
 
 
 def _scan_chip(paths: layout.Paths, whole: bool):
@@ -280,8 +290,7 @@ def _shape(path: Path, bands: int, whole: bool) -> tuple[int, int]:
     if whole:
         return layout.photo(path, bands).shape[:2]
     with layout.opened(path) as picture:
-        if len(picture.getbands()) != bands:
-            raise ImageError(f"{path} has {len(picture.getbands())} channel(s), expected {bands}. Export it again.")
+        layout.check_header(path, picture, bands)
         return picture.height, picture.width
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +28,7 @@ PARTS = ("train", "val", "test")  # folders of the challenge's download
 IMAGES, LABELS = ("field_images", "images"), ("field_labels", "labels")
 BOUNDS, MASKS = ("field_bounds", "boundaries"), ("field_masks", "masks")
 NAME = re.compile(r"(?P<field>[^_]+)_\d+-\d+-\d+-\d+")
+ORIENTATION = 0x0112  # tag: how the camera was turned
 MOST_PIXELS = 80_000_000  # of a picture: a small compressed file can need more memory than there is
 
 
@@ -115,6 +119,8 @@ def parts(folder: Path) -> list[Part]:
         )
     places = [("", folder)] if _first(folder, IMAGES) else [(p, folder / p) for p in PARTS if (folder / p).is_dir()]
     parts = [_part(name, place) for name, place in places if _first(place, IMAGES)]
+    if parts and parts[0].name:  # not of a folder without parts
+        _refuse_other_parts(folder, parts)
     if not parts:
         raise ImageError(
             f"{folder} has no images in the layout of Agriculture-Vision. Expected {IMAGES[0]}/rgb and "
@@ -123,6 +129,39 @@ def parts(folder: Path) -> list[Part]:
     if not any(part.names or part.unlabelled or part.problems for part in parts):
         raise ImageError(f"{folder} has no images: {parts[0].images / 'rgb'} is empty. Copy the images there.")
     return parts
+
+
+def _refuse_other_parts(folder: Path, parts: list[Part]) -> None:
+    """Refuse a folder of images beside train, val and test: its images would be left out."""
+    known = {part.name for part in parts}
+    for place in sorted(folder.iterdir()):
+        if place.name not in known and place.is_dir() and _first(place, IMAGES):
+            raise ImageError(
+                f"{place} has images, and its name is none of {', '.join(PARTS)}. Rename it so that it is read, or "
+                "move it elsewhere."
+            )
+
+
+def field_of(name: str) -> str:
+    """The field of a chip of this name.
+
+    >>> field_of("1A2B_0-0-512-512")
+    '1A2B'
+    """
+    return name.split("_")[0]
+
+
+def spellings(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Fields that differ only in upper and lower case or in how accents are stored, as (one, other)."""
+    same = defaultdict(set)
+    for name in names:
+        same[_plain(field_of(name))].add(field_of(name))
+    return [(first, other) for first, *others in map(sorted, same.values()) for other in others]
+
+
+def _plain(name: str) -> str:
+    """A name by which two spellings of it are found: macOS stores an accent as a character of its own."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
@@ -137,7 +176,10 @@ def _listed(folder: Path, suffix: str, stamp) -> tuple[set[str], list[str]]:
             for entry in sorted(entries, key=lambda e: e.name):
                 if filetypes.is_system_file(entry.name):
                     continue
-                state = entry.stat()
+                try:
+                    state = entry.stat()
+                except FileNotFoundError:  # a link: reading the file says so
+                    state = entry.stat(follow_symlinks=False)
                 stamp.update(f"{folder.name}/{entry.name} {state.st_size} {state.st_mtime_ns}\n".encode())
                 if entry.name.endswith(suffix):
                     names.add(entry.name[: -len(suffix)])
@@ -157,13 +199,13 @@ def _part(name: str, folder: Path) -> Part:
 
     rgb, strange = _listed(images / "rgb", ".jpg", stamp)
     for file in strange:
-        wrong(images / "rgb" / file, "is not a .jpg: expected JPEG files only. Move it elsewhere.")
+        wrong(images / "rgb" / file, _strange(file, ".jpg"))
     for chip in sorted(rgb):
         if not NAME.fullmatch(chip):
             wrong(
                 images / "rgb" / f"{chip}.jpg",
-                "has a name without its field: expected FIELD_x1-y1-x2-y2.jpg, so that the chips of a field stay in "
-                "one set. Rename it.",
+                "has a name without its field: expected FIELD_x1-y1-x2-y2.jpg, without _ in FIELD, so that the chips "
+                "of a field stay in one set. Rename it.",
             )
     if labels is None:
         if name:
@@ -200,12 +242,30 @@ def _compare(rgb, listed, place, suffix, what, images, wrong) -> None:
     if rgb and not names:
         wrong(place, f"has no {suffix} files: expected a {what} for each image.")
         return
+    plain = {_plain(chip): chip for chip in names - rgb}
     for chip in sorted(rgb - names):
+        if other := plain.get(_plain(chip)):
+            names = names - {other}
+            wrong(
+                place / f"{other}{suffix}",
+                f"is written in another way than {images / (chip + '.jpg')}: upper and lower case differ, or how an "
+                f"accent is stored (macOS stores two characters). Rename it; in Python: {other + suffix!a} → "
+                f"{chip + suffix!a}.",
+            )
+            continue
         wrong(images / f"{chip}.jpg", f"has no {what}: expected {place / (chip + suffix)}. Copy it again.")
     for chip in sorted(names - rgb):
         wrong(place / f"{chip}{suffix}", f"is a {what} without its image: expected {images / (chip + '.jpg')}.")
     for file in strange:
-        wrong(place / file, f"is not a {suffix}: expected {suffix} files only. Move it elsewhere.")
+        wrong(place / file, _strange(file, suffix))
+
+
+def _strange(file: str, suffix: str) -> str:
+    """What is wrong with a file of another ending."""
+    ending = Path(file).suffix
+    if ending.lower().replace(".jpeg", ".jpg") == suffix:
+        return f"ends in {ending}: expected {suffix}. Rename it."
+    return f"is not a {suffix}: expected {suffix} files only. Move it elsewhere."
 
 
 # -- reading one file --------------------------------------------------------------------------------------------------
@@ -222,6 +282,8 @@ def opened(path: Path) -> Image.Image:
     try:
         picture = Image.open(path, formats=("JPEG", "PNG"))
     except FileNotFoundError:
+        if path.is_symlink():
+            raise ImageError(f"{path} is a link to {os.readlink(path)}, which does not exist. Copy it again.") from None
         raise ImageError(f"{path} does not exist. Copy it again, or read the folder again.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{path} holds more than {MOST_PIXELS:,} pixels: that is not a chip.") from None
@@ -235,14 +297,28 @@ def opened(path: Path) -> Image.Image:
     return picture
 
 
+def check_header(path: Path, picture: Image.Image, bands: int) -> None:
+    """Refuse a picture of other channels, or one that a viewer turns, as the masks beside it are not.
+
+    Raises:
+        ImageError: It is one of these.
+    """
+    if picture.mode not in ({"L", "1"} if bands == 1 else {"RGB"}):
+        raise ImageError(
+            f"{path} has {len(picture.getbands())} channel(s) of mode {picture.mode}, expected {bands} of 8 bits "
+            f"({'grey' if bands == 1 else 'RGB'}). Export it again."
+        )
+    tag = picture.getexif().get(ORIENTATION, 1) if picture.format == "JPEG" else 1  # a PNG would be read whole
+    if tag not in (0, 1):
+        raise ImageError(
+            f"{path} is turned by a tag of the camera (EXIF orientation {tag}); expected pixels that lie as those of "
+            "its other files. Turn the pixels, and save it without the tag."
+        )
+
+
 def _loaded(path: Path, bands: int):
     with opened(path) as picture:
-        has = len(picture.getbands())
-        if picture.mode not in ({"L", "1"} if bands == 1 else {"RGB"}):
-            raise ImageError(
-                f"{path} has {has} channel(s) of mode {picture.mode}, expected {bands} of 8 bits "
-                f"({'grey' if bands == 1 else 'RGB'}). Export it again."
-            )
+        check_header(path, picture, bands)
         try:
             picture.load()
         except (OSError, SyntaxError, ValueError, EOFError) as problem:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from arsetlib import folders
-from arsetlib.fields import stored
+from arsetlib.fields import layout, stored
 from arsetlib.fields.chips import Chips
 from arsetlib.fields.classes import CLASSES
 from arsetlib.fields.encoded import Encoded
@@ -53,7 +53,7 @@ def example(one: Encoded, name: str, labels: np.ndarray) -> bytes:
     """A ``tf.train.Example``: name, field, labels (9 integers, 0 or 1), rgb, nir, valid."""
     import tensorflow as tf
 
-    texts = {"name": name.encode(), "field": name.split("_")[0].encode(), **vars(one)}
+    texts = {"name": name.encode(), "field": layout.field_of(name).encode(), **vars(one)}
     feature = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text])) for key, text in texts.items()}
     feature["labels"] = tf.train.Feature(int64_list=tf.train.Int64List(value=labels.tolist()))
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
@@ -75,7 +75,7 @@ def parquet(out: Path, number: int, images: Images, chips: Chips, homes: np.ndar
         with pq.ParquetWriter(half, schema, **options) as writer:
             while block := list(itertools.islice(rest, BLOCK)):
                 names = [str(chips.names[row]) for row, _ in block]
-                columns = {"name": names, "field": [name.split("_")[0] for name in names]}
+                columns = {"name": names, "field": [layout.field_of(name) for name in names]}
                 columns["labels"] = [chips.labels[row].tolist() for row, _ in block]
                 columns |= {part: [getattr(one, part) for _, one in block] for part in stored.PARTS}
                 writer.write_table(pa.table(columns, schema=schema), row_group_size=BLOCK)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
 
 from arsetlib import oldnames
 from arsetlib.pixels import columns
@@ -30,6 +31,7 @@ from arsetlib.study import Study
 if TYPE_CHECKING:
     import xarray
 
+STATED_CRS = ("crs_wkt", "spatial_ref", "crs")  # attributes of a cube or of its variables, the first that is there
 UNCLASSIFIED = 7  # the scene class of an observation that has none
 
 
@@ -275,12 +277,18 @@ def from_cube(
         As ``from_wide``.
 
     Raises:
-        PixelError: As in ``from_long``; also for a variable or coordinate that is missing or has other dimensions, and
-            for a CRS or resolution that is not the cube's.
+        PixelError: As in ``from_long``; also for a variable or coordinate that is missing or has other dimensions, for
+            a CRS or resolution that is not the cube's, and for values that xarray has not decoded.
 
     Lab: real_place.
     """
+    if not hasattr(cube, "data_vars"):
+        raise PixelError(
+            f"Expected an xarray Dataset with a variable for each band, received {type(cube).__name__}. Open a file "
+            "with xarray.open_dataset; make one of a DataArray with .to_dataset('band')."
+        )
     meta = form.meta(bands)
+    _check_decoded(cube, bands, form, scl)
     day = columns.days(_variable(cube, time, (time,)), f"Dates {time!r}")
     x, y = _grid(cube, form)
     label = pd.Series(_variable(cube, form.label, ("y", "x")).ravel())
@@ -508,6 +516,32 @@ def _variable(cube: xarray.Dataset, name: str, dims: tuple[str, ...]) -> np.ndar
     return cube[name].transpose(*dims).values
 
 
+def _check_decoded(cube: xarray.Dataset, bands: Mapping[str, str], form: PointFormat, scl: str | None) -> None:
+    """Refuse stored counts and fill values that a variable states, and that xarray has not decoded."""
+    of_bands = [0.0, *np.atleast_1d([] if form.nodata is None else form.nodata)]
+    for name in dict.fromkeys([*bands, form.label, *([] if scl is None else [scl])]):
+        if name not in cube.variables:
+            continue
+        stated = {key: v for key, v in cube[name].attrs.items() if not isinstance(v, str)}
+        known = of_bands if name in bands else [0.0] if name == scl else []
+        factor, offset = (float(stated.get(key, usual)) for key, usual in (("scale_factor", 1), ("add_offset", 0)))
+        if (factor, offset) != (1, 0) and not (name in bands and offset == 0 and np.isclose(factor * 1e4, form.scale)):
+            raise PixelError(
+                f"Variable {name!r} states scale_factor={factor:g} and add_offset={offset:g}, and its values are not "
+                "decoded. Open the file with mask_and_scale=True, or compute the values and delete both attributes."
+            )
+        for key in ("_FillValue", "missing_value", "nodata"):
+            for fill in np.atleast_1d(stated.get(key, [])):
+                if fill in known:
+                    continue
+                if found := int((cube[name] == fill).sum()):
+                    raise PixelError(
+                        f"Variable {name!r} states that {fill:g} means no data ({key}), and {found:,} of its values "
+                        f"are {fill:g}. Make them NaN: cube[{name!r}].where(cube[{name!r}] != {fill:g})"
+                        + (f", or use nodata={fill:g}." if name in bands else ".")
+                    )
+
+
 def _grid(cube: xarray.Dataset, form: PointFormat) -> tuple[np.ndarray, np.ndarray]:
     """(W,) x and (H,) y, m, if resolution and CRS are those that the form says."""
     x, y = (np.asarray(_variable(cube, name, (name,)), np.float64) for name in ("x", "y"))
@@ -519,10 +553,20 @@ def _grid(cube: xarray.Dataset, form: PointFormat) -> tuple[np.ndarray, np.ndarr
                 f"{steps.min():g} to {steps.max():g}. Correct resolution=…."
             )
     stated = {
-        key: v for name in cube.variables for key, v in cube[name].attrs.items() if key in ("crs_wkt", "spatial_ref")
+        key: v
+        for attributes in (cube.attrs, *(cube[name].attrs for name in cube.variables))
+        for key, v in attributes.items()
+        if key in STATED_CRS
     }
     if stated:
-        found = CRS(stated.get("crs_wkt", stated.get("spatial_ref")))
+        text = next(stated[key] for key in STATED_CRS if key in stated)
+        try:
+            found = CRS(text)
+        except CRSError:
+            raise PixelError(
+                f"The cube states a CRS that is none: {str(text)[:60]!r}. Correct it, or delete this attribute and "
+                "give the CRS as crs=…."
+            ) from None
         corners = (x[[0, -1]], y[[0, -1]])
         moved = np.subtract(Transformer.from_crs(found, form.crs, always_xy=True).transform(*corners), corners)
         if not np.abs(moved).max() < form.resolution / 10:
