@@ -342,3 +342,24 @@ def test_the_command_leaves_out_the_places_of_earlier_rounds_whatever_their_file
     assert labels.table["inclusion_probability"].isna().all()
     assert labels.legend.keys == LEGEND.keys
     assert proposed("four.csv", "nothing.csv").exit_code != 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", "", "is empty"),
+        ("a.csv", "id,lon,lat\n1,409575,1383975\n", "lon from -180 to 180"),
+        ("a.csv", "id,lon,lat\n1,,35\n", "expected a number in column 'lon', row 2 has ''"),
+        ("a.csv", "id,x,y\n1,2,3\n", "lacks lon, lat"),
+        ("a.gpkg", "no layer", "cannot be read"),
+    ],
+)
+def test_a_file_of_known_places_that_has_none_is_named(tmp_path, name, content, says):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(active.ActiveError, match=says):
+        active.known_places(tmp_path / name)
+
+
+def test_known_places_of_a_spreadsheet_are_read(tmp_path):
+    (tmp_path / "a.csv").write_bytes("id;lon;lat\r\n1;-91,5;35,25\r\n;;\r\n".encode("utf-16"))
+    assert active.known_places(tmp_path / "a.csv").to_numpy().tolist() == [[-91.5, 35.25]]

@@ -1,6 +1,7 @@
 """A sample of a map, and the areas that follow from its labels: against plain loops, the truth and the papers."""
 
 import json
+import unicodedata
 from dataclasses import replace
 from statistics import NormalDist
 
@@ -474,12 +475,39 @@ def test_a_csv_of_a_spreadsheet_with_semicolons_and_decimal_commas_is_read(made,
         (lambda t: pd.concat([t, t.head(2)]), "come more than once"),
         (lambda t: t.assign(lon="west"), "expected a number in column 'lon', row 2 has 'west'"),
         (lambda t: t.assign(inclusion_probability=0.0), "expected inclusion probabilities above 0"),
+        (lambda t: t.assign(lon=t["lat"], lat=t["lon"]), "lon from -180 to 180 and lat from -90 to 90"),
+        (lambda t: t.head(0), "has no rows"),
     ],
 )
 def test_a_file_that_is_no_sample_any_more_is_refused(visit, change, says):
     change(maps.MapSample.load(visit).table).to_csv(visit / "wrong.csv", index=False)
     with pytest.raises(maps.MapError, match=says):
         maps.MapSample.load(visit / "wrong.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("wrong.csv", "", "is empty"),
+        ("wrong.csv", "<!DOCTYPE html><html></html>", "is a web page"),
+        ("wrong.csv", 'id,remarks\n1,"no end\n2,\n', "row 2 begins a text with a quote and never ends it"),
+        ("wrong.xlsx", "PK", "is a spreadsheet. Save its table as CSV"),
+        ("wrong.gpkg", "no layer", "cannot be read as a GeoPackage"),
+        ("sample.json", "{", "sample.json cannot be read"),
+        ("sample.json", "[1]", "sample.json is not what `arset sample` wrote"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named_as_what_it_is(visit, name, content, says):
+    (visit / name).write_text(content)
+    with pytest.raises(maps.MapError, match=says):
+        maps.MapSample.load(visit if name == "sample.json" else visit / name)
+
+
+def test_empty_rows_at_the_end_of_a_csv_are_no_points(visit):
+    table = maps.MapSample.load(visit).table
+    with (visit / "sample.csv").open("a", encoding="utf-8") as file:
+        file.write(",,,,,,,,,\n" * 2)
+    pd.testing.assert_frame_equal(maps.MapSample.load(visit).table, table)
 
 
 def test_a_sample_lies_in_an_object_store_too(made, bucket):
@@ -518,7 +546,12 @@ def test_labels_may_be_keys_or_names_in_any_language_and_case(made):
     here = made[0]
     sample = labelled(made)
     found = maps.sample_areas(sample, here)
-    words = {"corn": " MAÍZ", "rice": "Rice ", "bare": "no crops growing", "other": "other"}
+    words = {
+        "corn": unicodedata.normalize("NFD", " MAÍZ"),
+        "rice": "Rice ",
+        "bare": "no crops growing",
+        "other": "other",
+    }
     sample.table["label"] = sample.table["label"].map(words)
     sample.table["label"] = sample.table["label"].str.strip()
     pd.testing.assert_frame_equal(maps.sample_areas(sample, here).areas.table, found.areas.table)

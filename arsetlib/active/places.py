@@ -20,8 +20,8 @@ from tqdm.auto import tqdm
 from arsetlib import copies, folders, seeds, web
 from arsetlib.active.choice import METHODS, POOL, ActiveError, choose, uncertainty
 from arsetlib.maps import MapSample, Prediction, cogs
-from arsetlib.maps.products import NODATA, SCALE, legend_as_json
-from arsetlib.maps.sampling import PROPOSED
+from arsetlib.maps.products import NODATA, SCALE, MapError, legend_as_json
+from arsetlib.maps.sampling import PROPOSED, check_degrees, parsed, read_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,7 +261,7 @@ def known_places(path: str | Path) -> pd.DataFrame:
             `MapSample`.
 
     Raises:
-        ActiveError: No such file, or one without lon and lat.
+        ActiveError: No such file, one that cannot be read, or one without lon and lat in degrees.
 
     Lab: part4_defend_the_map.
     """
@@ -272,13 +272,25 @@ def known_places(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise ActiveError(f"There are no places at {path}. Name a file that `arset next` or the labelling page wrote.")
     file = copies.fetched(path)
-    if path.suffix == ".csv":
-        table = pd.read_csv(file, sep=None, engine="python", dtype=str)
+    if path.suffix.lower() == ".csv":
+        try:
+            table = read_csv(path)
+        except MapError as error:
+            raise ActiveError(str(error)) from None
     else:
+        from pyogrio.errors import DataLayerError, DataSourceError
         from pyogrio.raw import read
 
-        meta, _, _, columns = read(str(file))
+        try:
+            meta, _, _, columns = read(str(file))
+        except (DataSourceError, DataLayerError) as error:
+            raise ActiveError(f"{path} cannot be read: {str(error).partition(';')[0]}. Write it again.") from None
         table = pd.DataFrame(dict(zip(meta["fields"], columns, strict=True)))
     if missing := [name for name in ("lon", "lat") if name not in table]:
         raise ActiveError(f"Expected a file with the columns lon and lat, {path} lacks {', '.join(missing)}.")
-    return table[["lon", "lat"]].map(lambda cell: float(str(cell).replace(",", ".")))
+    try:
+        places = pd.DataFrame({name: parsed(table[name], name, path) for name in ("lon", "lat")})
+        check_degrees(places["lon"], places["lat"], path)
+    except MapError as error:
+        raise ActiveError(str(error)) from None
+    return places

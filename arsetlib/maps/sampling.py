@@ -20,6 +20,7 @@ import csv
 import io
 import json
 import tempfile
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ import numpy as np
 import pandas as pd
 from pyproj import CRS, Transformer
 
-from arsetlib import evaluation, folders, seeds, textfiles
+from arsetlib import evaluation, filetypes, folders, seeds, textfiles
 from arsetlib.evaluation import Areas
 from arsetlib.evaluation.facts import plain
 from arsetlib.maps.classmaps import ClassMap
@@ -50,6 +51,7 @@ CHOSEN = "chosen"  # the same: a point that a person chose on the map of the lab
 UNDRAWN = (PROPOSED, CHOSEN)  # they have no inclusion probability, so no area can be estimated from them
 RANDOM = "random"
 KINDS = (N_("proportional"), N_("equal"), N_("neyman"), N_("random"))  # allocations, as a reader sees them
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
 FEW = 12  # ids that a message names
 
 
@@ -174,20 +176,23 @@ class MapSample:
             path = path / "sample.csv"
         if not path.is_file():
             raise MapError(f"There is no sample at {path}. Draw one with `arset sample`.")
-        raw = _of_geopackage(path) if path.suffix.lower() == ".gpkg" else _of_csv(path)
+        raw = _of_geopackage(path) if path.suffix.lower() == ".gpkg" else read_csv(path)
         missing = [name for name in COLUMNS if name not in raw]
         if missing:
             raise MapError(
                 f"{path} lacks the columns {', '.join(missing)}. Keep all columns of the sample when you fill it in; "
                 "without inclusion probabilities no area can be estimated."
             )
+        if raw.empty:
+            raise MapError(f"{path} has no rows. Take the file that `arset sample` wrote, with all its rows.")
         table = raw[list(COLUMNS)].copy()
         for name in TEXTS:
             table[name] = table[name].fillna("").astype(str).str.strip()
         undrawn = table["stratum"].isin(UNDRAWN) & _empty(table["inclusion_probability"])
         for name in ("id", *NUMBERS[:-1]):
-            table[name] = _parsed(table[name], name, path)
-        chance = _parsed(table["inclusion_probability"].mask(undrawn, "1"), "inclusion_probability", path)
+            table[name] = parsed(table[name], name, path)
+        chance = parsed(table["inclusion_probability"].mask(undrawn, "1"), "inclusion_probability", path)
+        check_degrees(table["lon"], table["lat"], path)
         whole = (table["id"] % 1 == 0) & (table["id"].abs() < 2**53)
         if not whole.all():
             raise MapError(f"{path}: expected whole numbers as ids, received {table['id'][~whole].iloc[0]}.")
@@ -200,7 +205,7 @@ class MapSample:
             raise MapError(f"{path}: expected inclusion probabilities above 0 and up to 1; ids {_some(bad)} have none.")
         table["inclusion_probability"] = chance.mask(undrawn)
         beside = path.with_name("sample.json")
-        return cls(table, textfiles.read_json(beside) if beside.is_file() else {})
+        return cls(table, _design(beside) if beside.is_file() else {})
 
 
 @dataclass(frozen=True)
@@ -524,15 +529,20 @@ def class_number(label: str, legend: Legend) -> int:
     Raises:
         MapError: Several classes have this name.
     """
-    wanted = label.strip().casefold()
+    wanted = _plain(label)
     for words in (lambda one: [one.key], lambda one: one.name.values()):
-        found = [i for i, one in enumerate(legend.classes) if wanted in {word.casefold() for word in words(one)}]
+        found = [i for i, one in enumerate(legend.classes) if wanted in map(_plain, words(one))]
         if len(found) > 1:
             keys = ", ".join(legend.keys[i] for i in found)
             raise MapError(f"{label!r} is the name of several classes: {keys}. Write the key of the class instead.")
         if found:
             return found[0]
     return -1
+
+
+def _plain(word: str) -> str:
+    """A word by which its spellings are found: case does not count, nor how accents are stored (macOS: twice)."""
+    return unicodedata.normalize("NFC", word.strip()).casefold()
 
 
 def _check_drawn(sample: MapSample) -> None:
@@ -614,17 +624,54 @@ def _guesses(users: float | Mapping[str, float], legend: Legend) -> np.ndarray:
     return np.array([given[i] for i in range(len(legend.classes))])
 
 
-def _of_csv(path: Path) -> pd.DataFrame:
-    """A CSV, also as spreadsheets save it: with semicolons, and commas in numbers."""
+def _design(path: Path) -> dict:
+    """What ``sample.json`` says."""
+    try:
+        found = textfiles.read_json(path)
+    except ValueError as error:
+        raise MapError(f"{path} cannot be read: {error}. Copy the file that `arset sample` wrote again.") from None
+    if not isinstance(found, dict):
+        raise MapError(f"{path} is not what `arset sample` wrote. Copy that file again.")
+    return found
+
+
+def check_degrees(lon: pd.Series, lat: pd.Series, path: Path) -> None:
+    """Refuse places that are not in degrees.
+
+    Raises:
+        MapError: A longitude is not between -180 and 180, or a latitude not between -90 and 90.
+    """
+    odd = ~(lon.between(-180, 180) & lat.between(-90, 90))
+    if odd.any():
+        raise MapError(
+            f"{path}: expected lon from -180 to 180 and lat from -90 to 90, degrees; {odd.sum():,} rows have others, "
+            f"the first lon {lon[odd].iloc[0]:g} and lat {lat[odd].iloc[0]:g}. Swap the two, or make degrees of metres."
+        )
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """The cells of a CSV as text, also as spreadsheets save it: with semicolons. Rows without any text are left out.
+
+    Raises:
+        MapError: It is no text, a column comes twice, or a row has other cells than the header.
+    """
+    if path.suffix.lower() in SPREADSHEETS:
+        raise MapError(f"{path} is a spreadsheet. Save its table as CSV (UTF-8), and name that file.")
+    if why := filetypes.placeholder(path, "table"):
+        raise MapError(f"{path} {why}")
     try:
         text = textfiles.read_text(path)
     except ValueError as error:
         raise MapError(f"{path} cannot be read: {error}.") from None
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)
-    head, *rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row] or [[]]
+    head, *rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(map(str.strip, row))] or [
+        []
+    ]
     if twice := sorted({name for name in head if name and head.count(name) > 1}):
         raise MapError(f"{path} has the columns {', '.join(twice)} more than once. Keep one of each.")
+    if text.count('"') % 2 and (open_ := [i for i, row in enumerate(rows, 2) if any("\n" in cell for cell in row)]):
+        raise MapError(f"{path}: row {open_[0]} begins a text with a quote and never ends it. Delete the quote.")
     odd = next((i for i, row in enumerate(rows, 2) if len(row) != len(head)), None)
     if odd is not None:
         raise MapError(
@@ -641,9 +688,17 @@ def _of_geopackage(path: Path) -> pd.DataFrame:
 
     if not has_pyogrio():
         raise extras.missing("pyogrio")
+    from pyogrio.errors import DataLayerError, DataSourceError
     from pyogrio.raw import read
 
-    meta, _fids, geometry, columns = read(copies.fetched(path))
+    try:
+        meta, _fids, geometry, columns = read(copies.fetched(path))
+    except (DataSourceError, DataLayerError) as error:
+        why = (
+            filetypes.placeholder(path)
+            or f"cannot be read as a GeoPackage: {str(error).partition(';')[0].rstrip('.')}."
+        )
+        raise MapError(f"{path} {why} Take the file that `arset sample` wrote, or its CSV.") from None
     table = pd.DataFrame(dict(zip(meta["fields"], columns, strict=True)))
     if geometry is not None and meta["crs"] and {"id", "lon", "lat"} <= set(table):
         to_degrees = Transformer.from_crs(meta["crs"], "EPSG:4326", always_xy=True)
@@ -662,8 +717,12 @@ def _empty(column: pd.Series) -> pd.Series:
     return column.isna() | column.astype(str).str.strip().str.lower().isin(("", "nan"))
 
 
-def _parsed(column: pd.Series, name: str, path: Path) -> pd.Series:
-    """Numbers, also written with a decimal comma."""
+def parsed(column: pd.Series, name: str, path: Path) -> pd.Series:
+    """Numbers, also written with a decimal comma.
+
+    Raises:
+        MapError: A row has none.
+    """
     values = pd.to_numeric(column.astype(str).str.strip().str.replace(",", "."), errors="coerce")
     if values.isna().any():
         row = int(values.isna().to_numpy().argmax())
