@@ -93,6 +93,14 @@ def test_a_class_that_truth_and_prediction_lack_enters_no_mean_and_is_named():
     assert "in no mean: Cultivated, Rice" in repr(c)
 
 
+def test_a_table_of_counts_in_another_order_is_refused():
+    table = pd.DataFrame([[5, 1], [0, 4]], index=["a", "b"], columns=["a", "b"])
+    assert ev.Confusion.from_counts(table, ["a", "b"]).accuracy == 0.9
+    for wrong in (table.loc[["b", "a"]], table[["b", "a"]], table.loc[["b", "a"], ["b", "a"]]):
+        with pytest.raises(ev.EvaluationError, match=r"in the order \['a', 'b'\]"):
+            ev.Confusion.from_counts(wrong, ["a", "b"])
+
+
 def test_a_class_only_predicted_counts_as_zero():
     c = ev.Confusion.of([0, 0], [0, 1], 2)
     assert c.f1[1] == 0
@@ -259,6 +267,7 @@ def with_nan():
         (lambda: changed(probability=np.ones((6, K))), "sum to 1"),
         (lambda: changed(probability=np.ones((6, 3)) / 3), r"shape \(6, 4\)"),
         (lambda: changed(truth=np.full(6, 4)), "row 0 has 4"),
+        (lambda: changed(last=np.full(6, 1)), "last day is not before the first"),
         (lambda: changed(truth=np.full(6, 0.0)), "int8"),
         (lambda: changed(block=np.full(6, 2**40)), "block from"),
         (lambda: changed(x=np.zeros(5)), r"x of shape \(6,\)"),

@@ -86,9 +86,25 @@ def test_any_strata_give_what_stehman_s_formulas_give_in_a_plain_loop(seed, stra
     sizes = random.integers(50, 400, strata)
     counts = np.zeros((strata, 3, 3), int)
     np.add.at(counts, (stratum, truth, mapped), 1)
-    row = ev.survey_areas(counts, sizes, [1, 1, 1], ["a", "b", "c"], unit="pixels").table.loc["b"]
+    row = ev.survey_areas(counts, sizes, [sizes.sum(), 0, 0], ["a", "b", "c"], unit="pixels").table.loc["b"]
     names = ("share", "share_error", "users", "users_error", "producers", "producers_error")
     np.testing.assert_allclose([row[name] for name in names], stehman(truth, mapped, stratum, sizes, 1), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"counts": np.eye(2)}, "Expected counts of 2 strata"),
+        ({"mapped": [81, 9]}, "strata have 1,000 pixels and the classes 90"),
+        ({"keys": ["a", "a"]}, "distinct class keys"),
+        ({"names": ["x"]}, "a name for each of 2 classes"),
+        ({"pixel_area": np.nan}, "pixel_area above 0"),
+    ],
+)
+def test_a_survey_of_other_classes_or_units_is_refused(change, says):
+    given = {"counts": by_class(np.array([[8, 2], [2, 8]])), "sizes": [900, 100], "mapped": [900, 100]}
+    with pytest.raises(ev.EvaluationError, match=says):
+        ev.survey_areas(**given | {"keys": ["a", "b"]} | change)
 
 
 def test_a_stratum_that_was_sampled_whole_has_no_error():

@@ -243,7 +243,13 @@ def allocate(size: int, shares: Sequence[float], least: int = 50) -> np.ndarray:
 
 
 def mapped_areas(mapped: Mapping | ArrayLike, keys: Sequence[str]) -> np.ndarray:
-    """(K,) float64 areas from an array or a mapping of class keys."""
+    """(K,) float64 areas from an array or a mapping of class keys.
+
+    Raises:
+        EvaluationError: A key comes twice or is unknown, or an area is none.
+    """
+    if len(set(keys)) < len(keys):
+        raise EvaluationError(f"Expected distinct class keys, received {list(keys)}.")
     if isinstance(mapped, Mapping):
         unknown = [k for k in mapped if k not in keys]
         if unknown:

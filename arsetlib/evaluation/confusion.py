@@ -103,9 +103,15 @@ class Confusion:
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, legend: Legend | Sequence[str] | int | None = None) -> Confusion:
-        """From a matrix that is already counted, (K, K), rows = truth, columns = prediction."""
-        counts = np.array(counts)
+        """From a matrix that is already counted, (K, K), rows = truth, columns = prediction.
+
+        Raises:
+            EvaluationError: Another shape, a count that is none, or a table whose rows or columns are in another order.
+        """
+        table, counts = counts, np.array(counts)
         keys, names = _named(len(counts) if legend is None else legend)
+        if isinstance(table, pd.DataFrame):
+            _check_order(table, legend is not None, keys, names)
         if counts.shape != (len(keys), len(keys)):
             raise EvaluationError(f"Expected a matrix of {len(keys)} × {len(keys)}, received {counts.shape}.")
         if not np.issubdtype(counts.dtype, np.number) or not (np.isfinite(counts) & (counts >= 0)).all():
@@ -322,6 +328,19 @@ class Confusion:
     def _frame(self, values: np.ndarray, rows: str) -> pd.DataFrame:
         columns = pd.Index(self.names, name="predicted")
         return pd.DataFrame(values, index=pd.Index(self.names, name=rows), columns=columns)
+
+
+def _check_order(table: pd.DataFrame, has_legend: bool, keys: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a table of counts whose rows or columns are the classes in another order."""
+    rows, columns = list(table.index), list(table.columns)
+    wanted = [list(keys), list(names)] if has_legend else []
+    for expected in [*wanted, rows]:
+        for whose, found in (("rows", rows), ("columns", columns)):
+            if found != expected and set(found) == set(expected):
+                raise EvaluationError(
+                    f"Expected rows and columns in the order {expected}, received the {whose} {found}. Sort them: "
+                    "table.loc[keys, keys]."
+                )
 
 
 def numbers_of(classes: Sequence[str | int], keys: Sequence[str]) -> list[int]:

@@ -93,6 +93,7 @@ class Predictions:
         for name, kind in KINDS.items():
             object.__setattr__(self, name, _column(getattr(self, name), name, kind))
         self._check_shapes()
+        self._check_windows()
         self._check_classes()
         self._check_probability()
 
@@ -227,6 +228,15 @@ class Predictions:
                     f"Expected {name} of shape {expected} (N = {rows} truths, K = {classes} classes of the legend), "
                     f"received {getattr(self, name).shape}."
                 )
+
+    def _check_windows(self) -> None:
+        bad = self.last < self.start
+        if bad.any():
+            row = int(bad.argmax())
+            raise EvaluationError(
+                f"Expected windows whose last day is not before the first, received {int(bad.sum())} others: row {row} "
+                f"has start {self.start[row]} and last {self.last[row]}. Give both as days since 1970-01-01."
+            )
 
     def _check_classes(self) -> None:
         bad = (self.truth < 0) | (self.truth >= len(self.legend.classes))

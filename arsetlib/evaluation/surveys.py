@@ -54,7 +54,8 @@ def survey_areas(
         ``producers_error``. An accuracy is NaN where map or truth has none of a class.
 
     Raises:
-        EvaluationError: A stratum has fewer than two labelled samples, or more than pixels; shapes do not fit.
+        EvaluationError: A stratum has fewer than two labelled samples, or more than pixels; shapes do not fit; strata
+            and classes have different numbers of pixels in all (by more than 1 %).
 
     Sources: Stehman 2014, equations 3 and 14-27; Fay & Feuer 1997.
 
@@ -64,9 +65,19 @@ def survey_areas(
     [8200.0, 1800.0]
     """
     keys = list(keys)
-    own = _by_class(np.asarray(counts))
+    if not (np.isfinite(pixel_area) and pixel_area > 0):
+        raise EvaluationError(f"Expected pixel_area above 0, the area of one pixel in {unit}, received {pixel_area}.")
+    if names is not None and len(names) != len(keys):
+        raise EvaluationError(f"Expected a name for each of {len(keys)} classes, received {list(names)}.")
+    every = np.asarray(counts)
     counts, sizes, drawn = _checked(counts, sizes, len(keys), strata)
+    own = _by_class(every)
     on_map = mapped_areas(mapped, keys)
+    if not np.isclose(on_map.sum(), sizes.sum(), rtol=0.01, atol=len(sizes)):  # sizes may be rounded
+        raise EvaluationError(
+            f"Expected strata and classes of one map, in pixels; the strata have {sizes.sum():,.6g} pixels and the "
+            f"classes {on_map.sum():,.6g}. Give both in pixels, and the area of one as pixel_area."
+        )
     weight = sizes / sizes.sum()
     left, freedom = 1 - drawn / sizes, np.maximum(drawn - 1, 1)  # share that was not sampled
     unseen = (weight / drawn * left).max()  # weight of one more sample
