@@ -30,6 +30,7 @@ import rasterio
 from numpy.typing import ArrayLike
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
+from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from arsetlib import copies, filetypes, pixels
@@ -100,7 +101,7 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
     Args:
         path: GeoTIFF with a band for each channel, on disk, a URL or in an object store: int8, decoded as `decode` says
             (AlphaEarth), or floating point, taken as it is (Tessera). NaN, infinity, a vector of zeros and
-            what the file says is no data are no vector. Of copies of AlphaEarth whose rows
+            what the file says is no data, also with a mask, are no vector. Of copies of AlphaEarth whose rows
             go from south to north, take the .vrt file beside each.
         x, y: (N,) places.
         crs: Of the places.
@@ -147,8 +148,10 @@ def read(path: str | Path, x: ArrayLike, y: ArrayLike, *, crs: str, side: float 
             top, left = (max(0, int(v[mine].min()) - reach) for v in (row, col))
             bottom = min(src.height, int(row[mine].max()) + reach + 1)
             right = min(src.width, int(col[mine].max()) + reach + 1)
-            raw = src.read(window=Window(left, top, right - left, bottom - top))
-            vectors = _decoded(raw, src.nodata, path)
+            window = Window(left, top, right - left, bottom - top)
+            vectors = _decoded(src.read(window=window), src.nodata, path)
+            if MaskFlags.per_dataset in src.mask_flag_enums[0]:
+                vectors[:, src.read_masks(1, window=window) == 0] = np.nan
             out[mine] = _gathered(vectors, row[mine] - top, col[mine] - left, half)
     return out
 

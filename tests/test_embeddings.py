@@ -127,6 +127,15 @@ def test_what_the_file_says_is_no_data_is_no_vector(tmp_path, nodata, side):
     assert np.isnan(embeddings.read(counts, WEST + 35, NORTH - 55, crs=UTM, side=side)).all()
 
 
+@pytest.mark.parametrize("side", [None, 30.0])
+def test_what_the_file_masks_is_no_vector(tmp_path, side):
+    path = write(tmp_path / "v.tif", unit(4, 20, 25))
+    with rasterio.open(path, "r+") as out:
+        out.write_mask(np.arange(25) >= np.full((20, 1), 10))
+    found = embeddings.read(path, [WEST + 35, WEST + 205], [NORTH - 55] * 2, crs=UTM, side=side)
+    assert np.isnan(found).all(axis=1).tolist() == [True, False]
+
+
 def test_a_square_smaller_than_a_pixel_takes_the_pixel_that_holds_the_place(tmp_path):
     vectors = 3 * unit(4, 20, 25)
     path = write(tmp_path / "v.tif", vectors)
