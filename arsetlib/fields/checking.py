@@ -94,7 +94,9 @@ def check(folder: str | Path, progress: bool = False) -> ChipCheck:
 
 def _copies(images: list[Path]) -> list[tuple[str, str]]:
     """Images that are, byte for byte, also that of another field: one side could train on what another tests."""
-    by_size, first, problems = defaultdict(list), {}, []
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    first: dict[bytes, Path] = {}
+    problems = []
     for path in images:
         if path.is_file():
             by_size[path.stat().st_size].append(path)
