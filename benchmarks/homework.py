@@ -97,7 +97,7 @@ def make_submissions(folder: Path, count: int) -> dict[str, dict[str, int]]:
     build = load_build()
     solutions = {}
     for key in run.there():
-        files = build.assign(key, ROOT / "homework" / "hidden")
+        files = build.assign(key, "en", ROOT / "homework" / "hidden")
         solutions[key] = files[f"solutions/{key}/{key}.ipynb"].decode()
     expected = {}
     for number in range(count):
