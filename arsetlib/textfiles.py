@@ -81,6 +81,11 @@ def _bytes(path: str | Path) -> bytes:
     return (Path(path) if isinstance(path, str) else path).read_bytes()
 
 
+def folded(name: str) -> str:
+    """A name or word to compare: lower case, and letters with accents as one sign (macOS stores them as two)."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def name_problem(name: str) -> str | None:
     """What keeps a name from being shown as it is in figures and tables; None for a usual name.
 

@@ -271,7 +271,6 @@ def known_places(path: str | Path) -> pd.DataFrame:
     path = path / "sample.csv" if path.is_dir() else path
     if not path.is_file():
         raise ActiveError(f"There are no places at {path}. Name a file that `arset next` or the labelling page wrote.")
-    file = copies.fetched(path)
     if path.suffix.lower() == ".csv":
         try:
             table = read_csv(path)
@@ -282,7 +281,7 @@ def known_places(path: str | Path) -> pd.DataFrame:
         from pyogrio.raw import read
 
         try:
-            meta, _, _, columns = read(str(file))
+            meta, _, _, columns = read(str(copies.fetched(path)))
         except (DataSourceError, DataLayerError) as error:
             raise ActiveError(f"{path} cannot be read: {str(error).partition(';')[0]}. Write it again.") from None
         table = pd.DataFrame(dict(zip(meta["fields"], columns, strict=True)))

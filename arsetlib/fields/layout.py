@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arsetlib import filetypes, folders
+from arsetlib import filetypes, folders, textfiles
 from arsetlib.fields.classes import CLASSES, ImageError
 
 if TYPE_CHECKING:
@@ -155,13 +154,8 @@ def spellings(names: Iterable[str]) -> list[tuple[str, str]]:
     """Fields that differ only in upper and lower case or in how accents are stored, as (one, other)."""
     same = defaultdict(set)
     for name in names:
-        same[_plain(field_of(name))].add(field_of(name))
+        same[textfiles.folded(field_of(name))].add(field_of(name))
     return [(first, other) for first, *others in map(sorted, same.values()) for other in others]
-
-
-def _plain(name: str) -> str:
-    """A name by which two spellings of it are found: macOS stores an accent as a character of its own."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
@@ -242,9 +236,9 @@ def _compare(rgb, listed, place, suffix, what, images, wrong) -> None:
     if rgb and not names:
         wrong(place, f"has no {suffix} files: expected a {what} for each image.")
         return
-    plain = {_plain(chip): chip for chip in names - rgb}
+    plain = {textfiles.folded(chip): chip for chip in names - rgb}
     for chip in sorted(rgb - names):
-        if other := plain.get(_plain(chip)):
+        if other := plain.get(textfiles.folded(chip)):
             names = names - {other}
             wrong(
                 place / f"{other}{suffix}",

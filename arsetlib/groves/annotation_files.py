@@ -19,7 +19,6 @@ import numpy as np
 
 from arsetlib import textfiles
 from arsetlib.groves.classes import FILE, Classes, GroveError
-from arsetlib.groves.pictures import folded
 
 LARGEST_JSON = 512 * 2**20  # bytes
 AREAS = (
@@ -164,7 +163,7 @@ def labelme_shapes(path: Path, shape: tuple[int, int], image: str | None = None)
         )
     same_size(content.get("imageHeight"), content.get("imageWidth"), shape, str(path))
     named = Path(str(content.get("imagePath") or "").replace("\\", "/")).stem
-    if image and named and folded(named) != folded(Path(image).stem):
+    if image and named and textfiles.folded(named) != textfiles.folded(Path(image).stem):
         raise GroveError(
             f"{path} was drawn on {content['imagePath']!r} (its imagePath), not on {image}. Put it beside its own "
             "image, or correct imagePath where the image was renamed."

@@ -23,7 +23,6 @@ import numpy as np
 from arsetlib import textfiles
 from arsetlib.groves import annotation_files
 from arsetlib.groves.classes import FILE, Classes, GroveError
-from arsetlib.groves.pictures import folded
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 COLUMNS = ("image_path", *CORNERS, "label")
@@ -137,7 +136,8 @@ def voc(path: Path, shape: tuple[int, int], classes: Classes, image: str | None 
     if size is not None:
         annotation_files.same_size(size.findtext("height"), size.findtext("width"), shape, str(path))
     named = Path((root.findtext("filename") or "").replace("\\", "/").strip()).name
-    if image and named and folded(Path(image).stem) not in (folded(named), folded(Path(named).stem)):
+    own = textfiles.folded(Path(image).stem) if image and named else None
+    if own is not None and own not in (textfiles.folded(named), textfiles.folded(Path(named).stem)):
         raise GroveError(
             f"{path} was drawn on {named!r} (its filename), not on {image}. Put it beside its own image, or correct "
             "filename where the image was renamed."

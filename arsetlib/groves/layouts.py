@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-from arsetlib import copies, filetypes, folders
+from arsetlib import copies, filetypes, folders, textfiles
 from arsetlib.groves import annotation_files, box_files, coco, flight, pictures
 from arsetlib.groves.capture import Capture
 from arsetlib.groves.classes import GroveError
@@ -131,12 +131,12 @@ def layout_of(folder: Path) -> str:
     if _keras_pairs(folder):
         return "keras-segmentation"
     beside = pictures.files_of(folder)
-    names = {pictures.folded(path.stem) for path in beside}
+    names = {textfiles.folded(path.stem) for path in beside}
     for path in texts:
         kind = annotation_files.kind_of(path)
-        if kind == "coco" or (kind == "labelme" and pictures.folded(path.stem) in names):
+        if kind == "coco" or (kind == "labelme" and textfiles.folded(path.stem) in names):
             return kind
-    if any(pictures.folded(path.stem) in names and box_files.is_voc(path) for path in _ending(folder, ".xml")):
+    if any(textfiles.folded(path.stem) in names and box_files.is_voc(path) for path in _ending(folder, ".xml")):
         return "voc"
     if _tables(folder):
         return "deepforest"

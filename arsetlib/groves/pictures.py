@@ -6,7 +6,6 @@ Lab: case_groves.
 from __future__ import annotations
 
 import struct
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arsetlib import filetypes
+from arsetlib import filetypes, textfiles
 from arsetlib.groves.classes import GroveError
 
 if TYPE_CHECKING:
@@ -45,19 +44,14 @@ def files_of(folder: Path) -> list[Path]:
     )
 
 
-def folded(name: str) -> str:
-    """A file name to compare: lower case, and letters with accents as one sign (macOS stores them as two)."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
 def finder(files: Mapping[str, Path]) -> Callable[[str], Path | None]:
-    """Finds a file by its name; where none has it exactly, the only one that has it when ``folded``."""
+    """Finds a file by its name; where none has it exactly, the only one that has it when ``textfiles.folded``."""
     alike: dict[str, set[Path]] = {}
     for name, file in files.items():
-        alike.setdefault(folded(name), set()).add(file)
+        alike.setdefault(textfiles.folded(name), set()).add(file)
 
     def find(name: str) -> Path | None:
-        near = alike.get(folded(name), ())
+        near = alike.get(textfiles.folded(name), ())
         return files.get(name) or (next(iter(near)) if len(near) == 1 else None)
 
     return find

@@ -20,7 +20,6 @@ import csv
 import io
 import json
 import tempfile
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -529,20 +528,19 @@ def class_number(label: str, legend: Legend) -> int:
     Raises:
         MapError: Several classes have this name.
     """
-    wanted = _plain(label)
+    wanted = textfiles.folded(label.strip())
     for words in (lambda one: [one.key], lambda one: one.name.values()):
-        found = [i for i, one in enumerate(legend.classes) if wanted in map(_plain, words(one))]
+        found = [
+            i
+            for i, one in enumerate(legend.classes)
+            if wanted in {textfiles.folded(word.strip()) for word in words(one)}
+        ]
         if len(found) > 1:
             keys = ", ".join(legend.keys[i] for i in found)
             raise MapError(f"{label!r} is the name of several classes: {keys}. Write the key of the class instead.")
         if found:
             return found[0]
     return -1
-
-
-def _plain(word: str) -> str:
-    """A word by which its spellings are found: case does not count, nor how accents are stored (macOS: twice)."""
-    return unicodedata.normalize("NFC", word.strip()).casefold()
 
 
 def _check_drawn(sample: MapSample) -> None:
