@@ -23,7 +23,7 @@ from arsetlib.web.links import public, redact
 
 PAGE, SMALLEST_PAGE = 100, 10  # items; Earth Search answers 500 or 502 above about 250
 MOST_PAGES = 2000  # of one search
-REPEATED_PAGES = 3  # pages in a row without a new item: the service goes in a circle
+REPEATED_PAGES = 3  # pages in a row without a new item: the service goes in a circle, or has ended
 
 
 class _CircleError(CatalogueError):
@@ -55,7 +55,7 @@ class _PatientIO(StacApiIO):
         return ask(href, method, body, headers, self._smaller, self.attempts).text
 
     def get_pages(self, url, method=None, parameters=None) -> Iterator[dict]:
-        """The pages that have items; an empty one does not end them, as it does in pystac-client."""
+        """The pages that have items. More than ``REPEATED_PAGES`` empty ones end a search, in pystac-client the first."""
         page, empty = self.read_json(url, method=method, parameters=parameters), 0
         while True:
             empty = 0 if page.get("features") else empty + 1
