@@ -55,7 +55,7 @@ class _PatientIO(StacApiIO):
         return ask(href, method, body, headers, self._smaller, self.attempts).text
 
     def get_pages(self, url, method=None, parameters=None) -> Iterator[dict]:
-        """The pages that have items. More than ``REPEATED_PAGES`` empty ones end a search, in pystac-client the first."""
+        """The pages that have items. Over ``REPEATED_PAGES`` empty ones end a search; in pystac-client one does."""
         page, empty = self.read_json(url, method=method, parameters=parameters), 0
         while True:
             empty = 0 if page.get("features") else empty + 1
